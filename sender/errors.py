@@ -1,0 +1,140 @@
+"""Every error this package raises on purpose. A person reads each one: what is wrong, where, what to do.
+
+SenderError
+├── InputError                 exit 2: mend the input and run again; nothing was sent
+│   ├── CampaignError          the campaign file: file, line, key
+│   ├── RecipientsError        the recipients or a suppression file: file, line, column
+│   ├── TemplateError          the template itself: file, line
+│   ├── PlanError              a stored plan is missing, damaged or of another version
+│   ├── Unsupported            the provider cannot carry what the campaign asks for
+│   ├── CredentialsError       an environment variable is missing or cannot be used
+│   ├── UnknownRun             no run answers to that name
+│   └── StateError             the state directory or the ledger cannot be used
+└── GuardStop                  exit 3: stopped before harm; says what to do next
+    ├── RunLocked              another process is sending this run
+    ├── RunComplete            this plan has been sent already
+    ├── InputsChanged          an unfinished run began with other inputs
+    ├── ProviderRefused        the account, the sender or the funds were refused
+    └── ProviderUnreachable    no connection to the provider
+
+Row errors are not here: they stay with their row, as a code and a sentence, in the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SenderError(Exception):
+    """A failure with a sentence for a person.
+
+    `what` says what is wrong; `where` names the file, line, column or key; `fix` says what to do.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        super().__init__(what, where, fix)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        first = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{first}\n  fix: {self.fix}" if self.fix else first
+
+
+class InputError(SenderError):
+    """Bad usage or input. Nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a file: `line` counts from 1 as an editor does, `key` is dotted."""
+
+    line: int | None
+    key: str | None
+    what: str
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        place = ", ".join(
+            part for part in (f"line {self.line}" if self.line else "", f"key `{self.key}`" if self.key else "") if part
+        )
+        first = f"{place}: {self.what}" if place else self.what
+        return f"{first}\n  fix: {self.fix}" if self.fix else first
+
+
+class CampaignError(InputError):
+    """The campaign is wrong. `problems` holds all of them, in file order."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        fix: str | None = None,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return super().__str__()
+        prefix = f"{self.where}, " if self.where else ""
+        return "\n".join(f"{prefix}{problem}" for problem in self.problems)
+
+
+class RecipientsError(InputError):
+    """The recipients file (or a suppression file) cannot be read right, so it is not read at all."""
+
+
+class TemplateError(InputError):
+    """The template is broken for every row: a syntax error, a missing file, an unknown column."""
+
+
+class PlanError(InputError):
+    """A stored plan is missing, damaged, or was written by another version."""
+
+
+class Unsupported(InputError):  # noqa: N818 (the design's word)
+    """The provider cannot carry this faithfully, so the adapter refuses rather than trims."""
+
+
+class CredentialsError(InputError):
+    """A credential or base URL is missing from the environment, or cannot be used."""
+
+
+class UnknownRun(InputError):  # noqa: N818
+    """No run, campaign or recipients file of that name has been sent from this state directory."""
+
+
+class StateError(InputError):
+    """The state directory or the ledger in it cannot be used."""
+
+
+class GuardStop(SenderError):  # noqa: N818 (a stop, not an accident)
+    """Stopped by a guard, before harm. What was pending is still pending."""
+
+    exit_code = 3
+
+
+class RunLocked(GuardStop):
+    """Another process holds this run."""
+
+
+class RunComplete(GuardStop):
+    """This plan has been sent already."""
+
+
+class InputsChanged(GuardStop):
+    """An unfinished run of this campaign began with other inputs."""
+
+
+class ProviderRefused(GuardStop):
+    """The provider refuses the account, the sender, or asks for funds: every further message would fail too."""
+
+
+class ProviderUnreachable(GuardStop):
+    """No connection to the provider could be made."""

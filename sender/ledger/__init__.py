@@ -1,0 +1,157 @@
+"""The durable record of what was attempted and what came of it: the protocol every ledger keeps.
+
+A ledger keeps the guarantee, so its rules are here and not in the loop around it: an intent is committed before a
+request may leave, transitions are guarded by state and attempt, and time is read from the ledger. A message without
+a row is pending. Nothing outside this package knows SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import polars as pl
+
+from sender.outcomes import Outcome
+
+# The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC.
+JOURNAL_SCHEMA: dict[str, pl.DataType] = {
+    "seq": pl.UInt32(),
+    "state": pl.String(),
+    "attempts": pl.UInt32(),
+    "intent_at": pl.Datetime("ms", "UTC"),
+    "message_id": pl.String(),
+    "status": pl.String(),
+    "provider_status": pl.String(),
+    "reason": pl.String(),
+    "error_code": pl.String(),
+    "error_message": pl.String(),
+    "segments": pl.UInt32(),
+    "price": pl.String(),
+    "currency": pl.String(),
+    "created_at": pl.Datetime("ms", "UTC"),
+    "sent_at": pl.Datetime("ms", "UTC"),
+    "updated_at": pl.Datetime("ms", "UTC"),
+}
+
+
+class RunKind(StrEnum):
+    """What a run reached. Only a `LIVE` run counts when asking whether a plan has been sent."""
+
+    LIVE = "live"
+    SANDBOX = "sandbox"  # provider: sandbox
+    REHEARSAL = "rehearsal"  # the provider's own dialect, spoken to the sandbox
+    TEST = "test"  # --test-to: every message went to one number
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any."""
+
+    run_id: str
+    campaign: str
+    kind: RunKind
+    provider: str
+    plan_hash: str
+    source: str | None
+    rows: int
+    messages: int
+    skipped: int
+    created_at_ms: int
+    finished_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A committed intent: this process may submit message `seq` until `deadline_ms`, as attempt `attempt` (from 1)."""
+
+    seq: int
+    attempt: int
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What came of a claim. `not_before_ms` delays a Deferred message."""
+
+    claim: Claim
+    outcome: Outcome
+    not_before_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What reconciliation proved of an unknown message: an Accepted, or None for proved absent (back to pending)."""
+
+    seq: int
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Messages of a run by submission state, and segments the provider confirmed. They add up to `Run.messages`."""
+
+    pending: int
+    intent: int
+    accepted: int
+    rejected: int
+    unknown: int
+
+
+class Ledger(Protocol):
+    """Synchronous; the send loop calls it from one thread of its own. Every method that changes commits before returning."""
+
+    def now_ms(self) -> int:
+        """Wall-clock milliseconds UTC, from the one clock every process of a run shares."""
+        ...
+
+    def create_run(self, run: Run) -> None: ...
+
+    def run(self, run_id: str) -> Run:
+        """Raises UnknownRun."""
+        ...
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        ...
+
+    def finish_run(self, run_id: str) -> bool:
+        """Marks the run finished if nothing is pending or in doubt between intent and outcome; says whether it is."""
+        ...
+
+    def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
+        """Up to `limit` intents, committed and durable: deferred messages that are due first, then the next in order.
+
+        `below_seq` bounds the messages touched (`--limit N` is the first N of the plan).
+        """
+        ...
+
+    def release(self, run_id: str, claims: Iterable[Claim]) -> int:
+        """Back to pending: intents whose request provably never started. The attempt does not count."""
+        ...
+
+    def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
+        """Writes outcomes, guarded by state `intent` and the attempt; says how many changed a row."""
+        ...
+
+    def orphans_to_unknown(self, run_id: str) -> int:
+        """Intents left by a process that died become unknown; says how many. Call only while holding the run's lock."""
+        ...
+
+    def reconcile(self, run_id: str, found: Sequence[Found]) -> int:
+        """Settles unknown messages; guarded by state `unknown`; says how many changed."""
+        ...
+
+    def counts(self, run_id: str) -> Counts: ...
+
+    def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
+        """When the earliest deferred message is due; None when none waits."""
+        ...
+
+    def journal(self, run_id: str) -> pl.DataFrame:
+        """The run's rows in `seq` order, as JOURNAL_SCHEMA says."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,135 @@
+"""The closed sets: what can become of a row, of a submission, and of an accepted message.
+
+Two facts, never mixed. The *submission state* is ours: what our own request is proved to have done. The
+*delivery status* is the provider's word about a message it accepted. `docs/guarantee.md` has the rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Submission state of one message in the ledger. A message without a row is `PENDING`."""
+
+    PENDING = "pending"  # not submitted, or proved not accepted and to be submitted again
+    INTENT = "intent"  # written before the request; only a crash leaves it standing
+    ACCEPTED = "accepted"  # the provider has it, and gave an id
+    REJECTED = "rejected"  # the provider refused it for good
+    UNKNOWN = "unknown"  # it may have been accepted: never sent again without being told
+
+
+class Status(StrEnum):
+    """`status` in the results file: one closed set for every provider."""
+
+    PENDING = "pending"
+    SKIPPED = "skipped"
+    QUEUED = "queued"  # accepted by the provider (also: accepted, scheduled, initiated, sending)
+    SENT = "sent"  # handed to the carrier
+    DELIVERED = "delivered"  # the carrier says it arrived (also: read)
+    UNDELIVERED = "undelivered"  # the carrier says it did not
+    FAILED = "failed"  # the provider gave up before the carrier
+    CANCELED = "canceled"
+    REJECTED = "rejected"  # refused at submission
+    UNKNOWN = "unknown"  # was it accepted? nobody can say yet
+    UNCONFIRMED = "unconfirmed"  # accepted and sent, and no receipt will come
+
+
+class SkipReason(StrEnum):
+    """Why an input row gets no message."""
+
+    INVALID_NUMBER = "invalid_number"
+    DUPLICATE = "duplicate"
+    OPTED_OUT = "opted_out"
+    SUPPRESSED = "suppressed"
+    MISSING_DATA = "missing_data"
+    RENDER_ERROR = "render_error"
+    TOO_LONG = "too_long"
+    LANDLINE = "landline"
+    QUIET_HOURS = "quiet_hours"
+    FREQUENCY_CAP = "frequency_cap"
+    HOLDOUT = "holdout"
+    LIMIT = "limit"
+    PRICE_CAP = "price_cap"
+    EXPIRED = "expired"
+
+
+class Reason(StrEnum):
+    """Why a submitted message was rejected, failed, or has to wait."""
+
+    INVALID_NUMBER = "invalid_number"
+    OPTED_OUT = "opted_out"
+    BLOCKED = "blocked"
+    FILTERED = "filtered"
+    LANDLINE = "landline"
+    UNREACHABLE = "unreachable"
+    SENDER_NOT_ALLOWED = "sender_not_allowed"
+    UNREGISTERED = "unregistered"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    UNAUTHORIZED = "unauthorized"
+    RATE_LIMITED = "rate_limited"
+    DAILY_CAP = "daily_cap"
+    CONTENT = "content"
+    EXPIRED = "expired"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider has the message: a readable success answer with an id.
+
+    `status` is normalised, `provider_status` the provider's own word (None when it gave none we can read).
+    `price` is a decimal string in `currency` as the provider wrote it, without sign conventions changed.
+    Times are ISO 8601 UTC. `wait_s` is the provider's own estimate of its queue (Telnyx `wait_seconds`).
+    """
+
+    message_id: str
+    status: Status = Status.QUEUED
+    provider_status: str | None = None
+    segments: int | None = None
+    price: str | None = None
+    currency: str | None = None
+    created_at: str | None = None
+    sent_at: str | None = None
+    reason: Reason | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The provider refused this message for good."""
+
+    reason: Reason
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Proved not accepted, and worth another try: back to pending.
+
+    `retry_after_s` is the provider's wish. `slow_down` says that the wish is for the account, not just for
+    this message. `halt` says that every further message would meet the same answer (credentials, funds,
+    sender), so the run stops at once.
+    """
+
+    reason: Reason
+    error_code: str | None = None
+    error_message: str | None = None
+    retry_after_s: float | None = None
+    slow_down: bool = False
+    halt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It may have been accepted: a timeout, a reset, an undocumented 5xx, an answer that cannot be read."""
+
+    error_message: str
+    error_code: str | None = None
+
+
+Outcome = Accepted | Rejected | Deferred | Unknown

@@ -1,0 +1,192 @@
+"""The values an adapter speaks, and the protocol every adapter keeps. Performs no I/O.
+
+An adapter is the pure half of a provider: a message in, the bytes of a request out; the bytes of an answer
+in, what it proves out. `Request` and `Response` are our own small values, so that any HTTP client can carry
+them and none is needed to test an adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from sender.outcomes import Outcome, Reason, Status
+
+# What a campaign may set for one message beyond the text; the adapter's own table says which it can carry.
+FieldValue = str | int | float | bool | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `url` is absolute; `headers` hold the credentials, so a Request is never logged."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    content: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One whole HTTP answer. Header names are lower-case. `truncated` is set when the cap cut `content`."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, ready to be put into a provider's words.
+
+    `from_number` is a number (E.164), a short code or an alphanumeric id; None when a service, profile or
+    number group in `fields` chooses. `fields` are campaign keys (`validity_period`, `status_callback`, ...).
+    """
+
+    seq: int
+    ref: str
+    to: str
+    from_number: str | None
+    body: str | None
+    media: tuple[str, ...] = ()
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)
+
+
+class SenderKind(StrEnum):
+    """What `from` is."""
+
+    NUMBER = "number"
+    SHORT_CODE = "short_code"
+    ALPHANUMERIC = "alphanumeric"
+    SERVICE = "service"  # Twilio MG…, Telnyx messaging profile, SignalWire number group: it picks the number
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultRate:
+    """A documented pace: `per_s` in `unit`s, and where it was read."""
+
+    per_s: float
+    unit: str  # "messages" or "segments"
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can carry faithfully. Facts and their sources stand beside each adapter's instance.
+
+    `fields` are the campaign keys it takes. `service_field` is the key that names a sender pool at the provider
+    (None: there is none). `passthrough` are recipients taken as they stand besides E.164 (`988`);
+    `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
+    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`).
+    """
+
+    provider: str
+    title: str
+    sender_kinds: frozenset[SenderKind]
+    fields: frozenset[str]
+    service_field: str | None
+    media_max: int
+    body_max_chars: int
+    passthrough: frozenset[str] = frozenset()
+    short_code_recipients: bool = False
+    rates: Mapping[str, DefaultRate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One message as the provider's own log tells it.
+
+    `ref` is ours when the log echoes it (in the callback URL or in variables), `body` None when the log has none.
+    `created_at` is aware UTC.
+    """
+
+    message_id: str
+    to: str
+    from_number: str | None
+    body: str | None
+    created_at: datetime | None
+    status: Status | None
+    provider_status: str | None
+    ref: str | None = None
+    segments: int | None = None
+    price: str | None = None
+    currency: str | None = None
+    sent_at: datetime | None = None
+    reason: Reason | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """What to look for in a provider's log: a window of creation, and recipient and sender where it can filter."""
+
+    since: datetime
+    until: datetime
+    to: str | None = None
+    from_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """One page: its entries and the request for the next one (None at the end of the walk)."""
+
+    entries: tuple[LogEntry, ...]
+    next: Request | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """What a provider's log can prove, for reconciliation.
+
+    `filters_by_recipient`: one query a message instead of a walk over the window. `carries_ref`, `carries_body`:
+    what can be compared. `settle_s`: how long after submission a message may still be missing from the log, so
+    absence proves nothing before that (None: absence never proves anything).
+    """
+
+    filters_by_recipient: bool
+    carries_ref: bool
+    carries_body: bool
+    settle_s: float | None
+    source: str
+
+
+class Adapter(Protocol):
+    """A provider's dialect with an account's credentials in it. Pure: same arguments, same value; no I/O."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def log_facts(self) -> LogFacts: ...
+
+    @property
+    def base_url(self) -> str: ...
+
+    def request(self, message: Message) -> Request:
+        """The create request. Raises Unsupported for what cannot be carried; never trims or drops."""
+        ...
+
+    def outcome(self, response: Response) -> Outcome:
+        """What the answer to a create request proves. Never raises: an answer it cannot read is Unknown."""
+        ...
+
+    def lookup(self, message_id: str) -> Request:
+        """The request that retrieves one message."""
+        ...
+
+    def lookup_result(self, response: Response) -> LogEntry | None:
+        """The retrieved message; None when the provider says there is none. Raises ValueError if unreadable."""
+        ...
+
+    def log_request(self, query: LogQuery) -> Request:
+        """The request for the first page of the log."""
+        ...
+
+    def log_page(self, response: Response) -> LogPage:
+        """One page of the log. Raises ValueError when it cannot be read: a walk that is not complete proves nothing."""
+        ...
