@@ -1,0 +1,258 @@
+"""The Plan: every input row, in file order, as a message to send or as a skipped row with its reason.
+
+Immutable, hashed, written as a directory (`plan.parquet` and `manifest.json`) and read back from it a block at a
+time. `sender.planner` builds it; `send` reads the plan and nothing else. Never touches the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sender.errors import PlanError
+from sender.providers.base import FieldValue, Message
+from sender.recipients import InputFile
+
+FORMAT = 1
+PLAN_FILE = "plan.parquet"
+MANIFEST_FILE = "manifest.json"
+_ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
+
+# The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
+# `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+PLAN_SCHEMA: dict[str, pl.DataType] = {
+    "row_number": pl.UInt32(),
+    "seq": pl.UInt32(),
+    "to": pl.String(),
+    "region": pl.String(),
+    "number_type": pl.String(),
+    "from_number": pl.String(),
+    "body": pl.String(),
+    "media": pl.List(pl.String()),
+    "encoding": pl.String(),
+    "segments": pl.UInt32(),
+    "reason": pl.String(),
+    "detail": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
+
+    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited.
+    """
+
+    rate: str
+    per_s: float | None
+    unit: str
+    concurrency: int
+    retries: int
+    timeout_s: float
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the plan holds, in numbers, and what it was made from. JSON beside the plan's rows."""
+
+    campaign: str
+    provider: str
+    dialect: str
+    senders: tuple[str, ...]
+    fields: Mapping[str, FieldValue]
+    test_to: str | None
+    rows: int
+    messages: int
+    blank_rows: int
+    skipped: Mapping[str, int]
+    segments: int
+    segment_counts: Mapping[str, int]
+    encodings: Mapping[str, int]
+    mms: int
+    replacements: tuple[Mapping[str, Any], ...]
+    pace: Pace
+    sandbox: Mapping[str, Any]
+    inputs: tuple[InputFile, ...]
+    versions: Mapping[str, str]
+    plan_hash: str
+    parquet_sha256: str | None = None
+    format: int = FORMAT
+
+    @property
+    def units(self) -> int:
+        """What the pace counts for the whole plan."""
+        return self.segments if self.pace.unit == "segments" else self.messages
+
+    @property
+    def expected_s(self) -> float | None:
+        """Seconds the plan needs at its pace; None when the pace is unlimited."""
+        return self.units / self.pace.per_s if self.pace.per_s else None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n"
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Manifest:
+        values = dict(data)
+        values["senders"] = tuple(values["senders"])
+        values["replacements"] = tuple(values["replacements"])
+        values["pace"] = Pace(**values["pace"])
+        values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
+        return Manifest(**values)
+
+
+class Plan:
+    """A plan in memory, or the one written in `directory`. Never changes."""
+
+    def __init__(self, manifest: Manifest, frame: pl.DataFrame | None, directory: Path | None = None) -> None:
+        self.manifest = manifest
+        self.directory = directory
+        self._frame = frame
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 in hex over every row and every setting that changes what is sent."""
+        return self.manifest.plan_hash
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """Every input row in file order, as PLAN_SCHEMA says, with the original cells in the struct `recipient`."""
+        return self._frame if self._frame is not None else self.scan().collect()
+
+    @property
+    def messages(self) -> pl.DataFrame:
+        """The rows to send: `row_number, seq, to, from_number, body, media, encoding, segments` and the rest."""
+        return self.frame.filter(pl.col("seq").is_not_null())
+
+    @property
+    def skipped(self) -> pl.DataFrame:
+        """The rows that get no message, with `reason` and `detail`."""
+        return self.frame.filter(pl.col("seq").is_null())
+
+    def scan(self) -> pl.LazyFrame:
+        if self.directory is None:
+            return self.frame.lazy()
+        return pl.scan_parquet(self.directory / PLAN_FILE)
+
+    def write(self, directory: Path) -> Plan:
+        """The same plan, now in `directory` and no longer in memory. The directory appears whole or not at all."""
+        partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, mode=0o700)
+        file = partial / PLAN_FILE
+        self.frame.write_parquet(file, compression="zstd", row_group_size=_ROW_GROUP, statistics=True)
+        values = {field: getattr(self.manifest, field) for field in Manifest.__slots__}
+        manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
+        (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        for path in partial.iterdir():
+            path.chmod(0o600)
+            _fsync(path)
+        if directory.exists():
+            shutil.rmtree(directory)
+        partial.replace(directory)
+        return Plan(manifest, None, directory)
+
+    @staticmethod
+    def open(directory: str | Path) -> Plan:
+        """The plan written in `directory`. Raises PlanError when it is missing, damaged, or of another format."""
+        directory = Path(directory)
+        try:
+            data = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
+            if data.get("format") != FORMAT:
+                raise PlanError(
+                    f"the plan has format {data.get('format')}, this version reads {FORMAT}",
+                    where=str(directory),
+                    fix="make the plan again with `sender plan`",
+                )
+            manifest = Manifest.from_json(data)
+            found = _file_sha256(directory / PLAN_FILE)
+        except FileNotFoundError as error:
+            raise PlanError(
+                f"{Path(error.filename).name} is missing", where=str(directory), fix="make the plan again"
+            ) from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PlanError(
+                f"the manifest is damaged: {error}", where=str(directory), fix="make the plan again"
+            ) from None
+        if found != manifest.parquet_sha256:
+            raise PlanError(
+                f"{PLAN_FILE} is damaged: its SHA-256 is not the one in {MANIFEST_FILE}",
+                where=str(directory),
+                fix="restore it from a backup; nothing is sent from a damaged plan",
+            )
+        return Plan(manifest, None, directory)
+
+
+class MessageReader:
+    """Reads a written plan's messages by `seq`, a block of the file at a time."""
+
+    def __init__(self, plan: Plan, run_id: str, *, block: int = 4096) -> None:
+        self._scan = plan.scan().select("seq", "to", "from_number", "body", "media", "segments")
+        self._fields = plan.manifest.fields
+        self._run_id = run_id
+        self._block = block
+        self._rows: dict[int, tuple[Message, int]] = {}
+        self._span = (0, 0)
+
+    def read(self, seqs: Iterable[int]) -> list[tuple[Message, int]]:
+        """The messages of `seqs` with their segments, in that order."""
+        wanted = list(seqs)
+        low, high = self._span
+        near = [seq for seq in wanted if not low <= seq < high]
+        if near:
+            outside = [seq for seq in near if not min(near) <= seq < min(near) + self._block]
+            low = min(near)
+            self._span = (low, low + self._block)
+            self._rows = {
+                **self._load(pl.col("seq").is_between(low, low + self._block, closed="left")),
+                **self._pick(wanted, near),
+            }
+            if outside:  # deferred messages, far behind the front
+                self._rows |= self._load(pl.col("seq").is_in(outside))
+        return [self._rows[seq] for seq in wanted]
+
+    def _pick(self, wanted: list[int], near: list[int]) -> dict[int, tuple[Message, int]]:
+        missing = set(near)
+        return {seq: self._rows[seq] for seq in wanted if seq not in missing}
+
+    def _load(self, predicate: pl.Expr) -> dict[int, tuple[Message, int]]:
+        rows = self._scan.filter(predicate).collect()
+        return {
+            seq: (
+                Message(seq, make_ref(self._run_id, seq), to, sender, body, tuple(media or ()), self._fields),
+                count,
+            )
+            for seq, to, sender, body, media, count in rows.iter_rows()
+        }
+
+
+def make_ref(run_id: str, seq: int) -> str:
+    """The message's identity across attempts, crashes and machines; safe in a URL."""
+    return f"{run_id}.{seq}"
+
+
+def content_hash(frame: pl.DataFrame, settings: Mapping[str, Any]) -> str:
+    """SHA-256 over the rows as JSON lines, not over the file: a newer writer of Parquet changes bytes, not the plan."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for part in frame.iter_slices(100_000):
+        digest.update(part.write_ndjson().encode())
+    return digest.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
