@@ -1,0 +1,425 @@
+"""The send loop: claim, pace, submit, record.
+
+An intent is committed before its request may leave, and an outcome is what the answer proves, no more. The loop
+retries only what is proved not accepted. It never reads recipients, never prints, and holds only the messages in
+flight, so memory does not grow with the campaign.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from sender.errors import ProviderRefused, ProviderUnreachable, Unsupported
+from sender.ledger import Claim, Counts, Ledger, Run, Settlement
+from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
+from sender.pacing import Pacer
+from sender.plan import MessageReader, Pace
+from sender.providers.base import Adapter, Message
+from sender.transport import MaybeSent, NotSent, Transport
+
+log = logging.getLogger("sender.dispatch")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
+COMMIT_MAX = 500
+LEASE_MS = 30_000  # a request never starts later than this after its intent
+BACKOFF_CAP_S = 60.0
+THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
+FIRST_CONNECT_TRIES = 3  # before the first answer, an unreachable provider is a wrong address
+OUTAGE_S = 120.0  # after it, an outage this long stops the run
+THROTTLE_S = 900.0  # nothing but refusals of the pace for this long stops the run
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A moment of a run. Counts are messages and durable; `rate_per_s` is of this session, smoothed over seconds."""
+
+    total: int
+    accepted: int
+    rejected: int
+    unknown: int
+    pending: int
+    in_flight: int
+    elapsed_s: float
+    rate_per_s: float
+    eta_s: float | None
+    paused_s: float = 0.0
+
+    @property
+    def done(self) -> int:
+        return self.accepted + self.rejected + self.unknown
+
+
+class Dispatcher:
+    """Sends what is pending of one run. Use once: `await Dispatcher(...).run(stop)`."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        run: Run,
+        reader: MessageReader,
+        adapter: Adapter,
+        transport: Transport,
+        pace: Pace,
+        below_seq: int | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._reader = reader
+        self._adapter = adapter
+        self._transport = transport
+        self._pace = pace
+        self._pacer = Pacer(pace.per_s)
+        self._below_seq = below_seq
+        self._on_progress = on_progress
+        self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._slots = asyncio.Semaphore(pace.concurrency)
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._outbox: list[Settlement] = []
+        self._unrecorded = 0
+        self._posted = asyncio.Event()
+        self._draining = False
+        self._changed = asyncio.Event()
+        self._halt = asyncio.Event()
+        self._halted_by: Exception | None = None
+        self._session: Counter[State] = Counter()
+        self._trouble = _Trouble()
+
+    async def run(self, stop: asyncio.Event) -> Counts:
+        """The run's counts when nothing is left to do, or when `stop` is set and all in flight has been answered.
+
+        Raises ProviderRefused, ProviderUnreachable or StateError after draining: whatever is pending stays pending.
+        """
+        loop = asyncio.get_running_loop()
+        self._started = loop.time()
+        self._before = await self._in_ledger(self._ledger.counts, self._run.run_id)
+        feeder = asyncio.create_task(self._feed())
+        recorder = asyncio.create_task(self._record())
+        reporter = asyncio.create_task(self._report())
+        stops = [asyncio.create_task(stop.wait()), asyncio.create_task(self._halt.wait())]
+        try:
+            await asyncio.wait([feeder, recorder, *stops], return_when=asyncio.FIRST_COMPLETED)
+            feeder.cancel()
+            await asyncio.wait([feeder])
+            if self._in_flight:
+                await asyncio.wait(self._in_flight)
+            self._draining = True
+            self._posted.set()
+            await asyncio.wait([recorder])
+            for task in (recorder, feeder):
+                if not task.cancelled() and (failure := task.exception()):
+                    raise failure
+            if self._halted_by:
+                raise self._halted_by
+            return await self._in_ledger(self._ledger.counts, self._run.run_id)
+        finally:
+            self._tell()
+            tasks = [feeder, recorder, reporter, *stops, *self._in_flight]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._ledger_thread.shutdown()
+
+    # -- claim and pace --------------------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        """Claims a small batch, paces each message out of it, and goes on until nothing is left or it is cancelled."""
+        claims: list[Claim] = []
+        try:
+            while True:
+                await self._pacer.resumed()
+                claims = await self._claim()
+                if not claims:
+                    if not await self._wait_for_work():
+                        return
+                    continue
+                for message, segments in self._reader.read(claim.seq for claim in claims):
+                    await self._slots.acquire()
+                    try:
+                        await self._pacer.acquire(segments if self._pace.unit == "segments" else 1)
+                    except asyncio.CancelledError:
+                        self._slots.release()
+                        raise
+                    if self._pacer.paused or self._ledger.now_ms() >= claims[0].deadline_ms:
+                        self._slots.release()
+                        break
+                    self._submit(claims.pop(0), message)
+                if claims:
+                    await self._in_ledger(self._ledger.release, self._run.run_id, claims)
+                    claims = []
+        finally:
+            if claims:  # nothing of these has left: a clean stop leaves no doubt behind
+                await asyncio.shield(self._in_ledger(self._ledger.release, self._run.run_id, claims))
+
+    async def _claim(self) -> list[Claim]:
+        per_s = self._pace.per_s
+        batch = (
+            max(1, min(COMMIT_MAX, round(per_s * COMMIT_EVERY_S)))
+            if per_s
+            else min(COMMIT_MAX, 4 * self._pace.concurrency)
+        )
+        claiming = asyncio.ensure_future(
+            self._in_ledger(
+                partial(
+                    self._ledger.claim,
+                    self._run.run_id,
+                    limit=batch,
+                    lease_ms=LEASE_MS,
+                    below_seq=self._below_seq,
+                )
+            )
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # the thread commits all the same: take its claims back
+            await self._in_ledger(self._ledger.release, self._run.run_id, await claiming)
+            raise
+
+    async def _wait_for_work(self) -> bool:
+        """Waits until a deferred message may be due; False when nothing is deferred and nothing is in flight."""
+        self._changed.clear()
+        busy = bool(self._in_flight) or self._unrecorded > 0
+        due_ms = await self._in_ledger(
+            partial(self._ledger.next_due_ms, self._run.run_id, below_seq=self._below_seq)
+        )
+        if due_ms is None and not busy:
+            return False
+        wait_s = None if due_ms is None else max(0.005, (due_ms - self._ledger.now_ms()) / 1000)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        return True
+
+    # -- submit ----------------------------------------------------------------------------------------------------
+
+    def _submit(self, claim: Claim, message: Message) -> None:
+        task = asyncio.create_task(self._carry(claim, message))
+        self._in_flight.add(task)
+        task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._slots.release()
+        self._changed.set()
+        if not task.cancelled() and (failure := task.exception()):
+            self._stop(failure if isinstance(failure, Exception) else RuntimeError(str(failure)))
+
+    async def _carry(self, claim: Claim, message: Message) -> None:
+        try:
+            response = await self._transport.send(
+                self._adapter.request(message), timeout_s=self._pace.timeout_s
+            )
+        except NotSent as failure:
+            self._not_sent(failure)
+            await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
+        except MaybeSent as failure:
+            self._settle(claim, message, Unknown(str(failure)))
+        except Unsupported as failure:
+            self._settle(claim, message, Rejected(Reason.CONTENT, "unsupported", failure.what))
+        else:
+            self._trouble.answered()
+            self._settle(claim, message, self._adapter.outcome(response))
+
+    def _settle(self, claim: Claim, message: Message, outcome: Outcome) -> None:
+        not_before_ms = None
+        if isinstance(outcome, Deferred):
+            if outcome.halt:
+                self._refused(outcome)
+            wait_s = max(outcome.retry_after_s or 0.0, _backoff_s(claim.attempt))
+            if outcome.slow_down:
+                self._slow_down(outcome, wait_s)
+            tries = THROTTLED_TRIES if outcome.slow_down else self._pace.retries
+            if claim.attempt > tries and not outcome.halt:
+                outcome = Rejected(
+                    outcome.reason,
+                    outcome.error_code,
+                    f"given up after {claim.attempt} tries: {outcome.error_message}",
+                )
+            else:
+                not_before_ms = self._ledger.now_ms() + (0 if outcome.halt else round(wait_s * 1000))
+        elif isinstance(outcome, Accepted):
+            self._trouble.accepted()
+        log.debug(
+            "settled",
+            extra={"event": type(outcome).__name__.lower(), "seq": claim.seq, "attempt": claim.attempt},
+        )
+        self._outbox.append(Settlement(claim, outcome, not_before_ms))
+        self._unrecorded += 1
+        self._posted.set()
+
+    def _not_sent(self, failure: NotSent) -> None:
+        outage_s, tries = self._trouble.not_sent(asyncio.get_running_loop().time())
+        give_up = tries >= FIRST_CONNECT_TRIES if not self._trouble.ever_answered else outage_s >= OUTAGE_S
+        if give_up:
+            self._stop(
+                ProviderUnreachable(
+                    f"no connection to {self._adapter.base_url}: {failure}",
+                    fix="check the address and the network, then run the same command again: nothing is lost",
+                )
+            )
+        self._pacer.pause(min(30.0, 0.25 * 2 ** min(tries, 10)))
+        log.warning("no connection: %s", failure, extra={"event": "not_sent", "tries": tries})
+
+    def _slow_down(self, outcome: Deferred, wait_s: float) -> None:
+        self._pacer.pause(wait_s)
+        log.warning(
+            "the provider asks to slow down: %s",
+            outcome.error_message,
+            extra={"event": "slow_down", "wait_s": round(wait_s, 1)},
+        )
+        if self._trouble.throttled(asyncio.get_running_loop().time()) >= THROTTLE_S:
+            self._stop(
+                ProviderRefused(
+                    f"the provider has refused the pace for {THROTTLE_S / 60:.0f} minutes: {outcome.error_message}",
+                    fix="lower `rate`, or wait until the provider's queue is empty, then run the same command again",
+                )
+            )
+
+    def _refused(self, outcome: Deferred) -> None:
+        code = f" ({outcome.error_code})" if outcome.error_code else ""
+        self._stop(
+            ProviderRefused(
+                f"{self._adapter.capabilities.title} refuses: {outcome.error_message or outcome.reason.value}{code}",
+                fix=_REFUSAL_FIX.get(outcome.reason, "mend it at the provider")
+                + ", then run the same command again: nothing is lost",
+            )
+        )
+
+    def _stop(self, failure: Exception) -> None:
+        if self._halted_by is None:
+            self._halted_by = failure
+            log.error("stopping: %s", str(failure).splitlines()[0], extra={"event": "halt"})
+        self._halt.set()
+
+    # -- record ----------------------------------------------------------------------------------------------------
+
+    async def _record(self) -> None:
+        """Commits outcomes in groups until draining is over."""
+        while not (self._draining and not self._outbox):
+            await self._posted.wait()
+            if not self._draining:
+                await asyncio.sleep(COMMIT_EVERY_S)  # company for the commit
+            await self._flush()
+
+    async def _flush(self) -> None:
+        self._posted.clear()
+        group, self._outbox = self._outbox, []
+        try:
+            await self._in_ledger(self._ledger.record, self._run.run_id, group)
+        except BaseException:
+            self._outbox = group + self._outbox
+            raise
+        self._unrecorded -= len(group)
+        for settlement in group:
+            self._session[_state_of(settlement.outcome)] += 1
+        self._changed.set()
+
+    async def _in_ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._ledger_thread, partial(call, *args, **kwargs)
+        )
+
+    # -- tell ------------------------------------------------------------------------------------------------------
+
+    async def _report(self) -> None:
+        while True:
+            self._tell()
+            await asyncio.sleep(0.1)
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.progress())
+
+    def progress(self) -> Progress:
+        """Where the run is now."""
+        before, session = self._before, self._session
+        accepted = before.accepted + session[State.ACCEPTED]
+        rejected = before.rejected + session[State.REJECTED]
+        unknown = before.unknown + session[State.UNKNOWN]
+        total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
+        elapsed_s = asyncio.get_running_loop().time() - self._started
+        settled = session[State.ACCEPTED] + session[State.REJECTED] + session[State.UNKNOWN]
+        rate = settled / elapsed_s if elapsed_s > 0.5 else 0.0
+        pending = self._run.messages - accepted - rejected - unknown
+        left = max(0, total - accepted - rejected - unknown)
+        return Progress(
+            total=total,
+            accepted=accepted,
+            rejected=rejected,
+            unknown=unknown,
+            pending=pending,
+            in_flight=len(self._in_flight),
+            elapsed_s=elapsed_s,
+            rate_per_s=rate,
+            eta_s=left / rate if rate else None,
+            paused_s=self._pacer.paused_s,
+        )
+
+
+class _Trouble:
+    """How long, and how often in a row, the provider could not be reached or refused the pace."""
+
+    def __init__(self) -> None:
+        self.ever_answered = False
+        self._failures = 0
+        self._outage_since: float | None = None
+        self._throttled_since: float | None = None
+
+    def answered(self) -> None:
+        self.ever_answered = True
+        self._failures = 0
+        self._outage_since = None
+
+    def accepted(self) -> None:
+        self._throttled_since = None
+
+    def not_sent(self, now: float) -> tuple[float, int]:
+        """Seconds this outage lasts, and failures in it."""
+        self._failures += 1
+        self._outage_since = now if self._outage_since is None else self._outage_since
+        return now - self._outage_since, self._failures
+
+    def throttled(self, now: float) -> float:
+        """Seconds since the first refusal after the last acceptance."""
+        self._throttled_since = now if self._throttled_since is None else self._throttled_since
+        return now - self._throttled_since
+
+
+_REFUSAL_FIX = {
+    Reason.UNAUTHORIZED: "check the credentials in the environment",
+    Reason.INSUFFICIENT_FUNDS: "add funds to the account",
+    Reason.SENDER_NOT_ALLOWED: "check `from`: the provider does not let this account send from it",
+    Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
+    Reason.DAILY_CAP: "wait for the provider's next day",
+}
+
+
+def _backoff_s(attempt: int) -> float:
+    """Exponential and capped, with jitter so that a refused group does not come back as one."""
+    return min(BACKOFF_CAP_S, 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+
+
+def _state_of(outcome: Outcome) -> State:
+    match outcome:
+        case Accepted():
+            return State.ACCEPTED
+        case Rejected():
+            return State.REJECTED
+        case Unknown():
+            return State.UNKNOWN
+        case Deferred():
+            return State.PENDING

@@ -1,0 +1,187 @@
+"""Settles unknown messages from the provider's own log.
+
+Found means accepted, with the provider's id. Absent counts only after a complete walk of the log and after the time
+in which the log may lag; then the message is pending again. Whatever is left in doubt stays `unknown`. Sends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from sender.ledger import Found, Ledger, Run
+from sender.outcomes import Accepted, State, Status
+from sender.plan import Plan, make_ref
+from sender.providers.base import Adapter, LogEntry, LogQuery
+from sender.transport import Transport, TransportFailure
+
+log = logging.getLogger("sender.reconcile")
+
+SKEW = timedelta(minutes=2)  # between our clock and the provider's
+PAGE_PAUSE_S = 0.1
+QUERY_TIMEOUT_S = 30.0
+QUERIES_MAX = 200  # up to here one query a recipient is cheaper than a walk over the window
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of the unknowns: found at the provider, proved absent (pending again), still in doubt.
+
+    `decidable_at` is when the doubtful ones can be decided (None: the provider's log never proves absence, or there
+    are none). `failure` says why the log could not be read to its end.
+    """
+
+    found: int = 0
+    absent: int = 0
+    doubtful: int = 0
+    decidable_at: datetime | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    seq: int
+    ref: str
+    to: str
+    from_number: str | None
+    body: str | None
+    intent_at: datetime
+
+
+async def reconcile(
+    *, ledger: Ledger, run: Run, plan: Plan, adapter: Adapter, transport: Transport, settle_s: float | None
+) -> Reconciled:
+    """Settles what can be settled of `run`'s unknown messages. `settle_s` is how long the log may lag.
+
+    Raises StateError when the ledger cannot be written.
+    """
+    journal = ledger.journal(run.run_id)
+    doubts = _doubts(journal, plan, run.run_id)
+    if not doubts:
+        return Reconciled()
+    now = datetime.fromtimestamp(ledger.now_ms() / 1000, UTC)
+    known = set(journal["message_id"].drop_nulls())
+    found: dict[int, LogEntry] = {}
+    failure = None
+    try:
+        async for entries in _entries(doubts, adapter, transport, now):
+            fresh = [entry for entry in entries if entry.message_id not in known]
+            matched = _match([doubt for doubt in doubts if doubt.seq not in found], fresh)
+            found |= matched
+            known |= {entry.message_id for entry in matched.values()}
+    except (TransportFailure, ValueError) as error:
+        failure = str(error) or type(error).__name__
+        log.warning(
+            "the provider's log could not be read to its end: %s",
+            failure,
+            extra={"event": "reconcile_failed"},
+        )
+    settled = [Found(seq, _accepted(entry)) for seq, entry in found.items()]
+    absent: list[Found] = []
+    waiting: list[datetime] = []
+    for doubt in doubts:
+        if doubt.seq in found or settle_s is None:
+            continue
+        decidable = doubt.intent_at + timedelta(seconds=settle_s)
+        if failure is None and decidable <= now:
+            absent.append(Found(doubt.seq, None))
+        else:
+            waiting.append(decidable)
+    ledger.reconcile(run.run_id, [*settled, *absent])
+    return Reconciled(
+        found=len(settled),
+        absent=len(absent),
+        doubtful=len(doubts) - len(settled) - len(absent),
+        decidable_at=max(waiting, default=None),
+        failure=failure,
+    )
+
+
+def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
+    unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select("seq", "intent_at")
+    if unknown.is_empty():
+        return []
+    columns = ("seq", "to", "from_number", "body")
+    rows = (
+        plan.scan()
+        .select(columns)
+        .filter(pl.col("seq").is_in(unknown["seq"].implode()))
+        .collect()
+        .join(unknown, on="seq")
+    )
+    return [
+        _Doubt(seq, make_ref(run_id, seq), to, sender, body, intent_at)
+        for seq, to, sender, body, intent_at in rows.sort("intent_at", "seq").iter_rows()
+    ]
+
+
+async def _entries(
+    doubts: list[_Doubt], adapter: Adapter, transport: Transport, now: datetime
+) -> AsyncIterator[list[LogEntry]]:
+    """The log's entries that may matter, a whole query at a time so that an entry is judged beside its rivals."""
+    since, until = min(doubt.intent_at for doubt in doubts) - SKEW, now + SKEW
+    recipients = sorted({doubt.to for doubt in doubts})
+    if adapter.log_facts.filters_by_recipient and len(recipients) <= QUERIES_MAX:
+        queries = [LogQuery(since, until, to=to) for to in recipients]
+    else:
+        queries = [LogQuery(since, until)]
+    for query in queries:
+        entries: list[LogEntry] = []
+        request = adapter.log_request(query)
+        while True:
+            page = adapter.log_page(await transport.send(request, timeout_s=QUERY_TIMEOUT_S))
+            entries.extend(page.entries)
+            if page.next is None:
+                break
+            request = page.next
+            await asyncio.sleep(PAGE_PAUSE_S)
+        yield entries
+
+
+def _match(doubts: list[_Doubt], entries: Iterable[LogEntry]) -> dict[int, LogEntry]:
+    """One entry at most for each doubt, one doubt at most for each entry: by ref first, then by what the log tells."""
+    by_ref = {doubt.ref: doubt for doubt in doubts}
+    found: dict[int, LogEntry] = {}
+    unnamed: list[LogEntry] = []
+    for entry in entries:
+        if entry.ref is None:
+            unnamed.append(entry)
+        elif doubt := by_ref.get(entry.ref):
+            found.setdefault(doubt.seq, entry)
+    for entry in sorted(unnamed, key=lambda one: one.created_at or datetime.max.replace(tzinfo=UTC)):
+        for doubt in doubts:
+            if doubt.seq not in found and _same(doubt, entry):
+                found[doubt.seq] = entry
+                break
+    return found
+
+
+def _same(doubt: _Doubt, entry: LogEntry) -> bool:
+    if entry.to != doubt.to or (
+        doubt.from_number and entry.from_number and entry.from_number != doubt.from_number
+    ):
+        return False
+    if entry.body is not None and doubt.body is not None and entry.body != doubt.body:
+        return False
+    return entry.created_at is None or entry.created_at >= doubt.intent_at - SKEW
+
+
+def _accepted(entry: LogEntry) -> Accepted:
+    return Accepted(
+        message_id=entry.message_id,
+        status=entry.status or Status.QUEUED,
+        provider_status=entry.provider_status,
+        segments=entry.segments,
+        price=entry.price,
+        currency=entry.currency,
+        created_at=entry.created_at.isoformat() if entry.created_at else None,
+        sent_at=entry.sent_at.isoformat() if entry.sent_at else None,
+        reason=entry.reason,
+        error_code=entry.error_code,
+        error_message=entry.error_message,
+    )

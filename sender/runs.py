@@ -1,0 +1,429 @@
+"""Runs: where they are kept, which one a plan belongs to, and one of them from start to summary.
+
+A plan that was begun is resumed, one that was sent is refused, one whose inputs changed is explained. Never prints,
+asks or exits; the shell and the library both stand on this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import filelock
+import polars as pl
+
+from sender import providers, reconcile, results, sandbox
+from sender.dispatch import Dispatcher, Progress
+from sender.errors import InputsChanged, RunComplete, RunLocked, SenderError, StateError, UnknownRun
+from sender.ledger import Counts, Run, RunKind
+from sender.ledger.sqlite import SqliteLedger
+from sender.plan import Manifest, MessageReader, Plan
+from sender.providers.base import Adapter
+from sender.reconcile import Reconciled
+from sender.transport import HttpxTransport
+
+log = logging.getLogger("sender.runs")
+
+DEFAULT_STATE_DIR = Path(".sender")
+RESULTS_FILE = "results.csv"
+SANDBOX_FILE = "sandbox.sqlite3"
+
+
+class Workspace:
+    """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
+
+    def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> None:
+        self.path = Path(path)
+        if not create and not (self.path / "ledger.sqlite3").exists():
+            raise UnknownRun(
+                "nothing has been sent from here",
+                where=str(self.path),
+                fix="name the state directory with --state-dir",
+            )
+        try:
+            for folder in (self.path, self.path / "runs", self.path / "locks"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_read_only(self.path)
+        except OSError as error:
+            raise StateError(
+                f"the state directory cannot be written: {error.strerror or error}",
+                where=str(self.path),
+                fix="choose another with --state-dir",
+            ) from None
+        self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ledger.close()
+
+    def folder(self, run: Run) -> Path:
+        """The run's own folder."""
+        return self.path / "runs" / run.run_id
+
+    def plan(self, run: Run) -> Plan:
+        """The plan the run executes. Raises PlanError when it is missing or damaged."""
+        return Plan.open(self.folder(run) / "plan")
+
+    def results(self, run: Run) -> pl.DataFrame:
+        """Every input row of the run with what became of it, as `sender.results.results` says."""
+        return results.results(self.plan(run), self.ledger.journal(run.run_id), run.run_id)
+
+    def summary(self, run: Run) -> results.Summary:
+        """The run in numbers, with the conservation law."""
+        return results.summarise(self.plan(run), self.ledger.journal(run.run_id))
+
+    def find(self, target: str | Path) -> Run:
+        """The run that `target` names: a run id (or its unique beginning), a campaign or recipients file, a campaign's
+        name; of several runs the newest. Raises UnknownRun."""
+        runs = self.ledger.runs()
+        name = str(target)
+        begun = [run for run in runs if run.run_id.startswith(name)] if name else []
+        if len(begun) == 1 or (begun and begun[-1].run_id == name):
+            return begun[-1]
+        path = _resolved(name)
+        for run in reversed(runs):
+            if (run.source is not None and run.source == path) or run.campaign == name:
+                return run
+        have = ", ".join(run.run_id for run in runs[-5:]) or "none"
+        raise UnknownRun(
+            f"several runs begin with {name!r}" if begun else f"no run answers to {name!r}",
+            where=str(self.path),
+            fix=f"newest runs here: {have} (`sender status` lists them)",
+        )
+
+    @contextlib.contextmanager
+    def locked(self, campaign: str, kind: RunKind) -> Iterator[None]:
+        """Holds the campaign for this process; the lock dies with it. Raises RunLocked, naming the holder, at once."""
+        file = self.path / "locks" / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
+        lock, holder = (
+            filelock.FileLock(file.with_name(file.name + ".lock"), mode=0o600),
+            file.with_name(file.name + ".json"),
+        )
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise RunLocked(
+                f"{campaign} is being sent by another process ({_holder(holder)})",
+                fix="wait for it, or stop it with Ctrl-C",
+            ) from None
+        try:
+            note = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            holder.write_text(json.dumps(note), encoding="utf-8")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did."""
+
+    run: Run
+    plan: Plan
+    summary: results.Summary
+    results_path: Path
+    reconciled: Reconciled
+    limit: int | None
+    interrupted: bool = False
+    stopped: SenderError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 130 interrupted."""
+        if self.stopped is not None:
+            return self.stopped.exit_code if not isinstance(self.stopped, StateError) else 3
+        if self.interrupted and self.summary.pending:
+            return 130
+        return self.summary.exit_code
+
+    def results(self) -> pl.DataFrame:
+        """Every input row with what became of it; the columns of the results file."""
+        return pl.read_csv(self.results_path, infer_schema=False)
+
+
+class Session:
+    """A plan and the run it belongs to, held for this process. A new run exists only once `send` is called."""
+
+    def __init__(self, workspace: Workspace, plan: Plan, run: Run, *, resumed: bool, simulated: bool) -> None:
+        self.workspace = workspace
+        self.plan = plan
+        self.run = run
+        self.resumed = resumed
+        self.simulated = simulated
+        self.orphans = workspace.ledger.orphans_to_unknown(run.run_id) if resumed else 0
+
+    def counts(self) -> Counts:
+        """Where the run stands."""
+        if self.resumed:
+            return self.workspace.ledger.counts(self.run.run_id)
+        return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, unknown=0)
+
+    async def send(
+        self,
+        *,
+        env: Mapping[str, str],
+        limit: int | None = None,
+        settle_unknowns: bool = True,
+        on_progress: Callable[[Progress], None] | None = None,
+        cancel: asyncio.Event | None = None,
+        results_path: Path | None = None,
+    ) -> RunResult:
+        """Sends what is pending (of the first `limit` messages) and writes the results file.
+
+        `cancel` set: claims no more, waits for what is in flight. Raises InputError before anything is sent; a guard
+        that stops the run later is in the result.
+        """
+        ledger, cancel = self.workspace.ledger, cancel or asyncio.Event()
+        stopped: SenderError | None = None
+        reconciled = Reconciled()
+        with self._adapter(env) as adapter:
+            run, plan = self.run, self._begin()
+            transport = HttpxTransport(concurrency=plan.manifest.pace.concurrency)
+            settle_s = (
+                2.0 if self.simulated else adapter.log_facts.settle_s
+            )  # the simulator's log does not lag
+            try:
+                if settle_unknowns and self.counts().unknown:
+                    reconciled = await reconcile.reconcile(
+                        ledger=ledger,
+                        run=run,
+                        plan=plan,
+                        adapter=adapter,
+                        transport=transport,
+                        settle_s=settle_s,
+                    )
+                dispatcher = Dispatcher(
+                    ledger=ledger,
+                    run=run,
+                    reader=MessageReader(plan, run.run_id),
+                    adapter=adapter,
+                    transport=transport,
+                    pace=plan.manifest.pace,
+                    below_seq=limit,
+                    on_progress=on_progress,
+                )
+                counts = await dispatcher.run(cancel)
+                if settle_unknowns and counts.unknown and not cancel.is_set():
+                    reconciled = await reconcile.reconcile(
+                        ledger=ledger,
+                        run=run,
+                        plan=plan,
+                        adapter=adapter,
+                        transport=transport,
+                        settle_s=settle_s,
+                    )
+            except SenderError as error:
+                stopped = error
+            finally:
+                await transport.aclose()
+        ledger.finish_run(run.run_id)
+        path = results_path or self.workspace.folder(run) / RESULTS_FILE
+        results.write(self.workspace.results(run), path)
+        return RunResult(
+            run=ledger.run(run.run_id),
+            plan=plan,
+            summary=self.workspace.summary(run),
+            results_path=path,
+            reconciled=reconciled,
+            limit=limit,
+            interrupted=cancel.is_set(),
+            stopped=stopped,
+        )
+
+    def _begin(self) -> Plan:
+        """The plan on disk; for a new run, written and entered in the ledger."""
+        if not self.resumed:
+            self.plan = self.plan.write(self.workspace.folder(self.run) / "plan")
+            self.workspace.ledger.create_run(self.run)
+            self.resumed = True
+        return self.plan
+
+    @contextlib.contextmanager
+    def _adapter(self, env: Mapping[str, str]) -> Iterator[Adapter]:
+        manifest = self.plan.manifest
+        if not self.simulated:
+            yield providers.adapter(manifest.provider, env)
+        elif url := env.get("SENDER_SANDBOX_URL"):
+            yield providers.sandbox_adapter(manifest.dialect, url)
+        else:
+            folder = self.workspace.folder(self.run)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            options = sandbox.Options(
+                latency_ms=manifest.sandbox["latency_ms"],
+                rate_per_s=manifest.sandbox["rate_per_s"],
+                state_file=folder / SANDBOX_FILE,
+            )
+            with sandbox.embedded(options) as url:
+                yield providers.sandbox_adapter(manifest.dialect, url)
+
+
+@contextlib.contextmanager
+def open_session(
+    plan: Plan,
+    *,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
+    rehearse: bool = False,
+    again: bool = False,
+    new_run: bool = False,
+    resume: bool = False,
+    source: str | Path | None = None,
+) -> Iterator[Session]:
+    """The session for `plan`: resumes its unfinished run, or prepares a new one.
+
+    `again` starts another run of a plan that has been sent; `new_run` starts afresh though an unfinished run began
+    with other inputs; `resume` finishes that one with the plan it began with. Raises RunLocked, RunComplete,
+    InputsChanged, StateError, and InputError for a plan without messages.
+    """
+    manifest = plan.manifest
+    kind = _kind(manifest, rehearse=rehearse)
+    simulated = rehearse or manifest.provider == "sandbox"
+    with Workspace(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
+        run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
+        if run is not None:
+            yield Session(workspace, workspace.plan(run), run, resumed=True, simulated=simulated)
+            return
+        now_ms = workspace.ledger.now_ms()
+        run = Run(
+            run_id=_new_run_id(now_ms),
+            campaign=manifest.campaign,
+            kind=kind,
+            provider=manifest.provider,
+            plan_hash=plan.hash,
+            source=_resolved(source) if source is not None else None,
+            rows=manifest.rows,
+            messages=manifest.messages,
+            skipped=manifest.rows - manifest.messages,
+            created_at_ms=now_ms,
+        )
+        yield Session(workspace, plan, run, resumed=False, simulated=simulated)
+
+
+async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:
+    """Looks the run's unknown messages up in the provider's log and settles what it proves. Sends nothing."""
+    with workspace.locked(run.campaign, run.kind):
+        plan = workspace.plan(run)
+        simulated = run.kind in (RunKind.SANDBOX, RunKind.REHEARSAL) or run.provider == "sandbox"
+        session = Session(workspace, plan, run, resumed=True, simulated=simulated)
+        with session._adapter(env) as adapter:  # noqa: SLF001 (the session's own module)
+            transport = HttpxTransport(concurrency=1)
+            try:
+                settled = await reconcile.reconcile(
+                    ledger=workspace.ledger,
+                    run=run,
+                    plan=plan,
+                    adapter=adapter,
+                    transport=transport,
+                    settle_s=2.0 if simulated else adapter.log_facts.settle_s,
+                )
+            finally:
+                await transport.aclose()
+        workspace.ledger.finish_run(run.run_id)
+        return settled
+
+
+def _run_for(
+    workspace: Workspace, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool
+) -> Run | None:
+    """The run to resume; None to begin one."""
+    runs = [
+        run for run in workspace.ledger.runs() if run.campaign == plan.manifest.campaign and run.kind is kind
+    ]
+    if not runs or kind is RunKind.TEST:
+        return None
+    last = runs[-1]
+    counts = workspace.ledger.counts(last.run_id)
+    unfinished = counts.pending + counts.intent > 0
+    if unfinished and (last.plan_hash == plan.hash or resume):
+        return last
+    if unfinished and not new_run:
+        changes = "; ".join(_changes(workspace.plan(last).manifest, plan.manifest))
+        raise InputsChanged(
+            f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted), and the inputs"
+            f" changed since it began: {changes}",
+            fix="--resume finishes it with the plan it began with; --new-run starts afresh and texts those"
+            f" {counts.accepted} again if they are still in the list",
+        )
+    sent = [run for run in runs if run.plan_hash == plan.hash]
+    if sent and not (again or new_run):
+        when = datetime.fromtimestamp(sent[-1].created_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        unknown = workspace.ledger.counts(sent[-1].run_id).unknown
+        doubt = (
+            f"; {unknown} of it are unknown: `sender reconcile {sent[-1].run_id}` looks them up"
+            if unknown
+            else ""
+        )
+        raise RunComplete(
+            f"this plan of {last.campaign} has been sent: run {sent[-1].run_id} of {when}{doubt}",
+            fix=f"`sender results {sent[-1].run_id}` shows what became of it; --again sends it to everybody once more",
+        )
+    return None
+
+
+def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
+    old = {(one.role, one.path): one.sha256 for one in before.inputs}
+    new = {(one.role, one.path): one.sha256 for one in after.inputs}
+    for role, path in sorted({*old, *new}):
+        if (role, path) not in new:
+            yield f"{role} {path} is no longer used"
+        elif (role, path) not in old:
+            yield f"{role} {path} is new"
+        elif old[role, path] != new[role, path]:
+            yield f"{role} {path} changed"
+    for name in ("provider", "dialect", "senders", "fields"):
+        if getattr(before, name) != getattr(after, name):
+            yield f"{name}: {getattr(before, name)!r} became {getattr(after, name)!r}"
+    for name, was in before.versions.items():
+        if after.versions.get(name) != was:
+            yield f"{name} {was} became {after.versions.get(name)}"
+    if before.messages != after.messages:
+        yield f"{before.messages} messages became {after.messages}"
+
+
+def _kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
+    if manifest.test_to is not None:
+        return RunKind.TEST
+    if manifest.provider == "sandbox":
+        return RunKind.SANDBOX
+    return RunKind.REHEARSAL if rehearse else RunKind.LIVE
+
+
+def _new_run_id(now_ms: int) -> str:
+    return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _resolved(path: str | Path) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+def _holder(file: Path) -> str:
+    try:
+        note = json.loads(file.read_text(encoding="utf-8"))
+        return f"pid {note['pid']} on {note['host']}, since {note['since']}"
+    except (OSError, ValueError, KeyError):
+        return "its name is not known"
+
+
+def _refuse_read_only(path: Path) -> None:
+    probe = path / f".write-test-{os.getpid()}"
+    probe.touch(mode=0o600)
+    probe.unlink()
