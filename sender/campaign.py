@@ -97,28 +97,44 @@ Region = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2}$", to_upper=Tru
 
 class _Strict(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
     )
 
 
 class RecipientsSpec(_Strict):
     """Who gets the message: a file, or rows in place."""
 
-    file: Path | None = Field(None, description="CSV, TSV, XLSX, Parquet, JSONL or YAML file, relative to the campaign file.")
-    rows: tuple[dict[str, Any], ...] | None = Field(None, description="Recipients in place, each a mapping of column to value.")
+    file: Path | None = Field(
+        None, description="CSV, TSV, XLSX, Parquet, JSONL or YAML file, relative to the campaign file."
+    )
+    rows: tuple[dict[str, Any], ...] | None = Field(
+        None, description="Recipients in place, each a mapping of column to value."
+    )
     phone_column: Text | None = Field(
-        None, description="Header of the column with the number. Default: the one column named like `phone`, `to`, `mobile`, ..."
+        None,
+        description="Header of the column with the number. Default: the one column named like `phone`, `to`, `mobile`, ...",
     )
     default_region: Region | None = Field(
         None, description="Two-letter region (`US`, `GB`) that numbers without a country code belong to."
     )
-    region_column: Text | None = Field(None, description="Header of a column with each row's own two-letter region.")
+    region_column: Text | None = Field(
+        None, description="Header of a column with each row's own two-letter region."
+    )
     columns: dict[str, Text] = Field(
-        default_factory=dict, description="Names for the template: `first_name: Given Name` makes that column `first_name`."
+        default_factory=dict,
+        description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
     )
     sheet: Text | None = Field(None, description="Name of the worksheet in a workbook. Default: the first.")
-    separator: str | None = Field(None, min_length=1, max_length=1, description="Field separator of a CSV file. Default: detected.")
-    encoding: Text | None = Field(None, description="Encoding of a text file. Default: detected (UTF-8, UTF-16, else refused).")
+    separator: str | None = Field(
+        None, min_length=1, max_length=1, description="Field separator of a CSV file. Default: detected."
+    )
+    encoding: Text | None = Field(
+        None, description="Encoding of a text file. Default: detected (UTF-8, UTF-16, else refused)."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> RecipientsSpec:
@@ -130,13 +146,21 @@ class RecipientsSpec(_Strict):
 class MessageSpec(_Strict):
     """What they get."""
 
-    template: Path | None = Field(None, description="Jinja file with the body, relative to the campaign file.")
-    body: Annotated[str, BeforeValidator(_text)] | None = Field(None, description="The body in place, as a Jinja template.")
+    template: Path | None = Field(
+        None, description="Jinja file with the body, relative to the campaign file."
+    )
+    body: Annotated[str, BeforeValidator(_text)] | None = Field(
+        None, description="The body in place, as a Jinja template."
+    )
     media: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = Field(
         (), description="Media URLs, each a Jinja template; one that renders to nothing is left out."
     )
-    smart_encoding: bool = Field(False, description="Replace look-alike characters (curly quotes, dashes, ...) that force UCS-2.")
-    max_segments: int | None = Field(None, ge=1, description="Skip a row whose text needs more segments than this (reason `too_long`).")
+    smart_encoding: bool = Field(
+        False, description="Replace look-alike characters (curly quotes, dashes, ...) that force UCS-2."
+    )
+    max_segments: int | None = Field(
+        None, ge=1, description="Skip a row whose text needs more segments than this (reason `too_long`)."
+    )
 
     @model_validator(mode="after")
     def _one_body(self) -> MessageSpec:
@@ -148,14 +172,39 @@ class MessageSpec(_Strict):
 class ProviderFields(_Strict):
     """What only some providers carry. A key the chosen provider does not take is an error, never dropped."""
 
-    status_callback: Url | None = Field(None, description="URL that delivery reports are sent to; each message's `ref` is added to its query.")
-    send_as_mms: bool | None = Field(None, description="Send as MMS even without media. SignalWire, SignalWire Compatibility, Twilio; Telnyx as `type: MMS`.")
-    messaging_profile_id: Text | None = Field(None, description="Telnyx: the profile of a number pool or an alphanumeric sender.")
-    messaging_service_sid: Text | None = Field(None, description="Twilio: messaging service `MG…`. SignalWire Compatibility: number group id.")
-    application_sid: Text | None = Field(None, description="Twilio, SignalWire Compatibility: application that gets the callbacks.")
-    validity_period: int | None = Field(None, ge=1, le=172_800, description="Seconds a message may wait at the provider. SignalWire Compatibility to 172800, Twilio to 36000.")
-    max_price: Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v), StringConstraints(pattern=r"^\d+\.?\d{0,4}$"), _text_or_number] | None = Field(
-        None, description="Highest price for one message in USD. SignalWire Compatibility; Twilio takes and ignores it."
+    status_callback: Url | None = Field(
+        None, description="URL that delivery reports are sent to; each message's `ref` is added to its query."
+    )
+    send_as_mms: bool | None = Field(
+        None,
+        description="Send as MMS even without media. SignalWire, SignalWire Compatibility, Twilio; Telnyx as `type: MMS`.",
+    )
+    messaging_profile_id: Text | None = Field(
+        None, description="Telnyx: the profile of a number pool or an alphanumeric sender."
+    )
+    messaging_service_sid: Text | None = Field(
+        None, description="Twilio: messaging service `MG…`. SignalWire Compatibility: number group id."
+    )
+    application_sid: Text | None = Field(
+        None, description="Twilio, SignalWire Compatibility: application that gets the callbacks."
+    )
+    validity_period: int | None = Field(
+        None,
+        ge=1,
+        le=172_800,
+        description="Seconds a message may wait at the provider. SignalWire Compatibility to 172800, Twilio to 36000.",
+    )
+    max_price: (
+        Annotated[
+            str,
+            BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
+            StringConstraints(pattern=r"^\d+\.?\d{0,4}$"),
+            _text_or_number,
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Highest price for one message in USD. SignalWire Compatibility; Twilio takes and ignores it.",
     )
     subject: Text | None = Field(None, description="Telnyx: subject of an MMS.")
     message_type: Literal["SMS", "MMS"] | None = Field(None, description="Telnyx `type`.")
@@ -163,10 +212,17 @@ class ProviderFields(_Strict):
     use_profile_webhooks: bool | None = Field(None, description="Telnyx: also use the profile's webhooks.")
     auto_detect: bool | None = Field(None, description="Telnyx: warn about unusually long messages.")
     encoding: Literal["auto", "gsm7", "ucs2"] | None = Field(None, description="Telnyx: text encoding.")
-    send_at: Text | None = Field(None, description="Telnyx, Twilio: ISO 8601 time at which the provider sends. Twilio needs a messaging service.")
-    custom_variables: dict[str, Text] | None = Field(None, max_length=19, description="SignalWire: up to 19 pairs echoed in callbacks (`ref` is ours).")
+    send_at: Text | None = Field(
+        None,
+        description="Telnyx, Twilio: ISO 8601 time at which the provider sends. Twilio needs a messaging service.",
+    )
+    custom_variables: dict[str, Text] | None = Field(
+        None, max_length=19, description="SignalWire: up to 19 pairs echoed in callbacks (`ref` is ours)."
+    )
     content_sid: Text | None = Field(None, description="Twilio: content template `HX…` instead of a body.")
-    content_variables: dict[str, Text] | None = Field(None, description="Twilio: values for the content template.")
+    content_variables: dict[str, Text] | None = Field(
+        None, description="Twilio: values for the content template."
+    )
     content_retention: Literal["retain", "discard"] | None = Field(None, description="Twilio.")
     address_retention: Literal["retain", "obfuscate"] | None = Field(None, description="Twilio.")
     smart_encoded: bool | None = Field(None, description="Twilio: its own smart encoding.")
@@ -176,39 +232,57 @@ class ProviderFields(_Strict):
     attempt: int | None = Field(None, ge=1, description="Twilio: number of attempts made so far.")
     risk_check: Literal["enable", "disable"] | None = Field(None, description="Twilio.")
     traffic_type: Literal["free"] | None = Field(None, description="Twilio.")
-    fallback_from: Sender | None = Field(None, description="Twilio: sender used if the messaging service fails to choose one.")
+    fallback_from: Sender | None = Field(
+        None, description="Twilio: sender used if the messaging service fails to choose one."
+    )
     persistent_action: tuple[Text, ...] | None = Field(None, description="Twilio: rich actions.")
 
 
 class SandboxSpec(_Strict):
     """How the sandbox behaves when `provider: sandbox`, or with `--rehearse`."""
 
-    dialect: Dialect = Field("signalwire", description="The provider whose API the sandbox speaks for `provider: sandbox`.")
-    latency_ms: int = Field(40, ge=0, le=60_000, description="How long it takes to answer.")
-    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] | None = Field(
-        None, description="Answer 429 above this pace."
+    dialect: Dialect = Field(
+        "signalwire", description="The provider whose API the sandbox speaks for `provider: sandbox`."
     )
+    latency_ms: int = Field(40, ge=0, le=60_000, description="How long it takes to answer.")
+    rate: (
+        Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] | None
+    ) = Field(None, description="Answer 429 above this pace.")
 
 
 class Campaign(ProviderFields):
     """A campaign. `base` is the folder that relative paths are relative to."""
 
-    name: Text = Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$", description="Names the run and its files. Default: the file's name.")
+    name: Text = Field(
+        pattern=r"^[^/\\\x00-\x1f]{1,100}$",
+        description="Names the run and its files. Default: the file's name.",
+    )
     provider: ProviderName = Field(description="Whose API carries the messages.")
     from_: Annotated[tuple[Sender, ...], BeforeValidator(_listed)] = Field(
-        (), alias="from", description="A number, a short code, an alphanumeric id, a service, profile or number group id; or a list of numbers."
+        (),
+        alias="from",
+        description="A number, a short code, an alphanumeric id, a service, profile or number group id; or a list of numbers.",
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
-    message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
-    dedupe: Literal["first", "last", "none"] = Field("first", description="Which row of a repeated number is kept.")
+    message: MessageSpec = Field(
+        default_factory=MessageSpec, description="What they get: a body, or a mapping."
+    )
+    dedupe: Literal["first", "last", "none"] = Field(
+        "first", description="Which row of a repeated number is kept."
+    )
     suppress: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
     )
-    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] = Field(
-        default_factory=lambda: parse_rate("auto"), description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`."
+    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] = (
+        Field(
+            default_factory=lambda: parse_rate("auto"),
+            description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
+        )
     )
     concurrency: int = Field(16, ge=1, le=1000, description="Most requests under way at once.")
-    retries: int = Field(5, ge=0, le=100, description="Further tries for a message the provider provably did not accept.")
+    retries: int = Field(
+        5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
+    )
     timeout_s: float = Field(30.0, gt=0, le=600, description="Total time for one request, in seconds.")
     sandbox: SandboxSpec = Field(default_factory=SandboxSpec, description="How the sandbox behaves.")
 
@@ -275,7 +349,11 @@ def load_campaign(
         path = Path(source)
         lines = _read(path)
         if not isinstance(lines.value, dict):
-            what = "the file is empty" if lines.value is None else "a campaign is a mapping of keys (`name: ...`), this is not"
+            what = (
+                "the file is empty"
+                if lines.value is None
+                else "a campaign is a mapping of keys (`name: ...`), this is not"
+            )
             raise CampaignError(what, where=str(path), fix="`sender init` writes one that runs")
         data = dict(lines.value)
         data.setdefault("name", path.stem)
@@ -286,20 +364,37 @@ def load_campaign(
         overridden["recipients"] = {**given, "file": None, "rows": None} if isinstance(given, dict) else {}
     elif recipients is not None:
         overridden["recipients"] = recipients
-    for key in overridden:
+    for key, value in overridden.items():
+        data[key] = _merged(key, data.get(key), value)
         lines.lines.pop((key,), None)
-    data.update(overridden)
     data.setdefault("name", "campaign")
     campaign = _validated(data, lines, path)
     spec = campaign.recipients
     if frame is None and spec.file is None and spec.rows is None:
         raise CampaignError(
-            "no recipients", where=str(path) if path else None, fix="set `recipients: people.csv`, or `recipients: {rows: [...]}`"
+            "no recipients",
+            where=str(path) if path else None,
+            fix="set `recipients: people.csv`, or `recipients: {rows: [...]}`",
         )
     campaign._base = Path(base) if base is not None else path.parent if path else Path()  # noqa: SLF001
     campaign._source = path if path else campaign.path(spec.file) if spec.file else None  # noqa: SLF001
     campaign._frame = frame  # noqa: SLF001
     return campaign
+
+
+def _merged(key: str, below: Any, above: Any) -> Any:
+    """`above` over `below`: mappings key by key (a new body or template replaces the other), lists of files together."""
+    if key == "suppress" and below is not None:
+        return [
+            *([below] if isinstance(below, str) else below),
+            *([above] if isinstance(above, str) else above),
+        ]
+    if not isinstance(above, Mapping) or below is None:
+        return above
+    if not isinstance(below, Mapping):  # the short form
+        below = {"body" if key == "message" else "rows" if isinstance(below, list) else "file": below}
+    replaced = {"body", "template"} if {"body", "template"} & set(above) else set()
+    return {**{name: value for name, value in below.items() if name not in replaced}, **above}
 
 
 def json_schema() -> dict[str, Any]:
@@ -313,7 +408,9 @@ def json_schema() -> dict[str, Any]:
     }
     for key, forms in short.items():
         long_form = schema["properties"][key]
-        kept = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
+        kept = {
+            name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form
+        }
         schema["properties"][key] = {"anyOf": [*forms, long_form], **kept}
     media = schema["$defs"]["MessageSpec"]["properties"]["media"]
     schema["$defs"]["MessageSpec"]["properties"]["media"] = {
@@ -332,9 +429,13 @@ def _read(path: Path) -> safe_yaml.Document:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise CampaignError("there is no such file", where=str(path), fix="`sender init` writes a campaign that runs") from None
+        raise CampaignError(
+            "there is no such file", where=str(path), fix="`sender init` writes a campaign that runs"
+        ) from None
     except UnicodeDecodeError as error:
-        raise CampaignError(f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8") from None
+        raise CampaignError(
+            f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8"
+        ) from None
     except OSError as error:
         raise CampaignError(f"cannot be read: {error.strerror}", where=str(path)) from None
     try:
@@ -348,7 +449,9 @@ def _validated(data: dict[str, Any], lines: safe_yaml.Document, path: Path | Non
         return Campaign.model_validate(data)
     except ValidationError as error:
         problems = sorted(_problems(error, data, lines), key=lambda problem: problem.line or 0)
-    raise CampaignError("the campaign is not valid", where=str(path) if path else None, problems=tuple(problems))
+    raise CampaignError(
+        "the campaign is not valid", where=str(path) if path else None, problems=tuple(problems)
+    )
 
 
 def _problems(error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document) -> Iterator[Problem]:
@@ -397,7 +500,8 @@ def _explain(detail: Any, path: safe_yaml.KeyPath) -> tuple[str, str | None]:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         return "unknown key", f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
     if kind == "missing":
-        return "is missing", f"add `{key}:`" + (f" ({', '.join(PROVIDERS)})" if key == "provider" else "")
+        choices = f" or --provider: {', '.join(PROVIDERS)}" if key == "provider" else ""
+        return "is missing", f"add `{key}:`{choices}"
     if kind == "value_error":
         return str(detail["ctx"]["error"]), None
     for prefix, fix in _WANTED.items():
@@ -408,7 +512,11 @@ def _explain(detail: Any, path: safe_yaml.KeyPath) -> tuple[str, str | None]:
 
 def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
     model: type[BaseModel] = Campaign
-    nested: dict[str, type[BaseModel]] = {"recipients": RecipientsSpec, "message": MessageSpec, "sandbox": SandboxSpec}
+    nested: dict[str, type[BaseModel]] = {
+        "recipients": RecipientsSpec,
+        "message": MessageSpec,
+        "sandbox": SandboxSpec,
+    }
     for part in parents:
         model = nested.get(str(part), model)
     return [info.alias or name for name, info in model.model_fields.items()]
