@@ -1,1 +1,60 @@
+"""Bulk SMS and MMS campaigns: planned, paced, resumable, and accounted for row by row.
 
+    import sender
+
+    campaign = sender.load_campaign("campaigns/welcome.yaml")
+    plan = sender.build_plan(campaign)
+    result = sender.send(plan)
+    result.results()
+
+Nothing here prints, asks or exits; everything raises `SenderError` with a sentence, and logs under `sender`.
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sender.api import asend as asend
+    from sender.api import send as send
+    from sender.campaign import Campaign as Campaign
+    from sender.campaign import load_campaign as load_campaign
+    from sender.dispatch import Progress as Progress
+    from sender.errors import GuardStop as GuardStop
+    from sender.errors import InputError as InputError
+    from sender.errors import SenderError as SenderError
+    from sender.plan import Plan as Plan
+    from sender.planner import build_plan as build_plan
+    from sender.runs import RunResult as RunResult
+    from sender.runs import Workspace as Workspace
+
+_HOME = {
+    "Campaign": "campaign",
+    "GuardStop": "errors",
+    "InputError": "errors",
+    "Plan": "plan",
+    "Progress": "dispatch",
+    "RunResult": "runs",
+    "SenderError": "errors",
+    "Workspace": "runs",
+    "asend": "api",
+    "build_plan": "planner",
+    "load_campaign": "campaign",
+    "send": "api",
+}
+
+__all__ = [  # noqa: PLE0604 (the names of _HOME, checked by a test)
+    *_HOME
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"sender.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

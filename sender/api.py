@@ -1,0 +1,75 @@
+"""Sending from Python: a plan in, a result out, blocking or not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sender.dispatch import Progress
+from sender.plan import Plan
+from sender.runs import DEFAULT_STATE_DIR, RunResult, open_session
+
+
+async def asend(
+    plan: Plan,
+    *,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
+    env: Mapping[str, str] | None = None,
+    rehearse: bool = False,
+    limit: int | None = None,
+    again: bool = False,
+    new_run: bool = False,
+    resume: bool = False,
+    settle_unknowns: bool = True,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancel: asyncio.Event | None = None,
+) -> RunResult:
+    """What became of `plan`: sent, or resumed where an earlier call stopped.
+
+    `env` holds the credentials (default: the process's environment). `on_progress` is called about ten times a
+    second. Setting `cancel` stops claiming and waits for the answers under way; the same call resumes. The other
+    options are those of `sender send`. Raises InputError, RunLocked, RunComplete or InputsChanged before anything
+    is sent; a guard that stops the run later is in `RunResult.stopped`.
+    """
+    with open_session(
+        plan, state_dir=state_dir, rehearse=rehearse, again=again, new_run=new_run, resume=resume
+    ) as session:
+        return await session.send(
+            env=os.environ if env is None else env,
+            limit=limit,
+            settle_unknowns=settle_unknowns,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+
+
+def send(
+    plan: Plan,
+    *,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
+    env: Mapping[str, str] | None = None,
+    rehearse: bool = False,
+    limit: int | None = None,
+    again: bool = False,
+    new_run: bool = False,
+    resume: bool = False,
+    settle_unknowns: bool = True,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """`asend`, blocking. Call it where no event loop runs."""
+    return asyncio.run(
+        asend(
+            plan,
+            state_dir=state_dir,
+            env=env,
+            rehearse=rehearse,
+            limit=limit,
+            again=again,
+            new_run=new_run,
+            resume=resume,
+            settle_unknowns=settle_unknowns,
+            on_progress=on_progress,
+        )
+    )

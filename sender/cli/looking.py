@@ -1,0 +1,179 @@
+"""`sender status`, `sender results`, `sender reconcile`: what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from sender import results as results_module
+from sender import runs
+from sender.cli import console
+from sender.cli.inputs import environment, state_options
+from sender.errors import InputError
+from sender.ledger import Counts, Run
+from sender.runs import Workspace
+
+RUN_HELP = "RUN is a run id (or its beginning), a campaign file, a recipients file or a campaign's name; the newest run of it is meant."
+
+
+@click.command(help=f"List the runs, or say how one stands.\n\n{RUN_HELP}")
+@click.argument("run", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@state_options
+def status(run: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+    console.set_up_logs(debug=debug)
+    with Workspace(state_dir, create=False) as workspace:
+        if run is None:
+            return _list(workspace, as_json=as_json)
+        return _one(workspace, workspace.find(run), as_json=as_json)
+
+
+def _list(workspace: Workspace, *, as_json: bool) -> int:
+    found = [(run, workspace.ledger.counts(run.run_id)) for run in reversed(workspace.ledger.runs())]
+    if as_json:
+        console.print_json([_facts(run, counts) for run, counts in found])
+        return 0
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in (
+        "run",
+        "campaign",
+        "through",
+        "state",
+        "unknown",
+        "accepted",
+        "rejected",
+        "pending",
+        "skipped",
+    ):
+        table.add_column(
+            name,
+            justify="right" if name in ("unknown", "accepted", "rejected", "pending", "skipped") else "left",
+        )
+    for run, counts in found:
+        unknown = (
+            f"[bold yellow]{counts.unknown + counts.intent:,}[/]" if counts.unknown + counts.intent else "0"
+        )
+        through = run.provider if run.kind in ("live", "sandbox") else f"{run.provider} ({run.kind.value})"
+        numbers = (f"{n:,}" for n in (counts.accepted, counts.rejected, counts.pending, run.skipped))
+        table.add_row(run.run_id, escape(run.campaign), through, _state(counts), unknown, *numbers)
+    console.out.print(table if found else "no runs yet")
+    return 0
+
+
+def _one(workspace: Workspace, run: Run, *, as_json: bool) -> int:
+    summary, counts = workspace.summary(run), workspace.ledger.counts(run.run_id)
+    if as_json:
+        console.print_json({**_facts(run, counts), "law": summary.law(), **asdict(summary)})
+        return 0
+    if summary.unknown:
+        console.out.print(
+            f"[bold yellow]{console.many(summary.unknown, 'message')} unknown:[/] the provider may have accepted them, so they are"
+            f" not sent again. `sender reconcile {run.run_id}` looks them up."
+        )
+    begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
+    console.out.print(
+        f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider}, {_state(counts)}"
+    )
+    console.out.print(f"  begun {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
+    console.run_summary(summary)
+    if summary.by_status:
+        console.out.print(f"  statuses: {console.counted(summary.by_status)}")
+    if summary.skipped_by_reason:
+        console.out.print(f"  skipped: {console.counted(summary.skipped_by_reason)}")
+    return 0
+
+
+def _state(counts: Counts) -> str:
+    return "unfinished" if counts.pending or counts.intent else "complete"
+
+
+def _facts(run: Run, counts: Counts) -> dict[str, Any]:
+    begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC)
+    return {
+        **asdict(run),
+        "kind": run.kind.value,
+        "created_at": begun.isoformat(timespec="milliseconds"),
+        "state": _state(counts),
+        **asdict(counts),
+    }
+
+
+@click.command(
+    help=f"Write what became of every row: ids, statuses, errors, and all original columns.\n\n{RUN_HELP}"
+)
+@click.argument("run")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(results_module.FORMATS),
+    help="Default: by the file's suffix, else csv.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Default: standard output (csv, jsonl).",
+)
+@state_options
+def results(run: str, form: str | None, output: Path | None, debug: bool, state_dir: Path) -> int:
+    console.set_up_logs(debug=debug)
+    with Workspace(state_dir, create=False) as workspace:
+        frame = workspace.results(workspace.find(run))
+    if output is not None:
+        results_module.write(frame, output, form)
+        console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
+    elif form in (None, "csv", "jsonl"):
+        buffer = io.BytesIO()
+        results_module.write_to(frame, buffer, form or "csv")
+        sys.stdout.buffer.write(buffer.getvalue())
+    else:
+        raise InputError(f"{form} is not for a terminal", fix=f"add --output results.{form}")
+    return 0
+
+
+@click.command(
+    help=f"Look unknown messages up in the provider's log and settle what it proves. Sends nothing.\n\n{RUN_HELP}"
+)
+@click.argument("run")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of KEY=value lines with the credentials.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@state_options
+def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+    console.set_up_logs(debug=debug)
+    with Workspace(state_dir, create=False) as workspace:
+        found = workspace.find(run)
+        settled = asyncio.run(runs.settle(workspace, found, environment(env_file)))
+        summary = workspace.summary(found)
+    if as_json:
+        console.print_json(
+            {"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)}
+        )
+        return summary.exit_code
+    console.out.print(
+        f"{settled.found:,} found at the provider, {settled.absent:,} proved absent (pending again), {settled.doubtful:,} still unknown"
+    )
+    if settled.failure:
+        console.out.print(f"  the log could not be read to its end: {escape(settled.failure)}")
+    if settled.decidable_at:
+        console.out.print(
+            f"  absence can be proved from {settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S} on"
+        )
+    console.run_summary(summary)
+    if summary.pending:
+        console.out.print(f"{summary.pending:,} pending: send the campaign again to resume")
+    return summary.exit_code

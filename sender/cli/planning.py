@@ -1,0 +1,137 @@
+"""`sender plan` and `sender preview`: everything that can be known before the first message leaves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.panel import Panel
+
+from sender.cli import console
+from sender.cli.inputs import TARGET_HELP, campaign_options, read_plan, state_options
+from sender.errors import InputError, StateError
+from sender.plan import Plan
+from sender.report import preview
+
+
+@click.command(help=f"Say who would get what, and who not and why. Sends nothing.\n\n{TARGET_HELP}")
+@campaign_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the plan. Default: in the state directory."
+)
+@click.option("--limit", type=click.IntRange(0), help="Plan only the first N messages.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
+@state_options
+def plan(
+    campaign: Path,
+    out: Path | None,
+    limit: int | None,
+    as_json: bool,
+    debug: bool,
+    state_dir: Path,
+    **options: Any,
+) -> int:
+    console.set_up_logs(debug=debug)
+    made, _ = read_plan(campaign, options, limit=limit)
+    if made.directory is None:
+        folder = out or state_dir / "plans" / f"{_slug(made.manifest.campaign)}-{made.hash[:8]}"
+        try:
+            made = made.write(folder)
+        except OSError as error:
+            raise StateError(
+                f"the plan cannot be written: {error.strerror}",
+                where=str(folder),
+                fix="--out names another folder",
+            ) from None
+    if as_json:
+        console.print_json(
+            {
+                "directory": str(made.directory),
+                **asdict(made.manifest),
+                "expected_s": made.manifest.expected_s,
+            }
+        )
+        return 0
+    console.plan_summary(made, simulated=made.manifest.provider == "sandbox", where=str(made.directory))
+    console.skipped_table(made)
+    return 0
+
+
+@click.command(help=f"Show the messages, in the terminal or as a page. Sends nothing.\n\n{TARGET_HELP}")
+@campaign_options
+@click.option("--limit", type=click.IntRange(0), help="Show only the first N messages.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page a colleague can read.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "jsonl"]),
+    default="table",
+    help="jsonl: one JSON object a message.",
+)
+@state_options
+def preview_command(
+    campaign: Path,
+    limit: int | None,
+    html: Path | None,
+    form: str,
+    debug: bool,
+    state_dir: Path,
+    **options: Any,
+) -> int:
+    console.set_up_logs(debug=debug)
+    made, _ = read_plan(campaign, options)
+    if html is not None:
+        try:
+            html.write_text(preview.preview_html(made, limit=limit), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"the page cannot be written: {error.strerror}", where=str(html), fix="name another file"
+            ) from None
+        if form == "table":
+            console.out.print(f"wrote {escape(str(html))}")
+            return 0
+    if form == "jsonl":
+        for number, row in enumerate(preview.preview_rows(made)):
+            if limit is not None and number >= limit:
+                break
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return 0
+    console.plan_summary(made, simulated=made.manifest.provider == "sandbox")
+    messages_table(made, most=10 if limit is None else limit)
+    console.skipped_table(made)
+    return 0
+
+
+def messages_table(made: Plan, *, most: int) -> None:
+    """The first messages as they will be read, each with its row, segments and encoding."""
+    for row in made.messages.head(most).iter_rows(named=True):
+        size = (
+            f"MMS, {len(row['media'])} media"
+            if row["media"]
+            else f"{row['encoding']}, {console.many(row['segments'], 'segment')}"
+        )
+        text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ())
+        title = f"row {row['row_number']} to {row['to']} from {row['from_number'] or 'the service'}"
+        console.out.print(
+            Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72)
+        )
+    if made.manifest.messages > most:
+        console.out.print(
+            f"  [dim]and {made.manifest.messages - most:,} more (--limit N, --html FILE, --format jsonl)[/]"
+        )
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
+
+
+preview_command.name = "preview"

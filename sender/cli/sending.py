@@ -1,0 +1,341 @@
+"""`sender send`: says what it will do, asks, sends, shows how it goes, and ends with the law."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from sender import dispatch
+from sender.cli import console
+from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
+from sender.cli.planning import messages_table
+from sender.errors import InputError
+from sender.runs import RunResult, Session, open_session
+
+log = logging.getLogger("sender.cli")
+
+PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
+
+
+@click.command(help=f"Send a campaign; run it again to resume.\n\n{TARGET_HELP}")
+@campaign_options
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and send nothing.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="Send only the first N messages of the plan; run again without it for the rest.",
+)
+@click.option(
+    "--test-to", metavar="NUMBER", help="Send the first message (or --limit N) to this number instead."
+)
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Speak the provider's own dialect to the sandbox: nothing leaves this machine.",
+)
+@click.option("--again", is_flag=True, help="Send a plan that has been sent once more, to everybody.")
+@click.option(
+    "--new-run", is_flag=True, help="Start afresh though an unfinished run began with other inputs."
+)
+@click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
+@click.option(
+    "--on-unknown",
+    type=click.Choice(["reconcile", "hold"]),
+    default="reconcile",
+    show_default=True,
+    help="Unknown messages: look them up, or leave them.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Results file (.csv, .jsonl, .parquet, .xlsx).",
+)
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of KEY=value lines with the credentials.",
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", help="Log lines on standard error."
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output.")
+@state_options
+def send(
+    campaign: Path,
+    *,
+    yes: bool,
+    dry_run: bool,
+    limit: int | None,
+    test_to: str | None,
+    rehearse: bool,
+    again: bool,
+    new_run: bool,
+    resume: bool,
+    on_unknown: str,
+    output: Path | None,
+    env_file: Path | None,
+    log_format: str,
+    as_json: bool,
+    debug: bool,
+    state_dir: Path,
+    **options: Any,
+) -> int:
+    watched = sys.stderr.isatty() and log_format == "text"
+    console.set_up_logs(debug=debug, log_format=log_format, quiet=watched)
+    env = environment(env_file)
+    plan, built_from = read_plan(campaign, options, limit=limit if test_to else None, test_to=test_to)
+    simulated = rehearse or plan.manifest.provider == "sandbox"
+    if not as_json:
+        console.plan_summary(plan, simulated=simulated)
+        console.skipped_table(plan, most=10)
+    if dry_run:
+        if as_json:
+            console.print_json(
+                {"dry_run": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s}
+            )
+        else:
+            messages_table(plan, most=3)
+            console.out.print("dry run: nothing was sent")
+        return 0
+    if not plan.manifest.messages:
+        raise InputError(
+            "there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row"
+        )
+    source = built_from.source if built_from else campaign
+    with open_session(
+        plan,
+        state_dir=state_dir,
+        rehearse=rehearse,
+        again=again,
+        new_run=new_run,
+        resume=resume,
+        source=source,
+    ) as session:
+        session.check(env)
+        _announce(session, limit=None if test_to else limit, quiet=as_json)
+        if not yes:
+            _ask(session)
+        result = asyncio.run(
+            _send(
+                session,
+                env,
+                None if test_to else limit,
+                settle=on_unknown == "reconcile",
+                output=output,
+                watched=watched,
+            )
+        )
+    _conclude(result, campaign, as_json=as_json)
+    return result.exit_code
+
+
+def _announce(session: Session, *, limit: int | None, quiet: bool) -> None:
+    """What is about to happen, in a sentence for the screen and a line for the log."""
+    counts, run = session.counts(), session.run
+    todo = max(
+        0, min(counts.pending, run.messages if limit is None else limit - (run.messages - counts.pending))
+    )
+    log.info(
+        "run %s %s: %d of %d messages pending",
+        run.run_id,
+        "resumed" if session.resumed else "starts",
+        counts.pending,
+        run.messages,
+        extra={
+            "event": "run_resumed" if session.resumed else "run_started",
+            "run_id": run.run_id,
+            "campaign": run.campaign,
+        },
+    )
+    if session.orphans:
+        log.warning(
+            "%d messages were under way when the last process died: they are looked up before anything is sent",
+            session.orphans,
+            extra={"event": "orphans", "run_id": run.run_id, "unknown": session.orphans},
+        )
+    if quiet:
+        return
+    if session.resumed:
+        console.out.print(
+            f"resuming run {run.run_id}: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
+            f" {counts.unknown:,} unknown, {counts.pending:,} to send"
+        )
+    if limit is not None:
+        console.out.print(f"--limit {limit}: {console.many(todo, 'message')} now, the others stay pending")
+
+
+def _ask(session: Session) -> None:
+    pending = session.counts().pending
+    if not sys.stdin.isatty():
+        raise InputError(
+            "there is no terminal to ask on",
+            fix="add --yes (a cron job always needs it), or look first with --dry-run",
+        )
+    reach = "the sandbox" if session.simulated else session.run.provider
+    click.confirm(f"Send {console.many(pending, 'message')} through {reach}?", abort=True)
+
+
+async def _send(
+    session: Session,
+    env: Mapping[str, str],
+    limit: int | None,
+    *,
+    settle: bool,
+    output: Path | None,
+    watched: bool,
+) -> RunResult:
+    cancel = asyncio.Event()
+    with _signals(cancel), _bar() if watched else _lines() as tell:
+        return await session.send(
+            env=env, limit=limit, settle_unknowns=settle, on_progress=tell, cancel=cancel, results_path=output
+        )
+
+
+@contextmanager
+def _signals(cancel: asyncio.Event) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) drains; the second quits at once, which is as safe as a crash."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if cancel.is_set():
+            os._exit(128 + number)
+        loop.call_soon_threadsafe(cancel.set)
+        console.err.print(
+            "stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)"
+        )
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+Tell = Callable[[dispatch.Progress], None]
+
+
+@contextmanager
+def _bar() -> Iterator[Tell]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console.err) as bar:
+        task = bar.add_task("sending", total=None, note="")
+
+        def tell(now: dispatch.Progress) -> None:
+            bar.update(task, total=now.total, completed=now.done, note=_note(now))
+
+        yield tell
+
+
+@contextmanager
+def _lines() -> Iterator[Tell]:
+    last_s = 0.0
+
+    def tell(now: dispatch.Progress) -> None:
+        nonlocal last_s
+        if now.elapsed_s - last_s < PROGRESS_EVERY_S:
+            return
+        last_s = now.elapsed_s
+        log.info(
+            "%d/%d %s",
+            now.done,
+            now.total,
+            _note(now),
+            extra={
+                "event": "progress",
+                **{key: value for key, value in asdict(now).items() if value is not None},
+            },
+        )
+
+    yield tell
+
+
+def _note(now: dispatch.Progress) -> str:
+    parts = [f"{now.rate_per_s:.1f}/s"]
+    if now.eta_s is not None and now.done < now.total:
+        parts.append(f"{console.duration(now.eta_s)} left")
+    parts += [
+        f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count
+    ]
+    if now.paused_s > 0.5:
+        parts.append(f"provider asks to wait {console.duration(now.paused_s)}")
+    return ", ".join(parts)
+
+
+def _conclude(result: RunResult, target: Path, *, as_json: bool) -> None:
+    summary, run = result.summary, result.run
+    log.info(
+        "run %s ends: %s",
+        run.run_id,
+        summary.law(),
+        extra={
+            "event": "run_ended",
+            "run_id": run.run_id,
+            "exit_code": result.exit_code,
+            "results": str(result.results_path),
+        },
+    )
+    if as_json:
+        console.print_json(
+            {
+                "run_id": run.run_id,
+                "campaign": run.campaign,
+                "kind": run.kind.value,
+                "results": str(result.results_path),
+                "exit_code": result.exit_code,
+                "stopped": str(result.stopped) if result.stopped else None,
+                "interrupted": result.interrupted,
+                "law": summary.law(),
+                **json.loads(json.dumps(asdict(summary), default=str)),
+            }
+        )
+        return
+    if summary.unknown:
+        _about_unknowns(result)
+    console.run_summary(summary)
+    console.out.print(f"results: {escape(str(result.results_path))}")
+    if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
+        console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
+    if result.stopped is not None:
+        console.err.print(f"[bold red]stopped:[/] {escape(str(result.stopped))}")
+    elif summary.pending:
+        why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"
+        console.out.print(
+            f"{why}: {summary.pending:,} pending; `sender send {escape(str(target))}` sends the rest"
+        )
+
+
+def _about_unknowns(result: RunResult) -> None:
+    """First of all: what nobody can say yet, what it means, and which command settles it."""
+    when = result.reconciled.decidable_at
+    wait = f" after {when.astimezone():%H:%M:%S}" if when else ""
+    why = (
+        f" (the provider's log could not be read: {result.reconciled.failure})"
+        if result.reconciled.failure
+        else ""
+    )
+    console.out.print(
+        f"[bold yellow]{console.many(result.summary.unknown, 'message')} unknown:[/] the provider may have accepted them, so they are"
+        f" not sent again{escape(why)}. `sender reconcile {result.run.run_id}`{wait} looks them up."
+    )
