@@ -7,11 +7,9 @@ file only; recipients, templates and suppression files are read by the plan.
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -31,7 +29,8 @@ from pydantic import (
 )
 
 from sender import safe_yaml
-from sender.errors import CampaignError, Problem
+from sender.errors import CampaignError
+from sender.validation import explain
 
 ProviderName = Literal["sandbox", "signalwire", "signalwire-compat", "telnyx", "twilio"]
 Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
@@ -121,9 +120,7 @@ class RecipientsSpec(_Strict):
     default_region: Region | None = Field(
         None, description="Two-letter region (`US`, `GB`) that numbers without a country code belong to."
     )
-    region_column: Text | None = Field(
-        None, description="Header of a column with each row's own two-letter region."
-    )
+    region_column: Text | None = Field(None, description="Header of a column with each row's own two-letter region.")
     columns: dict[str, Text] = Field(
         default_factory=dict,
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
@@ -146,9 +143,7 @@ class RecipientsSpec(_Strict):
 class MessageSpec(_Strict):
     """What they get."""
 
-    template: Path | None = Field(
-        None, description="Jinja file with the body, relative to the campaign file."
-    )
+    template: Path | None = Field(None, description="Jinja file with the body, relative to the campaign file.")
     body: Annotated[str, BeforeValidator(_text)] | None = Field(
         None, description="The body in place, as a Jinja template."
     )
@@ -220,9 +215,7 @@ class ProviderFields(_Strict):
         None, max_length=19, description="SignalWire: up to 19 pairs echoed in callbacks (`ref` is ours)."
     )
     content_sid: Text | None = Field(None, description="Twilio: content template `HX…` instead of a body.")
-    content_variables: dict[str, Text] | None = Field(
-        None, description="Twilio: values for the content template."
-    )
+    content_variables: dict[str, Text] | None = Field(None, description="Twilio: values for the content template.")
     content_retention: Literal["retain", "discard"] | None = Field(None, description="Twilio.")
     address_retention: Literal["retain", "obfuscate"] | None = Field(None, description="Twilio.")
     smart_encoded: bool | None = Field(None, description="Twilio: its own smart encoding.")
@@ -245,9 +238,9 @@ class SandboxSpec(_Strict):
         "signalwire", description="The provider whose API the sandbox speaks for `provider: sandbox`."
     )
     latency_ms: int = Field(40, ge=0, le=60_000, description="How long it takes to answer.")
-    rate: (
-        Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] | None
-    ) = Field(None, description="Answer 429 above this pace.")
+    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] | None = Field(
+        None, description="Answer 429 above this pace."
+    )
 
 
 class Campaign(ProviderFields):
@@ -264,20 +257,14 @@ class Campaign(ProviderFields):
         description="A number, a short code, an alphanumeric id, a service, profile or number group id; or a list of numbers.",
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
-    message: MessageSpec = Field(
-        default_factory=MessageSpec, description="What they get: a body, or a mapping."
-    )
-    dedupe: Literal["first", "last", "none"] = Field(
-        "first", description="Which row of a repeated number is kept."
-    )
+    message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
+    dedupe: Literal["first", "last", "none"] = Field("first", description="Which row of a repeated number is kept.")
     suppress: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
     )
-    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] = (
-        Field(
-            default_factory=lambda: parse_rate("auto"),
-            description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
-        )
+    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] = Field(
+        default_factory=lambda: parse_rate("auto"),
+        description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
     )
     concurrency: int = Field(16, ge=1, le=1000, description="Most requests under way at once.")
     retries: int = Field(
@@ -377,7 +364,7 @@ def load_campaign(
             fix="set `recipients: people.csv`, or `recipients: {rows: [...]}`",
         )
     campaign._base = Path(base) if base is not None else path.parent if path else Path()  # noqa: SLF001
-    campaign._source = path if path else campaign.path(spec.file) if spec.file else None  # noqa: SLF001
+    campaign._source = path or (campaign.path(spec.file) if spec.file else None)  # noqa: SLF001
     campaign._frame = frame  # noqa: SLF001
     return campaign
 
@@ -397,34 +384,6 @@ def _merged(key: str, below: Any, above: Any) -> Any:
     return {**{name: value for name, value in below.items() if name not in replaced}, **above}
 
 
-def json_schema() -> dict[str, Any]:
-    """The campaign file's JSON Schema (draft 2020-12), for editors and validators."""
-    schema = Campaign.model_json_schema(by_alias=True)
-    short: dict[str, list[dict[str, Any]]] = {
-        "recipients": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
-        "message": [{"type": "string"}],
-        "from": [{"type": ["string", "integer"]}],
-        "suppress": [{"type": "string"}],
-    }
-    for key, forms in short.items():
-        long_form = schema["properties"][key]
-        kept = {
-            name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form
-        }
-        schema["properties"][key] = {"anyOf": [*forms, long_form], **kept}
-    media = schema["$defs"]["MessageSpec"]["properties"]["media"]
-    schema["$defs"]["MessageSpec"]["properties"]["media"] = {
-        "anyOf": [{"type": "string"}, {key: media[key] for key in ("type", "items") if key in media}],
-        "description": media["description"],
-    }
-    schema["required"] = [key for key in schema.get("required", []) if key != "name"]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$comment": "written by `sender schema`",
-        **json.loads(json.dumps(schema)),
-    }
-
-
 def _read(path: Path) -> safe_yaml.Document:
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -433,9 +392,7 @@ def _read(path: Path) -> safe_yaml.Document:
             "there is no such file", where=str(path), fix="`sender init` writes a campaign that runs"
         ) from None
     except UnicodeDecodeError as error:
-        raise CampaignError(
-            f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8"
-        ) from None
+        raise CampaignError(f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8") from None
     except OSError as error:
         raise CampaignError(f"cannot be read: {error.strerror}", where=str(path)) from None
     try:
@@ -448,66 +405,8 @@ def _validated(data: dict[str, Any], lines: safe_yaml.Document, path: Path | Non
     try:
         return Campaign.model_validate(data)
     except ValidationError as error:
-        problems = sorted(_problems(error, data, lines), key=lambda problem: problem.line or 0)
-    raise CampaignError(
-        "the campaign is not valid", where=str(path) if path else None, problems=tuple(problems)
-    )
-
-
-def _problems(error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for detail in error.errors():
-        path = _written_path(detail["loc"], data)
-        key = ".".join(str(part) for part in path)
-        if key in seen:
-            continue
-        seen.add(key)
-        yield Problem(lines.line(path), key or None, *_explain(detail, path))
-
-
-def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
-    """pydantic's location without the parts that are not in the file (short forms, union branches)."""
-    path: list[int | str] = []
-    here = data
-    for part in loc:
-        missing_key = part == loc[-1] and isinstance(here, Mapping)
-        if isinstance(here, Mapping) and (part in here or missing_key):
-            here = here.get(part)
-        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
-            here = here[part]
-        else:
-            continue
-        path.append("from" if part == "from_" else part)
-    return tuple(path)
-
-
-_WANTED = {
-    "bool": "write true or false",
-    "int": "write a whole number",
-    "float": "write a number",
-    "string": "write text",
-    "dict": "write a mapping (`key: value`)",
-    "model_type": "write a mapping (`key: value`)",
-    "tuple": "write a list (`- one`)",
-    "list": "write a list (`- one`)",
-}
-
-
-def _explain(detail: Any, path: safe_yaml.KeyPath) -> tuple[str, str | None]:
-    kind, key = str(detail["type"]), str(path[-1]) if path else ""
-    if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        return "unknown key", f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-    if kind == "missing":
-        choices = f" or --provider: {', '.join(PROVIDERS)}" if key == "provider" else ""
-        return "is missing", f"add `{key}:`{choices}"
-    if kind == "value_error":
-        return str(detail["ctx"]["error"]), None
-    for prefix, fix in _WANTED.items():
-        if kind.startswith(prefix) and kind.endswith(("_type", "_parsing")):
-            return str(detail["msg"]), fix
-    return str(detail["msg"]), None
+        problems = explain(error, data, lines, known_keys=_known_keys)
+    raise CampaignError("the campaign is not valid", where=str(path) if path else None, problems=tuple(problems))
 
 
 def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:

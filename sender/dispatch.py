@@ -191,9 +191,7 @@ class Dispatcher:
         """Waits until a deferred message may be due; False when nothing is deferred and nothing is in flight."""
         self._changed.clear()
         busy = bool(self._in_flight) or self._unrecorded > 0
-        due_ms = await self._in_ledger(
-            partial(self._ledger.next_due_ms, self._run.run_id, below_seq=self._below_seq)
-        )
+        due_ms = await self._in_ledger(partial(self._ledger.next_due_ms, self._run.run_id, below_seq=self._below_seq))
         if due_ms is None and not busy:
             return False
         wait_s = None if due_ms is None else max(0.005, (due_ms - self._ledger.now_ms()) / 1000)
@@ -220,9 +218,7 @@ class Dispatcher:
 
     async def _carry(self, claim: Claim, message: Message) -> None:
         try:
-            response = await self._transport.send(
-                self._adapter.request(message), timeout_s=self._pace.timeout_s
-            )
+            response = await self._transport.send(self._adapter.request(message), timeout_s=self._pace.timeout_s)
         except NotSent as failure:
             self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
@@ -329,9 +325,7 @@ class Dispatcher:
         self._changed.set()
 
     async def _in_ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._ledger_thread, partial(call, *args, **kwargs)
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._ledger_thread, partial(call, *args, **kwargs))
 
     # -- tell ------------------------------------------------------------------------------------------------------
 

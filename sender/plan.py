@@ -24,6 +24,8 @@ from sender.recipients import InputFile
 FORMAT = 1
 PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
+# The campaign keys that name a sender pool at the provider.
+SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
 _ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
@@ -86,6 +88,11 @@ class Manifest:
     plan_hash: str
     parquet_sha256: str | None = None
     format: int = FORMAT
+
+    @property
+    def service(self) -> str | None:
+        """The service, profile or number group that picks a message's sender where `from_number` is null."""
+        return next((str(self.fields[key]) for key in SERVICE_FIELDS if key in self.fields), None)
 
     @property
     def units(self) -> int:

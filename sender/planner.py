@@ -77,9 +77,7 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     )
     inputs = (*people.inputs, *template_input, *suppression)
     return Plan(
-        _manifest(
-            campaign, dialect, capabilities, fields, senders, frame, people, inputs, replacements, test_to
-        ),
+        _manifest(campaign, dialect, capabilities, fields, senders, frame, people, inputs, replacements, test_to),
         frame,
     )
 
@@ -204,9 +202,7 @@ def _rendered(
         ),
         _detail=pl.coalesce(
             "_detail",
-            pl.when(bad_url).then(
-                pl.format("media is not an http or https URL: {}", pl.col("media").list.join(" "))
-            ),
+            pl.when(bad_url).then(pl.format("media is not an http or https URL: {}", pl.col("media").list.join(" "))),
             pl.when(nothing).then(pl.lit("the message would be empty: no text and no media")),
         ),
     )

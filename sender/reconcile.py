@@ -162,9 +162,7 @@ def _match(doubts: list[_Doubt], entries: Iterable[LogEntry]) -> dict[int, LogEn
 
 
 def _same(doubt: _Doubt, entry: LogEntry) -> bool:
-    if entry.to != doubt.to or (
-        doubt.from_number and entry.from_number and entry.from_number != doubt.from_number
-    ):
+    if entry.to != doubt.to or (doubt.from_number and entry.from_number and entry.from_number != doubt.from_number):
         return False
     if entry.body is not None and doubt.body is not None and entry.body != doubt.body:
         return False

@@ -199,9 +199,7 @@ class Session:
         with self._adapter(env) as adapter:
             run, plan = self.run, self._begin()
             transport = HttpxTransport(concurrency=plan.manifest.pace.concurrency)
-            settle_s = (
-                2.0 if self.simulated else adapter.log_facts.settle_s
-            )  # the simulator's log does not lag
+            settle_s = 2.0 if self.simulated else adapter.log_facts.settle_s  # the simulator's log does not lag
             try:
                 if settle_unknowns and self.counts().unknown:
                     reconciled = await reconcile.reconcile(
@@ -345,9 +343,7 @@ def _run_for(
     workspace: Workspace, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool
 ) -> Run | None:
     """The run to resume; None to begin one."""
-    runs = [
-        run for run in workspace.ledger.runs() if run.campaign == plan.manifest.campaign and run.kind is kind
-    ]
+    runs = [run for run in workspace.ledger.runs() if run.campaign == plan.manifest.campaign and run.kind is kind]
     if not runs or kind is RunKind.TEST:
         return None
     last = runs[-1]
@@ -367,11 +363,7 @@ def _run_for(
     if sent and not (again or new_run):
         when = datetime.fromtimestamp(sent[-1].created_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
         unknown = workspace.ledger.counts(sent[-1].run_id).unknown
-        doubt = (
-            f"; {unknown} of it are unknown: `sender reconcile {sent[-1].run_id}` looks them up"
-            if unknown
-            else ""
-        )
+        doubt = f"; {unknown} of it are unknown: `sender reconcile {sent[-1].run_id}` looks them up" if unknown else ""
         raise RunComplete(
             f"this plan of {last.campaign} has been sent: run {sent[-1].run_id} of {when}{doubt}",
             fix=f"`sender results {sent[-1].run_id}` shows what became of it; --again sends it to everybody once more",

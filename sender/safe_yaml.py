@@ -52,7 +52,11 @@ def load(text: str, *, max_nodes: int = MAX_NODES) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else "put the value in quotes if it holds `: `, `#`, `{` or `[`"
+        hint = (
+            "indent with spaces, not tabs"
+            if "\\t" in str(error.problem)
+            else "put the value in quotes if it holds `: `, `#`, `{` or `[`"
+        )
         raise YamlError(Problem(line, None, f"not valid YAML: {error.problem}", hint)) from error
     except yaml.YAMLError as error:  # unreadable characters carry no mark
         raise YamlError(Problem(None, None, f"not valid YAML: {error}".splitlines()[0])) from error
@@ -81,7 +85,7 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             raise YamlError(Problem(line, None, f"nested deeper than {MAX_DEPTH} levels"))
         if isinstance(node, yaml.ScalarNode):
-            plain = node.style is None
+            plain = not node.style  # the C parser says '', the Python one None
             return None if plain and node.value in _NULLS else node.value
         if isinstance(node, yaml.SequenceNode):
             return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]

@@ -54,9 +54,7 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="campaign-sender", prog_name="sender")
 def cli() -> None:
     """Bulk SMS and MMS campaigns: planned, paced, resumable, accounted for row by row.

@@ -41,9 +41,7 @@ def set_up_logs(*, debug: bool, log_format: str = "text", quiet: bool = False) -
     if log_format == "json":
         handler.setFormatter(_JsonFormatter())
     else:
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-        )
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logger = logging.getLogger("sender")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
@@ -64,9 +62,7 @@ def duration(seconds: float | None) -> str:
 
 def counted(counts: Mapping[str, int]) -> str:
     """`3 invalid_number, 2 duplicate`, most first."""
-    return (
-        ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
-    )
+    return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
 
 
 def many(n: int, word: str) -> str:
@@ -103,11 +99,7 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     table.add_column(overflow="fold")
     files = ", ".join(one.path for one in manifest.inputs if one.role == "recipients")
     blank = f", {many(manifest.blank_rows, 'blank row')} left out" if manifest.blank_rows else ""
-    parts = (
-        ""
-        if not manifest.messages
-        else f"{many(manifest.segments, 'segment')}; {counted(manifest.encodings)}"
-    )
+    parts = "" if not manifest.messages else f"{many(manifest.segments, 'segment')}; {counted(manifest.encodings)}"
     mms = f"; {manifest.mms:,} MMS" if manifest.mms else ""
     table.add_row("rows", f"{manifest.rows:,}", escape(f"from {files}{blank}"))
     table.add_row("messages", f"{manifest.messages:,}", escape(parts + mms))
@@ -137,9 +129,7 @@ def skipped_table(plan: Plan, *, most: int = 20) -> None:
         table.add_row(str(row), str(reason), escape(str(detail or "")))
     out.print(table)
     if skipped.height > most:
-        out.print(
-            f"  [dim]and {skipped.height - most:,} more: every one is in the plan and in the results file[/]"
-        )
+        out.print(f"  [dim]and {skipped.height - most:,} more: every one is in the plan and in the results file[/]")
 
 
 def run_summary(summary: Summary) -> None:

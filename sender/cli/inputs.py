@@ -51,9 +51,7 @@ def campaign_options(command: Command) -> Command:
         ),
         click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
         click.option("--body", help="The body in place, as a Jinja template: 'Hi {{ name }}'."),
-        click.option(
-            "--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."
-        ),
+        click.option("--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."),
         click.option("--default-region", metavar="US", help="Region of numbers without a country code."),
         click.option("--phone-column", metavar="HEADER", help="Column with the number."),
         click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
@@ -149,19 +147,13 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys[name] = options[name]
     if options["from_"]:
         keys["from"] = list(options["from_"])
-    message = {
-        name: options[name]
-        for name in ("body", "max_segments", "smart_encoding")
-        if options[name] is not None
-    }
+    message = {name: options[name] for name in ("body", "max_segments", "smart_encoding") if options[name] is not None}
     if options["template"] is not None:
         message["template"] = str(_absolute(options["template"]))
     if options["media"]:
         message["media"] = list(options["media"])
     recipients = {
-        name: options[name]
-        for name in ("default_region", "phone_column", "sheet")
-        if options[name] is not None
+        name: options[name] for name in ("default_region", "phone_column", "sheet") if options[name] is not None
     }
     for section, values in (("message", message), ("recipients", recipients)):
         if values:
@@ -182,7 +174,5 @@ def environment(env_file: Path | None) -> dict[str, str]:
     from dotenv import dotenv_values
 
     if not env_file.is_file():
-        raise InputError(
-            "there is no such file", where=str(env_file), fix="--env-file names a file of KEY=value lines"
-        )
+        raise InputError("there is no such file", where=str(env_file), fix="--env-file names a file of KEY=value lines")
     return {**{key: value or "" for key, value in dotenv_values(env_file).items()}, **os.environ}

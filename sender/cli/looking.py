@@ -59,9 +59,7 @@ def _list(workspace: Workspace, *, as_json: bool) -> int:
             justify="right" if name in ("unknown", "accepted", "rejected", "pending", "skipped") else "left",
         )
     for run, counts in found:
-        unknown = (
-            f"[bold yellow]{counts.unknown + counts.intent:,}[/]" if counts.unknown + counts.intent else "0"
-        )
+        unknown = f"[bold yellow]{counts.unknown + counts.intent:,}[/]" if counts.unknown + counts.intent else "0"
         through = run.provider if run.kind in ("live", "sandbox") else f"{run.provider} ({run.kind.value})"
         numbers = (f"{n:,}" for n in (counts.accepted, counts.rejected, counts.pending, run.skipped))
         table.add_row(run.run_id, escape(run.campaign), through, _state(counts), unknown, *numbers)
@@ -107,9 +105,7 @@ def _facts(run: Run, counts: Counts) -> dict[str, Any]:
     }
 
 
-@click.command(
-    help=f"Write what became of every row: ids, statuses, errors, and all original columns.\n\n{RUN_HELP}"
-)
+@click.command(help=f"Write what became of every row: ids, statuses, errors, and all original columns.\n\n{RUN_HELP}")
 @click.argument("run")
 @click.option(
     "--format",
@@ -160,9 +156,7 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
         settled = asyncio.run(runs.settle(workspace, found, environment(env_file)))
         summary = workspace.summary(found)
     if as_json:
-        console.print_json(
-            {"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)}
-        )
+        console.print_json({"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)})
         return summary.exit_code
     console.out.print(
         f"{settled.found:,} found at the provider, {settled.absent:,} proved absent (pending again), {settled.doubtful:,} still unknown"
@@ -170,9 +164,7 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
     if settled.failure:
         console.out.print(f"  the log could not be read to its end: {escape(settled.failure)}")
     if settled.decidable_at:
-        console.out.print(
-            f"  absence can be proved from {settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S} on"
-        )
+        console.out.print(f"  absence can be proved from {settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S} on")
     console.run_summary(summary)
     if summary.pending:
         console.out.print(f"{summary.pending:,} pending: send the campaign again to resume")

@@ -15,14 +15,12 @@ from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, read_plan, state_options
 from sender.errors import InputError, StateError
 from sender.plan import Plan
-from sender.report import preview
+from sender.report.preview import preview_html, preview_rows
 
 
 @click.command(help=f"Say who would get what, and who not and why. Sends nothing.\n\n{TARGET_HELP}")
 @campaign_options
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the plan. Default: in the state directory."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the plan. Default: in the state directory.")
 @click.option("--limit", type=click.IntRange(0), help="Plan only the first N messages.")
 @click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
 @state_options
@@ -78,7 +76,7 @@ def plan(
     help="jsonl: one JSON object a message.",
 )
 @state_options
-def preview_command(
+def preview(
     campaign: Path,
     limit: int | None,
     html: Path | None,
@@ -91,7 +89,7 @@ def preview_command(
     made, _ = read_plan(campaign, options)
     if html is not None:
         try:
-            html.write_text(preview.preview_html(made, limit=limit), encoding="utf-8")
+            html.write_text(preview_html(made, limit=limit), encoding="utf-8")
         except OSError as error:
             raise InputError(
                 f"the page cannot be written: {error.strerror}", where=str(html), fix="name another file"
@@ -100,7 +98,7 @@ def preview_command(
             console.out.print(f"wrote {escape(str(html))}")
             return 0
     if form == "jsonl":
-        for number, row in enumerate(preview.preview_rows(made)):
+        for number, row in enumerate(preview_rows(made)):
             if limit is not None and number >= limit:
                 break
             click.echo(json.dumps(row, ensure_ascii=False))
@@ -121,9 +119,7 @@ def messages_table(made: Plan, *, most: int) -> None:
         )
         text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ())
         title = f"row {row['row_number']} to {row['to']} from {row['from_number'] or 'the service'}"
-        console.out.print(
-            Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72)
-        )
+        console.out.print(Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72))
     if made.manifest.messages > most:
         console.out.print(
             f"  [dim]and {made.manifest.messages - most:,} more (--limit N, --html FILE, --format jsonl)[/]"
@@ -132,6 +128,3 @@ def messages_table(made: Plan, *, most: int) -> None:
 
 def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
-
-
-preview_command.name = "preview"

@@ -39,18 +39,14 @@ PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
     type=click.IntRange(1),
     help="Send only the first N messages of the plan; run again without it for the rest.",
 )
-@click.option(
-    "--test-to", metavar="NUMBER", help="Send the first message (or --limit N) to this number instead."
-)
+@click.option("--test-to", metavar="NUMBER", help="Send the first message (or --limit N) to this number instead.")
 @click.option(
     "--rehearse",
     is_flag=True,
     help="Speak the provider's own dialect to the sandbox: nothing leaves this machine.",
 )
 @click.option("--again", is_flag=True, help="Send a plan that has been sent once more, to everybody.")
-@click.option(
-    "--new-run", is_flag=True, help="Start afresh though an unfinished run began with other inputs."
-)
+@click.option("--new-run", is_flag=True, help="Start afresh though an unfinished run began with other inputs.")
 @click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
 @click.option(
     "--on-unknown",
@@ -71,9 +67,7 @@ PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
     metavar="FILE",
     help="File of KEY=value lines with the credentials.",
 )
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", help="Log lines on standard error."
-)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Log lines on standard error.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output.")
 @state_options
 def send(
@@ -106,17 +100,13 @@ def send(
         console.skipped_table(plan, most=10)
     if dry_run:
         if as_json:
-            console.print_json(
-                {"dry_run": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s}
-            )
+            console.print_json({"dry_run": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
         else:
             messages_table(plan, most=3)
             console.out.print("dry run: nothing was sent")
         return 0
     if not plan.manifest.messages:
-        raise InputError(
-            "there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row"
-        )
+        raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
     source = built_from.source if built_from else campaign
     with open_session(
         plan,
@@ -148,9 +138,7 @@ def send(
 def _announce(session: Session, *, limit: int | None, quiet: bool) -> None:
     """What is about to happen, in a sentence for the screen and a line for the log."""
     counts, run = session.counts(), session.run
-    todo = max(
-        0, min(counts.pending, run.messages if limit is None else limit - (run.messages - counts.pending))
-    )
+    todo = max(0, min(counts.pending, run.messages if limit is None else limit - (run.messages - counts.pending)))
     log.info(
         "run %s %s: %d of %d messages pending",
         run.run_id,
@@ -216,9 +204,7 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
         if cancel.is_set():
             os._exit(128 + number)
         loop.call_soon_threadsafe(cancel.set)
-        console.err.print(
-            "stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)"
-        )
+        console.err.print("stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -275,9 +261,7 @@ def _note(now: dispatch.Progress) -> str:
     parts = [f"{now.rate_per_s:.1f}/s"]
     if now.eta_s is not None and now.done < now.total:
         parts.append(f"{console.duration(now.eta_s)} left")
-    parts += [
-        f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count
-    ]
+    parts += [f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count]
     if now.paused_s > 0.5:
         parts.append(f"provider asks to wait {console.duration(now.paused_s)}")
     return ", ".join(parts)
@@ -321,20 +305,14 @@ def _conclude(result: RunResult, target: Path, *, as_json: bool) -> None:
         console.err.print(f"[bold red]stopped:[/] {escape(str(result.stopped))}")
     elif summary.pending:
         why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"
-        console.out.print(
-            f"{why}: {summary.pending:,} pending; `sender send {escape(str(target))}` sends the rest"
-        )
+        console.out.print(f"{why}: {summary.pending:,} pending; `sender send {escape(str(target))}` sends the rest")
 
 
 def _about_unknowns(result: RunResult) -> None:
     """First of all: what nobody can say yet, what it means, and which command settles it."""
     when = result.reconciled.decidable_at
     wait = f" after {when.astimezone():%H:%M:%S}" if when else ""
-    why = (
-        f" (the provider's log could not be read: {result.reconciled.failure})"
-        if result.reconciled.failure
-        else ""
-    )
+    why = f" (the provider's log could not be read: {result.reconciled.failure})" if result.reconciled.failure else ""
     console.out.print(
         f"[bold yellow]{console.many(result.summary.unknown, 'message')} unknown:[/] the provider may have accepted them, so they are"
         f" not sent again{escape(why)}. `sender reconcile {result.run.run_id}`{wait} looks them up."

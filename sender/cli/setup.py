@@ -10,16 +10,15 @@ import click
 from rich.markup import escape
 
 from sender import sandbox as simulator
-from sender.campaign import json_schema, parse_rate
+from sender.campaign import parse_rate
 from sender.cli import console, starter
 from sender.errors import InputError
+from sender.schema import json_schema, reference
 
 SCHEMA_FILE = "campaign.schema.json"
 
 
-@click.command(
-    help="Write a campaign, a template, a list and the campaign schema into FOLDER. They run as they are."
-)
+@click.command(help="Write a campaign, a template, a list and the campaign schema into FOLDER. They run as they are.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @click.option("--debug", is_flag=True, hidden=True)
@@ -52,9 +51,7 @@ def init(folder: Path, force: bool, debug: bool) -> int:
     help="Run the provider simulator: SignalWire, SignalWire Compatibility, Telnyx and Twilio on one port.\n\n"
     "Point an adapter at it with SIGNALWIRE_SPACE_URL, TELNYX_API_BASE or TWILIO_API_BASE. It sends nothing to anybody."
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8025, show_default=True, help="0 takes a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8025, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--latency",
@@ -91,23 +88,21 @@ def sandbox(port: int, host: str, latency_ms: int, rate: str | None, state: Path
     return 0
 
 
-@click.command(
-    help="Print the campaign file's JSON Schema, so that editors complete and check campaign files."
+@click.command(help="Print the campaign file's JSON Schema, so that editors complete and check campaign files.")
+@click.option(
+    "--format", "form", type=click.Choice(["json", "markdown"]), default="json", help="markdown: the reference table."
 )
 @click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Default: standard output.",
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: standard output."
 )
 @click.option("--debug", is_flag=True, hidden=True)
-def schema(output: Path | None, debug: bool) -> int:
+def schema(form: str, output: Path | None, debug: bool) -> int:
+    text = _schema_text() if form == "json" else reference()
     if output is None:
-        click.echo(_schema_text(), nl=False)
+        click.echo(text, nl=False)
         return 0
     try:
-        output.write_text(_schema_text(), encoding="utf-8", newline="\n")
+        output.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(output)) from None
     return 0

@@ -1,0 +1,84 @@
+"""pydantic's complaints in the words of the file: line, key, what is wrong, what to write.
+
+Knows nothing of campaigns; whoever validates says which keys stand where.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from sender import safe_yaml
+from sender.errors import Problem
+
+KnownKeys = Callable[[safe_yaml.KeyPath], list[str]]
+
+
+def explain(
+    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, *, known_keys: KnownKeys
+) -> tuple[Problem, ...]:
+    """What is wrong with `data`, in file order, once for each key. `known_keys` lists the keys allowed below a path."""
+    found = _problems(error, data, lines, known_keys)
+    return tuple(sorted(found, key=lambda problem: problem.line or 0))
+
+
+def _problems(
+    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys
+) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for detail in error.errors():
+        path = _written_path(detail["loc"], data)
+        key = ".".join(str(part) for part in path)
+        if key in seen:
+            continue
+        seen.add(key)
+        yield Problem(lines.line(path), key or None, *_explain(detail, path, known_keys))
+
+
+def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
+    """pydantic's location without the parts that are not in the file (short forms, union branches)."""
+    path: list[int | str] = []
+    here = data
+    for part in loc:
+        missing_key = part == loc[-1] and isinstance(here, Mapping)
+        if isinstance(here, Mapping) and (part in here or missing_key):
+            here = here.get(part)
+        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        else:
+            continue
+        path.append("from" if part == "from_" else part)
+    return tuple(path)
+
+
+_WANTED = {
+    "bool": "write true or false",
+    "int": "write a whole number",
+    "float": "write a number",
+    "string": "write text",
+    "dict": "write a mapping (`key: value`)",
+    "model_type": "write a mapping (`key: value`)",
+    "tuple": "write a list (`- one`)",
+    "list": "write a list (`- one`)",
+}
+
+
+def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys) -> tuple[str, str | None]:
+    kind, key = str(detail["type"]), str(path[-1]) if path else ""
+    if kind == "extra_forbidden":
+        known = known_keys(path[:-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        return "unknown key", f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+    if kind == "missing":
+        return "is missing", f"add `{key}:` to the campaign" + (
+            f", or --{key} to the command" if key == "provider" else ""
+        )
+    if kind == "value_error":
+        return str(detail["ctx"]["error"]), None
+    for prefix, fix in _WANTED.items():
+        if kind.startswith(prefix) and kind.endswith(("_type", "_parsing")):
+            return str(detail["msg"]), fix
+    return str(detail["msg"]), None
