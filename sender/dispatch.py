@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sender.errors import ProviderRefused, ProviderUnreachable, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
@@ -108,7 +108,7 @@ class Dispatcher:
         feeder = asyncio.create_task(self._feed())
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
-        stops = [asyncio.create_task(stop.wait()), asyncio.create_task(self._halt.wait())]
+        stops: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (stop, self._halt)]
         try:
             await asyncio.wait([feeder, recorder, *stops], return_when=asyncio.FIRST_COMPLETED)
             feeder.cancel()
@@ -126,7 +126,7 @@ class Dispatcher:
             return await self._in_ledger(self._ledger.counts, self._run.run_id)
         finally:
             self._tell()
-            tasks = [feeder, recorder, reporter, *stops, *self._in_flight]
+            tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, *stops, *self._in_flight]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -223,14 +223,14 @@ class Dispatcher:
             self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
-            self._settle(claim, message, Unknown(str(failure)))
+            self._settle(claim, Unknown(str(failure)))
         except Unsupported as failure:
-            self._settle(claim, message, Rejected(Reason.CONTENT, "unsupported", failure.what))
+            self._settle(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))
         else:
             self._trouble.answered()
-            self._settle(claim, message, self._adapter.outcome(response))
+            self._settle(claim, self._adapter.outcome(response))
 
-    def _settle(self, claim: Claim, message: Message, outcome: Outcome) -> None:
+    def _settle(self, claim: Claim, outcome: Outcome) -> None:
         not_before_ms = None
         if isinstance(outcome, Deferred):
             if outcome.halt:

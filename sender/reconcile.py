@@ -17,7 +17,7 @@ import polars as pl
 from sender.ledger import Found, Ledger, Run
 from sender.outcomes import Accepted, State, Status
 from sender.plan import Plan, make_ref
-from sender.providers.base import Adapter, LogEntry, LogQuery
+from sender.providers.base import Adapter, LogEntry, LogFacts, LogQuery
 from sender.transport import Transport, TransportFailure
 
 log = logging.getLogger("sender.reconcile")
@@ -51,12 +51,13 @@ class _Doubt:
     from_number: str | None
     body: str | None
     intent_at: datetime
+    attempt: int
 
 
 async def reconcile(
-    *, ledger: Ledger, run: Run, plan: Plan, adapter: Adapter, transport: Transport, settle_s: float | None
+    *, ledger: Ledger, run: Run, plan: Plan, adapter: Adapter, transport: Transport, facts: LogFacts
 ) -> Reconciled:
-    """Settles what can be settled of `run`'s unknown messages. `settle_s` is how long the log may lag.
+    """Settles what can be settled of `run`'s unknown messages. `facts` say what the provider's log can prove.
 
     Raises StateError when the ledger cannot be written.
     """
@@ -69,9 +70,9 @@ async def reconcile(
     found: dict[int, LogEntry] = {}
     failure = None
     try:
-        async for entries in _entries(doubts, adapter, transport, now):
+        async for entries in _entries(doubts, adapter, transport, facts, now):
             fresh = [entry for entry in entries if entry.message_id not in known]
-            matched = _match([doubt for doubt in doubts if doubt.seq not in found], fresh)
+            matched = _match([doubt for doubt in doubts if doubt.seq not in found], fresh, facts)
             found |= matched
             known |= {entry.message_id for entry in matched.values()}
     except (TransportFailure, ValueError) as error:
@@ -81,15 +82,16 @@ async def reconcile(
             failure,
             extra={"event": "reconcile_failed"},
         )
-    settled = [Found(seq, _accepted(entry)) for seq, entry in found.items()]
+    attempts = {doubt.seq: doubt.attempt for doubt in doubts}
+    settled = [Found(seq, _accepted(entry), attempts[seq]) for seq, entry in found.items()]
     absent: list[Found] = []
     waiting: list[datetime] = []
     for doubt in doubts:
-        if doubt.seq in found or settle_s is None:
+        if doubt.seq in found or facts.settle_s is None:
             continue
-        decidable = doubt.intent_at + timedelta(seconds=settle_s)
+        decidable = doubt.intent_at + timedelta(seconds=facts.settle_s)
         if failure is None and decidable <= now:
-            absent.append(Found(doubt.seq, None))
+            absent.append(Found(doubt.seq, None, doubt.attempt))
         else:
             waiting.append(decidable)
     ledger.reconcile(run.run_id, [*settled, *absent])
@@ -103,7 +105,7 @@ async def reconcile(
 
 
 def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
-    unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select("seq", "intent_at")
+    unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select("seq", "intent_at", "attempts")
     if unknown.is_empty():
         return []
     columns = ("seq", "to", "from_number", "body")
@@ -115,18 +117,18 @@ def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
         .join(unknown, on="seq")
     )
     return [
-        _Doubt(seq, make_ref(run_id, seq), to, sender, body, intent_at)
-        for seq, to, sender, body, intent_at in rows.sort("intent_at", "seq").iter_rows()
+        _Doubt(seq, make_ref(run_id, seq), to, sender, body, intent_at, attempt)
+        for seq, to, sender, body, intent_at, attempt in rows.sort("intent_at", "seq").iter_rows()
     ]
 
 
 async def _entries(
-    doubts: list[_Doubt], adapter: Adapter, transport: Transport, now: datetime
+    doubts: list[_Doubt], adapter: Adapter, transport: Transport, facts: LogFacts, now: datetime
 ) -> AsyncIterator[list[LogEntry]]:
     """The log's entries that may matter, a whole query at a time so that an entry is judged beside its rivals."""
     since, until = min(doubt.intent_at for doubt in doubts) - SKEW, now + SKEW
     recipients = sorted({doubt.to for doubt in doubts})
-    if adapter.log_facts.filters_by_recipient and len(recipients) <= QUERIES_MAX:
+    if facts.filters_by_recipient and len(recipients) <= QUERIES_MAX:
         queries = [LogQuery(since, until, to=to) for to in recipients]
     else:
         queries = [LogQuery(since, until)]
@@ -134,7 +136,7 @@ async def _entries(
         entries: list[LogEntry] = []
         request = adapter.log_request(query)
         while True:
-            page = adapter.log_page(await transport.send(request, timeout_s=QUERY_TIMEOUT_S))
+            page = adapter.log_page(await transport.send(request, timeout_s=QUERY_TIMEOUT_S), request)
             entries.extend(page.entries)
             if page.next is None:
                 break
@@ -143,28 +145,31 @@ async def _entries(
         yield entries
 
 
-def _match(doubts: list[_Doubt], entries: Iterable[LogEntry]) -> dict[int, LogEntry]:
-    """One entry at most for each doubt, one doubt at most for each entry: by ref first, then by what the log tells."""
+def _match(doubts: list[_Doubt], entries: Iterable[LogEntry], facts: LogFacts) -> dict[int, LogEntry]:
+    """One entry at most for each doubt, one doubt at most for each entry: by ref, else by what the log tells.
+
+    Where the log carries refs, an entry without ours is another message.
+    """
     by_ref = {doubt.ref: doubt for doubt in doubts}
     found: dict[int, LogEntry] = {}
     unnamed: list[LogEntry] = []
     for entry in entries:
-        if entry.ref is None:
+        if entry.ref is not None and (named := by_ref.get(entry.ref)):
+            found.setdefault(named.seq, entry)
+        elif entry.ref is None and not facts.carries_ref:
             unnamed.append(entry)
-        elif doubt := by_ref.get(entry.ref):
-            found.setdefault(doubt.seq, entry)
     for entry in sorted(unnamed, key=lambda one: one.created_at or datetime.max.replace(tzinfo=UTC)):
         for doubt in doubts:
-            if doubt.seq not in found and _same(doubt, entry):
+            if doubt.seq not in found and _same(doubt, entry, facts):
                 found[doubt.seq] = entry
                 break
     return found
 
 
-def _same(doubt: _Doubt, entry: LogEntry) -> bool:
+def _same(doubt: _Doubt, entry: LogEntry, facts: LogFacts) -> bool:
     if entry.to != doubt.to or (doubt.from_number and entry.from_number and entry.from_number != doubt.from_number):
         return False
-    if entry.body is not None and doubt.body is not None and entry.body != doubt.body:
+    if facts.carries_body and entry.body is not None and entry.body != (doubt.body or ""):
         return False
     return entry.created_at is None or entry.created_at >= doubt.intent_at - SKEW
 

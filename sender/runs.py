@@ -15,15 +15,16 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import filelock
 import polars as pl
 
-from sender import providers, reconcile, results, sandbox
+from sender import providers, reconcile, sandbox
 from sender.dispatch import Dispatcher, Progress
 from sender.errors import InputsChanged, RunComplete, RunLocked, SenderError, StateError, UnknownRun
 from sender.ledger import Counts, Run, RunKind
@@ -31,13 +32,15 @@ from sender.ledger.sqlite import SqliteLedger
 from sender.plan import Manifest, MessageReader, Plan
 from sender.providers.base import Adapter
 from sender.reconcile import Reconciled
-from sender.transport import HttpxTransport
+from sender.results import Summary, results, summarise, write
+from sender.transport import HttpxTransport, Transport
 
 log = logging.getLogger("sender.runs")
 
 DEFAULT_STATE_DIR = Path(".sender")
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
+SANDBOX_SETTLE_S = 2.0  # the simulator's log does not lag; a request under way may still arrive
 
 
 class Workspace:
@@ -63,7 +66,7 @@ class Workspace:
             ) from None
         self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
 
-    def __enter__(self) -> Workspace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -81,11 +84,11 @@ class Workspace:
 
     def results(self, run: Run) -> pl.DataFrame:
         """Every input row of the run with what became of it, as `sender.results.results` says."""
-        return results.results(self.plan(run), self.ledger.journal(run.run_id), run.run_id)
+        return results(self.plan(run), self.ledger.journal(run.run_id), run.run_id)
 
-    def summary(self, run: Run) -> results.Summary:
+    def summary(self, run: Run) -> Summary:
         """The run in numbers, with the conservation law."""
-        return results.summarise(self.plan(run), self.ledger.journal(run.run_id))
+        return summarise(self.plan(run), self.ledger.journal(run.run_id))
 
     def find(self, target: str | Path) -> Run:
         """The run that `target` names: a run id (or its unique beginning), a campaign or recipients file, a campaign's
@@ -140,7 +143,7 @@ class RunResult:
 
     run: Run
     plan: Plan
-    summary: results.Summary
+    summary: Summary
     results_path: Path
     reconciled: Reconciled
     limit: int | None
@@ -178,6 +181,11 @@ class Session:
             return self.workspace.ledger.counts(self.run.run_id)
         return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, unknown=0)
 
+    def check(self, env: Mapping[str, str]) -> None:
+        """Raises CredentialsError now rather than after the question has been answered."""
+        if not self.simulated:
+            providers.adapter(self.plan.manifest.provider, env)
+
     async def send(
         self,
         *,
@@ -196,47 +204,29 @@ class Session:
         ledger, cancel = self.workspace.ledger, cancel or asyncio.Event()
         stopped: SenderError | None = None
         reconciled = Reconciled()
-        with self._adapter(env) as adapter:
+        with self.connected(env) as adapter:
             run, plan = self.run, self._begin()
-            transport = HttpxTransport(concurrency=plan.manifest.pace.concurrency)
-            settle_s = 2.0 if self.simulated else adapter.log_facts.settle_s  # the simulator's log does not lag
-            try:
-                if settle_unknowns and self.counts().unknown:
-                    reconciled = await reconcile.reconcile(
+            async with contextlib.aclosing(HttpxTransport(concurrency=plan.manifest.pace.concurrency)) as transport:
+                try:
+                    if settle_unknowns:
+                        reconciled = await self.settle(adapter, transport)
+                    await Dispatcher(
                         ledger=ledger,
                         run=run,
-                        plan=plan,
+                        reader=MessageReader(plan, run.run_id),
                         adapter=adapter,
                         transport=transport,
-                        settle_s=settle_s,
-                    )
-                dispatcher = Dispatcher(
-                    ledger=ledger,
-                    run=run,
-                    reader=MessageReader(plan, run.run_id),
-                    adapter=adapter,
-                    transport=transport,
-                    pace=plan.manifest.pace,
-                    below_seq=limit,
-                    on_progress=on_progress,
-                )
-                counts = await dispatcher.run(cancel)
-                if settle_unknowns and counts.unknown and not cancel.is_set():
-                    reconciled = await reconcile.reconcile(
-                        ledger=ledger,
-                        run=run,
-                        plan=plan,
-                        adapter=adapter,
-                        transport=transport,
-                        settle_s=settle_s,
-                    )
-            except SenderError as error:
-                stopped = error
-            finally:
-                await transport.aclose()
+                        pace=plan.manifest.pace,
+                        below_seq=limit,
+                        on_progress=on_progress,
+                    ).run(cancel)
+                    if settle_unknowns and not cancel.is_set():
+                        reconciled = await self.settle(adapter, transport)
+                except SenderError as error:
+                    stopped = error
         ledger.finish_run(run.run_id)
         path = results_path or self.workspace.folder(run) / RESULTS_FILE
-        results.write(self.workspace.results(run), path)
+        write(self.workspace.results(run), path)
         return RunResult(
             run=ledger.run(run.run_id),
             plan=plan,
@@ -248,6 +238,20 @@ class Session:
             stopped=stopped,
         )
 
+    async def settle(self, adapter: Adapter, transport: Transport) -> Reconciled:
+        """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
+        facts = providers.log_facts(adapter, self.plan.manifest.fields)
+        if self.simulated:
+            facts = replace(facts, settle_s=SANDBOX_SETTLE_S)
+        return await reconcile.reconcile(
+            ledger=self.workspace.ledger,
+            run=self.run,
+            plan=self.plan,
+            adapter=adapter,
+            transport=transport,
+            facts=facts,
+        )
+
     def _begin(self) -> Plan:
         """The plan on disk; for a new run, written and entered in the ledger."""
         if not self.resumed:
@@ -257,7 +261,8 @@ class Session:
         return self.plan
 
     @contextlib.contextmanager
-    def _adapter(self, env: Mapping[str, str]) -> Iterator[Adapter]:
+    def connected(self, env: Mapping[str, str]) -> Iterator[Adapter]:
+        """The provider's adapter with its credentials; for a simulated run, the sandbox's, which runs meanwhile."""
         manifest = self.plan.manifest
         if not self.simulated:
             yield providers.adapter(manifest.provider, env)
@@ -298,7 +303,7 @@ def open_session(
     with Workspace(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
         run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
         if run is not None:
-            yield Session(workspace, workspace.plan(run), run, resumed=True, simulated=simulated)
+            yield Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
             return
         now_ms = workspace.ledger.now_ms()
         run = Run(
@@ -312,6 +317,7 @@ def open_session(
             messages=manifest.messages,
             skipped=manifest.rows - manifest.messages,
             created_at_ms=now_ms,
+            simulated=simulated,
         )
         yield Session(workspace, plan, run, resumed=False, simulated=simulated)
 
@@ -319,22 +325,10 @@ def open_session(
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:
     """Looks the run's unknown messages up in the provider's log and settles what it proves. Sends nothing."""
     with workspace.locked(run.campaign, run.kind):
-        plan = workspace.plan(run)
-        simulated = run.kind in (RunKind.SANDBOX, RunKind.REHEARSAL) or run.provider == "sandbox"
-        session = Session(workspace, plan, run, resumed=True, simulated=simulated)
-        with session._adapter(env) as adapter:  # noqa: SLF001 (the session's own module)
-            transport = HttpxTransport(concurrency=1)
-            try:
-                settled = await reconcile.reconcile(
-                    ledger=workspace.ledger,
-                    run=run,
-                    plan=plan,
-                    adapter=adapter,
-                    transport=transport,
-                    settle_s=2.0 if simulated else adapter.log_facts.settle_s,
-                )
-            finally:
-                await transport.aclose()
+        session = Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
+        with session.connected(env) as adapter:
+            async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
+                settled = await session.settle(adapter, transport)
         workspace.ledger.finish_run(run.run_id)
         return settled
 
@@ -354,8 +348,8 @@ def _run_for(
     if unfinished and not new_run:
         changes = "; ".join(_changes(workspace.plan(last).manifest, plan.manifest))
         raise InputsChanged(
-            f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted), and the inputs"
-            f" changed since it began: {changes}",
+            f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
+            f" and the inputs changed since it began: {changes}",
             fix="--resume finishes it with the plan it began with; --new-run starts afresh and texts those"
             f" {counts.accepted} again if they are still in the list",
         )

@@ -70,7 +70,7 @@ def _takes(schema: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(_takes(one) for one in schema["anyOf"] if one.get("type") != "null"))
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " or ".join(_WORDS.get(one, one) for one in kind)
+        return " or ".join(_WORDS[str(one)] for one in kind)
     if kind == "array":
         return f"list of {_takes(schema.get('items', {}))}"
     if schema.get("format") == "path":

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from sender import safe_yaml
-from sender.campaign import PROVIDERS, Campaign, ProviderFields, load_campaign, parse_rate
+from sender.campaign import PROVIDERS, Campaign, load_campaign, parse_rate
 from sender.errors import CampaignError
 from sender.schema import json_schema, reference
 

@@ -83,7 +83,7 @@ def main() -> None:
     except BrokenPipeError:  # `sender preview --format jsonl | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (a person reads a sentence, not a traceback)
         code = _explain(error)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -112,9 +112,8 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     out.print(f"[bold]{escape(manifest.campaign)}[/] [dim]through {escape(reach)}[/]")
     out.print(table)
     for one in manifest.replacements:
-        out.print(
-            f"  [dim]replaced {escape(repr(one['character']))} by {escape(repr(one['replacement']))} in {many(one['messages'], 'message')}[/]"
-        )
+        swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
+        out.print(f"  [dim]{escape(swap)}[/]")
 
 
 def skipped_table(plan: Plan, *, most: int = 20) -> None:
@@ -144,9 +143,21 @@ def run_summary(summary: Summary) -> None:
                 f"{error.count:,}",
                 error.reason or "",
                 escape(error.error_code or ""),
-                escape(error.message or ""),
+                escape(error.example or ""),
             )
         out.print(table)
+
+
+def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None, failure: str | None = None) -> None:
+    """First of all: what nobody can say yet, what it means, and which command settles it."""
+    if not n:
+        return
+    wait = f" after {decidable_at.astimezone():%H:%M:%S}" if decidable_at else ""
+    why = f" (the provider's log could not be read: {failure})" if failure else ""
+    out.print(
+        f"[bold yellow]{many(n, 'message')} unknown:[/] the provider may have accepted them, so they are not sent"
+        f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks them up."
+    )
 
 
 def print_json(value: Any) -> None:

@@ -17,7 +17,10 @@ from sender.planner import build_plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-TARGET_HELP = "CAMPAIGN is a campaign file (YAML), a recipients file (CSV, TSV, XLSX, Parquet, JSONL, YAML list) or a written plan."
+TARGET_HELP = (
+    "CAMPAIGN is a campaign file (YAML), a recipients file (CSV, TSV, XLSX, Parquet, JSONL, YAML list)"
+    " or the folder of a written plan."
+)
 
 
 def state_options(command: Command) -> Command:

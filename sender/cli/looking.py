@@ -22,7 +22,10 @@ from sender.errors import InputError
 from sender.ledger import Counts, Run
 from sender.runs import Workspace
 
-RUN_HELP = "RUN is a run id (or its beginning), a campaign file, a recipients file or a campaign's name; the newest run of it is meant."
+RUN_HELP = (
+    "RUN is a run id (or its beginning), a campaign file, a recipients file or a campaign's name;"
+    " of several runs the newest is meant."
+)
 
 
 @click.command(help=f"List the runs, or say how one stands.\n\n{RUN_HELP}")
@@ -72,21 +75,17 @@ def _one(workspace: Workspace, run: Run, *, as_json: bool) -> int:
     if as_json:
         console.print_json({**_facts(run, counts), "law": summary.law(), **asdict(summary)})
         return 0
-    if summary.unknown:
-        console.out.print(
-            f"[bold yellow]{console.many(summary.unknown, 'message')} unknown:[/] the provider may have accepted them, so they are"
-            f" not sent again. `sender reconcile {run.run_id}` looks them up."
-        )
+    console.about_unknowns(summary.unknown, run.run_id)
     begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
     console.out.print(
         f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider}, {_state(counts)}"
     )
     console.out.print(f"  begun {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
     console.run_summary(summary)
-    if summary.by_status:
-        console.out.print(f"  statuses: {console.counted(summary.by_status)}")
-    if summary.skipped_by_reason:
-        console.out.print(f"  skipped: {console.counted(summary.skipped_by_reason)}")
+    if summary.statuses:
+        console.out.print(f"  statuses: {console.counted(summary.statuses)}")
+    if summary.skipped:
+        console.out.print(f"  skipped: {console.counted(summary.skipped)}")
     return 0
 
 
@@ -130,7 +129,7 @@ def results(run: str, form: str | None, output: Path | None, debug: bool, state_
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
     elif form in (None, "csv", "jsonl"):
         buffer = io.BytesIO()
-        results_module.write_to(frame, buffer, form or "csv")
+        results_module.dump(frame, buffer, form or "csv")
         sys.stdout.buffer.write(buffer.getvalue())
     else:
         raise InputError(f"{form} is not for a terminal", fix=f"add --output results.{form}")
@@ -159,7 +158,8 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
         console.print_json({"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)})
         return summary.exit_code
     console.out.print(
-        f"{settled.found:,} found at the provider, {settled.absent:,} proved absent (pending again), {settled.doubtful:,} still unknown"
+        f"{settled.found:,} found at the provider, {settled.absent:,} proved absent (pending again),"
+        f" {settled.doubtful:,} still unknown"
     )
     if settled.failure:
         console.out.print(f"  the log could not be read to its end: {escape(settled.failure)}")

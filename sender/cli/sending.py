@@ -295,8 +295,8 @@ def _conclude(result: RunResult, target: Path, *, as_json: bool) -> None:
             }
         )
         return
-    if summary.unknown:
-        _about_unknowns(result)
+    settled = result.reconciled
+    console.about_unknowns(summary.unknown, run.run_id, decidable_at=settled.decidable_at, failure=settled.failure)
     console.run_summary(summary)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
@@ -306,14 +306,3 @@ def _conclude(result: RunResult, target: Path, *, as_json: bool) -> None:
     elif summary.pending:
         why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"
         console.out.print(f"{why}: {summary.pending:,} pending; `sender send {escape(str(target))}` sends the rest")
-
-
-def _about_unknowns(result: RunResult) -> None:
-    """First of all: what nobody can say yet, what it means, and which command settles it."""
-    when = result.reconciled.decidable_at
-    wait = f" after {when.astimezone():%H:%M:%S}" if when else ""
-    why = f" (the provider's log could not be read: {result.reconciled.failure})" if result.reconciled.failure else ""
-    console.out.print(
-        f"[bold yellow]{console.many(result.summary.unknown, 'message')} unknown:[/] the provider may have accepted them, so they are"
-        f" not sent again{escape(why)}. `sender reconcile {result.run.run_id}`{wait} looks them up."
-    )

@@ -60,7 +60,7 @@ def init(folder: Path, force: bool, debug: bool) -> int:
     default=40,
     show_default=True,
     metavar="MS",
-    help="How long an answer takes.",
+    help="Time to answer.",
 )
 @click.option("--rate", metavar="4/s", help="Answer 429 above this pace.")
 @click.option(
