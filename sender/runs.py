@@ -145,6 +145,7 @@ class RunResult:
     plan: Plan
     summary: Summary
     results_path: Path
+    state_dir: Path
     reconciled: Reconciled
     limit: int | None
     interrupted: bool = False
@@ -160,8 +161,9 @@ class RunResult:
         return self.summary.exit_code
 
     def results(self) -> pl.DataFrame:
-        """Every input row with what became of it; the columns of the results file."""
-        return pl.read_csv(self.results_path, infer_schema=False)
+        """Every input row with what has become of it by now, as `sender.results.results` says."""
+        with Workspace(self.state_dir) as workspace:
+            return workspace.results(self.run)
 
 
 class Session:
@@ -232,6 +234,7 @@ class Session:
             plan=plan,
             summary=self.workspace.summary(run),
             results_path=path,
+            state_dir=self.workspace.path,
             reconciled=reconciled,
             limit=limit,
             interrupted=cancel.is_set(),

@@ -16,8 +16,10 @@ from rich.table import Table
 from sender.plan import Manifest, Plan
 from sender.results import Summary
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_WIDTH_UNWATCHED = 120  # columns where there is no terminal to ask
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_UNWATCHED)
+err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else _WIDTH_UNWATCHED)
 
 _LOG_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -81,8 +83,7 @@ def pace_line(manifest: Manifest) -> str:
 def from_line(manifest: Manifest) -> str:
     if len(manifest.senders) > 1:
         return f"a pool of {len(manifest.senders)}: {', '.join(manifest.senders)}"
-    service = manifest.fields.get("messaging_service_sid") or manifest.fields.get("messaging_profile_id")
-    return manifest.senders[0] if manifest.senders else str(service or "each row's own")
+    return manifest.senders[0] if manifest.senders else manifest.service or "each row's own"
 
 
 def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> None:

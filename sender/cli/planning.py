@@ -15,7 +15,7 @@ from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, read_plan, state_options
 from sender.errors import InputError, StateError
 from sender.plan import Plan
-from sender.report.preview import preview_html, preview_rows
+from sender.report.preview import preview_frame, preview_html, preview_rows
 
 
 @click.command(help=f"Say who would get what, and who not and why. Sends nothing.\n\n{TARGET_HELP}")
@@ -111,14 +111,11 @@ def preview(
 
 def messages_table(made: Plan, *, most: int) -> None:
     """The first messages as they will be read, each with its row, segments and encoding."""
-    for row in made.messages.head(most).iter_rows(named=True):
-        size = (
-            f"MMS, {len(row['media'])} media"
-            if row["media"]
-            else f"{row['encoding']}, {console.many(row['segments'], 'segment')}"
-        )
+    for row in preview_frame(made, most).iter_rows(named=True):
+        parts = console.many(row["segments"], "segment")
+        size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"
         text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ())
-        title = f"row {row['row_number']} to {row['to']} from {row['from_number'] or 'the service'}"
+        title = escape(f"row {row['row_number']} to {row['to']} from {row['from']}")
         console.out.print(Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72))
     if made.manifest.messages > most:
         console.out.print(

@@ -1,0 +1,1 @@
+"""Pages for people: one HTML file each, made from a plan, complete in itself. Never sends, never fetches."""

@@ -1,0 +1,329 @@
+"""The send loop against a scripted wire and a real ledger: what is sent, what is retried, what is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sender import dispatch
+from sender.dispatch import Dispatcher, Progress
+from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
+from sender.ledger import Claim, Counts, Run, RunKind
+from sender.ledger.sqlite import SqliteLedger
+from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
+from sender.plan import PLAN_SCHEMA, Manifest, MessageReader, Pace, Plan
+from sender.providers.base import Message, Request, Response
+from sender.transport import MaybeSent, NotSent
+
+N = 12
+Script = Outcome | Exception | Callable[[], Any]
+
+
+class Wire:
+    """Transport and adapter in one: answers each message from its script, then accepts."""
+
+    capabilities = type("Capabilities", (), {"title": "Test"})()
+    base_url = "http://127.0.0.1:9"
+
+    def __init__(self, scripts: dict[int, list[Script]] | None = None, *, latency_s: float = 0.0) -> None:
+        self.scripts = defaultdict(list, {seq: list(script) for seq, script in (scripts or {}).items()})
+        self.latency_s = latency_s
+        self.sent: list[int] = []
+        self.accepted: Counter[int] = Counter()
+        self.in_flight = self.most_in_flight = 0
+        self.before_send: Callable[[int], None] | None = None
+        self._ready: dict[bytes, Outcome] = {}
+
+    def request(self, message: Message) -> Request:
+        script = self.scripts[message.seq]
+        if script and isinstance(script[0], Unsupported):
+            raise script.pop(0)  # type: ignore[misc]
+        return Request("POST", self.base_url, (), str(message.seq).encode())
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        seq = int(request.content)
+        if self.before_send:
+            self.before_send(seq)
+        self.sent.append(seq)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.latency_s)
+        finally:
+            self.in_flight -= 1
+        script = self.scripts[seq]
+        step = script.pop(0) if script else Accepted(f"id-{seq}")
+        if isinstance(step, Exception):
+            raise step
+        outcome = step if not callable(step) else step()
+        if isinstance(outcome, Accepted):
+            self.accepted[seq] += 1
+        token = f"{seq}:{len(self.sent)}".encode()
+        self._ready[token] = outcome
+        return Response(200, {}, token)
+
+    def outcome(self, response: Response) -> Outcome:
+        return self._ready.pop(response.content)
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_backoff_s", lambda attempt: 0.01)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    frame = pl.DataFrame(
+        [
+            {
+                "row_number": seq + 2,
+                "seq": seq,
+                "to": f"+120255501{seq:02}",
+                "region": "US",
+                "number_type": "fixed_line_or_mobile",
+                "from_number": "+12025550100",
+                "body": f"Hi {seq}",
+                "media": [],
+                "encoding": "GSM-7",
+                "segments": 1,
+                "reason": None,
+                "detail": None,
+            }
+            for seq in range(N)
+        ],
+        schema=PLAN_SCHEMA,
+    )
+    pace = Pace("none", None, "messages", concurrency=4, retries=2, timeout_s=5)
+    manifest = Manifest(
+        campaign="c", provider="sandbox", dialect="signalwire", senders=("+12025550100",), fields={}, test_to=None,
+        rows=N, messages=N, blank_rows=0, skipped={}, segments=N, segment_counts={"1": N}, encodings={"GSM-7": N},
+        mms=0, replacements=(), pace=pace, sandbox={}, inputs=(), versions={}, plan_hash="h",
+    )  # fmt: skip
+    return Plan(manifest, frame).write(tmp_path / "plan")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqliteLedger]:
+    made = SqliteLedger.open(tmp_path / "ledger.sqlite3")
+    yield made
+    made.close()
+
+
+def a_run(ledger: SqliteLedger) -> Run:
+    run = Run("r", "c", RunKind.SANDBOX, "sandbox", "h", None, N, N, 0, ledger.now_ms(), simulated=True)
+    if not ledger.runs():
+        ledger.create_run(run)
+    return run
+
+
+def send(
+    ledger: SqliteLedger,
+    plan: Plan,
+    wire: Wire,
+    *,
+    pace: Pace | None = None,
+    stop: asyncio.Event | None = None,
+    below_seq: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    using: Any = None,
+) -> Counts:
+    async def go() -> Counts:
+        run = a_run(ledger)
+        return await Dispatcher(
+            ledger=using or ledger,
+            run=run,
+            reader=MessageReader(plan, run.run_id),
+            adapter=wire,  # type: ignore[arg-type]
+            transport=wire,
+            pace=pace or plan.manifest.pace,
+            below_seq=below_seq,
+            on_progress=on_progress,
+        ).run(stop or asyncio.Event())
+
+    return asyncio.run(go())
+
+
+def counts(**changed: int) -> Counts:
+    return Counts(**{"pending": 0, "intent": 0, "accepted": 0, "rejected": 0, "unknown": 0, **changed})
+
+
+def test_everything_is_sent_once(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire()
+    assert send(ledger, plan, wire) == counts(accepted=N)
+    assert sorted(wire.sent) == list(range(N))
+    assert ledger.journal("r")["message_id"].to_list() == [f"id-{seq}" for seq in range(N)]
+
+
+def test_no_request_leaves_before_its_intent_is_on_disk(ledger: SqliteLedger, plan: Plan, tmp_path: Path) -> None:
+    wire = Wire()
+    other = SqliteLedger.open(tmp_path / "ledger.sqlite3")
+
+    def check(seq: int) -> None:
+        row = other.journal("r").filter(pl.col("seq") == seq)
+        assert row["state"].to_list() == [State.INTENT.value]
+
+    wire.before_send = check
+    assert send(ledger, plan, wire) == counts(accepted=N)
+    other.close()
+
+
+def test_no_more_than_concurrency_at_once(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire(latency_s=0.02)
+    send(ledger, plan, wire)
+    assert wire.most_in_flight == 4
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "tries", "reason"),
+    [
+        pytest.param([Rejected(Reason.INVALID_NUMBER, "21211", "no")], "rejected", 1, "invalid_number", id="rejected"),
+        pytest.param([Unknown("500")], "unknown", 1, None, id="ambiguous-answer"),
+        pytest.param([MaybeSent("reset")], "unknown", 1, None, id="reset-after-writing"),
+        pytest.param([Unsupported("no")], "rejected", 0, "content", id="cannot-be-carried"),
+        pytest.param([Deferred(Reason.OTHER, "x", "later")], "accepted", 2, None, id="deferred-once"),
+        pytest.param([Deferred(Reason.RATE_LIMITED, "429", "slow", slow_down=True)], "accepted", 2, None, id="429"),
+        pytest.param([Deferred(Reason.RATE_LIMITED, "429", "slow", slow_down=True)] * 5, "accepted", 6, None, id="429-is-not-its-fault"),
+        pytest.param([Deferred(Reason.OTHER, "x", "later")] * 3, "rejected", 3, "other", id="retries-are-bounded"),
+        pytest.param([Deferred(Reason.OTHER, "x", "l"), Unknown("?")], "unknown", 2, None, id="deferred-then-unknown"),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_one_message(
+    ledger: SqliteLedger, plan: Plan, script: list[Script], state: str, tries: int, reason: str | None
+) -> None:
+    wire = Wire({3: script})
+    send(ledger, plan, wire)
+    row = ledger.journal("r").filter(pl.col("seq") == 3).row(0, named=True)
+    assert (row["state"], row["reason"]) == (state, reason)
+    assert wire.sent.count(3) == tries
+    assert ledger.counts("r").accepted == N - (state != "accepted")
+    assert all(n == 1 for n in wire.accepted.values())
+
+
+def test_retry_after_pauses_the_account(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire({0: [Deferred(Reason.RATE_LIMITED, "429", "slow", retry_after_s=0.4, slow_down=True)]})
+    pace = Pace("200/s", 200.0, "messages", concurrency=1, retries=2, timeout_s=5)
+    seen: list[Progress] = []
+    assert send(ledger, plan, wire, pace=pace, on_progress=seen.append) == counts(accepted=N)
+    assert max(one.paused_s for one in seen) > 0.1
+    assert seen[-1].elapsed_s >= 0.4
+
+
+def test_an_account_fatal_answer_stops_the_run_at_once(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire({seq: [Deferred(Reason.UNAUTHORIZED, "401", "bad token", halt=True)] for seq in range(2, N)})
+    with pytest.raises(ProviderRefused, match="bad token") as caught:
+        send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5))
+    assert caught.value.exit_code == 3
+    assert "credentials" in str(caught.value.fix)
+    assert len(wire.sent) <= 4
+    assert ledger.counts("r") == counts(accepted=2, pending=N - 2)
+    wire.scripts.clear()
+    assert send(ledger, plan, wire) == counts(accepted=N)
+    assert all(n == 1 for n in wire.accepted.values())
+
+
+def test_an_unreachable_provider_stops_the_run_and_loses_nothing(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire({seq: [NotSent("refused")] * 9 for seq in range(N)})
+    with pytest.raises(ProviderUnreachable, match="no connection to http://127.0.0.1:9: refused"):
+        send(ledger, plan, wire)
+    assert ledger.counts("r") == counts(pending=N)
+    assert set(ledger.journal("r")["attempts"]) <= {0}
+
+
+def test_a_connection_that_fails_now_and_then_is_not_a_try(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire({5: [NotSent("refused")] * 2})
+    assert send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 0, 5)) == counts(accepted=N)
+    assert ledger.journal("r").filter(pl.col("seq") == 5)["attempts"].to_list() == [1]
+
+
+def test_the_first_n_of_the_plan(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire()
+    for _ in range(2):
+        assert send(ledger, plan, wire, below_seq=5) == counts(accepted=5, pending=N - 5)
+    assert sorted(wire.sent) == [0, 1, 2, 3, 4]
+    assert send(ledger, plan, wire) == counts(accepted=N)
+    assert sorted(wire.sent) == list(range(N))
+
+
+def test_a_stop_drains_and_leaves_no_doubt(ledger: SqliteLedger, plan: Plan) -> None:
+    stop = asyncio.Event()
+    wire = Wire(latency_s=0.05)
+    wire.before_send = lambda seq: stop.set() if len(wire.sent) >= 3 else None
+    after = send(ledger, plan, wire, stop=stop)
+    assert after.unknown == after.intent == 0
+    assert after.accepted == len(wire.sent) < N
+    assert after.pending == N - after.accepted
+    wire.before_send = None
+    assert send(ledger, plan, wire) == counts(accepted=N)
+    assert sorted(wire.sent) == list(range(N))
+
+
+class Failing:
+    """The ledger, failing at one call."""
+
+    def __init__(self, ledger: SqliteLedger, call: str, *, after: int) -> None:
+        self._ledger, self._call, self._left = ledger, call, after
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._call:
+            if self._left == 0:
+                return self._fail
+            self._left -= 1
+        return getattr(self._ledger, name)
+
+    @staticmethod
+    def _fail(*args: Any, **kwargs: Any) -> Any:
+        raise StateError("the disk is full")
+
+
+def test_nothing_is_sent_when_the_intents_cannot_be_committed(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire()
+    with pytest.raises(StateError, match="disk is full"):
+        send(ledger, plan, wire, using=Failing(ledger, "claim", after=0))
+    assert wire.sent == []
+    assert ledger.counts("r") == counts(pending=N)
+
+
+def test_the_run_stops_when_outcomes_cannot_be_recorded(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire(latency_s=0.01)
+    pace = Pace("20/s", 20.0, "messages", 1, 2, 5)
+    with pytest.raises(StateError, match="disk is full"):
+        send(ledger, plan, wire, pace=pace, using=Failing(ledger, "record", after=0))
+    assert len(wire.sent) < N
+    assert ledger.counts("r").intent >= 1  # known to be in doubt, found by the next start
+
+
+def test_a_claim_past_its_deadline_is_given_back_unsent(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = asyncio.Event()
+    wire = Wire()
+    given_back: list[Claim] = []
+    release = ledger.release
+
+    def spy(run_id: str, claims: Any) -> int:
+        given_back.extend(claims)
+        stop.set()
+        return release(run_id, claims)
+
+    monkeypatch.setattr(ledger, "release", spy)
+    monkeypatch.setattr(dispatch, "LEASE_MS", 0)
+    assert send(ledger, plan, wire, stop=stop) == counts(pending=N)
+    assert wire.sent == []
+    assert given_back
+
+
+def test_progress_adds_up(ledger: SqliteLedger, plan: Plan) -> None:
+    seen: list[Progress] = []
+    send(ledger, plan, Wire({1: [Unknown("?")], 2: [Rejected(Reason.CONTENT)]}), on_progress=seen.append)
+    last = seen[-1]
+    assert (last.accepted, last.rejected, last.unknown, last.pending) == (N - 2, 1, 1, 0)
+    assert last.done == last.total == N
+    assert all(one.accepted + one.rejected + one.unknown + one.pending == N for one in seen)
