@@ -50,7 +50,7 @@ class Rate:
 
 
 def parse_rate(value: object) -> Rate:
-    """The pace `4/s`, `240/min`, `10000/h`, `auto`, `none`, or a bare number of messages a second. Raises ValueError."""
+    """The pace `4/s`, `240/min`, `10000/h`, `auto`, `none`, or a bare number a second. Raises ValueError."""
     if isinstance(value, Rate):
         return value
     text = str(value).strip()
@@ -115,7 +115,7 @@ class RecipientsSpec(_Strict):
     )
     phone_column: Text | None = Field(
         None,
-        description="Header of the column with the number. Default: the one column named like `phone`, `to`, `mobile`, ...",
+        description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
     )
     default_region: Region | None = Field(
         None, description="Two-letter region (`US`, `GB`) that numbers without a country code belong to."
@@ -172,7 +172,7 @@ class ProviderFields(_Strict):
     )
     send_as_mms: bool | None = Field(
         None,
-        description="Send as MMS even without media. SignalWire, SignalWire Compatibility, Twilio; Telnyx as `type: MMS`.",
+        description="Send as MMS even without media. Telnyx: as `type: MMS`.",
     )
     messaging_profile_id: Text | None = Field(
         None, description="Telnyx: the profile of a number pool or an alphanumeric sender."
@@ -254,7 +254,7 @@ class Campaign(ProviderFields):
     from_: Annotated[tuple[Sender, ...], BeforeValidator(_listed)] = Field(
         (),
         alias="from",
-        description="A number, a short code, an alphanumeric id, a service, profile or number group id; or a list of numbers.",
+        description="A number, short code, alphanumeric id, or a service, profile or group id; or a list of numbers.",
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
     message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
@@ -346,7 +346,7 @@ def load_campaign(
         data.setdefault("name", path.stem)
     overridden = {("from" if key == "from_" else key): value for key, value in keys.items()}
     frame = None
-    if recipients is not None and hasattr(recipients, "columns"):  # a frame of polars or pandas
+    if recipients is not None and hasattr(type(recipients), "columns"):  # a frame of polars or pandas
         frame, given = recipients, data.get("recipients")
         overridden["recipients"] = {**given, "file": None, "rows": None} if isinstance(given, dict) else {}
     elif recipients is not None:
@@ -370,7 +370,7 @@ def load_campaign(
 
 
 def _merged(key: str, below: Any, above: Any) -> Any:
-    """`above` over `below`: mappings key by key (a new body or template replaces the other), lists of files together."""
+    """`above` over `below`: mappings key by key (a new body or template replaces the other), lists together."""
     if key == "suppress" and below is not None:
         return [
             *([below] if isinstance(below, str) else below),

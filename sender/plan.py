@@ -81,6 +81,7 @@ class Manifest:
     encodings: Mapping[str, int]
     mms: int
     replacements: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...]
     pace: Pace
     sandbox: Mapping[str, Any]
     inputs: tuple[InputFile, ...]
@@ -112,6 +113,7 @@ class Manifest:
         values = dict(data)
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
+        values["notes"] = tuple(values["notes"])
         values["pace"] = Pace(**values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)

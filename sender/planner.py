@@ -7,16 +7,14 @@ more than a row is an InputError, raised before anything is sent.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
 
 import polars as pl
 
-from sender import audience, phone, providers, recipients, segments, text
+from sender import audience, phone, providers, recipients, text
 from sender.campaign import Campaign
-from sender.errors import CampaignError, InputError, TemplateError
+from sender.compose import Offer, compose
+from sender.errors import CampaignError, TemplateError
 from sender.outcomes import SkipReason
 from sender.plan import PLAN_SCHEMA, Manifest, Pace, Plan, content_hash
 from sender.providers.base import Capabilities, FieldValue, SenderKind
@@ -29,57 +27,87 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     `limit` plans only the first so many messages (the others are skipped as `limit`). `test_to` sends what it plans
     to that one number instead of the recipients.
     """
-    dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
-    capabilities = providers.capabilities(dialect)
-    fields, senders = _fields_and_senders(campaign, capabilities)
-    body_template, template_input = _body_template(campaign)
-    media_templates = [text.compile_template(url, where="message.media") for url in campaign.message.media]
+    offer, template_input = _offer(campaign)
     people = recipients.load(campaign)
-    providers.check(
-        capabilities,
-        senders=senders or (("+12025550100",) if people.sender else ()),  # each row's own is checked below
-        fields=fields,
-        media_count=len(media_templates),
-    )
-    names = set(people.names)
-    for template in [body_template, *media_templates]:
-        if template is not None:
-            template.check(names)
-    if (
-        body_template is None
-        and people.body is None
-        and not media_templates
-        and people.media is None
-        and "content_sid" not in fields
-    ):
-        raise CampaignError(
-            "there is nothing to say: no template, no body, no media",
-            where=str(campaign.source) if campaign.source else None,
-            fix="set `message: {body: 'Hi {{ name }}'}` or `message: {template: file.j2}` (or --body, --template)",
-        )
-    frame, suppression = _audience(campaign, people, capabilities)
-    frame = _rendered(frame, people, body_template, media_templates)
-    frame, replacements = _measured(frame, campaign, capabilities, fields)
-    frame = _with_senders(frame, people, senders, capabilities)
+    _check(offer, people)
+    frame, suppression, notes = _audience(offer, people)
+    frame, replacements = compose(frame, people, offer)
     if limit is not None or test_to is not None:
         frame = audience.limit(frame, 1 if limit is None else limit)
+    live = pl.col("reason").is_null()
     if test_to is not None:
-        frame = frame.with_columns(
-            to=pl.when(pl.col("reason").is_null())
-            .then(pl.lit(_test_number(campaign, capabilities, test_to)))
-            .otherwise("to")
-        )
-    frame = frame.with_columns(
-        seq=pl.when(pl.col("reason").is_null()).then(pl.col("reason").is_null().cum_sum() - 1).cast(pl.UInt32)
-    ).select(
+        number = _test_number(offer, test_to)
+        frame = frame.with_columns(to=pl.when(live).then(pl.lit(number)).otherwise("to"))
+    frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1)).select(
         *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
         recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
     )
-    inputs = (*people.inputs, *template_input, *suppression)
-    return Plan(
-        _manifest(campaign, dialect, capabilities, fields, senders, frame, people, inputs, replacements, test_to),
-        frame,
+    sent = frame.filter(pl.col("seq").is_not_null())
+    settings = {
+        "provider": campaign.provider,
+        "dialect": offer.dialect,
+        "senders": offer.senders,
+        "fields": offer.fields,
+        "test_to": test_to,
+    }
+    manifest = Manifest(
+        campaign=campaign.name,
+        provider=campaign.provider,
+        dialect=offer.dialect,
+        senders=offer.senders,
+        fields=offer.fields,
+        test_to=test_to,
+        rows=frame.height,
+        messages=sent.height,
+        blank_rows=people.blank_rows,
+        skipped=_counted(frame["reason"].drop_nulls()),
+        segments=int(sent["segments"].sum()),
+        segment_counts=_counted(sent["segments"]),
+        encodings=_counted(sent["encoding"].drop_nulls()),
+        mms=sent.height if offer.always_mms else int((sent["media"].list.len() > 0).sum()),
+        replacements=replacements,
+        notes=notes,
+        pace=resolve_pace(offer),
+        sandbox={
+            "latency_ms": campaign.sandbox.latency_ms,
+            "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
+        },
+        inputs=(*people.inputs, *template_input, *suppression),
+        versions={name: version(name) for name in ("campaign-sender", "jinja2", "phonenumbers", "polars")},
+        plan_hash=content_hash(frame, settings),
     )
+    return Plan(manifest, frame)
+
+
+def _offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
+    """The campaign with its provider's dialect and its templates compiled; and the template file that was read."""
+    dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
+    capabilities = providers.capabilities(dialect)
+    fields, senders = _fields_and_senders(campaign, capabilities)
+    body, template_input = _body_template(campaign)
+    media = [text.compile_template(url, where="message.media") for url in campaign.message.media]
+    return Offer(campaign, dialect, capabilities, fields, senders, body, media), template_input
+
+
+def _check(offer: Offer, people: Recipients) -> None:
+    """Raises InputError for what would be wrong with every row."""
+    each_rows_own = ("+12025550100",) if people.sender and not offer.senders else ()  # judged row by row
+    providers.check(
+        offer.capabilities,
+        senders=offer.senders or each_rows_own,
+        fields=offer.fields,
+        media_count=len(offer.media),
+    )
+    templates = [one for one in (offer.body, *offer.media) if one is not None]
+    for template in templates:
+        template.check(people.names, people.cells.columns)
+    if not templates and people.body is None and people.media is None and "content_sid" not in offer.fields:
+        source = offer.campaign.source
+        raise CampaignError(
+            "there is nothing to say: no template, no body, no media",
+            where=str(source) if source else None,
+            fix="set `message: {body: 'Hi {{ name }}'}` or `message: {template: file.j2}` (or --body, --template)",
+        )
 
 
 def _fields_and_senders(
@@ -129,10 +157,9 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
     return text.compile_template(source, where=where), (given,)
 
 
-def _audience(
-    campaign: Campaign, people: Recipients, capabilities: Capabilities
-) -> tuple[pl.DataFrame, tuple[InputFile, ...]]:
-    """row_number, to, region, number_type, reason, detail: who can be reached, suppressed and repeated ones marked."""
+def _audience(offer: Offer, people: Recipients) -> tuple[pl.DataFrame, tuple[InputFile, ...], tuple[str, ...]]:
+    """row_number, to, region, number_type, reason, detail: who can be reached, suppressed and repeated marked."""
+    campaign, capabilities = offer.campaign, offer.capabilities
     numbers = phone.normalize(
         people.cells[people.phone],
         default_region=campaign.recipients.default_region,
@@ -142,251 +169,41 @@ def _audience(
     )
     frame = numbers.with_columns(row_number=people.row_numbers)
     read: list[InputFile] = []
+    notes: list[str] = []
     for path in campaign.suppress:
         raw, given = recipients.load_numbers(campaign.path(path), role="suppress", name=path.as_posix())
         read.append(given)
         cleaned = phone.normalize(
-            raw, default_region=campaign.recipients.default_region, passthrough=capabilities.passthrough
+            raw,
+            default_region=campaign.recipients.default_region,
+            passthrough=capabilities.passthrough,
+            short_codes=capabilities.short_code_recipients,
         )
+        unread = raw.filter(cleaned["reason"] == SkipReason.INVALID_NUMBER.value)
+        if unread.len():
+            shown = ", ".join(f"`{one}`" for one in unread.head(3))
+            notes.append(f"{unread.len()} of {path.name} are no numbers and suppress nobody: {shown}")
         frame = audience.suppress(frame, cleaned["to"].drop_nulls(), source=path.name)
-    return audience.dedupe(frame, campaign.dedupe), tuple(read)
+    return audience.dedupe(frame, campaign.dedupe), tuple(read), tuple(notes)
 
 
-def _rendered(
-    frame: pl.DataFrame, people: Recipients, body: text.Template | None, media: list[text.Template]
-) -> pl.DataFrame:
-    """`frame` with `body` and `media`; only rows that still get a message are rendered."""
-    frame = frame.with_row_index("_index")
-    wanted = frame.filter(pl.col("reason").is_null())
-    cells = people.cells[wanted["_index"]] if wanted.height < frame.height else people.cells
-    columns = [_text_column(body, people, cells).rename({"text": "body"})]
-    urls: list[pl.Series] = []
-    for number, template in enumerate(media):
-        url = text.render(template, cells, people.names)
-        urls.append(url["text"].rename(f"_url{number}"))
-        columns.append(url.select("reason", "detail"))
-    if not media and people.media is not None:
-        lists = (
-            cells[people.media]
-            .fill_null("")
-            .str.strip_chars()
-            .str.replace_all(r"[,;\s]+(https?://)", " $1")
-            .str.split(" ")
-        )
-    elif urls:
-        lists = (
-            pl.DataFrame(urls).select(pl.concat_list(pl.all().str.strip_chars()))[:, 0]
-            if cells.height
-            else pl.Series([], dtype=pl.List(pl.String))
-        )
-    else:
-        lists = pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([])
-    rendered = wanted.select("_index").with_columns(
-        body=columns[0]["body"],
-        media=lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))),
-        _reason=_first_of(columns, "reason"),
-        _detail=_first_of(columns, "detail"),
-    )
-    bad_url = (
-        pl.col("media")
-        .list.eval(~pl.element().str.contains(r"^(?i)https?://[^\s/]+\S*$"))
-        .list.any()
-        .fill_null(value=False)
-    )
-    nothing = (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
-    rendered = rendered.with_columns(
-        _reason=pl.coalesce(
-            "_reason",
-            pl.when(bad_url).then(pl.lit(SkipReason.RENDER_ERROR.value)),
-            pl.when(nothing).then(pl.lit(SkipReason.MISSING_DATA.value)),
-        ),
-        _detail=pl.coalesce(
-            "_detail",
-            pl.when(bad_url).then(pl.format("media is not an http or https URL: {}", pl.col("media").list.join(" "))),
-            pl.when(nothing).then(pl.lit("the message would be empty: no text and no media")),
-        ),
-    )
-    return (
-        frame.join(rendered, on="_index", how="left", maintain_order="left")
-        .with_columns(reason=pl.coalesce("reason", "_reason"), detail=pl.coalesce("detail", "_detail"))
-        .drop("_index", "_reason", "_detail")
-    )
-
-
-def _text_column(body: text.Template | None, people: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
-    if body is not None:
-        return text.render(body, cells, people.names)
-    empty = pl.Series([None] * cells.height, dtype=pl.String)
-    plain = cells[people.body] if people.body is not None else empty
-    return pl.DataFrame({"text": plain, "reason": empty, "detail": empty})
-
-
-def _first_of(columns: list[pl.DataFrame], name: str) -> pl.Series:
-    return pl.DataFrame([frame[name].alias(str(index)) for index, frame in enumerate(columns)]).select(
-        pl.coalesce(pl.all())
-    )[:, 0]
-
-
-def _measured(
-    frame: pl.DataFrame, campaign: Campaign, capabilities: Capabilities, fields: Mapping[str, FieldValue]
-) -> tuple[pl.DataFrame, tuple[dict[str, Any], ...]]:
-    """`frame` with `encoding` and `segments`; what is longer than allowed is skipped. An MMS counts as one segment."""
-    replaced: tuple[dict[str, Any], ...] = ()
-    if campaign.message.smart_encoding:
-        bodies, replacements = segments.smart_encode(frame["body"])
-        frame = frame.with_columns(body=bodies)
-        replaced = tuple(replacements.to_dicts())
-    mms = (
-        pl.lit(value=True)
-        if fields.get("send_as_mms") or fields.get("message_type") == "MMS"
-        else pl.col("media").list.len() > 0
-    )
-    frame = pl.concat(
-        [frame, segments.measure(frame["body"]).select("encoding", "segments")], how="horizontal"
-    ).with_columns(segments=pl.when(mms).then(pl.lit(1, pl.UInt32)).otherwise("segments"))
-    most = campaign.message.max_segments or math.inf
-    long_text = pl.col("body").str.len_chars() > capabilities.body_max_chars
-    many_parts = (pl.col("segments") > most) if math.isfinite(most) else pl.lit(value=False)
-    crowded = pl.col("media").list.len() > capabilities.media_max
-    live = pl.col("reason").is_null()
-    frame = frame.with_columns(
-        _why=pl.when(live & long_text)
-        .then(
-            pl.format(
-                "{} characters; {} takes {}",
-                pl.col("body").str.len_chars(),
-                pl.lit(capabilities.title),
-                capabilities.body_max_chars,
-            )
-        )
-        .when(live & many_parts)
-        .then(
-            pl.format(
-                "{} segments ({}); max_segments is {}",
-                "segments",
-                "encoding",
-                pl.lit(str(campaign.message.max_segments)),
-            )
-        )
-        .when(live & crowded)
-        .then(
-            pl.format(
-                "{} media; {} takes {}",
-                pl.col("media").list.len(),
-                pl.lit(capabilities.title),
-                capabilities.media_max,
-            )
-        )
-    )
-    skipped = pl.col("_why").is_not_null()
-    return frame.with_columns(
-        reason=pl.when(skipped).then(pl.lit(SkipReason.TOO_LONG.value)).otherwise("reason"),
-        detail=pl.coalesce("_why", "detail"),
-    ).drop("_why"), replaced
-
-
-def _with_senders(
-    frame: pl.DataFrame, people: Recipients, senders: tuple[str, ...], capabilities: Capabilities
-) -> pl.DataFrame:
-    """`frame` with `from_number`: from a pool the same recipient always gets the same number."""
-    if len(senders) > 1:
-        digits = pl.col("to").str.replace("+", "", literal=True).cast(pl.UInt64, strict=False).fill_null(0)
-        pick = (digits * 2_654_435_761 % 4_294_967_296 // 65_536 % len(senders)).cast(pl.UInt32)
-        return frame.with_columns(
-            from_number=pick.replace_strict(list(range(len(senders))), list(senders), return_dtype=pl.String)
-        )
-    if senders or people.sender is None:
-        return frame.with_columns(from_number=pl.lit(senders[0] if senders else None, pl.String))
-    own = people.cells[people.sender].str.strip_chars()
-    allowed: dict[str, str | None] = {}
-    for one in own.drop_nulls().unique():
-        try:
-            providers.check(capabilities, senders=(one,), fields={}, media_count=0)
-            allowed[one] = None
-        except InputError as error:  # stays with its rows
-            allowed[one] = str(error).splitlines()[0]
-    live = pl.col("reason").is_null()
-    why = pl.col("from_number").replace_strict(
-        list(allowed), list(allowed.values()), default=None, return_dtype=pl.String
-    )
-    blank = pl.col("from_number").fill_null("") == ""
-    return frame.with_columns(from_number=own).with_columns(
-        reason=pl.when(live & (blank | why.is_not_null()))
-        .then(pl.lit(SkipReason.MISSING_DATA.value))
-        .otherwise("reason"),
-        detail=pl.when(live & blank)
-        .then(pl.lit(f"no sender: the cell in {people.sender!r} is blank and the campaign has no `from`"))
-        .when(live & why.is_not_null())
-        .then(why)
-        .otherwise("detail"),
-    )
-
-
-def _test_number(campaign: Campaign, capabilities: Capabilities, number: str) -> str:
+def _test_number(offer: Offer, number: str) -> str:
     row = phone.normalize(
         pl.Series([number]),
-        default_region=campaign.recipients.default_region,
-        passthrough=capabilities.passthrough,
+        default_region=offer.campaign.recipients.default_region,
+        passthrough=offer.capabilities.passthrough,
     ).row(0, named=True)
     if row["to"] is None:
         raise CampaignError(f"--test-to {number}: {row['detail']}", fix="write it as +12025550100")
     return str(row["to"])
 
 
-def _manifest(
-    campaign: Campaign,
-    dialect: str,
-    capabilities: Capabilities,
-    fields: dict[str, FieldValue],
-    senders: tuple[str, ...],
-    frame: pl.DataFrame,
-    people: Recipients,
-    inputs: tuple[InputFile, ...],
-    replacements: tuple[dict[str, Any], ...],
-    test_to: str | None,
-) -> Manifest:
-    sent = frame.filter(pl.col("seq").is_not_null())
-    settings = {
-        "provider": campaign.provider,
-        "dialect": dialect,
-        "senders": senders,
-        "fields": fields,
-        "test_to": test_to,
-    }
-    mms = (
-        sent.height
-        if fields.get("send_as_mms") or fields.get("message_type") == "MMS"
-        else int((sent["media"].list.len() > 0).sum())
-    )
-    return Manifest(
-        campaign=campaign.name,
-        provider=campaign.provider,
-        dialect=dialect,
-        senders=senders,
-        fields=fields,
-        test_to=test_to,
-        rows=frame.height,
-        messages=sent.height,
-        blank_rows=people.blank_rows,
-        skipped=_counted(frame.filter(pl.col("seq").is_null())["reason"]),
-        segments=int(sent["segments"].sum()),
-        segment_counts=_counted(sent["segments"]),
-        encodings=_counted(sent["encoding"].drop_nulls()),
-        mms=mms,
-        replacements=replacements,
-        pace=resolve_pace(campaign, capabilities, senders),
-        sandbox=campaign.sandbox.model_dump(exclude={"rate"})
-        | {"rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None},
-        inputs=inputs,
-        versions={name: version(name) for name in ("campaign-sender", "jinja2", "phonenumbers", "polars")},
-        plan_hash=content_hash(frame, settings),
-    )
-
-
-def resolve_pace(campaign: Campaign, capabilities: Capabilities, senders: tuple[str, ...]) -> Pace:
+def resolve_pace(offer: Offer) -> Pace:
     """The campaign's pace in the provider's own unit; `auto` becomes the documented limit of that kind of sender."""
-    kind = providers.rate_kind(senders[0]) if senders else "service"
-    documented = capabilities.rates.get(kind) or capabilities.rates["long_code"]
+    campaign, rates = offer.campaign, offer.capabilities.rates
+    kinds = [providers.rate_kind(one) for one in offer.senders] or ["service"]
+    known = [rates.get(kind) or rates["long_code"] for kind in kinds]
+    documented = min(known, key=lambda rate: rate.per_s)  # a mixed pool goes at the pace of its slowest
     per_s, source = campaign.rate.per_s, None
     if campaign.rate.auto and campaign.provider == "sandbox":
         per_s, source = 50.0, "the sandbox's own default"

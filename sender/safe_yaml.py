@@ -45,7 +45,7 @@ class Document:
 
 
 def load(text: str, *, max_nodes: int = MAX_NODES) -> Document:
-    """The document in `text`. Raises YamlError for bad syntax, duplicate keys, several documents, too much or too deep."""
+    """The document in `text`. Raises YamlError: bad syntax, duplicate keys, several documents, too much, too deep."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         root = yaml.compose(text, Loader=loader)

@@ -105,7 +105,7 @@ def plan(tmp_path: Path) -> Plan:
     manifest = Manifest(
         campaign="c", provider="sandbox", dialect="signalwire", senders=("+12025550100",), fields={}, test_to=None,
         rows=N, messages=N, blank_rows=0, skipped={}, segments=N, segment_counts={"1": N}, encodings={"GSM-7": N},
-        mms=0, replacements=(), pace=pace, sandbox={}, inputs=(), versions={}, plan_hash="h",
+        mms=0, replacements=(), notes=(), pace=pace, sandbox={}, inputs=(), versions={}, plan_hash="h",
     )  # fmt: skip
     return Plan(manifest, frame).write(tmp_path / "plan")
 
@@ -231,7 +231,7 @@ def test_an_account_fatal_answer_stops_the_run_at_once(ledger: SqliteLedger, pla
 
 def test_an_unreachable_provider_stops_the_run_and_loses_nothing(ledger: SqliteLedger, plan: Plan) -> None:
     wire = Wire({seq: [NotSent("refused")] * 9 for seq in range(N)})
-    with pytest.raises(ProviderUnreachable, match="no connection to http://127.0.0.1:9: refused"):
+    with pytest.raises(ProviderUnreachable, match=r"no connection to http://127\.0\.0\.1:9: refused"):
         send(ledger, plan, wire)
     assert ledger.counts("r") == counts(pending=N)
     assert set(ledger.journal("r")["attempts"]) <= {0}

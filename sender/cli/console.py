@@ -112,6 +112,8 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
     out.print(f"[bold]{escape(manifest.campaign)}[/] [dim]through {escape(reach)}[/]")
     out.print(table)
+    for note in manifest.notes:
+        out.print(f"  [yellow]note:[/] {escape(note)}")
     for one in manifest.replacements:
         swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
         out.print(f"  [dim]{escape(swap)}[/]")

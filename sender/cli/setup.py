@@ -67,7 +67,7 @@ def init(folder: Path, force: bool, debug: bool) -> int:
     "--state",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Keep what was accepted in this file. Default: in memory.",
+    help="Keep what was accepted in FILE. Default: in memory.",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks and debug logs.")
 def sandbox(port: int, host: str, latency_ms: int, rate: str | None, state: Path | None, debug: bool) -> int:

@@ -7,7 +7,7 @@ them and none is needed to test an adapter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ from typing import Protocol
 from sender.outcomes import Outcome, Reason, Status
 
 # What a campaign may set for one message beyond the text; the adapter's own table says which it can carry.
-FieldValue = str | int | float | bool | Mapping[str, str]
+FieldValue = str | int | float | bool | Mapping[str, str] | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +187,9 @@ class Adapter(Protocol):
         """The request for the first page of the log."""
         ...
 
-    def log_page(self, response: Response) -> LogPage:
-        """One page of the log. Raises ValueError when it cannot be read: a walk that is not complete proves nothing."""
+    def log_page(self, response: Response, request: Request | None = None) -> LogPage:
+        """One page of the log. Raises ValueError when it cannot be read: a walk that is not complete proves nothing.
+
+        `request` is the one this answers: where pages are only numbered (Telnyx), the next one is made from it.
+        """
         ...

@@ -1,0 +1,142 @@
+"""The table of providers: what each can carry, and its adapter. Performs no I/O, reads no environment itself.
+
+A provider is one module that speaks its dialect (`signalwire`, `laml`, `telnyx`), one column in the table of
+fields (`_rules.CARRIERS`), its variables in `credentials`, and one row here. Adapters know nothing of one
+another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sender.errors import InputError
+from sender.providers import _rules, credentials, laml, signalwire, telnyx
+from sender.providers._rules import CARRIERS, is_toll_free, sender_kind
+from sender.providers.base import Adapter, Capabilities, FieldValue, LogFacts, SenderKind
+from sender.providers.credentials import (
+    SANDBOX_ACCOUNT_SID,
+    SANDBOX_PROJECT_ID,
+    SANDBOX_TELNYX_KEY,
+    SANDBOX_TOKEN,
+    Account,
+)
+
+__all__ = [
+    "CARRIERS",
+    "DIALECTS",
+    "SANDBOX_ACCOUNT_SID",
+    "SANDBOX_PROJECT_ID",
+    "SANDBOX_TELNYX_KEY",
+    "SANDBOX_TOKEN",
+    "adapter",
+    "capabilities",
+    "check",
+    "log_facts",
+    "rate_kind",
+    "sandbox_adapter",
+    "sender_kind",
+]
+
+_Check = Callable[[str | None, Mapping[str, FieldValue], int], SenderKind | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Provider:
+    capabilities: Capabilities
+    check: _Check
+    adapter: Callable[[Account], Adapter]
+
+
+def _laml(dialect: laml.Dialect, make: Callable[[Account], Adapter]) -> _Provider:
+    def check_dialect(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
+        return laml.check(dialect, sender, fields, media_count)
+
+    return _Provider(dialect.capabilities, check_dialect, make)
+
+
+_PROVIDERS: Mapping[str, _Provider] = {
+    _rules.SIGNALWIRE: _Provider(signalwire.CAPABILITIES, signalwire.check, signalwire.SignalWire),
+    _rules.COMPAT: _laml(laml.COMPAT, laml.signalwire_compat),
+    _rules.TELNYX: _Provider(telnyx.CAPABILITIES, telnyx.check, telnyx.Telnyx),
+    _rules.TWILIO: _laml(laml.TWILIO, laml.twilio),
+}
+DIALECTS: tuple[str, ...] = tuple(_PROVIDERS)
+
+
+def capabilities(name: str) -> Capabilities:
+    """What a dialect can carry; needs no credentials. Raises InputError for a name we do not know."""
+    return _provider(name).capabilities
+
+
+def adapter(name: str, env: Mapping[str, str], *, base_url: str | None = None) -> Adapter:
+    """The adapter of a dialect with the credentials in `env`; `base_url` goes before the address in `env`.
+
+    Raises CredentialsError that lists every missing variable, or for an address that must not get credentials
+    (plain http to anything but loopback); InputError for a name we do not know.
+    """
+    return _provider(name).adapter(credentials.account(name, env, base_url=base_url))
+
+
+def sandbox_adapter(dialect: str, base_url: str) -> Adapter:
+    """The adapter of a dialect pointed at a sandbox, with credentials that are worth nothing anywhere else.
+
+    Raises CredentialsError and InputError as `adapter` does.
+    """
+    return _provider(dialect).adapter(credentials.sandbox_account(dialect, base_url))
+
+
+def check(
+    capabilities: Capabilities, *, senders: Sequence[str], fields: Mapping[str, FieldValue], media_count: int
+) -> None:
+    """Holds a campaign against its provider before anything is planned.
+
+    `senders` is all of `from` (empty when only a service in `fields` sends), `media_count` the most media one
+    message may have. Raises Unsupported for what the provider cannot carry, InputError for a `from` that is
+    no sender.
+    """
+    provider = _provider(capabilities.provider)
+    for sender in senders or (None,):
+        provider.check(sender, fields, media_count)
+
+
+def rate_kind(sender: str) -> str:
+    """The key of `Capabilities.rates` for a sender: its kind, a number's told apart by what carriers allow it.
+
+    `toll_free`, `long_code`, `long_code_abroad` (not +1; a provider without such a rate means `long_code`),
+    `short_code`, `alphanumeric` or `service`. Raises InputError for a `sender` that is none.
+    """
+    kind = sender_kind(sender)
+    if kind is not SenderKind.NUMBER:
+        return kind.value
+    if is_toll_free(sender):
+        return "toll_free"
+    return "long_code" if sender.startswith("+1") else "long_code_abroad"
+
+
+def log_facts(adapter: Adapter, fields: Mapping[str, FieldValue]) -> LogFacts:
+    """What the provider's log can prove of messages that were sent with these campaign fields.
+
+    Some fields change or hide what the log shows: then a body that differs, or an entry that is not found,
+    proves nothing, and a message that was accepted must not look absent.
+    """
+    facts = adapter.log_facts
+    if fields.get("address_retention") == "obfuscate":  # no filter by recipient finds the message
+        facts = replace(facts, settle_s=None)
+    rewrites = fields.get("content_retention") == "discard" or any(
+        fields.get(key) for key in ("content_sid", "shorten_urls", "smart_encoded")
+    )
+    if rewrites:
+        facts = replace(facts, carries_body=False)
+    if "status_callback" not in fields:  # the only place where a log shows our ref
+        facts = replace(facts, carries_ref=False)
+    return facts
+
+
+def _provider(name: str) -> _Provider:
+    try:
+        return _PROVIDERS[name]
+    except KeyError:
+        raise InputError(
+            f"there is no provider {name!r}", where="provider", fix=f"use {_rules.listed(DIALECTS)}"
+        ) from None

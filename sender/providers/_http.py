@@ -1,0 +1,384 @@
+"""The wire's side of the adapters: bytes of requests, values in answers, and what a refusal proves. Pure.
+
+Knows JSON, forms, dates, headers and the HTTP statuses every provider shares; knows no provider. Never raises
+for what an answer holds except ValueError where it says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from enum import IntEnum
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from sender.errors import Unsupported
+from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
+from sender.providers.base import Request, Response
+
+WORDS_MAX_CHARS = 500
+RETRY_AFTER_MAX_S = 3600.0
+_EPOCH_FROM = 10**9  # a larger x-ratelimit-reset is a Unix time, a smaller one seconds (Telnyx documents both)
+_VISIBLE_ASCII = re.compile(r"[!-~]{1,200}")
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+class Act(IntEnum):
+    """What to do about an error code. Of several codes in one answer the highest decides."""
+
+    RETRY = 1  # this message, later
+    SLOW = 2  # this message, later, and everything else slower
+    REJECT = 3  # this message never
+    HALT = 4  # every further message would meet the same
+    DOUBT = 5  # the code tells of an accident at the provider: nothing is proved
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an error code means for us."""
+
+    act: Act
+    reason: Reason
+
+
+Judge = Callable[[str, str], Verdict | None]  # (code, words) -> verdict; None for a code we do not know
+
+
+def error_table(rows: Iterable[tuple[Act, Reason, str]]) -> dict[str, Verdict]:
+    """Code -> verdict, from rows of codes separated by spaces. Raises ValueError if a code stands twice."""
+    table: dict[str, Verdict] = {}
+    for act, reason, codes in rows:
+        for code in codes.split():
+            if code in table:
+                raise ValueError(f"error code {code} stands twice")
+            table[code] = Verdict(act, reason)
+    return table
+
+
+# Without a code we know, the status decides. 404 and 405 halt: a create request names nothing of the message
+# in its path, so the account or the address is wrong for every message. 408 is a timeout, whoever noticed it.
+_BY_STATUS: Mapping[int, Verdict] = {
+    401: Verdict(Act.HALT, Reason.UNAUTHORIZED),
+    402: Verdict(Act.HALT, Reason.INSUFFICIENT_FUNDS),
+    403: Verdict(Act.HALT, Reason.UNAUTHORIZED),
+    404: Verdict(Act.HALT, Reason.OTHER),
+    405: Verdict(Act.HALT, Reason.OTHER),
+    408: Verdict(Act.DOUBT, Reason.OTHER),
+    429: Verdict(Act.SLOW, Reason.RATE_LIMITED),
+}
+_REFUSED = Verdict(Act.REJECT, Reason.OTHER)
+
+
+def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judge: Judge) -> Outcome:
+    """What the answer to a create request proves.
+
+    `read` makes an Accepted of a 2xx document or raises ValueError.
+
+    5xx is always Unknown. Telnyx and SignalWire call 500 and 503 retryable on their error pages, but that is
+    advice: no page says that such a request was not accepted, and none of them deduplicates a repeat.
+    """
+    status = response.status
+    if 200 <= status < 300:
+        try:
+            return read(json_object(response))
+        except ValueError as error:
+            return Unknown(clean(f"HTTP {status}, but the answer {error}: {snippet(response)}"))
+    faults, words = refusal_words(response)
+    if not 400 <= status < 500:
+        return Unknown(clean(f"HTTP {status}: {words}"), faults[0][0] if faults else None)
+    judged = [(verdict, code) for code, text in faults if code and (verdict := judge(code, text))]
+    verdict, code = max(judged, key=lambda pair: pair[0].act, default=(None, faults[0][0] if faults else None))
+    if verdict is None or (status == 429 and verdict.act < Act.HALT):
+        verdict = _BY_STATUS.get(status, _REFUSED)
+    if verdict.act is Act.DOUBT:
+        return Unknown(clean(f"HTTP {status}: {words}"), code)
+    if verdict.act is Act.REJECT:
+        return Rejected(verdict.reason, code, words)
+    return Deferred(
+        verdict.reason,
+        code,
+        words,
+        retry_after_s(response.headers),
+        slow_down=verdict.act is Act.SLOW,
+        halt=verdict.act is Act.HALT,
+    )
+
+
+def refusal_words(response: Response) -> tuple[list[tuple[str | None, str]], str]:
+    """The (code, words) pairs of an error answer in any documented shape, and one sentence of all words."""
+    try:
+        faults = list(_faults(json_object(response)))
+    except ValueError:
+        faults = []
+    words = clean("; ".join(dict.fromkeys(text for _, text in faults if text)))
+    return faults, words or snippet(response) or _phrase(response.status)
+
+
+def json_object(response: Response) -> dict[str, Any]:
+    """The JSON object in an answer, fractions as Decimal. Raises ValueError: cut off, not JSON, not an object."""
+    if response.truncated:
+        raise ValueError("was cut off")
+    try:
+        document = json.loads(response.content, parse_float=Decimal, parse_constant=_no_constant)
+    except (ValueError, ArithmeticError, RecursionError):
+        raise ValueError("is not JSON") from None
+    if not isinstance(document, dict):
+        raise ValueError("is not a JSON object")  # noqa: TRY004 (the document's fault, not the caller's)
+    return document
+
+
+def found(response: Response) -> dict[str, Any] | None:
+    """The document of a lookup; None when the provider itself says there is none. Else raises ValueError."""
+    if response.status == 404:
+        json_object(response)  # a proxy's page about a missing page is no word of the provider
+        return None
+    return _read(response)
+
+
+def listing(response: Response, key: str) -> dict[str, Any]:
+    """The document of a list, with a list of objects under `key`. Raises ValueError for all else."""
+    document = _read(response)
+    if not (isinstance(rows := document.get(key), list) and all(isinstance(row, dict) for row in rows)):
+        raise ValueError(f"has no list of objects under {key!r}")
+    return document
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """`value` if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """`value` if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def message_id(value: object) -> str:
+    """A message id: visible ASCII. Raises ValueError for anything else."""
+    if isinstance(value, str) and _VISIBLE_ASCII.fullmatch(value):
+        return value
+    raise ValueError("has no message id")
+
+
+def text(value: object) -> str | None:
+    """A string or a whole number as clean text; None for anything else or nothing."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return clean(str(value)) or None
+
+
+def raw_text(value: object) -> str | None:
+    """A string as it stands (a message body keeps its line breaks), safe to encode."""
+    return _encodable(value) if isinstance(value, str) else None
+
+
+def whole(value: object) -> int | None:
+    """A positive count, as number or digits; None for zero (Twilio: not counted yet) and all else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9 else None
+
+
+def amount(value: object) -> str | None:
+    """A price as plain decimal text, sign and digits as the provider wrote them; None when it is none."""
+    if isinstance(value, str) and len(value) < 40:
+        try:
+            Decimal(value)
+        except ArithmeticError:
+            return None
+        return value if re.fullmatch(r"[+-]?[0-9.]+", value) else None
+    if isinstance(value, Decimal):
+        return format(value, "f") if abs(value.adjusted()) < 20 else None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18 else None
+
+
+def seconds(value: object) -> float | None:
+    """A duration in seconds, finite and not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def moment(value: object) -> datetime | None:
+    """A time in ISO 8601 or RFC 2822, as aware UTC; without an offset it is UTC. None when unreadable."""
+    if not isinstance(value, str):
+        return None
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            parsed = parse(value)
+            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def iso(value: object) -> str | None:
+    """A time in ISO 8601 or RFC 2822, as ISO 8601 UTC text ending in Z. None when unreadable."""
+    parsed = moment(value)
+    return utc(parsed) if parsed else None
+
+
+def utc(value: datetime) -> str:
+    """An aware time as ISO 8601 UTC text ending in Z."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The provider's wish in seconds, at most an hour; None when it says none we can read.
+
+    `retry-after` is seconds or an HTTP date, else `x-ratelimit-reset` is seconds or a Unix time. A point in
+    time is measured against the answer's own `date`, so that our clock does not matter; without one it is
+    unreadable.
+    """
+    now = moment(headers.get("date"))
+    for name in ("retry-after", "x-ratelimit-reset"):
+        value = headers.get(name, "").strip()
+        if _SECONDS.fullmatch(value):
+            wait_s = float(value)
+            if name == "x-ratelimit-reset" and wait_s > _EPOCH_FROM:
+                if now is None:
+                    continue
+                wait_s -= now.timestamp()
+        elif value and now and (until := moment(value)):
+            wait_s = (until - now).total_seconds()
+        else:
+            continue
+        return min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
+    return None
+
+
+def clean(value: str) -> str:
+    """One line of at most 500 characters that can be encoded."""
+    line = " ".join(_encodable(value[: 4 * WORDS_MAX_CHARS]).split())
+    return line if len(line) <= WORDS_MAX_CHARS else f"{line[: WORDS_MAX_CHARS - 1]}…"
+
+
+def snippet(response: Response) -> str:
+    """The beginning of an answer that has no structure we know, as one line."""
+    return clean(response.content[: 4 * WORDS_MAX_CHARS].decode("utf-8", "replace"))
+
+
+def with_ref(url: str, ref: str) -> str:
+    """`url` with `ref` as the last parameter of its query; query and fragment stay as they are."""
+    address, hash_mark, fragment = url.partition("#")
+    joiner = "" if address.endswith(("?", "&")) else "&" if "?" in address else "?"
+    return f"{address}{joiner}ref={quote(ref, safe='')}{hash_mark}{fragment}"
+
+
+def ref_of(url: object) -> str | None:
+    """The last `ref` in a callback URL's query: what `with_ref` put there."""
+    try:
+        query = parse_qsl(urlsplit(url).query) if isinstance(url, str) else []
+    except ValueError:
+        return None
+    return next((value for name, value in reversed(query) if name == "ref"), None)
+
+
+def get(url: str, authorization: str) -> Request:
+    """A GET request that asks for JSON."""
+    return Request("GET", url, (("Authorization", authorization), ("Accept", "application/json")))
+
+
+def post_json(url: str, authorization: str, document: Mapping[str, Any]) -> Request:
+    """A POST request with a JSON document. Raises Unsupported for text that is not Unicode."""
+    return _post(
+        url,
+        authorization,
+        "application/json",
+        json.dumps(document, ensure_ascii=False, separators=(",", ":")),
+    )
+
+
+def post_form(url: str, authorization: str, pairs: Sequence[tuple[str, str]]) -> Request:
+    """A POST request with a form, all reserved characters percent-encoded. Raises Unsupported as `post_json`."""
+    return _post(url, authorization, "application/x-www-form-urlencoded", form(pairs))
+
+
+def form(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and values as a form or a query, every reserved character percent-encoded (a space as %20)."""
+    try:
+        return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+    except UnicodeEncodeError:
+        raise _not_text() from None
+
+
+def follow(base_url: str, link: object, authorization: str) -> Request | None:
+    """The request for a next page; None for no link. Raises ValueError when the link is not one.
+
+    Only path and query of the link count: credentials go to `base_url` and nowhere else, whatever an answer
+    says.
+    """
+    if link is None or link == "":
+        return None
+    if not isinstance(link, str):
+        raise ValueError("has a link to the next page that is not text")  # noqa: TRY004
+    parts = urlsplit(link)
+    if not parts.path.startswith("/") or not parts.path.isascii() or not parts.query.isascii():
+        raise ValueError("has a link to the next page that is not a URL")
+    return get(f"{base_url}{parts.path}{f'?{parts.query}' if parts.query else ''}", authorization)
+
+
+def reason(errors: Mapping[str, Verdict], code: str | None) -> Reason | None:
+    """The reason for an error code on a message; `other` for one we do not know, None for none."""
+    if code is None:
+        return None
+    return errors[code].reason if code in errors else Reason.OTHER
+
+
+def _read(response: Response) -> dict[str, Any]:
+    if response.status != 200:
+        raise ValueError(clean(f"HTTP {response.status}: {refusal_words(response)[1]}"))
+    return json_object(response)
+
+
+def _post(url: str, authorization: str, content_type: str, content: str) -> Request:
+    headers = (
+        ("Authorization", authorization),
+        ("Accept", "application/json"),
+        ("Content-Type", content_type),
+    )
+    try:
+        return Request("POST", url, headers, content.encode())
+    except UnicodeEncodeError:
+        raise _not_text() from None
+
+
+def _not_text() -> Unsupported:
+    return Unsupported("the message holds half a character (a lone surrogate)", where="message", fix="mend the text")
+
+
+def _faults(document: dict[str, Any]) -> Iterable[tuple[str | None, str]]:
+    """In the documented shapes: `{errors: [{code, message | title, detail}]}`, `{code, message}`, `{error}`."""
+    found = document.get("errors") or document.get("error") or document
+    for entry in found if isinstance(found, list) else [found]:
+        if isinstance(entry, dict):
+            words = [text(entry.get(name)) for name in ("title", "message", "detail")]
+            yield text(entry.get("code")), ": ".join(dict.fromkeys(word for word in words if word))
+        elif isinstance(entry, str):
+            yield None, clean(entry)
+
+
+def _encodable(value: str) -> str:
+    return value.encode("utf-8", "replace").decode()
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no words"

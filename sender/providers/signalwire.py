@@ -1,0 +1,269 @@
+"""SignalWire's own messaging API: POST /api/messaging/messages and the message log. Pure; performs no I/O.
+
+Facts: docs.signalwire.com, "Create and send a message" (2026-08-21), its error list and its rate-limit page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+from sender.errors import Unsupported
+from sender.outcomes import Accepted, Outcome, Reason, Status
+from sender.providers import _http, _rules
+from sender.providers._http import Act
+from sender.providers.base import (
+    Capabilities,
+    DefaultRate,
+    FieldValue,
+    LogEntry,
+    LogFacts,
+    LogPage,
+    LogQuery,
+    Message,
+    Request,
+    Response,
+    SenderKind,
+)
+from sender.providers.credentials import Account
+
+FIELDS = _rules.vendor_fields(_rules.SIGNALWIRE)
+
+_RATES = "SignalWire, rate-limits page (2026-08-21): per space, in segments, queued beyond it up to 10,000"
+CAPABILITIES = Capabilities(
+    provider=_rules.SIGNALWIRE,
+    title=_rules.TITLES[_rules.SIGNALWIRE],
+    sender_kinds=frozenset({SenderKind.NUMBER, SenderKind.SHORT_CODE}),
+    fields=frozenset(FIELDS),
+    service_field=None,
+    media_max=8,
+    body_max_chars=1600,  # the create page leaves it to the carrier; the platform's SMS page says 1600
+    passthrough=frozenset({"988", "+988"}),
+    rates={
+        "long_code": DefaultRate(4, "segments", f"{_RATES}; US 10DLC, the carrier's own limit comes on top"),
+        "toll_free": DefaultRate(3, "segments", _RATES),
+        "short_code": DefaultRate(10, "segments", _RATES),
+    },
+)
+LOG_FACTS = LogFacts(
+    filters_by_recipient=False,
+    carries_ref=False,  # custom_variables come back in callbacks only
+    carries_body=False,
+    settle_s=600,
+    source="SignalWire, GET /api/messaging/logs (2026-08-21); the answer to a create already links to its log"
+    " entry, the ten minutes are ours, for a create that is still under way when its answer is given up",
+)
+
+STATUSES: Mapping[str, Status] = {
+    "queued": Status.QUEUED,
+    "initiated": Status.QUEUED,
+    "sent": Status.SENT,
+    "delivered": Status.DELIVERED,
+    "read": Status.DELIVERED,
+    "undelivered": Status.UNDELIVERED,
+    "failed": Status.FAILED,
+}
+
+# The list does not say which code comes at create time and which later, in the log and in callbacks. What a
+# carrier or a handset says is no reason to try the same message again, so at create time it rejects.
+ERRORS = _http.error_table(
+    [
+        (
+            Act.REJECT,
+            Reason.INVALID_NUMBER,
+            """invalid_to_number invalid_destination_number invalid_number_format not_e164 not_routable
+            not_routeable unrouteable_message destination_number_not_supported number_not_supported
+            unknown_destination_handset""",
+        ),
+        (Act.REJECT, Reason.OPTED_OUT, "message_blocked_by_number number_blacklisted"),
+        (Act.REJECT, Reason.BLOCKED, "message_blocked_by_carrier"),
+        (
+            Act.REJECT,
+            Reason.CONTENT,
+            """body_or_media_required character_limit_exceeded message_length_exceeds_limit
+            media_limit_exceeded invalid_media_url not_an_http_url unsupported_media_type
+            media_exceeds_size_limit""",
+        ),
+        (Act.REJECT, Reason.FILTERED, "message_filtered carrier_violation"),
+        (
+            Act.RETRY,
+            Reason.CONTENT,
+            "media_connection_timeout media_download_failed media_request_failed media_processing_failed",
+        ),
+        (
+            Act.HALT,
+            Reason.SENDER_NOT_ALLOWED,
+            """invalid_from_number verified_caller_id_not_permitted missing_messaging_capability
+            sending_disabled_for_space sending_restricted_to_verified
+            integration_test_verified_caller_required""",
+        ),
+        (
+            Act.HALT,
+            Reason.UNREGISTERED,
+            "inactive_campaign associated_campaign_inactive associated_campaign_suspended",
+        ),
+        (Act.HALT, Reason.INSUFFICIENT_FUNDS, "insufficient_balance insufficient_balance_to_send_message"),
+        (Act.HALT, Reason.UNAUTHORIZED, "feature_not_available"),
+        (
+            Act.HALT,
+            Reason.DAILY_CAP,
+            "tmobile_daily_limit_reached sole_proprietor_daily_limit_exceeded pft_daily_limit_exceeded",
+        ),
+        (
+            Act.SLOW,
+            Reason.RATE_LIMITED,
+            """rate_limit_exceeded message_backlog_limit_exceeded max_queued_messages_exceeded
+            campaign_throughput_exceeded""",
+        ),
+        (
+            Act.REJECT,
+            Reason.UNREACHABLE,
+            """unreachable_destination_handset unable_to_deliver_to_carrier
+            rejected_by_receiving_carrier_for_unspecified_reason""",
+        ),
+        (Act.REJECT, Reason.EXPIRED, "message_validity_period_expired_at_carrier"),
+        (Act.DOUBT, Reason.OTHER, "unknown_error internal_error_occurred"),
+    ]
+)
+
+_RULES = _rules.Rules(short_code_digits=(5, 6))
+_LOGS = "/api/messaging/logs"
+# A page of 500 entries stays well under the transport's cap of 1 MiB; the API allows 1000.
+_PAGE_SIZE = "500"
+_MARGIN = timedelta(seconds=1)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED = ("signalwire_", "sw_", "rtc_", "internal_")
+
+
+def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
+    """The kind of `sender`. Raises Unsupported for what SignalWire cannot carry, InputError for no sender."""
+    kind = _rules.check(CAPABILITIES, _RULES, sender=sender, fields=fields, media_count=media_count)
+    variables = fields.get("custom_variables")
+    for name, value in variables.items() if isinstance(variables, Mapping) else ():
+        where = f"custom_variables.{name}"
+        if name == "ref":
+            raise Unsupported("`ref` is ours: it names the message in callbacks", where=where, fix="rename it")
+        if not _VARIABLE.fullmatch(name) or name.lower().startswith(_RESERVED):
+            raise Unsupported(
+                "not a name SignalWire takes",
+                where=where,
+                fix=f"use letters, digits and _, no digit first, and none of {', '.join(_RESERVED)} in front",
+            )
+        if not 0 < len(value.encode("utf-8", "replace")) <= 1024:
+            raise Unsupported("SignalWire takes values of 1 to 1024 bytes", where=where)
+    return kind
+
+
+@dataclass(frozen=True, slots=True)
+class SignalWire:
+    """The adapter of one project; see `sender.providers.base.Adapter`."""
+
+    account: Account
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    @property
+    def log_facts(self) -> LogFacts:
+        return LOG_FACTS
+
+    @property
+    def base_url(self) -> str:
+        return self.account.base_url
+
+    def request(self, message: Message) -> Request:
+        """The create request; `ref` is in the callback's query and `custom_variables`. Raises Unsupported."""
+        check(message.from_number, message.fields, len(message.media))
+        _rules.check_message(CAPABILITIES, message)
+        document: dict[str, Any] = {"to": message.to, "from": message.from_number}
+        if message.body:
+            document["body"] = message.body
+        if message.media:
+            document["media"] = list(message.media)
+        for key, value in message.fields.items():
+            document[FIELDS[key]] = value
+        if "status_callback" in document:
+            document["status_callback"] = _http.with_ref(document["status_callback"], message.ref)
+        document["custom_variables"] = {**document.get("custom_variables", {}), "ref": message.ref}
+        return _http.post_json(f"{self.base_url}/api/messaging/messages", self._authorization(), document)
+
+    def outcome(self, response: Response) -> Outcome:
+        """What the answer to a create request proves; never raises."""
+        return _http.outcome(response, _accepted, lambda code, _words: ERRORS.get(code))
+
+    def lookup(self, message_id: str) -> Request:
+        """The request for one log entry."""
+        return _http.get(f"{self.base_url}{_LOGS}/{quote(message_id, safe='')}", self._authorization())
+
+    def lookup_result(self, response: Response) -> LogEntry | None:
+        """The log entry; None when there is none. Raises ValueError when the answer cannot be read."""
+        document = _http.found(response)
+        return None if document is None else _entry(document)
+
+    def log_request(self, query: LogQuery) -> Request:
+        """The first page of the window, a second wider at both ends: no page says whether the ends are in it.
+
+        The log filters by creation time only: `to` and `from_number` narrow nothing.
+        """
+        parameters = [
+            ("created_after", _http.utc(query.since - _MARGIN)),
+            ("created_before", _http.utc(query.until + _MARGIN)),
+            ("page_size", _PAGE_SIZE),
+        ]
+        return _http.get(f"{self.base_url}{_LOGS}?{_http.form(parameters)}", self._authorization())
+
+    def log_page(self, response: Response, request: Request | None = None) -> LogPage:  # noqa: ARG002
+        """One page, outbound messages only; it links to the next. Raises ValueError when it cannot be read."""
+        document = _http.listing(response, "data")
+        entries = tuple(_entry(item) for item in document["data"] if item.get("direction") != "inbound")
+        links = _http.mapping(document.get("links"))
+        return LogPage(entries, _http.follow(self.base_url, links.get("next"), self._authorization()))
+
+    def _authorization(self) -> str:
+        return self.account.authorization.get_secret_value()
+
+
+def _accepted(document: dict[str, Any]) -> Accepted:
+    word = _http.text(document.get("status"))
+    code, words = _error(document)
+    return Accepted(
+        message_id=_http.message_id(document.get("id")),
+        status=STATUSES.get(word or "", Status.QUEUED),
+        provider_status=word,
+        segments=_http.whole(document.get("number_of_segments")),
+        created_at=_http.iso(document.get("created_at")),
+        reason=_http.reason(ERRORS, code),
+        error_code=code,
+        error_message=words,
+    )
+
+
+def _entry(document: dict[str, Any]) -> LogEntry:
+    """A log entry. Its error code may be a number of the Compatibility API, if that API made the message."""
+    word = _http.text(document.get("status"))
+    price = _http.amount(document.get("charge"))
+    code, words = _error(document)
+    return LogEntry(
+        message_id=_http.message_id(document.get("id")),
+        to=_http.text(document.get("to")) or "",
+        from_number=_http.text(document.get("from")),
+        body=None,
+        created_at=_http.moment(document.get("created_at")),
+        status=STATUSES.get(word or ""),
+        provider_status=word,
+        segments=_http.whole(document.get("number_of_segments")),
+        price=price,
+        currency="USD" if price else None,  # "The charge in dollars"
+        reason=_http.reason(ERRORS, code),
+        error_code=code,
+        error_message=words,
+    )
+
+
+def _error(document: dict[str, Any]) -> tuple[str | None, str | None]:
+    return _http.text(document.get("error_code")), _http.text(document.get("error_message"))

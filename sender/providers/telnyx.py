@@ -1,0 +1,337 @@
+"""Telnyx messaging v2: POST /v2/messages and detail records. Pure; performs no I/O.
+
+Facts: developers.telnyx.com, "Send a message", its OpenAPI file (2026-07-16), "Messaging error code
+reference" and "Rate limiting" (2026-04).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from sender.errors import Unsupported
+from sender.outcomes import Accepted, Outcome, Reason, Status
+from sender.providers import _http, _rules
+from sender.providers._http import Act, Verdict
+from sender.providers.base import (
+    Capabilities,
+    DefaultRate,
+    FieldValue,
+    LogEntry,
+    LogFacts,
+    LogPage,
+    LogQuery,
+    Message,
+    Request,
+    Response,
+    SenderKind,
+)
+from sender.providers.credentials import Account
+
+FIELDS = _rules.vendor_fields(_rules.TELNYX)
+
+_RATES = "Telnyx, rate limiting (2026-04)"
+_ACCOUNT = f"{_RATES}: 50 SMS and 15 MMS a second for the account, queued beyond it up to 4 h"
+CAPABILITIES = Capabilities(
+    provider=_rules.TELNYX,
+    title=_rules.TITLES[_rules.TELNYX],
+    sender_kinds=frozenset(SenderKind),
+    fields=frozenset(FIELDS),
+    service_field="messaging_profile_id",
+    media_max=10,
+    body_max_chars=1530,  # ten parts of GSM-7 (error 40302); ten parts of UCS-2 are 670, which Telnyx checks
+    short_code_recipients=True,
+    rates={
+        "long_code": DefaultRate(50, "messages", f"{_ACCOUNT}; in the US the 10DLC campaign's own limit comes on top"),
+        "long_code_abroad": DefaultRate(0.1, "messages", f"{_RATES}: a long code outside the US"),
+        "toll_free": DefaultRate(20, "messages", f"{_RATES}: a toll-free number"),
+        "short_code": DefaultRate(50, "messages", f"{_ACCOUNT}; a short code alone could do 1000"),
+        "alphanumeric": DefaultRate(0.1, "messages", f"{_RATES}: an alphanumeric sender"),
+        "service": DefaultRate(50, "messages", _ACCOUNT),
+    },
+)
+LOG_FACTS = LogFacts(
+    filters_by_recipient=True,
+    carries_ref=True,  # in delivery_status_webhook_url
+    carries_body=False,
+    settle_s=None,
+    source="Telnyx, GET /v2/detail_records (2026-07-16): a message appears once it was sent, after up to 4 h in"
+    " the queue or 5 days on schedule, and no page says how soon after: found proves, absent does not",
+)
+
+STATUSES: Mapping[str, Status] = {
+    "scheduled": Status.QUEUED,
+    "queued": Status.QUEUED,
+    "sending": Status.QUEUED,
+    "sent": Status.SENT,
+    "delivered": Status.DELIVERED,
+    "sending_failed": Status.FAILED,
+    "expired": Status.FAILED,
+    "delivery_failed": Status.UNDELIVERED,
+    "delivery_unconfirmed": Status.UNCONFIRMED,
+    "cancelled": Status.CANCELED,
+    # words of the detail record; the gateway's failures have their own, so `failed` is the carrier's
+    "gw_timeout": Status.FAILED,
+    "gw_reject": Status.FAILED,
+    "failed": Status.UNDELIVERED,
+    "dlr_unconfirmed": Status.UNCONFIRMED,
+    "dlr_timeout": Status.UNCONFIRMED,
+}
+
+# Other Telnyx pages give other meanings for 40001, 40300, 40301 and 40310; the error reference is followed.
+# 40309 is about this recipient's country, so it rejects one message and stops nothing.
+ERRORS = _http.error_table(
+    [
+        (Act.REJECT, Reason.INVALID_NUMBER, "40001 40012 40310 40301 40319 10002 10016"),
+        (Act.REJECT, Reason.OPTED_OUT, "40300"),
+        (Act.REJECT, Reason.CONTENT, "40302 40304 40316 40317 40322 40328 40009"),
+        (Act.REJECT, Reason.FILTERED, "40015 40002 40017"),
+        (Act.HALT, Reason.FILTERED, "40003"),  # for good, and for the sending number
+        (Act.REJECT, Reason.SENDER_NOT_ALLOWED, "40309"),
+        (
+            Act.HALT,
+            Reason.SENDER_NOT_ALLOWED,
+            "40013 40100 40305 40306 40307 40308 40312 40315 40320 40321 40325 40331",
+        ),
+        (Act.HALT, Reason.UNREGISTERED, "40010 40019 40329 40330"),
+        (Act.HALT, Reason.DAILY_CAP, "40016"),
+        (Act.HALT, Reason.BLOCKED, "40020"),  # held for 24 h
+        (Act.HALT, Reason.UNAUTHORIZED, "10009 10010 20001 20002 20003 20006 20008 40314 10038 10039"),
+        (Act.HALT, Reason.INSUFFICIENT_FUNDS, "20012 20013 20014 20015 20016 20100 40333"),
+        (Act.SLOW, Reason.RATE_LIMITED, "10011 40318 40011 40018"),
+        (
+            Act.RETRY,
+            Reason.UNREACHABLE,
+            "40006 40008",
+        ),  # the two that Telnyx marks as worth an automatic resend
+        (Act.REJECT, Reason.UNREACHABLE, "40004"),
+        (Act.REJECT, Reason.EXPIRED, "40005 40014"),
+        (
+            Act.DOUBT,
+            Reason.OTHER,
+            "10007 10008 10037",
+        ),  # unexpected error, request timeout, service unavailable
+    ]
+)
+
+_RULES = _rules.Rules(shapes={"messaging_profile_id": (_rules.UUID, "a UUID")})
+_STOP = re.compile(r"\bstop|opt(?:ed)?[ -]?out|\bblock", re.IGNORECASE)
+_RECORDS = "/v2/detail_records"
+_PAGE_SIZE = 50  # the most a page may have
+
+
+def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
+    """The kind of `sender`. Raises Unsupported for what Telnyx cannot carry, InputError for no sender."""
+    kind = _rules.check(CAPABILITIES, _RULES, sender=sender, fields=fields, media_count=media_count)
+    if kind is SenderKind.ALPHANUMERIC and "messaging_profile_id" not in fields:
+        raise Unsupported(
+            "Telnyx sends from an alphanumeric id only with a messaging profile",
+            where="from",
+            fix="set `messaging_profile_id`",
+        )
+    if fields.get("message_type") == "SMS" and (media_count or fields.get("send_as_mms")):
+        raise Unsupported("`SMS` with media or `send_as_mms`", where="message_type", fix="keep one of them")
+    return kind
+
+
+@dataclass(frozen=True, slots=True)
+class Telnyx:
+    """The adapter of one account; see `sender.providers.base.Adapter`."""
+
+    account: Account
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    @property
+    def log_facts(self) -> LogFacts:
+        return LOG_FACTS
+
+    @property
+    def base_url(self) -> str:
+        return self.account.base_url
+
+    def request(self, message: Message) -> Request:
+        """The create request; `ref` is in the query of both webhook URLs. Raises Unsupported.
+
+        Without a number the messaging profile's number pool chooses one.
+        """
+        kind = check(message.from_number, message.fields, len(message.media))
+        _rules.check_message(CAPABILITIES, message)
+        from_number, fields = _rules.choose_service(CAPABILITIES, kind, message)
+        document: dict[str, Any] = {"to": message.to}
+        if from_number is not None:
+            document["from"] = from_number
+        if message.body:
+            document["text"] = message.body
+        if message.media:
+            document["media_urls"] = list(message.media)
+        for key, value in fields.items():
+            if key in _rules.CALLBACKS:
+                document[FIELDS[key]] = _http.with_ref(str(value), message.ref)
+            elif key == "send_at":
+                document["send_at"] = _rules.utc_time(key, value)
+            elif key == "send_as_mms":
+                if value:
+                    document["type"] = "MMS"
+            else:
+                document[FIELDS[key]] = value
+        return _http.post_json(f"{self.base_url}/v2/messages", self._authorization(), document)
+
+    def outcome(self, response: Response) -> Outcome:
+        """What the answer to a create request proves; never raises."""
+        return _http.outcome(response, _accepted, judge)
+
+    def lookup(self, message_id: str) -> Request:
+        """The request for one message; Telnyx keeps it there for ten days."""
+        return _http.get(f"{self.base_url}/v2/messages/{quote(message_id, safe='')}", self._authorization())
+
+    def lookup_result(self, response: Response) -> LogEntry | None:
+        """The message; None when there is none, or none any more. Raises ValueError when it cannot be read."""
+        document = _http.found(response)
+        return None if document is None else _message_entry(document)
+
+    def log_request(self, query: LogQuery) -> Request:
+        """The first page of detail records of the window's days, oldest first so that new ones shift no page.
+
+        Whole days, because the reference shows dates only; the caller compares `created_at`.
+        """
+        wanted = (
+            ("filter[record_type]", "messaging"),
+            ("filter[direction]", "outbound"),
+            ("filter[cld]", query.to),
+            ("filter[cli]", query.from_number),
+            ("filter[created_at][gte]", query.since.astimezone(UTC).date().isoformat()),
+            ("filter[created_at][lt]", (query.until.astimezone(UTC).date() + timedelta(days=1)).isoformat()),
+            ("sort", "created_at"),
+            ("page[size]", str(_PAGE_SIZE)),
+            ("page[number]", "1"),
+        )
+        parameters = _http.form((name, value) for name, value in wanted if value)
+        return _http.get(f"{self.base_url}{_RECORDS}?{parameters}", self._authorization())
+
+    def log_page(self, response: Response, request: Request | None = None) -> LogPage:
+        """One page of detail records. Pages are only numbered: the next is `request` with the next number.
+
+        Raises ValueError when it cannot be read, or when there are more pages and no `request` to make the
+        next of.
+        """
+        document = _http.listing(response, "data")
+        meta = _http.mapping(document.get("meta"))
+        number, total = _http.whole(meta.get("page_number")), _http.whole(meta.get("total_pages"))
+        if document["data"] and (number is None or total is None):
+            raise ValueError("does not say how many pages there are")
+        entries = tuple(_record_entry(item) for item in document["data"])
+        if number is None or total is None or number >= total:
+            return LogPage(entries, None)
+        if request is None:
+            raise ValueError("has more pages, and the request for this one is not given")
+        address = urlsplit(request.url)
+        parameters = [(name, value) for name, value in parse_qsl(address.query) if name != "page[number]"]
+        query = _http.form([*parameters, ("page[number]", str(number + 1))])
+        return LogPage(entries, _http.get(f"{self.base_url}{_RECORDS}?{query}", self._authorization()))
+
+    def _authorization(self) -> str:
+        return self.account.authorization.get_secret_value()
+
+
+def judge(code: str, words: str) -> Verdict | None:
+    """What an error code means. 40300 is an opt-out only if its words speak of one: the pages disagree."""
+    if code == "40300" and not _STOP.search(words):
+        return Verdict(Act.REJECT, Reason.BLOCKED)
+    return ERRORS.get(code)
+
+
+def _accepted(document: dict[str, Any]) -> Accepted:
+    data = _http.mapping(document.get("data"))
+    word = _status_word(data)
+    cost = _http.mapping(data.get("cost"))
+    price = _http.amount(cost.get("amount"))
+    reason, code, words = _error(data.get("errors"), word)
+    return Accepted(
+        message_id=_http.message_id(data.get("id")),
+        status=STATUSES.get(word or "", Status.QUEUED),
+        provider_status=word,
+        segments=_http.whole(data.get("parts")),
+        price=price,
+        currency=_http.text(cost.get("currency")) if price else None,
+        created_at=_http.iso(data.get("received_at")),
+        sent_at=_http.iso(data.get("sent_at")),
+        reason=reason,
+        error_code=code,
+        error_message=words,
+        wait_s=_http.seconds(data.get("wait_seconds")),
+    )
+
+
+def _message_entry(document: dict[str, Any]) -> LogEntry:
+    accepted = _accepted(document)
+    data = _http.mapping(document.get("data"))
+    return LogEntry(
+        message_id=accepted.message_id,
+        to=_http.text(_first(data.get("to")).get("phone_number")) or "",
+        from_number=_http.text(_http.mapping(data.get("from")).get("phone_number")),
+        body=_http.raw_text(data.get("text")),
+        created_at=_http.moment(data.get("received_at")),
+        status=STATUSES.get(accepted.provider_status or ""),
+        provider_status=accepted.provider_status,
+        ref=_http.ref_of(data.get("webhook_url")),
+        segments=accepted.segments,
+        price=accepted.price,
+        currency=accepted.currency,
+        sent_at=_http.moment(data.get("sent_at")),
+        reason=accepted.reason,
+        error_code=accepted.error_code,
+        error_message=accepted.error_message,
+    )
+
+
+def _record_entry(record: dict[str, Any]) -> LogEntry:
+    word = _http.text(record.get("status"))
+    price = _http.amount(record.get("cost"))
+    reason, code, words = _error(record.get("errors"), word)
+    return LogEntry(
+        message_id=_http.message_id(record.get("uuid")),
+        to=_http.text(record.get("cld")) or "",
+        from_number=_http.text(record.get("cli")),
+        body=None,
+        created_at=_http.moment(record.get("created_at")),
+        status=STATUSES.get(word or ""),
+        provider_status=word,
+        ref=_http.ref_of(record.get("delivery_status_webhook_url")),
+        segments=_http.whole(record.get("parts")),
+        price=price,
+        currency=_http.text(record.get("currency")) if price else None,
+        sent_at=_http.moment(record.get("sent_at")),
+        reason=reason,
+        error_code=code,
+        error_message=words,
+    )
+
+
+def _status_word(data: Mapping[str, Any]) -> str | None:
+    return _http.text(_first(data.get("to")).get("status"))
+
+
+def _first(value: object) -> dict[str, Any]:
+    return _http.mapping(next(iter(_http.items(value)), None))
+
+
+def _error(errors: object, word: str | None) -> tuple[Reason | None, str | None, str | None]:
+    """Reason, code and words of the first error: an object in a message, a bare code in a detail record."""
+    first = next(iter(_http.items(errors)), None)
+    if isinstance(first, dict):
+        code = _http.text(first.get("code"))
+        parts = [_http.text(first.get(name)) for name in ("title", "detail")]
+        words = _http.clean(": ".join(part for part in parts if part)) or None
+    else:
+        code, words = _http.text(first), None
+    if code is None:
+        return (Reason.EXPIRED if word == "expired" else None), None, words
+    verdict = judge(code, words or "stop")  # a bare 40300 is taken at its documented meaning
+    return verdict.reason if verdict else Reason.OTHER, code, words

@@ -1,0 +1,311 @@
+"""The sandbox as an ASGI app: authenticate → validate → decide → store → answer, for four providers' dialects.
+
+It is a simulator and says so in a header of every answer. It sends no message and opens no connection. Everything it
+accepted is told under `/sandbox/`, which is no provider's path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sender.sandbox.dialect import (
+    NEVER_MS,
+    Answer,
+    Dialect,
+    Draft,
+    Listing,
+    Message,
+    Problem,
+    Refused,
+    Trouble,
+    Verdict,
+    measure,
+)
+from sender.sandbox.fate import Delivery, Fate, Fates
+from sender.sandbox.laml import Compatibility, Twilio
+from sender.sandbox.signalwire import SignalWire
+from sender.sandbox.store import Store
+from sender.sandbox.telnyx import Telnyx
+
+SIMULATOR = "campaign-sender sandbox"
+_HEADER = (b"x-simulator", SIMULATOR.encode())
+_JSON = (b"content-type", b"application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the sandbox behaves.
+
+    `latency_ms` passes between storing a message and answering. Above `rate_per_s` create requests in a sliding second
+    it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
+    creation. `hang_s` is how long it stays silent where silence is the outcome. `state_file` None keeps all in memory.
+    """
+
+    latency_ms: float = 0.0
+    rate_per_s: float | None = None
+    state_file: Path | None = None
+    sent_after_s: float = 0.5
+    delivered_after_s: float = 1.5
+    hang_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if min(self.latency_ms, self.sent_after_s, self.hang_s) < 0 or self.delivered_after_s < self.sent_after_s:
+            raise ValueError("times are not negative, and a message is sent before it is delivered")
+        if self.rate_per_s is not None and self.rate_per_s <= 0:
+            raise ValueError("rate_per_s is above 0, or None for no limit")
+
+
+class Sandbox:
+    """The five steps, and what they share. Raises StateError when the state file cannot be used."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.store = Store(options.state_file)
+        self.fates = Fates(options.rate_per_s)
+        self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
+
+    async def create(self, dialect: Dialect, request: Request) -> ASGIApp:
+        body = await request.body()
+        now_ms = _now_ms()
+        try:
+            account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
+            draft = dialect.draft(account, request.headers.get("content-type", ""), body, now_ms)
+        except Refused as refused:
+            return await self._answer(dialect.refused(refused.problems))
+        fate = self.fates.decide(draft, time.monotonic())
+        verdict = dialect.verdicts[fate.trouble] if fate.trouble else None
+        if verdict and not verdict.is_late(draft):
+            return await self._answer(_refusal(dialect, verdict, fate))
+        message = self._store(dialect, draft, verdict, now_ms)
+        return await self._deliver(dialect, message, fate)
+
+    def _store(self, dialect: Dialect, draft: Draft, late: Verdict | None, now_ms: int) -> Message:
+        """The accepted message, committed. `late` is what the provider will say of it, if it fails."""
+        start_ms = draft.send_at_ms or now_ms
+        sent_ms = start_ms + round(1000 * self.options.sent_after_s)
+        final_ms = start_ms + round(1000 * self.options.delivered_after_s)
+        final = "delivered"
+        if late:
+            final = "undelivered"
+        elif draft.mms and not dialect.mms_receipts:
+            final, final_ms = "sent", NEVER_MS
+        return self.store.add(
+            draft,
+            ("GSM-7", 1) if draft.mms else measure(draft.body),
+            times_ms=(now_ms, sent_ms, final_ms),
+            final=final,
+            error=(late.code, late.message) if late else (None, None),
+        )
+
+    async def _deliver(self, dialect: Dialect, message: Message, fate: Fate) -> ASGIApp:
+        match fate.delivery:
+            case Delivery.PLAIN:
+                return await self._answer(dialect.created(message, _now_ms()))
+            case Delivery.SERVER_ERROR:
+                verdict = dialect.verdicts[Trouble.SERVER_ERROR]
+                return await self._answer(_refusal(dialect, verdict, fate))
+            case Delivery.SILENCE:
+                return Silence(self.options.hang_s, self.closing)
+
+    async def one(self, dialect: Dialect, request: Request) -> Response:
+        try:
+            account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
+            answer = dialect.one(self.store, account, request.path_params["message_id"], _now_ms())
+        except Refused as refused:
+            answer = dialect.refused(refused.problems)
+        return await self._answer(answer)
+
+    async def page(self, dialect: Dialect, request: Request) -> Response:
+        try:
+            account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
+            listing = Listing(
+                account=account,
+                base_url=f"{request.url.scheme}://{request.headers.get('host', '')}",
+                path=request.url.path,
+                query=tuple(request.query_params.multi_items()),
+                now_ms=_now_ms(),
+            )
+            answer = dialect.page(self.store, listing)
+        except Refused as refused:
+            answer = dialect.refused(refused.problems)
+        return await self._answer(answer)
+
+    async def _answer(self, answer: Answer) -> Response:
+        if self.options.latency_ms:
+            await asyncio.sleep(self.options.latency_ms / 1000)
+        return _json(answer)
+
+
+class Silence:
+    """Answers nothing, then closes the connection. Ends early when the client or the server goes."""
+
+    def __init__(self, hang_s: float, closing: asyncio.Event) -> None:
+        self._hang_s = hang_s
+        self._closing = closing
+
+    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
+        gone = asyncio.ensure_future(receive())  # the body has been read: all that can come is the disconnect
+        stop = asyncio.ensure_future(self._closing.wait())
+        await asyncio.wait({gone, stop}, timeout=self._hang_s, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        # ASGI cannot close without an answer, so sender.sandbox.server hands over the connection.
+        scope["state"]["transport"].abort()
+        await gone
+
+
+def _refusal(dialect: Dialect, verdict: Verdict, fate: Fate) -> Answer:
+    answer = dialect.refused([Problem(verdict.status or 500, verdict.code, verdict.message, verdict.attribute)])
+    if fate.retry_after_s is None:
+        return answer
+    return Answer(answer.status, answer.payload, {"retry-after": str(fate.retry_after_s)})
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _json(answer: Answer) -> Response:
+    # Starlette's JSONResponse is the same with more steps, and this runs once a message.
+    content = json.dumps(answer.payload, ensure_ascii=False, separators=(",", ":")).encode()
+    response = Response(content, answer.status)
+    response.raw_headers = [_HEADER, _JSON, (b"content-length", str(len(content)).encode())]
+    response.raw_headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    return response
+
+
+# ── Routes ────────────────────────────────────────────────────────────────────────────────────────
+
+_NATIVE, _COMPATIBILITY, _TELNYX, _TWILIO = SignalWire(), Compatibility(), Telnyx(), Twilio()
+_LAML = "/api/laml/2010-04-01/Accounts/{account}/Messages"
+_V2010 = "/2010-04-01/Accounts/{account}/Messages"
+
+# Dialect, path that creates, path that lists, path of one. `.json` stands before the bare path it would match.
+_PATHS: tuple[tuple[Dialect, str, str, str], ...] = (
+    (_NATIVE, "/api/messaging/messages", "/api/messaging/logs", "/api/messaging/logs/{message_id}"),
+    (_TELNYX, "/v2/messages", "/v2/detail_records", "/v2/messages/{message_id}"),
+    (_TWILIO, f"{_V2010}.json", f"{_V2010}.json", f"{_V2010}/{{message_id}}.json"),
+    (_COMPATIBILITY, f"{_LAML}.json", f"{_LAML}.json", f"{_LAML}/{{message_id}}.json"),
+    (_COMPATIBILITY, _LAML, _LAML, f"{_LAML}/{{message_id}}"),
+)
+# Who answers for a path that is not there.
+_PREFIXES: tuple[tuple[str, Dialect, str], ...] = (
+    ("/api/laml/", _COMPATIBILITY, "20404"),
+    ("/api/", _NATIVE, "not_found"),
+    ("/v2/", _TELNYX, "10005"),
+    ("/2010-04-01/", _TWILIO, "20404"),
+)
+_Step = Callable[[Dialect, Request], Awaitable[ASGIApp]]
+
+
+def _route(path: str, method: str, step: _Step, dialect: Dialect) -> Route:
+    async def endpoint(request: Request) -> ASGIApp:
+        return await step(dialect, request)
+
+    return Route(path, endpoint, methods=[method])
+
+
+def _provider_routes(sandbox: Sandbox) -> list[Route]:
+    routes = []
+    for dialect, creates, lists, single in _PATHS:
+        routes.append(_route(creates, "POST", sandbox.create, dialect))
+        routes.append(_route(lists, "GET", sandbox.page, dialect))
+        routes.append(_route(single, "GET", sandbox.one, dialect))
+    return routes
+
+
+def _truth_routes(sandbox: Sandbox) -> list[Route]:
+    """What was accepted, for people and tests."""
+
+    async def messages(request: Request) -> Response:
+        if request.method == "DELETE":
+            sandbox.store.clear()
+            sandbox.fates.reset()
+            return _json(Answer(200, {"total": 0}))
+        now_ms = _now_ms()
+        found = [_truth(message, now_ms) for message in sandbox.store.everything()]
+        return _json(Answer(200, {"total": len(found), "messages": found}))
+
+    async def counts(_: Request) -> Response:
+        return _json(Answer(200, sandbox.store.counts()))
+
+    async def health(_: Request) -> Response:
+        return _json(Answer(200, {"status": "ok", "simulator": SIMULATOR, "accepted": sandbox.store.total}))
+
+    return [
+        Route("/sandbox/messages", messages, methods=["GET", "DELETE"]),
+        Route("/sandbox/counts", counts),
+        Route("/sandbox/health", health),
+    ]
+
+
+def _truth(message: Message, now_ms: int) -> dict[str, Any]:
+    draft = message.draft
+    return {
+        "number": message.number,
+        "message_id": message.message_id,
+        "dialect": draft.dialect,
+        "account": draft.account,
+        "to": draft.to,
+        "from": draft.from_number,
+        "service": draft.service,
+        "body": draft.body,
+        "media": list(draft.media),
+        "kind": "mms" if draft.mms else "sms",
+        "encoding": message.encoding,
+        "segments": message.segments,
+        "ref": draft.ref,
+        "callback": draft.callback,
+        "extra": dict(draft.extra),
+        "created_ms": message.created_ms,
+        "status": message.status(now_ms),
+        "error_code": message.error(now_ms)[0],
+    }
+
+
+def _nowhere(request: Request, _: Exception) -> Response:
+    """404 for an unknown path or method, in the words of whoever owns the path."""
+    for prefix, dialect, code in _PREFIXES:
+        if request.url.path.startswith(prefix):
+            return _json(dialect.refused([Problem(404, code, "Not found: the sandbox does not simulate this")]))
+    return _json(Answer(404, {"error": "not found", "simulator": SIMULATOR}))
+
+
+def _broken(_request: Request, _error: Exception) -> Response:
+    return _json(Answer(500, {"error": "the sandbox itself failed", "simulator": SIMULATOR}))
+
+
+def app(options: Options | None = None) -> Starlette:
+    """The ASGI app; `app.state.sandbox` is its Sandbox. Its lifespan's end closes the store.
+
+    Raises StateError when the state file cannot be used. Served by anything but `sender.sandbox`, the outcome
+    "silence" is a failure of the server instead.
+    """
+    sandbox = Sandbox(options or Options())
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            sandbox.store.close()
+
+    starlette = Starlette(
+        routes=[*_provider_routes(sandbox), *_truth_routes(sandbox)],
+        lifespan=lifespan,
+        exception_handlers={404: _nowhere, 405: _nowhere, 500: _broken},
+    )
+    starlette.state.sandbox = sandbox
+    return starlette

@@ -1,0 +1,272 @@
+"""The truth of the sandbox: every accepted message, in SQLite, committed before the answer goes out.
+
+In memory by default. A state file survives a killed process (not a power cut: a simulator need not sync) and belongs
+to one process at a time. Never holds credentials: an account is a public id or a digest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from sender.errors import StateError
+from sender.sandbox.dialect import Column, Condition, Draft, Message, Op, Page
+
+_APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger handed over by mistake is refused, not written to
+_SCHEMA = """
+CREATE TABLE message (
+    number        INTEGER PRIMARY KEY,
+    message_id    TEXT NOT NULL UNIQUE,
+    dialect       TEXT NOT NULL,
+    account       TEXT NOT NULL,
+    recipient     TEXT NOT NULL,
+    from_number   TEXT,
+    ref           TEXT,
+    segments      INTEGER NOT NULL,
+    encoding      TEXT NOT NULL,
+    created_ms    INTEGER NOT NULL,
+    sent_ms       INTEGER NOT NULL,
+    final_ms      INTEGER NOT NULL,
+    final         TEXT NOT NULL,
+    error_code    TEXT,
+    error_message TEXT,
+    rest          TEXT NOT NULL
+) STRICT;
+CREATE INDEX message_recipient ON message (recipient);
+"""
+_COLUMNS = (
+    "number, message_id, dialect, account, recipient, from_number, ref, segments, encoding, "
+    "created_ms, sent_ms, final_ms, final, error_code, error_message, rest"
+)
+_INSERT = f"INSERT INTO message ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 (constants)
+_COUNTS = "SELECT recipient, count(*) FROM message GROUP BY recipient ORDER BY recipient"
+
+
+class Store:
+    """Raises StateError when the file cannot be used: taken by another process, or not a sandbox's."""
+
+    def __init__(self, state_file: Path | None) -> None:
+        self._db = _open(state_file)
+        try:
+            self._next = 1 + self._one("SELECT coalesce(max(number), 0) FROM message")
+            self._last_ms = self._one("SELECT coalesce(max(created_ms), 0) FROM message")
+            self._total = self._one("SELECT count(*) FROM message")
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _one(self, sql: str) -> int:
+        return _number(self._db.execute(sql))
+
+    def add(  # the write: everything after the draft is what fate and the clock made of it
+        self,
+        draft: Draft,
+        measured: tuple[str, int],
+        *,
+        times_ms: tuple[int, int, int],
+        final: str,
+        error: tuple[str | None, str | None],
+    ) -> Message:
+        """The stored message. `times_ms` are created, sent and final; they never run behind an earlier message."""
+        late = max(0, self._last_ms - times_ms[0])
+        created_ms, sent_ms, final_ms = (ms + late for ms in times_ms)
+        encoding, segments = measured
+        message = Message(self._next, draft, segments, encoding, created_ms, sent_ms, final_ms, final, *error)
+        self._db.execute(_INSERT, _row(message))
+        self._next += 1
+        self._last_ms = created_ms
+        self._total += 1
+        return message
+
+    def get(self, dialects: Sequence[str], account: str, message_id: str) -> Message | None:
+        where, values = _where(dialects, account, [])
+        rows = self._select(f"{where} AND message_id = ?", (*values, message_id))
+        return rows[0] if rows else None
+
+    def page(
+        self,
+        dialects: Sequence[str],
+        account: str,
+        where: Sequence[Condition],
+        *,
+        limit: int,
+        older_than: int | None = None,
+        newer_than: int | None = None,
+    ) -> Page:
+        """Up to `limit` messages, newest first, on one side of a cursor: messages accepted meanwhile shift nothing."""
+        clause, values = _where(dialects, account, where)
+        if newer_than is not None:
+            found = self._select(f"{clause} AND number > ? ORDER BY number LIMIT ?", (*values, newer_than, limit + 1))
+            return Page(tuple(reversed(found[:limit])), has_newer=len(found) > limit, has_older=True)
+        if older_than is not None:
+            clause, values = f"{clause} AND number < ?", (*values, older_than)
+        found = self._select(f"{clause} ORDER BY number DESC LIMIT ?", (*values, limit + 1))
+        return Page(tuple(found[:limit]), has_newer=older_than is not None, has_older=len(found) > limit)
+
+    def numbered_page(
+        self,
+        dialects: Sequence[str],
+        account: str,
+        where: Sequence[Condition],
+        *,
+        offset: int,
+        limit: int,
+        newest_first: bool,
+    ) -> tuple[tuple[Message, ...], int]:
+        """The messages at `offset`, and how many there are in all."""
+        clause, values = _where(dialects, account, where)
+        total = _number(self._db.execute(f"SELECT count(*) FROM message WHERE {clause}", values))  # noqa: S608
+        order = "DESC" if newest_first else "ASC"
+        found = self._select(f"{clause} ORDER BY number {order} LIMIT ? OFFSET ?", (*values, limit, offset))
+        return tuple(found), total
+
+    def everything(self) -> list[Message]:
+        return self._select("true", ())
+
+    def counts(self) -> dict[str, Any]:
+        """`{"total": n, "recipients": {number: accepted messages}}`."""
+        return _counts(self._db)
+
+    @property
+    def total(self) -> int:
+        return self._total
+
+    def clear(self) -> None:
+        """Forgets every message. Numbers go on, so an old cursor cannot point into a new log."""
+        self._db.execute("DELETE FROM message")
+        self._total = 0
+
+    def _select(self, clause: str, values: tuple[str | int, ...]) -> list[Message]:
+        # `clause` is made of this module's constants and the enums Column and Op; values are bound.
+        sql = f"SELECT {_COLUMNS} FROM message WHERE {clause}"  # noqa: S608
+        return [_message(row) for row in self._db.execute(sql, values)]
+
+
+def counts(state_file: Path) -> dict[str, Any]:
+    """`{"total": n, "recipients": {number: accepted messages}}` from the state file of a stopped sandbox.
+
+    Raises StateError when there is no such file, it is no sandbox's, or a running sandbox holds it.
+    """
+    if not state_file.is_file():
+        raise StateError("there is no sandbox state file here", where=str(state_file))
+    db = _open(state_file)
+    try:
+        return _counts(db)
+    finally:
+        db.close()
+
+
+def _number(rows: apsw.Cursor) -> int:
+    """The one integer a query answers with."""
+    ((number,),) = rows.fetchall()
+    if not isinstance(number, int):
+        raise TypeError(f"expected an integer, got {number!r}")
+    return number
+
+
+def _counts(db: apsw.Connection) -> dict[str, Any]:
+    recipients = {str(to): int(number) for to, number in db.execute(_COUNTS)}
+    return {"total": sum(recipients.values()), "recipients": recipients}
+
+
+def _open(state_file: Path | None) -> apsw.Connection:
+    if state_file is None:
+        db = apsw.Connection(":memory:")
+        db.execute(_SCHEMA)
+        return db
+    try:
+        # Message texts are in it: nobody else's business.
+        os.close(os.open(state_file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StateError(f"cannot write the state file: {error.strerror}", where=str(state_file)) from error
+    db = apsw.Connection(str(state_file))
+    try:
+        _prepare(db, state_file)
+    except (apsw.BusyError, apsw.LockedError) as error:
+        db.close()
+        fix = "stop it first, or ask it: GET /sandbox/counts"
+        raise StateError("a running sandbox holds this state file", where=str(state_file), fix=fix) from error
+    except apsw.Error as error:
+        db.close()
+        raise StateError(f"not a sandbox state file: {error}", where=str(state_file)) from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: apsw.Connection, state_file: Path) -> None:
+    # The exclusive lock is taken before anything is read and held until close or death: one process at a time.
+    db.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
+    tables = _number(db.execute("SELECT count(*) FROM sqlite_schema"))
+    application = _number(db.execute("PRAGMA application_id"))
+    if tables and application != _APPLICATION_ID:
+        fix = "name another file: this one is left as it is"
+        raise StateError("this database is not a sandbox's", where=str(state_file), fix=fix)
+    # A killed process loses nothing with synchronous OFF, only a power cut may.
+    db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")
+    if not tables:
+        with db:
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA}")
+
+
+def _where(dialects: Sequence[str], account: str, conditions: Sequence[Condition]) -> tuple[str, tuple[str | int, ...]]:
+    marks = ",".join("?" for _ in dialects)
+    parts = [f"dialect IN ({marks})", "account = ?"]
+    values: list[str | int] = [*dialects, account]
+    for column, op, value in conditions:
+        parts.append(f"{Column(column).value} {Op(op).value} ?")
+        values.append(value)
+    return " AND ".join(parts), tuple(values)
+
+
+def _row(message: Message) -> tuple[Any, ...]:
+    draft = message.draft
+    rest = [draft.body, draft.media, draft.mms, draft.service, draft.callback, draft.send_at_ms, draft.extra]
+    return (
+        message.number,
+        message.message_id,
+        draft.dialect,
+        draft.account,
+        draft.to,
+        draft.from_number,
+        draft.ref,
+        message.segments,
+        message.encoding,
+        message.created_ms,
+        message.sent_ms,
+        message.final_ms,
+        message.final,
+        message.error_code,
+        message.error_message,
+        json.dumps(rest),
+    )
+
+
+def _message(row: Sequence[Any]) -> Message:
+    number, message_id, dialect, account, to, from_number, ref, *measured, rest = row
+    body, media, mms, service, callback, send_at_ms, extra = json.loads(rest)
+    draft = Draft(
+        message_id=message_id,
+        dialect=dialect,
+        account=account,
+        to=to,
+        from_number=from_number,
+        body=body,
+        media=tuple(media),
+        mms=mms,
+        service=service,
+        callback=callback,
+        ref=ref,
+        send_at_ms=send_at_ms,
+        extra=extra,
+    )
+    return Message(number, draft, *measured)

@@ -1,0 +1,149 @@
+"""The command as a person or a cron job runs it: a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SENDER = [sys.executable, "-m", "sender"]
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def __str__(self) -> str:
+        return f"exit {self.code}\n{self.out}\n{self.err}"
+
+
+class Shell:
+    """A folder, its environment, and `sender` in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {
+            name: value for name, value in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)
+        }
+        self.env["PYTHONPATH"] = str(ROOT)
+
+    def __call__(self, *args: str, **env: str) -> Done:
+        done = subprocess.run(
+            [*SENDER, *args],
+            cwd=self.folder,
+            env=self.env | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*SENDER, *args],
+            cwd=self.folder,
+            env=self.env | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def people(self, n: int, name: str = "people.csv") -> Path:
+        """A list of `n` fictional numbers, +1 NPA-555-0100 to 0189."""
+        rows = (f"Ada {i},+1{area}55501{i % 90:02}" for i, area in ((i, AREAS[i // 90]) for i in range(n)))
+        return self.write(name, "name,phone\n" + "\n".join(rows) + "\n")
+
+    def results(self) -> pl.DataFrame:
+        """The newest run's results file."""
+        newest = max((self.folder / ".sender" / "runs").glob("*/results.csv"), key=lambda path: path.stat().st_mtime_ns)
+        return pl.read_csv(newest, infer_schema=False)
+
+
+AREAS = ("202", "212", "213", "214", "215", "216", "217", "218", "219", "224", "225", "228")
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def shipped(sender: Shell) -> Shell:
+    """A folder with the campaigns and templates of the repository."""
+    for name in ("campaigns", "templates"):
+        shutil.copytree(ROOT / name, sender.folder / name)
+    return sender
+
+
+class Sandbox:
+    """A `sender sandbox` process."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def counts(self) -> dict[str, int]:
+        recipients: dict[str, int] = httpx.get(f"{self.url}/sandbox/counts", trust_env=False).json()["recipients"]
+        return recipients
+
+    def wait_for(self, n: int) -> None:
+        until = time.monotonic() + 30
+        while sum(self.counts().values()) < n:
+            assert time.monotonic() < until, f"the sandbox got {self.counts()} and no more"
+            time.sleep(0.02)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Fake credentials of all providers, pointed here."""
+        from sender.sandbox import environment
+
+        return environment(self.url)
+
+
+@pytest.fixture
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: str) -> Sandbox:
+        process = Shell(tmp_path_factory.mktemp("sandbox")).start("sandbox", "--port", "0", *args)
+        started.append(process)
+        assert process.stdout is not None
+        match = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        assert match, process.stderr.read() if process.stderr else ""
+        return Sandbox(process, match[0])
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)

@@ -1,0 +1,110 @@
+"""Who gets a message: each rule touches only rows that are still in, and says why."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender.audience import dedupe, limit, suppress
+
+A, B, C = "+12025550101", "+12025550102", "+12025550103"
+
+
+def rows(*to_and_reason: tuple[str | None, str | None]) -> pl.DataFrame:
+    """Rows numbered from 2, as in a spreadsheet; those with a reason are out already."""
+    return pl.DataFrame(
+        {
+            "row_number": range(2, 2 + len(to_and_reason)),
+            "to": [to for to, _ in to_and_reason],
+            "reason": [reason for _, reason in to_and_reason],
+            "detail": ["out" if reason else None for _, reason in to_and_reason],
+            "extra": list(range(len(to_and_reason))),
+        },
+        schema={
+            "row_number": pl.UInt32,
+            "to": pl.String,
+            "reason": pl.String,
+            "detail": pl.String,
+            "extra": pl.Int64,
+        },
+    )
+
+
+OUT = (None, "invalid_number")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        pytest.param([B], [None, "suppressed", None, "invalid_number"], id="one"),
+        pytest.param([B, B, None, "nonsense"], [None, "suppressed", None, "invalid_number"], id="repeated and null"),
+        pytest.param([], [None, None, None, "invalid_number"], id="empty list"),
+        pytest.param([A, B, C], ["suppressed"] * 3 + ["invalid_number"], id="all"),
+    ],
+)
+def test_suppress(numbers, expected):
+    frame = suppress(rows((A, None), (B, None), (C, None), OUT), pl.Series(numbers, dtype=pl.String), "stop.csv")
+    assert frame["reason"].to_list() == expected
+    assert set(frame.filter(pl.col("reason") == "suppressed")["detail"]) <= {"the number is in stop.csv"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "given_rows", "expected"),
+    [
+        pytest.param("first", [(A, None), (B, None), (A, None)], [None, None, "same number as row 2"], id="first"),
+        pytest.param("last", [(A, None), (B, None), (A, None)], ["same number as row 4", None, None], id="last"),
+        pytest.param("none", [(A, None), (A, None)], [None, None], id="none keeps all"),
+        pytest.param(
+            "first",
+            [(A, None)] * 3,
+            [None, "same number as row 2", "same number as row 2"],
+            id="three of one",
+        ),
+        pytest.param("first", [(A, "suppressed"), (A, None)], ["out", None], id="a row that is out keeps no place"),
+        pytest.param("last", [(A, None), (A, "invalid_number")], [None, "out"], id="nor at the end"),
+        pytest.param("first", [OUT, OUT], ["out", "out"], id="rows without a number are no duplicates"),
+        pytest.param("first", [], [], id="no rows"),
+    ],
+)
+def test_dedupe(keep, given_rows, expected):
+    frame = dedupe(rows(*given_rows), keep)
+    assert frame["detail"].to_list() == expected
+    assert frame["reason"].to_list() == [
+        {"out": given_rows[i][1], None: None}.get(detail, "duplicate") for i, detail in enumerate(expected)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        pytest.param(0, ["limit", "x", "limit", "limit"], id="none"),
+        pytest.param(2, [None, "x", None, "limit"], id="rows that are out do not count"),
+        pytest.param(9, [None, "x", None, None], id="more than there are"),
+    ],
+)
+def test_limit(n, expected):
+    frame = limit(rows((A, None), (B, "x"), (B, None), (C, None)), n)
+    assert frame["reason"].to_list() == expected
+
+
+NUMBERS = st.sampled_from([A, B, C])
+ROWS = st.lists(
+    st.one_of(st.tuples(NUMBERS, st.none()), st.tuples(NUMBERS, st.just("other")), st.just(OUT)), max_size=12
+)
+
+
+@given(ROWS, st.sampled_from(["first", "last"]), st.sets(NUMBERS), st.integers(0, 5))
+def test_laws(given_rows, keep, suppressed, n):
+    """Against a plain loop: no row is lost or moved, one row a number is left, and the right one."""
+    before = rows(*given_rows)
+    after = limit(dedupe(suppress(before, pl.Series(list(suppressed), dtype=pl.String), "s"), keep), n)
+    assert after.schema == before.schema
+    assert after.drop("reason", "detail").equals(before.drop("reason", "detail"))
+    winners: dict[str, int] = {}
+    for index, (to, reason) in enumerate(given_rows):
+        if reason is None and to not in suppressed and (keep == "last" or to not in winners):
+            winners[to] = index
+    expected = sorted(winners.values())[:n]
+    assert after["reason"].is_null().arg_true().to_list() == expected
