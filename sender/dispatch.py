@@ -85,7 +85,7 @@ class Dispatcher:
         self._below_seq = below_seq
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._slots = asyncio.Semaphore(pace.concurrency)
+        self._landed_one = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._outbox: list[Settlement] = []
         self._unrecorded = 0
@@ -146,14 +146,7 @@ class Dispatcher:
                         return
                     continue
                 for message, segments in self._reader.read(claim.seq for claim in claims):
-                    await self._slots.acquire()
-                    try:
-                        await self._pacer.acquire(segments if self._pace.unit == "segments" else 1)
-                    except asyncio.CancelledError:
-                        self._slots.release()
-                        raise
-                    if self._pacer.paused or self._ledger.now_ms() >= claims[0].deadline_ms:
-                        self._slots.release()
+                    if not await self._leave_to_send(segments) or self._ledger.now_ms() >= claims[0].deadline_ms:
                         break
                     self._submit(claims.pop(0), message)
                 if claims:
@@ -187,6 +180,13 @@ class Dispatcher:
             await self._in_ledger(self._ledger.release, self._run.run_id, await claiming)
             raise
 
+    async def _leave_to_send(self, segments: int) -> bool:
+        """Waits for a free place and for the pace; False when the account is to pause."""
+        while len(self._in_flight) >= self._pace.concurrency:
+            self._landed_one.clear()
+            await self._landed_one.wait()
+        return await self._pacer.acquire(segments if self._pace.unit == "segments" else 1)
+
     async def _wait_for_work(self) -> bool:
         """Waits until a deferred message may be due; False when nothing is deferred and nothing is in flight."""
         self._changed.clear()
@@ -211,7 +211,7 @@ class Dispatcher:
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
-        self._slots.release()
+        self._landed_one.set()
         self._changed.set()
         if not task.cancelled() and (failure := task.exception()):
             self._stop(failure if isinstance(failure, Exception) else RuntimeError(str(failure)))

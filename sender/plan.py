@@ -81,12 +81,12 @@ class Manifest:
     encodings: Mapping[str, int]
     mms: int
     replacements: tuple[Mapping[str, Any], ...]
-    notes: tuple[str, ...]
     pace: Pace
     sandbox: Mapping[str, Any]
     inputs: tuple[InputFile, ...]
     versions: Mapping[str, str]
     plan_hash: str
+    notes: tuple[str, ...] = ()
     parquet_sha256: str | None = None
     format: int = FORMAT
 

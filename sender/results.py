@@ -139,7 +139,7 @@ def write(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> N
 def dump(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # noqa: A002
     """Writes `frame`, as `results` returned it (any rows), into an open binary file, in one of FORMATS.
 
-    - `csv`: UTF-8, `\\n`, quoted where needed; a null is nothing and an empty text is `""`. There is no byte order
+    - `csv`: UTF-8, `\\n`, quoted where needed; a null and an empty text are nothing. There is no byte order
       mark: it would make Excel show accents, but most programs would read the first header as `\\ufeffrow_number`.
       For Excel there is `xlsx`. In our columns, text that a spreadsheet would take for a formula gets a leading `'`
       (a number with a sign is none); original columns, headers too, stay byte for byte as they were read.
@@ -155,7 +155,8 @@ def dump(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # noqa: A0
     match format:
         case "csv":
             texts = [name for name in ours.values() if frame[name].dtype == pl.String]
-            _texts(frame).with_columns(_guarded(name) for name in texts).write_csv(file)
+            guarded = _texts(frame).with_columns(_guarded(name) for name in texts)
+            guarded.with_columns(pl.col(pl.String).replace("", None)).write_csv(file)  # a blank cell is nothing
         case "jsonl":
             _texts(frame).write_ndjson(file)
         case "parquet":

@@ -40,6 +40,7 @@ log = logging.getLogger("sender.runs")
 DEFAULT_STATE_DIR = Path(".sender")
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
+SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
 SANDBOX_SETTLE_S = 2.0  # the simulator's log does not lag; a request under way may still arrive
 
 
@@ -156,7 +157,7 @@ class RunResult:
         """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 130 interrupted."""
         if self.stopped is not None:
             return self.stopped.exit_code if not isinstance(self.stopped, StateError) else 3
-        if self.interrupted and self.summary.pending:
+        if self.summary.pending and (self.interrupted or self.limit is None):
             return 130
         return self.summary.exit_code
 
@@ -212,18 +213,22 @@ class Session:
                 try:
                     if settle_unknowns:
                         reconciled = await self.settle(adapter, transport)
-                    await Dispatcher(
-                        ledger=ledger,
-                        run=run,
-                        reader=MessageReader(plan, run.run_id),
-                        adapter=adapter,
-                        transport=transport,
-                        pace=plan.manifest.pace,
-                        below_seq=limit,
-                        on_progress=on_progress,
-                    ).run(cancel)
-                    if settle_unknowns and not cancel.is_set():
-                        reconciled = await self.settle(adapter, transport)
+                    while True:
+                        await Dispatcher(
+                            ledger=ledger,
+                            run=run,
+                            reader=MessageReader(plan, run.run_id),
+                            adapter=adapter,
+                            transport=transport,
+                            pace=plan.manifest.pace,
+                            below_seq=limit,
+                            on_progress=on_progress,
+                        ).run(cancel)
+                        if not settle_unknowns or cancel.is_set():
+                            break
+                        reconciled = await self._settle_at_the_end(adapter, transport, cancel)
+                        if not reconciled.absent:  # else these are pending again
+                            break
                 except SenderError as error:
                     stopped = error
         ledger.finish_run(run.run_id)
@@ -254,6 +259,21 @@ class Session:
             transport=transport,
             facts=facts,
         )
+
+    async def _settle_at_the_end(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
+        """Settles unknowns, waiting a moment for what can be decided in a moment."""
+        reconciled = await self.settle(adapter, transport)
+        if reconciled.decidable_at is None:
+            return reconciled
+        wait_s = (reconciled.decidable_at - datetime.now(UTC)).total_seconds()
+        if not 0 < wait_s <= SETTLE_WAIT_S:
+            return reconciled
+        try:
+            async with asyncio.timeout(wait_s + 0.1):
+                await cancel.wait()
+        except TimeoutError:
+            return await self.settle(adapter, transport)
+        return reconciled
 
     def _begin(self) -> Plan:
         """The plan on disk; for a new run, written and entered in the ledger."""

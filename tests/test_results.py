@@ -65,6 +65,7 @@ def make_plan(
         encodings={"GSM-7": seq},
         mms=0,
         replacements=(),
+        notes=(),
         pace=Pace("none", None, "messages", 16, 5, 30.0),
         sandbox={},
         inputs=(),

@@ -41,9 +41,8 @@ def init(folder: Path, force: bool, debug: bool) -> int:
         ) from None
     campaign = folder / "campaign.yaml"
     console.out.print(f"wrote {', '.join(files)} in {escape(str(folder))}")
-    console.out.print(
-        f"  look:  sender preview {escape(str(campaign))}\n  send:  sender send {escape(str(campaign))}   (to the sandbox)"
-    )
+    console.out.print(f"  look:  sender preview {escape(str(campaign))}")
+    console.out.print(f"  send:  sender send {escape(str(campaign))}   (to the sandbox)")
     return 0
 
 

@@ -48,7 +48,10 @@ class RunKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any."""
+    """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any.
+
+    `simulated` says that it talks to the sandbox, whatever its kind.
+    """
 
     run_id: str
     campaign: str
@@ -61,15 +64,21 @@ class Run:
     skipped: int
     created_at_ms: int
     finished_at_ms: int | None = None
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A committed intent: this process may submit message `seq` until `deadline_ms`, as attempt `attempt` (from 1)."""
+    """A committed intent: this process may submit message `seq` until `deadline_ms`, as attempt `attempt` (from 1).
+
+    `fence` numbers the claims ever made of a message. A release gives the attempt back but never the fence, so an
+    older claim can neither settle nor release what a newer one holds.
+    """
 
     seq: int
     attempt: int
     deadline_ms: int
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +92,20 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What reconciliation proved of an unknown message: an Accepted, or None for proved absent (back to pending)."""
+    """What reconciliation proved of an unknown message: an Accepted, or None for proved absent (back to pending).
+
+    `attempt` is the journal's when the proof was begun: a proof about an earlier attempt changes nothing. None
+    trusts the state alone, which is enough only while the run's lock is held.
+    """
 
     seq: int
     outcome: Outcome | None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Messages of a run by submission state, and segments the provider confirmed. They add up to `Run.messages`."""
+    """Messages of a run by submission state. They add up to `Run.messages`."""
 
     pending: int
     intent: int
@@ -101,7 +115,7 @@ class Counts:
 
 
 class Ledger(Protocol):
-    """Synchronous; the send loop calls it from one thread of its own. Every method that changes commits before returning."""
+    """Synchronous: the send loop calls it from its own thread. What changes is committed before a method returns."""
 
     def now_ms(self) -> int:
         """Wall-clock milliseconds UTC, from the one clock every process of a run shares."""

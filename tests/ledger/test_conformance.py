@@ -1,0 +1,642 @@
+"""What every ledger does, whatever keeps it. Runs once for each factory in `conftest.py`."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from sender.errors import UnknownRun
+from sender.ledger import JOURNAL_SCHEMA, Claim, Counts, Found, Ledger, Run, RunKind, Settlement
+from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Status, Unknown
+
+RUN = Run(
+    run_id="run-1",
+    campaign="welcome",
+    kind=RunKind.LIVE,
+    provider="twilio",
+    plan_hash="9f86d081",
+    source="campaigns/welcome.yaml",
+    rows=12,
+    messages=10,
+    skipped=2,
+    created_at_ms=1_767_268_800_000,
+)
+LEASE_MS = 60_000
+ACCEPTED = Accepted("SM1")
+REJECTED = Rejected(Reason.BLOCKED, "21610", "blocked")
+DEFERRED = Deferred(Reason.RATE_LIMITED, "20429", "too many requests")
+UNKNOWN = Unknown("read timeout")
+OUTCOMES: dict[str, Outcome] = {
+    "accepted": ACCEPTED,
+    "rejected": REJECTED,
+    "deferred": DEFERRED,
+    "unknown": UNKNOWN,
+}
+
+
+@pytest.fixture
+def ledger(store: Any) -> Ledger:
+    """One handle on a ledger that holds RUN."""
+    ledger: Ledger = store.open()
+    ledger.create_run(RUN)
+    return ledger
+
+
+def claim(ledger: Ledger, limit: int = 1, run_id: str = RUN.run_id, **options: int) -> list[Claim]:
+    return ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, **options)
+
+
+def record(ledger: Ledger, one: Claim, outcome: Outcome, not_before_ms: int | None = None) -> int:
+    return ledger.record(RUN.run_id, [Settlement(one, outcome, not_before_ms)])
+
+
+def row(ledger: Ledger, seq: int = 0) -> dict[str, Any]:
+    return ledger.journal(RUN.run_id).row(by_predicate=pl.col("seq") == seq, named=True)
+
+
+def at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+# Runs
+
+
+def test_a_run_reads_back_as_it_was_written(ledger: Ledger, store: Any) -> None:
+    older = replace(RUN, run_id="run-0", created_at_ms=RUN.created_at_ms - 1, source=None, kind=RunKind.TEST)
+    older = replace(older, finished_at_ms=RUN.created_at_ms, simulated=True)
+    ledger.create_run(older)
+    assert store.open().run(RUN.run_id) == RUN
+    assert store.open().runs() == [older, RUN]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(RUN, id="the id is taken"),
+        pytest.param(replace(RUN, run_id="run-2", rows=13), id="rows are not messages plus skipped"),
+        pytest.param(replace(RUN, run_id="run-2", rows=1, messages=-1), id="fewer than no messages"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(ledger: Ledger, run: Run) -> None:
+    with pytest.raises(ValueError, match=f"{run.run_id} cannot be created"):
+        ledger.create_run(run)
+    assert ledger.runs() == [RUN]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda ledger: ledger.run("nope"), id="run"),
+        pytest.param(lambda ledger: ledger.finish_run("nope"), id="finish_run"),
+        pytest.param(lambda ledger: claim(ledger, run_id="nope"), id="claim"),
+        pytest.param(lambda ledger: ledger.release("nope", []), id="release"),
+        pytest.param(lambda ledger: ledger.record("nope", []), id="record"),
+        pytest.param(lambda ledger: ledger.orphans_to_unknown("nope"), id="orphans_to_unknown"),
+        pytest.param(lambda ledger: ledger.reconcile("nope", []), id="reconcile"),
+        pytest.param(lambda ledger: ledger.counts("nope"), id="counts"),
+        pytest.param(lambda ledger: ledger.next_due_ms("nope"), id="next_due_ms"),
+        pytest.param(lambda ledger: ledger.journal("nope"), id="journal"),
+    ],
+)
+def test_a_run_that_is_not_there_is_named(ledger: Ledger, use: Callable[[Ledger], object]) -> None:
+    with pytest.raises(UnknownRun, match="no run nope"):
+        use(ledger)
+
+
+def test_runs_do_not_touch_one_another(ledger: Ledger) -> None:
+    other = replace(RUN, run_id="run-2", rows=3, messages=3, skipped=0)
+    ledger.create_run(other)
+    (mine,) = claim(ledger)
+    theirs = claim(ledger, 5, run_id="run-2")
+    assert [c.seq for c in theirs] == [0, 1, 2]
+    record(ledger, mine, ACCEPTED)
+    assert ledger.orphans_to_unknown("run-2") == 3
+    assert ledger.counts(RUN.run_id) == Counts(pending=9, intent=0, accepted=1, rejected=0, unknown=0)
+    assert ledger.counts("run-2") == Counts(pending=0, intent=0, accepted=0, rejected=0, unknown=3)
+
+
+# Claims
+
+
+def test_claims_go_through_the_plan_in_order_and_end_with_it(ledger: Ledger) -> None:
+    now = ledger.now_ms()
+    assert claim(ledger, 4) == [Claim(seq, 1, now + LEASE_MS, 1) for seq in range(4)]
+    assert [c.seq for c in claim(ledger, 100)] == [4, 5, 6, 7, 8, 9]
+    assert claim(ledger, 100) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_claim_of_nothing_is_nothing(ledger: Ledger, limit: int) -> None:
+    assert claim(ledger, limit) == []
+    assert ledger.counts(RUN.run_id).pending == RUN.messages
+
+
+def test_below_seq_bounds_new_and_deferred_messages(ledger: Ledger) -> None:
+    deferred = claim(ledger, 2)
+    for one in deferred:
+        record(ledger, one, DEFERRED)
+    assert [c.seq for c in claim(ledger, 10, below_seq=1)] == [0]
+    assert [c.seq for c in claim(ledger, 10, below_seq=3)] == [1, 2]
+    assert claim(ledger, 10, below_seq=3) == []
+    assert [c.seq for c in claim(ledger, 100, below_seq=100)] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_deferred_messages_that_are_due_go_first_and_the_longest_due_before_the_others(
+    ledger: Ledger, store: Any
+) -> None:
+    now = store.clock.ms
+    for one, not_before in zip(claim(ledger, 4), [now + 20, now + 10, now + 30, now + 99], strict=True):
+        record(ledger, one, DEFERRED, not_before)
+    assert ledger.next_due_ms(RUN.run_id) == now + 10
+    assert ledger.next_due_ms(RUN.run_id, below_seq=1) == now + 20
+    assert [c.seq for c in claim(ledger)] == [4], "nothing is due yet"
+    store.clock.ms = now + 30
+    assert [(c.seq, c.attempt) for c in claim(ledger, 2)] == [(0, 2), (1, 2)]
+    assert [(c.seq, c.attempt) for c in claim(ledger, 2)] == [(2, 2), (5, 1)]
+    assert ledger.next_due_ms(RUN.run_id) == now + 99
+    assert ledger.next_due_ms(RUN.run_id, below_seq=3) is None
+
+
+def test_a_deferred_message_without_a_time_is_due_at_once_and_keeps_its_reason(ledger: Ledger) -> None:
+    (one,) = claim(ledger)
+    assert record(ledger, one, DEFERRED) == 1
+    assert ledger.next_due_ms(RUN.run_id) == ledger.now_ms()
+    kept = row(ledger)
+    assert (kept["state"], kept["attempts"]) == ("pending", 1)
+    assert (kept["reason"], kept["error_code"]) == ("rate_limited", "20429")
+    (again,) = claim(ledger)
+    assert (again.seq, again.attempt) == (0, 2)
+
+
+def test_the_lease_runs_from_the_ledgers_own_clock(ledger: Ledger, store: Any) -> None:
+    store.clock.ms += 5
+    (one,) = ledger.claim(RUN.run_id, limit=1, lease_ms=7)
+    assert one.deadline_ms == ledger.now_ms() + 7 == store.clock.ms + 7
+    assert row(ledger)["intent_at"] == at(store.clock.ms)
+
+
+def test_claims_of_two_handles_in_two_threads_never_overlap(store: Any) -> None:
+    store.open().create_run(replace(RUN, rows=2000, messages=2000, skipped=0))
+    handles = [store.open(), store.open()]
+    start = threading.Barrier(len(handles))
+    taken: list[list[int]] = [[] for _ in handles]
+
+    def work(ledger: Ledger, mine: list[int]) -> None:
+        start.wait()
+        while claims := claim(ledger, 7):
+            mine.extend(c.seq for c in claims)
+            ledger.release(RUN.run_id, [c for c in claims if c.seq % 50 == 0 and c.fence < 3])
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(handles, taken, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    released_twice = [seq for seq in range(0, 2000, 50) for _ in range(2)]
+    assert sorted(taken[0] + taken[1]) == sorted([*range(2000), *released_twice])
+    assert store.open().counts(RUN.run_id).intent == 2000
+
+
+# Transitions: every state against everything that may happen to it
+
+
+def into_state(ledger: Ledger, state: str) -> Claim:
+    """Message 0 in that state, and the last claim of it (a made-up one for a message that has no row)."""
+    if state == "no row":
+        return Claim(0, 1, ledger.now_ms() + LEASE_MS, 1)
+    (one,) = claim(ledger)
+    match state:
+        case "intent":
+            pass
+        case "released":
+            ledger.release(RUN.run_id, [one])
+        case outcome:
+            record(ledger, one, OUTCOMES[outcome])
+    return one
+
+
+STATES = ["no row", "intent", "released", "deferred", "accepted", "rejected", "unknown"]
+CHANGES: dict[str, Callable[[Ledger, Claim], int]] = {
+    "record accepted": lambda ledger, one: record(ledger, one, Accepted("SM2", Status.SENT)),
+    "record rejected": lambda ledger, one: record(ledger, one, REJECTED),
+    "record deferred": lambda ledger, one: record(ledger, one, DEFERRED),
+    "record unknown": lambda ledger, one: record(ledger, one, UNKNOWN),
+    "release": lambda ledger, one: ledger.release(RUN.run_id, [one]),
+    "orphans": lambda ledger, one: ledger.orphans_to_unknown(RUN.run_id),
+    "found accepted": lambda ledger, one: ledger.reconcile(RUN.run_id, [Found(0, Accepted("SM3"))]),
+    "found rejected": lambda ledger, one: ledger.reconcile(RUN.run_id, [Found(0, REJECTED)]),
+    "proved absent": lambda ledger, one: ledger.reconcile(RUN.run_id, [Found(0, None)]),
+    "found in doubt": lambda ledger, one: ledger.reconcile(RUN.run_id, [Found(0, UNKNOWN)]),
+}
+# Whatever is not here changes nothing.
+ALLOWED = {
+    ("intent", "record accepted"): "accepted",
+    ("intent", "record rejected"): "rejected",
+    ("intent", "record deferred"): "pending",
+    ("intent", "record unknown"): "unknown",
+    ("intent", "release"): "pending",
+    ("intent", "orphans"): "unknown",
+    ("unknown", "found accepted"): "accepted",
+    ("unknown", "found rejected"): "rejected",
+    ("unknown", "proved absent"): "pending",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("state", STATES)
+def test_transition(ledger: Ledger, state: str, change: str) -> None:
+    last = into_state(ledger, state)
+    before = ledger.journal(RUN.run_id)
+    changed = CHANGES[change](ledger, last)
+    after = ledger.journal(RUN.run_id)
+    if (state, change) in ALLOWED:
+        assert changed == 1
+        assert after["state"].to_list() == [ALLOWED[state, change]]
+    else:
+        assert changed == 0
+        assert after.equals(before)
+
+
+@pytest.mark.parametrize(
+    ("state", "claimable"),
+    [
+        ("no row", True),
+        ("released", True),
+        ("deferred", True),
+        ("intent", False),
+        ("accepted", False),
+        ("rejected", False),
+        ("unknown", False),
+    ],
+)
+def test_only_a_pending_message_can_be_claimed(ledger: Ledger, state: str, claimable: bool) -> None:
+    into_state(ledger, state)
+    assert (0 in [c.seq for c in claim(ledger, RUN.messages)]) is claimable
+
+
+@pytest.mark.parametrize("change", [name for name in CHANGES if name.startswith(("record", "release"))])
+@pytest.mark.parametrize("between", ["released", "deferred", "unknown"])
+def test_an_older_claim_has_no_power_over_a_newer_one(ledger: Ledger, between: str, change: str) -> None:
+    """Also after a release, where the attempt has the same number again."""
+    old = into_state(ledger, between)
+    ledger.reconcile(RUN.run_id, [Found(0, None)])
+    (new,) = claim(ledger)
+    assert new.seq == old.seq
+    assert CHANGES[change](ledger, old) == 0
+    assert row(ledger)["state"] == "intent"
+    assert CHANGES[change](ledger, new) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"attempt": 2}, {"attempt": 0}, {"fence": 2}, {"fence": 0}, {"seq": 1}])
+def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[str, int]) -> None:
+    (one,) = claim(ledger)
+    forged = replace(one, **wrong)
+    assert record(ledger, forged, ACCEPTED) == 0
+    assert ledger.release(RUN.run_id, [forged]) == 0
+    assert row(ledger)["state"] == "intent"
+
+
+def test_a_release_does_not_count_the_attempt(ledger: Ledger) -> None:
+    for _ in range(3):
+        (one,) = claim(ledger)
+        assert one.attempt == 1
+        assert ledger.release(RUN.run_id, [one]) == 1
+        assert row(ledger)["attempts"] == 0
+        assert ledger.next_due_ms(RUN.run_id) == ledger.now_ms()
+    assert ledger.counts(RUN.run_id).pending == RUN.messages
+
+
+def test_of_two_outcomes_for_one_claim_the_first_counts(ledger: Ledger) -> None:
+    (one,) = claim(ledger)
+    assert ledger.record(RUN.run_id, [Settlement(one, ACCEPTED), Settlement(one, UNKNOWN)]) == 1
+    assert row(ledger)["state"] == "accepted"
+
+
+def test_a_stale_settlement_does_not_stop_the_others(ledger: Ledger) -> None:
+    first, second, third = claim(ledger, 3)
+    record(ledger, second, REJECTED)
+    assert ledger.record(RUN.run_id, [Settlement(c, ACCEPTED) for c in (first, second, third)]) == 2
+    assert ledger.journal(RUN.run_id)["state"].to_list() == ["accepted", "rejected", "accepted"]
+
+
+def test_a_proof_about_an_earlier_attempt_changes_nothing(ledger: Ledger) -> None:
+    first = into_state(ledger, "unknown")
+    assert ledger.reconcile(RUN.run_id, [Found(0, None, first.attempt)]) == 1
+    (second,) = claim(ledger)
+    record(ledger, second, UNKNOWN)
+    assert ledger.reconcile(RUN.run_id, [Found(0, None, first.attempt)]) == 0
+    assert ledger.reconcile(RUN.run_id, [Found(0, ACCEPTED, second.attempt)]) == 1
+
+
+def test_orphans_say_what_is_known_of_them(ledger: Ledger) -> None:
+    (one,) = claim(ledger)
+    record(ledger, one, DEFERRED)
+    claim(ledger, 3)
+    assert ledger.orphans_to_unknown(RUN.run_id) == 3
+    orphan = row(ledger)
+    assert (orphan["reason"], orphan["error_code"]) == (None, None), "the earlier try's reason is not this one's"
+    assert "may have been sent" in orphan["error_message"]
+    assert ledger.orphans_to_unknown(RUN.run_id) == 0
+
+
+# The journal
+
+
+FULL = Accepted(
+    message_id="SM0123456789abcdef",
+    status=Status.SENT,
+    provider_status="sending",
+    segments=2,
+    price="-0.00750",
+    currency="USD",
+    created_at="2026-01-01T12:00:00.250Z",
+    sent_at="2026-01-01T13:00:01+01:00",
+    reason=Reason.OTHER,
+    error_code="30003",
+    error_message="Größe 1",
+)
+
+
+def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: Any) -> None:
+    (one,) = claim(ledger)
+    store.clock.ms += 125
+    record(ledger, one, FULL)
+    assert row(ledger) == {
+        "seq": 0,
+        "state": "accepted",
+        "attempts": 1,
+        "intent_at": at(store.clock.ms - 125),
+        "message_id": "SM0123456789abcdef",
+        "status": "sent",
+        "provider_status": "sending",
+        "reason": "other",
+        "error_code": "30003",
+        "error_message": "Größe 1",
+        "segments": 2,
+        "price": "-0.00750",
+        "currency": "USD",
+        "created_at": datetime(2026, 1, 1, 12, 0, 0, 250_000, UTC),
+        "sent_at": datetime(2026, 1, 1, 12, 0, 1, tzinfo=UTC),
+        "updated_at": at(store.clock.ms),
+    }
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 9])
+def test_the_journal_has_its_schema_and_one_row_for_each_message_ever_claimed(ledger: Ledger, claimed: int) -> None:
+    claim(ledger, claimed)
+    journal = ledger.journal(RUN.run_id)
+    assert dict(journal.schema) == JOURNAL_SCHEMA
+    assert journal["seq"].to_list() == list(range(claimed))
+
+
+@pytest.mark.parametrize(
+    ("oddity", "column", "stored"),
+    [
+        pytest.param({"created_at": "yesterday"}, "created_at", None, id="a time that is none"),
+        pytest.param({"created_at": "9999-12-31T23:59:59-23:59"}, "created_at", None, id="a time past the last"),
+        pytest.param({"created_at": "2026-01-01"}, "created_at", datetime(2026, 1, 1, tzinfo=UTC), id="a date"),
+        pytest.param(
+            {"sent_at": "2026-01-01T00:00:01"},
+            "sent_at",
+            datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC),
+            id="no zone",
+        ),
+        pytest.param({"segments": -1}, "segments", None, id="fewer than no segments"),
+        pytest.param({"segments": 2**70}, "segments", None, id="more segments than a number holds"),
+        pytest.param({"error_message": "half \ud83d"}, "error_message", "half ?", id="half an emoji"),
+        pytest.param({"provider_status": ""}, "provider_status", "", id="an empty word"),
+        pytest.param({"error_message": "a\x00b"}, "error_message", "a\x00b", id="a NUL"),
+    ],
+)
+def test_a_providers_odd_value_never_costs_the_record_of_an_acceptance(
+    ledger: Ledger, oddity: dict[str, Any], column: str, stored: object
+) -> None:
+    (one,) = claim(ledger)
+    assert record(ledger, one, replace(ACCEPTED, **oddity)) == 1
+    kept = row(ledger)
+    assert (kept["state"], kept["message_id"], kept[column]) == ("accepted", "SM1", stored)
+
+
+# The end
+
+
+def test_a_run_is_finished_when_nothing_is_pending_or_in_flight(ledger: Ledger, store: Any) -> None:
+    assert not ledger.finish_run(RUN.run_id)
+    claims = claim(ledger, RUN.messages)
+    assert not ledger.finish_run(RUN.run_id)
+    for one, outcome in zip(claims, itertools.cycle([ACCEPTED, REJECTED, UNKNOWN]), strict=False):
+        record(ledger, one, outcome)
+    finished_at = store.clock.ms
+    assert ledger.finish_run(RUN.run_id)
+    store.clock.ms += 1000
+    assert ledger.finish_run(RUN.run_id)
+    assert ledger.run(RUN.run_id).finished_at_ms == finished_at, "the first end is the end"
+
+
+def test_a_finished_run_is_open_again_when_a_message_comes_back(ledger: Ledger) -> None:
+    record_all = [Settlement(one, UNKNOWN) for one in claim(ledger, RUN.messages)]
+    ledger.record(RUN.run_id, record_all)
+    assert ledger.finish_run(RUN.run_id)
+    ledger.reconcile(RUN.run_id, [Found(3, ACCEPTED)])
+    assert ledger.run(RUN.run_id).finished_at_ms is not None
+    ledger.reconcile(RUN.run_id, [Found(4, None)])
+    assert ledger.run(RUN.run_id).finished_at_ms is None
+    assert not ledger.finish_run(RUN.run_id)
+
+
+def test_everything_is_there_after_reopening(store: Any) -> None:
+    ledger = store.open()
+    ledger.create_run(RUN)
+    claims = claim(ledger, 5)
+    record(ledger, claims[0], FULL)
+    record(ledger, claims[1], DEFERRED, ledger.now_ms() + 50)
+    journal, counts = ledger.journal(RUN.run_id), ledger.counts(RUN.run_id)
+    ledger.close()
+    again = store.open()
+    assert again.journal(RUN.run_id).equals(journal)
+    assert again.counts(RUN.run_id) == counts
+    assert record(again, claims[2], ACCEPTED) == 1, "a claim outlives the handle that gave it"
+
+
+# The model: a dict that obeys the protocol's words
+
+
+@dataclass
+class ModelMessage:
+    state: str = "pending"
+    attempts: int = 0
+    fence: int = 0
+    not_before: int = 0
+    message_id: str | None = None
+    claims: list[Claim] = field(default_factory=list)
+
+
+SMALL = replace(RUN, rows=8, messages=8, skipped=0)
+outcomes = st.sampled_from([None, *OUTCOMES.values()])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A ledger and a dict go through the same life and must tell the same story at every step."""
+
+    new_store: Callable[[], Any]
+
+    @initialize()
+    def start(self) -> None:
+        self.store = self.new_store()
+        self.ledger: Ledger = self.store.open()
+        self.ledger.create_run(SMALL)
+        self.rows: dict[int, ModelMessage] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+
+    def claims(self) -> list[Claim]:
+        return [one for message in self.rows.values() for one in message.claims]
+
+    @rule(limit=st.integers(0, 5), below_seq=st.none() | st.integers(0, 10))
+    def claim(self, limit: int, below_seq: int | None) -> None:
+        now, bound = self.store.clock.ms, SMALL.messages if below_seq is None else below_seq
+        waiting = sorted(
+            (message.not_before, seq)
+            for seq, message in self.rows.items()
+            if message.state == "pending" and message.not_before <= now and seq < bound
+        )
+        chosen = sorted(seq for _, seq in waiting[:limit])
+        fresh = range(len(self.rows), min(bound, SMALL.messages))
+        chosen += fresh[: limit - len(chosen)]
+        claims = self.ledger.claim(RUN.run_id, limit=limit, lease_ms=LEASE_MS, below_seq=below_seq)
+        assert [one.seq for one in claims] == chosen
+        for one in claims:
+            message = self.rows.setdefault(one.seq, ModelMessage())
+            message.state, message.attempts, message.fence = "intent", message.attempts + 1, message.fence + 1
+            assert one == Claim(one.seq, message.attempts, now + LEASE_MS, message.fence)
+            message.claims.append(one)
+
+    @rule(data=st.data(), not_before=st.none() | st.integers(0, 50))
+    def record(self, data: st.DataObject, not_before: int | None) -> None:
+        given = self.claims()
+        if not given:
+            return
+        one = data.draw(st.sampled_from(given))
+        outcome = data.draw(st.sampled_from(list(OUTCOMES.values())))
+        now = self.store.clock.ms
+        due = None if not_before is None else now + not_before
+        assert record(self.ledger, one, outcome, due) == int(self.settle(one, outcome, now if due is None else due))
+
+    def settle(self, one: Claim, outcome: Outcome, due: int) -> bool:
+        message = self.rows[one.seq]
+        if message.state != "intent" or one != message.claims[-1]:
+            return False
+        self.become(message, outcome, due)
+        return True
+
+    def become(self, message: ModelMessage, outcome: Outcome | None, due: int) -> None:
+        match outcome:
+            case Accepted():
+                message.state, message.message_id = "accepted", outcome.message_id
+            case Rejected():
+                message.state = "rejected"
+            case Unknown():
+                message.state = "unknown"
+            case Deferred() | None:
+                message.state, message.not_before = "pending", due
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        given = self.claims()
+        if not given:
+            return
+        one = data.draw(st.sampled_from(given))
+        message = self.rows[one.seq]
+        held = message.state == "intent" and one == message.claims[-1]
+        assert self.ledger.release(RUN.run_id, [one]) == int(held)
+        if held:
+            message.state, message.not_before = "pending", self.store.clock.ms
+            message.attempts -= 1
+
+    @rule(seq=st.integers(0, 9), outcome=outcomes, attempt=st.none() | st.integers(1, 3))
+    def reconcile(self, seq: int, outcome: Outcome | None, attempt: int | None) -> None:
+        message = self.rows.get(seq, ModelMessage())
+        proved = not isinstance(outcome, Unknown) and attempt in (None, message.attempts)
+        changes = proved and message.state == "unknown"
+        assert self.ledger.reconcile(RUN.run_id, [Found(seq, outcome, attempt)]) == int(changes)
+        if changes:
+            self.become(message, outcome, self.store.clock.ms)
+
+    @rule()
+    def orphans(self) -> None:
+        left = [message for message in self.rows.values() if message.state == "intent"]
+        assert self.ledger.orphans_to_unknown(RUN.run_id) == len(left)
+        for message in left:
+            message.state = "unknown"
+
+    @rule(ms=st.integers(1, 60))
+    def time_passes(self, ms: int) -> None:
+        self.store.clock.ms += ms
+
+    @rule()
+    def reopen(self) -> None:
+        self.ledger.close()
+        self.ledger = self.store.open()
+
+    @rule()
+    def finish(self) -> None:
+        states = {message.state for message in self.rows.values()}
+        done = len(self.rows) == SMALL.messages and not states & {"pending", "intent"}
+        assert self.ledger.finish_run(RUN.run_id) is done
+        assert (self.ledger.run(RUN.run_id).finished_at_ms is not None) is done
+
+    @invariant()
+    def same_story(self) -> None:
+        journal = self.ledger.journal(RUN.run_id)
+        told = list(zip(*journal.select("seq", "state", "attempts", "message_id").get_columns(), strict=True))
+        assert told == [
+            (
+                seq,
+                message.state,
+                message.attempts,
+                message.message_id if message.state == "accepted" else None,
+            )
+            for seq, message in sorted(self.rows.items())
+        ]
+
+    @invariant()
+    def counts_add_up(self) -> None:
+        counts = self.ledger.counts(RUN.run_id)
+        total = counts.pending + counts.intent + counts.accepted + counts.rejected + counts.unknown
+        assert total == SMALL.messages
+        states = [message.state for message in self.rows.values()]
+        for state in ("intent", "accepted", "rejected", "unknown"):
+            assert getattr(counts, state) == states.count(state)
+
+    @invariant()
+    def next_due(self) -> None:
+        waiting = [message.not_before for message in self.rows.values() if message.state == "pending"]
+        assert self.ledger.next_due_ms(RUN.run_id) == min(waiting, default=None)
+
+
+def test_the_ledger_tells_the_same_story_as_a_dict(new_store: Callable[[], Any]) -> None:
+    class Machine(LedgerMachine):
+        pass
+
+    Machine.new_store = staticmethod(new_store)
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
