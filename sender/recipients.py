@@ -73,7 +73,7 @@ class Recipients:
 
     `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `names`
     says which header each name of a template stands for; other headers are reached by `row["Header"]`.
-    `inputs` is empty for rows that came from no file.
+    `inputs` is the file, or `(inline rows)` or `(frame)` with the hash of the cells.
     """
 
     cells: pl.DataFrame
@@ -153,10 +153,12 @@ def load_numbers(
 def _table(campaign: Campaign) -> tuple[Table, str, tuple[InputFile, ...]]:
     spec = campaign.recipients
     if campaign.frame is not None:
-        return table_of_frame(campaign.frame), "the recipients frame", ()
+        table = table_of_frame(campaign.frame)
+        return table, "the recipients frame", _own_cells("(frame)", table)
     if spec.file is None:
         where = f"{campaign.source}, recipients" if campaign.source else "recipients"
-        return table_of_items(spec.rows or ()), where, ()
+        table = table_of_items(spec.rows or ())
+        return table, where, _own_cells("(inline rows)", table)
     path = campaign.path(spec.file)
     data = _bytes(path)
     table = read_table(data, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
@@ -164,6 +166,11 @@ def _table(campaign: Campaign) -> tuple[Table, str, tuple[InputFile, ...]]:
     if shown.is_absolute() and shown.is_relative_to(campaign.base.absolute()):
         shown = shown.relative_to(campaign.base.absolute())
     return table, str(path), (_input("recipients", shown.as_posix(), data),)
+
+
+def _own_cells(name: str, table: Table) -> tuple[InputFile, ...]:
+    """What stands for a file where there is none: the cells as JSON lines."""
+    return (_input("recipients", name, table.cells.write_ndjson().encode()),)
 
 
 def _bytes(path: Path) -> bytes:

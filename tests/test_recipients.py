@@ -417,7 +417,7 @@ def test_parquet(tmp_path):
 def test_polars_frame():
     recipients = load(load_campaign(name="t", provider="sandbox", recipients=TYPED))
     assert rows(recipients) == TYPED_ROWS
-    assert recipients.inputs == ()
+    assert [(one.role, one.path) for one in recipients.inputs] == [("recipients", "(frame)")]
     assert tables.table_of_frame(TYPED.lazy()).cells.equals(recipients.cells)
 
 
@@ -445,7 +445,7 @@ def test_rows_in_place():
     given_rows = [{"phone": 12025550101, "name": "Ann"}, {}, {"phone": B, "vip": True, "day": dt.date(2024, 1, 15)}]
     recipients = load(load_campaign(name="t", provider="sandbox", recipients=given_rows))
     assert rows(recipients) == [(1, "12025550101", "Ann", "", ""), (3, B, "", "true", "2024-01-15")]
-    assert (recipients.blank_rows, recipients.inputs) == (1, ())
+    assert (recipients.blank_rows, [one.path for one in recipients.inputs]) == (1, ["(inline rows)"])
     with pytest.raises(RecipientsError, match="no recipients"):
         load(load_campaign(name="t", provider="sandbox", recipients=[{"phone": ""}]))
 

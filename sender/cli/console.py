@@ -75,7 +75,7 @@ def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
     if pace.per_s is None:
         return f"unlimited, up to {pace.concurrency} requests at once"
-    auto = f" (auto: {pace.source})" if pace.rate == "auto" and pace.source else ""
+    auto = " (auto: the documented limit)" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if pace.per_s == 1 else pace.unit
     return f"{pace.per_s:g} {unit}/s{auto}, about {duration(manifest.expected_s)}"
 

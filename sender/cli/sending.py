@@ -258,7 +258,7 @@ def _lines() -> Iterator[Tell]:
 
 
 def _note(now: dispatch.Progress) -> str:
-    parts = [f"{now.rate_per_s:.1f}/s"]
+    parts = [f"{now.rate_per_s:.1f}/s"] if now.rate_per_s else []
     if now.eta_s is not None and now.done < now.total:
         parts.append(f"{console.duration(now.eta_s)} left")
     parts += [f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count]
