@@ -8,6 +8,7 @@ flight, so memory does not grow with the campaign.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from sender.errors import ProviderRefused, ProviderUnreachable, Unsupported
+from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.pacing import Pacer
@@ -38,6 +39,7 @@ THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does n
 FIRST_CONNECT_TRIES = 3  # before the first answer, an unreachable provider is a wrong address
 OUTAGE_S = 120.0  # after it, an outage this long stops the run
 THROTTLE_S = 900.0  # nothing but refusals of the pace for this long stops the run
+DOUBTS_IN_A_ROW = 20  # so many answers that prove nothing stop the run before the whole list is in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,15 @@ class Dispatcher:
                 raise self._halted_by
             return await self._in_ledger(self._ledger.counts, self._run.run_id)
         finally:
-            self._tell()
             tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, *stops, *self._in_flight]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._outbox:  # cancelled, or a commit failed: what is known must not become unknown
+                with contextlib.suppress(StateError):
+                    await self._flush()
             self._ledger_thread.shutdown()
+            self._tell()
 
     # -- claim and pace --------------------------------------------------------------------------------------------
 
@@ -249,6 +254,13 @@ class Dispatcher:
                 not_before_ms = self._ledger.now_ms() + (0 if outcome.halt else round(wait_s * 1000))
         elif isinstance(outcome, Accepted):
             self._trouble.accepted()
+        if self._trouble.doubted(isinstance(outcome, Unknown)) >= DOUBTS_IN_A_ROW:
+            self._stop(
+                ProviderUnreachable(
+                    f"{DOUBTS_IN_A_ROW} answers in a row proved nothing; the last: {outcome.error_message}",
+                    fix="look at the provider's status page; `sender reconcile` settles what is unknown",
+                )
+            )
         log.debug(
             "settled",
             extra={"event": type(outcome).__name__.lower(), "seq": claim.seq, "attempt": claim.attempt},
@@ -335,8 +347,13 @@ class Dispatcher:
             await asyncio.sleep(0.1)
 
     def _tell(self) -> None:
-        if self._on_progress is not None:
+        if self._on_progress is None:
+            return
+        try:
             self._on_progress(self.progress())
+        except Exception as error:  # noqa: BLE001 (the caller's own; what is in flight is still answered first)
+            self._on_progress = None
+            self._stop(error)
 
     def progress(self) -> Progress:
         """Where the run is now."""
@@ -372,6 +389,7 @@ class _Trouble:
         self._failures = 0
         self._outage_since: float | None = None
         self._throttled_since: float | None = None
+        self._doubts = 0
 
     def answered(self) -> None:
         self.ever_answered = True
@@ -380,6 +398,11 @@ class _Trouble:
 
     def accepted(self) -> None:
         self._throttled_since = None
+
+    def doubted(self, doubt: bool) -> int:
+        """How many answers in a row proved nothing."""
+        self._doubts = self._doubts + 1 if doubt else 0
+        return self._doubts
 
     def not_sent(self, now: float) -> tuple[float, int]:
         """Seconds this outage lasts, and failures in it."""

@@ -327,3 +327,67 @@ def test_progress_adds_up(ledger: SqliteLedger, plan: Plan) -> None:
     assert (last.accepted, last.rejected, last.unknown, last.pending) == (N - 2, 1, 1, 0)
     assert last.done == last.total == N
     assert all(one.accepted + one.rejected + one.unknown + one.pending == N for one in seen)
+
+
+def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "DOUBTS_IN_A_ROW", 3)
+    wire = Wire({seq: [MaybeSent("timed out")] for seq in range(N)})
+    with pytest.raises(ProviderUnreachable, match="3 answers in a row proved nothing; the last: timed out"):
+        send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5))
+    after = ledger.counts("r")
+    assert (after.accepted, after.intent) == (0, 0)
+    assert 3 <= after.unknown == len(wire.sent) <= 5
+
+
+def test_doubts_among_acceptances_do_not_stop_the_run(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "DOUBTS_IN_A_ROW", 2)
+    wire = Wire({seq: [MaybeSent("timed out")] for seq in range(0, N, 2)})
+    assert send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5)) == counts(
+        accepted=N // 2, unknown=N // 2
+    )
+
+
+def test_a_callback_that_fails_stops_the_run_cleanly(ledger: SqliteLedger, plan: Plan) -> None:
+    def fail(now: Progress) -> None:
+        if now.accepted:
+            raise ZeroDivisionError("the caller's own")
+
+    wire = Wire(latency_s=0.05)
+    with pytest.raises(ZeroDivisionError):
+        send(ledger, plan, wire, pace=Pace("40/s", 40.0, "messages", 2, 2, 5), on_progress=fail)
+    after = ledger.counts("r")
+    assert after.unknown == after.intent == 0
+    assert after.accepted == len(wire.sent) < N
+
+
+def test_cancelling_the_task_records_what_is_known(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire(latency_s=0.01)
+
+    async def go() -> None:
+        run = a_run(ledger)
+        sending = asyncio.create_task(
+            Dispatcher(
+                ledger=ledger,
+                run=run,
+                reader=MessageReader(plan, run.run_id),
+                adapter=wire,  # type: ignore[arg-type]
+                transport=wire,
+                pace=Pace("40/s", 40.0, "messages", 1, 2, 5),
+            ).run(asyncio.Event())
+        )
+        enough = asyncio.Event()
+        wire.before_send = lambda seq: enough.set() if seq == 4 else None
+        await enough.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    asyncio.run(go())
+    after = ledger.counts("r")
+    assert after.accepted == sum(wire.accepted.values())
+    assert after.intent <= 1  # the request that was cut off: unknown to the next start
+    assert after.pending == N - after.accepted - after.intent
