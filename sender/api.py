@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sender.dispatch import Progress
+from sender.errors import InputError
 from sender.plan import Plan
 from sender.runs import DEFAULT_STATE_DIR, RunResult, open_session
 
@@ -58,7 +59,13 @@ def send(
     settle_unknowns: bool = True,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunResult:
-    """`asend`, blocking. Call it where no event loop runs."""
+    """`asend`, blocking. Raises InputError where an event loop runs already: await `asend` there."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise InputError("an event loop is running here", fix="use `await sender.asend(...)`")
     return asyncio.run(
         asend(
             plan,

@@ -86,12 +86,18 @@ def _web_url(value: str) -> str:
     return value
 
 
+def _region(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2}", value):
+        raise ValueError(f"{value!r} is not a region: write its two letters, such as US or GB")
+    return value.upper()
+
+
 _LINE = StringConstraints(min_length=1, strip_whitespace=True)
 Text = Annotated[str, BeforeValidator(_text), _LINE]
 _text_or_number = WithJsonSchema({"type": ["string", "number"]})
 Sender = Annotated[str, BeforeValidator(_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
 Url = Annotated[str, _LINE, AfterValidator(_web_url)]
-Region = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2}$", to_upper=True)]
+Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2}$"})]
 
 
 class _Strict(BaseModel):
@@ -276,6 +282,7 @@ class Campaign(ProviderFields):
     _base: Path = PrivateAttr(default_factory=Path)
     _source: Path | None = PrivateAttr(default=None)
     _frame: Any = PrivateAttr(default=None)
+    _lines: safe_yaml.Document = PrivateAttr(default_factory=lambda: safe_yaml.Document(None, {}))
 
     @field_validator("recipients", mode="before")
     @classmethod
@@ -304,6 +311,14 @@ class Campaign(ProviderFields):
         """Recipients handed over from Python as a polars or pandas frame; None when they are in a file or in place."""
         return self._frame
 
+    def locate(self, key: str) -> str | None:
+        """`FILE, line N, key `KEY`` for a dotted key that stands in the campaign file; None for what does not."""
+        place, _, rest = key.partition(", ")  # `message.body, line 2` tells a line of its own
+        path = tuple(place.split("."))
+        if self._source is None or path not in self._lines.lines:
+            return None
+        return f"{self._source}, line {self._lines.lines[path]}, key `{place}`{f' ({rest} of it)' if rest else ''}"
+
     def path(self, path: Path) -> Path:
         """`path` as the campaign means it."""
         return path.expanduser() if path.expanduser().is_absolute() else self._base / path
@@ -324,7 +339,8 @@ def load_campaign(
 ) -> Campaign:
     """The campaign in `source` (a YAML file or a dict), with `keys` set over it; or one of `keys` alone.
 
-    `recipients` may be a file name, a list of rows, a mapping, or a polars or pandas frame. `from` is a Python
+    `recipients` may be a file name, a list of rows, a mapping, or a polars or pandas frame, or `{"frame": frame,
+    "default_region": "US"}` with settings beside the frame. `from` is a Python
     keyword: write `from_=`. Raises CampaignError with every problem found.
     """
     path: Path | None = None
@@ -346,6 +362,10 @@ def load_campaign(
         data.setdefault("name", path.stem)
     overridden = {("from" if key == "from_" else key): value for key, value in keys.items()}
     frame = None
+    if isinstance(recipients, Mapping) and "frame" in recipients:
+        keys_of = {name: value for name, value in recipients.items() if name != "frame"}
+        data["recipients"] = _merged("recipients", data.get("recipients"), keys_of)
+        recipients = recipients["frame"]
     if recipients is not None and hasattr(type(recipients), "columns"):  # a frame of polars or pandas
         frame, given = recipients, data.get("recipients")
         overridden["recipients"] = {**given, "file": None, "rows": None} if isinstance(given, dict) else {}
@@ -366,6 +386,7 @@ def load_campaign(
     campaign._base = Path(base) if base is not None else path.parent if path else Path()  # noqa: SLF001
     campaign._source = path or (campaign.path(spec.file) if spec.file else None)  # noqa: SLF001
     campaign._frame = frame  # noqa: SLF001
+    campaign._lines = lines  # noqa: SLF001
     return campaign
 
 

@@ -91,7 +91,10 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataF
         .list.any()
         .fill_null(value=False)
     )
-    nothing = (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
+    told_elsewhere = pl.lit("content_sid" in offer.fields)  # the provider's own template says it
+    nothing = (
+        ~told_elsewhere & (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
+    )
     rendered = rendered.with_columns(
         _reason=pl.coalesce(
             "_reason",

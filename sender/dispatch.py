@@ -93,6 +93,7 @@ class Dispatcher:
         self._unrecorded = 0
         self._posted = asyncio.Event()
         self._draining = False
+        self._credit = 0.0  # units paid for by a message that then came too late for its lease
         self._changed = asyncio.Event()
         self._halt = asyncio.Event()
         self._halted_by: Exception | None = None
@@ -130,11 +131,13 @@ class Dispatcher:
             tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, *stops, *self._in_flight]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if self._outbox:  # cancelled, or a commit failed: what is known must not become unknown
-                with contextlib.suppress(StateError):
-                    await self._flush()
-            self._ledger_thread.shutdown()
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if self._outbox:  # cancelled, or a commit failed: what is known must not become unknown
+                    with contextlib.suppress(StateError):
+                        await self._flush()
+            finally:
+                self._ledger_thread.shutdown()
             self._tell()
 
     # -- claim and pace --------------------------------------------------------------------------------------------
@@ -151,7 +154,11 @@ class Dispatcher:
                         return
                     continue
                 for message, segments in self._reader.read(claim.seq for claim in claims):
-                    if not await self._leave_to_send(segments) or self._ledger.now_ms() >= claims[0].deadline_ms:
+                    units = segments if self._pace.unit == "segments" else 1
+                    if not await self._leave_to_send(units):
+                        break
+                    if self._ledger.now_ms() >= claims[0].deadline_ms:
+                        self._credit += units  # or a pace slower than the lease would never send anything
                         break
                     self._submit(claims.pop(0), message)
                 if claims:
@@ -185,12 +192,16 @@ class Dispatcher:
             await self._in_ledger(self._ledger.release, self._run.run_id, await claiming)
             raise
 
-    async def _leave_to_send(self, segments: int) -> bool:
+    async def _leave_to_send(self, units: float) -> bool:
         """Waits for a free place and for the pace; False when the account is to pause."""
         while len(self._in_flight) >= self._pace.concurrency:
             self._landed_one.clear()
             await self._landed_one.wait()
-        return await self._pacer.acquire(segments if self._pace.unit == "segments" else 1)
+        paid = min(units, self._credit)
+        if not await self._pacer.acquire(units - paid):
+            return False
+        self._credit -= paid
+        return True
 
     async def _wait_for_work(self) -> bool:
         """Waits until a deferred message may be due; False when nothing is deferred and nothing is in flight."""
@@ -223,17 +234,33 @@ class Dispatcher:
 
     async def _carry(self, claim: Claim, message: Message) -> None:
         try:
-            response = await self._transport.send(self._adapter.request(message), timeout_s=self._pace.timeout_s)
+            request = self._adapter.request(message)
+        except Unsupported as failure:
+            self._settle(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))
+            return
+        except Exception:  # a fault of ours, before anything left
+            await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
+            raise
+        try:
+            response = await self._transport.send(request, timeout_s=self._pace.timeout_s)
+            outcome = self._adapter.outcome(response)
         except NotSent as failure:
             self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
             self._settle(claim, Unknown(str(failure)))
-        except Unsupported as failure:
-            self._settle(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))
+        except asyncio.CancelledError as cancelled:  # the transport says what had left by then
+            if isinstance(cancelled.__cause__, NotSent):
+                self._settle(claim, Deferred(Reason.OTHER, None, "cancelled before it left"))
+            else:
+                self._settle(claim, Unknown(str(cancelled.__cause__ or "the request was cancelled")))
+            raise
+        except Exception as fault:  # an adapter never raises; if it does, the message is in doubt and not lost
+            self._settle(claim, Unknown(f"the answer could not be judged: {type(fault).__name__}"))
+            raise
         else:
             self._trouble.answered()
-            self._settle(claim, self._adapter.outcome(response))
+            self._settle(claim, outcome)
 
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
         not_before_ms = None
@@ -270,8 +297,12 @@ class Dispatcher:
         self._posted.set()
 
     def _not_sent(self, failure: NotSent) -> None:
+        if self._pacer.paused:  # sent with the one that failed first: the same failure
+            return
         outage_s, tries = self._trouble.not_sent(asyncio.get_running_loop().time())
         give_up = tries >= FIRST_CONNECT_TRIES if not self._trouble.ever_answered else outage_s >= OUTAGE_S
+        log.warning("no connection: %s", failure, extra={"event": "not_sent", "tries": tries})
+        self._pacer.pause(min(30.0, 0.25 * 2 ** min(tries, 10)))
         if give_up:
             self._stop(
                 ProviderUnreachable(
@@ -279,8 +310,6 @@ class Dispatcher:
                     fix="check the address and the network, then run the same command again: nothing is lost",
                 )
             )
-        self._pacer.pause(min(30.0, 0.25 * 2 ** min(tries, 10)))
-        log.warning("no connection: %s", failure, extra={"event": "not_sent", "tries": tries})
 
     def _slow_down(self, outcome: Deferred, wait_s: float) -> None:
         self._pacer.pause(wait_s)
@@ -351,9 +380,9 @@ class Dispatcher:
             return
         try:
             self._on_progress(self.progress())
-        except Exception as error:  # noqa: BLE001 (the caller's own; what is in flight is still answered first)
-            self._on_progress = None
-            self._stop(error)
+        except Exception:
+            self._on_progress = None  # a display that fails must not cost a run
+            log.exception("on_progress failed and is not called again", extra={"event": "progress_failed"})
 
     def progress(self) -> Progress:
         """Where the run is now."""

@@ -168,6 +168,7 @@ class Plan:
         if directory.exists():
             shutil.rmtree(directory)
         partial.replace(directory)
+        _fsync_directory(directory.parent)
         return Plan(manifest, None, directory)
 
     @staticmethod
@@ -265,3 +266,13 @@ def _file_sha256(path: Path) -> str:
 def _fsync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _fsync_directory(path: Path) -> None:
+    """The ledger may name the plan right after: its folder's entry has to be as durable. Windows has no such call."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -7,6 +7,8 @@ more than a row is an InputError, raised before anything is sent.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import polars as pl
@@ -14,7 +16,7 @@ import polars as pl
 from sender import audience, phone, providers, recipients, text
 from sender.campaign import Campaign
 from sender.compose import Offer, compose
-from sender.errors import CampaignError, TemplateError
+from sender.errors import CampaignError, InputError, TemplateError, Unsupported
 from sender.outcomes import SkipReason
 from sender.plan import PLAN_SCHEMA, Manifest, Pace, Plan, content_hash
 from sender.providers.base import Capabilities, FieldValue, SenderKind
@@ -27,9 +29,10 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     `limit` plans only the first so many messages (the others are skipped as `limit`). `test_to` sends what it plans
     to that one number instead of the recipients.
     """
-    offer, template_input = _offer(campaign)
-    people = recipients.load(campaign)
-    _check(offer, people)
+    with _located(campaign):
+        offer, template_input = _offer(campaign)
+        people = recipients.load(campaign)
+        _check(offer, people)
     frame, suppression, notes = _audience(offer, people)
     frame, replacements = compose(frame, people, offer)
     if limit is not None or test_to is not None:
@@ -79,6 +82,17 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     return Plan(manifest, frame)
 
 
+@contextmanager
+def _located(campaign: Campaign) -> Iterator[None]:
+    """Gives an error that names a key of the campaign the file and line where it stands."""
+    try:
+        yield
+    except InputError as error:
+        if error.where is not None and (place := campaign.locate(error.where)):
+            error.where = place
+        raise
+
+
 def _offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
     """The campaign with its provider's dialect and its templates compiled; and the template file that was read."""
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
@@ -98,6 +112,15 @@ def _check(offer: Offer, people: Recipients) -> None:
         fields=offer.fields,
         media_count=len(offer.media),
     )
+    if "content_sid" in offer.fields and (offer.body is not None or people.body is not None):
+        raise Unsupported(
+            "the provider's template would be sent, not the body",
+            where="content_sid",
+            fix="keep the body or `content_sid`",
+        )
+    for key, value in offer.fields.items():
+        if "{{" in str(value) or "{%" in str(value):
+            raise Unsupported("is not a template: it would go out as it stands", where=key, fix="write the text itself")
     templates = [one for one in (offer.body, *offer.media) if one is not None]
     for template in templates:
         template.check(people.names, people.cells.columns)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import polars as pl
 
 from sender.ledger import Found, Ledger, Run
 from sender.outcomes import Accepted, State, Status
 from sender.plan import Plan, make_ref
-from sender.providers.base import Adapter, LogEntry, LogFacts, LogQuery
+from sender.providers.base import Adapter, LogEntry, LogFacts, LogQuery, Response
 from sender.transport import Transport, TransportFailure
 
 log = logging.getLogger("sender.reconcile")
@@ -50,14 +51,23 @@ class _Doubt:
     from_number: str | None
     body: str | None
     intent_at: datetime
+    doubted_at: datetime  # by then nothing of it was under way any more
     attempt: int
 
 
 async def reconcile(
-    *, ledger: Ledger, run: Run, plan: Plan, adapter: Adapter, transport: Transport, facts: LogFacts
+    *,
+    ledger: Ledger,
+    run: Run,
+    plan: Plan,
+    adapter: Adapter,
+    transport: Transport,
+    facts: LogFacts,
+    cancel: asyncio.Event,
 ) -> Reconciled:
     """Settles what can be settled of `run`'s unknown messages. `facts` say what the provider's log can prove.
 
+    Setting `cancel` ends the walk: what has been found by then is settled, and absence proves nothing.
     Raises StateError when the ledger cannot be written.
     """
     journal = ledger.journal(run.run_id)
@@ -65,12 +75,12 @@ async def reconcile(
     if not doubts:
         return Reconciled()
     now = datetime.fromtimestamp(ledger.now_ms() / 1000, UTC)
-    known = set(journal["message_id"].drop_nulls())
+    known = ledger.message_ids()  # of every run: another run's text to the same number is not this one
     found: dict[int, LogEntry] = {}
     rivalled: set[int] = set()  # an entry to the same number is left over: it may be this one after all
     failure = None
     try:
-        async for entries in _entries(doubts, adapter, transport, facts, now):
+        async for entries in _entries(doubts, adapter, transport, facts, ledger.now_ms, cancel):
             fresh = [entry for entry in entries if entry.message_id not in known]
             open_doubts = [doubt for doubt in doubts if doubt.seq not in found]
             matched = _match(open_doubts, fresh, facts)
@@ -92,7 +102,7 @@ async def reconcile(
     for doubt in doubts:
         if doubt.seq in found or doubt.seq in rivalled or facts.settle_s is None:
             continue
-        decidable = doubt.intent_at + timedelta(seconds=facts.settle_s)
+        decidable = doubt.doubted_at + timedelta(seconds=facts.settle_s)
         if failure is None and decidable <= now:
             absent.append(Found(doubt.seq, None, doubt.attempt))
         else:
@@ -108,7 +118,9 @@ async def reconcile(
 
 
 def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
-    unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select("seq", "intent_at", "attempts")
+    unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select(
+        "seq", "intent_at", "updated_at", "attempts"
+    )
     if unknown.is_empty():
         return []
     columns = ("seq", "to", "from_number", "body")
@@ -120,15 +132,21 @@ def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
         .join(unknown, on="seq")
     )
     return [
-        _Doubt(seq, make_ref(run_id, seq), to, sender, body, intent_at, attempt)
-        for seq, to, sender, body, intent_at, attempt in rows.sort("intent_at", "seq").iter_rows()
+        _Doubt(seq, make_ref(run_id, seq), to, sender, body, intent_at, doubted_at, attempt)
+        for seq, to, sender, body, intent_at, doubted_at, attempt in rows.sort("intent_at", "seq").iter_rows()
     ]
 
 
 async def _entries(
-    doubts: list[_Doubt], adapter: Adapter, transport: Transport, facts: LogFacts, now: datetime
+    doubts: list[_Doubt],
+    adapter: Adapter,
+    transport: Transport,
+    facts: LogFacts,
+    now_ms: Callable[[], int],
+    cancel: asyncio.Event,
 ) -> AsyncIterator[list[LogEntry]]:
     """The log's entries that may matter, a whole query at a time so that an entry is judged beside its rivals."""
+    now = datetime.fromtimestamp(now_ms() / 1000, UTC)
     since, until = min(doubt.intent_at for doubt in doubts) - SKEW, now + SKEW
     recipients = sorted({doubt.to for doubt in doubts})
     if facts.filters_by_recipient:
@@ -138,14 +156,33 @@ async def _entries(
     for query in queries:
         entries: list[LogEntry] = []
         request = adapter.log_request(query)
+        walked: set[str] = set()
         while True:
-            page = adapter.log_page(await transport.send(request, timeout_s=QUERY_TIMEOUT_S), request)
+            if cancel.is_set():
+                raise ValueError("interrupted")
+            walked.add(request.url)
+            response = await transport.send(request, timeout_s=QUERY_TIMEOUT_S)
+            _same_clock(response, now_ms())
+            page = adapter.log_page(response, request)
             entries.extend(page.entries)
             if page.next is None:
                 break
+            if page.next.url in walked:
+                raise ValueError("the log's pages lead in a circle")
             request = page.next
             await asyncio.sleep(PAGE_PAUSE_S)
         yield entries
+
+
+def _same_clock(response: Response, now_ms: int) -> None:
+    """Raises ValueError when the answer's date is further from our clock than SKEW: no time could be compared."""
+    try:
+        told = parsedate_to_datetime(response.headers.get("date", ""))
+    except ValueError:
+        return
+    apart = abs(told.timestamp() - now_ms / 1000)
+    if apart > SKEW.total_seconds():
+        raise ValueError(f"the provider's clock and ours are {apart:.0f} s apart: set this machine's clock")
 
 
 def _match(doubts: list[_Doubt], entries: Iterable[LogEntry], facts: LogFacts) -> dict[int, LogEntry]:
@@ -172,9 +209,16 @@ def _match(doubts: list[_Doubt], entries: Iterable[LogEntry], facts: LogFacts) -
 def _same(doubt: _Doubt, entry: LogEntry, facts: LogFacts) -> bool:
     if entry.to != doubt.to or (doubt.from_number and entry.from_number and entry.from_number != doubt.from_number):
         return False
-    if facts.carries_body and entry.body is not None and not entry.body.endswith(doubt.body or ""):
-        return False  # a trial account's provider puts words before the body
-    return entry.created_at is None or entry.created_at >= doubt.intent_at - SKEW
+    if facts.carries_body and entry.body is not None and not _says(entry.body, doubt.body):
+        return False
+    if entry.created_at is None:
+        return True
+    return doubt.intent_at - SKEW <= entry.created_at <= doubt.doubted_at + SKEW
+
+
+def _says(told: str, body: str | None) -> bool:
+    """Whether the log's text is `body`; a trial account's provider puts words before it."""
+    return told.endswith(body) if body else told == ""
 
 
 def _may_be(doubt: _Doubt, entry: LogEntry) -> bool:

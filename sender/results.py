@@ -104,23 +104,29 @@ def results(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFrame:
     return pl.concat([ours[:, :1], originals, ours[:, 1:]], how="horizontal")
 
 
+def check_target(path: str | Path, format: str | None = None) -> tuple[Path, str]:  # noqa: A002 (the flag's word)
+    """The file behind `path` and its format. Raises InputError when results could not be written there."""
+    target = Path(path).resolve()  # through a link, to the file it names
+    chosen = _format(target, format)
+    if target.exists() and not target.is_file():  # replacing a device would destroy it
+        raise InputError("not a file", where=str(path), fix="name a file to write the results to")
+    if not target.parent.is_dir():
+        raise InputError(
+            f"there is no folder {target.parent}", where=str(path), fix="create the folder, or name another"
+        )
+    return target, chosen
+
+
 def write(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> None:  # noqa: A002 (the flag's word)
     """Writes `frame`, as `results` returned it (any rows), to `path`: whole or not at all, readable by its owner only.
 
     `format` is one of FORMATS; None goes by the suffix. Raises InputError when the format is unknown or cannot hold
     the frame, or the file cannot be written.
     """
-    target = Path(path).resolve()  # through a link, to the file it names
     where = str(path)
-    chosen = _format(target, format)
-    if target.exists() and not target.is_file():  # replacing a device would destroy it
-        raise InputError("not a file", where=where, fix="name a file to write the results to")
+    target, chosen = check_target(path, format)
     try:
         handle, name = tempfile.mkstemp(prefix=".results.", suffix=".partial", dir=target.parent)  # mode 0600
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"there is no folder {target.parent}", where=where, fix="create the folder, or name another"
-        ) from None
     except OSError as error:
         raise _not_writable(where, error) from None
     partial = Path(name)

@@ -26,13 +26,24 @@ import polars as pl
 
 from sender import providers, reconcile, sandbox
 from sender.dispatch import Dispatcher, Progress
-from sender.errors import InputsChanged, RunComplete, RunLocked, SenderError, StateError, UnknownRun
+from sender.errors import (
+    GuardStop,
+    InputError,
+    InputsChanged,
+    PlanError,
+    ProviderRefused,
+    RunComplete,
+    RunLocked,
+    SenderError,
+    StateError,
+    UnknownRun,
+)
 from sender.ledger import Counts, Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
-from sender.plan import Manifest, MessageReader, Plan
+from sender.plan import Manifest, MessageReader, Pace, Plan
 from sender.providers.base import Adapter
 from sender.reconcile import Reconciled
-from sender.results import Summary, results, summarise, write
+from sender.results import Summary, check_target, results, summarise, write
 from sender.transport import HttpxTransport, Transport
 
 log = logging.getLogger("sender.runs")
@@ -60,11 +71,7 @@ class Workspace:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _refuse_read_only(self.path)
         except OSError as error:
-            raise StateError(
-                f"the state directory cannot be written: {error.strerror or error}",
-                where=str(self.path),
-                fix="choose another with --state-dir",
-            ) from None
+            raise _unwritable(self.path, error) from None
         self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
 
     def __enter__(self) -> Self:
@@ -81,7 +88,10 @@ class Workspace:
 
     def plan(self, run: Run) -> Plan:
         """The plan the run executes. Raises PlanError when it is missing or damaged."""
-        return Plan.open(self.folder(run) / "plan")
+        plan = Plan.open(self.folder(run) / "plan")
+        if plan.hash != run.plan_hash:
+            raise PlanError(f"the plan in it is not the one of run {run.run_id}", where=str(plan.directory))
+        return plan
 
     def results(self, run: Run) -> pl.DataFrame:
         """Every input row of the run with what became of it, as `sender.results.results` says."""
@@ -91,18 +101,23 @@ class Workspace:
         """The run in numbers, with the conservation law."""
         return summarise(self.plan(run), self.ledger.journal(run.run_id))
 
+    def runs_of(self, campaign: str, kind: RunKind) -> list[Run]:
+        """The campaign's runs of that kind, oldest first."""
+        return [run for run in self.ledger.runs() if run.campaign == campaign and run.kind is kind]
+
     def find(self, target: str | Path) -> Run:
         """The run that `target` names: a run id (or its unique beginning), a campaign or recipients file, a campaign's
-        name; of several runs the newest. Raises UnknownRun."""
+        name. Of several runs the newest is meant, and a test or a rehearsal only if there is nothing else. Raises
+        UnknownRun."""
         runs = self.ledger.runs()
         name = str(target)
         begun = [run for run in runs if run.run_id.startswith(name)] if name else []
         if len(begun) == 1 or (begun and begun[-1].run_id == name):
             return begun[-1]
         path = _resolved(name)
-        for run in reversed(runs):
-            if (run.source is not None and run.source == path) or run.campaign == name:
-                return run
+        named = [run for run in runs if (run.source is not None and run.source == path) or run.campaign == name]
+        if named:
+            return max(named, key=lambda run: (run.kind in (RunKind.LIVE, RunKind.SANDBOX), named.index(run)))
         have = ", ".join(run.run_id for run in runs[-5:]) or "none"
         raise UnknownRun(
             f"several runs begin with {name!r}" if begun else f"no run answers to {name!r}",
@@ -114,10 +129,8 @@ class Workspace:
     def locked(self, campaign: str, kind: RunKind) -> Iterator[None]:
         """Holds the campaign for this process; the lock dies with it. Raises RunLocked, naming the holder, at once."""
         file = self.path / "locks" / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
-        lock, holder = (
-            filelock.FileLock(file.with_name(file.name + ".lock"), mode=0o600),
-            file.with_name(file.name + ".json"),
-        )
+        lock = filelock.FileLock(file.with_name(file.name + ".lock"), mode=0o600)
+        holder = file.with_name(file.name + ".json")
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
@@ -125,16 +138,15 @@ class Workspace:
                 f"{campaign} is being sent by another process ({_holder(holder)})",
                 fix="wait for it, or stop it with Ctrl-C",
             ) from None
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
         try:
-            note = {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            holder.write_text(json.dumps(note), encoding="utf-8")
+            with contextlib.suppress(OSError):  # who holds it is a kindness, not the lock
+                _note_holder(holder)
             yield
         finally:
-            holder.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                holder.unlink(missing_ok=True)
             lock.release()
 
 
@@ -156,7 +168,7 @@ class RunResult:
     def exit_code(self) -> int:
         """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 130 interrupted."""
         if self.stopped is not None:
-            return self.stopped.exit_code if not isinstance(self.stopped, StateError) else 3
+            return GuardStop.exit_code  # whatever stopped it: messages may have been sent by then
         if self.summary.pending and (self.interrupted or self.limit is None):
             return 130
         return self.summary.exit_code
@@ -170,24 +182,37 @@ class RunResult:
 class Session:
     """A plan and the run it belongs to, held for this process. A new run exists only once `send` is called."""
 
-    def __init__(self, workspace: Workspace, plan: Plan, run: Run, *, resumed: bool, simulated: bool) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        plan: Plan,
+        run: Run,
+        *,
+        resumed: bool,
+        simulated: bool,
+        pace: Pace | None = None,
+        earlier: Run | None = None,
+    ) -> None:
+        self.earlier = earlier  # the last run of this campaign that reached somebody, if this is a new one
+        self.pace = pace or plan.manifest.pace  # a run may be resumed at another pace than it began with
         self.workspace = workspace
         self.plan = plan
         self.run = run
-        self.resumed = resumed
+        self.resumed = self._begun = resumed
         self.simulated = simulated
         self.orphans = workspace.ledger.orphans_to_unknown(run.run_id) if resumed else 0
 
     def counts(self) -> Counts:
         """Where the run stands."""
-        if self.resumed:
+        if self._begun:
             return self.workspace.ledger.counts(self.run.run_id)
         return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, unknown=0)
 
     def check(self, env: Mapping[str, str]) -> None:
         """Raises CredentialsError now rather than after the question has been answered."""
         if not self.simulated:
-            providers.adapter(self.plan.manifest.provider, env)
+            with self.connected(env):
+                pass
 
     async def send(
         self,
@@ -205,22 +230,26 @@ class Session:
         that stops the run later is in the result.
         """
         ledger, cancel = self.workspace.ledger, cancel or asyncio.Event()
+        path = results_path or self.workspace.folder(self.run) / RESULTS_FILE
+        if results_path is not None:
+            self._check_results_path(results_path)
         stopped: SenderError | None = None
         reconciled = Reconciled()
         with self.connected(env) as adapter:
-            run, plan = self.run, self._begin()
-            async with contextlib.aclosing(HttpxTransport(concurrency=plan.manifest.pace.concurrency)) as transport:
+            plan = self._begin(adapter)
+            run = self.run
+            async with contextlib.aclosing(HttpxTransport(concurrency=self.pace.concurrency)) as transport:
                 try:
                     if settle_unknowns:
-                        reconciled = await self.settle(adapter, transport)
-                    while True:
+                        reconciled = await self.settle(adapter, transport, cancel)
+                    for _ in range(1 + self.pace.retries):
                         await Dispatcher(
                             ledger=ledger,
                             run=run,
                             reader=MessageReader(plan, run.run_id),
                             adapter=adapter,
                             transport=transport,
-                            pace=plan.manifest.pace,
+                            pace=self.pace,
                             below_seq=limit,
                             on_progress=on_progress,
                         ).run(cancel)
@@ -229,11 +258,18 @@ class Session:
                         reconciled = await self._settle_at_the_end(adapter, transport, cancel)
                         if not reconciled.absent:  # else these are pending again
                             break
+                    else:
+                        stopped = ProviderRefused(
+                            f"{reconciled.absent} messages never arrive: each try proved nothing, and the log has none",
+                            fix="look at the results, and at the provider's status page, before you run it again",
+                        )
                 except SenderError as error:
                     stopped = error
-        ledger.finish_run(run.run_id)
-        path = results_path or self.workspace.folder(run) / RESULTS_FILE
-        write(self.workspace.results(run), path)
+        try:
+            ledger.finish_run(run.run_id)
+            write(self.workspace.results(run), path)
+        except SenderError as error:  # what was sent is in the ledger all the same
+            stopped = stopped or error
         return RunResult(
             run=ledger.run(run.run_id),
             plan=plan,
@@ -246,7 +282,7 @@ class Session:
             stopped=stopped,
         )
 
-    async def settle(self, adapter: Adapter, transport: Transport) -> Reconciled:
+    async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
         facts = providers.log_facts(adapter, self.plan.manifest.fields)
         if self.simulated:
@@ -258,11 +294,12 @@ class Session:
             adapter=adapter,
             transport=transport,
             facts=facts,
+            cancel=cancel,
         )
 
     async def _settle_at_the_end(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Settles unknowns, waiting a moment for what can be decided in a moment."""
-        reconciled = await self.settle(adapter, transport)
+        reconciled = await self.settle(adapter, transport, cancel)
         if reconciled.decidable_at is None:
             return reconciled
         wait_s = (reconciled.decidable_at - datetime.now(UTC)).total_seconds()
@@ -272,15 +309,24 @@ class Session:
             async with asyncio.timeout(wait_s + 0.1):
                 await cancel.wait()
         except TimeoutError:
-            return await self.settle(adapter, transport)
+            return await self.settle(adapter, transport, cancel)
         return reconciled
 
-    def _begin(self) -> Plan:
+    def _check_results_path(self, path: Path) -> None:
+        target, _ = check_target(path)
+        base = Path(self.run.source).parent if self.run.source else Path()
+        if target in [(base / one.path).resolve() for one in self.plan.manifest.inputs]:
+            raise InputError(
+                "this file is an input of the campaign", where=str(path), fix="name another for the results"
+            )
+
+    def _begin(self, adapter: Adapter) -> Plan:
         """The plan on disk; for a new run, written and entered in the ledger."""
-        if not self.resumed:
+        if not self._begun:
             self.plan = self.plan.write(self.workspace.folder(self.run) / "plan")
+            self.run = replace(self.run, account=adapter.account_id or None)
             self.workspace.ledger.create_run(self.run)
-            self.resumed = True
+            self._begun = True
         return self.plan
 
     @contextlib.contextmanager
@@ -288,7 +334,14 @@ class Session:
         """The provider's adapter with its credentials; for a simulated run, the sandbox's, which runs meanwhile."""
         manifest = self.plan.manifest
         if not self.simulated:
-            yield providers.adapter(manifest.provider, env)
+            adapter = providers.adapter(manifest.provider, env)
+            if self.run.account and adapter.account_id != self.run.account:
+                raise InputsChanged(
+                    f"run {self.run.run_id} is sent by account {self.run.account}, and these credentials are of"
+                    f" {adapter.account_id}: its log cannot say what the other one sent",
+                    fix="use the credentials the run began with, or --new-run",
+                )
+            yield adapter
         elif url := env.get("SENDER_SANDBOX_URL"):
             yield providers.sandbox_adapter(manifest.dialect, url)
         else:
@@ -323,10 +376,13 @@ def open_session(
     manifest = plan.manifest
     kind = _kind(manifest, rehearse=rehearse)
     simulated = rehearse or manifest.provider == "sandbox"
+    if not manifest.messages:
+        raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
     with Workspace(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
         run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
         if run is not None:
-            yield Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
+            pace = plan.manifest.pace if plan.hash == run.plan_hash else None
+            yield Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated, pace=pace)
             return
         now_ms = workspace.ledger.now_ms()
         run = Run(
@@ -342,7 +398,10 @@ def open_session(
             created_at_ms=now_ms,
             simulated=simulated,
         )
-        yield Session(workspace, plan, run, resumed=False, simulated=simulated)
+        earlier = [one for one in workspace.runs_of(run.campaign, kind) if workspace.ledger.counts(one.run_id).accepted]
+        yield Session(
+            workspace, plan, run, resumed=False, simulated=simulated, earlier=earlier[-1] if earlier else None
+        )
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:
@@ -351,7 +410,7 @@ async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reco
         session = Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
         with session.connected(env) as adapter:
             async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
-                settled = await session.settle(adapter, transport)
+                settled = await session.settle(adapter, transport, asyncio.Event())
         workspace.ledger.finish_run(run.run_id)
         return settled
 
@@ -360,32 +419,48 @@ def _run_for(
     workspace: Workspace, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool
 ) -> Run | None:
     """The run to resume; None to begin one."""
-    runs = [run for run in workspace.ledger.runs() if run.campaign == plan.manifest.campaign and run.kind is kind]
-    if not runs or kind is RunKind.TEST:
+    if again + new_run + resume > 1:
+        raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
+    runs = workspace.runs_of(plan.manifest.campaign, kind)
+    if new_run or kind is RunKind.TEST:
         return None
-    last = runs[-1]
-    counts = workspace.ledger.counts(last.run_id)
-    unfinished = counts.pending + counts.intent > 0
-    if unfinished and (last.plan_hash == plan.hash or resume):
-        return last
-    if unfinished and not new_run:
-        changes = "; ".join(_changes(workspace.plan(last).manifest, plan.manifest))
+    counts = {run.run_id: workspace.ledger.counts(run.run_id) for run in runs}
+    unfinished = [run for run in runs if counts[run.run_id].pending + counts[run.run_id].intent]
+    same = [run for run in unfinished if run.plan_hash == plan.hash]
+    if resume and not unfinished:
+        raise InputError(f"no run of {plan.manifest.campaign} is unfinished", fix="leave out --resume to begin one")
+    if again and same:
         raise InputsChanged(
-            f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
-            f" and the inputs changed since it began: {changes}",
-            fix="--resume finishes it with the plan it began with; --new-run starts afresh and texts those"
-            f" {counts.accepted} again if they are still in the list",
+            f"run {same[-1].run_id} of this plan is unfinished: {counts[same[-1].run_id].pending} messages are pending",
+            fix="--resume finishes it; --new-run leaves it and starts over with everybody",
         )
+    if same or resume:
+        return (same or unfinished)[-1]
+    if runs:
+        _refuse_changed(workspace, runs[-1], counts[runs[-1].run_id], plan)
     sent = [run for run in runs if run.plan_hash == plan.hash]
-    if sent and not (again or new_run):
-        when = datetime.fromtimestamp(sent[-1].created_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        unknown = workspace.ledger.counts(sent[-1].run_id).unknown
-        doubt = f"; {unknown} of it are unknown: `sender reconcile {sent[-1].run_id}` looks them up" if unknown else ""
+    if sent and counts[sent[-1].run_id].unknown and not again:
+        return sent[-1]  # nothing to send, but something to settle, which may become something to send
+    if sent and not again:
+        when = _utc(sent[-1].created_at_ms)
         raise RunComplete(
-            f"this plan of {last.campaign} has been sent: run {sent[-1].run_id} of {when}{doubt}",
+            f"this plan of {sent[-1].campaign} has been sent: run {sent[-1].run_id} of {when}",
             fix=f"`sender results {sent[-1].run_id}` shows what became of it; --again sends it to everybody once more",
         )
     return None
+
+
+def _refuse_changed(workspace: Workspace, last: Run, counts: Counts, plan: Plan) -> None:
+    """Raises InputsChanged when the newest run is unfinished, began with other inputs, and has reached somebody."""
+    if not counts.pending + counts.intent or not counts.accepted + counts.unknown + counts.intent:
+        return
+    changes = "; ".join(_changes(workspace.plan(last).manifest, plan.manifest))
+    raise InputsChanged(
+        f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
+        f" and the inputs changed since it began: {changes}",
+        fix="--resume finishes it with the plan it began with; --new-run starts afresh and texts those"
+        f" {counts.accepted} again if they are still in the list",
+    )
 
 
 def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
@@ -398,9 +473,14 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
             yield f"{role} {path} is new"
         elif old[role, path] != new[role, path]:
             yield f"{role} {path} changed"
-    for name in ("provider", "dialect", "senders", "fields"):
+    for name in ("provider", "dialect"):
         if getattr(before, name) != getattr(after, name):
-            yield f"{name}: {getattr(before, name)!r} became {getattr(after, name)!r}"
+            yield f"{name}: {getattr(before, name)} became {getattr(after, name)}"
+    if before.senders != after.senders:
+        yield f"from: {', '.join(before.senders) or 'none'} became {', '.join(after.senders) or 'none'}"
+    for key in sorted({*before.fields, *after.fields}):
+        if before.fields.get(key) != after.fields.get(key):
+            yield f"{key}: {before.fields.get(key, 'not set')} became {after.fields.get(key, 'not set')}"
     for name, was in before.versions.items():
         if after.versions.get(name) != was:
             yield f"{name} {was} became {after.versions.get(name)}"
@@ -417,11 +497,29 @@ def _kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
 
 
 def _new_run_id(now_ms: int) -> str:
-    return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+def _utc(epoch_ms: int) -> str:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _resolved(path: str | Path) -> str:
     return str(Path(path).expanduser().resolve())
+
+
+def _unwritable(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"the state directory cannot be written: {error.strerror or error}",
+        where=str(path),
+        fix="free some space or mend its permissions, or choose another with --state-dir",
+    )
+
+
+def _note_holder(file: Path) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}), encoding="utf-8")
+    file.chmod(0o600)
 
 
 def _holder(file: Path) -> str:
@@ -435,4 +533,4 @@ def _holder(file: Path) -> str:
 def _refuse_read_only(path: Path) -> None:
     probe = path / f".write-test-{os.getpid()}"
     probe.touch(mode=0o600)
-    probe.unlink()
+    probe.unlink(missing_ok=True)

@@ -88,6 +88,8 @@ _WORDS = {
 
 
 def _default(info: Any) -> str:
+    if info is Campaign.model_fields["name"]:
+        return "the file's name"
     if info.is_required():
         return "required"
     value = info.get_default(call_default_factory=True)

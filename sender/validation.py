@@ -6,6 +6,7 @@ Knows nothing of campaigns; whoever validates says which keys stand where.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -55,14 +56,18 @@ def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
 
 
 _WANTED = {
-    "bool": "write true or false",
-    "int": "write a whole number",
-    "float": "write a number",
-    "string": "write text",
-    "dict": "write a mapping (`key: value`)",
-    "model_type": "write a mapping (`key: value`)",
-    "tuple": "write a list (`- one`)",
-    "list": "write a list (`- one`)",
+    "bool": ("should be true or false", "write true or false"),
+    "int": ("should be a whole number", "write a whole number"),
+    "float": ("should be a number", "write a number"),
+    "string": ("should be text", "write text"),
+    "dict": ("should be a mapping", "write a mapping (`key: value`)"),
+    "model": ("should be a mapping", "write a mapping (`key: value`)"),
+    "tuple": ("should be a list", "write a list (`- one`)"),
+    "list": ("should be a list", "write a list (`- one`)"),
+}
+_FORMS = {
+    "name": "leave out / and \\, and keep it under 100 characters",
+    "max_price": "write an amount with at most four decimals, such as 0.05",
 }
 
 
@@ -78,7 +83,15 @@ def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys) -> tup
         )
     if kind == "value_error":
         return str(detail["ctx"]["error"]), None
-    for prefix, fix in _WANTED.items():
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+        near = difflib.get_close_matches(str(detail["input"]), choices, n=1, cutoff=0.5)
+        return str(detail["msg"]), f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
+    for prefix, (what, fix) in _WANTED.items():
         if kind.startswith(prefix) and kind.endswith(("_type", "_parsing")):
-            return str(detail["msg"]), fix
-    return str(detail["msg"]), None
+            return what, fix
+    if kind in ("too_short", "string_too_short"):
+        return "is empty", f"write a value for `{key}`, or leave the key out"
+    if kind == "string_pattern_mismatch":
+        return "has characters or a form that it cannot have", _FORMS.get(key)
+    return str(detail["msg"]), "write a number in that range" if kind.startswith(("greater", "less")) else None

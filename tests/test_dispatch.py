@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -351,17 +352,53 @@ def test_doubts_among_acceptances_do_not_stop_the_run(
     )
 
 
-def test_a_callback_that_fails_stops_the_run_cleanly(ledger: SqliteLedger, plan: Plan) -> None:
-    def fail(now: Progress) -> None:
-        if now.accepted:
-            raise ZeroDivisionError("the caller's own")
+def test_a_callback_that_fails_costs_nothing(
+    ledger: SqliteLedger, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = 0
 
-    wire = Wire(latency_s=0.05)
+    def fail(now: Progress) -> None:
+        nonlocal calls
+        calls += 1
+        raise ZeroDivisionError("the caller's own")
+
+    assert send(ledger, plan, Wire(latency_s=0.05), on_progress=fail) == counts(accepted=N)
+    assert calls == 1
+    assert "on_progress failed" in caplog.text
+
+
+def test_a_pace_slower_than_the_lease_still_sends(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LEASE_MS", 100)
+    wire = Wire()
+    begun = time.monotonic()
+    assert send(ledger, plan, wire, pace=Pace("4/s", 4.0, "messages", 2, 2, 5)) == counts(accepted=N)
+    assert time.monotonic() - begun >= (N - 1) / 4 - 0.1, "and never above the pace"
+    assert sorted(wire.sent) == list(range(N))
+
+
+@pytest.mark.parametrize("where", ["request", "outcome"])
+def test_a_fault_in_an_adapter_stops_the_run_and_loses_nothing(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    wire = Wire()
+
+    def fault(*args: Any) -> Any:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(wire, where, fault)
     with pytest.raises(ZeroDivisionError):
-        send(ledger, plan, wire, pace=Pace("40/s", 40.0, "messages", 2, 2, 5), on_progress=fail)
+        send(ledger, plan, wire)
     after = ledger.counts("r")
-    assert after.unknown == after.intent == 0
-    assert after.accepted == len(wire.sent) < N
+    assert after.intent == 0
+    assert after.unknown == len(wire.sent)
+    assert after.pending == N - after.unknown
+
+
+def test_simultaneous_connection_failures_are_one_failure(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire({seq: [NotSent("refused")] for seq in range(4)}, latency_s=0.02)
+    assert send(ledger, plan, wire) == counts(accepted=N)
 
 
 def test_cancelling_the_task_records_what_is_known(ledger: SqliteLedger, plan: Plan) -> None:
@@ -389,5 +426,6 @@ def test_cancelling_the_task_records_what_is_known(ledger: SqliteLedger, plan: P
     asyncio.run(go())
     after = ledger.counts("r")
     assert after.accepted == sum(wire.accepted.values())
-    assert after.intent <= 1  # the request that was cut off: unknown to the next start
-    assert after.pending == N - after.accepted - after.intent
+    assert after.intent == 0
+    assert after.unknown == 1  # the request that was cut off
+    assert after.pending == N - after.accepted - 1

@@ -17,7 +17,7 @@ NAMED = LogFacts(filters_by_recipient=True, carries_ref=True, carries_body=True,
 
 
 def doubt(seq: int, to: str = "+12025550101", body: str | None = "Hi", sender: str | None = "+12025550100") -> _Doubt:
-    return _Doubt(seq, f"run.{seq}", to, sender, body, T0, 1)
+    return _Doubt(seq, f"run.{seq}", to, sender, body, T0, T0 + timedelta(seconds=30), 1)
 
 
 def entry(
@@ -45,6 +45,12 @@ SKEW_S = SKEW.total_seconds()
         pytest.param([doubt(0)], [entry("a", body="Bye")], BARE, {0: "a"}, id="a-body-that-proves-nothing"),
         pytest.param([doubt(0)], [entry("a", body=None)], BARE, {0: "a"}, id="no-body-in-the-log"),
         pytest.param([doubt(0, body=None)], [entry("a", body="")], FULL, {0: "a"}, id="media-only"),
+        pytest.param([doubt(0, body=None)], [entry("a", body="Hi")], FULL, {}, id="media-only-is-no-text"),
+        pytest.param(
+            [doubt(0)], [entry("a", body="Sent from a trial account - Hi")], FULL, {0: "a"}, id="trial-prefix"
+        ),
+        pytest.param([doubt(0)], [entry("a", after_s=30 + SKEW_S + 1)], FULL, {}, id="after-nothing-was-under-way"),
+        pytest.param([doubt(0)], [entry("a", after_s=30 + SKEW_S - 1)], FULL, {0: "a"}, id="just-before"),
         pytest.param([doubt(0)], [entry("a", after_s=-SKEW_S - 1)], FULL, {}, id="before-our-intent"),
         pytest.param([doubt(0)], [entry("a", after_s=-SKEW_S + 1)], FULL, {0: "a"}, id="within-the-clocks-skew"),
         pytest.param([doubt(0)], [entry("a", after_s=None)], FULL, {0: "a"}, id="no-time-in-the-log"),

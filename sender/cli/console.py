@@ -16,7 +16,7 @@ from rich.table import Table
 from sender.plan import Manifest, Plan
 from sender.results import Summary
 
-_WIDTH_UNWATCHED = 120  # columns where there is no terminal to ask
+_WIDTH_UNWATCHED = 160  # columns where there is no terminal to ask
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_UNWATCHED)
 err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else _WIDTH_UNWATCHED)
@@ -75,7 +75,8 @@ def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
     if pace.per_s is None:
         return f"unlimited, up to {pace.concurrency} requests at once"
-    auto = " (auto: the documented limit)" if pace.rate == "auto" else ""
+    own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
+    auto = f" (auto: {own})" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if pace.per_s == 1 else pace.unit
     return f"{pace.per_s:g} {unit}/s{auto}, about {duration(manifest.expected_s)}"
 
@@ -155,10 +156,11 @@ def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None,
     """First of all: what nobody can say yet, what it means, and which command settles it."""
     if not n:
         return
-    wait = f" after {decidable_at.astimezone():%H:%M:%S}" if decidable_at else ""
+    wait = f" after {decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if decidable_at else ""
+    them, they = ("it", "it is") if n == 1 else ("them", "they are")
     why = f" (the provider's log could not be read: {failure})" if failure else ""
     out.print(
-        f"[bold yellow]{many(n, 'message')} unknown:[/] the provider may have accepted them, so they are not sent"
+        f"[bold yellow]{many(n, 'message')} unknown:[/] the provider may have accepted {them}, so {they} not sent"
         f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks them up."
     )
 

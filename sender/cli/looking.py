@@ -164,7 +164,7 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
     if settled.failure:
         console.out.print(f"  the log could not be read to its end: {escape(settled.failure)}")
     if settled.decidable_at:
-        console.out.print(f"  absence can be proved from {settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S} on")
+        console.out.print(f"  absence can be proved from {settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z} on")
     console.run_summary(summary)
     if summary.pending:
         console.out.print(f"{summary.pending:,} pending: send the campaign again to resume")

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -198,13 +199,17 @@ async def _send(
 @contextmanager
 def _signals(cancel: asyncio.Event) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) drains; the second quits at once, which is as safe as a crash."""
-    loop = asyncio.get_running_loop()
+    loop, asked = asyncio.get_running_loop(), threading.Event()
+
+    def drain() -> None:
+        cancel.set()
+        console.err.print("stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)")
 
     def on_signal(number: int, _frame: object) -> None:
-        if cancel.is_set():
+        if asked.is_set():
             os._exit(128 + number)
-        loop.call_soon_threadsafe(cancel.set)
-        console.err.print("stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)")
+        asked.set()
+        loop.call_soon_threadsafe(drain)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -50,7 +50,8 @@ class RunKind(StrEnum):
 class Run:
     """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any.
 
-    `simulated` says that it talks to the sandbox, whatever its kind.
+    `simulated` says that it talks to the sandbox, whatever its kind. `account` is the public id of the account it is
+    sent by (None where credentials do not tell it): only that account's log can say what became of it.
     """
 
     run_id: str
@@ -65,6 +66,7 @@ class Run:
     created_at_ms: int
     finished_at_ms: int | None = None
     simulated: bool = False
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,10 @@ class Ledger(Protocol):
 
     def journal(self, run_id: str) -> pl.DataFrame:
         """The run's rows in `seq` order, as JOURNAL_SCHEMA says."""
+        ...
+
+    def message_ids(self) -> set[str]:
+        """The provider's ids of everything accepted, in every run: a log entry with one of them is no other message."""
         ...
 
     def close(self) -> None: ...

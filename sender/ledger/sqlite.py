@@ -46,6 +46,7 @@ CREATE TABLE run (
     created_at INTEGER NOT NULL,
     finished_at INTEGER,
     simulated INTEGER NOT NULL CHECK (simulated IN (0, 1)),
+    account TEXT,
     CONSTRAINT rows_add_up CHECK (rows = messages + skipped)
 ) STRICT;
 
@@ -85,12 +86,14 @@ CREATE INDEX message_waiting ON message (run, not_before, seq) WHERE state = 'pe
 
 _INSERT_RUN = """
 INSERT INTO run (
-    run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated
+    run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
+    account
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SELECT_RUNS = """
-SELECT run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated
+SELECT run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
+    account
 FROM run
 """
 _CLAIM_WAITING = """
@@ -209,6 +212,7 @@ class SqliteLedger:
             run.created_at_ms,
             run.finished_at_ms,
             run.simulated,
+            run.account,
         )
         try:
             with self._transaction() as db:
@@ -259,7 +263,7 @@ class SqliteLedger:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
-            return _changed(db, _RELEASE, ((now, now, key, c.seq, c.attempt, c.fence) for c in claims))
+            return _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in claims))
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
@@ -311,6 +315,10 @@ class SqliteLedger:
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
         return pl.concat(chunks, rechunk=True)
+
+    def message_ids(self) -> set[str]:
+        with _failures_explained(self._path):
+            return {row[0] for row in self._db.execute("SELECT message_id FROM message WHERE message_id IS NOT NULL")}
 
     def _run_key(self, run_id: str) -> tuple[int, int]:
         """The run's small integer and its number of messages; neither ever changes."""
@@ -445,5 +453,5 @@ def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    run_id, campaign, kind, *middle, simulated = row
-    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated)))
+    run_id, campaign, kind, *middle, simulated, account = row
+    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account))

@@ -167,6 +167,11 @@ class Adapter(Protocol):
     @property
     def base_url(self) -> str: ...
 
+    @property
+    def account_id(self) -> str:
+        """The account's public id; empty where credentials do not tell it (Telnyx)."""
+        ...
+
     def request(self, message: Message) -> Request:
         """The create request. Raises Unsupported for what cannot be carried; never trims or drops."""
         ...

@@ -234,6 +234,10 @@ class Laml:
     def base_url(self) -> str:
         return self.account.base_url
 
+    @property
+    def account_id(self) -> str:
+        return self.account.account_id
+
     def request(self, message: Message) -> Request:
         """The create request; `ref` is in the callback's query. Raises Unsupported."""
         kind = check(self.dialect, message.from_number, message.fields, len(message.media))

@@ -176,6 +176,10 @@ class SignalWire:
     def base_url(self) -> str:
         return self.account.base_url
 
+    @property
+    def account_id(self) -> str:
+        return self.account.account_id
+
     def request(self, message: Message) -> Request:
         """The create request; `ref` is in the callback's query and `custom_variables`. Raises Unsupported."""
         check(message.from_number, message.fields, len(message.media))

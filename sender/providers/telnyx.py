@@ -156,6 +156,10 @@ class Telnyx:
     def base_url(self) -> str:
         return self.account.base_url
 
+    @property
+    def account_id(self) -> str:
+        return self.account.account_id
+
     def request(self, message: Message) -> Request:
         """The create request; `ref` is in the query of both webhook URLs. Raises Unsupported.
 
