@@ -314,10 +314,10 @@ class Campaign(ProviderFields):
     def locate(self, key: str) -> str | None:
         """`FILE, line N, key `KEY`` for a dotted key that stands in the campaign file; None for what does not."""
         place, _, rest = key.partition(", ")  # `message.body, line 2` tells a line of its own
-        path = tuple(place.split("."))
-        if self._source is None or path not in self._lines.lines:
+        path: safe_yaml.KeyPath = tuple(place.split("."))
+        if self._source is None or path[:1] not in self._lines.lines:
             return None
-        return f"{self._source}, line {self._lines.lines[path]}, key `{place}`{f' ({rest} of it)' if rest else ''}"
+        return f"{self._source}, line {self._lines.line(path)}, key `{place}`{f' ({rest} of it)' if rest else ''}"
 
     def path(self, path: Path) -> Path:
         """`path` as the campaign means it."""

@@ -100,3 +100,25 @@ def test_two_runs_at_once_in_one_process(tmp_path: Path) -> None:
         return await asyncio.gather(*(sender.asend(plan, state_dir=tmp_path) for plan in plans))
 
     assert [result.summary.accepted for result in asyncio.run(go())] == [10, 10]
+
+
+def test_settings_beside_a_frame() -> None:
+    people = pl.DataFrame({"phone": ["(202) 555-0101"], "name": ["Ada"]})
+    plan = sender.build_plan(campaign(recipients={"frame": people, "default_region": "US"}))
+    assert plan.messages["to"].to_list() == ["+12025550101"]
+
+
+def test_the_blocking_form_says_where_it_cannot_be_called(tmp_path: Path) -> None:
+    plan = sender.build_plan(campaign(1))
+
+    async def go() -> None:
+        sender.send(plan, state_dir=tmp_path)
+
+    with pytest.raises(sender.InputError, match=r"await sender\.asend"):
+        asyncio.run(go())
+
+
+def test_a_plan_without_messages_is_no_run(tmp_path: Path) -> None:
+    plan = sender.build_plan(campaign(recipients=[{"phone": "1", "name": "x"}]))
+    with pytest.raises(sender.InputError, match="nobody to send to"):
+        sender.send(plan, state_dir=tmp_path)

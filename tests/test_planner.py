@@ -193,6 +193,8 @@ def test_limit_and_test_to() -> None:
         pytest.param({"subject": "x"}, Unsupported, "subject", id="field-not-carried"),
         pytest.param({"message": {"body": "x", "media": ["https://e.example/a"] * 9}}, Unsupported, "media", id="too-many-media"),
         pytest.param({"from_": ["MG" + "0" * 32, FROM]}, InputError, "service id", id="service-in-a-pool"),
+        pytest.param({"provider": "telnyx", "subject": "Hi {{ name }}"}, Unsupported, "is not a template", id="template-in-a-field"),
+        pytest.param({"provider": "twilio", "content_sid": "HX" + "0" * 32}, Unsupported, "content_sid", id="content-and-body"),
         pytest.param({"recipients": {"file": "no.csv"}}, InputError, "no.csv", id="no-recipients-file"),
         pytest.param({"suppress": "no.csv"}, InputError, "no.csv", id="no-suppression-file"),
     ],
@@ -201,6 +203,29 @@ def test_what_is_wrong_with_every_row_stops_the_plan(keys: dict[str, Any], error
     with pytest.raises(error) as caught:
         plan([ADA], **keys)
     assert says in str(caught.value)
+
+
+def test_a_content_template_needs_no_body() -> None:
+    made = plan([ADA], provider="twilio", content_sid="HX" + "0" * 32, message={})
+    assert made.frame["reason"].to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param("subject: x", "offer.yaml, line 5, key `subject`", id="field"),
+        pytest.param("from: ACME", "offer.yaml, line 5, key `from`", id="sender"),
+        pytest.param("message: 'Hi {{ nmae }}'", "offer.yaml, line 5, key `message", id="template"),
+    ],
+)
+def test_what_the_campaign_file_says_wrong_is_told_with_its_line(tmp_path: Path, text: str, place: str) -> None:
+    lines = ["provider: sandbox", "from: '+12025550100'", "recipients: [{phone: '+12025550101'}]", "message: Hi"]
+    kept = [one if not one.startswith(text.partition(":")[0] + ":") else "# " + one for one in lines]
+    path = tmp_path / "offer.yaml"
+    path.write_text("\n".join([*kept, text, ""]))
+    with pytest.raises(InputError) as caught:
+        build_plan(load_campaign(path))
+    assert place in str(caught.value)
 
 
 def test_a_plan_on_disk_is_the_plan(tmp_path: Path) -> None:

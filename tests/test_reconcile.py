@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sender.outcomes import Status
-from sender.providers.base import LogEntry, LogFacts
-from sender.reconcile import SKEW, _Doubt, _match
+from sender.providers.base import LogEntry, LogFacts, Response
+from sender.reconcile import SKEW, _Doubt, _match, _same_clock
 
 T0 = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 FULL = LogFacts(filters_by_recipient=True, carries_ref=False, carries_body=True, settle_s=60, source="test")
@@ -70,3 +70,23 @@ SKEW_S = SKEW.total_seconds()
 )
 def test_matching(doubts: list[_Doubt], entries: list[LogEntry], facts: LogFacts, found: dict[int, str]) -> None:
     assert {seq: one.message_id for seq, one in _match(doubts, entries, facts).items()} == found
+
+
+@pytest.mark.parametrize(
+    ("date", "apart"),
+    [
+        pytest.param("Sat, 21 Nov 2026 12:00:00 GMT", None, id="the-same"),
+        pytest.param("Sat, 21 Nov 2026 12:01:59 GMT", None, id="within-the-skew"),
+        pytest.param("Sat, 21 Nov 2026 12:05:00 GMT", "300 s apart", id="ours-behind"),
+        pytest.param("Sat, 21 Nov 2026 11:55:00 GMT", "300 s apart", id="ours-ahead"),
+        pytest.param("yesterday", None, id="no-date"),
+        pytest.param(None, None, id="none"),
+    ],
+)
+def test_a_log_of_another_clock_proves_nothing(date: str | None, apart: str | None) -> None:
+    response = Response(200, {} if date is None else {"date": date}, b"")
+    if apart is None:
+        _same_clock(response, round(T0.timestamp() * 1000))
+    else:
+        with pytest.raises(ValueError, match=apart):
+            _same_clock(response, round(T0.timestamp() * 1000))

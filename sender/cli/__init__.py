@@ -94,11 +94,23 @@ def _explain(error: Exception) -> int:
     if "--debug" in sys.argv or os.environ.get("SENDER_DEBUG"):
         raise error
     if isinstance(error, SenderError):
-        click.echo(f"error: {error}", err=True)
+        _tell(str(error), error.fix)
         return error.exit_code
-    click.echo(
-        f"error: a fault in campaign-sender itself: {type(error).__name__}: {error}\n"
+    _tell(
+        f"a fault in campaign-sender itself: {type(error).__name__}: {error}\n"
         "  fix: run the same command with --debug and report what it prints; what was recorded is safe",
-        err=True,
+        None,
     )
     return 70
+
+
+def _tell(sentence: str, fix: str | None) -> None:
+    """An error on standard error: a sentence, or an event where the log is JSON."""
+    arguments = " ".join(sys.argv[1:]).replace("=", " ")
+    if "--log-format json" in arguments:
+        import json
+
+        event = {"level": "error", "event": "error", "message": sentence, "fix": fix}
+        click.echo(json.dumps(event, ensure_ascii=False), err=True)
+    else:
+        click.echo(f"error: {sentence}", err=True)

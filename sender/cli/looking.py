@@ -46,21 +46,10 @@ def _list(workspace: Workspace, *, as_json: bool) -> int:
         console.print_json([_facts(run, counts) for run, counts in found])
         return 0
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in (
-        "run",
-        "campaign",
-        "through",
-        "state",
-        "unknown",
-        "accepted",
-        "rejected",
-        "pending",
-        "skipped",
-    ):
-        table.add_column(
-            name,
-            justify="right" if name in ("unknown", "accepted", "rejected", "pending", "skipped") else "left",
-        )
+    for name in ("run", "campaign", "through", "state"):
+        table.add_column(name, no_wrap=name == "run", overflow="fold")
+    for name in ("unknown", "accepted", "rejected", "pending", "skipped"):
+        table.add_column(name, justify="right", no_wrap=True)
     for run, counts in found:
         unknown = f"[bold yellow]{counts.unknown + counts.intent:,}[/]" if counts.unknown + counts.intent else "0"
         through = run.provider if run.kind in ("live", "sandbox") else f"{run.provider} ({run.kind.value})"

@@ -106,8 +106,6 @@ def send(
             messages_table(plan, most=3)
             console.out.print("dry run: nothing was sent")
         return 0
-    if not plan.manifest.messages:
-        raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
     source = built_from.source if built_from else campaign
     with open_session(
         plan,
@@ -119,9 +117,11 @@ def send(
         source=source,
     ) as session:
         session.check(env)
-        _announce(session, limit=None if test_to else limit, quiet=as_json)
+        if not as_json:
+            _announce(session, limit=None if test_to else limit)
         if not yes:
             _ask(session)
+        _log_start(session)
         result = asyncio.run(
             _send(
                 session,
@@ -132,14 +132,30 @@ def send(
                 watched=watched,
             )
         )
-    _conclude(result, campaign, as_json=as_json)
+    _conclude(result, as_json=as_json)
     return result.exit_code
 
 
-def _announce(session: Session, *, limit: int | None, quiet: bool) -> None:
-    """What is about to happen, in a sentence for the screen and a line for the log."""
+def _announce(session: Session, *, limit: int | None) -> None:
+    """What is about to happen, in a sentence or two."""
     counts, run = session.counts(), session.run
-    todo = max(0, min(counts.pending, run.messages if limit is None else limit - (run.messages - counts.pending)))
+    if session.resumed:
+        console.out.print(
+            f"resuming run {run.run_id}: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
+            f" {counts.unknown:,} unknown, {counts.pending:,} to send"
+        )
+    elif session.earlier is not None:
+        console.out.print(
+            f"[yellow]note:[/] run {session.earlier.run_id} of {escape(run.campaign)} has been sent before;"
+            " whoever is in both lists gets this one too"
+        )
+    if limit is not None:
+        todo = max(0, min(counts.pending, limit - (run.messages - counts.pending)))
+        console.out.print(f"--limit {limit}: {console.many(todo, 'message')} now, the others stay pending")
+
+
+def _log_start(session: Session) -> None:
+    counts, run = session.counts(), session.run
     log.info(
         "run %s %s: %d of %d messages pending",
         run.run_id,
@@ -154,19 +170,10 @@ def _announce(session: Session, *, limit: int | None, quiet: bool) -> None:
     )
     if session.orphans:
         log.warning(
-            "%d messages were under way when the last process died: they are looked up before anything is sent",
-            session.orphans,
+            "%s under way when the last process died: looked up before anything is sent",
+            "1 message was" if session.orphans == 1 else f"{session.orphans:,} messages were",
             extra={"event": "orphans", "run_id": run.run_id, "unknown": session.orphans},
         )
-    if quiet:
-        return
-    if session.resumed:
-        console.out.print(
-            f"resuming run {run.run_id}: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
-            f" {counts.unknown:,} unknown, {counts.pending:,} to send"
-        )
-    if limit is not None:
-        console.out.print(f"--limit {limit}: {console.many(todo, 'message')} now, the others stay pending")
 
 
 def _ask(session: Session) -> None:
@@ -177,6 +184,10 @@ def _ask(session: Session) -> None:
             fix="add --yes (a cron job always needs it), or look first with --dry-run",
         )
     reach = "the sandbox" if session.simulated else session.run.provider
+    # polars' own handler would swallow Ctrl-C here until Enter is pressed.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "siginterrupt"):
+        signal.siginterrupt(signal.SIGINT, True)
     click.confirm(f"Send {console.many(pending, 'message')} through {reach}?", abort=True)
 
 
@@ -203,7 +214,10 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
 
     def drain() -> None:
         cancel.set()
-        console.err.print("stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)")
+        log.warning(
+            "stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)",
+            extra={"event": "stopping"},
+        )
 
     def on_signal(number: int, _frame: object) -> None:
         if asked.is_set():
@@ -272,7 +286,7 @@ def _note(now: dispatch.Progress) -> str:
     return ", ".join(parts)
 
 
-def _conclude(result: RunResult, target: Path, *, as_json: bool) -> None:
+def _conclude(result: RunResult, *, as_json: bool) -> None:
     summary, run = result.summary, result.run
     log.info(
         "run %s ends: %s",
@@ -307,7 +321,8 @@ def _conclude(result: RunResult, target: Path, *, as_json: bool) -> None:
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
     if result.stopped is not None:
-        console.err.print(f"[bold red]stopped:[/] {escape(str(result.stopped))}")
+        log.error("stopped: %s", result.stopped, extra={"event": "stopped", "fix": result.stopped.fix})
     elif summary.pending:
         why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"
-        console.out.print(f"{why}: {summary.pending:,} pending; `sender send {escape(str(target))}` sends the rest")
+        again = "the same command without --limit" if result.limit else "the same command"
+        console.out.print(f"{why}: {summary.pending:,} pending; {again} sends the rest")

@@ -169,7 +169,7 @@ def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandb
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
     assert "stopping" in err
-    assert "sender send offer.yaml" in out
+    assert "the same command sends the rest" in out
     law = re.search(r"(\d+) accepted \+ 0 rejected \+ 0 unknown \+ (\d+) pending", out)
     assert law, out
     assert int(law[1]) == sum(server.counts().values())
@@ -317,11 +317,119 @@ def test_the_results_file_may_be_named(sender: Shell, name: str) -> None:
     assert (sender.folder / name).stat().st_size > 100
 
 
-def test_results_that_could_not_be_written_lose_nothing(sender: Shell) -> None:
-    done = sender("send", campaign(sender, 2), "--yes", "--output", "nowhere/out.csv")
+@pytest.mark.parametrize(
+    "name", ["nowhere/out.csv", "out.txt", "people.csv"], ids=["no-folder", "no-format", "the-input"]
+)
+def test_a_results_file_that_cannot_be_written_stops_before_anything_is_sent(sender: Shell, name: str) -> None:
+    path = campaign(sender, 2)
+    before = (sender.folder / "people.csv").read_bytes()
+    done = sender("send", path, "--yes", "--output", name)
     assert done.code == 2, done
-    assert "nowhere" in done.err
-    assert sender("status", "offer").code == 0
+    assert name in done.err
+    assert (sender.folder / "people.csv").read_bytes() == before
+    assert sender("status", "--json").json == []
+
+
+class TestAgainNewRunResume:
+    """Which run a start means. `begun` is one of 4 messages of which 1 is sent."""
+
+    @pytest.fixture
+    def begun(self, sender: Shell, sandbox: Start) -> tuple[str, Sandbox]:
+        server = sandbox()
+        path = campaign(sender, 4, provider="twilio")
+        assert sender("send", path, "--yes", "--limit", "1", **server.env).code == 0
+        return path, server
+
+    @pytest.mark.parametrize(
+        ("flags", "code", "counts", "says"),
+        [
+            pytest.param((), 0, [1, 1, 1, 1], "resuming run", id="nothing-said"),
+            pytest.param(("--resume",), 0, [1, 1, 1, 1], "resuming run", id="resume"),
+            pytest.param(("--again",), 3, [1], "is unfinished", id="again"),
+            pytest.param(("--new-run",), 0, [1, 1, 1, 2], "has been sent before", id="new-run"),
+            pytest.param(("--resume", "--again"), 2, [1], "exclude one another", id="contradiction"),
+        ],
+    )  # fmt: skip
+    def test_of_an_unfinished_run(
+        self, sender: Shell, begun: tuple[str, Sandbox], flags: tuple[str, ...], code: int, counts: list[int], says: str
+    ) -> None:
+        path, server = begun
+        done = sender("send", path, "--yes", *flags, **server.env)
+        assert done.code == code, done
+        assert says in done.out + done.err
+        assert sorted(server.counts().values()) == counts
+
+    def test_an_older_unfinished_run_of_this_very_plan_is_resumed(
+        self, sender: Shell, begun: tuple[str, Sandbox]
+    ) -> None:
+        path, server = begun
+        assert sender("send", path, "--yes", "--new-run", "--body", "Another", **server.env).code == 0
+        done = sender("send", path, "--yes", **server.env)
+        assert "resuming run" in done.out, done
+        assert "4 rows = 0 skipped + 4 accepted" in done.out
+        assert sorted(server.counts().values()) == [2, 2, 2, 2]
+
+    def test_another_account_cannot_go_on(self, sender: Shell, begun: tuple[str, Sandbox]) -> None:
+        path, server = begun
+        done = sender("send", path, "--yes", **(server.env | {"TWILIO_ACCOUNT_SID": "AC" + "1" * 32}))
+        assert done.code == 3, done
+        assert "is sent by account" in done.err
+        assert sorted(server.counts().values()) == [1]
+
+    def test_another_pace_can(self, sender: Shell, begun: tuple[str, Sandbox]) -> None:
+        path, server = begun
+        begin = time.monotonic()
+        assert sender("send", path, "--yes", "--rate", "2/s", **server.env).code == 0
+        assert time.monotonic() - begin > 1.0, "three at 2/s"
+
+    def test_nothing_to_resume(self, sender: Shell) -> None:
+        done = sender("send", campaign(sender, 2), "--yes", "--resume")
+        assert done.code == 2
+        assert "unfinished" in done.err
+
+
+def test_a_run_that_reached_nobody_does_not_hold_its_inputs(sender: Shell, sandbox: Start) -> None:
+    server = sandbox()
+    path = campaign(sender, 3, provider="telnyx")
+    assert sender("send", path, "--yes", **(server.env | {"TELNYX_API_KEY": "KEY_bad"})).code == 3
+    assert sender("send", path, "--yes", "--from", "+12025550101", **server.env).code == 0
+    assert sorted(server.counts().values()) == [1, 1, 1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
+def test_ctrl_c_at_the_question_stops_at_once(sender: Shell) -> None:
+    import os
+    import pty
+    import subprocess
+
+    from tests.cli.conftest import SENDER
+
+    path = campaign(sender, 2)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*SENDER, "send", path],
+        cwd=sender.folder,
+        env=sender.env,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    told = b""
+    while b"[y/N]" not in told:
+        told += os.read(ours, 1024)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    os.close(ours)
+    assert not list((sender.folder / ".sender" / "runs").iterdir())
+
+
+def test_an_error_is_an_event_where_the_log_is_json(sender: Shell) -> None:
+    done = sender("send", "nothing.yaml", "--yes", "--log-format", "json")
+    event = json.loads(done.err)
+    assert (event["event"], event["level"]) == ("error", "error")
+    assert "nothing.yaml" in event["message"]
 
 
 def test_a_written_plan_is_sent_as_it_was_reviewed(sender: Shell) -> None:

@@ -306,13 +306,22 @@ def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[s
     assert row(ledger)["state"] == "intent"
 
 
+def test_the_ids_of_all_runs(ledger: Ledger) -> None:
+    assert ledger.message_ids() == set()
+    for one, outcome in zip(claim(ledger, 3), (ACCEPTED, UNKNOWN, FULL), strict=True):
+        record(ledger, one, outcome)
+    assert ledger.message_ids() == {ACCEPTED.message_id, FULL.message_id}
+
+
 def test_a_release_does_not_count_the_attempt(ledger: Ledger) -> None:
     for _ in range(3):
         (one,) = claim(ledger)
         assert one.attempt == 1
         assert ledger.release(RUN.run_id, [one]) == 1
         assert row(ledger)["attempts"] == 0
-        assert ledger.next_due_ms(RUN.run_id) == ledger.now_ms()
+        due_ms = ledger.next_due_ms(RUN.run_id)
+        assert due_ms is not None
+        assert due_ms < ledger.now_ms() - 3_600_000, "due at once, even if the clock is set back an hour"
     assert ledger.counts(RUN.run_id).pending == RUN.messages
 
 
@@ -562,7 +571,7 @@ class LedgerMachine(RuleBasedStateMachine):
         held = message.state == "intent" and one == message.claims[-1]
         assert self.ledger.release(RUN.run_id, [one]) == int(held)
         if held:
-            message.state, message.not_before = "pending", self.store.clock.ms
+            message.state, message.not_before = "pending", 0
             message.attempts -= 1
 
     @rule(seq=st.integers(0, 9), outcome=outcomes, attempt=st.none() | st.integers(1, 3))
