@@ -303,10 +303,10 @@ class Session:
         if reconciled.decidable_at is None:
             return reconciled
         wait_s = (reconciled.decidable_at - datetime.now(UTC)).total_seconds()
-        if not 0 < wait_s <= SETTLE_WAIT_S:
+        if wait_s > SETTLE_WAIT_S:
             return reconciled
         try:
-            async with asyncio.timeout(wait_s + 0.1):
+            async with asyncio.timeout(max(0.0, wait_s) + 0.1):
                 await cancel.wait()
         except TimeoutError:
             return await self.settle(adapter, transport, cancel)
