@@ -76,7 +76,7 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
             "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
         },
         inputs=(*people.inputs, *template_input, *suppression),
-        versions={name: version(name) for name in ("campaign-sender", "jinja2", "phonenumbers", "polars")},
+        versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
         plan_hash=content_hash(frame, settings),
     )
     return Plan(manifest, frame)

@@ -1,0 +1,110 @@
+"""`python -m benchmarks.templates`: rows a second of the ways to make a column of texts, beside plain jinja2.
+
+Plain is sandboxed jinja2 with StrictUndefined and a render a row. Each template's ways run one after another in
+this process, the best of three; ratios of one run count, the machine is shared. What a way makes is compared
+with the plain texts before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from unittest import mock
+
+import jinja2
+import polars as pl
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sender import text
+from sender.text import columns
+
+TEMPLATES = {
+    "simple": "Hi {{ first_name }}, welcome to {{ city }}! Your plan is {{ plan }}.",
+    "simple, default and upper": "Hi {{ first_name | default('there') }}, {{ city | upper }} waits for you.",
+    "if and filters": "{% if plan == 'Gold' %}Dear{% else %}Hi{% endif %} {{ first_name | title }}"
+    ", {{ city | replace('e', 'E') }}.",
+    "if": "{% if plan == 'Gold' %}Dear{% else %}Hi{% endif %} {{ first_name }}, welcome to {{ city }}.",
+    "row": "Hi {{ row['First Name'] }}, welcome to {{ row['City'] | title }}.",
+    "loop": "{% for word in city.split(' ') %}{{ word[0] }}{% endfor %} {{ first_name }}",
+    "locale": "{{ first_name | first_name }}: {{ amount | currency('EUR', 'de_DE') }}",
+}
+NAMES = {"first_name": "First Name", "city": "City", "plan": "Plan", "amount": "Amount"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--plain-rows", type=int, default=40_000, help="rows for the ways that go row by row")
+    options = parser.parse_args()
+    cells = people(options.rows)
+    few = cells.head(options.plain_rows)
+    for name, source in TEMPLATES.items():
+        template = text.compile_template(source, where=name)
+        expected = plain(source, few)
+        base = rate(lambda source=source: plain(source, few), few.height)
+        print(f"{name}\n  {'jinja2, a render a row':28} {base:>12,.0f}/s")
+        named = tuple((one, NAMES[one]) for one in sorted(template.uses & NAMES.keys()))
+        ways: dict[str, tuple[pl.DataFrame, str | None]] = {
+            "ours": (cells, None),
+            "  in blocks": (cells, "_pieces"),
+            "  row by row": (few, "both"),
+        }
+        if columns._pieces(template, named, tuple(cells.columns)) is None:  # noqa: SLF001
+            del ways["  in blocks"]
+        for way, (frame, without) in ways.items():
+            with mock.patch.multiple(columns, _SEPARATOR=columns._SEPARATOR, **patches(without)):  # noqa: SLF001
+                assert text.render(template, few, NAMES)["text"].to_list() == expected, (name, way)
+                speed = rate(lambda frame=frame: text.render(template, frame, NAMES), frame.height)  # noqa: B023
+            print(f"  {way:28} {speed:>12,.0f}/s  {speed / base:6.1f} x")
+
+
+def patches(without: str | None) -> dict[str, Callable[..., None]]:
+    """What to switch off, so that a slower way is taken."""
+    if without is None:
+        return {}
+    return {name: lambda *_: None for name in (("_pieces", "_block") if without == "both" else (without,))}
+
+
+def people(rows: int) -> pl.DataFrame:
+    draw = random.Random(1)
+    first = [
+        f"{a}{b}".title()
+        for a in ("an", "be", "chris", "dor", "émi", "fran", "zo")
+        for b in ("na", "le", "tine", "is", "lie", "ë")
+    ]
+    cities = ["Springfield", "São Paulo", "New York", "Köln", "Leeds", "Salt Lake City"]
+    return pl.DataFrame(
+        {
+            "Phone": [f"+1202555{n % 100 + 100:04}" for n in range(rows)],
+            "First Name": [f"{draw.choice(first)}{n % 1000}" for n in range(rows)],
+            "City": [draw.choice(cities) for _ in range(rows)],
+            "Plan": [draw.choice(["Gold", "Basic"]) for _ in range(rows)],
+            "Amount": [f"{draw.randrange(100, 20000) / 100:.2f}" for _ in range(rows)],
+        }
+    )
+
+
+def plain(source: str, cells: pl.DataFrame) -> list[str]:
+    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment.filters.update(text.FILTERS)
+    template = environment.from_string(source)
+    names = list(NAMES.items())
+    if "row[" in source:
+        return [template.render(row=row) for row in cells.iter_rows(named=True)]
+    headers = cells.select([header for _, header in names])
+    return [template.render(dict(zip(NAMES, row, strict=True))) for row in headers.iter_rows()]
+
+
+def rate(work: Callable[[], object], rows: int) -> float:
+    best = float("inf")
+    for _ in range(3):
+        begun = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - begun)
+    return rows / best
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""Filters for texts, beside jinja2's own: names, amounts, dates by locale, numbers, length in segments.
+
+Each takes a cell as it stands and gives a text. A cell that cannot be meant is a ValueError, which stays with
+its row: nothing is guessed about money, dates or numbers. A blank goes through, so that `default` may follow.
+What CLDR writes with a no-break space has a plain one here, because a no-break space costs a text its GSM-7.
+Never asks the machine for its locale, its time zone or the time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from functools import cache, lru_cache, wraps
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+import polars as pl
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_datetime, format_time
+from babel.numbers import format_currency, format_decimal, is_currency
+from jinja2 import Undefined
+
+from sender import segments as sms
+
+_CACHED = 20_000  # results a filter remembers: names and amounts repeat
+_PATTERN_CHARS = 100
+_MOST_DIGITS = 12
+_MOST_SEGMENTS = 10
+
+_TITLES = frozenset(
+    {"mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "madam", "rev", "herr", "frau", "hr", "dhr", "mevr"}
+    | {"m", "mme", "mlle", "sr", "sra", "srta", "dott"}
+)
+# Words inside a name that are written small; at its beginning they are not.
+_PARTICLES = frozenset(
+    {"van", "der", "den", "de", "het", "'t", "te", "ten", "ter", "op", "von", "vom", "und", "zu", "zum", "zur"}
+    | {"af", "av", "ap", "of", "and", "da", "das", "degli", "dei", "del", "della", "di", "do", "dos", "du", "des"}
+    | {"e", "y", "i", "la", "las", "le", "les", "lo", "los", "el", "al", "bin", "binti", "ibn", "na"}
+)
+_NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?")
+_APOSTROPHES = "'\u2019\u02bc"
+
+
+def first_name(value: str) -> str:
+    """The first name in a full name, in name case: `ADA LOVELACE`, `lovelace, ada` and `Dr. Ada` give `Ada`.
+
+    Titles are left out. A name that is written in mixed case stays as written.
+    """
+    _, comma, given = value.partition(",")
+    words = (given if comma and given.strip() else value.replace(",", " ")).split()
+    named = [word for word in words if word.rstrip(".").casefold() not in _TITLES] or words
+    return name_case(named[0]) if named else ""
+
+
+def name_case(value: str) -> str:
+    """A name in name case if it is all capitals or all small: `LUDWIG VAN BEETHOVEN` gives `Ludwig van Beethoven`.
+
+    Knows hyphens, `O'Brien`, `D'Angelo`, `McDonald` and particles. One that is written in mixed case stays.
+    """
+    words = value.split()
+    letters = "".join(filter(str.isalpha, value))
+    if letters.isupper() or letters.islower():
+        # A lone initial is no shouting: `J Smith` is mixed, `J` and `J. R.` stay capitals all the same.
+        words = [_cased(word, first=place == 0) for place, word in enumerate(words)]
+    return " ".join(words)
+
+
+def _cased(word: str, *, first: bool) -> str:
+    small = word.lower()
+    if not first and small in _PARTICLES:
+        return small
+    if "." in word:  # initials: `J.R.`, `A.-M.`
+        return "".join(part[:1].title() + part[1:].lower() for part in re.split(r"(?<=[.\-])", word))
+    return "-".join(_cased_part(part) for part in small.split("-"))
+
+
+def _cased_part(part: str) -> str:
+    for mark in _APOSTROPHES:
+        before, found, after = part.partition(mark)
+        if found and len(before) <= 1 and len(after) > 1:  # O'Brien, D'Angelo, 'Ofa; not Ja'net, nor a final 's
+            return before.title() + found + _titled(after)
+    if re.fullmatch(r"mc[^\W\d_]{3,}", part):
+        return "Mc" + _titled(part[2:])
+    return _titled(part)
+
+
+def _titled(text: str) -> str:
+    return text[:1].title() + text[1:]
+
+
+def currency(value: str, code: str, locale: str = "en_US") -> str:
+    """An amount such as `1234.5` as money: `currency('EUR', 'de_DE')` gives `1.234,50 €`."""
+    code = code.upper()
+    if not is_currency(code):
+        raise ValueError(f"`{code}` is no currency; write its three letters, such as USD")
+    return _plain(format_currency(_decimal(value), code, locale=_locale(locale)))
+
+
+def number(value: str, locale: str = "en_US", digits: int | None = None) -> str:
+    """A number such as `1234.5` as people there write it; `digits` after the decimal mark, rounded half to even."""
+    if digits is None:
+        return _plain(format_decimal(_decimal(value), locale=_locale(locale), decimal_quantization=False))
+    if not 0 <= digits <= _MOST_DIGITS:
+        raise ValueError(f"`digits` goes from 0 to {_MOST_DIGITS}")
+    pattern = "#,##0" + ("." + "0" * digits if digits else "")
+    return _plain(format_decimal(_decimal(value), format=pattern, locale=_locale(locale)))
+
+
+def date(value: str, format: str = "medium", locale: str = "en_US") -> str:  # noqa: A002 (as Babel calls it)
+    """The day in an ISO 8601 date or time, as `short`, `medium`, `long`, `full` or a CLDR pattern (`EEEE d MMM`)."""
+    return _plain(format_date(_moment(value).date(), format=_pattern(format), locale=_locale(locale)))
+
+
+def time(value: str, format: str = "short", locale: str = "en_US", tz: str | None = None) -> str:  # noqa: A002
+    """The time of day in `09:30` or an ISO 8601 time; with `tz`, a moment that carries its offset is moved there."""
+    try:
+        moment: dt.datetime | dt.time = dt.time.fromisoformat(value.strip())
+    except ValueError:
+        moment = _moment(value)
+        if not re.search(r"[T ]\d", value.strip()):
+            raise ValueError(f"`{value}` has no time of day; write it as 09:30 or 2026-03-01T09:30") from None
+    if tz is not None:
+        if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
+            raise ValueError(f"`{value}` has no offset, so it cannot be moved to {tz}; write it as 2026-03-01T09:30Z")
+        return _plain(
+            format_datetime(moment.astimezone(_zone(tz)), _time_pattern(format, locale), locale=_locale(locale))
+        )
+    return _plain(format_time(moment.replace(tzinfo=None), format=_pattern(format), locale=_locale(locale)))
+
+
+def phone(value: str, style: str = "national", region: str | None = None) -> str:
+    """A phone number to be read: `national`, `international`, `e164` or `rfc3966`; `region` for one without `+`."""
+    styles = {
+        "national": phonenumbers.PhoneNumberFormat.NATIONAL,
+        "international": phonenumbers.PhoneNumberFormat.INTERNATIONAL,
+        "e164": phonenumbers.PhoneNumberFormat.E164,
+        "rfc3966": phonenumbers.PhoneNumberFormat.RFC3966,
+    }
+    if style not in styles:
+        raise ValueError(f"`{style}` is no style of phone numbers; write one of {', '.join(styles)}")
+    try:
+        parsed = phonenumbers.parse(value, region)
+    except phonenumbers.NumberParseException:
+        parsed = None
+    if parsed is None or not phonenumbers.is_valid_number(parsed):
+        raise ValueError(f"`{value}` is no phone number" + ("" if region else "; without `+` it needs a region"))
+    return _plain(phonenumbers.format_number(parsed, styles[style]))
+
+
+def truncate_sms(value: str, segments: int = 1, end: str = "...") -> str:
+    """The text if it fits in so many segments, else as many whole words of it as do, and `end`.
+
+    Counts as `sender.segments` does: a text that is GSM-7 has 160 septets in one segment and 153 in each of
+    several, any other 70 and 67 units of UTF-16. A first word that is too long by itself is cut.
+    """
+    if not 1 <= segments <= _MOST_SEGMENTS:
+        raise ValueError(f"`segments` goes from 1 to {_MOST_SEGMENTS}")
+    if _fits(value, segments):
+        return value
+    text = value[: 160 * segments + 1]
+    ends = [found.start() for found in re.finditer(r"(?<=\S)(?=\s)", text)]
+    words = _longest(text, ends, end, segments)
+    if words is None:
+        # Not before a mark that belongs to the character before it: accents, joiners, skin tones.
+        cuts = [at for at in range(1, len(text)) if not _MARKS.match(text[at]) and text[at - 1] != "\u200d"]
+        words = _longest(text, cuts, end, segments)
+    if words is None:
+        raise ValueError(f"`end` alone does not fit in {segments} segments")
+    return words
+
+
+def _longest(text: str, ends: list[int], end: str, segments: int) -> str | None:
+    """The longest text to one of `ends`, and `end`, that fits. The shorter of two that fit never fits less."""
+    low, high = 0, len(ends)
+    while low < high:
+        middle = (low + high) // 2
+        if _fits(text[: ends[middle]] + end, segments):
+            low = middle + 1
+        else:
+            high = middle
+    return text[: ends[low - 1]] + end if low else None
+
+
+_ONE_SEPTET = frozenset(sms.GSM_BASIC)
+_TWO_SEPTETS = frozenset(sms.GSM_EXTENSION)
+_SEPTETS = _ONE_SEPTET | _TWO_SEPTETS
+# Characters that may not be parted from their neighbours: where there is one, `measure` counts.
+_TOGETHER = re.compile(
+    r"[^\u0000-\u02ff\u0370-\u0482\u048a-\u0590\u1e00-\u1fff\u2010-\u2027\u2030-\u205e\u20a0-\u20c0"
+    r"\u3001-\u3029\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3]"
+)
+_MARKS = re.compile(r"[\u0300-\u036f\u200d\ufe0f\U0001f3fb-\U0001f3ff]")
+
+
+def _fits(text: str, segments: int) -> bool:
+    if _ONE_SEPTET.issuperset(text) and "\r" not in text:
+        return len(text) <= (160 if segments == 1 else 153 * segments)
+    if _SEPTETS.issuperset(text) and len(text) + sum(map(_TWO_SEPTETS.__contains__, text)) <= 160:
+        return True
+    if _SEPTETS.issuperset(text) or _TOGETHER.search(text) or "\r" in text:
+        return int(sms.measure(pl.Series([text]))["segments"].item()) <= segments
+    return len(text) <= (70 if segments == 1 else 67 * segments)
+
+
+def _decimal(value: str) -> Decimal:
+    text = value.strip()
+    if not _NUMBER.fullmatch(text) or not text.isascii():
+        raise ValueError(f"`{value}` is no plain number; write it as 1234.50, without separators or signs of currency")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"`{value}` is no number") from None
+
+
+def _moment(value: str) -> dt.datetime:
+    text = value.strip()
+    if not re.match(r"\d{4}-\d\d-\d\d(?!\d)", text):
+        raise ValueError(f"`{value}` is no ISO 8601 date; write it as 2026-03-01 or 2026-03-01T09:30")
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"`{value}`: {error}; write it as 2026-03-01 or 2026-03-01T09:30") from None
+
+
+@cache
+def _locale(name: str) -> Locale:
+    try:
+        return Locale.parse(name, sep="-" if "-" in name else "_")
+    except (UnknownLocaleError, ValueError, TypeError):
+        raise ValueError(f"there is no locale `{name}`; write it as en_US or de_DE") from None
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"there is no time zone `{name}`; write it as Europe/Berlin") from None
+
+
+def _pattern(text: str) -> str:
+    if len(text) > _PATTERN_CHARS:
+        raise ValueError(f"a pattern has at most {_PATTERN_CHARS} characters")
+    return text
+
+
+def _time_pattern(text: str, locale: str) -> str:
+    styles = _locale(locale).time_formats
+    return str(styles[text].pattern) if text in styles else _pattern(text)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\u00a0", " ").replace("\u202f", " ").replace("\u2009", " ")
+
+
+def _filter(function: Callable[..., str]) -> Callable[..., Any]:
+    """`function` as a filter: a blank goes through, numbers are taken as their text, results are remembered."""
+    remembered = lru_cache(_CACHED)(function)
+
+    @wraps(function)
+    def filtered(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, Undefined):
+            return value
+        return remembered(str(value), *args, **kwargs)
+
+    return filtered
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    function.__name__: _filter(function)
+    for function in (currency, date, first_name, name_case, number, phone, time, truncate_sms)
+}
+
+
+def misuse(name: str, args: list[Any], kwargs: dict[str, Any]) -> str | None:
+    """What is wrong with a filter's constant arguments, or None. An argument that is not known yet is None."""
+    try:
+        bound = inspect.signature(FILTERS[name]).bind("", *args, **kwargs).arguments
+        if bound.get("locale") is not None:
+            _locale(bound["locale"])
+        if bound.get("tz") is not None:
+            _zone(bound["tz"])
+    except (TypeError, ValueError) as error:
+        return f"`{name}`: {error}"
+    return None
