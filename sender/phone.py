@@ -1,79 +1,58 @@
-"""A column of raw numbers to E.164, or a reason why not.
+"""A column of raw numbers to E.164, or a reason why not, at the speed of columns.
 
-The truth about numbers is `phonenumbers`, the Python port of libphonenumber: parse with the row's region,
-valid or not, E.164. On top stands `caution`: a cell that libphonenumber reads as some number although a
-person could not say which one is meant is held. A wrong recipient is worse than a missed one. Never guesses,
-never repairs.
+The truth is `phonenumbers` with the sender's caution on top (`sender.phone_cell`), which reads one cell at a time. Here
+the cells that hold nothing but digits, ordinary punctuation and at most one leading `+` are answered by tables compiled
+from its metadata (`sender.number_ranges`); every other cell, and every digit string the tables leave open, goes to
+that reader, each different one once. Both ways give the same row, sentence for sentence; the tests hold them to it.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import phonenumbers
 import polars as pl
-from phonenumbers import (
-    NumberParseException,
-    PhoneMetadata,
-    PhoneNumber,
-    PhoneNumberFormat,
-    PhoneNumberType,
-    ValidationResult,
+
+from sender.digit_sets import MAX_DIGITS
+from sender.number_ranges import INTERNATIONAL, MIN_DIGITS, Verdict, meanings, region_table
+from sender.outcomes import SkipReason
+from sender.phone_cell import (
+    BAD_REGION,
+    EXACT_DIGITS,
+    FAULT_SENTENCES,
+    HINT,
+    LOCAL_DIGITS,
+    NO_REGION,
+    REGION_SPELLINGS,
+    SHOWN_CHARS,
+    TAIL_REPAIR,
+    Reader,
+    Reading,
+    caution,
+    region_ok,
 )
 
-from sender.outcomes import SkipReason
+__all__ = ["caution", "normalize", "region_ok"]
 
-_TYPES = {
-    PhoneNumberType.FIXED_LINE: "fixed_line",
-    PhoneNumberType.MOBILE: "mobile",
-    PhoneNumberType.FIXED_LINE_OR_MOBILE: "fixed_line_or_mobile",
-    PhoneNumberType.TOLL_FREE: "toll_free",
-    PhoneNumberType.PREMIUM_RATE: "premium_rate",
-    PhoneNumberType.SHARED_COST: "shared_cost",
-    PhoneNumberType.VOIP: "voip",
-    PhoneNumberType.PERSONAL_NUMBER: "personal_number",
-    PhoneNumberType.PAGER: "pager",
-    PhoneNumberType.UAN: "uan",
-    PhoneNumberType.VOICEMAIL: "voicemail",
-}
-_SHORT_CODE = "short_code"
-_REGION_SPELLINGS = {"UK": "GB", "USA": "US"}  # common, and not ISO 3166-1 alpha-2
+_COLUMNS = dict.fromkeys(Reading._fields, pl.String)
+# A region's table costs about what `phonenumbers` needs for some thousand numbers, a country code's for some hundred.
+_REGION_FROM_ROWS = 4_000
+_CODE_FROM_ROWS = 100
 
-_EXPONENT = re.compile(r"[+-]?\d+([.,]\d+)?[eE][+-]?\d+")
-_DECIMAL_TAIL = re.compile(r"\+?\d+[.,]0+")
-_DATE = re.compile(r"\d{4}([-/.])\d\d?\1\d\d?([T ].*)?|\d\d?([-/.])\d\d?\3(19|20)\d\d")
-_BARE_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
-_BETWEEN_NUMBERS = re.compile(r"[^\d\s+.()\[\]-]+")
-_PLUS_AND_DIGIT = re.compile(r"\+\s*\d")
-_LEADS_WITH_PLUS = re.compile(r"[^\d+＋]*[+＋]")
-_TEL_URI = re.compile(r"\s*tel:", re.IGNORECASE)  # RFC 3966
-_SHORT_CODE_CELL = re.compile(r"[1-9][0-9]{4,5}")
-_ORDINARY = re.compile(r"[0-9 +.()\[\]/-]*")
-_PUNCTUATION = frozenset("+-.()[]/\u2212")
-_INVISIBLE_OR_DIGIT = frozenset({"Nd", "Zs", "Cf", "Pd"})  # Unicode categories
-_LOCAL_DIGITS = 7  # enough for a number of its own, without an area code
-_SHOWN_CHARS = 40
+# Punctuation that libphonenumber passes over; the dashes and the no-break space come from word processors.
+_SEPARATORS = [*" -.()[]/", "\u00a0", *map(chr, range(0x2010, 0x2016)), "\u2212", "+"]
+_LEADING_PLUS = r"^[ (]*\+[^+]*$"
+_WITH_TAIL = r"^\+?[0-9]+[.,]0+$"
+_SUSPECT = (  # at least what `caution` holds of such cells, but for two numbers
+    r"^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}(?:[ T\x{a0}]|$)|^[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:19|20)[0-9]{2}$"
+    r"|^\+?[0-9]+\.0+$"
+)
+_ONE_LONG_NUMBER = r"^(?:\+|00|011)[0-9 +.()\[\]-]*$|^[0-9]+$"
+_MOST_CELL_BYTES = 250  # libphonenumber's limit, in characters
 
-
-class _Reading(NamedTuple):
-    """What one cell comes to: a row of `normalize`."""
-
-    to: str | None = None
-    region: str | None = None
-    number_type: str | None = None
-    reason: str | None = None
-    detail: str | None = None
-
-
-_COLUMNS = dict.fromkeys(_Reading._fields, pl.String)
-
-
-def region_ok(region: str) -> bool:
-    """Whether libphonenumber has numbers of this two-letter region (ISO 3166-1 alpha-2, upper case)."""
-    return region in phonenumbers.SUPPORTED_REGIONS
+# Answers beside those of the tables, for digits without `+`:
+_NO_REGION, _BAD_REGION = -20, -21
+_LEFT_OPEN = (Verdict.ASK, Verdict.ABROAD, Verdict.NO_CODE, Verdict.UNBUILT)
 
 
 def normalize(
@@ -85,11 +64,11 @@ def normalize(
     short_codes: bool = False,
     careful: bool = True,
 ) -> pl.DataFrame:
-    """Columns `to`, `region`, `number_type`, `reason`, `detail` (all String), a row a cell.
+    """Columns `to`, `region`, `number_type`, `reason`, `detail`, `repair` (all String), a row a cell.
 
-    A good row has `to` (E.164 or a short code), `number_type` and, where the number has one, `region`. Any
-    other has a `reason` (`missing_data` for a blank cell, else `invalid_number`) and in `detail` what was
-    seen and what to write.
+    A good row has `to` (E.164 or a short code), `number_type` and, where the number has one, `region`; and where
+    a spreadsheet's change was undone, in `repair` what was done. Any other has a `reason` (`missing_data` for a blank
+    cell, else `invalid_number`) and in `detail` what was seen and what to write.
 
     `regions` holds each row's own two-letter region; where it is blank `default_region` counts. One that is
     not a region holds the row, unless its number begins with `+` and so needs none.
@@ -98,172 +77,193 @@ def normalize(
     so that both spellings are one recipient. With `short_codes`, a cell of exactly 5 or 6 digits without a
     leading zero that is no valid number of its region is a short code. (There are shorter and longer ones,
     but 3, 4, 7 and 8 digits are more often a local number without its area code.) `careful=False` switches
-    `caution` off.
+    `caution` off, and with it the repairs.
     """
     nothing = pl.lit(None, dtype=pl.String)
-    cells = pl.DataFrame({"raw": raw.cast(pl.String)}).with_columns(
-        asked=nothing if regions is None else regions.cast(pl.String).str.to_uppercase()
+    cells = (
+        pl.DataFrame({"raw": raw.cast(pl.String)})
+        .with_columns(asked=nothing if regions is None else regions.cast(pl.String).str.to_uppercase())
+        .select(pl.when(pl.all().str.strip_chars() != "").then(pl.all().str.strip_chars()))
+        .with_columns(pl.col("asked").fill_null(pl.lit(default_region, dtype=pl.String)))
+        .with_columns(pl.col("asked").replace(REGION_SPELLINGS))
+        .with_row_index("row")
     )
-    stripped = [
-        pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name).str.strip_chars()).alias(name)
-        for name in cells.columns
-    ]
-    cells = cells.select(stripped).with_columns(pl.col("asked").fill_null(pl.lit(default_region, dtype=pl.String)))
-    distinct = cells.unique(maintain_order=True)
-    reader = _Reader(passthrough, short_codes=short_codes, careful=careful)
+    answers = _answered(cells, passthrough, short_codes=short_codes, careful=careful)
+    if careful:
+        answers = _without_tails(answers, passthrough)
+    held = _held(answers)
+    answer = answers["answer"]
+    open_rows = answer.is_in(_LEFT_OPEN) & answers["raw"].is_not_null()
+    unsure = held.filter(pl.col("detail").is_null())["row"]  # the hint is left open
+    asked = pl.concat([answers.filter(open_rows), answers.filter(pl.col("row").is_in(unsure.implode()))])
+    reader = Reader(passthrough, short_codes=short_codes, careful=careful)
+    others = pl.concat([_blank(answers), held.filter(pl.col("detail").is_not_null()), _read(asked, reader)])
+    return _assembled(answers, others)
+
+
+def _answered(cells: pl.DataFrame, passthrough: frozenset[str], *, short_codes: bool, careful: bool) -> pl.DataFrame:
+    """`cells` (`row`, `raw`, `asked`) with `plus`, `size` (digits), `key` (null: no ordinary cell), and what
+    `_looked_up` finds."""
+    raw, digits = pl.col("raw"), pl.col("digits")
+    frame = cells.with_columns(
+        digits=raw.str.replace_many(_SEPARATORS, [""] * len(_SEPARATORS)),
+        plus=raw.str.contains("+", literal=True),
+        leads=raw.str.contains(_LEADING_PLUS),
+        suspect=raw.str.contains(_SUSPECT) if careful else pl.lit(value=False),
+    ).with_columns(size=digits.str.len_bytes())
+    ordinary = (
+        pl.col("size").is_between(MIN_DIGITS, MAX_DIGITS)
+        & (pl.col("plus") == pl.col("leads"))
+        & ~pl.col("suspect")
+        & (raw.str.len_bytes() <= _MOST_CELL_BYTES)
+    )
+    if careful and bool((frame["size"] >= 2 * LOCAL_DIGITS).any()):
+        ordinary &= (pl.col("size") < 2 * LOCAL_DIGITS) | raw.str.contains(_ONE_LONG_NUMBER)
+    if any(len(one) >= MIN_DIGITS for one in passthrough):
+        ordinary &= ~raw.str.strip_prefix("+").is_in(list(passthrough))
+    frame = frame.with_columns(
+        key=pl.when(ordinary).then(pl.concat_str(pl.lit("1"), digits)).cast(pl.Int64, strict=False)
+    ).drop("digits", "leads", "suspect")
+    frame = frame.with_columns(_looked_up(frame, careful=careful))
+    if short_codes:
+        bare = pl.col("size").is_in([5, 6]) & (raw.str.len_bytes() == pl.col("size")) & (pl.col("answer") < 0)
+        frame = frame.with_columns(answer=pl.when(bare).then(pl.lit(Verdict.ASK, pl.Int16)).otherwise("answer"))
+    return frame
+
+
+def _looked_up(frame: pl.DataFrame, *, careful: bool) -> list[pl.Series]:
+    """For each row of `frame` `answer` (Int16), `number` (Int64: E.164's digits, or of a fault the country code) and
+    `elsewhere` (whether the digits name their country)."""
+    answers = pl.repeat(Verdict.ASK, frame.height, dtype=pl.Int16, eager=True).alias("answer")
+    numbers = pl.repeat(0, frame.height, dtype=pl.Int64, eager=True).alias("number")
+    elsewhere = frame["plus"].alias("elsewhere")
+    ordinary = frame["key"].is_not_null()
+    abroad = []
+    for region, rows in _by_region(frame, ordinary & ~elsewhere):
+        if region is None or not region_ok(region):
+            answers.scatter(rows, _NO_REGION if region is None else _BAD_REGION)
+        elif rows.len() >= _REGION_FROM_ROWS:
+            found, values = region_table(region).read(frame["key"].gather(rows), careful=careful)
+            answers.scatter(rows, found)
+            numbers.scatter(rows, values)
+            if (went := found == Verdict.ABROAD).any():
+                abroad.append((phonenumbers.country_code_for_region(region), rows.filter(went), values.filter(went)))
+    with_plus = (ordinary & elsewhere).arg_true()
+    found, values = INTERNATIONAL.read(frame["key"].gather(with_plus), from_rows=_CODE_FROM_ROWS)
+    answers.scatter(with_plus, found)
+    numbers.scatter(with_plus, values)
+    for own_code, rows, keys in abroad:
+        found, values = INTERNATIONAL.read(keys, from_rows=_CODE_FROM_ROWS)
+        answers.scatter(rows, found.set((found < 0) & (values == own_code), Verdict.ASK))
+        numbers.scatter(rows, values)
+        elsewhere = elsewhere.scatter(rows, values=True)
+    return [answers, numbers, elsewhere]
+
+
+def _by_region(frame: pl.DataFrame, national: pl.Series) -> Iterator[tuple[str | None, pl.Series]]:
+    """The row positions of each region that is asked for."""
+    wanted = frame.select(at=pl.int_range(pl.len(), dtype=pl.UInt32), asked="asked").filter(national)
+    regions = wanted["asked"].unique().to_list()
+    if len(regions) == 1:
+        yield regions[0], wanted["at"]
+        return
+    for part in wanted.partition_by("asked"):
+        yield part["asked"][0], part["at"]
+
+
+def _without_tails(answers: pl.DataFrame, passthrough: frozenset[str]) -> pl.DataFrame:
+    """`answers` with `repair`: a column of floats (`2025550100.0`) is common enough not to go cell by cell.
+
+    Only where the digits before the point are a valid number and all digits together are none."""
+    answers = answers.with_columns(repair=pl.lit(None, pl.String))
+    cells = answers.filter(pl.col("key").is_null() & pl.col("raw").str.contains(_WITH_TAIL)).select(
+        "row", "raw", "asked"
+    )
+    if not cells.height:
+        return answers
+    cut = cells.with_columns(pl.col("raw").str.replace(r"[.,]0+$", ""))
+    meant = _answered(cut, passthrough, short_codes=False, careful=True)
+    whole = cells.with_columns(pl.col("raw").str.replace(",", ".", literal=True))
+    other = _answered(whole, frozenset(), short_codes=False, careful=False)
+    sure = (meant["answer"] >= 0) & (meant["size"] <= EXACT_DIGITS) & _is_fault(other["answer"])
+    mended = meant.filter(sure).select("row", "answer", "number", repair=pl.lit(TAIL_REPAIR))
+    return answers.update(mended, on="row", how="left", maintain_order="left")
+
+
+def _is_fault(answer: pl.Series) -> pl.Series:
+    return (answer < 0) & ~answer.is_in(_LEFT_OPEN)
+
+
+def _held(answers: pl.DataFrame) -> pl.DataFrame:
+    """The rows that a table found a fault in, as rows of the result. Where the hint is left open, no `detail`."""
+    faulty = answers.filter(_is_fault(answers["answer"]))
+    hints, numbers = INTERNATIONAL.read(faulty["key"], from_rows=_CODE_FROM_ROWS)
+    faulty = faulty.with_columns(
+        hint=hints.set(faulty["plus"], Verdict.NO_CODE),
+        meant=numbers,
+        place=pl.when("elsewhere").then(pl.format("+{}", "number")).otherwise("asked"),
+    )
+    sentences = {int(fault): sentence for fault, sentence in FAULT_SENTENCES.items()}
+    sentences |= {_NO_REGION: NO_REGION, _BAD_REGION: BAD_REGION}
+    before, after = HINT.split("{number}")
+    predicate = (
+        pl.col("answer")
+        .replace_strict(sentences, default=None, return_dtype=pl.String)
+        .str.replace("{place}", pl.col("place").fill_null(""), literal=True)
+        .str.replace("{region}", _shown("asked"), literal=True)
+    )
+    hint = (
+        pl.when(pl.col("hint") >= 0)
+        .then(pl.concat_str(pl.lit(f"{before}+"), pl.col("meant").cast(pl.String), pl.lit(after)))
+        .when(pl.col("hint").is_in([Verdict.ASK, Verdict.UNBUILT]).not_())
+        .then(pl.lit(""))
+    )
+    return faulty.select(
+        "row",
+        *[pl.lit(None, pl.String).alias(name) for name in ("to", "region", "number_type")],
+        reason=pl.lit(SkipReason.INVALID_NUMBER.value),
+        detail=pl.concat_str(_shown("raw"), pl.lit(" "), predicate, hint),
+        repair=pl.lit(None, pl.String),
+    )
+
+
+def _shown(name: str) -> pl.Expr:
+    text = pl.col(name).fill_null("")
+    cut = pl.when(text.str.len_chars() > SHOWN_CHARS).then(text.str.slice(0, SHOWN_CHARS) + "…").otherwise(text)
+    return pl.concat_str(pl.lit("`"), cut, pl.lit("`"))
+
+
+def _blank(answers: pl.DataFrame) -> pl.DataFrame:
+    reading = Reader(frozenset(), short_codes=False, careful=False).read(None, None)
+    return answers.filter(pl.col("raw").is_null()).select(
+        "row", *[pl.lit(value, pl.String).alias(name) for name, value in reading._asdict().items()]
+    )
+
+
+def _read(cells: pl.DataFrame, reader: Reader) -> pl.DataFrame:
+    """The rows as `reader` reads them, each different cell once."""
+    distinct = cells.select("raw", "asked").unique(maintain_order=True)
     readings = [reader.read(cell, region) for cell, region in distinct.iter_rows()]
     answers = distinct.hstack(pl.DataFrame(readings, schema=_COLUMNS, orient="row"))
-    return cells.join(answers, on=["raw", "asked"], how="left", nulls_equal=True, maintain_order="left").select(
-        *_COLUMNS
+    return cells.select("row", "raw", "asked").join(answers, on=["raw", "asked"], nulls_equal=True).drop("raw", "asked")
+
+
+def _assembled(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """The result: the valid rows from the tables' answers, and the `others`."""
+    known = meanings()
+    at = answers["answer"].set(answers["answer"] < 0, None)
+    nothing = pl.lit(None, pl.String)
+    frame = answers.select(
+        "row",
+        to=pl.when(pl.col("answer") >= 0).then(pl.concat_str(pl.lit("+"), pl.col("number").cast(pl.String))),
+        region=known["region"].gather(at),
+        number_type=known["number_type"].gather(at),
+        reason=nothing,
+        detail=nothing,
+        repair="repair" if "repair" in answers.columns else nothing,
     )
-
-
-def caution(cell: str) -> str | None:
-    """Why a cell must not be read as one number (a predicate: `looks like a date`), or None.
-
-    Judges the text alone; what depends on the region is judged after parsing.
-    """
-    text = unicodedata.normalize("NFKC", _TEL_URI.sub("", cell)).strip()
-    if _EXPONENT.fullmatch(text):
-        return "is in scientific notation and has lost digits; format the column as text and enter it again"
-    if _DECIMAL_TAIL.fullmatch(text):
-        return "ends in decimals that a spreadsheet added; write the digits without them"
-    if _DATE.fullmatch(text):
-        return "looks like a date; write the phone number"
-    if _holds_two_numbers(text):
-        return "seems to hold two numbers; keep one, or give each its own row"
-    if _ORDINARY.fullmatch(text):
-        return None
-    if any(character.isalpha() for character in text):
-        return "has letters, which could stand for keypad digits or an extension; write digits only"
-    strange = [
-        character
-        for character in text
-        if character not in _PUNCTUATION and unicodedata.category(character) not in _INVISIBLE_OR_DIGIT
-    ]
-    return f"has a `{strange[0]}`, which is no part of a number; write digits only" if strange else None
-
-
-def _holds_two_numbers(text: str) -> bool:
-    if sum(map(str.isdigit, text)) < 2 * _LOCAL_DIGITS:
-        return False
-    if len(_PLUS_AND_DIGIT.findall(text)) > 1:
-        return True
-    if _count_long(_BETWEEN_NUMBERS.split(text)) > 1:
-        return True
-    # `0049171 3920001` is one number in two groups.
-    return _count_long(text.split()) > 1 and not text.startswith(("+", "00", "011"))
-
-
-def _count_long(parts: list[str]) -> int:
-    """How many of these could be a number of their own."""
-    return sum(sum(map(str.isdigit, part)) >= _LOCAL_DIGITS for part in parts)
-
-
-class _Reader:
-    """Reads one cell after the other under one set of rules."""
-
-    def __init__(self, passthrough: frozenset[str], *, short_codes: bool, careful: bool) -> None:
-        self._passthrough = passthrough
-        self._short_codes = short_codes
-        self._careful = careful
-
-    def read(self, cell: str | None, asked: str | None) -> _Reading:
-        if cell is None:
-            return _Reading(reason=SkipReason.MISSING_DATA.value, detail="the number cell is blank")
-        for short in (cell, cell.removeprefix("+")):
-            if short in self._passthrough:
-                return _Reading(to=short, number_type=_SHORT_CODE)
-        why = caution(cell) if self._careful else None
-        if why is not None:
-            return _held(cell, why)
-        region = None if asked is None else _REGION_SPELLINGS.get(asked, asked)
-        international = _LEADS_WITH_PLUS.match(cell) is not None
-        if region is not None and not region_ok(region):
-            if not international:
-                return _held(cell, f"has no country code and {_shown(region)} is no two-letter region such as US or GB")
-            region = None
-        number, error = _parsed(cell, region)
-        kind = PhoneNumberType.UNKNOWN if number is None else phonenumbers.number_type(number)
-        if number is not None and kind != PhoneNumberType.UNKNOWN:  # which is what is_valid_number asks, at once
-            why = self._doubt(cell, number, region) if self._careful and not international else None
-            return _held(cell, why) if why else _good(number, kind)
-        if self._short_codes and _SHORT_CODE_CELL.fullmatch(cell):
-            return _Reading(to=cell, region=region, number_type=_SHORT_CODE)
-        hint = _plus_hint(cell) if not international else ""
-        return _held(cell, _fault(number, error, region, international=international) + hint)
-
-    def _doubt(self, cell: str, number: PhoneNumber, region: str | None) -> str | None:
-        """Why a valid national reading may not be the number that was meant."""
-        digits = phonenumbers.normalize_digits_only(cell)
-        metadata = PhoneMetadata.metadata_for_region(region) if region else None
-        lengths = metadata.mobile.possible_length if metadata and metadata.mobile else ()
-        if _BARE_DATE.fullmatch(digits) and len(digits) not in lengths:
-            return "looks like a date; if it is a number, write it with + and country code"
-        if digits.startswith(str(number.country_code)):
-            other = _valid_with_plus(digits)
-            here = phonenumbers.format_number(number, PhoneNumberFormat.E164)
-            if other is not None and other != here:
-                return f"may mean {other} or {here}; write the one that is meant, with the +"
-        return None
-
-
-def _held(cell: str, predicate: str) -> _Reading:
-    return _Reading(reason=SkipReason.INVALID_NUMBER.value, detail=f"{_shown(cell)} {predicate}")
-
-
-def _good(number: PhoneNumber, kind: int) -> _Reading:
-    return _Reading(
-        to=phonenumbers.format_number(number, PhoneNumberFormat.E164),
-        region=phonenumbers.region_code_for_number(number),
-        number_type=_TYPES[kind],
-    )
-
-
-def _shown(text: str) -> str:
-    return f"`{text}`" if len(text) <= _SHOWN_CHARS else f"`{text[:_SHOWN_CHARS]}…`"
-
-
-def _parsed(cell: str, region: str | None) -> tuple[PhoneNumber | None, int | None]:
-    try:
-        return phonenumbers.parse(cell, region), None
-    except NumberParseException as error:
-        return None, error.error_type
-
-
-@lru_cache(maxsize=1024)
-def _valid_with_plus(digits: str) -> str | None:
-    number, _ = _parsed(f"+{digits}", None)
-    if number is None or not phonenumbers.is_valid_number(number):
-        return None
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
-
-
-def _plus_hint(cell: str) -> str:
-    number = _valid_with_plus(phonenumbers.normalize_digits_only(cell))
-    return f" (is {number} meant?)" if number else ""
-
-
-def _fault(number: PhoneNumber | None, error: int | None, region: str | None, *, international: bool) -> str:
-    """What is wrong with a number that is not valid, as a predicate."""
-    if number is None:
-        if error == NumberParseException.INVALID_COUNTRY_CODE and international:
-            return "begins with no country code there is; write + and the country code first"
-        if error == NumberParseException.INVALID_COUNTRY_CODE:
-            return "has no country code; write it with + and country code, or set `recipients.default_region`"
-        if error == NumberParseException.TOO_LONG:
-            return "is too long for a phone number"
-        if error in (NumberParseException.TOO_SHORT_NSN, NumberParseException.TOO_SHORT_AFTER_IDD):
-            return "is too short for a phone number"
-        return "is no phone number"
-    place = region if region and not international else f"+{number.country_code}"
-    match phonenumbers.is_possible_number_with_reason(number):
-        case ValidationResult.TOO_SHORT:
-            return f"is too short for {place}; check for missing digits"
-        case ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
-            return f"lacks its area code in {place}; write the whole number"
-        case ValidationResult.TOO_LONG:
-            return f"is too long for {place}; check for extra digits or a missing + before the country code"
-        case ValidationResult.INVALID_LENGTH:
-            return f"has a number of digits that {place} does not use"
-    return f"is no number in use in {place}; check its digits"
+    if others.height:
+        frame = frame.join(others, on="row", how="left", maintain_order="left", suffix="_other").select(
+            pl.coalesce(name, f"{name}_other") for name in _COLUMNS
+        )
+    return frame.select(*_COLUMNS)

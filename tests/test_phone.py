@@ -8,9 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sender import phone
 from sender.phone import caution, normalize, region_ok
+from sender.phone_cell import Reader
 
 US = "+12025550100"
+COLUMNS = dict.fromkeys(["to", "region", "number_type", "reason", "detail", "repair"], pl.String)
+
+
+@pytest.fixture(params=["cell by cell", "tables"], scope="module", autouse=True)
+def way(request):
+    """Everything here holds for both ways of reading; which one is taken depends on how many rows there are."""
+    least_rows = 1 if request.param == "tables" else 1_000_000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phone, "_REGION_FROM_ROWS", least_rows)
+        patch.setattr(phone, "_CODE_FROM_ROWS", least_rows)
+        yield
 
 
 def read(cell: str | None, region: str | None = "US", **options) -> dict[str, str | None]:
@@ -79,8 +92,18 @@ def test_accepted(cell, region, expected):
         # from here on libphonenumber would find some number, or nearly
         pytest.param("4.91512E12", "DE", "scientific notation", id="scientific notation"),
         pytest.param("1,20256E+10", "US", "scientific notation", id="scientific notation, decimal comma"),
-        pytest.param("2025550100.0", "US", "decimals", id="float"),
-        pytest.param("+12025550100,00", "US", "decimals", id="float with a comma"),
+        pytest.param("2.0255501E+09", "US", "has lost digits", id="scientific notation, zeros lost or not"),
+        pytest.param("-2.025550100E9", "US", "scientific notation", id="scientific notation, negative"),
+        pytest.param("4.915123456789E+12", "DE", "which may mean +4915123456789 or", id="complete, two readings"),
+        pytest.param("1713920001.0", "DE", "may mean +491713920001 or +4917139200010", id="float, two readings in DE"),
+        pytest.param("412345678.0", "FI", "may mean +358412345678 or", id="float, two readings in FI"),
+        pytest.param("812345678.0", "ID", "may mean +62812345678 or", id="float, two readings in ID"),
+        pytest.param("211234567.0", "NZ", "may mean +64211234567 or", id="float, two readings in NZ"),
+        pytest.param("4915123456789.0", "DE", "which may mean", id="float of a number without its plus"),
+        pytest.param("555010.0", "US", "which is too short for US", id="float of no number"),
+        pytest.param("20255501001234567.0", "US", "decimals", id="float of more digits than floats keep"),
+        pytest.param("'2024-01-15", "DE", "which looks like a date", id="text mark before a date"),
+        pytest.param("=2025550100+1", "US", "`=`", id="formula that calculates"),
         pytest.param("2024-01-15", "DE", "date", id="ISO date"),
         pytest.param("2024-01-15 00:00:00", "DE", "date", id="ISO date and time"),
         pytest.param("2024-01-15T10:00:00Z", "DE", "date", id="ISO timestamp"),
@@ -89,6 +112,14 @@ def test_accepted(cell, region, expected):
         pytest.param("20240115", "DE", "date", id="compact date"),
         pytest.param("4915123456789", "DE", "may mean +4915123456789 or +494915123456789", id="49 read as national"),
         pytest.param("49 171 3920001", "DE", "may mean +491713920001 or", id="49 read as national, spaced"),
+        pytest.param("38328999999", "XK", "may mean +38328999999 or +38338328999999", id="383 read as national"),
+        pytest.param("621500499", "ID", "may mean +621500499 or +62621500499", id="62 read as national"),
+        pytest.param("35819499", "FI", "may mean +35819499 or +35835819499", id="358 read as national"),
+        pytest.param("270829999", "ZA", "may mean +27829999 or +27270829999", id="27 read as national"),
+        pytest.param("12345678901234567", "US", "too long for US", id="17 digits"),
+        pytest.param("9" * 20, "US", "too long for a phone number", id="more digits than an Int64 holds"),
+        pytest.param("0000000001", "GB", "`0000000001`", id="zeros"),
+        pytest.param("+0", "US", "`+0`", id="plus and zero"),
         pytest.param("2025550100/2025550101", "US", "two numbers", id="two numbers, slash"),
         pytest.param("2025550100, 2025550101", "US", "two numbers", id="two numbers, comma"),
         pytest.param("(202) 555-0100 / (202) 555-0101", "US", "two numbers", id="two formatted numbers"),
@@ -107,8 +138,6 @@ def test_accepted(cell, region, expected):
         pytest.param("whatsapp:+12025550100", "US", "letters", id="another channel"),
         pytest.param("N/A", "US", "letters", id="N/A"),
         pytest.param("*67 2025550100", "US", "`*`", id="star code"),
-        pytest.param("'+12025550100", None, "`'`", id="spreadsheet's text mark"),
-        pytest.param("=+12025550100", None, "`=`", id="formula"),
         pytest.param("+1 202 555 0100 📱", None, "`📱`", id="emoji"),
         pytest.param("~12025550100", "US", "`~`", id="about"),
         pytest.param("202\ufffd5550100", "US", "`\ufffd`", id="damaged text"),
@@ -121,12 +150,86 @@ def test_held(cell, region, says):
     assert row["number_type"] is None
     assert row["reason"] == "invalid_number"
     assert says in row["detail"]
+    assert row["repair"] is None
     assert "`" in row["detail"], "the sentence shows the cell"
+
+
+@pytest.mark.parametrize(
+    ("cell", "region", "repair"),
+    [
+        pytest.param("2025550100.0", "US", "dropped the decimals", id="float"),
+        pytest.param("12025550100.00", "US", "dropped the decimals", id="float with country code"),
+        pytest.param("+12025550100,00", "US", "dropped the decimals", id="float with a comma"),
+        pytest.param("1.2025550100E10", "US", "scientific notation: 12025550100", id="all digits there"),
+        pytest.param("1,2025550100e+10", "US", "scientific notation: 12025550100", id="all digits, decimal comma"),
+        pytest.param("+1.2025550100E+10", None, "scientific notation: +12025550100", id="all digits, plus"),
+        pytest.param("'+12025550100", None, "keeps text", id="spreadsheet's text mark"),
+        pytest.param("'(202) 555-0100", "US", "keeps text", id="text mark before a national number"),
+        pytest.param("=+12025550100", None, "keeps text", id="plus read as a formula"),
+        pytest.param('="2025550100"', "US", "keeps text", id="formula that holds text"),
+    ],
+)
+def test_repaired(cell, region, repair):
+    """Only what a spreadsheet did, only where one number can have been meant, and never unsaid."""
+    row = read(cell, region)
+    assert (row["to"], row["reason"], row["detail"]) == (US, None, None)
+    assert repair in row["repair"]
+    assert read(cell, region, careful=False)["repair"] is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "region"),
+    [
+        pytest.param("00442079460123", "GB", id="GB: trunk zero looks like the prefix"),
+        pytest.param("4402079460123", "GB", id="country code, then the national prefix"),
+        pytest.param("44002079460123", "GB", id="the national prefix stripped twice"),
+        pytest.param("910091234567890", "IN", id="twice, IN"),
+        pytest.param("00491713920001", "KR", id="KR: the international prefix is a pattern"),
+        pytest.param("00101713920001", "KR", id="KR: not of that pattern"),
+        pytest.param("001441713920001", "AU", id="AU: 0011 or 14xx0011"),
+        pytest.param("14110011442079460123", "AU", id="AU: carrier and prefix"),
+        pytest.param("1123456789", "AR", id="AR: the prefix may be empty"),
+        pytest.param("01115 2345 6789", "AR", id="AR: 15 becomes a 9 in front"),
+        pytest.param("3435551212", "AR", id="AR: no prefix"),
+        pytest.param("0 15 11 96123 4567", "BR", id="BR: a carrier code is dropped"),
+        pytest.param("011 96123 4567", "BR", id="BR: prefix without carrier"),
+        pytest.param("2345678", "BS", id="BS: seven digits get their area code"),
+        pytest.param("12423456789", "BS", id="BS: 1 is a prefix there"),
+        pytest.param("7012345", "GG", id="GG: area code added"),
+        pytest.param("0549886377", "SM", id="SM: area code there"),
+        pytest.param("886377", "SM", id="SM: area code added"),
+        pytest.param("0003768012345678", "JP", id="JP: three prefixes"),
+        pytest.param("17951 13812345678", "CN", id="CN: carrier code of five digits"),
+        pytest.param("08213012345678", "KR", id="KR: carrier code of three digits"),
+        pytest.param("0289991234", "IT", id="IT: the zero belongs to the number"),
+        pytest.param("+39 06 6988 4857", "VA", id="VA shares +39"),
+        pytest.param("88001234567", "KZ", id="KZ: 8 is the prefix and +7 the code"),
+        pytest.param("+7 8 701 123 4567", "KZ", id="KZ: prefix after the country code"),
+        pytest.param("+0171 3920001", "DE", id="a plus before a national number"),
+        pytest.param("+800 1234 5678", None, id="no country"),
+        pytest.param("0491713920001", "DE", id="DE: prefix and country code"),
+        pytest.param("015123456712", "DE", id="DE: as YAML must leave it"),
+        pytest.param("0151234567", "BY", id="BY"),
+        pytest.param("80 29 491 19 11", "BY", id="BY: 80 as the prefix"),
+        pytest.param("0664 123456", "AT", id="AT: many lengths"),
+    ],
+)
+def test_traps_of_the_metadata(cell, region):
+    """Whatever `phonenumbers` says; the rest of the row as the reader of single cells has it."""
+    try:
+        number = phonenumbers.parse(cell, region)
+    except phonenumbers.NumberParseException:
+        number = None
+    valid = number is not None and phonenumbers.is_valid_number(number)
+    expected = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if valid else None
+    assert read(cell, region, careful=False)["to"] == expected
+    alone = Reader(frozenset(), short_codes=False, careful=True).read(cell, region)
+    assert read(cell, region) == alone._asdict()
 
 
 @pytest.mark.parametrize("cell", [None, "", "  ", "\u00a0", "\t\n"], ids=["null", "empty", "spaces", "NBSP", "white"])
 def test_blank(cell):
-    assert read(cell) == dict.fromkeys(["to", "region", "number_type"]) | {
+    assert read(cell) == dict.fromkeys(["to", "region", "number_type", "repair"]) | {
         "reason": "missing_data",
         "detail": "the number cell is blank",
     }
@@ -226,13 +329,37 @@ def test_rows_keep_their_order_and_number():
     regions = pl.Series(["US", None, "US", "GB", "US", None])
     frame = normalize(pl.Series(cells), default_region=None, regions=regions)
     assert frame["to"].to_list() == ["+12025550101", None, None, "+12025550101", "+12025550102", None]
-    assert frame.schema == dict.fromkeys(["to", "region", "number_type", "reason", "detail"], pl.String)
+    assert frame.schema == COLUMNS
+
+
+@pytest.mark.parametrize("cell", ["40000", "+40000", "+12025550100", "12025550100"])
+def test_passthrough_of_any_length(cell):
+    """Also where the same digits would be a number, or go with a plus."""
+    row = read(cell, "US", passthrough=frozenset({"40000", "12025550100"}))
+    assert (row["to"], row["number_type"]) == (cell.removeprefix("+"), "short_code")
+
+
+def test_a_long_list_is_read_as_a_short_one():
+    """What decides how it is read is the number of rows; blank, held, repaired and valid rows stay in place."""
+    kinds = [
+        "(202) 555-0100",
+        None,
+        "n/a",
+        "2025550100.0",
+        "+491713920001",
+        "555-0100",
+        "2025550100.0 ",
+        "442079460123",
+    ]
+    few = normalize(pl.Series(kinds), default_region="US")
+    assert few["reason"].null_count() == 4
+    assert normalize(pl.Series(kinds * 2_000), default_region="US").equals(pl.concat([few] * 2_000))
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Null], ids=str)
 def test_no_rows(dtype):
     frame = normalize(pl.Series([], dtype=dtype), default_region="US")
-    assert frame.schema == dict.fromkeys(["to", "region", "number_type", "reason", "detail"], pl.String)
+    assert frame.schema == COLUMNS
     assert frame.height == 0
 
 
@@ -271,8 +398,11 @@ def test_what_is_accepted_is_what_phonenumbers_says(picks, dirt, careful):
         assert (row["to"] is None) is (row["reason"] is not None) is (row["detail"] is not None)
 
 
-@given(st.text(max_size=30))
+@given(st.text(max_size=30) | DIRT)
 def test_any_text_gets_an_answer(cell):
     row = read(cell)
+    stripped = pl.Series([cell]).str.strip_chars()[0] or None
+    alone = Reader(frozenset(), short_codes=False, careful=True).read(stripped, "US")
+    assert row == alone._asdict()
     assert (row["to"] is None) is (row["reason"] is not None)
-    assert caution(cell) is None or row["to"] is None
+    assert caution(cell) is None or row["to"] is None or row["repair"] is not None

@@ -1,0 +1,249 @@
+"""One cell to E.164, or a reason why not: by `phonenumbers`, with the sender's caution on top.
+
+The truth about numbers is `phonenumbers`, the Python port of libphonenumber: parse with the row's region, valid or not,
+E.164. On top stands `caution`: a cell that libphonenumber reads as some number although a person could not say which
+one is meant is held. A wrong recipient is worse than a missed one. What a spreadsheet did to a number is undone where
+only one number can have been meant, and said; nothing else is repaired, nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+
+from sender.number_ranges import FAULTS, NUMBER_TYPES, Verdict
+from sender.outcomes import SkipReason
+
+SHORT_CODE = "short_code"
+REGION_SPELLINGS = {"UK": "GB", "USA": "US"}  # common, and not ISO 3166-1 alpha-2
+FAULT_SENTENCES = {
+    Verdict.TOO_SHORT: "is too short for {place}; check for missing digits",
+    Verdict.LOCAL_ONLY: "lacks its area code in {place}; write the whole number",
+    Verdict.TOO_LONG: "is too long for {place}; check for extra digits or a missing + before the country code",
+    Verdict.ODD_LENGTH: "has a number of digits that {place} does not use",
+    Verdict.NOT_IN_USE: "is no number in use in {place}; check its digits",
+}
+"""What is wrong with a number that is not valid, as a predicate. `{place}`: the region, or `+` and the country code."""
+HINT = " (is {number} meant?)"
+BLANK = "the number cell is blank"
+NO_REGION = "has no country code; write it with + and country code, or set `recipients.default_region`"
+BAD_REGION = "has no country code and {region} is no two-letter region such as US or GB"
+SHOWN_CHARS = 40
+EXACT_DIGITS = 15  # what a spreadsheet and a 64-bit float keep; E.164 has no more either
+TAIL_REPAIR = "dropped the decimals that a spreadsheet added"
+
+_EXPONENT = re.compile(r"([+-]?\d+)(?:[.,](\d+))?[eE]([+-]?\d+)")
+_DECIMAL_TAIL = re.compile(r"(\+?\d+)[.,]0+")
+_TEXT_MARK = re.compile(r"'(?P<quoted>[0-9 +.()\[\]/-]+)|=\"(?P<formula>[0-9 +.()\[\]/-]+)\"|=(?P<sum>\+\d+)")
+_DATE = re.compile(r"\d{4}([-/.])\d\d?\1\d\d?([T ].*)?|\d\d?([-/.])\d\d?\3(19|20)\d\d")
+_BARE_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_BETWEEN_NUMBERS = re.compile(r"[^\d\s+.()\[\]-]+")
+_PLUS_AND_DIGIT = re.compile(r"\+\s*\d")
+_LEADS_WITH_PLUS = re.compile(r"[^\d+＋]*[+＋]")
+_TEL_URI = re.compile(r"\s*tel:", re.IGNORECASE)  # RFC 3966
+_SHORT_CODE_CELL = re.compile(r"[1-9][0-9]{4,5}")
+_ORDINARY = re.compile(r"[0-9 +.()\[\]/-]*")
+_PUNCTUATION = frozenset("+-.()[]/\u2212")
+_INVISIBLE_OR_DIGIT = frozenset({"Nd", "Zs", "Cf", "Pd"})  # Unicode categories
+LOCAL_DIGITS = 7  # enough for a number of its own, without an area code
+
+
+class Reading(NamedTuple):
+    """What one cell comes to: a row of `sender.phone.normalize`."""
+
+    to: str | None = None
+    region: str | None = None
+    number_type: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    repair: str | None = None
+
+
+def region_ok(region: str) -> bool:
+    """Whether libphonenumber has numbers of this two-letter region (ISO 3166-1 alpha-2, upper case)."""
+    return region in phonenumbers.SUPPORTED_REGIONS
+
+
+def caution(cell: str) -> str | None:
+    """Why a cell must not be read as one number (a predicate: `looks like a date`), or None.
+
+    Judges the text alone; what depends on the region is judged after parsing.
+    """
+    text = unicodedata.normalize("NFKC", _TEL_URI.sub("", cell)).strip()
+    if _EXPONENT.fullmatch(text):
+        return "is in scientific notation and has lost digits; format the column as text and enter it again"
+    if _DECIMAL_TAIL.fullmatch(text):
+        return "ends in decimals that a spreadsheet added; write the digits without them"
+    if _DATE.fullmatch(text):
+        return "looks like a date; write the phone number"
+    if _holds_two_numbers(text):
+        return "seems to hold two numbers; keep one, or give each its own row"
+    if _ORDINARY.fullmatch(text):
+        return None
+    if any(character.isalpha() for character in text):
+        return "has letters, which could stand for keypad digits or an extension; write digits only"
+    strange = [
+        character
+        for character in text
+        if character not in _PUNCTUATION and unicodedata.category(character) not in _INVISIBLE_OR_DIGIT
+    ]
+    return f"has a `{strange[0]}`, which is no part of a number; write digits only" if strange else None
+
+
+def _holds_two_numbers(text: str) -> bool:
+    if sum(map(str.isdigit, text)) < 2 * LOCAL_DIGITS:
+        return False
+    if len(_PLUS_AND_DIGIT.findall(text)) > 1:
+        return True
+    if _count_long(_BETWEEN_NUMBERS.split(text)) > 1:
+        return True
+    # `0049171 3920001` is one number in two groups.
+    return _count_long(text.split()) > 1 and not text.startswith(("+", "00", "011"))
+
+
+def _count_long(parts: list[str]) -> int:
+    """How many of these could be a number of their own."""
+    return sum(sum(map(str.isdigit, part)) >= LOCAL_DIGITS for part in parts)
+
+
+class Reader:
+    """Reads one cell after the other under one set of rules (those of `sender.phone.normalize`)."""
+
+    def __init__(self, passthrough: frozenset[str], *, short_codes: bool, careful: bool) -> None:
+        self._passthrough = passthrough
+        self._short_codes = short_codes
+        self._careful = careful
+
+    def read(self, cell: str | None, asked: str | None) -> Reading:
+        """What a cell without blanks around it (None: blank) comes to in the region that was asked for."""
+        if cell is None:
+            return Reading(reason=SkipReason.MISSING_DATA.value, detail=BLANK)
+        for short in (cell, cell.removeprefix("+")):
+            if short in self._passthrough:
+                return Reading(to=short, number_type=SHORT_CODE)
+        why = caution(cell) if self._careful else None
+        if why is not None:
+            return self._repaired(cell, asked) or _held(cell, why)
+        region = None if asked is None else REGION_SPELLINGS.get(asked, asked)
+        international = _LEADS_WITH_PLUS.match(cell) is not None
+        if region is not None and not region_ok(region):
+            if not international:
+                return _held(cell, BAD_REGION.format(region=_shown(region)))
+            region = None
+        number, error = _parsed(cell, region)
+        kind = PhoneNumberType.UNKNOWN if number is None else phonenumbers.number_type(number)
+        if number is not None and kind != PhoneNumberType.UNKNOWN:  # which is what is_valid_number asks, at once
+            why = self._doubt(cell, number, region) if self._careful and not international else None
+            return _held(cell, why) if why else _good(number, kind)
+        if self._short_codes and _SHORT_CODE_CELL.fullmatch(cell):
+            return Reading(to=cell, region=region, number_type=SHORT_CODE)
+        hint = _plus_hint(cell) if not international else ""
+        return _held(cell, _fault(number, error, region, international=international) + hint)
+
+    def _repaired(self, cell: str, asked: str | None) -> Reading | None:
+        """What a cell that a spreadsheet changed comes to without the change; None if nothing is known to undo."""
+        undone = _undone(cell)
+        if undone is None:
+            return None
+        text, repair = undone
+        reading = self.read(text, asked)
+        if reading.to is None:
+            why = str(reading.detail).removeprefix(f"{_shown(text)} ")
+            return _held(cell, f"is {_shown(text)} as a spreadsheet shows it, which {why}")
+        if reading.number_type == SHORT_CODE:
+            return None
+        if _DECIMAL_TAIL.fullmatch(cell):  # with its zeros it may be a number too
+            number, _ = _parsed(cell.replace(",", "."), REGION_SPELLINGS.get(asked, asked) if asked else None)
+            if number is not None and phonenumbers.is_valid_number(number):
+                other = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+                if other != reading.to:
+                    return _held(cell, f"may mean {reading.to} or {other}; write the one that is meant, with the +")
+        return reading._replace(repair=repair)
+
+    def _doubt(self, cell: str, number: PhoneNumber, region: str | None) -> str | None:
+        """Why a valid national reading may not be the number that was meant."""
+        digits = phonenumbers.normalize_digits_only(cell)
+        metadata = PhoneMetadata.metadata_for_region(region) if region else None
+        lengths = metadata.mobile.possible_length if metadata and metadata.mobile else ()
+        if _BARE_DATE.fullmatch(digits) and len(digits) not in lengths:
+            return "looks like a date; if it is a number, write it with + and country code"
+        if digits.startswith(str(number.country_code)):
+            other = _valid_with_plus(digits)
+            here = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+            if other is not None and other != here:
+                return f"may mean {other} or {here}; write the one that is meant, with the +"
+        return None
+
+
+def _undone(cell: str) -> tuple[str, str] | None:
+    """A cell as it was before a spreadsheet changed it, and what was undone; None where digits are lost."""
+    if tail := _DECIMAL_TAIL.fullmatch(cell):
+        return (tail[1], TAIL_REPAIR) if len(tail[1].removeprefix("+")) <= EXACT_DIGITS else None
+    if mark := _TEXT_MARK.fullmatch(cell):
+        return str(mark[mark.lastgroup or 0]), "dropped the mark by which a spreadsheet keeps text"
+    written = _EXPONENT.fullmatch(cell)
+    if written is None or written[1].startswith("-"):
+        return None
+    digits = written[1] + (written[2] or "")
+    complete = len(written[2] or "") == int(written[3][-3:]) and "-" not in written[3]
+    if not complete or len(digits.removeprefix("+")) > EXACT_DIGITS:
+        return None
+    return digits, f"wrote out the scientific notation: {digits}"
+
+
+def _held(cell: str, predicate: str) -> Reading:
+    return Reading(reason=SkipReason.INVALID_NUMBER.value, detail=f"{_shown(cell)} {predicate}")
+
+
+def _good(number: PhoneNumber, kind: int) -> Reading:
+    return Reading(
+        to=phonenumbers.format_number(number, PhoneNumberFormat.E164),
+        region=phonenumbers.region_code_for_number(number),
+        number_type=NUMBER_TYPES[kind],
+    )
+
+
+def _shown(text: str) -> str:
+    return f"`{text}`" if len(text) <= SHOWN_CHARS else f"`{text[:SHOWN_CHARS]}…`"
+
+
+def _parsed(cell: str, region: str | None) -> tuple[PhoneNumber | None, int | None]:
+    try:
+        return phonenumbers.parse(cell, region), None
+    except NumberParseException as error:
+        return None, error.error_type
+
+
+@lru_cache(maxsize=1024)
+def _valid_with_plus(digits: str) -> str | None:
+    number, _ = _parsed(f"+{digits}", None)
+    if number is None or not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def _plus_hint(cell: str) -> str:
+    number = _valid_with_plus(phonenumbers.normalize_digits_only(cell))
+    return HINT.format(number=number) if number else ""
+
+
+def _fault(number: PhoneNumber | None, error: int | None, region: str | None, *, international: bool) -> str:
+    """What is wrong with a number that is not valid, as a predicate."""
+    if number is None:
+        if error == NumberParseException.INVALID_COUNTRY_CODE and international:
+            return "begins with no country code there is; write + and the country code first"
+        if error == NumberParseException.INVALID_COUNTRY_CODE:
+            return NO_REGION
+        if error == NumberParseException.TOO_LONG:
+            return "is too long for a phone number"
+        if error in (NumberParseException.TOO_SHORT_NSN, NumberParseException.TOO_SHORT_AFTER_IDD):
+            return "is too short for a phone number"
+        return "is no phone number"
+    national = region is not None and phonenumbers.country_code_for_region(region) == number.country_code
+    place = region if national and not international else f"+{number.country_code}"
+    return FAULT_SENTENCES[FAULTS[phonenumbers.is_possible_number_with_reason(number)]].format(place=place)
