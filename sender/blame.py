@@ -44,8 +44,8 @@ _LISTED = {"character": pl.String, "instead": pl.String, "messages": pl.UInt32, 
 
 def instead_of(character: str) -> str:
     """What to write for `character` in GSM-7: its look-alike, else its base letters, else "" (leave it out)."""
-    if character in _SHORTER:
-        return _SHORTER[character]
+    if character in GSM_EXTENSION:
+        return _SHORTER.get(character, "")
     if character in LOOK_ALIKES:
         return LOOK_ALIKES[character]
     if character in _STROKED:

@@ -9,7 +9,7 @@ import re
 from decimal import Decimal
 
 MICROS = 1_000_000  # to a currency unit
-_AMOUNT = re.compile(r"\d{1,9}(\.\d{1,6})?")
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 
 
 def parse(value: object) -> int:
