@@ -1,9 +1,9 @@
 """`python -m benchmarks.segments`: segments of a column beside a plain Python loop, and what blame costs on top.
 
-The loop does what ours does, a text after the other: GSM-7 or not, septets or UTF-16 units, escape pairs, surrogate pairs
-and grapheme clusters (by the `regex` package) whole. Both get the same texts, in one process; the loop gets a part of them.
-`mixed` is a campaign as they are: most texts plain, some with curly quotes or emoji, some long. `hard` are only texts
-of several segments with clusters near their boundaries.
+The loop does what ours does, a text after the other: GSM-7 or not, septets or UTF-16 units, escape pairs, surrogate
+pairs and grapheme clusters (by the `regex` package) whole. Both get the same texts, in one process; the loop gets some
+of them. `mixed` is a campaign as they are: most texts plain, some with curly quotes or emoji, some long. `hard` holds
+nothing but texts of several segments, full of clusters.
 """
 
 from __future__ import annotations

@@ -37,6 +37,12 @@ CLUSTER = rf"(?:\p{{gcb=Prepend}}*(?:{_SPECIAL}|[^{_CONTROL}]){_TRAILING}*|[{_CO
 JOINER = r"[\p{gcb=Extend}\p{gcb=ZWJ}\p{gcb=SpacingMark}\p{gcb=Prepend}\p{gcb=RI}\p{gcb=L}\p{gcb=V}\p{gcb=T}]"
 TWO_SIDED = rf"[\p{{gcb=ZWJ}}{_LINKER}]"
 
+# A text without LONG has no cluster of more than SHORT_UNITS 16-bit units (ASTRAL_UNITS where it has characters beyond
+# the BMP): a beginning (a letter, an emoji, a flag's two) and at most two of what may follow it.
+_FOLLOWING = rf"(?:[{_LINKER}]{_JOINING}*[{_CONSONANT}]|\p{{gcb=ZWJ}}\p{{Extended_Pictographic}}|{_TRAILING})"
+LONG = rf"[\p{{gcb=Prepend}}\p{{gcb=L}}\p{{gcb=V}}\p{{gcb=T}}]|{_FOLLOWING}{{3}}"
+SHORT_UNITS, ASTRAL_UNITS = 7, 12
+
 
 def cluster_outside(alphabet: str) -> str:
     """A pattern of the clusters that hold any character outside `alphabet` (the inside of a character class).

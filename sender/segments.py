@@ -14,11 +14,11 @@ the providers count (Twilio's segment calculator, github.com/TwilioDevEd/message
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate
+from collections.abc import Callable
 
 import polars as pl
 
-from sender.graphemes import CLUSTER, JOINER, TWO_SIDED
+from sender.graphemes import ASTRAL_UNITS, CLUSTER, JOINER, LONG, SHORT_UNITS, TWO_SIDED
 
 GSM_7 = "GSM-7"
 UCS_2 = "UCS-2"
@@ -178,50 +178,71 @@ def _exact_gsm(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     most_waste = pl.min_horizontal("doubled", pl.col("segments") - 1)
     unsure = pl.col("gsm") & (pl.col("segments") > 1) & (pl.col("free") < most_waste)
     index = measured.select(unsure).to_series().arg_true()
-    return index, _packed(measured["text"].gather(index), "(?s).", _EXTENDED, _GSM_PART)
+    return index, _packed(measured["text"].gather(index), "(?s).", _septets, _GSM_PART)
 
 
 def _exact_ucs(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Indexes of the UCS-2 texts that division may have wrong, and their segments.
 
     What the boundaries leave unused is less than the units that hold on to the one before them: the second halves of
-    surrogate pairs, and one for each place where two characters hold together.
+    surrogate pairs, and one for each place where two characters hold together. And it is less than a cluster at each
+    boundary but the last.
     """
     text = pl.col("text")
     index = measured.select(~pl.col("gsm") & (pl.col("segments") > 1)).to_series().arg_true()
+    long = measured[index]
     held = text.str.count_matches(JOINER) + text.str.count_matches(TWO_SIDED)
-    unsure = measured[index].select(pl.col("free") < pl.col("doubled") + held).to_series()
-    index = index.filter(unsure)
-    return index, _packed(measured["text"].gather(index), CLUSTER, _ASTRAL, _UCS_PART)
+    index = index.filter(long.select(pl.col("free") < pl.col("doubled") + held).to_series())
+    long = measured[index]
+    most = (pl.col("segments") - 1) * pl.when(pl.col("doubled") == 0).then(SHORT_UNITS - 1).otherwise(ASTRAL_UNITS - 1)
+    index = index.filter(long.select((pl.col("free") < most) | text.str.contains(LONG)).to_series())
+    return index, _packed(measured["text"].gather(index), CLUSTER, _utf16_units, _UCS_PART)
 
 
-def _packed(texts: pl.Series, piece: str, double: str, room: int) -> pl.Series:
+def _packed(texts: pl.Series, piece: str, units: Callable[[pl.Series], pl.Series], room: int) -> pl.Series:
     """Segments (UInt32) of texts known to need several, filled with whole pieces one after the other.
 
-    `piece` is the pattern of what stays together, `double` that of a character of two units, `room` a segment's units.
+    `piece` is the pattern of what stays together, `units` tells its size, `room` is a segment's.
     """
-    size = pl.element().str.len_chars() + pl.element().str.count_matches(double)
-    pieces = texts.str.extract_all(piece)
-    sizes = pieces.list.eval(size)
-    split = (sizes.list.max() > room).arg_true()  # longer than a segment: as its characters
-    ends = sizes.list.eval(pl.element().cum_sum()).to_list()
-    for row in split:
-        loose = [part for one in pieces[row] for part in (one if _units(one) > room else [one])]
-        ends[row] = list(accumulate(map(_units, loose)))
-    return pl.Series([_filled(one, room) for one in ends], dtype=pl.UInt32)
+    pieces = pl.DataFrame({"piece": texts.str.extract_all(piece)}).with_row_index("row").explode("piece")
+    sizes = units(pieces["piece"])
+    if (sizes > room).any():  # a cluster longer than a segment: as its characters
+        loose = pl.when(sizes > room).then(pl.col("piece").str.split("")).otherwise(pl.concat_list("piece"))
+        pieces = pieces.with_columns(piece=loose).explode("piece")
+        sizes = units(pieces["piece"])
+    ends = sizes.cum_sum().to_list()
+    lasts = pieces["row"].rle().struct.field("len").cum_sum().to_list()
+    firsts = [0, *lasts[:-1]]
+    return pl.Series(
+        [_filled(ends, first, last, room) for first, last in zip(firsts, lasts, strict=False)], dtype=pl.UInt32
+    )
 
 
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
+def _filled(ends: list[int], first: int, last: int, room: int) -> int:
+    """How many segments of `room` units hold the pieces `first` to `last` (not included), none longer than `room`.
 
-
-def _filled(ends: list[int], room: int) -> int:
-    """How many segments of `room` units hold pieces that end at these units of the text, none longer than `room`."""
-    segments, start = 1, 0
-    while ends[-1] - start > room:
-        start = ends[bisect_right(ends, start + room) - 1]
+    `ends` has the unit at which each piece ends, counted from the beginning of the first text.
+    """
+    start = ends[first - 1] if first else 0
+    segments = 1
+    while ends[last - 1] - start > room:
+        first = bisect_right(ends, start + room, first, last)
+        start = ends[first - 1]
         segments += 1
     return segments
+
+
+def _septets(characters: pl.Series) -> pl.Series:
+    return pl.Series([1], dtype=pl.Int64) + characters.is_in(list(GSM_EXTENSION)).cast(pl.Int64)
+
+
+def _utf16_units(clusters: pl.Series) -> pl.Series:
+    """Units of each cluster: counted character by character only where there are several and one may be astral."""
+    chars, size = clusters.str.len_chars().cast(pl.Int64), clusters.str.len_bytes()
+    units = chars + (size == 4).cast(pl.Int64) * (chars == 1).cast(pl.Int64)
+    several = ((chars > 1) & (size > 4)).arg_true()
+    found = clusters.gather(several)
+    return units.scatter(several, (found.str.len_chars() + found.str.count_matches(_ASTRAL)).cast(pl.Int64))
 
 
 def smart_encode(texts: pl.Series) -> tuple[pl.Series, pl.DataFrame]:

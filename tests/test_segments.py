@@ -162,7 +162,26 @@ def test_the_clusters_outside_gsm7_are_those_that_hold_such_a_character(text):
     assert pl.Series([text]).str.extract_all(_FORCING)[0].to_list() == outside
 
 
-@given(st.lists(st.sampled_from([*"xж", "👩\u200d👧", "🇺🇸", "e\u0301", "각ᆨ", "\r\n", "😀"]), min_size=50, max_size=300))
+PIECES = [
+    *"xжก",
+    "👩\u200d👧",
+    "👩🏽\u200d👧🏽",
+    "🇺🇸",
+    "🇺🇸\u0301",
+    "e\u0301",
+    "각ᆨ",
+    "\r\n",
+    "😀",
+    "क्ष",
+    "त्रि",
+    "क्\u200dत्\u200dष",
+    "กำ",
+    "e\u0301\u0302\u0303",
+]
+FAMILIES = [PIECES, PIECES[:3] + PIECES[-5:-1], PIECES[:6], ["x", "ж", "क्\u200dत्\u200dष"], ["x", "👩🏽\u200d👧🏽"]]
+
+
+@given(st.sampled_from(FAMILIES).flatmap(lambda pieces: st.lists(st.sampled_from(pieces), min_size=50, max_size=300)))
 def test_measure_equals_the_plain_walk_where_clusters_meet_boundaries(pieces):
     text = "ж" + "".join(pieces)
     assert measure(pl.Series([text])).row(0) == plainly(text)
