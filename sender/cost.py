@@ -86,11 +86,18 @@ def check_limit(spent: Mapping[str, Any] | None, allowed: Mapping[str, Any] | No
     """Raises CostLimit when a plan must not be sent for what it costs.
 
     `spent` is the manifest's `cost` of the plan to be sent; `allowed` is that of the plan whose campaign sets
-    `max_cost`, most often the same one. Without a `max_cost` everything is allowed.
+    `max_cost`: the same one, but where a run is finished with the plan it began with. Without a `max_cost`
+    everything is allowed.
     """
     if allowed is None or allowed["max_cost"] is None:
         return
-    problem = excess({**(spent or {"total": "0", "unpriced": {}}), "max_cost": allowed["max_cost"]})
+    if spent is None or spent["currency"] != allowed["currency"]:
+        raise CostLimit(
+            "the run began with a plan that has no prices in this currency, so nobody can say what it costs, and"
+            f" limits.max_cost is {allowed['max_cost']} {allowed['currency']}",
+            fix="take `limits.max_cost` out of the campaign to finish it all the same",
+        )
+    problem = excess({**spent, "max_cost": allowed["max_cost"]})
     if problem is not None:
         raise CostLimit(problem[0], fix=problem[1])
 

@@ -32,9 +32,9 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     """
     with _located(campaign):
         offer, template_input = make_offer(campaign)
-        table = _price_table(campaign)
         people = recipients.load(campaign)
         _check(offer, people)
+    table = _price_table(campaign)  # a broken one tells its own file and line
     frame, suppression, notes = _audience(offer, people)
     frame, replacements = compose(frame, people, offer)
     if limit is not None or test_to is not None:
@@ -115,15 +115,9 @@ def make_offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
 
 
 def _price_table(campaign: Campaign) -> prices.PriceTable | None:
-    if campaign.prices is not None:
-        return prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
-    if campaign.limits.max_cost is None:
+    if campaign.prices is None:
         return None
-    raise CampaignError(
-        "`limits.max_cost` without prices: nobody can say what the plan costs",
-        where=str(campaign.source) if campaign.source else None,
-        fix="set `prices: prices.yaml`; campaigns/prices.example.yaml shows how one is written",
-    )
+    return prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
 
 
 def _price_input(table: prices.PriceTable | None) -> tuple[InputFile, ...]:
@@ -148,6 +142,12 @@ def _blame(sent: pl.DataFrame, offer: Offer) -> dict[str, Any]:
 
 def _check(offer: Offer, people: Recipients) -> None:
     """Raises InputError for what would be wrong with every row."""
+    if offer.campaign.limits.max_cost is not None and offer.campaign.prices is None:
+        raise CampaignError(
+            "`limits.max_cost` without prices: nobody can say what the plan costs",
+            where="limits.max_cost",
+            fix="set `prices: prices.yaml`; campaigns/prices.example.yaml shows how one is written",
+        )
     each_rows_own = ("+12025550100",) if people.sender and not offer.senders else ()  # judged row by row
     providers.check(
         offer.capabilities,

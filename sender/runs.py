@@ -381,7 +381,8 @@ def open_session(
     with Workspace(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
         run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
         sent = plan if run is None else workspace.plan(run)
-        cost.check_limit(sent.manifest.cost, manifest.cost)
+        same = run is None or run.plan_hash == plan.hash  # then at the prices of today
+        cost.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
         if run is not None:
             pace = plan.manifest.pace if plan.hash == run.plan_hash else None
             yield Session(workspace, sent, run, resumed=True, simulated=run.simulated, pace=pace)

@@ -135,6 +135,43 @@ def test_a_default_price_covers_the_rest(tmp_path: Path) -> None:
     assert send(made, state_dir=tmp_path / "state").summary.accepted == 2
 
 
+def begun(folder: Path, **keys: Any) -> Plan:
+    """A plan of two whose run has sent one."""
+    made = plan(folder, ADA, BOB, **keys)
+    assert send(made, state_dir=folder / "state", limit=1).summary.pending == 1
+    return made
+
+
+def test_a_resumed_run_is_held_against_the_limit_and_prices_of_now(tmp_path: Path) -> None:
+    begun(tmp_path)
+    for keys in (
+        {"limits": {"max_cost": "0.02"}},
+        {"limits": {"max_cost": "0.03"}, "table": "currency: USD\ndefault: {sms: 1}\n"},
+    ):
+        with pytest.raises(CostLimit):
+            send(plan(tmp_path, ADA, BOB, **keys), state_dir=tmp_path / "state")
+    assert (
+        send(plan(tmp_path, ADA, BOB, limits={"max_cost": "0.03"}), state_dir=tmp_path / "state").summary.accepted == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        pytest.param({}, "the plan costs 0.0218 USD", id="too dear"),
+        pytest.param({"prices": None}, "no prices in this currency", id="without prices"),
+        pytest.param({"table": PRICES.replace("USD", "EUR")}, "no prices in this currency", id="another currency"),
+    ],
+)
+def test_a_run_finished_with_its_own_plan_is_held_against_the_limit_too(
+    first: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    begun(tmp_path, **first)
+    other = plan(tmp_path, ADA, message="Another", limits={"max_cost": "0.0109"})
+    with pytest.raises(CostLimit, match=told):
+        send(other, state_dir=tmp_path / "state", resume=True)
+
+
 def test_a_rehearsal_meets_the_limit_too(tmp_path: Path) -> None:
     made = plan(tmp_path, ADA, provider="twilio", limits={"max_cost": 0})
     with pytest.raises(CostLimit), open_session(made, state_dir=tmp_path / "state", rehearse=True):
