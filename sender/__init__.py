@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from sender.errors import GuardStop as GuardStop
     from sender.errors import InputError as InputError
     from sender.errors import SenderError as SenderError
+    from sender.explain import explain_row as explain_row
     from sender.plan import Plan as Plan
+    from sender.plan_diff import diff_plans as diff_plans
     from sender.planner import build_plan as build_plan
     from sender.runs import RunResult as RunResult
     from sender.runs import Workspace as Workspace
@@ -41,6 +43,8 @@ _HOME = {
     "Workspace": "runs",
     "asend": "api",
     "build_plan": "planner",
+    "diff_plans": "plan_diff",
+    "explain_row": "explain",
     "load_campaign": "campaign",
     "send": "api",
 }

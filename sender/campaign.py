@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -28,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from sender import safe_yaml
+from sender import money, safe_yaml
 from sender.errors import CampaignError
 from sender.validation import explain
 
@@ -170,6 +171,23 @@ class MessageSpec(_Strict):
         return self
 
 
+class LimitsSpec(_Strict):
+    """What must not be crossed. Checked before the first message leaves."""
+
+    max_cost: (
+        Annotated[
+            Decimal,
+            BeforeValidator(lambda value: Decimal(money.text(money.parse(value)))),
+            WithJsonSchema({"type": ["string", "number"]}),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Most the whole plan may cost, in the currency of the price table; `send` stops before the first"
+        " message otherwise.",
+    )
+
+
 class ProviderFields(_Strict):
     """What only some providers carry. A key the chosen provider does not take is an error, never dropped."""
 
@@ -268,6 +286,10 @@ class Campaign(ProviderFields):
     suppress: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
     )
+    prices: Path | None = Field(
+        None, description="Price table (YAML), relative to the campaign file: what each message will cost."
+    )
+    limits: LimitsSpec = Field(default_factory=LimitsSpec, description="What must not be crossed.")
     rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] = Field(
         default_factory=lambda: parse_rate("auto"),
         description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
@@ -435,6 +457,7 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
     nested: dict[str, type[BaseModel]] = {
         "recipients": RecipientsSpec,
         "message": MessageSpec,
+        "limits": LimitsSpec,
         "sandbox": SandboxSpec,
     }
     for part in parents:

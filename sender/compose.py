@@ -57,7 +57,7 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataF
     frame = frame.with_row_index("_index")
     wanted = frame.filter(pl.col("reason").is_null())
     cells = people.cells[wanted["_index"]] if wanted.height < frame.height else people.cells
-    columns = [_text_column(offer.body, people, cells).rename({"text": "body"})]
+    columns = [text_column(offer.body, people, cells).rename({"text": "body"})]
     urls: list[pl.Series] = []
     for number, template in enumerate(offer.media):
         url = text.render(template, cells, people.names)
@@ -114,7 +114,8 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataF
     )
 
 
-def _text_column(body: text.Template | None, people: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
+def text_column(body: text.Template | None, people: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
+    """Columns `text`, `reason`, `detail`: what `body` makes of each row of `cells`, or the column of texts as it is."""
     if body is not None:
         return text.render(body, cells, people.names)
     plain = cells[people.body] if people.body is not None else pl.Series([None] * cells.height, dtype=pl.String)

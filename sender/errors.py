@@ -3,6 +3,7 @@
 SenderError
 ├── InputError                 exit 2: mend the input and run again; nothing was sent
 │   ├── CampaignError          the campaign file: file, line, key
+│   │   └── PricesError        the price table it names: file, line, key
 │   ├── RecipientsError        the recipients or a suppression file: file, line, column
 │   ├── TemplateError          the template itself: file, line
 │   ├── PlanError              a stored plan is missing, damaged or of another version
@@ -13,6 +14,7 @@ SenderError
 └── GuardStop                  exit 3: stopped before harm; says what to do next
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
+    ├── CostLimit              the plan costs more than the campaign allows, or nobody knows what it costs
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ProviderRefused        the account, the sender or the funds were refused
     └── ProviderUnreachable    no connection to the provider
@@ -86,6 +88,10 @@ class CampaignError(InputError):
         return "\n".join(f"{prefix}{problem}" for problem in self.problems)
 
 
+class PricesError(CampaignError):
+    """The price table is wrong. `problems` holds all of them, in file order."""
+
+
 class RecipientsError(InputError):
     """The recipients file (or a suppression file) cannot be read right, so it is not read at all."""
 
@@ -126,6 +132,10 @@ class RunLocked(GuardStop):
 
 class RunComplete(GuardStop):
     """This plan has been sent already."""
+
+
+class CostLimit(GuardStop):
+    """The plan costs more than `limits.max_cost`, or some of its messages have no price."""
 
 
 class InputsChanged(GuardStop):

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sender.errors import PlanError
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
-FORMAT = 1
+FORMAT = 2
 PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
 # The campaign keys that name a sender pool at the provider.
@@ -30,6 +30,7 @@ _ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+# `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
     "row_number": pl.UInt32(),
     "seq": pl.UInt32(),
@@ -41,6 +42,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "media": pl.List(pl.String()),
     "encoding": pl.String(),
     "segments": pl.UInt32(),
+    "cost_micros": pl.Int64(),
     "reason": pl.String(),
     "detail": pl.String(),
 }
@@ -87,6 +89,10 @@ class Manifest:
     versions: Mapping[str, str]
     plan_hash: str
     notes: tuple[str, ...] = ()
+    # What `sender.blame.blame` and `sender.cost.totals` say; `cost` (None without a price table) has also `max_cost`
+    # (decimal text or None) and `table`, the file.
+    blame: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] | None = None
     parquet_sha256: str | None = None
     format: int = FORMAT
 

@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 import polars as pl
 
-from sender import audience, phone, providers, recipients, text
+from sender import audience, blame, cost, phone, prices, providers, recipients, segments, text
 from sender.campaign import Campaign
 from sender.compose import Offer, compose
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported
@@ -30,9 +31,10 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     to that one number instead of the recipients.
     """
     with _located(campaign):
-        offer, template_input = _offer(campaign)
+        offer, template_input = make_offer(campaign)
         people = recipients.load(campaign)
         _check(offer, people)
+    table = _price_table(campaign)  # a broken one tells its own file and line
     frame, suppression, notes = _audience(offer, people)
     frame, replacements = compose(frame, people, offer)
     if limit is not None or test_to is not None:
@@ -40,7 +42,14 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     live = pl.col("reason").is_null()
     if test_to is not None:
         number = _test_number(offer, test_to)
-        frame = frame.with_columns(to=pl.when(live).then(pl.lit(number)).otherwise("to"))
+        frame = frame.with_columns(
+            pl.when(live).then(pl.lit(number[name], pl.String)).otherwise(name).alias(name)
+            for name in ("to", "region", "number_type")
+        )
+    if table is None:
+        frame = frame.with_columns(cost_micros=pl.lit(None, pl.Int64))
+    else:
+        frame = cost.price(frame, table, all_mms=offer.always_mms)
     frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1)).select(
         *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
         recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
@@ -69,15 +78,17 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         encodings=_counted(sent["encoding"].drop_nulls()),
         mms=sent.height if offer.always_mms else int((sent["media"].list.len() > 0).sum()),
         replacements=replacements,
+        blame=_blame(sent, offer),
+        cost=_totals(sent, table, campaign),
         notes=notes,
         pace=resolve_pace(offer),
         sandbox={
             "latency_ms": campaign.sandbox.latency_ms,
             "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
         },
-        inputs=(*people.inputs, *template_input, *suppression),
+        inputs=(*people.inputs, *template_input, *suppression, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
-        plan_hash=content_hash(frame, settings),
+        plan_hash=content_hash(frame.drop("cost_micros"), settings),
     )
     return Plan(manifest, frame)
 
@@ -93,7 +104,7 @@ def _located(campaign: Campaign) -> Iterator[None]:
         raise
 
 
-def _offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
+def make_offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
     """The campaign with its provider's dialect and its templates compiled; and the template file that was read."""
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
     capabilities = providers.capabilities(dialect)
@@ -103,8 +114,40 @@ def _offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
     return Offer(campaign, dialect, capabilities, fields, senders, body, media), template_input
 
 
+def _price_table(campaign: Campaign) -> prices.PriceTable | None:
+    if campaign.prices is None:
+        return None
+    return prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
+
+
+def _price_input(table: prices.PriceTable | None) -> tuple[InputFile, ...]:
+    return () if table is None else (InputFile("prices", table.name, table.size, table.sha256),)
+
+
+def _totals(sent: pl.DataFrame, table: prices.PriceTable | None, campaign: Campaign) -> dict[str, Any] | None:
+    if table is None:
+        return None
+    most = campaign.limits.max_cost
+    return {**cost.totals(sent, table), "max_cost": None if most is None else f"{most:f}", "table": table.name}
+
+
+def _blame(sent: pl.DataFrame, offer: Offer) -> dict[str, Any]:
+    """What characters cost in the texts that go as SMS; an MMS has no alphabet and no segments to pay for."""
+    if offer.always_mms:
+        sent = sent.clear()
+    may_cost = (pl.col("encoding") == segments.UCS_2) | (pl.col("segments") > 1)  # the rest need no second measuring
+    texts = sent.filter((pl.col("media").list.len() == 0) & may_cost)["body"]
+    return blame.blame(segments.measure(texts).with_columns(body=texts))
+
+
 def _check(offer: Offer, people: Recipients) -> None:
     """Raises InputError for what would be wrong with every row."""
+    if offer.campaign.limits.max_cost is not None and offer.campaign.prices is None:
+        raise CampaignError(
+            "`limits.max_cost` without prices: nobody can say what the plan costs",
+            where="limits.max_cost",
+            fix="set `prices: prices.yaml`; campaigns/prices.example.yaml shows how one is written",
+        )
     each_rows_own = ("+12025550100",) if people.sender and not offer.senders else ()  # judged row by row
     providers.check(
         offer.capabilities,
@@ -210,7 +253,7 @@ def _audience(offer: Offer, people: Recipients) -> tuple[pl.DataFrame, tuple[Inp
     return audience.dedupe(frame, campaign.dedupe), tuple(read), tuple(notes)
 
 
-def _test_number(offer: Offer, number: str) -> str:
+def _test_number(offer: Offer, number: str) -> dict[str, Any]:
     row = phone.normalize(
         pl.Series([number]),
         default_region=offer.campaign.recipients.default_region,
@@ -218,7 +261,7 @@ def _test_number(offer: Offer, number: str) -> str:
     ).row(0, named=True)
     if row["to"] is None:
         raise CampaignError(f"--test-to {number}: {row['detail']}", fix="write it as +12025550100")
-    return str(row["to"])
+    return row
 
 
 def resolve_pace(offer: Offer) -> Pace:

@@ -24,7 +24,7 @@ from typing import Self
 import filelock
 import polars as pl
 
-from sender import providers, reconcile, sandbox
+from sender import cost, providers, reconcile, sandbox
 from sender.dispatch import Dispatcher, Progress
 from sender.errors import (
     GuardStop,
@@ -371,7 +371,7 @@ def open_session(
 
     `again` starts another run of a plan that has been sent; `new_run` starts afresh though an unfinished run began
     with other inputs; `resume` finishes that one with the plan it began with. Raises RunLocked, RunComplete,
-    InputsChanged, StateError, and InputError for a plan without messages.
+    InputsChanged, CostLimit, StateError, and InputError for a plan without messages.
     """
     manifest = plan.manifest
     kind = _kind(manifest, rehearse=rehearse)
@@ -380,9 +380,12 @@ def open_session(
         raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
     with Workspace(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
         run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
+        sent = plan if run is None else workspace.plan(run)
+        same = run is None or run.plan_hash == plan.hash  # then at the prices of today
+        cost.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
         if run is not None:
             pace = plan.manifest.pace if plan.hash == run.plan_hash else None
-            yield Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated, pace=pace)
+            yield Session(workspace, sent, run, resumed=True, simulated=run.simulated, pace=pace)
             return
         now_ms = workspace.ledger.now_ms()
         run = Run(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sender.campaign import Campaign, MessageSpec, ProviderFields, RecipientsSpec, SandboxSpec
+from sender.campaign import Campaign, LimitsSpec, MessageSpec, ProviderFields, RecipientsSpec, SandboxSpec
 
 
 def json_schema() -> dict[str, Any]:
@@ -45,6 +45,7 @@ def reference() -> str:
         ("The campaign", own, properties["properties"]),
         ("`recipients:`", RecipientsSpec.model_fields, definitions["RecipientsSpec"]["properties"]),
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
+        ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
         ("Only some providers", ProviderFields.model_fields, properties["properties"]),
         ("`sandbox:`", SandboxSpec.model_fields, definitions["SandboxSpec"]["properties"]),
     ]

@@ -2,16 +2,23 @@
 
 A text that fits GSM 03.38 (the basic table and its extension) travels in septets: 160 in one segment, 153 in
 each of several. Any other character turns the whole text into UCS-2: 70 units of UTF-16 in one segment, 67 in
-each of several. An extension character (escape and code) and a surrogate pair are not split across segments,
-so plain division is wrong for some long texts; those take an exact path, one by one. Never changes a text
-unasked.
+each of several. An extension character (escape and code), a surrogate pair and a grapheme cluster (an emoji of
+several code points, a letter with its marks) are not split across segments, so plain division is wrong for some
+long texts; those take an exact path. A cluster longer than a whole segment has to be split: it is taken as the
+characters it is made of, which flow on where they stand. Never changes a text unasked.
 
-Source: 3GPP TS 23.038 (alphabets), TS 23.040 section 9.2.3.24.1 (concatenation).
+Source: 3GPP TS 23.038 (alphabets), TS 23.040 section 9.2.3.24.1 (concatenation). That clusters stay whole is how
+the providers count (Twilio's segment calculator, github.com/TwilioDevEd/message-segment-calculator, read 2026-11).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable
+
 import polars as pl
+
+from sender.graphemes import ASTRAL_UNITS, CLUSTER, JOINER, LONG, SHORT_UNITS, TWO_SIDED
 
 GSM_7 = "GSM-7"
 UCS_2 = "UCS-2"
@@ -32,6 +39,7 @@ def _class(characters: str) -> str:
 _ONLY_GSM = f"^{_class(GSM_BASIC + GSM_EXTENSION)}*$"
 _EXTENDED = _class(GSM_EXTENSION)
 _ASTRAL = r"[\x{10000}-\x{10FFFF}]"  # two units of UTF-16 each
+_GSM_PART, _UCS_PART = 153, 67  # units of a segment among several
 
 # What forces UCS-2 and reads the same in GSM-7. Letters are not here: `á` is not `a`.
 LOOK_ALIKES: dict[str, str] = {
@@ -135,7 +143,7 @@ def measure(texts: pl.Series) -> pl.DataFrame:
     )
     doubled = pl.when("gsm").then(text.str.count_matches(_EXTENDED)).otherwise(text.str.count_matches(_ASTRAL))
     whole = pl.when("gsm").then(160).otherwise(70)
-    part = pl.when("gsm").then(153).otherwise(67)
+    part = pl.when("gsm").then(_GSM_PART).otherwise(_UCS_PART)
     measured = (
         counted.with_columns(doubled=doubled)
         .with_columns(units=pl.col("characters") + pl.col("doubled"))
@@ -145,38 +153,96 @@ def measure(texts: pl.Series) -> pl.DataFrame:
             .when(pl.col("units") <= whole)
             .then(1)
             .otherwise((pl.col("units") + part - 1) // part)
+            .cast(pl.UInt32)
         )
-        # Each boundary may leave one unit unused for the sake of a pair; when that many are free anyway, the
-        # division above is exact.
-        .with_columns(
-            unsure=(pl.col("segments") > 1)
-            & (pl.col("segments") * part - pl.col("units") < pl.min_horizontal("doubled", pl.col("segments") - 1))
-        )
+        .with_columns(free=pl.col("segments") * part - pl.col("units"))
     )
-    if measured["unsure"].any():
-        index = measured["unsure"].arg_true()
-        unsure = measured[index]
-        exact = [_walk(content, gsm=gsm) for content, gsm in zip(unsure["text"], unsure["gsm"], strict=True)]
-        segments = measured["segments"].cast(pl.UInt32).scatter(index, pl.Series(exact, dtype=pl.UInt32))
-        measured = measured.with_columns(segments=segments)
+    segments = measured["segments"]
+    for index, exact in (_exact_gsm(measured), _exact_ucs(measured)):
+        if index.len():
+            segments = segments.scatter(index, exact)
     spoken = pl.when(pl.col("units") > 0)
-    return measured.select(
+    return measured.with_columns(segments=segments).select(
         encoding=spoken.then(pl.when("gsm").then(pl.lit(GSM_7)).otherwise(pl.lit(UCS_2))),
         units=pl.col("units").fill_null(0).cast(pl.UInt32),
-        segments=pl.col("segments").fill_null(0).cast(pl.UInt32),
+        segments=pl.col("segments").fill_null(0),
     )
 
 
-def _walk(text: str, *, gsm: bool) -> int:
-    """Segments of a text known to need several, filled one after the other."""
-    room = 153 if gsm else 67
-    segments, used = 1, 0
-    for character in text:
-        size = 2 if (character in GSM_EXTENSION if gsm else character > "\uffff") else 1
-        if used + size > room:
-            segments, used = segments + 1, 0
-        used += size
+def _exact_gsm(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Indexes of the GSM-7 texts that division may have wrong, and their segments.
+
+    Each boundary but the last may leave one septet unused for the sake of a pair; when that many are free anyway,
+    division is exact.
+    """
+    most_waste = pl.min_horizontal("doubled", pl.col("segments") - 1)
+    unsure = pl.col("gsm") & (pl.col("segments") > 1) & (pl.col("free") < most_waste)
+    index = measured.select(unsure).to_series().arg_true()
+    return index, _packed(measured["text"].gather(index), "(?s).", _septets, _GSM_PART)
+
+
+def _exact_ucs(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Indexes of the UCS-2 texts that division may have wrong, and their segments.
+
+    What the boundaries leave unused is less than the units that hold on to the one before them: the second halves of
+    surrogate pairs, and one for each place where two characters hold together. And it is less than a cluster at each
+    boundary but the last.
+    """
+    text = pl.col("text")
+    index = measured.select(~pl.col("gsm") & (pl.col("segments") > 1)).to_series().arg_true()
+    long = measured[index]
+    held = text.str.count_matches(JOINER) + text.str.count_matches(TWO_SIDED)
+    index = index.filter(long.select(pl.col("free") < pl.col("doubled") + held).to_series())
+    long = measured[index]
+    most = (pl.col("segments") - 1) * pl.when(pl.col("doubled") == 0).then(SHORT_UNITS - 1).otherwise(ASTRAL_UNITS - 1)
+    index = index.filter(long.select((pl.col("free") < most) | text.str.contains(LONG)).to_series())
+    return index, _packed(measured["text"].gather(index), CLUSTER, _utf16_units, _UCS_PART)
+
+
+def _packed(texts: pl.Series, piece: str, units: Callable[[pl.Series], pl.Series], room: int) -> pl.Series:
+    """Segments (UInt32) of texts known to need several, filled with whole pieces one after the other.
+
+    `piece` is the pattern of what stays together, `units` tells its size, `room` is a segment's.
+    """
+    pieces = pl.DataFrame({"piece": texts.str.extract_all(piece)}).with_row_index("row").explode("piece")
+    sizes = units(pieces["piece"])
+    if (sizes > room).any():  # a cluster longer than a segment: as its characters
+        loose = pl.when(sizes > room).then(pl.col("piece").str.split("")).otherwise(pl.concat_list("piece"))
+        pieces = pieces.with_columns(piece=loose).explode("piece")
+        sizes = units(pieces["piece"])
+    ends = sizes.cum_sum().to_list()
+    lasts = pieces["row"].rle().struct.field("len").cum_sum().to_list()
+    firsts = [0, *lasts[:-1]]
+    return pl.Series(
+        [_filled(ends, first, last, room) for first, last in zip(firsts, lasts, strict=False)], dtype=pl.UInt32
+    )
+
+
+def _filled(ends: list[int], first: int, last: int, room: int) -> int:
+    """How many segments of `room` units hold the pieces `first` to `last` (not included), none longer than `room`.
+
+    `ends` has the unit at which each piece ends, counted from the beginning of the first text.
+    """
+    start = ends[first - 1] if first else 0
+    segments = 1
+    while ends[last - 1] - start > room:
+        first = bisect_right(ends, start + room, first, last)
+        start = ends[first - 1]
+        segments += 1
     return segments
+
+
+def _septets(characters: pl.Series) -> pl.Series:
+    return pl.Series([1], dtype=pl.Int64) + characters.is_in(list(GSM_EXTENSION)).cast(pl.Int64)
+
+
+def _utf16_units(clusters: pl.Series) -> pl.Series:
+    """Units of each cluster: counted character by character only where there are several and one may be astral."""
+    chars, size = clusters.str.len_chars().cast(pl.Int64), clusters.str.len_bytes()
+    units = chars + (size == 4).cast(pl.Int64) * (chars == 1).cast(pl.Int64)
+    several = ((chars > 1) & (size > 4)).arg_true()
+    found = clusters.gather(several)
+    return units.scatter(several, (found.str.len_chars() + found.str.count_matches(_ASTRAL)).cast(pl.Int64))
 
 
 def smart_encode(texts: pl.Series) -> tuple[pl.Series, pl.DataFrame]:

@@ -19,15 +19,23 @@ KnownKeys = Callable[[safe_yaml.KeyPath], list[str]]
 
 
 def explain(
-    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, *, known_keys: KnownKeys
+    error: ValidationError,
+    data: dict[str, Any],
+    lines: safe_yaml.Document,
+    *,
+    known_keys: KnownKeys,
+    file: str = "campaign",
 ) -> tuple[Problem, ...]:
-    """What is wrong with `data`, in file order, once for each key. `known_keys` lists the keys allowed below a path."""
-    found = _problems(error, data, lines, known_keys)
+    """What is wrong with `data`, in file order, once for each key.
+
+    `known_keys` lists the keys allowed below a path; `file` is the word for what is validated.
+    """
+    found = _problems(error, data, lines, known_keys, file)
     return tuple(sorted(found, key=lambda problem: problem.line or 0))
 
 
 def _problems(
-    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys
+    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys, file: str
 ) -> Iterator[Problem]:
     seen: set[str] = set()
     for detail in error.errors():
@@ -36,7 +44,7 @@ def _problems(
         if key in seen:
             continue
         seen.add(key)
-        yield Problem(lines.line(path), key or None, *_explain(detail, path, known_keys))
+        yield Problem(lines.line(path), key or None, *_explain(detail, path, known_keys, file))
 
 
 def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
@@ -71,14 +79,14 @@ _FORMS = {
 }
 
 
-def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys) -> tuple[str, str | None]:
+def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: str) -> tuple[str, str | None]:
     kind, key = str(detail["type"]), str(path[-1]) if path else ""
     if kind == "extra_forbidden":
         known = known_keys(path[:-1])
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         return "unknown key", f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
     if kind == "missing":
-        return "is missing", f"add `{key}:` to the campaign" + (
+        return "is missing", f"add `{key}:` to the {file}" + (
             f", or --{key} to the command" if key == "provider" else ""
         )
     if kind == "value_error":

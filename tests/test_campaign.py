@@ -209,7 +209,7 @@ def test_provider_fields_that_are_set() -> None:
 
 
 def shipped() -> list[Path]:
-    return sorted((ROOT / "campaigns").glob("*.yaml"))
+    return sorted(path for path in (ROOT / "campaigns").glob("*.yaml") if not path.name.startswith("prices"))
 
 
 def test_at_least_three_campaigns_ship() -> None:

@@ -462,7 +462,7 @@ def test_duration(seconds: float, words: str):
 
 
 ROWS = [
-    {"body": "Hi", "media": ["https://media.example.com/a.jpg"]},
+    {"body": "Hi", "media": ["https://media.example.com/a.jpg"], "cost_micros": 25_000},
     {"reason": "duplicate", "from_number": "+12025550199"},
     {"body": "It’s", "from_number": None},
 ]
@@ -476,6 +476,7 @@ JSON_ROWS = [
         "media": ["https://media.example.com/a.jpg"],
         "encoding": "GSM-7",
         "segments": 1,
+        "cost": "0.025",
     },
     {
         "seq": 1,
@@ -486,6 +487,7 @@ JSON_ROWS = [
         "media": [],
         "encoding": "UCS-2",
         "segments": 1,
+        "cost": None,
     },
 ]
 
@@ -504,4 +506,41 @@ def test_preview_rows(written: bool, block: int, tmp_path: Path, monkeypatch: py
 def test_preview_frame(limit: int | None):
     frame = preview.preview_frame(make_plan(ROWS, fields={"messaging_service_sid": "MG1"}), limit)
     assert frame.columns == ["row_number", "to", "from", "body", "media", "encoding", "segments"]
-    assert frame.to_dicts() == [{key: row[key] for key in row if key != "seq"} for row in JSON_ROWS[:limit]]
+    assert frame.to_dicts() == [
+        {key: row[key] for key in row if key not in ("seq", "cost")} for row in JSON_ROWS[:limit]
+    ]
+
+
+def test_the_page_tells_what_it_costs_and_which_characters_do():
+    cost = {
+        "currency": "USD",
+        "total": "0.75",
+        "by_region": {
+            "US": {"messages": 2, "segments": 2, "cost": "0.50"},
+            "GB": {"messages": 1, "segments": 1, "cost": "0.25"},
+        },
+        "unpriced": {"FR": 3},
+        "max_cost": "0.70",
+        "table": "<prices>.yaml",
+    }
+    one = {"character": "<", "instead": "", "messages": 2, "segments": 1}
+    blame = {
+        "characters": [one, {**one, "character": "’"}],
+        "unlisted": 4,
+        "messages": 3,
+        "segments": 5,
+        "other_script": 0,
+    }
+    page = preview.preview_html(make_plan(ROWS, cost=cost, blame=blame))
+    assert "<dt>USD, at most 0.70</dt>" in page
+    assert '<span class="number">0.25</span></div>' in page
+    assert "width:33.3%" in page
+    assert "&lt;prices&gt;.yaml" in page
+    assert "FR 3 messages" in page
+    assert "Would not be sent:</strong> 3 messages have no price" in page
+    assert "&#39;&lt;&#39; (less-than sign) costs 1 segment in 2 messages: leave it out" in page
+    assert "All of them together cost 5 segments in 3 messages." in page
+    assert "and 4 more characters" in page
+    plain = preview.preview_html(make_plan(ROWS))
+    assert "Cost by country" not in plain
+    assert "Characters that cost" not in plain

@@ -6,25 +6,39 @@ import math
 
 import polars as pl
 import pytest
+import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sender.blame import _FORCING
+from sender.graphemes import CLUSTER
 from sender.segments import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, measure, smart_encode
 
 BASIC = set(GSM_BASIC)
 EXTENSION = set(GSM_EXTENSION)
 
 
+def clusters(text: str) -> list[str]:
+    """Grapheme clusters by another implementation, CR and LF apart."""
+    return [part for one in regex.findall(r"\X", text) for part in (one if one == "\r\n" else [one])]
+
+
+def units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
 def plainly(text: str) -> tuple[str | None, int, int]:
-    """The rule, character by character."""
+    """The rule, piece by piece: a piece that does not fit into what is left begins the next segment."""
+    part_ucs = 67
     if not text:
         return None, 0, 0
     if all(character in BASIC or character in EXTENSION for character in text):
         encoding, whole, part = "GSM-7", 160, 153
         sizes = [2 if character in EXTENSION else 1 for character in text]
     else:
-        encoding, whole, part = "UCS-2", 70, 67
-        sizes = [len(character.encode("utf-16-le")) // 2 for character in text]
+        encoding, whole, part = "UCS-2", 70, part_ucs
+        whole_or_loose = [part for one in clusters(text) for part in ([one] if units(one) <= part_ucs else one)]
+        sizes = [units(piece) for piece in whole_or_loose]
     if sum(sizes) <= whole:
         return encoding, sum(sizes), 1
     segments, used = 1, 0
@@ -71,6 +85,23 @@ def plainly(text: str) -> tuple[str | None, int, int]:
         pytest.param("😀" * 67, ("UCS-2", 134, 3), id="surrogate pairs waste the odd unit of each segment"),
         pytest.param("x" + "😀" * 66, ("UCS-2", 133, 2), id="an odd start aligns the first segment"),
         pytest.param("€" * 70 + "😀", ("UCS-2", 72, 2), id="an extension character is one unit in UCS-2"),
+        pytest.param(
+            "“" + "x" * 65 + "👩\u200d👧" + "x" * 20, ("UCS-2", 91, 2), id="a family on the boundary moves whole"
+        ),
+        pytest.param("“" + "x" * 65 + "👩\u200d👧" + "x" * 63, ("UCS-2", 134, 3), id="and may cost a segment"),
+        pytest.param("“" + "x" * 65 + "🇺🇸" + "x" * 64, ("UCS-2", 134, 3), id="a flag is four units"),
+        pytest.param("“" + "x" * 66 + "e\u0301" + "x" * 65, ("UCS-2", 134, 2), id="a letter after the boundary"),
+        pytest.param(
+            "“" + "x" * 65 + "e\u0301" + "x" * 66, ("UCS-2", 134, 3), id="a letter and its accent on the boundary"
+        ),
+        pytest.param("“" + "x" * 65 + "❤\ufe0f" + "x" * 66, ("UCS-2", 134, 3), id="a variation selector stays"),
+        pytest.param("“" + "x" * 65 + "\r\n" + "x" * 66, ("UCS-2", 134, 2), id="CR and LF may be split"),
+        pytest.param("가" * 134, ("UCS-2", 134, 2), id="Hangul syllables are one unit each"),
+        pytest.param("“" + "x" * 64 + "각ᆨᆨ" + "x" * 66, ("UCS-2", 134, 3), id="a syllable with more finals"),
+        pytest.param("e" + "\u0301" * 69, ("UCS-2", 70, 1), id="a cluster that fits one segment alone"),
+        pytest.param("e" + "\u0301" * 70, ("UCS-2", 71, 2), id="a cluster longer than a segment is split"),
+        pytest.param("x" * 30 + "e" + "\u0301" * 103, ("UCS-2", 134, 2), id="and flows on where it stands"),
+        pytest.param("x" * 2 + "e" + "\u0301" * 66 + "x" * 65, ("UCS-2", 134, 3), id="one as long as a segment is not"),
         pytest.param("𝒳" * 34 + "“", ("UCS-2", 69, 1), id="letters beyond the BMP are two units"),
     ],
 )
@@ -90,11 +121,19 @@ def test_shapes():
     assert measure(pl.Series([None, None])).rows() == [(None, 0, 0)] * 2
 
 
+# Whatever joins: marks, emoji with modifiers and joiners, flags, tags, jamo, a prepended sign, vowel signs.
+JOINED = "e1#\u0300\u0301\u20e3\ufe0f\u200d\u200c❤✂👩👧🏽🇺🇸🇬🏴\U000e0067\U000e007f각가각\u0600کกำ\u0e33\u0e31த\u0bbe\u0bbfक\u093f\u200b\r\n\f"
+# Where the other implementation knows another version of Unicode, or joins consonants over a virama without a consonant
+# before it (rule GB9c asks for one); those have rows of their own below.
+OTHERWISE = "\u094d\u09cd\u0acd\u0b4d\u0c4d\u0d4d\u1039\u17d2\u1a60\u1b44\u1bab\ua9c0\uaaf6" + "".join(
+    map(chr, (0x10A3F, 0x11133, 0x113D0, 0x1193E, 0x11A3A, 0x11A47, 0x11A99, 0x11F42))
+)
 HARD = st.text(
     st.one_of(
         st.sampled_from("aé €^{}\\[~]|\f\r\n"),
         st.sampled_from("a“😀𝒳\u0301\ufe0f"),
-        st.characters(codec="utf-8"),
+        st.sampled_from(JOINED),
+        st.characters(codec="utf-8", exclude_categories=["Cn"], exclude_characters=OTHERWISE),
     ),
     max_size=40,
 )
@@ -110,6 +149,58 @@ def test_measure_equals_the_plain_walk(texts):
 def test_measure_equals_the_plain_walk_where_pairs_meet_boundaries(characters, kind):
     text = "".join(characters).translate({ord("€"): "€😀x"[kind], ord("a"): "aaé"[kind]})
     assert measure(pl.Series([text])).row(0) == plainly(text)
+
+
+@given(st.text(st.sampled_from(JOINED), max_size=30))
+def test_clusters_are_those_of_another_implementation(text):
+    assert pl.Series([text]).str.extract_all(CLUSTER)[0].to_list() == clusters(text)
+
+
+@given(st.text(st.one_of(st.sampled_from(JOINED), st.sampled_from("aé€[ “’")), max_size=30))
+def test_the_clusters_outside_gsm7_are_those_that_hold_such_a_character(text):
+    outside = [one for one in clusters(text) if not set(one) <= BASIC | EXTENSION]
+    assert pl.Series([text]).str.extract_all(_FORCING)[0].to_list() == outside
+
+
+PIECES = [
+    *"xжก",
+    "👩\u200d👧",
+    "👩🏽\u200d👧🏽",
+    "🇺🇸",
+    "🇺🇸\u0301",
+    "e\u0301",
+    "각ᆨ",
+    "\r\n",
+    "😀",
+    "क्ष",
+    "त्रि",
+    "क्\u200dत्\u200dष",
+    "กำ",
+    "e\u0301\u0302\u0303",
+]
+FAMILIES = [PIECES, PIECES[:3] + PIECES[-5:-1], PIECES[:6], ["x", "ж", "क्\u200dत्\u200dष"], ["x", "👩🏽\u200d👧🏽"]]
+
+
+@given(st.sampled_from(FAMILIES).flatmap(lambda pieces: st.lists(st.sampled_from(pieces), min_size=50, max_size=300)))
+def test_measure_equals_the_plain_walk_where_clusters_meet_boundaries(pieces):
+    text = "ж" + "".join(pieces)
+    assert measure(pl.Series([text])).row(0) == plainly(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("क्क", ["क्क"], id="a virama joins two consonants"),
+        pytest.param("क्षत्रिय", ["क्ष", "त्रि", "य"], id="conjuncts with vowel signs"),
+        pytest.param("क्\u200dक", ["क्\u200dक"], id="also with a joiner"),
+        pytest.param("क्\u200cक", ["क्\u200c", "क"], id="a non-joiner keeps them apart"),
+        pytest.param("a्क", ["a्", "क"], id="after a letter of another script nothing joins"),
+        pytest.param("ক্ক", ["ক্ক"], id="Bengali"),
+        pytest.param("က္က", ["က္", "က"], id="Myanmar is not among the six scripts"),
+    ],
+)
+def test_conjuncts(text, expected):
+    assert pl.Series([text]).str.extract_all(CLUSTER)[0].to_list() == expected
 
 
 def test_plain_division_is_wrong_and_we_are_not():

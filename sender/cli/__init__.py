@@ -15,6 +15,7 @@ import click
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("setup", "Write a campaign, a template and a list that run."),
     "plan": ("planning", "Say who would get what, and who not and why. Sends nothing."),
+    "plan diff": ("planning", "Say what is different between two plans."),
     "preview": ("planning", "Show the messages, in the terminal or as a page."),
     "send": ("sending", "Send a campaign; run it again to resume."),
     "status": ("looking", "List the runs, or say how one stands."),
@@ -35,12 +36,15 @@ class _Commands(click.Group):
         if name not in COMMANDS:
             return None
         module = import_module(f"sender.cli.{COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace(" ", "_"))
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        # A command of two words; a campaign in a file called `diff` is `./diff`.
+        if len(args) > 1 and f"{ALIASES.get(args[0], args[0])} {args[1]}" in COMMANDS:
+            args = [f"{ALIASES.get(args[0], args[0])} {args[1]}", *args[2:]]
         if args and args[0] not in COMMANDS and args[0] not in ALIASES and not args[0].startswith("-"):
             import difflib
 

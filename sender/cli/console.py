@@ -13,9 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sender import blame, cost
+from sender.explain import Explanation
 from sender.plan import Manifest, Plan
+from sender.plan_diff import PlanDiff
 from sender.results import Summary
 
+_MOST_BLAMED, _MOST_REGIONS = 8, 6  # shown in a summary; the manifest has all
 _WIDTH_UNWATCHED = 160  # columns where there is no terminal to ask
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_UNWATCHED)
@@ -105,6 +109,10 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     mms = f"; {manifest.mms:,} MMS" if manifest.mms else ""
     table.add_row("rows", f"{manifest.rows:,}", escape(f"from {files}{blank}"))
     table.add_row("messages", f"{manifest.messages:,}", escape(parts + mms))
+    if manifest.messages:
+        table.add_row("segments", f"{manifest.segments:,}", escape(_distribution(manifest)))
+    if manifest.cost is not None:
+        table.add_row("cost", manifest.cost["total"], escape(_cost_line(manifest.cost)))
     table.add_row("skipped", f"{manifest.rows - manifest.messages:,}", escape(counted(manifest.skipped)))
     table.add_row("from", "", escape(from_line(manifest)))
     if manifest.test_to:
@@ -118,6 +126,87 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     for one in manifest.replacements:
         swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
         out.print(f"  [dim]{escape(swap)}[/]")
+    _blame_lines(manifest.blame)
+    problem = cost.excess(manifest.cost) if manifest.cost is not None else None
+    if problem is not None:
+        out.print(f"  [bold red]would not be sent:[/] {escape(problem[0])}")
+
+
+def _distribution(manifest: Manifest) -> str:
+    """`37 messages of 1, 2 of 2`."""
+    parts = [f"{count:,} of {size}" for size, count in manifest.segment_counts.items()]
+    first, *rest = parts
+    count = next(iter(manifest.segment_counts.values()))
+    return ", ".join([first.replace(" of", " message of" if count == 1 else " messages of", 1), *rest])
+
+
+def _cost_line(spent: Mapping[str, Any]) -> str:
+    """`USD by prices.yaml: US 0.52, GB 0.05; 2 messages have no price (FR 2); at most 10.00`."""
+    shares = list(spent["by_region"].items())
+    shown = ", ".join(f"{region} {one['cost']}" for region, one in shares[:_MOST_REGIONS])
+    more = f" and {len(shares) - _MOST_REGIONS} more" if len(shares) > _MOST_REGIONS else ""
+    line = f"{spent['currency']} by {spent['table']}" + (f": {shown}{more}" if shown else "")
+    if spent["unpriced"]:
+        missing = sum(spent["unpriced"].values())
+        where = ", ".join(f"{region} {count:,}" for region, count in list(spent["unpriced"].items())[:_MOST_REGIONS])
+        line += f"; {many(missing, 'message')} without a price ({where}), not in the total"
+    return line + (f"; at most {spent['max_cost']}" if spent["max_cost"] is not None else "")
+
+
+def _blame_lines(found: Mapping[str, Any]) -> None:
+    """The characters that cost most, a line each, and what all of them cost together."""
+    characters = found.get("characters", ())
+    for one in characters[:_MOST_BLAMED]:
+        out.print(f"  [dim]{escape(blame.sentence(one))}[/]")
+    more = len(characters) - _MOST_BLAMED + found.get("unlisted", 0)
+    if more > 0:
+        out.print(f"  [dim]and {many(more, 'character')} more: they are in the manifest[/]")
+    if found.get("segments") and len(characters) > 1:
+        saved = f"all of them together cost {many(found['segments'], 'segment')}"
+        out.print(f"  [dim]{saved} in {many(found['messages'], 'message')}[/]")
+    if found.get("other_script"):
+        out.print(f"  [dim]{many(found['other_script'], 'message')} in letters outside GSM-7: UCS-2, as it must be[/]")
+
+
+def explanation(told: Explanation) -> None:
+    """What happened to a row: its cells, then a line a step."""
+    out.print(f"[bold]row {told.row_number}[/]")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for header, cell in told.cells.items():
+        table.add_row(escape(header), escape(repr(cell)))
+    for name, text in told.steps:
+        table.add_row(f"[bold]{escape(name)}[/]", escape(text))
+    out.print(table)
+
+
+def difference(found: PlanDiff, a: str, b: str, *, examples: int) -> None:
+    """Two plans side by side: counts, and the first examples of each kind."""
+    told = found.to_dict(examples)
+    for letter, name, side in (("A", a, told["a"]), ("B", b, told["b"])):
+        spent = f", {side['cost']} {side['currency']}" if side["cost"] is not None else ""
+        sizes = f"{many(side['messages'], 'message')}, {many(side['segments'], 'segment')}{spent}"
+        out.print(f"[bold]{letter}[/] {escape(name)}: {many(side['rows'], 'row')}, {escape(sizes)}")
+    for kind in ("added", "removed"):
+        out.print(f"[bold]{kind}[/] {told['counts'][kind]:,}")
+        for one in told[kind]:
+            other = "A" if kind == "added" else "B"
+            why = f" (in {other} {one['reason']}: {one['detail']})" if one["reason"] else ""
+            out.print(f"  row {one['row_number']} {escape(one['to'] + why)}")
+    fields = ", ".join(f"{count:,} in {name}" for name, count in found.changes.items() if count)
+    out.print(f"[bold]changed[/] {told['counts']['changed']:,}{f': {fields}' if fields else ''}")
+    for one in told["changed"]:
+        rows = one["row_number"]
+        where = f"row {rows['a']}" if rows["a"] == rows["b"] else f"row {rows['a']}, now {rows['b']}"
+        out.print(f"  {where} {escape(one['to'])}")
+        for name in found.compared:
+            if name in one:
+                out.print(f"    {name} [red]{escape(repr(one[name]['a']))}[/]")
+                out.print(f"    {' ' * len(name)} [green]{escape(repr(one[name]['b']))}[/]")
+    out.print(f"[bold]same[/] {found.same:,}")
+    if "cost" not in found.compared:
+        out.print("  [dim]costs are not compared: both plans need prices in one currency[/]")
 
 
 def skipped_table(plan: Plan, *, most: int = 20) -> None:

@@ -42,8 +42,17 @@ def state_options(command: Command) -> Command:
 
 def campaign_options(command: Command) -> Command:
     """The campaign argument, and the options that stand for or override its keys."""
+    return _with_options(command, ("campaign",))
+
+
+def campaigns_options(command: Command) -> Command:
+    """The arguments `a` and `b`, two campaigns, and the options that stand for or override their keys."""
+    return _with_options(command, ("a", "b"))
+
+
+def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
     options = (
-        click.argument("campaign", type=click.Path(path_type=Path)),
+        *(click.argument(one, type=click.Path(path_type=Path)) for one in arguments),
         click.option("--provider", type=click.Choice(PROVIDERS), help="Whose API carries the messages."),
         click.option(
             "--from",
@@ -72,6 +81,10 @@ def campaign_options(command: Command) -> Command:
         ),
         click.option("--rate", metavar="4/s", help="Pace: 4/s, 240/min, 10000/h, auto, none."),
         click.option("--concurrency", type=click.IntRange(1, 1000), help="Most requests under way at once."),
+        click.option(
+            "--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table: what it will cost."
+        ),
+        click.option("--max-cost", metavar="AMOUNT", help="Send nothing if the whole plan costs more; needs --prices."),
         click.option("--max-segments", type=click.IntRange(1), help="Skip longer texts."),
         click.option(
             "--smart-encoding/--no-smart-encoding",
@@ -92,11 +105,16 @@ def campaign_options(command: Command) -> Command:
     return command
 
 
+def is_written_plan(target: Path) -> bool:
+    """Whether `target` is the folder of a written plan."""
+    return (target / MANIFEST_FILE).is_file()
+
+
 def read_plan(
     target: Path, options: Mapping[str, Any], *, limit: int | None = None, test_to: str | None = None
 ) -> tuple[Plan, Campaign | None]:
     """The plan that `target` and the options name; the campaign it was built from (None for a written plan)."""
-    if (target / MANIFEST_FILE).is_file():
+    if is_written_plan(target):
         given = [name for name, value in options.items() if value not in (None, ())]
         if given or limit is not None or test_to is not None:
             raise InputError(
@@ -161,6 +179,10 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
     for section, values in (("message", message), ("recipients", recipients)):
         if values:
             keys[section] = {**keys.get(section, {}), **values}
+    if options["prices"] is not None:
+        keys["prices"] = str(_absolute(options["prices"]))
+    if options["max_cost"] is not None:
+        keys.setdefault("limits", {})["max_cost"] = options["max_cost"]
     if options["suppress"]:
         keys["suppress"] = [str(_absolute(path)) for path in options["suppress"]]
     return keys

@@ -11,30 +11,47 @@ import click
 from rich.markup import escape
 from rich.panel import Panel
 
+from sender.campaign import Campaign
 from sender.cli import console
-from sender.cli.inputs import TARGET_HELP, campaign_options, read_plan, state_options
+from sender.cli.inputs import (
+    TARGET_HELP,
+    campaign_options,
+    campaigns_options,
+    is_written_plan,
+    read_plan,
+    state_options,
+)
 from sender.errors import InputError, StateError
+from sender.explain import explain_row
 from sender.plan import Plan
+from sender.plan_diff import diff_plans
 from sender.report.preview import preview_frame, preview_html, preview_rows
 
 
-@click.command(help=f"Say who would get what, and who not and why. Sends nothing.\n\n{TARGET_HELP}")
+@click.command(
+    help=f"Say who would get what, and who not and why. Sends nothing.\n\n{TARGET_HELP}\n\n"
+    "`sender plan diff A B` compares two plans; a campaign in a file called `diff` is `./diff`."
+)
 @campaign_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the plan. Default: in the state directory.")
 @click.option("--limit", type=click.IntRange(0), help="Plan only the first N messages.")
-@click.option("--json", "as_json", is_flag=True, help="The manifest as JSON.")
+@click.option("--explain", type=click.IntRange(0), metavar="ROW", help="Tell everything that happened to that row.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest (or the explanation) as JSON.")
 @state_options
 def plan(
     campaign: Path,
     out: Path | None,
     limit: int | None,
+    explain: int | None,
     as_json: bool,
     debug: bool,
     state_dir: Path,
     **options: Any,
 ) -> int:
     console.set_up_logs(debug=debug)
-    made, _ = read_plan(campaign, options, limit=limit)
+    made, built_from = read_plan(campaign, options, limit=limit)
+    if explain is not None:
+        return _explain(made, explain, built_from, as_json=as_json)
     if made.directory is None:
         folder = out or state_dir / "plans" / f"{_slug(made.manifest.campaign)}-{made.hash[:8]}"
         try:
@@ -56,6 +73,40 @@ def plan(
         return 0
     console.plan_summary(made, simulated=made.manifest.provider == "sandbox", where=str(made.directory))
     console.skipped_table(made)
+    return 0
+
+
+def _explain(made: Plan, row_number: int, built_from: Campaign | None, *, as_json: bool) -> int:
+    told = explain_row(made, row_number, built_from)
+    if as_json:
+        console.print_json({**asdict(told), "steps": [{"step": name, "result": text} for name, text in told.steps]})
+    else:
+        console.explanation(told)
+    return 0
+
+
+@click.command(
+    help="Say what is different between two plans: recipients added and removed, messages and costs changed."
+    f" Sends nothing, writes nothing.\n\nA and B are like CAMPAIGN. {TARGET_HELP} The options stand for the"
+    " keys of those that are no written plans."
+)
+@campaigns_options
+@click.option("--examples", type=click.IntRange(0), default=5, show_default=True, help="Shown of each kind.")
+@click.option("--json", "as_json", is_flag=True, help="Counts and examples as JSON.")
+@state_options
+def plan_diff(a: Path, b: Path, examples: int, as_json: bool, debug: bool, state_dir: Path, **options: Any) -> int:
+    console.set_up_logs(debug=debug)
+    written = [is_written_plan(target) for target in (a, b)]
+    nothing: dict[str, Any] = {}
+    before, after = (
+        read_plan(target, nothing if done and not all(written) else options)[0]
+        for target, done in zip((a, b), written, strict=True)
+    )
+    found = diff_plans(before, after)
+    if as_json:
+        console.print_json(found.to_dict(examples))
+    else:
+        console.difference(found, str(a), str(b), examples=examples)
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from sender import providers, segments
+from sender import blame, cost, money, providers, segments
 from sender.plan import Manifest, Plan
 from sender.report import page
 
@@ -20,6 +20,7 @@ _SLICE = 65_536  # messages: a row group of the plan's file
 _SHOWN = 200  # messages, and skipped rows, on a page nobody gave a limit
 _CAUSES = 4  # named under a bubble; more would be a second message
 _CAUSE_CHARS = 12
+_BLAMED, _REGIONS = 8, 12  # characters and countries named on the page
 
 _GSM = re.escape(segments.GSM_BASIC + segments.GSM_EXTENSION)
 # What joins the character before it: a run that begins with one takes that character along, so that a page never
@@ -52,6 +53,10 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
         skipped_total=manifest.rows - manifest.messages,
         by_reason=_largest_first(manifest.skipped),
         by_encoding=_by_encoding(plan),
+        by_region=_by_region(manifest),
+        excess=cost.excess(manifest.cost) if manifest.cost else None,
+        blamed=[blame.sentence(one) for one in manifest.blame.get("characters", ())[:_BLAMED]],
+        more_blamed=max(0, len(manifest.blame.get("characters", ())) - _BLAMED) + manifest.blame.get("unlisted", 0),
     )
 
 
@@ -59,16 +64,18 @@ def preview_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     """Every message in file order as a JSON-ready dict, read a slice of the plan at a time.
 
     Keys: `seq`, `row_number`, `to`, `from` (a number, or the id of the service that picks one), `body` (None when
-    there is only media), `media` (a list of URLs), `encoding`, `segments`.
+    there is only media), `media` (a list of URLs), `encoding`, `segments`, `cost` (decimal text, None without a price).
     """
     for start in range(0, plan.manifest.messages, _SLICE):
         part = pl.col("seq").is_between(start, start + _SLICE, closed="left")
-        yield from _messages(plan).filter(part).collect().iter_rows(named=True)
+        for row in _messages(plan).filter(part).collect().iter_rows(named=True):
+            micros = row.pop("cost_micros")
+            yield {**row, "cost": None if micros is None else money.text(micros)}
 
 
 def preview_frame(plan: Plan, limit: int | None = None) -> pl.DataFrame:
     """The first `limit` messages (None: all): `row_number, to, from, body, media, encoding, segments`."""
-    return _head(_messages(plan), limit).drop("seq")
+    return _head(_messages(plan), limit).drop("seq", "cost_micros")
 
 
 def _messages(plan: Plan) -> pl.LazyFrame:
@@ -76,7 +83,7 @@ def _messages(plan: Plan) -> pl.LazyFrame:
     return (
         plan.scan()
         .filter(pl.col("seq").is_not_null())
-        .select("seq", "row_number", "to", sender, "body", "media", "encoding", "segments")
+        .select("seq", "row_number", "to", sender, "body", "media", "encoding", "segments", "cost_micros")
     )
 
 
@@ -182,6 +189,16 @@ def _by_segments(plan: Plan) -> list[Share]:
         .collect()
     )
     return [Share(*row) for row in counts.iter_rows()]
+
+
+def _by_region(manifest: Manifest) -> list[tuple[str, str, int, int]]:
+    """Where the money goes: region, cost, and its part of the whole in micro-units; dearest first."""
+    if manifest.cost is None:
+        return []
+    whole = money.parse(manifest.cost["total"])
+    return [
+        (region, one["cost"], money.parse(one["cost"]), whole) for region, one in manifest.cost["by_region"].items()
+    ][:_REGIONS]
 
 
 def _by_encoding(plan: Plan) -> list[tuple[str, int]]:

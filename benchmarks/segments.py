@@ -1,0 +1,84 @@
+"""`python -m benchmarks.segments`: segments of a column beside a plain Python loop, and what blame costs on top.
+
+The loop does what ours does, a text after the other: GSM-7 or not, septets or UTF-16 units, escape pairs, surrogate
+pairs and grapheme clusters (by the `regex` package) whole. Both get the same texts, in one process; the loop gets some
+of them. `mixed` is a campaign as they are: most texts plain, some with curly quotes or emoji, some long. `hard` holds
+nothing but texts of several segments, full of clusters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+
+import polars as pl
+import regex
+
+from sender.blame import blame
+from sender.segments import GSM_BASIC, GSM_EXTENSION, measure
+
+BASIC, EXTENSION = set(GSM_BASIC), set(GSM_EXTENSION)
+LOOP_TEXTS = 20_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=1_000_000)
+    count = parser.parse_args().texts
+    random.seed(1)
+    for name, make in (("mixed", mixed), ("hard", hard)):
+        texts = pl.Series("body", [make(number) for number in range(count)])
+        part = texts.head(LOOP_TEXTS).to_list()
+        begun = time.perf_counter()
+        expected = [loop(text) for text in part]
+        plain = len(part) / (time.perf_counter() - begun)
+        begun = time.perf_counter()
+        sizes = measure(texts)
+        ours = count / (time.perf_counter() - begun)
+        assert sizes["segments"].head(LOOP_TEXTS).to_list() == expected
+        begun = time.perf_counter()
+        blame(sizes.hstack([texts]))
+        took = time.perf_counter() - begun
+        print(
+            f"segments {name:5} loop {plain:,.0f} texts/s, ours {ours:,.0f}/s: {ours / plain:.0f} x;"
+            f" blame {took:.1f} s for {count:,}"
+        )
+
+
+def mixed(number: int) -> str:
+    text = f"Hi Ada {number}, your table at Luna is booked for Friday at 8 pm. Reply STOP to opt out."
+    if number % 10 == 0:
+        text = text.replace("Hi", "It’s time,")
+    if number % 25 == 0:
+        text += " 🎉"
+    if number % 7 == 0:
+        text += " Bring this message [code {}] and we take 10 € off the bill; see you there, your friends at Luna!"
+    return text
+
+
+def hard(_number: int) -> str:
+    pieces = ("x" * 9, "é", "“", "👩\u200d👩\u200d👧", "❤\ufe0f", "🇺🇸", "e\u0301", "नमस्ते ")
+    return "".join(random.choices(pieces, k=40))
+
+
+def loop(text: str) -> int:
+    """Segments of one text."""
+    if all(character in BASIC or character in EXTENSION for character in text):
+        whole, part = 160, 153
+        sizes = [2 if character in EXTENSION else 1 for character in text]
+    else:
+        whole, part = 70, 67
+        sizes = [len(cluster.encode("utf-16-le")) // 2 for cluster in regex.findall(r"\X", text)]
+    if sum(sizes) <= whole:
+        return 1 if sizes else 0
+    segments, used = 1, 0
+    for size in sizes:
+        if used + size > part:
+            segments, used = segments + 1, 0
+        used += size
+    return segments
+
+
+if __name__ == "__main__":
+    main()

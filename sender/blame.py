@@ -1,0 +1,185 @@
+"""Which characters cost money: those that force UCS-2, or fill an extra segment, and what to write instead.
+
+A *character* here is a grapheme cluster, what a reader takes for one: an emoji of several code points is one, and so
+is a letter with its accent. Two kinds are blamed:
+
+- one outside GSM-7, which turns the whole text into UCS-2, in every text it stands in; and
+- one of GSM-7's extension table (two septets), in the texts where it costs a segment.
+
+What a character costs is what would be saved if it alone, in all its places, were replaced by what `instead` says (its
+look-alike in GSM-7, else its base letter, else nothing), and everything else stayed: `segments` is the sum over all
+texts, where a text that would grow counts as nothing saved. Two curly quotes in a text may each save nothing alone;
+so the sum of replacing all of them at once stands beside them. A text whose letters are mostly outside GSM-7 is in
+another script: there UCS-2 is no accident, and none of its characters is blamed. Advises only; changes no text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from sender.graphemes import CLUSTER, cluster_outside
+from sender.segments import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, UCS_2, measure
+
+_NAMED = 3  # code points of a cluster
+MOST_LISTED = 100  # characters in a plan's manifest; a hostile list may hold any number of them
+
+_INSIDE = "".join(f"\\x{{{ord(character):X}}}" for character in GSM_BASIC + GSM_EXTENSION)
+_FORCING = cluster_outside(_INSIDE)
+_EXTENDED = "[" + "".join(f"\\x{{{ord(character):X}}}" for character in GSM_EXTENSION) + "]"
+_FOREIGN_LETTER = rf"[\p{{L}}--{_INSIDE}]"
+_GSM = frozenset(GSM_BASIC + GSM_EXTENSION)
+
+# What reads alike in one septet. The euro sign has nothing: `EUR` would be longer still.
+_SHORTER = {"[": "(", "]": ")", "{": "(", "}": ")", "~": "-", "\\": "/", "|": "/", "^": "'", "\f": "\n"}
+
+# Letters that Unicode does not take apart.
+_STROKED = {"Ł": "L", "ł": "l", "Đ": "D", "đ": "d", "Ħ": "H", "ħ": "h", "ı": "i", "Œ": "OE", "œ": "oe", "ẞ": "SS"}
+
+_LISTED = {"character": pl.String, "instead": pl.String, "messages": pl.UInt32, "segments": pl.UInt32}
+
+
+def instead_of(character: str) -> str:
+    """What to write for `character` in GSM-7: its look-alike, else its base letters, else "" (leave it out)."""
+    if character in GSM_EXTENSION:
+        return _SHORTER.get(character, "")
+    if character in LOOK_ALIKES:
+        return LOOK_ALIKES[character]
+    if character in _STROKED:
+        return _STROKED[character]
+    composed = unicodedata.normalize("NFC", character)  # e and a combining acute are GSM-7's own é
+    letters = "".join(one for one in unicodedata.normalize("NFKD", character) if not _is_mark(one))
+    looks = "".join(LOOK_ALIKES.get(one, one) for one in character)
+    base = "".join(LOOK_ALIKES.get(one, one) for one in letters)
+    for candidate in (composed, looks, base):
+        if candidate and _GSM.issuperset(candidate):
+            return candidate
+    return ""
+
+
+def sentence(one: Mapping[str, Any]) -> str:
+    """One of the `characters` of `blame` for a person: `'’' costs 3 segments in 40 messages: write "'"`."""
+    names = ", ".join(unicodedata.name(part, f"U+{ord(part):04X}").lower() for part in one["character"][:_NAMED])
+    messages, parts = one["messages"], one["segments"]
+    where = f"in {messages:,} message{'' if messages == 1 else 's'}"
+    costs = f"costs {parts:,} segment{'' if parts == 1 else 's'}" if parts else "alone costs no segment"
+    advice = f"write {one['instead']!r}" if one["instead"] else "leave it out"
+    return f"{one['character']!r} ({names}) {costs} {where}: {advice}"
+
+
+def other_script(texts: pl.Series) -> pl.Series:
+    """Whether each text (String) is written in letters that are mostly outside GSM-7 (Boolean; null counts as not)."""
+    foreign = texts.str.count_matches(_FOREIGN_LETTER).fill_null(0)
+    some = (foreign > 0).arg_true()
+    mostly = 2 * foreign.gather(some) > texts.gather(some).str.count_matches(r"\p{L}")
+    return pl.repeat(value=False, n=texts.len(), eager=True).scatter(some, mostly)
+
+
+def blame(sizes: pl.DataFrame) -> dict[str, Any]:
+    """What characters cost in these texts: a frame with `body` (String) and `measure`'s columns.
+
+    Plain values for a manifest. `characters` lists `character`, `instead`, `messages` (texts that it forces into UCS-2,
+    or, of the extension table, texts it costs a segment) and `segments` (saved if it alone were replaced), dearest
+    first, at most MOST_LISTED of them; `unlisted` counts the rest. `messages` and `segments` tell how many texts hold
+    a blamed character and what replacing all of them at once would save. `other_script` counts the texts left out.
+    """
+    texts = sizes.select("body", "units", "segments", ucs=pl.col("encoding") == UCS_2)
+    texts = texts.filter(pl.col("ucs") | (pl.col("segments") > 1))
+    foreign = texts["ucs"] & other_script(texts["body"])
+    texts = texts.filter(~foreign).with_row_index("text")
+    pairs = pl.concat(
+        [_standing_in(texts.filter("ucs"), _FORCING), _standing_in(texts.filter(~pl.col("ucs")), _EXTENDED)]
+    )
+    distinct = pairs["character"].unique().to_list()
+    instead = pl.DataFrame(
+        {"character": distinct, "instead": list(map(instead_of, distinct))},
+        schema={"character": pl.String, "instead": pl.String},
+    )
+    pairs = pairs.join(instead, on="character", how="left")
+    pairs = pairs.with_columns(saved=_saved_alone(pairs, texts)).filter(pl.col("ucs") | (pl.col("saved") > 0))
+    listed = (
+        pairs.group_by("character")
+        .agg(pl.col("instead").first(), messages=pl.len(), segments=pl.col("saved").sum())
+        .sort("segments", "messages", "character", descending=[True, True, False])
+        .select(pl.col(name).cast(dtype) for name, dtype in _LISTED.items())
+    )
+    blamed = texts[pairs["text"].unique()]
+    return {
+        "characters": listed.head(MOST_LISTED).to_dicts(),
+        "unlisted": max(0, listed.height - MOST_LISTED),
+        "messages": blamed.height,
+        "segments": _saved_together(blamed, listed),
+        "other_script": int(foreign.sum()),
+    }
+
+
+def _standing_in(texts: pl.DataFrame, pattern: str) -> pl.DataFrame:
+    """A row for each text and each distinct `character` that `pattern` finds in it; `times` it stands there."""
+    found = texts.select("text", "units", "segments", "ucs", character=pl.col("body").str.extract_all(pattern))
+    return (
+        found.filter(pl.col("character").list.len() > 0)
+        .explode("character")
+        .group_by("text", "units", "segments", "ucs", "character")
+        .agg(times=pl.len())
+    )
+
+
+def _saved_alone(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.Series:
+    """Segments (Int64) that each row's text would save with its `character` replaced by `instead`."""
+    index = pairs.select(_may_save()).to_series().arg_true()
+    tried = pairs[index]
+    bodies = texts["body"].gather(tried["text"])
+    parts = pl.select(bodies.str.split(tried["character"])).to_series()
+    after = pl.select(parts.list.join(tried["instead"])).to_series()
+    # The same code points may also stand inside a longer cluster, or across two: those are not this character.
+    hidden = (parts.list.len() != tried["times"] + 1).arg_true()
+    by_cluster = zip(
+        bodies.gather(hidden).str.extract_all(CLUSTER),
+        tried["character"].gather(hidden),
+        tried["instead"].gather(hidden),
+        strict=True,
+    )
+    rewritten = ["".join(plain if one == bad else one for one in clusters) for clusters, bad, plain in by_cluster]
+    after = after.scatter(hidden, pl.Series(rewritten, dtype=pl.String))
+    return pl.zeros(pairs.height, dtype=pl.Int64, eager=True).scatter(index, _saved(tried["segments"], after))
+
+
+def _may_save() -> pl.Expr:
+    """Where replacing a character could save a segment, by sizes alone; spares most texts a second measuring.
+
+    A text with another character outside GSM-7 stays UCS-2, and must shrink below a boundary; one of its last such
+    character becomes GSM-7. A message has one segment at least.
+    """
+    alone = pl.len().over("text") == 1
+    shrunk = pl.col("units") - pl.col("times") * _ucs_units("character") + pl.col("times") * _ucs_units("instead")
+    fewer = pl.when(shrunk <= 70).then(1).otherwise((shrunk + 66) // 67) < pl.col("segments")
+    return (pl.col("segments") > 1) & (~pl.col("ucs") | alone | fewer)
+
+
+def _ucs_units(column: str) -> pl.Expr:
+    text = pl.col(column).str
+    return (text.len_chars() + text.count_matches(r"[\x{10000}-\x{10FFFF}]")).cast(pl.Int64)
+
+
+def _saved_together(texts: pl.DataFrame, listed: pl.DataFrame) -> int:
+    long = texts.filter(pl.col("segments") > 1)
+    if long.is_empty():
+        return 0
+    longest_first = listed.sort(pl.col("character").str.len_chars(), descending=True)
+    after = long["body"].str.replace_many(
+        longest_first["character"].to_list(), longest_first["instead"].to_list(), leftmost=True
+    )
+    return int(_saved(long["segments"], after).sum())
+
+
+def _saved(before: pl.Series, after: pl.Series) -> pl.Series:
+    """Segments saved by each text in its new form (Int64): none where it grows or nothing of it is left."""
+    saved = before.cast(pl.Int64) - measure(after)["segments"].cast(pl.Int64)
+    return saved.clip(lower_bound=0).set((after == "").fill_null(value=True), 0)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Me", "Mc")

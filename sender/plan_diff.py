@@ -1,0 +1,163 @@
+"""What is different between two plans: who came, who went, whose message changed, and what that does to the cost.
+
+Compares what would be sent, message by message, by recipient number; knows nothing of how the plans were made. Reads
+the two plans and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from sender import money
+from sender.plan import Plan
+
+# What a message may change in, and its column in the plan.
+FIELDS: Mapping[str, str] = {
+    "body": "body",
+    "media": "media",
+    "from": "from_number",
+    "segments": "segments",
+    "cost": "cost_micros",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two plans in numbers. `cost` is decimal text in `currency`; both None without a price table."""
+
+    plan_hash: str
+    rows: int
+    messages: int
+    segments: int
+    cost: str | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanDiff:
+    """The differences from plan `a` to plan `b`, as frames in file order.
+
+    `added` and `removed` hold `row_number, to, body, segments, cost_micros` of the plan that has the message, and in
+    `reason` and `detail` why the other plan skips that number (null where it does not have it). `changed` holds `to`,
+    and for `row_number` and each of FIELDS a column of the plan with the suffix `_a` and one with `_b`. `same` counts
+    the messages without a difference. `compared` names the FIELDS that could be compared: not `cost`, where a plan has
+    no prices or the currencies differ.
+    """
+
+    a: Side
+    b: Side
+    added: pl.DataFrame
+    removed: pl.DataFrame
+    changed: pl.DataFrame
+    same: int
+    compared: tuple[str, ...]
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """How many messages changed in each field that was compared."""
+        return {name: int(self.changed.select(_differs(FIELDS[name])).to_series().sum()) for name in self.compared}
+
+    def to_dict(self, examples: int | None = None) -> dict[str, Any]:
+        """Plain values: both plans, counts, and the first `examples` of each kind (None: all)."""
+        return {
+            "a": asdict(self.a),
+            "b": asdict(self.b),
+            "counts": {
+                "added": self.added.height,
+                "removed": self.removed.height,
+                "changed": self.changed.height,
+                "same": self.same,
+                **{f"changed_{name}": count for name, count in self.changes.items()},
+            },
+            "added": [_plain(row) for row in _first(self.added, examples).iter_rows(named=True)],
+            "removed": [_plain(row) for row in _first(self.removed, examples).iter_rows(named=True)],
+            "changed": [self._change(row) for row in _first(self.changed, examples).iter_rows(named=True)],
+        }
+
+    def _change(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        change: dict[str, Any] = {
+            "to": row["to"],
+            "row_number": {"a": row["row_number_a"], "b": row["row_number_b"]},
+        }
+        for name in self.compared:
+            before, after = row[f"{FIELDS[name]}_a"], row[f"{FIELDS[name]}_b"]
+            if before != after:
+                change[name] = {"a": _amount(name, before), "b": _amount(name, after)}
+        return change
+
+
+def diff_plans(a: Plan, b: Plan) -> PlanDiff:
+    """What is different in `b`, seen from `a`. Where a number has several messages, they are compared in file order."""
+    sides = _side(a), _side(b)
+    priced = sides[0].currency is not None and sides[0].currency == sides[1].currency
+    compared = tuple(name for name in FIELDS if name != "cost" or priced)
+    key = ["to", "nth"]
+    left, right = _messages(a), _messages(b)
+    both = left.join(right, on=key, how="inner", suffix="_b").rename(
+        {name: f"{name}_a" for name in left.collect_schema().names() if name not in key}
+    )
+    paired = both.select("to", pl.exclude("to", "nth")).sort("row_number_b", "row_number_a").collect()
+    changed = paired.filter(pl.any_horizontal(_differs(FIELDS[name]) for name in compared))
+    return PlanDiff(
+        *sides,
+        added=_only(right, left, a),
+        removed=_only(left, right, b),
+        changed=changed,
+        same=paired.height - changed.height,
+        compared=compared,
+    )
+
+
+def _side(plan: Plan) -> Side:
+    manifest = plan.manifest
+    cost = manifest.cost or {"total": None, "currency": None}
+    return Side(
+        manifest.plan_hash, manifest.rows, manifest.messages, manifest.segments, cost["total"], cost["currency"]
+    )
+
+
+def _messages(plan: Plan) -> pl.LazyFrame:
+    columns = [pl.col(name) for name in FIELDS.values()]
+    return (
+        plan.scan()
+        .filter(pl.col("seq").is_not_null())
+        .select("to", "row_number", *columns, nth=pl.int_range(pl.len()).over("to"))
+    )
+
+
+def _only(here: pl.LazyFrame, there: pl.LazyFrame, other: Plan) -> pl.DataFrame:
+    """The messages of `here` that `there` lacks, and why its plan skips their number where it does."""
+    skipped = other.scan().filter(pl.col("seq").is_null() & pl.col("to").is_not_null())
+    why = skipped.select("to", "reason", "detail").unique("to", keep="first", maintain_order=True)
+    return (
+        here.join(there, on=["to", "nth"], how="anti")
+        .join(why, on="to", how="left")
+        .select("row_number", "to", "body", "segments", "cost_micros", "reason", "detail")
+        .sort("row_number")
+        .collect()
+    )
+
+
+def _differs(column: str) -> pl.Expr:
+    before, after = pl.col(f"{column}_a"), pl.col(f"{column}_b")
+    if column == "media":
+        before, after = before.list.join("\n"), after.list.join("\n")
+    return before.ne_missing(after)
+
+
+def _first(frame: pl.DataFrame, examples: int | None) -> pl.DataFrame:
+    return frame if examples is None else frame.head(examples)
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its cost as decimal text."""
+    values = {name: value for name, value in row.items() if name != "cost_micros"}
+    return {**values, "cost": _amount("cost", row["cost_micros"])}
+
+
+def _amount(name: str, value: Any) -> Any:
+    return money.text(value) if name == "cost" and value is not None else value

@@ -1,0 +1,114 @@
+"""`sender plan` with prices, limits, `--explain`, and `sender plan diff`, as a person runs them."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Shell
+
+CAMPAIGN = """\
+provider: sandbox
+from: "+12025550100"
+recipients: people.csv
+message: "Hi {{ name }}, it’s on"
+prices: prices.yaml
+"""
+PRICES = "currency: USD\nprices:\n  - {to: US, sms: 0.01}\n"
+
+
+def campaign(sender: Shell, name: str = "a.yaml", more: str = "") -> None:
+    sender.people(3)
+    sender.write("prices.yaml", PRICES)
+    sender.write(name, CAMPAIGN + more)
+
+
+def test_the_summary_tells_segments_cost_and_blame(sender: Shell) -> None:
+    campaign(sender)
+    told = [" ".join(line.split()) for line in sender("plan", "a.yaml").out.splitlines()]
+    assert "segments 3 3 messages of 1" in told
+    assert "cost 0.03 USD by prices.yaml: US 0.03" in told
+    assert "'’' (right single quotation mark) alone costs no segment in 3 messages: write \"'\"" in told
+
+
+def test_the_limit_is_told_by_plan_and_stops_send(sender: Shell) -> None:
+    campaign(sender, more="limits: {max_cost: 0.02}\n")
+    planned = sender("plan", "a.yaml")
+    assert planned.code == 0
+    assert "would not be sent: the plan costs 0.03 USD, and limits.max_cost is 0.02" in " ".join(planned.out.split())
+    stopped = sender("send", "a.yaml", "--yes")
+    assert stopped.code == 3, stopped
+    assert "the plan costs 0.03 USD, and limits.max_cost is 0.02" in stopped.err
+    assert not list((sender.folder / ".sender" / "runs").iterdir())
+    assert sender("send", "a.yaml", "--yes", "--max-cost", "0.03").code == 0
+
+
+def test_prices_by_option(sender: Shell) -> None:
+    campaign(sender)
+    sender.write("dear.yaml", PRICES.replace("0.01", "5"))
+    manifest = sender("plan", "a.yaml", "--prices", "dear.yaml", "--json").json
+    assert manifest["cost"]["total"] == "15.00"
+    assert manifest["blame"]["characters"] == [{"character": "’", "instead": "'", "messages": 3, "segments": 0}]
+
+
+def test_a_broken_price_table(sender: Shell) -> None:
+    campaign(sender)
+    sender.write("prices.yaml", PRICES.replace("0.01", "0.01 USD"))
+    done = sender("plan", "a.yaml")
+    assert done.code == 2
+    assert "prices.yaml, line 3, key `prices.0.sms`" in done.err
+
+
+def test_explain(sender: Shell) -> None:
+    campaign(sender)
+    done = sender("plan", "a.yaml", "--explain", "3")
+    assert done.code == 0
+    assert "'Hi Ada 1, it’s on'" in done.out
+    assert not (sender.folder / ".sender").exists(), "it writes no plan"
+    told = sender("plan", "a.yaml", "--explain", "3", "--json").json
+    assert (told["row_number"], told["seq"], told["cells"]["name"]) == (3, 1, "Ada 1")
+    assert [one["step"] for one in told["steps"]][-2:] == ["cost", "message"]
+    assert sender("plan", "a.yaml", "--explain", "9").code == 2
+
+
+def test_diff_of_campaigns_and_of_a_written_plan(sender: Shell) -> None:
+    campaign(sender)
+    campaign(sender, "b.yaml")
+    sender.write("b.yaml", CAMPAIGN.replace("it’s", "it is"))
+    assert sender("plan", "a.yaml", "--out", "written").code == 0
+    for before in ("a.yaml", "written"):
+        done = sender("plan", "diff", before, "b.yaml", "--examples", "1")
+        assert done.code == 0, done
+        lines = [" ".join(line.split()) for line in done.out.splitlines()]
+        assert lines[0] == f"A {before}: 3 rows, 3 messages, 3 segments, 0.03 USD"
+        assert "changed 3: 3 in body" in lines
+        assert "body 'Hi Ada 0, it’s on'" in lines
+        assert "'Hi Ada 0, it is on'" in lines
+        assert "same 0" in lines
+    told = sender("check", "diff", "written", "b.yaml", "--json").json
+    assert (told["counts"]["changed"], told["counts"]["added"]) == (3, 0)
+
+
+def test_diff_of_lists_with_options(sender: Shell) -> None:
+    sender.people(2, "old.csv")
+    sender.people(3, "new.csv")
+    done = sender(
+        "plan", "diff", "old.csv", "new.csv", "--provider", "sandbox", "--from", "+12025550100", "--body", "Hi"
+    )
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert {"added 1", "row 4 +12025550102", "removed 0", "changed 0", "same 2"} <= set(lines)
+    assert "costs are not compared: both plans need prices in one currency" in lines
+
+
+def test_written_plans_take_no_options(sender: Shell) -> None:
+    campaign(sender)
+    sender("plan", "a.yaml", "--out", "written")
+    done = sender("plan", "diff", "written", "written", "--body", "x")
+    assert done.code == 2
+    assert "never changes" in done.err
+
+
+def test_a_campaign_called_diff(sender: Shell) -> None:
+    campaign(sender, "diff")
+    sender.write("diff", "phone\n+12025550101\n")
+    done = sender("plan", "./diff", "--provider", "sandbox", "--from", "+12025550100", "--body", "Hi")
+    assert done.code == 0, done
+    assert "plan diff" in sender("--help").out
+    assert "A B" in sender("plan", "diff", "--help").out
