@@ -8,7 +8,9 @@ that reader, each different one once. Both ways give the same row, sentence for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import phonenumbers
 import polars as pl
@@ -38,6 +40,8 @@ _COLUMNS = dict.fromkeys(Reading._fields, pl.String)
 # A region's table costs about what `phonenumbers` needs for some thousand numbers, a country code's for some hundred.
 _REGION_FROM_ROWS = 4_000
 _CODE_FROM_ROWS = 100
+_BLOCK_ROWS = 250_000  # bounds memory; larger ones are not faster
+_REMEMBERED_CELLS = 50_000  # from block to block
 
 # Punctuation that libphonenumber passes over; the dashes and the no-break space come from word processors.
 _SEPARATORS = [*" -.()[]/", "\u00a0", *map(chr, range(0x2010, 0x2016)), "\u2212", "+"]
@@ -79,29 +83,68 @@ def normalize(
     but 3, 4, 7 and 8 digits are more often a local number without its area code.) `careful=False` switches
     `caution` off, and with it the repairs.
     """
-    nothing = pl.lit(None, dtype=pl.String)
-    cells = (
-        pl.DataFrame({"raw": raw.cast(pl.String)})
-        .with_columns(asked=nothing if regions is None else regions.cast(pl.String).str.to_uppercase())
-        .select(pl.when(pl.all().str.strip_chars() != "").then(pl.all().str.strip_chars()))
-        .with_columns(pl.col("asked").fill_null(pl.lit(default_region, dtype=pl.String)))
-        .with_columns(pl.col("asked").replace(REGION_SPELLINGS))
-        .with_row_index("row")
+    rows = raw.len()
+    if regions is None:
+        counted = {default_region: rows}
+    else:
+        counts = _cleaned(regions, None, default_region).select(pl.col("asked").value_counts(name="n")).unnest("asked")
+        counted = dict(counts.iter_rows())
+    starts = range(0, max(rows, 1), _BLOCK_ROWS)
+    rules = _Rules(
+        passthrough,
+        short_codes=short_codes,
+        careful=careful,
+        tables=frozenset(name for name, n in counted.items() if name and n >= _REGION_FROM_ROWS and region_ok(name)),
+        code_from_rows=max(1, _CODE_FROM_ROWS // len(starts)),
     )
-    answers = _answered(cells, passthrough, short_codes=short_codes, careful=careful)
-    if careful:
-        answers = _without_tails(answers, passthrough)
-    held = _held(answers)
-    answer = answers["answer"]
-    open_rows = answer.is_in(_LEFT_OPEN) & answers["raw"].is_not_null()
-    unsure = held.filter(pl.col("detail").is_null())["row"]  # the hint is left open
-    asked = pl.concat([answers.filter(open_rows), answers.filter(pl.col("row").is_in(unsure.implode()))])
-    reader = Reader(passthrough, short_codes=short_codes, careful=careful)
-    others = pl.concat([_blank(answers), held.filter(pl.col("detail").is_not_null()), _read(asked, reader)])
+    read = lru_cache(_REMEMBERED_CELLS)(Reader(passthrough, short_codes=short_codes, careful=careful).read)
+    blocks = []
+    for start in starts:
+        own = None if regions is None else regions.slice(start, _BLOCK_ROWS)
+        cells = _cleaned(own, raw.slice(start, _BLOCK_ROWS), default_region)
+        blocks.append(_block(cells.with_row_index("row"), rules, read))
+    return pl.concat(blocks)
+
+
+def _cleaned(regions: pl.Series | None, raw: pl.Series | None, default_region: str | None) -> pl.DataFrame:
+    """`raw` without blanks around it, null where nothing is left; `asked`, the region that counts for each row."""
+    columns = {}
+    if raw is not None:
+        columns["raw"] = raw.cast(pl.String).str.strip_chars()
+    if regions is not None:
+        columns["asked"] = regions.cast(pl.String).str.strip_chars().str.to_uppercase()
+    cells = pl.DataFrame(columns).select(pl.when(pl.all() != "").then(pl.all()))
+    default = pl.lit(default_region, dtype=pl.String)
+    asked = default if regions is None else pl.col("asked").fill_null(default)
+    return cells.with_columns(asked.replace(REGION_SPELLINGS).alias("asked"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The options of `normalize`; the regions that the list has rows enough for; and how many rows of a block make it
+    worth to build a country code's table."""
+
+    passthrough: frozenset[str]
+    short_codes: bool
+    careful: bool
+    tables: frozenset[str]
+    code_from_rows: int
+
+
+def _block(cells: pl.DataFrame, rules: _Rules, read: Callable[[str | None, str | None], Reading]) -> pl.DataFrame:
+    """The result for some rows (`row`, `raw`, `asked`)."""
+    answers = _answered(cells, rules)
+    if rules.careful:
+        answers = _without_tails(answers, rules)
+    held = _held(answers, rules)
+    left_open = answers["answer"].is_in(_LEFT_OPEN) & answers["raw"].is_not_null()
+    unsure = answers["row"].is_in(held.filter(pl.col("detail").is_null())["row"].implode())  # of the hint
+    asked = answers.filter(left_open | unsure).select("row", "raw", "asked")
+    others = pl.concat([_blank(answers), held.filter(pl.col("detail").is_not_null()), _read(asked, read)])
     return _assembled(answers, others)
 
 
-def _answered(cells: pl.DataFrame, passthrough: frozenset[str], *, short_codes: bool, careful: bool) -> pl.DataFrame:
+def _answered(cells: pl.DataFrame, rules: _Rules) -> pl.DataFrame:
     """`cells` (`row`, `raw`, `asked`) with `plus`, `size` (digits), `key` (null: no ordinary cell), and what
     `_looked_up` finds."""
     raw, digits = pl.col("raw"), pl.col("digits")
@@ -109,7 +152,7 @@ def _answered(cells: pl.DataFrame, passthrough: frozenset[str], *, short_codes: 
         digits=raw.str.replace_many(_SEPARATORS, [""] * len(_SEPARATORS)),
         plus=raw.str.contains("+", literal=True),
         leads=raw.str.contains(_LEADING_PLUS),
-        suspect=raw.str.contains(_SUSPECT) if careful else pl.lit(value=False),
+        suspect=raw.str.contains(_SUSPECT) if rules.careful else pl.lit(value=False),
     ).with_columns(size=digits.str.len_bytes())
     ordinary = (
         pl.col("size").is_between(MIN_DIGITS, MAX_DIGITS)
@@ -117,21 +160,21 @@ def _answered(cells: pl.DataFrame, passthrough: frozenset[str], *, short_codes: 
         & ~pl.col("suspect")
         & (raw.str.len_bytes() <= _MOST_CELL_BYTES)
     )
-    if careful and bool((frame["size"] >= 2 * LOCAL_DIGITS).any()):
+    if rules.careful and bool((frame["size"] >= 2 * LOCAL_DIGITS).any()):
         ordinary &= (pl.col("size") < 2 * LOCAL_DIGITS) | raw.str.contains(_ONE_LONG_NUMBER)
-    if any(len(one) >= MIN_DIGITS for one in passthrough):
-        ordinary &= ~raw.str.strip_prefix("+").is_in(list(passthrough))
+    if any(len(one) >= MIN_DIGITS for one in rules.passthrough):
+        ordinary &= ~raw.str.strip_prefix("+").is_in(list(rules.passthrough))
     frame = frame.with_columns(
         key=pl.when(ordinary).then(pl.concat_str(pl.lit("1"), digits)).cast(pl.Int64, strict=False)
     ).drop("digits", "leads", "suspect")
-    frame = frame.with_columns(_looked_up(frame, careful=careful))
-    if short_codes:
+    frame = frame.with_columns(_looked_up(frame, rules))
+    if rules.short_codes:
         bare = pl.col("size").is_in([5, 6]) & (raw.str.len_bytes() == pl.col("size")) & (pl.col("answer") < 0)
         frame = frame.with_columns(answer=pl.when(bare).then(pl.lit(Verdict.ASK, pl.Int16)).otherwise("answer"))
     return frame
 
 
-def _looked_up(frame: pl.DataFrame, *, careful: bool) -> list[pl.Series]:
+def _looked_up(frame: pl.DataFrame, rules: _Rules) -> list[pl.Series]:
     """For each row of `frame` `answer` (Int16), `number` (Int64: E.164's digits, or of a fault the country code) and
     `elsewhere` (whether the digits name their country)."""
     answers = pl.repeat(Verdict.ASK, frame.height, dtype=pl.Int16, eager=True).alias("answer")
@@ -142,18 +185,18 @@ def _looked_up(frame: pl.DataFrame, *, careful: bool) -> list[pl.Series]:
     for region, rows in _by_region(frame, ordinary & ~elsewhere):
         if region is None or not region_ok(region):
             answers.scatter(rows, _NO_REGION if region is None else _BAD_REGION)
-        elif rows.len() >= _REGION_FROM_ROWS:
-            found, values = region_table(region).read(frame["key"].gather(rows), careful=careful)
+        elif region in rules.tables:
+            found, values = region_table(region).read(frame["key"].gather(rows), careful=rules.careful)
             answers.scatter(rows, found)
             numbers.scatter(rows, values)
             if (went := found == Verdict.ABROAD).any():
                 abroad.append((phonenumbers.country_code_for_region(region), rows.filter(went), values.filter(went)))
     with_plus = (ordinary & elsewhere).arg_true()
-    found, values = INTERNATIONAL.read(frame["key"].gather(with_plus), from_rows=_CODE_FROM_ROWS)
+    found, values = INTERNATIONAL.read(frame["key"].gather(with_plus), from_rows=rules.code_from_rows)
     answers.scatter(with_plus, found)
     numbers.scatter(with_plus, values)
     for own_code, rows, keys in abroad:
-        found, values = INTERNATIONAL.read(keys, from_rows=_CODE_FROM_ROWS)
+        found, values = INTERNATIONAL.read(keys, from_rows=rules.code_from_rows)
         answers.scatter(rows, found.set((found < 0) & (values == own_code), Verdict.ASK))
         numbers.scatter(rows, values)
         elsewhere = elsewhere.scatter(rows, values=True)
@@ -171,7 +214,7 @@ def _by_region(frame: pl.DataFrame, national: pl.Series) -> Iterator[tuple[str |
         yield part["asked"][0], part["at"]
 
 
-def _without_tails(answers: pl.DataFrame, passthrough: frozenset[str]) -> pl.DataFrame:
+def _without_tails(answers: pl.DataFrame, rules: _Rules) -> pl.DataFrame:
     """`answers` with `repair`: a column of floats (`2025550100.0`) is common enough not to go cell by cell.
 
     Only where the digits before the point are a valid number and all digits together are none."""
@@ -182,9 +225,9 @@ def _without_tails(answers: pl.DataFrame, passthrough: frozenset[str]) -> pl.Dat
     if not cells.height:
         return answers
     cut = cells.with_columns(pl.col("raw").str.replace(r"[.,]0+$", ""))
-    meant = _answered(cut, passthrough, short_codes=False, careful=True)
+    meant = _answered(cut, replace(rules, short_codes=False))
     whole = cells.with_columns(pl.col("raw").str.replace(",", ".", literal=True))
-    other = _answered(whole, frozenset(), short_codes=False, careful=False)
+    other = _answered(whole, replace(rules, short_codes=False, careful=False))
     sure = (meant["answer"] >= 0) & (meant["size"] <= EXACT_DIGITS) & _is_fault(other["answer"])
     mended = meant.filter(sure).select("row", "answer", "number", repair=pl.lit(TAIL_REPAIR))
     return answers.update(mended, on="row", how="left", maintain_order="left")
@@ -194,10 +237,10 @@ def _is_fault(answer: pl.Series) -> pl.Series:
     return (answer < 0) & ~answer.is_in(_LEFT_OPEN)
 
 
-def _held(answers: pl.DataFrame) -> pl.DataFrame:
+def _held(answers: pl.DataFrame, rules: _Rules) -> pl.DataFrame:
     """The rows that a table found a fault in, as rows of the result. Where the hint is left open, no `detail`."""
     faulty = answers.filter(_is_fault(answers["answer"]))
-    hints, numbers = INTERNATIONAL.read(faulty["key"], from_rows=_CODE_FROM_ROWS)
+    hints, numbers = INTERNATIONAL.read(faulty["key"], from_rows=rules.code_from_rows)
     faulty = faulty.with_columns(
         hint=hints.set(faulty["plus"], Verdict.NO_CODE),
         meant=numbers,
@@ -240,12 +283,12 @@ def _blank(answers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _read(cells: pl.DataFrame, reader: Reader) -> pl.DataFrame:
-    """The rows as `reader` reads them, each different cell once."""
+def _read(cells: pl.DataFrame, read: Callable[[str | None, str | None], Reading]) -> pl.DataFrame:
+    """The rows (`row`, `raw`, `asked`) as the reader of cells has them, each different cell once."""
     distinct = cells.select("raw", "asked").unique(maintain_order=True)
-    readings = [reader.read(cell, region) for cell, region in distinct.iter_rows()]
+    readings = [read(cell, region) for cell, region in distinct.iter_rows()]
     answers = distinct.hstack(pl.DataFrame(readings, schema=_COLUMNS, orient="row"))
-    return cells.select("row", "raw", "asked").join(answers, on=["raw", "asked"], nulls_equal=True).drop("raw", "asked")
+    return cells.join(answers, on=["raw", "asked"], nulls_equal=True).drop("raw", "asked")
 
 
 def _assembled(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
