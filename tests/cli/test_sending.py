@@ -424,7 +424,7 @@ def test_ctrl_c_at_the_question_stops_at_once(sender: Shell) -> None:
         process.send_signal(signal.SIGINT)  # again, as a person would: the first may come just before the read begins
         time.sleep(0.3)
     process.kill()
-    assert process.wait() == 130
+    assert process.wait() in (130, -signal.SIGINT)  # to a shell both are 130
     os.close(ours)
     assert not list((sender.folder / ".sender" / "runs").iterdir())
 
