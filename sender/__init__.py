@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sender.plan_diff import diff_plans as diff_plans
     from sender.planner import build_plan as build_plan
     from sender.runs import RunResult as RunResult
-    from sender.runs import Workspace as Workspace
+    from sender.workspace import Workspace as Workspace
 
 _HOME = {
     "Campaign": "campaign",

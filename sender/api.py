@@ -10,7 +10,8 @@ from pathlib import Path
 from sender.dispatch import Progress
 from sender.errors import InputError
 from sender.plan import Plan
-from sender.runs import DEFAULT_STATE_DIR, RunResult, open_session
+from sender.runs import RunResult, open_session
+from sender.workspace import DEFAULT_STATE_DIR
 
 
 async def asend(

@@ -1,4 +1,4 @@
-"""Runs: where they are kept, which one a plan belongs to, and one of them from start to summary.
+"""Runs: which one a plan belongs to, and one of them from start to summary.
 
 A plan that was begun is resumed, one that was sent is refused, one whose inputs changed is explained. Never prints,
 asks or exits; the shell and the library both stand on this.
@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-import re
 import secrets
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import filelock
 import polars as pl
 
 from sender import cost, providers, reconcile, sandbox
@@ -30,124 +23,24 @@ from sender.errors import (
     GuardStop,
     InputError,
     InputsChanged,
-    PlanError,
     ProviderRefused,
     RunComplete,
-    RunLocked,
     SenderError,
-    StateError,
-    UnknownRun,
 )
 from sender.ledger import Counts, Run, RunKind
-from sender.ledger.sqlite import SqliteLedger
 from sender.plan import Manifest, MessageReader, Pace, Plan
 from sender.providers.base import Adapter
 from sender.reconcile import Reconciled
-from sender.results import Summary, check_target, results, summarise, write
+from sender.results import Summary, check_target, write
 from sender.transport import HttpxTransport, Transport
+from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
 log = logging.getLogger("sender.runs")
 
-DEFAULT_STATE_DIR = Path(".sender")
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
 SANDBOX_SETTLE_S = 2.0  # the simulator's log does not lag; a request under way may still arrive
-
-
-class Workspace:
-    """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
-
-    def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> None:
-        self.path = Path(path)
-        if not create and not (self.path / "ledger.sqlite3").exists():
-            raise UnknownRun(
-                "nothing has been sent from here",
-                where=str(self.path),
-                fix="name the state directory with --state-dir",
-            )
-        try:
-            for folder in (self.path, self.path / "runs", self.path / "locks"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_read_only(self.path)
-        except OSError as error:
-            raise _unwritable(self.path, error) from None
-        self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.ledger.close()
-
-    def folder(self, run: Run) -> Path:
-        """The run's own folder."""
-        return self.path / "runs" / run.run_id
-
-    def plan(self, run: Run) -> Plan:
-        """The plan the run executes. Raises PlanError when it is missing or damaged."""
-        plan = Plan.open(self.folder(run) / "plan")
-        if plan.hash != run.plan_hash:
-            raise PlanError(f"the plan in it is not the one of run {run.run_id}", where=str(plan.directory))
-        return plan
-
-    def results(self, run: Run) -> pl.DataFrame:
-        """Every input row of the run with what became of it, as `sender.results.results` says."""
-        return results(self.plan(run), self.ledger.journal(run.run_id), run.run_id)
-
-    def summary(self, run: Run) -> Summary:
-        """The run in numbers, with the conservation law."""
-        return summarise(self.plan(run), self.ledger.journal(run.run_id))
-
-    def runs_of(self, campaign: str, kind: RunKind) -> list[Run]:
-        """The campaign's runs of that kind, oldest first."""
-        return [run for run in self.ledger.runs() if run.campaign == campaign and run.kind is kind]
-
-    def find(self, target: str | Path) -> Run:
-        """The run that `target` names: a run id (or its unique beginning), a campaign or recipients file, a campaign's
-        name. Of several runs the newest is meant, and a test or a rehearsal only if there is nothing else. Raises
-        UnknownRun."""
-        runs = self.ledger.runs()
-        name = str(target)
-        begun = [run for run in runs if run.run_id.startswith(name)] if name else []
-        if len(begun) == 1 or (begun and begun[-1].run_id == name):
-            return begun[-1]
-        path = _resolved(name)
-        named = [run for run in runs if (run.source is not None and run.source == path) or run.campaign == name]
-        if named:
-            return max(named, key=lambda run: (run.kind in (RunKind.LIVE, RunKind.SANDBOX), named.index(run)))
-        have = ", ".join(run.run_id for run in runs[-5:]) or "none"
-        raise UnknownRun(
-            f"several runs begin with {name!r}" if begun else f"no run answers to {name!r}",
-            where=str(self.path),
-            fix=f"newest runs here: {have} (`sender status` lists them)",
-        )
-
-    @contextlib.contextmanager
-    def locked(self, campaign: str, kind: RunKind) -> Iterator[None]:
-        """Holds the campaign for this process; the lock dies with it. Raises RunLocked, naming the holder, at once."""
-        file = self.path / "locks" / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
-        lock = filelock.FileLock(file.with_name(file.name + ".lock"), mode=0o600)
-        holder = file.with_name(file.name + ".json")
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            raise RunLocked(
-                f"{campaign} is being sent by another process ({_holder(holder)})",
-                fix="wait for it, or stop it with Ctrl-C",
-            ) from None
-        except OSError as error:
-            raise _unwritable(self.path, error) from None
-        try:
-            with contextlib.suppress(OSError):  # who holds it is a kindness, not the lock
-                _note_holder(holder)
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                holder.unlink(missing_ok=True)
-            lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +287,7 @@ def open_session(
             kind=kind,
             provider=manifest.provider,
             plan_hash=plan.hash,
-            source=_resolved(source) if source is not None else None,
+            source=resolved(source) if source is not None else None,
             rows=manifest.rows,
             messages=manifest.messages,
             skipped=manifest.rows - manifest.messages,
@@ -505,35 +398,3 @@ def _new_run_id(now_ms: int) -> str:
 
 def _utc(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _resolved(path: str | Path) -> str:
-    return str(Path(path).expanduser().resolve())
-
-
-def _unwritable(path: Path, error: OSError) -> StateError:
-    return StateError(
-        f"the state directory cannot be written: {error.strerror or error}",
-        where=str(path),
-        fix="free some space or mend its permissions, or choose another with --state-dir",
-    )
-
-
-def _note_holder(file: Path) -> None:
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}), encoding="utf-8")
-    file.chmod(0o600)
-
-
-def _holder(file: Path) -> str:
-    try:
-        note = json.loads(file.read_text(encoding="utf-8"))
-        return f"pid {note['pid']} on {note['host']}, since {note['since']}"
-    except (OSError, ValueError, KeyError):
-        return "its name is not known"
-
-
-def _refuse_read_only(path: Path) -> None:
-    probe = path / f".write-test-{os.getpid()}"
-    probe.touch(mode=0o600)
-    probe.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from sender.cli import console
 from sender.cli.inputs import environment, state_options
 from sender.errors import InputError
 from sender.ledger import Counts, Run
-from sender.runs import Workspace
+from sender.workspace import Workspace
 
 RUN_HELP = (
     "RUN is a run id (or its beginning), a campaign file, a recipients file or a campaign's name;"
