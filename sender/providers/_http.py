@@ -88,11 +88,11 @@ def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judg
     if 200 <= status < 300:
         try:
             accepted = read(json_object(response))
-            if response.headers.get("x-ratelimit-remaining", "").strip() == "0":
-                return replace(accepted, pause_s=retry_after_s(response.headers))
-            return accepted
         except ValueError as error:
             return Unknown(clean(f"HTTP {status}, but the answer {error}: {snippet(response)}"))
+        if response.headers.get("x-ratelimit-remaining", "").strip() == "0":
+            return replace(accepted, pause_s=retry_after_s(response.headers))
+        return accepted
     faults, words = refusal_words(response)
     if not 400 <= status < 500:
         return Unknown(clean(f"HTTP {status}: {words}"), faults[0][0] if faults else None)
