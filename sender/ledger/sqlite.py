@@ -21,68 +21,12 @@ import polars as pl
 from sender.errors import StateError, UnknownRun
 from sender.ledger import JOURNAL_SCHEMA, Claim, Counts, Found, Run, RunKind, Settlement
 from sender.ledger.rows import cleaned, journal_frame, settled
+from sender.ledger.schema import SCHEMA_VERSION, STEPS
 from sender.outcomes import State, Unknown
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = int.from_bytes(b"cmps")  # in the file's header: `file` and we can tell whose it is
 _BUSY_TIMEOUT_S = 10.0  # other runs' commits take milliseconds; this is for a machine that stalls
 _JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many more cost cache and collector
-
-# A message without a row is pending: rows are dense from 0 to the last ever claimed. `fence` counts the
-# claims of a message, `attempts` those that were not released. Times are milliseconds UTC. The partial index
-# holds only messages that wait for another try, so a smooth run never writes it.
-_SCHEMA = """
-CREATE TABLE run (
-    key INTEGER PRIMARY KEY,
-    run_id TEXT NOT NULL UNIQUE,
-    campaign TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('live', 'sandbox', 'rehearsal', 'test')),
-    provider TEXT NOT NULL,
-    plan_hash TEXT NOT NULL,
-    source TEXT,
-    rows INTEGER NOT NULL,
-    messages INTEGER NOT NULL CHECK (messages >= 0),
-    skipped INTEGER NOT NULL CHECK (skipped >= 0),
-    created_at INTEGER NOT NULL,
-    finished_at INTEGER,
-    simulated INTEGER NOT NULL CHECK (simulated IN (0, 1)),
-    account TEXT,
-    CONSTRAINT rows_add_up CHECK (rows = messages + skipped)
-) STRICT;
-
-CREATE TABLE message (
-    run INTEGER NOT NULL REFERENCES run (key),
-    seq INTEGER NOT NULL CHECK (seq >= 0),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')),
-    attempts INTEGER NOT NULL,
-    fence INTEGER NOT NULL,
-    intent_at INTEGER NOT NULL,
-    deadline INTEGER,
-    not_before INTEGER,
-    message_id TEXT,
-    status TEXT,
-    provider_status TEXT,
-    reason TEXT,
-    error_code TEXT,
-    error_message TEXT,
-    segments INTEGER,
-    price TEXT,
-    currency TEXT,
-    created_at INTEGER,
-    sent_at INTEGER,
-    updated_at INTEGER NOT NULL,
-    PRIMARY KEY (run, seq),
-    CONSTRAINT only_an_intent_has_a_deadline CHECK ((state = 'intent') = (deadline IS NOT NULL)),
-    CONSTRAINT only_pending_waits CHECK ((state = 'pending') = (not_before IS NOT NULL)),
-    CONSTRAINT only_accepted_has_an_id CHECK ((state = 'accepted') = (message_id IS NOT NULL)),
-    CONSTRAINT only_accepted_has_a_status CHECK ((state = 'accepted') = (status IS NOT NULL)),
-    CONSTRAINT rejected_says_why CHECK (state <> 'rejected' OR reason IS NOT NULL),
-    CONSTRAINT only_pending_may_have_no_attempt CHECK (attempts >= (state <> 'pending')),
-    CONSTRAINT attempts_were_claimed CHECK (attempts <= fence)
-) WITHOUT ROWID, STRICT;
-
-CREATE INDEX message_waiting ON message (run, not_before, seq) WHERE state = 'pending';
-"""
 
 _INSERT_RUN = """
 INSERT INTO run (
@@ -177,7 +121,7 @@ class SqliteLedger:
         """The ledger in the file `path`, made with its directory if there is none.
 
         `clock` gives milliseconds UTC. Raises StateError when the file cannot be used, is another program's,
-        or was written by a newer version.
+        or was written by a newer version. A file of an older version is brought up to this one.
         """
         path = path.absolute()  # SQLite reads names such as `:memory:` its own way
         _create_file(path)
@@ -354,12 +298,19 @@ class SqliteLedger:
         with _failures_explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._refuse_other_schema()
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # SQLite undoes it by itself on some failures
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _refuse_other_schema(self) -> None:
+        """A newer program may have changed the tables while this one had the file open."""
+        version = self._db.execute("PRAGMA user_version").get
+        if version != SCHEMA_VERSION:
+            raise _written_by_newer(version, self._path)
 
 
 @contextmanager
@@ -390,23 +341,35 @@ def _create_file(path: Path) -> None:
 
 def _configure(db: apsw.Connection, path: Path) -> None:
     db.set_busy_timeout(int(_BUSY_TIMEOUT_S * 1000))
-    db.execute("PRAGMA foreign_keys = ON")
     # FULL: a commit is on disk when it returns. NORMAL may lose committed intents at power loss.
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the data in the drive's cache
+    db.execute("PRAGMA foreign_keys = OFF")  # a step may have to make a table anew
     db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
     try:
         if _is_blank(db):
-            db.execute(_SCHEMA)
             db.pragma("application_id", APPLICATION_ID)
-            db.pragma("user_version", SCHEMA_VERSION)
-        _check_identity(db, path)
+        else:
+            _check_identity(db, path)
+        if db.pragma("user_version") < SCHEMA_VERSION:
+            _upgrade(db)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+    db.execute("PRAGMA foreign_keys = ON")
     _use_wal(db, path)
+
+
+def _upgrade(db: apsw.Connection) -> None:
+    """Runs the steps that the file lacks."""
+    for step in STEPS[db.pragma("user_version") :]:
+        db.execute(step)
+    db.pragma("user_version", SCHEMA_VERSION)
+    broken = db.execute("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise apsw.CorruptError(f"rows without the row they refer to: {broken[:3]}")
 
 
 def _is_blank(db: apsw.Connection) -> bool:
@@ -423,11 +386,15 @@ def _check_identity(db: apsw.Connection, path: Path) -> None:
             fix="move it away, or name another state directory with --state-dir",
         )
     if version > SCHEMA_VERSION:
-        raise StateError(
-            f"the ledger was written by a newer campaign-sender: schema {version}, not {SCHEMA_VERSION}",
-            where=str(path),
-            fix="upgrade campaign-sender",
-        )
+        raise _written_by_newer(version, path)
+
+
+def _written_by_newer(version: int, path: Path) -> StateError:
+    return StateError(
+        f"the ledger was written by a newer campaign-sender: schema {version}, and this one knows {SCHEMA_VERSION}",
+        where=str(path),
+        fix="upgrade campaign-sender, or name another state directory with --state-dir",
+    )
 
 
 def _use_wal(db: apsw.Connection, path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from sender.errors import StateError
 from sender.ledger import Run, RunKind, Settlement, sqlite
-from sender.ledger.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteLedger
+from sender.ledger.schema import SCHEMA_VERSION
+from sender.ledger.sqlite import APPLICATION_ID, SqliteLedger
 from sender.outcomes import Accepted, Deferred, Reason, Rejected
 
 MESSAGES = 50_000
