@@ -58,7 +58,7 @@ def damaged(path: Path, how: str) -> StateError:
 
 def open_to_write(path: Path) -> apsw.Connection:
     """The file at `path`, made if there is none, and of this version's schema. Raises StateError."""
-    _create(path)
+    create(path)
     with failures_explained(path), _closed_on_failure(apsw.SQLITE_OPEN_READWRITE, str(path)) as db:
         db.set_busy_timeout(int(BUSY_TIMEOUT_S * 1000))
         # FULL: a commit is on disk when it returns. NORMAL may lose committed intents at power loss.
@@ -74,7 +74,7 @@ def open_to_write(path: Path) -> apsw.Connection:
                 db.execute("ROLLBACK")
             raise
         db.execute("PRAGMA foreign_keys = ON")
-        _use_wal(db, path)
+        use_wal(db, path)
         return db
 
 
@@ -181,7 +181,7 @@ def _uri_path(path: Path) -> str:
     return path.as_uri().removeprefix("file://")
 
 
-def _create(path: Path) -> None:
+def create(path: Path) -> None:
     """An empty file of mode 0600 where there is none; SQLite gives its -wal and -shm files the same mode."""
     try:
         if path.is_dir():
@@ -225,7 +225,7 @@ def _check_identity(db: apsw.Connection, path: Path) -> None:
         )
 
 
-def _use_wal(db: apsw.Connection, path: Path) -> None:
+def use_wal(db: apsw.Connection, path: Path) -> None:
     """WAL mode, which the file remembers. SQLite does not always wait for the lock that the switch needs."""
     give_up = time.monotonic() + BUSY_TIMEOUT_S
     while time.monotonic() < give_up:
