@@ -21,9 +21,10 @@ from sender.errors import PlanError
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
-FORMAT = 2
+FORMAT = 3
 PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
+_CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
 _ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
@@ -112,11 +113,16 @@ class Manifest:
         return self.units / self.pace.per_s if self.pace.per_s else None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n"
+        """The manifest with a checksum over itself, so that a flipped byte in it is noticed."""
+        values = json.loads(json.dumps(asdict(self), default=str))
+        return json.dumps(values | {_CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Manifest:
+        """Raises ValueError when the checksum is not the content's, KeyError or TypeError when parts are missing."""
         values = dict(data)
+        if values.pop(_CHECKSUM) != _checksum(values):
+            raise ValueError("its checksum is not that of its content")
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
@@ -249,6 +255,10 @@ class MessageReader:
             )
             for seq, to, sender, body, media, count in rows.iter_rows()
         }
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def make_ref(run_id: str, seq: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from sender.errors import InputError
 from sender.providers import _rules, credentials, laml, signalwire, telnyx
+from sender.providers._http import retry_after_s
 from sender.providers._rules import CARRIERS, is_toll_free, sender_kind
 from sender.providers.base import Adapter, Capabilities, FieldValue, LogFacts, SenderKind
 from sender.providers.credentials import (
@@ -34,6 +35,7 @@ __all__ = [
     "check",
     "log_facts",
     "rate_kind",
+    "retry_after_s",
     "sandbox_adapter",
     "sender_kind",
 ]
