@@ -30,7 +30,7 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
     """
     campaign = offer.campaign
     loads = _loads(sent)
-    senders = loads["from_number"].drop_nulls().to_list() or list(offer.senders)
+    senders = list(offer.senders) or loads["from_number"].drop_nulls().to_list()
     account, own, source = _limits(offer, senders)
     unit = _documented(offer, senders)[0].unit
     load = dict(loads.select("from_number", unit).iter_rows())
@@ -102,7 +102,7 @@ def _own_limit(offer: Offer, number: str, given: Rate | None, *, documented: boo
     if given is None and not documented:
         return None
     (rate,) = _documented(offer, [number])
-    return rate.per_s if rate.per_sender else None
+    return float(rate.per_s) if rate.per_sender else None
 
 
 def _bound(
