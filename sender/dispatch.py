@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import Pacer
+from sender.pacing import Limit, Pacer
 from sender.plan import MessageReader, Pace
 from sender.providers.base import Adapter, Message
 from sender.transport import MaybeSent, NotSent, Transport
@@ -83,7 +83,7 @@ class Dispatcher:
         self._adapter = adapter
         self._transport = transport
         self._pace = pace
-        self._pacer = Pacer(pace.per_s)
+        self._pacer = Pacer(None if pace.per_s is None else Limit(pace.per_s, "segments"))  # in the units of `pace`
         self._below_seq = below_seq
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -312,7 +312,7 @@ class Dispatcher:
             )
 
     def _slow_down(self, outcome: Deferred, wait_s: float) -> None:
-        self._pacer.pause(wait_s)
+        self._pacer.refused(wait_s)
         log.warning(
             "the provider asks to slow down: %s",
             outcome.error_message,

@@ -1,43 +1,83 @@
-"""How fast messages may leave: one account's rate, and its pauses. Never above the rate in any second.
+"""How fast messages may leave: the limits of an account, of each sender number and of the provider's queue, stacked.
 
-Counts in whatever unit the provider counts (messages or segments) and knows nothing of providers. All times are
-those of the running event loop, so a change of the wall clock neither bursts nor stalls.
+Each limit keeps one number, the time at which its next unit is due (the virtual scheduling of GCRA), so limits stack
+exactly, the rate can change on the way, and processes can share them. Knows nothing of providers. All times are those
+of the running event loop, so a change of the wall clock neither bursts nor stalls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping, MutableSequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
-from aiolimiter import AsyncLimiter
+# So much lateness (of a timer, of a busy loop) is made good. What it could add to a second is taken out of the rate
+# beforehand: 2 % of the rate buy that no sliding second sees more than the limit.
+CATCH_UP_S = 0.02
+WINDOW_S = 1.0
+CUT = 0.5  # a refusal of the pace halves it,
+RECOVERY_PER_S = 0.02  # and each second gives this share of the whole back
+LEAST_SHARE = 0.01
+CUT_EVERY_S = 1.0  # what was in flight when the first refusal came is no news
 
-# Measured: from here on a small burst, taken out of the rate, wastes less than one timer for each unit does.
-_BUCKET_FROM_PER_S = 50.0
-_BUCKET_SHARE = 0.02
+_NEVER = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`per_s` units a second; `unit` is `messages` or `segments`. `burst` more units may go ahead of it (a queue).
+
+    Raises ValueError unless `per_s` is above 0 and bounded.
+    """
+
+    per_s: float
+    unit: str = "messages"
+    burst: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.per_s < math.inf:
+            raise ValueError(f"the rate must be above 0, not {self.per_s}")
+
+    def units(self, messages: float, segments: float) -> float:
+        return segments if self.unit == "segments" else messages
 
 
 class Pacer:
     """Hands out leave to send, in the order of asking. Belongs to the event loop that first awaits it."""
 
-    def __init__(self, rate_per_s: float | None) -> None:
-        """`rate_per_s` in units; None sets no limit but that of `pause`. Raises ValueError unless it is above 0."""
-        self.rate_per_s = rate_per_s
+    def __init__(
+        self,
+        account: Limit | None = None,
+        *,
+        senders: Mapping[str, Limit] | None = None,
+        queue: Limit | None = None,
+        shared: Shared | None = None,
+    ) -> None:
+        """`account` limits all messages, `senders` those of one sender each, `queue` what lies at the provider.
+
+        `shared` holds the state where several processes see it: the limits then bind all of them together.
+        """
+        self._account = account
+        self._senders = {name: (limit, _FIRST + place) for place, (name, limit) in enumerate((senders or {}).items())}
+        self._queue = None if queue is None else (queue, _FIRST + len(self._senders))
+        self._shared = shared or Shared(new_cells(account, senders))
+        self._cells = self._shared.cells
         self._turn = asyncio.Lock()
-        self._until_s = -math.inf
-        self._limiter: AsyncLimiter | None = None
-        if rate_per_s is not None:
-            burst, refill_per_s = _bucket(rate_per_s)
-            self._limiter = AsyncLimiter(burst, burst / refill_per_s)
+        self._seen = _Seen()
+
+    # -- pauses ----------------------------------------------------------------------------------------------------
 
     @property
     def paused_until(self) -> float | None:
         """The event loop's time at which the pause is over; None if there is none."""
-        return self._until_s if self.paused else None
+        return self._cells[_PAUSED_UNTIL] if self.paused else None
 
     @property
     def paused_s(self) -> float:
         """Seconds that the pause still lasts; 0 if there is none."""
-        return max(0.0, self._until_s - asyncio.get_running_loop().time())
+        return max(0.0, self._cells[_PAUSED_UNTIL] - _now())
 
     @property
     def paused(self) -> bool:
@@ -45,56 +85,158 @@ class Pacer:
 
     def pause(self, seconds: float) -> None:
         """Nobody acquires before `seconds` have passed. Of several wishes the one that ends last wins."""
-        self._until_s = max(self._until_s, asyncio.get_running_loop().time() + seconds)
+        with self._shared.lock:
+            self._cells[_PAUSED_UNTIL] = max(self._cells[_PAUSED_UNTIL], _now() + seconds)
 
     async def resumed(self) -> None:
         """Returns when there is no pause, or no longer."""
         while self.paused:  # noqa: ASYNC110 (waits for a time, not for a change)
             await asyncio.sleep(self.paused_s)  # a longer wish may come meanwhile
 
-    async def acquire(self, units: float = 1) -> bool:
-        """True when `units` may leave; False when there is a pause: give back what is held, and await `resumed`.
+    # -- what the provider says ------------------------------------------------------------------------------------
 
-        More units than fit into the burst wait until all have been let through. Raises ValueError for a negative or
-        unbounded number. A call that is cancelled or paused gives nothing back: what was got belongs to the time
-        before, and kept it would add to the burst that comes after.
+    def refused(self, retry_after_s: float) -> None:
+        """The provider refuses the pace: a pause of `retry_after_s`, and after it half the pace, which recovers.
+
+        Without a limit of the account, the pace seen until now is what is halved.
         """
-        if not 0 <= units < math.inf:
-            raise ValueError(f"units must be a number from 0, not {units}")
-        # One at a time: aiolimiter serves small amounts first, so a long message would starve.
-        async with self._turn:
-            if self.paused:
-                return False
-            await self._through_bucket(units)
-            return not self.paused
+        self.pause(retry_after_s)
+        now = _now()
+        with self._shared.lock:
+            if now < self._cells[_CUT_AT] + CUT_EVERY_S:
+                return
+            if not self._cells[_RATE]:
+                self._cells[_RATE] = self._seen.per_s
+            self._cells[_SHARE] = max(LEAST_SHARE, CUT * self._share(now))
+            self._cells[_SHARE_AT] = self._cells[_PAUSED_UNTIL]  # recovers from the end of the pause on
+            self._cells[_CUT_AT] = now
 
-    async def _through_bucket(self, units: float) -> None:
-        if self._limiter is None:
-            return
-        while units > 0:
-            part = min(units, self._limiter.max_rate)
-            await self._limiter.acquire(part)
-            units -= part
+    @property
+    def slowed(self) -> bool:
+        """Whether the pace is still below its limit because the provider refused it."""
+        return self._share(_now()) < 1
+
+    @property
+    def per_s(self) -> float | None:
+        """The account's units a second as of now; None without a limit."""
+        return self._cells[_RATE] * self._share(_now()) or None
+
+    def left_before(self, age_s: float) -> None:
+        """Another process may have sent at the full pace until `age_s` ago; what it sent counts in our first second."""
+        due = _now() - max(0.0, age_s) + WINDOW_S
+        with self._shared.lock:
+            for cell in [_DUE, *(cell for _, cell in self._senders.values())]:
+                self._cells[cell] = max(self._cells[cell], due)
+
+    # -- leave to send ---------------------------------------------------------------------------------------------
+
+    async def acquire(self, segments: float = 1, *, messages: float = 1, sender: str | None = None) -> bool:
+        """True when a message of so many segments may leave now; False when there is a pause: await `resumed`.
+
+        A message leaves as one, and the time of all its units passes before the next. A call that is cancelled or
+        paused has taken nothing. Raises ValueError for a negative or unbounded number.
+        """
+        if not (0 <= segments < math.inf and 0 <= messages < math.inf):
+            raise ValueError(f"units must be numbers from 0, not {segments} segments, {messages} messages")
+        async with self._turn:  # in the order of asking: a long message does not starve among short ones
+            while True:
+                now = _now()
+                if self._cells[_PAUSED_UNTIL] > now:
+                    return False
+                with self._shared.lock:
+                    limits = self._limits(sender, messages, segments, now)
+                    due = max([self._cells[cell] for cell, *_ in limits], default=_NEVER)
+                    if due <= now:
+                        for cell, cost_s, slack_s in limits:
+                            self._cells[cell] = self._scheduled(cell, now, slack_s) + cost_s
+                        self._seen.count(messages, now)
+                        return True
+                await asyncio.sleep(due - now)
+
+    def due_in_s(self, sender: str | None = None) -> float:
+        """Seconds until a message of that sender may leave, pauses aside."""
+        now = _now()
+        return max([self._cells[cell] - now for cell, *_ in self._limits(sender, 1, 1, now)] + [0.0])
+
+    def _limits(
+        self, sender: str | None, messages: float, segments: float, now: float
+    ) -> list[tuple[int, float, float]]:
+        """For each limit that the message counts in: its cell, the seconds it costs there, the seconds made good."""
+        found = []
+        rate = self._cells[_RATE]
+        if rate:
+            units = self._account.units(messages, segments) if self._account else messages
+            found.append((_DUE, units / (_refill(rate) * self._share(now)), CATCH_UP_S))
+        for limit, cell in [one for one in (self._senders.get(sender or ""), self._queue) if one]:
+            cost_s = limit.units(messages, segments) / _refill(limit.per_s)
+            found.append((cell, cost_s, CATCH_UP_S + limit.burst / limit.per_s))
+        return [one for one in found if one[1]]
+
+    def _scheduled(self, cell: int, now: float, slack_s: float) -> float:
+        """When the message that leaves now was due; nothing is saved up before the first but a queue's burst."""
+        due = self._cells[cell]
+        return now - (slack_s - CATCH_UP_S) if due == _NEVER else max(due, now - slack_s)
+
+    def _share(self, now: float) -> float:
+        """The part of the account's limit in use: 1, and less after a refusal."""
+        since = self._cells[_SHARE_AT]
+        if since == _NEVER:
+            return 1.0
+        share = self._cells[_SHARE] + RECOVERY_PER_S * max(0.0, now - since)
+        return min(1.0, share) if self._account else share  # a pace that was only seen may be passed
+
+
+# The cells of a pacer's state, each a float; from _FIRST on the due times of senders and, last, of the queue.
+_PAUSED_UNTIL, _RATE, _DUE, _SHARE, _SHARE_AT, _CUT_AT, _FIRST = range(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A pacer's state, and the lock under which it changes. Processes share it through memory that all of them map.
+
+    Their event loops run on the system's monotonic clock, which is one for all processes of a machine.
+    """
+
+    cells: MutableSequence[float]
+    lock: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+
+def new_cells(account: Limit | None, senders: Mapping[str, Limit] | None = None) -> list[float]:
+    """The state of a pacer that nobody has used."""
+    cells = [_NEVER] * (_FIRST + len(senders or ()) + 1)
+    cells[_RATE] = account.per_s if account else 0.0
+    cells[_SHARE] = 1.0
+    return cells
+
+
+class _Seen:
+    """The pace of this process, where nothing limits it: messages of the last whole second."""
+
+    def __init__(self) -> None:
+        self._since = _NEVER
+        self._count = self._last = 0.0
+
+    def count(self, messages: float, now: float) -> None:
+        if now - self._since >= WINDOW_S:
+            self._last, self._count, self._since = self._count, 0.0, now
+        self._count += messages
+
+    @property
+    def per_s(self) -> float:
+        return max(1.0, self._last, self._count)
 
 
 def expected_duration_s(units: float, rate_per_s: float | None) -> float:
     """Seconds that pacing `units` takes from the first to the last; 0 without a rate."""
     if rate_per_s is None:
         return 0.0
-    burst, refill_per_s = _bucket(rate_per_s)
-    return max(0.0, units - burst) / refill_per_s
+    return max(0.0, units - 1) / _refill(Limit(rate_per_s).per_s)
 
 
-def _bucket(rate_per_s: float) -> tuple[float, float]:
-    """Burst in units, and refill in units a second, of a leaky bucket that no sliding second sees above the rate.
+def _refill(per_s: float) -> float:
+    """The pace of the schedule: the limit less what catching up may add to a sliding second."""
+    return per_s / (WINDOW_S + CATCH_UP_S)
 
-    In a second a bucket lets through its burst and what it refills. From 50/s on the burst is taken out of the
-    rate. Below, a burst of 1 costs too much of it; there the units are spaced evenly, and a second that begins
-    with a unit holds no more than the rate, rounded up.
-    """
-    if not 0 < rate_per_s < math.inf:
-        raise ValueError(f"the rate must be above 0, not {rate_per_s}")
-    if rate_per_s < _BUCKET_FROM_PER_S:
-        return 1.0, rate_per_s
-    burst = max(1.0, _BUCKET_SHARE * rate_per_s)
-    return burst, rate_per_s - burst
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

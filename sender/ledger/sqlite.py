@@ -19,70 +19,25 @@ import apsw
 import polars as pl
 
 from sender.errors import StateError, UnknownRun
-from sender.ledger import JOURNAL_SCHEMA, Claim, Counts, Found, Run, RunKind, Settlement
+from sender.ledger import (
+    JOURNAL_SCHEMA,
+    Claim,
+    Counts,
+    Found,
+    ReportCounts,
+    Reported,
+    Run,
+    RunKind,
+    Settlement,
+    sqlite_delivery,
+)
 from sender.ledger.rows import cleaned, journal_frame, settled
+from sender.ledger.schema import SCHEMA_VERSION, STEPS
 from sender.outcomes import State, Unknown
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = int.from_bytes(b"cmps")  # in the file's header: `file` and we can tell whose it is
 _BUSY_TIMEOUT_S = 10.0  # other runs' commits take milliseconds; this is for a machine that stalls
 _JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many more cost cache and collector
-
-# A message without a row is pending: rows are dense from 0 to the last ever claimed. `fence` counts the
-# claims of a message, `attempts` those that were not released. Times are milliseconds UTC. The partial index
-# holds only messages that wait for another try, so a smooth run never writes it.
-_SCHEMA = """
-CREATE TABLE run (
-    key INTEGER PRIMARY KEY,
-    run_id TEXT NOT NULL UNIQUE,
-    campaign TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('live', 'sandbox', 'rehearsal', 'test')),
-    provider TEXT NOT NULL,
-    plan_hash TEXT NOT NULL,
-    source TEXT,
-    rows INTEGER NOT NULL,
-    messages INTEGER NOT NULL CHECK (messages >= 0),
-    skipped INTEGER NOT NULL CHECK (skipped >= 0),
-    created_at INTEGER NOT NULL,
-    finished_at INTEGER,
-    simulated INTEGER NOT NULL CHECK (simulated IN (0, 1)),
-    account TEXT,
-    CONSTRAINT rows_add_up CHECK (rows = messages + skipped)
-) STRICT;
-
-CREATE TABLE message (
-    run INTEGER NOT NULL REFERENCES run (key),
-    seq INTEGER NOT NULL CHECK (seq >= 0),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')),
-    attempts INTEGER NOT NULL,
-    fence INTEGER NOT NULL,
-    intent_at INTEGER NOT NULL,
-    deadline INTEGER,
-    not_before INTEGER,
-    message_id TEXT,
-    status TEXT,
-    provider_status TEXT,
-    reason TEXT,
-    error_code TEXT,
-    error_message TEXT,
-    segments INTEGER,
-    price TEXT,
-    currency TEXT,
-    created_at INTEGER,
-    sent_at INTEGER,
-    updated_at INTEGER NOT NULL,
-    PRIMARY KEY (run, seq),
-    CONSTRAINT only_an_intent_has_a_deadline CHECK ((state = 'intent') = (deadline IS NOT NULL)),
-    CONSTRAINT only_pending_waits CHECK ((state = 'pending') = (not_before IS NOT NULL)),
-    CONSTRAINT only_accepted_has_an_id CHECK ((state = 'accepted') = (message_id IS NOT NULL)),
-    CONSTRAINT only_accepted_has_a_status CHECK ((state = 'accepted') = (status IS NOT NULL)),
-    CONSTRAINT rejected_says_why CHECK (state <> 'rejected' OR reason IS NOT NULL),
-    CONSTRAINT only_pending_may_have_no_attempt CHECK (attempts >= (state <> 'pending')),
-    CONSTRAINT attempts_were_claimed CHECK (attempts <= fence)
-) WITHOUT ROWID, STRICT;
-
-CREATE INDEX message_waiting ON message (run, not_before, seq) WHERE state = 'pending';
-"""
 
 _INSERT_RUN = """
 INSERT INTO run (
@@ -121,8 +76,8 @@ WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 _SETTLE = """
 UPDATE message
 SET state = ?, not_before = ?, message_id = ?, status = ?, provider_status = ?, reason = ?, error_code = ?,
-    error_message = ?, segments = ?, price = ?, currency = ?, created_at = ?, sent_at = ?, deadline = NULL,
-    updated_at = ?
+    error_message = ?, segments = ?, price = ?, currency = ?, created_at = ?, sent_at = ?, final_at = ?,
+    deadline = NULL, updated_at = ?
 """
 _RECORD = _SETTLE + "WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?"
 _RECONCILE = _SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
@@ -177,7 +132,7 @@ class SqliteLedger:
         """The ledger in the file `path`, made with its directory if there is none.
 
         `clock` gives milliseconds UTC. Raises StateError when the file cannot be used, is another program's,
-        or was written by a newer version.
+        or was written by a newer version. A file of an older version is brought up to this one.
         """
         path = path.absolute()  # SQLite reads names such as `:memory:` its own way
         _create_file(path)
@@ -261,9 +216,12 @@ class SqliteLedger:
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         key, _ = self._run_key(run_id)
+        given_back = list(claims)
         with self._transaction() as db:
             now = self.now_ms()
-            return _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in claims))
+            changed = _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
+            sqlite_delivery.apply_waiting(db, key, (c.seq for c in given_back), now)
+        return changed
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
@@ -271,15 +229,21 @@ class SqliteLedger:
         with self._transaction() as db:
             now = self.now_ms()
             rows = (
-                (*settled(outcome, due_ms=now if due is None else due), now, key, c.seq, c.attempt, c.fence)
+                (*settled(outcome, due_ms=now if due is None else due, now_ms=now), now, key, c.seq, c.attempt, c.fence)
                 for c, outcome, due in ((s.claim, s.outcome, s.not_before_ms) for s in settlements)
             )
-            return _changed(db, _RECORD, rows)
+            changed = _changed(db, _RECORD, rows)
+            sqlite_delivery.apply_waiting(db, key, (s.claim.seq for s in settlements), now)
+        return changed
 
     def orphans_to_unknown(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            return _changed(db, _ORPHANS, [(_ORPHAN_MESSAGE, self.now_ms(), key)])
+            now = self.now_ms()
+            changed = _changed(db, _ORPHANS, [(_ORPHAN_MESSAGE, now, key)])
+            if changed:
+                changed -= sqlite_delivery.apply_waiting(db, key, None, now)
+        return changed
 
     def reconcile(self, run_id: str, found: Sequence[Found]) -> int:
         """As the protocol says. A finished run that gets a pending message back is no longer finished."""
@@ -287,13 +251,35 @@ class SqliteLedger:
         with self._transaction() as db:
             now = self.now_ms()
             rows = (
-                (*settled(f.outcome, due_ms=now), now, key, f.seq, f.attempt)
+                (*settled(f.outcome, due_ms=now, now_ms=now), now, key, f.seq, f.attempt)
                 for f in found
                 if not isinstance(f.outcome, Unknown)  # proves nothing new
             )
             changed = _changed(db, _RECONCILE, rows)
+            sqlite_delivery.apply_waiting(db, key, (f.seq for f in found), now)
             db.execute(_REOPEN, (key,))
         return changed
+
+    def report(self, reports: Sequence[Reported]) -> ReportCounts:
+        with self._transaction() as db:
+            return sqlite_delivery.report(db, reports, self._find_run, self.now_ms())
+
+    def match_reports(self) -> int:
+        """As the protocol says. Looks through all messages, in a snapshot that holds up no writer."""
+        with _failures_explained(self._path):
+            found = sqlite_delivery.strays(self._db)
+        if not found:
+            return 0
+        with self._transaction() as db:
+            return sqlite_delivery.apply_strays(db, found, self.now_ms())
+
+    def kept_reports(self) -> int:
+        with _failures_explained(self._path):
+            return sqlite_delivery.kept(self._db)
+
+    def forget_reports(self, before_ms: int) -> int:
+        with self._transaction() as db:
+            return sqlite_delivery.forget(db, before_ms)
 
     def counts(self, run_id: str) -> Counts:
         key, messages = self._run_key(run_id)
@@ -322,14 +308,19 @@ class SqliteLedger:
 
     def _run_key(self, run_id: str) -> tuple[int, int]:
         """The run's small integer and its number of messages; neither ever changes."""
-        known = self._known.get(run_id)
-        if known is None:
-            with _failures_explained(self._path):
-                known = self._db.execute("SELECT key, messages FROM run WHERE run_id = ?", (run_id,)).fetchone()
-            if known is None:
+        with _failures_explained(self._path):
+            if self._find_run(run_id) is None:
                 raise self._unknown_run(run_id)
-            self._known[run_id] = known
-        return known
+        return self._known[run_id]
+
+    def _find_run(self, run_id: str) -> int | None:
+        """The run's small integer; None for a run of another ledger. Within a transaction or without one."""
+        if run_id not in self._known:
+            row = self._db.execute("SELECT key, messages FROM run WHERE run_id = ?", (run_id,)).fetchone()
+            if row is None:
+                return None
+            self._known[run_id] = row
+        return self._known[run_id][0]
 
     def _unknown_run(self, run_id: str) -> UnknownRun:
         return UnknownRun(
@@ -354,12 +345,19 @@ class SqliteLedger:
         with _failures_explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._refuse_other_schema()
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # SQLite undoes it by itself on some failures
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _refuse_other_schema(self) -> None:
+        """A newer program may have changed the tables while this one had the file open."""
+        version = self._db.execute("PRAGMA user_version").get
+        if version != SCHEMA_VERSION:
+            raise _written_by_newer(version, self._path)
 
 
 @contextmanager
@@ -390,23 +388,35 @@ def _create_file(path: Path) -> None:
 
 def _configure(db: apsw.Connection, path: Path) -> None:
     db.set_busy_timeout(int(_BUSY_TIMEOUT_S * 1000))
-    db.execute("PRAGMA foreign_keys = ON")
     # FULL: a commit is on disk when it returns. NORMAL may lose committed intents at power loss.
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the data in the drive's cache
+    db.execute("PRAGMA foreign_keys = OFF")  # a step may have to make a table anew
     db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
     try:
         if _is_blank(db):
-            db.execute(_SCHEMA)
             db.pragma("application_id", APPLICATION_ID)
-            db.pragma("user_version", SCHEMA_VERSION)
-        _check_identity(db, path)
+        else:
+            _check_identity(db, path)
+        if db.pragma("user_version") < SCHEMA_VERSION:
+            _upgrade(db)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+    db.execute("PRAGMA foreign_keys = ON")
     _use_wal(db, path)
+
+
+def _upgrade(db: apsw.Connection) -> None:
+    """Runs the steps that the file lacks."""
+    for step in STEPS[db.pragma("user_version") :]:
+        db.execute(step)
+    db.pragma("user_version", SCHEMA_VERSION)
+    broken = db.execute("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise apsw.CorruptError(f"rows without the row they refer to: {broken[:3]}")
 
 
 def _is_blank(db: apsw.Connection) -> bool:
@@ -423,11 +433,15 @@ def _check_identity(db: apsw.Connection, path: Path) -> None:
             fix="move it away, or name another state directory with --state-dir",
         )
     if version > SCHEMA_VERSION:
-        raise StateError(
-            f"the ledger was written by a newer campaign-sender: schema {version}, not {SCHEMA_VERSION}",
-            where=str(path),
-            fix="upgrade campaign-sender",
-        )
+        raise _written_by_newer(version, path)
+
+
+def _written_by_newer(version: int, path: Path) -> StateError:
+    return StateError(
+        f"the ledger was written by a newer campaign-sender: schema {version}, and this one knows {SCHEMA_VERSION}",
+        where=str(path),
+        fix="upgrade campaign-sender, or name another state directory with --state-dir",
+    )
 
 
 def _use_wal(db: apsw.Connection, path: Path) -> None:
