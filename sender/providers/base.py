@@ -127,7 +127,7 @@ class LogQuery:
     """What to look for in a provider's log: a window of creation, and recipient and sender where it can filter.
 
     `sent_only` says that messages which are not sent yet may be left out, where only those that are can be found by
-    time (LaML). `page_size` is the most entries of a page, where the provider allows as many; None leaves it to the adapter.
+    time (LaML). `page_size` is the most entries a page may have (None: the adapter's own choice).
     """
 
     since: datetime
