@@ -96,7 +96,8 @@ class Accepted:
 
     `status` is normalised, `provider_status` the provider's own word (None when it gave none we can read).
     `price` is a decimal string in `currency` as the provider wrote it, without sign conventions changed.
-    Times are ISO 8601 UTC. `wait_s` is the provider's own estimate of its queue (Telnyx `wait_seconds`).
+    Times are ISO 8601 UTC. `wait_s` is the provider's own estimate of its queue (Telnyx `wait_seconds`), `pause_s` the
+    time until its rate limit, used up by this message, begins anew (`x-ratelimit-remaining: 0`).
     """
 
     message_id: str
@@ -111,6 +112,7 @@ class Accepted:
     error_code: str | None = None
     error_message: str | None = None
     wait_s: float | None = None
+    pause_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -622,6 +622,25 @@ def test_retry_after(dialect, headers, wait_s):
     assert outcome == Deferred(R.RATE_LIMITED, None, "Too Many Requests", wait_s, slow_down=True)
 
 
+@pytest.mark.parametrize(
+    ("headers", "pause_s"),
+    [
+        ({}, None),
+        ({"x-ratelimit-remaining": "17", "x-ratelimit-reset": "12"}, None),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}, 12.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1795168812", "date": NOW}, 12.0),
+        ({"x-ratelimit-remaining": "0"}, None),
+        ({"x-ratelimit-remaining": "none", "x-ratelimit-reset": "12"}, None),
+    ],
+)
+@pytest.mark.parametrize("dialect", providers.DIALECTS)
+def test_a_success_that_uses_up_the_rate_limit_says_until_when(dialect, headers, pause_s):
+    whole = sample(f"{dialect}/{CREATED[dialect]}")
+    outcome = ADAPTERS[dialect].outcome(Response(201, headers, whole.content))
+    assert isinstance(outcome, Accepted)
+    assert outcome.pause_s == pause_s
+
+
 # ── Anything at all ───────────────────────────────────────────────────────────────────────────────────
 
 KEYS = """data id sid errors error code message title detail to status price cost amount currency parts

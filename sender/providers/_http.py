@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -88,9 +88,12 @@ def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judg
     status = response.status
     if 200 <= status < 300:
         try:
-            return read(json_object(response))
+            accepted = read(json_object(response))
         except ValueError as error:
             return Unknown(clean(f"HTTP {status}, but the answer {error}: {snippet(response)}"))
+        if response.headers.get("x-ratelimit-remaining", "").strip() == "0":
+            return replace(accepted, pause_s=retry_after_s(response.headers))
+        return accepted
     faults, words = refusal_words(response)
     if not 400 <= status < 500:
         return Unknown(clean(f"HTTP {status}: {words}"), faults[0][0] if faults else None)
