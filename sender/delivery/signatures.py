@@ -48,12 +48,12 @@ class Keys:
 
     @classmethod
     def of(cls, env: Mapping[str, str]) -> Keys:
-        """The keys in `env`, in every spelling of the vendors' SDKs. Raises CredentialsError for one that is none."""
-        public = _first(env, "TELNYX_PUBLIC_KEY")
+        """The keys in `env`. Raises CredentialsError for one that is none."""
+        public = env.get("TELNYX_PUBLIC_KEY", "").strip()
         return cls(
-            signalwire=_first(env, "SIGNALWIRE_SIGNING_KEY"),
-            twilio=_first(env, "TWILIO_AUTH_TOKEN"),
-            telnyx=None if public is None else telnyx_key(public),
+            signalwire=env.get("SIGNALWIRE_SIGNING_KEY", "").strip() or None,
+            twilio=env.get("TWILIO_AUTH_TOKEN", "").strip() or None,
+            telnyx=telnyx_key(public) if public else None,
         )
 
     def has(self, dialect: str) -> bool:
@@ -162,7 +162,7 @@ def _form_holds(key: str, webhook: Webhook, given: str, *, distinct: bool) -> bo
         return False
     # Whether the standard port is in the signed URL depends on what made the request: both ways are documented.
     return any(
-        [_equal(given, form_signature(key, url, fields, distinct=distinct)) for url in _port_variants(webhook.url)]
+        _equal(given, form_signature(key, url, fields, distinct=distinct)) for url in _port_variants(webhook.url)
     )
 
 
@@ -200,7 +200,3 @@ def _port_variants(url: str) -> list[str]:
 
 def _equal(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
-
-
-def _first(env: Mapping[str, str], *names: str) -> str | None:
-    return next((value for name in names if (value := env.get(name, "").strip())), None)
