@@ -284,7 +284,12 @@ class Campaign:
         else:
             path = self.folder / "told.csv"
             command = [sys.executable, "-m", "sender", "results", NAME, "--output", path.name]
-            subprocess.run(command, cwd=self.folder, env=environment(), check=True, capture_output=True)
+            done = subprocess.run(
+                command, cwd=self.folder, env=environment(), check=False, capture_output=True, text=True
+            )
+            if done.returncode:
+                self.tally.problems.append(f"{self.folder.name}: sender results: {done.stderr[-500:]}")
+                return []
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
