@@ -29,12 +29,26 @@ from pydantic import (
     model_validator,
 )
 
-from sender import money, safe_yaml
+from sender import countries, money, safe_yaml
 from sender.errors import CampaignError
 from sender.validation import explain
 
 ProviderName = Literal["sandbox", "signalwire", "signalwire-compat", "telnyx", "twilio"]
 Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
+NumberType = Literal[
+    "fixed_line",
+    "mobile",
+    "fixed_line_or_mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "voip",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+    "short_code",
+]
 PROVIDERS: tuple[str, ...] = get_args(ProviderName)
 
 _RATE = re.compile(r"(?P<n>\d+(?:\.\d+)?)\s*/\s*(?P<unit>s|sec|second|m|min|minute|h|hour)", re.IGNORECASE)
@@ -88,9 +102,18 @@ def _web_url(value: str) -> str:
 
 
 def _region(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2}", value):
-        raise ValueError(f"{value!r} is not a region: write its two letters, such as US or GB")
-    return value.upper()
+    found = countries.regions_of(value)
+    if len(found) != 1:
+        raise ValueError(f"{value!r} {countries.fault(value)}")
+    return found[0]
+
+
+def _number_types(value: object) -> object:
+    """`--skip-types fixed_line,premium_rate` and a YAML list alike; `toll-free` is `toll_free`."""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple):
+        return value
+    return [re.sub(r"[\s-]+", "_", one.strip().lower()) if isinstance(one, str) else one for one in listed]
 
 
 _LINE = StringConstraints(min_length=1, strip_whitespace=True)
@@ -98,7 +121,7 @@ Text = Annotated[str, BeforeValidator(_text), _LINE]
 _text_or_number = WithJsonSchema({"type": ["string", "number"]})
 Sender = Annotated[str, BeforeValidator(_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
 Url = Annotated[str, _LINE, AfterValidator(_web_url)]
-Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2}$"})]
+Region = Annotated[str, _LINE, AfterValidator(_region), WithJsonSchema({"type": "string"})]
 
 
 class _Strict(BaseModel):
@@ -125,9 +148,19 @@ class RecipientsSpec(_Strict):
         description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
     )
     default_region: Region | None = Field(
-        None, description="Two-letter region (`US`, `GB`) that numbers without a country code belong to."
+        None, description="Country that numbers without a country code belong to: `US`, `GBR`, `Germany`, `+49`."
     )
-    region_column: Text | None = Field(None, description="Header of a column with each row's own two-letter region.")
+    region_column: Text | None = Field(
+        None, description="Header of a column with each row's own country, written like `default_region`."
+    )
+    caution: bool = Field(
+        True,
+        description="Hold cells that libphonenumber reads as a number though another may be meant, and undo what a"
+        " spreadsheet did to a number. `false`: what libphonenumber says, and nothing else.",
+    )
+    skip_types: Annotated[tuple[NumberType, ...], BeforeValidator(_number_types)] = Field(
+        (), description="Types of numbers that get nothing, such as `fixed_line` and `premium_rate`."
+    )
     columns: dict[str, Text] = Field(
         default_factory=dict,
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",

@@ -6,13 +6,13 @@ number's cell and what the template made before look-alikes were replaced. Never
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from sender import blame, cost, money, prices, recipients, segments
+from sender import blame, cost, countries, money, prices, recipients, segments
 from sender.campaign import Campaign
 from sender.compose import Offer, text_column
 from sender.errors import InputError
@@ -23,9 +23,10 @@ from sender.planner import make_offer
 _MOST_ROWS = 10  # of one number, named
 
 # At which step a row goes out. What comes after did not happen.
-_STEPS = ("number", "suppression", "duplicates", "text", "size", "sender", "limit")
+_STEPS = ("number", "type", "suppression", "duplicates", "text", "size", "sender", "limit")
 _OUT_AT = {
     SkipReason.INVALID_NUMBER: "number",
+    SkipReason.LANDLINE: "type",
     SkipReason.SUPPRESSED: "suppression",
     SkipReason.DUPLICATE: "duplicates",
     SkipReason.RENDER_ERROR: "text",
@@ -81,8 +82,9 @@ class _Teller:
             self._people = recipients.load(campaign)
 
     def steps(self) -> Iterator[tuple[str, str]]:
-        tellers = {
+        tellers: dict[str, Callable[[], str | None]] = {
             "number": self._number,
+            "type": self._type,
             "suppression": self._suppression,
             "duplicates": self._duplicates,
             "text": self._text,
@@ -91,8 +93,9 @@ class _Teller:
         }
         end = self._end()
         for name in _STEPS:
-            if name in tellers and (name != end or name in ("number", "size")):
-                yield name, tellers[name]()
+            told = tellers[name]() if name in tellers and (name != end or name in ("number", "size")) else None
+            if told is not None:
+                yield name, told
             if name == "text" and name != end:
                 yield from self._replaced()
             if name == end:
@@ -110,6 +113,8 @@ class _Teller:
             if self._row["to"] is None:
                 return "number"
             return "sender" if self._row["encoding"] or self._row["media"] else "text"
+        if reason is SkipReason.SUPPRESSED and self._row["number_type"] in self._skipped_types():
+            return "type"
         return _OUT_AT[reason]
 
     def _number(self) -> str:
@@ -117,14 +122,25 @@ class _Teller:
         asked = ""
         if people is not None and campaign is not None:
             own = row["recipient"][people.region].strip() if people.region else ""
-            region = own or campaign.recipients.default_region
-            default = f"default region {region}" if region else "no region given"
-            whose = f"the row's own region {own}" if own else default
+            region = campaign.recipients.default_region
+            whose = f"default region {region}" if region else "no region given"
+            if own:
+                code = " or ".join(countries.regions_of(own))
+                whose = f"the row's own region {own}{f' ({code})' if code not in (own, '') else ''}"
             asked = f"`{row['recipient'][people.phone]}` in column `{people.phone}`, {whose}"
         if row["to"] is None:
             return asked or "not read as a number"
-        read = ", ".join(str(one) for one in (row["to"], row["region"], row["number_type"]) if one)
+        repair = row.get("repair")  # a plan written before there was such a column has none
+        read = ", ".join(str(one) for one in (repair, row["to"], row["region"], row["number_type"]) if one)
         return f"{asked}: {read}" if asked else read
+
+    def _skipped_types(self) -> Sequence[str]:
+        types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())
+        return types
+
+    def _type(self) -> str | None:
+        types = self._skipped_types()
+        return f"{self._row['number_type']} is none of those left out: {', '.join(types)}" if types else None
 
     def _suppression(self) -> str:
         lists = [one.path for one in self._plan.manifest.inputs if one.role == "suppress"]
