@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from sender import build_plan, load_campaign
-from sender.campaign import NumberType
+from sender.campaign_fields import NumberType
 from sender.errors import InputError, PlanError, TemplateError, Unsupported
 from sender.number_ranges import NUMBER_TYPES
 from sender.phone_cell import EXPONENT_REPAIR, MARK_REPAIR, SHORT_CODE, TAIL_REPAIR
@@ -270,7 +270,14 @@ def test_limit_and_test_to() -> None:
         pytest.param({"subject": "x"}, Unsupported, "subject", id="field-not-carried"),
         pytest.param({"message": {"body": "x", "media": ["https://e.example/a"] * 9}}, Unsupported, "media", id="too-many-media"),
         pytest.param({"from_": ["MG" + "0" * 32, FROM]}, InputError, "service id", id="service-in-a-pool"),
-        pytest.param({"provider": "telnyx", "subject": "Hi {{ name }}"}, Unsupported, "is not a template", id="template-in-a-field"),
+        pytest.param({"subject": "Hi {{ name }}"}, Unsupported, "subject", id="template-in-a-field-not-carried"),
+        pytest.param({"provider": "twilio", "validity_period": "{{ nmae }}"}, TemplateError, "validity_period, line 1: there is no column `nmae`", id="unknown-column-in-a-field"),
+        pytest.param({"provider": "twilio", "validity_period": "{{ name"}, TemplateError, "validity_period, line 1", id="broken-template-in-a-field"),
+        pytest.param({"provider": "twilio", "validity_period": "{{ name }}", "content_sid": "x"}, Unsupported, "content_sid", id="wrong-field-beside-a-template"),
+        pytest.param({"custom_variables": {"ref": "{{ name }}"}}, Unsupported, "`ref` is ours", id="name-of-a-templated-variable"),
+        pytest.param({"custom_variables": {"{{ name }}": "x", "a": "{{ name }}"}}, InputError, "a name is no template", id="template-in-a-name"),
+        pytest.param({"from_": ["{{ name }}", FROM]}, InputError, "mixes a template", id="template-in-a-pool"),
+        pytest.param({"from_": "{{ nmae }}"}, TemplateError, "from, line 1: there is no column `nmae`", id="unknown-column-in-from"),
         pytest.param({"provider": "twilio", "content_sid": "HX" + "0" * 32}, Unsupported, "content_sid", id="content-and-body"),
         pytest.param({"recipients": {"file": "no.csv"}}, InputError, "no.csv", id="no-recipients-file"),
         pytest.param({"suppress": "no.csv"}, InputError, "no.csv", id="no-suppression-file"),
