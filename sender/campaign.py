@@ -175,6 +175,10 @@ class Campaign(ProviderFields):
     suppress: Annotated[tuple[Path, ...], BeforeValidator(listed)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
     )
+    skip_dead: bool = Field(
+        False,
+        description="Skip numbers that a provider has refused before as landlines or as no numbers in use.",
+    )
     prices: Path | None = Field(
         None, description="Price table (YAML), relative to the campaign file: what each message will cost."
     )

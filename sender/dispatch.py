@@ -75,8 +75,11 @@ class Dispatcher:
         transport: Transport,
         pace: Pace,
         below_seq: int | None = None,
+        refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent."""
+        self._refuses = refuses
         self._ledger = ledger
         self._run = run
         self._reader = reader
@@ -234,6 +237,10 @@ class Dispatcher:
 
     async def _carry(self, claim: Claim, message: Message) -> None:
         try:
+            refusal = self._refuses(message.to, message.from_number) if self._refuses else None
+            if refusal is not None:
+                self._settle(claim, refusal)
+                return
             request = self._adapter.request(message)
         except Unsupported as failure:
             self._settle(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))

@@ -111,6 +111,11 @@ class Manifest:
     # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
     pool: Mapping[str, Any] | None = None
     feasibility: Mapping[str, Any] = field(default_factory=dict)
+    # Where the suppression list stood that the plan was held against (`mark`), and `skip_dead`; None without a list.
+    suppression: Mapping[str, Any] | None = None
+    # The run whose messages this plan sends again, and the how manyth time that is.
+    retry_of: str | None = None
+    retry: int = 0
     parquet_sha256: str | None = None
     format: int = FORMAT
 
@@ -174,6 +179,10 @@ class Plan:
     def skipped(self) -> pl.DataFrame:
         """The rows that get no message, with `reason` and `detail`."""
         return self.frame.filter(pl.col("seq").is_null())
+
+    def recipients(self) -> pl.Series:
+        """The numbers that messages go to (String, distinct)."""
+        return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
 
     def scan(self) -> pl.LazyFrame:
         if self.directory is None:

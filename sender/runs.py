@@ -27,11 +27,13 @@ from sender.errors import (
     RunComplete,
     SenderError,
 )
+from sender.gate import Gate, Sending
 from sender.ledger import Counts, Run, RunKind
 from sender.plan import Manifest, MessageReader, Pace, Plan
 from sender.providers.base import Adapter
 from sender.reconcile import Reconciled
 from sender.results import Summary, check_target, write
+from sender.suppression import SuppressionList
 from sender.transport import HttpxTransport, Transport
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
@@ -130,8 +132,9 @@ class Session:
             self._check_results_path(results_path)
         stopped: SenderError | None = None
         reconciled = Reconciled()
-        with self.connected(env) as adapter:
+        with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
+            gate = self._gate(suppressions, plan)
             run = self.run
             async with contextlib.aclosing(HttpxTransport(concurrency=self.pace.concurrency)) as transport:
                 try:
@@ -146,6 +149,7 @@ class Session:
                             transport=transport,
                             pace=self.pace,
                             below_seq=limit,
+                            refuses=gate.refuses,
                             on_progress=on_progress,
                         ).run(cancel)
                         if not settle_unknowns or cancel.is_set():
@@ -162,6 +166,7 @@ class Session:
                     stopped = error
         try:
             ledger.finish_run(run.run_id)
+            self.workspace.learn(run)
             write(self.workspace.results(run), path)
         except SenderError as error:  # what was sent is in the ledger all the same
             stopped = stopped or error
@@ -206,6 +211,19 @@ class Session:
         except TimeoutError:
             return await self.settle(adapter, transport, cancel)
         return reconciled
+
+    def _gate(self, suppressions: SuppressionList, plan: Plan) -> Gate:
+        """The suppression list beside the loop: whoever comes onto it after the plan was made gets nothing either."""
+        manifest = plan.manifest
+        checked = manifest.suppression or {}
+        sending = Sending(
+            campaign=manifest.campaign,
+            provider=manifest.provider,
+            service=manifest.service,
+            simulated=self.simulated,
+            skip_dead=bool(checked.get("skip_dead")),
+        )
+        return Gate(suppressions, sending, since=checked.get("mark"), numbers=plan.recipients)
 
     def _check_results_path(self, path: Path) -> None:
         target, _ = check_target(path)
