@@ -489,7 +489,12 @@ def test_duration(seconds: float, words: str):
 
 
 ROWS = [
-    {"body": "Hi", "media": ["https://media.example.com/a.jpg"], "cost_micros": 25_000},
+    {
+        "body": "Hi",
+        "media": ["https://media.example.com/a.jpg"],
+        "fields": '{"subject":"Spring"}',
+        "cost_micros": 25_000,
+    },
     {"reason": "duplicate", "from_number": "+12025550199"},
     {"body": "It’s", "from_number": None},
 ]
@@ -501,8 +506,10 @@ JSON_ROWS = [
         "from": "+12025550199",
         "body": "Hi",
         "media": ["https://media.example.com/a.jpg"],
+        "mms": True,
         "encoding": "GSM-7",
         "segments": 1,
+        "fields": {"subject": "Spring"},
         "cost": "0.025",
     },
     {
@@ -512,8 +519,10 @@ JSON_ROWS = [
         "from": "MG1",
         "body": "It’s",
         "media": [],
+        "mms": False,
         "encoding": "UCS-2",
         "segments": 1,
+        "fields": {},
         "cost": None,
     },
 ]
@@ -532,9 +541,11 @@ def test_preview_rows(written: bool, block: int, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("limit", [None, 0, 1, 2, 9])
 def test_preview_frame(limit: int | None):
     frame = preview.preview_frame(make_plan(ROWS, fields={"messaging_service_sid": "MG1"}), limit)
-    assert frame.columns == ["row_number", "to", "from", "body", "media", "encoding", "segments"]
-    assert frame.to_dicts() == [
-        {key: row[key] for key in row if key not in ("seq", "cost")} for row in JSON_ROWS[:limit]
+    shown = ["row_number", "to", "from", "body", "media", "fields", "mms", "encoding", "segments"]
+    assert frame.columns == shown
+    told = frame.with_columns(fields=pl.col("fields").fill_null("{}")).to_dicts()
+    assert [{**row, "fields": json.loads(row["fields"])} for row in told] == [
+        {key: row[key] for key in shown} for row in JSON_ROWS[:limit]
     ]
 
 
