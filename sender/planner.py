@@ -1,4 +1,4 @@
-"""Builds a Plan from a campaign: load, clean, render, measure. Columns all the way.
+"""Builds a Plan from a campaign: load, clean, render, measure. Columns all the way, a block at a time.
 
 Never touches the network and needs no credentials. A bad row stays in the plan with its reason; what is wrong with
 more than a row is an InputError, raised before anything is sent.
@@ -7,8 +7,9 @@ more than a row is an InputError, raised before anything is sent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -19,9 +20,14 @@ from sender.campaign import Campaign
 from sender.compose import Offer, compose
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported
 from sender.outcomes import SkipReason
-from sender.plan import PLAN_SCHEMA, Manifest, Pace, Plan, content_hash
+from sender.plan import PLAN_SCHEMA, Manifest, Pace, Plan
+from sender.plan_rows import ContentHash, StoredRows, gather
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients import InputFile, Recipients
+from sender.spool import Spool
+
+_NUMBERS_AT_ONCE = 1_000_000
+_BLAMED_ROWS = 100_000  # whose texts are in memory at once
 
 
 def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | None = None) -> Plan:
@@ -35,26 +41,7 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         people = recipients.load(campaign)
         _check(offer, people)
     table = _price_table(campaign)  # a broken one tells its own file and line
-    frame, suppression, notes = _audience(offer, people)
-    frame, replacements = compose(frame, people, offer)
-    if limit is not None or test_to is not None:
-        frame = audience.limit(frame, 1 if limit is None else limit)
-    live = pl.col("reason").is_null()
-    if test_to is not None:
-        number = _test_number(offer, test_to)
-        frame = frame.with_columns(
-            pl.when(live).then(pl.lit(number[name], pl.String)).otherwise(name).alias(name)
-            for name in ("to", "region", "number_type")
-        )
-    if table is None:
-        frame = frame.with_columns(cost_micros=pl.lit(None, pl.Int64))
-    else:
-        frame = cost.price(frame, table, all_mms=offer.always_mms)
-    frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1)).select(
-        *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
-        recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
-    )
-    sent = frame.filter(pl.col("seq").is_not_null())
+    reached = _audience(offer, people)
     settings = {
         "provider": campaign.provider,
         "dialect": offer.dialect,
@@ -62,6 +49,13 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         "fields": offer.fields,
         "test_to": test_to,
     }
+    number = None if test_to is None else _test_number(offer, test_to)
+    composer = _Composer(offer, people, reached, table, limit=1 if number and limit is None else limit, number=number)
+    digest = ContentHash(settings)
+    rows = gather(composer.blocks(), digest)
+    scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
+    sent = scan.filter(pl.col("seq").is_not_null())
+    segment_counts = _counted(sent, "segments")
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -69,28 +63,116 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         senders=offer.senders,
         fields=offer.fields,
         test_to=test_to,
-        rows=frame.height,
-        messages=sent.height,
+        rows=people.table.height,
+        messages=composer.messages,
         blank_rows=people.blank_rows,
-        skipped=_counted(frame["reason"].drop_nulls()),
-        segments=int(sent["segments"].sum()),
-        segment_counts=_counted(sent["segments"]),
-        encodings=_counted(sent["encoding"].drop_nulls()),
-        mms=sent.height if offer.always_mms else int((sent["media"].list.len() > 0).sum()),
-        replacements=replacements,
+        skipped=_counted(scan, "reason"),
+        segments=sum(int(segments) * count for segments, count in segment_counts.items()),
+        segment_counts=segment_counts,
+        encodings=_counted(sent, "encoding"),
+        mms=composer.messages if offer.always_mms else _height(sent.filter(pl.col("media").list.len() > 0)),
+        replacements=composer.replacements(),
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
-        notes=notes,
+        notes=(*people.notes, *reached.notes),
         pace=resolve_pace(offer),
         sandbox={
             "latency_ms": campaign.sandbox.latency_ms,
             "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
         },
-        inputs=(*people.inputs, *template_input, *suppression, *_price_input(table)),
+        inputs=(*people.inputs, *template_input, *reached.inputs, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
-        plan_hash=content_hash(frame.drop("cost_micros"), settings),
+        plan_hash=digest.hexdigest(),
     )
-    return Plan(manifest, frame)
+    return Plan(manifest, rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reached:
+    """What is known of each row before it is composed.
+
+    `numbers` has a frame for each block of the recipients, as `sender.phone` has it; `out` the whole list's `reason`
+    and `detail` by suppression and repetition (`reason` also where the number is at fault); `inputs` are the
+    suppression lists, and `notes` what a person should know of them.
+    """
+
+    numbers: Spool
+    out: pl.DataFrame
+    inputs: tuple[InputFile, ...]
+    notes: tuple[str, ...]
+
+
+class _Composer:
+    """Composes the plan's rows a block at a time, and remembers what goes on from block to block.
+
+    `number` (a row of `sender.phone`) stands in for every recipient in a test.
+    """
+
+    def __init__(
+        self,
+        offer: Offer,
+        people: Recipients,
+        reached: _Reached,
+        table: prices.PriceTable | None,
+        *,
+        limit: int | None,
+        number: Mapping[str, Any] | None,
+    ) -> None:
+        self._offer = offer
+        self._people = people
+        self._reached = reached
+        self._table = table
+        self._limit = limit
+        self._number = number
+        self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
+        self._composed = 0  # rows that would be sent if there were no limit
+        self.messages = 0
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """The plan's rows in order, as PLAN_SCHEMA says, and `recipient`."""
+        start = 0
+        for block, numbers in zip(self._people.blocks(), self._reached.numbers.frames(), strict=True):
+            out = self._reached.out[start : start + numbers.height]
+            start += numbers.height
+            yield self._block(block, numbers, out)
+
+    def replacements(self) -> tuple[Mapping[str, Any], ...]:
+        """What smart encoding replaced, as `segments.smart_encode` tells it, in all blocks."""
+        order = {character: place for place, character in enumerate(segments.LOOK_ALIKES)}
+        rows = sorted(self._replaced.values(), key=lambda one: (-one["messages"], order[one["character"]]))
+        return tuple(rows)
+
+    def _block(self, people: Recipients, numbers: pl.DataFrame, out: pl.DataFrame) -> pl.DataFrame:
+        frame = numbers.with_columns(
+            people.row_numbers,
+            reason=out["reason"],
+            detail=pl.when(pl.col("reason").is_null()).then(out["detail"]).otherwise("detail"),
+        )
+        cells = people.cells
+        frame, replaced = compose(frame, people, self._offer)
+        for one in replaced:
+            earlier = self._replaced.get(one["character"], {"messages": 0})
+            self._replaced[one["character"]] = {**one, "messages": one["messages"] + earlier["messages"]}
+        if self._limit is not None:
+            sendable = audience.sendable(frame)
+            frame = audience.limit(frame, self._limit, before=self._composed)
+            self._composed += sendable
+        live = pl.col("reason").is_null()
+        if self._number is not None:
+            frame = frame.with_columns(
+                pl.when(live).then(pl.lit(self._number[name], pl.String)).otherwise(name).alias(name)
+                for name in ("to", "region", "number_type")
+            )
+        if self._table is None:
+            frame = frame.with_columns(cost_micros=pl.lit(None, pl.Int64))
+        else:
+            frame = cost.price(frame, self._table, all_mms=self._offer.always_mms)
+        frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1 + self.messages))
+        self.messages += frame["seq"].count()
+        return frame.select(
+            *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
+            recipient=pl.struct(cells) if cells.width else pl.lit(None),
+        )
 
 
 @contextmanager
@@ -124,20 +206,24 @@ def _price_input(table: prices.PriceTable | None) -> tuple[InputFile, ...]:
     return () if table is None else (InputFile("prices", table.name, table.size, table.sha256),)
 
 
-def _totals(sent: pl.DataFrame, table: prices.PriceTable | None, campaign: Campaign) -> dict[str, Any] | None:
+def _totals(sent: pl.LazyFrame, table: prices.PriceTable | None, campaign: Campaign) -> dict[str, Any] | None:
     if table is None:
         return None
     most = campaign.limits.max_cost
-    return {**cost.totals(sent, table), "max_cost": None if most is None else f"{most:f}", "table": table.name}
+    spent = cost.totals(sent.select("region", "segments", "cost_micros").collect(engine="streaming"), table)
+    return {**spent, "max_cost": None if most is None else f"{most:f}", "table": table.name}
 
 
-def _blame(sent: pl.DataFrame, offer: Offer) -> dict[str, Any]:
+def _blame(sent: pl.LazyFrame, offer: Offer) -> dict[str, Any]:
     """What characters cost in the texts that go as SMS; an MMS has no alphabet and no segments to pay for."""
-    if offer.always_mms:
-        sent = sent.clear()
     may_cost = (pl.col("encoding") == segments.UCS_2) | (pl.col("segments") > 1)  # the rest need no second measuring
-    texts = sent.filter((pl.col("media").list.len() == 0) & may_cost)["body"]
-    return blame.blame(segments.measure(texts).with_columns(body=texts))
+    texts = sent.filter((pl.col("media").list.len() == 0) & may_cost).select("body")
+
+    def measured() -> Iterator[pl.DataFrame]:
+        for part in texts.collect_batches(chunk_size=_BLAMED_ROWS, engine="streaming"):
+            yield segments.measure(part["body"]).with_columns(part)
+
+    return blame.blame_all(measured if not offer.always_mms else lambda: iter(()))
 
 
 def _check(offer: Offer, people: Recipients) -> None:
@@ -166,7 +252,7 @@ def _check(offer: Offer, people: Recipients) -> None:
             raise Unsupported("is not a template: it would go out as it stands", where=key, fix="write the text itself")
     templates = [one for one in (offer.body, *offer.media) if one is not None]
     for template in templates:
-        template.check(people.names, people.cells.columns)
+        template.check(people.names, people.headers)
     if not templates and people.body is None and people.media is None and "content_sid" not in offer.fields:
         source = offer.campaign.source
         raise CampaignError(
@@ -223,34 +309,73 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
     return text.compile_template(source, where=where), (given,)
 
 
-def _audience(offer: Offer, people: Recipients) -> tuple[pl.DataFrame, tuple[InputFile, ...], tuple[str, ...]]:
-    """row_number, to, region, number_type, reason, detail: who can be reached, suppressed and repeated marked."""
-    campaign, capabilities = offer.campaign, offer.capabilities
-    numbers = phone.normalize(
-        people.cells[people.phone],
-        default_region=campaign.recipients.default_region,
-        regions=people.cells[people.region] if people.region else None,
-        passthrough=capabilities.passthrough,
-        short_codes=capabilities.short_code_recipients,
+def _audience(offer: Offer, people: Recipients) -> _Reached:
+    """Who can be reached; suppressed and repeated numbers are marked. Of the whole list only the numbers are held."""
+    campaign = offer.campaign
+    numbers = _numbers(offer, people)
+    known = zip(people.table.columns([]), numbers.frames(["to", "reason"]), strict=True)
+    frame = pl.concat([rows.hstack(part) for rows, part in known], rechunk=True).with_columns(
+        detail=pl.lit(None, pl.String)
     )
-    frame = numbers.with_columns(row_number=people.row_numbers)
     read: list[InputFile] = []
     notes: list[str] = []
     for path in campaign.suppress:
         raw, given = recipients.load_numbers(campaign.path(path), role="suppress", name=path.as_posix())
         read.append(given)
-        cleaned = phone.normalize(
-            raw,
-            default_region=campaign.recipients.default_region,
-            passthrough=capabilities.passthrough,
-            short_codes=capabilities.short_code_recipients,
-        )
-        unread = raw.filter(cleaned["reason"] == SkipReason.INVALID_NUMBER.value)
+        listed, unread = _listed(offer, raw)
         if unread.len():
             shown = ", ".join(f"`{one}`" for one in unread.head(3))
             notes.append(f"{unread.len()} of {path.name} are no numbers and suppress nobody: {shown}")
-        frame = audience.suppress(frame, cleaned["to"].drop_nulls(), source=path.name)
-    return audience.dedupe(frame, campaign.dedupe), tuple(read), tuple(notes)
+        frame = audience.suppress(frame, listed, source=path.name)
+    frame = audience.dedupe(frame, campaign.dedupe)
+    return _Reached(numbers, frame.select("reason", "detail"), tuple(read), tuple(notes))
+
+
+def _numbers(offer: Offer, people: Recipients) -> Spool:
+    """The numbers of each block of the recipients. Read by the million: the reader's tables pay for many rows only."""
+    headers = [people.phone] if people.region is None else [people.phone, people.region]
+    spool = Spool()
+    waiting: list[pl.DataFrame] = []
+
+    def read() -> None:
+        raw = pl.concat(waiting)
+        found = _normalized(offer, raw["0"], raw["1"] if people.region else None)
+        start = 0
+        for block in waiting:
+            spool.append(found[start : start + block.height])
+            start += block.height
+        waiting.clear()
+
+    for block in people.table.columns(headers):
+        waiting.append(block)
+        if sum(one.height for one in waiting) >= _NUMBERS_AT_ONCE:
+            read()
+    if waiting:
+        read()
+    return spool
+
+
+def _listed(offer: Offer, raw: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The numbers of a suppression list as they are compared, and the cells that hold none."""
+    listed, unread = [], []
+    for start in range(0, max(raw.len(), 1), _NUMBERS_AT_ONCE):
+        part = raw.slice(start, _NUMBERS_AT_ONCE)
+        cleaned = _normalized(offer, part)
+        listed.append(cleaned["to"].drop_nulls())
+        unread.append(part.filter(cleaned["reason"] == SkipReason.INVALID_NUMBER.value))
+    return pl.concat(listed), pl.concat(unread)
+
+
+def _normalized(offer: Offer, raw: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:
+    """`raw` numbers as the campaign and its provider read them: `phone.normalize`'s columns."""
+    spec, capabilities = offer.campaign.recipients, offer.capabilities
+    return phone.normalize(
+        raw,
+        default_region=spec.default_region,
+        regions=regions,
+        passthrough=capabilities.passthrough,
+        short_codes=capabilities.short_code_recipients,
+    )
 
 
 def _test_number(offer: Offer, number: str) -> dict[str, Any]:
@@ -286,7 +411,11 @@ def resolve_pace(offer: Offer) -> Pace:
     )
 
 
-def _counted(column: pl.Series) -> dict[str, int]:
+def _counted(rows: pl.LazyFrame, column: str) -> dict[str, int]:
     """How often each value stands in `column`, by value."""
-    counts = column.value_counts(name="n").sort(column.name)
+    counts = rows.drop_nulls(column).group_by(column).agg(n=pl.len()).sort(column).collect(engine="streaming")
     return {str(value): int(count) for value, count in counts.iter_rows()}
+
+
+def _height(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect(engine="streaming").item())
