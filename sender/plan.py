@@ -18,8 +18,8 @@ from typing import Any
 import polars as pl
 
 from sender.errors import PlanError
-from sender.providers.base import FieldValue, Message
 from sender.plan_rows import PLAN_FILE, ROW_GROUP, StoredRows
+from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
 FORMAT = 2

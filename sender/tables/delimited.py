@@ -18,7 +18,7 @@ from sender.tables.source import TextStream, at_line
 from sender.tables.table import HeadedRows, Table
 
 SEPARATORS = ",;\t|"
-BLOCK_CHARS = 16 * 2**20
+BLOCK_CHARS = 8 * 2**20
 _SAMPLE_CHARS = 65_536  # what separator and line ends are guessed from
 _MOST_LINES_BACK = 1_000  # of a block's end, to find one that is outside quotes
 _HIDDEN = "\x02"  # stands for a quoted cell while structure is checked

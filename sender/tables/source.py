@@ -40,7 +40,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
 
 
 class Source:
-    """The bytes of a file, unpacked. `path` is None for bytes that are no file; `packed` names the compression or is None.
+    """The bytes of a file, unpacked. `path` is None for bytes that are no file, `packed` where nothing was compressed.
 
     `head` holds the first bytes, for a look at them; `read` begins with them all the same. Raises OSError when the
     file cannot be opened or read, RecipientsError when it cannot be unpacked.
