@@ -175,9 +175,13 @@ def _strictly(
             if stream.taken - start >= BLOCK_CHARS:
                 break
     except csv.Error as error:
-        unclosed = "end of data" in str(error) or "limit" in str(error)
+        what = f"broken quotes: {error}"
+        if "end of data" in str(error):
+            what = "a quote is opened and never closed"
+        elif "limit" in str(error):
+            what = f"a cell of more than {csv.field_size_limit():,} characters, as if a quote were never closed"
         raise RecipientsError(
-            "a quote is opened and never closed" if unclosed else f"broken quotes: {error}",
+            what,
             where=at_line(where, lines),
             fix='close the quote; one inside a quoted cell is written twice ("")',
         ) from None
