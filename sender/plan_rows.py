@@ -7,6 +7,7 @@ beside the making of the next block.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import queue
@@ -57,7 +58,9 @@ class ContentHash:
     def update(self, frame: pl.DataFrame) -> None:
         """Adds rows of the plan. Prices are left out: they do not change what is sent."""
         for part in frame.drop(_NOT_HASHED, strict=False).iter_slices(_HASHED_ROWS):
-            self._digest.update(part.write_ndjson().encode())
+            lines = io.BytesIO()
+            part.write_ndjson(lines)
+            self._digest.update(lines.getbuffer())
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
