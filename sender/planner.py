@@ -7,26 +7,27 @@ more than a row is an InputError, raised before anything is sent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import polars as pl
 
-from sender import audience, blame, cost, phone, prices, providers, recipients, segments, text
+from sender import blame, cost, fields, prices, providers, recipients, segments, text
 from sender.campaign import Campaign
-from sender.compose import Offer, compose
+from sender.campaign_fields import is_template
+from sender.compose import Offer
+from sender.composer import Composer
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported
-from sender.outcomes import SkipReason
-from sender.plan import PLAN_SCHEMA, Manifest, Pace, Plan
+from sender.feasibility import feasibility
+from sender.plan import Manifest, Plan
 from sender.plan_rows import ContentHash, StoredRows, gather
+from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
+from sender.reach import reach, read_test_number
 from sender.recipients import InputFile, Recipients
-from sender.spool import Spool
 
-_NUMBERS_AT_ONCE = 1_000_000
 _BLAMED_ROWS = 100_000  # whose texts are in memory at once
 
 
@@ -41,7 +42,7 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         people = recipients.load(campaign)
         _check(offer, people)
     table = _price_table(campaign)  # a broken one tells its own file and line
-    reached = _audience(offer, people)
+    reached = reach(offer, people)
     settings = {
         "provider": campaign.provider,
         "dialect": offer.dialect,
@@ -49,13 +50,14 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         "fields": offer.fields,
         "test_to": test_to,
     }
-    number = None if test_to is None else _test_number(offer, test_to)
-    composer = _Composer(offer, people, reached, table, limit=1 if number and limit is None else limit, number=number)
+    number = None if test_to is None else read_test_number(offer, test_to)
+    composer = Composer(offer, people, reached, table, limit=1 if number and limit is None else limit, number=number)
     digest = ContentHash(settings)
     rows = gather(composer.blocks(), digest)
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     sent = scan.filter(pl.col("seq").is_not_null())
     segment_counts = _counted(sent, "segments")
+    pace, feasible = feasibility(offer, sent.select("from_number", "segments", "fields").collect(engine="streaming"))
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -70,12 +72,15 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         segments=sum(int(segments) * count for segments, count in segment_counts.items()),
         segment_counts=segment_counts,
         encodings=_counted(sent, "encoding"),
-        mms=composer.messages if offer.always_mms else _height(sent.filter(pl.col("media").list.len() > 0)),
+        mms=_height(sent.filter(offer.is_mms)),
         replacements=composer.replacements(),
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
         notes=(*people.notes, *reached.notes),
-        pace=resolve_pace(offer),
+        pace=pace,
+        feasibility=feasible,
+        templates=_template_sources(offer),
+        pool=_pool_settings(campaign) if offer.pool is not None else None,
         sandbox={
             "latency_ms": campaign.sandbox.latency_ms,
             "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
@@ -85,94 +90,6 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         plan_hash=digest.hexdigest(),
     )
     return Plan(manifest, rows)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reached:
-    """What is known of each row before it is composed.
-
-    `numbers` has a frame for each block of the recipients, as `sender.phone` has it; `out` the whole list's `reason`
-    and `detail` by suppression and repetition (`reason` also where the number is at fault); `inputs` are the
-    suppression lists, and `notes` what a person should know of them.
-    """
-
-    numbers: Spool
-    out: pl.DataFrame
-    inputs: tuple[InputFile, ...]
-    notes: tuple[str, ...]
-
-
-class _Composer:
-    """Composes the plan's rows a block at a time, and remembers what goes on from block to block.
-
-    `number` (a row of `sender.phone`) stands in for every recipient in a test.
-    """
-
-    def __init__(
-        self,
-        offer: Offer,
-        people: Recipients,
-        reached: _Reached,
-        table: prices.PriceTable | None,
-        *,
-        limit: int | None,
-        number: Mapping[str, Any] | None,
-    ) -> None:
-        self._offer = offer
-        self._people = people
-        self._reached = reached
-        self._table = table
-        self._limit = limit
-        self._number = number
-        self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
-        self._composed = 0  # rows that would be sent if there were no limit
-        self.messages = 0
-
-    def blocks(self) -> Iterator[pl.DataFrame]:
-        """The plan's rows in order, as PLAN_SCHEMA says, and `recipient`."""
-        start = 0
-        for block, numbers in zip(self._people.blocks(), self._reached.numbers.frames(), strict=True):
-            out = self._reached.out[start : start + numbers.height]
-            start += numbers.height
-            yield self._block(block, numbers, out)
-
-    def replacements(self) -> tuple[Mapping[str, Any], ...]:
-        """What smart encoding replaced, as `segments.smart_encode` tells it, in all blocks."""
-        order = {character: place for place, character in enumerate(segments.LOOK_ALIKES)}
-        rows = sorted(self._replaced.values(), key=lambda one: (-one["messages"], order[one["character"]]))
-        return tuple(rows)
-
-    def _block(self, people: Recipients, numbers: pl.DataFrame, out: pl.DataFrame) -> pl.DataFrame:
-        frame = numbers.with_columns(
-            people.row_numbers,
-            reason=out["reason"],
-            detail=pl.when(pl.col("reason").is_null()).then(out["detail"]).otherwise("detail"),
-        )
-        cells = people.cells
-        frame, replaced = compose(frame, people, self._offer)
-        for one in replaced:
-            earlier = self._replaced.get(one["character"], {"messages": 0})
-            self._replaced[one["character"]] = {**one, "messages": one["messages"] + earlier["messages"]}
-        if self._limit is not None:
-            sendable = audience.sendable(frame)
-            frame = audience.limit(frame, self._limit, before=self._composed)
-            self._composed += sendable
-        live = pl.col("reason").is_null()
-        if self._number is not None:
-            frame = frame.with_columns(
-                pl.when(live).then(pl.lit(self._number[name], pl.String)).otherwise(name).alias(name)
-                for name in ("to", "region", "number_type")
-            )
-        if self._table is None:
-            frame = frame.with_columns(cost_micros=pl.lit(None, pl.Int64))
-        else:
-            frame = cost.price(frame, self._table, all_mms=self._offer.always_mms)
-        frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1 + self.messages))
-        self.messages += frame["seq"].count()
-        return frame.select(
-            *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
-            recipient=pl.struct(cells) if cells.width else pl.lit(None),
-        )
 
 
 @contextmanager
@@ -190,10 +107,17 @@ def make_offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
     """The campaign with its provider's dialect and its templates compiled; and the template file that was read."""
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
     capabilities = providers.capabilities(dialect)
-    fields, senders = _fields_and_senders(campaign, capabilities)
+    given, senders = _fields_and_senders(campaign, capabilities)
+    constant, templates = fields.compile_fields(given)
+    sender = None
+    if senders and is_template(senders[0]):
+        sender, senders = text.compile_template(senders[0], where="from"), ()
+    pool = Pool(_pool_settings(campaign)["weights"], campaign.from_.match) if len(senders) > 1 else None
     body, template_input = _body_template(campaign)
     media = [text.compile_template(url, where="message.media") for url in campaign.message.media]
-    return Offer(campaign, dialect, capabilities, fields, senders, body, media), template_input
+    return Offer(
+        campaign, dialect, capabilities, constant, senders, body, media, sender, templates, pool
+    ), template_input
 
 
 def _price_table(campaign: Campaign) -> prices.PriceTable | None:
@@ -217,13 +141,13 @@ def _totals(sent: pl.LazyFrame, table: prices.PriceTable | None, campaign: Campa
 def _blame(sent: pl.LazyFrame, offer: Offer) -> dict[str, Any]:
     """What characters cost in the texts that go as SMS; an MMS has no alphabet and no segments to pay for."""
     may_cost = (pl.col("encoding") == segments.UCS_2) | (pl.col("segments") > 1)  # the rest need no second measuring
-    texts = sent.filter((pl.col("media").list.len() == 0) & may_cost).select("body")
+    texts = sent.filter(~offer.is_mms & may_cost).select("body")
 
     def measured() -> Iterator[pl.DataFrame]:
         for part in texts.collect_batches(chunk_size=_BLAMED_ROWS, engine="streaming"):
             yield segments.measure(part["body"]).with_columns(part)
 
-    return blame.blame_all(measured if not offer.always_mms else lambda: iter(()))
+    return blame.blame_all(measured)
 
 
 def _check(offer: Offer, people: Recipients) -> None:
@@ -234,26 +158,29 @@ def _check(offer: Offer, people: Recipients) -> None:
             where="limits.max_cost",
             fix="set `prices: prices.yaml`; campaigns/prices.example.yaml shows how one is written",
         )
-    each_rows_own = ("+12025550100",) if people.sender and not offer.senders else ()  # judged row by row
-    providers.check(
-        offer.capabilities,
-        senders=offer.senders or each_rows_own,
-        fields=offer.fields,
-        media_count=len(offer.media),
-    )
-    if "content_sid" in offer.fields and (offer.body is not None or people.body is not None):
+    varying = {*offer.templates.sources}
+    if varying or offer.sender is not None:  # the rest is judged row by row
+        known = {**offer.fields, **offer.templates.probe}
+        providers.check_parts(offer.capabilities, senders=offer.senders, fields=known, varying=varying)
+    else:
+        each_rows_own = ("+12025550100",) if people.sender and not offer.senders else ()  # judged row by row
+        providers.check(
+            offer.capabilities,
+            senders=offer.senders or each_rows_own,
+            fields=offer.fields,
+            media_count=len(offer.media),
+        )
+    if "content_sid" in {*offer.fields, *varying} and (offer.body is not None or people.body is not None):
         raise Unsupported(
             "the provider's template would be sent, not the body",
             where="content_sid",
             fix="keep the body or `content_sid`",
         )
-    for key, value in offer.fields.items():
-        if "{{" in str(value) or "{%" in str(value):
-            raise Unsupported("is not a template: it would go out as it stands", where=key, fix="write the text itself")
-    templates = [one for one in (offer.body, *offer.media) if one is not None]
-    for template in templates:
+    saying = [one for one in (offer.body, *offer.media) if one is not None]
+    for template in (*saying, *([offer.sender] if offer.sender else ()), *offer.templates.templates):
         template.check(people.names, people.headers)
-    if not templates and people.body is None and people.media is None and "content_sid" not in offer.fields:
+    says_nothing = not saying and people.body is None and people.media is None
+    if says_nothing and "content_sid" not in {*offer.fields, *varying}:
         source = offer.campaign.source
         raise CampaignError(
             "there is nothing to say: no template, no body, no media",
@@ -266,19 +193,33 @@ def _fields_and_senders(
     campaign: Campaign, capabilities: Capabilities
 ) -> tuple[dict[str, FieldValue], tuple[str, ...]]:
     """Provider fields, with a service id given as `from` put where the provider has it; and the other senders."""
-    fields: dict[str, FieldValue] = campaign.fields()
-    services = [one for one in campaign.from_ if providers.sender_kind(one) is SenderKind.SERVICE]
-    if not services:
-        return fields, campaign.from_
-    if len(campaign.from_) > 1:
+    given: dict[str, FieldValue] = campaign.fields()
+    senders = campaign.senders
+    written = [one for one in senders if is_template(one)]
+    services = [one for one in senders if one not in written and providers.sender_kind(one) is SenderKind.SERVICE]
+    if len(senders) > 1 and (services or written):
+        what = "a service id" if services else "a template"
         raise CampaignError(
-            "`from` mixes a service id with other senders", fix="give one service id, or a list of numbers"
+            f"`from` mixes {what} with other senders", where="from", fix="give it alone, or a list of numbers"
         )
+    if not services:
+        return given, senders
     if capabilities.service_field is None:
-        providers.check(capabilities, senders=services, fields=fields, media_count=0)  # says who has it
+        providers.check(capabilities, senders=services, fields=given, media_count=0)  # says who has it
     else:
-        fields[capabilities.service_field] = services[0]
-    return fields, ()
+        given[capabilities.service_field] = services[0]
+    return given, ()
+
+
+def _pool_settings(campaign: Campaign) -> dict[str, Any]:
+    weights = {one.number: one.weight for one in campaign.from_.numbers}
+    return {"weights": weights, "match": campaign.from_.match}
+
+
+def _template_sources(offer: Offer) -> dict[str, FieldValue]:
+    """What each row fills in, as the campaign has it."""
+    own: dict[str, FieldValue] = {} if offer.sender is None else {"from": offer.sender.source}
+    return own | dict(offer.templates.sources)
 
 
 def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[InputFile, ...]]:
@@ -307,108 +248,6 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
     else:
         return None, ()
     return text.compile_template(source, where=where), (given,)
-
-
-def _audience(offer: Offer, people: Recipients) -> _Reached:
-    """Who can be reached; suppressed and repeated numbers are marked. Of the whole list only the numbers are held."""
-    campaign = offer.campaign
-    numbers = _numbers(offer, people)
-    known = zip(people.table.columns([]), numbers.frames(["to", "reason"]), strict=True)
-    frame = pl.concat([rows.hstack(part) for rows, part in known], rechunk=True).with_columns(
-        detail=pl.lit(None, pl.String)
-    )
-    read: list[InputFile] = []
-    notes: list[str] = []
-    for path in campaign.suppress:
-        raw, given = recipients.load_numbers(campaign.path(path), role="suppress", name=path.as_posix())
-        read.append(given)
-        listed, unread = _listed(offer, raw)
-        if unread.len():
-            shown = ", ".join(f"`{one}`" for one in unread.head(3))
-            notes.append(f"{unread.len()} of {path.name} are no numbers and suppress nobody: {shown}")
-        frame = audience.suppress(frame, listed, source=path.name)
-    frame = audience.dedupe(frame, campaign.dedupe)
-    return _Reached(numbers, frame.select("reason", "detail"), tuple(read), tuple(notes))
-
-
-def _numbers(offer: Offer, people: Recipients) -> Spool:
-    """The numbers of each block of the recipients. Read by the million: the reader's tables pay for many rows only."""
-    headers = [people.phone] if people.region is None else [people.phone, people.region]
-    spool = Spool()
-    waiting: list[pl.DataFrame] = []
-
-    def read() -> None:
-        raw = pl.concat(waiting)
-        found = _normalized(offer, raw["0"], raw["1"] if people.region else None)
-        start = 0
-        for block in waiting:
-            spool.append(found[start : start + block.height])
-            start += block.height
-        waiting.clear()
-
-    for block in people.table.columns(headers):
-        waiting.append(block)
-        if sum(one.height for one in waiting) >= _NUMBERS_AT_ONCE:
-            read()
-    if waiting:
-        read()
-    return spool
-
-
-def _listed(offer: Offer, raw: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """The numbers of a suppression list as they are compared, and the cells that hold none."""
-    listed, unread = [], []
-    for start in range(0, max(raw.len(), 1), _NUMBERS_AT_ONCE):
-        part = raw.slice(start, _NUMBERS_AT_ONCE)
-        cleaned = _normalized(offer, part)
-        listed.append(cleaned["to"].drop_nulls())
-        unread.append(part.filter(cleaned["reason"] == SkipReason.INVALID_NUMBER.value))
-    return pl.concat(listed), pl.concat(unread)
-
-
-def _normalized(offer: Offer, raw: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:
-    """`raw` numbers as the campaign and its provider read them: `phone.normalize`'s columns."""
-    spec, capabilities = offer.campaign.recipients, offer.capabilities
-    return phone.normalize(
-        raw,
-        default_region=spec.default_region,
-        regions=regions,
-        passthrough=capabilities.passthrough,
-        short_codes=capabilities.short_code_recipients,
-    )
-
-
-def _test_number(offer: Offer, number: str) -> dict[str, Any]:
-    row = phone.normalize(
-        pl.Series([number]),
-        default_region=offer.campaign.recipients.default_region,
-        passthrough=offer.capabilities.passthrough,
-    ).row(0, named=True)
-    if row["to"] is None:
-        raise CampaignError(f"--test-to {number}: {row['detail']}", fix="write it as +12025550100")
-    return row
-
-
-def resolve_pace(offer: Offer) -> Pace:
-    """The campaign's pace in the provider's own unit; `auto` becomes the documented limit of that kind of sender."""
-    campaign, rates = offer.campaign, offer.capabilities.rates
-    kinds = [providers.rate_kind(one) for one in offer.senders] or ["service"]
-    known = [rates.get(kind) or rates["long_code"] for kind in kinds]
-    documented = min(known, key=lambda rate: rate.per_s)  # a mixed pool goes at the pace of its slowest
-    per_s, source = campaign.rate.per_s, None
-    if campaign.rate.auto and campaign.provider == "sandbox":
-        per_s, source = 50.0, "the sandbox's own default"
-    elif campaign.rate.auto:
-        per_s, source = documented.per_s, documented.source
-    return Pace(
-        campaign.rate.text,
-        per_s,
-        documented.unit,
-        campaign.concurrency,
-        campaign.retries,
-        campaign.timeout_s,
-        source,
-    )
 
 
 def _counted(rows: pl.LazyFrame, column: str) -> dict[str, int]:
