@@ -295,6 +295,12 @@ def make_ref(run_id: str, seq: int) -> str:
     return f"{run_id}.{seq}"
 
 
+def read_ref(ref: str | None) -> tuple[str, int] | None:
+    """Run id and `seq` of what `make_ref` made; None for anything else."""
+    run_id, _, seq = (ref or "").rpartition(".")
+    return (run_id, int(seq)) if run_id and seq.isascii() and seq.isdigit() and len(seq) < 12 else None
+
+
 def content_hash(frame: pl.DataFrame, settings: Mapping[str, Any]) -> str:
     """SHA-256 over the rows as JSON lines, not over the file: a newer writer of Parquet changes bytes, not the plan."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())

@@ -40,7 +40,8 @@ log = logging.getLogger("sender.runs")
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
-SANDBOX_SETTLE_S = 2.0  # the simulator's log does not lag; a request under way may still arrive
+SANDBOX_SETTLE_S = 2.0  # the simulator's log lags only when told to; a request under way may still arrive
+SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; means nothing to a live run
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Session:
         self.run = run
         self.resumed = self._begun = resumed
         self.simulated = simulated
+        self._sandbox_settle_s = SANDBOX_SETTLE_S
         self.orphans = workspace.ledger.orphans_to_unknown(run.run_id) if resumed else 0
 
     def counts(self) -> Counts:
@@ -186,7 +188,7 @@ class Session:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
         facts = providers.log_facts(adapter, self.plan.manifest.fields, self.plan.manifest.templates)
         if self.simulated:
-            facts = replace(facts, settle_s=SANDBOX_SETTLE_S)
+            facts = replace(facts, settle_s=self._sandbox_settle_s)
         return await reconcile.reconcile(
             ledger=self.workspace.ledger,
             run=self.run,
@@ -243,6 +245,7 @@ class Session:
                 )
             yield adapter
         elif url := env.get("SENDER_SANDBOX_URL"):
+            self._sandbox_settle_s = _settle_s(env)
             yield providers.sandbox_adapter(manifest.dialect, url)
         else:
             folder = self.workspace.folder(self.run)
@@ -305,6 +308,16 @@ def open_session(
         yield Session(
             workspace, plan, run, resumed=False, simulated=simulated, earlier=earlier[-1] if earlier else None
         )
+
+
+def _settle_s(env: Mapping[str, str]) -> float:
+    text = env.get(SANDBOX_SETTLE, "").strip() or str(SANDBOX_SETTLE_S)
+    try:
+        if 0 <= (seconds := float(text)) <= 3600:
+            return seconds
+    except ValueError:
+        pass
+    raise InputError(f"{text!r} is no number of seconds", where=SANDBOX_SETTLE, fix="write 2.5, say")
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:

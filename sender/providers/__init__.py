@@ -9,11 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sender.errors import InputError
-from sender.providers import _rules, credentials, laml, signalwire, telnyx
+from sender.providers import _http, _rules, credentials, laml, signalwire, telnyx
 from sender.providers._rules import CARRIERS, is_toll_free, sender_kind
-from sender.providers.base import Adapter, Capabilities, FieldValue, LogFacts, SenderKind
+from sender.providers.base import (
+    Adapter,
+    Capabilities,
+    FieldValue,
+    LogFacts,
+    Report,
+    SenderKind,
+    WebhookAnswer,
+)
 from sender.providers.credentials import (
     SANDBOX_ACCOUNT_SID,
     SANDBOX_PROJECT_ID,
@@ -33,13 +42,21 @@ __all__ = [
     "capabilities",
     "check",
     "check_parts",
+    "inbound_answer",
     "log_facts",
     "rate_kind",
+    "reports",
     "sandbox_adapter",
     "sender_kind",
+    "webhook_dialect",
 ]
 
 _Check = Callable[[str | None, Mapping[str, FieldValue], int], SenderKind | None]
+
+
+# What says that nobody gets a text back. The least SWML document is not shown on any page (2026-11); this one is valid.
+_NO_REPLY_XML = WebhookAnswer("text/xml", b'<?xml version="1.0" encoding="UTF-8"?><Response></Response>')
+_NO_REPLY_SWML = WebhookAnswer("application/json", b'{"version":"1.0.0","sections":{"main":[]}}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +65,36 @@ class _Provider:
     rules: _rules.Rules
     check: _Check
     adapter: Callable[[Account], Adapter]
+    reports: Callable[[Mapping[str, str], bytes, str], list[Report]]
+    inbound_answer: WebhookAnswer
 
 
 def _laml(dialect: laml.Dialect, make: Callable[[Account], Adapter]) -> _Provider:
     def check_dialect(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
         return laml.check(dialect, sender, fields, media_count)
 
-    return _Provider(dialect.capabilities, dialect.rules, check_dialect, make)
+    reports = partial(laml.reports, dialect.errors)
+    return _Provider(dialect.capabilities, dialect.rules, check_dialect, make, reports, _NO_REPLY_XML)
 
 
 _PROVIDERS: Mapping[str, _Provider] = {
-    _rules.SIGNALWIRE: _Provider(signalwire.CAPABILITIES, signalwire.RULES, signalwire.check, signalwire.SignalWire),
+    _rules.SIGNALWIRE: _Provider(
+        signalwire.CAPABILITIES,
+        signalwire.RULES,
+        signalwire.check,
+        signalwire.SignalWire,
+        signalwire.reports,
+        _NO_REPLY_SWML,
+    ),
     _rules.COMPAT: _laml(laml.COMPAT, laml.signalwire_compat),
-    _rules.TELNYX: _Provider(telnyx.CAPABILITIES, telnyx.RULES, telnyx.check, telnyx.Telnyx),
+    _rules.TELNYX: _Provider(
+        telnyx.CAPABILITIES,
+        telnyx.RULES,
+        telnyx.check,
+        telnyx.Telnyx,
+        telnyx.reports,
+        WebhookAnswer("text/plain", b""),
+    ),
     _rules.TWILIO: _laml(laml.TWILIO, laml.twilio),
 }
 DIALECTS: tuple[str, ...] = tuple(_PROVIDERS)
@@ -86,6 +120,25 @@ def sandbox_adapter(dialect: str, base_url: str) -> Adapter:
     Raises CredentialsError and InputError as `adapter` does.
     """
     return _provider(dialect).adapter(credentials.sandbox_account(dialect, base_url))
+
+
+def webhook_dialect(name: str, headers: Mapping[str, str]) -> str:
+    """Whose words a webhook for `name` is in: a SignalWire number that is set to cXML sends forms."""
+    return _rules.COMPAT if name == _rules.SIGNALWIRE and _http.is_form(headers) else name
+
+
+def reports(name: str, headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:
+    """What a webhook says, in order: delivery reports and inbound messages; empty for what concerns neither.
+
+    `headers` have lower-case names; `url` is the one that was called. Signatures are checked before
+    (`sender.delivery.signatures`). Needs no credentials. Raises ValueError when the body cannot be read.
+    """
+    return _provider(webhook_dialect(name, headers)).reports(headers, body, url)
+
+
+def inbound_answer(name: str, headers: Mapping[str, str]) -> WebhookAnswer:
+    """What to answer to the webhook of an inbound message so that the provider sends nothing back."""
+    return _provider(webhook_dialect(name, headers)).inbound_answer
 
 
 def check(
