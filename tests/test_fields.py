@@ -98,7 +98,9 @@ def test_a_value_that_comes_out_blank_is_left_out() -> None:
     rows = [{"v": "60", "w": "x"}, {"v": "", "w": "x"}, {"v": " ", "w": ""}]
     made = plan(rows, validity_period="{{ v | default('') }}", persistent_action=["{{ w | default('') }}"])
     assert own(made) == [{"validity_period": 60, "persistent_action": ["x"]}, {"persistent_action": ["x"]}, None]
-    mapped = plan(rows, provider="signalwire", custom_variables={"v": "{{ v | default('') }}", "k": "{{ w | default('') }}"})
+    mapped = plan(
+        rows, provider="signalwire", custom_variables={"v": "{{ v | default('') }}", "k": "{{ w | default('') }}"}
+    )
     assert own(mapped) == [{"custom_variables": {"v": "60", "k": "x"}}, {"custom_variables": {"k": "x"}}, None]
 
 
