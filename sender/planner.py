@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -20,18 +21,27 @@ from sender.campaign_fields import is_template
 from sender.compose import Offer, compose
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported
 from sender.feasibility import feasibility
+from sender.gate import Sending, hold_back
 from sender.outcomes import SkipReason
-from sender.plan import PLAN_SCHEMA, Manifest, Plan, content_hash
+from sender.plan import PLAN_SCHEMA, SERVICE_FIELDS, Manifest, Plan, content_hash
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients import InputFile, Recipients
+from sender.suppression import SuppressionList
 
 
-def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | None = None) -> Plan:
+def build_plan(
+    campaign: Campaign,
+    *,
+    limit: int | None = None,
+    test_to: str | None = None,
+    state_dir: str | Path | None = None,
+) -> Plan:
     """The plan of `campaign`. Raises InputError for whatever is wrong with more than a row.
 
     `limit` plans only the first so many messages (the others are skipped as `limit`). `test_to` sends what it plans
-    to that one number instead of the recipients.
+    to that one number instead of the recipients. Whoever is on the suppression list in `state_dir` is skipped; it
+    need not exist. The list is not in the hash: a STOP after a run must not make the same campaign look unsent.
     """
     with _located(campaign):
         offer, template_input = make_offer(campaign)
@@ -39,24 +49,15 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         _check(offer, people)
     table = _price_table(campaign)  # a broken one tells its own file and line
     frame, suppression, notes = _audience(offer, people)
+    repairs = _repairs(frame, people)
     frame, replacements = compose(frame, people, offer)
-    if limit is not None or test_to is not None:
-        frame = audience.limit(frame, 1 if limit is None else limit)
-    live = pl.col("reason").is_null()
-    if test_to is not None:
-        number = _test_number(offer, test_to)
-        frame = frame.with_columns(
-            pl.when(live).then(pl.lit(number[name], pl.String)).otherwise(name).alias(name)
-            for name in ("to", "region", "number_type")
-        )
-    if table is None:
-        frame = frame.with_columns(cost_micros=pl.lit(None, pl.Int64))
-    else:
-        frame = cost.price(frame, table, is_mms=offer.is_mms)
-    frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1)).select(
-        *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
-        recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
-    )
+    number = None if test_to is None else _test_number(offer, test_to)
+    limit = 1 if limit is None and test_to is not None else limit
+    kept, suppressions = _held_back(frame, offer, state_dir)
+    hashed = _numbered(frame, people, limit, number)
+    frame = hashed if kept is frame else _numbered(kept, people, limit, number)
+    if table is not None:
+        frame = cost.price(frame.drop("cost_micros"), table, is_mms=offer.is_mms).select(hashed.columns)
     sent = frame.filter(pl.col("seq").is_not_null())
     pace, feasible = feasibility(offer, sent)
     settings = {
@@ -84,6 +85,11 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         replacements=replacements,
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
+        numbers={
+            "caution": campaign.recipients.caution,
+            "skip_types": list(campaign.recipients.skip_types),
+            "repairs": repairs,
+        },
         notes=notes,
         pace=pace,
         feasibility=feasible,
@@ -95,9 +101,48 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         },
         inputs=(*people.inputs, *template_input, *suppression, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
-        plan_hash=content_hash(frame.drop("cost_micros"), settings),
+        suppression=suppressions,
+        plan_hash=content_hash(hashed.drop("cost_micros", "repair"), settings),
     )
     return Plan(manifest, frame)
+
+
+def _held_back(
+    frame: pl.DataFrame, offer: Offer, state_dir: str | Path | None
+) -> tuple[pl.DataFrame, dict[str, Any] | None]:
+    """`frame` without whoever is on the suppression list, and what of it the send loop need not look at again."""
+    campaign = offer.campaign
+    if state_dir is None:
+        return frame, None
+    sending = Sending(
+        campaign=campaign.name,
+        provider=campaign.provider,
+        service=next((str(offer.fields[key]) for key in SERVICE_FIELDS if key in offer.fields), None),
+        simulated=campaign.provider == "sandbox",
+        skip_dead=campaign.skip_dead,
+    )
+    with SuppressionList.open(state_dir, create=False) as suppressions:
+        mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
+        return hold_back(frame, suppressions, sending), {"mark": mark, "skip_dead": campaign.skip_dead}
+
+
+def _numbered(
+    frame: pl.DataFrame, people: Recipients, limit: int | None, test_number: dict[str, Any] | None
+) -> pl.DataFrame:
+    """The rows as PLAN_SCHEMA has them, without costs: those beyond `limit` skipped, the others numbered."""
+    if limit is not None:
+        frame = audience.limit(frame, limit)
+    live = pl.col("reason").is_null()
+    if test_number is not None:
+        frame = frame.with_columns(
+            pl.when(live).then(pl.lit(test_number[name], pl.String)).otherwise(name).alias(name)
+            for name in ("to", "region", "number_type")
+        )
+    frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1), cost_micros=pl.lit(None, pl.Int64))
+    return frame.select(
+        *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
+        recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
+    )
 
 
 @contextmanager
@@ -253,33 +298,49 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
 
 
 def _audience(offer: Offer, people: Recipients) -> tuple[pl.DataFrame, tuple[InputFile, ...], tuple[str, ...]]:
-    """row_number, to, region, number_type, reason, detail: who can be reached, suppressed and repeated marked."""
-    campaign, capabilities = offer.campaign, offer.capabilities
-    numbers = phone.normalize(
-        people.cells[people.phone],
-        default_region=campaign.recipients.default_region,
-        regions=people.cells[people.region] if people.region else None,
-        passthrough=capabilities.passthrough,
-        short_codes=capabilities.short_code_recipients,
-    )
-    frame = numbers.with_columns(row_number=people.row_numbers)
+    """row_number, to, region, number_type, reason, detail, repair: who can be reached, suppressed and repeated
+    marked."""
+    campaign = offer.campaign
+    regions = people.cells[people.region] if people.region else None
+    numbers = _normalized(offer, people.cells[people.phone], regions)
+    frame = audience.skip_types(numbers.with_columns(row_number=people.row_numbers), campaign.recipients.skip_types)
     read: list[InputFile] = []
     notes: list[str] = []
     for path in campaign.suppress:
         raw, given = recipients.load_numbers(campaign.path(path), role="suppress", name=path.as_posix())
         read.append(given)
-        cleaned = phone.normalize(
-            raw,
-            default_region=campaign.recipients.default_region,
-            passthrough=capabilities.passthrough,
-            short_codes=capabilities.short_code_recipients,
-        )
+        cleaned = _normalized(offer, raw)
         unread = raw.filter(cleaned["reason"] == SkipReason.INVALID_NUMBER.value)
         if unread.len():
             shown = ", ".join(f"`{one}`" for one in unread.head(3))
             notes.append(f"{unread.len()} of {path.name} are no numbers and suppress nobody: {shown}")
         frame = audience.suppress(frame, cleaned["to"].drop_nulls(), source=path.name)
     return audience.dedupe(frame, campaign.dedupe), tuple(read), tuple(notes)
+
+
+def _normalized(offer: Offer, raw: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:
+    """`raw` numbers as the campaign and its provider read them: `phone.normalize`'s columns."""
+    spec, capabilities = offer.campaign.recipients, offer.capabilities
+    return phone.normalize(
+        raw,
+        default_region=spec.default_region,
+        regions=regions,
+        passthrough=capabilities.passthrough,
+        short_codes=capabilities.short_code_recipients,
+        careful=spec.caution,
+    )
+
+
+def _repairs(frame: pl.DataFrame, people: Recipients) -> list[dict[str, Any]]:
+    """The manifest's `repairs`."""
+    return (
+        frame.select("repair", "row_number", "to", cell=people.cells[people.phone])
+        .filter(pl.col("repair").is_not_null())
+        .group_by("repair")
+        .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
+        .sort("rows", "repair", descending=[True, False])
+        .to_dicts()
+    )
 
 
 def _test_number(offer: Offer, number: str) -> dict[str, Any]:
