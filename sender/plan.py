@@ -33,6 +33,7 @@ _ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+# `repair` says what was undone in the number's cell, null where nothing was.
 # `fields` has the provider fields of this message alone as a JSON object, null where the manifest's are all.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
@@ -50,6 +51,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "cost_micros": pl.Int64(),
     "reason": pl.String(),
     "detail": pl.String(),
+    "repair": pl.String(),
 }
 
 
@@ -102,6 +104,9 @@ class Manifest:
     # (decimal text or None) and `table`, the file.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
+    # was undone), `rows`, and of the first of them `row_number`, `cell` and `to`.
+    numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)
     # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
