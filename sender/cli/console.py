@@ -265,7 +265,8 @@ def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None,
     why = f" (the provider's log could not be read: {failure})" if failure else ""
     out.print(
         f"[bold yellow]{many(n, 'message')} unknown:[/] the provider may have accepted {them}, so {they} not sent"
-        f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks them up."
+        f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log; what that cannot settle"
+        " is sent again only if you say so: `sender send ... --resend-unknown`."
     )
 
 
