@@ -14,6 +14,7 @@ SenderError
 └── GuardStop                  exit 3: stopped before harm; says what to do next
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
+    ├── RunUnfinished          what is asked for needs a finished run
     ├── CostLimit              the plan costs more than the campaign allows, or nobody knows what it costs
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ProviderRefused        the account, the sender or the funds were refused
@@ -132,6 +133,10 @@ class RunLocked(GuardStop):
 
 class RunComplete(GuardStop):
     """This plan has been sent already."""
+
+
+class RunUnfinished(GuardStop):
+    """What is asked for needs a finished run, and this one is not."""
 
 
 class CostLimit(GuardStop):
