@@ -26,12 +26,14 @@ from sender.recipients import InputFile
 FORMAT = 3
 PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
+_CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
 _ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+# `repair` says what was undone in the number's cell, null where nothing was.
 # `fields` has the provider fields of this message alone as a JSON object, null where the manifest's are all.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
@@ -49,6 +51,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "cost_micros": pl.Int64(),
     "reason": pl.String(),
     "detail": pl.String(),
+    "repair": pl.String(),
 }
 
 
@@ -101,6 +104,9 @@ class Manifest:
     # (decimal text or None) and `table`, the file.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
+    # was undone), `rows`, and of the first of them `row_number`, `cell` and `to`.
+    numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)
     # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
@@ -134,11 +140,16 @@ class Manifest:
         return self.units / self.pace.per_s if self.pace.per_s else None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n"
+        """The manifest with a checksum over itself, so that a flipped byte in it is noticed."""
+        values = json.loads(json.dumps(asdict(self), default=str))
+        return json.dumps(values | {_CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Manifest:
+        """Raises ValueError when the checksum is not the content's, KeyError or TypeError when parts are missing."""
         values = dict(data)
+        if values.pop(_CHECKSUM) != _checksum(values):
+            raise ValueError("its checksum is not that of its content")
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
@@ -283,6 +294,10 @@ class MessageReader:
             )
             for seq, to, sender, body, media, own, count in rows.iter_rows()
         }
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def sender_shown(manifest: Manifest) -> pl.Expr:

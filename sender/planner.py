@@ -49,6 +49,7 @@ def build_plan(
         _check(offer, people)
     table = _price_table(campaign)  # a broken one tells its own file and line
     frame, suppression, notes = _audience(offer, people)
+    repairs = _repairs(frame, people)
     frame, replacements = compose(frame, people, offer)
     number = None if test_to is None else _test_number(offer, test_to)
     limit = 1 if limit is None and test_to is not None else limit
@@ -84,6 +85,11 @@ def build_plan(
         replacements=replacements,
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
+        numbers={
+            "caution": campaign.recipients.caution,
+            "skip_types": list(campaign.recipients.skip_types),
+            "repairs": repairs,
+        },
         notes=notes,
         pace=pace,
         feasibility=feasible,
@@ -96,7 +102,7 @@ def build_plan(
         inputs=(*people.inputs, *template_input, *suppression, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
         suppression=suppressions,
-        plan_hash=content_hash(hashed.drop("cost_micros"), settings),
+        plan_hash=content_hash(hashed.drop("cost_micros", "repair"), settings),
     )
     return Plan(manifest, frame)
 
@@ -292,33 +298,49 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
 
 
 def _audience(offer: Offer, people: Recipients) -> tuple[pl.DataFrame, tuple[InputFile, ...], tuple[str, ...]]:
-    """row_number, to, region, number_type, reason, detail: who can be reached, suppressed and repeated marked."""
-    campaign, capabilities = offer.campaign, offer.capabilities
-    numbers = phone.normalize(
-        people.cells[people.phone],
-        default_region=campaign.recipients.default_region,
-        regions=people.cells[people.region] if people.region else None,
-        passthrough=capabilities.passthrough,
-        short_codes=capabilities.short_code_recipients,
-    )
-    frame = numbers.with_columns(row_number=people.row_numbers)
+    """row_number, to, region, number_type, reason, detail, repair: who can be reached, suppressed and repeated
+    marked."""
+    campaign = offer.campaign
+    regions = people.cells[people.region] if people.region else None
+    numbers = _normalized(offer, people.cells[people.phone], regions)
+    frame = audience.skip_types(numbers.with_columns(row_number=people.row_numbers), campaign.recipients.skip_types)
     read: list[InputFile] = []
     notes: list[str] = []
     for path in campaign.suppress:
         raw, given = recipients.load_numbers(campaign.path(path), role="suppress", name=path.as_posix())
         read.append(given)
-        cleaned = phone.normalize(
-            raw,
-            default_region=campaign.recipients.default_region,
-            passthrough=capabilities.passthrough,
-            short_codes=capabilities.short_code_recipients,
-        )
+        cleaned = _normalized(offer, raw)
         unread = raw.filter(cleaned["reason"] == SkipReason.INVALID_NUMBER.value)
         if unread.len():
             shown = ", ".join(f"`{one}`" for one in unread.head(3))
             notes.append(f"{unread.len()} of {path.name} are no numbers and suppress nobody: {shown}")
         frame = audience.suppress(frame, cleaned["to"].drop_nulls(), source=path.name)
     return audience.dedupe(frame, campaign.dedupe), tuple(read), tuple(notes)
+
+
+def _normalized(offer: Offer, raw: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:
+    """`raw` numbers as the campaign and its provider read them: `phone.normalize`'s columns."""
+    spec, capabilities = offer.campaign.recipients, offer.capabilities
+    return phone.normalize(
+        raw,
+        default_region=spec.default_region,
+        regions=regions,
+        passthrough=capabilities.passthrough,
+        short_codes=capabilities.short_code_recipients,
+        careful=spec.caution,
+    )
+
+
+def _repairs(frame: pl.DataFrame, people: Recipients) -> list[dict[str, Any]]:
+    """The manifest's `repairs`."""
+    return (
+        frame.select("repair", "row_number", "to", cell=people.cells[people.phone])
+        .filter(pl.col("repair").is_not_null())
+        .group_by("repair")
+        .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
+        .sort("rows", "repair", descending=[True, False])
+        .to_dicts()
+    )
 
 
 def _test_number(offer: Offer, number: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Self
 import filelock
 import polars as pl
 
+from sender.disks import refuse_network
 from sender.errors import PlanError, RunLocked, StateError, UnknownRun
 from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
@@ -30,14 +31,22 @@ DEFAULT_STATE_DIR = Path(".sender")
 class Workspace:
     """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
 
-    def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> None:
+    def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True, read_only: bool = False) -> None:
+        """The state in `path`. With `read_only` nothing is written; it may lie on a disk that cannot be.
+
+        Raises StateError when it cannot be used, and UnknownRun when it should exist and does not.
+        """
         self.path = Path(path)
-        if not create and not (self.path / "ledger.sqlite3").exists():
+        if (read_only or not create) and not (self.path / "ledger.sqlite3").exists():
             raise UnknownRun(
                 "nothing has been sent from here",
                 where=str(self.path),
                 fix="name the state directory with --state-dir",
             )
+        if read_only:
+            self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3", read_only=True)
+            return
+        refuse_network(self.path)
         try:
             for folder in (self.path, self.path / "runs", self.path / "locks"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

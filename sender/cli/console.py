@@ -134,6 +134,10 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     out.print(table)
     for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
         out.print(f"  [yellow]note:[/] {escape(note)}")
+    for one in manifest.numbers.get("repairs", ()):
+        example = f"row {one['row_number']}, `{one['cell']}` to {one['to']}"
+        told = f"{many(one['rows'], 'number')} repaired: {one['repair']}, as in {example}"
+        out.print(f"  [yellow]repair:[/] {escape(told)}")
     for one in manifest.replacements:
         swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
         out.print(f"  [dim]{escape(swap)}[/]")

@@ -64,7 +64,15 @@ def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
         click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
         click.option("--body", help="The body in place, as a Jinja template: 'Hi {{ name }}'."),
         click.option("--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."),
-        click.option("--default-region", metavar="US", help="Region of numbers without a country code."),
+        click.option("--default-region", metavar="US", help="Country of numbers without a country code."),
+        click.option(
+            "--skip-types", metavar="TYPES", help="Leave out these types of numbers: fixed_line,premium_rate,..."
+        ),
+        click.option(
+            "--caution/--no-caution",
+            default=None,
+            help="Hold numbers that may mean another, or believe libphonenumber. Default: hold.",
+        ),
         click.option("--phone-column", metavar="HEADER", help="Column with the number."),
         click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
         click.option(
@@ -185,7 +193,9 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
     if options["media"]:
         message["media"] = list(options["media"])
     recipients = {
-        name: options[name] for name in ("default_region", "phone_column", "sheet") if options[name] is not None
+        name: options[name]
+        for name in ("default_region", "skip_types", "caution", "phone_column", "sheet")
+        if options[name] is not None
     }
     for section, values in (("message", message), ("recipients", recipients)):
         if values:
