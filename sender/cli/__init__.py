@@ -69,7 +69,7 @@ def cli() -> None:
     --from +12025550100 --provider sandbox --default-region US
 
     Exit codes: 0 all accounted for and accepted; 1 some rejected or failed; 2 bad usage or input; 3 stopped by a
-    guard; 4 unknown ones remain; 130 interrupted, run again to resume.
+    guard; 4 unknown ones remain; 5 the state could not be written; 130 interrupted, run again to resume.
     """
 
 

@@ -34,7 +34,7 @@ RUN_HELP = (
 @state_options
 def status(run: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with Workspace(state_dir, create=False) as workspace:
+    with Workspace(state_dir, read_only=True) as workspace:
         if run is None:
             return _list(workspace, as_json=as_json)
         return _one(workspace, workspace.find(run), as_json=as_json)
@@ -64,13 +64,23 @@ def _one(workspace: Workspace, run: Run, *, as_json: bool) -> int:
     if as_json:
         console.print_json({**_facts(run, counts), "law": summary.law(), **asdict(summary)})
         return 0
-    console.about_unknowns(summary.unknown, run.run_id)
+    console.about_unknowns(counts.unknown, run.run_id)
+    if counts.intent:
+        console.out.print(
+            f"[bold yellow]{console.many(counts.intent, 'message')} under way:[/] a process is sending the run, or died"
+            " while it did; then the next start of the same command looks them up before it sends anything"
+        )
     begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
     console.out.print(
         f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider}, {_state(counts)}"
     )
     console.out.print(f"  begun {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
     console.run_summary(summary)
+    resent = int(workspace.ledger.journal(run.run_id)["resent"].gt(0).sum())
+    if resent:
+        console.out.print(
+            f"  sent again on request though it may have been accepted: {console.many(resent, 'message')}"
+        )
     if summary.statuses:
         console.out.print(f"  statuses: {console.counted(summary.statuses)}")
     if summary.skipped:
@@ -112,7 +122,7 @@ def _facts(run: Run, counts: Counts) -> dict[str, Any]:
 @state_options
 def results(run: str, form: str | None, output: Path | None, with_retries: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with Workspace(state_dir, create=False) as workspace:
+    with Workspace(state_dir, read_only=True) as workspace:
         found = workspace.find(run)
         frame = workspace.latest_results(found) if with_retries else workspace.results(found)
     if output is not None:
