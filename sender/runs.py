@@ -362,8 +362,10 @@ def open_session(
             skipped=manifest.rows - manifest.messages,
             created_at_ms=now_ms,
             simulated=simulated,
+            retry_of=manifest.retry_of,
         )
-        earlier = [one for one in workspace.runs_of(run.campaign, kind) if workspace.ledger.counts(one.run_id).accepted]
+        before = [] if run.retry_of else workspace.runs_of(run.campaign, kind)
+        earlier = [one for one in before if workspace.ledger.counts(one.run_id).accepted]
         yield Session(
             workspace, plan, run, resumed=False, simulated=simulated, earlier=earlier[-1] if earlier else None
         )
@@ -396,7 +398,9 @@ def _run_for(
     """The run to resume; None to begin one."""
     if again + new_run + resume > 1:
         raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
-    runs = workspace.runs_of(plan.manifest.campaign, kind)
+    if plan.manifest.retry_of is not None:
+        return _retry_for(workspace, plan)
+    runs = [run for run in workspace.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
     if new_run or kind is RunKind.TEST:
         return None
     counts = {run.run_id: workspace.ledger.counts(run.run_id) for run in runs}
@@ -421,6 +425,22 @@ def _run_for(
         raise RunComplete(
             f"this plan of {sent[-1].campaign} has been sent: run {sent[-1].run_id} of {when}",
             fix=f"`sender results {sent[-1].run_id}` shows what became of it; --again sends it to everybody once more",
+        )
+    return None
+
+
+def _retry_for(workspace: Workspace, plan: Plan) -> Run | None:
+    """The unfinished run of a retry's plan; None to begin one."""
+    manifest = plan.manifest
+    retries = [run for run in workspace.ledger.runs() if run.retry_of == manifest.retry_of]
+    for run in retries:
+        counts = workspace.ledger.counts(run.run_id)
+        if run.plan_hash == plan.hash and counts.pending + counts.intent:
+            return run
+    if len(retries) != manifest.retry - 1:  # or the same people would get it twice
+        raise RunComplete(
+            f"run {manifest.retry_of} has been retried since this plan was made: run {retries[-1].run_id}",
+            fix=f"`sender retry {manifest.retry_of}` plans again what has still not arrived",
         )
     return None
 

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan diff": ("planning", "Say what is different between two plans."),
     "preview": ("planning", "Show the messages, in the terminal or as a page."),
     "send": ("sending", "Send a campaign; run it again to resume."),
+    "retry": ("retrying", "Send again what did not arrive."),
     "status": ("looking", "List the runs, or say how one stands."),
     "results": ("looking", "Write what became of every row."),
     "reconcile": ("looking", "Look unknown messages up in the provider's log."),

@@ -118,11 +118,13 @@ def _facts(run: Run, counts: Counts) -> dict[str, Any]:
     metavar="FILE",
     help="Default: standard output (csv, jsonl).",
 )
+@click.option("--with-retries", is_flag=True, help="Each row as the newest retry that sent it has it.")
 @state_options
-def results(run: str, form: str | None, output: Path | None, debug: bool, state_dir: Path) -> int:
+def results(run: str, form: str | None, output: Path | None, with_retries: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     with Workspace(state_dir, read_only=True) as workspace:
-        frame = workspace.results(workspace.find(run))
+        found = workspace.find(run)
+        frame = workspace.latest_results(found) if with_retries else workspace.results(found)
     if output is not None:
         results_module.write(frame, output, form)
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
