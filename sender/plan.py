@@ -17,11 +17,13 @@ from typing import Any
 
 import polars as pl
 
+from sender import fields
 from sender.errors import PlanError
+from sender.pool import Pool
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
-FORMAT = 2
+FORMAT = 3
 PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
 # The campaign keys that name a sender pool at the provider.
@@ -30,6 +32,7 @@ _ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+# `fields` has the provider fields of this message alone as a JSON object, null where the manifest's are all.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
     "row_number": pl.UInt32(),
@@ -40,6 +43,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "from_number": pl.String(),
     "body": pl.String(),
     "media": pl.List(pl.String()),
+    "fields": pl.String(),
     "encoding": pl.String(),
     "segments": pl.UInt32(),
     "cost_micros": pl.Int64(),
@@ -52,7 +56,9 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
 class Pace:
     """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
 
-    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited.
+    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is what the whole
+    run can do: no more than the account may, and no more than lets every number of a pool carry its share within
+    `senders`, the limits of single numbers in the same unit. `bound_by` is the number whose share decides, if one does.
     """
 
     rate: str
@@ -62,6 +68,8 @@ class Pace:
     retries: int
     timeout_s: float
     source: str | None = None
+    senders: Mapping[str, float] = field(default_factory=dict)
+    bound_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,11 @@ class Manifest:
     # (decimal text or None) and `table`, the file.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
+    templates: Mapping[str, FieldValue] = field(default_factory=dict)
+    # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
+    pool: Mapping[str, Any] | None = None
+    feasibility: Mapping[str, Any] = field(default_factory=dict)
     parquet_sha256: str | None = None
     format: int = FORMAT
 
@@ -100,6 +113,10 @@ class Manifest:
     def service(self) -> str | None:
         """The service, profile or number group that picks a message's sender where `from_number` is null."""
         return next((str(self.fields[key]) for key in SERVICE_FIELDS if key in self.fields), None)
+
+    def sender_pool(self) -> Pool | None:
+        """The pool to send from, with every number in it; None where there is no choice."""
+        return None if self.pool is None else Pool(self.pool["weights"], self.pool["match"])
 
     @property
     def units(self) -> int:
@@ -165,7 +182,7 @@ class Plan:
         partial.mkdir(parents=True, mode=0o700)
         file = partial / PLAN_FILE
         self.frame.write_parquet(file, compression="zstd", row_group_size=_ROW_GROUP, statistics=True)
-        values = {field: getattr(self.manifest, field) for field in Manifest.__slots__}
+        values = {name: getattr(self.manifest, name) for name in Manifest.__slots__}
         manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         for path in partial.iterdir():
@@ -212,7 +229,7 @@ class MessageReader:
     """Reads a written plan's messages by `seq`, a block of the file at a time."""
 
     def __init__(self, plan: Plan, run_id: str, *, block: int = 4096) -> None:
-        self._scan = plan.scan().select("seq", "to", "from_number", "body", "media", "segments")
+        self._scan = plan.scan().select("seq", "to", "from_number", "body", "media", "fields", "segments")
         self._fields = plan.manifest.fields
         self._run_id = run_id
         self._block = block
@@ -244,11 +261,25 @@ class MessageReader:
         rows = self._scan.filter(predicate).collect()
         return {
             seq: (
-                Message(seq, make_ref(self._run_id, seq), to, sender, body, tuple(media or ()), self._fields),
+                Message(
+                    seq,
+                    make_ref(self._run_id, seq),
+                    to,
+                    sender,
+                    body,
+                    tuple(media or ()),
+                    fields.of_row(self._fields, own),
+                ),
                 count,
             )
-            for seq, to, sender, body, media, count in rows.iter_rows()
+            for seq, to, sender, body, media, own, count in rows.iter_rows()
         }
+
+
+def sender_shown(manifest: Manifest) -> pl.Expr:
+    """Who a plan's message comes from: its number, or else the service that picks one, its own or the plan's."""
+    picked = [fields.own_service(SERVICE_FIELDS)] if manifest.templates else []
+    return pl.coalesce("from_number", *picked, pl.lit(manifest.service, pl.String))
 
 
 def make_ref(run_id: str, seq: int) -> str:

@@ -179,7 +179,7 @@ class Session:
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
-        facts = providers.log_facts(adapter, self.plan.manifest.fields)
+        facts = providers.log_facts(adapter, self.plan.manifest.fields, self.plan.manifest.templates)
         if self.simulated:
             facts = replace(facts, settle_s=self._sandbox_settle_s)
         return await reconcile.reconcile(

@@ -167,7 +167,7 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
         if options[name] is not None:
             keys[name] = options[name]
     if options["from_"]:
-        keys["from"] = list(options["from_"])
+        keys["from"] = {**keys.get("from", {}), "numbers": list(options["from_"])}
     message = {name: options[name] for name in ("body", "max_segments", "smart_encoding") if options[name] is not None}
     if options["template"] is not None:
         message["template"] = str(_absolute(options["template"]))

@@ -23,6 +23,7 @@ from sender.cli.inputs import (
 )
 from sender.errors import InputError, StateError
 from sender.explain import explain_row
+from sender.fields import merged_json
 from sender.plan import Plan
 from sender.plan_diff import diff_plans
 from sender.report.preview import preview_frame, preview_html, preview_rows
@@ -165,7 +166,8 @@ def messages_table(made: Plan, *, most: int) -> None:
     for row in preview_frame(made, most).iter_rows(named=True):
         parts = console.many(row["segments"], "segment")
         size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"
-        text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ())
+        own = "".join(f"\n[dim]{escape(f'{key}: {value}')}[/]" for key, value in merged_json(row["fields"]).items())
+        text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ()) + own
         title = escape(f"row {row['row_number']} to {row['to']} from {row['from']}")
         console.out.print(Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72))
     if made.manifest.messages > most:

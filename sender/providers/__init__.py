@@ -7,7 +7,7 @@ another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,6 +41,7 @@ __all__ = [
     "adapter",
     "capabilities",
     "check",
+    "check_parts",
     "inbound_answer",
     "log_facts",
     "rate_kind",
@@ -61,6 +62,7 @@ _NO_REPLY_SWML = WebhookAnswer("application/json", b'{"version":"1.0.0","section
 @dataclass(frozen=True, slots=True)
 class _Provider:
     capabilities: Capabilities
+    rules: _rules.Rules
     check: _Check
     adapter: Callable[[Account], Adapter]
     reports: Callable[[Mapping[str, str], bytes, str], list[Report]]
@@ -72,16 +74,26 @@ def _laml(dialect: laml.Dialect, make: Callable[[Account], Adapter]) -> _Provide
         return laml.check(dialect, sender, fields, media_count)
 
     reports = partial(laml.reports, dialect.errors)
-    return _Provider(dialect.capabilities, check_dialect, make, reports, _NO_REPLY_XML)
+    return _Provider(dialect.capabilities, dialect.rules, check_dialect, make, reports, _NO_REPLY_XML)
 
 
 _PROVIDERS: Mapping[str, _Provider] = {
     _rules.SIGNALWIRE: _Provider(
-        signalwire.CAPABILITIES, signalwire.check, signalwire.SignalWire, signalwire.reports, _NO_REPLY_SWML
+        signalwire.CAPABILITIES,
+        signalwire.RULES,
+        signalwire.check,
+        signalwire.SignalWire,
+        signalwire.reports,
+        _NO_REPLY_SWML,
     ),
     _rules.COMPAT: _laml(laml.COMPAT, laml.signalwire_compat),
     _rules.TELNYX: _Provider(
-        telnyx.CAPABILITIES, telnyx.check, telnyx.Telnyx, telnyx.reports, WebhookAnswer("text/plain", b"")
+        telnyx.CAPABILITIES,
+        telnyx.RULES,
+        telnyx.check,
+        telnyx.Telnyx,
+        telnyx.reports,
+        WebhookAnswer("text/plain", b""),
     ),
     _rules.TWILIO: _laml(laml.TWILIO, laml.twilio),
 }
@@ -143,6 +155,23 @@ def check(
         provider.check(sender, fields, media_count)
 
 
+def check_parts(
+    capabilities: Capabilities, *, senders: Sequence[str], fields: Mapping[str, FieldValue], varying: Collection[str]
+) -> None:
+    """`check` where each row has its own value of the fields `varying`: what is wrong whatever that value is.
+
+    Holds each sender and each of the other `fields` against the provider alone; what they need beside them, or do not
+    bear, is for `check` with a row's own values. Raises as it does.
+    """
+    rules = _provider(capabilities.provider).rules
+    for key in varying:
+        if key not in capabilities.fields:
+            raise _rules.not_carried(capabilities, key)
+    _rules.check_values(capabilities, rules, fields)
+    for sender in senders:
+        _rules.check_kind(capabilities, rules, sender)
+
+
 def rate_kind(sender: str) -> str:
     """The key of `Capabilities.rates` for a sender: its kind, a number's told apart by what carriers allow it.
 
@@ -157,17 +186,22 @@ def rate_kind(sender: str) -> str:
     return "long_code" if sender.startswith("+1") else "long_code_abroad"
 
 
-def log_facts(adapter: Adapter, fields: Mapping[str, FieldValue]) -> LogFacts:
+def log_facts(adapter: Adapter, fields: Mapping[str, FieldValue], varying: Collection[str] = ()) -> LogFacts:
     """What the provider's log can prove of messages that were sent with these campaign fields.
 
     Some fields change or hide what the log shows: then a body that differs, or an entry that is not found,
-    proves nothing, and a message that was accepted must not look absent.
+    proves nothing, and a message that was accepted must not look absent. Of a field in `varying`, which each row
+    sets in its own way, the worst is taken.
     """
     facts = adapter.log_facts
-    if fields.get("address_retention") == "obfuscate":  # no filter by recipient finds the message
+    if (
+        fields.get("address_retention") == "obfuscate" or "address_retention" in varying
+    ):  # no filter by recipient finds the message
         facts = replace(facts, settle_s=None)
-    rewrites = fields.get("content_retention") == "discard" or any(
-        fields.get(key) for key in ("content_sid", "shorten_urls", "smart_encoded")
+    rewrites = (
+        fields.get("content_retention") == "discard"
+        or any(fields.get(key) or key in varying for key in ("content_sid", "shorten_urls", "smart_encoded"))
+        or "content_retention" in varying
     )
     if rewrites:
         facts = replace(facts, carries_body=False)

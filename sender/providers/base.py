@@ -67,11 +67,12 @@ class SenderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DefaultRate:
-    """A documented pace: `per_s` in `unit`s, and where it was read."""
+    """A documented pace: `per_s` in `unit`s, and where it was read. `per_sender`: each number has it for itself."""
 
     per_s: float
     unit: str  # "messages" or "segments"
     source: str
+    per_sender: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class Capabilities:
     `fields` are the campaign keys it takes. `service_field` is the key that names a sender pool at the provider
     (None: there is none). `passthrough` are recipients taken as they stand besides E.164 (`988`);
     `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
-    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`).
+    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`), and
+    `account_rate` what the account may do where those are of single senders (None: as much as they do together).
     """
 
     provider: str
@@ -94,6 +96,7 @@ class Capabilities:
     passthrough: frozenset[str] = frozenset()
     short_code_recipients: bool = False
     rates: Mapping[str, DefaultRate] = field(default_factory=dict)
+    account_rate: DefaultRate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,10 +166,14 @@ TWILIO = Dialect(
         media_max=10,
         body_max_chars=1600,
         rates={
-            "long_code": DefaultRate(1, "segments", _TWILIO_RATES),
-            "toll_free": DefaultRate(3, "segments", "Twilio, not confirmed from a page of its own (2026-11)"),
-            "short_code": DefaultRate(100, "segments", _TWILIO_RATES),
-            "alphanumeric": DefaultRate(1, "segments", "no page gives a number; Twilio's slowest sender (2026-11)"),
+            "long_code": DefaultRate(1, "segments", _TWILIO_RATES, per_sender=True),
+            "toll_free": DefaultRate(
+                3, "segments", "Twilio, not confirmed from a page of its own (2026-11)", per_sender=True
+            ),
+            "short_code": DefaultRate(100, "segments", _TWILIO_RATES, per_sender=True),
+            "alphanumeric": DefaultRate(
+                1, "segments", "no page gives a number; Twilio's slowest sender (2026-11)", per_sender=True
+            ),
             "service": DefaultRate(1, "segments", f"{_TWILIO_RATES}; the slowest sender a service may hold"),
         },
     ),

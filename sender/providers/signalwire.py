@@ -132,7 +132,6 @@ ERRORS = _http.error_table(
     ]
 )
 
-_RULES = _rules.Rules(short_code_digits=(5, 6))
 _LOGS = "/api/messaging/logs"
 # A page of 500 entries stays well under the transport's cap of 1 MiB; the API allows 1000.
 _PAGE_SIZE = 500
@@ -141,10 +140,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("signalwire_", "sw_", "rtc_", "internal_")
 
 
-def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
-    """The kind of `sender`. Raises Unsupported for what SignalWire cannot carry, InputError for no sender."""
-    kind = _rules.check(CAPABILITIES, _RULES, sender=sender, fields=fields, media_count=media_count)
-    variables = fields.get("custom_variables")
+def _check_variables(variables: FieldValue) -> None:
     for name, value in variables.items() if isinstance(variables, Mapping) else ():
         where = f"custom_variables.{name}"
         if name == "ref":
@@ -157,7 +153,14 @@ def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int
             )
         if not 0 < len(value.encode("utf-8", "replace")) <= 1024:
             raise Unsupported("SignalWire takes values of 1 to 1024 bytes", where=where)
-    return kind
+
+
+RULES = _rules.Rules(own={"custom_variables": _check_variables}, short_code_digits=(5, 6))
+
+
+def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
+    """The kind of `sender`. Raises Unsupported for what SignalWire cannot carry, InputError for no sender."""
+    return _rules.check(CAPABILITIES, RULES, sender=sender, fields=fields, media_count=media_count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,13 @@ CAPABILITIES = Capabilities(
     short_code_recipients=True,
     rates={
         "long_code": DefaultRate(50, "messages", f"{_ACCOUNT}; in the US the 10DLC campaign's own limit comes on top"),
-        "long_code_abroad": DefaultRate(0.1, "messages", f"{_RATES}: a long code outside the US"),
-        "toll_free": DefaultRate(20, "messages", f"{_RATES}: a toll-free number"),
+        "long_code_abroad": DefaultRate(0.1, "messages", f"{_RATES}: a long code outside the US", per_sender=True),
+        "toll_free": DefaultRate(20, "messages", f"{_RATES}: a toll-free number", per_sender=True),
         "short_code": DefaultRate(50, "messages", f"{_ACCOUNT}; a short code alone could do 1000"),
-        "alphanumeric": DefaultRate(0.1, "messages", f"{_RATES}: an alphanumeric sender"),
+        "alphanumeric": DefaultRate(0.1, "messages", f"{_RATES}: an alphanumeric sender", per_sender=True),
         "service": DefaultRate(50, "messages", _ACCOUNT),
     },
+    account_rate=DefaultRate(50, "messages", _ACCOUNT),
 )
 LOG_FACTS = LogFacts(
     filters_by_recipient=True,
@@ -120,7 +121,7 @@ ERRORS = _http.error_table(
     ]
 )
 
-_RULES = _rules.Rules(shapes={"messaging_profile_id": (_rules.UUID, "a UUID")})
+RULES = _rules.Rules(shapes={"messaging_profile_id": (_rules.UUID, "a UUID")})
 _STOP = re.compile(r"\bstop|opt(?:ed)?[ -]?out|\bblock", re.IGNORECASE)
 _RECORDS = "/v2/detail_records"
 _PAGE_SIZE = 50  # the most a page may have
@@ -128,7 +129,7 @@ _PAGE_SIZE = 50  # the most a page may have
 
 def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
     """The kind of `sender`. Raises Unsupported for what Telnyx cannot carry, InputError for no sender."""
-    kind = _rules.check(CAPABILITIES, _RULES, sender=sender, fields=fields, media_count=media_count)
+    kind = _rules.check(CAPABILITIES, RULES, sender=sender, fields=fields, media_count=media_count)
     if kind is SenderKind.ALPHANUMERIC and "messaging_profile_id" not in fields:
         raise Unsupported(
             "Telnyx sends from an alphanumeric id only with a messaging profile",
