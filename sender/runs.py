@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,7 +46,10 @@ SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; mean
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did."""
+    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did.
+
+    `taken_out` are the numbers of a pool that the provider refused, and why: the others carried their messages.
+    """
 
     run: Run
     plan: Plan
@@ -57,6 +60,7 @@ class RunResult:
     limit: int | None
     interrupted: bool = False
     stopped: SenderError | None = None
+    taken_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -130,6 +134,7 @@ class Session:
             self._check_results_path(results_path)
         stopped: SenderError | None = None
         reconciled = Reconciled()
+        pool = self.plan.manifest.sender_pool()
         with self.connected(env) as adapter:
             plan = self._begin(adapter)
             run = self.run
@@ -145,6 +150,7 @@ class Session:
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
+                            pool=pool,
                             below_seq=limit,
                             on_progress=on_progress,
                         ).run(cancel)
@@ -175,6 +181,7 @@ class Session:
             limit=limit,
             interrupted=cancel.is_set(),
             stopped=stopped,
+            taken_out={} if pool is None else pool.taken_out,
         )
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:

@@ -476,6 +476,7 @@ JSON_ROWS = [
         "media": ["https://media.example.com/a.jpg"],
         "encoding": "GSM-7",
         "segments": 1,
+        "fields": {},
         "cost": "0.025",
     },
     {
@@ -487,6 +488,7 @@ JSON_ROWS = [
         "media": [],
         "encoding": "UCS-2",
         "segments": 1,
+        "fields": {},
         "cost": None,
     },
 ]
@@ -505,9 +507,9 @@ def test_preview_rows(written: bool, block: int, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("limit", [None, 0, 1, 2, 9])
 def test_preview_frame(limit: int | None):
     frame = preview.preview_frame(make_plan(ROWS, fields={"messaging_service_sid": "MG1"}), limit)
-    assert frame.columns == ["row_number", "to", "from", "body", "media", "encoding", "segments"]
+    assert frame.columns == ["row_number", "to", "from", "body", "media", "fields", "encoding", "segments"]
     assert frame.to_dicts() == [
-        {key: row[key] for key in row if key not in ("seq", "cost")} for row in JSON_ROWS[:limit]
+        {**{key: row[key] for key in row if key not in ("seq", "cost")}, "fields": None} for row in JSON_ROWS[:limit]
     ]
 
 

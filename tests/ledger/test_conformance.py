@@ -385,6 +385,7 @@ def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: An
         "state": "accepted",
         "attempts": 1,
         "intent_at": at(store.clock.ms - 125),
+        "sender": None,
         "message_id": "SM0123456789abcdef",
         "status": "sent",
         "provider_status": "sending",
