@@ -34,6 +34,7 @@ from sender.campaign_fields import (
     Region,
     Strict,
     Text,
+    Url,
     listed,
     parse_rate,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Campaign",
     "Dialect",
     "LimitsSpec",
+    "ListenSpec",
     "MessageSpec",
     "ProviderName",
     "Rate",
@@ -134,6 +136,20 @@ class LimitsSpec(Strict):
     )
 
 
+class ListenSpec(Strict):
+    """Where delivery reports come to: `sender listen`, or `send --listen`."""
+
+    public_url: Url | None = Field(
+        None,
+        description="What the provider calls: the https address of a reverse proxy or a tunnel that leads to the"
+        " receiver. `send` puts it into each message.",
+    )
+    port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
+    signatures: Literal["require", "verify-if-present", "off"] = Field(
+        "require", description="What is asked of a webhook's signature; `off` on loopback only."
+    )
+
+
 class SandboxSpec(Strict):
     """How the sandbox behaves when `provider: sandbox`, or with `--rehearse`."""
 
@@ -177,6 +193,7 @@ class Campaign(ProviderFields):
         5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
     )
     timeout_s: float = Field(30.0, gt=0, le=600, description="Total time for one request, in seconds.")
+    listen: ListenSpec = Field(default_factory=ListenSpec, description="Where delivery reports come to.")
     sandbox: SandboxSpec = Field(default_factory=SandboxSpec, description="How the sandbox behaves.")
 
     _base: Path = PrivateAttr(default_factory=Path)
@@ -351,6 +368,7 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "recipients": RecipientsSpec,
         "message": MessageSpec,
         "limits": LimitsSpec,
+        "listen": ListenSpec,
         "sandbox": SandboxSpec,
         "from": FromSpec,
     }

@@ -28,9 +28,11 @@ DEFAULT_STATE_DIR = Path(".sender")
 class Workspace:
     """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
 
+    LEDGER_FILE = "ledger.sqlite3"
+
     def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> None:
         self.path = Path(path)
-        if not create and not (self.path / "ledger.sqlite3").exists():
+        if not create and not (self.path / self.LEDGER_FILE).exists():
             raise UnknownRun(
                 "nothing has been sent from here",
                 where=str(self.path),
@@ -42,7 +44,7 @@ class Workspace:
             _refuse_read_only(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
-        self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
+        self.ledger = SqliteLedger.open(self.path / self.LEDGER_FILE)
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": ("sending", "Send a campaign; run it again to resume."),
     "status": ("looking", "List the runs, or say how one stands."),
     "results": ("looking", "Write what became of every row."),
+    "listen": ("listening", "Receive delivery reports and replies."),
     "reconcile": ("looking", "Look unknown messages up in the provider's log."),
     "sandbox": ("setup", "Run the provider simulator."),
     "schema": ("setup", "Print the campaign file's JSON Schema."),

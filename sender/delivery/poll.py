@@ -7,18 +7,20 @@ For a sender without a public URL this is the only word; for one with, it fills 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from sender import fields
 from sender.ledger import Ledger, Reported, Run
 from sender.outcomes import FINAL, DeliveryReport, State, Status
 from sender.plan import Plan
-from sender.providers import NO_MMS_RECEIPTS, sender_kind
+from sender.providers import sender_kind
 from sender.providers.base import Adapter, LogEntry, LogPage, LogQuery, Request, SenderKind
 from sender.transport import Transport, TransportFailure
 
@@ -109,9 +111,10 @@ class Sweep:
         self._pages = self._lookups = self._updated = 0
         failure = None
         self._updated += self._ledger.match_reports()
-        wanted = self._wanted()
+        messages = self._messages()
+        wanted = _wanted(messages)
         try:
-            await self._walk(wanted)
+            await self._walk(wanted, self._senders(messages))
             await self._look_up(wanted)
         except (TransportFailure, ValueError) as error:
             failure = str(error) or type(error).__name__
@@ -137,8 +140,7 @@ class Sweep:
         until = time.monotonic() + wait_s
         pause_s = self._pace.first_s
         while listening and self._ledger.delivering(self._run.run_id) and time.monotonic() < until - wait_s / 4:
-            started = time.monotonic()
-            await self._rest(max(self._pace.first_s / 4, 10 * (time.monotonic() - started)))
+            await self._rest(self._pace.first_s)
         last = Refreshed(delivering=1)
         while not self._cancel.is_set():
             last = await self.refresh()
@@ -151,22 +153,37 @@ class Sweep:
 
     # -- what is missing -------------------------------------------------------------------------------------------
 
-    def _accepted(self) -> pl.DataFrame:
-        journal = self._ledger.journal(self._run.run_id)
-        return journal.filter(pl.col("state") == State.ACCEPTED.value)
-
-    def _wanted(self) -> dict[str, _Wanted]:
-        """Message id -> what is known of those without a final status, or without a price."""
+    def _messages(self) -> pl.DataFrame:
+        """The journal of accepted messages without a final status or without a price, with what the plan says of them:
+        `from_number` (String), `mms` (Boolean), `send_at` (Datetime, null when not scheduled)."""
         open_ = ~pl.col("status").is_in([status.value for status in FINAL])
         priceless = pl.col("price").is_null() & pl.col("status").is_in([status.value for status in _COSTS])
-        rows = self._accepted().filter(open_ | priceless).select("message_id", "seq", "intent_at", "status")
-        return {ident: _Wanted(seq, at, Status(status)) for ident, seq, at, status in rows.iter_rows()}
+        journal = self._ledger.journal(self._run.run_id)
+        accepted = journal.filter((pl.col("state") == State.ACCEPTED.value) & (open_ | priceless))
+        if accepted.is_empty():
+            return accepted
+        constant = self._plan.manifest.fields
+        send_at = pl.coalesce(fields.own("send_at"), pl.lit(constant.get("send_at"), pl.String))
+        planned = (
+            self._plan.scan()
+            .filter(pl.col("seq").is_in(accepted["seq"].implode()))
+            .select(
+                "seq",
+                "from_number",
+                mms=fields.is_mms(constant),
+                send_at=send_at.str.to_datetime(time_unit="ms", time_zone="UTC", strict=False),
+            )
+            .collect()
+        )
+        return accepted.join(planned, on="seq", how="left").with_columns(
+            from_number=pl.coalesce("sender", "from_number")  # a pool may have sent it from another number
+        )
 
     # -- the log ---------------------------------------------------------------------------------------------------
 
-    async def _walk(self, wanted: dict[str, _Wanted]) -> None:
+    async def _walk(self, wanted: dict[str, _Wanted], senders: Sequence[str | None]) -> None:
         """Takes over what pages tell, and takes out of `wanted` whatever one of them shows."""
-        for sender in self._senders():
+        for sender in senders:
             for size in _PAGE_SIZES:
                 if await self._walked(wanted, sender, size):
                     break
@@ -179,17 +196,18 @@ class Sweep:
         now = datetime.fromtimestamp(self._ledger.now_ms() / 1000, UTC)
         until = now if self._adapter.log_facts.filters_by_recipient else max(times)
         query = LogQuery(min(times) - SKEW, until + SKEW, from_number=sender, sent_only=True, page_size=size)
-        async for page in self._pages_of(self._adapter.log_request(query)):
-            if page is None:
-                if size == _PAGE_SIZES[-1]:
-                    raise ValueError("a page of the log is too large")
-                return False
-            self._take(page.entries, wanted)
-            if not wanted:
-                break
+        async with contextlib.aclosing(self._pages_of(self._adapter.log_request(query))) as pages:
+            async for page in pages:
+                if page is None:
+                    if size == _PAGE_SIZES[-1]:
+                        raise ValueError("a page of the log is too large")
+                    return False
+                self._take(page.entries, wanted)
+                if not wanted:
+                    break
         return True
 
-    async def _pages_of(self, first: Request) -> AsyncIterator[LogPage | None]:
+    async def _pages_of(self, first: Request) -> AsyncGenerator[LogPage | None, None]:
         """The pages from `first` on; None, at the end, for one that the transport has cut."""
         request: Request | None = first
         walked: set[str] = set()
@@ -237,42 +255,31 @@ class Sweep:
         if told:
             self._updated += self._ledger.report(told).applied
 
-    def _senders(self) -> Sequence[str | None]:
-        senders = self._plan.manifest.senders
-        plain = all(sender_kind(one) in (SenderKind.NUMBER, SenderKind.SHORT_CODE) for one in senders)
-        if not self._adapter.log_facts.filters_by_recipient or not plain or not 0 < len(senders) <= _SENDERS_MAX:
+    def _senders(self, messages: pl.DataFrame) -> Sequence[str | None]:
+        """The numbers whose logs are walked; None stands for all of the account's."""
+        if messages.is_empty() or not self._adapter.log_facts.filters_by_recipient:
             return (None,)
-        return senders
+        senders: list[str | None] = messages["from_number"].unique().sort().to_list()
+        plain = all(one and sender_kind(one) in (SenderKind.NUMBER, SenderKind.SHORT_CODE) for one in senders)
+        return senders if plain and len(senders) <= _SENDERS_MAX else (None,)
 
     # -- what will never be told -----------------------------------------------------------------------------------
 
     def _give_up(self) -> int:
         """`unconfirmed` for what is too old to get a receipt, and for an MMS that is sent where none gets one."""
-        accepted = self._accepted().filter(~pl.col("status").is_in([status.value for status in FINAL]))
-        if accepted.is_empty():
+        messages = self._messages()
+        messages = messages.filter(~pl.col("status").is_in([status.value for status in FINAL]))
+        if messages.is_empty():
             return 0
         limit = datetime.fromtimestamp(self._ledger.now_ms() / 1000, UTC) - self._unconfirmed_after
-        given_up = pl.max_horizontal("intent_at", pl.lit(self._send_at())) <= limit
-        if self._run.provider in NO_MMS_RECEIPTS or self._plan.manifest.dialect in NO_MMS_RECEIPTS:
+        given_up = pl.max_horizontal("intent_at", "send_at") <= limit
+        if not self._adapter.capabilities.mms_receipts:
             given_up |= (pl.col("status") == Status.SENT.value) & pl.col("mms")
-        found = accepted.join(self._mms(), on="seq", how="left").filter(given_up)
         told = [
             Reported(DeliveryReport(ident, Status.UNCONFIRMED), self._run.run_id, seq)
-            for seq, ident in found.select("seq", "message_id").iter_rows()
+            for seq, ident in messages.filter(given_up).select("seq", "message_id").iter_rows()
         ]
         return self._ledger.report(told).applied if told else 0
-
-    def _mms(self) -> pl.DataFrame:
-        """`seq` (UInt32) and `mms` (Boolean) of the plan's messages."""
-        always = self._plan.manifest.fields.get("send_as_mms") is True
-        media = pl.col("media").list.len().fill_null(0) > 0
-        rows = self._plan.scan().filter(pl.col("seq").is_not_null())
-        return rows.select(pl.col("seq").cast(pl.UInt32), mms=media | pl.lit(always)).collect()
-
-    def _send_at(self) -> datetime:
-        """When a scheduled campaign goes out; long ago for any other."""
-        text = self._plan.manifest.fields.get("send_at")
-        return datetime.fromisoformat(str(text)).astimezone(UTC) if text else datetime(1970, 1, 1, tzinfo=UTC)
 
     async def _rest(self, seconds: float) -> None:
         """Waits, unless `cancel` is set meanwhile."""
@@ -281,6 +288,12 @@ class Sweep:
                 await self._cancel.wait()
         except TimeoutError:
             pass
+
+
+def _wanted(messages: pl.DataFrame) -> dict[str, _Wanted]:
+    """By message id."""
+    rows = messages.select("message_id", "seq", "intent_at", "status")
+    return {ident: _Wanted(seq, at, Status(status)) for ident, seq, at, status in rows.iter_rows()}
 
 
 def _report(entry: LogEntry) -> DeliveryReport:

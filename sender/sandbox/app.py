@@ -55,8 +55,8 @@ class Options:
     `latency_ms` passes between storing a message and answering. Above `rate_per_s` create requests in a sliding second
     it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
     creation. `hang_s` is how long it stays silent where silence is the outcome, and how long a slow answer takes.
-    `state_file` None keeps all in memory. `faults` are injected, `callbacks` says how they go wrong; an outage lasts `outage_s`, and the log shows a
-    message only `log_lag_s` after its creation.
+    `state_file` None keeps all in memory. `faults` are injected, and `callbacks` says how those go wrong; an outage
+    lasts `outage_s`, and the log shows a message only `log_lag_s` after its creation.
     """
 
     latency_ms: float = 0.0
