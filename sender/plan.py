@@ -261,9 +261,10 @@ class Plan:
 class MessageReader:
     """Reads a written plan's messages by `seq`, a block of the file at a time."""
 
-    def __init__(self, plan: Plan, run_id: str, *, block: int = 4096) -> None:
+    def __init__(self, plan: Plan, run_id: str, *, callback: str | None = None, block: int = 4096) -> None:
+        """`callback` is the URL for delivery reports, unless the campaign has its own."""
         self._scan = plan.scan().select("seq", "to", "from_number", "body", "media", "fields", "segments")
-        self._fields = plan.manifest.fields
+        self._fields = {**({"status_callback": callback} if callback else {}), **plan.manifest.fields}
         self._run_id = run_id
         self._block = block
         self._rows: dict[int, tuple[Message, int]] = {}

@@ -31,13 +31,15 @@ DEFAULT_STATE_DIR = Path(".sender")
 class Workspace:
     """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
 
+    LEDGER_FILE = "ledger.sqlite3"
+
     def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True, read_only: bool = False) -> None:
         """The state in `path`. With `read_only` nothing is written; it may lie on a disk that cannot be.
 
         Raises StateError when it cannot be used, and UnknownRun when it should exist and does not.
         """
         self.path = Path(path)
-        if (read_only or not create) and not (self.path / "ledger.sqlite3").exists():
+        if (read_only or not create) and not (self.path / self.LEDGER_FILE).exists():
             raise UnknownRun(
                 "nothing has been sent from here",
                 where=str(self.path),
@@ -53,7 +55,7 @@ class Workspace:
             _refuse_read_only(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
-        self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
+        self.ledger = SqliteLedger.open(self.path / self.LEDGER_FILE)
 
     def __enter__(self) -> Self:
         return self
