@@ -7,13 +7,29 @@ the calls is the order of the rules: a row that is out costs no other row its pl
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import polars as pl
 
 from sender.outcomes import SkipReason
 
+FIXED_LINE = "fixed_line"
+
 _SENDABLE = pl.col("reason").is_null() & pl.col("to").is_not_null()
+
+
+def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
+    """The frame with a reason where `number_type` (String) is one of `types`: `landline` for fixed lines.
+
+    For the other types the reason is `suppressed`: the number is good, and the campaign says that it gets nothing.
+    """
+    if not types:
+        return frame
+    detail = pl.format("a {} number: recipients.skip_types leaves those out", "number_type")
+    fixed = pl.col("number_type") == FIXED_LINE
+    frame = _skip(frame, fixed & pl.lit(FIXED_LINE in types), SkipReason.LANDLINE, detail)
+    return _skip(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
 
 
 def suppress(frame: pl.DataFrame, numbers: pl.Series, source: str) -> pl.DataFrame:

@@ -27,6 +27,7 @@ from sender import money, safe_yaml
 from sender.campaign_fields import (
     Body,
     FromSpec,
+    NumberTypes,
     PaceText,
     PoolNumber,
     ProviderFields,
@@ -73,9 +74,19 @@ class RecipientsSpec(Strict):
         description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
     )
     default_region: Region | None = Field(
-        None, description="Two-letter region (`US`, `GB`) that numbers without a country code belong to."
+        None, description="Country that numbers without a country code belong to: `US`, `GBR`, `Germany`, `+49`."
     )
-    region_column: Text | None = Field(None, description="Header of a column with each row's own two-letter region.")
+    region_column: Text | None = Field(
+        None, description="Header of a column with each row's own country, written like `default_region`."
+    )
+    caution: bool = Field(
+        True,
+        description="Hold cells that libphonenumber reads as a number though another may be meant, and undo what a"
+        " spreadsheet did to a number. `false`: what libphonenumber says, and nothing else.",
+    )
+    skip_types: NumberTypes = Field(
+        (), description="Types of numbers that get nothing, such as `fixed_line` and `premium_rate`."
+    )
     columns: dict[str, Text] = Field(
         default_factory=dict,
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
@@ -163,6 +174,10 @@ class Campaign(ProviderFields):
     dedupe: Literal["first", "last", "none"] = Field("first", description="Which row of a repeated number is kept.")
     suppress: Annotated[tuple[Path, ...], BeforeValidator(listed)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
+    )
+    skip_dead: bool = Field(
+        False,
+        description="Skip numbers that a provider has refused before as landlines or as no numbers in use.",
     )
     prices: Path | None = Field(
         None, description="Price table (YAML), relative to the campaign file: what each message will cost."

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from sender.clock import steady_s
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
@@ -75,8 +76,11 @@ class Dispatcher:
         transport: Transport,
         pace: Pace,
         below_seq: int | None = None,
+        refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent."""
+        self._refuses = refuses
         self._ledger = ledger
         self._run = run
         self._reader = reader
@@ -148,6 +152,7 @@ class Dispatcher:
         try:
             while True:
                 await self._pacer.resumed()
+                send_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own reading: never later than it
                 claims = await self._claim()
                 if not claims:
                     if not await self._wait_for_work():
@@ -157,10 +162,10 @@ class Dispatcher:
                     units = segments if self._pace.unit == "segments" else 1
                     if not await self._leave_to_send(units):
                         break
-                    if self._ledger.now_ms() >= claims[0].deadline_ms:
+                    if steady_s() >= send_by_s:
                         self._credit += units  # or a pace slower than the lease would never send anything
                         break
-                    self._submit(claims.pop(0), message)
+                    self._submit(claims.pop(0), message, send_by_s)
                 if claims:
                     await self._in_ledger(self._ledger.release, self._run.run_id, claims)
                     claims = []
@@ -220,8 +225,8 @@ class Dispatcher:
 
     # -- submit ----------------------------------------------------------------------------------------------------
 
-    def _submit(self, claim: Claim, message: Message) -> None:
-        task = asyncio.create_task(self._carry(claim, message))
+    def _submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
+        task = asyncio.create_task(self._carry(claim, message, send_by_s))
         self._in_flight.add(task)
         task.add_done_callback(self._landed)
 
@@ -232,8 +237,12 @@ class Dispatcher:
         if not task.cancelled() and (failure := task.exception()):
             self._stop(failure if isinstance(failure, Exception) else RuntimeError(str(failure)))
 
-    async def _carry(self, claim: Claim, message: Message) -> None:
+    async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
+            refusal = self._refuses(message.to, message.from_number) if self._refuses else None
+            if refusal is not None:
+                self._settle(claim, refusal)
+                return
             request = self._adapter.request(message)
         except Unsupported as failure:
             self._settle(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))
@@ -242,10 +251,11 @@ class Dispatcher:
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
             raise
         try:
-            response = await self._transport.send(request, timeout_s=self._pace.timeout_s)
+            response = await self._transport.send(request, timeout_s=self._pace.timeout_s, send_by_s=send_by_s)
             outcome = self._adapter.outcome(response)
         except NotSent as failure:
-            self._not_sent(failure)
+            if steady_s() < send_by_s:  # else this process stood still, and the network is not at fault
+                self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
             self._settle(claim, Unknown(str(failure)))

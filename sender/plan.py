@@ -26,11 +26,13 @@ from sender.recipients import InputFile
 
 FORMAT = 3
 MANIFEST_FILE = "manifest.json"
+_CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+# `repair` says what was undone in the number's cell, null where nothing was.
 # `fields` has the provider fields of this message alone as a JSON object, null where the manifest's are all.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
@@ -48,6 +50,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "cost_micros": pl.Int64(),
     "reason": pl.String(),
     "detail": pl.String(),
+    "repair": pl.String(),
 }
 
 
@@ -100,11 +103,19 @@ class Manifest:
     # (decimal text or None) and `table`, the file.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
+    # was undone), `rows`, and of the first of them `row_number`, `cell` and `to`.
+    numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)
     # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
     pool: Mapping[str, Any] | None = None
     feasibility: Mapping[str, Any] = field(default_factory=dict)
+    # Where the suppression list stood that the plan was held against (`mark`), and `skip_dead`; None without a list.
+    suppression: Mapping[str, Any] | None = None
+    # The run whose messages this plan sends again, and the how manyth time that is.
+    retry_of: str | None = None
+    retry: int = 0
     parquet_sha256: str | None = None
     format: int = FORMAT
 
@@ -128,11 +139,16 @@ class Manifest:
         return self.units / self.pace.per_s if self.pace.per_s else None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n"
+        """The manifest with a checksum over itself, so that a flipped byte in it is noticed."""
+        values = json.loads(json.dumps(asdict(self), default=str))
+        return json.dumps(values | {_CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Manifest:
+        """Raises ValueError when the checksum is not the content's, KeyError or TypeError when parts are missing."""
         values = dict(data)
+        if values.pop(_CHECKSUM) != _checksum(values):
+            raise ValueError("its checksum is not that of its content")
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
@@ -170,6 +186,10 @@ class Plan:
     def skipped(self) -> pl.DataFrame:
         """The rows that get no message, with `reason` and `detail`."""
         return self.frame.filter(pl.col("seq").is_null())
+
+    def recipients(self) -> pl.Series:
+        """The numbers that messages go to (String, distinct)."""
+        return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
 
     def scan(self) -> pl.LazyFrame:
         """The same rows to be read as far as they are asked for; a large plan's are in a file."""
@@ -279,6 +299,10 @@ class MessageReader:
             )
             for seq, to, sender, body, media, own, count in rows.iter_rows()
         }
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def sender_shown(manifest: Manifest) -> pl.Expr:

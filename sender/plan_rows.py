@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -26,8 +26,18 @@ from sender.spool import no_room, temporary_folder
 PLAN_FILE = "plan.parquet"
 ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 _HASHED_ROWS = 50_000  # at once
-_NOT_HASHED = ("cost_micros",)
+_NOT_HASHED = ("cost_micros", "repair")
 _LOOK_AFTER_S = 0.2  # how often a waiting maker of rows looks whether their writer still lives
+
+
+class Block(NamedTuple):
+    """Some rows of a plan, in the order of the list: as they are, and as they are hashed.
+
+    The hash leaves the suppression list out: a STOP after a run must not make the same campaign look unsent.
+    """
+
+    rows: pl.DataFrame
+    hashed: pl.DataFrame
 
 
 class StoredRows:
@@ -56,7 +66,7 @@ class ContentHash:
         self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
 
     def update(self, frame: pl.DataFrame) -> None:
-        """Adds rows of the plan. Prices are left out: they do not change what is sent."""
+        """Adds rows of the plan. Prices and repairs are left out: they do not change what is sent."""
         for part in frame.drop(_NOT_HASHED, strict=False).iter_slices(_HASHED_ROWS):
             lines = io.BytesIO()
             part.write_ndjson(lines)
@@ -66,7 +76,7 @@ class ContentHash:
         return self._digest.hexdigest()
 
 
-def gather(blocks: Iterator[pl.DataFrame], digest: ContentHash) -> pl.DataFrame | StoredRows:
+def gather(blocks: Iterator[Block], digest: ContentHash) -> pl.DataFrame | StoredRows:
     """The rows of all `blocks` (one at least, of one schema), which go into `digest` as well.
 
     A single block stays in memory. Raises what `blocks` raises, and InputError where there is no room for the file.
@@ -74,26 +84,26 @@ def gather(blocks: Iterator[pl.DataFrame], digest: ContentHash) -> pl.DataFrame 
     first = next(blocks)
     second = next(blocks, None)
     if second is None:
-        digest.update(first)
-        return first
-    rows = StoredRows()
-    with _Sink(rows.path, first.schema, digest) as sink:
+        digest.update(first.hashed)
+        return first.rows
+    stored = StoredRows()
+    with _Sink(stored.path, first.rows.schema, digest) as sink:
         sink.put(first)
         sink.put(second)
         del first, second  # this frame would hold them to the end
         for block in blocks:
             sink.put(block)
-    return rows
+    return stored
 
 
 class _Sink:
-    """Hashes frames and writes them to a Parquet file, in a thread."""
+    """Hashes rows and writes them to a Parquet file, in a thread."""
 
     def __init__(self, path: Path, schema: pl.Schema, digest: ContentHash) -> None:
         self._path = path
         self._schema = schema
         self._digest = digest
-        self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(maxsize=1)
+        self._blocks: queue.Queue[Block | None] = queue.Queue(maxsize=1)
         self._given_up = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="plan-rows", daemon=True)
@@ -111,16 +121,16 @@ class _Sink:
         if self._error is not None and error is None:
             raise no_room(self._error) from self._error
 
-    def put(self, frame: pl.DataFrame) -> None:
+    def put(self, block: Block) -> None:
         """Adds rows; waits while the ones before are being written. Raises InputError once they cannot be."""
-        self._hand_over(frame)
+        self._hand_over(block)
         if self._error is not None:
             raise no_room(self._error) from self._error
 
-    def _hand_over(self, frame: pl.DataFrame | None) -> None:
+    def _hand_over(self, block: Block | None) -> None:
         while self._thread.is_alive():
             try:
-                self._frames.put(frame, timeout=_LOOK_AFTER_S)
+                self._blocks.put(block, timeout=_LOOK_AFTER_S)
             except queue.Full:
                 continue
             return
@@ -136,9 +146,9 @@ class _Sink:
             self._error = error
 
     def _source(self, *_: object) -> Iterator[pl.DataFrame]:
-        while (frame := self._frames.get()) is not None:
-            self._digest.update(frame)
-            yield frame
+        while (block := self._blocks.get()) is not None:
+            self._digest.update(block.hashed)
+            yield block.rows
         if self._given_up:
             raise _GivenUpError
 

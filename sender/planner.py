@@ -7,9 +7,10 @@ more than a row is an InputError, raised before anything is sent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -21,21 +22,30 @@ from sender.compose import Offer
 from sender.composer import Composer
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported
 from sender.feasibility import feasibility
-from sender.plan import Manifest, Plan
+from sender.gate import Sending, hold_back
+from sender.plan import SERVICE_FIELDS, Manifest, Plan
 from sender.plan_rows import ContentHash, StoredRows, gather
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.reach import reach, read_test_number
 from sender.recipients import InputFile, Recipients
+from sender.suppression import SuppressionList
 
 _BLAMED_ROWS = 100_000  # whose texts are in memory at once
 
 
-def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | None = None) -> Plan:
+def build_plan(
+    campaign: Campaign,
+    *,
+    limit: int | None = None,
+    test_to: str | None = None,
+    state_dir: str | Path | None = None,
+) -> Plan:
     """The plan of `campaign`. Raises InputError for whatever is wrong with more than a row.
 
     `limit` plans only the first so many messages (the others are skipped as `limit`). `test_to` sends what it plans
-    to that one number instead of the recipients.
+    to that one number instead of the recipients. Whoever is on the suppression list in `state_dir` is skipped; it
+    need not exist. The list is not in the hash: a STOP after a run must not make the same campaign look unsent.
     """
     with _located(campaign):
         offer, template_input = make_offer(campaign)
@@ -51,9 +61,12 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         "test_to": test_to,
     }
     number = None if test_to is None else read_test_number(offer, test_to)
-    composer = Composer(offer, people, reached, table, limit=1 if number and limit is None else limit, number=number)
     digest = ContentHash(settings)
-    rows = gather(composer.blocks(), digest)
+    with _suppression_list(offer, state_dir) as (hold, held_back):
+        composer = Composer(
+            offer, people, reached, table, hold, limit=1 if number and limit is None else limit, number=number
+        )
+        rows = gather(composer.blocks(), digest)
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     sent = scan.filter(pl.col("seq").is_not_null())
     segment_counts = _counted(sent, "segments")
@@ -76,6 +89,11 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         replacements=composer.replacements(),
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
+        numbers={
+            "caution": campaign.recipients.caution,
+            "skip_types": list(campaign.recipients.skip_types),
+            "repairs": reached.repairs,
+        },
         notes=(*people.notes, *reached.notes),
         pace=pace,
         feasibility=feasible,
@@ -87,9 +105,35 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         },
         inputs=(*people.inputs, *template_input, *reached.inputs, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
+        suppression=held_back,
         plan_hash=digest.hexdigest(),
     )
     return Plan(manifest, rows)
+
+
+@contextmanager
+def _suppression_list(
+    offer: Offer, state_dir: str | Path | None
+) -> Iterator[tuple[Callable[[pl.DataFrame], pl.DataFrame], dict[str, Any] | None]]:
+    """What takes a frame and gives it without whoever is on the list, and what of the list the send loop need not look
+    at again."""
+    if state_dir is None:
+        yield lambda frame: frame, None
+        return
+    campaign = offer.campaign
+    sending = Sending(
+        campaign=campaign.name,
+        provider=campaign.provider,
+        service=next((str(offer.fields[key]) for key in SERVICE_FIELDS if key in offer.fields), None),
+        simulated=campaign.provider == "sandbox",
+        skip_dead=campaign.skip_dead,
+    )
+    with SuppressionList.open(state_dir, create=False) as suppressions:
+        mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
+        yield (
+            lambda frame: hold_back(frame, suppressions, sending),
+            {"mark": mark, "skip_dead": campaign.skip_dead},
+        )
 
 
 @contextmanager

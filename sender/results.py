@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -123,8 +123,26 @@ def write(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> N
     `format` is one of FORMATS; None goes by the suffix. Raises InputError when the format is unknown or cannot hold
     the frame, or the file cannot be written.
     """
-    where = str(path)
     target, chosen = check_target(path, format)
+    _replace(target, str(path), lambda file: dump(frame, file, chosen))
+
+
+def write_table(frame: pl.DataFrame, path: str | Path) -> None:
+    """Writes any frame of text, as `write` does, to a CSV, JSONL or Parquet file. Raises InputError."""
+    target, chosen = check_target(path)
+    match chosen:
+        case "csv":
+            _replace(target, str(path), frame.write_csv)
+        case "jsonl":
+            _replace(target, str(path), frame.write_ndjson)
+        case "parquet":
+            _replace(target, str(path), frame.write_parquet)
+        case _:
+            raise InputError(f"{chosen} is not for this", where=str(path), fix="name a .csv, .jsonl or .parquet file")
+
+
+def _replace(target: Path, where: str, fill: Callable[[IO[bytes]], None]) -> None:
+    """The file `target` with what `fill` writes: whole or not at all. Raises InputError when it cannot be written."""
     try:
         handle, name = tempfile.mkstemp(prefix=".results.", suffix=".partial", dir=target.parent)  # mode 0600
     except OSError as error:
@@ -132,7 +150,7 @@ def write(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> N
     partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            dump(frame, file, chosen)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)

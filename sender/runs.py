@@ -20,19 +20,23 @@ import polars as pl
 from sender import cost, providers, reconcile, sandbox
 from sender.dispatch import Dispatcher, Progress
 from sender.errors import (
+    ClockWrong,
     GuardStop,
     InputError,
     InputsChanged,
     ProviderRefused,
     RunComplete,
     SenderError,
+    StateError,
 )
+from sender.gate import Gate, Sending
 from sender.ledger import Counts, Run, RunKind
 from sender.plan import Manifest, MessageReader, Pace, Plan
-from sender.providers.base import Adapter
-from sender.reconcile import Reconciled
+from sender.providers.base import Adapter, Request
+from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
-from sender.transport import HttpxTransport, Transport
+from sender.suppression import SuppressionList
+from sender.transport import HttpxTransport, Transport, TransportFailure
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
 log = logging.getLogger("sender.runs")
@@ -40,13 +44,18 @@ log = logging.getLogger("sender.runs")
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
+CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
+SANDBOX_LOG_PER_S = 100.0
 SANDBOX_SETTLE_S = 2.0  # the simulator's log lags only when told to; a request under way may still arrive
 SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; means nothing to a live run
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did."""
+    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did, or the disk that failed.
+
+    `resent` is how many unknown messages were put back to pending because the caller said so.
+    """
 
     run: Run
     plan: Plan
@@ -57,10 +66,14 @@ class RunResult:
     limit: int | None
     interrupted: bool = False
     stopped: SenderError | None = None
+    resent: int = 0
 
     @property
     def exit_code(self) -> int:
-        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 130 interrupted."""
+        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 5 the state could not be
+        written, 130 interrupted."""
+        if isinstance(self.stopped, StateError):
+            return StateError.exit_code
         if self.stopped is not None:
             return GuardStop.exit_code  # whatever stopped it: messages may have been sent by then
         if self.summary.pending and (self.interrupted or self.limit is None):
@@ -69,7 +82,7 @@ class RunResult:
 
     def results(self) -> pl.DataFrame:
         """Every input row with what has become of it by now, as `sender.results.results` says."""
-        with Workspace(self.state_dir) as workspace:
+        with Workspace(self.state_dir, read_only=True) as workspace:
             return workspace.results(self.run)
 
 
@@ -95,7 +108,10 @@ class Session:
         self.resumed = self._begun = resumed
         self.simulated = simulated
         self._sandbox_settle_s = SANDBOX_SETTLE_S
-        self.orphans = workspace.ledger.orphans_to_unknown(run.run_id) if resumed else 0
+        self.orphans = 0
+        if resumed:
+            workspace.ledger.check(run.run_id)
+            self.orphans = workspace.ledger.orphans_to_unknown(run.run_id)
 
     def counts(self) -> Counts:
         """Where the run stands."""
@@ -115,28 +131,34 @@ class Session:
         env: Mapping[str, str],
         limit: int | None = None,
         settle_unknowns: bool = True,
+        resend_unknown: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
         cancel: asyncio.Event | None = None,
         results_path: Path | None = None,
     ) -> RunResult:
         """Sends what is pending (of the first `limit` messages) and writes the results file.
 
-        `cancel` set: claims no more, waits for what is in flight. Raises InputError before anything is sent; a guard
-        that stops the run later is in the result.
+        `resend_unknown` sends again what is still unknown once the log has been asked: these people may get the
+        message twice. `cancel` set: claims no more, waits for what is in flight. Raises InputError before anything is
+        sent; a guard that stops the run later is in the result.
         """
         ledger, cancel = self.workspace.ledger, cancel or asyncio.Event()
         path = results_path or self.workspace.folder(self.run) / RESULTS_FILE
         if results_path is not None:
             self._check_results_path(results_path)
         stopped: SenderError | None = None
-        reconciled = Reconciled()
-        with self.connected(env) as adapter:
+        reconciled, resent = Reconciled(), 0
+        with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
+            gate = self._gate(suppressions, plan)
             run = self.run
             async with contextlib.aclosing(HttpxTransport(concurrency=self.pace.concurrency)) as transport:
                 try:
+                    await self._compare_clocks(adapter, transport)
                     if settle_unknowns:
                         reconciled = await self.settle(adapter, transport, cancel)
+                    if resend_unknown and not cancel.is_set():
+                        resent = ledger.resend_unknown(run.run_id)
                     for _ in range(1 + self.pace.retries):
                         await Dispatcher(
                             ledger=ledger,
@@ -146,6 +168,7 @@ class Session:
                             transport=transport,
                             pace=self.pace,
                             below_seq=limit,
+                            refuses=gate.refuses,
                             on_progress=on_progress,
                         ).run(cancel)
                         if not settle_unknowns or cancel.is_set():
@@ -162,8 +185,12 @@ class Session:
                     stopped = error
         try:
             ledger.finish_run(run.run_id)
+            self.workspace.learn(run)
             write(self.workspace.results(run), path)
-        except SenderError as error:  # what was sent is in the ledger all the same
+        except InputError as error:  # what was sent is in the ledger all the same
+            fix = f"`sender results {run.run_id} --output FILE` writes them, as soon as there is room"
+            stopped = stopped or StateError(f"the results {error.what}", where=str(path), fix=fix)
+        except SenderError as error:
             stopped = stopped or error
         return RunResult(
             run=ledger.run(run.run_id),
@@ -175,13 +202,14 @@ class Session:
             limit=limit,
             interrupted=cancel.is_set(),
             stopped=stopped,
+            resent=resent,
         )
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
         facts = providers.log_facts(adapter, self.plan.manifest.fields, self.plan.manifest.templates)
         if self.simulated:
-            facts = replace(facts, settle_s=self._sandbox_settle_s)
+            facts = replace(facts, settle_s=self._sandbox_settle_s, requests_per_s=SANDBOX_LOG_PER_S)
         return await reconcile.reconcile(
             ledger=self.workspace.ledger,
             run=self.run,
@@ -192,12 +220,32 @@ class Session:
             cancel=cancel,
         )
 
+    async def _compare_clocks(self, adapter: Adapter, transport: Transport) -> None:
+        """Raises ClockWrong when the times we are about to write down could not be found again in the provider's log.
+
+        Any answer tells the provider's time, so this asks for nothing and shows no credentials. Without an answer
+        sending itself says what is wrong.
+        """
+        if self.simulated:
+            return
+        try:
+            answer = await transport.send(Request("GET", adapter.base_url + "/", ()), timeout_s=CLOCK_TIMEOUT_S)
+        except TransportFailure:
+            return
+        apart_s = clocks_apart_s(answer, self.workspace.ledger.now_ms())
+        if apart_s is not None:
+            raise ClockWrong(
+                f"the provider's clock and this machine's are {apart_s:.0f} s apart: after a crash nobody could say"
+                " which message in its log is which",
+                fix="set this machine's clock, then run the same command again: nothing is lost",
+            )
+
     async def _settle_at_the_end(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Settles unknowns, waiting a moment for what can be decided in a moment."""
         reconciled = await self.settle(adapter, transport, cancel)
         if reconciled.decidable_at is None:
             return reconciled
-        wait_s = (reconciled.decidable_at - datetime.now(UTC)).total_seconds()
+        wait_s = reconciled.decidable_at.timestamp() - self.workspace.ledger.now_ms() / 1000
         if wait_s > SETTLE_WAIT_S:
             return reconciled
         try:
@@ -206,6 +254,19 @@ class Session:
         except TimeoutError:
             return await self.settle(adapter, transport, cancel)
         return reconciled
+
+    def _gate(self, suppressions: SuppressionList, plan: Plan) -> Gate:
+        """The suppression list beside the loop: whoever comes onto it after the plan was made gets nothing either."""
+        manifest = plan.manifest
+        checked = manifest.suppression or {}
+        sending = Sending(
+            campaign=manifest.campaign,
+            provider=manifest.provider,
+            service=manifest.service,
+            simulated=self.simulated,
+            skip_dead=bool(checked.get("skip_dead")),
+        )
+        return Gate(suppressions, sending, since=checked.get("mark"), numbers=plan.recipients)
 
     def _check_results_path(self, path: Path) -> None:
         target, _ = check_target(path)

@@ -16,11 +16,14 @@ from typing import Self
 import filelock
 import polars as pl
 
+from sender.disks import refuse_network
 from sender.errors import PlanError, RunLocked, StateError, UnknownRun
+from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
 from sender.plan import Plan
 from sender.results import Summary, results, summarise
+from sender.suppression import TAUGHT, Refusal, SuppressionList
 
 DEFAULT_STATE_DIR = Path(".sender")
 
@@ -28,14 +31,22 @@ DEFAULT_STATE_DIR = Path(".sender")
 class Workspace:
     """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
 
-    def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> None:
+    def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True, read_only: bool = False) -> None:
+        """The state in `path`. With `read_only` nothing is written; it may lie on a disk that cannot be.
+
+        Raises StateError when it cannot be used, and UnknownRun when it should exist and does not.
+        """
         self.path = Path(path)
-        if not create and not (self.path / "ledger.sqlite3").exists():
+        if (read_only or not create) and not (self.path / "ledger.sqlite3").exists():
             raise UnknownRun(
                 "nothing has been sent from here",
                 where=str(self.path),
                 fix="name the state directory with --state-dir",
             )
+        if read_only:
+            self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3", read_only=True)
+            return
+        refuse_network(self.path)
         try:
             for folder in (self.path, self.path / "runs", self.path / "locks"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,6 +81,27 @@ class Workspace:
     def summary(self, run: Run) -> Summary:
         """The run in numbers, with the conservation law."""
         return summarise(self.plan(run), self.ledger.journal(run.run_id))
+
+    def learn(self, run: Run) -> int:
+        """Teaches the suppression list what the provider's errors of this run say about numbers; how much was new."""
+        taught = self.ledger.journal(run.run_id).filter(
+            pl.col("reason").is_in([one.value for one in TAUGHT]) & pl.col("error_code").ne_missing(HELD_BACK)
+        )
+        if taught.is_empty():
+            return 0
+        rows = (
+            self.plan(run)
+            .scan()
+            .filter(pl.col("seq").is_in(taught["seq"].implode()))
+            .select("seq", "to", "from_number")
+            .collect()
+            .join(taught, on="seq")
+            .select("to", "reason", "error_code", "error_message", "from_number", "updated_at")
+        )
+        with SuppressionList.open(self.path) as suppressions:
+            return suppressions.learn_errors(
+                (Refusal(*row) for row in rows.iter_rows()), provider=run.provider, simulated=run.simulated
+            )
 
     def runs_of(self, campaign: str, kind: RunKind) -> list[Run]:
         """The campaign's runs of that kind, oldest first."""

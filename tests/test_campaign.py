@@ -86,6 +86,19 @@ def test_a_file_is_read_with_its_name_and_folder(tmp_path: Path) -> None:
             id="one-medium",
         ),
         pytest.param({"rate": 4}, {"rate": "4"}, id="bare-rate"),
+        pytest.param(
+            {"recipients": {"file": "a.csv", "skip_types": "fixed_line, Premium Rate,toll-free"}},
+            {"recipients": {"file": "a.csv", "skip_types": ["fixed_line", "premium_rate", "toll_free"]}},
+            id="number-types-in-a-line",
+        ),
+        *[
+            pytest.param(
+                {"recipients": {"file": "a.csv", "default_region": written}},
+                {"recipients": {"file": "a.csv", "default_region": region}},
+                id=f"region-{written}",
+            )
+            for written, region in (("gb", "GB"), ("UK", "GB"), ("DEU", "DE"), ("Germany", "DE"), ("+49", "DE"))
+        ],
         pytest.param({"max_price": 0.05}, {"max_price": "0.05"}, id="price-as-number"),
     ],
 )
@@ -108,7 +121,13 @@ def test_short_forms(given: dict[str, Any], meant: dict[str, Any]) -> None:
         pytest.param("dedupe: yes", 5, "dedupe", "'first', 'last' or 'none'", None, id="choice"),
         pytest.param("status_callback: example.com/x", 5, "status_callback", "not an http or https URL", None, id="url"),
         pytest.param("validity_period: 0", 5, "validity_period", "greater than or equal to 1", None, id="range"),
-        pytest.param("recipients: {file: a.csv, default_region: USA}", 5, "recipients.default_region", "two letters", None, id="region"),
+        pytest.param("recipients: {file: a.csv, default_region: Narnia}", 5, "recipients.default_region", "two letters", None, id="region"),
+        pytest.param("recipients: {file: a.csv, default_region: ZZ}", 5, "recipients.default_region", "'ZZ' is no country", None, id="two-letters-no-region"),
+        pytest.param("recipients: {file: a.csv, default_region: Congo}", 5, "recipients.default_region", "may mean CD or CG", None, id="two-regions"),
+        pytest.param("recipients: {file: a.csv, caution: perhaps}", 5, "recipients.caution", "should be true or false", None, id="caution"),
+        pytest.param("recipients: {file: a.csv, skip_types: [satellite]}", 5, "recipients.skip_types.0", "'fixed_line', 'mobile'", "choose one of fixed_line, mobile,", id="number-type"),
+        pytest.param("recipients: {file: a.csv, skip_types: [fixed_lines]}", 5, "recipients.skip_types.0", "'fixed_line', 'mobile'", "did you mean `fixed_line`?", id="number-type-near"),
+        pytest.param("recipients: {file: a.csv, skip_types: {a: 1}}", 5, "recipients.skip_types", "should be a list", None, id="number-types"),
         pytest.param("name: 'a/b'", 5, "name", "has characters", "leave out /", id="name-is-a-path"),
         pytest.param("from: {number: 1}", 5, "from.number", "unknown key", "did you mean `numbers`?", id="from-is-no-such-mapping"),
         pytest.param("timeout_s: soon", 5, "timeout_s", "should be a number", "write a number", id="seconds"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ class Wire:
             raise script.pop(0)  # type: ignore[misc]
         return Request("POST", self.base_url, (), str(message.seq).encode())
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response:
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         seq = int(request.content)
         if self.before_send:
             self.before_send(seq)

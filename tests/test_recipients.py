@@ -165,8 +165,6 @@ def test_refused(tmp_path, content, says):
         pytest.param({"columns": {"n": "Nme"}}, ["recipients.columns.n", "did you mean `Name`"], id="columns"),
         pytest.param({"columns": {"a b": "Name"}}, ["`a b` cannot be a name"], id="no name"),
         pytest.param({"columns": {"row": "Name"}}, ["`row` cannot be a name"], id="our name"),
-        pytest.param({"default_region": "UK"}, ["recipients.default_region", "`GB`"], id="UK"),
-        pytest.param({"default_region": "ZZ"}, ["there is no region `ZZ`"], id="no region"),
         pytest.param({"encoding": "utf-99"}, ["there is no encoding `utf-99`"], id="encoding"),
         pytest.param({"encoding": "rot13"}, ["there is no encoding `rot13`"], id="no text encoding"),
     ],

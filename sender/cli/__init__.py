@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("looking", "List the runs, or say how one stands."),
     "results": ("looking", "Write what became of every row."),
     "reconcile": ("looking", "Look unknown messages up in the provider's log."),
+    "suppress": ("suppressing", "Keep the list of numbers that get nothing."),
     "sandbox": ("setup", "Run the provider simulator."),
     "schema": ("setup", "Print the campaign file's JSON Schema."),
 }

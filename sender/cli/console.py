@@ -73,8 +73,8 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
 
 
-def many(n: int, word: str) -> str:
-    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+def many(n: int, word: str, plural: str | None = None) -> str:
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {plural or word + 's'}"
 
 
 def pace_line(manifest: Manifest) -> str:
@@ -134,6 +134,10 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     out.print(table)
     for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
         out.print(f"  [yellow]note:[/] {escape(note)}")
+    for one in manifest.numbers.get("repairs", ()):
+        example = f"row {one['row_number']}, `{one['cell']}` to {one['to']}"
+        told = f"{many(one['rows'], 'number')} repaired: {one['repair']}, as in {example}"
+        out.print(f"  [yellow]repair:[/] {escape(told)}")
     for one in manifest.replacements:
         swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
         out.print(f"  [dim]{escape(swap)}[/]")

@@ -65,7 +65,15 @@ def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
         click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
         click.option("--body", help="The body in place, as a Jinja template: 'Hi {{ name }}'."),
         click.option("--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."),
-        click.option("--default-region", metavar="US", help="Region of numbers without a country code."),
+        click.option("--default-region", metavar="US", help="Country of numbers without a country code."),
+        click.option(
+            "--skip-types", metavar="TYPES", help="Leave out these types of numbers: fixed_line,premium_rate,..."
+        ),
+        click.option(
+            "--caution/--no-caution",
+            default=None,
+            help="Hold numbers that may mean another, or believe libphonenumber. Default: hold.",
+        ),
         click.option("--phone-column", metavar="HEADER", help="Column with the number."),
         click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
         click.option(
@@ -74,6 +82,9 @@ def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
             type=click.Path(path_type=Path),
             metavar="FILE",
             help="Numbers that get nothing; may be repeated.",
+        ),
+        click.option(
+            "--skip-dead/--no-skip-dead", default=None, help="Skip numbers a provider has called dead before."
         ),
         click.option(
             "--dedupe",
@@ -112,9 +123,17 @@ def is_written_plan(target: Path) -> bool:
 
 
 def read_plan(
-    target: Path, options: Mapping[str, Any], *, limit: int | None = None, test_to: str | None = None
+    target: Path,
+    options: Mapping[str, Any],
+    *,
+    state_dir: Path,
+    limit: int | None = None,
+    test_to: str | None = None,
 ) -> tuple[Plan, Campaign | None]:
-    """The plan that `target` and the options name; the campaign it was built from (None for a written plan)."""
+    """The plan that `target` and the options name; the campaign it was built from (None for a written plan).
+
+    Whoever is on the suppression list in `state_dir` is skipped.
+    """
     if is_written_plan(target):
         given = [name for name, value in options.items() if value not in (None, ())]
         if given or limit is not None or test_to is not None:
@@ -124,7 +143,7 @@ def read_plan(
             )
         return Plan.open(target), None
     campaign = read_campaign(target, options)
-    return build_plan(campaign, limit=limit, test_to=test_to), campaign
+    return build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir), campaign
 
 
 def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
@@ -164,7 +183,7 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys.setdefault(section, {})[name] = value
         else:
             keys[section] = value
-    for name in ("provider", "dedupe", "rate", "concurrency", "name"):
+    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "name"):
         if options[name] is not None:
             keys[name] = options[name]
     if options["from_"]:
@@ -175,7 +194,9 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
     if options["media"]:
         message["media"] = list(options["media"])
     recipients = {
-        name: options[name] for name in ("default_region", "phone_column", "sheet") if options[name] is not None
+        name: options[name]
+        for name in ("default_region", "skip_types", "caution", "phone_column", "sheet")
+        if options[name] is not None
     }
     for section, values in (("message", message), ("recipients", recipients)):
         if values:

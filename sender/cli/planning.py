@@ -50,7 +50,7 @@ def plan(
     **options: Any,
 ) -> int:
     console.set_up_logs(debug=debug)
-    made, built_from = read_plan(campaign, options, limit=limit)
+    made, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit)
     if explain is not None:
         return _explain(made, explain, built_from, as_json=as_json)
     if made.directory is None:
@@ -100,7 +100,7 @@ def plan_diff(a: Path, b: Path, examples: int, as_json: bool, debug: bool, state
     written = [is_written_plan(target) for target in (a, b)]
     nothing: dict[str, Any] = {}
     before, after = (
-        read_plan(target, nothing if done and not all(written) else options)[0]
+        read_plan(target, nothing if done and not all(written) else options, state_dir=state_dir)[0]
         for target, done in zip((a, b), written, strict=True)
     )
     found = diff_plans(before, after)
@@ -138,7 +138,7 @@ def preview(
     **options: Any,
 ) -> int:
     console.set_up_logs(debug=debug)
-    made, _ = read_plan(campaign, options)
+    made, _ = read_plan(campaign, options, state_dir=state_dir)
     if html is not None:
         try:
             html.write_text(preview_html(made, limit=limit), encoding="utf-8")

@@ -182,7 +182,8 @@ class LogFacts:
 
     `filters_by_recipient`: one query a message instead of a walk over the window. `carries_ref`, `carries_body`:
     what can be compared. `settle_s`: how long after submission a message may still be missing from the log, so
-    absence proves nothing before that (None: absence never proves anything).
+    absence proves nothing before that (None: absence never proves anything). `requests_per_s`: how fast the log is
+    read; no vendor writes down a limit for it (2026-11), so this is ours, and a 429 slows it further.
     """
 
     filters_by_recipient: bool
@@ -190,6 +191,7 @@ class LogFacts:
     carries_body: bool
     settle_s: float | None
     source: str
+    requests_per_s: float = 5.0
 
 
 class Adapter(Protocol):

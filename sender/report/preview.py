@@ -52,6 +52,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
         skipped=list(skipped.select("row_number", "to", "reason", "detail").iter_rows(named=True)),
         skipped_total=manifest.rows - manifest.messages,
         by_reason=_largest_first(manifest.skipped),
+        repairs=manifest.numbers.get("repairs", ()),
         by_encoding=_by_encoding(plan),
         by_region=_by_region(manifest),
         excess=cost.excess(manifest.cost) if manifest.cost else None,

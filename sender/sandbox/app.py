@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from sender.sandbox import optouts as optouts_list
 from sender.sandbox import wire
 from sender.sandbox.dialect import (
     NEVER_MS,
@@ -82,6 +83,7 @@ class Sandbox:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.store = Store(options.state_file)
+        self.optouts = optouts_list.OptOuts()
         self.fates = Fates(options.rate_per_s)
         self.drawing = Drawing(options.faults)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
@@ -259,7 +261,16 @@ def _provider_routes(sandbox: Sandbox) -> list[Route]:
         routes.append(_route(creates, "POST", sandbox.create, dialect))
         routes.append(_route(lists, "GET", sandbox.page, dialect))
         routes.append(_route(single, "GET", sandbox.one, dialect))
-    return routes
+
+    async def optouts(request: Request) -> ASGIApp:
+        try:
+            _TELNYX.account(request.headers.get("authorization"), None)
+            answer = sandbox.optouts.page(request.query_params)
+        except Refused as refused:
+            answer = _TELNYX.refused(refused.problems)
+        return _json(answer)
+
+    return [*routes, Route(optouts_list.PATH, optouts, methods=["GET"])]
 
 
 def _truth_routes(sandbox: Sandbox) -> list[Route]:
@@ -275,6 +286,10 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
         found = [_truth(message, now_ms) for message in sandbox.store.everything()]
         return _json(Answer(200, {"total": len(found), "messages": found}))
 
+    async def stopped(request: Request) -> Response:
+        sandbox.optouts.add(await request.json(), _now_ms())
+        return _json(Answer(201, {}))
+
     async def counts(_: Request) -> Response:
         return _json(Answer(200, sandbox.store.counts()))
 
@@ -286,6 +301,7 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
 
     return [
         Route("/sandbox/messages", messages, methods=["GET", "DELETE"]),
+        Route("/sandbox/optouts", stopped, methods=["POST"]),
         Route("/sandbox/counts", counts),
         Route("/sandbox/faults", faults),
         Route("/sandbox/health", health),
