@@ -58,9 +58,8 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
 class Pace:
     """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
 
-    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is what the whole
-    run can do: no more than the account may, and no more than lets every number of a pool carry its share within
-    `senders`, the limits of single numbers in the same unit. `bound_by` is the number whose share decides, if one does.
+    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is
+    for all messages together; `senders` are the limits of single numbers beside it, in the same unit.
     """
 
     rate: str
@@ -71,7 +70,6 @@ class Pace:
     timeout_s: float
     source: str | None = None
     senders: Mapping[str, float] = field(default_factory=dict)
-    bound_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +132,18 @@ class Manifest:
         return self.segments if self.pace.unit == "segments" else self.messages
 
     @property
+    def per_s(self) -> float | None:
+        """What the pace counts for the whole plan, a second of the time it takes; None when nothing limits it."""
+        if self.feasibility.get("bound_by") is None or not self.expected_s:
+            return self.pace.per_s
+        return self.units / self.expected_s
+
+    @property
     def expected_s(self) -> float | None:
-        """Seconds the plan needs at its pace; None when the pace is unlimited."""
+        """Seconds the plan needs at its pace and within its numbers' limits; None when nothing limits it."""
+        if "expected_s" in self.feasibility:
+            told: float | None = self.feasibility["expected_s"]
+            return told
         return self.units / self.pace.per_s if self.pace.per_s else None
 
     def to_json(self) -> str:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -28,16 +28,6 @@ ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 _HASHED_ROWS = 50_000  # at once
 _NOT_HASHED = ("cost_micros", "repair")
 _LOOK_AFTER_S = 0.2  # how often a waiting maker of rows looks whether their writer still lives
-
-
-class Block(NamedTuple):
-    """Some rows of a plan, in the order of the list: as they are, and as they are hashed.
-
-    The hash leaves the suppression list out: a STOP after a run must not make the same campaign look unsent.
-    """
-
-    rows: pl.DataFrame
-    hashed: pl.DataFrame
 
 
 class StoredRows:
@@ -76,34 +66,34 @@ class ContentHash:
         return self._digest.hexdigest()
 
 
-def gather(blocks: Iterator[Block], digest: ContentHash) -> pl.DataFrame | StoredRows:
-    """The rows of all `blocks` (one at least, of one schema), which go into `digest` as well.
+def gather(blocks: Iterator[tuple[pl.DataFrame, pl.DataFrame]], digest: ContentHash) -> pl.DataFrame | StoredRows:
+    """The rows of all `blocks` (one at least, of one schema): each with the rows that go into `digest` in their place.
 
     A single block stays in memory. Raises what `blocks` raises, and InputError where there is no room for the file.
     """
     first = next(blocks)
     second = next(blocks, None)
     if second is None:
-        digest.update(first.hashed)
-        return first.rows
-    stored = StoredRows()
-    with _Sink(stored.path, first.rows.schema, digest) as sink:
+        digest.update(first[1])
+        return first[0]
+    rows = StoredRows()
+    with _Sink(rows.path, first[0].schema, digest) as sink:
         sink.put(first)
         sink.put(second)
-        del first, second  # this frame would hold them to the end
+        del first, second  # this call would hold them to the end
         for block in blocks:
             sink.put(block)
-    return stored
+    return rows
 
 
 class _Sink:
-    """Hashes rows and writes them to a Parquet file, in a thread."""
+    """Hashes frames and writes them to a Parquet file, in a thread."""
 
     def __init__(self, path: Path, schema: pl.Schema, digest: ContentHash) -> None:
         self._path = path
         self._schema = schema
         self._digest = digest
-        self._blocks: queue.Queue[Block | None] = queue.Queue(maxsize=1)
+        self._blocks: queue.Queue[tuple[pl.DataFrame, pl.DataFrame] | None] = queue.Queue(maxsize=1)
         self._given_up = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="plan-rows", daemon=True)
@@ -121,13 +111,13 @@ class _Sink:
         if self._error is not None and error is None:
             raise no_room(self._error) from self._error
 
-    def put(self, block: Block) -> None:
+    def put(self, block: tuple[pl.DataFrame, pl.DataFrame]) -> None:
         """Adds rows; waits while the ones before are being written. Raises InputError once they cannot be."""
         self._hand_over(block)
         if self._error is not None:
             raise no_room(self._error) from self._error
 
-    def _hand_over(self, block: Block | None) -> None:
+    def _hand_over(self, block: tuple[pl.DataFrame, pl.DataFrame] | None) -> None:
         while self._thread.is_alive():
             try:
                 self._blocks.put(block, timeout=_LOOK_AFTER_S)
@@ -147,8 +137,9 @@ class _Sink:
 
     def _source(self, *_: object) -> Iterator[pl.DataFrame]:
         while (block := self._blocks.get()) is not None:
-            self._digest.update(block.hashed)
-            yield block.rows
+            rows, hashed = block
+            self._digest.update(hashed)
+            yield rows
         if self._given_up:
             raise _GivenUpError
 

@@ -61,11 +61,10 @@ def build_plan(
         "test_to": test_to,
     }
     number = None if test_to is None else read_test_number(offer, test_to)
+    limit = 1 if number and limit is None else limit
     digest = ContentHash(settings)
-    with _suppression_list(offer, state_dir) as (hold, held_back):
-        composer = Composer(
-            offer, people, reached, table, hold, limit=1 if number and limit is None else limit, number=number
-        )
+    with _suppressions(offer, state_dir) as (held_back, suppressed):
+        composer = Composer(offer, people, reached, table, limit=limit, number=number, held_back=held_back)
         rows = gather(composer.blocks(), digest)
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     sent = scan.filter(pl.col("seq").is_not_null())
@@ -92,7 +91,7 @@ def build_plan(
         numbers={
             "caution": campaign.recipients.caution,
             "skip_types": list(campaign.recipients.skip_types),
-            "repairs": reached.repairs,
+            "repairs": _repairs(scan, people),
         },
         notes=(*people.notes, *reached.notes),
         pace=pace,
@@ -105,22 +104,22 @@ def build_plan(
         },
         inputs=(*people.inputs, *template_input, *reached.inputs, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
-        suppression=held_back,
+        suppression=suppressed,
         plan_hash=digest.hexdigest(),
     )
     return Plan(manifest, rows)
 
 
 @contextmanager
-def _suppression_list(
+def _suppressions(
     offer: Offer, state_dir: str | Path | None
-) -> Iterator[tuple[Callable[[pl.DataFrame], pl.DataFrame], dict[str, Any] | None]]:
-    """What takes a frame and gives it without whoever is on the list, and what of the list the send loop need not look
-    at again."""
-    if state_dir is None:
-        yield lambda frame: frame, None
-        return
+) -> Iterator[tuple[Callable[[pl.DataFrame], pl.DataFrame] | None, dict[str, Any] | None]]:
+    """Who on the suppression list is held back, as a function of rows; and what of it the send loop need not look at
+    again. Both None without a list."""
     campaign = offer.campaign
+    if state_dir is None:
+        yield None, None
+        return
     sending = Sending(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -292,6 +291,20 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
     else:
         return None, ()
     return text.compile_template(source, where=where), (given,)
+
+
+def _repairs(rows: pl.LazyFrame, people: Recipients) -> list[dict[str, Any]]:
+    """The manifest's `repairs`."""
+    repaired = rows.filter(pl.col("repair").is_not_null())
+    cell = pl.col("recipient").struct.field(people.phone).alias("cell")
+    return (
+        repaired.select("repair", "row_number", "to", cell)
+        .collect(engine="streaming")
+        .group_by("repair", maintain_order=True)
+        .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
+        .sort("rows", "repair", descending=[True, False])
+        .to_dicts()
+    )
 
 
 def _counted(rows: pl.LazyFrame, column: str) -> dict[str, int]:

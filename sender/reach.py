@@ -26,13 +26,12 @@ class Reached:
     """What is known of each row before it is composed.
 
     `numbers` has a frame for each block of the recipients, as `sender.phone` has it; `out` the whole list's `reason`
-    and `detail` by suppression and repetition (`reason` also where the number is at fault or of a type left out);
-    `repairs` is the manifest's; `inputs` are the suppression lists, and `notes` what a person should know of them.
+    and `detail` by type of number, suppression and repetition (`reason` also where the number is at fault); `inputs`
+    are the suppression lists, and `notes` what a person should know of them.
     """
 
     numbers: Spool
     out: pl.DataFrame
-    repairs: list[dict[str, Any]]
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...]
 
@@ -40,11 +39,12 @@ class Reached:
 def reach(offer: Offer, people: Recipients) -> Reached:
     """Who can be reached; suppressed and repeated numbers are marked. Of the whole list only the numbers are held."""
     campaign = offer.campaign
-    numbers, repairs = _numbers(offer, people)
-    known = zip(people.table.columns([]), numbers.frames(["to", "reason"]), strict=True)
+    numbers = _numbers(offer, people)
+    known = zip(people.table.columns([]), numbers.frames(["to", "reason", "number_type"]), strict=True)
     frame = pl.concat([rows.hstack(part) for rows, part in known], rechunk=True).with_columns(
         detail=pl.lit(None, pl.String)
     )
+    frame = audience.skip_types(frame, campaign.recipients.skip_types).drop("number_type")
     read: list[InputFile] = []
     notes: list[str] = []
     for path in campaign.suppress:
@@ -56,24 +56,18 @@ def reach(offer: Offer, people: Recipients) -> Reached:
             notes.append(f"{unread.len()} of {path.name} are no numbers and suppress nobody: {shown}")
         frame = audience.suppress(frame, listed, source=path.name)
     frame = audience.dedupe(frame, campaign.dedupe)
-    return Reached(numbers, frame.select("reason", "detail"), repairs, tuple(read), tuple(notes))
+    return Reached(numbers, frame.select("reason", "detail"), tuple(read), tuple(notes))
 
 
-def _numbers(offer: Offer, people: Recipients) -> tuple[Spool, list[dict[str, Any]]]:
-    """The numbers of each block of the recipients, and what was repaired in them.
-
-    Read by the million: the tables of the reader of numbers pay for many rows only.
-    """
+def _numbers(offer: Offer, people: Recipients) -> Spool:
+    """The numbers of each block of the recipients. Read by the million: the reader's tables pay for many rows only."""
     headers = [people.phone] if people.region is None else [people.phone, people.region]
     spool = Spool()
     waiting: list[pl.DataFrame] = []
-    repaired: list[pl.DataFrame] = []
 
     def read() -> None:
         raw = pl.concat(waiting)
         found = _normalized(offer, raw["0"], raw["1"] if people.region else None)
-        repaired.append(_by_repair(found.select("repair", "to", raw["row_number"], raw["0"].alias("cell"))))
-        found = audience.skip_types(found, offer.campaign.recipients.skip_types)
         start = 0
         for block in waiting:
             spool.append(found[start : start + block.height])
@@ -86,17 +80,7 @@ def _numbers(offer: Offer, people: Recipients) -> tuple[Spool, list[dict[str, An
             read()
     if waiting:
         read()
-    return spool, _by_repair(pl.concat(repaired)).sort("rows", "repair", descending=[True, False]).to_dicts()
-
-
-def _by_repair(rows: pl.DataFrame) -> pl.DataFrame:
-    """What was undone in cells, how often (`rows`), and the first of them: `row_number`, `cell`, `to`."""
-    count = pl.col("rows").sum() if "rows" in rows.columns else pl.len().alias("rows")
-    return (
-        rows.filter(pl.col("repair").is_not_null())
-        .group_by("repair", maintain_order=True)
-        .agg(count, pl.col("row_number", "cell", "to").first())
-    )
+    return spool
 
 
 def _listed(offer: Offer, raw: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -125,7 +125,7 @@ async def reconcile(
 
 def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
     unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select(
-        "seq", "intent_at", "updated_at", "attempts"
+        "seq", "intent_at", "updated_at", "attempts", "sender"
     )
     if unknown.is_empty():
         return []
@@ -136,6 +136,8 @@ def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
         .filter(pl.col("seq").is_in(unknown["seq"].implode()))
         .collect()
         .join(unknown, on="seq")
+        .with_columns(from_number=pl.coalesce("sender", "from_number"))  # the number it really left from
+        .drop("sender")
     )
     return [
         _Doubt(seq, make_ref(run_id, seq), to, sender, body, intent_at, doubted_at, attempt)

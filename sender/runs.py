@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,7 +54,8 @@ SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; mean
 class RunResult:
     """What a call of `send` came to. `stopped` is the guard that stopped it, if one did, or the disk that failed.
 
-    `resent` is how many unknown messages were put back to pending because the caller said so.
+    `resent` is how many unknown messages were put back to pending because the caller said so. `taken_out` are the
+    numbers of a pool that the provider refused, and why: the others carried their messages.
     """
 
     run: Run
@@ -67,6 +68,7 @@ class RunResult:
     interrupted: bool = False
     stopped: SenderError | None = None
     resent: int = 0
+    taken_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -148,6 +150,7 @@ class Session:
             self._check_results_path(results_path)
         stopped: SenderError | None = None
         reconciled, resent = Reconciled(), 0
+        pool = self.plan.manifest.sender_pool()
         with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
             gate = self._gate(suppressions, plan)
@@ -167,6 +170,7 @@ class Session:
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
+                            pool=pool,
                             below_seq=limit,
                             refuses=gate.refuses,
                             on_progress=on_progress,
@@ -203,6 +207,7 @@ class Session:
             interrupted=cancel.is_set(),
             stopped=stopped,
             resent=resent,
+            taken_out={} if pool is None else pool.taken_out,
         )
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:

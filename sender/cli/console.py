@@ -79,16 +79,16 @@ def many(n: int, word: str, plural: str | None = None) -> str:
 
 def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
-    if pace.per_s is None:
+    per_s, bound = manifest.per_s, manifest.feasibility.get("bound_by")
+    if per_s is None:
         return f"unlimited, up to {pace.concurrency} requests at once"
-    if pace.bound_by is not None:
-        share = manifest.feasibility["senders"].get(pace.bound_by, {}).get("share", 0)
-        limit = f"{share:.0%} of it from {pace.bound_by} at {pace.senders[pace.bound_by]:.3g}/s"
-        return f"{pace.per_s:.3g} {pace.unit}/s, about {duration(manifest.expected_s)}: {limit}"
+    if bound is not None:
+        limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {pace.senders[bound]:g}/s"
+        return f"{float(f'{per_s:.3g}'):g} {pace.unit}/s, about {duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
-    unit = pace.unit.rstrip("s") if pace.per_s == 1 else pace.unit
-    return f"{pace.per_s:g} {unit}/s{auto}, about {duration(manifest.expected_s)}"
+    unit = pace.unit.rstrip("s") if per_s == 1 else pace.unit
+    return f"{per_s:g} {unit}/s{auto}, about {duration(manifest.expected_s)}"
 
 
 def from_line(manifest: Manifest) -> str:

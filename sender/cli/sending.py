@@ -311,6 +311,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
                 "exit_code": result.exit_code,
                 "stopped": str(result.stopped) if result.stopped else None,
                 "interrupted": result.interrupted,
+                "taken_out": dict(result.taken_out),
                 "law": summary.law(),
                 **json.loads(json.dumps(asdict(summary), default=str)),
             }
@@ -319,6 +320,8 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     settled = result.reconciled
     console.about_unknowns(summary.unknown, run.run_id, decidable_at=settled.decidable_at, failure=settled.failure)
     console.run_summary(summary)
+    for number, why in result.taken_out.items():
+        console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")

@@ -16,12 +16,14 @@ import polars as pl
 
 from sender.outcomes import DeliveryReport, Outcome
 
-# The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC.
+# The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC. `sender` is
+# the number its last claim used instead of the planned one, null where that was the planned one.
 JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "seq": pl.UInt32(),
     "state": pl.String(),
     "attempts": pl.UInt32(),
     "intent_at": pl.Datetime("ms", "UTC"),
+    "sender": pl.String(),
     "message_id": pl.String(),
     "status": pl.String(),
     "provider_status": pl.String(),
@@ -166,6 +168,13 @@ class Ledger(Protocol):
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         """Back to pending: intents whose request provably never started. The attempt does not count."""
+        ...
+
+    def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
+        """Notes, before a request leaves, the number that a claim uses instead of the planned one; says how many.
+
+        Guarded as `record` is. The next claim of the message begins with the planned one again.
+        """
         ...
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:

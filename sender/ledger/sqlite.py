@@ -60,7 +60,7 @@ FROM run
 _CLAIM_WAITING = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
-    not_before = NULL, updated_at = :now
+    not_before = NULL, sender = NULL, updated_at = :now
 WHERE run = :run AND state = 'pending' AND seq IN (
     SELECT seq FROM message
     WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
@@ -75,8 +75,12 @@ INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, upda
 SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :now FROM next
 """
 _RELEASE = """
-UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, not_before = ?, updated_at = ?
+UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, sender = NULL, not_before = ?,
+    updated_at = ?
 WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
+"""
+_USE_SENDER = """
+UPDATE message SET sender = ? WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 """
 # One statement writes every outcome, so a batch keeps its order; the guard is what differs.
 _SETTLE = """
@@ -233,6 +237,11 @@ class SqliteLedger:
             changed = _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
             sqlite_delivery.apply_waiting(db, key, (c.seq for c in given_back), now)
         return changed
+
+    def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            return _changed(db, _USE_SENDER, ((sender, key, c.seq, c.attempt, c.fence) for c, sender in choices))
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
