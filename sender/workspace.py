@@ -106,7 +106,7 @@ class Workspace:
             .select("seq", "to", "from_number")
             .collect()
             .join(taught, on="seq")
-            .select("to", "reason", "error_code", "error_message", "from_number", "updated_at")
+            .select("to", "reason", "error_code", "error_message", pl.coalesce("sender", "from_number"), "updated_at")
         )
         with SuppressionList.open(self.path) as suppressions:
             return suppressions.learn_errors(

@@ -52,7 +52,7 @@ def retry(
 ) -> int:
     console.set_up_logs(debug=debug)
     asked = {"unknown": unknown, "delivered": delivered, "opted_out": opted_out}
-    with Workspace(state_dir, create=False) as workspace:
+    with Workspace(state_dir, read_only=True) as workspace:
         found = workspace.find(run)
         plan = retry_plan(workspace, found, statuses=_listed(statuses), reasons=_listed(reasons), **asked)
         root = workspace.ledger.run(plan.manifest.retry_of or found.run_id)
