@@ -261,7 +261,8 @@ def typed(key: str, text: str) -> Any:
     try:
         return _reader(key).validate_python(text)
     except ValidationError as error:
-        raise ValueError(f"{text!r} {wanted(error)}") from None
+        what = wanted(error)
+        raise ValueError(what if what.startswith(repr(text)) else f"{text!r} {what}") from None
 
 
 @cache

@@ -14,15 +14,17 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from sender.clock import steady_s
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.pacing import Limit, Pacer
 from sender.plan import MessageReader, Pace
+from sender.pool import UNHEALTHY, Pool
 from sender.providers.base import Adapter, Message
 from sender.transport import MaybeSent, NotSent, Transport
 
@@ -74,6 +76,7 @@ class Dispatcher:
         adapter: Adapter,
         transport: Transport,
         pace: Pace,
+        pool: Pool | None = None,
         below_seq: int | None = None,
         refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
@@ -86,7 +89,11 @@ class Dispatcher:
         self._adapter = adapter
         self._transport = transport
         self._pace = pace
-        self._pacer = Pacer(None if pace.per_s is None else Limit(pace.per_s, "segments"))  # in the units of `pace`
+        self._pool = pool
+        self._pacer = Pacer(  # in the units of `pace`
+            None if pace.per_s is None else Limit(pace.per_s, "segments"),
+            senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
+        )
         self._below_seq = below_seq
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -151,19 +158,20 @@ class Dispatcher:
         try:
             while True:
                 await self._pacer.resumed()
+                send_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own reading: never later than it
                 claims = await self._claim()
                 if not claims:
                     if not await self._wait_for_work():
                         return
                     continue
-                for message, segments in self._reader.read(claim.seq for claim in claims):
+                for message, segments in await self._from_pool(claims):
                     units = segments if self._pace.unit == "segments" else 1
-                    if not await self._leave_to_send(units):
+                    if not await self._leave_to_send(units, message.from_number):
                         break
-                    if self._ledger.now_ms() >= claims[0].deadline_ms:
+                    if steady_s() >= send_by_s:
                         self._credit += units  # or a pace slower than the lease would never send anything
                         break
-                    self._submit(claims.pop(0), message)
+                    self._submit(claims.pop(0), message, send_by_s)
                 if claims:
                     await self._in_ledger(self._ledger.release, self._run.run_id, claims)
                     claims = []
@@ -195,13 +203,31 @@ class Dispatcher:
             await self._in_ledger(self._ledger.release, self._run.run_id, await claiming)
             raise
 
-    async def _leave_to_send(self, units: float) -> bool:
+    async def _from_pool(self, claims: list[Claim]) -> list[tuple[Message, int]]:
+        """The messages of `claims` and their segments. One whose number is out has another, noted before it leaves."""
+        read = self._reader.read(claim.seq for claim in claims)
+        if self._pool is None or not self._pool.taken_out:
+            return read
+        chosen = [self._pool.choose(message.to, message.from_number) for message, _ in read]
+        moved = [
+            (claim, number)
+            for claim, number, (message, _) in zip(claims, chosen, read, strict=True)
+            if number is not None and number != message.from_number
+        ]
+        if moved:
+            await self._in_ledger(self._ledger.use_senders, self._run.run_id, moved)
+        return [
+            (replace(message, from_number=number), segments)
+            for number, (message, segments) in zip(chosen, read, strict=True)
+        ]
+
+    async def _leave_to_send(self, units: float, sender: str | None) -> bool:
         """Waits for a free place and for the pace; False when the account is to pause."""
         while len(self._in_flight) >= self._pace.concurrency:
             self._landed_one.clear()
             await self._landed_one.wait()
         paid = min(units, self._credit)
-        if not await self._pacer.acquire(units - paid):
+        if not await self._pacer.acquire(units - paid, sender=sender):
             return False
         self._credit -= paid
         return True
@@ -223,8 +249,8 @@ class Dispatcher:
 
     # -- submit ----------------------------------------------------------------------------------------------------
 
-    def _submit(self, claim: Claim, message: Message) -> None:
-        task = asyncio.create_task(self._carry(claim, message))
+    def _submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
+        task = asyncio.create_task(self._carry(claim, message, send_by_s))
         self._in_flight.add(task)
         task.add_done_callback(self._landed)
 
@@ -235,7 +261,7 @@ class Dispatcher:
         if not task.cancelled() and (failure := task.exception()):
             self._stop(failure if isinstance(failure, Exception) else RuntimeError(str(failure)))
 
-    async def _carry(self, claim: Claim, message: Message) -> None:
+    async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
             refusal = self._refuses(message.to, message.from_number) if self._refuses else None
             if refusal is not None:
@@ -249,10 +275,11 @@ class Dispatcher:
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
             raise
         try:
-            response = await self._transport.send(request, timeout_s=self._pace.timeout_s)
+            response = await self._transport.send(request, timeout_s=self._pace.timeout_s, send_by_s=send_by_s)
             outcome = self._adapter.outcome(response)
         except NotSent as failure:
-            self._not_sent(failure)
+            if steady_s() < send_by_s:  # else this process stood still, and the network is not at fault
+                self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
             self._settle(claim, Unknown(str(failure)))
@@ -267,12 +294,12 @@ class Dispatcher:
             raise
         else:
             self._trouble.answered()
-            self._settle(claim, outcome)
+            self._settle(claim, outcome, message.from_number)
 
-    def _settle(self, claim: Claim, outcome: Outcome) -> None:
+    def _settle(self, claim: Claim, outcome: Outcome, sender: str | None = None) -> None:
         not_before_ms = None
         if isinstance(outcome, Deferred):
-            if outcome.halt:
+            if outcome.halt and not self._taken_out(sender, outcome):
                 self._refused(outcome)
             wait_s = max(outcome.retry_after_s or 0.0, _backoff_s(claim.attempt))
             if outcome.slow_down:
@@ -302,6 +329,22 @@ class Dispatcher:
         self._outbox.append(Settlement(claim, outcome, not_before_ms))
         self._unrecorded += 1
         self._posted.set()
+
+    def _taken_out(self, sender: str | None, outcome: Deferred) -> bool:
+        """Whether a refusal is of this sender alone and others of its pool are left: then they carry its messages."""
+        if self._pool is None or sender is None or outcome.reason not in UNHEALTHY:
+            return False
+        known = sender in self._pool.taken_out
+        if not self._pool.out(sender, outcome.error_message or outcome.reason.value):
+            return False
+        if not known:
+            log.warning(
+                "%s is taken out of the pool, the others carry its messages: %s",
+                sender,
+                outcome.error_message or outcome.reason.value,
+                extra={"event": "sender_out", "reason": outcome.reason.value, "code": outcome.error_code},
+            )
+        return True
 
     def _not_sent(self, failure: NotSent) -> None:
         if self._pacer.paused:  # sent with the one that failed first: the same failure

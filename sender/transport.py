@@ -7,14 +7,15 @@ have). Knows nothing of providers' meanings, never retries, never follows a redi
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
-import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 import httpx
 
+from sender.clock import steady_s
 from sender.errors import CredentialsError
 from sender.providers.base import Request, Response
 
@@ -47,11 +48,12 @@ class MaybeSent(TransportFailure):
 class Transport(Protocol):
     """One pool of connections to one provider."""
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response:
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         """The whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
 
-        No byte of the request's body leaves after that time. A cancelled call raises CancelledError with the
-        NotSent or MaybeSent that holds at that moment as its `__cause__`.
+        No byte of the request leaves after that time, nor after `send_by_s` of `sender.clock.steady_s`: both are
+        looked at before the headers and before the body, because a process may stand still in between. A cancelled
+        call raises CancelledError with the NotSent or MaybeSent that holds at that moment as its `__cause__`.
         """
         ...
 
@@ -108,14 +110,14 @@ class HttpxTransport:
         # Our own gate, and no limit in the pool: httpcore 1.0.9 loses a place for good when a request is
         # cancelled between being given a connection and waking up.
         self._gate = asyncio.Semaphore(concurrency)
-        self._clock = clock or _steady_clock()
+        self._clock = clock or steady_s
         self._proxies = {} if transport else _environment_proxies()
         self._routes: dict[str | None, httpx.AsyncBaseTransport]
         self._routes = {None: transport} if transport else _routes(self._proxies, concurrency)
         self._chosen: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response:
-        progress = _Progress(self._clock, self._clock() + timeout_s, has_body=bool(request.content))
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        progress = _Progress(self._clock, min(self._clock() + timeout_s, send_by_s), has_body=bool(request.content))
         try:
             async with asyncio.timeout(timeout_s), self._gate:
                 try:
@@ -261,9 +263,3 @@ def _ssl_context() -> ssl.SSLContext:
             where="SSL_CERT_FILE or SSL_CERT_DIR",
             fix="name a PEM file or directory that exists, or unset the variable",
         ) from error
-
-
-def _steady_clock() -> Callable[[], float]:
-    """Seconds that never go back and, where the system can, run on while it sleeps."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic if boottime is None else lambda: time.clock_gettime(boottime)

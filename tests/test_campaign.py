@@ -79,6 +79,14 @@ def test_a_file_is_read_with_its_name_and_folder(tmp_path: Path) -> None:
         pytest.param({"message": "Hi"}, {"message": {"body": "Hi"}}, id="message-body"),
         pytest.param({"from": "+12025550100"}, {"from": ["+12025550100"]}, id="one-sender"),
         pytest.param({"from": 12025550100}, {"from": ["12025550100"]}, id="sender-as-integer"),
+        pytest.param(
+            {"from": "{{ store }}"}, {"from": {"numbers": [{"number": "{{ store }}"}]}}, id="sender-of-each-row"
+        ),
+        pytest.param(
+            {"from": [{"number": "+12025550100", "weight": 3, "rate": "1/s"}, 12025550101]},
+            {"from": {"numbers": [{"number": "+12025550100", "weight": 3, "rate": "1/s"}, {"number": "12025550101"}]}},
+            id="pool-as-a-list",
+        ),
         pytest.param({"suppress": "a.csv"}, {"suppress": ["a.csv"]}, id="one-suppression-file"),
         pytest.param(
             {"message": {"body": "x", "media": "https://e.example/a"}},
@@ -130,6 +138,11 @@ def test_short_forms(given: dict[str, Any], meant: dict[str, Any]) -> None:
         pytest.param("recipients: {file: a.csv, skip_types: {a: 1}}", 5, "recipients.skip_types", "should be a list", None, id="number-types"),
         pytest.param("name: 'a/b'", 5, "name", "has characters", "leave out /", id="name-is-a-path"),
         pytest.param("from: {number: 1}", 5, "from.number", "unknown key", "did you mean `numbers`?", id="from-is-no-such-mapping"),
+        pytest.param("from: [{number: '+12025550101', wieght: 2}]", 5, "from.0.wieght", "unknown key", "did you mean `weight`?", id="typo-in-a-pool"),
+        pytest.param("from: {numbers: ['+12025550101', '+12025550101']}", 5, "from", "stands twice", None, id="number-twice"),
+        pytest.param("from: {numbers: ['+12025550101'], match: city}", 5, "from.match", "'area_code' or 'country'", None, id="match"),
+        pytest.param("from: {numbers: [{number: '+12025550101', weight: 0}]}", 5, "from.numbers.0.weight", "greater than or equal to 0.01", None, id="no-weight"),
+        pytest.param("from: {numbers: [{number: '+12025550101', rate: fast}]}", 5, "from.numbers.0.rate", "'fast' is not a rate", None, id="rate-of-a-number"),
         pytest.param("timeout_s: soon", 5, "timeout_s", "should be a number", "write a number", id="seconds"),
     ],
 )  # fmt: skip
@@ -225,6 +238,34 @@ def test_a_campaign_is_frozen() -> None:
 def test_provider_fields_that_are_set() -> None:
     campaign = load_campaign({**BASE, "validity_period": 60, "persistent_action": ["a"], "send_as_mms": False})
     assert campaign.fields() == {"send_as_mms": False, "validity_period": 60, "persistent_action": ["a"]}
+
+
+def test_keys_of_a_pool_go_over_the_file_one_by_one(tmp_path: Path) -> None:
+    path = write(tmp_path, "provider: sandbox\nfrom: ['+12025550100', '+12025550101']\nrecipients: people.csv\n")
+    campaign = load_campaign(path, **{"from": {"match": "country"}})
+    assert (campaign.senders, campaign.from_.match) == (("+12025550100", "+12025550101"), "country")
+    assert load_campaign(path, from_="+12025550102").senders == ("+12025550102",)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"validity_period": "{{ v }}", "send_as_mms": "{% if v %}true{% endif %}", "max_price": "{{ p }}"},
+        {"content_variables": {"1": "{{ name }}"}, "persistent_action": ["{{ a }}"], "risk_check": "{{ r }}"},
+    ],
+)
+def test_every_field_may_be_a_template_for_the_model_and_the_schema(fields: dict[str, Any]) -> None:
+    assert load_campaign({**BASE, **fields}).fields() == fields
+    jsonschema.Draft202012Validator(json_schema()).validate({**BASE, **fields})
+
+
+@pytest.mark.parametrize(
+    "senders",
+    ["{{ store }}", [{"number": "+12025550100", "weight": 2.5, "rate": "1/s"}, 12025550101], {"numbers": ["+12025550100"], "match": "country"}],
+)  # fmt: skip
+def test_the_schema_takes_every_form_of_from(senders: Any) -> None:
+    jsonschema.Draft202012Validator(json_schema()).validate({**BASE, "from": senders})
+    load_campaign({**BASE, "from": senders})
 
 
 def shipped() -> list[Path]:
