@@ -545,12 +545,15 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
             yield f"{name}: {getattr(before, name)} became {getattr(after, name)}"
     if before.senders != after.senders:
         yield f"from: {', '.join(before.senders) or 'none'} became {', '.join(after.senders) or 'none'}"
-    for key in sorted({*before.fields, *after.fields}):
-        if before.fields.get(key) != after.fields.get(key):
-            yield f"{key}: {before.fields.get(key, 'not set')} became {after.fields.get(key, 'not set')}"
-    for name, was in before.versions.items():
-        if after.versions.get(name) != was:
-            yield f"{name} {was} became {after.versions.get(name)}"
+    elif before.pool != after.pool:
+        yield "from: the weights or the `match` of the pool changed"
+    was, now = ({**one.fields, **one.templates} for one in (before, after))
+    for key in sorted({*was, *now}):
+        if was.get(key) != now.get(key):
+            yield f"{key}: {was.get(key, 'not set')} became {now.get(key, 'not set')}"
+    for name, version in before.versions.items():
+        if after.versions.get(name) != version:
+            yield f"{name} {version} became {after.versions.get(name)}"
     if before.messages != after.messages:
         yield f"{before.messages} messages became {after.messages}"
 
