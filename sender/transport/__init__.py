@@ -1,0 +1,32 @@
+"""Carries a Request and brings a Response: the only place that opens a connection to a provider.
+
+A failure is raised as `NotSent` (proved that the provider did not get the whole request) or `MaybeSent` (it may
+have). Knows nothing of providers' meanings, never retries, never follows a redirect, keeps no cookies, unfolds no
+compressed answer. What the environment says counts: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (never for
+loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sender.transport.base import MAX_ANSWER_BYTES, MaybeSent, NotSent, Transport, TransportFailure, steady_s
+from sender.transport.fast import FastTransport
+from sender.transport.plain import HttpxTransport
+
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "FastTransport",
+    "HttpxTransport",
+    "MaybeSent",
+    "NotSent",
+    "Transport",
+    "TransportFailure",
+    "open_transport",
+    "steady_s",
+]
+
+
+def open_transport(kind: Literal["fast", "httpx"], *, concurrency: int) -> Transport:
+    """The transport of that name, for at most `concurrency` requests at one time. Raises CredentialsError."""
+    return (FastTransport if kind == "fast" else HttpxTransport)(concurrency=concurrency)
