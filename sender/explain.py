@@ -151,8 +151,7 @@ class _Teller:
         """What the template made of the row, before look-alikes were replaced."""
         if self._people is None or self._offer is None:
             return None
-        index = self._people.row_numbers.index_of(self._row["row_number"])
-        cells = self._people.cells[index : index + 1] if index is not None else self._people.cells.clear()
+        cells = self._people.table.row(self._row["row_number"])
         made: str | None = text_column(self._offer.body, self._people, cells)["text"].item()
         return made
 

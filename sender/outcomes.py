@@ -6,6 +6,7 @@ Two facts, never mixed. The *submission state* is ours: what our own request is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,6 +35,20 @@ class Status(StrEnum):
     REJECTED = "rejected"  # refused at submission
     UNKNOWN = "unknown"  # was it accepted? nobody can say yet
     UNCONFIRMED = "unconfirmed"  # accepted and sent, and no receipt will come
+
+
+# How far a message has come. A report moves it forward by rank only, so doubled, late and reordered ones are harmless.
+# No final status replaces another; `unconfirmed` says that no receipt came, and gives way to one that does.
+RANK: Mapping[Status, int] = {
+    Status.QUEUED: 0,
+    Status.SENT: 1,
+    Status.UNCONFIRMED: 2,
+    Status.DELIVERED: 3,
+    Status.UNDELIVERED: 3,
+    Status.FAILED: 3,
+    Status.CANCELED: 3,
+}
+FINAL = frozenset(status for status, rank in RANK.items() if rank >= RANK[Status.UNCONFIRMED])
 
 
 class SkipReason(StrEnum):
@@ -132,6 +147,29 @@ class Unknown:
 
     error_message: str
     error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """A later word from the provider about a message it accepted: a callback, or an entry of its log.
+
+    `status` is None for a word we do not know, which is kept in `provider_status` and changes nothing else. `ref` is
+    ours where the report carries it. `price` is a decimal string as the provider wrote it. `sent_at` and `reported_at`
+    (when the message came to this status) are ISO 8601 UTC; None where the provider does not say.
+    """
+
+    message_id: str
+    status: Status | None
+    provider_status: str | None = None
+    ref: str | None = None
+    reason: Reason | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    segments: int | None = None
+    price: str | None = None
+    currency: str | None = None
+    sent_at: str | None = None
+    reported_at: str | None = None
 
 
 Outcome = Accepted | Rejected | Deferred | Unknown

@@ -15,21 +15,21 @@ from functools import lru_cache
 import phonenumbers
 import polars as pl
 
+from sender import countries
 from sender.digit_sets import MAX_DIGITS
 from sender.number_ranges import INTERNATIONAL, MIN_DIGITS, Verdict, meanings, region_table
 from sender.outcomes import SkipReason
 from sender.phone_cell import (
-    BAD_REGION,
     EXACT_DIGITS,
     FAULT_SENTENCES,
     HINT,
     LOCAL_DIGITS,
     NO_REGION,
-    REGION_SPELLINGS,
     SHOWN_CHARS,
     TAIL_REPAIR,
     Reader,
     Reading,
+    bad_region,
     caution,
     region_ok,
 )
@@ -74,8 +74,9 @@ def normalize(
     a spreadsheet's change was undone, in `repair` what was done. Any other has a `reason` (`missing_data` for a blank
     cell, else `invalid_number`) and in `detail` what was seen and what to write.
 
-    `regions` holds each row's own two-letter region; where it is blank `default_region` counts. One that is
-    not a region holds the row, unless its number begins with `+` and so needs none.
+    `regions` holds each row's own country, as `countries.regions_of` understands it; where it is blank
+    `default_region` (two letters) counts. One that names no region, or several, holds the row, unless its number
+    begins with `+` and so needs none.
 
     `passthrough` are recipients that the provider takes as they stand (`988`); a `+` before one is dropped,
     so that both spellings are one recipient. With `short_codes`, a cell of exactly 5 or 6 digits without a
@@ -84,11 +85,9 @@ def normalize(
     `caution` off, and with it the repairs.
     """
     rows = raw.len()
-    if regions is None:
-        counted = {default_region: rows}
-    else:
-        counts = _cleaned(regions, None, default_region).select(pl.col("asked").value_counts(name="n")).unnest("asked")
-        counted = dict(counts.iter_rows())
+    asked = _asked(regions, default_region, rows)
+    counts = asked.value_counts(name="n")
+    counted: dict[str | None, int] = dict(counts.iter_rows())
     starts = range(0, max(rows, 1), _BLOCK_ROWS)
     rules = _Rules(
         passthrough,
@@ -100,23 +99,26 @@ def normalize(
     read = lru_cache(_REMEMBERED_CELLS)(Reader(passthrough, short_codes=short_codes, careful=careful).read)
     blocks = []
     for start in starts:
-        own = None if regions is None else regions.slice(start, _BLOCK_ROWS)
-        cells = _cleaned(own, raw.slice(start, _BLOCK_ROWS), default_region)
+        cells = pl.DataFrame({"raw": _text(raw.slice(start, _BLOCK_ROWS)), "asked": asked.slice(start, _BLOCK_ROWS)})
         blocks.append(_block(cells.with_row_index("row"), rules, read))
     return pl.concat(blocks)
 
 
-def _cleaned(regions: pl.Series | None, raw: pl.Series | None, default_region: str | None) -> pl.DataFrame:
-    """`raw` without blanks around it, null where nothing is left; `asked`, the region that counts for each row."""
-    columns = {}
-    if raw is not None:
-        columns["raw"] = raw.cast(pl.String).str.strip_chars()
-    if regions is not None:
-        columns["asked"] = regions.cast(pl.String).str.strip_chars().str.to_uppercase()
-    cells = pl.DataFrame(columns).select(pl.when(pl.all() != "").then(pl.all()))
-    default = pl.lit(default_region, dtype=pl.String)
-    asked = default if regions is None else pl.col("asked").fill_null(default)
-    return cells.with_columns(asked.replace(REGION_SPELLINGS).alias("asked"))
+def _text(column: pl.Series) -> pl.Series:
+    """`column` as text without blanks around it, null where nothing is left."""
+    text = column.cast(pl.String).str.strip_chars()
+    return text.set(text == "", None)
+
+
+def _asked(regions: pl.Series | None, default_region: str | None, rows: int) -> pl.Series:
+    """The region that counts for each row: a region of libphonenumber's, null, or a text that names none."""
+    if regions is None:
+        return pl.repeat(default_region, rows, dtype=pl.String, eager=True).alias("asked")
+    own = _text(regions).alias("asked")
+    written = own.unique().drop_nulls().to_list()
+    found = [countries.regions_of(one) for one in written]
+    meant = {one: some[0] for one, some in zip(written, found, strict=True) if len(some) == 1 and some[0] != one}
+    return own.replace(meant).fill_null(default_region) if default_region else own.replace(meant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,10 @@ def _looked_up(frame: pl.DataFrame, rules: _Rules) -> list[pl.Series]:
     ordinary = frame["key"].is_not_null()
     abroad = []
     for region, rows in _by_region(frame, ordinary & ~elsewhere):
-        if region is None or not region_ok(region):
-            answers.scatter(rows, _NO_REGION if region is None else _BAD_REGION)
+        if region is None:
+            answers.scatter(rows, _NO_REGION)
+        elif not region_ok(region):
+            answers.scatter(rows, _BAD_REGION)
         elif region in rules.tables:
             found, values = region_table(region).read(frame["key"].gather(rows), careful=rules.careful)
             answers.scatter(rows, found)
@@ -204,12 +208,17 @@ def _looked_up(frame: pl.DataFrame, rules: _Rules) -> list[pl.Series]:
 
 
 def _by_region(frame: pl.DataFrame, national: pl.Series) -> Iterator[tuple[str | None, pl.Series]]:
-    """The row positions of each region that is asked for."""
+    """The row positions of each region that is asked for; of all texts that name none together, under one of them."""
     wanted = frame.select(at=pl.int_range(pl.len(), dtype=pl.UInt32), asked="asked").filter(national)
     regions = wanted["asked"].unique().to_list()
     if len(regions) == 1:
         yield regions[0], wanted["at"]
         return
+    strange = [one for one in regions if one is not None and not region_ok(one)]
+    if len(strange) > 1:
+        wanted = wanted.with_columns(
+            asked=pl.when(pl.col("asked").is_in(strange)).then(pl.lit(strange[0])).otherwise("asked")
+        )
     for part in wanted.partition_by("asked"):
         yield part["asked"][0], part["at"]
 
@@ -247,13 +256,21 @@ def _held(answers: pl.DataFrame, rules: _Rules) -> pl.DataFrame:
         place=pl.when("elsewhere").then(pl.format("+{}", "number")).otherwise("asked"),
     )
     sentences = {int(fault): sentence for fault, sentence in FAULT_SENTENCES.items()}
-    sentences |= {_NO_REGION: NO_REGION, _BAD_REGION: BAD_REGION}
+    sentences[_NO_REGION] = NO_REGION
+    strange = faulty.filter(pl.col("answer") == _BAD_REGION)["asked"].unique().to_list()
     before, after = HINT.split("{number}")
     predicate = (
-        pl.col("answer")
-        .replace_strict(sentences, default=None, return_dtype=pl.String)
-        .str.replace("{place}", pl.col("place").fill_null(""), literal=True)
-        .str.replace("{region}", _shown("asked"), literal=True)
+        pl.when(pl.col("answer") == _BAD_REGION)
+        .then(
+            pl.col("asked").replace_strict(
+                strange, [bad_region(one) for one in strange], default=None, return_dtype=pl.String
+            )
+        )
+        .otherwise(
+            pl.col("answer")
+            .replace_strict(sentences, default=None, return_dtype=pl.String)
+            .str.replace("{place}", pl.col("place").fill_null(""), literal=True)
+        )
     )
     hint = (
         pl.when(pl.col("hint") >= 0)

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
+from sender import countries
 from sender.number_ranges import FAULTS, NUMBER_TYPES, Verdict
 from sender.outcomes import SkipReason
 
 SHORT_CODE = "short_code"
-REGION_SPELLINGS = {"UK": "GB", "USA": "US"}  # common, and not ISO 3166-1 alpha-2
 FAULT_SENTENCES = {
     Verdict.TOO_SHORT: "is too short for {place}; check for missing digits",
     Verdict.LOCAL_ONLY: "lacks its area code in {place}; write the whole number",
@@ -32,10 +32,12 @@ FAULT_SENTENCES = {
 HINT = " (is {number} meant?)"
 BLANK = "the number cell is blank"
 NO_REGION = "has no country code; write it with + and country code, or set `recipients.default_region`"
-BAD_REGION = "has no country code and {region} is no two-letter region such as US or GB"
+BAD_REGION = "has no country code and {region} {fault}"
 SHOWN_CHARS = 40
 EXACT_DIGITS = 15  # what a spreadsheet and a 64-bit float keep; E.164 has no more either
 TAIL_REPAIR = "dropped the decimals that a spreadsheet added"
+MARK_REPAIR = "dropped the mark by which a spreadsheet keeps text"
+EXPONENT_REPAIR = "wrote out the scientific notation"
 
 _EXPONENT = re.compile(r"([+-]?\d+)(?:[.,](\d+))?[eE]([+-]?\d+)")
 _DECIMAL_TAIL = re.compile(r"(\+?\d+)[.,]0+")
@@ -67,6 +69,11 @@ class Reading(NamedTuple):
 def region_ok(region: str) -> bool:
     """Whether libphonenumber has numbers of this two-letter region (ISO 3166-1 alpha-2, upper case)."""
     return region in phonenumbers.SUPPORTED_REGIONS
+
+
+def bad_region(text: str) -> str:
+    """Why a number without a country code is held whose region column says `text` (a predicate)."""
+    return BAD_REGION.format(region=_shown(text), fault=countries.fault(text))
 
 
 def caution(cell: str) -> str | None:
@@ -120,7 +127,8 @@ class Reader:
         self._careful = careful
 
     def read(self, cell: str | None, asked: str | None) -> Reading:
-        """What a cell without blanks around it (None: blank) comes to in the region that was asked for."""
+        """What a cell without blanks around it (None: blank) comes to in the region that was asked for: a region of
+        libphonenumber's, None, or a text that names none."""
         if cell is None:
             return Reading(reason=SkipReason.MISSING_DATA.value, detail=BLANK)
         for short in (cell, cell.removeprefix("+")):
@@ -129,11 +137,11 @@ class Reader:
         why = caution(cell) if self._careful else None
         if why is not None:
             return self._repaired(cell, asked) or _held(cell, why)
-        region = None if asked is None else REGION_SPELLINGS.get(asked, asked)
+        region = asked
         international = _LEADS_WITH_PLUS.match(cell) is not None
         if region is not None and not region_ok(region):
             if not international:
-                return _held(cell, BAD_REGION.format(region=_shown(region)))
+                return _held(cell, bad_region(region))
             region = None
         number, error = _parsed(cell, region)
         kind = PhoneNumberType.UNKNOWN if number is None else phonenumbers.number_type(number)
@@ -158,7 +166,7 @@ class Reader:
         if reading.number_type == SHORT_CODE:
             return None
         if _DECIMAL_TAIL.fullmatch(cell):  # with its zeros it may be a number too
-            number, _ = _parsed(cell.replace(",", "."), REGION_SPELLINGS.get(asked, asked) if asked else None)
+            number, _ = _parsed(cell.replace(",", "."), asked if asked and region_ok(asked) else None)
             if number is not None and phonenumbers.is_valid_number(number):
                 other = phonenumbers.format_number(number, PhoneNumberFormat.E164)
                 if other != reading.to:
@@ -185,7 +193,7 @@ def _undone(cell: str) -> tuple[str, str] | None:
     if tail := _DECIMAL_TAIL.fullmatch(cell):
         return (tail[1], TAIL_REPAIR) if len(tail[1].removeprefix("+")) <= EXACT_DIGITS else None
     if mark := _TEXT_MARK.fullmatch(cell):
-        return str(mark[mark.lastgroup or 0]), "dropped the mark by which a spreadsheet keeps text"
+        return str(mark[mark.lastgroup or 0]), MARK_REPAIR
     written = _EXPONENT.fullmatch(cell)
     if written is None or written[1].startswith("-"):
         return None
@@ -193,7 +201,7 @@ def _undone(cell: str) -> tuple[str, str] | None:
     complete = len(written[2] or "") == int(written[3][-3:]) and "-" not in written[3]
     if not complete or len(digits.removeprefix("+")) > EXACT_DIGITS:
         return None
-    return digits, f"wrote out the scientific notation: {digits}"
+    return digits, EXPONENT_REPAIR
 
 
 def _held(cell: str, predicate: str) -> Reading:

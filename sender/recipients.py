@@ -11,8 +11,9 @@ import difflib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +21,7 @@ import polars as pl
 from sender.campaign import Campaign
 from sender.errors import RecipientsError
 from sender.phone import region_ok
-from sender.tables import Table, read_table, table_of_frame, table_of_items
+from sender.tables import Source, Table, read_table, table_of_frame, table_of_items
 
 # As `_key` makes them.
 PHONE_HEADERS = frozenset(
@@ -65,19 +66,18 @@ class InputFile:
 class Recipients:
     """The rows, and which column is what.
 
-    `cells` holds the file's own columns under its own headers (a repeated one numbered: `Phone (2)`), every
-    cell the text that stands in the file, never null. `row_numbers` (UInt32) has the rows' numbers: as a
-    spreadsheet shows them for CSV and workbooks, the line for JSON lines, else counted from 1. They stand
-    beside `cells`, so that a file may have a column `row_number`. Rows of nothing but blanks are in neither:
+    `table` holds the file's own columns under its own headers (a repeated one numbered: `Phone (2)`), every
+    cell the text that stands in the file, never null. The rows' numbers are as a spreadsheet shows them for CSV
+    and workbooks, the line for JSON lines, else counted from 1. Rows of nothing but blanks are not in it:
     `blank_rows` of them.
 
     `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `names`
     says which header each name of a template stands for; other headers are reached by `row["Header"]`.
-    `inputs` is the file, or `(inline rows)` or `(frame)` with the hash of the cells.
+    `inputs` is the file, or `(inline rows)` or `(frame)` with the hash of the cells. `notes` are sentences about
+    what a person should know of the list.
     """
 
-    cells: pl.DataFrame
-    row_numbers: pl.Series
+    table: Table
     phone: str
     body: str | None
     media: str | None
@@ -85,7 +85,30 @@ class Recipients:
     region: str | None
     names: Mapping[str, str]
     inputs: tuple[InputFile, ...]
-    blank_rows: int
+    notes: tuple[str, ...]
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return self.table.headers
+
+    @property
+    def blank_rows(self) -> int:
+        return self.table.blank_rows
+
+    @property
+    def cells(self) -> pl.DataFrame:
+        """The cells of all rows. They stand apart from the row numbers: a file may have a column `row_number`."""
+        return self.table.cells
+
+    @property
+    def row_numbers(self) -> pl.Series:
+        """UInt32, one a row of `cells`."""
+        return self.table.row_numbers
+
+    def blocks(self) -> Iterator[Recipients]:
+        """The same recipients in order, some at a time: large lists are never in memory as a whole."""
+        for block in self.table.blocks():
+            yield replace(self, table=block)
 
 
 def load(campaign: Campaign) -> Recipients:
@@ -98,19 +121,16 @@ def load(campaign: Campaign) -> Recipients:
             fix="did you mean `GB`?" if spec.default_region == "UK" else "write a two-letter region such as US or GB",
         )
     table, where, inputs = _table(campaign)
-    if not table.cells.height:
-        only = (
-            "nothing but blank rows" if table.blank_rows else "a header but no rows" if table.cells.width else "nothing"
-        )
+    if not table.height:
+        only = "nothing but blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"
         raise RecipientsError(
             f"there are no recipients: it holds {only}", where=where, fix="add a row for each recipient"
         )
-    headers = table.cells.columns
+    headers = list(table.headers)
     message = campaign.message
     own_body = message.body is not None or message.template is not None
     return Recipients(
-        cells=table.cells,
-        row_numbers=table.row_numbers,
+        table=table,
         phone=_phone(headers, spec.phone_column, where),
         body=_matching(headers, _BODY_HEADERS, where, "message.body", settled=own_body),
         media=_matching(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
@@ -120,7 +140,7 @@ def load(campaign: Campaign) -> Recipients:
         else _matching(headers, _REGION_HEADERS, where, "recipients.region_column"),
         names=_names(headers, spec.columns, where),
         inputs=inputs,
-        blank_rows=table.blank_rows,
+        notes=table.notes,
     )
 
 
@@ -133,21 +153,25 @@ def load_numbers(
     a number is read, since one number too many in such a list harms less than one too few. An empty file is
     an empty list. `name` is how the file is named in the plan. Raises RecipientsError.
     """
-    data = _bytes(path)
-    cells = read_table(data, where=str(path), encoding=encoding).cells
-    found = [header for header in cells.columns if _key(header) in PHONE_HEADERS]
+    with _opened(path) as source:
+        table = read_table(source, where=str(path), encoding=encoding)
+        given = InputFile(role, name or str(path), *source.finish())
+    found = [header for header in table.headers if _key(header) in PHONE_HEADERS]
     if not found:
-        found = [header for header in cells.columns if _is_number(header)]
-    if not found and cells.width > 1:
+        found = [header for header in table.headers if _is_number(header)]
+    if not found and len(table.headers) > 1:
         raise RecipientsError(
             "no column that could hold the number",
             where=str(path),
-            fix=f"name it `phone`, or keep a single column; headers here: {_listed(cells.columns)}",
+            fix=f"name it `phone`, or keep a single column; headers here: {_listed(table.headers)}",
         )
-    numbers = pl.Series("number", [header for header in found if _is_number(header)], dtype=pl.String)
-    for header in found or cells.columns:
-        numbers = numbers.append(cells[header])
-    return numbers.filter(numbers.str.strip_chars() != ""), _input(role, name or str(path), data)
+    columns = found or table.headers
+    numbers = [pl.Series("number", [header for header in found if _is_number(header)], dtype=pl.String)]
+    blocks = list(table.columns(columns))
+    for index in range(len(columns)):
+        numbers += [block[str(index)].alias("number") for block in blocks]
+    every = pl.concat(numbers)
+    return every.filter(every.str.strip_chars() != ""), given
 
 
 def _table(campaign: Campaign) -> tuple[Table, str, tuple[InputFile, ...]]:
@@ -160,24 +184,33 @@ def _table(campaign: Campaign) -> tuple[Table, str, tuple[InputFile, ...]]:
         table = table_of_items(spec.rows or ())
         return table, where, _own_cells("(inline rows)", table)
     path = campaign.path(spec.file)
-    data = _bytes(path)
-    table = read_table(data, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
     shown = spec.file
     if shown.is_absolute() and shown.is_relative_to(campaign.base.absolute()):
         shown = shown.relative_to(campaign.base.absolute())
-    return table, str(path), (_input("recipients", shown.as_posix(), data),)
+    with _opened(path) as source:
+        table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
+        given = InputFile("recipients", shown.as_posix(), *source.finish())
+    return table, str(path), (given,)
 
 
 def _own_cells(name: str, table: Table) -> tuple[InputFile, ...]:
     """What stands for a file where there is none: the cells as JSON lines."""
-    return (_input("recipients", name, table.cells.write_ndjson().encode()),)
+    size, digest = 0, hashlib.sha256()
+    for block in table.blocks():
+        lines = block.cells.write_ndjson().encode()
+        size += len(lines)
+        digest.update(lines)
+    return (InputFile("recipients", name, size, digest.hexdigest()),)
 
 
-def _bytes(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[Source]:
+    """The file's bytes to read. Raises RecipientsError where it cannot be opened or read."""
     if path.is_dir():
         raise RecipientsError("is a folder, not a file", where=str(path), fix="name the file in it")
     try:
-        return path.read_bytes()
+        with Source(path, where=str(path)) as source:
+            yield source
     except FileNotFoundError:
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, beside, n=1)
@@ -190,10 +223,6 @@ def _bytes(path: Path) -> bytes:
         raise RecipientsError(
             f"cannot be read: {error.strerror}", where=str(path), fix="check that you may read the file"
         ) from None
-
-
-def _input(role: str, path: str, data: bytes) -> InputFile:
-    return InputFile(role, path, len(data), hashlib.sha256(data).hexdigest())
 
 
 def _key(header: str) -> str:

@@ -160,9 +160,9 @@ def test_held(cell, region, says):
         pytest.param("2025550100.0", "US", "dropped the decimals", id="float"),
         pytest.param("12025550100.00", "US", "dropped the decimals", id="float with country code"),
         pytest.param("+12025550100,00", "US", "dropped the decimals", id="float with a comma"),
-        pytest.param("1.2025550100E10", "US", "scientific notation: 12025550100", id="all digits there"),
-        pytest.param("1,2025550100e+10", "US", "scientific notation: 12025550100", id="all digits, decimal comma"),
-        pytest.param("+1.2025550100E+10", None, "scientific notation: +12025550100", id="all digits, plus"),
+        pytest.param("1.2025550100E10", "US", "scientific notation", id="all digits there"),
+        pytest.param("1,2025550100e+10", "US", "scientific notation", id="all digits, decimal comma"),
+        pytest.param("+1.2025550100E+10", None, "scientific notation", id="all digits, plus"),
         pytest.param("'+12025550100", None, "keeps text", id="spreadsheet's text mark"),
         pytest.param("'(202) 555-0100", "US", "keeps text", id="text mark before a national number"),
         pytest.param("=+12025550100", None, "keeps text", id="plus read as a formula"),
@@ -276,16 +276,43 @@ def test_region_and_type(cell, region, kind, where):
         pytest.param("2025550100", None, US, id="none: the default region"),
         pytest.param("2025550100", " ", US, id="blank: the default region"),
         pytest.param("+12025550100", "Narnia", US, id="no region is needed after a plus"),
-        pytest.param("2025550100", "Germany", None, id="no two-letter region: held, not guessed"),
-        pytest.param("2025550100", "ZZ", None, id="two letters that are no region"),
+        pytest.param("030 1234567", "Germany", "+49301234567", id="a country's name"),
+        pytest.param("030 1234567", "DEUTSCHLAND", "+49301234567", id="in its own language"),
+        pytest.param("030 1234567", "Allemagne", "+49301234567", id="in another"),
+        pytest.param("030 1234567", "DEU", "+49301234567", id="ISO's three letters"),
+        pytest.param("030 1234567", "+49", "+49301234567", id="calling code"),
+        pytest.param("020 7946 0123", "England", "+442079460123", id="a part of a country"),
+        pytest.param("+12025550100", "Congo", US, id="nor one of two"),
     ],
 )
 def test_region_column(cell, own, to):
     row = read(cell, "US", regions=pl.Series([own], dtype=pl.String))
-    assert row["to"] == to
-    assert (row["reason"] is None) is (to is not None)
-    if to is None:
-        assert "no two-letter region" in row["detail"]
+    assert (row["to"], row["detail"]) == (to, None)
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        pytest.param("Narnia", "`Narnia` is no country that we know", id="no country"),
+        pytest.param("ZZ", "`ZZ` is no country that we know", id="two letters that are no region"),
+        pytest.param("49", "`49` is no country that we know", id="digits: a calling code or ISO's number"),
+        pytest.param("Congo", "`Congo` may mean CD or CG; write the one that is meant", id="two countries"),
+        pytest.param("Antarctica", "`Antarctica` is no country", id="a country without numbers"),
+    ],
+)
+def test_a_region_that_cannot_be_told_holds_the_row(own, says):
+    row = read("2025550100", "US", regions=pl.Series([own], dtype=pl.String))
+    assert (row["to"], row["reason"]) == (None, "invalid_number")
+    assert row["detail"].startswith("`2025550100` has no country code and ")
+    assert says in row["detail"]
+
+
+def test_many_texts_that_name_no_region():
+    """Each row's sentence shows its own."""
+    cells, wheres = ["2025550100", "030 1234567", "2025550100", "x"], ["Atlantis", "Germany", "Narnia", "Oz"]
+    frame = normalize(pl.Series(cells), default_region="US", regions=pl.Series(wheres))
+    assert frame["to"].to_list() == [None, "+49301234567", None, None]
+    assert ["`Atlantis`" in frame["detail"][0], "`Narnia`" in frame["detail"][2]] == [True, True]
 
 
 @pytest.mark.parametrize(

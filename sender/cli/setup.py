@@ -16,6 +16,8 @@ from sender.errors import InputError
 from sender.schema import json_schema, reference
 
 SCHEMA_FILE = "campaign.schema.json"
+SECONDS = click.FloatRange(0, 3600)
+HANG_HELP = "Seconds of silence where no answer comes, and of an answer byte by byte."
 
 
 @click.command(help="Write a campaign, a template, a list and the campaign schema into FOLDER. They run as they are.")
@@ -68,14 +70,51 @@ def init(folder: Path, force: bool, debug: bool) -> int:
     metavar="FILE",
     help="Keep what was accepted in FILE. Default: in memory.",
 )
+@click.option(
+    "--faults",
+    metavar="LIST|FILE",
+    help="Inject faults: `500-after=0.02,reset-after=0.01` (kind=probability, +number=kind), or a YAML file of these. "
+    f"Kinds: {', '.join([*simulator.FAULTS, *simulator.LOG_FAULTS])}.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same requests: same faults.")
+@click.option("--hang", "hang_s", type=SECONDS, default=60.0, show_default=True, help=HANG_HELP)
+@click.option("--outage", "outage_s", type=SECONDS, default=2.0, show_default=True, help="Seconds an outage lasts.")
+@click.option(
+    "--log-lag",
+    "log_lag_s",
+    type=SECONDS,
+    default=0.0,
+    show_default=True,
+    help="Seconds until the log shows a message.",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks and debug logs.")
-def sandbox(port: int, host: str, latency_ms: int, rate: str | None, state: Path | None, debug: bool) -> int:
+def sandbox(
+    port: int,
+    host: str,
+    latency_ms: int,
+    rate: str | None,
+    state: Path | None,
+    faults: str | None,
+    seed: int,
+    hang_s: float,
+    outage_s: float,
+    log_lag_s: float,
+    debug: bool,
+) -> int:
     console.set_up_logs(debug=debug)
     try:
         rate_per_s = parse_rate(rate).per_s if rate else None
     except ValueError as error:
         raise InputError(f"--rate: {error}") from None
-    options = simulator.Options(latency_ms=latency_ms, rate_per_s=rate_per_s, state_file=state)
+    options = simulator.Options(
+        latency_ms=latency_ms,
+        rate_per_s=rate_per_s,
+        state_file=state,
+        hang_s=hang_s,
+        faults=simulator.parse_faults(faults, seed=seed) if faults else simulator.Faults(),
+        outage_s=outage_s,
+        log_lag_s=log_lag_s,
+    )
 
     def ready(url: str) -> None:
         console.out.print(f"sandbox (a simulator: nothing is sent to anybody) on {url}")

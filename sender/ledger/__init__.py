@@ -14,7 +14,7 @@ from typing import Protocol
 
 import polars as pl
 
-from sender.outcomes import Outcome
+from sender.outcomes import DeliveryReport, Outcome
 
 # The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC.
 JOURNAL_SCHEMA: dict[str, pl.DataType] = {
@@ -34,6 +34,7 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "created_at": pl.Datetime("ms", "UTC"),
     "sent_at": pl.Datetime("ms", "UTC"),
     "updated_at": pl.Datetime("ms", "UTC"),
+    "final_at": pl.Datetime("ms", "UTC"),  # when the status became final, as far as the provider or the report says
 }
 
 
@@ -106,6 +107,24 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """A delivery report and the message it is about, where its ref (or who asked for it) names one."""
+
+    report: DeliveryReport
+    run_id: str | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCounts:
+    """What became of a batch of reports: `applied`, `same` (nothing new), or `kept` for a message to come."""
+
+    applied: int = 0
+    same: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Messages of a run by submission state. They add up to `Run.messages`."""
 
@@ -158,6 +177,26 @@ class Ledger(Protocol):
 
     def reconcile(self, run_id: str, found: Sequence[Found]) -> int:
         """Settles unknown messages; guarded by state `unknown`; says how many changed."""
+        ...
+
+    def report(self, reports: Sequence[Reported]) -> ReportCounts:
+        """Writes delivery reports in one commit, in this order; all of them are on disk when it returns.
+
+        A status moves forward by rank only. A report with our ref settles an unknown or pending message as accepted.
+        What comes before the outcome is recorded is kept and applied with it; what names no message is kept too.
+        """
+        ...
+
+    def match_reports(self) -> int:
+        """Applies what was kept without a ref to the messages of those ids; says how many changed one."""
+        ...
+
+    def kept_reports(self) -> int:
+        """How many reports wait for their message."""
+        ...
+
+    def forget_reports(self, before_ms: int) -> int:
+        """Drops kept reports that came before then; says how many. Other programs of the account have messages too."""
         ...
 
     def counts(self, run_id: str) -> Counts: ...

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from sender.ledger import JOURNAL_SCHEMA
-from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Status, Unknown
+from sender.outcomes import FINAL, Accepted, Deferred, Outcome, Reason, Rejected, State, Status, Unknown
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,9 +36,10 @@ class Settled(NamedTuple):
     currency: str | None = None
     created_at: int | None = None
     sent_at: int | None = None
+    final_at: int | None = None
 
 
-def settled(outcome: Outcome | None, *, due_ms: int) -> Settled:
+def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> Settled:
     """The row of a message with that outcome (None: proved absent); a pending one is due at `due_ms`."""
     match outcome:
         case Accepted():
@@ -50,11 +51,12 @@ def settled(outcome: Outcome | None, *, due_ms: int) -> Settled:
                 reason=outcome.reason,
                 error_code=cleaned(outcome.error_code),
                 error_message=cleaned(outcome.error_message),
-                segments=_uint32(outcome.segments),
+                segments=uint32(outcome.segments),
                 price=cleaned(outcome.price),
                 currency=cleaned(outcome.currency),
                 created_at=epoch_ms(outcome.created_at),
                 sent_at=epoch_ms(outcome.sent_at),
+                final_at=now_ms if outcome.status in FINAL else None,
             )
         case Rejected():
             return Settled(
@@ -88,7 +90,8 @@ def cleaned(text: str | None) -> str | None:
     return text.encode("utf-8", "replace").decode()
 
 
-def _uint32(value: int | None) -> int | None:
+def uint32(value: int | None) -> int | None:
+    """`value` if a column of counts can hold it."""
     return value if value is not None and 0 <= value < 2**32 else None
 
 

@@ -62,9 +62,40 @@ CREATE TABLE message (
 CREATE INDEX message_waiting ON message (run, not_before, seq) WHERE state = 'pending';
 """
 
+# `report` keeps what a provider said too early (its message's outcome is not written yet) or about a message that is
+# not known here. `run` and `seq` are what its ref names, if it has one. The unique index lets a doubled one in once,
+# and finds a message's reports by its id.
+_VERSION_2 = """
+ALTER TABLE message ADD COLUMN final_at INTEGER;
+
+CREATE TABLE report (
+    key INTEGER PRIMARY KEY,
+    run INTEGER REFERENCES run (key),
+    seq INTEGER,
+    message_id TEXT NOT NULL,
+    status TEXT,
+    provider_status TEXT,
+    reason TEXT,
+    error_code TEXT,
+    error_message TEXT,
+    segments INTEGER,
+    price TEXT,
+    currency TEXT,
+    sent_at INTEGER,
+    reported_at INTEGER,
+    received_at INTEGER NOT NULL,
+    CONSTRAINT a_ref_names_both CHECK ((run IS NULL) = (seq IS NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX report_once ON report (
+    message_id, coalesce(status, ''), coalesce(provider_status, ''), coalesce(run, -1), coalesce(seq, -1)
+);
+CREATE INDEX report_waiting ON report (run, seq) WHERE run IS NOT NULL;
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To change a CHECK constraint: make a new table, copy, drop, rename.
-STEPS: tuple[str, ...] = (_VERSION_1,)
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

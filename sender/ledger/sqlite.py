@@ -19,7 +19,18 @@ import apsw
 import polars as pl
 
 from sender.errors import StateError, UnknownRun
-from sender.ledger import JOURNAL_SCHEMA, Claim, Counts, Found, Run, RunKind, Settlement
+from sender.ledger import (
+    JOURNAL_SCHEMA,
+    Claim,
+    Counts,
+    Found,
+    ReportCounts,
+    Reported,
+    Run,
+    RunKind,
+    Settlement,
+    sqlite_delivery,
+)
 from sender.ledger.rows import cleaned, journal_frame, settled
 from sender.ledger.schema import SCHEMA_VERSION, STEPS
 from sender.outcomes import State, Unknown
@@ -65,8 +76,8 @@ WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 _SETTLE = """
 UPDATE message
 SET state = ?, not_before = ?, message_id = ?, status = ?, provider_status = ?, reason = ?, error_code = ?,
-    error_message = ?, segments = ?, price = ?, currency = ?, created_at = ?, sent_at = ?, deadline = NULL,
-    updated_at = ?
+    error_message = ?, segments = ?, price = ?, currency = ?, created_at = ?, sent_at = ?, final_at = ?,
+    deadline = NULL, updated_at = ?
 """
 _RECORD = _SETTLE + "WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?"
 _RECONCILE = _SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
@@ -205,9 +216,12 @@ class SqliteLedger:
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         key, _ = self._run_key(run_id)
+        given_back = list(claims)
         with self._transaction() as db:
             now = self.now_ms()
-            return _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in claims))
+            changed = _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
+            sqlite_delivery.apply_waiting(db, key, (c.seq for c in given_back), now)
+        return changed
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
@@ -215,15 +229,21 @@ class SqliteLedger:
         with self._transaction() as db:
             now = self.now_ms()
             rows = (
-                (*settled(outcome, due_ms=now if due is None else due), now, key, c.seq, c.attempt, c.fence)
+                (*settled(outcome, due_ms=now if due is None else due, now_ms=now), now, key, c.seq, c.attempt, c.fence)
                 for c, outcome, due in ((s.claim, s.outcome, s.not_before_ms) for s in settlements)
             )
-            return _changed(db, _RECORD, rows)
+            changed = _changed(db, _RECORD, rows)
+            sqlite_delivery.apply_waiting(db, key, (s.claim.seq for s in settlements), now)
+        return changed
 
     def orphans_to_unknown(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            return _changed(db, _ORPHANS, [(_ORPHAN_MESSAGE, self.now_ms(), key)])
+            now = self.now_ms()
+            changed = _changed(db, _ORPHANS, [(_ORPHAN_MESSAGE, now, key)])
+            if changed:
+                changed -= sqlite_delivery.apply_waiting(db, key, None, now)
+        return changed
 
     def reconcile(self, run_id: str, found: Sequence[Found]) -> int:
         """As the protocol says. A finished run that gets a pending message back is no longer finished."""
@@ -231,13 +251,35 @@ class SqliteLedger:
         with self._transaction() as db:
             now = self.now_ms()
             rows = (
-                (*settled(f.outcome, due_ms=now), now, key, f.seq, f.attempt)
+                (*settled(f.outcome, due_ms=now, now_ms=now), now, key, f.seq, f.attempt)
                 for f in found
                 if not isinstance(f.outcome, Unknown)  # proves nothing new
             )
             changed = _changed(db, _RECONCILE, rows)
+            sqlite_delivery.apply_waiting(db, key, (f.seq for f in found), now)
             db.execute(_REOPEN, (key,))
         return changed
+
+    def report(self, reports: Sequence[Reported]) -> ReportCounts:
+        with self._transaction() as db:
+            return sqlite_delivery.report(db, reports, self._find_run, self.now_ms())
+
+    def match_reports(self) -> int:
+        """As the protocol says. Looks through all messages, in a snapshot that holds up no writer."""
+        with _failures_explained(self._path):
+            found = sqlite_delivery.strays(self._db)
+        if not found:
+            return 0
+        with self._transaction() as db:
+            return sqlite_delivery.apply_strays(db, found, self.now_ms())
+
+    def kept_reports(self) -> int:
+        with _failures_explained(self._path):
+            return sqlite_delivery.kept(self._db)
+
+    def forget_reports(self, before_ms: int) -> int:
+        with self._transaction() as db:
+            return sqlite_delivery.forget(db, before_ms)
 
     def counts(self, run_id: str) -> Counts:
         key, messages = self._run_key(run_id)
@@ -266,14 +308,19 @@ class SqliteLedger:
 
     def _run_key(self, run_id: str) -> tuple[int, int]:
         """The run's small integer and its number of messages; neither ever changes."""
-        known = self._known.get(run_id)
-        if known is None:
-            with _failures_explained(self._path):
-                known = self._db.execute("SELECT key, messages FROM run WHERE run_id = ?", (run_id,)).fetchone()
-            if known is None:
+        with _failures_explained(self._path):
+            if self._find_run(run_id) is None:
                 raise self._unknown_run(run_id)
-            self._known[run_id] = known
-        return known
+        return self._known[run_id]
+
+    def _find_run(self, run_id: str) -> int | None:
+        """The run's small integer; None for a run of another ledger. Within a transaction or without one."""
+        if run_id not in self._known:
+            row = self._db.execute("SELECT key, messages FROM run WHERE run_id = ?", (run_id,)).fetchone()
+            if row is None:
+                return None
+            self._known[run_id] = row
+        return self._known[run_id][0]
 
     def _unknown_run(self, run_id: str) -> UnknownRun:
         return UnknownRun(

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from sender.sandbox.app import SIMULATOR, Options, app
 from sender.sandbox.fate import MAGIC, MAGIC_SENDERS
+from sender.sandbox.faults import FAULTS, LOG_FAULTS, Faults
+from sender.sandbox.faults import parse as parse_faults
 from sender.sandbox.server import embedded, serve
 from sender.sandbox.store import counts
 
 __all__ = [
+    "FAULTS",
+    "LOG_FAULTS",
     "MAGIC",
     "MAGIC_SENDERS",
     "SIMULATOR",
+    "Faults",
     "Options",
     "app",
     "counts",
     "embedded",
     "environment",
+    "parse_faults",
     "serve",
 ]
 

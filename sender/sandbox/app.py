@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from sender.sandbox import wire
 from sender.sandbox.dialect import (
     NEVER_MS,
     Answer,
@@ -34,7 +35,8 @@ from sender.sandbox.dialect import (
     Verdict,
     measure,
 )
-from sender.sandbox.fate import Delivery, Fate, Fates
+from sender.sandbox.fate import ORDINARY, Delivery, Fate, Fates
+from sender.sandbox.faults import NO_FAULTS, Drawing, Faults
 from sender.sandbox.laml import Compatibility, Twilio
 from sender.sandbox.signalwire import SignalWire
 from sender.sandbox.store import Store
@@ -51,7 +53,9 @@ class Options:
 
     `latency_ms` passes between storing a message and answering. Above `rate_per_s` create requests in a sliding second
     it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
-    creation. `hang_s` is how long it stays silent where silence is the outcome. `state_file` None keeps all in memory.
+    creation. `hang_s` is how long it stays silent where silence is the outcome, and how long a slow answer takes.
+    `state_file` None keeps all in memory. `faults` are injected; an outage lasts `outage_s`, and the log shows a
+    message only `log_lag_s` after its creation.
     """
 
     latency_ms: float = 0.0
@@ -60,9 +64,13 @@ class Options:
     sent_after_s: float = 0.5
     delivered_after_s: float = 1.5
     hang_s: float = 60.0
+    faults: Faults = NO_FAULTS
+    outage_s: float = 2.0
+    log_lag_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.latency_ms, self.sent_after_s, self.hang_s) < 0 or self.delivered_after_s < self.sent_after_s:
+        times = (self.latency_ms, self.sent_after_s, self.hang_s, self.outage_s, self.log_lag_s)
+        if min(times) < 0 or self.delivered_after_s < self.sent_after_s:
             raise ValueError("times are not negative, and a message is sent before it is delivered")
         if self.rate_per_s is not None and self.rate_per_s <= 0:
             raise ValueError("rate_per_s is above 0, or None for no limit")
@@ -75,7 +83,9 @@ class Sandbox:
         self.options = options
         self.store = Store(options.state_file)
         self.fates = Fates(options.rate_per_s)
+        self.drawing = Drawing(options.faults)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
+        self.outage: Callable[[float], None] = lambda _: None  # what the server does, for so many seconds
 
     async def create(self, dialect: Dialect, request: Request) -> ASGIApp:
         body = await request.body()
@@ -84,13 +94,20 @@ class Sandbox:
             account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
             draft = dialect.draft(account, request.headers.get("content-type", ""), body, now_ms)
         except Refused as refused:
-            return await self._answer(dialect.refused(refused.problems))
+            return await self._answer(dialect, dialect.refused(refused.problems))
         fate = self.fates.decide(draft, time.monotonic())
+        if fate is ORDINARY:
+            fate = self.drawing.create(draft.to) or fate
+        if fate.fault:
+            self.store.count_fault(fate.fault)
         verdict = dialect.verdicts[fate.trouble] if fate.trouble else None
         if verdict and not verdict.is_late(draft):
-            return await self._answer(_refusal(dialect, verdict, fate))
-        message = self._store(dialect, draft, verdict, now_ms)
-        return await self._deliver(dialect, message, fate)
+            answer = _refusal(dialect, verdict, fate)
+        elif fate.accepts:
+            answer = dialect.created(self._store(dialect, draft, verdict, now_ms), _now_ms())
+        else:
+            answer = Answer(503, {})  # never told as it is: such a fate has its own delivery
+        return await self._deliver(dialect, answer, fate.delivery)
 
     def _store(self, dialect: Dialect, draft: Draft, late: Verdict | None, now_ms: int) -> Message:
         """The accepted message, committed. `late` is what the provider will say of it, if it fails."""
@@ -110,25 +127,50 @@ class Sandbox:
             error=(late.code, late.message) if late else (None, None),
         )
 
-    async def _deliver(self, dialect: Dialect, message: Message, fate: Fate) -> ASGIApp:
-        match fate.delivery:
+    async def _deliver(self, dialect: Dialect, answer: Answer, delivery: Delivery) -> ASGIApp:
+        if self.options.latency_ms:
+            await asyncio.sleep(self.options.latency_ms / 1000)
+        whole = _json(answer)
+        start = (answer.status, whole.raw_headers)
+        content = bytes(whole.body)
+        hang_s, closing = self.options.hang_s, self.closing
+        match delivery:
             case Delivery.PLAIN:
-                return await self._answer(dialect.created(message, _now_ms()))
+                return whole
             case Delivery.SERVER_ERROR:
                 verdict = dialect.verdicts[Trouble.SERVER_ERROR]
-                return await self._answer(_refusal(dialect, verdict, fate))
+                return _json(_refusal(dialect, verdict))
+            case Delivery.BAD_GATEWAY:
+                return _page(502, "Bad Gateway")
+            case Delivery.UNAVAILABLE:
+                return _page(503, "Service Unavailable")
             case Delivery.SILENCE:
-                return Silence(self.options.hang_s, self.closing)
+                return wire.Cut(closing, last_s=hang_s)
+            case Delivery.RESET:
+                return wire.Cut(closing, rst=True)
+            case Delivery.HALF:
+                return wire.Cut(closing, start=start, content=content[: len(content) // 2])
+            case Delivery.TRUNCATED:
+                return _raw(content[: len(content) // 2], answer.status, answer.headers)
+            case Delivery.HTML:
+                return _page(200, "Welcome to the network")
+            case Delivery.DRIP:
+                return wire.Cut(closing, start=start, content=content, last_s=hang_s, drip=True)
+            case Delivery.HUGE:
+                return wire.Huge(answer.status, [_HEADER, _JSON])
+            case Delivery.OUTAGE:
+                self.outage(self.options.outage_s)
+                return wire.Cut(closing, rst=True)
 
-    async def one(self, dialect: Dialect, request: Request) -> Response:
+    async def one(self, dialect: Dialect, request: Request) -> ASGIApp:
         try:
             account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
             answer = dialect.one(self.store, account, request.path_params["message_id"], _now_ms())
         except Refused as refused:
             answer = dialect.refused(refused.problems)
-        return await self._answer(answer)
+        return await self._answer(dialect, answer)
 
-    async def page(self, dialect: Dialect, request: Request) -> Response:
+    async def page(self, dialect: Dialect, request: Request) -> ASGIApp:
         try:
             account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
             listing = Listing(
@@ -138,39 +180,25 @@ class Sandbox:
                 query=tuple(request.query_params.multi_items()),
                 now_ms=_now_ms(),
             )
-            answer = dialect.page(self.store, listing)
+            lag_ms = round(1000 * self.options.log_lag_s)
+            log = self.store.as_of(listing.now_ms - lag_ms) if lag_ms else self.store
+            answer = dialect.page(log, listing)
         except Refused as refused:
             answer = dialect.refused(refused.problems)
-        return await self._answer(answer)
+        fault, delivery = self.drawing.page() or (None, Delivery.PLAIN)
+        if fault:
+            self.store.count_fault(fault)
+        return await self._deliver(dialect, answer, delivery)
 
-    async def _answer(self, answer: Answer) -> Response:
-        if self.options.latency_ms:
-            await asyncio.sleep(self.options.latency_ms / 1000)
-        return _json(answer)
-
-
-class Silence:
-    """Answers nothing, then closes the connection. Ends early when the client or the server goes."""
-
-    def __init__(self, hang_s: float, closing: asyncio.Event) -> None:
-        self._hang_s = hang_s
-        self._closing = closing
-
-    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
-        gone = asyncio.ensure_future(receive())  # the body has been read: all that can come is the disconnect
-        stop = asyncio.ensure_future(self._closing.wait())
-        await asyncio.wait({gone, stop}, timeout=self._hang_s, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        # ASGI cannot close without an answer, so sender.sandbox.server hands over the connection.
-        scope["state"]["transport"].abort()
-        await gone
+    async def _answer(self, dialect: Dialect, answer: Answer) -> ASGIApp:
+        return await self._deliver(dialect, answer, Delivery.PLAIN)
 
 
-def _refusal(dialect: Dialect, verdict: Verdict, fate: Fate) -> Answer:
+def _refusal(dialect: Dialect, verdict: Verdict, fate: Fate = ORDINARY) -> Answer:
     answer = dialect.refused([Problem(verdict.status or 500, verdict.code, verdict.message, verdict.attribute)])
-    if fate.retry_after_s is None:
+    if fate.retry_after is None:
         return answer
-    return Answer(answer.status, answer.payload, {"retry-after": str(fate.retry_after_s)})
+    return Answer(answer.status, answer.payload, {"retry-after": fate.retry_after.header(fate.retry_after_s)})
 
 
 def _now_ms() -> int:
@@ -180,10 +208,18 @@ def _now_ms() -> int:
 def _json(answer: Answer) -> Response:
     # Starlette's JSONResponse is the same with more steps, and this runs once a message.
     content = json.dumps(answer.payload, ensure_ascii=False, separators=(",", ":")).encode()
-    response = Response(content, answer.status)
+    return _raw(content, answer.status, answer.headers)
+
+
+def _raw(content: bytes, status: int, headers: Mapping[str, str]) -> Response:
+    response = Response(content, status)
     response.raw_headers = [_HEADER, _JSON, (b"content-length", str(len(content)).encode())]
-    response.raw_headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    response.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]
     return response
+
+
+def _page(status: int, words: str) -> Response:
+    return HTMLResponse(f"<html><body><h1>{words}</h1></body></html>", status, {"x-simulator": SIMULATOR})
 
 
 # ── Routes ────────────────────────────────────────────────────────────────────────────────────────
@@ -233,6 +269,7 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
         if request.method == "DELETE":
             sandbox.store.clear()
             sandbox.fates.reset()
+            sandbox.drawing.reset()
             return _json(Answer(200, {"total": 0}))
         now_ms = _now_ms()
         found = [_truth(message, now_ms) for message in sandbox.store.everything()]
@@ -241,12 +278,16 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
     async def counts(_: Request) -> Response:
         return _json(Answer(200, sandbox.store.counts()))
 
+    async def faults(_: Request) -> Response:
+        return _json(Answer(200, sandbox.store.faults()))
+
     async def health(_: Request) -> Response:
         return _json(Answer(200, {"status": "ok", "simulator": SIMULATOR, "accepted": sandbox.store.total}))
 
     return [
         Route("/sandbox/messages", messages, methods=["GET", "DELETE"]),
         Route("/sandbox/counts", counts),
+        Route("/sandbox/faults", faults),
         Route("/sandbox/health", health),
     ]
 
@@ -291,7 +332,7 @@ def app(options: Options | None = None) -> Starlette:
     """The ASGI app; `app.state.sandbox` is its Sandbox. Its lifespan's end closes the store.
 
     Raises StateError when the state file cannot be used. Served by anything but `sender.sandbox`, the outcome
-    "silence" is a failure of the server instead.
+    outcomes below HTTP (silence, a reset, half an answer) are failures of the server instead.
     """
     sandbox = Sandbox(options or Options())
 

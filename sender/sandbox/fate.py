@@ -1,7 +1,7 @@
 """What becomes of a well-formed create request: the magic numbers and the rate limit, in one place.
 
 The last step before the store. To add an outcome, add a row to `MAGIC`; to add a way of answering badly, add a
-`Delivery` and its half in `sender.sandbox.app`.
+`Delivery` and its half in `sender.sandbox.wire`. Faults on order are in `sender.sandbox.faults`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from enum import StrEnum
 
 from sender.sandbox.dialect import Draft, Trouble
@@ -19,25 +21,55 @@ _FICTIONAL = re.compile(r"\+1[2-9]\d\d555(01\d\d)")
 
 
 class Delivery(StrEnum):
-    """How the answer reaches the client. The message is stored first, whatever is chosen."""
+    """How the answer reaches the client. What is accepted is stored first, whatever is chosen."""
 
     PLAIN = "plain"
-    SERVER_ERROR = "server_error"  # the provider's own 500, though the message was accepted
+    SERVER_ERROR = "server_error"  # the provider's own 500
+    BAD_GATEWAY = "bad_gateway"  # 502 and 503 in HTML, as what stands before an API says them
+    UNAVAILABLE = "unavailable"
     SILENCE = "silence"  # no byte for `Options.hang_s`, then the connection is closed
+    RESET = "reset"  # RST instead of an answer
+    HALF = "half"  # half of the answer's body, then the end of the connection
+    TRUNCATED = "truncated"  # a whole answer that holds half of its JSON
+    HTML = "html"  # 200, and a page for people
+    DRIP = "drip"  # byte by byte, for `Options.hang_s`
+    HUGE = "huge"  # 100 MB
+    OUTAGE = "outage"  # RST for everybody, and no new connections for `Options.outage_s`
+
+
+class RetryAfter(StrEnum):
+    """How a 429 names its wait."""
+
+    SECONDS = "seconds"
+    DATE = "date"
+    GARBAGE = "garbage"
+
+    def header(self, wait_s: int) -> str:
+        match self:
+            case RetryAfter.SECONDS:
+                return str(wait_s)
+            case RetryAfter.DATE:
+                return format_datetime(datetime.now(UTC) + timedelta(seconds=wait_s), usegmt=True)
+            case RetryAfter.GARBAGE:
+                return "soon"
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
     """What is to happen to one request.
 
-    `trouble` is refused at once or reported later, as the dialect's table says. `once`: only every other time.
+    `trouble` is refused at once or reported later, as the dialect's table says. `accepts` False: nothing is stored,
+    whatever is answered. `once`: only every other time. `fault` names a fault on order.
     """
 
     about: str
     trouble: Trouble | None = None
     delivery: Delivery = Delivery.PLAIN
     once: bool = False
-    retry_after_s: int | None = None
+    retry_after: RetryAfter | None = None
+    retry_after_s: int = 1
+    accepts: bool = True
+    fault: str | None = None
 
 
 ORDINARY = Fate("accepted; queued, sent, delivered")
@@ -49,7 +81,9 @@ MAGIC: Mapping[str, Fate] = {
     "0192": Fate("a landline", Trouble.LANDLINE),
     "0193": Fate("the content is filtered as spam", Trouble.FILTERED),
     "0194": Fate("accepted, then undelivered: the handset cannot be reached", Trouble.UNREACHABLE),
-    "0195": Fate("429 with Retry-After: 1, then accepted", Trouble.RATE_LIMITED, once=True, retry_after_s=1),
+    "0195": Fate(
+        "429 with Retry-After: 1, then accepted", Trouble.RATE_LIMITED, once=True, retry_after=RetryAfter.SECONDS
+    ),
     "0196": Fate("500, and nothing was accepted", Trouble.SERVER_ERROR),
     "0197": Fate("500, though the message was accepted", delivery=Delivery.SERVER_ERROR),
     "0198": Fate("accepted, but no answer comes and the connection closes", delivery=Delivery.SILENCE),
@@ -73,7 +107,7 @@ class Fates:
         """`now_s` is monotonic. Only requests within the limit count against it."""
         if self._window and (wait_s := self._window.wait_s(now_s)):
             about = "above the sandbox's rate limit"
-            return Fate(about, Trouble.RATE_LIMITED, retry_after_s=math.ceil(wait_s))
+            return Fate(about, Trouble.RATE_LIMITED, retry_after=RetryAfter.SECONDS, retry_after_s=math.ceil(wait_s))
         fate = _magic(MAGIC_SENDERS, draft.from_number) or _magic(MAGIC, draft.to) or ORDINARY
         return ORDINARY if fate.once and self._was_turned_away(draft) else fate
 

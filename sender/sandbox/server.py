@@ -11,13 +11,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from starlette.applications import Starlette
 
 from sender.errors import InputError
 from sender.sandbox.app import Options, Sandbox, app
+from sender.sandbox.wire import reset
 
 if TYPE_CHECKING:
     _Protocol = asyncio.Protocol
@@ -26,6 +27,7 @@ else:
 
 LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 10.0
+_BACKLOG = 2048
 # Without a handler, logging's last resort prints uvicorn's warnings to stderr; handlers of the root see them still.
 logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
@@ -41,7 +43,7 @@ class _Connection(_Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and lets go of silent answers before it waits for open requests."""
+    """Says when it is ready, goes away for an outage, and lets go of silent answers before it waits for requests."""
 
     def __init__(self, starlette: Starlette, ready: Callable[[], None]) -> None:
         config = uvicorn.Config(
@@ -57,6 +59,39 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._sandbox: Sandbox = starlette.state.sandbox
         self._ready = ready
+        self._sandbox.outage = self._go_away
+        self._coming_back: asyncio.Task[None] | None = None
+
+    def _go_away(self, seconds: float) -> None:
+        """Resets every connection and refuses new ones for so long. One outage at a time."""
+        if self._coming_back is not None or self.should_exit:
+            return
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            reset(cast("asyncio.Transport", cast("_Connection", connection).app_state["transport"]))
+        self._coming_back = asyncio.create_task(self._come_back(host, port, seconds))
+
+    async def _come_back(self, host: str, port: int, seconds: float) -> None:
+        sock = await self._taken_again(host, port)  # bound and not listening, it keeps the port and refuses
+        await asyncio.sleep(seconds)
+
+        def connection() -> asyncio.Protocol:
+            return self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        self.servers = [await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=_BACKLOG)]
+        self._coming_back = None
+
+    @staticmethod
+    async def _taken_again(host: str, port: int) -> socket.socket:
+        while True:  # a client anywhere may have got the port for a moment
+            try:
+                return _bound(host, port)
+            except InputError:
+                await asyncio.sleep(0.05)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -64,11 +99,20 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._sandbox.closing.set()
+        if self._coming_back is not None:
+            self._coming_back.cancel()
         await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises InputError when the address cannot be used."""
+    sock = _bound(host, port)
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket with that address. Raises InputError when it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's delay off only for sockets that say they are TCP.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -78,7 +122,6 @@ def _listen(host: str, port: int) -> socket.socket:
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen(2048)
     except OSError as error:
         sock.close()
         fix = "choose another port, or 0 for any free one"

@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from sender.errors import StateError
-from sender.sandbox.dialect import Column, Condition, Draft, Message, Op, Page
+from sender.sandbox.dialect import Column, Condition, Draft, Log, Message, Op, Page
 
 _APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger handed over by mistake is refused, not written to
 _SCHEMA = """
@@ -39,6 +39,9 @@ CREATE TABLE message (
 ) STRICT;
 CREATE INDEX message_recipient ON message (recipient);
 """
+# Apart from the schema, for files that were made before there were faults.
+_FAULT_TABLE = "CREATE TABLE IF NOT EXISTS fault (kind TEXT PRIMARY KEY, injected INTEGER NOT NULL) STRICT"
+_COUNT_FAULT = "INSERT INTO fault VALUES (?, 1) ON CONFLICT (kind) DO UPDATE SET injected = injected + 1"
 _COLUMNS = (
     "number, message_id, dialect, account, recipient, from_number, ref, segments, encoding, "
     "created_ms, sent_ms, final_ms, final, error_code, error_message, rest"
@@ -135,19 +138,70 @@ class Store:
         """`{"total": n, "recipients": {number: accepted messages}}`."""
         return _counts(self._db)
 
+    def count_fault(self, kind: str) -> None:
+        self._db.execute(_COUNT_FAULT, (kind,))
+
+    def faults(self) -> dict[str, Any]:
+        """`{"total": n, "faults": {kind: times injected}}`."""
+        kinds = {str(kind): int(times) for kind, times in self._db.execute("SELECT * FROM fault ORDER BY kind")}
+        return {"total": sum(kinds.values()), "faults": kinds}
+
+    def as_of(self, created_ms: int) -> Log:
+        """The log as it was when nothing newer than `created_ms` had reached it; one message is found at once."""
+        return _Lagging(self, created_ms)
+
     @property
     def total(self) -> int:
         return self._total
 
     def clear(self) -> None:
-        """Forgets every message. Numbers go on, so an old cursor cannot point into a new log."""
-        self._db.execute("DELETE FROM message")
+        """Forgets every message and fault. Numbers go on, so an old cursor cannot point into a new log."""
+        self._db.execute("DELETE FROM message; DELETE FROM fault")
         self._total = 0
 
     def _select(self, clause: str, values: tuple[str | int, ...]) -> list[Message]:
         # `clause` is made of this module's constants and the enums Column and Op; values are bound.
         sql = f"SELECT {_COLUMNS} FROM message WHERE {clause}"  # noqa: S608
         return [_message(row) for row in self._db.execute(sql, values)]
+
+
+class _Lagging:
+    """A store whose pages end at a moment."""
+
+    def __init__(self, store: Store, created_ms: int) -> None:
+        self._store = store
+        self._seen: Condition = (Column.CREATED, Op.LE, created_ms)
+
+    def get(self, dialects: Sequence[str], account: str, message_id: str) -> Message | None:
+        return self._store.get(dialects, account, message_id)
+
+    def page(
+        self,
+        dialects: Sequence[str],
+        account: str,
+        where: Sequence[Condition],
+        *,
+        limit: int,
+        older_than: int | None = None,
+        newer_than: int | None = None,
+    ) -> Page:
+        where = [*where, self._seen]
+        return self._store.page(dialects, account, where, limit=limit, older_than=older_than, newer_than=newer_than)
+
+    def numbered_page(
+        self,
+        dialects: Sequence[str],
+        account: str,
+        where: Sequence[Condition],
+        *,
+        offset: int,
+        limit: int,
+        newest_first: bool,
+    ) -> tuple[tuple[Message, ...], int]:
+        where = [*where, self._seen]
+        return self._store.numbered_page(
+            dialects, account, where, offset=offset, limit=limit, newest_first=newest_first
+        )
 
 
 def counts(state_file: Path) -> dict[str, Any]:
@@ -180,7 +234,7 @@ def _counts(db: apsw.Connection) -> dict[str, Any]:
 def _open(state_file: Path | None) -> apsw.Connection:
     if state_file is None:
         db = apsw.Connection(":memory:")
-        db.execute(_SCHEMA)
+        db.execute(f"{_SCHEMA}; {_FAULT_TABLE}")
         return db
     try:
         # Message texts are in it: nobody else's business.
@@ -216,6 +270,7 @@ def _prepare(db: apsw.Connection, state_file: Path) -> None:
     if not tables:
         with db:
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA}")
+    db.execute(_FAULT_TABLE)
 
 
 def _where(dialects: Sequence[str], account: str, conditions: Sequence[Condition]) -> tuple[str, tuple[str | int, ...]]:

@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from sender.errors import StateError
-from sender.ledger import Run, RunKind, Settlement, sqlite
+from sender.ledger import Run, RunKind, Settlement, sqlite, sqlite_delivery
 from sender.ledger.schema import SCHEMA_VERSION
 from sender.ledger.sqlite import APPLICATION_ID, SqliteLedger
 from sender.outcomes import Accepted, Deferred, Reason, Rejected
@@ -224,7 +224,9 @@ def test_the_schema_refuses_a_row_that_breaks_a_rule(ledger: SqliteLedger, chang
         pytest.param(sqlite._CLAIM_WAITING, range(5), "USING COVERING INDEX message_waiting", id="due"),
         pytest.param(sqlite._NEXT_DUE, range(2), "USING COVERING INDEX message_waiting", id="next due"),
         pytest.param(sqlite._NEXT_SEQ, range(1), "USING PRIMARY KEY (run=?)", id="next in order"),
-        pytest.param(sqlite._RECORD, range(18), "USING PRIMARY KEY (run=? AND seq=?)", id="record"),
+        pytest.param(sqlite._RECORD, range(19), "USING PRIMARY KEY (run=? AND seq=?)", id="record"),
+        pytest.param(sqlite_delivery._WAITING, range(3), "USING INDEX report_waiting (run=? AND seq>?", id="kept"),
+        pytest.param(sqlite_delivery._SELECT_ROW, range(2), "USING PRIMARY KEY (run=? AND seq=?)", id="reported"),
     ],
 )
 def test_what_runs_for_every_batch_never_scans_the_run(

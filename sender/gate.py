@@ -1,0 +1,133 @@
+"""Who of a plan is held back by the suppression list: when it is planned, and again before each message leaves.
+
+A STOP that comes while a run is under way counts from the next message on. Sends nothing and teaches the list nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from sender.outcomes import Reason, Rejected
+from sender.suppression import DEAD, REASONS, Entry, SuppressionList
+
+HELD_BACK = "suppressed"  # the error code of a message that was stopped here; no provider was asked
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What is being sent, as far as scopes ask. `service` is the sender of rows without a number."""
+
+    campaign: str
+    provider: str
+    service: str | None = None
+    simulated: bool = False
+    skip_dead: bool = False
+
+    def covers(self, entry: Entry, from_number: str | None) -> bool:
+        """Whether `entry` holds back a message of this from that sender."""
+        if entry.reason in DEAD and not self.skip_dead:
+            return False
+        kind, _, name = entry.scope.partition(":")
+        match kind:
+            case "campaign":
+                return name == self.campaign
+            case "account":
+                return name == self.provider
+            case "sender":
+                return name == (from_number or self.service)
+            case "sandbox":
+                return self.simulated
+        return True
+
+
+def hold_back(frame: pl.DataFrame, suppressions: SuppressionList, sending: Sending) -> pl.DataFrame:
+    """`frame` with `reason` and `detail` on the rows whose number is on the list; the others as they are.
+
+    `frame` holds `to, from_number, reason, detail` (String); a row that has a reason already keeps it.
+    """
+    open_rows = pl.col("reason").is_null() & pl.col("to").is_not_null()
+    entries = suppressions.matching(frame.filter(open_rows)["to"])
+    entries.sort(key=lambda entry: (REASONS.index(entry.reason), entry.at))
+    rows = []
+    for entry in entries:
+        kind, _, name = entry.scope.partition(":")
+        sender = name if kind == "sender" else None
+        if sending.covers(entry, sender):
+            rows.append((entry.number, sender, entry.reason.value, entry.sentence()))
+    if not rows:
+        return frame
+    schema = {"to": pl.String(), "_from": pl.String(), "_reason": pl.String(), "_detail": pl.String()}
+    found = pl.DataFrame(rows, schema=schema, orient="row").unique(["to", "_from"], keep="first", maintain_order=True)
+    general = found.filter(pl.col("_from").is_null()).drop("_from")
+    own = found.filter(pl.col("_from").is_not_null()).rename({"_reason": "_own_reason", "_detail": "_own_detail"})
+    joined = (
+        frame.with_columns(_from=pl.coalesce("from_number", pl.lit(sending.service, pl.String)))
+        .join(general, on="to", how="left", maintain_order="left")
+        .join(own, on=["to", "_from"], how="left", maintain_order="left")
+    )
+    return joined.with_columns(
+        reason=pl.when(open_rows).then(pl.coalesce("_reason", "_own_reason")).otherwise("reason"),
+        detail=pl.when(open_rows).then(pl.coalesce("_detail", "_own_detail", "detail")).otherwise("detail"),
+    ).select(frame.columns)
+
+
+class Gate:
+    """The list beside a send loop: `refuses` is asked for each message right before it leaves.
+
+    Another process's change counts within `_POLL_S`; so does this one's, if it was made through another open list.
+    Holds only numbers that something is known about.
+    """
+
+    def __init__(
+        self,
+        suppressions: SuppressionList,
+        sending: Sending,
+        *,
+        since: str | None,
+        numbers: Callable[[], pl.Series],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`since` is the mark the plan was checked at; `numbers` reads the plan's recipients, asked only if it must."""
+        self._list = suppressions
+        self._sending = sending
+        self._numbers = numbers
+        self._clock = clock
+        self._held: dict[str, list[Entry]] = {}
+        self._version = suppressions.version()
+        self._mark = since
+        self._read()
+        self._look_at = clock() + _POLL_S
+
+    def refuses(self, to: str, from_number: str | None) -> Rejected | None:
+        """The outcome of a message that must not leave; None when it may. Raises StateError."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + _POLL_S
+            version = self._list.version()
+            if version != self._version:
+                self._version = version
+                self._read()
+        for entry in self._held.get(to, ()):
+            if self._sending.covers(entry, from_number):
+                return Rejected(Reason.OPTED_OUT, HELD_BACK, f"not sent: {entry.sentence()}")
+        return None
+
+    def _read(self) -> None:
+        mark = self._list.mark()
+        changed = self._list.changed_since(self._mark)
+        asked = self._numbers() if changed is None else pl.Series(changed, dtype=pl.String)
+        held: dict[str, list[Entry]] = {}
+        for entry in self._list.matching(asked) if asked.len() else ():
+            held.setdefault(entry.number, []).append(entry)
+        if changed is None:
+            self._held = held
+        else:
+            for number in changed:
+                self._held.pop(number, None)
+            self._held |= held
+        self._mark = mark

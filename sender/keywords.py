@@ -1,0 +1,53 @@
+"""What a reply to a text says about consent: a STOP, a START, or neither. Pure.
+
+Only a whole message counts: `Stop.` is an opt-out, `don't stop` is not. Case, accents, punctuation, quotes, emoji and
+blanks do not matter, and a word said several times is that word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+
+
+class Said(StrEnum):
+    """What a reply asks for."""
+
+    STOP = "STOP"
+    START = "START"
+
+
+# The carriers' words (SignalWire, messaging overview, and Telnyx and Twilio alike, 2026-08), the words that
+# 47 CFR 64.1200(a)(10) takes for a revocation whatever the sender says (`opt out`, `revoke`), and ARRET, which the
+# Canadian Common Short Code rules ask for beside STOP.
+_STOP = frozenset(
+    {"stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out", "arret"}
+)
+_START = frozenset({"start", "unstop"})
+_START_AT: dict[str, frozenset[str]] = {"twilio": frozenset({"yes"})}  # there, and only there, YES opts in again
+
+_APOSTROPHES = re.compile(r"['’`´]")  # within a word they join: `don't` is one word
+_NO_WORD = re.compile(r"[\W_]+")
+
+
+def said(text: str | None, provider: str = "") -> Said | None:
+    """What `text`, a whole reply, asks for; None when it is neither a STOP nor a START.
+
+    `provider` is the dialect that carried it: some know words that others do not.
+    """
+    words = _words(text or "")
+    if words in _STOP:
+        return Said.STOP
+    if words in _START or words in _START_AT.get(provider, ()):
+        return Said.START
+    return None
+
+
+def _words(text: str) -> str:
+    """`text` in lower-case letters and digits with single blanks: `  “Stop, ALL!!” 🛑` is `stop all`."""
+    if len(text) > 200:  # no keyword, however often it is repeated
+        return ""
+    plain = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    words = _NO_WORD.sub(" ", _APOSTROPHES.sub("", plain).casefold()).split()
+    return words[0] if words and len(set(words)) == 1 else " ".join(words)

@@ -1,0 +1,115 @@
+"""The ways in which an answer can fail to arrive, below and beside HTTP. Decides nothing and stores nothing.
+
+ASGI has no words for a reset or for half an answer, so these take the connection itself, which `sender.sandbox.server`
+hands over in `scope["state"]["transport"]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.types import Receive, Scope, Send
+
+HUGE_BYTES = 100_000_000
+_CHUNK = b" " * 1_000_000
+# Linger on, for no time: closing throws away what is unsent and sends RST. Windows has two shorts there.
+_NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Closes the connection with RST instead of FIN."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
+
+
+class Cut:
+    """A part of an answer, or none of it, then silence, then the end of the connection.
+
+    `part` of `content` goes out at once, the rest byte by byte over `last_s` when `drip`. Ends early when the
+    client or the server goes. `rst` ends it with a reset.
+    """
+
+    def __init__(
+        self,
+        closing: asyncio.Event,
+        *,
+        start: tuple[int, Headers] | None = None,
+        content: bytes = b"",
+        last_s: float = 0.0,
+        drip: bool = False,
+        rst: bool = False,
+    ) -> None:
+        self._closing = closing
+        self._start = start
+        self._content = content
+        self._last_s = last_s
+        self._drip = drip
+        self._rst = rst
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        transport: asyncio.Transport = scope["state"]["transport"]
+        async with _gone(receive, self._closing) as gone:
+            if self._start is not None:
+                status, headers = self._start
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+            if self._drip:
+                pause_s = self._last_s / max(1, len(self._content))
+                for byte in self._content:
+                    await send({"type": "http.response.body", "body": bytes((byte,)), "more_body": True})
+                    if await gone(pause_s):
+                        break
+            else:
+                if self._content:
+                    await send({"type": "http.response.body", "body": self._content, "more_body": True})
+                await gone(self._last_s)
+            if self._rst:
+                reset(transport)
+            else:
+                transport.close()
+
+
+class Huge:
+    """A success of 100 MB, all of it sent if the client takes it."""
+
+    def __init__(self, status: int, headers: Headers) -> None:
+        self._status = status
+        self._headers = headers
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [*self._headers, (b"content-length", str(HUGE_BYTES).encode())]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        for _ in range(HUGE_BYTES // len(_CHUNK)):
+            await send({"type": "http.response.body", "body": _CHUNK, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Gone:
+    """Waits, and says whether the client or the server went meanwhile."""
+
+    def __init__(self, *ends: asyncio.Future[object]) -> None:
+        self._ends = ends
+
+    async def __call__(self, timeout_s: float) -> bool:
+        done, _ = await asyncio.wait(self._ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+
+
+@asynccontextmanager
+async def _gone(receive: Receive, closing: asyncio.Event) -> AsyncIterator[_Gone]:
+    disconnect: asyncio.Future[object] = asyncio.ensure_future(receive())  # the body has been read: nothing else comes
+    stop: asyncio.Future[object] = asyncio.ensure_future(closing.wait())
+    try:
+        yield _Gone(disconnect, stop)
+        await disconnect
+    finally:
+        disconnect.cancel()
+        stop.cancel()

@@ -1,0 +1,313 @@
+"""The suppression list: which numbers get nothing, since when, on whose word, and how far that goes.
+
+It lives in the state directory and outlives every run. People, files, replies, providers' errors and providers' own
+lists write to it; `sender.gate` holds back who is on it. It never sends, and never reads a campaign.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+
+from sender.errors import InputError
+from sender.keywords import Said, said
+from sender.ledger.suppression import Lift, Row, SuppressionFile
+from sender.outcomes import Reason, SkipReason
+
+FILE_NAME = "suppression.sqlite3"  # in the state directory
+EVERYWHERE = "all"
+SANDBOX = "sandbox"  # what a simulated run learned: it holds back nothing that is real
+SCOPES = ("campaign", "sender", "account")
+
+_E164 = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}")  # and short codes
+_WHOLE_LIST = 200_000  # entries: up to here reading all of them is cheaper than looking numbers up
+_MANY_CHANGES = 50_000  # numbers: beyond it the plan's own numbers are looked up instead
+
+
+class Source(StrEnum):
+    """Whose word it is."""
+
+    PERSON = "person"  # `sender suppress add`
+    FILE = "file"  # `sender suppress import`; `via` names the file
+    REPLY = "reply"  # the recipient wrote STOP; `via` is our number
+    PROVIDER_ERROR = "provider_error"  # the provider refused the number; `via` is our number
+    PROVIDER_LIST = "provider_list"  # the provider's own list of opt-outs; `via` is our number
+
+
+# Why a number is on the list, strongest first. The last two say that no text can arrive there: `skip_dead`.
+REASONS = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
+DEAD = frozenset({SkipReason.LANDLINE, SkipReason.INVALID_NUMBER})
+# What an error teaches, by its normalised reason. Unreachable handsets come back, filters are about the text, and a
+# carrier's block may be about us: they teach nothing.
+_TAUGHT = {
+    Reason.OPTED_OUT: SkipReason.OPTED_OUT,
+    Reason.INVALID_NUMBER: SkipReason.INVALID_NUMBER,
+    Reason.LANDLINE: SkipReason.LANDLINE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One word about one number. `at` is when it was said. `active` is False once a START or a person lifted it."""
+
+    number: str
+    reason: SkipReason
+    source: Source
+    via: str
+    scope: str
+    at: datetime
+    note: str | None = None
+    active: bool = True
+
+    def sentence(self) -> str:
+        """`replied STOP to +12025550100 on 2026-11-21 14:03 UTC`; with the scope where it is not everywhere."""
+        match self.source:
+            case Source.PERSON:
+                what = f"put on the suppression list by hand{f' ({self.note})' if self.note else ''}"
+            case Source.FILE:
+                what = f"on the suppression list from {self.via or 'a file'}"
+            case Source.REPLY:
+                what = f"replied {self.note or 'STOP'} to {self.via or 'us'}"
+            case Source.PROVIDER_ERROR:
+                what = f"refused by the provider: {self.note or self.reason.value}"
+            case Source.PROVIDER_LIST:
+                what = f"on the provider's list of opt-outs{f' for {self.via}' if self.via else ''}"
+        where = "" if self.scope == EVERYWHERE else f", for {self.scope}"
+        return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a reply or an error taught.
+
+    `said` is what the person asked for (None: an error). `new` is False for what was known already. `standing` are
+    the entries that still count: after a START there are some where the number was put on the list for another reason.
+    """
+
+    number: str
+    said: Said | None
+    reason: SkipReason
+    new: bool
+    standing: tuple[Entry, ...]
+
+
+class SuppressionList:
+    """The list of one state directory. Use as a context manager, or call `close`.
+
+    May be used from any thread, by one at a time; any number of processes may have it open.
+    """
+
+    def __init__(self, file: SuppressionFile | None) -> None:
+        self._file = file
+
+    @classmethod
+    def open(cls, state_dir: str | Path, *, create: bool = True) -> Self:
+        """The list in `state_dir`. With `create=False` a missing one is an empty list, and nothing is written.
+
+        Raises StateError when it cannot be used.
+        """
+        path = Path(state_dir) / FILE_NAME
+        return cls(SuppressionFile.open(path) if create or path.exists() else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    # -- what it holds ---------------------------------------------------------------------------------------------
+
+    def why(self, number: str) -> list[Entry]:
+        """Every word about `number` (E.164), oldest first, lifted ones too; empty when there is none."""
+        if self._file is None:
+            return []
+        return [_entry(row, active=active) for row, active in self._file.history(number)]
+
+    def entries(self, scope: str | None = None) -> Iterator[Entry]:
+        """Everything that counts, by number; of one scope, or of all."""
+        for row in self._file.active() if self._file is not None else ():
+            entry = _entry(Row(*row))
+            if scope is None or entry.scope == scope:
+                yield entry
+
+    def numbers(self, scope: str | None = None) -> pl.Series:
+        """The distinct numbers that are on the list (String, sorted), of one scope, or of all."""
+        return pl.Series("number", [one.number for one in self.entries(scope)], dtype=pl.String).unique().sort()
+
+    def matching(self, numbers: pl.Series) -> list[Entry]:
+        """What counts about any of `numbers` (E.164; null or repeated): in seconds for millions on either side."""
+        if self._file is None or not (size := self._file.size()):
+            return []
+        wanted = numbers.drop_nulls().unique().sort()
+        if size > max(_WHOLE_LIST, wanted.len()):
+            return [_entry(Row(*row)) for row in self._file.look_up(wanted.to_list())]
+        listed = pl.DataFrame(self._file.active(), schema=list(Row._fields), orient="row")
+        found = listed.filter(pl.col("number").cast(pl.String).is_in(wanted.implode())) if listed.height else listed
+        return [_entry(Row(*row)) for row in found.iter_rows()]
+
+    # -- what people and files say ---------------------------------------------------------------------------------
+
+    def add(
+        self,
+        numbers: Iterable[str],
+        *,
+        reason: SkipReason = SkipReason.SUPPRESSED,
+        source: Source = Source.PERSON,
+        scope: str = EVERYWHERE,
+        via: str = "",
+        at: datetime | None = None,
+        note: str | None = None,
+    ) -> int:
+        """Puts `numbers` (E.164) on the list; says how many were not, or were said again later. One transaction."""
+        scope, at_ms = check_scope(scope), _ms(at or _now())
+        return self._open().add(
+            Row(one, scope, SkipReason(reason).value, source.value, via, at_ms, note) for one in numbers
+        )
+
+    def restore(self, entries: Iterable[Entry]) -> int:
+        """Enters entries as they are, such as another machine exported them; says how many were new."""
+        return self._open().add(
+            Row(one.number, check_scope(one.scope), one.reason.value, one.source.value, one.via, _ms(one.at), one.note)
+            for one in entries
+        )
+
+    def remove(self, numbers: Iterable[str], *, scope: str | None = None) -> int:
+        """Takes `numbers` off the list, in one scope or in all; says how many were on it. A later word counts again."""
+        standing = [
+            entry
+            for number in dict.fromkeys(numbers)
+            for entry in self.why(number)
+            if entry.active and scope in (None, entry.scope)
+        ]
+        # Later than whatever it takes back, also where that came from a machine whose clock is ahead.
+        now_ms = _ms(_now())
+        latest: dict[str, int] = {}
+        for entry in standing:
+            latest[entry.number] = max(latest.get(entry.number, now_ms), _ms(entry.at) + 1)
+        self._open().lift(Lift(number, "person", scope or "", "", at) for number, at in latest.items())
+        return len(latest)
+
+    # -- what recipients and providers say -------------------------------------------------------------------------
+
+    def learn_inbound(
+        self,
+        number: str,
+        text: str | None,
+        our_number: str | None,
+        provider: str,
+        at: datetime,
+        *,
+        keyword: str | None = None,
+        simulated: bool = False,
+    ) -> Learned | None:
+        """What a reply from `number` taught; None when it is neither a STOP nor a START.
+
+        A STOP holds everywhere: who says it means the sender, not one of its numbers. A START takes back what was
+        learned through the same number of ours. `keyword` is what the provider itself made of the text, where it says
+        so (Telnyx `autoresponse_type`, Twilio `OptOutType`); a STOP in either counts. `at` is aware: when it was
+        written. Doubled and reordered replies make the same list.
+        """
+        words = {said(text, provider), said(keyword)}
+        if not _E164.fullmatch(number) or not words & {Said.STOP, Said.START}:
+            return None
+        heard = Said.STOP if Said.STOP in words else Said.START
+        scope, via = SANDBOX if simulated else EVERYWHERE, our_number or ""
+        if heard is Said.STOP:
+            spoken = (text or keyword or "").strip()[:40]
+            row = Row(number, scope, SkipReason.OPTED_OUT.value, Source.REPLY.value, via, _ms(at), spoken)
+            new = self._open().add([row])
+        else:
+            new = self._open().lift([Lift(number, "start", SANDBOX if simulated else "", via, _ms(at))])
+        return self._learned(number, heard, SkipReason.OPTED_OUT, new)
+
+    def learn_error(
+        self,
+        number: str,
+        reason: Reason | str | None,
+        *,
+        code: str | None,
+        message: str | None,
+        our_number: str | None,
+        provider: str,
+        at: datetime,
+        simulated: bool = False,
+    ) -> Learned | None:
+        """What a provider's error about `number` taught; None when it taught nothing.
+
+        `reason` is the adapter's normalised one, which has judged the code already (Telnyx 40300 is `opted_out` only
+        where its words speak of a STOP). `at` is aware. Learned again, it keeps the latest time.
+        """
+        taught = _TAUGHT.get(Reason(reason)) if reason else None
+        if taught is None or not _E164.fullmatch(number):
+            return None
+        scope = SANDBOX if simulated else EVERYWHERE
+        note = " ".join(one for one in (provider, code, message) if one)[:200]
+        row = Row(number, scope, taught.value, Source.PROVIDER_ERROR.value, our_number or "", _ms(at), note)
+        return self._learned(number, None, taught, self._open().add([row]))
+
+    def _learned(self, number: str, heard: Said | None, reason: SkipReason, new: int) -> Learned:
+        standing = tuple(entry for entry in self.why(number) if entry.active)
+        return Learned(number, heard, reason, bool(new), standing)
+
+    # -- what a send loop asks -------------------------------------------------------------------------------------
+
+    def version(self) -> int:
+        """Another number once another process (or connection) has changed the list; microseconds."""
+        return self._open().version()
+
+    def mark(self) -> str:
+        """Where the list stands now: `changed_since` tells what came later."""
+        return f"{self._file.list_id}:{self._file.change()}" if self._file is not None else ""
+
+    def changed_since(self, mark: str | None) -> list[str] | None:
+        """The numbers about which something changed after `mark`; None when they are too many to be told one by one.
+
+        None or the mark of another list means from the beginning.
+        """
+        file = self._open()
+        list_id, _, change = (mark or "").partition(":")
+        return file.changed_since(int(change) if list_id == file.list_id else 0, _MANY_CHANGES)
+
+    def _open(self) -> SuppressionFile:
+        if self._file is None:
+            raise InputError("this list was opened to be read", fix="open it with create=True")
+        return self._file
+
+
+def check_scope(text: str) -> str:
+    """The scope in `text`. Raises InputError when it is none."""
+    kind, colon, name = text.strip().partition(":")
+    if text.strip() in (EVERYWHERE, SANDBOX):
+        return text.strip()
+    if kind not in SCOPES or not colon or not name.strip():
+        raise InputError(
+            f"{text!r} is not a scope", fix="write all, campaign:NAME, sender:+12025550100 or account:PROVIDER"
+        )
+    return f"{kind}:{name.strip()}"
+
+
+def _entry(row: Row, *, active: bool = True) -> Entry:
+    at = datetime.fromtimestamp(row.at / 1000, UTC)
+    return Entry(row.number, SkipReason(row.reason), Source(row.source), row.via, row.scope, at, row.note, active)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)

@@ -1,0 +1,73 @@
+"""Which replies are a STOP or a START. Only whole messages are."""
+
+from __future__ import annotations
+
+import pytest
+
+from sender.keywords import Said, said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP",
+        "stop",
+        " Stop. ",
+        "“STOP!!!”",
+        "stop 🛑",
+        "STOP\r\n",
+        "ＳＴＯＰ",
+        "*stop*",
+        "Stop stop STOP",
+        "STOPALL",
+        "Stop all",
+        "stop-all",
+        "UNSUBSCRIBE",
+        "Cancel",
+        "End",
+        "quit",
+        "Revoke",
+        "opt out",
+        "Opt-Out!",
+        "optout",
+        "ARRET",
+        "arrêt",
+    ],
+)
+@pytest.mark.parametrize("provider", ["signalwire", "signalwire-compat", "telnyx", "twilio"])
+def test_a_stop_is_heard_whatever_its_dress(text: str, provider: str) -> None:
+    assert said(text, provider) is Said.STOP
+
+
+@pytest.mark.parametrize("text", ["START", "start.", "Unstop", " “start” "])
+def test_a_start_is_heard(text: str) -> None:
+    assert said(text) is Said.START
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "don't stop",
+        "dont stop",
+        "Please stop texting me",
+        "stop it",
+        "what time does it end?",
+        "the end",
+        "stop or start",
+        "nonstop",
+        "yes please",
+        "",
+        "   ",
+        "🛑",
+        None,
+        "stop " * 200,
+    ],
+)
+def test_a_word_within_a_message_is_no_keyword(text: str | None) -> None:
+    assert said(text, "twilio") is None
+
+
+def test_yes_opts_in_at_twilio_alone() -> None:
+    assert said("Yes!", "twilio") is Said.START
+    assert said("Yes!", "telnyx") is None
+    assert said("Yes!") is None
