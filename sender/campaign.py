@@ -101,6 +101,10 @@ Url = Annotated[str, _LINE, AfterValidator(_web_url)]
 Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2}$"})]
 
 
+def _auto_is_none(value: object) -> object:
+    return None if value == "auto" else value
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -294,7 +298,17 @@ class Campaign(ProviderFields):
         default_factory=lambda: parse_rate("auto"),
         description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
     )
-    concurrency: int = Field(16, ge=1, le=1000, description="Most requests under way at once.")
+    concurrency: Annotated[
+        int | None, BeforeValidator(_auto_is_none), WithJsonSchema({"type": ["integer", "string"]})
+    ] = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Most requests under way at once; `auto` follows from the pace and the provider's latency.",
+    )
+    transport: Literal["fast", "httpx"] = Field(
+        "fast", description="What carries the requests: `fast`, or `httpx`, slower and with SOCKS proxies."
+    )
     retries: int = Field(
         5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
     )

@@ -283,6 +283,7 @@ def resolve_pace(offer: Offer) -> Pace:
         campaign.retries,
         campaign.timeout_s,
         source,
+        campaign.transport,
     )
 
 

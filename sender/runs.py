@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from sender import cost, providers, reconcile, sandbox
+from sender.concurrency import Concurrency
 from sender.dispatch import Dispatcher, Progress
 from sender.errors import (
     GuardStop,
@@ -32,7 +33,7 @@ from sender.plan import Manifest, MessageReader, Pace, Plan
 from sender.providers.base import Adapter
 from sender.reconcile import Reconciled
 from sender.results import Summary, check_target, write
-from sender.transport import HttpxTransport, Transport
+from sender.transport import Transport, open_transport
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
 log = logging.getLogger("sender.runs")
@@ -131,7 +132,8 @@ class Session:
         with self.connected(env) as adapter:
             plan = self._begin(adapter)
             run = self.run
-            async with contextlib.aclosing(HttpxTransport(concurrency=self.pace.concurrency)) as transport:
+            concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+            async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
                     if settle_unknowns:
                         reconciled = await self.settle(adapter, transport, cancel)
@@ -143,6 +145,7 @@ class Session:
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
+                            concurrency=concurrency,
                             below_seq=limit,
                             on_progress=on_progress,
                         ).run(cancel)
@@ -216,7 +219,7 @@ class Session:
     def _begin(self, adapter: Adapter) -> Plan:
         """The plan on disk; for a new run, written and entered in the ledger."""
         if not self._begun:
-            self.plan = self.plan.write(self.workspace.folder(self.run) / "plan")
+            self.plan.read_from(self.plan.write(self.workspace.folder(self.run) / "plan"))
             self.run = replace(self.run, account=adapter.account_id or None)
             self.workspace.ledger.create_run(self.run)
             self._begun = True
@@ -305,7 +308,7 @@ async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reco
     with workspace.locked(run.campaign, run.kind):
         session = Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
         with session.connected(env) as adapter:
-            async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
+            async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
                 settled = await session.settle(adapter, transport, asyncio.Event())
         workspace.ledger.finish_run(run.run_id)
         return settled

@@ -78,7 +78,7 @@ def many(n: int, word: str) -> str:
 def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
     if pace.per_s is None:
-        return f"unlimited, up to {pace.concurrency} requests at once"
+        return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if pace.per_s == 1 else pace.unit

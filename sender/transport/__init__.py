@@ -8,8 +8,6 @@ loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from sender.transport.base import MAX_ANSWER_BYTES, MaybeSent, NotSent, Transport, TransportFailure, steady_s
 from sender.transport.fast import FastTransport
 from sender.transport.plain import HttpxTransport
@@ -27,6 +25,9 @@ __all__ = [
 ]
 
 
-def open_transport(kind: Literal["fast", "httpx"], *, concurrency: int) -> Transport:
-    """The transport of that name, for at most `concurrency` requests at one time. Raises CredentialsError."""
-    return (FastTransport if kind == "fast" else HttpxTransport)(concurrency=concurrency)
+def open_transport(kind: str, concurrency: int) -> Transport:
+    """The transport of that name (`fast`, `httpx`), for at most so many requests at one time.
+
+    Raises CredentialsError when the environment's proxies or certificates cannot be used.
+    """
+    return {"fast": FastTransport, "httpx": HttpxTransport}[kind](concurrency=concurrency)
