@@ -11,20 +11,21 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from sender.concurrency import Concurrency
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.pacing import Limit, Pacer
 from sender.plan import MessageReader, Pace
 from sender.providers.base import Adapter, Message
-from sender.transport import MaybeSent, NotSent, Transport
+from sender.transport import MaybeSent, NotSent, Transport, steady_s
 
 log = logging.getLogger("sender.dispatch")
 
@@ -32,7 +33,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
-COMMIT_MAX = 500
+CLAIM_MAX = 250  # and as many are claimed ahead
+AHEAD_FROM = 10  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
 LEASE_MS = 30_000  # a request never starts later than this after its intent
 BACKOFF_CAP_S = 60.0
 THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
@@ -62,6 +64,18 @@ class Progress:
         return self.accepted + self.rejected + self.unknown
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Messages whose intents are committed. None of them may leave after `leave_by_s` on the clock `steady_s`."""
+
+    work: deque[tuple[Claim, Message, int]]
+    leave_by_s: float
+
+    @property
+    def claims(self) -> list[Claim]:
+        return [claim for claim, _, _ in self.work]
+
+
 class Dispatcher:
     """Sends what is pending of one run. Use once: `await Dispatcher(...).run(stop)`."""
 
@@ -74,9 +88,11 @@ class Dispatcher:
         adapter: Adapter,
         transport: Transport,
         pace: Pace,
+        concurrency: Concurrency | None = None,
         below_seq: int | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        """`concurrency` may come from an earlier dispatcher that has learnt the provider's latency."""
         self._ledger = ledger
         self._run = run
         self._reader = reader
@@ -84,6 +100,7 @@ class Dispatcher:
         self._transport = transport
         self._pace = pace
         self._pacer = Pacer(None if pace.per_s is None else Limit(pace.per_s, "segments"))  # in the units of `pace`
+        self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -143,60 +160,85 @@ class Dispatcher:
     # -- claim and pace --------------------------------------------------------------------------------------------
 
     async def _feed(self) -> None:
-        """Claims a small batch, paces each message out of it, and goes on until nothing is left or it is cancelled."""
-        claims: list[Claim] = []
+        """Claims batch after batch, paces each message out of it, and goes on until nothing is left or cancelled."""
+        batch: _Batch | None = None
+        ahead: asyncio.Task[_Batch] | None = None
         try:
             while True:
                 await self._pacer.resumed()
-                claims = await self._claim()
-                if not claims:
+                if ahead is not None:
+                    batch, ahead = await asyncio.shield(ahead), None
+                else:
+                    batch = await self._claimed()
+                if not batch.work:
                     if not await self._wait_for_work():
                         return
                     continue
-                for message, segments in self._reader.read(claim.seq for claim in claims):
-                    units = segments if self._pace.unit == "segments" else 1
-                    if not await self._leave_to_send(units):
+                if len(batch.work) >= AHEAD_FROM:  # committed while this one goes out
+                    ahead = asyncio.create_task(self._claimed())
+                while batch.work:
+                    if not await self._leave_to_send(batch.work[0][2]):
                         break
-                    if self._ledger.now_ms() >= claims[0].deadline_ms:
-                        self._credit += units  # or a pace slower than the lease would never send anything
+                    if steady_s() >= batch.leave_by_s:
+                        self._credit += self._units(batch.work[0][2])  # or a pace slower than the lease sends nothing
                         break
-                    self._submit(claims.pop(0), message)
-                if claims:
-                    await self._in_ledger(self._ledger.release, self._run.run_id, claims)
-                    claims = []
+                    claim, message, _ = batch.work.popleft()
+                    self._submit(claim, message, batch.leave_by_s)
+                if batch.work:
+                    await self._release(batch.claims)
+                batch = None
+                if ahead is not None and self._pacer.paused:  # else its claims would age with the pause
+                    given_back, ahead = await asyncio.shield(ahead), None
+                    await self._release(given_back.claims)
         finally:
-            if claims:  # nothing of these has left: a clean stop leaves no doubt behind
-                await asyncio.shield(self._in_ledger(self._ledger.release, self._run.run_id, claims))
+            # Nothing of these has left: a clean stop leaves no doubt behind.
+            await asyncio.shield(self._give_back(batch, ahead))
 
-    async def _claim(self) -> list[Claim]:
-        per_s = self._pace.per_s
-        batch = (
-            max(1, min(COMMIT_MAX, round(per_s * COMMIT_EVERY_S)))
-            if per_s
-            else min(COMMIT_MAX, 4 * self._pace.concurrency)
-        )
-        claiming = asyncio.ensure_future(
-            self._in_ledger(
-                partial(
-                    self._ledger.claim,
-                    self._run.run_id,
-                    limit=batch,
-                    lease_ms=LEASE_MS,
-                    below_seq=self._below_seq,
-                )
-            )
-        )
+    async def _give_back(self, batch: _Batch | None, ahead: asyncio.Task[_Batch] | None) -> None:
+        if batch is not None and batch.work:
+            await self._release(batch.claims)
+        if ahead is not None:
+            claimed = await ahead
+            await self._release(claimed.claims)
+
+    async def _release(self, claims: list[Claim]) -> None:
+        if claims:
+            await self._in_ledger(self._ledger.release, self._run.run_id, claims)
+
+    async def _claimed(self) -> _Batch:
+        leave_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own deadline, whatever the wall clock does
+        claiming = asyncio.ensure_future(self._in_ledger(self._claim, self._batch_size()))
         try:
-            return await asyncio.shield(claiming)
+            return _Batch(await asyncio.shield(claiming), leave_by_s)
         except asyncio.CancelledError:  # the thread commits all the same: take its claims back
-            await self._in_ledger(self._ledger.release, self._run.run_id, await claiming)
+            await self._release([claim for claim, _, _ in await claiming])
             raise
 
-    async def _leave_to_send(self, units: float) -> bool:
+    def _batch_size(self) -> int:
+        """Messages of half the time that outcomes wait: with those claimed ahead, what a crash leaves in doubt."""
+        per_s = self._pace.per_s or max(self._concurrency.per_s, self._concurrency.limit / COMMIT_EVERY_S)
+        return max(1, min(CLAIM_MAX, round(per_s * COMMIT_EVERY_S / 2)))
+
+    def _claim(self, limit: int) -> deque[tuple[Claim, Message, int]]:
+        """Commits intents and reads their messages and segments; in the ledger's thread."""
+        run_id = self._run.run_id
+        claims = self._ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, below_seq=self._below_seq)
+        try:
+            found = self._reader.read([claim.seq for claim in claims])
+            return deque((claim, *one) for claim, one in zip(claims, found, strict=True))
+        except BaseException:
+            self._ledger.release(run_id, claims)
+            raise
+
+    def _units(self, segments: int) -> float:
+        return segments if self._pace.unit == "segments" else 1
+
+    async def _leave_to_send(self, segments: int) -> bool:
         """Waits for a free place and for the pace; False when the account is to pause."""
-        while len(self._in_flight) >= self._pace.concurrency:
+        while len(self._in_flight) >= self._concurrency.limit:
             self._landed_one.clear()
             await self._landed_one.wait()
+        units = self._units(segments)
         paid = min(units, self._credit)
         if not await self._pacer.acquire(units - paid):
             return False
@@ -220,8 +262,8 @@ class Dispatcher:
 
     # -- submit ----------------------------------------------------------------------------------------------------
 
-    def _submit(self, claim: Claim, message: Message) -> None:
-        task = asyncio.create_task(self._carry(claim, message))
+    def _submit(self, claim: Claim, message: Message, leave_by_s: float) -> None:
+        task = asyncio.create_task(self._carry(claim, message, leave_by_s))
         self._in_flight.add(task)
         task.add_done_callback(self._landed)
 
@@ -232,7 +274,7 @@ class Dispatcher:
         if not task.cancelled() and (failure := task.exception()):
             self._stop(failure if isinstance(failure, Exception) else RuntimeError(str(failure)))
 
-    async def _carry(self, claim: Claim, message: Message) -> None:
+    async def _carry(self, claim: Claim, message: Message, leave_by_s: float) -> None:
         try:
             request = self._adapter.request(message)
         except Unsupported as failure:
@@ -241,8 +283,9 @@ class Dispatcher:
         except Exception:  # a fault of ours, before anything left
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
             raise
+        begun_s = steady_s()
         try:
-            response = await self._transport.send(request, timeout_s=self._pace.timeout_s)
+            response = await self._transport.send(request, timeout_s=self._pace.timeout_s, leave_by_s=leave_by_s)
             outcome = self._adapter.outcome(response)
         except NotSent as failure:
             self._not_sent(failure)
@@ -260,6 +303,7 @@ class Dispatcher:
             raise
         else:
             self._trouble.answered()
+            self._concurrency.answered(steady_s() - begun_s)
             self._settle(claim, outcome)
 
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
@@ -288,10 +332,11 @@ class Dispatcher:
                     fix="look at the provider's status page; `sender reconcile` settles what is unknown",
                 )
             )
-        log.debug(
-            "settled",
-            extra={"event": type(outcome).__name__.lower(), "seq": claim.seq, "attempt": claim.attempt},
-        )
+        if log.isEnabledFor(logging.DEBUG):  # what it would tell costs more than the rest of this function
+            log.debug(
+                "settled",
+                extra={"event": type(outcome).__name__.lower(), "seq": claim.seq, "attempt": claim.attempt},
+            )
         self._outbox.append(Settlement(claim, outcome, not_before_ms))
         self._unrecorded += 1
         self._posted.set()
@@ -373,6 +418,8 @@ class Dispatcher:
     async def _report(self) -> None:
         while True:
             self._tell()
+            if self._concurrency.look(steady_s()):
+                self._landed_one.set()
             await asyncio.sleep(0.1)
 
     def _tell(self) -> None:

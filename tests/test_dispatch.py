@@ -47,7 +47,7 @@ class Wire:
             raise script.pop(0)  # type: ignore[misc]
         return Request("POST", self.base_url, (), str(message.seq).encode())
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response:
+    async def send(self, request: Request, *, timeout_s: float, leave_by_s: float | None = None) -> Response:
         seq = int(request.content)
         if self.before_send:
             self.before_send(seq)
@@ -71,6 +71,8 @@ class Wire:
 
     def outcome(self, response: Response) -> Outcome:
         return self._ready.pop(response.content)
+
+    async def warm(self, url: str, connections: int) -> None: ...
 
     async def aclose(self) -> None: ...
 
