@@ -299,12 +299,14 @@ class Campaign(ProviderFields):
         description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
     )
     concurrency: Annotated[
-        int | None, BeforeValidator(_auto_is_none), WithJsonSchema({"type": ["integer", "string"]})
+        int | None,
+        BeforeValidator(_auto_is_none),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 4096}, {"const": "auto"}]}),
     ] = Field(
-        None,
+        default_factory=lambda: None,
         ge=1,
         le=4096,
-        description="Most requests under way at once; `auto` follows from the pace and the provider's latency.",
+        description="Most requests under way at once; `auto`, the default, follows from the pace and the latency.",
     )
     transport: Literal["fast", "httpx"] = Field(
         "fast", description="What carries the requests: `fast`, or `httpx`, slower and with SOCKS proxies."

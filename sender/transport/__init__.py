@@ -30,4 +30,4 @@ def open_transport(kind: str, concurrency: int) -> Transport:
 
     Raises CredentialsError when the environment's proxies or certificates cannot be used.
     """
-    return {"fast": FastTransport, "httpx": HttpxTransport}[kind](concurrency=concurrency)
+    return HttpxTransport(concurrency=concurrency) if kind == "httpx" else FastTransport(concurrency=concurrency)
