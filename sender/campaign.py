@@ -7,22 +7,16 @@ file only; recipients, templates and suppression files are read by the plan.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
-    StringConstraints,
     ValidationError,
     WithJsonSchema,
     field_validator,
@@ -30,92 +24,46 @@ from pydantic import (
 )
 
 from sender import money, safe_yaml
+from sender.campaign_fields import (
+    Body,
+    FromSpec,
+    PaceText,
+    PoolNumber,
+    ProviderFields,
+    Rate,
+    Region,
+    Strict,
+    Text,
+    listed,
+    parse_rate,
+)
 from sender.errors import CampaignError
 from sender.validation import explain
+
+__all__ = [
+    "PROVIDERS",
+    "Campaign",
+    "Dialect",
+    "LimitsSpec",
+    "MessageSpec",
+    "ProviderName",
+    "Rate",
+    "RecipientsSpec",
+    "SandboxSpec",
+    "load_campaign",
+    "parse_rate",
+]
 
 ProviderName = Literal["sandbox", "signalwire", "signalwire-compat", "telnyx", "twilio"]
 Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
 PROVIDERS: tuple[str, ...] = get_args(ProviderName)
-
-_RATE = re.compile(r"(?P<n>\d+(?:\.\d+)?)\s*/\s*(?P<unit>s|sec|second|m|min|minute|h|hour)", re.IGNORECASE)
-_PER_SECOND = {"s": 1, "m": 60, "h": 3600}
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A pace. `per_s` is None for `none` (unlimited) and for `auto` (the provider's documented limit)."""
-
-    text: str
-    per_s: float | None
-    auto: bool = False
-
-
-def parse_rate(value: object) -> Rate:
-    """The pace `4/s`, `240/min`, `10000/h`, `auto`, `none`, or a bare number a second. Raises ValueError."""
-    if isinstance(value, Rate):
-        return value
-    text = str(value).strip()
-    if text.lower() in ("auto", "none"):
-        return Rate(text.lower(), None, auto=text.lower() == "auto")
-    match = _RATE.fullmatch(text)
-    if match:
-        per_s = float(match["n"]) / _PER_SECOND[match["unit"][0].lower()]
-    else:
-        try:
-            per_s = float(text)
-        except ValueError:
-            per_s = math.nan
-    if not (math.isfinite(per_s) and per_s > 0):
-        raise ValueError(f"{text!r} is not a rate: write 4/s, 240/min, 10000/h, auto or none")
-    return Rate(text, per_s)
-
-
-def _text(value: object) -> object:
-    """YAML without quotes makes integers of numbers; in a dict from Python they may be meant as text."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str | Path | int) and not isinstance(value, bool) else value
-
-
-def _web_url(value: str) -> str:
-    if not re.match(r"https?://[^\s/]+", value, re.IGNORECASE):
-        raise ValueError(f"{value!r} is not an http or https URL")
-    return value
-
-
-def _region(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2}", value):
-        raise ValueError(f"{value!r} is not a region: write its two letters, such as US or GB")
-    return value.upper()
-
-
-_LINE = StringConstraints(min_length=1, strip_whitespace=True)
-Text = Annotated[str, BeforeValidator(_text), _LINE]
-_text_or_number = WithJsonSchema({"type": ["string", "number"]})
-Sender = Annotated[str, BeforeValidator(_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
-Url = Annotated[str, _LINE, AfterValidator(_web_url)]
-Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2}$"})]
 
 
 def _auto_is_none(value: object) -> object:
     return None if value == "auto" else value
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-    )
-
-
-class RecipientsSpec(_Strict):
+class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in place."""
 
     file: Path | None = Field(
@@ -151,14 +99,12 @@ class RecipientsSpec(_Strict):
         return self
 
 
-class MessageSpec(_Strict):
+class MessageSpec(Strict):
     """What they get."""
 
     template: Path | None = Field(None, description="Jinja file with the body, relative to the campaign file.")
-    body: Annotated[str, BeforeValidator(_text)] | None = Field(
-        None, description="The body in place, as a Jinja template."
-    )
-    media: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = Field(
+    body: Body | None = Field(None, description="The body in place, as a Jinja template.")
+    media: Annotated[tuple[Text, ...], BeforeValidator(listed)] = Field(
         (), description="Media URLs, each a Jinja template; one that renders to nothing is left out."
     )
     smart_encoding: bool = Field(
@@ -175,7 +121,7 @@ class MessageSpec(_Strict):
         return self
 
 
-class LimitsSpec(_Strict):
+class LimitsSpec(Strict):
     """What must not be crossed. Checked before the first message leaves."""
 
     max_cost: (
@@ -192,83 +138,14 @@ class LimitsSpec(_Strict):
     )
 
 
-class ProviderFields(_Strict):
-    """What only some providers carry. A key the chosen provider does not take is an error, never dropped."""
-
-    status_callback: Url | None = Field(
-        None, description="URL that delivery reports are sent to; each message's `ref` is added to its query."
-    )
-    send_as_mms: bool | None = Field(
-        None,
-        description="Send as MMS even without media. Telnyx: as `type: MMS`.",
-    )
-    messaging_profile_id: Text | None = Field(
-        None, description="Telnyx: the profile of a number pool or an alphanumeric sender."
-    )
-    messaging_service_sid: Text | None = Field(
-        None, description="Twilio: messaging service `MG…`. SignalWire Compatibility: number group id."
-    )
-    application_sid: Text | None = Field(
-        None, description="Twilio, SignalWire Compatibility: application that gets the callbacks."
-    )
-    validity_period: int | None = Field(
-        None,
-        ge=1,
-        le=172_800,
-        description="Seconds a message may wait at the provider. SignalWire Compatibility to 172800, Twilio to 36000.",
-    )
-    max_price: (
-        Annotated[
-            str,
-            BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
-            StringConstraints(pattern=r"^\d+\.?\d{0,4}$"),
-            _text_or_number,
-        ]
-        | None
-    ) = Field(
-        None,
-        description="Highest price for one message in USD. SignalWire Compatibility; Twilio takes and ignores it.",
-    )
-    subject: Text | None = Field(None, description="Telnyx: subject of an MMS.")
-    message_type: Literal["SMS", "MMS"] | None = Field(None, description="Telnyx `type`.")
-    webhook_failover_url: Url | None = Field(None, description="Telnyx: second URL for reports.")
-    use_profile_webhooks: bool | None = Field(None, description="Telnyx: also use the profile's webhooks.")
-    auto_detect: bool | None = Field(None, description="Telnyx: warn about unusually long messages.")
-    encoding: Literal["auto", "gsm7", "ucs2"] | None = Field(None, description="Telnyx: text encoding.")
-    send_at: Text | None = Field(
-        None,
-        description="Telnyx, Twilio: ISO 8601 time at which the provider sends. Twilio needs a messaging service.",
-    )
-    custom_variables: dict[str, Text] | None = Field(
-        None, max_length=19, description="SignalWire: up to 19 pairs echoed in callbacks (`ref` is ours)."
-    )
-    content_sid: Text | None = Field(None, description="Twilio: content template `HX…` instead of a body.")
-    content_variables: dict[str, Text] | None = Field(None, description="Twilio: values for the content template.")
-    content_retention: Literal["retain", "discard"] | None = Field(None, description="Twilio.")
-    address_retention: Literal["retain", "obfuscate"] | None = Field(None, description="Twilio.")
-    smart_encoded: bool | None = Field(None, description="Twilio: its own smart encoding.")
-    shorten_urls: bool | None = Field(None, description="Twilio: link shortening, with a messaging service.")
-    provide_feedback: bool | None = Field(None, description="Twilio: message feedback is reported.")
-    force_delivery: bool | None = Field(None, description="Twilio.")
-    attempt: int | None = Field(None, ge=1, description="Twilio: number of attempts made so far.")
-    risk_check: Literal["enable", "disable"] | None = Field(None, description="Twilio.")
-    traffic_type: Literal["free"] | None = Field(None, description="Twilio.")
-    fallback_from: Sender | None = Field(
-        None, description="Twilio: sender used if the messaging service fails to choose one."
-    )
-    persistent_action: tuple[Text, ...] | None = Field(None, description="Twilio: rich actions.")
-
-
-class SandboxSpec(_Strict):
+class SandboxSpec(Strict):
     """How the sandbox behaves when `provider: sandbox`, or with `--rehearse`."""
 
     dialect: Dialect = Field(
         "signalwire", description="The provider whose API the sandbox speaks for `provider: sandbox`."
     )
     latency_ms: int = Field(40, ge=0, le=60_000, description="How long it takes to answer.")
-    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] | None = Field(
-        None, description="Answer 429 above this pace."
-    )
+    rate: PaceText | None = Field(None, description="Answer 429 above this pace.")
 
 
 class Campaign(ProviderFields):
@@ -279,22 +156,27 @@ class Campaign(ProviderFields):
         description="Names the run and its files. Default: the file's name.",
     )
     provider: ProviderName = Field(description="Whose API carries the messages.")
-    from_: Annotated[tuple[Sender, ...], BeforeValidator(_listed)] = Field(
-        (),
+    from_: FromSpec = Field(
+        default_factory=FromSpec,
         alias="from",
-        description="A number, short code, alphanumeric id, or a service, profile or group id; or a list of numbers.",
+        description="A number, short code, alphanumeric id, or a service, profile or group id; a template; a list of"
+        " numbers, or a mapping.",
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
     message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
     dedupe: Literal["first", "last", "none"] = Field("first", description="Which row of a repeated number is kept.")
-    suppress: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = Field(
+    suppress: Annotated[tuple[Path, ...], BeforeValidator(listed)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
+    )
+    skip_dead: bool = Field(
+        False,
+        description="Skip numbers that a provider has refused before as landlines or as no numbers in use.",
     )
     prices: Path | None = Field(
         None, description="Price table (YAML), relative to the campaign file: what each message will cost."
     )
     limits: LimitsSpec = Field(default_factory=LimitsSpec, description="What must not be crossed.")
-    rate: Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})] = Field(
+    rate: PaceText = Field(
         default_factory=lambda: parse_rate("auto"),
         description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
     )
@@ -322,6 +204,11 @@ class Campaign(ProviderFields):
     _frame: Any = PrivateAttr(default=None)
     _lines: safe_yaml.Document = PrivateAttr(default_factory=lambda: safe_yaml.Document(None, {}))
 
+    @field_validator("from_", mode="before")
+    @classmethod
+    def _from_short(cls, value: object) -> object:
+        return {"numbers": listed(value)} if isinstance(value, str | int | list | tuple) else value
+
     @field_validator("recipients", mode="before")
     @classmethod
     def _recipients_short(cls, value: object) -> object:
@@ -333,6 +220,11 @@ class Campaign(ProviderFields):
     @classmethod
     def _message_short(cls, value: object) -> object:
         return {"body": value} if isinstance(value, str) else value
+
+    @property
+    def senders(self) -> tuple[str, ...]:
+        """What stands in `from`: nothing, one sender (or its template), or the numbers of a pool."""
+        return tuple(one.number for one in self.from_.numbers)
 
     @property
     def base(self) -> Path:
@@ -363,8 +255,12 @@ class Campaign(ProviderFields):
 
     def fields(self) -> dict[str, Any]:
         """The provider fields that are set, by campaign key, in the model's order."""
-        set_fields = self.model_dump(include=set(ProviderFields.model_fields), exclude_none=True)
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in set_fields.items()}
+        values = {key: getattr(self, key) for key in ProviderFields.model_fields}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+            if value is not None
+        }
 
 
 def load_campaign(
@@ -438,7 +334,8 @@ def _merged(key: str, below: Any, above: Any) -> Any:
     if not isinstance(above, Mapping) or below is None:
         return above
     if not isinstance(below, Mapping):  # the short form
-        below = {"body" if key == "message" else "rows" if isinstance(below, list) else "file": below}
+        short = {"message": "body", "from": "numbers"}.get(key, "rows" if isinstance(below, list) else "file")
+        below = {short: below}
     replaced = {"body", "template"} if {"body", "template"} & set(above) else set()
     return {**{name: value for name, value in below.items() if name not in replaced}, **above}
 
@@ -475,7 +372,8 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "message": MessageSpec,
         "limits": LimitsSpec,
         "sandbox": SandboxSpec,
+        "from": FromSpec,
     }
     for part in parents:
-        model = nested.get(str(part), model)
+        model = PoolNumber if model is FromSpec else nested.get(str(part), model)
     return [info.alias or name for name, info in model.model_fields.items()]

@@ -6,15 +6,18 @@ A row that cannot be composed keeps its reason and a sentence, and stops no othe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from sender import fields as own_fields
 from sender import providers, segments, text
 from sender.campaign import Campaign
 from sender.errors import InputError
+from sender.fields import FieldTemplates
 from sender.outcomes import SkipReason
+from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue
 from sender.recipients import Recipients
 
@@ -23,7 +26,8 @@ from sender.recipients import Recipients
 class Offer:
     """What is the same for every row: the campaign, its provider's dialect, fields and senders.
 
-    `senders` is empty where a service in `fields` chooses, or where each row has its own.
+    `senders` is empty where a service in `fields` chooses, or where each row has its own; `sender` is the template of
+    such a one. `fields` are those without a template, `templates` the others. `pool` is there where there is a choice.
     """
 
     campaign: Campaign
@@ -33,19 +37,23 @@ class Offer:
     senders: tuple[str, ...]
     body: text.Template | None
     media: Sequence[text.Template]
+    sender: text.Template | None = None
+    templates: FieldTemplates = field(default_factory=FieldTemplates)
+    pool: Pool | None = None
 
     @property
-    def always_mms(self) -> bool:
-        """Whether even a message without media goes as MMS."""
-        return bool(self.fields.get("send_as_mms")) or self.fields.get("message_type") == "MMS"
+    def is_mms(self) -> pl.Expr:
+        """Whether a row goes as MMS."""
+        return own_fields.is_mms(self.fields)
 
 
 def compose(
     frame: pl.DataFrame, people: Recipients, offer: Offer
 ) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
-    """`frame` with `body, media, encoding, segments, from_number`, and what smart encoding replaced.
+    """`frame` with `body, media, fields, encoding, segments, from_number`, and what smart encoding replaced.
 
-    `frame` holds a row for each of `people` with `to, reason, detail`; a row that has a reason already is left alone.
+    `frame` holds a row for each of `people` with `to, region, reason, detail`; a row that has a reason already is left
+    alone.
     """
     frame = _rendered(frame, people, offer)
     frame, replacements = _measured(frame, offer)
@@ -53,7 +61,7 @@ def compose(
 
 
 def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataFrame:
-    """`frame` with `body` and `media`; only rows that still get a message are rendered."""
+    """`frame` with `body`, `media`, `fields` and `_sender`; only rows that still get a message are rendered."""
     frame = frame.with_row_index("_index")
     wanted = frame.filter(pl.col("reason").is_null())
     cells = people.cells[wanted["_index"]] if wanted.height < frame.height else people.cells
@@ -79,8 +87,13 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataF
         )
     else:
         lists = pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([])
+    own = offer.templates.render(cells, people)
+    sender = _sender_column(people, cells, offer)
+    columns += [own.select("reason", "detail"), sender.select("reason", "detail")]
     rendered = wanted.select("_index").with_columns(
         body=columns[0]["body"],
+        fields=own["fields"],
+        _sender=sender["text"],
         media=lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))),
         _reason=_first_of(columns, "reason"),
         _detail=_first_of(columns, "detail"),
@@ -91,7 +104,8 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataF
         .list.any()
         .fill_null(value=False)
     )
-    told_elsewhere = pl.lit("content_sid" in offer.fields)  # the provider's own template says it
+    # The provider's own template says it.
+    told_elsewhere = pl.lit("content_sid" in offer.fields) | own_fields.own("content_sid").is_not_null()
     nothing = (
         ~told_elsewhere & (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
     )
@@ -137,8 +151,9 @@ def _measured(frame: pl.DataFrame, offer: Offer) -> tuple[pl.DataFrame, tuple[Ma
         frame = frame.with_columns(body=bodies)
         replaced = tuple(replacements.to_dicts())
     sizes = segments.measure(frame["body"]).select("encoding", "segments")
-    mms = pl.lit(value=True) if offer.always_mms else pl.col("media").list.len() > 0
-    frame = frame.hstack(sizes).with_columns(segments=pl.when(mms).then(pl.lit(1, pl.UInt32)).otherwise("segments"))
+    frame = frame.hstack(sizes).with_columns(
+        segments=pl.when(offer.is_mms).then(pl.lit(1, pl.UInt32)).otherwise("segments")
+    )
     chars, media, title = pl.col("body").str.len_chars(), pl.col("media").list.len(), pl.lit(capabilities.title)
     most_parts = pl.lit(message.max_segments, pl.UInt32)
     too_much = (
@@ -157,38 +172,102 @@ def _measured(frame: pl.DataFrame, offer: Offer) -> tuple[pl.DataFrame, tuple[Ma
     ).drop("_why"), replaced
 
 
-def _with_senders(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataFrame:
-    """`frame` with `from_number`: from a pool the same recipient always gets the same number."""
-    pool = offer.senders
-    if len(pool) > 1:
-        digits = pl.col("to").str.replace("+", "", literal=True).cast(pl.UInt64, strict=False).fill_null(0)
-        spread = digits % 4_294_967_291 * 2_654_435_761 % 4_294_967_296 // 65_536  # neighbours go to different numbers
-        pick = (spread % len(pool)).cast(pl.UInt32)
-        return frame.with_columns(
-            from_number=pick.replace_strict(list(range(len(pool))), list(pool), return_dtype=pl.String)
+def _sender_column(people: Recipients, cells: pl.DataFrame, offer: Offer) -> pl.DataFrame:
+    """Columns `text`, `reason`, `detail`: each row's own sender by the template, or from its cell; null without."""
+    if offer.sender is not None:
+        made = text.render(offer.sender, cells, people.names)
+        return made.with_columns(
+            text=pl.col("text").str.strip_chars(), detail=pl.lit(f"{own_fields.PREFIX}from`: ") + pl.col("detail")
         )
-    if pool or people.sender is None or offer.capabilities.service_field in offer.fields:
-        return frame.with_columns(from_number=pl.lit(pool[0] if pool else None, pl.String))
-    own = people.cells[people.sender].str.strip_chars()
-    allowed: dict[str, str | None] = {}
-    for one in own.drop_nulls().unique():
-        try:
-            providers.check(offer.capabilities, senders=(one,), fields=offer.fields, media_count=0)
-            allowed[one] = None
-        except InputError as error:  # stays with its rows
-            allowed[one] = str(error).splitlines()[0]
+    nothing = pl.Series([None] * cells.height, dtype=pl.String)
+    own = not offer.senders and people.sender is not None and offer.capabilities.service_field not in offer.fields
+    return text.verbatim(cells[people.sender].str.strip_chars() if own and people.sender is not None else nothing)
+
+
+def _with_senders(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataFrame:
+    """`frame` with `from_number`, from a pool always the same for a recipient; what the provider refuses is skipped."""
+    if offer.pool is not None:
+        frame = frame.with_columns(from_number=offer.pool.assign(frame["to"], frame["region"])).drop("_sender")
+    elif offer.senders:
+        frame = frame.with_columns(from_number=pl.lit(offer.senders[0], pl.String)).drop("_sender")
+    else:
+        frame = frame.rename({"_sender": "from_number"}).with_columns(pl.col("from_number").replace("", None))
+        frame = _without_sender(frame, people, offer)
+    varying = not offer.senders and frame["from_number"].null_count() < frame.height
+    return _held(frame, people, offer) if varying or offer.templates.sources else frame
+
+
+def _without_sender(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataFrame:
+    """`frame` with the rows skipped that have no sender where nothing else picks one."""
+    service = offer.capabilities.service_field
+    if service is not None and service in offer.fields:
+        return frame
+    if offer.sender is not None:
+        why = "no sender: `from` came out blank"
+    elif people.sender is not None:
+        why = f"no sender: the cell in {people.sender!r} is blank and the campaign has no `from`"
+    else:
+        return frame
+    served = pl.lit(value=False) if service is None else own_fields.own(service).is_not_null()
+    lacks = pl.col("reason").is_null() & pl.col("from_number").is_null() & ~served
+    return frame.with_columns(
+        reason=pl.when(lacks).then(pl.lit(SkipReason.MISSING_DATA.value)).otherwise("reason"),
+        detail=pl.when(lacks).then(pl.lit(why)).otherwise("detail"),
+    )
+
+
+def _held(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataFrame:
+    """`frame` with the rows skipped whose own sender and fields the provider does not take, each case asked once."""
+    like = {number: _first_alike(number, offer) for number in offer.senders}
+    key = {
+        "_from": pl.col("from_number").replace(like) if like else pl.col("from_number"),
+        "_fields": pl.col("fields"),
+        "_media": pl.col("media").list.len() if offer.templates.sources else pl.lit(0, pl.UInt32),
+    }
     live = pl.col("reason").is_null()
-    why = pl.col("from_number").replace_strict(
-        list(allowed), list(allowed.values()), default=None, return_dtype=pl.String
+    cases = frame.filter(live).select(**key).unique()
+    whys: list[str | None] = []
+    for sender, own, media in cases.iter_rows():
+        try:
+            providers.check(
+                offer.capabilities,
+                senders=() if sender is None else (sender,),
+                fields=own_fields.of_row(offer.fields, own),
+                media_count=media or 0,
+            )
+            whys.append(None)
+        except InputError as error:  # stays with its rows
+            whys.append(_sentence(error, offer))
+    judged = cases.with_columns(_why=pl.Series(whys, dtype=pl.String)).filter(pl.col("_why").is_not_null())
+    if judged.is_empty():
+        return frame
+    by_cell = offer.sender is None and people.sender is not None
+    about_cell = pl.lit(by_cell) & ~pl.col("_why").str.starts_with(own_fields.PREFIX)
+    refused = live & pl.col("_why").is_not_null()
+    return (
+        frame.with_columns(**key)
+        .join(judged, on=list(key), how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(
+            reason=pl.when(refused & about_cell)
+            .then(pl.lit(SkipReason.MISSING_DATA.value))
+            .when(refused)
+            .then(pl.lit(SkipReason.RENDER_ERROR.value))
+            .otherwise("reason"),
+            detail=pl.when(refused).then("_why").otherwise("detail"),
+        )
+        .drop("_why", *key)
     )
-    blank = pl.col("from_number").fill_null("") == ""
-    return frame.with_columns(from_number=own).with_columns(
-        reason=pl.when(live & (blank | why.is_not_null()))
-        .then(pl.lit(SkipReason.MISSING_DATA.value))
-        .otherwise("reason"),
-        detail=pl.when(live & blank)
-        .then(pl.lit(f"no sender: the cell in {people.sender!r} is blank and the campaign has no `from`"))
-        .when(live & why.is_not_null())
-        .then(why)
-        .otherwise("detail"),
-    )
+
+
+def _first_alike(number: str, offer: Offer) -> str:
+    """A sender of the same kind: with the same fields, a provider takes both or neither."""
+    kind = providers.sender_kind(number)
+    return next(one for one in offer.senders if providers.sender_kind(one) is kind)
+
+
+def _sentence(error: InputError, offer: Offer) -> str:
+    """What the provider does not take, with the field that each row fills in before it."""
+    first = str(error).splitlines()[0]
+    key = (error.where or "").partition(".")[0]
+    templated = key in offer.templates.sources or (key == "from" and offer.sender is not None)
+    return f"{own_fields.PREFIX}{error.where}`: {error.what}" if templated or key in offer.fields else first

@@ -20,15 +20,13 @@ NOWHERE = "other"  # the region of a number that has none: short codes, +800, sa
 _KEYS = ("_prefix", "region", "_sender", "_mms")
 
 
-def price(frame: pl.DataFrame, table: PriceTable, *, all_mms: bool) -> pl.DataFrame:
+def price(frame: pl.DataFrame, table: PriceTable, *, is_mms: pl.Expr) -> pl.DataFrame:
     """`frame` with `cost_micros` (Int64): price and fee for each segment of an SMS, or for an MMS.
 
-    `frame` holds `to, region, from_number, media, segments` and `reason`; a row with a reason costs nothing (null), and
-    so, for now, does a message without a price. `all_mms` says that messages without media go as MMS too.
+    `frame` holds `to, region, from_number, media, fields, segments` and `reason`; a row with a reason costs nothing
+    (null), and so, for now, does a message without a price. `is_mms` says of each row whether it goes as MMS.
     """
-    keyed = frame.with_columns(
-        _prefix=_longest(table.prefixes), _sender=_sender_types(frame), _mms=_is_mms(all_mms=all_mms)
-    )
+    keyed = frame.with_columns(_prefix=_longest(table.prefixes), _sender=_sender_types(frame), _mms=is_mms)
     distinct = keyed.filter(pl.col("reason").is_null()).select(_KEYS).unique()
     rates = [table.rate(prefix, region, kind, mms=mms) for prefix, region, kind, mms in distinct.iter_rows()]
     unit = [None if rate is None else rate.price + rate.fee for rate in rates]
@@ -42,10 +40,9 @@ def price(frame: pl.DataFrame, table: PriceTable, *, all_mms: bool) -> pl.DataFr
     )
 
 
-def rate_of(row: Mapping[str, Any], table: PriceTable, *, all_mms: bool) -> Rate | None:
+def rate_of(row: Mapping[str, Any], table: PriceTable, *, mms: bool) -> Rate | None:
     """The rate of one message of a plan (its row as a dict); None without a price."""
     prefix = next((one for one in reversed(table.prefixes) if str(row["to"]).startswith(one)), None)
-    mms = all_mms or bool(row["media"])
     return table.rate(prefix, row["region"], _sender_type(row["from_number"]), mms=mms)
 
 
@@ -133,10 +130,6 @@ def _longest(prefixes: tuple[str, ...]) -> pl.Expr:
         for length in sorted(by_length, reverse=True)
     ]
     return pl.coalesce(*heads, pl.lit(None, pl.String))
-
-
-def _is_mms(*, all_mms: bool) -> pl.Expr:
-    return pl.lit(value=True) if all_mms else (pl.col("media").list.len() > 0).fill_null(value=False)
 
 
 def _sender_types(frame: pl.DataFrame) -> pl.Series:

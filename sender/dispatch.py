@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
@@ -25,7 +26,7 @@ from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State
 from sender.pacing import Limit, Pacer
 from sender.plan import MessageReader, Pace
 from sender.providers.base import Adapter, Message
-from sender.transport import MaybeSent, NotSent, Transport, steady_s
+from sender.transport import MaybeSent, NotSent, Transport
 
 log = logging.getLogger("sender.dispatch")
 
@@ -90,9 +91,14 @@ class Dispatcher:
         pace: Pace,
         concurrency: Concurrency | None = None,
         below_seq: int | None = None,
+        refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """`concurrency` may come from an earlier dispatcher that has learnt the provider's latency."""
+        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
+
+        `concurrency` may come from an earlier dispatcher that has learnt the provider's latency.
+        """
+        self._refuses = refuses
         self._ledger = ledger
         self._run = run
         self._reader = reader
@@ -276,6 +282,10 @@ class Dispatcher:
 
     async def _carry(self, claim: Claim, message: Message, leave_by_s: float) -> None:
         try:
+            refusal = self._refuses(message.to, message.from_number) if self._refuses else None
+            if refusal is not None:
+                self._settle(claim, refusal)
+                return
             request = self._adapter.request(message)
         except Unsupported as failure:
             self._settle(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))

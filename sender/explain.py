@@ -12,18 +12,18 @@ from typing import Any
 
 import polars as pl
 
-from sender import blame, cost, money, prices, recipients, segments
+from sender import blame, cost, fields, money, prices, recipients, segments
 from sender.campaign import Campaign
 from sender.compose import Offer, text_column
 from sender.errors import InputError
 from sender.outcomes import SkipReason
-from sender.plan import Plan
+from sender.plan import SERVICE_FIELDS, Plan
 from sender.planner import make_offer
 
 _MOST_ROWS = 10  # of one number, named
 
 # At which step a row goes out. What comes after did not happen.
-_STEPS = ("number", "suppression", "duplicates", "text", "size", "sender", "limit")
+_STEPS = ("number", "suppression", "duplicates", "text", "fields", "size", "sender", "limit")
 _OUT_AT = {
     SkipReason.INVALID_NUMBER: "number",
     SkipReason.SUPPRESSED: "suppression",
@@ -86,11 +86,14 @@ class _Teller:
             "suppression": self._suppression,
             "duplicates": self._duplicates,
             "text": self._text,
+            "fields": self._fields,
             "size": self._size,
             "sender": self._sender,
         }
         end = self._end()
         for name in _STEPS:
+            if name == "fields" and name != end and not self._row["fields"]:
+                continue
             if name in tellers and (name != end or name in ("number", "size")):
                 yield name, tellers[name]()
             if name == "text" and name != end:
@@ -110,6 +113,8 @@ class _Teller:
             if self._row["to"] is None:
                 return "number"
             return "sender" if self._row["encoding"] or self._row["media"] else "text"
+        if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(fields.PREFIX):
+            return "sender" if self._row["detail"].startswith(f"{fields.PREFIX}from`") else "fields"
         return _OUT_AT[reason]
 
     def _number(self) -> str:
@@ -163,9 +168,12 @@ class _Teller:
         swaps = ", ".join(f"{look!r} by {plain!r}" for look, plain, _ in used.iter_rows())
         yield "replaced", swaps or "nothing"
 
+    def _fields(self) -> str:
+        return "; ".join(f"{key}: {value}" for key, value in fields.merged_json(self._row["fields"]).items())
+
     def _size(self) -> str:
         row = self._row
-        if self._all_mms() or row["media"]:
+        if self._is_mms():
             return "an MMS, counted as one segment"
         if row["encoding"] is None:
             return "the provider fills in the text"
@@ -181,10 +189,16 @@ class _Teller:
         sender = self._row["from_number"]
         pool = self._plan.manifest.senders
         if sender is None:
-            return f"picked by {self._plan.manifest.service}"
+            own = fields.of_row(self._plan.manifest.fields, self._row["fields"])
+            return f"picked by {next(own[key] for key in SERVICE_FIELDS if key in own)}"
         if len(pool) > 1:
-            return f"{sender}, out of a pool of {len(pool)}: this number always gets the same"
+            return f"{sender}, out of a pool of {len(pool)}: this number always gets the same{self._near(sender)}"
         return f"{sender}" if pool else f"{sender}, the row's own"
+
+    def _near(self, sender: str) -> str:
+        """Why a number of a pool that matches recipients was preferred."""
+        pool = self._plan.manifest.sender_pool()
+        return "" if pool is None else pool.nearness(self._row["to"], sender)
 
     def _cost(self) -> Iterator[tuple[str, str]]:
         row, spent = self._row, self._plan.manifest.cost
@@ -196,12 +210,12 @@ class _Teller:
         told = f"{money.text(row['cost_micros'])} {spent['currency']}"
         if self._campaign is not None and self._campaign.prices is not None:
             table = prices.load_prices(self._campaign.path(self._campaign.prices))
-            rate = cost.rate_of(row, table, all_mms=self._all_mms())
+            rate = cost.rate_of(row, table, mms=self._is_mms())
             if rate is not None:
                 fee = f" and {money.text(rate.fee)} fee" if rate.fee else ""
                 told += f": {money.text(rate.price)}{fee} for {rate.entry}, times {row['segments']}"
         yield "cost", told
 
-    def _all_mms(self) -> bool:
-        fields = self._plan.manifest.fields
-        return bool(fields.get("send_as_mms")) or fields.get("message_type") == "MMS"
+    def _is_mms(self) -> bool:
+        row = pl.DataFrame([self._row], schema_overrides={"media": pl.List(pl.String), "fields": pl.String})
+        return bool(row.select(mms=fields.is_mms(self._plan.manifest.fields)).item())

@@ -18,11 +18,13 @@ from typing import Any
 
 import polars as pl
 
+from sender import fields
 from sender.errors import PlanError
+from sender.pool import Pool
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
-FORMAT = 2
+FORMAT = 3
 PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
 # The campaign keys that name a sender pool at the provider.
@@ -32,6 +34,7 @@ _FEW = 512  # messages behind the front for which no block is loaded
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+# `fields` has the provider fields of this message alone as a JSON object, null where the manifest's are all.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
     "row_number": pl.UInt32(),
@@ -42,6 +45,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "from_number": pl.String(),
     "body": pl.String(),
     "media": pl.List(pl.String()),
+    "fields": pl.String(),
     "encoding": pl.String(),
     "segments": pl.UInt32(),
     "cost_micros": pl.Int64(),
@@ -54,8 +58,10 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
 class Pace:
     """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
 
-    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. `concurrency` None
-    follows from the pace and the latency. `transport` is `fast` or `httpx`.
+    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is what the whole
+    run can do: no more than the account may, and no more than lets every number of a pool carry its share within
+    `senders`, the limits of single numbers in the same unit. `bound_by` is the number whose share decides, if one does.
+    `concurrency` None follows from the pace and the latency. `transport` is `fast` or `httpx`.
     """
 
     rate: str
@@ -65,6 +71,8 @@ class Pace:
     retries: int
     timeout_s: float
     source: str | None = None
+    senders: Mapping[str, float] = field(default_factory=dict)
+    bound_by: str | None = None
     transport: str = "fast"
 
 
@@ -97,6 +105,16 @@ class Manifest:
     # (decimal text or None) and `table`, the file.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
+    templates: Mapping[str, FieldValue] = field(default_factory=dict)
+    # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
+    pool: Mapping[str, Any] | None = None
+    feasibility: Mapping[str, Any] = field(default_factory=dict)
+    # Where the suppression list stood that the plan was held against (`mark`), and `skip_dead`; None without a list.
+    suppression: Mapping[str, Any] | None = None
+    # The run whose messages this plan sends again, and the how manyth time that is.
+    retry_of: str | None = None
+    retry: int = 0
     parquet_sha256: str | None = None
     format: int = FORMAT
 
@@ -104,6 +122,10 @@ class Manifest:
     def service(self) -> str | None:
         """The service, profile or number group that picks a message's sender where `from_number` is null."""
         return next((str(self.fields[key]) for key in SERVICE_FIELDS if key in self.fields), None)
+
+    def sender_pool(self) -> Pool | None:
+        """The pool to send from, with every number in it; None where there is no choice."""
+        return None if self.pool is None else Pool(self.pool["weights"], self.pool["match"])
 
     @property
     def units(self) -> int:
@@ -157,6 +179,10 @@ class Plan:
         """The rows that get no message, with `reason` and `detail`."""
         return self.frame.filter(pl.col("seq").is_null())
 
+    def recipients(self) -> pl.Series:
+        """The numbers that messages go to (String, distinct)."""
+        return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
+
     def scan(self) -> pl.LazyFrame:
         if self.directory is None:
             return self.frame.lazy()
@@ -169,7 +195,7 @@ class Plan:
         partial.mkdir(parents=True, mode=0o700)
         file = partial / PLAN_FILE
         self.frame.write_parquet(file, compression="zstd", row_group_size=_ROW_GROUP, statistics=True)
-        values = {field: getattr(self.manifest, field) for field in Manifest.__slots__}
+        values = {name: getattr(self.manifest, name) for name in Manifest.__slots__}
         manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         for path in partial.iterdir():
@@ -219,7 +245,7 @@ class Plan:
 class MessageReader:
     """Reads a written plan's messages by `seq`, a block of its rows at a time. Holds at most two blocks."""
 
-    _COLUMNS = ("seq", "to", "from_number", "body", "media", "segments")
+    _COLUMNS = ("seq", "to", "from_number", "body", "media", "fields", "segments")
 
     def __init__(self, plan: Plan, run_id: str, *, block: int = _ROW_GROUP) -> None:
         self._scan = plan.scan().select(*self._COLUMNS)
@@ -277,16 +303,31 @@ class MessageReader:
         return self._blocks[number]
 
     def _messages(self, rows: pl.DataFrame) -> dict[int, tuple[Message, int]]:
-        run_id, fields = self._run_id, self._fields
+        run_id, common = self._run_id, self._fields
         return {
-            seq: (Message(seq, make_ref(run_id, seq), to, sender, body, tuple(media or ()), fields), count)
-            for seq, to, sender, body, media, count in rows.iter_rows()
+            seq: (
+                Message(seq, make_ref(run_id, seq), to, sender, body, tuple(media or ()), fields.of_row(common, own)),
+                count,
+            )
+            for seq, to, sender, body, media, own, count in rows.iter_rows()
         }
+
+
+def sender_shown(manifest: Manifest) -> pl.Expr:
+    """Who a plan's message comes from: its number, or else the service that picks one, its own or the plan's."""
+    picked = [fields.own_service(SERVICE_FIELDS)] if manifest.templates else []
+    return pl.coalesce("from_number", *picked, pl.lit(manifest.service, pl.String))
 
 
 def make_ref(run_id: str, seq: int) -> str:
     """The message's identity across attempts, crashes and machines; safe in a URL."""
     return f"{run_id}.{seq}"
+
+
+def read_ref(ref: str | None) -> tuple[str, int] | None:
+    """Run id and `seq` of what `make_ref` made; None for anything else."""
+    run_id, _, seq = (ref or "").rpartition(".")
+    return (run_id, int(seq)) if run_id and seq.isascii() and seq.isdigit() and len(seq) < 12 else None
 
 
 def content_hash(frame: pl.DataFrame, settings: Mapping[str, Any]) -> str:

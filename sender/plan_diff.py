@@ -20,6 +20,7 @@ FIELDS: Mapping[str, str] = {
     "body": "body",
     "media": "media",
     "from": "from_number",
+    "fields": "fields",
     "segments": "segments",
     "cost": "cost_micros",
 }

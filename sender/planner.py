@@ -10,25 +10,38 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from sender import audience, blame, cost, phone, prices, providers, recipients, segments, text
+from sender import audience, blame, cost, fields, phone, prices, providers, recipients, segments, text
 from sender.campaign import Campaign
+from sender.campaign_fields import is_template
 from sender.compose import Offer, compose
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported
+from sender.feasibility import feasibility
+from sender.gate import Sending, hold_back
 from sender.outcomes import SkipReason
-from sender.plan import PLAN_SCHEMA, Manifest, Pace, Plan, content_hash
+from sender.plan import PLAN_SCHEMA, SERVICE_FIELDS, Manifest, Plan, content_hash
+from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients import InputFile, Recipients
+from sender.suppression import SuppressionList
 
 
-def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | None = None) -> Plan:
+def build_plan(
+    campaign: Campaign,
+    *,
+    limit: int | None = None,
+    test_to: str | None = None,
+    state_dir: str | Path | None = None,
+) -> Plan:
     """The plan of `campaign`. Raises InputError for whatever is wrong with more than a row.
 
     `limit` plans only the first so many messages (the others are skipped as `limit`). `test_to` sends what it plans
-    to that one number instead of the recipients.
+    to that one number instead of the recipients. Whoever is on the suppression list in `state_dir` is skipped; it
+    need not exist. The list is not in the hash: a STOP after a run must not make the same campaign look unsent.
     """
     with _located(campaign):
         offer, template_input = make_offer(campaign)
@@ -37,24 +50,15 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
     table = _price_table(campaign)  # a broken one tells its own file and line
     frame, suppression, notes = _audience(offer, people)
     frame, replacements = compose(frame, people, offer)
-    if limit is not None or test_to is not None:
-        frame = audience.limit(frame, 1 if limit is None else limit)
-    live = pl.col("reason").is_null()
-    if test_to is not None:
-        number = _test_number(offer, test_to)
-        frame = frame.with_columns(
-            pl.when(live).then(pl.lit(number[name], pl.String)).otherwise(name).alias(name)
-            for name in ("to", "region", "number_type")
-        )
-    if table is None:
-        frame = frame.with_columns(cost_micros=pl.lit(None, pl.Int64))
-    else:
-        frame = cost.price(frame, table, all_mms=offer.always_mms)
-    frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1)).select(
-        *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
-        recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
-    )
+    number = None if test_to is None else _test_number(offer, test_to)
+    limit = 1 if limit is None and test_to is not None else limit
+    kept, suppressions = _held_back(frame, offer, state_dir)
+    hashed = _numbered(frame, people, limit, number)
+    frame = hashed if kept is frame else _numbered(kept, people, limit, number)
+    if table is not None:
+        frame = cost.price(frame.drop("cost_micros"), table, is_mms=offer.is_mms).select(hashed.columns)
     sent = frame.filter(pl.col("seq").is_not_null())
+    pace, feasible = feasibility(offer, sent)
     settings = {
         "provider": campaign.provider,
         "dialect": offer.dialect,
@@ -76,21 +80,63 @@ def build_plan(campaign: Campaign, *, limit: int | None = None, test_to: str | N
         segments=int(sent["segments"].sum()),
         segment_counts=_counted(sent["segments"]),
         encodings=_counted(sent["encoding"].drop_nulls()),
-        mms=sent.height if offer.always_mms else int((sent["media"].list.len() > 0).sum()),
+        mms=int(sent.select(offer.is_mms.sum()).item()) if sent.height else 0,
         replacements=replacements,
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
         notes=notes,
-        pace=resolve_pace(offer),
+        pace=pace,
+        feasibility=feasible,
+        templates=_template_sources(offer),
+        pool=_pool_settings(campaign) if offer.pool is not None else None,
         sandbox={
             "latency_ms": campaign.sandbox.latency_ms,
             "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
         },
         inputs=(*people.inputs, *template_input, *suppression, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
-        plan_hash=content_hash(frame.drop("cost_micros"), settings),
+        suppression=suppressions,
+        plan_hash=content_hash(hashed.drop("cost_micros"), settings),
     )
     return Plan(manifest, frame)
+
+
+def _held_back(
+    frame: pl.DataFrame, offer: Offer, state_dir: str | Path | None
+) -> tuple[pl.DataFrame, dict[str, Any] | None]:
+    """`frame` without whoever is on the suppression list, and what of it the send loop need not look at again."""
+    campaign = offer.campaign
+    if state_dir is None:
+        return frame, None
+    sending = Sending(
+        campaign=campaign.name,
+        provider=campaign.provider,
+        service=next((str(offer.fields[key]) for key in SERVICE_FIELDS if key in offer.fields), None),
+        simulated=campaign.provider == "sandbox",
+        skip_dead=campaign.skip_dead,
+    )
+    with SuppressionList.open(state_dir, create=False) as suppressions:
+        mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
+        return hold_back(frame, suppressions, sending), {"mark": mark, "skip_dead": campaign.skip_dead}
+
+
+def _numbered(
+    frame: pl.DataFrame, people: Recipients, limit: int | None, test_number: dict[str, Any] | None
+) -> pl.DataFrame:
+    """The rows as PLAN_SCHEMA has them, without costs: those beyond `limit` skipped, the others numbered."""
+    if limit is not None:
+        frame = audience.limit(frame, limit)
+    live = pl.col("reason").is_null()
+    if test_number is not None:
+        frame = frame.with_columns(
+            pl.when(live).then(pl.lit(test_number[name], pl.String)).otherwise(name).alias(name)
+            for name in ("to", "region", "number_type")
+        )
+    frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1), cost_micros=pl.lit(None, pl.Int64))
+    return frame.select(
+        *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
+        recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
+    )
 
 
 @contextmanager
@@ -108,10 +154,17 @@ def make_offer(campaign: Campaign) -> tuple[Offer, tuple[InputFile, ...]]:
     """The campaign with its provider's dialect and its templates compiled; and the template file that was read."""
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
     capabilities = providers.capabilities(dialect)
-    fields, senders = _fields_and_senders(campaign, capabilities)
+    given, senders = _fields_and_senders(campaign, capabilities)
+    constant, templates = fields.compile_fields(given)
+    sender = None
+    if senders and is_template(senders[0]):
+        sender, senders = text.compile_template(senders[0], where="from"), ()
+    pool = Pool(_pool_settings(campaign)["weights"], campaign.from_.match) if len(senders) > 1 else None
     body, template_input = _body_template(campaign)
     media = [text.compile_template(url, where="message.media") for url in campaign.message.media]
-    return Offer(campaign, dialect, capabilities, fields, senders, body, media), template_input
+    return Offer(
+        campaign, dialect, capabilities, constant, senders, body, media, sender, templates, pool
+    ), template_input
 
 
 def _price_table(campaign: Campaign) -> prices.PriceTable | None:
@@ -133,10 +186,8 @@ def _totals(sent: pl.DataFrame, table: prices.PriceTable | None, campaign: Campa
 
 def _blame(sent: pl.DataFrame, offer: Offer) -> dict[str, Any]:
     """What characters cost in the texts that go as SMS; an MMS has no alphabet and no segments to pay for."""
-    if offer.always_mms:
-        sent = sent.clear()
     may_cost = (pl.col("encoding") == segments.UCS_2) | (pl.col("segments") > 1)  # the rest need no second measuring
-    texts = sent.filter((pl.col("media").list.len() == 0) & may_cost)["body"]
+    texts = sent.filter(~offer.is_mms & may_cost)["body"]
     return blame.blame(segments.measure(texts).with_columns(body=texts))
 
 
@@ -148,26 +199,29 @@ def _check(offer: Offer, people: Recipients) -> None:
             where="limits.max_cost",
             fix="set `prices: prices.yaml`; campaigns/prices.example.yaml shows how one is written",
         )
-    each_rows_own = ("+12025550100",) if people.sender and not offer.senders else ()  # judged row by row
-    providers.check(
-        offer.capabilities,
-        senders=offer.senders or each_rows_own,
-        fields=offer.fields,
-        media_count=len(offer.media),
-    )
-    if "content_sid" in offer.fields and (offer.body is not None or people.body is not None):
+    varying = {*offer.templates.sources}
+    if varying or offer.sender is not None:  # the rest is judged row by row
+        known = {**offer.fields, **offer.templates.probe}
+        providers.check_parts(offer.capabilities, senders=offer.senders, fields=known, varying=varying)
+    else:
+        each_rows_own = ("+12025550100",) if people.sender and not offer.senders else ()  # judged row by row
+        providers.check(
+            offer.capabilities,
+            senders=offer.senders or each_rows_own,
+            fields=offer.fields,
+            media_count=len(offer.media),
+        )
+    if "content_sid" in {*offer.fields, *varying} and (offer.body is not None or people.body is not None):
         raise Unsupported(
             "the provider's template would be sent, not the body",
             where="content_sid",
             fix="keep the body or `content_sid`",
         )
-    for key, value in offer.fields.items():
-        if "{{" in str(value) or "{%" in str(value):
-            raise Unsupported("is not a template: it would go out as it stands", where=key, fix="write the text itself")
-    templates = [one for one in (offer.body, *offer.media) if one is not None]
-    for template in templates:
+    saying = [one for one in (offer.body, *offer.media) if one is not None]
+    for template in (*saying, *([offer.sender] if offer.sender else ()), *offer.templates.templates):
         template.check(people.names, people.cells.columns)
-    if not templates and people.body is None and people.media is None and "content_sid" not in offer.fields:
+    says_nothing = not saying and people.body is None and people.media is None
+    if says_nothing and "content_sid" not in {*offer.fields, *varying}:
         source = offer.campaign.source
         raise CampaignError(
             "there is nothing to say: no template, no body, no media",
@@ -180,19 +234,33 @@ def _fields_and_senders(
     campaign: Campaign, capabilities: Capabilities
 ) -> tuple[dict[str, FieldValue], tuple[str, ...]]:
     """Provider fields, with a service id given as `from` put where the provider has it; and the other senders."""
-    fields: dict[str, FieldValue] = campaign.fields()
-    services = [one for one in campaign.from_ if providers.sender_kind(one) is SenderKind.SERVICE]
-    if not services:
-        return fields, campaign.from_
-    if len(campaign.from_) > 1:
+    given: dict[str, FieldValue] = campaign.fields()
+    senders = campaign.senders
+    written = [one for one in senders if is_template(one)]
+    services = [one for one in senders if one not in written and providers.sender_kind(one) is SenderKind.SERVICE]
+    if len(senders) > 1 and (services or written):
+        what = "a service id" if services else "a template"
         raise CampaignError(
-            "`from` mixes a service id with other senders", fix="give one service id, or a list of numbers"
+            f"`from` mixes {what} with other senders", where="from", fix="give it alone, or a list of numbers"
         )
+    if not services:
+        return given, senders
     if capabilities.service_field is None:
-        providers.check(capabilities, senders=services, fields=fields, media_count=0)  # says who has it
+        providers.check(capabilities, senders=services, fields=given, media_count=0)  # says who has it
     else:
-        fields[capabilities.service_field] = services[0]
-    return fields, ()
+        given[capabilities.service_field] = services[0]
+    return given, ()
+
+
+def _pool_settings(campaign: Campaign) -> dict[str, Any]:
+    weights = {one.number: one.weight for one in campaign.from_.numbers}
+    return {"weights": weights, "match": campaign.from_.match}
+
+
+def _template_sources(offer: Offer) -> dict[str, FieldValue]:
+    """What each row fills in, as the campaign has it."""
+    own: dict[str, FieldValue] = {} if offer.sender is None else {"from": offer.sender.source}
+    return own | dict(offer.templates.sources)
 
 
 def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[InputFile, ...]]:
@@ -262,29 +330,6 @@ def _test_number(offer: Offer, number: str) -> dict[str, Any]:
     if row["to"] is None:
         raise CampaignError(f"--test-to {number}: {row['detail']}", fix="write it as +12025550100")
     return row
-
-
-def resolve_pace(offer: Offer) -> Pace:
-    """The campaign's pace in the provider's own unit; `auto` becomes the documented limit of that kind of sender."""
-    campaign, rates = offer.campaign, offer.capabilities.rates
-    kinds = [providers.rate_kind(one) for one in offer.senders] or ["service"]
-    known = [rates.get(kind) or rates["long_code"] for kind in kinds]
-    documented = min(known, key=lambda rate: rate.per_s)  # a mixed pool goes at the pace of its slowest
-    per_s, source = campaign.rate.per_s, None
-    if campaign.rate.auto and campaign.provider == "sandbox":
-        per_s, source = 50.0, "the sandbox's own default"
-    elif campaign.rate.auto:
-        per_s, source = documented.per_s, documented.source
-    return Pace(
-        campaign.rate.text,
-        per_s,
-        documented.unit,
-        campaign.concurrency,
-        campaign.retries,
-        campaign.timeout_s,
-        source,
-        campaign.transport,
-    )
 
 
 def _counted(column: pl.Series) -> dict[str, int]:

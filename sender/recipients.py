@@ -134,7 +134,7 @@ def load(campaign: Campaign) -> Recipients:
         phone=_phone(headers, spec.phone_column, where),
         body=_matching(headers, _BODY_HEADERS, where, "message.body", settled=own_body),
         media=_matching(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
-        sender=_matching(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.from_)),
+        sender=_matching(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
         region=_named(headers, spec.region_column, "recipients.region_column", where)
         if spec.region_column is not None
         else _matching(headers, _REGION_HEADERS, where, "recipients.region_column"),

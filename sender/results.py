@@ -19,7 +19,7 @@ import xlsxwriter
 
 from sender.errors import InputError
 from sender.outcomes import State, Status
-from sender.plan import Plan, make_ref
+from sender.plan import Plan, make_ref, sender_shown
 
 # Ours: `row_number` stands before the original columns, the others after them.
 COLUMNS: tuple[str, ...] = (
@@ -67,8 +67,8 @@ def results(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFrame:
 
     A skipped row has `to` (where its number could be read), `provider`, `run_id`, and why in `reason` and
     `error_message`. `segments` are the provider's count where it gave one, else the plan's; `price` is the
-    provider's own writing. `from` is the service's id where a service picks the number. An intent shows as
-    `unknown`: only a crash leaves one standing.
+    provider's own writing. `from` is the number that was really used, or else the planned one, or the service's id
+    where a service picks the number. An intent shows as `unknown`: only a crash leaves one standing.
     """
     message = pl.col("seq").is_not_null()
     frame = plan.frame
@@ -79,7 +79,7 @@ def results(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFrame:
     ours = joined.select(
         "row_number",
         "to",
-        pl.when(message).then(pl.coalesce("from_number", pl.lit(plan.manifest.service, pl.String))).alias("from"),
+        pl.when(message).then(pl.coalesce("_sender", sender_shown(plan.manifest))).alias("from"),
         pl.lit(plan.manifest.provider).alias("provider"),
         message_id="_message_id",
         ref=pl.Series(refs, dtype=pl.String),

@@ -28,11 +28,13 @@ from sender.errors import (
     RunComplete,
     SenderError,
 )
+from sender.gate import Gate, Sending
 from sender.ledger import Counts, Run, RunKind
 from sender.plan import Manifest, MessageReader, Pace, Plan
 from sender.providers.base import Adapter
 from sender.reconcile import Reconciled
 from sender.results import Summary, check_target, write
+from sender.suppression import SuppressionList
 from sender.transport import Transport, open_transport
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
@@ -41,7 +43,8 @@ log = logging.getLogger("sender.runs")
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
-SANDBOX_SETTLE_S = 2.0  # the simulator's log does not lag; a request under way may still arrive
+SANDBOX_SETTLE_S = 2.0  # the simulator's log lags only when told to; a request under way may still arrive
+SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; means nothing to a live run
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Session:
         self.run = run
         self.resumed = self._begun = resumed
         self.simulated = simulated
+        self._sandbox_settle_s = SANDBOX_SETTLE_S
         self.orphans = workspace.ledger.orphans_to_unknown(run.run_id) if resumed else 0
 
     def counts(self) -> Counts:
@@ -129,8 +133,9 @@ class Session:
             self._check_results_path(results_path)
         stopped: SenderError | None = None
         reconciled = Reconciled()
-        with self.connected(env) as adapter:
+        with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
+            gate = self._gate(suppressions, plan)
             run = self.run
             concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
             async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
@@ -147,6 +152,7 @@ class Session:
                             pace=self.pace,
                             concurrency=concurrency,
                             below_seq=limit,
+                            refuses=gate.refuses,
                             on_progress=on_progress,
                         ).run(cancel)
                         if not settle_unknowns or cancel.is_set():
@@ -163,6 +169,7 @@ class Session:
                     stopped = error
         try:
             ledger.finish_run(run.run_id)
+            self.workspace.learn(run)
             write(self.workspace.results(run), path)
         except SenderError as error:  # what was sent is in the ledger all the same
             stopped = stopped or error
@@ -180,9 +187,9 @@ class Session:
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
-        facts = providers.log_facts(adapter, self.plan.manifest.fields)
+        facts = providers.log_facts(adapter, self.plan.manifest.fields, self.plan.manifest.templates)
         if self.simulated:
-            facts = replace(facts, settle_s=SANDBOX_SETTLE_S)
+            facts = replace(facts, settle_s=self._sandbox_settle_s)
         return await reconcile.reconcile(
             ledger=self.workspace.ledger,
             run=self.run,
@@ -207,6 +214,19 @@ class Session:
         except TimeoutError:
             return await self.settle(adapter, transport, cancel)
         return reconciled
+
+    def _gate(self, suppressions: SuppressionList, plan: Plan) -> Gate:
+        """The suppression list beside the loop: whoever comes onto it after the plan was made gets nothing either."""
+        manifest = plan.manifest
+        checked = manifest.suppression or {}
+        sending = Sending(
+            campaign=manifest.campaign,
+            provider=manifest.provider,
+            service=manifest.service,
+            simulated=self.simulated,
+            skip_dead=bool(checked.get("skip_dead")),
+        )
+        return Gate(suppressions, sending, since=checked.get("mark"), numbers=plan.recipients)
 
     def _check_results_path(self, path: Path) -> None:
         target, _ = check_target(path)
@@ -239,6 +259,7 @@ class Session:
                 )
             yield adapter
         elif url := env.get("SENDER_SANDBOX_URL"):
+            self._sandbox_settle_s = _settle_s(env)
             yield providers.sandbox_adapter(manifest.dialect, url)
         else:
             folder = self.workspace.folder(self.run)
@@ -301,6 +322,16 @@ def open_session(
         yield Session(
             workspace, plan, run, resumed=False, simulated=simulated, earlier=earlier[-1] if earlier else None
         )
+
+
+def _settle_s(env: Mapping[str, str]) -> float:
+    text = env.get(SANDBOX_SETTLE, "").strip() or str(SANDBOX_SETTLE_S)
+    try:
+        if 0 <= (seconds := float(text)) <= 3600:
+            return seconds
+    except ValueError:
+        pass
+    raise InputError(f"{text!r} is no number of seconds", where=SANDBOX_SETTLE, fix="write 2.5, say")
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:

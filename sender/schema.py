@@ -7,7 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sender.campaign import Campaign, LimitsSpec, MessageSpec, ProviderFields, RecipientsSpec, SandboxSpec
+from sender.campaign import Campaign, LimitsSpec, MessageSpec, RecipientsSpec, SandboxSpec
+from sender.campaign_fields import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
+
+_SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/PoolNumber"}]}
 
 
 def json_schema() -> dict[str, Any]:
@@ -16,13 +19,14 @@ def json_schema() -> dict[str, Any]:
     short: dict[str, list[dict[str, Any]]] = {
         "recipients": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
         "message": [{"type": "string"}],
-        "from": [{"type": ["string", "integer"]}],
+        "from": [{"type": ["string", "integer"]}, {"type": "array", "items": _SENDER_FORMS}],
         "suppress": [{"type": "string"}],
     }
     for key, forms in short.items():
         long_form = schema["properties"][key]
         kept = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
         schema["properties"][key] = {"anyOf": [*forms, long_form], **kept}
+    schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
     media = schema["$defs"]["MessageSpec"]["properties"]["media"]
     schema["$defs"]["MessageSpec"]["properties"]["media"] = {
         "anyOf": [{"type": "string"}, {key: media[key] for key in ("type", "items") if key in media}],
@@ -43,6 +47,8 @@ def reference() -> str:
     definitions = properties["$defs"]
     sections: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("The campaign", own, properties["properties"]),
+        ("`from:`", FromSpec.model_fields, definitions["FromSpec"]["properties"]),
+        ("`from.numbers:`", PoolNumber.model_fields, definitions["PoolNumber"]["properties"]),
         ("`recipients:`", RecipientsSpec.model_fields, definitions["RecipientsSpec"]["properties"]),
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
@@ -61,6 +67,8 @@ def reference() -> str:
 
 
 def _takes(schema: dict[str, Any]) -> str:
+    if schema.get("pattern") == TEMPLATE_PATTERN:
+        return "template"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "const" in schema:

@@ -47,7 +47,7 @@ REASONS = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, Ski
 DEAD = frozenset({SkipReason.LANDLINE, SkipReason.INVALID_NUMBER})
 # What an error teaches, by its normalised reason. Unreachable handsets come back, filters are about the text, and a
 # carrier's block may be about us: they teach nothing.
-_TAUGHT = {
+TAUGHT = {
     Reason.OPTED_OUT: SkipReason.OPTED_OUT,
     Reason.INVALID_NUMBER: SkipReason.INVALID_NUMBER,
     Reason.LANDLINE: SkipReason.LANDLINE,
@@ -82,6 +82,18 @@ class Entry:
                 what = f"on the provider's list of opt-outs{f' for {self.via}' if self.via else ''}"
         where = "" if self.scope == EVERYWHERE else f", for {self.scope}"
         return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A provider's error about a number. `reason` is the adapter's normalised one; `at` is aware."""
+
+    number: str
+    reason: str
+    code: str | None
+    message: str | None
+    our_number: str | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +263,28 @@ class SuppressionList:
         `reason` is the adapter's normalised one, which has judged the code already (Telnyx 40300 is `opted_out` only
         where its words speak of a STOP). `at` is aware. Learned again, it keeps the latest time.
         """
-        taught = _TAUGHT.get(Reason(reason)) if reason else None
+        taught = TAUGHT.get(Reason(reason)) if reason else None
         if taught is None or not _E164.fullmatch(number):
             return None
+        refusal = Refusal(number, Reason(reason or "").value, code, message, our_number, at)
+        return self._learned(number, None, taught, self.learn_errors([refusal], provider=provider, simulated=simulated))
+
+    def learn_errors(self, refusals: Iterable[Refusal], *, provider: str, simulated: bool = False) -> int:
+        """`learn_error` for many, in one commit; says how many taught something new."""
         scope = SANDBOX if simulated else EVERYWHERE
-        note = " ".join(one for one in (provider, code, message) if one)[:200]
-        row = Row(number, scope, taught.value, Source.PROVIDER_ERROR.value, our_number or "", _ms(at), note)
-        return self._learned(number, None, taught, self._open().add([row]))
+        return self._open().add(
+            Row(
+                one.number,
+                scope,
+                TAUGHT[Reason(one.reason)].value,
+                Source.PROVIDER_ERROR.value,
+                one.our_number or "",
+                _ms(one.at),
+                " ".join(part for part in (provider, one.code, one.message) if part)[:200],
+            )
+            for one in refusals
+            if one.reason in TAUGHT and _E164.fullmatch(one.number)
+        )
 
     def _learned(self, number: str, heard: Said | None, reason: SkipReason, new: int) -> Learned:
         standing = tuple(entry for entry in self.why(number) if entry.active)

@@ -34,6 +34,12 @@ def explain(
     return tuple(sorted(found, key=lambda problem: problem.line or 0))
 
 
+def wanted(error: ValidationError) -> str:
+    """What is wrong with one value that stands by itself, such as `should be a whole number`."""
+    what, fix = _explain(error.errors()[0], (), lambda _path: [], "")
+    return f"{what}: {fix}" if fix and fix.startswith(("choose", "did you")) else what
+
+
 def _problems(
     error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys, file: str
 ) -> Iterator[Problem]:

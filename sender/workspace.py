@@ -17,10 +17,12 @@ import filelock
 import polars as pl
 
 from sender.errors import PlanError, RunLocked, StateError, UnknownRun
+from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
 from sender.plan import Plan
 from sender.results import Summary, results, summarise
+from sender.suppression import TAUGHT, Refusal, SuppressionList
 
 DEFAULT_STATE_DIR = Path(".sender")
 
@@ -70,6 +72,27 @@ class Workspace:
     def summary(self, run: Run) -> Summary:
         """The run in numbers, with the conservation law."""
         return summarise(self.plan(run), self.ledger.journal(run.run_id))
+
+    def learn(self, run: Run) -> int:
+        """Teaches the suppression list what the provider's errors of this run say about numbers; how much was new."""
+        taught = self.ledger.journal(run.run_id).filter(
+            pl.col("reason").is_in([one.value for one in TAUGHT]) & pl.col("error_code").ne_missing(HELD_BACK)
+        )
+        if taught.is_empty():
+            return 0
+        rows = (
+            self.plan(run)
+            .scan()
+            .filter(pl.col("seq").is_in(taught["seq"].implode()))
+            .select("seq", "to", "from_number")
+            .collect()
+            .join(taught, on="seq")
+            .select("to", "reason", "error_code", "error_message", "from_number", "updated_at")
+        )
+        with SuppressionList.open(self.path) as suppressions:
+            return suppressions.learn_errors(
+                (Refusal(*row) for row in rows.iter_rows()), provider=run.provider, simulated=run.simulated
+            )
 
     def runs_of(self, campaign: str, kind: RunKind) -> list[Run]:
         """The campaign's runs of that kind, oldest first."""

@@ -63,7 +63,7 @@ def test_a_file_is_read_with_its_name_and_folder(tmp_path: Path) -> None:
     path = write(tmp_path, "provider: sandbox\nfrom: +12025550100\nrecipients: people.csv\nmessage: Hi\n")
     campaign = load_campaign(path)
     assert campaign.name == "offer"
-    assert campaign.from_ == ("+12025550100",)
+    assert campaign.senders == ("+12025550100",)
     assert campaign.base == tmp_path
     assert campaign.path(Path("people.csv")) == tmp_path / "people.csv"
     assert campaign.source == path
@@ -110,7 +110,7 @@ def test_short_forms(given: dict[str, Any], meant: dict[str, Any]) -> None:
         pytest.param("validity_period: 0", 5, "validity_period", "greater than or equal to 1", None, id="range"),
         pytest.param("recipients: {file: a.csv, default_region: USA}", 5, "recipients.default_region", "two letters", None, id="region"),
         pytest.param("name: 'a/b'", 5, "name", "has characters", "leave out /", id="name-is-a-path"),
-        pytest.param("from: {number: 1}", 5, "from", "should be a list", "write a list (`- one`)", id="from-is-a-mapping"),
+        pytest.param("from: {number: 1}", 5, "from.number", "unknown key", "did you mean `numbers`?", id="from-is-no-such-mapping"),
         pytest.param("timeout_s: soon", 5, "timeout_s", "should be a number", "write a number", id="seconds"),
     ],
 )  # fmt: skip
@@ -172,7 +172,7 @@ def test_recipients_may_be_a_frame(frame: Any) -> None:
     campaign = load_campaign(recipients=frame, provider="sandbox", from_="+12025550100", message="Hi", name="f")
     assert campaign.frame is frame
     assert campaign.name == "f"
-    assert campaign.from_ == ("+12025550100",)
+    assert campaign.senders == ("+12025550100",)
 
 
 def test_a_frame_keeps_the_settings_of_the_file(tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ ENTRIES = {
         price="0.00725",
         currency="USD",
         sent_at=at("2026-11-20T10:00:04Z"),
+        updated_at=at("2026-11-20T10:00:00Z"),
         reason=Reason.UNREACHABLE,
         error_code="30003",
         error_message="Unreachable destination handset",
@@ -162,6 +163,7 @@ ENTRIES = {
         price="0.0051",
         currency="USD",
         sent_at=at("2026-11-20T10:00:01.100Z"),
+        updated_at=at("2026-11-20T10:00:03Z"),
         reason=Reason.UNREACHABLE,
         error_code="40008",
         error_message="Undeliverable: The recipient carrier did not accept the message.",
@@ -178,6 +180,7 @@ ENTRIES = {
         price="-0.00750",
         currency="USD",
         sent_at=at("2026-11-20T10:00:04Z"),
+        updated_at=at("2026-11-20T10:00:00Z"),
         reason=Reason.LANDLINE,
         error_code="30006",
         error_message="Landline or unreachable carrier",
@@ -307,6 +310,7 @@ def test_detail_records_carry_our_ref_and_bare_error_codes():
         price="0.004",
         currency="USD",
         sent_at=at("2026-11-20T10:00:01Z"),
+        updated_at=at("2026-11-20T10:00:03Z"),
     )
     assert (second.ref, second.status, second.reason, second.error_code, second.price) == (
         None,

@@ -19,7 +19,7 @@ from sender.plan import Manifest, Plan
 from sender.plan_diff import PlanDiff
 from sender.results import Summary
 
-_MOST_BLAMED, _MOST_REGIONS = 8, 6  # shown in a summary; the manifest has all
+_MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the manifest has all
 _WIDTH_UNWATCHED = 160  # columns where there is no terminal to ask
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_UNWATCHED)
@@ -55,12 +55,14 @@ def set_up_logs(*, debug: bool, log_format: str = "text", quiet: bool = False) -
 
 
 def duration(seconds: float | None) -> str:
-    """`1 h 02 min`, `3 min 20 s`, `12 s`."""
+    """`3 d 04 h`, `1 h 02 min`, `3 min 20 s`, `12 s`."""
     if seconds is None:
         return "as fast as it goes"
     whole = timedelta(seconds=round(max(seconds, 0)))
     hours, rest = divmod(int(whole.total_seconds()), 3600)
     minutes, left = divmod(rest, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24:02} h"
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {left:02} s" if minutes else f"{left} s"
@@ -79,6 +81,10 @@ def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
     if pace.per_s is None:
         return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
+    if pace.bound_by is not None:
+        share = manifest.feasibility["senders"].get(pace.bound_by, {}).get("share", 0)
+        limit = f"{share:.0%} of it from {pace.bound_by} at {pace.senders[pace.bound_by]:.3g}/s"
+        return f"{pace.per_s:.3g} {pace.unit}/s, about {duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if pace.per_s == 1 else pace.unit
@@ -87,7 +93,12 @@ def pace_line(manifest: Manifest) -> str:
 
 def from_line(manifest: Manifest) -> str:
     if len(manifest.senders) > 1:
-        return f"a pool of {len(manifest.senders)}: {', '.join(manifest.senders)}"
+        more = f" and {len(manifest.senders) - _MOST_SENDERS} more" if len(manifest.senders) > _MOST_SENDERS else ""
+        match = (manifest.pool or {}).get("match")
+        near = f", by {match.replace('_', ' ')}" if match else ""
+        return f"a pool of {len(manifest.senders)}{near}: {', '.join(manifest.senders[:_MOST_SENDERS])}{more}"
+    if "from" in manifest.templates:
+        return f"{manifest.templates['from']}, in each row"
     return manifest.senders[0] if manifest.senders else manifest.service or "each row's own"
 
 
@@ -121,7 +132,7 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
     out.print(f"[bold]{escape(manifest.campaign)}[/] [dim]through {escape(reach)}[/]")
     out.print(table)
-    for note in manifest.notes:
+    for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
         out.print(f"  [yellow]note:[/] {escape(note)}")
     for one in manifest.replacements:
         swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"

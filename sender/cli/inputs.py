@@ -75,6 +75,9 @@ def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
             help="Numbers that get nothing; may be repeated.",
         ),
         click.option(
+            "--skip-dead/--no-skip-dead", default=None, help="Skip numbers a provider has called dead before."
+        ),
+        click.option(
             "--dedupe",
             type=click.Choice(["first", "last", "none"]),
             help="Which row of a repeated number is kept.",
@@ -112,9 +115,17 @@ def is_written_plan(target: Path) -> bool:
 
 
 def read_plan(
-    target: Path, options: Mapping[str, Any], *, limit: int | None = None, test_to: str | None = None
+    target: Path,
+    options: Mapping[str, Any],
+    *,
+    state_dir: Path,
+    limit: int | None = None,
+    test_to: str | None = None,
 ) -> tuple[Plan, Campaign | None]:
-    """The plan that `target` and the options name; the campaign it was built from (None for a written plan)."""
+    """The plan that `target` and the options name; the campaign it was built from (None for a written plan).
+
+    Whoever is on the suppression list in `state_dir` is skipped.
+    """
     if is_written_plan(target):
         given = [name for name, value in options.items() if value not in (None, ())]
         if given or limit is not None or test_to is not None:
@@ -124,7 +135,7 @@ def read_plan(
             )
         return Plan.open(target), None
     campaign = read_campaign(target, options)
-    return build_plan(campaign, limit=limit, test_to=test_to), campaign
+    return build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir), campaign
 
 
 def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
@@ -164,11 +175,11 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys.setdefault(section, {})[name] = value
         else:
             keys[section] = value
-    for name in ("provider", "dedupe", "rate", "concurrency", "transport", "name"):
+    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name"):
         if options[name] is not None:
             keys[name] = options[name]
     if options["from_"]:
-        keys["from"] = list(options["from_"])
+        keys["from"] = {**keys.get("from", {}), "numbers": list(options["from_"])}
     message = {name: options[name] for name in ("body", "max_segments", "smart_encoding") if options[name] is not None}
     if options["template"] is not None:
         message["template"] = str(_absolute(options["template"]))

@@ -23,6 +23,7 @@ from sender.cli.inputs import (
 )
 from sender.errors import InputError, StateError
 from sender.explain import explain_row
+from sender.fields import merged_json
 from sender.plan import Plan
 from sender.plan_diff import diff_plans
 from sender.report.preview import preview_frame, preview_html, preview_rows
@@ -49,7 +50,7 @@ def plan(
     **options: Any,
 ) -> int:
     console.set_up_logs(debug=debug)
-    made, built_from = read_plan(campaign, options, limit=limit)
+    made, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit)
     if explain is not None:
         return _explain(made, explain, built_from, as_json=as_json)
     if made.directory is None:
@@ -99,7 +100,7 @@ def plan_diff(a: Path, b: Path, examples: int, as_json: bool, debug: bool, state
     written = [is_written_plan(target) for target in (a, b)]
     nothing: dict[str, Any] = {}
     before, after = (
-        read_plan(target, nothing if done and not all(written) else options)[0]
+        read_plan(target, nothing if done and not all(written) else options, state_dir=state_dir)[0]
         for target, done in zip((a, b), written, strict=True)
     )
     found = diff_plans(before, after)
@@ -137,7 +138,7 @@ def preview(
     **options: Any,
 ) -> int:
     console.set_up_logs(debug=debug)
-    made, _ = read_plan(campaign, options)
+    made, _ = read_plan(campaign, options, state_dir=state_dir)
     if html is not None:
         try:
             html.write_text(preview_html(made, limit=limit), encoding="utf-8")
@@ -165,7 +166,8 @@ def messages_table(made: Plan, *, most: int) -> None:
     for row in preview_frame(made, most).iter_rows(named=True):
         parts = console.many(row["segments"], "segment")
         size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"
-        text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ())
+        own = "".join(f"\n[dim]{escape(f'{key}: {value}')}[/]" for key, value in merged_json(row["fields"]).items())
+        text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ()) + own
         title = escape(f"row {row['row_number']} to {row['to']} from {row['from']}")
         console.out.print(Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72))
     if made.manifest.messages > most:

@@ -94,7 +94,9 @@ def send(
     watched = sys.stderr.isatty() and log_format == "text"
     console.set_up_logs(debug=debug, log_format=log_format, quiet=watched)
     env = environment(env_file)
-    plan, built_from = read_plan(campaign, options, limit=limit if test_to else None, test_to=test_to)
+    plan, built_from = read_plan(
+        campaign, options, state_dir=state_dir, limit=limit if test_to else None, test_to=test_to
+    )
     simulated = rehearse or plan.manifest.provider == "sandbox"
     if not as_json:
         console.plan_summary(plan, simulated=simulated)

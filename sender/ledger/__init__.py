@@ -35,6 +35,7 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "sent_at": pl.Datetime("ms", "UTC"),
     "updated_at": pl.Datetime("ms", "UTC"),
     "final_at": pl.Datetime("ms", "UTC"),  # when the status became final, as far as the provider or the report says
+    "resent": pl.UInt32(),  # how often a person had it put back to pending though it may have been accepted
 }
 
 
@@ -139,7 +140,7 @@ class Ledger(Protocol):
     """Synchronous: the send loop calls it from its own thread. What changes is committed before a method returns."""
 
     def now_ms(self) -> int:
-        """Wall-clock milliseconds UTC, from the one clock every process of a run shares."""
+        """Milliseconds UTC, from the ledger's own clock: it does not jump when the system's clock is set."""
         ...
 
     def create_run(self, run: Run) -> None: ...
@@ -177,6 +178,17 @@ class Ledger(Protocol):
 
     def reconcile(self, run_id: str, found: Sequence[Found]) -> int:
         """Settles unknown messages; guarded by state `unknown`; says how many changed."""
+        ...
+
+    def resend_unknown(self, run_id: str) -> int:
+        """Unknown messages become pending because a person said so; each keeps count in `resent`. Says how many.
+
+        A finished run is no longer finished. Call only while holding the run's lock.
+        """
+        ...
+
+    def check(self, run_id: str) -> None:
+        """Raises StateError when the run's rows contradict one another: some were lost, doubled or changed."""
         ...
 
     def report(self, reports: Sequence[Reported]) -> ReportCounts:

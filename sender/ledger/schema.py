@@ -93,9 +93,17 @@ CREATE UNIQUE INDEX report_once ON report (
 CREATE INDEX report_waiting ON report (run, seq) WHERE run IS NOT NULL;
 """
 
+# `commits.n` counts the transactions ever made here: `sender.ledger.file.Mark` compares it. `resent` counts how often a
+# person had the message put back to pending though it may have been accepted.
+_VERSION_3 = """
+CREATE TABLE commits (n INTEGER NOT NULL) STRICT;
+INSERT INTO commits (n) VALUES (0);
+ALTER TABLE message ADD COLUMN resent INTEGER NOT NULL DEFAULT 0 CHECK (resent BETWEEN 0 AND fence);
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To change a CHECK constraint: make a new table, copy, drop, rename.
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

@@ -7,10 +7,8 @@ no message bodies and no recipients' numbers. Never deletes a row.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +16,8 @@ from typing import Any, Self
 import apsw
 import polars as pl
 
-from sender.errors import StateError, UnknownRun
+from sender.clock import wall_clock_ms
+from sender.errors import UnknownRun
 from sender.ledger import (
     JOURNAL_SCHEMA,
     Claim,
@@ -31,12 +30,19 @@ from sender.ledger import (
     Settlement,
     sqlite_delivery,
 )
+from sender.ledger.file import (
+    Mark,
+    damaged,
+    failures_explained,
+    open_to_read,
+    open_to_write,
+    refuse_other_schema,
+    schema_version,
+)
 from sender.ledger.rows import cleaned, journal_frame, settled
-from sender.ledger.schema import SCHEMA_VERSION, STEPS
+from sender.ledger.schema import SCHEMA_VERSION
 from sender.outcomes import State, Unknown
 
-APPLICATION_ID = int.from_bytes(b"cmps")  # in the file's header: `file` and we can tell whose it is
-_BUSY_TIMEOUT_S = 10.0  # other runs' commits take milliseconds; this is for a machine that stalls
 _JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many more cost cache and collector
 
 _INSERT_RUN = """
@@ -55,7 +61,7 @@ _CLAIM_WAITING = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
     not_before = NULL, updated_at = :now
-WHERE run = :run AND seq IN (
+WHERE run = :run AND state = 'pending' AND seq IN (
     SELECT seq FROM message
     WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
     ORDER BY not_before, seq LIMIT :limit
@@ -87,6 +93,22 @@ SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_
 WHERE run = ? AND state = 'intent'
 """
 _ORPHAN_MESSAGE = "the sender stopped before the outcome was written: it may have been sent"
+_RESEND = """
+UPDATE message
+SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error_code = NULL, error_message = NULL,
+    updated_at = ?
+WHERE run = ? AND state = 'unknown'
+"""
+# Rows are dense from 0, so their count, highest and sum of `seq` follow from one another; no single change to a key
+# leaves all three as they were. What CHECK constraints say is looked at again, because a damaged page asks nobody.
+_CHECK = """
+SELECT count(*), coalesce(max(seq) + 1, 0), coalesce(sum(seq), 0), coalesce(sum(
+    state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')
+    AND (state = 'intent') = (deadline IS NOT NULL) AND (state = 'pending') = (not_before IS NOT NULL)
+    AND (state = 'accepted') = (message_id IS NOT NULL) AND attempts BETWEEN (state <> 'pending') AND fence
+), 0)
+FROM message WHERE run = ?
+"""
 _NEXT_DUE = """
 SELECT not_before FROM message WHERE run = ? AND state = 'pending' AND seq < ? ORDER BY not_before LIMIT 1
 """
@@ -98,25 +120,6 @@ WHERE key = ?1 AND finished_at IS NOT NULL
 _COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
 _JOURNAL = f"SELECT {', '.join(JOURNAL_SCHEMA)} FROM message WHERE run = ? ORDER BY seq"  # noqa: S608 (our names)
 
-# What a person can do about each failure of the file. A class that is not here is a bug of ours.
-_ACCESS = "give this user write access to the file and its directory"
-_WAIT = "wait for that process to end, then run the same command again"
-_FAILURES: dict[type[apsw.Error], tuple[str, str]] = {
-    apsw.FullError: ("the disk is full", "free some space, then run the same command again"),
-    apsw.IOError: ("the disk failed to read or write", "check the disk, then run the same command again"),
-    apsw.ReadOnlyError: ("it cannot be written", _ACCESS),
-    apsw.PermissionsError: ("access is denied", _ACCESS),
-    apsw.CantOpenError: ("it cannot be opened", _ACCESS),
-    apsw.BusyError: ("another process holds it", _WAIT),
-    apsw.LockedError: ("another process holds it", _WAIT),
-    apsw.CorruptError: ("it is damaged", "restore a backup; until then what was sent is not known"),
-    apsw.NotADBError: ("it is not a ledger of campaign-sender", "name another one with --state-dir"),
-}
-
-
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
-
 
 class SqliteLedger:
     """A `Ledger` in one SQLite file. May be used from any thread, by one at a time."""
@@ -125,28 +128,36 @@ class SqliteLedger:
         self._db = db
         self._path = path
         self._clock = clock
+        self._mark = Mark(path)
         self._known: dict[str, tuple[int, int]] = {}
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], int] = _wall_clock_ms) -> Self:
+    def open(cls, path: Path, *, clock: Callable[[], int] | None = None, read_only: bool = False) -> Self:
         """The ledger in the file `path`, made with its directory if there is none.
 
-        `clock` gives milliseconds UTC. Raises StateError when the file cannot be used, is another program's,
-        or was written by a newer version. A file of an older version is brought up to this one.
+        `clock` gives milliseconds UTC (default: `sender.clock.wall_clock_ms`, read when the ledger is opened). With
+        `read_only` nothing is made or changed, and whoever may read the file may open it. Raises StateError when the
+        file cannot be used, is another program's, was written by a newer version, or has lost commits. A file of an
+        older version is brought up to this one, which needs write access.
         """
         path = path.absolute()  # SQLite reads names such as `:memory:` its own way
-        _create_file(path)
-        with _failures_explained(path):
-            db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            try:
-                _configure(db, path)
-            except BaseException:
-                db.close()
-                raise
-        return cls(db, path, clock)
+        db = open_to_read(path) if read_only else open_to_write(path)
+        if read_only and schema_version(db) < SCHEMA_VERSION:
+            db.close()
+            db = open_to_write(path)
+        ledger = cls(db, path, clock or wall_clock_ms())
+        try:
+            with failures_explained(path):
+                marked = ledger._mark.read()  # first: another process may commit in between
+                ledger._mark.check(marked, db.execute("SELECT n FROM commits").get)
+        except BaseException:
+            db.close()
+            raise
+        return ledger
 
     def close(self) -> None:
-        with _failures_explained(self._path):
+        self._mark.close()
+        with failures_explained(self._path):
             self._db.close()
 
     def now_ms(self) -> int:
@@ -176,14 +187,14 @@ class SqliteLedger:
             raise ValueError(f"run {run.run_id} cannot be created: {error}") from None
 
     def run(self, run_id: str) -> Run:
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             row = self._db.execute(_SELECT_RUNS + "WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             raise self._unknown_run(run_id)
         return _run(row)
 
     def runs(self) -> list[Run]:
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             rows = self._db.execute(_SELECT_RUNS + "ORDER BY created_at, key").fetchall()
         return [_run(row) for row in rows]
 
@@ -260,13 +271,32 @@ class SqliteLedger:
             db.execute(_REOPEN, (key,))
         return changed
 
+    def resend_unknown(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            now = self.now_ms()
+            changed = _changed(db, _RESEND, [(now, now, key)])
+            db.execute(_REOPEN, (key,))
+        return changed
+
+    def check(self, run_id: str) -> None:
+        """As the protocol says. Reads all of the run's rows: about 0.3 s for a million."""
+        key, messages = self._run_key(run_id)
+        with failures_explained(self._path):
+            row: tuple[Any, ...] = self._db.execute(_CHECK, (key,)).fetchall()[0]
+        rows, top, total, sound = row
+        if rows != top or total != rows * (rows - 1) // 2 or rows > messages:
+            raise damaged(self._path, f"run {run_id} has {rows} rows of messages where {top} were claimed")
+        if sound != rows:
+            raise damaged(self._path, f"{rows - sound} messages of run {run_id} are in no state there is")
+
     def report(self, reports: Sequence[Reported]) -> ReportCounts:
         with self._transaction() as db:
             return sqlite_delivery.report(db, reports, self._find_run, self.now_ms())
 
     def match_reports(self) -> int:
         """As the protocol says. Looks through all messages, in a snapshot that holds up no writer."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             found = sqlite_delivery.strays(self._db)
         if not found:
             return 0
@@ -274,7 +304,7 @@ class SqliteLedger:
             return sqlite_delivery.apply_strays(db, found, self.now_ms())
 
     def kept_reports(self) -> int:
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             return sqlite_delivery.kept(self._db)
 
     def forget_reports(self, before_ms: int) -> int:
@@ -283,32 +313,32 @@ class SqliteLedger:
 
     def counts(self, run_id: str) -> Counts:
         key, messages = self._run_key(run_id)
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             return self._count(key, messages)
 
     def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else below_seq
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             row = self._db.execute(_NEXT_DUE, (key, bound)).fetchone()
         return None if row is None else row[0]
 
     def journal(self, run_id: str) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
         chunks = [pl.DataFrame(schema=JOURNAL_SCHEMA)]
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             rows = self._db.execute(_JOURNAL, (key,))  # one statement, so one snapshot
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
         return pl.concat(chunks, rechunk=True)
 
     def message_ids(self) -> set[str]:
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             return {row[0] for row in self._db.execute("SELECT message_id FROM message WHERE message_id IS NOT NULL")}
 
     def _run_key(self, run_id: str) -> tuple[int, int]:
         """The run's small integer and its number of messages; neither ever changes."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             if self._find_run(run_id) is None:
                 raise self._unknown_run(run_id)
         return self._known[run_id]
@@ -342,122 +372,18 @@ class SqliteLedger:
     @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
         """The write lock from the start; committed and on disk at the end, or undone and raised."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._refuse_other_schema()
+                refuse_other_schema(self._db, self._path)  # a newer program may have changed it meanwhile
                 yield self._db
+                commits: int = self._db.execute("UPDATE commits SET n = n + 1 RETURNING n").get
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # SQLite undoes it by itself on some failures
                     self._db.execute("ROLLBACK")
                 raise
-
-    def _refuse_other_schema(self) -> None:
-        """A newer program may have changed the tables while this one had the file open."""
-        version = self._db.execute("PRAGMA user_version").get
-        if version != SCHEMA_VERSION:
-            raise _written_by_newer(version, self._path)
-
-
-@contextmanager
-def _failures_explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except apsw.Error as error:
-        if type(error) not in _FAILURES:
-            raise
-        what, fix = _FAILURES[type(error)]
-        raise StateError(f"the ledger cannot be used: {what} ({error})", where=str(path), fix=fix) from error
-
-
-def _create_file(path: Path) -> None:
-    """An empty file of mode 0600 where there is none; SQLite gives its -wal and -shm files the same mode."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a directory")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise StateError(
-            f"the ledger cannot be opened: {error.strerror}",
-            where=str(path),
-            fix="give this user write access to the directory, or name another with --state-dir",
-        ) from error
-
-
-def _configure(db: apsw.Connection, path: Path) -> None:
-    db.set_busy_timeout(int(_BUSY_TIMEOUT_S * 1000))
-    # FULL: a commit is on disk when it returns. NORMAL may lose committed intents at power loss.
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the data in the drive's cache
-    db.execute("PRAGMA foreign_keys = OFF")  # a step may have to make a table anew
-    db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
-    try:
-        if _is_blank(db):
-            db.pragma("application_id", APPLICATION_ID)
-        else:
-            _check_identity(db, path)
-        if db.pragma("user_version") < SCHEMA_VERSION:
-            _upgrade(db)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    db.execute("PRAGMA foreign_keys = ON")
-    _use_wal(db, path)
-
-
-def _upgrade(db: apsw.Connection) -> None:
-    """Runs the steps that the file lacks."""
-    for step in STEPS[db.pragma("user_version") :]:
-        db.execute(step)
-    db.pragma("user_version", SCHEMA_VERSION)
-    broken = db.execute("PRAGMA foreign_key_check").fetchall()
-    if broken:
-        raise apsw.CorruptError(f"rows without the row they refer to: {broken[:3]}")
-
-
-def _is_blank(db: apsw.Connection) -> bool:
-    objects = db.execute("SELECT count(*) FROM sqlite_schema").get
-    return not (objects or db.pragma("application_id") or db.pragma("user_version"))
-
-
-def _check_identity(db: apsw.Connection, path: Path) -> None:
-    version = db.pragma("user_version")
-    if db.pragma("application_id") != APPLICATION_ID or version < 1:
-        raise StateError(
-            "this database is not a ledger of campaign-sender",
-            where=str(path),
-            fix="move it away, or name another state directory with --state-dir",
-        )
-    if version > SCHEMA_VERSION:
-        raise _written_by_newer(version, path)
-
-
-def _written_by_newer(version: int, path: Path) -> StateError:
-    return StateError(
-        f"the ledger was written by a newer campaign-sender: schema {version}, and this one knows {SCHEMA_VERSION}",
-        where=str(path),
-        fix="upgrade campaign-sender, or name another state directory with --state-dir",
-    )
-
-
-def _use_wal(db: apsw.Connection, path: Path) -> None:
-    """WAL mode, which the file remembers. SQLite does not always wait for the lock that the switch needs."""
-    give_up = time.monotonic() + _BUSY_TIMEOUT_S
-    while time.monotonic() < give_up:
-        with suppress(apsw.BusyError):
-            if db.pragma("journal_mode", "wal") == "wal":
-                return
-            break
-        time.sleep(0.01)
-    raise StateError(
-        "the ledger cannot be used: another process holds it, or the file system cannot share its log",
-        where=str(path),
-        fix="name a state directory on a local disk with --state-dir",
-    )
+        self._mark.write(commits)
 
 
 def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:

@@ -19,7 +19,7 @@ UPDATE message SET {", ".join(f"{name} = ?" for name in Standing._fields)}, dead
 WHERE run = ? AND seq = ?
 """  # noqa: S608
 _KEEP = f"INSERT OR IGNORE INTO report (run, seq, {_TOLD}) VALUES (?, ?{', ?' * len(Told._fields)})"  # noqa: S608
-_WAITING = f"SELECT key, seq, {_TOLD} FROM report WHERE run = ? AND seq BETWEEN ? AND ? ORDER BY key"  # noqa: S608
+_WAITING = f"SELECT key, seq, {_TOLD} FROM report WHERE run = ? AND seq BETWEEN ? AND ? ORDER BY seq, key"  # noqa: S608
 _ONE = f"SELECT {_TOLD} FROM report WHERE key = ?"  # noqa: S608
 # `message` is the outer loop: it has no index on the ids, so that a smooth run need not keep one of random values.
 _STRAYS = """

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import apsw
 
 from sender.errors import StateError
-from sender.ledger.sqlite import _create_file, _failures_explained, _use_wal
+from sender.ledger.file import create, failures_explained, use_wal
 
 _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
 _SCHEMA_VERSION = 1
@@ -122,8 +122,8 @@ class SuppressionFile:
     def open(cls, path: Path) -> Self:
         """The file at `path`, made with its directory if there is none. Raises StateError when it cannot be used."""
         path = path.absolute()
-        _create_file(path)
-        with _failures_explained(path):
+        create(path)
+        with failures_explained(path):
             db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
             try:
                 _configure(db, path)
@@ -133,18 +133,18 @@ class SuppressionFile:
         return cls(db, path)
 
     def close(self) -> None:
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             self._db.close()
 
     def version(self) -> int:
         """A number that is another one after any other connection changed the file; about 3 µs."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             version: int = self._db.execute("PRAGMA data_version").get
         return version
 
     def change(self) -> int:
         """How many transactions changed something."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             change: int = self._db.execute("SELECT change FROM list").get
         return change
 
@@ -158,29 +158,29 @@ class SuppressionFile:
 
     def size(self) -> int:
         """How many entries there are, lifted ones too."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             size: int = self._db.execute("SELECT count(*) FROM entry").get
         return size
 
     def active(self) -> Iterator[tuple[Any, ...]]:
         """Every entry that counts, as Row."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             yield from self._db.execute(_ACTIVE)
 
     def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The entries of `numbers` that count, as Row. Sorted numbers are found faster."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             for start in range(0, len(numbers), _LOOKED_UP):
                 yield from self._db.execute(_LOOK_UP, (json.dumps(numbers[start : start + _LOOKED_UP]),))
 
     def history(self, number: str) -> list[tuple[Row, bool]]:
         """Every entry of the number, and whether it counts."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             return [(Row(*row[:-1]), bool(row[-1])) for row in self._db.execute(_ALL_OF, (number,))]
 
     def lifts(self, number: str) -> list[Lift]:
         """What took entries of the number back, oldest first."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             rows = self._db.execute(
                 "SELECT number, by, scope, via, at FROM lift WHERE number = ? ORDER BY at", (number,)
             )
@@ -188,7 +188,7 @@ class SuppressionFile:
 
     def changed_since(self, change: int, most: int) -> list[str] | None:
         """The numbers whose entries or lifts are newer than `change`; None when they are more than `most`."""
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             numbers = [row[0] for row in self._db.execute(_CHANGED, (change, most + 1))]
         return None if len(numbers) > most else numbers
 
@@ -204,7 +204,7 @@ class SuppressionFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
-        with _failures_explained(self._path):
+        with failures_explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -231,7 +231,7 @@ def _configure(db: apsw.Connection, path: Path) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    _use_wal(db, path)
+    use_wal(db, path)
 
 
 def _check_identity(db: apsw.Connection, path: Path) -> None:

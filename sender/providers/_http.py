@@ -25,6 +25,7 @@ from sender.providers.base import Request, Response
 
 WORDS_MAX_CHARS = 500
 RETRY_AFTER_MAX_S = 3600.0
+FIELDS_MAX = 200  # in a webhook's form; a Twilio MMS with ten files has about fifty
 _EPOCH_FROM = 10**9  # a larger x-ratelimit-reset is a Unix time, a smaller one seconds (Telnyx documents both)
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,200}")
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -128,13 +129,38 @@ def json_object(response: Response) -> dict[str, Any]:
     """The JSON object in an answer, fractions as Decimal. Raises ValueError: cut off, not JSON, not an object."""
     if response.truncated:
         raise ValueError("was cut off")
+    return parsed(response.content)
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """The JSON object in a body, fractions as Decimal. Raises ValueError: not JSON, not an object."""
     try:
-        document = json.loads(response.content, parse_float=Decimal, parse_constant=_no_constant)
+        document = json.loads(content, parse_float=Decimal, parse_constant=_no_constant)
     except (ValueError, ArithmeticError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict):
         raise ValueError("is not a JSON object")  # noqa: TRY004 (the document's fault, not the caller's)
     return document
+
+
+def is_form(headers: Mapping[str, str]) -> bool:
+    """Whether a webhook's body is a form."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def webhook_fields(headers: Mapping[str, str], body: bytes, url: str) -> dict[str, Any]:
+    """Name -> value of a webhook: of its form, of its JSON object, or of the query where there is no body (GET).
+
+    Of a name that stands several times the first value counts. Raises ValueError when it cannot be read.
+    """
+    if body and not is_form(headers):
+        return parsed(body)
+    try:
+        query = body.decode() if body else urlsplit(url).query
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
+    except ValueError:  # also not UTF-8
+        raise ValueError("is not a form") from None
+    return dict(reversed(pairs))
 
 
 def found(response: Response) -> dict[str, Any] | None:
@@ -168,6 +194,14 @@ def message_id(value: object) -> str:
     if isinstance(value, str) and _VISIBLE_ASCII.fullmatch(value):
         return value
     raise ValueError("has no message id")
+
+
+def needed(value: object, name: str) -> str:
+    """A text that a document must have. Raises ValueError when it is not there."""
+    found = text(value)
+    if found is None:
+        raise ValueError(f"has no {name!r}")
+    return found
 
 
 def text(value: object) -> str | None:

@@ -8,7 +8,7 @@ what cannot be carried is refused with a sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -89,12 +89,14 @@ _KIND_WORDS: Mapping[SenderKind, str] = {
 class Rules:
     """What a provider asks of the values, beyond the keys it takes.
 
-    `shapes`: key -> (pattern, in words). `ranges`: key -> lowest and highest. `needs`: key -> the key that
-    must be set with it. `short_code_digits`: lengths of a short code used as sender.
+    `shapes`: key -> (pattern, in words). `ranges`: key -> lowest and highest. `own`: key -> a check that raises
+    Unsupported. `needs`: key -> the key that must be set with it. `short_code_digits`: lengths of a short code used as
+    sender.
     """
 
     shapes: Mapping[str, tuple[re.Pattern[str], str]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    own: Mapping[str, Callable[[FieldValue], None]] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     short_code_digits: tuple[int, int] = (3, 8)
 
@@ -140,19 +142,44 @@ def check(
 
     Raises Unsupported for the first thing that cannot, InputError when `sender` has no sender's shape.
     """
-    kind = None if sender is None else sender_kind(sender)
-    for key, value in fields.items():
-        if key not in capabilities.fields:
-            raise not_carried(capabilities, key)
-        _check_value(capabilities, rules, key, value)
+    check_values(capabilities, rules, fields)
+    kind = None if sender is None else check_kind(capabilities, rules, sender)
     if media_count > capabilities.media_max:
         raise Unsupported(
             f"{media_count} media files; {capabilities.title} takes at most {capabilities.media_max}",
             where="message.media",
             fix="send fewer, or point to a page that shows them",
         )
-    _check_sender(capabilities, rules, sender, kind, fields)
+    _check_service(capabilities, rules, sender, kind, fields)
     _check_needs(capabilities, rules, kind, fields)
+    return kind
+
+
+def check_values(capabilities: Capabilities, rules: Rules, fields: Mapping[str, FieldValue]) -> None:
+    """Raises Unsupported for the first field that the provider lacks, or whose value alone it does not take."""
+    for key, value in fields.items():
+        if key not in capabilities.fields:
+            raise not_carried(capabilities, key)
+        _check_value(capabilities, rules, key, value)
+
+
+def check_kind(capabilities: Capabilities, rules: Rules, sender: str) -> SenderKind:
+    """The kind of `sender`. Raises Unsupported for one that the provider does not send from, InputError for none."""
+    kind = sender_kind(sender)
+    if kind not in capabilities.sender_kinds:
+        takes = listed(_KIND_WORDS[each] for each in SenderKind if each in capabilities.sender_kinds)
+        raise Unsupported(
+            f"{sender!r} is {_KIND_WORDS[kind]}, which {capabilities.title} does not send from",
+            where="from",
+            fix=f"use {takes}",
+        )
+    if kind is SenderKind.SHORT_CODE:
+        shortest, longest = rules.short_code_digits
+        if not shortest <= len(sender) <= longest:
+            raise Unsupported(
+                f"{sender!r}: a short code on {capabilities.title} has {shortest} to {longest} digits",
+                where="from",
+            )
     return kind
 
 
@@ -234,6 +261,8 @@ def _check_value(capabilities: Capabilities, rules: Rules, key: str, value: Fiel
         lowest, highest = rules.ranges[key]
         if not (isinstance(value, int) and lowest <= value <= highest):
             raise Unsupported(f"{value!r}: {capabilities.title} takes {lowest} to {highest}", where=key)
+    if key in rules.own:
+        rules.own[key](value)
     if key == "send_at":
         utc_time(key, value)
     if key in CALLBACKS and _OWN_REF.match(str(value)):
@@ -242,7 +271,7 @@ def _check_value(capabilities: Capabilities, rules: Rules, key: str, value: Fiel
         )
 
 
-def _check_sender(
+def _check_service(
     capabilities: Capabilities,
     rules: Rules,
     sender: str | None,
@@ -259,20 +288,6 @@ def _check_sender(
                 fix=f"set `from`, or `{service_field}`" if service_field else "set `from`",
             )
         return
-    if kind not in capabilities.sender_kinds:
-        takes = listed(_KIND_WORDS[each] for each in SenderKind if each in capabilities.sender_kinds)
-        raise Unsupported(
-            f"{sender!r} is {_KIND_WORDS[kind]}, which {capabilities.title} does not send from",
-            where="from",
-            fix=f"use {takes}",
-        )
-    if kind is SenderKind.SHORT_CODE:
-        shortest, longest = rules.short_code_digits
-        if not shortest <= len(str(sender)) <= longest:
-            raise Unsupported(
-                f"{sender!r}: a short code on {capabilities.title} has {shortest} to {longest} digits",
-                where="from",
-            )
     if kind is SenderKind.SERVICE and service_field:
         pattern, in_words = rules.shapes[service_field]
         if not pattern.fullmatch(str(sender)):

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from sender.outcomes import Outcome, Reason, Status
+from sender.outcomes import DeliveryReport, Outcome, Reason, Status
 
 # What a campaign may set for one message beyond the text; the adapter's own table says which it can carry.
 FieldValue = str | int | float | bool | Mapping[str, str] | Sequence[str]
@@ -67,11 +67,12 @@ class SenderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DefaultRate:
-    """A documented pace: `per_s` in `unit`s, and where it was read."""
+    """A documented pace: `per_s` in `unit`s, and where it was read. `per_sender`: each number has it for itself."""
 
     per_s: float
     unit: str  # "messages" or "segments"
     source: str
+    per_sender: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class Capabilities:
     `fields` are the campaign keys it takes. `service_field` is the key that names a sender pool at the provider
     (None: there is none). `passthrough` are recipients taken as they stand besides E.164 (`988`);
     `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
-    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`).
+    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`), and
+    `account_rate` what the account may do where those are of single senders (None: as much as they do together).
     """
 
     provider: str
@@ -94,6 +96,7 @@ class Capabilities:
     passthrough: frozenset[str] = frozenset()
     short_code_recipients: bool = False
     rates: Mapping[str, DefaultRate] = field(default_factory=dict)
+    account_rate: DefaultRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class LogEntry:
     price: str | None = None
     currency: str | None = None
     sent_at: datetime | None = None
+    updated_at: datetime | None = None  # when it came to this status
     reason: Reason | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -123,12 +127,45 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """What to look for in a provider's log: a window of creation, and recipient and sender where it can filter."""
+    """What to look for in a provider's log: a window of creation, and recipient and sender where it can filter.
+
+    `sent_only` says that messages which are not sent yet may be left out, where only those that are can be found by
+    time (LaML). `page_size` is the most entries a page may have (None: the adapter's own choice).
+    """
 
     since: datetime
     until: datetime
     to: str | None = None
     from_number: str | None = None
+    sent_only: bool = False
+    page_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """A text that somebody sent to one of the account's numbers.
+
+    `keyword` is STOP, START or HELP where the provider itself has recognised one, in whatever language. `at` is
+    ISO 8601 UTC; None where the provider does not say.
+    """
+
+    message_id: str
+    from_number: str
+    to: str
+    text: str
+    keyword: str | None = None
+    at: str | None = None
+
+
+Report = DeliveryReport | InboundMessage
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAnswer:
+    """The body that a webhook is answered with."""
+
+    content_type: str
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)

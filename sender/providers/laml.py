@@ -11,22 +11,25 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
 from sender.errors import Unsupported
-from sender.outcomes import Accepted, Outcome, Reason, Status
+from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
 from sender.providers._http import Act, Verdict
 from sender.providers.base import (
     Capabilities,
     DefaultRate,
     FieldValue,
+    InboundMessage,
     LogEntry,
     LogFacts,
     LogPage,
     LogQuery,
     Message,
+    Report,
     Request,
     Response,
     SenderKind,
@@ -163,10 +166,14 @@ TWILIO = Dialect(
         media_max=10,
         body_max_chars=1600,
         rates={
-            "long_code": DefaultRate(1, "segments", _TWILIO_RATES),
-            "toll_free": DefaultRate(3, "segments", "Twilio, not confirmed from a page of its own (2026-11)"),
-            "short_code": DefaultRate(100, "segments", _TWILIO_RATES),
-            "alphanumeric": DefaultRate(1, "segments", "no page gives a number; Twilio's slowest sender (2026-11)"),
+            "long_code": DefaultRate(1, "segments", _TWILIO_RATES, per_sender=True),
+            "toll_free": DefaultRate(
+                3, "segments", "Twilio, not confirmed from a page of its own (2026-11)", per_sender=True
+            ),
+            "short_code": DefaultRate(100, "segments", _TWILIO_RATES, per_sender=True),
+            "alphanumeric": DefaultRate(
+                1, "segments", "no page gives a number; Twilio's slowest sender (2026-11)", per_sender=True
+            ),
             "service": DefaultRate(1, "segments", f"{_TWILIO_RATES}; the slowest sender a service may hold"),
         },
     ),
@@ -197,7 +204,8 @@ TWILIO = Dialect(
     exclusive_sender=False,
 )
 
-_PAGE_SIZE = "50"  # bodies of 1600 characters, twelve bytes each when escaped, stay under the transport's cap
+_PAGE_SIZE = 50  # bodies of 1600 characters, twelve bytes each when escaped, stay under the transport's cap
+_PAGE_SIZE_MAX = 1000
 
 
 def check(
@@ -267,12 +275,18 @@ class Laml:
         return None if document is None else self._entry(document)
 
     def log_request(self, query: LogQuery) -> Request:
-        """The first page of messages to `to` from `from_number`, of any time.
+        """The first page of messages to `to` from `from_number`, of any time unless `sent_only`.
 
-        The only filter by time is on the date *sent*, which may hide a message still queued; the caller
+        The only filter by time is on the date (UTC) *sent*, which may hide a message still queued; the caller
         compares `created_at`.
         """
-        wanted = (("To", query.to), ("From", query.from_number), ("PageSize", _PAGE_SIZE))
+        days = {"DateSent>": query.since, "DateSent<": query.until} if query.sent_only else {}
+        wanted = (
+            ("To", query.to),
+            ("From", query.from_number),
+            *((name, moment.astimezone(UTC).date().isoformat()) for name, moment in days.items()),
+            ("PageSize", str(min(query.page_size or _PAGE_SIZE, _PAGE_SIZE_MAX))),
+        )
         parameters = _http.form((name, value) for name, value in wanted if value)
         return _http.get(f"{self._messages()}?{parameters}", self._authorization())
 
@@ -338,10 +352,46 @@ class Laml:
             price=accepted.price,
             currency=accepted.currency,
             sent_at=_http.moment(document.get("date_sent")),
+            updated_at=_http.moment(document.get("date_updated")),
             reason=accepted.reason,
             error_code=accepted.error_code,
             error_message=accepted.error_message,
         )
+
+
+def reports(errors: Mapping[str, Verdict], headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:
+    """What a status callback or the webhook of an inbound message says; `errors` is the dialect's table.
+
+    A form at both; SignalWire's own file describes its status callback as JSON of the same names, so that is read as
+    well. Facts: compatibility-api smsStatusCallback (2026-08-21); Twilio, "Outbound message status in status
+    callbacks" and "Twilio's request to your incoming message webhook" (2026). Raises ValueError when it cannot be read.
+    """
+    fields = _http.webhook_fields(headers, body, url)
+    word = _http.text(fields.get("MessageStatus")) or _http.text(fields.get("SmsStatus"))
+    message_id = _http.message_id(fields.get("MessageSid") or fields.get("SmsSid"))
+    if word in (None, "receiving", "received"):
+        return [
+            InboundMessage(
+                message_id=message_id,
+                from_number=_http.needed(fields.get("From"), "From"),
+                to=_http.needed(fields.get("To"), "To"),
+                text=_http.raw_text(fields.get("Body")) or "",
+                keyword=_http.text(fields.get("OptOutType")),
+            )
+        ]
+    code = _http.text(fields.get("ErrorCode"))
+    return [
+        DeliveryReport(
+            message_id=message_id,
+            status=STATUSES.get(word or ""),
+            provider_status=word,
+            ref=_http.ref_of(url),
+            reason=_http.reason(errors, code),
+            error_code=code,
+            error_message=_http.text(fields.get("ErrorMessage")),
+            segments=_http.whole(fields.get("NumSegments")),
+        )
+    ]
 
 
 def signalwire_compat(account: Account) -> Laml:

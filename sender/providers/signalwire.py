@@ -13,18 +13,20 @@ from typing import Any
 from urllib.parse import quote
 
 from sender.errors import Unsupported
-from sender.outcomes import Accepted, Outcome, Reason, Status
+from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
 from sender.providers._http import Act
 from sender.providers.base import (
     Capabilities,
     DefaultRate,
     FieldValue,
+    InboundMessage,
     LogEntry,
     LogFacts,
     LogPage,
     LogQuery,
     Message,
+    Report,
     Request,
     Response,
     SenderKind,
@@ -130,19 +132,15 @@ ERRORS = _http.error_table(
     ]
 )
 
-_RULES = _rules.Rules(short_code_digits=(5, 6))
 _LOGS = "/api/messaging/logs"
 # A page of 500 entries stays well under the transport's cap of 1 MiB; the API allows 1000.
-_PAGE_SIZE = "500"
+_PAGE_SIZE = 500
 _MARGIN = timedelta(seconds=1)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("signalwire_", "sw_", "rtc_", "internal_")
 
 
-def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
-    """The kind of `sender`. Raises Unsupported for what SignalWire cannot carry, InputError for no sender."""
-    kind = _rules.check(CAPABILITIES, _RULES, sender=sender, fields=fields, media_count=media_count)
-    variables = fields.get("custom_variables")
+def _check_variables(variables: FieldValue) -> None:
     for name, value in variables.items() if isinstance(variables, Mapping) else ():
         where = f"custom_variables.{name}"
         if name == "ref":
@@ -155,7 +153,14 @@ def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int
             )
         if not 0 < len(value.encode("utf-8", "replace")) <= 1024:
             raise Unsupported("SignalWire takes values of 1 to 1024 bytes", where=where)
-    return kind
+
+
+RULES = _rules.Rules(own={"custom_variables": _check_variables}, short_code_digits=(5, 6))
+
+
+def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
+    """The kind of `sender`. Raises Unsupported for what SignalWire cannot carry, InputError for no sender."""
+    return _rules.check(CAPABILITIES, RULES, sender=sender, fields=fields, media_count=media_count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +222,7 @@ class SignalWire:
         parameters = [
             ("created_after", _http.utc(query.since - _MARGIN)),
             ("created_before", _http.utc(query.until + _MARGIN)),
-            ("page_size", _PAGE_SIZE),
+            ("page_size", str(min(query.page_size or _PAGE_SIZE, _PAGE_SIZE))),
         ]
         return _http.get(f"{self.base_url}{_LOGS}?{_http.form(parameters)}", self._authorization())
 
@@ -230,6 +235,44 @@ class SignalWire:
 
     def _authorization(self) -> str:
         return self.account.authorization.get_secret_value()
+
+
+def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:  # noqa: ARG001 (one shape for all)
+    """What a status callback or the request for an inbound message's SWML document says.
+
+    Facts: signalwire-rest webhooks/messaging (2026-08-21). Raises ValueError when it cannot be read.
+    """
+    document = _http.parsed(body)
+    if "message" in document:
+        return [_inbound(_http.mapping(document["message"]))]
+    word = _http.text(document.get("status"))
+    code, words = _error(document)
+    at = _http.iso(document.get("timestamp"))
+    status = STATUSES.get(word or "")
+    return [
+        DeliveryReport(
+            message_id=_http.message_id(document.get("id")),
+            status=status,
+            provider_status=word,
+            ref=_http.text(_http.mapping(document.get("custom_variables")).get("ref")) or _http.ref_of(url),
+            reason=_http.reason(ERRORS, code),
+            error_code=code,
+            error_message=words,
+            segments=_http.whole(document.get("number_of_segments")),
+            sent_at=at if status is Status.SENT else None,
+            reported_at=at,
+        )
+    ]
+
+
+def _inbound(message: dict[str, Any]) -> InboundMessage:
+    return InboundMessage(
+        message_id=_http.message_id(message.get("message_id")),
+        from_number=_http.needed(message.get("from"), "from"),
+        to=_http.needed(message.get("to"), "to"),
+        text=_http.raw_text(message.get("body")) or "",
+        at=_http.iso(message.get("timestamp")),
+    )
 
 
 def _accepted(document: dict[str, Any]) -> Accepted:

@@ -14,18 +14,20 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from sender.errors import Unsupported
-from sender.outcomes import Accepted, Outcome, Reason, Status
+from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
 from sender.providers._http import Act, Verdict
 from sender.providers.base import (
     Capabilities,
     DefaultRate,
     FieldValue,
+    InboundMessage,
     LogEntry,
     LogFacts,
     LogPage,
     LogQuery,
     Message,
+    Report,
     Request,
     Response,
     SenderKind,
@@ -47,12 +49,13 @@ CAPABILITIES = Capabilities(
     short_code_recipients=True,
     rates={
         "long_code": DefaultRate(50, "messages", f"{_ACCOUNT}; in the US the 10DLC campaign's own limit comes on top"),
-        "long_code_abroad": DefaultRate(0.1, "messages", f"{_RATES}: a long code outside the US"),
-        "toll_free": DefaultRate(20, "messages", f"{_RATES}: a toll-free number"),
+        "long_code_abroad": DefaultRate(0.1, "messages", f"{_RATES}: a long code outside the US", per_sender=True),
+        "toll_free": DefaultRate(20, "messages", f"{_RATES}: a toll-free number", per_sender=True),
         "short_code": DefaultRate(50, "messages", f"{_ACCOUNT}; a short code alone could do 1000"),
-        "alphanumeric": DefaultRate(0.1, "messages", f"{_RATES}: an alphanumeric sender"),
+        "alphanumeric": DefaultRate(0.1, "messages", f"{_RATES}: an alphanumeric sender", per_sender=True),
         "service": DefaultRate(50, "messages", _ACCOUNT),
     },
+    account_rate=DefaultRate(50, "messages", _ACCOUNT),
 )
 LOG_FACTS = LogFacts(
     filters_by_recipient=True,
@@ -118,7 +121,7 @@ ERRORS = _http.error_table(
     ]
 )
 
-_RULES = _rules.Rules(shapes={"messaging_profile_id": (_rules.UUID, "a UUID")})
+RULES = _rules.Rules(shapes={"messaging_profile_id": (_rules.UUID, "a UUID")})
 _STOP = re.compile(r"\bstop|opt(?:ed)?[ -]?out|\bblock", re.IGNORECASE)
 _RECORDS = "/v2/detail_records"
 _PAGE_SIZE = 50  # the most a page may have
@@ -126,7 +129,7 @@ _PAGE_SIZE = 50  # the most a page may have
 
 def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
     """The kind of `sender`. Raises Unsupported for what Telnyx cannot carry, InputError for no sender."""
-    kind = _rules.check(CAPABILITIES, _RULES, sender=sender, fields=fields, media_count=media_count)
+    kind = _rules.check(CAPABILITIES, RULES, sender=sender, fields=fields, media_count=media_count)
     if kind is SenderKind.ALPHANUMERIC and "messaging_profile_id" not in fields:
         raise Unsupported(
             "Telnyx sends from an alphanumeric id only with a messaging profile",
@@ -213,7 +216,7 @@ class Telnyx:
             ("filter[created_at][gte]", query.since.astimezone(UTC).date().isoformat()),
             ("filter[created_at][lt]", (query.until.astimezone(UTC).date() + timedelta(days=1)).isoformat()),
             ("sort", "created_at"),
-            ("page[size]", str(_PAGE_SIZE)),
+            ("page[size]", str(min(query.page_size or _PAGE_SIZE, _PAGE_SIZE))),
             ("page[number]", "1"),
         )
         parameters = _http.form((name, value) for name, value in wanted if value)
@@ -242,6 +245,54 @@ class Telnyx:
 
     def _authorization(self) -> str:
         return self.account.authorization.get_secret_value()
+
+
+def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:  # noqa: ARG001 (one shape for all)
+    """What an event says: message.sent and message.finalized of ours, message.received of somebody's; else nothing.
+
+    Facts: Telnyx' OpenAPI file, OutboundMessageEvent and InboundMessageEvent (2026-07-16); "Receiving webhooks for
+    messaging" (2026-04). Raises ValueError when it cannot be read.
+    """
+    event = _http.mapping(_http.parsed(body).get("data"))
+    payload = _http.mapping(event.get("payload"))
+    match _http.text(event.get("event_type")):
+        case "message.received":
+            return [_inbound(payload)]
+        case "message.sent" | "message.finalized":
+            return [_report(payload, url, occurred_at=_http.iso(event.get("occurred_at")))]
+        case None:
+            raise ValueError("has no event_type")
+        case _:
+            return []
+
+
+def _report(payload: dict[str, Any], url: str, *, occurred_at: str | None) -> DeliveryReport:
+    told = _accepted({"data": payload})
+    return DeliveryReport(
+        message_id=told.message_id,
+        status=STATUSES.get(told.provider_status or ""),
+        provider_status=told.provider_status,
+        ref=_http.ref_of(payload.get("webhook_url")) or _http.ref_of(url),
+        reason=told.reason,
+        error_code=told.error_code,
+        error_message=told.error_message,
+        segments=told.segments,
+        price=told.price,
+        currency=told.currency,
+        sent_at=told.sent_at,
+        reported_at=_http.iso(payload.get("completed_at")) or occurred_at,
+    )
+
+
+def _inbound(payload: dict[str, Any]) -> InboundMessage:
+    return InboundMessage(
+        message_id=_http.message_id(payload.get("id")),
+        from_number=_http.needed(_http.mapping(payload.get("from")).get("phone_number"), "from"),
+        to=_http.needed(_first(payload.get("to")).get("phone_number"), "to"),
+        text=_http.raw_text(payload.get("text")) or "",
+        keyword=_http.text(payload.get("autoresponse_type")),
+        at=_http.iso(payload.get("received_at")),
+    )
 
 
 def judge(code: str, words: str) -> Verdict | None:
@@ -289,6 +340,7 @@ def _message_entry(document: dict[str, Any]) -> LogEntry:
         price=accepted.price,
         currency=accepted.currency,
         sent_at=_http.moment(data.get("sent_at")),
+        updated_at=_http.moment(data.get("completed_at")),
         reason=accepted.reason,
         error_code=accepted.error_code,
         error_message=accepted.error_message,
@@ -312,6 +364,7 @@ def _record_entry(record: dict[str, Any]) -> LogEntry:
         price=price,
         currency=_http.text(record.get("currency")) if price else None,
         sent_at=_http.moment(record.get("sent_at")),
+        updated_at=_http.moment(record.get("completed_at")),
         reason=reason,
         error_code=code,
         error_message=words,

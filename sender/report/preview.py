@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from sender import blame, cost, money, providers, segments
-from sender.plan import Manifest, Plan
+from sender import blame, cost, fields, money, providers, segments
+from sender.plan import Manifest, Plan, sender_shown
 from sender.report import page
 
 _SLICE = 65_536  # messages: a row group of the plan's file
@@ -46,7 +46,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
         provider=_provider(manifest),
         senders=_senders(manifest),
         pace=_pace(manifest),
-        messages=[_bubble(row, used, manifest) for row, used in zip(rows, units, strict=True)],
+        messages=[_bubble(row, used) for row, used in zip(rows, units, strict=True)],
         shown=frozenset(row["row_number"] for row in rows),
         by_segments=_by_segments(plan),
         skipped=list(skipped.select("row_number", "to", "reason", "detail").iter_rows(named=True)),
@@ -64,26 +64,31 @@ def preview_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     """Every message in file order as a JSON-ready dict, read a slice of the plan at a time.
 
     Keys: `seq`, `row_number`, `to`, `from` (a number, or the id of the service that picks one), `body` (None when
-    there is only media), `media` (a list of URLs), `encoding`, `segments`, `cost` (decimal text, None without a price).
+    there is only media), `media` (a list of URLs), `mms`, `encoding`, `segments`, `fields` (those that its row set),
+    `cost` (decimal text, None without a price).
     """
     for start in range(0, plan.manifest.messages, _SLICE):
         part = pl.col("seq").is_between(start, start + _SLICE, closed="left")
         for row in _messages(plan).filter(part).collect().iter_rows(named=True):
             micros = row.pop("cost_micros")
-            yield {**row, "cost": None if micros is None else money.text(micros)}
+            own = fields.merged_json(row.pop("fields"))
+            yield {**row, "fields": own, "cost": None if micros is None else money.text(micros)}
 
 
 def preview_frame(plan: Plan, limit: int | None = None) -> pl.DataFrame:
-    """The first `limit` messages (None: all): `row_number, to, from, body, media, encoding, segments`."""
+    """The first `limit` messages (None: all): `row_number, to, from, body, media, fields, mms, encoding, segments`."""
     return _head(_messages(plan), limit).drop("seq", "cost_micros")
 
 
 def _messages(plan: Plan) -> pl.LazyFrame:
-    sender = pl.coalesce("from_number", pl.lit(plan.manifest.service, pl.String)).alias("from")
+    sender = sender_shown(plan.manifest).alias("from")
+    mms = fields.is_mms(plan.manifest.fields).alias("mms")
     return (
         plan.scan()
         .filter(pl.col("seq").is_not_null())
-        .select("seq", "row_number", "to", sender, "body", "media", "encoding", "segments", "cost_micros")
+        .select(
+            "seq", "row_number", "to", sender, "body", "media", "fields", mms, "encoding", "segments", "cost_micros"
+        )
     )
 
 
@@ -104,7 +109,8 @@ class Bubble:
     """One message as the page shows it. `units` of `room` are used (None where characters are not counted).
 
     `causes` are what forced UCS-2, ready to be read; `more_causes` how many are left out; `script` says that the
-    text is written in letters GSM-7 does not have, so that no single character is to blame.
+    text is written in letters GSM-7 does not have, so that no single character is to blame. `fields` are the provider
+    fields that its row set.
     """
 
     row_number: int
@@ -120,6 +126,7 @@ class Bubble:
     causes: tuple[str, ...]
     more_causes: int
     script: bool
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +138,10 @@ class Share:
     row_number: int
 
 
-def _bubble(row: Mapping[str, Any], units: int, manifest: Manifest) -> Bubble:
+def _bubble(row: Mapping[str, Any], units: int) -> Bubble:
     body = row["body"] or ""
     media = tuple(row["media"] or ())
-    mms = bool(media) or _all_mms(manifest)
+    mms = row["mms"]
     ucs = row["encoding"] == segments.UCS_2 and not mms  # an MMS has no alphabet and no segments to pay for
     script = ucs and _other_script(body)
     pieces = tuple(_pieces(body)) if ucs and not script else (Piece(body),) if body else ()
@@ -153,6 +160,7 @@ def _bubble(row: Mapping[str, Any], units: int, manifest: Manifest) -> Bubble:
         causes=tuple(causes[:_CAUSES]),
         more_causes=max(0, len(causes) - _CAUSES),
         script=script,
+        fields=fields.merged_json(row["fields"]),
     )
 
 
@@ -204,15 +212,10 @@ def _by_region(manifest: Manifest) -> list[tuple[str, str, int, int]]:
 def _by_encoding(plan: Plan) -> list[tuple[str, int]]:
     """How many messages travel in each encoding, or as MMS. They add up to the messages (unlike the manifest's counts,
     which have the texts of MMS among the encodings)."""
-    mms = pl.lit(value=True) if _all_mms(plan.manifest) else pl.col("media").list.len() > 0
+    mms = fields.is_mms(plan.manifest.fields)
     kind = pl.when(mms).then(pl.lit("MMS")).otherwise(pl.col("encoding").fill_null("filled in by the provider"))
     counts = plan.scan().filter(pl.col("seq").is_not_null()).group_by(kind=kind).len().collect()
     return _largest_first(dict(counts.iter_rows()))
-
-
-def _all_mms(manifest: Manifest) -> bool:
-    """Whether even a message without media is sent as MMS."""
-    return bool(manifest.fields.get("send_as_mms")) or manifest.fields.get("message_type") == "MMS"
 
 
 def _largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:

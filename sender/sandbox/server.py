@@ -6,9 +6,7 @@ Loopback by default. Prints nothing, configures no logging and, in a thread, tou
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, cast
@@ -16,20 +14,16 @@ from typing import TYPE_CHECKING, cast
 import uvicorn
 from starlette.applications import Starlette
 
+from sender import serving
 from sender.errors import InputError
 from sender.sandbox.app import Options, Sandbox, app
 from sender.sandbox.wire import reset
+from sender.serving import LOOPBACK, base_url, listening
 
 if TYPE_CHECKING:
     _Protocol = asyncio.Protocol
 else:
     from uvicorn.protocols.http.auto import AutoHTTPProtocol as _Protocol
-
-LOOPBACK = "127.0.0.1"
-_START_TIMEOUT_S = 10.0
-_BACKLOG = 2048
-# Without a handler, logging's last resort prints uvicorn's warnings to stderr; handlers of the root see them still.
-logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
 
 class _Connection(_Protocol):
@@ -42,10 +36,10 @@ class _Connection(_Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-class _Server(uvicorn.Server):
-    """Says when it is ready, goes away for an outage, and lets go of silent answers before it waits for requests."""
+class _Server(serving.Server):
+    """Goes away for an outage, and lets go of silent answers before it waits for requests."""
 
-    def __init__(self, starlette: Starlette, ready: Callable[[], None]) -> None:
+    def __init__(self, starlette: Starlette) -> None:
         config = uvicorn.Config(
             starlette,
             http=_Connection,
@@ -58,7 +52,6 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self._sandbox: Sandbox = starlette.state.sandbox
-        self._ready = ready
         self._sandbox.outage = self._go_away
         self._coming_back: asyncio.Task[None] | None = None
 
@@ -82,56 +75,22 @@ class _Server(uvicorn.Server):
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
             )
 
-        self.servers = [await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=_BACKLOG)]
+        self.servers = [await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=serving.BACKLOG)]
         self._coming_back = None
 
     @staticmethod
     async def _taken_again(host: str, port: int) -> socket.socket:
         while True:  # a client anywhere may have got the port for a moment
             try:
-                return _bound(host, port)
+                return serving.bound(host, port)
             except InputError:
                 await asyncio.sleep(0.05)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._sandbox.closing.set()
         if self._coming_back is not None:
             self._coming_back.cancel()
         await super().shutdown(sockets)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises InputError when the address cannot be used."""
-    sock = _bound(host, port)
-    sock.listen(_BACKLOG)
-    return sock
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket with that address. Raises InputError when it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's delay off only for sockets that say they are TCP.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows: SO_REUSEADDR would share a port in use
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        fix = "choose another port, or 0 for any free one"
-        raise InputError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", fix=fix) from error
-    return sock
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(
@@ -146,13 +105,11 @@ def serve(
     `on_ready` is called with the base URL once requests are answered. Raises InputError when the address cannot be
     used and StateError when the state file cannot.
     """
-    with closing(_listen(host, port)) as sock:
-        url = _url(sock)
-        server = _Server(app(options), lambda: on_ready(url) if on_ready else None)
-        try:
-            asyncio.run(server.serve(sockets=[sock]))
-        except KeyboardInterrupt:  # uvicorn stops cleanly, then raises the signal again
-            return
+    with closing(listening(host, port)) as sock:
+        url = base_url(sock)
+        server = _Server(app(options))
+        server.on_ready = (lambda: on_ready(url)) if on_ready else None
+        serving.serve(server, sock)
 
 
 @contextmanager
@@ -162,26 +119,5 @@ def embedded(options: Options | None = None) -> Iterator[str]:
     Raises StateError when the state file cannot be used.
     """
     starlette = app(options)
-    ready = threading.Event()
-    failures: list[BaseException] = []
-    with closing(_listen(LOOPBACK, 0)) as sock:
-        url = _url(sock)
-        server = _Server(starlette, ready.set)
-
-        def run() -> None:
-            try:
-                asyncio.run(server.serve(sockets=[sock]))
-            except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
-                failures.append(error)
-            finally:
-                ready.set()
-
-        thread = threading.Thread(target=run, name="sandbox", daemon=True)
-        thread.start()
-        try:
-            if not ready.wait(_START_TIMEOUT_S) or failures:
-                raise RuntimeError("the sandbox did not start") from (failures[0] if failures else None)
-            yield url
-        finally:
-            server.should_exit = True
-            thread.join()
+    with closing(listening(LOOPBACK, 0)) as sock, serving.in_thread(_Server(starlette), sock, "sandbox"):
+        yield base_url(sock)

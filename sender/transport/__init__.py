@@ -8,7 +8,7 @@ loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
 
 from __future__ import annotations
 
-from sender.transport.base import MAX_ANSWER_BYTES, MaybeSent, NotSent, Transport, TransportFailure, steady_s
+from sender.transport.base import MAX_ANSWER_BYTES, MaybeSent, NotSent, Transport, TransportFailure
 from sender.transport.fast import FastTransport
 from sender.transport.plain import HttpxTransport
 
@@ -21,7 +21,6 @@ __all__ = [
     "Transport",
     "TransportFailure",
     "open_transport",
-    "steady_s",
 ]
 
 

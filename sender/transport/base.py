@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
-from collections.abc import Callable
 from typing import Protocol
 
 import httpx
@@ -42,7 +40,7 @@ class Transport(Protocol):
     async def send(self, request: Request, *, timeout_s: float, leave_by_s: float | None = None) -> Response:
         """The whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
 
-        No byte of the request's body leaves after that time, nor after `leave_by_s` on the clock `steady_s`. A
+        No byte of the request's body leaves after that time, nor after `leave_by_s` on `sender.clock.steady_s`. A
         cancelled call raises CancelledError with the NotSent or MaybeSent that holds at that moment as its `__cause__`.
         """
         ...
@@ -128,12 +126,3 @@ def _system_reason(error: BaseException) -> str:
             reason = said or cause.strerror
         cause = cause.__cause__ or cause.__context__
     return reason
-
-
-def _steady_clock() -> Callable[[], float]:
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic if boottime is None else lambda: time.clock_gettime(boottime)
-
-
-# Seconds that never go back and, where the system can, run on while it sleeps.
-steady_s = _steady_clock()

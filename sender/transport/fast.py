@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from sender.clock import steady_s
 from sender.providers.base import Request, Response
 from sender.transport import environment, tunnel
 from sender.transport.base import (
@@ -24,7 +25,6 @@ from sender.transport.base import (
     TooLate,
     UnsupportedScheme,
     failure,
-    steady_s,
 )
 from sender.transport.connection import Connection
 

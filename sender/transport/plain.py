@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import httpx
 
+from sender.clock import steady_s
 from sender.providers.base import Request, Response
 from sender.transport import environment
 from sender.transport.base import (
@@ -18,7 +19,6 @@ from sender.transport.base import (
     TooLate,
     TransportFailure,
     failure,
-    steady_s,
 )
 
 _HEADERS = "http11.send_request_headers.started"  # httpcore's trace events, just before it writes

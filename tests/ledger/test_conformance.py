@@ -398,6 +398,7 @@ def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: An
         "sent_at": datetime(2026, 1, 1, 12, 0, 1, tzinfo=UTC),
         "updated_at": at(store.clock.ms),
         "final_at": None,
+        "resent": 0,
     }
 
 

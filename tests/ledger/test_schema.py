@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from sender.errors import StateError
-from sender.ledger import Found, Run, RunKind, Settlement, sqlite
+from sender.ledger import Found, Run, RunKind, Settlement, file
 from sender.ledger.schema import SCHEMA_VERSION, STEPS
 from sender.ledger.sqlite import SqliteLedger
 from sender.outcomes import Accepted
@@ -51,7 +51,7 @@ def old(request: pytest.FixtureRequest, path: Path) -> Path:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The steps of a program of the future; what a test appends counts."""
     known = list(STEPS)
-    monkeypatch.setattr(sqlite, "STEPS", known)
+    monkeypatch.setattr(file, "STEPS", known)
     return known
 
 
@@ -84,7 +84,7 @@ def test_an_old_file_becomes_what_a_new_one_is(old: Path, tmp_path: Path) -> Non
 
 def test_a_step_that_fails_leaves_the_old_file(old: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     before, was = tables(old), version(old)
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", len(steps) + 1)
+    monkeypatch.setattr(file, "SCHEMA_VERSION", len(steps) + 1)
     steps.append("CREATE TABLE extra (x); INSERT INTO nowhere VALUES (1)")
     with pytest.raises(apsw.SQLError, match="nowhere"):
         SqliteLedger.open(old)
@@ -95,7 +95,7 @@ def test_a_step_that_fails_leaves_the_old_file(old: Path, steps: list[str], monk
 def test_a_step_may_make_a_table_anew(old: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The way to another CHECK constraint; rows elsewhere refer to the table meanwhile."""
     SqliteLedger.open(old).close()
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", len(steps) + 1)
+    monkeypatch.setattr(file, "SCHEMA_VERSION", len(steps) + 1)
     run = next(sql for sql in tables(old) if sql.startswith("CREATE TABLE run "))
     other = run.replace("TABLE run", "TABLE other").replace("'test')", "'test', 'drill')")
     steps.append(f"{other}; INSERT INTO other SELECT * FROM run; DROP TABLE run; ALTER TABLE other RENAME TO run;")
@@ -106,7 +106,7 @@ def test_a_step_may_make_a_table_anew(old: Path, steps: list[str], monkeypatch: 
 
 
 def test_a_step_that_loses_rows_is_refused(old: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", len(steps) + 1)
+    monkeypatch.setattr(file, "SCHEMA_VERSION", len(steps) + 1)
     steps.append("DELETE FROM run WHERE key = 1")
     with pytest.raises(StateError, match="rows without the row they refer to"):
         SqliteLedger.open(old)

@@ -16,8 +16,9 @@ import pytest
 
 from sender.errors import StateError
 from sender.ledger import Run, RunKind, Settlement, sqlite, sqlite_delivery
+from sender.ledger.file import APPLICATION_ID
 from sender.ledger.schema import SCHEMA_VERSION
-from sender.ledger.sqlite import APPLICATION_ID, SqliteLedger
+from sender.ledger.sqlite import SqliteLedger
 from sender.outcomes import Accepted, Deferred, Reason, Rejected
 
 MESSAGES = 50_000
@@ -49,7 +50,7 @@ def states(ledger: SqliteLedger, run_id: str = RUN.run_id) -> list[str]:
 def test_file_and_directory_are_for_the_user_alone(path: Path, ledger: SqliteLedger) -> None:
     ledger.claim(RUN.run_id, limit=1, lease_ms=1)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert modes == {"ledger.sqlite": 0o600, "ledger.sqlite-wal": 0o600, "ledger.sqlite-shm": 0o600}
+    assert modes == {f"ledger.sqlite{suffix}": 0o600 for suffix in ("", "-wal", "-shm", "-mark")}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 

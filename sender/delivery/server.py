@@ -1,0 +1,119 @@
+"""Puts the receiver on a real socket: for a process of its own (`sender listen`), or beside a run (`send --listen`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from sender import serving
+from sender.delivery.intake import Intake, Tally
+from sender.delivery.receiver import Receiver, check_public_url
+from sender.delivery.signatures import Keys, Policy
+from sender.errors import CredentialsError
+from sender.ledger.sqlite import SqliteLedger
+from sender.providers import DIALECTS
+from sender.providers.base import InboundMessage
+from sender.serving import LOOPBACK, base_url, is_loopback, listening
+from sender.suppression import SuppressionList
+
+DEFAULT_PORT = 8026
+_DRAIN_S = 10  # at the end, for requests under way
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A receiver that answers: where it listens, what providers call, and what it has taken by now."""
+
+    url: str
+    public_url: str
+    dialects: tuple[str, ...]  # whose signatures it can check
+    tally: Tally
+    refused: Mapping[int, int]
+
+
+@contextmanager
+def listen(
+    ledger: Path,
+    *,
+    public_url: str | None,
+    keys: Keys,
+    policy: Policy = Policy.REQUIRE,
+    host: str = LOOPBACK,
+    port: int = 0,
+    dialect: str | None = None,
+) -> Iterator[Listener]:
+    """A receiver in a thread of this process, writing to the ledger in that file; stopped and closed at the end.
+
+    `public_url` None: the address it listens on, for the sandbox. `dialect` is the one that must be checkable (None:
+    any). Raises InputError or CredentialsError when it could not do its work.
+    """
+    with closing(listening(host, port)) as sock:
+        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, dialect)
+        with serving.in_thread(server, sock, "receiver"):
+            yield listener
+
+
+def serve(
+    ledger: Path,
+    *,
+    public_url: str | None,
+    keys: Keys,
+    policy: Policy = Policy.REQUIRE,
+    host: str = LOOPBACK,
+    port: int = DEFAULT_PORT,
+    on_ready: Callable[[Listener], None] | None = None,
+) -> Listener:
+    """Serves until interrupted, as `sender.serving.serve`; then what it has taken. Raises as `listen` does."""
+    with closing(listening(host, port)) as sock:
+        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, None)
+        server.on_ready = partial(on_ready, listener) if on_ready else None
+        serving.serve(server, sock)
+    return listener
+
+
+def _server(
+    ledger: Path, url: str, public_url: str | None, keys: Keys, policy: Policy, dialect: str | None
+) -> tuple[serving.Server, Listener]:
+    public = check_public_url(public_url or url)
+    checkable = tuple(one for one in DIALECTS if keys.has(one))
+    if policy is Policy.REQUIRE and not (dialect in checkable if dialect else checkable):
+        raise CredentialsError(
+            f"no key to check the signatures of {dialect or 'any provider'} with",
+            where="environment",
+            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN, as your provider needs"
+            " (docs/delivery.md says where each is shown)",
+        )
+    simulated = is_loopback(public)  # only the sandbox can call it there
+    intake = Intake(partial(SqliteLedger.open, ledger), partial(_learn, ledger.parent, simulated))
+    receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
+    config = uvicorn.Config(
+        receiver.app,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    return serving.Server(config), Listener(url, public, checkable, intake.tally, receiver.refused)
+
+
+def _learn(state_dir: Path, simulated: bool, message: InboundMessage, dialect: str, at: datetime) -> None:
+    """What people write back: a STOP is on the suppression list when its webhook is answered."""
+    with SuppressionList.open(state_dir) as suppression:
+        suppression.learn_inbound(
+            message.from_number,
+            message.text,
+            message.to,
+            dialect,
+            at,
+            keyword=message.keyword,
+            simulated=simulated,
+        )

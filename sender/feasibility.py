@@ -1,0 +1,170 @@
+"""How fast a plan can go, how long that takes, and what stands against it. Known before the first message leaves.
+
+Limits stack: the account's (or the campaign's own pace) and those of single numbers. A pool is done when its busiest
+number is, so the number whose share takes longest decides. Reads no clock and never touches the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from sender import fields, providers
+from sender.campaign_fields import Rate
+from sender.compose import Offer
+from sender.plan import Pace
+from sender.providers.base import DefaultRate
+
+DAY_S = 86_400
+_MOST_SENDERS = 100  # listed in a manifest
+
+
+def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]:
+    """The pace of the messages in `sent` (rows of a plan), and plain values for a manifest.
+
+    `units` in `unit` and `expected_s` for the whole plan (None: unlimited); `bound_by`, the number that decides (None:
+    the pace as a whole); `senders`, for the busiest 100 of several: `messages`, `units`, `share`, `per_s` (None: no
+    limit of its own) and `expected_s` at it; `warnings`, sentences.
+    """
+    campaign = offer.campaign
+    loads = _loads(sent)
+    senders = list(offer.senders) or loads["from_number"].drop_nulls().to_list()
+    account, own, source = _limits(offer, senders)
+    unit = _documented(offer, senders)[0].unit
+    load = dict(loads.select("from_number", unit).iter_rows())
+    units = sum(load.values())
+    per_s, bound_by = _bound(units, load, account, own)
+    several = len(senders) > 1
+    pace = Pace(
+        campaign.rate.text,
+        per_s,
+        unit,
+        campaign.concurrency,
+        campaign.retries,
+        campaign.timeout_s,
+        source,
+        own if several else {},
+        bound_by if several else None,
+        campaign.transport,
+    )
+    expected_s = units / per_s if per_s else None
+    told = {
+        "unit": unit,
+        "units": units,
+        "expected_s": expected_s,
+        "bound_by": pace.bound_by,
+        "senders": _by_sender(loads, unit, own) if several else {},
+    }
+    warnings = [*_long(pace, told), *_queued(offer, sent, pace, units)] if units else []
+    return pace, {**told, "warnings": warnings}
+
+
+def _loads(sent: pl.DataFrame) -> pl.DataFrame:
+    """`from_number` (null: a service picks it), `messages` and `segments`, the busiest first."""
+    return (
+        sent.group_by("from_number")
+        .agg(messages=pl.len().cast(pl.Int64), segments=pl.col("segments").sum().cast(pl.Int64))
+        .sort("segments", "messages", "from_number", descending=[True, True, False])
+    )
+
+
+def _documented(offer: Offer, senders: Iterable[str]) -> list[DefaultRate]:
+    rates = offer.capabilities.rates
+    kinds = dict.fromkeys(providers.rate_kind(one) for one in senders) or ["service"]
+    return [rates.get(kind) or rates["long_code"] for kind in kinds]
+
+
+def _limits(offer: Offer, senders: list[str]) -> tuple[float | None, dict[str, float], str | None]:
+    """The limit of all messages together, those of single numbers, and where a documented one was read."""
+    given = {one.number: one.rate for one in offer.campaign.from_.numbers}
+    pace, simulated = offer.campaign.rate, offer.campaign.provider == "sandbox"
+    own = {
+        number: limit
+        for number in senders
+        if (limit := _own_limit(offer, number, given.get(number), documented=pace.auto and not simulated)) is not None
+    }
+    if not pace.auto:
+        return pace.per_s, own, None
+    if simulated:
+        return 50.0, own, "the sandbox's own default"
+    known = _documented(offer, senders)
+    whole = [rate for rate in known if not rate.per_sender]
+    if len(whole) < len(known) and offer.capabilities.account_rate is not None:
+        whole.append(offer.capabilities.account_rate)
+    slowest = min(known, key=lambda rate: rate.per_s)  # a mixed pool goes at the pace of its slowest
+    return min((rate.per_s for rate in whole), default=None), own, slowest.source
+
+
+def _own_limit(offer: Offer, number: str, given: Rate | None, *, documented: bool) -> float | None:
+    if given is not None and not given.auto:
+        return given.per_s
+    if given is None and not documented:
+        return None
+    (rate,) = _documented(offer, [number])
+    return float(rate.per_s) if rate.per_sender else None
+
+
+def _bound(
+    units: int, load: Mapping[str | None, int], account: float | None, own: Mapping[str, float]
+) -> tuple[float | None, str | None]:
+    """The pace of the whole, and the number whose share decides it, if one does."""
+    if not units:
+        return min([*own.values(), *([] if account is None else [account])], default=None), None
+    seconds = {number: load.get(number, 0) / limit for number, limit in own.items()}
+    slowest = max(seconds, key=lambda number: (seconds[number], number), default=None)
+    if slowest is None or not seconds[slowest] or (account is not None and seconds[slowest] <= units / account):
+        return account, None
+    return units / seconds[slowest], slowest
+
+
+def _by_sender(loads: pl.DataFrame, unit: str, own: Mapping[str, float]) -> dict[str, Any]:
+    whole = loads[unit].sum()
+    return {
+        row["from_number"]: {
+            "messages": row["messages"],
+            "units": row[unit],
+            "share": round(row[unit] / whole, 6) if whole else 0.0,
+            "per_s": own.get(row["from_number"]),
+            "expected_s": row[unit] / own[row["from_number"]] if row["from_number"] in own else None,
+        }
+        for row in loads.drop_nulls("from_number").head(_MOST_SENDERS).iter_rows(named=True)
+    }
+
+
+def _long(pace: Pace, told: Mapping[str, Any]) -> Iterable[str]:
+    if told["expected_s"] is None or told["expected_s"] <= DAY_S:
+        return
+    bound = told["bound_by"]
+    cure = "raise `rate`, if the provider allows it, or send to fewer"
+    if bound is not None:
+        share = told["units"] and round(pace.senders[bound] * told["expected_s"]) / told["units"]
+        cure = f"{bound} carries {share:.0%} of it at {pace.senders[bound]:.3g}/s: lower its `weight`, or add numbers"
+    yield f"sending takes {told['expected_s'] / DAY_S:.1f} days at this pace; {cure}"
+
+
+def _queued(offer: Offer, sent: pl.DataFrame, pace: Pace, units: int) -> Iterable[str]:
+    """What is sent faster than the provider's documented limit waits there, and may expire there."""
+    if offer.campaign.rate.auto or offer.campaign.provider == "sandbox":
+        return
+    valid_s = _shortest_validity(offer, sent)
+    slowest = min(_documented(offer, sent["from_number"].drop_nulls().unique()), key=lambda rate: rate.per_s)
+    numbers = max(1, sent["from_number"].drop_nulls().n_unique()) if slowest.per_sender else 1
+    waits_s = units / (slowest.per_s * numbers) - (units / pace.per_s if pace.per_s else 0.0)
+    if valid_s is not None and waits_s > valid_s:
+        yield (
+            f"the last messages would wait {waits_s / 60:,.0f} minutes in the provider's queue, which sends"
+            f" {slowest.per_s * numbers:g} {slowest.unit}/s by its documentation, and `validity_period` ends after"
+            f" {valid_s / 60:,.0f}: they would expire there; lower `rate`, or raise `validity_period`"
+        )
+
+
+def _shortest_validity(offer: Offer, sent: pl.DataFrame) -> int | None:
+    """The shortest `validity_period` of a message, in seconds."""
+    if "validity_period" in offer.fields:
+        return int(str(offer.fields["validity_period"]))
+    if "validity_period" not in offer.templates.sources:
+        return None
+    own = sent.select(fields.own("validity_period").cast(pl.Int64).min()).item()
+    return None if own is None else int(own)

@@ -1,0 +1,312 @@
+"""Starts the real `sender` command with a trap, or with a mutation, in it. For the crash harness alone.
+
+`python -m tests.crash.launcher send offer.yaml --yes` is `sender send offer.yaml --yes`, in which the environment
+variable CRASH (JSON, see `Trap`) may kill or freeze the process at the k-th passage of a named point, or take away one
+of the rules that keep the guarantee. Production code knows nothing of this: its functions are wrapped from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import wraps
+from typing import Any
+
+import apsw
+
+import sender.cli
+from sender import dispatch, reconcile, runs
+from sender.ledger import Settlement
+from sender.ledger.sqlite import SqliteLedger
+from sender.outcomes import Accepted
+from sender.transport import MaybeSent
+
+LEDGER_CALLS = ("create_run", "claim", "release", "record", "orphans_to_unknown", "reconcile", "finish_run")
+# Every point, in the order in which a message passes them. `commit` is inside the transaction, before it is durable.
+POINTS = (
+    "create_run:before",
+    "create_run:commit",
+    "create_run:after",
+    "claim:before",
+    "claim:commit",
+    "claim:after",
+    "request",
+    "send:before",
+    "send:in_flight",
+    "send:after",
+    "outcome",
+    "record:before",
+    "record:commit",
+    "record:after",
+    "release:before",
+    "release:after",
+    "orphans_to_unknown:before",
+    "orphans_to_unknown:commit",
+    "orphans_to_unknown:after",
+    "log:before",
+    "log:after",
+    "reconcile:before",
+    "reconcile:commit",
+    "reconcile:after",
+    "finish_run:before",
+    "finish_run:commit",
+    "finish_run:after",
+    "results:before",
+    "results:after",
+)
+MUTANTS = ("no_intent", "blind_retry", "no_deadline", "no_grace", "outcome_before_intent")
+
+
+@dataclass(frozen=True)
+class Trap:
+    """What is to happen: `signal` at passage `passage` (from 1) of `point`, `delay_s` later; a `mutant`; a shorter lease.
+
+    `trail` is a file that gets a JSON line for each event worth counting.
+    """
+
+    point: str | None = None
+    passage: int = 1
+    delay_s: float = 0.0
+    freeze: bool = False  # SIGSTOP instead of SIGKILL
+    mutant: str | None = None
+    lease_ms: int | None = None
+    trail: str | None = None
+
+    def json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+class Reaper:
+    """Counts passages, and strikes."""
+
+    def __init__(self, trap: Trap) -> None:
+        self.trap = trap
+        self._left = trap.passage
+        self._lock = threading.Lock()
+
+    def passes(self, point: str) -> None:
+        if point != self.trap.point:
+            return
+        with self._lock:
+            self._left -= 1
+            strikes = self._left == 0
+        if strikes and self.trap.delay_s:
+            threading.Timer(self.trap.delay_s, self._strike).start()
+        elif strikes:
+            self._strike()
+
+    def _strike(self) -> None:
+        self.note(event="struck", point=self.trap.point)
+        os.kill(os.getpid(), signal.SIGSTOP if self.trap.freeze else signal.SIGKILL)
+        if not self.trap.freeze:
+            time.sleep(60)  # the signal is on its way
+
+    def note(self, **event: Any) -> None:
+        if self.trap.trail:
+            line = json.dumps(event) + "\n"
+            file = os.open(self.trap.trail, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            os.write(file, line.encode())
+            os.close(file)
+
+
+class Wire:
+    """A transport with points before and behind it."""
+
+    def __init__(self, inner: Any, reaper: Reaper, name: str, *, blind: bool = False) -> None:
+        self._inner = inner
+        self._reaper = reaper
+        self._name = name
+        self._blind = blind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        self._reaper.passes(f"{self._name}:before")
+        self._reaper.passes(f"{self._name}:in_flight")
+        answer = await (
+            self._again_and_again(request, options) if self._blind else self._inner.send(request, **options)
+        )
+        self._reaper.passes(f"{self._name}:after")
+        return answer
+
+    async def _again_and_again(self, request: Any, options: dict[str, Any]) -> Any:
+        """What vendors' SDKs do by default: 5xx and broken connections are tried again."""
+        for attempt in range(4):
+            try:
+                answer = await self._inner.send(request, **options)
+            except MaybeSent:
+                if attempt == 3:
+                    raise
+            else:
+                if answer.status < 500 or attempt == 3:
+                    return answer
+            await asyncio.sleep(0.05)
+        raise AssertionError
+
+
+class Judge:
+    """An adapter with points in it."""
+
+    def __init__(self, inner: Any, reaper: Reaper) -> None:
+        self._inner = inner
+        self._reaper = reaper
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def request(self, message: Any) -> Any:
+        self._reaper.passes("request")
+        return self._inner.request(message)
+
+    def outcome(self, response: Any) -> Any:
+        outcome = self._inner.outcome(response)
+        self._reaper.passes("outcome")
+        return outcome
+
+
+def set_traps(reaper: Reaper) -> None:
+    """Wraps what stands between intent, request, answer and record."""
+    commits = threading.local()
+
+    def hook(connection: apsw.Connection) -> None:
+        def on_commit() -> bool:
+            if getattr(commits, "call", None):
+                reaper.passes(f"{commits.call}:commit")
+            return False
+
+        connection.set_commit_hook(on_commit)
+
+    apsw.connection_hooks.append(hook)
+
+    def wrapped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(self: SqliteLedger, *args: Any, **options: Any) -> Any:
+            reaper.passes(f"{name}:before")
+            commits.call = name
+            try:
+                result = function(self, *args, **options)
+            finally:
+                commits.call = None
+            if name == "orphans_to_unknown" and result:
+                reaper.note(event="orphans", count=result)
+            reaper.passes(f"{name}:after")
+            return result
+
+        return call
+
+    for name in LEDGER_CALLS:
+        setattr(SqliteLedger, name, wrapped(name, getattr(SqliteLedger, name)))
+
+    write = runs.write
+
+    def write_results(*args: Any, **options: Any) -> Any:
+        reaper.passes("results:before")
+        written = write(*args, **options)
+        reaper.passes("results:after")
+        return written
+
+    runs.write = write_results
+    blind = reaper.trap.mutant == "blind_retry"
+
+    class Dispatcher(runs.Dispatcher):
+        def __init__(self, *, transport: Any, adapter: Any, **options: Any) -> None:
+            wire = Wire(transport, reaper, "send", blind=blind)
+            super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
+
+    runs.Dispatcher = Dispatcher  # type: ignore[misc]
+    settle = reconcile.reconcile
+
+    async def settle_unknowns(*, transport: Any, facts: Any, **options: Any) -> Any:
+        if reaper.trap.mutant == "no_grace":
+            facts = replace(facts, settle_s=0.0)
+        settled = await settle(transport=Wire(transport, reaper, "log"), facts=facts, **options)
+        if settled.found or settled.absent:
+            reaper.note(event="settled", found=settled.found, absent=settled.absent)
+        return settled
+
+    reconcile.reconcile = settle_unknowns
+
+
+# ── Mutants ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def no_intent() -> None:
+    """Intents are in memory only: what a crash finds on disk is the last recorded outcome."""
+    opened, disks = SqliteLedger.open.__func__, {}  # type: ignore[attr-defined]
+
+    def in_memory(cls: type[SqliteLedger], *args: Any, **options: Any) -> SqliteLedger:
+        ledger = opened(cls, *args, **options)
+        memory = apsw.Connection(":memory:")
+        _copy(ledger._db, memory)
+        disks[id(ledger)], ledger._db = ledger._db, memory
+        return ledger
+
+    def saved(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(self: SqliteLedger, *args: Any, **options: Any) -> Any:
+            result = function(self, *args, **options)
+            # Outcomes are saved, and intents that stand beside them are not.
+            kept = apsw.Connection(":memory:")
+            _copy(self._db, kept)
+            kept.execute(
+                "UPDATE message SET state = 'pending', deadline = NULL, not_before = updated_at WHERE state = 'intent'"
+            )
+            _copy(kept, disks[id(self)])
+            kept.close()
+            return result
+
+        return call
+
+    SqliteLedger.open = classmethod(in_memory)  # type: ignore[assignment, method-assign]
+    for name in LEDGER_CALLS:
+        if name != "claim":
+            setattr(SqliteLedger, name, saved(getattr(SqliteLedger, name)))
+
+
+def _copy(source: apsw.Connection, target: apsw.Connection) -> None:
+    with target.backup("main", source, "main") as backup:
+        backup.step()
+
+
+def no_deadline() -> None:
+    """A claim is good for ever."""
+    claim = SqliteLedger.claim
+
+    def for_ever(self: SqliteLedger, *args: Any, **options: Any) -> Any:
+        return [replace(one, deadline_ms=one.deadline_ms + 86_400_000) for one in claim(self, *args, **options)]
+
+    SqliteLedger.claim = for_ever  # type: ignore[method-assign]
+
+
+def outcome_before_intent() -> None:
+    """Written down as accepted when it is claimed: right as long as nothing goes wrong."""
+    claim = SqliteLedger.claim
+
+    def at_once(self: SqliteLedger, run_id: str, **options: Any) -> Any:
+        claims = claim(self, run_id, **options)
+        self.record(run_id, [Settlement(one, Accepted(f"optimist-{one.seq}")) for one in claims])
+        return claims
+
+    SqliteLedger.claim = at_once  # type: ignore[method-assign]
+
+
+def main() -> None:
+    trap = Trap(**json.loads(os.environ.get("CRASH", "{}")))
+    if trap.lease_ms is not None:
+        dispatch.LEASE_MS = trap.lease_ms
+    mutate = {"no_intent": no_intent, "no_deadline": no_deadline, "outcome_before_intent": outcome_before_intent}
+    if trap.mutant in mutate:
+        mutate[trap.mutant]()
+    set_traps(Reaper(trap))
+    sender.cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""For each rule that keeps the guarantee, the situation in which it counts. Run with the rule and without it.
+
+A harness that reports nothing may be blind; these show that it sees. Each scenario takes a mutant of the launcher (or
+None for the product as it is) and gives the harness's tally.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.crash.harness import Tally, campaign
+from tests.crash.launcher import Trap
+
+MESSAGES = 60
+
+
+def crash_after_sending(folder: Path, mutant: str | None) -> Tally:
+    """Killed between the requests and their record: only the intents on disk know of them."""
+    with campaign(folder, messages=MESSAGES, mutant=mutant) as target:
+        target.live(Trap("record:before", 2))
+        target.live(Trap("send:after", 10))
+        target.finish()
+        return target.judge()
+
+
+def crash_before_sending(folder: Path, mutant: str | None) -> Tally:
+    """Killed between the intents and the requests: nothing of the group has left."""
+    with campaign(folder, messages=MESSAGES, mutant=mutant) as target:
+        target.live(Trap("claim:after", 2))
+        target.live(Trap("send:before", 10))
+        target.finish()
+        return target.judge()
+
+
+def ambiguous_answers(folder: Path, mutant: str | None) -> Tally:
+    """5xx and resets of messages that were accepted: trying again blindly is texting twice."""
+    with campaign(
+        folder, messages=MESSAGES, faults="500-after=0.1,503-after=0.1,reset-after=0.1", mutant=mutant
+    ) as target:
+        target.finish()
+        return target.judge()
+
+
+def lagging_log(folder: Path, mutant: str | None) -> Tally:
+    """A log that shows a message only after a while: what is absent now may be there later."""
+    with campaign(folder, messages=MESSAGES, faults="500-after=0.2", log_lag_s=1.5, mutant=mutant) as target:
+        target.settle_s = 2.5
+        target.finish()
+        return target.judge()
+
+
+def frozen_past_the_lease(folder: Path, mutant: str | None) -> Tally:
+    """Stopped with a group of intents in hand, taken for dead, replaced, and then woken.
+
+    The lock is taken away from the frozen process, as somebody may who finds it hanging: the deadline is what is left.
+    """
+    with campaign(folder, messages=MESSAGES, mutant=mutant) as target:
+        target.lease_ms = 1500
+        frozen = target.launch(Trap("claim:after", 2, freeze=True))
+        try:
+            _wait_until_stopped(frozen)
+            for lock in (folder / ".sender" / "locks").iterdir():
+                lock.unlink()
+            time.sleep(target.lease_ms / 1000)
+            target.finish()
+            os.kill(frozen.pid, signal.SIGCONT)
+            target.tally.exits[frozen.wait(60)] += 1
+        finally:
+            frozen.kill()
+        return target.judge()
+
+
+def _wait_until_stopped(process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        pid, status = os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG)
+        if pid and os.WIFSTOPPED(status):
+            return
+        time.sleep(0.01)
+    raise TimeoutError("the process never came to its point")
+
+
+SCENARIOS: dict[str, Callable[[Path, str | None], Tally]] = {
+    "no_intent": crash_after_sending,
+    "outcome_before_intent": crash_before_sending,
+    "blind_retry": ambiguous_answers,
+    "no_grace": lagging_log,
+    "no_deadline": frozen_past_the_lease,
+}
