@@ -14,7 +14,9 @@ MOST = 4096  # requests under way, and so connections
 LEAST = 16
 _FIRST_LATENCY_S = 0.2  # assumed until answers tell better
 _EVERY_S = 0.2
-_WINDOWS = 25
+_RECENT = 5  # looks over which what goes through is counted: at hundreds of milliseconds, answers come in waves
+_QUICK_SINCE = 25  # looks over which the quick answers count
+_LEAST_SHARE = 0.8  # of the limit before, however little has come
 _FILES_LEFT = 256  # open files that are not connections
 
 
@@ -32,7 +34,8 @@ class Concurrency:
         self.per_s = 0.0  # answers a second, as of the last look
         self._fixed, self._pace = fixed, per_s
         self._latencies: list[float] = []
-        self._quick: deque[float] = deque(maxlen=_WINDOWS)
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
+        self._quick: deque[float] = deque(maxlen=_QUICK_SINCE)
         self._looked_s = -math.inf
         self.limit = fixed or self._bounded(4 * LEAST if per_s is None else 2 * per_s * _FIRST_LATENCY_S)
 
@@ -48,7 +51,8 @@ class Concurrency:
         if passed_s < _EVERY_S or not self._latencies:
             return False
         latencies, self._latencies, self._looked_s = self._latencies, [], now_s
-        self.per_s = len(latencies) / passed_s
+        self._recent.append((len(latencies), passed_s))
+        self.per_s = sum(count for count, _ in self._recent) / sum(seconds for _, seconds in self._recent)
         if self._fixed is not None:
             return False
         before = self.limit
@@ -58,7 +62,7 @@ class Concurrency:
             latencies.sort()
             self._quick.append(latencies[len(latencies) // 10])
             wanted = LEAST + 3 * self.per_s * min(self._quick)
-        self.limit = self._bounded(wanted)
+        self.limit = self._bounded(max(wanted, _LEAST_SHARE * before))
         return self.limit > before
 
     def _bounded(self, wanted: float) -> int:

@@ -26,7 +26,7 @@ from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State
 from sender.pacing import Limit, Pacer
 from sender.plan import MessageReader, Pace
 from sender.providers.base import Adapter, Message
-from sender.transport import MaybeSent, NotSent, Transport
+from sender.transport import Expired, MaybeSent, NotSent, Transport
 
 log = logging.getLogger("sender.dispatch")
 
@@ -212,12 +212,11 @@ class Dispatcher:
             await self._in_ledger(self._ledger.release, self._run.run_id, claims)
 
     async def _claimed(self) -> _Batch:
-        leave_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own deadline, whatever the wall clock does
         claiming = asyncio.ensure_future(self._in_ledger(self._claim, self._batch_size()))
         try:
-            return _Batch(await asyncio.shield(claiming), leave_by_s)
+            return await asyncio.shield(claiming)
         except asyncio.CancelledError:  # the thread commits all the same: take its claims back
-            await self._release([claim for claim, _, _ in await claiming])
+            await self._release((await claiming).claims)
             raise
 
     def _batch_size(self) -> int:
@@ -225,13 +224,16 @@ class Dispatcher:
         per_s = self._pace.per_s or max(self._concurrency.per_s, self._concurrency.limit / COMMIT_EVERY_S)
         return max(1, min(CLAIM_MAX, round(per_s * COMMIT_EVERY_S / 2)))
 
-    def _claim(self, limit: int) -> deque[tuple[Claim, Message, int]]:
+    def _claim(self, limit: int) -> _Batch:
         """Commits intents and reads their messages and segments; in the ledger's thread."""
         run_id = self._run.run_id
         claims = self._ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, below_seq=self._below_seq)
         try:
+            now_s = steady_s()  # before the ledger's clock: what passes between the two makes the deadline sooner
+            left_ms = min((claim.deadline_ms for claim in claims), default=0) - self._ledger.now_ms()
             found = self._reader.read([claim.seq for claim in claims])
-            return deque((claim, *one) for claim, one in zip(claims, found, strict=True))
+            work = deque((claim, *one) for claim, one in zip(claims, found, strict=True))
+            return _Batch(work, now_s + left_ms / 1000)
         except BaseException:
             self._ledger.release(run_id, claims)
             raise
@@ -298,7 +300,8 @@ class Dispatcher:
             response = await self._transport.send(request, timeout_s=self._pace.timeout_s, leave_by_s=leave_by_s)
             outcome = self._adapter.outcome(response)
         except NotSent as failure:
-            self._not_sent(failure)
+            if not isinstance(failure, Expired):
+                self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
             self._settle(claim, Unknown(str(failure)))

@@ -8,12 +8,13 @@ loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
 
 from __future__ import annotations
 
-from sender.transport.base import MAX_ANSWER_BYTES, MaybeSent, NotSent, Transport, TransportFailure
+from sender.transport.base import MAX_ANSWER_BYTES, Expired, MaybeSent, NotSent, Transport, TransportFailure
 from sender.transport.fast import FastTransport
 from sender.transport.plain import HttpxTransport
 
 __all__ = [
     "MAX_ANSWER_BYTES",
+    "Expired",
     "FastTransport",
     "HttpxTransport",
     "MaybeSent",

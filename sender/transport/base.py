@@ -30,6 +30,10 @@ class NotSent(TransportFailure):
     """The request provably did not reach the provider: DNS, connect, TLS or pool failure, or it was too late."""
 
 
+class Expired(NotSent):
+    """The time to leave had passed when the request was about to: nothing is wrong with the way."""
+
+
 class MaybeSent(TransportFailure):
     """The request may have been accepted: the connection broke or timed out after bytes may have left."""
 
@@ -111,6 +115,8 @@ def failure(error: BaseException, *, unsent: bool, connecting: bool = False) -> 
     elif unsent and isinstance(error, (httpx.ConnectError, OSError)) and not isinstance(error, TimeoutError):
         known, detail = "no connection", _system_reason(error)
     words = f"{known} ({detail}); {'nothing was sent' if unsent else 'it may have been sent'}"
+    if unsent and isinstance(error, TooLate):
+        return Expired(words)
     return (NotSent if unsent else MaybeSent)(words)
 
 
