@@ -27,6 +27,7 @@ from sender import money, safe_yaml
 from sender.campaign_fields import (
     Body,
     FromSpec,
+    NumberTypes,
     PaceText,
     PoolNumber,
     ProviderFields,
@@ -34,6 +35,7 @@ from sender.campaign_fields import (
     Region,
     Strict,
     Text,
+    Url,
     listed,
     parse_rate,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "Campaign",
     "Dialect",
     "LimitsSpec",
+    "ListenSpec",
     "MessageSpec",
     "ProviderName",
     "Rate",
@@ -77,9 +80,19 @@ class RecipientsSpec(Strict):
         description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
     )
     default_region: Region | None = Field(
-        None, description="Two-letter region (`US`, `GB`) that numbers without a country code belong to."
+        None, description="Country that numbers without a country code belong to: `US`, `GBR`, `Germany`, `+49`."
     )
-    region_column: Text | None = Field(None, description="Header of a column with each row's own two-letter region.")
+    region_column: Text | None = Field(
+        None, description="Header of a column with each row's own country, written like `default_region`."
+    )
+    caution: bool = Field(
+        True,
+        description="Hold cells that libphonenumber reads as a number though another may be meant, and undo what a"
+        " spreadsheet did to a number. `false`: what libphonenumber says, and nothing else.",
+    )
+    skip_types: NumberTypes = Field(
+        (), description="Types of numbers that get nothing, such as `fixed_line` and `premium_rate`."
+    )
     columns: dict[str, Text] = Field(
         default_factory=dict,
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
@@ -135,6 +148,20 @@ class LimitsSpec(Strict):
         None,
         description="Most the whole plan may cost, in the currency of the price table; `send` stops before the first"
         " message otherwise.",
+    )
+
+
+class ListenSpec(Strict):
+    """Where delivery reports come to: `sender listen`, or `send --listen`."""
+
+    public_url: Url | None = Field(
+        None,
+        description="What the provider calls: the https address of a reverse proxy or a tunnel that leads to the"
+        " receiver. `send` puts it into each message.",
+    )
+    port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
+    signatures: Literal["require", "verify-if-present", "off"] = Field(
+        "require", description="What is asked of a webhook's signature; `off` on loopback only."
     )
 
 
@@ -197,6 +224,7 @@ class Campaign(ProviderFields):
         5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
     )
     timeout_s: float = Field(30.0, gt=0, le=600, description="Total time for one request, in seconds.")
+    listen: ListenSpec = Field(default_factory=ListenSpec, description="Where delivery reports come to.")
     sandbox: SandboxSpec = Field(default_factory=SandboxSpec, description="How the sandbox behaves.")
 
     _base: Path = PrivateAttr(default_factory=Path)
@@ -371,6 +399,7 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "recipients": RecipientsSpec,
         "message": MessageSpec,
         "limits": LimitsSpec,
+        "listen": ListenSpec,
         "sandbox": SandboxSpec,
         "from": FromSpec,
     }

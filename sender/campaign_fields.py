@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from sender import countries
 from sender.validation import wanted
 
 TEMPLATE_PATTERN = r"\{[{%]"
@@ -87,9 +88,18 @@ def _web_url(value: str) -> str:
 
 
 def _region(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2}", value):
-        raise ValueError(f"{value!r} is not a region: write its two letters, such as US or GB")
-    return value.upper()
+    found = countries.regions_of(value)
+    if len(found) != 1:
+        raise ValueError(f"{value!r} {countries.fault(value)}")
+    return found[0]
+
+
+def _number_types(value: object) -> object:
+    """`--skip-types fixed_line,premium_rate` and a YAML list alike; `toll-free` is `toll_free`."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        return value
+    return [re.sub(r"[\s-]+", "_", one.strip().lower()) if isinstance(one, str) else one for one in given]
 
 
 _LINE = StringConstraints(min_length=1, strip_whitespace=True)
@@ -97,7 +107,22 @@ Text = Annotated[str, BeforeValidator(_text), _LINE]
 Body = Annotated[str, BeforeValidator(_text)]
 Sender = Annotated[str, BeforeValidator(_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
 Url = Annotated[str, _LINE, AfterValidator(_web_url)]
-Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2}$"})]
+Region = Annotated[str, _LINE, AfterValidator(_region), WithJsonSchema({"type": "string"})]
+NumberType = Literal[
+    "fixed_line",
+    "mobile",
+    "fixed_line_or_mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "voip",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+    "short_code",
+]
+NumberTypes = Annotated[tuple[NumberType, ...], BeforeValidator(_number_types)]
 PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
 # What stands where a number, a switch or one of a few words is meant, when each row decides. (Text takes it as text.)
 FieldTemplate = Annotated[
@@ -236,7 +261,8 @@ def typed(key: str, text: str) -> Any:
     try:
         return _reader(key).validate_python(text)
     except ValidationError as error:
-        raise ValueError(f"{text!r} {wanted(error)}") from None
+        what = wanted(error)
+        raise ValueError(what if what.startswith(repr(text)) else f"{text!r} {what}") from None
 
 
 @cache

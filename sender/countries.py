@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
 
 import phonenumbers
@@ -121,7 +122,7 @@ def fault(text: str) -> str:
 def _codes() -> dict[str, str]:
     """ISO's three letters, and `UK`, to the region of today. (Other former codes of two letters would more often be
     a slip of the pen.)"""
-    aliases: dict[str, list[str]] = get_global("territory_aliases")
+    aliases: Mapping[str, list[str]] = get_global("territory_aliases")
     return {
         code: regions[0]
         for code, regions in aliases.items()

@@ -14,7 +14,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,6 +25,7 @@ from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.pacing import Limit, Pacer
 from sender.plan import MessageReader, Pace
+from sender.pool import UNHEALTHY, Pool
 from sender.providers.base import Adapter, Message
 from sender.transport import Expired, MaybeSent, NotSent, Transport
 
@@ -67,10 +68,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Messages whose intents are committed. None of them may leave after `leave_by_s` on the clock `steady_s`."""
+    """Messages whose intents are committed. None of them may leave after `send_by_s` on the clock `steady_s`."""
 
     work: deque[tuple[Claim, Message, int]]
-    leave_by_s: float
+    send_by_s: float
 
     @property
     def claims(self) -> list[Claim]:
@@ -90,6 +91,7 @@ class Dispatcher:
         transport: Transport,
         pace: Pace,
         concurrency: Concurrency | None = None,
+        pool: Pool | None = None,
         below_seq: int | None = None,
         refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
@@ -105,7 +107,11 @@ class Dispatcher:
         self._adapter = adapter
         self._transport = transport
         self._pace = pace
-        self._pacer = Pacer(None if pace.per_s is None else Limit(pace.per_s, "segments"))  # in the units of `pace`
+        self._pool = pool
+        self._pacer = Pacer(  # in the units of `pace`
+            None if pace.per_s is None else Limit(pace.per_s, "segments"),
+            senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
+        )
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
         self._on_progress = on_progress
@@ -172,10 +178,9 @@ class Dispatcher:
         try:
             while True:
                 await self._pacer.resumed()
-                if ahead is not None:
-                    batch, ahead = await asyncio.shield(ahead), None
-                else:
-                    batch = await self._claimed()
+                ahead = ahead or asyncio.create_task(self._claimed())
+                batch = await asyncio.shield(ahead)
+                ahead = None
                 if not batch.work:
                     if not await self._wait_for_work():
                         return
@@ -183,40 +188,43 @@ class Dispatcher:
                 if len(batch.work) >= AHEAD_FROM:  # committed while this one goes out
                     ahead = asyncio.create_task(self._claimed())
                 while batch.work:
-                    if not await self._leave_to_send(batch.work[0][2]):
+                    claim, message, segments = batch.work[0]
+                    units = segments if self._pace.unit == "segments" else 1
+                    if not await self._leave_to_send(units, message.from_number):
                         break
-                    if steady_s() >= batch.leave_by_s:
-                        self._credit += self._units(batch.work[0][2])  # or a pace slower than the lease sends nothing
+                    if steady_s() >= batch.send_by_s:
+                        self._credit += units  # or a pace slower than the lease would never send anything
                         break
-                    claim, message, _ = batch.work.popleft()
-                    self._submit(claim, message, batch.leave_by_s)
-                if batch.work:
-                    await self._release(batch.claims)
+                    batch.work.popleft()
+                    self._submit(claim, message, batch.send_by_s)
+                await self._release(batch.claims)
                 batch = None
                 if ahead is not None and self._pacer.paused:  # else its claims would age with the pause
-                    given_back, ahead = await asyncio.shield(ahead), None
-                    await self._release(given_back.claims)
+                    batch = await asyncio.shield(ahead)
+                    ahead = None
+                    await self._release(batch.claims)
+                    batch = None
         finally:
             # Nothing of these has left: a clean stop leaves no doubt behind.
             await asyncio.shield(self._give_back(batch, ahead))
 
     async def _give_back(self, batch: _Batch | None, ahead: asyncio.Task[_Batch] | None) -> None:
-        if batch is not None and batch.work:
+        if batch is not None:
             await self._release(batch.claims)
         if ahead is not None:
-            claimed = await ahead
-            await self._release(claimed.claims)
+            await self._release((await ahead).claims)
 
     async def _release(self, claims: list[Claim]) -> None:
         if claims:
             await self._in_ledger(self._ledger.release, self._run.run_id, claims)
 
     async def _claimed(self) -> _Batch:
-        claiming = asyncio.ensure_future(self._in_ledger(self._claim, self._batch_size()))
+        """The next batch. Never cancelled: the thread would commit all the same."""
+        batch = await self._in_ledger(self._claim, self._batch_size())
         try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # the thread commits all the same: take its claims back
-            await self._release((await claiming).claims)
+            return await self._from_pool(batch)
+        except BaseException:
+            await self._release(batch.claims)
             raise
 
     def _batch_size(self) -> int:
@@ -227,28 +235,40 @@ class Dispatcher:
     def _claim(self, limit: int) -> _Batch:
         """Commits intents and reads their messages and segments; in the ledger's thread."""
         run_id = self._run.run_id
+        send_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own reading: never later than it
         claims = self._ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, below_seq=self._below_seq)
         try:
-            now_s = steady_s()  # before the ledger's clock: what passes between the two makes the deadline sooner
-            left_ms = min((claim.deadline_ms for claim in claims), default=0) - self._ledger.now_ms()
             found = self._reader.read([claim.seq for claim in claims])
-            work = deque((claim, *one) for claim, one in zip(claims, found, strict=True))
-            return _Batch(work, now_s + left_ms / 1000)
         except BaseException:
             self._ledger.release(run_id, claims)
             raise
+        return _Batch(deque((claim, *one) for claim, one in zip(claims, found, strict=True)), send_by_s)
 
-    def _units(self, segments: int) -> float:
-        return segments if self._pace.unit == "segments" else 1
+    async def _from_pool(self, batch: _Batch) -> _Batch:
+        """The batch; a message whose number is out has another, noted before it leaves."""
+        if self._pool is None or not self._pool.taken_out:
+            return batch
+        work: deque[tuple[Claim, Message, int]] = deque()
+        moved: list[tuple[Claim, str]] = []
+        for claim, message, segments in batch.work:
+            number = self._pool.choose(message.to, message.from_number)
+            if number != message.from_number:
+                work.append((claim, replace(message, from_number=number), segments))
+                if number is not None:
+                    moved.append((claim, number))
+            else:
+                work.append((claim, message, segments))
+        if moved:
+            await self._in_ledger(self._ledger.use_senders, self._run.run_id, moved)
+        return replace(batch, work=work)
 
-    async def _leave_to_send(self, segments: int) -> bool:
+    async def _leave_to_send(self, units: float, sender: str | None) -> bool:
         """Waits for a free place and for the pace; False when the account is to pause."""
         while len(self._in_flight) >= self._concurrency.limit:
             self._landed_one.clear()
             await self._landed_one.wait()
-        units = self._units(segments)
         paid = min(units, self._credit)
-        if not await self._pacer.acquire(units - paid):
+        if not await self._pacer.acquire(units - paid, sender=sender):
             return False
         self._credit -= paid
         return True
@@ -270,8 +290,8 @@ class Dispatcher:
 
     # -- submit ----------------------------------------------------------------------------------------------------
 
-    def _submit(self, claim: Claim, message: Message, leave_by_s: float) -> None:
-        task = asyncio.create_task(self._carry(claim, message, leave_by_s))
+    def _submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
+        task = asyncio.create_task(self._carry(claim, message, send_by_s))
         self._in_flight.add(task)
         task.add_done_callback(self._landed)
 
@@ -282,7 +302,7 @@ class Dispatcher:
         if not task.cancelled() and (failure := task.exception()):
             self._stop(failure if isinstance(failure, Exception) else RuntimeError(str(failure)))
 
-    async def _carry(self, claim: Claim, message: Message, leave_by_s: float) -> None:
+    async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
             refusal = self._refuses(message.to, message.from_number) if self._refuses else None
             if refusal is not None:
@@ -297,10 +317,10 @@ class Dispatcher:
             raise
         begun_s = steady_s()
         try:
-            response = await self._transport.send(request, timeout_s=self._pace.timeout_s, leave_by_s=leave_by_s)
+            response = await self._transport.send(request, timeout_s=self._pace.timeout_s, send_by_s=send_by_s)
             outcome = self._adapter.outcome(response)
         except NotSent as failure:
-            if not isinstance(failure, Expired):
+            if not isinstance(failure, Expired):  # else this process stood still, and the network is not at fault
                 self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
@@ -317,12 +337,12 @@ class Dispatcher:
         else:
             self._trouble.answered()
             self._concurrency.answered(steady_s() - begun_s)
-            self._settle(claim, outcome)
+            self._settle(claim, outcome, message.from_number)
 
-    def _settle(self, claim: Claim, outcome: Outcome) -> None:
+    def _settle(self, claim: Claim, outcome: Outcome, sender: str | None = None) -> None:
         not_before_ms = None
         if isinstance(outcome, Deferred):
-            if outcome.halt:
+            if outcome.halt and not self._taken_out(sender, outcome):
                 self._refused(outcome)
             wait_s = max(outcome.retry_after_s or 0.0, _backoff_s(claim.attempt))
             if outcome.slow_down:
@@ -353,6 +373,22 @@ class Dispatcher:
         self._outbox.append(Settlement(claim, outcome, not_before_ms))
         self._unrecorded += 1
         self._posted.set()
+
+    def _taken_out(self, sender: str | None, outcome: Deferred) -> bool:
+        """Whether a refusal is of this sender alone and others of its pool are left: then they carry its messages."""
+        if self._pool is None or sender is None or outcome.reason not in UNHEALTHY:
+            return False
+        known = sender in self._pool.taken_out
+        if not self._pool.out(sender, outcome.error_message or outcome.reason.value):
+            return False
+        if not known:
+            log.warning(
+                "%s is taken out of the pool, the others carry its messages: %s",
+                sender,
+                outcome.error_message or outcome.reason.value,
+                extra={"event": "sender_out", "reason": outcome.reason.value, "code": outcome.error_code},
+            )
+        return True
 
     def _not_sent(self, failure: NotSent) -> None:
         if self._pacer.paused:  # sent with the one that failed first: the same failure

@@ -9,13 +9,15 @@ SenderError
 │   ├── PlanError              a stored plan is missing, damaged or of another version
 │   ├── Unsupported            the provider cannot carry what the campaign asks for
 │   ├── CredentialsError       an environment variable is missing or cannot be used
-│   ├── UnknownRun             no run answers to that name
-│   └── StateError             the state directory or the ledger cannot be used
+│   └── UnknownRun             no run answers to that name
+├── StateError                 exit 5: the state directory or the ledger cannot be used: full, failing, damaged, remote
 └── GuardStop                  exit 3: stopped before harm; says what to do next
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
+    ├── RunUnfinished          what is asked for needs a finished run
     ├── CostLimit              the plan costs more than the campaign allows, or nobody knows what it costs
     ├── InputsChanged          an unfinished run began with other inputs
+    ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
     ├── ProviderRefused        the account, the sender or the funds were refused
     └── ProviderUnreachable    no connection to the provider
 
@@ -116,8 +118,10 @@ class UnknownRun(InputError):  # noqa: N818
     """No run, campaign or recipients file of that name has been sent from this state directory."""
 
 
-class StateError(InputError):
-    """The state directory or the ledger in it cannot be used."""
+class StateError(SenderError):
+    """The state directory or the ledger in it cannot be used. Nothing is sent that could not be written down first."""
+
+    exit_code = 5
 
 
 class GuardStop(SenderError):  # noqa: N818 (a stop, not an accident)
@@ -134,12 +138,20 @@ class RunComplete(GuardStop):
     """This plan has been sent already."""
 
 
+class RunUnfinished(GuardStop):
+    """What is asked for needs a finished run, and this one is not."""
+
+
 class CostLimit(GuardStop):
     """The plan costs more than `limits.max_cost`, or some of its messages have no price."""
 
 
 class InputsChanged(GuardStop):
     """An unfinished run of this campaign began with other inputs."""
+
+
+class ClockWrong(GuardStop):
+    """This machine's clock is not the provider's: times in its log could not be compared with ours."""
 
 
 class ProviderRefused(GuardStop):

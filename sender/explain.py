@@ -6,13 +6,13 @@ number's cell and what the template made before look-alikes were replaced. Never
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from sender import blame, cost, fields, money, prices, recipients, segments
+from sender import blame, cost, countries, fields, money, prices, recipients, segments
 from sender.campaign import Campaign
 from sender.compose import Offer, text_column
 from sender.errors import InputError
@@ -23,9 +23,10 @@ from sender.planner import make_offer
 _MOST_ROWS = 10  # of one number, named
 
 # At which step a row goes out. What comes after did not happen.
-_STEPS = ("number", "suppression", "duplicates", "text", "fields", "size", "sender", "limit")
+_STEPS = ("number", "type", "suppression", "duplicates", "text", "fields", "size", "sender", "limit")
 _OUT_AT = {
     SkipReason.INVALID_NUMBER: "number",
+    SkipReason.LANDLINE: "type",
     SkipReason.SUPPRESSED: "suppression",
     SkipReason.DUPLICATE: "duplicates",
     SkipReason.RENDER_ERROR: "text",
@@ -81,8 +82,9 @@ class _Teller:
             self._people = recipients.load(campaign)
 
     def steps(self) -> Iterator[tuple[str, str]]:
-        tellers = {
+        tellers: dict[str, Callable[[], str | None]] = {
             "number": self._number,
+            "type": self._type,
             "suppression": self._suppression,
             "duplicates": self._duplicates,
             "text": self._text,
@@ -92,10 +94,9 @@ class _Teller:
         }
         end = self._end()
         for name in _STEPS:
-            if name == "fields" and name != end and not self._row["fields"]:
-                continue
-            if name in tellers and (name != end or name in ("number", "size")):
-                yield name, tellers[name]()
+            told = tellers[name]() if name in tellers and (name != end or name in ("number", "size")) else None
+            if told is not None:
+                yield name, told
             if name == "text" and name != end:
                 yield from self._replaced()
             if name == end:
@@ -113,6 +114,8 @@ class _Teller:
             if self._row["to"] is None:
                 return "number"
             return "sender" if self._row["encoding"] or self._row["media"] else "text"
+        if reason is SkipReason.SUPPRESSED and self._row["number_type"] in self._skipped_types():
+            return "type"
         if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(fields.PREFIX):
             return "sender" if self._row["detail"].startswith(f"{fields.PREFIX}from`") else "fields"
         return _OUT_AT[reason]
@@ -122,14 +125,25 @@ class _Teller:
         asked = ""
         if people is not None and campaign is not None:
             own = row["recipient"][people.region].strip() if people.region else ""
-            region = own or campaign.recipients.default_region
-            default = f"default region {region}" if region else "no region given"
-            whose = f"the row's own region {own}" if own else default
+            region = campaign.recipients.default_region
+            whose = f"default region {region}" if region else "no region given"
+            if own:
+                code = " or ".join(countries.regions_of(own))
+                whose = f"the row's own region {own}{f' ({code})' if code not in (own, '') else ''}"
             asked = f"`{row['recipient'][people.phone]}` in column `{people.phone}`, {whose}"
         if row["to"] is None:
             return asked or "not read as a number"
-        read = ", ".join(str(one) for one in (row["to"], row["region"], row["number_type"]) if one)
+        repair = row.get("repair")  # a plan written before there was such a column has none
+        read = ", ".join(str(one) for one in (repair, row["to"], row["region"], row["number_type"]) if one)
         return f"{asked}: {read}" if asked else read
+
+    def _skipped_types(self) -> Sequence[str]:
+        types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())
+        return types
+
+    def _type(self) -> str | None:
+        types = self._skipped_types()
+        return f"{self._row['number_type']} is none of those left out: {', '.join(types)}" if types else None
 
     def _suppression(self) -> str:
         lists = [one.path for one in self._plan.manifest.inputs if one.role == "suppress"]
@@ -168,7 +182,9 @@ class _Teller:
         swaps = ", ".join(f"{look!r} by {plain!r}" for look, plain, _ in used.iter_rows())
         yield "replaced", swaps or "nothing"
 
-    def _fields(self) -> str:
+    def _fields(self) -> str | None:
+        if not self._row["fields"]:
+            return None
         return "; ".join(f"{key}: {value}" for key, value in fields.merged_json(self._row["fields"]).items())
 
     def _size(self) -> str:

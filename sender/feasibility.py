@@ -35,29 +35,30 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
     unit = _documented(offer, senders)[0].unit
     load = dict(loads.select("from_number", unit).iter_rows())
     units = sum(load.values())
-    per_s, bound_by = _bound(units, load, account, own)
+    if len(own) == max(1, len(senders)):  # then all together can do no more than each by itself
+        together = sum(own.values())
+        account = together if account is None else min(account, together)
     several = len(senders) > 1
     pace = Pace(
-        campaign.rate.text,
-        per_s,
-        unit,
-        campaign.concurrency,
-        campaign.retries,
-        campaign.timeout_s,
-        source,
-        own if several else {},
-        bound_by if several else None,
-        campaign.transport,
+        rate=campaign.rate.text,
+        per_s=account,
+        unit=unit,
+        concurrency=campaign.concurrency,
+        retries=campaign.retries,
+        timeout_s=campaign.timeout_s,
+        source=source,
+        senders=own if several else {},
+        transport=campaign.transport,
     )
-    expected_s = units / per_s if per_s else None
+    expected_s, bound_by = _expected(units, load, account, pace.senders)
     told = {
         "unit": unit,
         "units": units,
         "expected_s": expected_s,
-        "bound_by": pace.bound_by,
+        "bound_by": bound_by,
         "senders": _by_sender(loads, unit, own) if several else {},
     }
-    warnings = [*_long(pace, told), *_queued(offer, sent, pace, units)] if units else []
+    warnings = [*_long(pace, told), *_queued(offer, sent, units, expected_s)] if units else []
     return pace, {**told, "warnings": warnings}
 
 
@@ -106,17 +107,16 @@ def _own_limit(offer: Offer, number: str, given: Rate | None, *, documented: boo
     return float(rate.per_s) if rate.per_sender else None
 
 
-def _bound(
+def _expected(
     units: int, load: Mapping[str | None, int], account: float | None, own: Mapping[str, float]
 ) -> tuple[float | None, str | None]:
-    """The pace of the whole, and the number whose share decides it, if one does."""
-    if not units:
-        return min([*own.values(), *([] if account is None else [account])], default=None), None
+    """Seconds that the plan takes, and the number whose share decides that, if one does."""
+    whole_s = None if account is None else units / account
     seconds = {number: load.get(number, 0) / limit for number, limit in own.items()}
     slowest = max(seconds, key=lambda number: (seconds[number], number), default=None)
-    if slowest is None or not seconds[slowest] or (account is not None and seconds[slowest] <= units / account):
-        return account, None
-    return units / seconds[slowest], slowest
+    if slowest is None or seconds[slowest] <= (whole_s or 0.0):
+        return whole_s, None
+    return seconds[slowest], slowest
 
 
 def _by_sender(loads: pl.DataFrame, unit: str, own: Mapping[str, float]) -> dict[str, Any]:
@@ -139,19 +139,19 @@ def _long(pace: Pace, told: Mapping[str, Any]) -> Iterable[str]:
     bound = told["bound_by"]
     cure = "raise `rate`, if the provider allows it, or send to fewer"
     if bound is not None:
-        share = told["units"] and round(pace.senders[bound] * told["expected_s"]) / told["units"]
-        cure = f"{bound} carries {share:.0%} of it at {pace.senders[bound]:.3g}/s: lower its `weight`, or add numbers"
+        share = pace.senders[bound] * told["expected_s"] / told["units"]
+        cure = f"{bound} carries {share:.0%} of it at {pace.senders[bound]:g}/s: lower its `weight`, or add numbers"
     yield f"sending takes {told['expected_s'] / DAY_S:.1f} days at this pace; {cure}"
 
 
-def _queued(offer: Offer, sent: pl.DataFrame, pace: Pace, units: int) -> Iterable[str]:
+def _queued(offer: Offer, sent: pl.DataFrame, units: int, expected_s: float | None) -> Iterable[str]:
     """What is sent faster than the provider's documented limit waits there, and may expire there."""
     if offer.campaign.rate.auto or offer.campaign.provider == "sandbox":
         return
     valid_s = _shortest_validity(offer, sent)
     slowest = min(_documented(offer, sent["from_number"].drop_nulls().unique()), key=lambda rate: rate.per_s)
     numbers = max(1, sent["from_number"].drop_nulls().n_unique()) if slowest.per_sender else 1
-    waits_s = units / (slowest.per_s * numbers) - (units / pace.per_s if pace.per_s else 0.0)
+    waits_s = units / (slowest.per_s * numbers) - (expected_s or 0.0)
     if valid_s is not None and waits_s > valid_s:
         yield (
             f"the last messages would wait {waits_s / 60:,.0f} minutes in the provider's queue, which sends"

@@ -20,20 +20,21 @@ import polars as pl
 
 from sender import fields
 from sender.errors import PlanError
+from sender.plan_rows import PLAN_FILE, ROW_GROUP, StoredRows
 from sender.pool import Pool
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
 FORMAT = 3
-PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
+_CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
-_ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 _FEW = 512  # messages behind the front for which no block is loaded
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
+# `repair` says what was undone in the number's cell, null where nothing was.
 # `fields` has the provider fields of this message alone as a JSON object, null where the manifest's are all.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
@@ -51,6 +52,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "cost_micros": pl.Int64(),
     "reason": pl.String(),
     "detail": pl.String(),
+    "repair": pl.String(),
 }
 
 
@@ -58,10 +60,9 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
 class Pace:
     """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
 
-    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is what the whole
-    run can do: no more than the account may, and no more than lets every number of a pool carry its share within
-    `senders`, the limits of single numbers in the same unit. `bound_by` is the number whose share decides, if one does.
-    `concurrency` None follows from the pace and the latency. `transport` is `fast` or `httpx`.
+    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is
+    for all messages together; `senders` are the limits of single numbers beside it, in the same unit. `concurrency`
+    None follows from the pace and the latency. `transport` is `fast` or `httpx`.
     """
 
     rate: str
@@ -72,7 +73,6 @@ class Pace:
     timeout_s: float
     source: str | None = None
     senders: Mapping[str, float] = field(default_factory=dict)
-    bound_by: str | None = None
     transport: str = "fast"
 
 
@@ -105,6 +105,9 @@ class Manifest:
     # (decimal text or None) and `table`, the file.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
+    # was undone), `rows`, and of the first of them `row_number`, `cell` and `to`.
+    numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)
     # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
@@ -133,16 +136,31 @@ class Manifest:
         return self.segments if self.pace.unit == "segments" else self.messages
 
     @property
+    def per_s(self) -> float | None:
+        """What the pace counts for the whole plan, a second of the time it takes; None when nothing limits it."""
+        if self.feasibility.get("bound_by") is None or not self.expected_s:
+            return self.pace.per_s
+        return self.units / self.expected_s
+
+    @property
     def expected_s(self) -> float | None:
-        """Seconds the plan needs at its pace; None when the pace is unlimited."""
+        """Seconds the plan needs at its pace and within its numbers' limits; None when nothing limits it."""
+        if "expected_s" in self.feasibility:
+            told: float | None = self.feasibility["expected_s"]
+            return told
         return self.units / self.pace.per_s if self.pace.per_s else None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n"
+        """The manifest with a checksum over itself, so that a flipped byte in it is noticed."""
+        values = json.loads(json.dumps(asdict(self), default=str))
+        return json.dumps(values | {_CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Manifest:
+        """Raises ValueError when the checksum is not the content's, KeyError or TypeError when parts are missing."""
         values = dict(data)
+        if values.pop(_CHECKSUM) != _checksum(values):
+            raise ValueError("its checksum is not that of its content")
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
@@ -152,12 +170,14 @@ class Manifest:
 
 
 class Plan:
-    """A plan in memory, or the one written in `directory`. Never changes."""
+    """A plan in memory, in a file that goes with it, or written in `directory`. Never changes."""
 
-    def __init__(self, manifest: Manifest, frame: pl.DataFrame | None, directory: Path | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, rows: pl.DataFrame | StoredRows | None, directory: Path | None = None
+    ) -> None:
         self.manifest = manifest
         self.directory = directory
-        self._frame = frame
+        self._rows = rows
 
     @property
     def hash(self) -> str:
@@ -167,7 +187,7 @@ class Plan:
     @property
     def frame(self) -> pl.DataFrame:
         """Every input row in file order, as PLAN_SCHEMA says, with the original cells in the struct `recipient`."""
-        return self._frame if self._frame is not None else self.scan().collect()
+        return self._rows if isinstance(self._rows, pl.DataFrame) else self.scan().collect()
 
     @property
     def messages(self) -> pl.DataFrame:
@@ -184,9 +204,10 @@ class Plan:
         return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
 
     def scan(self) -> pl.LazyFrame:
-        if self.directory is None:
-            return self.frame.lazy()
-        return pl.scan_parquet(self.directory / PLAN_FILE)
+        """The same rows to be read as far as they are asked for; a large plan's are in a file."""
+        if self.directory is not None:
+            return pl.scan_parquet(self.directory / PLAN_FILE)
+        return self._rows.scan() if isinstance(self._rows, StoredRows) else self.frame.lazy()
 
     def write(self, directory: Path) -> Plan:
         """The same plan, now in `directory` and no longer in memory. The directory appears whole or not at all."""
@@ -194,7 +215,10 @@ class Plan:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, mode=0o700)
         file = partial / PLAN_FILE
-        self.frame.write_parquet(file, compression="zstd", row_group_size=_ROW_GROUP, statistics=True)
+        if isinstance(self._rows, StoredRows):
+            self._rows.copy_to(file)
+        else:
+            self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=True)
         values = {name: getattr(self.manifest, name) for name in Manifest.__slots__}
         manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
@@ -206,10 +230,6 @@ class Plan:
         partial.replace(directory)
         _fsync_directory(directory.parent)
         return Plan(manifest, None, directory)
-
-    def read_from(self, written: Plan) -> None:
-        """From now on this plan is read from where `write` has put it: its rows leave the memory, whoever holds it."""
-        self.manifest, self.directory, self._frame = written.manifest, written.directory, None
 
     @staticmethod
     def open(directory: str | Path) -> Plan:
@@ -247,9 +267,10 @@ class MessageReader:
 
     _COLUMNS = ("seq", "to", "from_number", "body", "media", "fields", "segments")
 
-    def __init__(self, plan: Plan, run_id: str, *, block: int = _ROW_GROUP) -> None:
+    def __init__(self, plan: Plan, run_id: str, *, callback: str | None = None, block: int = ROW_GROUP) -> None:
+        """`callback` is the URL for delivery reports, unless the campaign has its own."""
         self._scan = plan.scan().select(*self._COLUMNS)
-        self._fields = plan.manifest.fields
+        self._fields = {**({"status_callback": callback} if callback else {}), **plan.manifest.fields}
         self._run_id = run_id
         self._block = block
         self._starts: list[int] | None = None
@@ -313,6 +334,10 @@ class MessageReader:
         }
 
 
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def sender_shown(manifest: Manifest) -> pl.Expr:
     """Who a plan's message comes from: its number, or else the service that picks one, its own or the plan's."""
     picked = [fields.own_service(SERVICE_FIELDS)] if manifest.templates else []
@@ -328,14 +353,6 @@ def read_ref(ref: str | None) -> tuple[str, int] | None:
     """Run id and `seq` of what `make_ref` made; None for anything else."""
     run_id, _, seq = (ref or "").rpartition(".")
     return (run_id, int(seq)) if run_id and seq.isascii() and seq.isdigit() and len(seq) < 12 else None
-
-
-def content_hash(frame: pl.DataFrame, settings: Mapping[str, Any]) -> str:
-    """SHA-256 over the rows as JSON lines, not over the file: a newer writer of Parquet changes bytes, not the plan."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for part in frame.iter_slices(100_000):
-        digest.update(part.write_ndjson().encode())
-    return digest.hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

@@ -46,7 +46,7 @@ class PlanDiff:
     `reason` and `detail` why the other plan skips that number (null where it does not have it). `changed` holds `to`,
     and for `row_number` and each of FIELDS a column of the plan with the suffix `_a` and one with `_b`. `same` counts
     the messages without a difference. `compared` names the FIELDS that could be compared: not `cost`, where a plan has
-    no prices or the currencies differ.
+    no prices or the currencies differ, and `fields` only where rows have their own.
     """
 
     a: Side
@@ -95,7 +95,8 @@ def diff_plans(a: Plan, b: Plan) -> PlanDiff:
     """What is different in `b`, seen from `a`. Where a number has several messages, they are compared in file order."""
     sides = _side(a), _side(b)
     priced = sides[0].currency is not None and sides[0].currency == sides[1].currency
-    compared = tuple(name for name in FIELDS if name != "cost" or priced)
+    own_fields = bool(a.manifest.templates or b.manifest.templates)
+    compared = tuple(name for name in FIELDS if {"cost": priced, "fields": own_fields}.get(name, True))
     key = ["to", "nth"]
     left, right = _messages(a), _messages(b)
     both = left.join(right, on=key, how="inner", suffix="_b").rename(

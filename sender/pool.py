@@ -17,6 +17,10 @@ from typing import TypeVar
 import phonenumbers
 import polars as pl
 
+from sender.outcomes import Reason
+
+# Refusals that are about the sender, if every further message from it would meet them too (`Deferred.halt`).
+UNHEALTHY = frozenset({Reason.SENDER_NOT_ALLOWED, Reason.UNREGISTERED, Reason.BLOCKED, Reason.FILTERED})
 _MASK = 0xFFFF_FFFF
 _SLICE = 250_000  # rows scored at a time: bounds the memory of a large list
 
@@ -97,7 +101,7 @@ class Pool:
         )
         return tuple(member.number for member in ranked)
 
-    def choose(self, to: str, planned: str) -> str:
+    def choose(self, to: str, planned: str | None) -> str | None:
         """The number to send from: the `planned` one while it is well, else the next of the recipient's preference.
 
         A number that is not of this pool, and the planned one when none is left, is returned as it is.

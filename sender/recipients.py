@@ -20,7 +20,6 @@ import polars as pl
 
 from sender.campaign import Campaign
 from sender.errors import RecipientsError
-from sender.phone import region_ok
 from sender.tables import Source, Table, read_table, table_of_frame, table_of_items
 
 # As `_key` makes them.
@@ -114,12 +113,6 @@ class Recipients:
 def load(campaign: Campaign) -> Recipients:
     """The campaign's recipients. Raises RecipientsError for whatever is wrong with more than a row."""
     spec = campaign.recipients
-    if spec.default_region is not None and not region_ok(spec.default_region):
-        raise RecipientsError(
-            f"there is no region `{spec.default_region}`",
-            where="recipients.default_region",
-            fix="did you mean `GB`?" if spec.default_region == "UK" else "write a two-letter region such as US or GB",
-        )
     table, where, inputs = _table(campaign)
     if not table.height:
         only = "nothing but blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"

@@ -7,6 +7,7 @@ in which the log may lag; then the message is pending again. Whatever is left in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -15,17 +16,21 @@ from email.utils import parsedate_to_datetime
 
 import polars as pl
 
+from sender.clock import steady_s
 from sender.ledger import Found, Ledger, Run
 from sender.outcomes import Accepted, State, Status
 from sender.plan import Plan, make_ref
-from sender.providers.base import Adapter, LogEntry, LogFacts, LogQuery, Response
+from sender.providers import retry_after_s
+from sender.providers.base import Adapter, LogEntry, LogFacts, LogQuery, Request, Response
 from sender.transport import Transport, TransportFailure
 
 log = logging.getLogger("sender.reconcile")
 
 SKEW = timedelta(minutes=2)  # between our clock and the provider's
-PAGE_PAUSE_S = 0.1
 QUERY_TIMEOUT_S = 30.0
+PAGE_TRIES = 6  # of one page that is refused, fails or does not come: reading twice harms nobody
+BACKOFF_S = 1.0  # before the second try; doubles, to BACKOFF_CAP_S
+BACKOFF_CAP_S = 60.0  # the provider's own wish may be longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +84,9 @@ async def reconcile(
     found: dict[int, LogEntry] = {}
     rivalled: set[int] = set()  # an entry to the same number is left over: it may be this one after all
     failure = None
+    pages = _Pages(adapter, transport, facts, ledger.now_ms, cancel)
     try:
-        async for entries in _entries(doubts, adapter, transport, facts, ledger.now_ms, cancel):
+        async for entries in _entries(doubts, pages, facts, now):
             fresh = [entry for entry in entries if entry.message_id not in known]
             open_doubts = [doubt for doubt in doubts if doubt.seq not in found]
             matched = _match(open_doubts, fresh, facts)
@@ -119,7 +125,7 @@ async def reconcile(
 
 def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
     unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select(
-        "seq", "intent_at", "updated_at", "attempts"
+        "seq", "intent_at", "updated_at", "attempts", "sender"
     )
     if unknown.is_empty():
         return []
@@ -130,6 +136,8 @@ def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
         .filter(pl.col("seq").is_in(unknown["seq"].implode()))
         .collect()
         .join(unknown, on="seq")
+        .with_columns(from_number=pl.coalesce("sender", "from_number"))  # the number it really left from
+        .drop("sender")
     )
     return [
         _Doubt(seq, make_ref(run_id, seq), to, sender, body, intent_at, doubted_at, attempt)
@@ -138,51 +146,106 @@ def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
 
 
 async def _entries(
-    doubts: list[_Doubt],
-    adapter: Adapter,
-    transport: Transport,
-    facts: LogFacts,
-    now_ms: Callable[[], int],
-    cancel: asyncio.Event,
+    doubts: list[_Doubt], pages: _Pages, facts: LogFacts, now: datetime
 ) -> AsyncIterator[list[LogEntry]]:
     """The log's entries that may matter, a whole query at a time so that an entry is judged beside its rivals."""
-    now = datetime.fromtimestamp(now_ms() / 1000, UTC)
     since, until = min(doubt.intent_at for doubt in doubts) - SKEW, now + SKEW
-    recipients = sorted({doubt.to for doubt in doubts})
     if facts.filters_by_recipient:
-        queries = [LogQuery(since, until, to=to) for to in recipients]
+        queries = [LogQuery(since, until, to=to) for to in sorted({doubt.to for doubt in doubts})]
     else:
         queries = [LogQuery(since, until)]
     for query in queries:
+        yield await pages.walk(query)
+
+
+class _Pages:
+    """Reads the provider's log, at its own pace and with patience."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        transport: Transport,
+        facts: LogFacts,
+        now_ms: Callable[[], int],
+        cancel: asyncio.Event,
+    ) -> None:
+        self._adapter = adapter
+        self._transport = transport
+        self._gap_s = 1 / facts.requests_per_s
+        self._now_ms = now_ms
+        self._cancel = cancel
+        self._next_s = 0.0  # of steady_s: no request leaves before
+
+    async def walk(self, query: LogQuery) -> list[LogEntry]:
+        """Every entry of the query, to the last page. Raises TransportFailure or ValueError: then nothing is proved."""
         entries: list[LogEntry] = []
-        request = adapter.log_request(query)
         walked: set[str] = set()
-        while True:
-            if cancel.is_set():
-                raise ValueError("interrupted")
-            walked.add(request.url)
-            response = await transport.send(request, timeout_s=QUERY_TIMEOUT_S)
-            _same_clock(response, now_ms())
-            page = adapter.log_page(response, request)
-            entries.extend(page.entries)
-            if page.next is None:
-                break
-            if page.next.url in walked:
+        request: Request | None = self._adapter.log_request(query)
+        while request is not None:
+            if request.url in walked:
                 raise ValueError("the log's pages lead in a circle")
+            walked.add(request.url)
+            response = await self._fetch(request)
+            _same_clock(response, self._now_ms())
+            page = self._adapter.log_page(response, request)
+            entries.extend(page.entries)
             request = page.next
-            await asyncio.sleep(PAGE_PAUSE_S)
-        yield entries
+        return entries
+
+    async def _fetch(self, request: Request) -> Response:
+        """The page's answer; a refusal of the pace, a 5xx or no answer is tried again, later."""
+        for attempt in range(PAGE_TRIES):
+            await self._wait(self._next_s - steady_s())
+            self._next_s = steady_s() + self._gap_s
+            last = attempt == PAGE_TRIES - 1
+            backoff_s = min(BACKOFF_CAP_S, BACKOFF_S * 2**attempt)
+            try:
+                response = await self._transport.send(request, timeout_s=QUERY_TIMEOUT_S)
+            except TransportFailure:
+                if last:
+                    raise
+                self._next_s = steady_s() + backoff_s
+                continue
+            if last or not (response.status == 429 or response.status >= 500):
+                return response
+            wait_s = max(backoff_s, retry_after_s(response.headers) or 0.0)
+            self._next_s = steady_s() + wait_s
+            log.info(
+                "the provider's log answers %d: asked again in %.0f s",
+                response.status,
+                wait_s,
+                extra={"event": "reconcile_waits", "status": response.status, "wait_s": round(wait_s, 1)},
+            )
+        raise AssertionError  # the last try returned or raised
+
+    async def _wait(self, seconds: float) -> None:
+        """Raises ValueError when the walk is to end."""
+        if not self._cancel.is_set() and seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._cancel.wait()
+        if self._cancel.is_set():
+            raise ValueError("interrupted")
+
+
+def clocks_apart_s(response: Response, now_ms: int) -> float | None:
+    """Seconds between the answer's own date and our clock if they are more than SKEW, else None (also without a date).
+
+    Times in the provider's log could then not be compared with ours.
+    """
+    try:
+        told = parsedate_to_datetime(response.headers.get("date", ""))
+    except ValueError:
+        return None
+    apart_s = abs(told.timestamp() - now_ms / 1000)
+    return apart_s if apart_s > SKEW.total_seconds() else None
 
 
 def _same_clock(response: Response, now_ms: int) -> None:
     """Raises ValueError when the answer's date is further from our clock than SKEW: no time could be compared."""
-    try:
-        told = parsedate_to_datetime(response.headers.get("date", ""))
-    except ValueError:
-        return
-    apart = abs(told.timestamp() - now_ms / 1000)
-    if apart > SKEW.total_seconds():
-        raise ValueError(f"the provider's clock and ours are {apart:.0f} s apart: set this machine's clock")
+    apart_s = clocks_apart_s(response, now_ms)
+    if apart_s is not None:
+        raise ValueError(f"the provider's clock and ours are {apart_s:.0f} s apart: set this machine's clock")
 
 
 def _match(doubts: list[_Doubt], entries: Iterable[LogEntry], facts: LogFacts) -> dict[int, LogEntry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -123,8 +123,26 @@ def write(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> N
     `format` is one of FORMATS; None goes by the suffix. Raises InputError when the format is unknown or cannot hold
     the frame, or the file cannot be written.
     """
-    where = str(path)
     target, chosen = check_target(path, format)
+    _replace(target, str(path), lambda file: dump(frame, file, chosen))
+
+
+def write_table(frame: pl.DataFrame, path: str | Path) -> None:
+    """Writes any frame of text, as `write` does, to a CSV, JSONL or Parquet file. Raises InputError."""
+    target, chosen = check_target(path)
+    match chosen:
+        case "csv":
+            _replace(target, str(path), frame.write_csv)
+        case "jsonl":
+            _replace(target, str(path), frame.write_ndjson)
+        case "parquet":
+            _replace(target, str(path), frame.write_parquet)
+        case _:
+            raise InputError(f"{chosen} is not for this", where=str(path), fix="name a .csv, .jsonl or .parquet file")
+
+
+def _replace(target: Path, where: str, fill: Callable[[IO[bytes]], None]) -> None:
+    """The file `target` with what `fill` writes: whole or not at all. Raises InputError when it cannot be written."""
     try:
         handle, name = tempfile.mkstemp(prefix=".results.", suffix=".partial", dir=target.parent)  # mode 0600
     except OSError as error:
@@ -132,7 +150,7 @@ def write(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> N
     partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            dump(frame, file, chosen)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -229,6 +247,23 @@ class Summary:
         if self.unknown:
             return 4
         return 1 if any(self.statuses.get(status) for status in _BAD) else 0
+
+
+def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
+    """`row_number` (UInt32), `status` and `reason` (String) of every message of `plan`, in file order."""
+    messages = plan.scan().filter(pl.col("seq").is_not_null()).select("row_number", "seq").collect()
+    told = journal.select("seq", pl.exclude("seq").name.prefix("_"))
+    return messages.join(told, on="seq", how="left", maintain_order="left").select(
+        "row_number", _status(), pl.col("_reason").alias("reason")
+    )
+
+
+def latest(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The first of `frames` (as `results` returned them), each row as the last of the others that sent it has it."""
+    first, *retries = frames
+    number, status = first.columns[0], _our_columns(first)["status"]
+    sent = [frame.filter(pl.col(status) != Status.SKIPPED.value) for frame in retries]
+    return pl.concat([first, *sent]).unique(number, keep="last", maintain_order=True).sort(number)
 
 
 def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:

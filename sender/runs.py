@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,37 +19,67 @@ import polars as pl
 
 from sender import cost, providers, reconcile, sandbox
 from sender.concurrency import Concurrency
+from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
+from sender.delivery.receiver import status_callback
 from sender.dispatch import Dispatcher, Progress
 from sender.errors import (
+    ClockWrong,
     GuardStop,
     InputError,
     InputsChanged,
     ProviderRefused,
     RunComplete,
     SenderError,
+    StateError,
 )
 from sender.gate import Gate, Sending
 from sender.ledger import Counts, Run, RunKind
 from sender.plan import Manifest, MessageReader, Pace, Plan
-from sender.providers.base import Adapter
-from sender.reconcile import Reconciled
+from sender.providers.base import Adapter, Request
+from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
+from sender.serving import is_loopback
 from sender.suppression import SuppressionList
-from sender.transport import Transport, open_transport
+from sender.transport import Transport, TransportFailure, open_transport
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
 log = logging.getLogger("sender.runs")
 
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
+WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
+CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
+SANDBOX_LOG_PER_S = 100.0
 SANDBOX_SETTLE_S = 2.0  # the simulator's log lags only when told to; a request under way may still arrive
 SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; means nothing to a live run
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a run learns what becomes of its messages.
+
+    `public_url` is what a receiver listens behind: it is put into each message, unless the campaign has a
+    `status_callback` of its own. `listening` says that it listens here and now, so that callbacks are given time
+    before the log is asked. `wait_s` is how long to wait after the last message (None: 5 s for the sandbox, two
+    minutes else; 0: not at all).
+    """
+
+    public_url: str | None = None
+    listening: bool = False
+    wait_s: float | None = None
+
+
+NO_CALLBACKS = Delivery()
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did."""
+    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did, or the disk that failed.
+
+    `resent` is how many unknown messages were put back to pending because the caller said so. `taken_out` are the
+    numbers of a pool that the provider refused, and why: the others carried their messages.
+    """
 
     run: Run
     plan: Plan
@@ -58,12 +88,18 @@ class RunResult:
     state_dir: Path
     reconciled: Reconciled
     limit: int | None
+    refreshed: Refreshed | None = None  # what the wait for delivery came to; None without one
     interrupted: bool = False
     stopped: SenderError | None = None
+    resent: int = 0
+    taken_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 130 interrupted."""
+        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 5 the state could not be
+        written, 130 interrupted."""
+        if isinstance(self.stopped, StateError):
+            return StateError.exit_code
         if self.stopped is not None:
             return GuardStop.exit_code  # whatever stopped it: messages may have been sent by then
         if self.summary.pending and (self.interrupted or self.limit is None):
@@ -72,7 +108,7 @@ class RunResult:
 
     def results(self) -> pl.DataFrame:
         """Every input row with what has become of it by now, as `sender.results.results` says."""
-        with Workspace(self.state_dir) as workspace:
+        with Workspace(self.state_dir, read_only=True) as workspace:
             return workspace.results(self.run)
 
 
@@ -98,7 +134,10 @@ class Session:
         self.resumed = self._begun = resumed
         self.simulated = simulated
         self._sandbox_settle_s = SANDBOX_SETTLE_S
-        self.orphans = workspace.ledger.orphans_to_unknown(run.run_id) if resumed else 0
+        self.orphans = 0
+        if resumed:
+            workspace.ledger.check(run.run_id)
+            self.orphans = workspace.ledger.orphans_to_unknown(run.run_id)
 
     def counts(self) -> Counts:
         """Where the run stands."""
@@ -118,13 +157,17 @@ class Session:
         env: Mapping[str, str],
         limit: int | None = None,
         settle_unknowns: bool = True,
+        resend_unknown: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
         cancel: asyncio.Event | None = None,
         results_path: Path | None = None,
+        delivery: Delivery = NO_CALLBACKS,
     ) -> RunResult:
         """Sends what is pending (of the first `limit` messages) and writes the results file.
 
-        `cancel` set: claims no more, waits for what is in flight. Raises InputError before anything is sent; a guard
+        `resend_unknown` sends again what is still unknown once the log has been asked: these people may get the
+        message twice. Then it waits for what becomes of the messages, as `delivery` says. `cancel` set: claims no
+        more, waits for what is in flight, and for nothing else. Raises InputError before anything is sent; a guard
         that stops the run later is in the result.
         """
         ledger, cancel = self.workspace.ledger, cancel or asyncio.Event()
@@ -132,7 +175,10 @@ class Session:
         if results_path is not None:
             self._check_results_path(results_path)
         stopped: SenderError | None = None
-        reconciled = Reconciled()
+        reconciled, resent = Reconciled(), 0
+        refreshed: Refreshed | None = None
+        callback = self._callback(delivery.public_url)
+        pool = self.plan.manifest.sender_pool()
         with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
             gate = self._gate(suppressions, plan)
@@ -140,17 +186,21 @@ class Session:
             concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
             async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
+                    await self._compare_clocks(adapter, transport)
                     if settle_unknowns:
                         reconciled = await self.settle(adapter, transport, cancel)
+                    if resend_unknown and not cancel.is_set():
+                        resent = ledger.resend_unknown(run.run_id)
                     for _ in range(1 + self.pace.retries):
                         await Dispatcher(
                             ledger=ledger,
                             run=run,
-                            reader=MessageReader(plan, run.run_id),
+                            reader=MessageReader(plan, run.run_id, callback=callback),
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
                             concurrency=concurrency,
+                            pool=pool,
                             below_seq=limit,
                             refuses=gate.refuses,
                             on_progress=on_progress,
@@ -165,13 +215,19 @@ class Session:
                             f"{reconciled.absent} messages never arrive: each try proved nothing, and the log has none",
                             fix="look at the results, and at the provider's status page, before you run it again",
                         )
+                    if stopped is None and not cancel.is_set() and (wait_s := self._wait_s(delivery)):
+                        sweep = self._sweep(adapter, transport, cancel)
+                        refreshed = await sweep.follow(wait_s, listening=delivery.listening)
                 except SenderError as error:
                     stopped = error
         try:
             ledger.finish_run(run.run_id)
             self.workspace.learn(run)
             write(self.workspace.results(run), path)
-        except SenderError as error:  # what was sent is in the ledger all the same
+        except InputError as error:  # what was sent is in the ledger all the same
+            fix = f"`sender results {run.run_id} --output FILE` writes them, as soon as there is room"
+            stopped = stopped or StateError(f"the results {error.what}", where=str(path), fix=fix)
+        except SenderError as error:
             stopped = stopped or error
         return RunResult(
             run=ledger.run(run.run_id),
@@ -180,16 +236,19 @@ class Session:
             results_path=path,
             state_dir=self.workspace.path,
             reconciled=reconciled,
+            refreshed=refreshed,
             limit=limit,
             interrupted=cancel.is_set(),
             stopped=stopped,
+            resent=resent,
+            taken_out={} if pool is None else pool.taken_out,
         )
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
         facts = providers.log_facts(adapter, self.plan.manifest.fields, self.plan.manifest.templates)
         if self.simulated:
-            facts = replace(facts, settle_s=self._sandbox_settle_s)
+            facts = replace(facts, settle_s=self._sandbox_settle_s, requests_per_s=SANDBOX_LOG_PER_S)
         return await reconcile.reconcile(
             ledger=self.workspace.ledger,
             run=self.run,
@@ -200,12 +259,32 @@ class Session:
             cancel=cancel,
         )
 
+    async def _compare_clocks(self, adapter: Adapter, transport: Transport) -> None:
+        """Raises ClockWrong when the times we are about to write down could not be found again in the provider's log.
+
+        Any answer tells the provider's time, so this asks for nothing and shows no credentials. Without an answer
+        sending itself says what is wrong.
+        """
+        if self.simulated:
+            return
+        try:
+            answer = await transport.send(Request("GET", adapter.base_url + "/", ()), timeout_s=CLOCK_TIMEOUT_S)
+        except TransportFailure:
+            return
+        apart_s = clocks_apart_s(answer, self.workspace.ledger.now_ms())
+        if apart_s is not None:
+            raise ClockWrong(
+                f"the provider's clock and this machine's are {apart_s:.0f} s apart: after a crash nobody could say"
+                " which message in its log is which",
+                fix="set this machine's clock, then run the same command again: nothing is lost",
+            )
+
     async def _settle_at_the_end(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Settles unknowns, waiting a moment for what can be decided in a moment."""
         reconciled = await self.settle(adapter, transport, cancel)
         if reconciled.decidable_at is None:
             return reconciled
-        wait_s = (reconciled.decidable_at - datetime.now(UTC)).total_seconds()
+        wait_s = reconciled.decidable_at.timestamp() - self.workspace.ledger.now_ms() / 1000
         if wait_s > SETTLE_WAIT_S:
             return reconciled
         try:
@@ -228,6 +307,34 @@ class Session:
         )
         return Gate(suppressions, sending, since=checked.get("mark"), numbers=plan.recipients)
 
+    def _sweep(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Sweep:
+        return Sweep(
+            ledger=self.workspace.ledger,
+            run=self.run,
+            plan=self.plan,
+            adapter=adapter,
+            transport=transport,
+            pace=SIMULATED if self.simulated else LIVE,
+            cancel=cancel,
+        )
+
+    def _callback(self, public_url: str | None) -> str | None:
+        """The URL that reports of this run's messages are to come to."""
+        if public_url is None:
+            return None
+        if not self.simulated and is_loopback(public_url):
+            raise InputError(
+                f"{self.run.provider} cannot call this machine's own loopback address",
+                where=public_url,
+                fix="name the address of a reverse proxy or a tunnel that leads here",
+            )
+        return status_callback(public_url, self.plan.manifest.dialect)
+
+    def _wait_s(self, delivery: Delivery) -> float:
+        if delivery.wait_s is not None:
+            return delivery.wait_s
+        return WAIT_SIMULATED_S if self.simulated else WAIT_LIVE_S
+
     def _check_results_path(self, path: Path) -> None:
         target, _ = check_target(path)
         base = Path(self.run.source).parent if self.run.source else Path()
@@ -239,7 +346,7 @@ class Session:
     def _begin(self, adapter: Adapter) -> Plan:
         """The plan on disk; for a new run, written and entered in the ledger."""
         if not self._begun:
-            self.plan.read_from(self.plan.write(self.workspace.folder(self.run) / "plan"))
+            self.plan = self.plan.write(self.workspace.folder(self.run) / "plan")
             self.run = replace(self.run, account=adapter.account_id or None)
             self.workspace.ledger.create_run(self.run)
             self._begun = True
@@ -268,6 +375,8 @@ class Session:
                 latency_ms=manifest.sandbox["latency_ms"],
                 rate_per_s=manifest.sandbox["rate_per_s"],
                 state_file=folder / SANDBOX_FILE,
+                sent_after_s=0.05,
+                delivered_after_s=0.15,
             )
             with sandbox.embedded(options) as url:
                 yield providers.sandbox_adapter(manifest.dialect, url)
@@ -317,8 +426,10 @@ def open_session(
             skipped=manifest.rows - manifest.messages,
             created_at_ms=now_ms,
             simulated=simulated,
+            retry_of=manifest.retry_of,
         )
-        earlier = [one for one in workspace.runs_of(run.campaign, kind) if workspace.ledger.counts(one.run_id).accepted]
+        before = [] if run.retry_of else workspace.runs_of(run.campaign, kind)
+        earlier = [one for one in before if workspace.ledger.counts(one.run_id).accepted]
         yield Session(
             workspace, plan, run, resumed=False, simulated=simulated, earlier=earlier[-1] if earlier else None
         )
@@ -332,6 +443,17 @@ def _settle_s(env: Mapping[str, str]) -> float:
     except ValueError:
         pass
     raise InputError(f"{text!r} is no number of seconds", where=SANDBOX_SETTLE, fix="write 2.5, say")
+
+
+async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:
+    """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
+
+    Another process may be sending the run meanwhile. Sends nothing.
+    """
+    session = Session(workspace, workspace.plan(run), run, resumed=False, simulated=run.simulated)
+    with session.connected(env) as adapter:
+        async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
+            return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:
@@ -351,7 +473,9 @@ def _run_for(
     """The run to resume; None to begin one."""
     if again + new_run + resume > 1:
         raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
-    runs = workspace.runs_of(plan.manifest.campaign, kind)
+    if plan.manifest.retry_of is not None:
+        return _retry_for(workspace, plan)
+    runs = [run for run in workspace.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
     if new_run or kind is RunKind.TEST:
         return None
     counts = {run.run_id: workspace.ledger.counts(run.run_id) for run in runs}
@@ -376,6 +500,22 @@ def _run_for(
         raise RunComplete(
             f"this plan of {sent[-1].campaign} has been sent: run {sent[-1].run_id} of {when}",
             fix=f"`sender results {sent[-1].run_id}` shows what became of it; --again sends it to everybody once more",
+        )
+    return None
+
+
+def _retry_for(workspace: Workspace, plan: Plan) -> Run | None:
+    """The unfinished run of a retry's plan; None to begin one."""
+    manifest = plan.manifest
+    retries = [run for run in workspace.ledger.runs() if run.retry_of == manifest.retry_of]
+    for run in retries:
+        counts = workspace.ledger.counts(run.run_id)
+        if run.plan_hash == plan.hash and counts.pending + counts.intent:
+            return run
+    if len(retries) != manifest.retry - 1:  # or the same people would get it twice
+        raise RunComplete(
+            f"run {manifest.retry_of} has been retried since this plan was made: run {retries[-1].run_id}",
+            fix=f"`sender retry {manifest.retry_of}` plans again what has still not arrived",
         )
     return None
 

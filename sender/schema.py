@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sender.campaign import Campaign, LimitsSpec, MessageSpec, RecipientsSpec, SandboxSpec
+from sender.campaign import Campaign, LimitsSpec, ListenSpec, MessageSpec, RecipientsSpec, SandboxSpec
 from sender.campaign_fields import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
 
 _SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/PoolNumber"}]}
@@ -27,11 +27,12 @@ def json_schema() -> dict[str, Any]:
         kept = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
         schema["properties"][key] = {"anyOf": [*forms, long_form], **kept}
     schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
-    media = schema["$defs"]["MessageSpec"]["properties"]["media"]
-    schema["$defs"]["MessageSpec"]["properties"]["media"] = {
-        "anyOf": [{"type": "string"}, {key: media[key] for key in ("type", "items") if key in media}],
-        "description": media["description"],
-    }
+    for model, key in (("MessageSpec", "media"), ("RecipientsSpec", "skip_types")):
+        listed = schema["$defs"][model]["properties"][key]
+        schema["$defs"][model]["properties"][key] = {
+            "anyOf": [{"type": "string"}, {name: listed[name] for name in ("type", "items") if name in listed}],
+            "description": listed["description"],
+        }
     schema["required"] = [key for key in schema.get("required", []) if key != "name"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -53,6 +54,7 @@ def reference() -> str:
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
         ("Only some providers", ProviderFields.model_fields, properties["properties"]),
+        ("`listen:`", ListenSpec.model_fields, definitions["ListenSpec"]["properties"]),
         ("`sandbox:`", SandboxSpec.model_fields, definitions["SandboxSpec"]["properties"]),
     ]
     lines: list[str] = []

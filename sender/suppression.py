@@ -26,6 +26,7 @@ FILE_NAME = "suppression.sqlite3"  # in the state directory
 EVERYWHERE = "all"
 SANDBOX = "sandbox"  # what a simulated run learned: it holds back nothing that is real
 SCOPES = ("campaign", "sender", "account")
+EXPORTED = ("number", "reason", "scope", "source", "via", "at", "note")  # the columns of an exported list
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}")  # and short codes
 _WHOLE_LIST = 200_000  # entries: up to here reading all of them is cheaper than looking numbers up
@@ -234,7 +235,7 @@ class SuppressionList:
         written. Doubled and reordered replies make the same list.
         """
         words = {said(text, provider), said(keyword)}
-        if not _E164.fullmatch(number) or not words & {Said.STOP, Said.START}:
+        if not is_number(number) or not words & {Said.STOP, Said.START}:
             return None
         heard = Said.STOP if Said.STOP in words else Said.START
         scope, via = SANDBOX if simulated else EVERYWHERE, our_number or ""
@@ -264,7 +265,7 @@ class SuppressionList:
         where its words speak of a STOP). `at` is aware. Learned again, it keeps the latest time.
         """
         taught = TAUGHT.get(Reason(reason)) if reason else None
-        if taught is None or not _E164.fullmatch(number):
+        if taught is None or not is_number(number):
             return None
         refusal = Refusal(number, Reason(reason or "").value, code, message, our_number, at)
         return self._learned(number, None, taught, self.learn_errors([refusal], provider=provider, simulated=simulated))
@@ -283,7 +284,7 @@ class SuppressionList:
                 " ".join(part for part in (provider, one.code, one.message) if part)[:200],
             )
             for one in refusals
-            if one.reason in TAUGHT and _E164.fullmatch(one.number)
+            if one.reason in TAUGHT and is_number(one.number)
         )
 
     def _learned(self, number: str, heard: Said | None, reason: SkipReason, new: int) -> Learned:
@@ -313,6 +314,37 @@ class SuppressionList:
         if self._file is None:
             raise InputError("this list was opened to be read", fix="open it with create=True")
         return self._file
+
+
+def is_number(text: str) -> bool:
+    """Whether `text` can stand on the list: E.164, or a short code."""
+    return _E164.fullmatch(text) is not None
+
+
+def to_frame(entries: Iterable[Entry]) -> pl.DataFrame:
+    """`entries` as a table that `of_frame` reads back: EXPORTED, all String, `at` as ISO 8601 UTC."""
+    rows = (
+        (one.number, one.reason.value, one.scope, one.source.value, one.via, one.at.isoformat(), one.note or "")
+        for one in entries
+    )
+    return pl.DataFrame(list(rows), schema=dict.fromkeys(EXPORTED, pl.String), orient="row")
+
+
+def of_frame(frame: pl.DataFrame) -> list[Entry]:
+    """The entries in a table that `to_frame` made (all String). Raises InputError where it is not as it was."""
+    entries = []
+    for row, (number, reason, scope, source, via, at, note) in enumerate(frame.select(EXPORTED).iter_rows(), start=2):
+        try:
+            moment = datetime.fromisoformat(at)
+            entry = Entry(number, SkipReason(reason), Source(source), via, check_scope(scope), moment, note or None)
+        except (ValueError, TypeError, InputError) as error:
+            raise InputError(f"is not as it was exported: {error}", where=f"row {row}", fix="export it again") from None
+        if not is_number(number) or entry.reason not in REASONS or moment.tzinfo is None:
+            raise InputError(
+                "is not as it was exported: a number, a reason or a time", where=f"row {row}", fix="export it again"
+            )
+        entries.append(entry)
+    return entries
 
 
 def check_scope(text: str) -> str:

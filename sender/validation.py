@@ -37,6 +37,7 @@ def explain(
 def wanted(error: ValidationError) -> str:
     """What is wrong with one value that stands by itself, such as `should be a whole number`."""
     what, fix = _explain(error.errors()[0], (), lambda _path: [], "")
+    what = what.removeprefix("Input ")
     return f"{what}: {fix}" if fix and fix.startswith(("choose", "did you")) else what
 
 

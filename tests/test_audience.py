@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.audience import dedupe, limit, suppress
+from sender.audience import dedupe, limit, skip_types, suppress
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
@@ -48,6 +48,34 @@ def test_suppress(numbers, expected):
     frame = suppress(rows((A, None), (B, None), (C, None), OUT), pl.Series(numbers, dtype=pl.String), "stop.csv")
     assert frame["reason"].to_list() == expected
     assert set(frame.filter(pl.col("reason") == "suppressed")["detail"]) <= {"the number is in stop.csv"}
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        pytest.param([], [None, None, None, "invalid_number"], id="nothing"),
+        pytest.param(["fixed_line"], ["landline", None, None, "invalid_number"], id="fixed lines"),
+        pytest.param(["premium_rate"], [None, None, "suppressed", "invalid_number"], id="another type"),
+        pytest.param(["fixed_line", "premium_rate"], ["landline", None, "suppressed", "invalid_number"], id="both"),
+        pytest.param(
+            ["fixed_line_or_mobile"], [None, "suppressed", None, "invalid_number"], id="either is no fixed line"
+        ),
+        pytest.param(["mobile"], [None, None, None, "invalid_number"], id="and no mobile"),
+    ],
+)
+def test_skip_types(types, expected):
+    kinds = pl.Series("number_type", ["fixed_line", "fixed_line_or_mobile", "premium_rate", None])
+    before = rows((A, None), (B, None), (C, None), OUT).with_columns(kinds)
+    frame = skip_types(before, types)
+    assert frame["reason"].to_list() == expected
+    for kind, reason, detail in (
+        frame.filter(pl.col("reason").is_in(["landline", "suppressed"]))
+        .select("number_type", "reason", "detail")
+        .rows()
+    ):
+        assert detail == f"a {kind} number: recipients.skip_types leaves those out"
+        assert reason
+    assert frame.drop("reason", "detail").equals(before.drop("reason", "detail"))
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ def test_a_file_is_read_with_its_name_and_folder(tmp_path: Path) -> None:
         pytest.param({"message": "Hi"}, {"message": {"body": "Hi"}}, id="message-body"),
         pytest.param({"from": "+12025550100"}, {"from": ["+12025550100"]}, id="one-sender"),
         pytest.param({"from": 12025550100}, {"from": ["12025550100"]}, id="sender-as-integer"),
+        pytest.param(
+            {"from": "{{ store }}"}, {"from": {"numbers": [{"number": "{{ store }}"}]}}, id="sender-of-each-row"
+        ),
+        pytest.param(
+            {"from": [{"number": "+12025550100", "weight": 3, "rate": "1/s"}, 12025550101]},
+            {"from": {"numbers": [{"number": "+12025550100", "weight": 3, "rate": "1/s"}, {"number": "12025550101"}]}},
+            id="pool-as-a-list",
+        ),
         pytest.param({"suppress": "a.csv"}, {"suppress": ["a.csv"]}, id="one-suppression-file"),
         pytest.param(
             {"message": {"body": "x", "media": "https://e.example/a"}},
@@ -86,6 +94,19 @@ def test_a_file_is_read_with_its_name_and_folder(tmp_path: Path) -> None:
             id="one-medium",
         ),
         pytest.param({"rate": 4}, {"rate": "4"}, id="bare-rate"),
+        pytest.param(
+            {"recipients": {"file": "a.csv", "skip_types": "fixed_line, Premium Rate,toll-free"}},
+            {"recipients": {"file": "a.csv", "skip_types": ["fixed_line", "premium_rate", "toll_free"]}},
+            id="number-types-in-a-line",
+        ),
+        *[
+            pytest.param(
+                {"recipients": {"file": "a.csv", "default_region": written}},
+                {"recipients": {"file": "a.csv", "default_region": region}},
+                id=f"region-{written}",
+            )
+            for written, region in (("gb", "GB"), ("UK", "GB"), ("DEU", "DE"), ("Germany", "DE"), ("+49", "DE"))
+        ],
         pytest.param({"max_price": 0.05}, {"max_price": "0.05"}, id="price-as-number"),
     ],
 )
@@ -108,9 +129,20 @@ def test_short_forms(given: dict[str, Any], meant: dict[str, Any]) -> None:
         pytest.param("dedupe: yes", 5, "dedupe", "'first', 'last' or 'none'", None, id="choice"),
         pytest.param("status_callback: example.com/x", 5, "status_callback", "not an http or https URL", None, id="url"),
         pytest.param("validity_period: 0", 5, "validity_period", "greater than or equal to 1", None, id="range"),
-        pytest.param("recipients: {file: a.csv, default_region: USA}", 5, "recipients.default_region", "two letters", None, id="region"),
+        pytest.param("recipients: {file: a.csv, default_region: Narnia}", 5, "recipients.default_region", "two letters", None, id="region"),
+        pytest.param("recipients: {file: a.csv, default_region: ZZ}", 5, "recipients.default_region", "'ZZ' is no country", None, id="two-letters-no-region"),
+        pytest.param("recipients: {file: a.csv, default_region: Congo}", 5, "recipients.default_region", "may mean CD or CG", None, id="two-regions"),
+        pytest.param("recipients: {file: a.csv, caution: perhaps}", 5, "recipients.caution", "should be true or false", None, id="caution"),
+        pytest.param("recipients: {file: a.csv, skip_types: [satellite]}", 5, "recipients.skip_types.0", "'fixed_line', 'mobile'", "choose one of fixed_line, mobile,", id="number-type"),
+        pytest.param("recipients: {file: a.csv, skip_types: [fixed_lines]}", 5, "recipients.skip_types.0", "'fixed_line', 'mobile'", "did you mean `fixed_line`?", id="number-type-near"),
+        pytest.param("recipients: {file: a.csv, skip_types: {a: 1}}", 5, "recipients.skip_types", "should be a list", None, id="number-types"),
         pytest.param("name: 'a/b'", 5, "name", "has characters", "leave out /", id="name-is-a-path"),
         pytest.param("from: {number: 1}", 5, "from.number", "unknown key", "did you mean `numbers`?", id="from-is-no-such-mapping"),
+        pytest.param("from: [{number: '+12025550101', wieght: 2}]", 5, "from.0.wieght", "unknown key", "did you mean `weight`?", id="typo-in-a-pool"),
+        pytest.param("from: {numbers: ['+12025550101', '+12025550101']}", 5, "from", "stands twice", None, id="number-twice"),
+        pytest.param("from: {numbers: ['+12025550101'], match: city}", 5, "from.match", "'area_code' or 'country'", None, id="match"),
+        pytest.param("from: {numbers: [{number: '+12025550101', weight: 0}]}", 5, "from.numbers.0.weight", "greater than or equal to 0.01", None, id="no-weight"),
+        pytest.param("from: {numbers: [{number: '+12025550101', rate: fast}]}", 5, "from.numbers.0.rate", "'fast' is not a rate", None, id="rate-of-a-number"),
         pytest.param("timeout_s: soon", 5, "timeout_s", "should be a number", "write a number", id="seconds"),
     ],
 )  # fmt: skip
@@ -206,6 +238,34 @@ def test_a_campaign_is_frozen() -> None:
 def test_provider_fields_that_are_set() -> None:
     campaign = load_campaign({**BASE, "validity_period": 60, "persistent_action": ["a"], "send_as_mms": False})
     assert campaign.fields() == {"send_as_mms": False, "validity_period": 60, "persistent_action": ["a"]}
+
+
+def test_keys_of_a_pool_go_over_the_file_one_by_one(tmp_path: Path) -> None:
+    path = write(tmp_path, "provider: sandbox\nfrom: ['+12025550100', '+12025550101']\nrecipients: people.csv\n")
+    campaign = load_campaign(path, **{"from": {"match": "country"}})
+    assert (campaign.senders, campaign.from_.match) == (("+12025550100", "+12025550101"), "country")
+    assert load_campaign(path, from_="+12025550102").senders == ("+12025550102",)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"validity_period": "{{ v }}", "send_as_mms": "{% if v %}true{% endif %}", "max_price": "{{ p }}"},
+        {"content_variables": {"1": "{{ name }}"}, "persistent_action": ["{{ a }}"], "risk_check": "{{ r }}"},
+    ],
+)
+def test_every_field_may_be_a_template_for_the_model_and_the_schema(fields: dict[str, Any]) -> None:
+    assert load_campaign({**BASE, **fields}).fields() == fields
+    jsonschema.Draft202012Validator(json_schema()).validate({**BASE, **fields})
+
+
+@pytest.mark.parametrize(
+    "senders",
+    ["{{ store }}", [{"number": "+12025550100", "weight": 2.5, "rate": "1/s"}, 12025550101], {"numbers": ["+12025550100"], "match": "country"}],
+)  # fmt: skip
+def test_the_schema_takes_every_form_of_from(senders: Any) -> None:
+    jsonschema.Draft202012Validator(json_schema()).validate({**BASE, "from": senders})
+    load_campaign({**BASE, "from": senders})
 
 
 def shipped() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from sender.ledger import Claim, Counts, Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.plan import PLAN_SCHEMA, Manifest, MessageReader, Pace, Plan
+from sender.pool import Pool
 from sender.providers.base import Message, Request, Response
 from sender.transport import MaybeSent, NotSent
 
@@ -47,7 +49,7 @@ class Wire:
             raise script.pop(0)  # type: ignore[misc]
         return Request("POST", self.base_url, (), str(message.seq).encode())
 
-    async def send(self, request: Request, *, timeout_s: float, leave_by_s: float | None = None) -> Response:
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         seq = int(request.content)
         if self.before_send:
             self.before_send(seq)
@@ -137,6 +139,7 @@ def send(
     below_seq: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     using: Any = None,
+    pool: Pool | None = None,
 ) -> Counts:
     async def go() -> Counts:
         run = a_run(ledger)
@@ -147,6 +150,7 @@ def send(
             adapter=wire,  # type: ignore[arg-type]
             transport=wire,
             pace=pace or plan.manifest.pace,
+            pool=pool,
             below_seq=below_seq,
             on_progress=on_progress,
         ).run(stop or asyncio.Event())
@@ -431,3 +435,89 @@ def test_cancelling_the_task_records_what_is_known(ledger: SqliteLedger, plan: P
     assert after.intent == 0
     assert after.unknown == 1  # the request that was cut off
     assert after.pending == N - after.accepted - 1
+
+
+REFUSED = Deferred(Reason.SENDER_NOT_ALLOWED, "21606", "not your number", halt=True)
+POOL = {"+12025550100": 1.0, "+12025550101": 1.0, "+12025550102": 1.0}
+
+
+class Senders(Wire):
+    """A wire that refuses some senders, and looks into the ledger before each request leaves."""
+
+    def __init__(self, ledger_path: Path, bad: dict[str, Outcome]) -> None:
+        super().__init__()
+        self.bad = bad
+        self.used: dict[int, list[str | None]] = defaultdict(list)
+        self.noted: dict[int, list[str | None]] = defaultdict(list)
+        self._beside = SqliteLedger.open(ledger_path)
+
+    def request(self, message: Message) -> Request:
+        if refusal := self.bad.get(str(message.from_number)):
+            self.scripts[message.seq].append(refusal)
+        self.used[message.seq].append(message.from_number)
+        return super().request(message)
+
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        seq = int(request.content)
+        row = self._beside.journal("r").filter(pl.col("seq") == seq).row(0, named=True)
+        self.noted[seq].append(row["sender"] if row["state"] == "intent" else "no intent")
+        return await super().send(request, timeout_s=timeout_s)
+
+    async def aclose(self) -> None:
+        self._beside.close()
+
+
+@pytest.mark.parametrize("reason", [Reason.SENDER_NOT_ALLOWED, Reason.UNREGISTERED, Reason.BLOCKED, Reason.FILTERED])
+def test_a_number_that_is_refused_is_taken_out_and_the_others_send_for_it(
+    ledger: SqliteLedger, plan: Plan, tmp_path: Path, reason: Reason
+) -> None:
+    pool = Pool(POOL)
+    wire = Senders(
+        tmp_path / "ledger.sqlite3", {"+12025550100": Deferred(reason, "21606", "not your number", halt=True)}
+    )
+    assert send(ledger, plan, wire, pool=pool) == counts(accepted=N)
+    assert dict(pool.taken_out) == {"+12025550100": "not your number"}
+    assert all(n == 1 for n in wire.accepted.values())
+    journal = ledger.journal("r")
+    for seq, used in wire.used.items():
+        assert used[-1] == pool.choose(f"+120255501{seq:02}", "+12025550100") != "+12025550100"
+        assert wire.noted[seq] == [None if one == "+12025550100" else one for one in used], "on disk before it leaves"
+        assert journal["sender"][seq] == used[-1]
+    assert len({used[-1] for used in wire.used.values()}) == 2, "both of the others carry some"
+    asyncio.run(wire.aclose())
+
+
+def test_a_refusal_by_many_numbers_uses_up_no_tries(ledger: SqliteLedger, plan: Plan, tmp_path: Path) -> None:
+    numbers = [f"+120255501{n:02}" for n in range(12)]
+    wire = Senders(tmp_path / "ledger.sqlite3", dict.fromkeys(numbers[:-1], REFUSED))
+    pace = Pace("none", None, "messages", 1, 0, 5)
+    assert send(ledger, plan, wire, pace=pace, pool=Pool(dict.fromkeys(numbers, 1.0))) == counts(accepted=N)
+    assert ledger.journal("r")["sender"].to_list() == [numbers[-1]] * N
+    asyncio.run(wire.aclose())
+
+
+@pytest.mark.parametrize(
+    ("pool", "bad", "outcome"),
+    [
+        pytest.param(POOL, [*POOL], REFUSED, id="no-number-is-left"),
+        pytest.param(None, ["+12025550100"], REFUSED, id="no-pool"),
+        pytest.param({"+12025550101": 1.0, "+12025550102": 1.0}, ["+12025550100"], REFUSED, id="a-rows-own-sender"),
+        pytest.param(POOL, [*POOL][:1], Deferred(Reason.UNAUTHORIZED, "401", "no", halt=True), id="not-the-senders-fault"),
+    ],
+)  # fmt: skip
+def test_what_no_other_number_mends_stops_the_run(
+    ledger: SqliteLedger, plan: Plan, tmp_path: Path, pool: dict[str, float] | None, bad: list[str], outcome: Outcome
+) -> None:
+    wire = Senders(tmp_path / "ledger.sqlite3", dict.fromkeys(bad, outcome))
+    with pytest.raises(ProviderRefused):
+        send(ledger, plan, wire, pool=None if pool is None else Pool(pool))
+    assert ledger.counts("r") == counts(pending=N)
+    asyncio.run(wire.aclose())
+
+
+def test_each_number_keeps_its_own_pace(ledger: SqliteLedger, plan: Plan) -> None:
+    wire = Wire()
+    started = time.monotonic()
+    pace = Pace("none", None, "messages", 4, 2, 5, senders={"+12025550100": 10.0})
+    assert send(ledger, plan, wire, pace=pace) == counts(accepted=N)
+    assert time.monotonic() - started > (N - 1) / 10 * 0.9

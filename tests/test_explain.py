@@ -137,6 +137,28 @@ def test_the_rows_own_region_and_sender(tmp_path: Path) -> None:
     )
 
 
+SKIP = {"skip_types": ["fixed_line", "premium_rate"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "keys", "step", "told"),
+    [
+        pytest.param({"phone": "+44 20 7946 0123"}, SKIP, "type", "skipped as landline: a fixed_line number: recipients.skip_types leaves those out", id="fixed line"),
+        pytest.param({"phone": "+44 909 879 0123"}, SKIP, "type", "skipped as suppressed: a premium_rate number: recipients.skip_types leaves those out", id="another type"),
+        pytest.param({"phone": "+12025550101"}, SKIP, "type", "fixed_line_or_mobile is none of those left out: fixed_line, premium_rate", id="a type that stays"),
+        pytest.param({"phone": "2025550101.0"}, {"default_region": "US"}, "number", "`2025550101.0` in column `phone`, default region US: dropped the decimals that a spreadsheet added, +12025550101, US, fixed_line_or_mobile", id="repaired"),
+        pytest.param({"phone": "07400 123456", "country": "England"}, {}, "number", "`07400 123456` in column `phone`, the row's own region England (GB): +447400123456, GB, mobile", id="a country by name"),
+        pytest.param({"phone": "07400 123456", "country": "Narnia"}, {}, "number", "`07400 123456` in column `phone`, the row's own region Narnia", id="no country"),
+    ],
+)  # fmt: skip
+def test_how_the_number_was_read(
+    row: dict[str, str], keys: dict[str, Any], step: str, told: str, tmp_path: Path
+) -> None:
+    steps = explained(1, tmp_path, recipients={"rows": [row], **keys}, message="Hi")
+    assert told in steps[step]
+    assert ("type" in steps) is (keys == SKIP)
+
+
 def test_a_written_plan_tells_what_it_holds(tmp_path: Path) -> None:
     campaign = load_campaign(provider="sandbox", from_=FROM, message="Hi", recipients=[{"phone": "+12025550101"}])
     told = explain_row(build_plan(campaign).write(tmp_path / "plan"), 1)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import phonenumbers
 import polars as pl
 import pytest
 
 from sender import build_plan, load_campaign
+from sender.campaign_fields import NumberType
 from sender.errors import InputError, PlanError, TemplateError, Unsupported
+from sender.number_ranges import NUMBER_TYPES
+from sender.phone_cell import EXPONENT_REPAIR, MARK_REPAIR, SHORT_CODE, TAIL_REPAIR
 from sender.plan import PLAN_SCHEMA, MessageReader, Plan
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +66,79 @@ def test_who_gets_a_message_and_who_not(
     assert made.manifest.messages == reasons.count(None)
     assert made.frame["seq"].drop_nulls().to_list() == list(range(reasons.count(None)))
     assert made.skipped["detail"].null_count() == 0
+
+
+def test_types_that_get_nothing() -> None:
+    """Fixed lines as `landline`, other types as `suppressed`; and before lists and duplicates are looked at."""
+    rows = [
+        {"phone": "+44 20 7946 0123", "name": "fixed"},
+        {"phone": "+44 909 879 0123", "name": "premium"},
+        {"phone": "+44 7400 123456", "name": "mobile"},
+        {"phone": "+1 202 555 0101", "name": "either"},
+        {"phone": "+44 20 7946 0123", "name": "fixed again"},
+    ]
+    keys: dict[str, Any] = {"recipients": {"rows": rows, "skip_types": ["fixed_line", "premium_rate"]}}
+    made = plan(rows, **keys)
+    assert made.frame["reason"].to_list() == ["landline", "suppressed", None, None, "landline"]
+    assert made.frame["detail"][1] == "a premium_rate number: recipients.skip_types leaves those out"
+    assert made.manifest.numbers["skip_types"] == ["fixed_line", "premium_rate"]
+    assert made.manifest.skipped == {"landline": 2, "suppressed": 1}
+    assert plan(rows).frame["reason"].to_list() == [None, None, None, None, "duplicate"]
+
+
+def test_the_types_a_campaign_can_name_are_those_numbers_have() -> None:
+    assert set(get_args(NumberType)) == {*NUMBER_TYPES.values(), SHORT_CODE}
+
+
+REPAIRED = [
+    {"phone": "2025550101.0", "name": "Ada"},
+    {"phone": "'+12025550102", "name": "Grace"},
+    {"phone": "2025550103.0", "name": "Hedy"},
+    {"phone": "1.2025550101E10", "name": "Ada again"},
+    {"phone": "2.0255501E+09", "name": "lost"},
+]
+
+
+def test_repairs_are_kept_with_their_rows_and_counted(tmp_path: Path) -> None:
+    made = plan(REPAIRED)
+    assert made.messages["to"].to_list() == ["+12025550101", "+12025550102", "+12025550103"]
+    assert made.frame["repair"].null_count() == 1
+    assert made.manifest.numbers["repairs"] == [
+        {"repair": TAIL_REPAIR, "rows": 2, "row_number": 1, "cell": "2025550101.0", "to": "+12025550101"},
+        {"repair": MARK_REPAIR, "rows": 1, "row_number": 2, "cell": "'+12025550102", "to": "+12025550102"},
+        {"repair": EXPONENT_REPAIR, "rows": 1, "row_number": 4, "cell": "1.2025550101E10", "to": "+12025550101"},
+    ]
+    written = made.write(tmp_path / "p")
+    assert Plan.open(tmp_path / "p").manifest.numbers == written.manifest.numbers == made.manifest.numbers
+
+
+def test_a_repair_does_not_change_what_is_sent() -> None:
+    """Nor the hash: what the message holds is the same."""
+    mended, plain = REPAIRED[0], {"phone": "2025550101", "name": "Ada"}
+    assert [plan([one]).messages.row(0)[:8] for one in (mended, plain)] == [plan([plain]).messages.row(0)[:8]] * 2
+    assert plan([plain]).frame["repair"].to_list() == [None]
+    assert plan([plain]).manifest.numbers["repairs"] == []
+
+
+def test_caution_can_be_switched_off() -> None:
+    """Then it is libphonenumber's word alone, for recipients and suppression lists alike."""
+    rows = [
+        {"phone": "4915123456789", "name": "no plus"},
+        {"phone": "2024-01-15", "name": "date"},
+        {"phone": "1713920001.0", "name": "float"},
+        {"phone": "030 1234567 x12", "name": "extension"},
+    ]
+    careful = {"rows": rows, "default_region": "DE"}
+    assert plan(rows, recipients=careful).messages.height == 0
+    made = plan(rows, recipients={**careful, "caution": False})
+    expected = []
+    for row in rows:
+        number = phonenumbers.parse(row["phone"], "DE")
+        assert phonenumbers.is_valid_number(number)
+        expected.append(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    assert made.frame["to"].to_list() == expected
+    assert made.frame["repair"].null_count() == len(rows)
+    assert made.manifest.numbers == {"caution": False, "skip_types": [], "repairs": []}
 
 
 def test_the_frame_is_what_the_schema_says() -> None:

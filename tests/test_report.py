@@ -261,6 +261,11 @@ def hostile_page(text: str) -> str:
             senders=(text, text),
             test_to=text,
             fields={"subject": text, "send_at": text, "content_sid": text},
+            numbers={
+                "caution": False,
+                "skip_types": ["fixed_line", text],
+                "repairs": [{"repair": text, "rows": 1, "row_number": 2, "cell": text, "to": text}],
+            },
             replacements=({"character": text, "replacement": text, "messages": 1},),
             inputs=(InputFile("recipients", text, 10, text),),
             versions={"campaign-sender": text},
@@ -390,6 +395,23 @@ def test_charts_count_every_message_once():
     }
 
 
+def test_repaired_numbers_are_counted_with_an_example():
+    repairs = [
+        {"repair": "dropped the decimals", "rows": 40, "row_number": 2, "cell": "2025550100.0", "to": "+12025550100"},
+        {"repair": "wrote out", "rows": 1, "row_number": 9, "cell": "1.2025550101E10", "to": "+12025550101"},
+    ]
+    rows = [{"body": "Hi"}, {"reason": "landline", "detail": "d"}]
+    chart = show(rows, numbers={"repairs": repairs, "skip_types": ["fixed_line", "pager"]}).all(cls="warn")
+    assert [label.words for label in chart[0].all(cls="label")] == ["Dropped the decimals 40", "Wrote out 1"]
+    assert [line.words for line in chart[0].all(cls="why")] == [
+        "Row 2: 2025550100.0 read as +12025550100.",
+        "Row 9: 1.2025550101E10 read as +12025550101.",
+    ]
+    assert [link.attributes["href"] for link in chart[0].all(tag="a")] == ["#row-2"], "row 9 is not on the page"
+    assert chart[1].all(cls="why")[0].words == "Types left out: fixed line, pager."
+    assert "repaired" not in show(rows).words
+
+
 def test_skipped_rows_are_listed_with_their_reason():
     document = show(
         [
@@ -412,6 +434,11 @@ def test_skipped_rows_are_listed_with_their_reason():
         pytest.param({"provider": "sandbox"}, "Sandbox: a simulator takes these messages.", id="sandbox"),
         pytest.param({"provider": "sandbox"}, "Sandbox, speaking Twilio", id="sandbox's dialect"),
         pytest.param({"test_to": "+12025550111"}, "Test: every message goes to +12025550111", id="test"),
+        pytest.param(
+            {"numbers": {"caution": False}},
+            "Caution off: numbers are read as libphonenumber reads them",
+            id="no caution",
+        ),
         pytest.param({"senders": ()}, "From the number in each row", id="a sender in each row"),
         pytest.param({"senders": (), "fields": {"messaging_service_sid": "MG1"}}, "From MG1", id="service"),
         pytest.param({"senders": tuple(f"+120255501{n:02}" for n in range(8))}, "+12025550105 and 2 more", id="pool"),
@@ -462,7 +489,12 @@ def test_duration(seconds: float, words: str):
 
 
 ROWS = [
-    {"body": "Hi", "media": ["https://media.example.com/a.jpg"], "cost_micros": 25_000},
+    {
+        "body": "Hi",
+        "media": ["https://media.example.com/a.jpg"],
+        "fields": '{"subject":"Spring"}',
+        "cost_micros": 25_000,
+    },
     {"reason": "duplicate", "from_number": "+12025550199"},
     {"body": "It’s", "from_number": None},
 ]
@@ -474,8 +506,10 @@ JSON_ROWS = [
         "from": "+12025550199",
         "body": "Hi",
         "media": ["https://media.example.com/a.jpg"],
+        "mms": True,
         "encoding": "GSM-7",
         "segments": 1,
+        "fields": {"subject": "Spring"},
         "cost": "0.025",
     },
     {
@@ -485,8 +519,10 @@ JSON_ROWS = [
         "from": "MG1",
         "body": "It’s",
         "media": [],
+        "mms": False,
         "encoding": "UCS-2",
         "segments": 1,
+        "fields": {},
         "cost": None,
     },
 ]
@@ -505,9 +541,11 @@ def test_preview_rows(written: bool, block: int, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("limit", [None, 0, 1, 2, 9])
 def test_preview_frame(limit: int | None):
     frame = preview.preview_frame(make_plan(ROWS, fields={"messaging_service_sid": "MG1"}), limit)
-    assert frame.columns == ["row_number", "to", "from", "body", "media", "encoding", "segments"]
-    assert frame.to_dicts() == [
-        {key: row[key] for key in row if key not in ("seq", "cost")} for row in JSON_ROWS[:limit]
+    shown = ["row_number", "to", "from", "body", "media", "fields", "mms", "encoding", "segments"]
+    assert frame.columns == shown
+    told = frame.with_columns(fields=pl.col("fields").fill_null("{}")).to_dicts()
+    assert [{**row, "fields": json.loads(row["fields"])} for row in told] == [
+        {key: row[key] for key in shown} for row in JSON_ROWS[:limit]
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import shutil
 import socket
@@ -132,12 +133,12 @@ async def transporting(concurrency: int = 4, **options: Any) -> AsyncIterator[Tr
 
 
 async def send(
-    request: Request, *, timeout_s: float = TIMEOUT_S, leave_by_s: float | None = None, **options: Any
+    request: Request, *, timeout_s: float = TIMEOUT_S, send_by_s: float = math.inf, **options: Any
 ) -> Response | TransportFailure:
     """What one request brings; a failure is looked through for secrets."""
     async with transporting(**options) as transport:
         try:
-            return await transport.send(request, timeout_s=timeout_s, leave_by_s=leave_by_s)
+            return await transport.send(request, timeout_s=timeout_s, send_by_s=send_by_s)
         except TransportFailure as failure:
             told = "".join(traceback.format_exception(failure)) + repr(failure)
             assert SECRET not in told

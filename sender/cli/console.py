@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender import blame, cost
+from sender.delivery.poll import Refreshed
 from sender.explain import Explanation
 from sender.plan import Manifest, Plan
 from sender.plan_diff import PlanDiff
@@ -73,22 +74,22 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
 
 
-def many(n: int, word: str) -> str:
-    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+def many(n: int, word: str, plural: str | None = None) -> str:
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {plural or word + 's'}"
 
 
 def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
-    if pace.per_s is None:
+    per_s, bound = manifest.per_s, manifest.feasibility.get("bound_by")
+    if per_s is None:
         return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
-    if pace.bound_by is not None:
-        share = manifest.feasibility["senders"].get(pace.bound_by, {}).get("share", 0)
-        limit = f"{share:.0%} of it from {pace.bound_by} at {pace.senders[pace.bound_by]:.3g}/s"
-        return f"{pace.per_s:.3g} {pace.unit}/s, about {duration(manifest.expected_s)}: {limit}"
+    if bound is not None:
+        limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {pace.senders[bound]:g}/s"
+        return f"{float(f'{per_s:.3g}'):g} {pace.unit}/s, about {duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
-    unit = pace.unit.rstrip("s") if pace.per_s == 1 else pace.unit
-    return f"{pace.per_s:g} {unit}/s{auto}, about {duration(manifest.expected_s)}"
+    unit = pace.unit.rstrip("s") if per_s == 1 else pace.unit
+    return f"{per_s:g} {unit}/s{auto}, about {duration(manifest.expected_s)}"
 
 
 def from_line(manifest: Manifest) -> str:
@@ -134,6 +135,10 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     out.print(table)
     for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
         out.print(f"  [yellow]note:[/] {escape(note)}")
+    for one in manifest.numbers.get("repairs", ()):
+        example = f"row {one['row_number']}, `{one['cell']}` to {one['to']}"
+        told = f"{many(one['rows'], 'number')} repaired: {one['repair']}, as in {example}"
+        out.print(f"  [yellow]repair:[/] {escape(told)}")
     for one in manifest.replacements:
         swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
         out.print(f"  [dim]{escape(swap)}[/]")
@@ -261,8 +266,31 @@ def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None,
     why = f" (the provider's log could not be read: {failure})" if failure else ""
     out.print(
         f"[bold yellow]{many(n, 'message')} unknown:[/] the provider may have accepted {them}, so {they} not sent"
-        f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks them up."
+        f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log; what that cannot settle"
+        " is sent again only if you say so: `sender send ... --resend-unknown`."
     )
+
+
+def about_delivery(refreshed: Refreshed | None, run_id: str) -> None:
+    """After a wait for delivery: what is still on its way, and how to go on."""
+    if refreshed is None or not refreshed.delivering:
+        return
+    why = f" (the provider's log could not be read: {refreshed.failure})" if refreshed.failure else ""
+    out.print(
+        f"{many(refreshed.delivering, 'message')} without a final word from the carrier{escape(why)}:"
+        f" `sender status {run_id} --refresh` asks again"
+    )
+
+
+def about_refresh(refreshed: Refreshed) -> None:
+    """What a sweep of the provider's log came to."""
+    given_up = f", {refreshed.unconfirmed:,} given up as unconfirmed" if refreshed.unconfirmed else ""
+    out.print(
+        f"asked the provider: {many(refreshed.updated, 'message')} updated{given_up},"
+        f" {refreshed.delivering:,} without a final word"
+    )
+    if refreshed.failure:
+        out.print(f"  the log could not be read to its end: {escape(refreshed.failure)}")
 
 
 def print_json(value: Any) -> None:

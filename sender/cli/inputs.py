@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,7 +65,15 @@ def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
         click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
         click.option("--body", help="The body in place, as a Jinja template: 'Hi {{ name }}'."),
         click.option("--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."),
-        click.option("--default-region", metavar="US", help="Region of numbers without a country code."),
+        click.option("--default-region", metavar="US", help="Country of numbers without a country code."),
+        click.option(
+            "--skip-types", metavar="TYPES", help="Leave out these types of numbers: fixed_line,premium_rate,..."
+        ),
+        click.option(
+            "--caution/--no-caution",
+            default=None,
+            help="Hold numbers that may mean another, or believe libphonenumber. Default: hold.",
+        ),
         click.option("--phone-column", metavar="HEADER", help="Column with the number."),
         click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
         click.option(
@@ -186,7 +195,9 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
     if options["media"]:
         message["media"] = list(options["media"])
     recipients = {
-        name: options[name] for name in ("default_region", "phone_column", "sheet") if options[name] is not None
+        name: options[name]
+        for name in ("default_region", "skip_types", "caution", "phone_column", "sheet")
+        if options[name] is not None
     }
     for section, values in (("message", message), ("recipients", recipients)):
         if values:
@@ -209,7 +220,27 @@ def environment(env_file: Path | None) -> dict[str, str]:
     if env_file is None:
         return dict(os.environ)
     from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     if not env_file.is_file():
         raise InputError("there is no such file", where=str(env_file), fix="--env-file names a file of KEY=value lines")
-    return {**{key: value or "" for key, value in dotenv_values(env_file).items()}, **os.environ}
+    try:
+        lines = env_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            "cannot be read as UTF-8", where=str(env_file), fix="check that you may read it, and save it as UTF-8"
+        ) from None
+    for binding in parse_stream(io.StringIO(lines)):
+        if binding.error:  # what stands there may be a secret, so it is not shown
+            raise InputError(
+                "is not KEY=value",
+                where=f"{env_file}, line {_line_of(binding.original.string, binding.original.line)}",
+                fix="write a variable a line; put a value with blanks, quotes or `#` in single quotes",
+            )
+    values = dotenv_values(stream=io.StringIO(lines))
+    return {**{key: value or "" for key, value in values.items()}, **os.environ}
+
+
+def _line_of(text: str, first: int) -> int:
+    """The line where `text` has something on it; what dotenv takes for one entry may begin with blank lines."""
+    return first + text[: len(text) - len(text.lstrip())].count("\n")

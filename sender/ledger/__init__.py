@@ -16,12 +16,14 @@ import polars as pl
 
 from sender.outcomes import DeliveryReport, Outcome
 
-# The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC.
+# The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC. `sender` is
+# the number its last claim used instead of the planned one, null where that was the planned one.
 JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "seq": pl.UInt32(),
     "state": pl.String(),
     "attempts": pl.UInt32(),
     "intent_at": pl.Datetime("ms", "UTC"),
+    "sender": pl.String(),
     "message_id": pl.String(),
     "status": pl.String(),
     "provider_status": pl.String(),
@@ -53,7 +55,8 @@ class Run:
     """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any.
 
     `simulated` says that it talks to the sandbox, whatever its kind. `account` is the public id of the account it is
-    sent by (None where credentials do not tell it): only that account's log can say what became of it.
+    sent by (None where credentials do not tell it): only that account's log can say what became of it. `retry_of` is
+    the run whose messages this one sends again.
     """
 
     run_id: str
@@ -69,6 +72,7 @@ class Run:
     finished_at_ms: int | None = None
     simulated: bool = False
     account: str | None = None
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,13 @@ class Ledger(Protocol):
         """Back to pending: intents whose request provably never started. The attempt does not count."""
         ...
 
+    def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
+        """Notes, before a request leaves, the number that a claim uses instead of the planned one; says how many.
+
+        Guarded as `record` is. The next claim of the message begins with the planned one again.
+        """
+        ...
+
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """Writes outcomes, guarded by state `intent` and the attempt; says how many changed a row."""
         ...
@@ -201,6 +212,10 @@ class Ledger(Protocol):
 
     def match_reports(self) -> int:
         """Applies what was kept without a ref to the messages of those ids; says how many changed one."""
+        ...
+
+    def delivering(self, run_id: str) -> int:
+        """How many accepted messages have no final status yet."""
         ...
 
     def kept_reports(self) -> int:

@@ -101,9 +101,19 @@ INSERT INTO commits (n) VALUES (0);
 ALTER TABLE message ADD COLUMN resent INTEGER NOT NULL DEFAULT 0 CHECK (resent BETWEEN 0 AND fence);
 """
 
+# The number a message was really sent from, where it is not the planned one (that was taken out of its pool).
+_VERSION_4 = """
+ALTER TABLE message ADD COLUMN sender TEXT CHECK (sender <> '');
+"""
+
+# The run whose messages a run sends again.
+_VERSION_5 = """
+ALTER TABLE run ADD COLUMN retry_of TEXT;
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To change a CHECK constraint: make a new table, copy, drop, rename.
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

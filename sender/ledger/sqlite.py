@@ -48,19 +48,19 @@ _JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many mor
 _INSERT_RUN = """
 INSERT INTO run (
     run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account
+    account, retry_of
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SELECT_RUNS = """
 SELECT run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account
+    account, retry_of
 FROM run
 """
 _CLAIM_WAITING = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
-    not_before = NULL, updated_at = :now
+    not_before = NULL, sender = NULL, updated_at = :now
 WHERE run = :run AND state = 'pending' AND seq IN (
     SELECT seq FROM message
     WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
@@ -75,8 +75,12 @@ INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, upda
 SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :now FROM next
 """
 _RELEASE = """
-UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, not_before = ?, updated_at = ?
+UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, sender = NULL, not_before = ?,
+    updated_at = ?
 WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
+"""
+_USE_SENDER = """
+UPDATE message SET sender = ? WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 """
 # One statement writes every outcome, so a batch keeps its order; the guard is what differs.
 _SETTLE = """
@@ -179,6 +183,7 @@ class SqliteLedger:
             run.finished_at_ms,
             run.simulated,
             run.account,
+            run.retry_of,
         )
         try:
             with self._transaction() as db:
@@ -233,6 +238,11 @@ class SqliteLedger:
             changed = _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
             sqlite_delivery.apply_waiting(db, key, (c.seq for c in given_back), now)
         return changed
+
+    def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            return _changed(db, _USE_SENDER, ((sender, key, c.seq, c.attempt, c.fence) for c, sender in choices))
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
@@ -302,6 +312,11 @@ class SqliteLedger:
             return 0
         with self._transaction() as db:
             return sqlite_delivery.apply_strays(db, found, self.now_ms())
+
+    def delivering(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return sqlite_delivery.delivering(self._db, key)
 
     def kept_reports(self) -> int:
         with failures_explained(self._path):
@@ -393,5 +408,5 @@ def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    run_id, campaign, kind, *middle, simulated, account = row
-    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account))
+    run_id, campaign, kind, *middle, simulated, account, retry_of = row
+    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account, retry_of))

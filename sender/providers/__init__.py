@@ -13,6 +13,7 @@ from functools import partial
 
 from sender.errors import InputError
 from sender.providers import _http, _rules, credentials, laml, signalwire, telnyx
+from sender.providers._http import retry_after_s
 from sender.providers._rules import CARRIERS, is_toll_free, sender_kind
 from sender.providers.base import (
     Adapter,
@@ -46,6 +47,7 @@ __all__ = [
     "log_facts",
     "rate_kind",
     "reports",
+    "retry_after_s",
     "sandbox_adapter",
     "sender_kind",
     "webhook_dialect",

@@ -84,6 +84,7 @@ class Capabilities:
     `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
     documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`), and
     `account_rate` what the account may do where those are of single senders (None: as much as they do together).
+    `mms_receipts` is False where no receipt for an MMS ever comes, so that it stays at `sent`.
     """
 
     provider: str
@@ -96,6 +97,7 @@ class Capabilities:
     passthrough: frozenset[str] = frozenset()
     short_code_recipients: bool = False
     rates: Mapping[str, DefaultRate] = field(default_factory=dict)
+    mms_receipts: bool = True
     account_rate: DefaultRate | None = None
 
 
@@ -182,7 +184,8 @@ class LogFacts:
 
     `filters_by_recipient`: one query a message instead of a walk over the window. `carries_ref`, `carries_body`:
     what can be compared. `settle_s`: how long after submission a message may still be missing from the log, so
-    absence proves nothing before that (None: absence never proves anything).
+    absence proves nothing before that (None: absence never proves anything). `requests_per_s`: how fast the log is
+    read; no vendor writes down a limit for it (2026-11), so this is ours, and a 429 slows it further.
     """
 
     filters_by_recipient: bool
@@ -190,6 +193,7 @@ class LogFacts:
     carries_body: bool
     settle_s: float | None
     source: str
+    requests_per_s: float = 5.0
 
 
 class Adapter(Protocol):

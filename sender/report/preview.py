@@ -52,6 +52,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
         skipped=list(skipped.select("row_number", "to", "reason", "detail").iter_rows(named=True)),
         skipped_total=manifest.rows - manifest.messages,
         by_reason=_largest_first(manifest.skipped),
+        repairs=manifest.numbers.get("repairs", ()),
         by_encoding=_by_encoding(plan),
         by_region=_by_region(manifest),
         excess=cost.excess(manifest.cost) if manifest.cost else None,
@@ -234,7 +235,8 @@ def _senders(manifest: Manifest) -> tuple[str, ...]:
 
 def _pace(manifest: Manifest) -> str:
     pace = manifest.pace
-    if pace.per_s is None:
+    per_s = manifest.per_s
+    if per_s is None:
         return "as fast as the provider answers"
-    figure, span = (pace.per_s, "second") if pace.per_s >= 1 else (pace.per_s * 60, "minute")
-    return f"at {figure:g} {pace.unit.removesuffix('s') if figure == 1 else pace.unit} a {span}"
+    figure, span = (per_s, "second") if per_s >= 1 else (per_s * 60, "minute")
+    return f"at {round(figure, 3):g} {pace.unit.removesuffix('s') if figure == 1 else pace.unit} a {span}"

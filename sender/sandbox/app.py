@@ -21,7 +21,9 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from sender.sandbox import optouts as optouts_list
 from sender.sandbox import wire
+from sender.sandbox.callbacks import NO_MISCHIEF, Callbacks, Inbound, Mischief
 from sender.sandbox.dialect import (
     NEVER_MS,
     Answer,
@@ -54,8 +56,8 @@ class Options:
     `latency_ms` passes between storing a message and answering. Above `rate_per_s` create requests in a sliding second
     it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
     creation. `hang_s` is how long it stays silent where silence is the outcome, and how long a slow answer takes.
-    `state_file` None keeps all in memory. `faults` are injected; an outage lasts `outage_s`, and the log shows a
-    message only `log_lag_s` after its creation.
+    `state_file` None keeps all in memory. `faults` are injected, and `callbacks` says how those go wrong; an outage
+    lasts `outage_s`, and the log shows a message only `log_lag_s` after its creation.
     """
 
     latency_ms: float = 0.0
@@ -65,6 +67,7 @@ class Options:
     delivered_after_s: float = 1.5
     hang_s: float = 60.0
     faults: Faults = NO_FAULTS
+    callbacks: Mischief = NO_MISCHIEF
     outage_s: float = 2.0
     log_lag_s: float = 0.0
 
@@ -82,8 +85,10 @@ class Sandbox:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.store = Store(options.state_file)
+        self.optouts = optouts_list.OptOuts()
         self.fates = Fates(options.rate_per_s)
         self.drawing = Drawing(options.faults)
+        self.callbacks = Callbacks(options.callbacks)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
         self.outage: Callable[[float], None] = lambda _: None  # what the server does, for so many seconds
 
@@ -104,7 +109,9 @@ class Sandbox:
         if verdict and not verdict.is_late(draft):
             answer = _refusal(dialect, verdict, fate)
         elif fate.accepts:
-            answer = dialect.created(self._store(dialect, draft, verdict, now_ms), _now_ms())
+            message = self._store(dialect, draft, verdict, now_ms)
+            answer = dialect.created(message, _now_ms())
+            await self.callbacks.accepted(message)
         else:
             answer = Answer(503, {})  # never told as it is: such a fate has its own delivery
         return await self._deliver(dialect, answer, fate.delivery)
@@ -259,7 +266,16 @@ def _provider_routes(sandbox: Sandbox) -> list[Route]:
         routes.append(_route(creates, "POST", sandbox.create, dialect))
         routes.append(_route(lists, "GET", sandbox.page, dialect))
         routes.append(_route(single, "GET", sandbox.one, dialect))
-    return routes
+
+    async def optouts(request: Request) -> ASGIApp:
+        try:
+            _TELNYX.account(request.headers.get("authorization"), None)
+            answer = sandbox.optouts.page(request.query_params)
+        except Refused as refused:
+            answer = _TELNYX.refused(refused.problems)
+        return _json(answer)
+
+    return [*routes, Route(optouts_list.PATH, optouts, methods=["GET"])]
 
 
 def _truth_routes(sandbox: Sandbox) -> list[Route]:
@@ -275,19 +291,41 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
         found = [_truth(message, now_ms) for message in sandbox.store.everything()]
         return _json(Answer(200, {"total": len(found), "messages": found}))
 
+    async def stopped(request: Request) -> Response:
+        sandbox.optouts.add(await request.json(), _now_ms())
+        return _json(Answer(201, {}))
+
     async def counts(_: Request) -> Response:
         return _json(Answer(200, sandbox.store.counts()))
 
     async def faults(_: Request) -> Response:
         return _json(Answer(200, sandbox.store.faults()))
 
+    async def callbacks(request: Request) -> Response:
+        if request.method == "POST":  # how they go wrong from now on
+            try:
+                sandbox.callbacks.misbehave(Mischief(**await request.json()))
+            except (TypeError, ValueError) as error:
+                return _json(Answer(400, {"error": str(error)}))
+        return _json(Answer(200, sandbox.callbacks.counts()))
+
+    async def inbound(request: Request) -> Response:
+        try:
+            told = Inbound(**await request.json())
+        except (TypeError, ValueError) as error:
+            return _json(Answer(400, {"error": str(error)}))
+        return _json(Answer(200, {"answer": await sandbox.callbacks.inbound(told)}))
+
     async def health(_: Request) -> Response:
         return _json(Answer(200, {"status": "ok", "simulator": SIMULATOR, "accepted": sandbox.store.total}))
 
     return [
         Route("/sandbox/messages", messages, methods=["GET", "DELETE"]),
+        Route("/sandbox/optouts", stopped, methods=["POST"]),
         Route("/sandbox/counts", counts),
         Route("/sandbox/faults", faults),
+        Route("/sandbox/callbacks", callbacks, methods=["GET", "POST"]),
+        Route("/sandbox/inbound", inbound, methods=["POST"]),
         Route("/sandbox/health", health),
     ]
 
@@ -339,7 +377,8 @@ def app(options: Options | None = None) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            async with sandbox.callbacks:
+                yield
         finally:
             sandbox.store.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from typing import Protocol
 
@@ -41,10 +42,10 @@ class MaybeSent(TransportFailure):
 class Transport(Protocol):
     """One pool of connections to one provider."""
 
-    async def send(self, request: Request, *, timeout_s: float, leave_by_s: float | None = None) -> Response:
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         """The whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
 
-        No byte of the request's body leaves after that time, nor after `leave_by_s` on `sender.clock.steady_s`. A
+        No byte of the request's body leaves after that time, nor after `send_by_s` on `sender.clock.steady_s`. A
         cancelled call raises CancelledError with the NotSent or MaybeSent that holds at that moment as its `__cause__`.
         """
         ...

@@ -7,6 +7,7 @@ steps and not from the name of an exception: before that call nothing, after it 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import deque
 from collections.abc import Callable
@@ -72,12 +73,10 @@ class FastTransport:
         self._heads: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[bytes, _Route]] = {}
         self._connections: set[Connection] = set()
 
-    async def send(self, request: Request, *, timeout_s: float, leave_by_s: float | None = None) -> Response:
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + timeout_s
-        too_late_s = self._clock() + timeout_s
-        if leave_by_s is not None:
-            too_late_s = min(too_late_s, leave_by_s)
+        too_late_s = min(self._clock() + timeout_s, send_by_s)
         connecting = written = False
         try:
             head, route = self._head(request)

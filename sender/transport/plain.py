@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -65,10 +66,8 @@ class HttpxTransport:
         self._routes = {None: transport} if transport else _routes(self._proxies, concurrency)
         self._chosen: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
 
-    async def send(self, request: Request, *, timeout_s: float, leave_by_s: float | None = None) -> Response:
-        ends_s = self._clock() + timeout_s
-        leave_by_s = ends_s if leave_by_s is None else min(ends_s, leave_by_s)
-        progress = _Progress(self._clock, leave_by_s, has_body=bool(request.content))
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        progress = _Progress(self._clock, min(self._clock() + timeout_s, send_by_s), has_body=bool(request.content))
         try:
             async with asyncio.timeout(timeout_s), self._gate:
                 try:

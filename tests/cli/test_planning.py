@@ -56,6 +56,22 @@ def test_a_broken_price_table(sender: Shell) -> None:
     assert "prices.yaml, line 3, key `prices.0.sms`" in done.err
 
 
+def test_repairs_and_types_left_out_are_told(sender: Shell) -> None:
+    sender.write("people.csv", "phone\n2025550101.0\n2025550102.0\n+442079460123\n+449098790123\n4.91512E12\n")
+    options = ("--provider", "sandbox", "--from", "+12025550100", "--body", "Hi", "--default-region", "United States")
+    done = sender("plan", "people.csv", *options, "--skip-types", "fixed_line,premium-rate")
+    told = [" ".join(line.split()) for line in done.out.splitlines()]
+    repair = "dropped the decimals that a spreadsheet added, as in row 2, `2025550101.0` to +12025550101"
+    assert f"repair: 2 numbers repaired: {repair}" in told
+    assert "4 landline a fixed_line number: recipients.skip_types leaves those out" in told
+    assert "5 suppressed a premium_rate number: recipients.skip_types leaves those out" in told
+    told = sender("plan", "people.csv", *options, "--no-caution", "--json").json
+    assert told["numbers"] == {"caution": False, "skip_types": [], "repairs": []}
+    refused = sender("plan", "people.csv", *options, "--skip-types", "satellite")
+    assert refused.code == 2
+    assert "choose one of fixed_line, mobile, fixed_line_or_mobile, toll_free" in " ".join(refused.err.split())
+
+
 def test_explain(sender: Shell) -> None:
     campaign(sender)
     done = sender("plan", "a.yaml", "--explain", "3")

@@ -8,6 +8,7 @@ without asking the provider too.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import random
@@ -15,19 +16,20 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import phonenumbers
 
 from sender.outcomes import State
-from sender.sandbox import FAULTS
 from sender.workspace import Workspace
 from tests.crash.launcher import POINTS, Trap
 
@@ -40,11 +42,12 @@ TIMEOUT_S = 2.0
 SETTLE_S = 2.0
 MAX_STARTS_WITHOUT_KILL = 12
 NAME = "crash"
-# Where a message is between intent and record, and so where a crash may hurt: drawn more often than the others.
-_TENDER = ("claim:after", "send:before", "send:in_flight", "send:after", "outcome", "record:before", "record:commit")
-# How often a point is passed at most while 20 messages leave; a trap beyond the last passage never strikes.
-_ONCE = ("create_run", "orphans_to_unknown", "finish_run", "results", "log", "reconcile")
-RANDOM = "at any moment"
+# Where a message is between intent and record, and so where a crash may hurt: taken more often than the others.
+TENDER = ("claim:after", "send:before", "send:in_flight", "send:after", "outcome", "record:before", "record:commit")
+RANDOM = "at any moment"  # from outside, also while the program starts
+_FIRST = tuple(point for point in POINTS if point.startswith("create_run"))
+_LAST = tuple(point for point in POINTS if point.startswith(("finish_run", "results")))
+_DECK = (*TENDER * 2, *(point for point in POINTS if point not in _FIRST + _LAST), *(RANDOM,) * 8)
 # A little of everything, as a bad day has it.
 BAD_DAY = (
     "429=0.004,429-date=0.002,429-garbage=0.002,500-before=0.01,502-before=0.005,503-before=0.005,timeout-before=0.002,"
@@ -75,7 +78,7 @@ class Tally:
     exits: Counter[int] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
-    def __iadd__(self, other: Tally) -> Self:
+    def add(self, other: Tally) -> None:
         for name, value in vars(other).items():
             mine = getattr(self, name)
             if isinstance(mine, Counter):
@@ -84,7 +87,6 @@ class Tally:
                 mine.extend(value)
             else:
                 setattr(self, name, mine + value)
-        return self
 
     @property
     def clean(self) -> bool:
@@ -163,7 +165,15 @@ class Campaign:
     """A folder with a campaign of its own, a provider, and starts of `sender send` until it is done."""
 
     def __init__(
-        self, folder: Path, provider: Provider, *, messages: int, dialect: str = "signalwire", mutant: str | None = None
+        self,
+        folder: Path,
+        provider: Provider,
+        *,
+        messages: int,
+        dialect: str = "signalwire",
+        mutant: str | None = None,
+        rate: str = f"{RATE_PER_S}/s",
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.folder = folder
         self.provider = provider
@@ -177,7 +187,7 @@ class Campaign:
         (folder / "people.csv").write_text(f"name,phone\n{rows}", encoding="utf-8")
         (folder / f"{NAME}.yaml").write_text(
             f"name: {NAME}\nprovider: {dialect}\nfrom: '{FROM}'\nrecipients: people.csv\nmessage: 'Hi {{{{ name }}}}'\n"
-            f"rate: {RATE_PER_S}/s\ntimeout_s: {TIMEOUT_S}\nretries: 10\n"
+            f"rate: {rate}\ntimeout_s: {timeout_s}\nretries: 10\n"
             "status_callback: https://hooks.example.com/status\n",
             encoding="utf-8",
         )
@@ -206,7 +216,7 @@ class Campaign:
         began = self._log_size()
         process = self.launch(trap)
         try:
-            code = process.wait(timeout=kill_after_s if kill_after_s is not None else 120)
+            code = process.wait(timeout=kill_after_s if kill_after_s is not None else 120 + self.messages / 20)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
@@ -268,23 +278,20 @@ class Campaign:
         return tally
 
     def _results(self) -> list[dict[str, str]]:
-        """The rows of the file that `sender results` writes."""
-        subprocess.run(
-            [sys.executable, "-m", "sender", "results", NAME, "--output", "told.csv"],
-            cwd=self.folder,
-            env=environment(),
-            check=True,
-            capture_output=True,
-        )
-        with (self.folder / "told.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if self.tally.exits[0]:  # then the run's own file was written at its end, and says the same
-            (own,) = (self.folder / ".sender" / "runs").glob("*/results.csv")
-            with own.open(encoding="utf-8", newline="") as file:
-                self.tally.unaccounted += [row["message_id"] for row in csv.DictReader(file)] != [
-                    row["message_id"] for row in rows
-                ]
-        return rows
+        """The rows of the results file of the run; where its end was cut off, of the one that `sender results` writes."""
+        if self.tally.exits[0]:
+            (path,) = (self.folder / ".sender" / "runs").glob("*/results.csv")
+        else:
+            path = self.folder / "told.csv"
+            command = [sys.executable, "-m", "sender", "results", NAME, "--output", path.name]
+            done = subprocess.run(
+                command, cwd=self.folder, env=environment(), check=False, capture_output=True, text=True
+            )
+            if done.returncode:
+                self.tally.problems.append(f"{self.folder.name}: sender results: {done.stderr[-500:]}")
+                return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
 
     def _trail(self) -> Iterator[dict[str, Any]]:
         path = self.folder / "trail"
@@ -320,63 +327,113 @@ def campaign(
     seed: int = 0,
     log_lag_s: float = 0.0,
     mutant: str | None = None,
+    rate: str = f"{RATE_PER_S}/s",
+    timeout_s: float = TIMEOUT_S,
 ) -> Iterator[Campaign]:
     """A campaign with its provider running."""
     folder.mkdir(parents=True)
     provider = Provider(folder, faults=faults, seed=seed, log_lag_s=log_lag_s)
     provider.start()
     try:
-        yield Campaign(folder, provider, messages=messages, dialect=dialect, mutant=mutant)
+        yield Campaign(
+            folder, provider, messages=messages, dialect=dialect, mutant=mutant, rate=rate, timeout_s=timeout_s
+        )
     finally:
         provider.kill()
 
 
-# ── A campaign under fire ───────────────────────────────────────────────────────────────────────────────────────
+# ── Campaigns under fire ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def draw(rng: random.Random) -> tuple[Trap, float | None]:
-    """A trap, and for a kill from outside the seconds after the start."""
-    kind = rng.random()
-    if kind < 0.2:
-        return Trap(), rng.uniform(0.4, 3.0)
-    point = rng.choice(_TENDER if kind < 0.7 else POINTS)
-    call = point.partition(":")[0]
-    if call in _ONCE:
-        passage = 1
-    elif call in ("claim", "record"):
-        passage = rng.randint(1, 6)
-    elif call == "release":
-        passage = 1
-    else:
-        passage = rng.randint(1, 60)
-    return Trap(point, passage, rng.uniform(0.001, 1.5 * LATENCY_MS / 1000) if point == "send:in_flight" else 0.0), None
+class Deck:
+    """Points to strike at, shuffled, each as often as it should come; one that never came is put back."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._lock = threading.Lock()
+        self._piles: dict[tuple[str, ...], list[str]] = {}
+
+    def take(self, cards: tuple[str, ...]) -> str:
+        with self._lock:
+            pile = self._piles.setdefault(cards, [])
+            if not pile:
+                pile.extend(self._rng.sample(cards, len(cards)))
+            return pile.pop()
+
+    def put_back(self, cards: tuple[str, ...], card: str) -> None:
+        with self._lock:
+            self._piles[cards].insert(0, card)
+
+
+def trap_at(point: str, rng: random.Random) -> tuple[Trap, float | None]:
+    """The trap for `point`; for a kill from outside the seconds after the start."""
+    if point == RANDOM:
+        return Trap(), rng.uniform(0.3, 3.0)
+    if point.startswith(("claim", "record")):  # groups of some messages
+        return Trap(point, rng.randint(1, 5)), None
+    if point.startswith(("request", "send", "outcome")):
+        delay_s = rng.uniform(0.001, 1.5 * LATENCY_MS / 1000) if point == "send:in_flight" else 0.0
+        return Trap(point, rng.randint(1, 50), delay_s), None
+    return Trap(point), None
 
 
 def under_fire(
-    folder: Path,
-    rng: random.Random,
-    *,
-    messages: int,
-    dialect: str,
-    faults: str,
-    kills: int,
-    keep_going: Callable[[], bool] = lambda: True,
+    folder: Path, rng: random.Random, deck: Deck, *, messages: int, dialect: str, faults: str, kills: int
 ) -> Tally:
     """One campaign, killed up to `kills` times (fewer if it is over before), then resumed to its end and judged."""
     with campaign(folder, messages=messages, dialect=dialect, faults=faults, seed=rng.randrange(1 << 30)) as target:
-        attempts = 0
-        while not target.over and target.tally.kills.total() < kills and attempts < 3 * kills and keep_going():
-            attempts += 1
-            trap, kill_after_s = draw(rng)
-            target.live(trap, kill_after_s=kill_after_s)
+        tally = target.tally
+        while not target.over and tally.kills.total() < kills and tally.starts < 3 * kills:
+            cards = _DECK
+            if not tally.starts and rng.random() < 0.5:
+                cards = _FIRST
+            elif tally.kills.total() >= kills - 1:
+                cards = _LAST
+            point = deck.take(cards)
+            trap, kill_after_s = trap_at(point, rng)
+            if not target.live(trap, kill_after_s=kill_after_s):
+                deck.put_back(cards, point)
             if rng.random() < 0.08:
                 target.provider.kill()
                 target.provider.start()
-                target.tally.provider_kills += 1
+                tally.provider_kills += 1
         target.finish()
         return target.judge()
 
 
-def every_fault(probability: float) -> dict[str, str]:
-    """A list of faults for each kind."""
-    return {kind: f"{kind}={probability}" for kind in FAULTS}
+def many_kills(
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    messages: int = 300,
+    jobs: int = 2,
+    tell: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Campaigns under fire, `jobs` at a time, until there have been `kills` kills. `tell` hears of each one's end."""
+    whole, lock, numbered = Tally(), threading.Lock(), itertools.count()
+    deck = Deck(random.Random(f"{seed} deck"))
+
+    def work() -> None:
+        while True:
+            with lock:
+                number, left = next(numbered), kills - whole.kills.total()
+            if left <= 0:
+                return
+            tally = under_fire(
+                folder / str(number),
+                random.Random(f"{seed} {number}"),
+                deck,
+                messages=messages,
+                dialect=DIALECTS[number % len(DIALECTS)],
+                faults=BAD_DAY,
+                kills=min(12, left),
+            )
+            with lock:
+                whole.add(tally)
+                tell(whole)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for worker in [pool.submit(work) for _ in range(jobs)]:
+            worker.result()
+    return whole

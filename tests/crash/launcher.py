@@ -277,12 +277,7 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> None:
 
 def no_deadline() -> None:
     """A claim is good for ever."""
-    claim = SqliteLedger.claim
-
-    def for_ever(self: SqliteLedger, *args: Any, **options: Any) -> Any:
-        return [replace(one, deadline_ms=one.deadline_ms + 86_400_000) for one in claim(self, *args, **options)]
-
-    SqliteLedger.claim = for_ever  # type: ignore[method-assign]
+    dispatch.LEASE_MS = 86_400_000
 
 
 def outcome_before_intent() -> None:

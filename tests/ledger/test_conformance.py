@@ -385,6 +385,7 @@ def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: An
         "state": "accepted",
         "attempts": 1,
         "intent_at": at(store.clock.ms - 125),
+        "sender": None,
         "message_id": "SM0123456789abcdef",
         "status": "sent",
         "provider_status": "sending",
@@ -400,6 +401,33 @@ def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: An
         "final_at": None,
         "resent": 0,
     }
+
+
+def test_the_sender_of_a_claim_is_noted_and_forgotten_with_it(ledger: Ledger, store: Any) -> None:
+    first, other = claim(ledger, 2)
+    assert ledger.use_senders(RUN.run_id, [(first, "+12025550101")]) == 1
+    assert store.open().journal(RUN.run_id)["sender"].to_list() == ["+12025550101", None]
+    record(ledger, first, DEFERRED)
+    assert row(ledger)["sender"] == "+12025550101", "what was tried"
+    assert ledger.use_senders(RUN.run_id, [(first, "+12025550102")]) == 0, "no intent any more"
+    (again,) = claim(ledger)
+    assert row(ledger)["sender"] is None, "the next try begins with the planned one"
+    assert ledger.use_senders(RUN.run_id, [(first, "+12025550102")]) == 0, "an older claim"
+    ledger.use_senders(RUN.run_id, [(again, "+12025550102")])
+    record(ledger, again, UNKNOWN)
+    assert row(ledger)["sender"] == "+12025550102"
+    ledger.use_senders(RUN.run_id, [(other, "+12025550103")])
+    ledger.release(RUN.run_id, [other])
+    assert row(ledger, 1)["sender"] is None
+
+
+@pytest.mark.parametrize("outcome", [ACCEPTED, REJECTED, UNKNOWN], ids=["accepted", "rejected", "unknown"])
+def test_an_outcome_and_an_orphan_keep_the_sender(ledger: Ledger, outcome: Outcome) -> None:
+    first, orphan = claim(ledger, 2)
+    ledger.use_senders(RUN.run_id, [(first, "+12025550101"), (orphan, "+12025550102")])
+    record(ledger, first, outcome)
+    ledger.orphans_to_unknown(RUN.run_id)
+    assert ledger.journal(RUN.run_id)["sender"].to_list() == ["+12025550101", "+12025550102"]
 
 
 @pytest.mark.parametrize("claimed", [0, 1, 9])

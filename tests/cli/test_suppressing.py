@@ -1,0 +1,48 @@
+"""`sender suppress`, and what it changes for `plan`."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Shell
+
+ADA, BOB = "+12025550101", "+12025550102"
+OFFER = ("--body", "Hi", "--from", "+12025550150", "--provider", "sandbox")
+
+
+def test_a_number_is_put_on_the_list_told_and_taken_off(sender: Shell) -> None:
+    done = sender("suppress", "add", "202-555-0101", BOB, "--default-region", "US", "--note", "by [phone]")
+    assert (done.code, done.out) == (0, "2 numbers added, 0 there already\n"), done
+    why = sender("suppress", "why", ADA)
+    assert why.out.startswith(f"{ADA} suppressed: put on the suppression list by hand (by [phone]) on 20"), why
+    sender.write("people.csv", f"phone\n{ADA}\n+12025550103\n")
+    planned = sender("plan", "people.csv", *OFFER, "--json")
+    assert planned.json["skipped"] == {"suppressed": 1}, planned
+    removed = sender("suppress", "remove", ADA, "+12025550109")
+    assert removed.out.startswith("1 number removed, 1 not on the list"), removed
+    assert sender("suppress", "why", ADA, "--json").json["listed"] is False
+    assert sender("plan", "people.csv", *OFFER, "--json").json["skipped"] == {}
+
+
+def test_files_in_and_out(sender: Shell) -> None:
+    sender.write("old.csv", f"name,phone\nAda,{ADA}\nBob,{BOB}\nEve,n/a\n")
+    done = sender("suppress", "import", "old.csv", "--reason", "opted_out", "--scope", "campaign:people")
+    assert done.code == 0, done
+    assert "old.csv: 2 numbers, 2 new here" in done.out
+    assert "1 cell without a readable number: `n/a`" in done.out
+    assert sender("suppress", "list").out.startswith("2 numbers (2 opted_out)")
+    assert sender("suppress", "export", "list.csv").code == 0
+    moved = sender("suppress", "import", "list.csv", "--state-dir", "elsewhere")
+    assert moved.out == "list.csv: 2 entries, 2 new here\n", moved
+    assert sender("suppress", "export", "--state-dir", "elsewhere").out == sender("suppress", "export").out
+
+
+def test_bad_usage_is_told(sender: Shell) -> None:
+    for args, sentence in (
+        (("add", "hello"), "has letters"),
+        (("add", ADA, "--scope", "everywhere"), "is not a scope"),
+        (("import",), "name files, or --from telnyx"),
+        (("import", "--from", "telnyx"), "TELNYX_API_KEY"),
+        (("export", "list.docx"), "is not a format"),
+    ):
+        done = sender("suppress", *args)
+        assert (done.code, sentence in done.err) == (2, True), done
+    assert sender("suppress", "list").out == "0 numbers\n"

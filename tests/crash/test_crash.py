@@ -1,0 +1,142 @@
+"""No text twice, none lost: 100 kills, every kind of fault, and mutants that must not get past the harness.
+
+The long run is `python -m benchmarks.crash --kills 1000`; its table is in docs/guarantee.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sender.sandbox import FAULTS
+from sender.transport import Transport
+from tests.crash.harness import DIALECTS, TENDER, Tally, campaign, many_kills
+from tests.crash.scenarios import AT_THE_WIRE, SCENARIOS, frozen_past_the_lease
+
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are POSIX"),
+    pytest.mark.timeout(1200),
+]
+JOBS = 3  # most of a run is waiting: for answers, for the log, for a pause to end
+
+REFUSED = {"429", "429-date", "429-garbage"}  # a plain no
+NOT_THERE = {"500-before", "502-before", "503-before", "reset-before"}
+MIXED = {"outage"}  # takes with it what others had under way
+SLOW = {"timeout-before", "timeout-after", "drip"}  # need a short timeout, which a busy machine may miss for others too
+
+
+# ── Every kind of fault ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def faulty_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Tally]]:
+    """A run of 300 messages for each kind of fault, several at a time."""
+    folder = tmp_path_factory.mktemp("faults")
+
+    def run(kind: str, dialect: str) -> Tally:
+        chance = 0.01 if kind in REFUSED | MIXED else 0.04  # these stop everybody for a second
+        with campaign(
+            folder / kind,
+            messages=300,
+            dialect=dialect,
+            faults=f"{kind}={chance}",
+            seed=11,
+            rate="none",
+            timeout_s=2 if kind in SLOW else 60,
+        ) as target:
+            target.finish()
+            return target.judge()
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        return {kind: pool.submit(run, kind, DIALECTS[n % 4]) for n, kind in enumerate(FAULTS)}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_costs_no_text_and_doubles_none(kind: str, faulty_runs: dict[str, Future[Tally]]) -> None:
+    """And each is classed for what it proves: a refusal as not sent, all others as unknown until the log has told."""
+    tally = faulty_runs[kind].result()
+    times = tally.faults[kind]
+    assert times >= 1
+    assert tally.clean, tally
+    assert (tally.accepted, tally.rejected, tally.unknown_left) == (300, 0, 0), tally
+    found, absent = tally.unknown_found, tally.unknown_absent
+    if kind in REFUSED:
+        assert (found, absent) == (0, 0)
+    elif kind in NOT_THERE:
+        assert (found, absent) == (0, times)
+    elif kind in SLOW:
+        assert (absent if kind == "timeout-before" else found) >= times
+    elif kind not in MIXED:
+        assert (found, absent) == (times, 0)
+
+
+# ── Mutants ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], Future[Tally]]:
+    """Each mutant in the situation that its rule is for, and the product as it is in the same one."""
+    folder = tmp_path_factory.mktemp("mutants")
+    with ThreadPoolExecutor(JOBS) as pool:
+        return {
+            (name, mutated): pool.submit(scenario, folder / f"{name}-{mutated}", name if mutated else None)
+            for name, scenario in SCENARIOS.items()
+            for mutated in (False, True)
+        }
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_harness_catches_the_mutant(name: str, judged: dict[tuple[str, bool], Future[Tally]]) -> None:
+    tally = judged[name, True].result()
+    assert tally.losses if name == "outcome_before_intent" else tally.duplicates, tally
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_and_the_product_passes_where_the_mutant_fails(
+    name: str, judged: dict[tuple[str, bool], Future[Tally]]
+) -> None:
+    tally = judged[name, False].result()
+    assert tally.clean, tally
+    assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), tally
+
+
+@pytest.mark.skipif(
+    "leave_by_s" not in inspect.signature(Transport.send).parameters,
+    reason="this transport is not told by when a request has to leave",
+)
+def test_a_request_frozen_on_its_way_to_the_wire_does_not_leave_late(tmp_path: Path) -> None:
+    tally = frozen_past_the_lease(tmp_path / "wire", None, AT_THE_WIRE)
+    assert tally.clean, tally
+    assert (tally.accepted, tally.unknown_left) == (tally.messages, 0), tally
+
+
+# ── Nothing goes wrong ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_faults_nothing_is_ever_unknown(tmp_path: Path) -> None:
+    """3,000 messages; `python -m benchmarks.crash --fault-free 10000` is the same with more."""
+    with campaign(tmp_path / "smooth", messages=3000, dialect="twilio", rate="none") as target:
+        target.finish()
+        tally = target.judge()
+    assert tally.clean, tally
+    assert tally.starts == 1
+    assert (tally.accepted, tally.exits[0]) == (3000, 1)
+    assert (tally.unknown_found, tally.unknown_absent, tally.unknown_left) == (0, 0, 0)
+
+
+# ── A hundred kills ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_hundred_kills_double_no_text_and_lose_none(tmp_path: Path) -> None:
+    """On a bad day: the provider has all its faults meanwhile, and is killed now and then itself."""
+    seed = random.SystemRandom().randrange(1 << 30)
+    tally = many_kills(tmp_path, kills=100, seed=seed, jobs=JOBS)
+    assert tally.clean, f"seed {seed}: {tally}"
+    assert tally.kills.total() >= 100
+    assert not set(TENDER) - tally.kills.keys(), tally.kills
+    assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), f"seed {seed}: {tally}"
