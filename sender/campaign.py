@@ -149,6 +149,12 @@ class LimitsSpec(Strict):
         description="Most the whole plan may cost, in the currency of the price table; `send` stops before the first"
         " message otherwise.",
     )
+    queue: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Most that may wait at the provider, in its own unit (messages or segments); `auto` is what it"
+        " documents. Beyond it, sending goes on as fast as the provider's queue gets shorter. Matters when `rate` is"
+        " above the provider's own pace.",
+    )
 
 
 class ListenSpec(Strict):

@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
+from sender.feed import Feed
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import Limit, Pacer
+from sender.pacing import Limit, Pacer, Shared
 from sender.plan import MessageReader, Pace
 from sender.pool import UNHEALTHY, Pool
 from sender.providers.base import Adapter, Message
@@ -35,9 +37,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
-CLAIM_MAX = 250  # and as many are claimed ahead
-AHEAD_FROM = 10  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
-LEASE_MS = 30_000  # a request never starts later than this after its intent
+QUEUE_LOOK_S = 5.0
 BACKOFF_CAP_S = 60.0
 THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
 FIRST_CONNECT_TRIES = 3  # before the first answer, an unreachable provider is a wrong address
@@ -66,18 +66,6 @@ class Progress:
         return self.accepted + self.rejected + self.unknown
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Messages whose intents are committed. None of them may leave after `send_by_s` on the clock `steady_s`."""
-
-    work: deque[tuple[Claim, Message, int]]
-    send_by_s: float
-
-    @property
-    def claims(self) -> list[Claim]:
-        return [claim for claim, _, _ in self.work]
-
-
 class Dispatcher:
     """Sends what is pending of one run. Use once: `await Dispatcher(...).run(stop)`."""
 
@@ -91,6 +79,7 @@ class Dispatcher:
         transport: Transport,
         pace: Pace,
         concurrency: Concurrency | None = None,
+        pacer: Pacer | None = None,
         pool: Pool | None = None,
         below_seq: int | None = None,
         refuses: Callable[[str, str | None], Rejected | None] | None = None,
@@ -98,7 +87,8 @@ class Dispatcher:
     ) -> None:
         """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
 
-        `concurrency` may come from an earlier dispatcher that has learnt the provider's latency.
+        `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
+        that has slowed down.
         """
         self._refuses = refuses
         self._ledger = ledger
@@ -108,12 +98,19 @@ class Dispatcher:
         self._transport = transport
         self._pace = pace
         self._pool = pool
-        self._pacer = Pacer(  # in the units of `pace`
-            None if pace.per_s is None else Limit(pace.per_s, "segments"),
-            senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
-        )
+        self._pacer = pacer or make_pacer(pace)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
+        self._feed = Feed(
+            ledger=ledger,
+            run_id=run.run_id,
+            reader=reader,
+            pace=pace,
+            pacer=self._pacer,
+            concurrency=self._concurrency,
+            pool=pool,
+            below_seq=below_seq,
+        )
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._landed_one = asyncio.Event()
@@ -122,12 +119,12 @@ class Dispatcher:
         self._unrecorded = 0
         self._posted = asyncio.Event()
         self._draining = False
-        self._credit = 0.0  # units paid for by a message that then came too late for its lease
         self._changed = asyncio.Event()
         self._halt = asyncio.Event()
         self._halted_by: Exception | None = None
         self._session: Counter[State] = Counter()
         self._trouble = _Trouble()
+        self._queue_seen_s = -math.inf
 
     async def run(self, stop: asyncio.Event) -> Counts:
         """The run's counts when nothing is left to do, or when `stop` is set and all in flight has been answered.
@@ -136,8 +133,9 @@ class Dispatcher:
         """
         loop = asyncio.get_running_loop()
         self._started = loop.time()
-        self._before = await self._in_ledger(self._ledger.counts, self._run.run_id)
-        feeder = asyncio.create_task(self._feed())
+        self._before = await self.in_ledger(self._ledger.counts, self._run.run_id)
+        await self._mind_what_left_before()
+        feeder = asyncio.create_task(self._feed.run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
         stops: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (stop, self._halt)]
@@ -155,7 +153,7 @@ class Dispatcher:
                     raise failure
             if self._halted_by:
                 raise self._halted_by
-            return await self._in_ledger(self._ledger.counts, self._run.run_id)
+            return await self.in_ledger(self._ledger.counts, self._run.run_id)
         finally:
             tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, *stops, *self._in_flight]
             for task in tasks:
@@ -169,115 +167,24 @@ class Dispatcher:
                 self._ledger_thread.shutdown()
             self._tell()
 
-    # -- claim and pace --------------------------------------------------------------------------------------------
+    async def _mind_what_left_before(self) -> None:
+        """The process before may have sent at the full pace until it stopped: ours begins where that one ended."""
+        last_ms = await self.in_ledger(self._ledger.last_intent_ms, self._run.run_id)
+        if last_ms is not None:
+            self._pacer.left_before((self._ledger.now_ms() - last_ms) / 1000)
 
-    async def _feed(self) -> None:
-        """Claims batch after batch, paces each message out of it, and goes on until nothing is left or cancelled."""
-        batch: _Batch | None = None
-        ahead: asyncio.Task[_Batch] | None = None
-        try:
-            while True:
-                await self._pacer.resumed()
-                ahead = ahead or asyncio.create_task(self._claimed())
-                batch = await asyncio.shield(ahead)
-                ahead = None
-                if not batch.work:
-                    if not await self._wait_for_work():
-                        return
-                    continue
-                if len(batch.work) >= AHEAD_FROM:  # committed while this one goes out
-                    ahead = asyncio.create_task(self._claimed())
-                while batch.work:
-                    claim, message, segments = batch.work[0]
-                    units = segments if self._pace.unit == "segments" else 1
-                    if not await self._leave_to_send(units, message.from_number):
-                        break
-                    if steady_s() >= batch.send_by_s:
-                        self._credit += units  # or a pace slower than the lease would never send anything
-                        break
-                    batch.work.popleft()
-                    self._submit(claim, message, batch.send_by_s)
-                await self._release(batch.claims)
-                batch = None
-                if ahead is not None and self._pacer.paused:  # else its claims would age with the pause
-                    batch = await asyncio.shield(ahead)
-                    ahead = None
-                    await self._release(batch.claims)
-                    batch = None
-        finally:
-            # Nothing of these has left: a clean stop leaves no doubt behind.
-            await asyncio.shield(self._give_back(batch, ahead))
+    # -- what the feed asks ----------------------------------------------------------------------------------------
 
-    async def _give_back(self, batch: _Batch | None, ahead: asyncio.Task[_Batch] | None) -> None:
-        if batch is not None:
-            await self._release(batch.claims)
-        if ahead is not None:
-            await self._release((await ahead).claims)
-
-    async def _release(self, claims: list[Claim]) -> None:
-        if claims:
-            await self._in_ledger(self._ledger.release, self._run.run_id, claims)
-
-    async def _claimed(self) -> _Batch:
-        """The next batch. Never cancelled: the thread would commit all the same."""
-        batch = await self._in_ledger(self._claim, self._batch_size())
-        try:
-            return await self._from_pool(batch)
-        except BaseException:
-            await self._release(batch.claims)
-            raise
-
-    def _batch_size(self) -> int:
-        """Messages of half the time that outcomes wait: with those claimed ahead, what a crash leaves in doubt."""
-        per_s = self._pace.per_s or max(self._concurrency.per_s, self._concurrency.limit / COMMIT_EVERY_S)
-        return max(1, min(CLAIM_MAX, round(per_s * COMMIT_EVERY_S / 2)))
-
-    def _claim(self, limit: int) -> _Batch:
-        """Commits intents and reads their messages and segments; in the ledger's thread."""
-        run_id = self._run.run_id
-        send_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own reading: never later than it
-        claims = self._ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, below_seq=self._below_seq)
-        try:
-            found = self._reader.read([claim.seq for claim in claims])
-        except BaseException:
-            self._ledger.release(run_id, claims)
-            raise
-        return _Batch(deque((claim, *one) for claim, one in zip(claims, found, strict=True)), send_by_s)
-
-    async def _from_pool(self, batch: _Batch) -> _Batch:
-        """The batch; a message whose number is out has another, noted before it leaves."""
-        if self._pool is None or not self._pool.taken_out:
-            return batch
-        work: deque[tuple[Claim, Message, int]] = deque()
-        moved: list[tuple[Claim, str]] = []
-        for claim, message, segments in batch.work:
-            number = self._pool.choose(message.to, message.from_number)
-            if number != message.from_number:
-                work.append((claim, replace(message, from_number=number), segments))
-                if number is not None:
-                    moved.append((claim, number))
-            else:
-                work.append((claim, message, segments))
-        if moved:
-            await self._in_ledger(self._ledger.use_senders, self._run.run_id, moved)
-        return replace(batch, work=work)
-
-    async def _leave_to_send(self, units: float, sender: str | None) -> bool:
-        """Waits for a free place and for the pace; False when the account is to pause."""
+    async def room(self) -> None:
         while len(self._in_flight) >= self._concurrency.limit:
             self._landed_one.clear()
             await self._landed_one.wait()
-        paid = min(units, self._credit)
-        if not await self._pacer.acquire(units - paid, sender=sender):
-            return False
-        self._credit -= paid
-        return True
 
-    async def _wait_for_work(self) -> bool:
+    async def more(self) -> bool:
         """Waits until a deferred message may be due; False when nothing is deferred and nothing is in flight."""
         self._changed.clear()
         busy = bool(self._in_flight) or self._unrecorded > 0
-        due_ms = await self._in_ledger(partial(self._ledger.next_due_ms, self._run.run_id, below_seq=self._below_seq))
+        due_ms = await self.in_ledger(partial(self._ledger.next_due_ms, self._run.run_id, below_seq=self._below_seq))
         if due_ms is None and not busy:
             return False
         wait_s = None if due_ms is None else max(0.005, (due_ms - self._ledger.now_ms()) / 1000)
@@ -288,9 +195,7 @@ class Dispatcher:
             pass
         return True
 
-    # -- submit ----------------------------------------------------------------------------------------------------
-
-    def _submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
+    def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
         task = asyncio.create_task(self._carry(claim, message, send_by_s))
         self._in_flight.add(task)
         task.add_done_callback(self._landed)
@@ -313,7 +218,7 @@ class Dispatcher:
             self._settle(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))
             return
         except Exception:  # a fault of ours, before anything left
-            await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
+            await self.in_ledger(self._ledger.release, self._run.run_id, [claim])
             raise
         begun_s = steady_s()
         try:
@@ -322,7 +227,7 @@ class Dispatcher:
         except NotSent as failure:
             if not isinstance(failure, Expired):  # else this process stood still, and the network is not at fault
                 self._not_sent(failure)
-            await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
+            await self.in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
             self._settle(claim, Unknown(str(failure)))
         except asyncio.CancelledError as cancelled:  # the transport says what had left by then
@@ -358,6 +263,8 @@ class Dispatcher:
                 not_before_ms = self._ledger.now_ms() + (0 if outcome.halt else round(wait_s * 1000))
         elif isinstance(outcome, Accepted):
             self._trouble.accepted()
+            if outcome.pause_s:
+                self._pacer.pause(outcome.pause_s)
         if self._trouble.doubted(isinstance(outcome, Unknown)) >= DOUBTS_IN_A_ROW:
             self._stop(
                 ProviderUnreachable(
@@ -450,7 +357,7 @@ class Dispatcher:
         self._posted.clear()
         group, self._outbox = self._outbox, []
         try:
-            await self._in_ledger(self._ledger.record, self._run.run_id, group)
+            await self.in_ledger(self._ledger.record, self._run.run_id, group)
         except BaseException:
             self._outbox = group + self._outbox
             raise
@@ -459,7 +366,7 @@ class Dispatcher:
             self._session[_state_of(settlement.outcome)] += 1
         self._changed.set()
 
-    async def _in_ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def in_ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._ledger_thread, partial(call, *args, **kwargs))
 
     # -- tell ------------------------------------------------------------------------------------------------------
@@ -467,9 +374,19 @@ class Dispatcher:
     async def _report(self) -> None:
         while True:
             self._tell()
+            await self._look_at_the_queue()
             if self._concurrency.look(steady_s()):
                 self._landed_one.set()
             await asyncio.sleep(0.1)
+
+    async def _look_at_the_queue(self) -> None:
+        """What reports say of the provider's queue; where none come, the pacer reckons with the documented pace."""
+        now_s = steady_s()
+        if self._pace.queue is None or now_s < self._queue_seen_s + QUEUE_LOOK_S:
+            return
+        self._queue_seen_s = now_s
+        waiting = await self.in_ledger(self._ledger.delivering, self._run.run_id)
+        self._pacer.queue_is(float(waiting))
 
     def _tell(self) -> None:
         if self._on_progress is None:
@@ -504,6 +421,16 @@ class Dispatcher:
             eta_s=left / rate if rate else None,
             paused_s=self._pacer.paused_s,
         )
+
+
+def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
+    """The limits of `pace`, all of them in its unit: the feed counts each message's units."""
+    return Pacer(
+        None if pace.per_s is None else Limit(pace.per_s, "segments"),
+        senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
+        queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
+        shared=shared,
+    )
 
 
 class _Trouble:

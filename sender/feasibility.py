@@ -6,7 +6,7 @@ number is, so the number whose share takes longest decides. Reads no clock and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,7 +14,7 @@ import polars as pl
 from sender import fields, providers
 from sender.campaign_fields import Rate
 from sender.compose import Offer
-from sender.plan import Pace
+from sender.plan import Pace, Queue
 from sender.providers.base import DefaultRate
 
 DAY_S = 86_400
@@ -50,8 +50,11 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
         source=source,
         senders=own if several else {},
         transport=campaign.transport,
+        queue=_queue(offer, senders, account),
     )
     expected_s, bound_by = _expected(units, load, account, pace.senders)
+    if pace.queue is not None:
+        expected_s = max(expected_s or 0.0, (units - pace.queue.units) / pace.queue.drained_per_s)
     told = {
         "unit": unit,
         "units": units,
@@ -103,6 +106,25 @@ def _limits(offer: Offer, senders: list[str]) -> tuple[float | None, dict[str, f
         whole.append(offer.capabilities.account_rate)
     slowest = min(known, key=lambda rate: rate.per_s)  # a mixed pool goes at the pace of its slowest
     return min((rate.per_s for rate in whole), default=None), own, slowest.source
+
+
+def _drained(offer: Offer, senders: Sequence[str]) -> tuple[float, str]:
+    """How fast the provider hands messages on by its documentation, in units a second, and the unit."""
+    slowest = min(_documented(offer, senders), key=lambda rate: rate.per_s)
+    return slowest.per_s * (max(1, len(senders)) if slowest.per_sender else 1), slowest.unit
+
+
+def _queue(offer: Offer, senders: Sequence[str], account: float | None) -> Queue | None:
+    """What may lie at the provider; None where nobody asks, or where nothing gathers there at this pace."""
+    most, documented = offer.campaign.limits.queue, offer.capabilities.queue
+    drained_per_s, _ = _drained(offer, senders)
+    if most == "auto":
+        if documented is None:
+            return None
+        most = documented.units or round(drained_per_s * (documented.seconds or 0))
+    if most is None or (account is not None and account <= drained_per_s):
+        return None
+    return Queue(float(most), drained_per_s)
 
 
 def _own_limit(offer: Offer, number: str, given: Rate | None, *, documented: bool) -> float | None:
@@ -158,13 +180,12 @@ def _queued(offer: Offer, sent: pl.DataFrame, units: int, expected_s: float | No
     if offer.campaign.rate.auto or offer.campaign.provider == "sandbox":
         return
     valid_s = _shortest_validity(offer, sent)
-    slowest = min(_documented(offer, sent["from_number"].drop_nulls().unique()), key=lambda rate: rate.per_s)
-    numbers = max(1, sent["from_number"].drop_nulls().n_unique()) if slowest.per_sender else 1
-    waits_s = units / (slowest.per_s * numbers) - (expected_s or 0.0)
+    drained_per_s, unit = _drained(offer, sent["from_number"].drop_nulls().unique().to_list())
+    waits_s = units / drained_per_s - (expected_s or 0.0)
     if valid_s is not None and waits_s > valid_s:
         yield (
             f"the last messages would wait {waits_s / 60:,.0f} minutes in the provider's queue, which sends"
-            f" {slowest.per_s * numbers:g} {slowest.unit}/s by its documentation, and `validity_period` ends after"
+            f" {drained_per_s:g} {unit}/s by its documentation, and `validity_period` ends after"
             f" {valid_s / 60:,.0f}: they would expire there; lower `rate`, or raise `validity_period`"
         )
 

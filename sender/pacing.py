@@ -128,6 +128,15 @@ class Pacer:
             for cell in [_DUE, *(cell for _, cell in self._senders.values())]:
                 self._cells[cell] = max(self._cells[cell], due)
 
+    def queue_is(self, units: float) -> None:
+        """So much lies in the provider's queue by its own reports: less than was reckoned makes room at once."""
+        if self._queue is None:
+            return
+        limit, cell = self._queue
+        with self._shared.lock:
+            due = _now() - (limit.burst - units) / _refill(limit.per_s)
+            self._cells[cell] = min(self._cells[cell], due)
+
     # -- leave to send ---------------------------------------------------------------------------------------------
 
     async def acquire(self, segments: float = 1, *, messages: float = 1, sender: str | None = None) -> bool:

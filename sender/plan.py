@@ -57,12 +57,21 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """What may lie at the provider, accepted and not yet handed to a carrier, and how fast it gets less; in units."""
+
+    units: float
+    drained_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
 
     `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is
     for all messages together; `senders` are the limits of single numbers beside it, in the same unit. `concurrency`
-    None follows from the pace and the latency. `transport` is `fast` or `httpx`.
+    None follows from the pace and the latency. `transport` is `fast` or `httpx`. `queue` None lets the provider's queue
+    grow as it will.
     """
 
     rate: str
@@ -74,6 +83,7 @@ class Pace:
     source: str | None = None
     senders: Mapping[str, float] = field(default_factory=dict)
     transport: str = "fast"
+    queue: Queue | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +174,8 @@ class Manifest:
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
-        values["pace"] = Pace(**values["pace"])
+        pace, queue = values["pace"], values["pace"].get("queue")
+        values["pace"] = Pace(**{**pace, "queue": Queue(**queue) if queue else None})
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)
 

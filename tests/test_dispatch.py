@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sender import dispatch
+from sender import dispatch, feed
 from sender.dispatch import Dispatcher, Progress
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Run, RunKind
@@ -321,7 +321,7 @@ def test_a_claim_past_its_deadline_is_given_back_unsent(
         return release(run_id, claims)
 
     monkeypatch.setattr(ledger, "release", spy)
-    monkeypatch.setattr(dispatch, "LEASE_MS", 0)
+    monkeypatch.setattr(feed, "LEASE_MS", 0)
     assert send(ledger, plan, wire, stop=stop) == counts(pending=N)
     assert wire.sent == []
     assert given_back
@@ -376,7 +376,7 @@ def test_a_callback_that_fails_costs_nothing(
 def test_a_pace_slower_than_the_lease_still_sends(
     ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "LEASE_MS", 100)
+    monkeypatch.setattr(feed, "LEASE_MS", 100)
     wire = Wire()
     begun = time.monotonic()
     assert send(ledger, plan, wire, pace=Pace("4/s", 4.0, "messages", 2, 2, 5)) == counts(accepted=N)

@@ -7,7 +7,7 @@ a row is pending. Nothing outside this package knows SQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -166,6 +166,23 @@ class Ledger(Protocol):
 
         `below_seq` bounds the messages touched (`--limit N` is the first N of the plan).
         """
+        ...
+
+    def set_aside(
+        self, run_id: str, *, limit: int, beside: Collection[int] = (), below_seq: int | None = None
+    ) -> list[int]:
+        """The `seq` of up to `limit` messages that may be claimed now, in the order of `claim`, without claiming them.
+
+        Those in `beside` are left out: the caller has them already. From now on they can be claimed in any order.
+        """
+        ...
+
+    def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+        """Intents for those of `seqs` that were set aside and are still pending, committed and durable."""
+        ...
+
+    def last_intent_ms(self, run_id: str) -> int | None:
+        """When the newest intent was written, in milliseconds UTC; None when there is none."""
         ...
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:

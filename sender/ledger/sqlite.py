@@ -7,7 +7,8 @@ no message bodies and no recipients' numbers. Never deletes a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -68,6 +69,26 @@ WHERE run = :run AND state = 'pending' AND seq IN (
 )
 RETURNING seq, attempts, fence
 """
+_CLAIM_THESE = """
+UPDATE message
+SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
+    not_before = NULL, sender = NULL, updated_at = :now
+WHERE run = :run AND state = 'pending' AND seq IN (SELECT value FROM json_each(:seqs))
+RETURNING seq, attempts, fence
+"""
+_DUE = """
+SELECT seq FROM message
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
+    AND seq NOT IN (SELECT value FROM json_each(:beside))
+ORDER BY not_before, seq LIMIT :limit
+"""
+# A row that waits for nothing: it was never claimed, and stands only so that those behind it can be.
+_SET_ASIDE = """
+WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
+INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, updated_at)
+SELECT :run, seq, 'pending', 0, 0, :now, 0, :now FROM next
+"""
+_LAST_INTENT = "SELECT max(intent_at) FROM message WHERE run = ? AND fence > 0"
 _NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"
 _CLAIM_NEXT = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
@@ -229,6 +250,37 @@ class SqliteLedger:
                 db.execute(_CLAIM_NEXT, named | {"start": start, "stop": stop})
         again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
         return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
+
+    def set_aside(
+        self, run_id: str, *, limit: int, beside: Collection[int] = (), below_seq: int | None = None
+    ) -> list[int]:
+        key, messages = self._run_key(run_id)
+        bound = messages if below_seq is None else min(messages, below_seq)
+        if limit <= 0:
+            return []
+        with self._transaction() as db:
+            named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "beside": _json(beside)}
+            due = [seq for (seq,) in db.execute(_DUE, named)]
+            start: int = db.execute(_NEXT_SEQ, (key,)).get
+            stop = min(bound, start + limit - len(due))
+            if start < stop:
+                db.execute(_SET_ASIDE, named | {"start": start, "stop": stop})
+        return [*due, *range(start, stop)]
+
+    def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            now = self.now_ms()
+            deadline = now + lease_ms
+            named = {"run": key, "now": now, "deadline": deadline, "seqs": _json(seqs)}
+            claimed: list[tuple[Any, ...]] = db.execute(_CLAIM_THESE, named).fetchall()
+        return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
+
+    def last_intent_ms(self, run_id: str) -> int | None:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            last: int | None = self._db.execute(_LAST_INTENT, (key,)).get
+            return last
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         key, _ = self._run_key(run_id)
@@ -410,3 +462,7 @@ def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]
 def _run(row: tuple[Any, ...]) -> Run:
     run_id, campaign, kind, *middle, simulated, account, retry_of = row
     return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account, retry_of))
+
+
+def _json(seqs: Collection[int]) -> str:
+    return json.dumps(sorted(seqs))

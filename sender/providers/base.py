@@ -76,6 +76,15 @@ class DefaultRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much may wait at the provider: so many units, or what its documented pace does in so many seconds."""
+
+    source: str
+    units: int | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can carry faithfully. Facts and their sources stand beside each adapter's instance.
 
@@ -84,6 +93,7 @@ class Capabilities:
     `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
     documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`), and
     `account_rate` what the account may do where those are of single senders (None: as much as they do together).
+    `queue` is the provider's own (None: it is not documented).
     `mms_receipts` is False where no receipt for an MMS ever comes, so that it stays at `sent`.
     """
 
@@ -99,6 +109,7 @@ class Capabilities:
     rates: Mapping[str, DefaultRate] = field(default_factory=dict)
     mms_receipts: bool = True
     account_rate: DefaultRate | None = None
+    queue: Backlog | None = None
 
 
 @dataclass(frozen=True, slots=True)

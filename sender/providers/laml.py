@@ -20,6 +20,7 @@ from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
 from sender.providers._http import Act, Verdict
 from sender.providers.base import (
+    Backlog,
     Capabilities,
     DefaultRate,
     FieldValue,
@@ -138,6 +139,7 @@ COMPAT = Dialect(
             "short_code": DefaultRate(10, "segments", _SPACE_RATES),
             "service": DefaultRate(3, "segments", f"{_SPACE_RATES}; the slowest kind a number group may hold"),
         },
+        queue=Backlog(_SPACE_RATES, units=10_000),
     ),
     rules=_rules.Rules(
         shapes={"messaging_service_sid": _UUID, "application_sid": _UUID},
@@ -177,6 +179,7 @@ TWILIO = Dialect(
             ),
             "service": DefaultRate(1, "segments", f"{_TWILIO_RATES}; the slowest sender a service may hold"),
         },
+        queue=Backlog(_TWILIO_RATES, seconds=10 * 3600),
     ),
     rules=_rules.Rules(
         shapes={

@@ -17,6 +17,7 @@ from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
 from sender.providers._http import Act
 from sender.providers.base import (
+    Backlog,
     Capabilities,
     DefaultRate,
     FieldValue,
@@ -51,6 +52,7 @@ CAPABILITIES = Capabilities(
         "toll_free": DefaultRate(3, "segments", _RATES),
         "short_code": DefaultRate(10, "segments", _RATES),
     },
+    queue=Backlog(_RATES, units=10_000),
 )
 LOG_FACTS = LogFacts(
     filters_by_recipient=False,

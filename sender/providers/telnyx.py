@@ -18,6 +18,7 @@ from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
 from sender.providers._http import Act, Verdict
 from sender.providers.base import (
+    Backlog,
     Capabilities,
     DefaultRate,
     FieldValue,
@@ -56,6 +57,7 @@ CAPABILITIES = Capabilities(
         "service": DefaultRate(50, "messages", _ACCOUNT),
     },
     account_rate=DefaultRate(50, "messages", _ACCOUNT),
+    queue=Backlog(_ACCOUNT, seconds=4 * 3600),
 )
 LOG_FACTS = LogFacts(
     filters_by_recipient=True,

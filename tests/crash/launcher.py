@@ -21,7 +21,7 @@ from typing import Any
 import apsw
 
 import sender.cli
-from sender import dispatch, reconcile, runs
+from sender import feed, reconcile, runs
 from sender.ledger import Settlement
 from sender.ledger.file import Mark
 from sender.ledger.sqlite import SqliteLedger
@@ -282,7 +282,7 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> None:
 
 def no_deadline() -> None:
     """A claim is good for ever."""
-    dispatch.LEASE_MS = 86_400_000
+    feed.LEASE_MS = 86_400_000
 
 
 def outcome_before_intent() -> None:
@@ -300,7 +300,7 @@ def outcome_before_intent() -> None:
 def main() -> None:
     trap = Trap(**json.loads(os.environ.get("CRASH", "{}")))
     if trap.lease_ms is not None:
-        dispatch.LEASE_MS = trap.lease_ms
+        feed.LEASE_MS = trap.lease_ms
     mutate = {"no_intent": no_intent, "no_deadline": no_deadline, "outcome_before_intent": outcome_before_intent}
     if trap.mutant in mutate:
         mutate[trap.mutant]()
