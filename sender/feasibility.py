@@ -49,6 +49,7 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
         timeout_s=campaign.timeout_s,
         source=source,
         senders=own if several else {},
+        transport=campaign.transport,
     )
     expected_s, bound_by = _expected(units, load, account, pace.senders)
     told = {

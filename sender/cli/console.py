@@ -83,7 +83,7 @@ def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
     per_s, bound = manifest.per_s, manifest.feasibility.get("bound_by")
     if per_s is None:
-        return f"unlimited, up to {pace.concurrency} requests at once"
+        return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
     if bound is not None:
         limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {rate_told(pace.senders[bound])}"
         return f"{rate_told(per_s, pace.unit)}, about {duration(manifest.expected_s)}: {limit}"
