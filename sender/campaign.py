@@ -35,6 +35,7 @@ from sender.campaign_fields import (
     Region,
     Strict,
     Text,
+    Url,
     listed,
     parse_rate,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Campaign",
     "Dialect",
     "LimitsSpec",
+    "ListenSpec",
     "MessageSpec",
     "ProviderName",
     "Rate",
@@ -145,6 +147,20 @@ class LimitsSpec(Strict):
     )
 
 
+class ListenSpec(Strict):
+    """Where delivery reports come to: `sender listen`, or `send --listen`."""
+
+    public_url: Url | None = Field(
+        None,
+        description="What the provider calls: the https address of a reverse proxy or a tunnel that leads to the"
+        " receiver. `send` puts it into each message.",
+    )
+    port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
+    signatures: Literal["require", "verify-if-present", "off"] = Field(
+        "require", description="What is asked of a webhook's signature; `off` on loopback only."
+    )
+
+
 class SandboxSpec(Strict):
     """How the sandbox behaves when `provider: sandbox`, or with `--rehearse`."""
 
@@ -192,6 +208,7 @@ class Campaign(ProviderFields):
         5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
     )
     timeout_s: float = Field(30.0, gt=0, le=600, description="Total time for one request, in seconds.")
+    listen: ListenSpec = Field(default_factory=ListenSpec, description="Where delivery reports come to.")
     sandbox: SandboxSpec = Field(default_factory=SandboxSpec, description="How the sandbox behaves.")
 
     _base: Path = PrivateAttr(default_factory=Path)
@@ -366,6 +383,7 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "recipients": RecipientsSpec,
         "message": MessageSpec,
         "limits": LimitsSpec,
+        "listen": ListenSpec,
         "sandbox": SandboxSpec,
         "from": FromSpec,
     }

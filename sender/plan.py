@@ -19,17 +19,16 @@ import polars as pl
 
 from sender import fields
 from sender.errors import PlanError
+from sender.plan_rows import PLAN_FILE, ROW_GROUP, StoredRows
 from sender.pool import Pool
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
 FORMAT = 3
-PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
-_ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
@@ -167,12 +166,14 @@ class Manifest:
 
 
 class Plan:
-    """A plan in memory, or the one written in `directory`. Never changes."""
+    """A plan in memory, in a file that goes with it, or written in `directory`. Never changes."""
 
-    def __init__(self, manifest: Manifest, frame: pl.DataFrame | None, directory: Path | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, rows: pl.DataFrame | StoredRows | None, directory: Path | None = None
+    ) -> None:
         self.manifest = manifest
         self.directory = directory
-        self._frame = frame
+        self._rows = rows
 
     @property
     def hash(self) -> str:
@@ -182,7 +183,7 @@ class Plan:
     @property
     def frame(self) -> pl.DataFrame:
         """Every input row in file order, as PLAN_SCHEMA says, with the original cells in the struct `recipient`."""
-        return self._frame if self._frame is not None else self.scan().collect()
+        return self._rows if isinstance(self._rows, pl.DataFrame) else self.scan().collect()
 
     @property
     def messages(self) -> pl.DataFrame:
@@ -199,9 +200,10 @@ class Plan:
         return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
 
     def scan(self) -> pl.LazyFrame:
-        if self.directory is None:
-            return self.frame.lazy()
-        return pl.scan_parquet(self.directory / PLAN_FILE)
+        """The same rows to be read as far as they are asked for; a large plan's are in a file."""
+        if self.directory is not None:
+            return pl.scan_parquet(self.directory / PLAN_FILE)
+        return self._rows.scan() if isinstance(self._rows, StoredRows) else self.frame.lazy()
 
     def write(self, directory: Path) -> Plan:
         """The same plan, now in `directory` and no longer in memory. The directory appears whole or not at all."""
@@ -209,7 +211,10 @@ class Plan:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, mode=0o700)
         file = partial / PLAN_FILE
-        self.frame.write_parquet(file, compression="zstd", row_group_size=_ROW_GROUP, statistics=True)
+        if isinstance(self._rows, StoredRows):
+            self._rows.copy_to(file)
+        else:
+            self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=True)
         values = {name: getattr(self.manifest, name) for name in Manifest.__slots__}
         manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
@@ -256,9 +261,10 @@ class Plan:
 class MessageReader:
     """Reads a written plan's messages by `seq`, a block of the file at a time."""
 
-    def __init__(self, plan: Plan, run_id: str, *, block: int = 4096) -> None:
+    def __init__(self, plan: Plan, run_id: str, *, callback: str | None = None, block: int = 4096) -> None:
+        """`callback` is the URL for delivery reports, unless the campaign has its own."""
         self._scan = plan.scan().select("seq", "to", "from_number", "body", "media", "fields", "segments")
-        self._fields = plan.manifest.fields
+        self._fields = {**({"status_callback": callback} if callback else {}), **plan.manifest.fields}
         self._run_id = run_id
         self._block = block
         self._rows: dict[int, tuple[Message, int]] = {}
@@ -323,14 +329,6 @@ def read_ref(ref: str | None) -> tuple[str, int] | None:
     """Run id and `seq` of what `make_ref` made; None for anything else."""
     run_id, _, seq = (ref or "").rpartition(".")
     return (run_id, int(seq)) if run_id and seq.isascii() and seq.isdigit() and len(seq) < 12 else None
-
-
-def content_hash(frame: pl.DataFrame, settings: Mapping[str, Any]) -> str:
-    """SHA-256 over the rows as JSON lines, not over the file: a newer writer of Parquet changes bytes, not the plan."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for part in frame.iter_slices(100_000):
-        digest.update(part.write_ndjson().encode())
-    return digest.hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

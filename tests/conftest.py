@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--numbers-rows",
         type=int,
         default=int(os.environ.get("SENDER_NUMBERS_ROWS") or 100_000),
-        help="rows of the differential test of numbers",
+        help="rows of the differential test of numbers; its edges are sampled alike",
     )
     parser.addoption(
         "--ledger-lives",

@@ -455,11 +455,11 @@ class Senders(Wire):
         self.used[message.seq].append(message.from_number)
         return super().request(message)
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response:
+    async def send(self, request: Request, **times: Any) -> Response:
         seq = int(request.content)
         row = self._beside.journal("r").filter(pl.col("seq") == seq).row(0, named=True)
         self.noted[seq].append(row["sender"] if row["state"] == "intent" else "no intent")
-        return await super().send(request, timeout_s=timeout_s)
+        return await super().send(request, **times)
 
     async def aclose(self) -> None:
         self._beside.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -218,7 +219,27 @@ def environment(env_file: Path | None) -> dict[str, str]:
     if env_file is None:
         return dict(os.environ)
     from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     if not env_file.is_file():
         raise InputError("there is no such file", where=str(env_file), fix="--env-file names a file of KEY=value lines")
-    return {**{key: value or "" for key, value in dotenv_values(env_file).items()}, **os.environ}
+    try:
+        lines = env_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            "cannot be read as UTF-8", where=str(env_file), fix="check that you may read it, and save it as UTF-8"
+        ) from None
+    for binding in parse_stream(io.StringIO(lines)):
+        if binding.error:  # what stands there may be a secret, so it is not shown
+            raise InputError(
+                "is not KEY=value",
+                where=f"{env_file}, line {_line_of(binding.original.string, binding.original.line)}",
+                fix="write a variable a line; put a value with blanks, quotes or `#` in single quotes",
+            )
+    values = dotenv_values(stream=io.StringIO(lines))
+    return {**{key: value or "" for key, value in values.items()}, **os.environ}
+
+
+def _line_of(text: str, first: int) -> int:
+    """The line where `text` has something on it; what dotenv takes for one entry may begin with blank lines."""
+    return first + text[: len(text) - len(text.lstrip())].count("\n")

@@ -22,9 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sender import dispatch
 from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
+from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
 from sender.errors import InputError
-from sender.runs import RunResult, Session, open_session
+from sender.runs import Delivery, RunResult, Session, open_session
 
 log = logging.getLogger("sender.cli")
 
@@ -56,6 +57,7 @@ PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
     show_default=True,
     help="Unknown messages: look them up, or leave them.",
 )
+@delivery_options
 @click.option(
     "--resend-unknown",
     is_flag=True,
@@ -90,6 +92,11 @@ def send(
     on_unknown: str,
     resend_unknown: bool,
     output: Path | None,
+    listen: bool,
+    listen_port: int | None,
+    public_url: str | None,
+    signatures: str | None,
+    wait: str | None,
     env_file: Path | None,
     log_format: str,
     as_json: bool,
@@ -132,18 +139,21 @@ def send(
             _warn_of_resending(session)
         if not yes:
             _ask(session, resend_unknown=resend_unknown)
-        _log_start(session)
-        result = asyncio.run(
-            _send(
-                session,
-                env,
-                None if test_to else limit,
-                settle=on_unknown == "reconcile",
-                resend_unknown=resend_unknown,
-                output=output,
-                watched=watched,
+        told = {"listen": listen, "listen_port": listen_port, "signatures": signatures, "wait": wait}
+        with receiving(session, built_from, env, told | {"public_url": public_url}) as reports:
+            _log_start(session)
+            result = asyncio.run(
+                _send(
+                    session,
+                    env,
+                    None if test_to else limit,
+                    settle=on_unknown == "reconcile",
+                    resend_unknown=resend_unknown,
+                    output=output,
+                    watched=watched,
+                    delivery=reports,
+                )
             )
-        )
     _conclude(result, as_json=as_json)
     return result.exit_code
 
@@ -248,6 +258,7 @@ async def _send(
     resend_unknown: bool,
     output: Path | None,
     watched: bool,
+    delivery: Delivery,
 ) -> RunResult:
     cancel = asyncio.Event()
     with _signals(cancel), _bar() if watched else _lines() as tell:
@@ -259,6 +270,7 @@ async def _send(
             on_progress=tell,
             cancel=cancel,
             results_path=output,
+            delivery=delivery,
         )
 
 
@@ -378,6 +390,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     console.run_summary(summary)
     for number, why in result.taken_out.items():
         console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
+    console.about_delivery(result.refreshed, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
