@@ -25,6 +25,7 @@ async def asend(
     new_run: bool = False,
     resume: bool = False,
     settle_unknowns: bool = True,
+    resend_unknown: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     cancel: asyncio.Event | None = None,
 ) -> RunResult:
@@ -42,6 +43,7 @@ async def asend(
             env=os.environ if env is None else env,
             limit=limit,
             settle_unknowns=settle_unknowns,
+            resend_unknown=resend_unknown,
             on_progress=on_progress,
             cancel=cancel,
         )
@@ -58,6 +60,7 @@ def send(
     new_run: bool = False,
     resume: bool = False,
     settle_unknowns: bool = True,
+    resend_unknown: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunResult:
     """`asend`, blocking. Raises InputError where an event loop runs already: await `asend` there."""
@@ -78,6 +81,7 @@ def send(
             new_run=new_run,
             resume=resume,
             settle_unknowns=settle_unknowns,
+            resend_unknown=resend_unknown,
             on_progress=on_progress,
         )
     )

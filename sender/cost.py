@@ -52,6 +52,11 @@ def totals(sent: pl.DataFrame, table: PriceTable) -> dict[str, Any]:
     `currency`, `total`, `by_region` (region to `messages`, `segments`, `cost`; dearest first; `other` has no region),
     and `unpriced` (region to how many messages have no price).
     """
+    return {"currency": table.currency, **add_up(sent)}
+
+
+def add_up(sent: pl.DataFrame) -> dict[str, Any]:
+    """`totals` without the currency."""
     region = pl.col("region").fill_null(NOWHERE)
     groups = (
         sent.group_by(region=region)
@@ -64,7 +69,6 @@ def totals(sent: pl.DataFrame, table: PriceTable) -> dict[str, Any]:
         .sort("cost", "unpriced", "region", descending=[True, True, False])
     )
     return {
-        "currency": table.currency,
         "total": money.text(int(groups["cost"].sum())),
         "by_region": {
             one["region"]: {

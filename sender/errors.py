@@ -14,6 +14,7 @@ SenderError
 └── GuardStop                  exit 3: stopped before harm; says what to do next
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
+    ├── RunUnfinished          what is asked for needs a finished run
     ├── CostLimit              the plan costs more than the campaign allows, or nobody knows what it costs
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
@@ -135,6 +136,10 @@ class RunLocked(GuardStop):
 
 class RunComplete(GuardStop):
     """This plan has been sent already."""
+
+
+class RunUnfinished(GuardStop):
+    """What is asked for needs a finished run, and this one is not."""
 
 
 class CostLimit(GuardStop):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -247,6 +247,23 @@ class Summary:
         if self.unknown:
             return 4
         return 1 if any(self.statuses.get(status) for status in _BAD) else 0
+
+
+def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
+    """`row_number` (UInt32), `status` and `reason` (String) of every message of `plan`, in file order."""
+    messages = plan.scan().filter(pl.col("seq").is_not_null()).select("row_number", "seq").collect()
+    told = journal.select("seq", pl.exclude("seq").name.prefix("_"))
+    return messages.join(told, on="seq", how="left", maintain_order="left").select(
+        "row_number", _status(), pl.col("_reason").alias("reason")
+    )
+
+
+def latest(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The first of `frames` (as `results` returned them), each row as the last of the others that sent it has it."""
+    first, *retries = frames
+    number, status = first.columns[0], _our_columns(first)["status"]
+    sent = [frame.filter(pl.col(status) != Status.SKIPPED.value) for frame in retries]
+    return pl.concat([first, *sent]).unique(number, keep="last", maintain_order=True).sort(number)
 
 
 def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Self
 
 import filelock
 import polars as pl
+import psutil
 
 from sender.disks import refuse_network
 from sender.errors import PlanError, RunLocked, StateError, UnknownRun
@@ -22,14 +24,17 @@ from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
 from sender.plan import Plan
-from sender.results import Summary, results, summarise
+from sender.results import Summary, latest, results, summarise
 from sender.suppression import TAUGHT, Refusal, SuppressionList
 
 DEFAULT_STATE_DIR = Path(".sender")
+_HOLDER_WAIT_S = 0.5
 
 
 class Workspace:
     """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
+
+    LEDGER_FILE = "ledger.sqlite3"
 
     def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True, read_only: bool = False) -> None:
         """The state in `path`. With `read_only` nothing is written; it may lie on a disk that cannot be.
@@ -37,7 +42,7 @@ class Workspace:
         Raises StateError when it cannot be used, and UnknownRun when it should exist and does not.
         """
         self.path = Path(path)
-        if (read_only or not create) and not (self.path / "ledger.sqlite3").exists():
+        if (read_only or not create) and not (self.path / self.LEDGER_FILE).exists():
             raise UnknownRun(
                 "nothing has been sent from here",
                 where=str(self.path),
@@ -53,7 +58,7 @@ class Workspace:
             _refuse_read_only(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
-        self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
+        self.ledger = SqliteLedger.open(self.path / self.LEDGER_FILE)
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +83,14 @@ class Workspace:
         """Every input row of the run with what became of it, as `sender.results.results` says."""
         return results(self.plan(run), self.ledger.journal(run.run_id), run.run_id)
 
+    def retries(self, run: Run) -> list[Run]:
+        """The runs that sent messages of `run` again, oldest first."""
+        return [one for one in self.ledger.runs() if one.retry_of == run.run_id]
+
+    def latest_results(self, run: Run) -> pl.DataFrame:
+        """`results`, each row as the newest retry that sent it has it."""
+        return latest([self.results(one) for one in (run, *self.retries(run))])
+
     def summary(self, run: Run) -> Summary:
         """The run in numbers, with the conservation law."""
         return summarise(self.plan(run), self.ledger.journal(run.run_id))
@@ -96,7 +109,7 @@ class Workspace:
             .select("seq", "to", "from_number")
             .collect()
             .join(taught, on="seq")
-            .select("to", "reason", "error_code", "error_message", "from_number", "updated_at")
+            .select("to", "reason", "error_code", "error_message", pl.coalesce("sender", "from_number"), "updated_at")
         )
         with SuppressionList.open(self.path) as suppressions:
             return suppressions.learn_errors(
@@ -109,8 +122,8 @@ class Workspace:
 
     def find(self, target: str | Path) -> Run:
         """The run that `target` names: a run id (or its unique beginning), a campaign or recipients file, a campaign's
-        name. Of several runs the newest is meant, and a test or a rehearsal only if there is nothing else. Raises
-        UnknownRun."""
+        name. Of several runs the newest is meant, and a test, a rehearsal or a retry only if there is nothing else.
+        Raises UnknownRun."""
         runs = self.ledger.runs()
         name = str(target)
         begun = [run for run in runs if run.run_id.startswith(name)] if name else []
@@ -119,7 +132,8 @@ class Workspace:
         path = resolved(name)
         named = [run for run in runs if (run.source is not None and run.source == path) or run.campaign == name]
         if named:
-            return max(named, key=lambda run: (run.kind in (RunKind.LIVE, RunKind.SANDBOX), named.index(run)))
+            real = (RunKind.LIVE, RunKind.SANDBOX)
+            return max(named, key=lambda run: (run.kind in real, run.retry_of is None, named.index(run)))
         have = ", ".join(run.run_id for run in runs[-5:]) or "none"
         raise UnknownRun(
             f"several runs begin with {name!r}" if begun else f"no run answers to {name!r}",
@@ -172,11 +186,15 @@ def _note_holder(file: Path) -> None:
 
 
 def _holder(file: Path) -> str:
-    try:
-        note = json.loads(file.read_text(encoding="utf-8"))
-        return f"pid {note['pid']} on {note['host']}, since {note['since']}"
-    except (OSError, ValueError, KeyError):
-        return "its name is not known"
+    """Who holds the lock. Its note comes a moment after the lock, and may still be that of a process that died."""
+    give_up = time.monotonic() + _HOLDER_WAIT_S
+    while time.monotonic() < give_up:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            note = json.loads(file.read_text(encoding="utf-8"))
+            if note["host"] != socket.gethostname() or psutil.pid_exists(note["pid"]):
+                return f"pid {note['pid']} on {note['host']}, since {note['since']}"
+        time.sleep(0.02)
+    return "its name is not known"
 
 
 def _refuse_read_only(path: Path) -> None:

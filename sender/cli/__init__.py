@@ -18,8 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan diff": ("planning", "Say what is different between two plans."),
     "preview": ("planning", "Show the messages, in the terminal or as a page."),
     "send": ("sending", "Send a campaign; run it again to resume."),
+    "retry": ("retrying", "Send again what did not arrive."),
     "status": ("looking", "List the runs, or say how one stands."),
     "results": ("looking", "Write what became of every row."),
+    "listen": ("listening", "Receive delivery reports and replies."),
     "reconcile": ("looking", "Look unknown messages up in the provider's log."),
     "suppress": ("suppressing", "Keep the list of numbers that get nothing."),
     "sandbox": ("setup", "Run the provider simulator."),
@@ -68,7 +70,7 @@ def cli() -> None:
     --from +12025550100 --provider sandbox --default-region US
 
     Exit codes: 0 all accounted for and accepted; 1 some rejected or failed; 2 bad usage or input; 3 stopped by a
-    guard; 4 unknown ones remain; 130 interrupted, run again to resume.
+    guard; 4 unknown ones remain; 5 the state could not be written; 130 interrupted, run again to resume.
     """
 
 

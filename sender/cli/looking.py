@@ -18,6 +18,7 @@ from sender import results as results_module
 from sender import runs
 from sender.cli import console
 from sender.cli.inputs import environment, state_options
+from sender.cli.listening import seconds
 from sender.errors import InputError
 from sender.ledger import Counts, Run
 from sender.workspace import Workspace
@@ -30,11 +31,34 @@ RUN_HELP = (
 
 @click.command(help=f"List the runs, or say how one stands.\n\n{RUN_HELP}")
 @click.argument("run", required=False)
+@click.option("--refresh", is_flag=True, help="Ask the provider's log first what became of the messages.")
+@click.option("--wait", metavar="TIME", help="With --refresh: ask again until all are final, for so long (10m).")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --refresh: file of KEY=value lines with the credentials.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @state_options
-def status(run: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+def status(
+    run: str | None,
+    refresh: bool,
+    wait: str | None,
+    env_file: Path | None,
+    as_json: bool,
+    debug: bool,
+    state_dir: Path,
+) -> int:
     console.set_up_logs(debug=debug)
-    with Workspace(state_dir, create=False) as workspace:
+    if refresh and run is None:
+        raise InputError("--refresh asks about one run", fix="name it: `sender status RUN --refresh`")
+    with Workspace(state_dir, create=False, read_only=not refresh) as workspace:
+        if refresh and run is not None:
+            wait_s = seconds(wait) if wait else 0.0
+            told = asyncio.run(runs.refresh(workspace, workspace.find(run), environment(env_file), wait_s=wait_s))
+            if not as_json:
+                console.about_refresh(told)
         if run is None:
             return _list(workspace, as_json=as_json)
         return _one(workspace, workspace.find(run), as_json=as_json)
@@ -64,13 +88,23 @@ def _one(workspace: Workspace, run: Run, *, as_json: bool) -> int:
     if as_json:
         console.print_json({**_facts(run, counts), "law": summary.law(), **asdict(summary)})
         return 0
-    console.about_unknowns(summary.unknown, run.run_id)
+    console.about_unknowns(counts.unknown, run.run_id)
+    if counts.intent:
+        console.out.print(
+            f"[bold yellow]{console.many(counts.intent, 'message')} under way:[/] a process is sending the run, or died"
+            " while it did; then the next start of the same command looks them up before it sends anything"
+        )
     begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
     console.out.print(
         f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider}, {_state(counts)}"
     )
     console.out.print(f"  begun {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
     console.run_summary(summary)
+    resent = int(workspace.ledger.journal(run.run_id)["resent"].gt(0).sum())
+    if resent:
+        console.out.print(
+            f"  sent again on request though it may have been accepted: {console.many(resent, 'message')}"
+        )
     if summary.statuses:
         console.out.print(f"  statuses: {console.counted(summary.statuses)}")
     if summary.skipped:
@@ -108,11 +142,13 @@ def _facts(run: Run, counts: Counts) -> dict[str, Any]:
     metavar="FILE",
     help="Default: standard output (csv, jsonl).",
 )
+@click.option("--with-retries", is_flag=True, help="Each row as the newest retry that sent it has it.")
 @state_options
-def results(run: str, form: str | None, output: Path | None, debug: bool, state_dir: Path) -> int:
+def results(run: str, form: str | None, output: Path | None, with_retries: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with Workspace(state_dir, create=False) as workspace:
-        frame = workspace.results(workspace.find(run))
+    with Workspace(state_dir, read_only=True) as workspace:
+        found = workspace.find(run)
+        frame = workspace.latest_results(found) if with_retries else workspace.results(found)
     if output is not None:
         results_module.write(frame, output, form)
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")

@@ -22,9 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sender import dispatch
 from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
+from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
 from sender.errors import InputError
-from sender.runs import RunResult, Session, open_session
+from sender.runs import Delivery, RunResult, Session, open_session
 
 log = logging.getLogger("sender.cli")
 
@@ -56,6 +57,12 @@ PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
     show_default=True,
     help="Unknown messages: look them up, or leave them.",
 )
+@delivery_options
+@click.option(
+    "--resend-unknown",
+    is_flag=True,
+    help="Send unknown messages again if the log does not settle them: some people may get them twice.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -83,7 +90,13 @@ def send(
     new_run: bool,
     resume: bool,
     on_unknown: str,
+    resend_unknown: bool,
     output: Path | None,
+    listen: bool,
+    listen_port: int | None,
+    public_url: str | None,
+    signatures: str | None,
+    wait: str | None,
     env_file: Path | None,
     log_format: str,
     as_json: bool,
@@ -121,19 +134,26 @@ def send(
         session.check(env)
         if not as_json:
             _announce(session, limit=None if test_to else limit)
+            _announce_unknowns(session, settle=on_unknown == "reconcile", resend=resend_unknown)
+        if resend_unknown:
+            _warn_of_resending(session)
         if not yes:
-            _ask(session)
-        _log_start(session)
-        result = asyncio.run(
-            _send(
-                session,
-                env,
-                None if test_to else limit,
-                settle=on_unknown == "reconcile",
-                output=output,
-                watched=watched,
+            _ask(session, resend_unknown=resend_unknown)
+        told = {"listen": listen, "listen_port": listen_port, "signatures": signatures, "wait": wait}
+        with receiving(session, built_from, env, told | {"public_url": public_url}) as reports:
+            _log_start(session)
+            result = asyncio.run(
+                _send(
+                    session,
+                    env,
+                    None if test_to else limit,
+                    settle=on_unknown == "reconcile",
+                    resend_unknown=resend_unknown,
+                    output=output,
+                    watched=watched,
+                    delivery=reports,
+                )
             )
-        )
     _conclude(result, as_json=as_json)
     return result.exit_code
 
@@ -154,6 +174,40 @@ def _announce(session: Session, *, limit: int | None) -> None:
     if limit is not None:
         todo = max(0, min(counts.pending, limit - (run.messages - counts.pending)))
         console.out.print(f"--limit {limit}: {console.many(todo, 'message')} now, the others stay pending")
+
+
+def _announce_unknowns(session: Session, *, settle: bool, resend: bool) -> None:
+    """What the last process left in doubt, and what will be done about it."""
+    unknown = session.counts().unknown
+    if not unknown:
+        return
+    rest = "the rest is sent again" if resend else "the rest stays unknown and is not sent again"
+    if session.orphans:
+        died = "was under way" if session.orphans == 1 else "were under way"
+        console.out.print(
+            f"the last process died or was killed while {console.many(session.orphans, 'message')} {died}:"
+            " the provider may have accepted them"
+        )
+    if settle:
+        console.out.print(
+            f"{console.many(unknown, 'unknown message')} will be looked up in the provider's log first: what it has"
+            f" counts as accepted, what it proves absent is sent, {rest}"
+        )
+    elif not resend:
+        console.out.print("unknown messages are left as they are (--on-unknown hold) and not sent again")
+
+
+def _warn_of_resending(session: Session) -> None:
+    """What --resend-unknown risks, in the words of the people it concerns."""
+    unknown = session.counts().unknown
+    if not unknown:
+        console.err.print("--resend-unknown: nothing is unknown")
+        return
+    console.err.print(
+        f"[bold yellow]warning:[/] --resend-unknown sends {console.many(unknown, 'message')} again which the provider"
+        f" may have accepted, except those that its log settles now: up to {unknown:,} people may get the same text"
+        " twice, and it is billed twice. Nothing can take that back."
+    )
 
 
 def _log_start(session: Session) -> None:
@@ -178,7 +232,7 @@ def _log_start(session: Session) -> None:
         )
 
 
-def _ask(session: Session) -> None:
+def _ask(session: Session, *, resend_unknown: bool) -> None:
     pending = session.counts().pending
     if not sys.stdin.isatty():
         raise InputError(
@@ -190,7 +244,9 @@ def _ask(session: Session) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "siginterrupt"):
         signal.siginterrupt(signal.SIGINT, True)
-    click.confirm(f"Send {console.many(pending, 'message')} through {reach}?", abort=True)
+    unknown = session.counts().unknown if resend_unknown else 0
+    again = f", and up to {console.many(unknown, 'unknown one')} a second time," if unknown else ""
+    click.confirm(f"Send {console.many(pending, 'message')}{again} through {reach}?", abort=True)
 
 
 async def _send(
@@ -199,13 +255,22 @@ async def _send(
     limit: int | None,
     *,
     settle: bool,
+    resend_unknown: bool,
     output: Path | None,
     watched: bool,
+    delivery: Delivery,
 ) -> RunResult:
     cancel = asyncio.Event()
     with _signals(cancel), _bar() if watched else _lines() as tell:
         return await session.send(
-            env=env, limit=limit, settle_unknowns=settle, on_progress=tell, cancel=cancel, results_path=output
+            env=env,
+            limit=limit,
+            settle_unknowns=settle,
+            resend_unknown=resend_unknown,
+            on_progress=tell,
+            cancel=cancel,
+            results_path=output,
+            delivery=delivery,
         )
 
 
@@ -311,17 +376,21 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
                 "exit_code": result.exit_code,
                 "stopped": str(result.stopped) if result.stopped else None,
                 "interrupted": result.interrupted,
+                "resent": result.resent,
                 "taken_out": dict(result.taken_out),
                 "law": summary.law(),
                 **json.loads(json.dumps(asdict(summary), default=str)),
             }
         )
         return
+    if result.resent:
+        console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
     settled = result.reconciled
     console.about_unknowns(summary.unknown, run.run_id, decidable_at=settled.decidable_at, failure=settled.failure)
     console.run_summary(summary)
     for number, why in result.taken_out.items():
         console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
+    console.about_delivery(result.refreshed, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")

@@ -55,7 +55,8 @@ class Run:
     """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any.
 
     `simulated` says that it talks to the sandbox, whatever its kind. `account` is the public id of the account it is
-    sent by (None where credentials do not tell it): only that account's log can say what became of it.
+    sent by (None where credentials do not tell it): only that account's log can say what became of it. `retry_of` is
+    the run whose messages this one sends again.
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class Run:
     finished_at_ms: int | None = None
     simulated: bool = False
     account: str | None = None
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,10 @@ class Ledger(Protocol):
 
     def match_reports(self) -> int:
         """Applies what was kept without a ref to the messages of those ids; says how many changed one."""
+        ...
+
+    def delivering(self, run_id: str) -> int:
+        """How many accepted messages have no final status yet."""
         ...
 
     def kept_reports(self) -> int:

@@ -106,9 +106,14 @@ _VERSION_4 = """
 ALTER TABLE message ADD COLUMN sender TEXT CHECK (sender <> '');
 """
 
+# The run whose messages a run sends again.
+_VERSION_5 = """
+ALTER TABLE run ADD COLUMN retry_of TEXT;
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To change a CHECK constraint: make a new table, copy, drop, rename.
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

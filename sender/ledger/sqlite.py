@@ -48,13 +48,13 @@ _JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many mor
 _INSERT_RUN = """
 INSERT INTO run (
     run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account
+    account, retry_of
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SELECT_RUNS = """
 SELECT run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account
+    account, retry_of
 FROM run
 """
 _CLAIM_WAITING = """
@@ -183,6 +183,7 @@ class SqliteLedger:
             run.finished_at_ms,
             run.simulated,
             run.account,
+            run.retry_of,
         )
         try:
             with self._transaction() as db:
@@ -312,6 +313,11 @@ class SqliteLedger:
         with self._transaction() as db:
             return sqlite_delivery.apply_strays(db, found, self.now_ms())
 
+    def delivering(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return sqlite_delivery.delivering(self._db, key)
+
     def kept_reports(self) -> int:
         with failures_explained(self._path):
             return sqlite_delivery.kept(self._db)
@@ -402,5 +408,5 @@ def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    run_id, campaign, kind, *middle, simulated, account = row
-    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account))
+    run_id, campaign, kind, *middle, simulated, account, retry_of = row
+    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account, retry_of))
