@@ -126,7 +126,8 @@ def plain_set(path: Path) -> float:
     """Seconds to read a suppression list the plain way, without a look at its numbers: a set of Python's strings."""
     begun = time.perf_counter()
     with path.open(newline="", encoding="utf-8") as file:
-        {row["phone"] for row in csv.DictReader(file)}  # noqa: B018 (made, and thrown away)
+        numbers = {row["phone"] for row in csv.DictReader(file)}
+    assert numbers
     return time.perf_counter() - begun
 
 
