@@ -1,7 +1,7 @@
-"""`python -m benchmarks.lists`: a list of 8 columns to a written plan, in each format, and a suppression list beside it.
+"""`python -m benchmarks.lists`: a list of 8 columns to a written plan, in each format, and with a suppression list.
 
-Each plan is made by a process of its own; its peak is the most memory it ever held (what `/usr/bin/time -v` calls maximum
-resident set size). `--rows 10000000 --only csv` is the large one. Every row gets a message: numbers for tests
+Each plan is made by a process of its own; its peak is the most memory it ever held (what `/usr/bin/time -v` calls
+maximum resident set size). `--rows 10000000 --only csv` is the large one. Every row gets a message: numbers for tests
 (NPA-555-01xx) repeat beyond 40,000, so nothing is deduplicated, but in the line that says so.
 """
 
@@ -13,6 +13,7 @@ import gzip
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,8 +54,8 @@ class Made:
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} rows in {self.seconds:.1f} s ({self.cpu_s:.1f} s CPU): {self.rows / self.seconds:,.0f} rows/s,"
-            f" peak {self.peak_mib:,.0f} MiB, {self.messages:,} messages"
+            f"{self.rows:,} rows in {self.seconds:.1f} s ({self.cpu_s:.1f} s CPU): {self.rows / self.seconds:,.0f} rows/s"
+            f", peak {self.peak_mib:,.0f} MiB, {self.messages:,} messages"
         )
 
 
@@ -102,10 +103,8 @@ def packed(source: Path, kind: str) -> Path:
         pl.scan_csv(source, infer_schema=False).sink_parquet(target)
         return target
     target = source.with_suffix(".csv.gz" if kind == "gzip" else ".csv.zst")
-    opened = gzip.open(target, "wb", compresslevel=5) if kind == "gzip" else zstd.open(target, "wb")
-    with source.open("rb") as file, opened as out:
-        while block := file.read(2**22):
-            out.write(block)
+    with source.open("rb") as file, gzip.open(target, "wb", 5) if kind == "gzip" else zstd.open(target, "wb") as out:
+        shutil.copyfileobj(file, out, 2**22)
     return target
 
 
