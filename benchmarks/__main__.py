@@ -1,7 +1,7 @@
 """`python -m benchmarks`: the figures of the README, measured anew. Ratios of one run; the machine is shared.
 
 start  `sender --help` against an empty Python
-plan   rows a second from a CSV of 8 columns to a written plan, and the peak memory of the process
+plan   rows a second from a CSV of 8 columns to a written plan, and the peak memory of the process (more: .lists)
 send   messages a second through the whole durable path (intent and outcome on disk for each) against the sandbox in a
        process of its own, beside a bare loop over httpx.AsyncClient and the same sandbox
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import os
 import platform
 import re
@@ -23,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
+from benchmarks import lists
 
 ROOT = Path(__file__).parent.parent
 AREAS = [area for area in range(201, 990) if area % 100 != 11]  # as many as are needed; all +1 NPA-555-01xx
@@ -38,7 +39,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         start()
-        plan(Path(folder), options.rows)
+        print(f"plan   {lists.plan(lists.people(Path(folder) / 'plan.csv', options.rows), options.rows)}")
         send(Path(folder), options.messages)
 
 
@@ -53,36 +54,6 @@ def start() -> None:
 
     ours, empty = seconds("-m", "sender", "--help"), seconds("-c", "pass")
     print(f"start  sender --help {ours * 1000:.0f} ms, an empty Python {empty * 1000:.0f} ms: {ours / empty:.1f} x")
-
-
-def people(path: Path, rows: int) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        out.writerow(["Phone", "First Name", "Last Name", "City", "Plan", "Day", "Store", "Note"])
-        for i in range(rows):  # beyond the fictional numbers there are duplicates, as in life
-            area = AREAS[i // 90 % len(AREAS)]
-            out.writerow(
-                [f"({area}) 555-01{i % 90:02}", f"Name{i}", "Doe", "Springfield", "Gold", "Friday", i % 50, ""]
-            )
-    return path
-
-
-def plan(folder: Path, rows: int) -> None:
-    source = people(folder / "plan.csv", rows)
-    code = (
-        "import sys, time, resource, sender\n"
-        "begun = time.perf_counter()\n"
-        "campaign = sender.load_campaign(recipients={'file': sys.argv[1], 'default_region': 'US'}, provider='sandbox',"
-        " from_='+12025550100', message='Hi {{ first_name }}, see you on {{ day }} in {{ city }}.')\n"
-        "from pathlib import Path\n"
-        "plan = sender.build_plan(campaign).write(Path(sys.argv[1]).with_suffix('.plan'))\n"
-        "print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(source)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    seconds, peak_mib = map(float, done.stdout.split())
-    print(f"plan   {rows:,} rows in {seconds:.1f} s: {rows / seconds:,.0f} rows/s, peak {peak_mib:,.0f} MiB")
 
 
 @contextmanager

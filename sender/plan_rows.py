@@ -21,7 +21,7 @@ from typing import Any, Self
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from sender.spool import no_room, temporary_folder
+from sender.spool import TemporaryFolder, no_room
 
 PLAN_FILE = "plan.parquet"
 ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
@@ -34,8 +34,8 @@ class StoredRows:
     """The rows of a plan in a file of their own, until the last who knows of them is gone."""
 
     def __init__(self) -> None:
-        self._folder = temporary_folder()
-        self.path = Path(self._folder.name) / PLAN_FILE
+        self._folder = TemporaryFolder()
+        self.path = self._folder.path / PLAN_FILE
 
     def scan(self) -> pl.LazyFrame:
         return pl.scan_parquet(self.path)

@@ -6,7 +6,9 @@ owner only, and lies where the system keeps temporary files (TMPDIR).
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +25,7 @@ class Spool:
     def __init__(self, *frames: pl.DataFrame) -> None:
         self._kept: list[pl.DataFrame | Path] = []
         self._columns: list[list[str]] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: TemporaryFolder | None = None
         self._bytes = 0
         self.rows = 0
         for frame in frames:
@@ -42,8 +44,8 @@ class Spool:
             return
         try:
             if self._folder is None:
-                self._folder = temporary_folder()
-            path = Path(self._folder.name) / f"{len(self._kept)}.arrow"
+                self._folder = TemporaryFolder()
+            path = self._folder.path / f"{len(self._kept)}.arrow"
             frame.write_ipc(path, compression="lz4")
         except (OSError, pl.exceptions.PolarsError) as error:
             raise no_room(error) from None
@@ -66,9 +68,12 @@ def _size(frame: pl.DataFrame) -> int:
     return int(frame.estimated_size()) + 16 * frame.height * frame.width
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that only its owner can read, and that goes with the object."""
-    return tempfile.TemporaryDirectory(prefix="sender-", ignore_cleanup_errors=True)
+class TemporaryFolder:
+    """A folder that only its owner can read; it goes with this object, or at the latest with the process."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="sender-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def no_room(error: Exception) -> InputError:

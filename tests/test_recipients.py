@@ -503,26 +503,6 @@ def test_load_numbers_of_other_formats(tmp_path):
     assert load_numbers(tmp_path / "a.jsonl")[0].to_list() == [A]
 
 
-CELL = st.text(st.sampled_from('ab1 ,;"\n\r\t|é\x02\u2028'), max_size=5)
-
-
-@given(st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), min_size=1, max_size=6)),
-       st.sampled_from(tables.SEPARATORS), st.sampled_from(["\n", "\r\n"]), st.booleans())  # fmt: skip
-@example([["a", "b"], ["", "x"], ["", ""]], ",", "\n", False)
-def test_what_csv_wrote_is_read_back(grid, separator, line_end, everything_quoted):
-    """Whatever Python's csv writes comes back cell for cell, by the quick way or the strict one."""
-    if not everything_quoted:  # csv writes a lone CR without quotes, where it reads as a line end
-        grid = [[cell.replace("\r", "") for cell in row] for row in grid]
-    grid = [["phone", *(f"h{index}" for index in range(1, len(grid[0])))], *grid]
-    buffer = io.StringIO(newline="")
-    quoting = csv.QUOTE_ALL if everything_quoted else csv.QUOTE_MINIMAL
-    csv.writer(buffer, delimiter=separator, lineterminator=line_end, quoting=quoting).writerows(grid)
-    table = tables.read_table(buffer.getvalue().encode(), where="x.csv", separator=separator)
-    expected = [(number, *row) for number, row in enumerate(grid[1:], 2) if any(map(str.strip, row))]
-    assert [(n, *row) for n, row in zip(table.row_numbers, table.cells.rows(), strict=True)] == expected
-    assert table.blank_rows == len(grid) - 1 - len(expected)
-
-
 RAW = st.text(st.sampled_from('ab,,""\n\n\r\x02 ;'), min_size=1, max_size=30)
 
 

@@ -27,7 +27,8 @@ _HIDDEN = "\x02"  # stands for a quoted cell while structure is checked
 def read_delimited(stream: TextStream, separator: str | None, where: str) -> Table:
     """The rows of `stream`. Raises RecipientsError where a row is not as the first one is, or quotes stay open."""
     stream.fill(_SAMPLE_CHARS)
-    if "\n" not in stream.text[:_SAMPLE_CHARS] and "\r" in stream.text:
+    sample = stream.text[:_SAMPLE_CHARS]
+    if "\r" in sample and "\n" not in sample:
         stream.unify_line_ends()
     if stream.text.lstrip()[:9].lower().startswith(("<!doctype", "<html", "<table", "<?xml")):
         raise RecipientsError("is a web page or XML, not a table", where=where, fix="export it as CSV or XLSX")
@@ -94,8 +95,8 @@ def _grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Ite
 
 def _whole_rows(stream: TextStream) -> str:
     """The rows that are there, as far as quotes in pairs tell; empty where they leave it open."""
-    text = stream.text
-    if stream.ended:
+    text = stream.text[:BLOCK_CHARS]
+    if stream.ended and len(text) == len(stream.text):
         return text
     end = text.rfind("\n") + 1
     if '"' not in text:
