@@ -62,6 +62,10 @@ Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
 PROVIDERS: tuple[str, ...] = get_args(ProviderName)
 
 
+def _auto_is_none(value: object) -> object:
+    return None if value == "auto" else value
+
+
 class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in place."""
 
@@ -203,7 +207,19 @@ class Campaign(ProviderFields):
         default_factory=lambda: parse_rate("auto"),
         description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
     )
-    concurrency: int = Field(16, ge=1, le=1000, description="Most requests under way at once.")
+    concurrency: Annotated[
+        int | None,
+        BeforeValidator(_auto_is_none),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 4096}, {"const": "auto"}]}),
+    ] = Field(
+        default_factory=lambda: None,
+        ge=1,
+        le=4096,
+        description="Most requests under way at once; `auto`, the default, follows from the pace and the latency.",
+    )
+    transport: Literal["fast", "httpx"] = Field(
+        "fast", description="What carries the requests: `fast`, or `httpx`, slower and with SOCKS proxies."
+    )
     retries: int = Field(
         5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
     )

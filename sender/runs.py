@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from sender import cost, providers, reconcile, sandbox
+from sender.concurrency import Concurrency
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
 from sender.dispatch import Dispatcher, Progress
@@ -39,7 +40,7 @@ from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
 from sender.serving import is_loopback
 from sender.suppression import SuppressionList
-from sender.transport import HttpxTransport, Transport, TransportFailure
+from sender.transport import Transport, TransportFailure, open_transport
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
 log = logging.getLogger("sender.runs")
@@ -182,7 +183,8 @@ class Session:
             plan = self._begin(adapter)
             gate = self._gate(suppressions, plan)
             run = self.run
-            async with contextlib.aclosing(HttpxTransport(concurrency=self.pace.concurrency)) as transport:
+            concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+            async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
                     await self._compare_clocks(adapter, transport)
                     if settle_unknowns:
@@ -197,6 +199,7 @@ class Session:
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
+                            concurrency=concurrency,
                             pool=pool,
                             below_seq=limit,
                             refuses=gate.refuses,
@@ -449,7 +452,7 @@ async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wai
     """
     session = Session(workspace, workspace.plan(run), run, resumed=False, simulated=run.simulated)
     with session.connected(env) as adapter:
-        async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
+        async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
             return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
 
 
@@ -458,7 +461,7 @@ async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reco
     with workspace.locked(run.campaign, run.kind):
         session = Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
         with session.connected(env) as adapter:
-            async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
+            async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
                 settled = await session.settle(adapter, transport, asyncio.Event())
         workspace.ledger.finish_run(run.run_id)
         return settled
@@ -545,12 +548,15 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
             yield f"{name}: {getattr(before, name)} became {getattr(after, name)}"
     if before.senders != after.senders:
         yield f"from: {', '.join(before.senders) or 'none'} became {', '.join(after.senders) or 'none'}"
-    for key in sorted({*before.fields, *after.fields}):
-        if before.fields.get(key) != after.fields.get(key):
-            yield f"{key}: {before.fields.get(key, 'not set')} became {after.fields.get(key, 'not set')}"
-    for name, was in before.versions.items():
-        if after.versions.get(name) != was:
-            yield f"{name} {was} became {after.versions.get(name)}"
+    elif before.pool != after.pool:
+        yield "from: the weights or the `match` of the pool changed"
+    was, now = ({**one.fields, **one.templates} for one in (before, after))
+    for key in sorted({*was, *now}):
+        if was.get(key) != now.get(key):
+            yield f"{key}: {was.get(key, 'not set')} became {now.get(key, 'not set')}"
+    for name, version in before.versions.items():
+        if after.versions.get(name) != version:
+            yield f"{name} {version} became {after.versions.get(name)}"
     if before.messages != after.messages:
         yield f"{before.messages} messages became {after.messages}"
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from sender import blame, cost
 from sender.delivery.poll import Refreshed
 from sender.explain import Explanation
+from sender.feasibility import rate_told
 from sender.plan import Manifest, Plan
 from sender.plan_diff import PlanDiff
 from sender.results import Summary
@@ -82,10 +83,10 @@ def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
     per_s, bound = manifest.per_s, manifest.feasibility.get("bound_by")
     if per_s is None:
-        return f"unlimited, up to {pace.concurrency} requests at once"
+        return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
     if bound is not None:
-        limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {pace.senders[bound]:g}/s"
-        return f"{float(f'{per_s:.3g}'):g} {pace.unit}/s, about {duration(manifest.expected_s)}: {limit}"
+        limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {rate_told(pace.senders[bound])}"
+        return f"{rate_told(per_s, pace.unit)}, about {duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if per_s == 1 else pace.unit

@@ -92,7 +92,8 @@ def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
             help="Which row of a repeated number is kept.",
         ),
         click.option("--rate", metavar="4/s", help="Pace: 4/s, 240/min, 10000/h, auto, none."),
-        click.option("--concurrency", type=click.IntRange(1, 1000), help="Most requests under way at once."),
+        click.option("--concurrency", metavar="N", help="Most requests under way at once (default: auto)."),
+        click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
         click.option(
             "--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table: what it will cost."
         ),
@@ -183,7 +184,7 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys.setdefault(section, {})[name] = value
         else:
             keys[section] = value
-    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "name"):
+    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name"):
         if options[name] is not None:
             keys[name] = options[name]
     if options["from_"]:

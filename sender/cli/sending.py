@@ -133,7 +133,8 @@ def send(
     ) as session:
         session.check(env)
         if not as_json:
-            _announce(session, limit=None if test_to else limit, settle=on_unknown == "reconcile")
+            _announce(session, limit=None if test_to else limit)
+            _announce_unknowns(session, settle=on_unknown == "reconcile", resend=resend_unknown)
         if resend_unknown:
             _warn_of_resending(session)
         if not yes:
@@ -157,7 +158,7 @@ def send(
     return result.exit_code
 
 
-def _announce(session: Session, *, limit: int | None, settle: bool) -> None:
+def _announce(session: Session, *, limit: int | None) -> None:
     """What is about to happen, in a sentence or two."""
     counts, run = session.counts(), session.run
     if session.resumed:
@@ -165,8 +166,6 @@ def _announce(session: Session, *, limit: int | None, settle: bool) -> None:
             f"resuming run {run.run_id}: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
             f" {counts.unknown:,} unknown, {counts.pending:,} to send"
         )
-        if counts.unknown:
-            _announce_unknowns(session, settle=settle)
     elif session.earlier is not None:
         console.out.print(
             f"[yellow]note:[/] run {session.earlier.run_id} of {escape(run.campaign)} has been sent before;"
@@ -177,9 +176,12 @@ def _announce(session: Session, *, limit: int | None, settle: bool) -> None:
         console.out.print(f"--limit {limit}: {console.many(todo, 'message')} now, the others stay pending")
 
 
-def _announce_unknowns(session: Session, *, settle: bool) -> None:
+def _announce_unknowns(session: Session, *, settle: bool, resend: bool) -> None:
     """What the last process left in doubt, and what will be done about it."""
     unknown = session.counts().unknown
+    if not unknown:
+        return
+    rest = "the rest is sent again" if resend else "the rest stays unknown and is not sent again"
     if session.orphans:
         died = "was under way" if session.orphans == 1 else "were under way"
         console.out.print(
@@ -189,9 +191,9 @@ def _announce_unknowns(session: Session, *, settle: bool) -> None:
     if settle:
         console.out.print(
             f"{console.many(unknown, 'unknown message')} will be looked up in the provider's log first: what it has"
-            " counts as accepted, what it proves absent is sent, the rest stays unknown and is not sent again"
+            f" counts as accepted, what it proves absent is sent, {rest}"
         )
-    else:
+    elif not resend:
         console.out.print("unknown messages are left as they are (--on-unknown hold) and not sent again")
 
 

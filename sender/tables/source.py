@@ -182,10 +182,13 @@ class TextStream:
         try:
             text = self._decoder.decode(data, final=self.ended)
         except UnicodeDecodeError as error:
-            before = error.object[: error.start].decode(self._name, "ignore").count("\n")
+            start = error.start
+            line = self._lines + error.object[:start].decode(self._name, "ignore").count("\n")
+            if b"\0" in error.object[:HEAD_BYTES] and self._name == "utf-8":
+                raise self._nul(line) from None  # UTF-16 read as UTF-8 may fail at a letter before it meets a NUL
             raise RecipientsError(
-                f"is not {self._told.upper()}: byte 0x{error.object[error.start]:02X} cannot be read",
-                where=at_line(self._source.where, self._lines + before),
+                f"is not {self._told.upper()}: byte 0x{error.object[start]:02X} cannot be read",
+                where=at_line(self._source.where, line),
                 fix="save it as UTF-8, or say what it is: `recipients.encoding: cp1252` (Windows) or latin-1, ...",
             ) from None
         except UnicodeError as error:
@@ -194,13 +197,16 @@ class TextStream:
             ) from None
         nul = text.find("\0")
         if nul >= 0:
-            raise RecipientsError(
-                "holds a NUL byte, which no text does",
-                where=at_line(self._source.where, self._lines + text.count("\n", 0, nul)),
-                fix="save it as UTF-8 again; if it is UTF-16 without its mark, set `recipients.encoding: utf-16-le`",
-            )
+            raise self._nul(self._lines + text.count("\n", 0, nul))
         self._lines += text.count("\n")
         return self._with_one_line_end(text) if self._unified else text
+
+    def _nul(self, line: int) -> RecipientsError:
+        return RecipientsError(
+            "holds a NUL byte, which no text does",
+            where=at_line(self._source.where, line),
+            fix="save it as UTF-8 again; if it is UTF-16 without its mark, set `recipients.encoding: utf-16-le`",
+        )
 
     def _with_one_line_end(self, text: str) -> str:
         text, self._held = self._held + text, ""
