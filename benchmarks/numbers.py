@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import random
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import phonenumbers
 import polars as pl
 
+from benchmarks.figures import Figure, rates, seconds, table
 from sender import number_ranges
 from sender.phone import normalize
 
@@ -64,7 +63,7 @@ def european(rng: random.Random, region: str) -> str:
     )
 
 
-def a_list(rows: int, regions: list[str], make: Callable[[random.Random, str], str]) -> tuple[pl.Series, pl.Series]:
+def a_list(rows: int, regions: list[str], make: Make) -> tuple[pl.Series, pl.Series]:
     rng = random.Random(1)
     wheres = [rng.choice(regions) for _ in range(rows)]
     cells = [rng.choice(BAD) if rng.random() < 0.01 else make(rng, where) for where in wheres]
@@ -86,13 +85,20 @@ def plain(cells: list[str], wheres: list[str]) -> int:
     return good
 
 
-def seconds(action: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
+EUROPE_AND_MORE = ("DE", "GB", "FR", "AU", "IN", "BR")
+Make = Callable[[random.Random, str], str]
+LISTS: list[tuple[str, list[str], Make]] = [
+    ("US, eight ways of writing", ["US"], american),
+    ("six regions, by a column", ["US", "DE", "GB", "FR", "AU", "IN"], european),
+    ("US, digits only", ["US"], bare),
+    *[(f"{region}, eight ways of writing", [region], european) for region in EUROPE_AND_MORE],
+    ("US, exported as floats (.0)", ["US"], lambda rng, _: f"{bare(rng, '')}.0"),
+]
+TYPICAL = LISTS[:2]  # what a run of all parts shows
+WORTH_TABLES = 100_000  # rows; a short list is read cell by cell, which is quicker than building a region's table
 
 
-def measure(name: str, rows: int, sample: int, regions: list[str], make: Callable[[random.Random, str], str]) -> None:
+def measure(rows: int, sample: int, what: str, regions: list[str], make: Make) -> Figure:
     cells, wheres = a_list(rows, regions, make)
     few = cells[:sample].to_list(), wheres[:sample].to_list()
     own = wheres if len(regions) > 1 else None
@@ -101,15 +107,17 @@ def measure(name: str, rows: int, sample: int, regions: list[str], make: Callabl
         return normalize(cells, default_region=regions[0], regions=own)
 
     first = seconds(ours)
-    fast, slow = [], []
-    for _ in range(3):  # turn by turn: the machine is shared
-        fast.append(rows / seconds(ours))
-        slow.append(sample / seconds(lambda: plain(*few)))
-    ratio = statistics.median(f / s for f, s in zip(fast, slow, strict=True))
-    print(
-        f"{name:34} {statistics.median(fast):>11,.0f}/s  plain {statistics.median(slow):>8,.0f}/s  {ratio:5.1f} x"
-        f"   (first call, tables built: {first:.2f} s)"
+    fast, slow = rates(ours, rows, lambda: plain(*few), len(few[0]))
+    note = f"{first:.2f} s the first time, with the tables to build"
+    return Figure(
+        "numbers", what, fast, "/s", slow, "phonenumbers row by row", 20 if rows >= WORTH_TABLES else None, note
     )
+
+
+def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    """Two typical lists of `options.rows` numbers."""
+    for one in TYPICAL:
+        yield measure(options.rows, min(20_000, options.rows), *one)
 
 
 def main() -> None:
@@ -118,17 +126,9 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=20_000, help="rows for the plain way")
     options = parser.parse_args()
     print(f"{options.rows:,} rows; phonenumbers {phonenumbers.__version__}, polars {pl.__version__}")
-    size = options.rows, options.sample
-    measure("US, eight ways of writing", *size, ["US"], american)
-    measure("US, digits only", *size, ["US"], bare)
-    for region in ("DE", "GB", "FR", "AU", "IN", "BR"):
-        measure(f"{region}, eight ways of writing", *size, [region], european)
-    measure("mixed, region column (6 regions)", *size, ["US", "DE", "GB", "FR", "AU", "IN"], european)
-    measure("US, exported as floats (.0)", *size, ["US"], lambda rng, _: f"{bare(rng, '')}.0")
-    begun = time.perf_counter()
-    for region in phonenumbers.SUPPORTED_REGIONS:
-        number_ranges.region_table(region)
-    print(f"the tables of all other regions: {time.perf_counter() - begun:.1f} s")
+    print(table(measure(options.rows, options.sample, *one) for one in LISTS))
+    took = seconds(lambda: [number_ranges.region_table(region) for region in phonenumbers.SUPPORTED_REGIONS])
+    print(f"the tables of all other regions: {took:.1f} s")
 
 
 if __name__ == "__main__":

@@ -2,19 +2,21 @@
 
 The loop does what ours does, a text after the other: GSM-7 or not, septets or UTF-16 units, escape pairs, surrogate
 pairs and grapheme clusters (by the `regex` package) whole. Both get the same texts, in one process; the loop gets some
-of them. `mixed` is a campaign as they are: most texts plain, some with curly quotes or emoji, some long. `hard` holds
-nothing but texts of several segments, full of clusters.
+of them. A campaign as they are: most texts plain, some with curly quotes or emoji, some long. One with emoji in every
+text, and two segments. And the worst: nothing but texts of several segments, full of clusters.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import random
-import time
+from collections.abc import Iterator
 
 import polars as pl
 import regex
 
+from benchmarks.figures import Figure, rates, seconds, table
 from sender.blame import blame
 from sender.segments import GSM_BASIC, GSM_EXTENSION, measure
 
@@ -22,31 +24,32 @@ BASIC, EXTENSION = set(GSM_BASIC), set(GSM_EXTENSION)
 LOOP_TEXTS = 20_000
 
 
+def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    """Two lists of `options.rows` texts; ours must count as the loop does."""
+    random.seed(1)
+    for what, make, least in (
+        ("a campaign", campaign, 25),
+        ("all with emoji", cheerful, 25),
+        ("hard texts", hard, None),
+    ):
+        texts = pl.Series("body", [make(number) for number in range(options.rows)])
+        part = texts.head(LOOP_TEXTS).to_list()
+        sizes = measure(texts)
+        assert sizes["segments"].head(LOOP_TEXTS).to_list() == [loop(text) for text in part]
+        fast, slow = rates(
+            functools.partial(measure, texts), options.rows, lambda part=part: [loop(text) for text in part], len(part)
+        )
+        took = seconds(functools.partial(blame, sizes.hstack([texts])))
+        yield Figure("segments", what, fast, "/s", slow, "a Python loop", least, f"blame of all of them: {took:.1f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=1_000_000)
-    count = parser.parse_args().texts
-    random.seed(1)
-    for name, make in (("mixed", mixed), ("hard", hard)):
-        texts = pl.Series("body", [make(number) for number in range(count)])
-        part = texts.head(LOOP_TEXTS).to_list()
-        begun = time.perf_counter()
-        expected = [loop(text) for text in part]
-        plain = len(part) / (time.perf_counter() - begun)
-        begun = time.perf_counter()
-        sizes = measure(texts)
-        ours = count / (time.perf_counter() - begun)
-        assert sizes["segments"].head(LOOP_TEXTS).to_list() == expected
-        begun = time.perf_counter()
-        blame(sizes.hstack([texts]))
-        took = time.perf_counter() - begun
-        print(
-            f"segments {name:5} loop {plain:,.0f} texts/s, ours {ours:,.0f}/s: {ours / plain:.0f} x;"
-            f" blame {took:.1f} s for {count:,}"
-        )
+    parser.add_argument("--rows", "--texts", type=int, default=1_000_000)
+    print(table(figures(parser.parse_args())))
 
 
-def mixed(number: int) -> str:
+def campaign(number: int) -> str:
     text = f"Hi Ada {number}, your table at Luna is booked for Friday at 8 pm. Reply STOP to opt out."
     if number % 10 == 0:
         text = text.replace("Hi", "It’s time,")
@@ -55,6 +58,10 @@ def mixed(number: int) -> str:
     if number % 7 == 0:
         text += " Bring this message [code {}] and we take 10 € off the bill; see you there, your friends at Luna!"
     return text
+
+
+def cheerful(number: int) -> str:
+    return f"🎉 Hi Ada {number}, it’s on! Your table at Luna is booked for Friday at 8 pm 🍕🥂. Reply STOP to opt out."
 
 
 def hard(_number: int) -> str:

@@ -1,22 +1,22 @@
 """`python -m benchmarks.templates`: rows a second of the ways to make a column of texts, beside plain jinja2.
 
-Plain is sandboxed jinja2 with StrictUndefined and a render a row. Each template's ways run one after another in
-this process, the best of three; ratios of one run count, the machine is shared. What a way makes is compared
-with the plain texts before it is timed.
+Plain is sandboxed jinja2 with StrictUndefined and a render a row. Each way and the plain one take turns in this
+process; the ratio is the middle one of three. What a way makes is compared with the plain texts before it is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from unittest import mock
 
 import jinja2
 import polars as pl
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from benchmarks.figures import Figure, rates, table
 from sender import text
 from sender.text import columns
 
@@ -30,7 +30,21 @@ TEMPLATES = {
     "loop": "{% for word in city.split(' ') %}{{ word[0] }}{% endfor %} {{ first_name }}",
     "locale": "{{ first_name | first_name }}: {{ amount | currency('EUR', 'de_DE') }}",
 }
+PLAIN = "jinja2, a render a row"
+SIMPLE = ("simple", "simple, default and upper")
 NAMES = {"first_name": "First Name", "city": "City", "plan": "Plan", "amount": "Amount"}
+
+
+def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    """Simple templates and others over `options.rows` rows, in the way each of them takes."""
+    cells = people(options.rows)
+    few = cells.head(40_000)
+    for name, source in TEMPLATES.items():
+        template = text.compile_template(source, where=name)
+        assert text.render(template, few, NAMES)["text"].to_list() == plain(source, few), name
+        ours, slow = functools.partial(text.render, template, cells, NAMES), functools.partial(plain, source, few)
+        fast, base = rates(ours, cells.height, slow, few.height)
+        yield Figure("templates", name, fast, "/s", base, PLAIN, 6 if name in SIMPLE else None)
 
 
 def main() -> None:
@@ -38,26 +52,30 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--plain-rows", type=int, default=40_000, help="rows for the ways that go row by row")
     options = parser.parse_args()
-    cells = people(options.rows)
-    few = cells.head(options.plain_rows)
+    print(table(ways(options.rows, options.plain_rows)))
+
+
+def ways(rows: int, plain_rows: int) -> Iterator[Figure]:
+    """Every way of rendering a column there is, also those that a quicker one stands before."""
+    cells = people(rows)
+    few = cells.head(plain_rows)
     for name, source in TEMPLATES.items():
         template = text.compile_template(source, where=name)
         expected = plain(source, few)
-        base = rate(lambda source=source: plain(source, few), few.height)
-        print(f"{name}\n  {'jinja2, a render a row':28} {base:>12,.0f}/s")
         named = tuple((one, NAMES[one]) for one in sorted(template.uses & NAMES.keys()))
-        ways: dict[str, tuple[pl.DataFrame, str | None]] = {
+        others: dict[str, tuple[pl.DataFrame, str | None]] = {
             "ours": (cells, None),
-            "  in blocks": (cells, "_pieces"),
-            "  row by row": (few, "both"),
+            "in blocks": (cells, "_pieces"),
+            "row by row": (few, "both"),
         }
         if columns._pieces(template, named, tuple(cells.columns)) is None:  # noqa: SLF001
-            del ways["  in blocks"]
-        for way, (frame, without) in ways.items():
+            del others["in blocks"]
+        for way, (frame, without) in others.items():
             with mock.patch.multiple(columns, _SEPARATOR=columns._SEPARATOR, **patches(without)):  # noqa: SLF001
                 assert text.render(template, few, NAMES)["text"].to_list() == expected, (name, way)
-                speed = rate(lambda frame=frame: text.render(template, frame, NAMES), frame.height)  # noqa: B023
-            print(f"  {way:28} {speed:>12,.0f}/s  {speed / base:6.1f} x")
+                ours = functools.partial(text.render, template, frame, NAMES)
+                fast, base = rates(ours, frame.height, functools.partial(plain, source, few), few.height)
+            yield Figure(name, way, fast, "/s", base, PLAIN)
 
 
 def patches(without: str | None) -> dict[str, Callable[..., None]]:
@@ -95,15 +113,6 @@ def plain(source: str, cells: pl.DataFrame) -> list[str]:
         return [template.render(row=row) for row in cells.iter_rows(named=True)]
     headers = cells.select([header for _, header in names])
     return [template.render(dict(zip(NAMES, row, strict=True))) for row in headers.iter_rows()]
-
-
-def rate(work: Callable[[], object], rows: int) -> float:
-    best = float("inf")
-    for _ in range(3):
-        begun = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - begun)
-    return rows / best
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from enum import IntEnum
 from functools import cache
 from itertools import groupby
 from threading import Lock
@@ -22,8 +21,7 @@ from typing import NamedTuple
 
 import phonenumbers
 import polars as pl
-from phonenumbers import PhoneMetadata, PhoneNumberType, ValidationResult
-from phonenumbers.phonemetadata import PhoneNumberDesc
+from phonenumbers import PhoneMetadata, ValidationResult
 
 from sender.digit_sets import (
     EMPTY,
@@ -45,53 +43,19 @@ from sender.digit_sets import (
     strings,
     without,
 )
+from sender.number_plans import (
+    MAX_NATIONAL,
+    Verdict,
+    general,
+    main_metadata,
+    metadata_of,
+    national_plan,
+    possible,
+)
 
 MIN_DIGITS = 4  # shorter ones are few in kind, and libphonenumber has rules of its own for them
-_MAX_NATIONAL = 17  # libphonenumber's own limit
 _MOST_LITERALS = 64
-_NO_COUNTRY = "001"  # libphonenumber's region of numbers that belong to none
-
-NUMBER_TYPES = {
-    PhoneNumberType.FIXED_LINE: "fixed_line",
-    PhoneNumberType.MOBILE: "mobile",
-    PhoneNumberType.FIXED_LINE_OR_MOBILE: "fixed_line_or_mobile",
-    PhoneNumberType.TOLL_FREE: "toll_free",
-    PhoneNumberType.PREMIUM_RATE: "premium_rate",
-    PhoneNumberType.SHARED_COST: "shared_cost",
-    PhoneNumberType.VOIP: "voip",
-    PhoneNumberType.PERSONAL_NUMBER: "personal_number",
-    PhoneNumberType.PAGER: "pager",
-    PhoneNumberType.UAN: "uan",
-    PhoneNumberType.VOICEMAIL: "voicemail",
-}
-_REGIONS = [*sorted(phonenumbers.SUPPORTED_REGIONS), _NO_COUNTRY]
-_RANK = {region: rank for rank, region in enumerate(_REGIONS)}
-_TYPES = list(NUMBER_TYPES)
 _BARE_DATE = "(?:19|20)\\d\\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\\d|3[01])"
-
-
-class Verdict(IntEnum):
-    """An answer below zero: no valid number, or none that a table gives. (From zero on: a region and a type.)"""
-
-    ASK = -1
-    ABROAD = -2  # the international prefix: what follows is to be read as after a `+`
-    NOT_IN_USE = -3
-    TOO_SHORT = -4
-    LOCAL_ONLY = -5
-    TOO_LONG = -6
-    ODD_LENGTH = -7
-    NO_CODE = -8  # after a `+`: these digits begin with no country code
-    UNBUILT = -9
-
-
-FAULTS = {
-    ValidationResult.IS_POSSIBLE: Verdict.NOT_IN_USE,
-    ValidationResult.TOO_SHORT: Verdict.TOO_SHORT,
-    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: Verdict.LOCAL_ONLY,
-    ValidationResult.TOO_LONG: Verdict.TOO_LONG,
-    ValidationResult.INVALID_LENGTH: Verdict.ODD_LENGTH,
-}
-"""Why a number that is not valid is not, by what libphonenumber says of its length."""
 
 
 class Range(NamedTuple):
@@ -126,16 +90,6 @@ class Table:
             pl.when(pl.col("answer") <= Verdict.NOT_IN_USE).then("shift").otherwise(pl.col("shift") + pl.col("key"))
         )
         return answers, number.to_series()
-
-
-@cache
-def meanings() -> pl.DataFrame:
-    """`region` and `number_type` of the answers from zero on; the answer is the row."""
-    return pl.DataFrame(
-        [(region, NUMBER_TYPES[kind]) for region in _REGIONS for kind in _TYPES],
-        schema={"region": pl.String, "number_type": pl.String},
-        orient="row",
-    )
 
 
 class International:
@@ -185,7 +139,7 @@ def _after_plus(prefix: str) -> list[Range]:
         return _ranges(whole, Verdict.NO_CODE)
     try:
         found = _Ranges(int(prefix))
-        found.strip(whole, prefix, _main(int(prefix)))
+        found.strip(whole, prefix, main_metadata(int(prefix)))
     except Unreadable:
         return _ranges(whole, Verdict.ASK)
     return found.merged(EMPTY)
@@ -204,11 +158,11 @@ def region_table(region: str) -> Table:
 def _without_plus(region: str) -> list[Range]:
     """The ranges of one region, by the steps of libphonenumber's `parse`."""
     code = phonenumbers.country_code_for_region(region)
-    metadata = _metadata(code, region)
+    metadata = metadata_of(code, region)
     found = _Ranges(code)
     left = found.abroad(anything("", MIN_DIGITS), metadata)
-    prefix, plan = str(code), _general(metadata)
-    too_long = [n for n in range(MIN_DIGITS, MAX_DIGITS + 1) if _possible(n, metadata) == ValidationResult.TOO_LONG]
+    prefix, plan = str(code), general(metadata)
+    too_long = [n for n in range(MIN_DIGITS, MAX_DIGITS + 1) if possible(n, metadata) == ValidationResult.TOO_LONG]
     with_code = common(left, anything(prefix))
     own = without(left, with_code)
     stripped, asks = _stripped(with_code, prefix, metadata)
@@ -216,7 +170,7 @@ def _without_plus(region: str) -> list[Range]:
     for inputs, cut in stripped:  # the country code without its `+`
         better = common(without(inputs, plan), after(cut, plan))
         taken = joined((*better, *of_lengths(inputs, too_long)))
-        found.strip(taken, cut, _main(code))
+        found.strip(taken, cut, main_metadata(code))
         own = joined((*own, *without(inputs, taken)))
     found.strip(own, "", metadata)
     mobile = metadata.mobile.possible_length if metadata.mobile else ()
@@ -280,15 +234,15 @@ class _Ranges:
         for some, longer_cut in stripped:
             for low, high in some:
                 rest = length(low) - len(longer_cut)
-                keep = _possible(rest, metadata) in (ValidationResult.IS_POSSIBLE, ValidationResult.TOO_LONG)
+                keep = possible(rest, metadata) in (ValidationResult.IS_POSSIBLE, ValidationResult.TOO_LONG)
                 self._judge(low, high, longer_cut if keep else cut)
 
     def _judge(self, low: int, high: int, cut: str) -> None:
         digits = length(low) - len(cut)
-        if not 2 <= digits <= _MAX_NATIONAL:
+        if not 2 <= digits <= MAX_NATIONAL:
             self.add(((low, high),), Verdict.ASK)
             return
-        starts, plan = _plan(self._code)
+        starts, plan = national_plan(self._code)
         back = (key(cut) - 1) * 10**digits
         at = bisect_right(starts, low - back) - 1
         for first, last, answer in plan[at:]:
@@ -318,7 +272,7 @@ def _stripped(inputs: DigitSet, cut: str, metadata: PhoneMetadata) -> tuple[list
     pattern = metadata.national_prefix_for_parsing
     if not pattern:
         return [(inputs, cut)], EMPTY
-    plan = _general(metadata)
+    plan = general(metadata)
     rest, asks, found = inputs, EMPTY, []
     for text, begins in _prefixes(pattern, rewrites=metadata.national_prefix_transform_rule is not None):
         hit = common(rest, after(cut, begins))
@@ -360,96 +314,6 @@ def _prefixes(pattern: str, *, rewrites: bool) -> Iterator[tuple[str | None, Dig
 def _begins(part: Choice) -> DigitSet:
     """The strings of which `part` matches the front."""
     return strings(part) if part.ends() else continued(strings(part))
-
-
-@cache
-def _plan(code: int) -> tuple[list[int], list[tuple[int, int, int]]]:
-    """The national numbers of a country code: the ranges' first keys; first key, last key, answer. All of 2 to 17
-    digits are in it."""
-    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
-    rest = of_lengths(anything(), range(2, _MAX_NATIONAL + 1))
-    found: list[tuple[int, int, int]] = []
-    for region in regions:  # the first that takes a number has it
-        metadata = _metadata(code, region)
-        mine = rest
-        if len(regions) > 1 and metadata.leading_digits is not None:
-            mine = common(rest, continued(language(metadata.leading_digits)))
-            rest = without(rest, mine)
-        for kind, numbers in _typed(mine, metadata):
-            answer = _RANK[region] * len(_TYPES) + _TYPES.index(kind)
-            found += [(low, high, answer) for low, high in numbers]
-            rest = without(rest, numbers)
-    lengths = _main(code)
-    valid = joined((low, high) for low, high, _ in found)
-    for low, high in without(of_lengths(anything(), range(2, _MAX_NATIONAL + 1)), valid):
-        found.append((low, high, FAULTS[_possible(length(low), lengths)]))
-    found.sort()
-    return [low for low, _, _ in found], found
-
-
-def _typed(numbers: DigitSet, metadata: PhoneMetadata) -> Iterator[tuple[int, DigitSet]]:
-    """Which of `numbers` are of which type in a region. The order is libphonenumber's: the first that fits."""
-    left = common(numbers, _described(metadata.general_desc))
-    for kind, described in (
-        (PhoneNumberType.PREMIUM_RATE, metadata.premium_rate),
-        (PhoneNumberType.TOLL_FREE, metadata.toll_free),
-        (PhoneNumberType.SHARED_COST, metadata.shared_cost),
-        (PhoneNumberType.VOIP, metadata.voip),
-        (PhoneNumberType.PERSONAL_NUMBER, metadata.personal_number),
-        (PhoneNumberType.PAGER, metadata.pager),
-        (PhoneNumberType.UAN, metadata.uan),
-        (PhoneNumberType.VOICEMAIL, metadata.voicemail),
-    ):
-        hit = common(left, _described(described))
-        left = without(left, hit)
-        yield kind, hit
-    fixed, mobile = common(left, _described(metadata.fixed_line)), common(left, _described(metadata.mobile))
-    both = fixed if metadata.same_mobile_and_fixed_line_pattern else common(fixed, mobile)
-    yield PhoneNumberType.FIXED_LINE_OR_MOBILE, both
-    yield PhoneNumberType.FIXED_LINE, without(fixed, both)
-    if not metadata.same_mobile_and_fixed_line_pattern:
-        yield PhoneNumberType.MOBILE, without(mobile, fixed)
-
-
-def _described(described: PhoneNumberDesc | None) -> DigitSet:
-    """The national numbers that a description fits."""
-    if described is None or not described.national_number_pattern:
-        return EMPTY
-    numbers = language(described.national_number_pattern)
-    return of_lengths(numbers, described.possible_length) if described.possible_length else numbers
-
-
-def _general(metadata: PhoneMetadata) -> DigitSet:
-    """What could be a national number of the region, of whatever length."""
-    described = metadata.general_desc
-    pattern = described.national_number_pattern if described else None
-    return language(pattern) if pattern else EMPTY
-
-
-def _possible(digits: int, metadata: PhoneMetadata) -> int:
-    """A ValidationResult: what libphonenumber says of a national number of so many digits."""
-    described = metadata.general_desc
-    if described is None or not described.possible_length:
-        raise Unreadable("no lengths")
-    if digits in described.possible_length_local_only:
-        return ValidationResult.IS_POSSIBLE_LOCAL_ONLY
-    if digits in described.possible_length:
-        return ValidationResult.IS_POSSIBLE
-    if digits < min(described.possible_length):
-        return ValidationResult.TOO_SHORT
-    return ValidationResult.TOO_LONG if digits > max(described.possible_length) else ValidationResult.INVALID_LENGTH
-
-
-def _main(code: int) -> PhoneMetadata:
-    """The metadata of the country code's main region, whose prefixes and lengths count for all of them."""
-    return _metadata(code, phonenumbers.region_code_for_country_code(code))
-
-
-def _metadata(code: int, region: str) -> PhoneMetadata:
-    metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-    if metadata is None:
-        raise Unreadable(f"no metadata for +{code} {region}")
-    return metadata
 
 
 def _ranges(inputs: DigitSet, answer: int) -> list[Range]:

@@ -17,7 +17,8 @@ import polars as pl
 
 from sender import countries
 from sender.digit_sets import MAX_DIGITS
-from sender.number_ranges import INTERNATIONAL, MIN_DIGITS, Verdict, meanings, region_table
+from sender.number_plans import Verdict, meanings
+from sender.number_ranges import INTERNATIONAL, MIN_DIGITS, region_table
 from sender.outcomes import SkipReason
 from sender.phone_cell import (
     EXACT_DIGITS,

@@ -17,7 +17,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from sender import countries
-from sender.number_ranges import FAULTS, NUMBER_TYPES, Verdict
+from sender.number_plans import FAULTS, NUMBER_TYPES, Verdict
 from sender.outcomes import SkipReason
 
 SHORT_CODE = "short_code"

@@ -19,7 +19,8 @@ import pytest
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from sender import phone
-from sender.number_ranges import NUMBER_TYPES, _after_plus, region_table
+from sender.number_plans import NUMBER_TYPES
+from sender.number_ranges import _after_plus, region_table
 from sender.phone_cell import Reader
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)

@@ -14,7 +14,7 @@ import pytest
 from sender import build_plan, load_campaign
 from sender.campaign_fields import NumberType
 from sender.errors import InputError, PlanError, TemplateError, Unsupported
-from sender.number_ranges import NUMBER_TYPES
+from sender.number_plans import NUMBER_TYPES
 from sender.phone_cell import EXPONENT_REPAIR, MARK_REPAIR, SHORT_CODE, TAIL_REPAIR
 from sender.plan import PLAN_SCHEMA, MessageReader, Plan
 
