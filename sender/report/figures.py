@@ -215,11 +215,11 @@ def _funnel(summary: Summary, accepted: pl.DataFrame) -> tuple[Stage, ...]:
 
 
 def _rate(submitted: pl.DataFrame) -> float | None:
-    """Messages a second between the first and the last intent; None where they are too close to tell."""
-    if submitted.height < 2:
+    """Messages a second from the first intent to the last; None where they are too close to tell."""
+    first, last = submitted["_intent_at"].min(), submitted["_intent_at"].max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime) or (last - first).total_seconds() < 1:
         return None
-    span = submitted.select(pl.col("_intent_at").max() - pl.col("_intent_at").min()).item().total_seconds()
-    return (submitted.height - 1) / span if span >= 1 else None
+    return submitted.filter(pl.col("_intent_at") < last).height / (last - first).total_seconds()
 
 
 def _peak(submitted: pl.DataFrame) -> float | None:

@@ -144,7 +144,7 @@ def _finish(axes: Axes, line: Timeline, narrow: bool, unit: str) -> None:
     """Axes and legend: round clock times below, the unit and the names above."""
     span_s = line.step_s * len(line.accepted)
     axes.set_xlim(0, span_s)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
     most = 4 if narrow else 9
     tick_s = next((step for step in STEPS_S if span_s / step <= most), span_s / most)
     start_s = line.start.timestamp()
@@ -157,6 +157,7 @@ def _finish(axes: Axes, line: Timeline, narrow: bool, unit: str) -> None:
     axes.set_xticks(at, [one[:-5] if tick_s < 1 else one for one in labels])
     axes.set_xlim(0, span_s)
     axes.locator_params(axis="y", nbins=5)
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.annotate(
         unit, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", color=_SOFT, annotation_clip=False
     )
