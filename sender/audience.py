@@ -37,8 +37,11 @@ def suppress(frame: pl.DataFrame, numbers: pl.Series, source: str) -> pl.DataFra
 
     `source` names the list in the row's detail.
     """
-    listed = pl.col("to").is_in(numbers.cast(pl.String).drop_nulls().unique().implode())
-    return _skip(frame, listed, SkipReason.SUPPRESSED, pl.lit(f"the number is in {source}"))
+    keys, listed = _keys(frame["to"]), _keys(numbers.cast(pl.String).drop_nulls())
+    if keys.dtype != listed.dtype:
+        keys, listed = frame["to"], numbers.cast(pl.String).drop_nulls()
+    found = keys.is_in(listed.unique().implode())
+    return _skip(frame, pl.lit(found), SkipReason.SUPPRESSED, pl.lit(f"the number is in {source}"))
 
 
 def dedupe(frame: pl.DataFrame, keep: Literal["first", "last", "none"]) -> pl.DataFrame:
@@ -48,16 +51,41 @@ def dedupe(frame: pl.DataFrame, keep: Literal["first", "last", "none"]) -> pl.Da
     """
     if keep == "none":
         return frame
-    rows = pl.col("row_number").filter(_SENDABLE)
-    kept = (rows.first() if keep == "first" else rows.last()).over("to")
-    repeated = _SENDABLE & (pl.col("row_number") != kept)
-    return _skip(frame, repeated, SkipReason.DUPLICATE, pl.format("same number as row {}", kept))
+    index = frame.select(_SENDABLE.arg_true()).to_series()
+    keys = _keys(frame["to"].gather(index))
+    stays = keys.is_first_distinct() if keep == "first" else keys.is_last_distinct()
+    if stays.all():
+        return frame
+    row_numbers = frame["row_number"].gather(index)
+    rows = pl.DataFrame({"key": keys, "index": index, "row": row_numbers})
+    repeated = rows.filter(~stays).join(rows.filter(stays).select("key", kept="row"), on="key")
+    kept = pl.repeat(None, frame.height, dtype=pl.UInt32, eager=True).scatter(repeated["index"], repeated["kept"])
+    return _skip(
+        frame,
+        pl.lit(kept.is_not_null()),
+        SkipReason.DUPLICATE,
+        pl.format("same number as row {}", pl.lit(kept)),
+    )
 
 
-def limit(frame: pl.DataFrame, n: int) -> pl.DataFrame:
-    """The frame with reason `limit` on every sendable row after the first `n` of them."""
-    beyond = _SENDABLE.cum_sum() > n
+def limit(frame: pl.DataFrame, n: int, *, before: int = 0) -> pl.DataFrame:
+    """The frame with reason `limit` on every sendable row after the first `n` of them, `before` of which are above."""
+    beyond = _SENDABLE.cum_sum() > n - before
     return _skip(frame, beyond, SkipReason.LIMIT, pl.lit(f"beyond the first {n:,} recipients"))
+
+
+def sendable(frame: pl.DataFrame) -> int:
+    """How many rows of the frame are still to get a message."""
+    return int(frame.select(_SENDABLE.sum()).item())
+
+
+def _keys(numbers: pl.Series) -> pl.Series:
+    """What tells numbers apart: integers (UInt64) where all of them are E.164, since those compare faster, else they
+    themselves. No calling code begins with 0, so digits and integers are the same."""
+    if not numbers.str.starts_with("+").all():
+        return numbers
+    digits = numbers.str.slice(1).cast(pl.UInt64, strict=False)
+    return digits if digits.null_count() == numbers.null_count() else numbers
 
 
 def _skip(frame: pl.DataFrame, which: pl.Expr, reason: SkipReason, detail: pl.Expr) -> pl.DataFrame:

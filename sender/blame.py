@@ -16,7 +16,7 @@ another script: there UCS-2 is no accident, and none of its characters is blamed
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -86,10 +86,45 @@ def blame(sizes: pl.DataFrame) -> dict[str, Any]:
     first, at most MOST_LISTED of them; `unlisted` counts the rest. `messages` and `segments` tell how many texts hold
     a blamed character and what replacing all of them at once would save. `other_script` counts the texts left out.
     """
+    return blame_all(lambda: iter((sizes,)))
+
+
+def blame_all(parts: Callable[[], Iterator[pl.DataFrame]]) -> dict[str, Any]:
+    """`blame` of texts that come in parts, which are gone through twice: the whole of them is never in memory."""
+    found = pl.DataFrame(schema=_LISTED)
+    blamed: list[pl.Series] = []
+    other = 0
+    for part in parts():
+        texts, foreign = _texts(part)
+        pairs = _blamed_pairs(texts)
+        found = pl.concat([found, _totalled(pairs.select("character", "instead", messages=1, segments="saved"))])
+        found = _totalled(found)
+        blamed.append(texts["text"].is_in(pairs["text"].unique().implode()))
+        other += foreign
+    listed = found.sort("segments", "messages", "character", descending=[True, True, False])
+    saved = 0
+    for part, holds in zip(parts(), blamed, strict=True):
+        if holds.any():
+            saved += _saved_together(_texts(part)[0].filter(holds), listed)
+    return {
+        "characters": listed.head(MOST_LISTED).to_dicts(),
+        "unlisted": max(0, listed.height - MOST_LISTED),
+        "messages": sum(int(holds.sum()) for holds in blamed),
+        "segments": saved,
+        "other_script": other,
+    }
+
+
+def _texts(sizes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The texts that could be cheaper, numbered in `text`, and how many of them are in another script and left out."""
     texts = sizes.select("body", "units", "segments", ucs=pl.col("encoding") == UCS_2)
     texts = texts.filter(pl.col("ucs") | (pl.col("segments") > 1))
     foreign = texts["ucs"] & other_script(texts["body"])
-    texts = texts.filter(~foreign).with_row_index("text")
+    return texts.filter(~foreign).with_row_index("text"), int(foreign.sum())
+
+
+def _blamed_pairs(texts: pl.DataFrame) -> pl.DataFrame:
+    """A row for each text and each `character` blamed in it, with `instead` and the segments `saved` by it alone."""
     pairs = pl.concat(
         [_standing_in(texts.filter("ucs"), _FORCING), _standing_in(texts.filter(~pl.col("ucs")), _EXTENDED)]
     )
@@ -99,21 +134,13 @@ def blame(sizes: pl.DataFrame) -> dict[str, Any]:
         schema={"character": pl.String, "instead": pl.String},
     )
     pairs = pairs.join(instead, on="character", how="left")
-    pairs = pairs.with_columns(saved=_saved_alone(pairs, texts)).filter(pl.col("ucs") | (pl.col("saved") > 0))
-    listed = (
-        pairs.group_by("character")
-        .agg(pl.col("instead").first(), messages=pl.len(), segments=pl.col("saved").sum())
-        .sort("segments", "messages", "character", descending=[True, True, False])
-        .select(pl.col(name).cast(dtype) for name, dtype in _LISTED.items())
-    )
-    blamed = texts[pairs["text"].unique()]
-    return {
-        "characters": listed.head(MOST_LISTED).to_dicts(),
-        "unlisted": max(0, listed.height - MOST_LISTED),
-        "messages": blamed.height,
-        "segments": _saved_together(blamed, listed),
-        "other_script": int(foreign.sum()),
-    }
+    return pairs.with_columns(saved=_saved_alone(pairs, texts)).filter(pl.col("ucs") | (pl.col("saved") > 0))
+
+
+def _totalled(rows: pl.DataFrame) -> pl.DataFrame:
+    """`messages` and `segments` added up by character."""
+    sums = rows.group_by("character").agg(pl.col("instead").first(), pl.col("messages", "segments").sum())
+    return sums.select(pl.col(name).cast(dtype) for name, dtype in _LISTED.items())
 
 
 def _standing_in(texts: pl.DataFrame, pattern: str) -> pl.DataFrame:

@@ -35,6 +35,7 @@ from sender.campaign_fields import (
     Region,
     Strict,
     Text,
+    Url,
     listed,
     parse_rate,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Campaign",
     "Dialect",
     "LimitsSpec",
+    "ListenSpec",
     "MessageSpec",
     "ProviderName",
     "Rate",
@@ -58,6 +60,10 @@ __all__ = [
 ProviderName = Literal["sandbox", "signalwire", "signalwire-compat", "telnyx", "twilio"]
 Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
 PROVIDERS: tuple[str, ...] = get_args(ProviderName)
+
+
+def _auto_is_none(value: object) -> object:
+    return None if value == "auto" else value
 
 
 class RecipientsSpec(Strict):
@@ -145,6 +151,20 @@ class LimitsSpec(Strict):
     )
 
 
+class ListenSpec(Strict):
+    """Where delivery reports come to: `sender listen`, or `send --listen`."""
+
+    public_url: Url | None = Field(
+        None,
+        description="What the provider calls: the https address of a reverse proxy or a tunnel that leads to the"
+        " receiver. `send` puts it into each message.",
+    )
+    port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
+    signatures: Literal["require", "verify-if-present", "off"] = Field(
+        "require", description="What is asked of a webhook's signature; `off` on loopback only."
+    )
+
+
 class SandboxSpec(Strict):
     """How the sandbox behaves when `provider: sandbox`, or with `--rehearse`."""
 
@@ -187,11 +207,24 @@ class Campaign(ProviderFields):
         default_factory=lambda: parse_rate("auto"),
         description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
     )
-    concurrency: int = Field(16, ge=1, le=1000, description="Most requests under way at once.")
+    concurrency: Annotated[
+        int | None,
+        BeforeValidator(_auto_is_none),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 4096}, {"const": "auto"}]}),
+    ] = Field(
+        default_factory=lambda: None,
+        ge=1,
+        le=4096,
+        description="Most requests under way at once; `auto`, the default, follows from the pace and the latency.",
+    )
+    transport: Literal["fast", "httpx"] = Field(
+        "fast", description="What carries the requests: `fast`, or `httpx`, slower and with SOCKS proxies."
+    )
     retries: int = Field(
         5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
     )
     timeout_s: float = Field(30.0, gt=0, le=600, description="Total time for one request, in seconds.")
+    listen: ListenSpec = Field(default_factory=ListenSpec, description="Where delivery reports come to.")
     sandbox: SandboxSpec = Field(default_factory=SandboxSpec, description="How the sandbox behaves.")
 
     _base: Path = PrivateAttr(default_factory=Path)
@@ -366,6 +399,7 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "recipients": RecipientsSpec,
         "message": MessageSpec,
         "limits": LimitsSpec,
+        "listen": ListenSpec,
         "sandbox": SandboxSpec,
         "from": FromSpec,
     }

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from sender.clock import steady_s
+from sender.concurrency import Concurrency
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
@@ -26,7 +27,7 @@ from sender.pacing import Limit, Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import UNHEALTHY, Pool
 from sender.providers.base import Adapter, Message
-from sender.transport import MaybeSent, NotSent, Transport
+from sender.transport import Expired, MaybeSent, NotSent, Transport
 
 log = logging.getLogger("sender.dispatch")
 
@@ -34,7 +35,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
-COMMIT_MAX = 500
+CLAIM_MAX = 250  # and as many are claimed ahead
+AHEAD_FROM = 10  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
 LEASE_MS = 30_000  # a request never starts later than this after its intent
 BACKOFF_CAP_S = 60.0
 THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
@@ -64,6 +66,18 @@ class Progress:
         return self.accepted + self.rejected + self.unknown
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Messages whose intents are committed. None of them may leave after `send_by_s` on the clock `steady_s`."""
+
+    work: deque[tuple[Claim, Message, int]]
+    send_by_s: float
+
+    @property
+    def claims(self) -> list[Claim]:
+        return [claim for claim, _, _ in self.work]
+
+
 class Dispatcher:
     """Sends what is pending of one run. Use once: `await Dispatcher(...).run(stop)`."""
 
@@ -76,12 +90,16 @@ class Dispatcher:
         adapter: Adapter,
         transport: Transport,
         pace: Pace,
+        concurrency: Concurrency | None = None,
         pool: Pool | None = None,
         below_seq: int | None = None,
         refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent."""
+        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
+
+        `concurrency` may come from an earlier dispatcher that has learnt the provider's latency.
+        """
         self._refuses = refuses
         self._ledger = ledger
         self._run = run
@@ -94,6 +112,7 @@ class Dispatcher:
             None if pace.per_s is None else Limit(pace.per_s, "segments"),
             senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
         )
+        self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -153,77 +172,99 @@ class Dispatcher:
     # -- claim and pace --------------------------------------------------------------------------------------------
 
     async def _feed(self) -> None:
-        """Claims a small batch, paces each message out of it, and goes on until nothing is left or it is cancelled."""
-        claims: list[Claim] = []
+        """Claims batch after batch, paces each message out of it, and goes on until nothing is left or cancelled."""
+        batch: _Batch | None = None
+        ahead: asyncio.Task[_Batch] | None = None
         try:
             while True:
                 await self._pacer.resumed()
-                send_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own reading: never later than it
-                claims = await self._claim()
-                if not claims:
+                ahead = ahead or asyncio.create_task(self._claimed())
+                batch = await asyncio.shield(ahead)
+                ahead = None
+                if not batch.work:
                     if not await self._wait_for_work():
                         return
                     continue
-                for message, segments in await self._from_pool(claims):
+                if len(batch.work) >= AHEAD_FROM:  # committed while this one goes out
+                    ahead = asyncio.create_task(self._claimed())
+                while batch.work:
+                    claim, message, segments = batch.work[0]
                     units = segments if self._pace.unit == "segments" else 1
                     if not await self._leave_to_send(units, message.from_number):
                         break
-                    if steady_s() >= send_by_s:
+                    if steady_s() >= batch.send_by_s:
                         self._credit += units  # or a pace slower than the lease would never send anything
                         break
-                    self._submit(claims.pop(0), message, send_by_s)
-                if claims:
-                    await self._in_ledger(self._ledger.release, self._run.run_id, claims)
-                    claims = []
+                    batch.work.popleft()
+                    self._submit(claim, message, batch.send_by_s)
+                await self._release(batch.claims)
+                batch = None
+                if ahead is not None and self._pacer.paused:  # else its claims would age with the pause
+                    batch = await asyncio.shield(ahead)
+                    ahead = None
+                    await self._release(batch.claims)
+                    batch = None
         finally:
-            if claims:  # nothing of these has left: a clean stop leaves no doubt behind
-                await asyncio.shield(self._in_ledger(self._ledger.release, self._run.run_id, claims))
+            # Nothing of these has left: a clean stop leaves no doubt behind.
+            await asyncio.shield(self._give_back(batch, ahead))
 
-    async def _claim(self) -> list[Claim]:
-        per_s = self._pace.per_s
-        batch = (
-            max(1, min(COMMIT_MAX, round(per_s * COMMIT_EVERY_S)))
-            if per_s
-            else min(COMMIT_MAX, 4 * self._pace.concurrency)
-        )
-        claiming = asyncio.ensure_future(
-            self._in_ledger(
-                partial(
-                    self._ledger.claim,
-                    self._run.run_id,
-                    limit=batch,
-                    lease_ms=LEASE_MS,
-                    below_seq=self._below_seq,
-                )
-            )
-        )
+    async def _give_back(self, batch: _Batch | None, ahead: asyncio.Task[_Batch] | None) -> None:
+        if batch is not None:
+            await self._release(batch.claims)
+        if ahead is not None:
+            await self._release((await ahead).claims)
+
+    async def _release(self, claims: list[Claim]) -> None:
+        if claims:
+            await self._in_ledger(self._ledger.release, self._run.run_id, claims)
+
+    async def _claimed(self) -> _Batch:
+        """The next batch. Never cancelled: the thread would commit all the same."""
+        batch = await self._in_ledger(self._claim, self._batch_size())
         try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # the thread commits all the same: take its claims back
-            await self._in_ledger(self._ledger.release, self._run.run_id, await claiming)
+            return await self._from_pool(batch)
+        except BaseException:
+            await self._release(batch.claims)
             raise
 
-    async def _from_pool(self, claims: list[Claim]) -> list[tuple[Message, int]]:
-        """The messages of `claims` and their segments. One whose number is out has another, noted before it leaves."""
-        read = self._reader.read(claim.seq for claim in claims)
+    def _batch_size(self) -> int:
+        """Messages of half the time that outcomes wait: with those claimed ahead, what a crash leaves in doubt."""
+        per_s = self._pace.per_s or max(self._concurrency.per_s, self._concurrency.limit / COMMIT_EVERY_S)
+        return max(1, min(CLAIM_MAX, round(per_s * COMMIT_EVERY_S / 2)))
+
+    def _claim(self, limit: int) -> _Batch:
+        """Commits intents and reads their messages and segments; in the ledger's thread."""
+        run_id = self._run.run_id
+        send_by_s = steady_s() + LEASE_MS / 1000  # before the ledger's own reading: never later than it
+        claims = self._ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, below_seq=self._below_seq)
+        try:
+            found = self._reader.read([claim.seq for claim in claims])
+        except BaseException:
+            self._ledger.release(run_id, claims)
+            raise
+        return _Batch(deque((claim, *one) for claim, one in zip(claims, found, strict=True)), send_by_s)
+
+    async def _from_pool(self, batch: _Batch) -> _Batch:
+        """The batch; a message whose number is out has another, noted before it leaves."""
         if self._pool is None or not self._pool.taken_out:
-            return read
-        chosen = [self._pool.choose(message.to, message.from_number) for message, _ in read]
-        moved = [
-            (claim, number)
-            for claim, number, (message, _) in zip(claims, chosen, read, strict=True)
-            if number is not None and number != message.from_number
-        ]
+            return batch
+        work: deque[tuple[Claim, Message, int]] = deque()
+        moved: list[tuple[Claim, str]] = []
+        for claim, message, segments in batch.work:
+            number = self._pool.choose(message.to, message.from_number)
+            if number != message.from_number:
+                work.append((claim, replace(message, from_number=number), segments))
+                if number is not None:
+                    moved.append((claim, number))
+            else:
+                work.append((claim, message, segments))
         if moved:
             await self._in_ledger(self._ledger.use_senders, self._run.run_id, moved)
-        return [
-            (replace(message, from_number=number), segments)
-            for number, (message, segments) in zip(chosen, read, strict=True)
-        ]
+        return replace(batch, work=work)
 
     async def _leave_to_send(self, units: float, sender: str | None) -> bool:
         """Waits for a free place and for the pace; False when the account is to pause."""
-        while len(self._in_flight) >= self._pace.concurrency:
+        while len(self._in_flight) >= self._concurrency.limit:
             self._landed_one.clear()
             await self._landed_one.wait()
         paid = min(units, self._credit)
@@ -274,11 +315,12 @@ class Dispatcher:
         except Exception:  # a fault of ours, before anything left
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
             raise
+        begun_s = steady_s()
         try:
             response = await self._transport.send(request, timeout_s=self._pace.timeout_s, send_by_s=send_by_s)
             outcome = self._adapter.outcome(response)
         except NotSent as failure:
-            if steady_s() < send_by_s:  # else this process stood still, and the network is not at fault
+            if not isinstance(failure, Expired):  # else this process stood still, and the network is not at fault
                 self._not_sent(failure)
             await self._in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
@@ -294,6 +336,7 @@ class Dispatcher:
             raise
         else:
             self._trouble.answered()
+            self._concurrency.answered(steady_s() - begun_s)
             self._settle(claim, outcome, message.from_number)
 
     def _settle(self, claim: Claim, outcome: Outcome, sender: str | None = None) -> None:
@@ -322,10 +365,11 @@ class Dispatcher:
                     fix="look at the provider's status page; `sender reconcile` settles what is unknown",
                 )
             )
-        log.debug(
-            "settled",
-            extra={"event": type(outcome).__name__.lower(), "seq": claim.seq, "attempt": claim.attempt},
-        )
+        if log.isEnabledFor(logging.DEBUG):  # what it would tell costs more than the rest of this function
+            log.debug(
+                "settled",
+                extra={"event": type(outcome).__name__.lower(), "seq": claim.seq, "attempt": claim.attempt},
+            )
         self._outbox.append(Settlement(claim, outcome, not_before_ms))
         self._unrecorded += 1
         self._posted.set()
@@ -423,6 +467,8 @@ class Dispatcher:
     async def _report(self) -> None:
         while True:
             self._tell()
+            if self._concurrency.look(steady_s()):
+                self._landed_one.set()
             await asyncio.sleep(0.1)
 
     def _tell(self) -> None:

@@ -18,6 +18,7 @@ from sender.plan import Pace
 from sender.providers.base import DefaultRate
 
 DAY_S = 86_400
+_SPANS = ((1, "s"), (60, "min"), (3600, "h"))
 _MOST_SENDERS = 100  # listed in a manifest
 
 
@@ -48,6 +49,7 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
         timeout_s=campaign.timeout_s,
         source=source,
         senders=own if several else {},
+        transport=campaign.transport,
     )
     expected_s, bound_by = _expected(units, load, account, pace.senders)
     told = {
@@ -59,6 +61,12 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
     }
     warnings = [*_long(pace, told), *_queued(offer, sent, units, expected_s)] if units else []
     return pace, {**told, "warnings": warnings}
+
+
+def rate_told(per_s: float, unit: str = "") -> str:
+    """`5/h`, `12.5 segments/min`, `3/s`: in the span in which the figure is at least 1."""
+    span, name = next(((span, name) for span, name in _SPANS if per_s * span >= 1), _SPANS[-1])
+    return f"{round(per_s * span, 2):g}{f' {unit}' if unit else ''}/{name}"
 
 
 def _loads(sent: pl.DataFrame) -> pl.DataFrame:
@@ -139,7 +147,9 @@ def _long(pace: Pace, told: Mapping[str, Any]) -> Iterable[str]:
     cure = "raise `rate`, if the provider allows it, or send to fewer"
     if bound is not None:
         share = pace.senders[bound] * told["expected_s"] / told["units"]
-        cure = f"{bound} carries {share:.0%} of it at {pace.senders[bound]:g}/s: lower its `weight`, or add numbers"
+        cure = (
+            f"{bound} carries {share:.0%} of it at {rate_told(pace.senders[bound])}: lower its `weight`, or add numbers"
+        )
     yield f"sending takes {told['expected_s'] / DAY_S:.1f} days at this pace; {cure}"
 
 

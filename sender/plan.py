@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,17 @@ import polars as pl
 
 from sender import fields
 from sender.errors import PlanError
+from sender.plan_rows import PLAN_FILE, ROW_GROUP, StoredRows
 from sender.pool import Pool
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
 FORMAT = 3
-PLAN_FILE = "plan.parquet"
 MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
-_ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
+_FEW = 512  # messages behind the front for which no block is loaded
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
@@ -60,17 +61,19 @@ class Pace:
     """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
 
     `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is
-    for all messages together; `senders` are the limits of single numbers beside it, in the same unit.
+    for all messages together; `senders` are the limits of single numbers beside it, in the same unit. `concurrency`
+    None follows from the pace and the latency. `transport` is `fast` or `httpx`.
     """
 
     rate: str
     per_s: float | None
     unit: str
-    concurrency: int
+    concurrency: int | None
     retries: int
     timeout_s: float
     source: str | None = None
     senders: Mapping[str, float] = field(default_factory=dict)
+    transport: str = "fast"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +170,14 @@ class Manifest:
 
 
 class Plan:
-    """A plan in memory, or the one written in `directory`. Never changes."""
+    """A plan in memory, in a file that goes with it, or written in `directory`. Never changes."""
 
-    def __init__(self, manifest: Manifest, frame: pl.DataFrame | None, directory: Path | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, rows: pl.DataFrame | StoredRows | None, directory: Path | None = None
+    ) -> None:
         self.manifest = manifest
         self.directory = directory
-        self._frame = frame
+        self._rows = rows
 
     @property
     def hash(self) -> str:
@@ -182,7 +187,7 @@ class Plan:
     @property
     def frame(self) -> pl.DataFrame:
         """Every input row in file order, as PLAN_SCHEMA says, with the original cells in the struct `recipient`."""
-        return self._frame if self._frame is not None else self.scan().collect()
+        return self._rows if isinstance(self._rows, pl.DataFrame) else self.scan().collect()
 
     @property
     def messages(self) -> pl.DataFrame:
@@ -199,9 +204,10 @@ class Plan:
         return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
 
     def scan(self) -> pl.LazyFrame:
-        if self.directory is None:
-            return self.frame.lazy()
-        return pl.scan_parquet(self.directory / PLAN_FILE)
+        """The same rows to be read as far as they are asked for; a large plan's are in a file."""
+        if self.directory is not None:
+            return pl.scan_parquet(self.directory / PLAN_FILE)
+        return self._rows.scan() if isinstance(self._rows, StoredRows) else self.frame.lazy()
 
     def write(self, directory: Path) -> Plan:
         """The same plan, now in `directory` and no longer in memory. The directory appears whole or not at all."""
@@ -209,7 +215,10 @@ class Plan:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, mode=0o700)
         file = partial / PLAN_FILE
-        self.frame.write_parquet(file, compression="zstd", row_group_size=_ROW_GROUP, statistics=True)
+        if isinstance(self._rows, StoredRows):
+            self._rows.copy_to(file)
+        else:
+            self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=True)
         values = {name: getattr(self.manifest, name) for name in Manifest.__slots__}
         manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
@@ -254,50 +263,71 @@ class Plan:
 
 
 class MessageReader:
-    """Reads a written plan's messages by `seq`, a block of the file at a time."""
+    """Reads a written plan's messages by `seq`, a block of its rows at a time. Holds at most two blocks."""
 
-    def __init__(self, plan: Plan, run_id: str, *, block: int = 4096) -> None:
-        self._scan = plan.scan().select("seq", "to", "from_number", "body", "media", "fields", "segments")
-        self._fields = plan.manifest.fields
+    _COLUMNS = ("seq", "to", "from_number", "body", "media", "fields", "segments")
+
+    def __init__(self, plan: Plan, run_id: str, *, callback: str | None = None, block: int = ROW_GROUP) -> None:
+        """`callback` is the URL for delivery reports, unless the campaign has its own."""
+        self._scan = plan.scan().select(*self._COLUMNS)
+        self._fields = {**({"status_callback": callback} if callback else {}), **plan.manifest.fields}
         self._run_id = run_id
         self._block = block
-        self._rows: dict[int, tuple[Message, int]] = {}
-        self._span = (0, 0)
+        self._starts: list[int] | None = None
+        self._blocks: dict[int, pl.DataFrame] = {}
 
-    def read(self, seqs: Iterable[int]) -> list[tuple[Message, int]]:
+    def read(self, seqs: Sequence[int]) -> list[tuple[Message, int]]:
         """The messages of `seqs` with their segments, in that order."""
-        wanted = list(seqs)
-        low, high = self._span
-        near = [seq for seq in wanted if not low <= seq < high]
-        if near:
-            outside = [seq for seq in near if not min(near) <= seq < min(near) + self._block]
-            low = min(near)
-            self._span = (low, low + self._block)
-            self._rows = {
-                **self._load(pl.col("seq").is_between(low, low + self._block, closed="left")),
-                **self._pick(wanted, near),
-            }
-            if outside:  # deferred messages, far behind the front
-                self._rows |= self._load(pl.col("seq").is_in(outside))
-        return [self._rows[seq] for seq in wanted]
+        found: dict[int, tuple[Message, int]] = {}
+        far: list[int] = []
+        for number, wanted in self._by_block(seqs).items():
+            if number not in self._blocks and number < max(self._blocks, default=0) and len(wanted) < _FEW:
+                far += wanted  # messages that waited for another try, behind the front
+                continue
+            start = self._first_seqs()[number]
+            rows = self._loaded(number)
+            low, high = wanted[0] - start, wanted[-1] - start + 1
+            if high - low == len(wanted):
+                found |= self._messages(rows.slice(low, high - low))
+            else:
+                found |= self._messages(rows[[seq - start for seq in wanted]])
+        if far:
+            found |= self._messages(self._scan.filter(pl.col("seq").is_in(far)).collect())
+        return [found[seq] for seq in seqs]
 
-    def _pick(self, wanted: list[int], near: list[int]) -> dict[int, tuple[Message, int]]:
-        missing = set(near)
-        return {seq: self._rows[seq] for seq in wanted if seq not in missing}
+    def _by_block(self, seqs: Sequence[int]) -> dict[int, list[int]]:
+        blocks: dict[int, list[int]] = {}
+        starts = self._first_seqs()
+        for seq in sorted(seqs):
+            blocks.setdefault(bisect_right(starts, seq) - 1, []).append(seq)
+        return blocks
 
-    def _load(self, predicate: pl.Expr) -> dict[int, tuple[Message, int]]:
-        rows = self._scan.filter(predicate).collect()
+    def _first_seqs(self) -> list[int]:
+        """The first `seq` of each block of rows: numbers are dense, but skipped rows have none."""
+        if self._starts is None:
+            numbered = self._scan.select(pl.col("seq").is_not_null().alias("numbered")).with_row_index("row")
+            counts = (
+                numbered.group_by(pl.col("row") // self._block)
+                .agg(pl.col("numbered").sum())
+                .sort("row")
+                .collect()["numbered"]
+            )
+            self._starts = [0, *counts.cast(pl.Int64).cum_sum().to_list()[:-1]]
+        return self._starts
+
+    def _loaded(self, number: int) -> pl.DataFrame:
+        if number not in self._blocks:
+            while len(self._blocks) > 1:
+                del self._blocks[min(self._blocks)]
+            rows = self._scan.slice(number * self._block, self._block).collect()
+            self._blocks[number] = rows.filter(pl.col("seq").is_not_null())
+        return self._blocks[number]
+
+    def _messages(self, rows: pl.DataFrame) -> dict[int, tuple[Message, int]]:
+        run_id, common = self._run_id, self._fields
         return {
             seq: (
-                Message(
-                    seq,
-                    make_ref(self._run_id, seq),
-                    to,
-                    sender,
-                    body,
-                    tuple(media or ()),
-                    fields.of_row(self._fields, own),
-                ),
+                Message(seq, make_ref(run_id, seq), to, sender, body, tuple(media or ()), fields.of_row(common, own)),
                 count,
             )
             for seq, to, sender, body, media, own, count in rows.iter_rows()
@@ -323,14 +353,6 @@ def read_ref(ref: str | None) -> tuple[str, int] | None:
     """Run id and `seq` of what `make_ref` made; None for anything else."""
     run_id, _, seq = (ref or "").rpartition(".")
     return (run_id, int(seq)) if run_id and seq.isascii() and seq.isdigit() and len(seq) < 12 else None
-
-
-def content_hash(frame: pl.DataFrame, settings: Mapping[str, Any]) -> str:
-    """SHA-256 over the rows as JSON lines, not over the file: a newer writer of Parquet changes bytes, not the plan."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for part in frame.iter_slices(100_000):
-        digest.update(part.write_ndjson().encode())
-    return digest.hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Builds a Plan from a campaign: load, clean, render, measure. Columns all the way.
+"""Builds a Plan from a campaign: load, clean, render, measure. Columns all the way, a block at a time.
 
 Never touches the network and needs no credentials. A bad row stays in the plan with its reason; what is wrong with
 more than a row is an InputError, raised before anything is sent.
@@ -7,7 +7,7 @@ more than a row is an InputError, raised before anything is sent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,19 +15,23 @@ from typing import Any
 
 import polars as pl
 
-from sender import audience, blame, cost, fields, phone, prices, providers, recipients, segments, text
+from sender import blame, cost, fields, prices, providers, recipients, segments, text
 from sender.campaign import Campaign
 from sender.campaign_fields import is_template
-from sender.compose import Offer, compose
+from sender.compose import Offer
+from sender.composer import Composer
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported
 from sender.feasibility import feasibility
 from sender.gate import Sending, hold_back
-from sender.outcomes import SkipReason
-from sender.plan import PLAN_SCHEMA, SERVICE_FIELDS, Manifest, Plan, content_hash
+from sender.plan import SERVICE_FIELDS, Manifest, Plan
+from sender.plan_rows import ContentHash, StoredRows, gather
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
+from sender.reach import reach, read_test_number
 from sender.recipients import InputFile, Recipients
 from sender.suppression import SuppressionList
+
+_BLAMED_ROWS = 100_000  # whose texts are in memory at once
 
 
 def build_plan(
@@ -48,18 +52,7 @@ def build_plan(
         people = recipients.load(campaign)
         _check(offer, people)
     table = _price_table(campaign)  # a broken one tells its own file and line
-    frame, suppression, notes = _audience(offer, people)
-    repairs = _repairs(frame, people)
-    frame, replacements = compose(frame, people, offer)
-    number = None if test_to is None else _test_number(offer, test_to)
-    limit = 1 if limit is None and test_to is not None else limit
-    kept, suppressions = _held_back(frame, offer, state_dir)
-    hashed = _numbered(frame, people, limit, number)
-    frame = hashed if kept is frame else _numbered(kept, people, limit, number)
-    if table is not None:
-        frame = cost.price(frame.drop("cost_micros"), table, is_mms=offer.is_mms).select(hashed.columns)
-    sent = frame.filter(pl.col("seq").is_not_null())
-    pace, feasible = feasibility(offer, sent)
+    reached = reach(offer, people)
     settings = {
         "provider": campaign.provider,
         "dialect": offer.dialect,
@@ -67,6 +60,16 @@ def build_plan(
         "fields": offer.fields,
         "test_to": test_to,
     }
+    number = None if test_to is None else read_test_number(offer, test_to)
+    limit = 1 if number and limit is None else limit
+    digest = ContentHash(settings)
+    with _suppressions(offer, state_dir) as (held_back, suppressed):
+        composer = Composer(offer, people, reached, table, limit=limit, number=number, held_back=held_back)
+        rows = gather(composer.blocks(), digest)
+    scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
+    sent = scan.filter(pl.col("seq").is_not_null())
+    segment_counts = _counted(sent, "segments")
+    pace, feasible = feasibility(offer, sent.select("from_number", "segments", "fields").collect(engine="streaming"))
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -74,23 +77,23 @@ def build_plan(
         senders=offer.senders,
         fields=offer.fields,
         test_to=test_to,
-        rows=frame.height,
-        messages=sent.height,
+        rows=people.table.height,
+        messages=composer.messages,
         blank_rows=people.blank_rows,
-        skipped=_counted(frame["reason"].drop_nulls()),
-        segments=int(sent["segments"].sum()),
-        segment_counts=_counted(sent["segments"]),
-        encodings=_counted(sent["encoding"].drop_nulls()),
-        mms=int(sent.select(offer.is_mms.sum()).item()) if sent.height else 0,
-        replacements=replacements,
+        skipped=_counted(scan, "reason"),
+        segments=sum(int(segments) * count for segments, count in segment_counts.items()),
+        segment_counts=segment_counts,
+        encodings=_counted(sent, "encoding"),
+        mms=_height(sent.filter(offer.is_mms)),
+        replacements=composer.replacements(),
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
         numbers={
             "caution": campaign.recipients.caution,
             "skip_types": list(campaign.recipients.skip_types),
-            "repairs": repairs,
+            "repairs": _repairs(scan, people),
         },
-        notes=notes,
+        notes=(*people.notes, *reached.notes),
         pace=pace,
         feasibility=feasible,
         templates=_template_sources(offer),
@@ -99,21 +102,24 @@ def build_plan(
             "latency_ms": campaign.sandbox.latency_ms,
             "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
         },
-        inputs=(*people.inputs, *template_input, *suppression, *_price_input(table)),
+        inputs=(*people.inputs, *template_input, *reached.inputs, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
-        suppression=suppressions,
-        plan_hash=content_hash(hashed.drop("cost_micros", "repair"), settings),
+        suppression=suppressed,
+        plan_hash=digest.hexdigest(),
     )
-    return Plan(manifest, frame)
+    return Plan(manifest, rows)
 
 
-def _held_back(
-    frame: pl.DataFrame, offer: Offer, state_dir: str | Path | None
-) -> tuple[pl.DataFrame, dict[str, Any] | None]:
-    """`frame` without whoever is on the suppression list, and what of it the send loop need not look at again."""
+@contextmanager
+def _suppressions(
+    offer: Offer, state_dir: str | Path | None
+) -> Iterator[tuple[Callable[[pl.DataFrame], pl.DataFrame] | None, dict[str, Any] | None]]:
+    """Who on the suppression list is held back, as a function of rows; and what of it the send loop need not look at
+    again. Both None without a list."""
     campaign = offer.campaign
     if state_dir is None:
-        return frame, None
+        yield None, None
+        return
     sending = Sending(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -123,26 +129,10 @@ def _held_back(
     )
     with SuppressionList.open(state_dir, create=False) as suppressions:
         mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
-        return hold_back(frame, suppressions, sending), {"mark": mark, "skip_dead": campaign.skip_dead}
-
-
-def _numbered(
-    frame: pl.DataFrame, people: Recipients, limit: int | None, test_number: dict[str, Any] | None
-) -> pl.DataFrame:
-    """The rows as PLAN_SCHEMA has them, without costs: those beyond `limit` skipped, the others numbered."""
-    if limit is not None:
-        frame = audience.limit(frame, limit)
-    live = pl.col("reason").is_null()
-    if test_number is not None:
-        frame = frame.with_columns(
-            pl.when(live).then(pl.lit(test_number[name], pl.String)).otherwise(name).alias(name)
-            for name in ("to", "region", "number_type")
+        yield (
+            lambda frame: hold_back(frame, suppressions, sending),
+            {"mark": mark, "skip_dead": campaign.skip_dead},
         )
-    frame = frame.with_columns(seq=pl.when(live).then(live.cum_sum() - 1), cost_micros=pl.lit(None, pl.Int64))
-    return frame.select(
-        *[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()],
-        recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None),
-    )
 
 
 @contextmanager
@@ -183,18 +173,24 @@ def _price_input(table: prices.PriceTable | None) -> tuple[InputFile, ...]:
     return () if table is None else (InputFile("prices", table.name, table.size, table.sha256),)
 
 
-def _totals(sent: pl.DataFrame, table: prices.PriceTable | None, campaign: Campaign) -> dict[str, Any] | None:
+def _totals(sent: pl.LazyFrame, table: prices.PriceTable | None, campaign: Campaign) -> dict[str, Any] | None:
     if table is None:
         return None
     most = campaign.limits.max_cost
-    return {**cost.totals(sent, table), "max_cost": None if most is None else f"{most:f}", "table": table.name}
+    spent = cost.totals(sent.select("region", "segments", "cost_micros").collect(engine="streaming"), table)
+    return {**spent, "max_cost": None if most is None else f"{most:f}", "table": table.name}
 
 
-def _blame(sent: pl.DataFrame, offer: Offer) -> dict[str, Any]:
+def _blame(sent: pl.LazyFrame, offer: Offer) -> dict[str, Any]:
     """What characters cost in the texts that go as SMS; an MMS has no alphabet and no segments to pay for."""
     may_cost = (pl.col("encoding") == segments.UCS_2) | (pl.col("segments") > 1)  # the rest need no second measuring
-    texts = sent.filter(~offer.is_mms & may_cost)["body"]
-    return blame.blame(segments.measure(texts).with_columns(body=texts))
+    texts = sent.filter(~offer.is_mms & may_cost).select("body")
+
+    def measured() -> Iterator[pl.DataFrame]:
+        for part in texts.collect_batches(chunk_size=_BLAMED_ROWS, engine="streaming"):
+            yield segments.measure(part["body"]).with_columns(part)
+
+    return blame.blame_all(measured)
 
 
 def _check(offer: Offer, people: Recipients) -> None:
@@ -225,7 +221,7 @@ def _check(offer: Offer, people: Recipients) -> None:
         )
     saying = [one for one in (offer.body, *offer.media) if one is not None]
     for template in (*saying, *([offer.sender] if offer.sender else ()), *offer.templates.templates):
-        template.check(people.names, people.cells.columns)
+        template.check(people.names, people.headers)
     says_nothing = not saying and people.body is None and people.media is None
     if says_nothing and "content_sid" not in {*offer.fields, *varying}:
         source = offer.campaign.source
@@ -297,64 +293,25 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
     return text.compile_template(source, where=where), (given,)
 
 
-def _audience(offer: Offer, people: Recipients) -> tuple[pl.DataFrame, tuple[InputFile, ...], tuple[str, ...]]:
-    """row_number, to, region, number_type, reason, detail, repair: who can be reached, suppressed and repeated
-    marked."""
-    campaign = offer.campaign
-    regions = people.cells[people.region] if people.region else None
-    numbers = _normalized(offer, people.cells[people.phone], regions)
-    frame = audience.skip_types(numbers.with_columns(row_number=people.row_numbers), campaign.recipients.skip_types)
-    read: list[InputFile] = []
-    notes: list[str] = []
-    for path in campaign.suppress:
-        raw, given = recipients.load_numbers(campaign.path(path), role="suppress", name=path.as_posix())
-        read.append(given)
-        cleaned = _normalized(offer, raw)
-        unread = raw.filter(cleaned["reason"] == SkipReason.INVALID_NUMBER.value)
-        if unread.len():
-            shown = ", ".join(f"`{one}`" for one in unread.head(3))
-            notes.append(f"{unread.len()} of {path.name} are no numbers and suppress nobody: {shown}")
-        frame = audience.suppress(frame, cleaned["to"].drop_nulls(), source=path.name)
-    return audience.dedupe(frame, campaign.dedupe), tuple(read), tuple(notes)
-
-
-def _normalized(offer: Offer, raw: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:
-    """`raw` numbers as the campaign and its provider read them: `phone.normalize`'s columns."""
-    spec, capabilities = offer.campaign.recipients, offer.capabilities
-    return phone.normalize(
-        raw,
-        default_region=spec.default_region,
-        regions=regions,
-        passthrough=capabilities.passthrough,
-        short_codes=capabilities.short_code_recipients,
-        careful=spec.caution,
-    )
-
-
-def _repairs(frame: pl.DataFrame, people: Recipients) -> list[dict[str, Any]]:
+def _repairs(rows: pl.LazyFrame, people: Recipients) -> list[dict[str, Any]]:
     """The manifest's `repairs`."""
+    repaired = rows.filter(pl.col("repair").is_not_null())
+    cell = pl.col("recipient").struct.field(people.phone).alias("cell")
     return (
-        frame.select("repair", "row_number", "to", cell=people.cells[people.phone])
-        .filter(pl.col("repair").is_not_null())
-        .group_by("repair")
+        repaired.select("repair", "row_number", "to", cell)
+        .collect(engine="streaming")
+        .group_by("repair", maintain_order=True)
         .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
         .sort("rows", "repair", descending=[True, False])
         .to_dicts()
     )
 
 
-def _test_number(offer: Offer, number: str) -> dict[str, Any]:
-    row = phone.normalize(
-        pl.Series([number]),
-        default_region=offer.campaign.recipients.default_region,
-        passthrough=offer.capabilities.passthrough,
-    ).row(0, named=True)
-    if row["to"] is None:
-        raise CampaignError(f"--test-to {number}: {row['detail']}", fix="write it as +12025550100")
-    return row
-
-
-def _counted(column: pl.Series) -> dict[str, int]:
+def _counted(rows: pl.LazyFrame, column: str) -> dict[str, int]:
     """How often each value stands in `column`, by value."""
-    counts = column.value_counts(name="n").sort(column.name)
+    counts = rows.drop_nulls(column).group_by(column).agg(n=pl.len()).sort(column).collect(engine="streaming")
     return {str(value): int(count) for value, count in counts.iter_rows()}
+
+
+def _height(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect(engine="streaming").item())

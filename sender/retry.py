@@ -17,7 +17,8 @@ from sender.errors import InputError, RunUnfinished
 from sender.gate import Sending, hold_back
 from sender.ledger import Run
 from sender.outcomes import Reason, Status
-from sender.plan import Plan, content_hash
+from sender.plan import Plan
+from sender.plan_rows import ContentHash
 from sender.results import what_became
 from sender.suppression import SuppressionList
 from sender.workspace import Workspace
@@ -142,6 +143,8 @@ def _plan(workspace: Workspace, root: Run, rows: pl.Series, *, number: int) -> P
     )
     sent = frame.filter(live)
     settings = {"retry_of": root.run_id, "retry": number, "plan": before.plan_hash}
+    digest = ContentHash(settings)
+    digest.update(chosen.drop("seq"))
     manifest = replace(
         before,
         rows=frame.height,
@@ -161,7 +164,7 @@ def _plan(workspace: Workspace, root: Run, rows: pl.Series, *, number: int) -> P
         retry_of=root.run_id,
         retry=number,
         parquet_sha256=None,
-        plan_hash=content_hash(chosen.drop("seq", "cost_micros"), settings),
+        plan_hash=digest.hexdigest(),
     )
     return Plan(manifest, frame)
 

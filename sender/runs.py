@@ -18,6 +18,9 @@ from pathlib import Path
 import polars as pl
 
 from sender import cost, providers, reconcile, sandbox
+from sender.concurrency import Concurrency
+from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
+from sender.delivery.receiver import status_callback
 from sender.dispatch import Dispatcher, Progress
 from sender.errors import (
     ClockWrong,
@@ -35,14 +38,16 @@ from sender.plan import Manifest, MessageReader, Pace, Plan
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
+from sender.serving import is_loopback
 from sender.suppression import SuppressionList
-from sender.transport import HttpxTransport, Transport, TransportFailure
+from sender.transport import Transport, TransportFailure, open_transport
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
 log = logging.getLogger("sender.runs")
 
 RESULTS_FILE = "results.csv"
 SANDBOX_FILE = "sandbox.sqlite3"
+WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
 CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
 SANDBOX_LOG_PER_S = 100.0
@@ -51,11 +56,29 @@ SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; mean
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a run learns what becomes of its messages.
+
+    `public_url` is what a receiver listens behind: it is put into each message, unless the campaign has a
+    `status_callback` of its own. `listening` says that it listens here and now, so that callbacks are given time
+    before the log is asked. `wait_s` is how long to wait after the last message (None: 5 s for the sandbox, two
+    minutes else; 0: not at all).
+    """
+
+    public_url: str | None = None
+    listening: bool = False
+    wait_s: float | None = None
+
+
+NO_CALLBACKS = Delivery()
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """What a call of `send` came to. `stopped` is the guard that stopped it, if one did, or the disk that failed.
 
-    `resent` is how many unknown messages were put back to pending because the caller said so.
-    `taken_out` are the numbers of a pool that the provider refused, and why: the others carried their messages.
+    `resent` is how many unknown messages were put back to pending because the caller said so. `taken_out` are the
+    numbers of a pool that the provider refused, and why: the others carried their messages.
     """
 
     run: Run
@@ -65,6 +88,7 @@ class RunResult:
     state_dir: Path
     reconciled: Reconciled
     limit: int | None
+    refreshed: Refreshed | None = None  # what the wait for delivery came to; None without one
     interrupted: bool = False
     stopped: SenderError | None = None
     resent: int = 0
@@ -137,12 +161,14 @@ class Session:
         on_progress: Callable[[Progress], None] | None = None,
         cancel: asyncio.Event | None = None,
         results_path: Path | None = None,
+        delivery: Delivery = NO_CALLBACKS,
     ) -> RunResult:
         """Sends what is pending (of the first `limit` messages) and writes the results file.
 
         `resend_unknown` sends again what is still unknown once the log has been asked: these people may get the
-        message twice. `cancel` set: claims no more, waits for what is in flight. Raises InputError before anything is
-        sent; a guard that stops the run later is in the result.
+        message twice. Then it waits for what becomes of the messages, as `delivery` says. `cancel` set: claims no
+        more, waits for what is in flight, and for nothing else. Raises InputError before anything is sent; a guard
+        that stops the run later is in the result.
         """
         ledger, cancel = self.workspace.ledger, cancel or asyncio.Event()
         path = results_path or self.workspace.folder(self.run) / RESULTS_FILE
@@ -150,12 +176,15 @@ class Session:
             self._check_results_path(results_path)
         stopped: SenderError | None = None
         reconciled, resent = Reconciled(), 0
+        refreshed: Refreshed | None = None
+        callback = self._callback(delivery.public_url)
         pool = self.plan.manifest.sender_pool()
         with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
             gate = self._gate(suppressions, plan)
             run = self.run
-            async with contextlib.aclosing(HttpxTransport(concurrency=self.pace.concurrency)) as transport:
+            concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+            async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
                     await self._compare_clocks(adapter, transport)
                     if settle_unknowns:
@@ -166,10 +195,11 @@ class Session:
                         await Dispatcher(
                             ledger=ledger,
                             run=run,
-                            reader=MessageReader(plan, run.run_id),
+                            reader=MessageReader(plan, run.run_id, callback=callback),
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
+                            concurrency=concurrency,
                             pool=pool,
                             below_seq=limit,
                             refuses=gate.refuses,
@@ -185,6 +215,9 @@ class Session:
                             f"{reconciled.absent} messages never arrive: each try proved nothing, and the log has none",
                             fix="look at the results, and at the provider's status page, before you run it again",
                         )
+                    if stopped is None and not cancel.is_set() and (wait_s := self._wait_s(delivery)):
+                        sweep = self._sweep(adapter, transport, cancel)
+                        refreshed = await sweep.follow(wait_s, listening=delivery.listening)
                 except SenderError as error:
                     stopped = error
         try:
@@ -203,6 +236,7 @@ class Session:
             results_path=path,
             state_dir=self.workspace.path,
             reconciled=reconciled,
+            refreshed=refreshed,
             limit=limit,
             interrupted=cancel.is_set(),
             stopped=stopped,
@@ -273,6 +307,34 @@ class Session:
         )
         return Gate(suppressions, sending, since=checked.get("mark"), numbers=plan.recipients)
 
+    def _sweep(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Sweep:
+        return Sweep(
+            ledger=self.workspace.ledger,
+            run=self.run,
+            plan=self.plan,
+            adapter=adapter,
+            transport=transport,
+            pace=SIMULATED if self.simulated else LIVE,
+            cancel=cancel,
+        )
+
+    def _callback(self, public_url: str | None) -> str | None:
+        """The URL that reports of this run's messages are to come to."""
+        if public_url is None:
+            return None
+        if not self.simulated and is_loopback(public_url):
+            raise InputError(
+                f"{self.run.provider} cannot call this machine's own loopback address",
+                where=public_url,
+                fix="name the address of a reverse proxy or a tunnel that leads here",
+            )
+        return status_callback(public_url, self.plan.manifest.dialect)
+
+    def _wait_s(self, delivery: Delivery) -> float:
+        if delivery.wait_s is not None:
+            return delivery.wait_s
+        return WAIT_SIMULATED_S if self.simulated else WAIT_LIVE_S
+
     def _check_results_path(self, path: Path) -> None:
         target, _ = check_target(path)
         base = Path(self.run.source).parent if self.run.source else Path()
@@ -313,6 +375,8 @@ class Session:
                 latency_ms=manifest.sandbox["latency_ms"],
                 rate_per_s=manifest.sandbox["rate_per_s"],
                 state_file=folder / SANDBOX_FILE,
+                sent_after_s=0.05,
+                delivered_after_s=0.15,
             )
             with sandbox.embedded(options) as url:
                 yield providers.sandbox_adapter(manifest.dialect, url)
@@ -381,12 +445,23 @@ def _settle_s(env: Mapping[str, str]) -> float:
     raise InputError(f"{text!r} is no number of seconds", where=SANDBOX_SETTLE, fix="write 2.5, say")
 
 
+async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:
+    """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
+
+    Another process may be sending the run meanwhile. Sends nothing.
+    """
+    session = Session(workspace, workspace.plan(run), run, resumed=False, simulated=run.simulated)
+    with session.connected(env) as adapter:
+        async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
+            return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+
+
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:
     """Looks the run's unknown messages up in the provider's log and settles what it proves. Sends nothing."""
     with workspace.locked(run.campaign, run.kind):
         session = Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
         with session.connected(env) as adapter:
-            async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
+            async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
                 settled = await session.settle(adapter, transport, asyncio.Event())
         workspace.ledger.finish_run(run.run_id)
         return settled
@@ -473,12 +548,15 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
             yield f"{name}: {getattr(before, name)} became {getattr(after, name)}"
     if before.senders != after.senders:
         yield f"from: {', '.join(before.senders) or 'none'} became {', '.join(after.senders) or 'none'}"
-    for key in sorted({*before.fields, *after.fields}):
-        if before.fields.get(key) != after.fields.get(key):
-            yield f"{key}: {before.fields.get(key, 'not set')} became {after.fields.get(key, 'not set')}"
-    for name, was in before.versions.items():
-        if after.versions.get(name) != was:
-            yield f"{name} {was} became {after.versions.get(name)}"
+    elif before.pool != after.pool:
+        yield "from: the weights or the `match` of the pool changed"
+    was, now = ({**one.fields, **one.templates} for one in (before, after))
+    for key in sorted({*was, *now}):
+        if was.get(key) != now.get(key):
+            yield f"{key}: {was.get(key, 'not set')} became {now.get(key, 'not set')}"
+    for name, version in before.versions.items():
+        if after.versions.get(name) != version:
+            yield f"{name} {version} became {after.versions.get(name)}"
     if before.messages != after.messages:
         yield f"{before.messages} messages became {after.messages}"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sender.campaign import Campaign, LimitsSpec, MessageSpec, RecipientsSpec, SandboxSpec
+from sender.campaign import Campaign, LimitsSpec, ListenSpec, MessageSpec, RecipientsSpec, SandboxSpec
 from sender.campaign_fields import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
 
 _SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/PoolNumber"}]}
@@ -54,6 +54,7 @@ def reference() -> str:
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
         ("Only some providers", ProviderFields.model_fields, properties["properties"]),
+        ("`listen:`", ListenSpec.model_fields, definitions["ListenSpec"]["properties"]),
         ("`sandbox:`", SandboxSpec.model_fields, definitions["SandboxSpec"]["properties"]),
     ]
     lines: list[str] = []

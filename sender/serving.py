@@ -86,7 +86,7 @@ def serve(server: Server, sock: socket.socket) -> None:
 
 @contextmanager
 def in_thread(server: Server, sock: socket.socket, name: str) -> Iterator[None]:
-    """Serves in a daemon thread of that name; stopped and closed at the end. Raises RuntimeError if it does not start."""
+    """Serves in a daemon thread of that name, stopped at the end. Raises RuntimeError if it does not start."""
     ready = threading.Event()
     failures: list[BaseException] = []
     server.on_ready = ready.set

@@ -36,7 +36,7 @@ class Spool:
         """Puts `frame` aside. Raises InputError where the folder has no room for it."""
         self.rows += frame.height
         self._columns.append(frame.columns)
-        self._bytes += int(frame.estimated_size())
+        self._bytes += _size(frame)
         if self._bytes <= MEMORY_BYTES:
             self._kept.append(frame)
             return
@@ -59,6 +59,11 @@ class Spool:
             with kept.open("rb") as file:  # not by its path: mapped pages would count as memory of the process
                 frame = pl.read_ipc(file, columns=wanted)
             yield frame
+
+
+def _size(frame: pl.DataFrame) -> int:
+    """Bytes in memory. Polars counts of texts the letters only, and each of them takes 16 bytes besides."""
+    return int(frame.estimated_size()) + 16 * frame.height * frame.width
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

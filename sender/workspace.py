@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Self
 
 import filelock
 import polars as pl
+import psutil
 
 from sender.disks import refuse_network
 from sender.errors import PlanError, RunLocked, StateError, UnknownRun
@@ -26,10 +28,13 @@ from sender.results import Summary, latest, results, summarise
 from sender.suppression import TAUGHT, Refusal, SuppressionList
 
 DEFAULT_STATE_DIR = Path(".sender")
+_HOLDER_WAIT_S = 0.5
 
 
 class Workspace:
     """A state directory: one ledger, a folder for each run (its plan, its results), a lock for each campaign."""
+
+    LEDGER_FILE = "ledger.sqlite3"
 
     def __init__(self, path: str | Path = DEFAULT_STATE_DIR, *, create: bool = True, read_only: bool = False) -> None:
         """The state in `path`. With `read_only` nothing is written; it may lie on a disk that cannot be.
@@ -37,7 +42,7 @@ class Workspace:
         Raises StateError when it cannot be used, and UnknownRun when it should exist and does not.
         """
         self.path = Path(path)
-        if (read_only or not create) and not (self.path / "ledger.sqlite3").exists():
+        if (read_only or not create) and not (self.path / self.LEDGER_FILE).exists():
             raise UnknownRun(
                 "nothing has been sent from here",
                 where=str(self.path),
@@ -53,7 +58,7 @@ class Workspace:
             _refuse_read_only(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
-        self.ledger = SqliteLedger.open(self.path / "ledger.sqlite3")
+        self.ledger = SqliteLedger.open(self.path / self.LEDGER_FILE)
 
     def __enter__(self) -> Self:
         return self
@@ -181,11 +186,15 @@ def _note_holder(file: Path) -> None:
 
 
 def _holder(file: Path) -> str:
-    try:
-        note = json.loads(file.read_text(encoding="utf-8"))
-        return f"pid {note['pid']} on {note['host']}, since {note['since']}"
-    except (OSError, ValueError, KeyError):
-        return "its name is not known"
+    """Who holds the lock. Its note comes a moment after the lock, and may still be that of a process that died."""
+    give_up = time.monotonic() + _HOLDER_WAIT_S
+    while time.monotonic() < give_up:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            note = json.loads(file.read_text(encoding="utf-8"))
+            if note["host"] != socket.gethostname() or psutil.pid_exists(note["pid"]):
+                return f"pid {note['pid']} on {note['host']}, since {note['since']}"
+        time.sleep(0.02)
+    return "its name is not known"
 
 
 def _refuse_read_only(path: Path) -> None:

@@ -17,10 +17,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--numbers-rows",
         type=int,
         default=int(os.environ.get("SENDER_NUMBERS_ROWS") or 100_000),
-        help="rows of the differential test of numbers",
+        help="rows of the differential test of numbers; its edges are sampled alike",
+    )
+    parser.addoption(
+        "--ledger-lives",
+        default=os.environ.get("SENDER_LEDGER_LIVES") or "40x20",
+        help="lives and steps of the ledger's state machines; 200x50 for a long run",
     )
 
 
 @pytest.fixture
 def numbers_rows(request: pytest.FixtureRequest) -> int:
     return request.config.getoption("--numbers-rows")
+
+
+@pytest.fixture
+def ledger_lives(request: pytest.FixtureRequest) -> tuple[int, int]:
+    lives, steps = request.config.getoption("--ledger-lives").split("x")
+    return int(lives), int(steps)

@@ -74,6 +74,8 @@ class Wire:
     def outcome(self, response: Response) -> Outcome:
         return self._ready.pop(response.content)
 
+    async def warm(self, url: str, connections: int) -> None: ...
+
     async def aclose(self) -> None: ...
 
 
@@ -455,11 +457,11 @@ class Senders(Wire):
         self.used[message.seq].append(message.from_number)
         return super().request(message)
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response:
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         seq = int(request.content)
         row = self._beside.journal("r").filter(pl.col("seq") == seq).row(0, named=True)
         self.noted[seq].append(row["sender"] if row["state"] == "intent" else "no intent")
-        return await super().send(request, timeout_s=timeout_s)
+        return await super().send(request, timeout_s=timeout_s, send_by_s=send_by_s)
 
     async def aclose(self) -> None:
         self._beside.close()

@@ -9,6 +9,7 @@ import pytest
 
 from sender import build_plan, load_campaign
 from sender.cli.console import duration, from_line, pace_line
+from sender.feasibility import rate_told
 from sender.plan import Manifest, Plan
 
 A, B, C = "+12025550100", "+12025550101", "+18885550102"
@@ -111,6 +112,7 @@ def test_a_plan_of_nobody_takes_no_time() -> None:
 def test_how_it_is_told() -> None:
     assert from_line(manifest(2, from_=pool(A, B, match="area_code"))) == f"a pool of 2, by area code: {A}, {B}"
     assert from_line(manifest(2, from_="{{ phone }}")) == "{{ phone }}, in each row"
+    assert [rate_told(one) for one in (40.0, 1.0, 0.5, 5 / 3600, 0.0001)] == ["40/s", "1/s", "30/min", "5/h", "0.36/h"]
     assert (duration(50 * 3600), duration(3 * 3600)) == ("2 d 02 h", "3 h 00 min")
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import sender
-from sender.errors import ProviderRefused
+from sender.errors import InputsChanged, ProviderRefused
 from sender.pool import Pool
 from sender.sandbox import Options, embedded
 
@@ -74,6 +74,27 @@ def test_a_pool_of_nothing_but_refused_numbers_stops_and_loses_nothing(tmp_path:
     assert isinstance(result.stopped, ProviderRefused)
     assert (result.exit_code, result.summary.pending) == (3, len(PLANNED_WELL))
     assert len(result.taken_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"from_": [{"number": GOOD, "weight": 9}, OTHER]}, "the weights or the `match` of the pool", id="pool"),
+        pytest.param({"from_": "{{ 'X' ~ phone[-4:] }}"}, "from: not set became {{ 'X'", id="template"),
+    ],
+)  # fmt: skip
+def test_a_resume_with_another_pool_is_refused_and_told(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    def made(**keys: Any) -> sender.Plan:
+        people = pl.DataFrame({"phone": PLANNED_WELL + PLANNED_BAD})
+        given = {"recipients": people, "provider": "sandbox", "sandbox": {"dialect": "twilio"}, "message": "Hi"}
+        return sender.build_plan(
+            sender.load_campaign(**{**given, "from_": [GOOD, OTHER], "name": "p", "rate": "none", **keys})
+        )
+
+    assert sender.send(made(), state_dir=tmp_path, limit=2).summary.accepted == 2
+    with pytest.raises(InputsChanged) as caught:
+        sender.send(made(**changes), state_dir=tmp_path)
+    assert told in caught.value.what
 
 
 def test_the_command_says_which_number_was_taken_out(tmp_path: Path) -> None:

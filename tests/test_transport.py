@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import shutil
 import socket
@@ -22,7 +23,15 @@ import pytest
 
 from sender.errors import CredentialsError
 from sender.providers.base import Request, Response
-from sender.transport import MAX_ANSWER_BYTES, HttpxTransport, MaybeSent, NotSent, TransportFailure
+from sender.transport import (
+    MAX_ANSWER_BYTES,
+    FastTransport,
+    HttpxTransport,
+    MaybeSent,
+    NotSent,
+    Transport,
+    TransportFailure,
+)
 
 SECRET = "k3y-that-must-not-show"
 BODY = b"To=%2B12025550100&Body=Hello"
@@ -34,6 +43,20 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith("SSL_CERT_"):
             monkeypatch.delenv(name)
+
+
+TRANSPORTS: dict[str, Any] = {"fast": FastTransport, "httpx": HttpxTransport}
+under_test: list[Any] = []  # every test here runs over both transports, unless it names one
+
+
+@pytest.fixture(params=TRANSPORTS, autouse=True)
+def kind(request: pytest.FixtureRequest) -> str:
+    under_test[:] = [TRANSPORTS[request.param]]
+    return str(request.param)
+
+
+only_httpx = pytest.mark.parametrize("kind", ["httpx"], indirect=True)
+only_fast = pytest.mark.parametrize("kind", ["fast"], indirect=True)
 
 
 @dataclass
@@ -100,8 +123,8 @@ def post(port: int, *, scheme: str = "http", host: str = "127.0.0.1") -> Request
 
 
 @asynccontextmanager
-async def transporting(concurrency: int = 4, **options: Any) -> AsyncIterator[HttpxTransport]:
-    transport = HttpxTransport(concurrency=concurrency, **options)
+async def transporting(concurrency: int = 4, **options: Any) -> AsyncIterator[Transport]:
+    transport = under_test[0](concurrency=concurrency, **options)
     try:
         yield transport
     finally:
@@ -109,11 +132,13 @@ async def transporting(concurrency: int = 4, **options: Any) -> AsyncIterator[Ht
         gc.collect()  # a socket that was forgotten warns here, and a warning is an error
 
 
-async def send(request: Request, *, timeout_s: float = TIMEOUT_S, **options: Any) -> Response | TransportFailure:
+async def send(
+    request: Request, *, timeout_s: float = TIMEOUT_S, send_by_s: float = math.inf, **options: Any
+) -> Response | TransportFailure:
     """What one request brings; a failure is looked through for secrets."""
     async with transporting(**options) as transport:
         try:
-            return await transport.send(request, timeout_s=timeout_s)
+            return await transport.send(request, timeout_s=timeout_s, send_by_s=send_by_s)
         except TransportFailure as failure:
             told = "".join(traceback.format_exception(failure)) + repr(failure)
             assert SECRET not in told
@@ -360,11 +385,13 @@ def test_the_deadline_in_a_tls_handshake_proves_that_nothing_was_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ticks", "heads"),
+    ("kind", "ticks", "heads"),
     [
-        pytest.param([0.0, 100.0], 0, id="before the headers"),
-        pytest.param([0.0, 0.0, 100.0], 1, id="between headers and body"),
+        pytest.param("fast", [0.0, 100.0], 0, id="fast: before the request"),
+        pytest.param("httpx", [0.0, 100.0], 0, id="httpx: before the headers"),
+        pytest.param("httpx", [0.0, 0.0, 100.0], 1, id="httpx: between headers and body"),
     ],
+    indirect=["kind"],
 )
 def test_no_body_leaves_after_the_deadline_though_the_timer_has_not_fired(ticks: list[float], heads: int) -> None:
     """A process that is stopped and woken finds its sockets ready before its timers."""
@@ -587,7 +614,7 @@ def test_an_environment_that_cannot_be_used_is_told_before_anything_is_sent(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(CredentialsError) as caught:
-        HttpxTransport(concurrency=1)
+        under_test[0](concurrency=1)
     assert says in caught.value.what
     assert name in str(caught.value.where)
     assert SECRET not in "".join(traceback.format_exception(caught.value))
@@ -639,6 +666,7 @@ def test_certificates_are_verified(
 # The seam for tests: a transport that tells no steps, so the kind of exception decides
 
 
+@only_httpx
 @pytest.mark.parametrize(
     ("error", "proof"),
     [
@@ -668,6 +696,7 @@ def test_the_kind_of_exception_decides_where_no_steps_are_told(error: Exception,
     assert type(result) is proof
 
 
+@only_httpx
 def test_a_mock_transport_replaces_the_wire() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.content == BODY

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("looking", "List the runs, or say how one stands."),
     "results": ("looking", "Write what became of every row."),
     "report": ("reporting", "Say how a run went, in the terminal or as a page."),
+    "listen": ("listening", "Receive delivery reports and replies."),
     "reconcile": ("looking", "Look unknown messages up in the provider's log."),
     "suppress": ("suppressing", "Keep the list of numbers that get nothing."),
     "sandbox": ("setup", "Run the provider simulator."),

@@ -14,7 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender import blame, cost
+from sender.delivery.poll import Refreshed
 from sender.explain import Explanation
+from sender.feasibility import rate_told
 from sender.plan import Manifest, Plan
 from sender.plan_diff import PlanDiff
 from sender.results import Summary
@@ -81,10 +83,10 @@ def pace_line(manifest: Manifest) -> str:
     pace = manifest.pace
     per_s, bound = manifest.per_s, manifest.feasibility.get("bound_by")
     if per_s is None:
-        return f"unlimited, up to {pace.concurrency} requests at once"
+        return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
     if bound is not None:
-        limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {pace.senders[bound]:g}/s"
-        return f"{float(f'{per_s:.3g}'):g} {pace.unit}/s, about {duration(manifest.expected_s)}: {limit}"
+        limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {rate_told(pace.senders[bound])}"
+        return f"{rate_told(per_s, pace.unit)}, about {duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if per_s == 1 else pace.unit
@@ -268,6 +270,28 @@ def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None,
         f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log; what that cannot settle"
         " is sent again only if you say so: `sender send ... --resend-unknown`."
     )
+
+
+def about_delivery(refreshed: Refreshed | None, run_id: str) -> None:
+    """After a wait for delivery: what is still on its way, and how to go on."""
+    if refreshed is None or not refreshed.delivering:
+        return
+    why = f" (the provider's log could not be read: {refreshed.failure})" if refreshed.failure else ""
+    out.print(
+        f"{many(refreshed.delivering, 'message')} without a final word from the carrier{escape(why)}:"
+        f" `sender status {run_id} --refresh` asks again"
+    )
+
+
+def about_refresh(refreshed: Refreshed) -> None:
+    """What a sweep of the provider's log came to."""
+    given_up = f", {refreshed.unconfirmed:,} given up as unconfirmed" if refreshed.unconfirmed else ""
+    out.print(
+        f"asked the provider: {many(refreshed.updated, 'message')} updated{given_up},"
+        f" {refreshed.delivering:,} without a final word"
+    )
+    if refreshed.failure:
+        out.print(f"  the log could not be read to its end: {escape(refreshed.failure)}")
 
 
 def print_json(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -91,7 +92,8 @@ def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
             help="Which row of a repeated number is kept.",
         ),
         click.option("--rate", metavar="4/s", help="Pace: 4/s, 240/min, 10000/h, auto, none."),
-        click.option("--concurrency", type=click.IntRange(1, 1000), help="Most requests under way at once."),
+        click.option("--concurrency", metavar="N", help="Most requests under way at once (default: auto)."),
+        click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
         click.option(
             "--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table: what it will cost."
         ),
@@ -182,7 +184,7 @@ def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys.setdefault(section, {})[name] = value
         else:
             keys[section] = value
-    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "name"):
+    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name"):
         if options[name] is not None:
             keys[name] = options[name]
     if options["from_"]:
@@ -218,7 +220,27 @@ def environment(env_file: Path | None) -> dict[str, str]:
     if env_file is None:
         return dict(os.environ)
     from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     if not env_file.is_file():
         raise InputError("there is no such file", where=str(env_file), fix="--env-file names a file of KEY=value lines")
-    return {**{key: value or "" for key, value in dotenv_values(env_file).items()}, **os.environ}
+    try:
+        lines = env_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            "cannot be read as UTF-8", where=str(env_file), fix="check that you may read it, and save it as UTF-8"
+        ) from None
+    for binding in parse_stream(io.StringIO(lines)):
+        if binding.error:  # what stands there may be a secret, so it is not shown
+            raise InputError(
+                "is not KEY=value",
+                where=f"{env_file}, line {_line_of(binding.original.string, binding.original.line)}",
+                fix="write a variable a line; put a value with blanks, quotes or `#` in single quotes",
+            )
+    values = dotenv_values(stream=io.StringIO(lines))
+    return {**{key: value or "" for key, value in values.items()}, **os.environ}
+
+
+def _line_of(text: str, first: int) -> int:
+    """The line where `text` has something on it; what dotenv takes for one entry may begin with blank lines."""
+    return first + text[: len(text) - len(text.lstrip())].count("\n")

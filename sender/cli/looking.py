@@ -18,6 +18,7 @@ from sender import results as results_module
 from sender import runs
 from sender.cli import console
 from sender.cli.inputs import environment, state_options
+from sender.cli.listening import seconds
 from sender.errors import InputError
 from sender.ledger import Counts, Run
 from sender.workspace import Workspace
@@ -30,11 +31,34 @@ RUN_HELP = (
 
 @click.command(help=f"List the runs, or say how one stands.\n\n{RUN_HELP}")
 @click.argument("run", required=False)
+@click.option("--refresh", is_flag=True, help="Ask the provider's log first what became of the messages.")
+@click.option("--wait", metavar="TIME", help="With --refresh: ask again until all are final, for so long (10m).")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --refresh: file of KEY=value lines with the credentials.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @state_options
-def status(run: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+def status(
+    run: str | None,
+    refresh: bool,
+    wait: str | None,
+    env_file: Path | None,
+    as_json: bool,
+    debug: bool,
+    state_dir: Path,
+) -> int:
     console.set_up_logs(debug=debug)
-    with Workspace(state_dir, read_only=True) as workspace:
+    if refresh and run is None:
+        raise InputError("--refresh asks about one run", fix="name it: `sender status RUN --refresh`")
+    with Workspace(state_dir, create=False, read_only=not refresh) as workspace:
+        if refresh and run is not None:
+            wait_s = seconds(wait) if wait else 0.0
+            told = asyncio.run(runs.refresh(workspace, workspace.find(run), environment(env_file), wait_s=wait_s))
+            if not as_json:
+                console.about_refresh(told)
         if run is None:
             return _list(workspace, as_json=as_json)
         return _one(workspace, workspace.find(run), as_json=as_json)

@@ -22,9 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from sender import dispatch
 from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
+from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
 from sender.errors import InputError
-from sender.runs import RunResult, Session, open_session
+from sender.runs import Delivery, RunResult, Session, open_session
 
 log = logging.getLogger("sender.cli")
 
@@ -56,6 +57,7 @@ PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
     show_default=True,
     help="Unknown messages: look them up, or leave them.",
 )
+@delivery_options
 @click.option(
     "--resend-unknown",
     is_flag=True,
@@ -90,6 +92,11 @@ def send(
     on_unknown: str,
     resend_unknown: bool,
     output: Path | None,
+    listen: bool,
+    listen_port: int | None,
+    public_url: str | None,
+    signatures: str | None,
+    wait: str | None,
     env_file: Path | None,
     log_format: str,
     as_json: bool,
@@ -126,28 +133,32 @@ def send(
     ) as session:
         session.check(env)
         if not as_json:
-            _announce(session, limit=None if test_to else limit, settle=on_unknown == "reconcile")
+            _announce(session, limit=None if test_to else limit)
+            _announce_unknowns(session, settle=on_unknown == "reconcile", resend=resend_unknown)
         if resend_unknown:
             _warn_of_resending(session)
         if not yes:
             _ask(session, resend_unknown=resend_unknown)
-        _log_start(session)
-        result = asyncio.run(
-            _send(
-                session,
-                env,
-                None if test_to else limit,
-                settle=on_unknown == "reconcile",
-                resend_unknown=resend_unknown,
-                output=output,
-                watched=watched,
+        told = {"listen": listen, "listen_port": listen_port, "signatures": signatures, "wait": wait}
+        with receiving(session, built_from, env, told | {"public_url": public_url}) as reports:
+            _log_start(session)
+            result = asyncio.run(
+                _send(
+                    session,
+                    env,
+                    None if test_to else limit,
+                    settle=on_unknown == "reconcile",
+                    resend_unknown=resend_unknown,
+                    output=output,
+                    watched=watched,
+                    delivery=reports,
+                )
             )
-        )
     _conclude(result, as_json=as_json)
     return result.exit_code
 
 
-def _announce(session: Session, *, limit: int | None, settle: bool) -> None:
+def _announce(session: Session, *, limit: int | None) -> None:
     """What is about to happen, in a sentence or two."""
     counts, run = session.counts(), session.run
     if session.resumed:
@@ -155,8 +166,6 @@ def _announce(session: Session, *, limit: int | None, settle: bool) -> None:
             f"resuming run {run.run_id}: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
             f" {counts.unknown:,} unknown, {counts.pending:,} to send"
         )
-        if counts.unknown:
-            _announce_unknowns(session, settle=settle)
     elif session.earlier is not None:
         console.out.print(
             f"[yellow]note:[/] run {session.earlier.run_id} of {escape(run.campaign)} has been sent before;"
@@ -167,9 +176,12 @@ def _announce(session: Session, *, limit: int | None, settle: bool) -> None:
         console.out.print(f"--limit {limit}: {console.many(todo, 'message')} now, the others stay pending")
 
 
-def _announce_unknowns(session: Session, *, settle: bool) -> None:
+def _announce_unknowns(session: Session, *, settle: bool, resend: bool) -> None:
     """What the last process left in doubt, and what will be done about it."""
     unknown = session.counts().unknown
+    if not unknown:
+        return
+    rest = "the rest is sent again" if resend else "the rest stays unknown and is not sent again"
     if session.orphans:
         died = "was under way" if session.orphans == 1 else "were under way"
         console.out.print(
@@ -179,9 +191,9 @@ def _announce_unknowns(session: Session, *, settle: bool) -> None:
     if settle:
         console.out.print(
             f"{console.many(unknown, 'unknown message')} will be looked up in the provider's log first: what it has"
-            " counts as accepted, what it proves absent is sent, the rest stays unknown and is not sent again"
+            f" counts as accepted, what it proves absent is sent, {rest}"
         )
-    else:
+    elif not resend:
         console.out.print("unknown messages are left as they are (--on-unknown hold) and not sent again")
 
 
@@ -246,6 +258,7 @@ async def _send(
     resend_unknown: bool,
     output: Path | None,
     watched: bool,
+    delivery: Delivery,
 ) -> RunResult:
     cancel = asyncio.Event()
     with _signals(cancel), _bar() if watched else _lines() as tell:
@@ -257,6 +270,7 @@ async def _send(
             on_progress=tell,
             cancel=cancel,
             results_path=output,
+            delivery=delivery,
         )
 
 
@@ -376,6 +390,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     console.run_summary(summary)
     for number, why in result.taken_out.items():
         console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
+    console.about_delivery(result.refreshed, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")

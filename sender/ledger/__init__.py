@@ -214,6 +214,10 @@ class Ledger(Protocol):
         """Applies what was kept without a ref to the messages of those ids; says how many changed one."""
         ...
 
+    def delivering(self, run_id: str) -> int:
+        """How many accepted messages have no final status yet."""
+        ...
+
     def kept_reports(self) -> int:
         """How many reports wait for their message."""
         ...

@@ -313,6 +313,11 @@ class SqliteLedger:
         with self._transaction() as db:
             return sqlite_delivery.apply_strays(db, found, self.now_ms())
 
+    def delivering(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return sqlite_delivery.delivering(self._db, key)
+
     def kept_reports(self) -> int:
         with failures_explained(self._path):
             return sqlite_delivery.kept(self._db)

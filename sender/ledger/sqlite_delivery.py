@@ -9,6 +9,7 @@ import apsw
 
 from sender.ledger import ReportCounts, Reported
 from sender.ledger.delivery import Fate, Standing, Told, after
+from sender.outcomes import FINAL, RANK
 
 _ROW = ", ".join(Standing._fields)
 _TOLD = ", ".join(Told._fields)
@@ -21,6 +22,8 @@ WHERE run = ? AND seq = ?
 _KEEP = f"INSERT OR IGNORE INTO report (run, seq, {_TOLD}) VALUES (?, ?{', ?' * len(Told._fields)})"  # noqa: S608
 _WAITING = f"SELECT key, seq, {_TOLD} FROM report WHERE run = ? AND seq BETWEEN ? AND ? ORDER BY seq, key"  # noqa: S608
 _ONE = f"SELECT {_TOLD} FROM report WHERE key = ?"  # noqa: S608
+_UNFINISHED = ", ".join(f"'{status}'" for status in RANK if status not in FINAL)
+_DELIVERING = f"SELECT count(*) FROM message WHERE run = ? AND state = 'accepted' AND status IN ({_UNFINISHED})"  # noqa: S608
 # `message` is the outer loop: it has no index on the ids, so that a smooth run need not keep one of random values.
 _STRAYS = """
 SELECT report.key, message.run, message.seq
@@ -73,6 +76,12 @@ def apply_strays(db: apsw.Connection, found: Iterable[tuple[int, int, int]], now
         if values is not None:
             applied += _apply_kept(db, key, run, seq, Told.read(values), now_ms)
     return applied
+
+
+def delivering(db: apsw.Connection, run: int) -> int:
+    """How many accepted messages of the run have no final status yet."""
+    number: int = db.execute(_DELIVERING, (run,)).get
+    return number
 
 
 def kept(db: apsw.Connection) -> int:

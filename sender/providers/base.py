@@ -84,6 +84,7 @@ class Capabilities:
     `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
     documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`), and
     `account_rate` what the account may do where those are of single senders (None: as much as they do together).
+    `mms_receipts` is False where no receipt for an MMS ever comes, so that it stays at `sent`.
     """
 
     provider: str
@@ -96,6 +97,7 @@ class Capabilities:
     passthrough: frozenset[str] = frozenset()
     short_code_recipients: bool = False
     rates: Mapping[str, DefaultRate] = field(default_factory=dict)
+    mms_receipts: bool = True
     account_rate: DefaultRate | None = None
 
 

@@ -129,6 +129,7 @@ COMPAT = Dialect(
         sender_kinds=frozenset({SenderKind.NUMBER, SenderKind.SHORT_CODE, SenderKind.SERVICE}),
         fields=frozenset(_rules.vendor_fields(_rules.COMPAT)),
         service_field="messaging_service_sid",
+        mms_receipts=False,  # smsStatusCallback (2026-08-21)
         media_max=8,
         body_max_chars=1600,
         rates={

@@ -45,6 +45,7 @@ CAPABILITIES = Capabilities(
     media_max=8,
     body_max_chars=1600,  # the create page leaves it to the carrier; the platform's SMS page says 1600
     passthrough=frozenset({"988", "+988"}),
+    mms_receipts=False,  # status callback page (2026-08-21)
     rates={
         "long_code": DefaultRate(4, "segments", f"{_RATES}; US 10DLC, the carrier's own limit comes on top"),
         "toll_free": DefaultRate(3, "segments", _RATES),

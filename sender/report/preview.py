@@ -37,7 +37,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
     """
     manifest = plan.manifest
     limit = _SHOWN if limit is None else limit
-    rows = list(_head(_messages(plan), limit).iter_rows(named=True))
+    rows = list(preview_frame(plan, limit).iter_rows(named=True))
     skipped = _head(plan.scan().filter(pl.col("seq").is_null()), limit)
     units = segments.measure(pl.Series([row["body"] for row in rows], dtype=pl.String))["units"]
     return page.render(
@@ -65,20 +65,20 @@ def preview_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     """Every message in file order as a JSON-ready dict, read a slice of the plan at a time.
 
     Keys: `seq`, `row_number`, `to`, `from` (a number, or the id of the service that picks one), `body` (None when
-    there is only media), `media` (a list of URLs), `encoding`, `segments`, `fields` (those that its row set),
+    there is only media), `media` (a list of URLs), `mms`, `encoding`, `segments`, `fields` (those that its row set),
     `cost` (decimal text, None without a price).
     """
     for start in range(0, plan.manifest.messages, _SLICE):
         part = pl.col("seq").is_between(start, start + _SLICE, closed="left")
         for row in _messages(plan).filter(part).collect().iter_rows(named=True):
-            micros, _ = row.pop("cost_micros"), row.pop("mms")
+            micros = row.pop("cost_micros")
             own = fields.merged_json(row.pop("fields"))
             yield {**row, "fields": own, "cost": None if micros is None else money.text(micros)}
 
 
 def preview_frame(plan: Plan, limit: int | None = None) -> pl.DataFrame:
-    """The first `limit` messages (None: all): `row_number, to, from, body, media, fields, encoding, segments`."""
-    return _head(_messages(plan), limit).drop("seq", "cost_micros", "mms")
+    """The first `limit` messages (None: all): `row_number, to, from, body, media, fields, mms, encoding, segments`."""
+    return _head(_messages(plan), limit).drop("seq", "cost_micros")
 
 
 def _messages(plan: Plan) -> pl.LazyFrame:

@@ -6,7 +6,9 @@ the truth of what it accepted, so that "nothing twice" can be counted. `docs/san
 
 from __future__ import annotations
 
+from sender.sandbox import callbacks
 from sender.sandbox.app import SIMULATOR, Options, app
+from sender.sandbox.callbacks import Mischief
 from sender.sandbox.fate import MAGIC, MAGIC_SENDERS
 from sender.sandbox.faults import FAULTS, LOG_FAULTS, Faults
 from sender.sandbox.faults import parse as parse_faults
@@ -20,6 +22,7 @@ __all__ = [
     "MAGIC_SENDERS",
     "SIMULATOR",
     "Faults",
+    "Mischief",
     "Options",
     "app",
     "counts",
@@ -42,5 +45,7 @@ def environment(base_url: str) -> dict[str, str]:
         "TELNYX_API_KEY": "KEY-sandbox",
         "TWILIO_API_BASE": base_url,
         "TWILIO_ACCOUNT_SID": f"AC{_HEX32}",
-        "TWILIO_AUTH_TOKEN": _HEX32,
+        "TWILIO_AUTH_TOKEN": callbacks.TWILIO_TOKEN,
+        "SIGNALWIRE_SIGNING_KEY": callbacks.SIGNING_KEY,
+        "TELNYX_PUBLIC_KEY": callbacks.TELNYX_PUBLIC_KEY,
     }

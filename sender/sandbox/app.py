@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from sender.sandbox import optouts as optouts_list
 from sender.sandbox import wire
+from sender.sandbox.callbacks import NO_MISCHIEF, Callbacks, Inbound, Mischief
 from sender.sandbox.dialect import (
     NEVER_MS,
     Answer,
@@ -55,8 +56,8 @@ class Options:
     `latency_ms` passes between storing a message and answering. Above `rate_per_s` create requests in a sliding second
     it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
     creation. `hang_s` is how long it stays silent where silence is the outcome, and how long a slow answer takes.
-    `state_file` None keeps all in memory. `faults` are injected; an outage lasts `outage_s`, and the log shows a
-    message only `log_lag_s` after its creation.
+    `state_file` None keeps all in memory. `faults` are injected, and `callbacks` says how those go wrong; an outage
+    lasts `outage_s`, and the log shows a message only `log_lag_s` after its creation.
     """
 
     latency_ms: float = 0.0
@@ -66,6 +67,7 @@ class Options:
     delivered_after_s: float = 1.5
     hang_s: float = 60.0
     faults: Faults = NO_FAULTS
+    callbacks: Mischief = NO_MISCHIEF
     outage_s: float = 2.0
     log_lag_s: float = 0.0
 
@@ -86,6 +88,7 @@ class Sandbox:
         self.optouts = optouts_list.OptOuts()
         self.fates = Fates(options.rate_per_s)
         self.drawing = Drawing(options.faults)
+        self.callbacks = Callbacks(options.callbacks)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
         self.outage: Callable[[float], None] = lambda _: None  # what the server does, for so many seconds
 
@@ -106,7 +109,9 @@ class Sandbox:
         if verdict and not verdict.is_late(draft):
             answer = _refusal(dialect, verdict, fate)
         elif fate.accepts:
-            answer = dialect.created(self._store(dialect, draft, verdict, now_ms), _now_ms())
+            message = self._store(dialect, draft, verdict, now_ms)
+            answer = dialect.created(message, _now_ms())
+            await self.callbacks.accepted(message)
         else:
             answer = Answer(503, {})  # never told as it is: such a fate has its own delivery
         return await self._deliver(dialect, answer, fate.delivery)
@@ -296,6 +301,21 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
     async def faults(_: Request) -> Response:
         return _json(Answer(200, sandbox.store.faults()))
 
+    async def callbacks(request: Request) -> Response:
+        if request.method == "POST":  # how they go wrong from now on
+            try:
+                sandbox.callbacks.misbehave(Mischief(**await request.json()))
+            except (TypeError, ValueError) as error:
+                return _json(Answer(400, {"error": str(error)}))
+        return _json(Answer(200, sandbox.callbacks.counts()))
+
+    async def inbound(request: Request) -> Response:
+        try:
+            told = Inbound(**await request.json())
+        except (TypeError, ValueError) as error:
+            return _json(Answer(400, {"error": str(error)}))
+        return _json(Answer(200, {"answer": await sandbox.callbacks.inbound(told)}))
+
     async def health(_: Request) -> Response:
         return _json(Answer(200, {"status": "ok", "simulator": SIMULATOR, "accepted": sandbox.store.total}))
 
@@ -304,6 +324,8 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
         Route("/sandbox/optouts", stopped, methods=["POST"]),
         Route("/sandbox/counts", counts),
         Route("/sandbox/faults", faults),
+        Route("/sandbox/callbacks", callbacks, methods=["GET", "POST"]),
+        Route("/sandbox/inbound", inbound, methods=["POST"]),
         Route("/sandbox/health", health),
     ]
 
@@ -355,7 +377,8 @@ def app(options: Options | None = None) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            async with sandbox.callbacks:
+                yield
         finally:
             sandbox.store.close()
 

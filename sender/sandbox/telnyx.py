@@ -109,7 +109,7 @@ class Telnyx:
         )
 
     def created(self, message: Message, now_ms: int) -> Answer:
-        return Answer(200, {"data": _payload(message, now_ms)})
+        return Answer(200, {"data": payload(message, now_ms)})
 
     def refused(self, problems: Sequence[Problem]) -> Answer:
         errors = []
@@ -129,7 +129,7 @@ class Telnyx:
         message = log.get((NAME,), account, message_id)
         if message is None:
             raise Refused(Problem(404, "10005", "Resource not found"))
-        return Answer(200, {"data": _payload(message, now_ms)})
+        return Answer(200, {"data": payload(message, now_ms)})
 
     def page(self, log: Log, listing: Listing) -> Answer:
         params = listing.params
@@ -161,7 +161,8 @@ class Telnyx:
         return Answer(200, {"data": [_record(message, listing.now_ms) for message in messages], "meta": meta})
 
 
-def _payload(message: Message, now_ms: int) -> dict[str, Any]:
+def payload(message: Message, now_ms: int) -> dict[str, Any]:
+    """The message object of answers and events."""
     draft = message.draft
     sent_ms = message.sent_at_ms(now_ms)
     code, text = message.error(now_ms)

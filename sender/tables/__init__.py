@@ -50,8 +50,9 @@ def read_table(
     separator: str | None = None,
     encoding: str | None = None,
 ) -> Table:
-    """The rows of a file. `where` is its name: content tells workbooks, Parquet and compression, the name JSON and YAML.
+    """The rows of a file. `where` is its name.
 
+    Content tells workbooks, Parquet and compression, the name JSON and YAML; what else there is, is CSV or its kin.
     A file without rows gives a table without rows. Raises RecipientsError for whatever cannot be read right.
     """
     if isinstance(source, bytes):

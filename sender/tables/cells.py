@@ -27,7 +27,9 @@ def table_of_frame(frame: Any) -> Table:
     """The rows of a polars frame (eager or lazy) or a pandas one, as text; null, None, NaN and NaT are blank."""
     if isinstance(frame, pl.LazyFrame):
         headers = frame.collect_schema().names()
-        parts = (_as_texts(part) for part in frame.collect_batches(chunk_size=BLOCK_ROWS, maintain_order=True))
+        parts: Iterator[pl.DataFrame] = (
+            _as_texts(part) for part in frame.collect_batches(chunk_size=BLOCK_ROWS, maintain_order=True)
+        )
     elif isinstance(frame, pl.DataFrame):
         headers = frame.columns
         parts = (_as_texts(part) for part in frame.iter_slices(BLOCK_ROWS))

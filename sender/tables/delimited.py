@@ -18,7 +18,7 @@ from sender.tables.source import TextStream, at_line
 from sender.tables.table import HeadedRows, Table
 
 SEPARATORS = ",;\t|"
-BLOCK_CHARS = 16 * 2**20
+BLOCK_CHARS = 8 * 2**20
 _SAMPLE_CHARS = 65_536  # what separator and line ends are guessed from
 _MOST_LINES_BACK = 1_000  # of a block's end, to find one that is outside quotes
 _HIDDEN = "\x02"  # stands for a quoted cell while structure is checked
@@ -175,9 +175,13 @@ def _strictly(
             if stream.taken - start >= BLOCK_CHARS:
                 break
     except csv.Error as error:
-        unclosed = "end of data" in str(error) or "limit" in str(error)
+        what = f"broken quotes: {error}"
+        if "end of data" in str(error):
+            what = "a quote is opened and never closed"
+        elif "limit" in str(error):
+            what = f"a cell of more than {csv.field_size_limit():,} characters, as if a quote were never closed"
         raise RecipientsError(
-            "a quote is opened and never closed" if unclosed else f"broken quotes: {error}",
+            what,
             where=at_line(where, lines),
             fix='close the quote; one inside a quoted cell is written twice ("")',
         ) from None

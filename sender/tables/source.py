@@ -23,7 +23,7 @@ else:
     from backports import zstd
 
 HEAD_BYTES = 4096  # by which a format is told
-_READ_BYTES = 4 * 2**20
+READ_BYTES = 4 * 2**20
 _MOST_LINE_CHARS = 64 * 2**20  # no row is that long
 # A list of names and numbers packs to a tenth of its size, one of almost equal rows to a fiftieth.
 _MOST_TIMES = 200
@@ -40,7 +40,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
 
 
 class Source:
-    """The bytes of a file, unpacked. `path` is None for bytes that are no file; `packed` names the compression or is None.
+    """The bytes of a file, unpacked. `path` is None for bytes that are no file, `packed` where nothing was compressed.
 
     `head` holds the first bytes, for a look at them; `read` begins with them all the same. Raises OSError when the
     file cannot be opened or read, RecipientsError when it cannot be unpacked.
@@ -74,10 +74,10 @@ class Source:
     ) -> None:
         self._raw.close()
 
-    def read(self, size: int = _READ_BYTES) -> bytes:
-        """The next bytes, about `size` of them; empty at the end."""
+    def read(self) -> bytes:
+        """The next bytes, some millions of them; empty at the end."""
         ahead, self._ahead = self._ahead, b""
-        return ahead + self._read(size)
+        return ahead + self._read(READ_BYTES)
 
     def read_all(self) -> bytes:
         """All bytes from here on."""
@@ -85,7 +85,7 @@ class Source:
 
     def finish(self) -> tuple[int, str]:
         """Size and SHA-256 in hex of the whole file as it stands, compressed or not."""
-        while self._file.read(_READ_BYTES):
+        while self._file.read(READ_BYTES):
             pass
         return self._raw.size, self._raw.digest.hexdigest()
 
@@ -165,7 +165,7 @@ class TextStream:
     def all(self) -> str:
         """All that is left."""
         while not self.ended:
-            self.fill(len(self.text) + _READ_BYTES)
+            self.fill(len(self.text) + READ_BYTES)
         text, self.position = self.text[self.position :], len(self.text)
         return text
 
@@ -182,10 +182,13 @@ class TextStream:
         try:
             text = self._decoder.decode(data, final=self.ended)
         except UnicodeDecodeError as error:
-            before = error.object[: error.start].decode(self._name, "ignore").count("\n")
+            start = error.start
+            line = self._lines + error.object[:start].decode(self._name, "ignore").count("\n")
+            if b"\0" in error.object[:HEAD_BYTES] and self._name == "utf-8":
+                raise self._nul(line) from None  # UTF-16 read as UTF-8 may fail at a letter before it meets a NUL
             raise RecipientsError(
-                f"is not {self._told.upper()}: byte 0x{error.object[error.start]:02X} cannot be read",
-                where=at_line(self._source.where, self._lines + before),
+                f"is not {self._told.upper()}: byte 0x{error.object[start]:02X} cannot be read",
+                where=at_line(self._source.where, line),
                 fix="save it as UTF-8, or say what it is: `recipients.encoding: cp1252` (Windows) or latin-1, ...",
             ) from None
         except UnicodeError as error:
@@ -194,13 +197,16 @@ class TextStream:
             ) from None
         nul = text.find("\0")
         if nul >= 0:
-            raise RecipientsError(
-                "holds a NUL byte, which no text does",
-                where=at_line(self._source.where, self._lines + text.count("\n", 0, nul)),
-                fix="save it as UTF-8 again; if it is UTF-16 without its mark, set `recipients.encoding: utf-16-le`",
-            )
+            raise self._nul(self._lines + text.count("\n", 0, nul))
         self._lines += text.count("\n")
         return self._with_one_line_end(text) if self._unified else text
+
+    def _nul(self, line: int) -> RecipientsError:
+        return RecipientsError(
+            "holds a NUL byte, which no text does",
+            where=at_line(self._source.where, line),
+            fix="save it as UTF-8 again; if it is UTF-16 without its mark, set `recipients.encoding: utf-16-le`",
+        )
 
     def _with_one_line_end(self, text: str) -> str:
         text, self._held = self._held + text, ""

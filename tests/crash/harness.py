@@ -216,7 +216,7 @@ class Campaign:
         began = self._log_size()
         process = self.launch(trap)
         try:
-            code = process.wait(timeout=kill_after_s if kill_after_s is not None else 120)
+            code = process.wait(timeout=kill_after_s if kill_after_s is not None else 120 + self.messages / 20)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()

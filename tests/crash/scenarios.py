@@ -17,6 +17,8 @@ from tests.crash.harness import Tally, campaign
 from tests.crash.launcher import Trap
 
 MESSAGES = 60
+IN_HAND = Trap("claim:after", 2, freeze=True)  # a group of intents, none of which has been looked at yet
+AT_THE_WIRE = Trap("send:before", 15, freeze=True)  # past every check but the transport's own
 
 
 def crash_after_sending(folder: Path, mutant: str | None) -> Tally:
@@ -54,14 +56,14 @@ def lagging_log(folder: Path, mutant: str | None) -> Tally:
         return target.judge()
 
 
-def frozen_past_the_lease(folder: Path, mutant: str | None) -> Tally:
-    """Stopped with a group of intents in hand, taken for dead, replaced, and then woken.
+def frozen_past_the_lease(folder: Path, mutant: str | None, trap: Trap = IN_HAND) -> Tally:
+    """Stopped with intents in hand, taken for dead, replaced, and then woken.
 
     The lock is taken away from the frozen process, as somebody may who finds it hanging: the deadline is what is left.
     """
     with campaign(folder, messages=MESSAGES, mutant=mutant) as target:
         target.lease_ms = 1500
-        frozen = target.launch(Trap("claim:after", 2, freeze=True))
+        frozen = target.launch(trap)
         try:
             _wait_until_stopped(frozen)
             for lock in (folder / ".sender" / "locks").iterdir():

@@ -5,6 +5,7 @@ The long run is `python -m benchmarks.crash --kills 1000`; its table is in docs/
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from sender.sandbox import FAULTS
+from sender.transport import Transport
 from tests.crash.harness import DIALECTS, TENDER, Tally, campaign, many_kills
-from tests.crash.scenarios import SCENARIOS
+from tests.crash.scenarios import AT_THE_WIRE, SCENARIOS, frozen_past_the_lease
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are POSIX"),
@@ -101,6 +103,16 @@ def test_and_the_product_passes_where_the_mutant_fails(
     tally = judged[name, False].result()
     assert tally.clean, tally
     assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), tally
+
+
+@pytest.mark.skipif(
+    "leave_by_s" not in inspect.signature(Transport.send).parameters,
+    reason="this transport is not told by when a request has to leave",
+)
+def test_a_request_frozen_on_its_way_to_the_wire_does_not_leave_late(tmp_path: Path) -> None:
+    tally = frozen_past_the_lease(tmp_path / "wire", None, AT_THE_WIRE)
+    assert tally.clean, tally
+    assert (tally.accepted, tally.unknown_left) == (tally.messages, 0), tally
 
 
 # ── Nothing goes wrong ──────────────────────────────────────────────────────────────────────────────────────────

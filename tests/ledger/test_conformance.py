@@ -13,7 +13,14 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from sender.errors import UnknownRun
 from sender.ledger import JOURNAL_SCHEMA, Claim, Counts, Found, Ledger, Run, RunKind, Settlement
@@ -507,6 +514,46 @@ def test_everything_is_there_after_reopening(store: Any) -> None:
     assert record(again, claims[2], ACCEPTED) == 1, "a claim outlives the handle that gave it"
 
 
+# What a person may say, and what nobody may
+
+
+def test_a_person_may_have_unknown_messages_sent_again(ledger: Ledger, store: Any) -> None:
+    """Guarded by the state: what is settled, or under way, stays as it is. How often it was said is kept."""
+    claims = claim(ledger, RUN.messages)
+    for one, outcome in zip(claims, [ACCEPTED, REJECTED, UNKNOWN, UNKNOWN, DEFERRED], strict=False):
+        record(ledger, one, outcome)
+    assert ledger.resend_unknown(RUN.run_id) == 2
+    assert ledger.resend_unknown(RUN.run_id) == 0
+    journal = ledger.journal(RUN.run_id)
+    assert journal["resent"].to_list() == [0, 0, 1, 1] + [0] * 6
+    assert journal["state"].to_list()[:6] == ["accepted", "rejected", "pending", "pending", "pending", "intent"]
+    assert row(ledger, 2)["error_message"] is None
+    again = claim(ledger, 3)
+    assert [(one.seq, one.attempt) for one in again] == [(2, 2), (3, 2), (4, 2)]
+    record(ledger, again[0], UNKNOWN)
+    ledger.resend_unknown(RUN.run_id)
+    assert row(ledger, 2)["resent"] == 2
+    assert record(ledger, claims[2], ACCEPTED) == 0, "the first try's claim is worth nothing any more"
+
+
+def test_a_finished_run_is_open_again_when_a_person_resends(ledger: Ledger) -> None:
+    ledger.record(RUN.run_id, [Settlement(one, UNKNOWN) for one in claim(ledger, RUN.messages)])
+    assert ledger.finish_run(RUN.run_id)
+    ledger.resend_unknown(RUN.run_id)
+    assert ledger.run(RUN.run_id).finished_at_ms is None
+
+
+def test_a_run_in_any_state_checks(ledger: Ledger) -> None:
+    ledger.check(RUN.run_id)
+    claims = claim(ledger, 6)
+    for one, outcome in zip(claims, OUTCOMES.values(), strict=False):
+        record(ledger, one, outcome)
+    ledger.check(RUN.run_id)
+    ledger.orphans_to_unknown(RUN.run_id)
+    ledger.resend_unknown(RUN.run_id)
+    ledger.check(RUN.run_id)
+
+
 # The model: a dict that obeys the protocol's words
 
 
@@ -517,6 +564,7 @@ class ModelMessage:
     fence: int = 0
     not_before: int = 0
     message_id: str | None = None
+    resent: int = 0
     claims: list[Claim] = field(default_factory=list)
 
 
@@ -614,6 +662,20 @@ class LedgerMachine(RuleBasedStateMachine):
             self.become(message, outcome, self.store.clock.ms)
 
     @rule()
+    def resend(self) -> None:
+        unknown = [message for message in self.rows.values() if message.state == "unknown"]
+        assert self.ledger.resend_unknown(RUN.run_id) == len(unknown)
+        for message in unknown:
+            message.state, message.not_before = "pending", self.store.clock.ms
+            message.resent += 1
+
+    @rule()
+    def crash(self) -> None:
+        """A process that dies closes nothing; its claims are still known to whoever finds them."""
+        self.ledger = self.store.open()
+        self.ledger.check(RUN.run_id)
+
+    @rule()
     def orphans(self) -> None:
         left = [message for message in self.rows.values() if message.state == "intent"]
         assert self.ledger.orphans_to_unknown(RUN.run_id) == len(left)
@@ -639,13 +701,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def same_story(self) -> None:
         journal = self.ledger.journal(RUN.run_id)
-        told = list(zip(*journal.select("seq", "state", "attempts", "message_id").get_columns(), strict=True))
+        told = list(zip(*journal.select("seq", "state", "attempts", "message_id", "resent").get_columns(), strict=True))
         assert told == [
             (
                 seq,
                 message.state,
                 message.attempts,
                 message.message_id if message.state == "accepted" else None,
+                message.resent,
             )
             for seq, message in sorted(self.rows.items())
         ]
@@ -665,17 +728,127 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.next_due_ms(RUN.run_id) == min(waiting, default=None)
 
 
-def test_the_ledger_tells_the_same_story_as_a_dict(new_store: Callable[[], Any]) -> None:
-    class Machine(LedgerMachine):
+def lived(machine: type[Any], new_store: Callable[[], Any], steps: tuple[int, int]) -> None:
+    """Runs a machine through `steps`: lives, and steps in each."""
+
+    class Machine(machine):
         pass
 
     Machine.new_store = staticmethod(new_store)
+    lives, each = steps
+    checks = [HealthCheck.too_slow]
     run_state_machine_as_test(
         Machine,
-        settings=settings(
-            max_examples=100,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
+        settings=settings(max_examples=lives, stateful_step_count=each, deadline=None, suppress_health_check=checks),
     )
+
+
+def test_the_ledger_tells_the_same_story_as_a_dict(new_store: Callable[[], Any], ledger_lives: tuple[int, int]) -> None:
+    lived(LedgerMachine, new_store, ledger_lives)
+
+
+class GuaranteeMachine(RuleBasedStateMachine):
+    """Processes that send, stand still, stop and die over one ledger, beside a provider that knows what it accepted.
+
+    The rules are those of the send loop: it sends what it has claimed, records what it learned, gives back what it did
+    not send. Whoever takes over makes unknown what the last one left. The law: nobody gets a message more often than
+    once, and once more for each time that a person said so.
+    """
+
+    new_store: Callable[[], Any]
+
+    @initialize()
+    def start(self) -> None:
+        self.store = self.new_store()
+        self.ledger: Ledger = self.store.open()
+        self.ledger.create_run(SMALL)
+        self.claimed: dict[int, Claim] = {}  # not sent yet
+        self.sent: dict[int, tuple[Claim, bool]] = {}  # sent, answer not recorded; whether it was accepted
+        self.accepted: dict[int, int] = {}  # the provider's truth
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.finish()
+            self.store.close()
+
+    @rule(limit=st.integers(1, 4))
+    def claim(self, limit: int) -> None:
+        self.claimed |= {one.seq: one for one in claim(self.ledger, limit)}
+
+    @precondition(lambda self: self.claimed)
+    @rule(data=st.data(), accepts=st.booleans())
+    def send(self, data: st.DataObject, accepts: bool) -> None:
+        one = self.claimed.pop(data.draw(st.sampled_from(sorted(self.claimed))))
+        self.sent[one.seq] = (one, accepts)
+        if accepts:
+            self.accepted[one.seq] = self.accepted.get(one.seq, 0) + 1
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), answer=st.sampled_from(["told", "lost"]))
+    def record(self, data: st.DataObject, answer: str) -> None:
+        one, accepted = self.sent.pop(data.draw(st.sampled_from(sorted(self.sent))))
+        known = Accepted(f"SM{one.seq}") if accepted else DEFERRED
+        assert record(self.ledger, one, UNKNOWN if answer == "lost" else known) == 1
+
+    @precondition(lambda self: self.claimed)
+    @rule()
+    def stop(self) -> None:
+        """Ctrl-C, a pause, or a lease that ran out: what has not left is given back."""
+        assert self.ledger.release(RUN.run_id, self.claimed.values()) == len(self.claimed)
+        self.claimed = {}
+
+    @rule()
+    def die(self) -> None:
+        left = {**self.claimed, **{seq: one for seq, (one, _) in self.sent.items()}}
+        before = self.ledger
+        self.ledger = self.store.open()
+        self.ledger.check(RUN.run_id)
+        assert self.ledger.orphans_to_unknown(RUN.run_id) == len(left)
+        if left:  # a process that was thought dead and wakes up can change nothing any more
+            late = [Settlement(one, Accepted("SMlate")) for one in left.values()]
+            assert before.record(RUN.run_id, late) == 0
+            assert before.release(RUN.run_id, left.values()) == 0
+        self.claimed, self.sent = {}, {}
+
+    @rule()
+    def reconcile(self) -> None:
+        journal = self.ledger.journal(RUN.run_id).filter(pl.col("state") == "unknown")
+        found = [
+            Found(seq, Accepted(f"SM{seq}") if self.accepted.get(seq) else None, attempts)
+            for seq, attempts in journal.select("seq", "attempts").iter_rows()
+        ]
+        assert self.ledger.reconcile(RUN.run_id, found) == len(found)
+
+    @rule()
+    def a_person_resends(self) -> None:
+        self.ledger.resend_unknown(RUN.run_id)
+
+    @rule(ms=st.integers(1, 100_000))
+    def time_passes(self, ms: int) -> None:
+        self.store.clock.ms += ms
+
+    @invariant()
+    def nobody_twice(self) -> None:
+        resent = dict(self.ledger.journal(RUN.run_id).select("seq", "resent").iter_rows())
+        for seq, times in self.accepted.items():
+            assert times <= 1 + resent[seq]
+
+    def finish(self) -> None:
+        """A last process that meets no trouble: everybody has it, and the ledger says so."""
+        self.die()
+        self.reconcile()
+        self.store.clock.ms += 1_000_000
+        while claims := claim(self.ledger, SMALL.messages):
+            for one in claims:
+                self.accepted[one.seq] = self.accepted.get(one.seq, 0) + 1
+            self.ledger.record(RUN.run_id, [Settlement(one, Accepted(f"SM{one.seq}")) for one in claims])
+        self.nobody_twice()
+        assert self.ledger.finish_run(RUN.run_id)
+        assert sorted(self.accepted) == list(range(SMALL.messages))
+        assert self.ledger.counts(RUN.run_id).accepted == SMALL.messages
+
+
+def test_nobody_is_sent_a_message_twice_whatever_dies_when(
+    new_store: Callable[[], Any], ledger_lives: tuple[int, int]
+) -> None:
+    lived(GuaranteeMachine, new_store, ledger_lives)

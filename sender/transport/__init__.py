@@ -1,0 +1,33 @@
+"""Carries a Request and brings a Response: the only place that opens a connection to a provider.
+
+A failure is raised as `NotSent` (proved that the provider did not get the whole request) or `MaybeSent` (it may
+have). Knows nothing of providers' meanings, never retries, never follows a redirect, keeps no cookies, unfolds no
+compressed answer. What the environment says counts: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (never for
+loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
+"""
+
+from __future__ import annotations
+
+from sender.transport.base import MAX_ANSWER_BYTES, Expired, MaybeSent, NotSent, Transport, TransportFailure
+from sender.transport.fast import FastTransport
+from sender.transport.plain import HttpxTransport
+
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "Expired",
+    "FastTransport",
+    "HttpxTransport",
+    "MaybeSent",
+    "NotSent",
+    "Transport",
+    "TransportFailure",
+    "open_transport",
+]
+
+
+def open_transport(kind: str, concurrency: int) -> Transport:
+    """The transport of that name (`fast`, `httpx`), for at most so many requests at one time.
+
+    Raises CredentialsError when the environment's proxies or certificates cannot be used.
+    """
+    return HttpxTransport(concurrency=concurrency) if kind == "httpx" else FastTransport(concurrency=concurrency)

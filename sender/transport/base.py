@@ -1,0 +1,135 @@
+"""What every transport promises, and how it says what a failure proves."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+from typing import Protocol
+
+import httpx
+
+from sender.providers.base import Request, Response
+
+MAX_ANSWER_BYTES = 1024 * 1024  # a create or log answer has some kilobytes; more is a mistake or an attack
+CONNECT_TIMEOUT_S = 10.0  # DNS, TCP, proxy and TLS; a provider that takes longer cannot be reached
+
+# An idle connection that the other side closes just as we write leaves a message in doubt, so ours go first.
+# The shortest idle limits of common servers are 5 s (Node's http, uvicorn).
+KEEPALIVE_S = 4.0
+DEFAULT_HEADERS = (
+    ("user-agent", "campaign-sender"),
+    ("accept-encoding", "identity"),  # a compressed answer could unfold to any size
+)
+
+
+class TransportFailure(Exception):  # noqa: N818
+    """No readable answer came."""
+
+
+class NotSent(TransportFailure):
+    """The request provably did not reach the provider: DNS, connect, TLS or pool failure, or it was too late."""
+
+
+class Expired(NotSent):
+    """The time to leave had passed when the request was about to: nothing is wrong with the way."""
+
+
+class MaybeSent(TransportFailure):
+    """The request may have been accepted: the connection broke or timed out after bytes may have left."""
+
+
+class Transport(Protocol):
+    """One pool of connections to one provider."""
+
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        """The whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
+
+        No byte of the request's body leaves after that time, nor after `send_by_s` on `sender.clock.steady_s`. A
+        cancelled call raises CancelledError with the NotSent or MaybeSent that holds at that moment as its `__cause__`.
+        """
+        ...
+
+    async def warm(self, url: str, connections: int) -> None:
+        """Opens up to that many connections to the host of `url`, with TLS where it has it, and sends no request.
+
+        A failure is no matter here: the first request will meet it again.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class TooLate(Exception):  # noqa: N818
+    """The request's time to leave had passed when it was about to."""
+
+
+class NotHttp(Exception):  # noqa: N818
+    """What came is no valid HTTP answer, or the connection was closed before the whole of it."""
+
+
+class InvalidRequest(Exception):  # noqa: N818
+    """The request cannot be written as HTTP."""
+
+
+class InvalidUrl(Exception):  # noqa: N818
+    """The URL is none."""
+
+
+class UnsupportedScheme(Exception):  # noqa: N818
+    """The URL's scheme is neither http nor https."""
+
+
+class ProxyRefused(Exception):  # noqa: N818
+    """The proxy gave no tunnel."""
+
+
+_CLOSED = "the connection was closed, or brought no valid HTTP, before a whole answer"
+_SENTENCES: dict[type[BaseException], str] = {
+    TooLate: "it could no longer leave in time",
+    NotHttp: _CLOSED,
+    InvalidRequest: "the request is not valid HTTP",
+    InvalidUrl: "the URL is not valid",
+    UnsupportedScheme: "the URL is neither http nor https",
+    ProxyRefused: "the proxy refused the connection",
+    TimeoutError: "no whole answer in time",
+    asyncio.CancelledError: "the request was cancelled",
+    httpx.ConnectError: "no connection",
+    httpx.ConnectTimeout: "no connection in time",
+    httpx.ProxyError: "the proxy refused the connection",
+    httpx.UnsupportedProtocol: "the URL is neither http nor https",
+    httpx.InvalidURL: "the URL is not valid",
+    httpx.LocalProtocolError: "the request is not valid HTTP",
+    httpx.ReadError: "the connection broke",
+    httpx.WriteError: "the connection broke",
+    httpx.RemoteProtocolError: _CLOSED,
+    OSError: "the connection broke",
+}
+
+
+def failure(error: BaseException, *, unsent: bool, connecting: bool = False) -> TransportFailure:
+    """NotSent or MaybeSent with a sentence that holds no text of a request or an answer."""
+    known = next((text for kind, text in _SENTENCES.items() if isinstance(error, kind)), "the exchange failed")
+    detail = type(error).__name__
+    if connecting and isinstance(error, TimeoutError):
+        known = "no connection in time"
+    elif unsent and isinstance(error, (httpx.ConnectError, OSError)) and not isinstance(error, TimeoutError):
+        known, detail = "no connection", _system_reason(error)
+    words = f"{known} ({detail}); {'nothing was sent' if unsent else 'it may have been sent'}"
+    if unsent and isinstance(error, TooLate):
+        return Expired(words)
+    return (NotSent if unsent else MaybeSent)(words)
+
+
+def _system_reason(error: BaseException) -> str:
+    """The system's or OpenSSL's own words at the root of a failed connect; they name no more than the host."""
+    reason = str(error) or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):  # one failure for each address that was tried
+            cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.strerror:
+            said = getattr(cause, "verify_message", None) if isinstance(cause, ssl.SSLError) else None
+            reason = said or cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return reason
