@@ -146,12 +146,13 @@ def figures(plan: Plan, journal: pl.DataFrame, run: Run, *, retries: Sequence[Ru
     submitted = told.filter(pl.col("_intent_at").is_not_null())
     begun, ended = submitted["_intent_at"].min(), submitted["_intent_at"].max()
     timeline = _timeline(submitted)
+    waiting, funnel = waiting_and_funnel(summary)
     return Figures(
         run=run,
         campaign=manifest.campaign,
         provider=manifest.provider,
         summary=summary,
-        funnel=_funnel(summary, accepted),
+        funnel=funnel,
         held_back=told.filter(pl.col("_error_code").eq_missing(pl.lit(HELD_BACK))).height,
         begun=begun if isinstance(begun, datetime) else None,
         ended=ended if isinstance(ended, datetime) else None,
@@ -159,7 +160,7 @@ def figures(plan: Plan, journal: pl.DataFrame, run: Run, *, retries: Sequence[Ru
         peak_per_s=_peak(submitted),
         planned_per_s=manifest.pace.per_s,
         unit=manifest.pace.unit,
-        waiting=accepted.filter(~pl.col("status").is_in(FINAL)).height,
+        waiting=waiting,
         latency=_latency(arrived["_latency_s"]),
         timeline=timeline,
         countries=_groups(told, pl.col("region").fill_null(NOWHERE), priced=manifest.cost is not None),
@@ -201,17 +202,19 @@ def _told(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _funnel(summary: Summary, accepted: pl.DataFrame) -> tuple[Stage, ...]:
+def waiting_and_funnel(summary: Summary) -> tuple[int, tuple[Stage, ...]]:
+    """How many accepted messages have no final word yet, and how far the rows came."""
+    told = summary.statuses
     messages = summary.rows - sum(summary.skipped.values())
-    with_carrier = accepted.filter(pl.col("status").is_in(_WITH_CARRIER)).height
-    return (
+    funnel = (
         Stage("rows", summary.rows),
         Stage("messages", messages),
         Stage("submitted", messages - summary.pending),
         Stage("accepted", summary.accepted),
-        Stage("with the carrier", with_carrier),
-        Stage("delivered", summary.statuses.get(Status.DELIVERED, 0)),
+        Stage("with the carrier", sum(told.get(one, 0) for one in _WITH_CARRIER)),
+        Stage("delivered", told.get(Status.DELIVERED, 0)),
     )
+    return summary.accepted - sum(told.get(one, 0) for one in FINAL), funnel
 
 
 def _rate(submitted: pl.DataFrame) -> float | None:
