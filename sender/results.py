@@ -83,7 +83,7 @@ def results(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFrame:
         pl.lit(plan.manifest.provider).alias("provider"),
         message_id="_message_id",
         ref=pl.Series(refs, dtype=pl.String),
-        status=_status(),
+        status=status_of(),
         provider_status="_provider_status",
         reason=pl.when(message).then("_reason").otherwise("reason"),
         error_code="_error_code",
@@ -254,7 +254,7 @@ def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
     messages = plan.scan().filter(pl.col("seq").is_not_null()).select("row_number", "seq").collect()
     told = journal.select("seq", pl.exclude("seq").name.prefix("_"))
     return messages.join(told, on="seq", how="left", maintain_order="left").select(
-        "row_number", _status(), pl.col("_reason").alias("reason")
+        "row_number", status_of(), pl.col("_reason").alias("reason")
     )
 
 
@@ -275,7 +275,7 @@ def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
     never_claimed = messages.join(journal, on="seq", how="anti").height
     told = messages.join(
         journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
-    ).with_columns(status=_status())
+    ).with_columns(status=status_of())
     accepted = told.filter(pl.col("_state") == State.ACCEPTED)
     statuses = _counted(told["status"]) | ({Status.SKIPPED.value: skipped.height} if skipped.height else {})
     return Summary(
@@ -292,7 +292,7 @@ def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
     )
 
 
-def _status() -> pl.Expr:
+def status_of() -> pl.Expr:
     """`status` of a plan row joined with the journal's `_state` and `_status`."""
     state = pl.col("_state")
     return (

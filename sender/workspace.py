@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,15 @@ from sender.suppression import TAUGHT, Refusal, SuppressionList
 
 DEFAULT_STATE_DIR = Path(".sender")
 _HOLDER_WAIT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that is sending a campaign."""
+
+    pid: int
+    host: str
+    since: str
 
 
 class Workspace:
@@ -141,10 +151,24 @@ class Workspace:
             fix=f"newest runs here: {have} (`sender status` lists them)",
         )
 
+    def holder(self, run: Run) -> Holder | None:
+        """The process that is sending the run's campaign, as far as its note tells; None when there is none."""
+        file = self._lock_file(run.campaign, run.kind)
+        try:
+            note = json.loads(file.with_name(file.name + ".json").read_text(encoding="utf-8"))
+            holder = Holder(int(note["pid"]), str(note["host"]), str(note["since"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        alive = holder.host != socket.gethostname() or psutil.pid_exists(holder.pid)
+        return holder if alive else None
+
+    def _lock_file(self, campaign: str, kind: RunKind) -> Path:
+        return self.path / "locks" / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
+
     @contextlib.contextmanager
     def locked(self, campaign: str, kind: RunKind) -> Iterator[None]:
         """Holds the campaign for this process; the lock dies with it. Raises RunLocked, naming the holder, at once."""
-        file = self.path / "locks" / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
+        file = self._lock_file(campaign, kind)
         lock = filelock.FileLock(file.with_name(file.name + ".lock"), mode=0o600)
         holder = file.with_name(file.name + ".json")
         try:

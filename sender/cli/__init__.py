@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("retrying", "Send again what did not arrive."),
     "status": ("looking", "List the runs, or say how one stands."),
     "results": ("looking", "Write what became of every row."),
+    "report": ("reporting", "Say how a run went, in the terminal or as a page."),
     "listen": ("listening", "Receive delivery reports and replies."),
     "reconcile": ("looking", "Look unknown messages up in the provider's log."),
     "suppress": ("suppressing", "Keep the list of numbers that get nothing."),

@@ -6,9 +6,7 @@ import asyncio
 import io
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.markup import escape
@@ -16,11 +14,10 @@ from rich.table import Table
 
 from sender import results as results_module
 from sender import runs
-from sender.cli import console
+from sender.cli import console, watching
 from sender.cli.inputs import environment, state_options
 from sender.cli.listening import seconds
 from sender.errors import InputError
-from sender.ledger import Counts, Run
 from sender.workspace import Workspace
 
 RUN_HELP = (
@@ -39,10 +36,20 @@ RUN_HELP = (
     metavar="FILE",
     help="With --refresh: file of KEY=value lines with the credentials.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--watch", is_flag=True, help="Follow the run live, from any terminal; Ctrl-C ends it.")
+@click.option(
+    "--until",
+    type=click.Choice(["submitted", "final"]),
+    default="submitted",
+    show_default=True,
+    help="With --watch: follow until all are submitted, or until all have their final status.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON; with --watch a line each second.")
 @state_options
 def status(
     run: str | None,
+    watch: bool,
+    until: str,
     refresh: bool,
     wait: str | None,
     env_file: Path | None,
@@ -51,6 +58,8 @@ def status(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug)
+    if watch and run is None:
+        raise InputError("--watch follows one run", fix="name it: `sender status RUN --watch`")
     if refresh and run is None:
         raise InputError("--refresh asks about one run", fix="name it: `sender status RUN --refresh`")
     with Workspace(state_dir, create=False, read_only=not refresh) as workspace:
@@ -61,70 +70,40 @@ def status(
                 console.about_refresh(told)
         if run is None:
             return _list(workspace, as_json=as_json)
-        return _one(workspace, workspace.find(run), as_json=as_json)
+        if watch:
+            return watching.watch(workspace, workspace.find(run), as_json=as_json, until=until)
+        watching.one(workspace, workspace.find(run), as_json=as_json)
+        return 0
 
 
 def _list(workspace: Workspace, *, as_json: bool) -> int:
     found = [(run, workspace.ledger.counts(run.run_id)) for run in reversed(workspace.ledger.runs())]
     if as_json:
-        console.print_json([_facts(run, counts) for run, counts in found])
+        console.print_json([watching.run_facts(run, counts) for run, counts in found])
         return 0
     table = Table(box=None, padding=(0, 2), header_style="dim")
+    retried = any(run.retry_of for run, _ in found)
     for name in ("run", "campaign", "through", "state"):
         table.add_column(name, no_wrap=name == "run", overflow="fold")
     for name in ("unknown", "accepted", "rejected", "pending", "skipped"):
         table.add_column(name, justify="right", no_wrap=True)
+    if retried:
+        table.add_column("retry of", no_wrap=True)
     for run, counts in found:
         unknown = f"[bold yellow]{counts.unknown + counts.intent:,}[/]" if counts.unknown + counts.intent else "0"
         through = run.provider if run.kind in ("live", "sandbox") else f"{run.provider} ({run.kind.value})"
         numbers = (f"{n:,}" for n in (counts.accepted, counts.rejected, counts.pending, run.skipped))
-        table.add_row(run.run_id, escape(run.campaign), through, _state(counts), unknown, *numbers)
+        table.add_row(
+            run.run_id,
+            escape(run.campaign),
+            through,
+            watching.state(counts),
+            unknown,
+            *numbers,
+            *([run.retry_of or ""] if retried else []),
+        )
     console.out.print(table if found else "no runs yet")
     return 0
-
-
-def _one(workspace: Workspace, run: Run, *, as_json: bool) -> int:
-    summary, counts = workspace.summary(run), workspace.ledger.counts(run.run_id)
-    if as_json:
-        console.print_json({**_facts(run, counts), "law": summary.law(), **asdict(summary)})
-        return 0
-    console.about_unknowns(counts.unknown, run.run_id)
-    if counts.intent:
-        console.out.print(
-            f"[bold yellow]{console.many(counts.intent, 'message')} under way:[/] a process is sending the run, or died"
-            " while it did; then the next start of the same command looks them up before it sends anything"
-        )
-    begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
-    console.out.print(
-        f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider}, {_state(counts)}"
-    )
-    console.out.print(f"  begun {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
-    console.run_summary(summary)
-    resent = int(workspace.ledger.journal(run.run_id)["resent"].gt(0).sum())
-    if resent:
-        console.out.print(
-            f"  sent again on request though it may have been accepted: {console.many(resent, 'message')}"
-        )
-    if summary.statuses:
-        console.out.print(f"  statuses: {console.counted(summary.statuses)}")
-    if summary.skipped:
-        console.out.print(f"  skipped: {console.counted(summary.skipped)}")
-    return 0
-
-
-def _state(counts: Counts) -> str:
-    return "unfinished" if counts.pending or counts.intent else "complete"
-
-
-def _facts(run: Run, counts: Counts) -> dict[str, Any]:
-    begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC)
-    return {
-        **asdict(run),
-        "kind": run.kind.value,
-        "created_at": begun.isoformat(timespec="milliseconds"),
-        "state": _state(counts),
-        **asdict(counts),
-    }
 
 
 @click.command(help=f"Write what became of every row: ids, statuses, errors, and all original columns.\n\n{RUN_HELP}")
