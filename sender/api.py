@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sender.delivery.receiver import check_public_url
 from sender.dispatch import Progress
 from sender.errors import InputError
 from sender.plan import Plan
-from sender.runs import RunResult, open_session
+from sender.runs import Delivery, RunResult, open_session
 from sender.workspace import DEFAULT_STATE_DIR
 
 
@@ -26,15 +27,18 @@ async def asend(
     resume: bool = False,
     settle_unknowns: bool = True,
     resend_unknown: bool = False,
+    public_url: str | None = None,
+    wait_s: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
     cancel: asyncio.Event | None = None,
 ) -> RunResult:
     """What became of `plan`: sent, or resumed where an earlier call stopped.
 
     `env` holds the credentials (default: the process's environment). `on_progress` is called about ten times a
-    second. Setting `cancel` stops claiming and waits for the answers under way; the same call resumes. The other
-    options are those of `sender send`. Raises InputError, RunLocked, RunComplete or InputsChanged before anything
-    is sent; a guard that stops the run later is in `RunResult.stopped`.
+    second. `public_url` is what `sender listen` runs behind, for delivery reports; `wait_s` is how long to ask the
+    provider's log for final statuses afterwards. Setting `cancel` stops claiming and waits for the answers under way;
+    the same call resumes. The other options are those of `sender send`. Raises InputError, RunLocked, RunComplete or
+    InputsChanged before anything is sent; a guard that stops the run later is in `RunResult.stopped`.
     """
     with open_session(
         plan, state_dir=state_dir, rehearse=rehearse, again=again, new_run=new_run, resume=resume
@@ -46,6 +50,7 @@ async def asend(
             resend_unknown=resend_unknown,
             on_progress=on_progress,
             cancel=cancel,
+            delivery=Delivery(check_public_url(public_url) if public_url else None, wait_s=wait_s),
         )
 
 
@@ -61,6 +66,8 @@ def send(
     resume: bool = False,
     settle_unknowns: bool = True,
     resend_unknown: bool = False,
+    public_url: str | None = None,
+    wait_s: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunResult:
     """`asend`, blocking. Raises InputError where an event loop runs already: await `asend` there."""
@@ -82,6 +89,8 @@ def send(
             resume=resume,
             settle_unknowns=settle_unknowns,
             resend_unknown=resend_unknown,
+            public_url=public_url,
+            wait_s=wait_s,
             on_progress=on_progress,
         )
     )

@@ -70,7 +70,7 @@ class Delivery:
     wait_s: float | None = None
 
 
-NO_CALLBACKS = Delivery()
+NO_WAIT = Delivery(wait_s=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Session:
         on_progress: Callable[[Progress], None] | None = None,
         cancel: asyncio.Event | None = None,
         results_path: Path | None = None,
-        delivery: Delivery = NO_CALLBACKS,
+        delivery: Delivery = NO_WAIT,
     ) -> RunResult:
         """Sends what is pending (of the first `limit` messages) and writes the results file.
 

@@ -23,6 +23,7 @@ from sender.serving import LOOPBACK, base_url, is_loopback, listening
 from sender.suppression import SuppressionList
 
 DEFAULT_PORT = 8026
+_KEEP_ALIVE_S = 75  # longer than a proxy's or a provider's, so that none of them finds its connection just closed
 _DRAIN_S = 10  # at the end, for requests under way
 
 
@@ -100,6 +101,7 @@ def _server(
         access_log=False,
         server_header=False,
         date_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
     )
     return serving.Server(config), Listener(url, public, checkable, intake.tally, receiver.refused)

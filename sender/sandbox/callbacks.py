@@ -20,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sender.sandbox.caller import Caller
 from sender.sandbox.dialect import POOL_NUMBER, Message, iso
 from sender.sandbox.telnyx import payload
 from sender.serving import is_loopback
@@ -115,12 +115,11 @@ class Callbacks:
         self._dice = random.Random(mischief.seed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._caller = Caller()
         self._counts: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_AT_ONCE, keepalive_expiry=4)
-        self._transport = httpx.AsyncHTTPTransport(limits=limits)
         return self
 
     async def __aexit__(
@@ -129,7 +128,7 @@ class Callbacks:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._transport.aclose()
+        await self._caller.close()
 
     def misbehave(self, mischief: Mischief) -> None:
         """From now on."""
@@ -201,7 +200,7 @@ class Callbacks:
             if attempt:
                 await asyncio.sleep(retries.wait_s * 2 ** (attempt - 1))
             async with self._gate:
-                status = await self._once(post, retries.timeout_s)
+                status = await self._caller.post(post.url, _headers(post), post.body, timeout_s=retries.timeout_s)
             self._counts["sent" if post.genuine else "forged"] += 1
             name = "none" if status is None else str(status)
             self._answers[name if post.genuine else f"forged: {name}"] += 1
@@ -210,17 +209,9 @@ class Callbacks:
         self._counts["unanswered"] += 1
         return status
 
-    async def _once(self, post: _Post, timeout_s: float) -> int | None:
-        headers = {"content-type": post.content_type, "user-agent": "campaign-sender sandbox", **_signed(post)}
-        request = httpx.Request("POST", post.url.partition("#")[0], headers=headers, content=post.body)
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self._transport.handle_async_request(request)
-                await answer.aread()
-                await answer.aclose()
-        except (httpx.HTTPError, OSError):  # TimeoutError is one
-            return None
-        return answer.status_code
+
+def _headers(post: _Post) -> dict[str, str]:
+    return {"content-type": post.content_type, "user-agent": "campaign-sender sandbox", **_signed(post)}
 
 
 def _events(message: Message) -> list[tuple[int, int]]:
@@ -365,6 +356,6 @@ def _signed(post: _Post) -> dict[str, str]:
 
 
 def _laml_signature(key: str, post: _Post) -> str:
-    fields = sorted(httpx.QueryParams(post.body.decode()).multi_items())
+    fields = sorted(parse_qsl(post.body.decode(), keep_blank_values=True))
     text = post.url + "".join(f"{name}{value}" for name, value in fields)
     return base64.b64encode(hmac.new(key.encode(), text.encode(), hashlib.sha1).digest()).decode()
