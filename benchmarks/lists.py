@@ -54,8 +54,8 @@ class Made:
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} rows in {self.seconds:.1f} s, {self.cpu_s:.1f} s CPU: {self.rows / self.seconds:,.0f} rows/s"
-            f", peak {self.peak_mib:,.0f} MiB, {self.messages:,} messages"
+            f"{self.rows:,} rows in {self.seconds:.1f} s ({self.cpu_s:.1f} s CPU): "
+            f"{self.rows / self.seconds:,.0f} rows/s, peak {self.peak_mib:,.0f} MiB, {self.messages:,} messages"
         )
 
 

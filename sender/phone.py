@@ -86,9 +86,7 @@ def normalize(
     `caution` off, and with it the repairs.
     """
     rows = raw.len()
-    asked = _asked(regions, default_region, rows)
-    counts = asked.value_counts(name="n")
-    counted: dict[str | None, int] = dict(counts.iter_rows())
+    meant, counted = _countries(regions, default_region, rows)
     starts = range(0, max(rows, 1), _BLOCK_ROWS)
     rules = _Rules(
         passthrough,
@@ -100,7 +98,11 @@ def normalize(
     read = lru_cache(_REMEMBERED_CELLS)(Reader(passthrough, short_codes=short_codes, careful=careful).read)
     blocks = []
     for start in starts:
-        cells = pl.DataFrame({"raw": _text(raw.slice(start, _BLOCK_ROWS)), "asked": asked.slice(start, _BLOCK_ROWS)})
+        cells = pl.DataFrame({"raw": _text(raw.slice(start, _BLOCK_ROWS))})
+        asked = pl.lit(default_region, pl.String)
+        if regions is not None:
+            asked = pl.coalesce(_text(regions.slice(start, _BLOCK_ROWS)).replace(meant), asked)
+        cells = cells.with_columns(asked=asked)
         blocks.append(_block(cells.with_row_index("row"), rules, read))
     return pl.concat(blocks)
 
@@ -111,15 +113,22 @@ def _text(column: pl.Series) -> pl.Series:
     return text.set(text == "", None)
 
 
-def _asked(regions: pl.Series | None, default_region: str | None, rows: int) -> pl.Series:
-    """The region that counts for each row: a region of libphonenumber's, null, or a text that names none."""
+def _countries(
+    regions: pl.Series | None, default_region: str | None, rows: int
+) -> tuple[dict[str, str], dict[str | None, int]]:
+    """The region that each text of `regions` means, where it is another text; and how many rows each region counts
+    for. A text that names no region stands for itself."""
+    meant: dict[str, str] = {}
+    counted: dict[str | None, int] = {}
     if regions is None:
-        return pl.repeat(default_region, rows, dtype=pl.String, eager=True).alias("asked")
-    own = _text(regions).alias("asked")
-    written = own.unique().drop_nulls().to_list()
-    found = [countries.regions_of(one) for one in written]
-    meant = {one: some[0] for one, some in zip(written, found, strict=True) if len(some) == 1 and some[0] != one}
-    return own.replace(meant).fill_null(default_region) if default_region else own.replace(meant)
+        return meant, {default_region: rows}
+    for text, n in _text(regions).value_counts(name="n").iter_rows():
+        found = countries.regions_of(text) if text is not None else ()
+        region = found[0] if len(found) == 1 else text
+        if text is not None and region != text:
+            meant[text] = region
+        counted[region or default_region] = counted.get(region or default_region, 0) + n
+    return meant, counted
 
 
 @dataclass(frozen=True, slots=True)
