@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash.harness import RANDOM, Tally, campaign, many_kills
+from tests.crash.harness import PATIENT_S, RANDOM, Tally, campaign, many_kills
 from tests.crash.launcher import POINTS
 
 
@@ -33,7 +33,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
     begun = time.monotonic()
     if options.fault_free:
-        with campaign(folder / "smooth", messages=options.fault_free, dialect="twilio", rate="none") as target:
+        with campaign(
+            folder / "smooth", messages=options.fault_free, dialect="twilio", rate="none", timeout_s=PATIENT_S
+        ) as target:
             target.finish()
             tally = target.judge()
     else:

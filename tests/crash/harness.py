@@ -38,9 +38,11 @@ DIALECTS = ("signalwire", "signalwire-compat", "telnyx", "twilio")
 FROM = "+12125550142"
 LATENCY_MS = 20
 RATE_PER_S = 200  # slow enough that a life ends in the middle of a campaign
-TIMEOUT_S = 2.0
+TIMEOUT_S = 4.0
+HANG_S = 6  # longer than the timeout, so that silence is a timeout and a drip never ends
+PATIENT_S = 60.0  # where nothing is slow on purpose, a busy machine must not look like a fault
 SETTLE_S = 2.0
-MAX_STARTS_WITHOUT_KILL = 12
+MAX_STARTS_WITHOUT_KILL = 30
 NAME = "crash"
 # Where a message is between intent and record, and so where a crash may hurt: taken more often than the others.
 TENDER = ("claim:after", "send:before", "send:in_flight", "send:after", "outcome", "record:before", "record:commit")
@@ -110,7 +112,7 @@ class Provider:
     def __init__(self, folder: Path, *, faults: str = "", seed: int = 0, log_lag_s: float = 0.0) -> None:
         self._folder = folder
         self._options = ["--latency", str(LATENCY_MS), "--state", str(folder / "truth.sqlite3"), "--seed", str(seed)]
-        self._options += ["--hang", "3", "--outage", "1", "--log-lag", str(log_lag_s)]
+        self._options += ["--hang", str(HANG_S), "--outage", "1", "--log-lag", str(log_lag_s)]
         self._options += ["--faults", faults] if faults else []
         self._port = 0
         self.process: subprocess.Popen[str]

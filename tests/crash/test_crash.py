@@ -5,7 +5,6 @@ The long run is `python -m benchmarks.crash --kills 1000`; its table is in docs/
 
 from __future__ import annotations
 
-import inspect
 import os
 import random
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from sender.sandbox import FAULTS
-from sender.transport import Transport
-from tests.crash.harness import DIALECTS, TENDER, Tally, campaign, many_kills
+from tests.crash.harness import DIALECTS, PATIENT_S, TENDER, TIMEOUT_S, Tally, campaign, many_kills
 from tests.crash.scenarios import AT_THE_WIRE, SCENARIOS, frozen_past_the_lease
 
 pytestmark = [
@@ -47,7 +45,7 @@ def faulty_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Ta
             faults=f"{kind}={chance}",
             seed=11,
             rate="none",
-            timeout_s=2 if kind in SLOW else 60,
+            timeout_s=TIMEOUT_S if kind in SLOW else PATIENT_S,
         ) as target:
             target.finish()
             return target.judge()
@@ -105,10 +103,6 @@ def test_and_the_product_passes_where_the_mutant_fails(
     assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), tally
 
 
-@pytest.mark.skipif(
-    "leave_by_s" not in inspect.signature(Transport.send).parameters,
-    reason="this transport is not told by when a request has to leave",
-)
 def test_a_request_frozen_on_its_way_to_the_wire_does_not_leave_late(tmp_path: Path) -> None:
     tally = frozen_past_the_lease(tmp_path / "wire", None, AT_THE_WIRE)
     assert tally.clean, tally
@@ -120,7 +114,7 @@ def test_a_request_frozen_on_its_way_to_the_wire_does_not_leave_late(tmp_path: P
 
 def test_without_faults_nothing_is_ever_unknown(tmp_path: Path) -> None:
     """3,000 messages; `python -m benchmarks.crash --fault-free 10000` is the same with more."""
-    with campaign(tmp_path / "smooth", messages=3000, dialect="twilio", rate="none") as target:
+    with campaign(tmp_path / "smooth", messages=3000, dialect="twilio", rate="none", timeout_s=PATIENT_S) as target:
         target.finish()
         tally = target.judge()
     assert tally.clean, tally
