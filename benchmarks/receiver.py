@@ -1,8 +1,8 @@
 """How the receiver of delivery reports keeps up while a run is sent: `python -m benchmarks.receiver`.
 
-Starts `sender listen` and, beside it, a real run through the sandbox; then calls it with signed SignalWire reports about
-messages of a ledger, at a fixed pace from open connections, and prints how long each answer took. An answer comes after
-the report's commit and fsync.
+Starts `sender listen` and, beside it, a real run through the sandbox; then calls it with signed SignalWire reports
+about messages of a ledger, at a fixed pace from open connections, and prints how long each answer took. An answer comes
+after the report's commit and fsync.
 """
 
 from __future__ import annotations
@@ -98,7 +98,10 @@ def main() -> None:
             people.write_text("phone\n" + "\n".join(rows) + "\n", encoding="utf-8")
             flags = ["--body", "Hi", "--from", "+12025550100", "--provider", "sandbox", "--rate", "100/s", "--yes"]
             sending = subprocess.Popen(
-                [*command, "send", str(people), *flags, *at], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                [*command, "send", str(people), *flags, *at],
+                env=env,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
             time.sleep(6)
             assert sending.poll() is None, "the run ended too early"
