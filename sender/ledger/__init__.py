@@ -16,8 +16,8 @@ import polars as pl
 
 from sender.outcomes import DeliveryReport, Outcome
 
-# The frame `Ledger.journal` returns, one row a message that was ever claimed or set aside. Times are milliseconds UTC. `sender` is
-# the number its last claim used instead of the planned one, null where that was the planned one.
+# The frame `Ledger.journal` returns, one row a message that was ever claimed or set aside. Times are milliseconds UTC.
+# `sender` is the number its last claim used instead of the planned one, null where that was the planned one.
 JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "seq": pl.UInt32(),
     "state": pl.String(),

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from sender.ledger import Claim, Found, Ledger, Reported, Settlement
 from sender.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Rejected, Status, Unknown
-from tests.ledger.steps import ACCEPTED, DEFERRED, LEASE_MS, OUTCOMES, RUN, UNKNOWN, claim, record
+from tests.ledger.steps import DEFERRED, LEASE_MS, OUTCOMES, RUN, UNKNOWN, claim, record
 
 # The model: a dict that obeys the protocol's words
 
