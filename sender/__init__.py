@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sender.plan import Plan as Plan
     from sender.plan_diff import diff_plans as diff_plans
     from sender.planner import build_plan as build_plan
-    from sender.runs import RunResult as RunResult
+    from sender.session import RunResult as RunResult
     from sender.workspace import Workspace as Workspace
 
 _HOME = {
@@ -38,9 +38,9 @@ _HOME = {
     "InputError": "errors",
     "Plan": "plan",
     "Progress": "dispatch",
-    "RunResult": "runs",
+    "RunResult": "session",
     "SenderError": "errors",
-    "Workspace": "runs",
+    "Workspace": "workspace",
     "asend": "api",
     "build_plan": "planner",
     "diff_plans": "plan_diff",

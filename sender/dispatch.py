@@ -98,7 +98,7 @@ class Dispatcher:
         self._transport = transport
         self._pace = pace
         self._pool = pool
-        self._pacer = pacer or make_pacer(pace)
+        self._pacer = pacer or resumed_pacer(pace, ledger, run.run_id)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
         self._feed = Feed(
@@ -134,7 +134,6 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         self._started = loop.time()
         self._before = await self.in_ledger(self._ledger.counts, self._run.run_id)
-        await self._mind_what_left_before()
         feeder = asyncio.create_task(self._feed.run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
@@ -166,12 +165,6 @@ class Dispatcher:
             finally:
                 self._ledger_thread.shutdown()
             self._tell()
-
-    async def _mind_what_left_before(self) -> None:
-        """The process before may have sent at the full pace until it stopped: ours begins where that one ended."""
-        last_ms = await self.in_ledger(self._ledger.last_intent_ms, self._run.run_id)
-        if last_ms is not None:
-            self._pacer.left_before((self._ledger.now_ms() - last_ms) / 1000)
 
     # -- what the feed asks ----------------------------------------------------------------------------------------
 
@@ -431,6 +424,15 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
         queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
         shared=shared,
     )
+
+
+def resumed_pacer(pace: Pace, ledger: Ledger, run_id: str, shared: Shared | None = None) -> Pacer:
+    """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
+    pacer = make_pacer(pace, shared)
+    last_ms = ledger.last_intent_ms(run_id)
+    if last_ms is not None:
+        pacer.left_before((ledger.now_ms() - last_ms) / 1000)
+    return pacer
 
 
 class _Trouble:
