@@ -21,7 +21,7 @@ from sender import cost, providers, reconcile, sandbox
 from sender.concurrency import Concurrency
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
-from sender.dispatch import Dispatcher, Progress
+from sender.dispatch import Dispatcher
 from sender.errors import (
     ClockWrong,
     GuardStop,
@@ -35,6 +35,7 @@ from sender.errors import (
 from sender.gate import Gate, Sending
 from sender.ledger import Counts, Run, RunKind
 from sender.plan import Manifest, MessageReader, Pace, Plan
+from sender.progress import Progress
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write

@@ -171,9 +171,9 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
 STANDS_STILL = """
 import asyncio, sys
 import sender
-from sender import dispatch, runs, workspace
+from sender import feed, workspace
 
-dispatch.LEASE_MS = 700
+feed.LEASE_MS = 700
 workspace.Workspace.locked = lambda *_: __import__("contextlib").nullcontext()  # a lock that was lost
 plan = sender.Plan.open(sys.argv[1])
 print("go", flush=True)
