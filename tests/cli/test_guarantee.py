@@ -190,7 +190,7 @@ def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
     """SIGSTOP past the lease, somebody else finishes the run, SIGCONT: nobody gets it twice, lock or no lock."""
     server = sandbox("--latency", "30")
     path = campaign(sender, 90, provider="sandbox", rate="40/s")
-    assert sender("plan", path, "--output", "plan").code == 0
+    assert sender("plan", path, "--out", "plan").code == 0
     env = {"SENDER_SANDBOX_URL": server.url, "SENDER_SANDBOX_SETTLE_S": "0.5"}
     command = [sys.executable, "-c", STANDS_STILL, "plan", ".sender"]
     process = subprocess.Popen(
