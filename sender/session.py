@@ -18,7 +18,7 @@ from sender import equipment, providers, reconcile
 from sender.concurrency import Concurrency
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
-from sender.dispatch import Dispatcher, Progress, resumed_pacer
+from sender.dispatch import Dispatcher, resumed_pacer
 from sender.errors import (
     ClockWrong,
     GuardStop,
@@ -29,6 +29,7 @@ from sender.errors import (
 )
 from sender.ledger import Counts, Run
 from sender.plan import MessageReader, Pace, Plan
+from sender.progress import Progress
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
