@@ -16,6 +16,7 @@ from pathlib import Path
 
 import apsw
 
+from sender.disks import make_folder
 from sender.errors import StateError
 from sender.ledger.schema import SCHEMA_VERSION, STEPS
 
@@ -186,7 +187,7 @@ def create(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a directory")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StateError(
