@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -15,7 +16,7 @@ from sender import serving
 from sender.delivery.intake import Intake, Tally
 from sender.delivery.receiver import Receiver, check_public_url
 from sender.delivery.signatures import Keys, Policy
-from sender.errors import CredentialsError
+from sender.errors import CredentialsError, InputError
 from sender.ledger.sqlite import SqliteLedger
 from sender.providers import DIALECTS
 from sender.providers.base import InboundMessage
@@ -81,6 +82,12 @@ def serve(
 def _server(
     ledger: Path, url: str, public_url: str | None, keys: Keys, policy: Policy, dialect: str | None
 ) -> tuple[serving.Server, Listener]:
+    if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
+        raise InputError(
+            "others than this machine could call it",
+            where=f"--host {urlsplit(url).hostname}",
+            fix="name the address they call with --public-url, and check signatures (require, or verify-if-present)",
+        )
     public = check_public_url(public_url or url)
     checkable = tuple(one for one in DIALECTS if keys.has(one))
     if policy is Policy.REQUIRE and not (dialect in checkable if dialect else checkable):
