@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from sender.plan import MessageReader
 from sender.providers.base import Request, Response
 from sender.sandbox import Mischief, Options
 from sender.session import Delivery
+from sender.session import refresh as refresh_run
 from sender.suppression import SuppressionList
 from sender.transport import NotSent
+from sender.workspace import Workspace, learn_from
 
 DIALECTS = providers.DIALECTS
 KEYS = delivery.Keys.of(sandbox.environment(""))
@@ -229,6 +232,50 @@ def test_a_stop_mid_run_holds_within_a_second(dialect: str, tmp_path: Path) -> N
     assert set(held) >= {people[118], people[119]}
     with SuppressionList.open(tmp_path) as listed:
         assert {entry.number for entry in listed.entries()} == {people[at] for at in replies}
+
+
+REFUSED_LATER = {"+12025550191": "opted_out", "+12025550192": "invalid_number"}  # Twilio's services refuse later
+
+
+def listed_in(state: Path) -> dict[str, str]:
+    with SuppressionList.open(state) as listed:
+        return {entry.number: entry.reason.value for entry in listed.entries()}
+
+
+def test_the_receiver_learns_of_numbers_that_are_refused_later(tmp_path: Path) -> None:
+    plans = (
+        plan_of("twilio", ["+12025550101", "+12025550191"], from_="MG" + "0" * 32),
+        plan_of("telnyx", ["+12025550102", "+12025550192"]),
+    )
+    learn = partial(learn_from, tmp_path)
+    with sandbox.embedded(FAST) as url, receiving(tmp_path, on_refused=learn) as listener:
+        for plan in plans:
+            send(plan, tmp_path, url, Delivery(listener.public_url, wait_s=0))
+        until = time.monotonic() + 30
+        while listed_in(tmp_path) != REFUSED_LATER:
+            assert time.monotonic() < until, listed_in(tmp_path)
+            time.sleep(0.1)
+    with SuppressionList.open(tmp_path) as listed:
+        listed.remove(REFUSED_LATER)
+        with Workspace(tmp_path) as workspace:
+            ledger = workspace.ledger
+            for run in ledger.runs():
+                (refused,) = ledger.journal(run.run_id).filter(pl.col("reason").is_not_null()).rows(named=True)
+                price = DeliveryReport(refused["message_id"], None, price="0.01", currency="USD")
+                assert ledger.report([Reported(price, run.run_id, refused["seq"])]).applied == 1
+                assert workspace.learn(run) == 0, "a price that comes later is no news about the number"
+    assert listed_in(tmp_path) == {}
+
+
+def test_a_refresh_learns_of_numbers_that_are_refused_later(tmp_path: Path) -> None:
+    plan = plan_of("twilio", ["+12025550101", "+12025550191"], from_="MG" + "0" * 32)
+    with sandbox.embedded(FAST) as url:
+        result = send(plan, tmp_path, url, Delivery(wait_s=0))
+        assert listed_in(tmp_path) == {}
+        with Workspace(tmp_path) as workspace:
+            told = asyncio.run(refresh_run(workspace, result.run, {"SENDER_SANDBOX_URL": url}, wait_s=20))
+    assert told.delivering == 0
+    assert listed_in(tmp_path) == {"+12025550191": "opted_out"}
 
 
 @pytest.mark.parametrize("dialect", ["signalwire", "signalwire-compat"])
