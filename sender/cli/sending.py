@@ -391,7 +391,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     console.run_summary(summary)
     for number, why in result.taken_out.items():
         console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
-    console.about_delivery(result.refreshed, run.run_id)
+    console.about_delivery(result.refreshed, summary, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
