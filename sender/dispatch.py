@@ -135,6 +135,7 @@ class Dispatcher:
         self._started = loop.time()
         self._before = await self.in_ledger(self._ledger.counts, self._run.run_id)
         await self._mind_what_left_before()
+        await self._warm(stop)
         feeder = asyncio.create_task(self._feed.run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
@@ -166,6 +167,21 @@ class Dispatcher:
             finally:
                 self._ledger_thread.shutdown()
             self._tell()
+
+    async def _warm(self, stop: asyncio.Event) -> None:
+        """Connections that the first messages will find open; not waited for any longer once `stop` is set."""
+        pending = self._before.pending if self._below_seq is None else min(self._before.pending, self._below_seq)
+        connections = min(self._concurrency.at_first, pending)
+        if not connections or stop.is_set():
+            return
+        warming = asyncio.create_task(self._transport.warm(self._adapter.base_url, connections))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([warming, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (warming, stopping):
+                task.cancel()
+            await asyncio.gather(warming, stopping, return_exceptions=True)
 
     async def _mind_what_left_before(self) -> None:
         """The process before may have sent at the full pace until it stopped: ours begins where that one ended."""
