@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sender.api import send as send
     from sender.campaign import Campaign as Campaign
     from sender.campaign import load_campaign as load_campaign
-    from sender.dispatch import Progress as Progress
     from sender.errors import GuardStop as GuardStop
     from sender.errors import InputError as InputError
     from sender.errors import SenderError as SenderError
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
     from sender.plan import Plan as Plan
     from sender.plan_diff import diff_plans as diff_plans
     from sender.planner import build_plan as build_plan
-    from sender.runs import RunResult as RunResult
+    from sender.progress import Progress as Progress
+    from sender.session import RunResult as RunResult
     from sender.workspace import Workspace as Workspace
 
 _HOME = {
@@ -37,10 +37,10 @@ _HOME = {
     "GuardStop": "errors",
     "InputError": "errors",
     "Plan": "plan",
-    "Progress": "dispatch",
-    "RunResult": "runs",
+    "Progress": "progress",
+    "RunResult": "session",
     "SenderError": "errors",
-    "Workspace": "runs",
+    "Workspace": "workspace",
     "asend": "api",
     "build_plan": "planner",
     "diff_plans": "plan_diff",

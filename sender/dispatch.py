@@ -12,22 +12,22 @@ import contextlib
 import logging
 import math
 import random
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
-from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
+from sender.errors import StateError, Unsupported
 from sender.feed import Feed
+from sender.guards import Guards
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.pacing import Limit, Pacer, Shared
 from sender.plan import MessageReader, Pace
 from sender.pool import UNHEALTHY, Pool
+from sender.progress import Meter, Progress
 from sender.providers.base import Adapter, Message
 from sender.transport import Expired, MaybeSent, NotSent, Transport
 
@@ -40,30 +40,6 @@ COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 QUEUE_LOOK_S = 5.0
 BACKOFF_CAP_S = 60.0
 THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
-FIRST_CONNECT_TRIES = 3  # before the first answer, an unreachable provider is a wrong address
-OUTAGE_S = 120.0  # after it, an outage this long stops the run
-THROTTLE_S = 900.0  # nothing but refusals of the pace for this long stops the run
-DOUBTS_IN_A_ROW = 20  # so many answers that prove nothing stop the run before the whole list is in doubt
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A moment of a run. Counts are messages and durable; `rate_per_s` is of this session, smoothed over seconds."""
-
-    total: int
-    accepted: int
-    rejected: int
-    unknown: int
-    pending: int
-    in_flight: int
-    elapsed_s: float
-    rate_per_s: float
-    eta_s: float | None
-    paused_s: float = 0.0
-
-    @property
-    def done(self) -> int:
-        return self.accepted + self.rejected + self.unknown
 
 
 class Dispatcher:
@@ -98,7 +74,7 @@ class Dispatcher:
         self._transport = transport
         self._pace = pace
         self._pool = pool
-        self._pacer = pacer or make_pacer(pace)
+        self._pacer = pacer or resumed_pacer(pace, ledger, run.run_id)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
         self._feed = Feed(
@@ -122,8 +98,7 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._halt = asyncio.Event()
         self._halted_by: Exception | None = None
-        self._session: Counter[State] = Counter()
-        self._trouble = _Trouble()
+        self._guards = Guards(title=adapter.capabilities.title, base_url=adapter.base_url)
         self._queue_seen_s = -math.inf
 
     async def run(self, stop: asyncio.Event) -> Counts:
@@ -131,11 +106,10 @@ class Dispatcher:
 
         Raises ProviderRefused, ProviderUnreachable or StateError after draining: whatever is pending stays pending.
         """
-        loop = asyncio.get_running_loop()
-        self._started = loop.time()
-        self._before = await self.in_ledger(self._ledger.counts, self._run.run_id)
-        await self._mind_what_left_before()
-        await self._warm(stop)
+        before = await self.in_ledger(self._ledger.counts, self._run.run_id)
+        total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
+        self._meter = Meter(messages=self._run.messages, total=total, before=before, now_s=_now_s())
+        await self._warm(min(before.pending, total), stop)
         feeder = asyncio.create_task(self._feed.run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
@@ -168,10 +142,9 @@ class Dispatcher:
                 self._ledger_thread.shutdown()
             self._tell()
 
-    async def _warm(self, stop: asyncio.Event) -> None:
+    async def _warm(self, messages: int, stop: asyncio.Event) -> None:
         """Connections that the first messages will find open; not waited for any longer once `stop` is set."""
-        pending = self._before.pending if self._below_seq is None else min(self._before.pending, self._below_seq)
-        connections = min(self._concurrency.at_first, pending)
+        connections = min(self._concurrency.at_first, messages)
         if not connections or stop.is_set():
             return
         warming = asyncio.create_task(self._transport.warm(self._adapter.base_url, connections))
@@ -182,12 +155,6 @@ class Dispatcher:
             for task in (warming, stopping):
                 task.cancel()
             await asyncio.gather(warming, stopping, return_exceptions=True)
-
-    async def _mind_what_left_before(self) -> None:
-        """The process before may have sent at the full pace until it stopped: ours begins where that one ended."""
-        last_ms = await self.in_ledger(self._ledger.last_intent_ms, self._run.run_id)
-        if last_ms is not None:
-            self._pacer.left_before((self._ledger.now_ms() - last_ms) / 1000)
 
     # -- what the feed asks ----------------------------------------------------------------------------------------
 
@@ -256,7 +223,7 @@ class Dispatcher:
             self._settle(claim, Unknown(f"the answer could not be judged: {type(fault).__name__}"))
             raise
         else:
-            self._trouble.answered()
+            self._guards.answered()
             self._concurrency.answered(steady_s() - begun_s)
             self._settle(claim, outcome, message.from_number)
 
@@ -264,7 +231,7 @@ class Dispatcher:
         not_before_ms = None
         if isinstance(outcome, Deferred):
             if outcome.halt and not self._taken_out(sender, outcome):
-                self._refused(outcome)
+                self._stop(self._guards.refused(outcome))
             wait_s = max(outcome.retry_after_s or 0.0, _backoff_s(claim.attempt))
             if outcome.slow_down:
                 self._slow_down(outcome, wait_s)
@@ -278,16 +245,13 @@ class Dispatcher:
             else:
                 not_before_ms = self._ledger.now_ms() + (0 if outcome.halt else round(wait_s * 1000))
         elif isinstance(outcome, Accepted):
-            self._trouble.accepted()
+            self._guards.accepted()
             if outcome.pause_s:
                 self._pacer.pause(outcome.pause_s)
-        if self._trouble.doubted(isinstance(outcome, Unknown)) >= DOUBTS_IN_A_ROW:
-            self._stop(
-                ProviderUnreachable(
-                    f"{DOUBTS_IN_A_ROW} answers in a row proved nothing; the last: {outcome.error_message}",
-                    fix="look at the provider's status page; `sender reconcile` settles what is unknown",
-                )
-            )
+        if not isinstance(outcome, Unknown):
+            self._guards.decided()
+        elif stop := self._guards.doubted(outcome.error_message):
+            self._stop(stop)
         if log.isEnabledFor(logging.DEBUG):  # what it would tell costs more than the rest of this function
             log.debug(
                 "settled",
@@ -316,17 +280,11 @@ class Dispatcher:
     def _not_sent(self, failure: NotSent) -> None:
         if self._pacer.paused:  # sent with the one that failed first: the same failure
             return
-        outage_s, tries = self._trouble.not_sent(asyncio.get_running_loop().time())
-        give_up = tries >= FIRST_CONNECT_TRIES if not self._trouble.ever_answered else outage_s >= OUTAGE_S
+        tries, stop = self._guards.not_sent(failure, _now_s())
         log.warning("no connection: %s", failure, extra={"event": "not_sent", "tries": tries})
         self._pacer.pause(min(30.0, 0.25 * 2 ** min(tries, 10)))
-        if give_up:
-            self._stop(
-                ProviderUnreachable(
-                    f"no connection to {self._adapter.base_url}: {failure}",
-                    fix="check the address and the network, then run the same command again: nothing is lost",
-                )
-            )
+        if stop:
+            self._stop(stop)
 
     def _slow_down(self, outcome: Deferred, wait_s: float) -> None:
         self._pacer.refused(wait_s)
@@ -335,23 +293,8 @@ class Dispatcher:
             outcome.error_message,
             extra={"event": "slow_down", "wait_s": round(wait_s, 1)},
         )
-        if self._trouble.throttled(asyncio.get_running_loop().time()) >= THROTTLE_S:
-            self._stop(
-                ProviderRefused(
-                    f"the provider has refused the pace for {THROTTLE_S / 60:.0f} minutes: {outcome.error_message}",
-                    fix="lower `rate`, or wait until the provider's queue is empty, then run the same command again",
-                )
-            )
-
-    def _refused(self, outcome: Deferred) -> None:
-        code = f" ({outcome.error_code})" if outcome.error_code else ""
-        self._stop(
-            ProviderRefused(
-                f"{self._adapter.capabilities.title} refuses: {outcome.error_message or outcome.reason.value}{code}",
-                fix=_REFUSAL_FIX.get(outcome.reason, "mend it at the provider")
-                + ", then run the same command again: nothing is lost",
-            )
-        )
+        if stop := self._guards.throttled(outcome, _now_s()):
+            self._stop(stop)
 
     def _stop(self, failure: Exception) -> None:
         if self._halted_by is None:
@@ -378,8 +321,7 @@ class Dispatcher:
             self._outbox = group + self._outbox
             raise
         self._unrecorded -= len(group)
-        for settlement in group:
-            self._session[_state_of(settlement.outcome)] += 1
+        self._meter.settled(_state_of(settlement.outcome) for settlement in group)
         self._changed.set()
 
     async def in_ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -415,28 +357,7 @@ class Dispatcher:
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        before, session = self._before, self._session
-        accepted = before.accepted + session[State.ACCEPTED]
-        rejected = before.rejected + session[State.REJECTED]
-        unknown = before.unknown + session[State.UNKNOWN]
-        total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
-        elapsed_s = asyncio.get_running_loop().time() - self._started
-        settled = session[State.ACCEPTED] + session[State.REJECTED] + session[State.UNKNOWN]
-        rate = settled / elapsed_s if elapsed_s > 0.5 else 0.0
-        pending = self._run.messages - accepted - rejected - unknown
-        left = max(0, total - accepted - rejected - unknown)
-        return Progress(
-            total=total,
-            accepted=accepted,
-            rejected=rejected,
-            unknown=unknown,
-            pending=pending,
-            in_flight=len(self._in_flight),
-            elapsed_s=elapsed_s,
-            rate_per_s=rate,
-            eta_s=left / rate if rate else None,
-            paused_s=self._pacer.paused_s,
-        )
+        return self._meter.progress(_now_s(), in_flight=len(self._in_flight), paused_s=self._pacer.paused_s)
 
 
 def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
@@ -449,48 +370,13 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
     )
 
 
-class _Trouble:
-    """How long, and how often in a row, the provider could not be reached or refused the pace."""
-
-    def __init__(self) -> None:
-        self.ever_answered = False
-        self._failures = 0
-        self._outage_since: float | None = None
-        self._throttled_since: float | None = None
-        self._doubts = 0
-
-    def answered(self) -> None:
-        self.ever_answered = True
-        self._failures = 0
-        self._outage_since = None
-
-    def accepted(self) -> None:
-        self._throttled_since = None
-
-    def doubted(self, doubt: bool) -> int:
-        """How many answers in a row proved nothing."""
-        self._doubts = self._doubts + 1 if doubt else 0
-        return self._doubts
-
-    def not_sent(self, now: float) -> tuple[float, int]:
-        """Seconds this outage lasts, and failures in it."""
-        self._failures += 1
-        self._outage_since = now if self._outage_since is None else self._outage_since
-        return now - self._outage_since, self._failures
-
-    def throttled(self, now: float) -> float:
-        """Seconds since the first refusal after the last acceptance."""
-        self._throttled_since = now if self._throttled_since is None else self._throttled_since
-        return now - self._throttled_since
-
-
-_REFUSAL_FIX = {
-    Reason.UNAUTHORIZED: "check the credentials in the environment",
-    Reason.INSUFFICIENT_FUNDS: "add funds to the account",
-    Reason.SENDER_NOT_ALLOWED: "check `from`: the provider does not let this account send from it",
-    Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
-    Reason.DAILY_CAP: "wait for the provider's next day",
-}
+def resumed_pacer(pace: Pace, ledger: Ledger, run_id: str, shared: Shared | None = None) -> Pacer:
+    """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
+    pacer = make_pacer(pace, shared)
+    last_ms = ledger.last_intent_ms(run_id)
+    if last_ms is not None:
+        pacer.left_before((ledger.now_ms() - last_ms) / 1000)
+    return pacer
 
 
 def _backoff_s(attempt: int) -> float:
@@ -508,3 +394,7 @@ def _state_of(outcome: Outcome) -> State:
             return State.UNKNOWN
         case Deferred():
             return State.PENDING
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

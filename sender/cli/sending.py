@@ -19,13 +19,14 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from sender import dispatch
+from sender import progress
 from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
 from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
 from sender.errors import InputError
-from sender.runs import Delivery, RunResult, Session, open_session
+from sender.opening import open_session
+from sender.session import Delivery, RunResult, Session
 
 log = logging.getLogger("sender.cli")
 
@@ -300,7 +301,7 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-Tell = Callable[[dispatch.Progress], None]
+Tell = Callable[[progress.Progress], None]
 
 
 @contextmanager
@@ -314,7 +315,7 @@ def _bar() -> Iterator[Tell]:
     with Progress(*columns, console=console.err) as bar:
         task = bar.add_task("sending", total=None, note="")
 
-        def tell(now: dispatch.Progress) -> None:
+        def tell(now: progress.Progress) -> None:
             bar.update(task, total=now.total, completed=now.done, note=_note(now))
 
         yield tell
@@ -324,7 +325,7 @@ def _bar() -> Iterator[Tell]:
 def _lines() -> Iterator[Tell]:
     last_s = 0.0
 
-    def tell(now: dispatch.Progress) -> None:
+    def tell(now: progress.Progress) -> None:
         nonlocal last_s
         if now.elapsed_s - last_s < PROGRESS_EVERY_S:
             return
@@ -343,7 +344,7 @@ def _lines() -> Iterator[Tell]:
     yield tell
 
 
-def _note(now: dispatch.Progress) -> str:
+def _note(now: progress.Progress) -> str:
     parts = [f"{now.rate_per_s:.1f}/s"] if now.rate_per_s else []
     if now.eta_s is not None and now.done < now.total:
         parts.append(f"{console.duration(now.eta_s)} left")

@@ -16,8 +16,8 @@ import polars as pl
 
 from sender.outcomes import DeliveryReport, Outcome
 
-# The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC. `sender` is
-# the number its last claim used instead of the planned one, null where that was the planned one.
+# The frame `Ledger.journal` returns, one row a message that was ever claimed or set aside. Times are milliseconds UTC.
+# `sender` is the number its last claim used instead of the planned one, null where that was the planned one.
 JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "seq": pl.UInt32(),
     "state": pl.String(),
@@ -176,7 +176,7 @@ class Ledger(Protocol):
         ...
 
     def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
-        """Intents for those of `seqs` that were set aside and are still pending, committed and durable."""
+        """Intents for those of `seqs` that were set aside and may still be claimed now, committed and durable."""
         ...
 
     def last_intent_ms(self, run_id: str) -> int | None:

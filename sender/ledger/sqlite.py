@@ -74,7 +74,7 @@ _CLAIM_THESE = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
     not_before = NULL, sender = NULL, updated_at = :now
-WHERE run = :run AND state = 'pending' AND seq IN (SELECT value FROM json_each(:seqs))
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
 RETURNING seq, attempts, fence
 """
 _DUE = """

@@ -171,9 +171,9 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
 STANDS_STILL = """
 import asyncio, sys
 import sender
-from sender import dispatch, runs, workspace
+from sender import feed, workspace
 
-dispatch.LEASE_MS = 700
+feed.LEASE_MS = 700
 workspace.Workspace.locked = lambda *_: __import__("contextlib").nullcontext()  # a lock that was lost
 plan = sender.Plan.open(sys.argv[1])
 print("go", flush=True)
@@ -190,7 +190,7 @@ def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
     """SIGSTOP past the lease, somebody else finishes the run, SIGCONT: nobody gets it twice, lock or no lock."""
     server = sandbox("--latency", "30")
     path = campaign(sender, 90, provider="sandbox", rate="40/s")
-    assert sender("plan", path, "--output", "plan").code == 0
+    assert sender("plan", path, "--out", "plan").code == 0
     env = {"SENDER_SANDBOX_URL": server.url, "SENDER_SANDBOX_SETTLE_S": "0.5"}
     command = [sys.executable, "-c", STANDS_STILL, "plan", ".sender"]
     process = subprocess.Popen(
