@@ -106,12 +106,10 @@ class Dispatcher:
 
         Raises ProviderRefused, ProviderUnreachable or StateError after draining: whatever is pending stays pending.
         """
-        self._meter = Meter(
-            messages=self._run.messages,
-            total=self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages),
-            before=await self.in_ledger(self._ledger.counts, self._run.run_id),
-            now_s=_now_s(),
-        )
+        before = await self.in_ledger(self._ledger.counts, self._run.run_id)
+        total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
+        self._meter = Meter(messages=self._run.messages, total=total, before=before, now_s=_now_s())
+        await self._warm(min(before.pending, total), stop)
         feeder = asyncio.create_task(self._feed.run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
@@ -143,6 +141,20 @@ class Dispatcher:
             finally:
                 self._ledger_thread.shutdown()
             self._tell()
+
+    async def _warm(self, messages: int, stop: asyncio.Event) -> None:
+        """Connections that the first messages will find open; not waited for any longer once `stop` is set."""
+        connections = min(self._concurrency.at_first, messages)
+        if not connections or stop.is_set():
+            return
+        warming = asyncio.create_task(self._transport.warm(self._adapter.base_url, connections))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([warming, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (warming, stopping):
+                task.cancel()
+            await asyncio.gather(warming, stopping, return_exceptions=True)
 
     # -- what the feed asks ----------------------------------------------------------------------------------------
 
