@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.ledger import Claim, Ledger
-from sender.pacing import Pacer
+from sender.pacing import Left, Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import Pool
 from sender.providers.base import Message
@@ -30,6 +30,8 @@ LEASE_MS = 30_000  # a request never starts later than this after its intent
 # Numbers with limits of their own: so many messages for each are looked at ahead, so that all of them find work.
 LOOK_AHEAD_EACH = 32
 LOOK_AHEAD_MAX = 4_000
+LATELY_MOST = 2_000  # messages of the process before that are looked at,
+LATELY_UNITS = 20  # and the units that one of them may have had
 
 
 class Flight(Protocol):
@@ -78,7 +80,10 @@ class Feed:
         concurrency: Concurrency,
         pool: Pool | None = None,
         below_seq: int | None = None,
+        left: Callable[[float, str | None, float], None] | None = None,
     ) -> None:
+        """`left` is told the units and the number of each message that leaves, and the time on the clock `steady_s`."""
+        self._left = left
         self._ledger = ledger
         self._run_id = run_id
         self._reader = reader
@@ -128,11 +133,13 @@ class Feed:
             if not await self._pacer.acquire(units - paid, sender=message.from_number):
                 return
             self._credit -= paid
-            if steady_s() >= batch.send_by_s:
+            if (now_s := steady_s()) >= batch.send_by_s:
                 self._credit += units  # or a pace slower than the lease would never send anything
                 return
             batch.work.popleft()
             flight.submit(claim, message, batch.send_by_s)
+            if self._left is not None:
+                self._left(units, message.from_number, now_s)
 
     async def _give_back(self, batch: _Batch | None, ahead: asyncio.Task[_Batch] | None, flight: Flight) -> None:
         if batch is not None:
@@ -210,6 +217,27 @@ class Feed:
         return replace(batch, work=work)
 
 
+def left_lately(ledger: Ledger, reader: MessageReader, pace: Pace, run_id: str) -> tuple[list[Left], float]:
+    """What the last process sent last, as far as the limits of `pace` still feel it, and what has no final status yet.
+
+    The latter in units, and only where a queue counts it. In the ledger's thread.
+    """
+    limits = [per_s for per_s in (pace.per_s, *pace.senders.values()) if per_s is not None]
+    if not limits and pace.queue is None:
+        return [], 0.0
+    now_ms = ledger.now_ms()
+    ages_s = {seq: (now_ms - at_ms) / 1000 for seq, at_ms in ledger.last_changed(run_id, limit=LATELY_MOST)}
+    felt_s = max([LATELY_UNITS / per_s for per_s in limits], default=0.0)
+    seqs = [seq for place, (seq, age_s) in enumerate(ages_s.items()) if place == 0 or age_s <= felt_s]
+    left = [
+        Left(ages_s[seq], segments if pace.unit == "segments" else 1, message.from_number)
+        for seq, (message, segments) in zip(seqs, reader.read(seqs), strict=True)
+    ]
+    if pace.queue is None or not left:
+        return left, 0.0
+    return left, ledger.delivering(run_id) * sum(one.units for one in left) / len(left)
+
+
 class _LookAhead:
     """Messages that wait, not yet claimed, behind the limits of their numbers."""
 
@@ -230,7 +258,11 @@ class _LookAhead:
 
     def take(self, limit: int) -> dict[int, tuple[Message, int]]:
         """The next messages by `seq`, those first whose numbers are due first."""
-        due = [(self._pacer.due_in_s(sender), queue[0][0], sender) for sender, queue in self._queues.items() if queue]
+        senders = [sender for sender, queue in self._queues.items() if queue]
+        due = [
+            (due_s, self._queues[sender][0][0], sender)  # of several at once, in the order of the plan
+            for due_s, sender in zip(self._pacer.due_in_s(*senders), senders, strict=True)
+        ]
         heapq.heapify(due)
         taken: dict[int, tuple[Message, int]] = {}
         while due and len(taken) < limit:
