@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 CLAIM_EVERY_S = 0.025  # of the pace in a batch; with those claimed ahead, what a crash leaves in doubt
 CLAIM_MAX = 250
+NEARLY_S = 0.25  # before a message may leave it is claimed, not earlier
 AHEAD_FROM = 10  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
 LEASE_MS = 30_000  # a request never starts later than this after its intent
 # Numbers with limits of their own: so many messages for each are looked at ahead, so that all of them find work.
@@ -101,6 +102,8 @@ class Feed:
         ahead: asyncio.Task[_Batch] | None = None
         try:
             while True:
+                if ahead is None:
+                    await self._nearly_due()
                 await self._pacer.resumed()
                 ahead = ahead or asyncio.create_task(self._claimed(flight))
                 batch = await asyncio.shield(ahead)
@@ -122,6 +125,13 @@ class Feed:
         finally:
             # Nothing of these has left: a clean stop leaves no doubt behind.
             await asyncio.shield(self._give_back(batch, ahead, flight))
+
+    async def _nearly_due(self) -> None:
+        """Waits while nothing may leave for long: what is claimed by then would only be in doubt after a crash."""
+        senders = self._waiting.senders if self._waiting is not None else [None]
+        due_s = min(self._pacer.due_in_s(*senders), default=0.0)
+        if due_s > NEARLY_S:
+            await asyncio.sleep(due_s - NEARLY_S)
 
     async def _let_go(self, batch: _Batch, flight: Flight) -> None:
         """Each message at its time, until the account is to pause or the rest has come too late."""
@@ -248,6 +258,11 @@ class _LookAhead:
         self._queues: dict[str | None, deque[tuple[int, Message, int]]] = {}
         self.seqs: set[int] = set()
 
+    @property
+    def senders(self) -> list[str | None]:
+        """Whose messages wait here."""
+        return [sender for sender, queue in self._queues.items() if queue]
+
     def wanted(self) -> int:
         """How many more to look at; 0 while half of the places are taken."""
         return self._most - len(self.seqs) if len(self.seqs) <= self._most // 2 else 0
@@ -258,11 +273,8 @@ class _LookAhead:
 
     def take(self, limit: int) -> dict[int, tuple[Message, int]]:
         """The next messages by `seq`, those first whose numbers are due first."""
-        senders = [sender for sender, queue in self._queues.items() if queue]
-        due = [
-            (due_s, self._queues[sender][0][0], sender)  # of several at once, in the order of the plan
-            for due_s, sender in zip(self._pacer.due_in_s(*senders), senders, strict=True)
-        ]
+        dues_s = zip(self._pacer.due_in_s(*self.senders), self.senders, strict=True)
+        due = [(due_s, self._queues[sender][0][0], sender) for due_s, sender in dues_s]  # ties as in the plan
         heapq.heapify(due)
         taken: dict[int, tuple[Message, int]] = {}
         while due and len(taken) < limit:
