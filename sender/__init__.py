@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sender.plan_diff import diff_plans as diff_plans
     from sender.planner import build_plan as build_plan
     from sender.progress import Progress as Progress
-    from sender.runs import RunResult as RunResult
+    from sender.session import RunResult as RunResult
     from sender.workspace import Workspace as Workspace
 
 _HOME = {
@@ -37,10 +37,10 @@ _HOME = {
     "GuardStop": "errors",
     "InputError": "errors",
     "Plan": "plan",
-    "Progress": "dispatch",
-    "RunResult": "runs",
+    "Progress": "progress",
+    "RunResult": "session",
     "SenderError": "errors",
-    "Workspace": "runs",
+    "Workspace": "workspace",
     "asend": "api",
     "build_plan": "planner",
     "diff_plans": "plan_diff",

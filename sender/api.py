@@ -9,9 +9,10 @@ from pathlib import Path
 
 from sender.delivery.receiver import check_public_url
 from sender.errors import InputError
+from sender.opening import open_session
 from sender.plan import Plan
 from sender.progress import Progress
-from sender.runs import Delivery, RunResult, open_session
+from sender.session import Delivery, RunResult
 from sender.workspace import DEFAULT_STATE_DIR
 
 

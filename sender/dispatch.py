@@ -77,7 +77,7 @@ class Dispatcher:
         self._transport = transport
         self._pace = pace
         self._pool = pool
-        self._pacer = pacer or make_pacer(pace)
+        self._pacer = pacer or resumed_pacer(pace, ledger, reader, run.run_id)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
         self._on_progress = on_progress
@@ -106,9 +106,6 @@ class Dispatcher:
             now_s=steady_s(),
             needs_s=self._needs_s,
         )
-        lately = partial(left_lately, self._ledger, self._reader, self._pace, self._run.run_id)
-        messages, queued = await self.in_ledger(lately)
-        self._pacer.left_before(messages, queued=queued)
         expecting = asyncio.create_task(
             self._expect(*await self.in_ledger(self._ledger.pending_from, self._run.run_id))
         )
@@ -407,6 +404,16 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
         queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
         shared=shared,
     )
+
+
+def resumed_pacer(
+    pace: Pace, ledger: Ledger, reader: MessageReader, run_id: str, shared: Shared | None = None
+) -> Pacer:
+    """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
+    pacer = make_pacer(pace, shared)
+    left, queued = left_lately(ledger, reader, pace, run_id)
+    pacer.left_before(left, queued=queued)
+    return pacer
 
 
 def _backoff_s(attempt: int) -> float:

@@ -230,7 +230,7 @@ class Feed:
 def left_lately(ledger: Ledger, reader: MessageReader, pace: Pace, run_id: str) -> tuple[list[Left], float]:
     """What the last process sent last, as far as the limits of `pace` still feel it, and what has no final status yet.
 
-    The latter in units, and only where a queue counts it. In the ledger's thread.
+    The latter in units, and only where a queue counts it.
     """
     limits = [per_s for per_s in (pace.per_s, *pace.senders.values()) if per_s is not None]
     if not limits and pace.queue is None:

@@ -20,7 +20,7 @@ import polars as pl
 import psutil
 
 from sender.disks import refuse_network
-from sender.errors import PlanError, RunLocked, StateError, UnknownRun
+from sender.errors import InputError, PlanError, RunLocked, SenderError, StateError, UnknownRun
 from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
@@ -195,7 +195,13 @@ def resolved(path: str | Path) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def _unwritable(path: Path, error: OSError) -> StateError:
+def _unwritable(path: Path, error: OSError) -> SenderError:
+    if isinstance(error, NotADirectoryError | FileExistsError):  # the path is wrong, not the disk
+        return InputError(
+            f"the state directory cannot be written: {error.strerror}",
+            where=str(path),
+            fix="a file stands in its way; choose another folder with --state-dir",
+        )
     return StateError(
         f"the state directory cannot be written: {error.strerror or error}",
         where=str(path),

@@ -20,11 +20,12 @@ from sender import delivery, providers, sandbox
 from sender.delivery.poll import LIVE, Pace, Refreshed, Sweep
 from sender.ledger import Reported, Run, RunKind, Settlement
 from sender.ledger.sqlite import SqliteLedger
+from sender.opening import open_session
 from sender.outcomes import Accepted, DeliveryReport, Status
 from sender.plan import MessageReader
 from sender.providers.base import Request, Response
-from sender.runs import Delivery, open_session
 from sender.sandbox import Mischief, Options
+from sender.session import Delivery
 from sender.transport import NotSent
 
 DIALECTS = providers.DIALECTS

@@ -16,7 +16,7 @@ from sender.cli import console
 from sender.cli.inputs import environment, state_options
 from sender.delivery.receiver import check_public_url, status_callback
 from sender.errors import InputError
-from sender.runs import Delivery, Session
+from sender.session import Delivery, Session
 from sender.workspace import Workspace
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender import results as results_module
-from sender import runs
+from sender import session
 from sender.cli import console, watching
 from sender.cli.inputs import environment, state_options
 from sender.cli.listening import seconds
@@ -65,7 +65,7 @@ def status(
     with Workspace(state_dir, create=False, read_only=not refresh) as workspace:
         if refresh and run is not None:
             wait_s = seconds(wait) if wait else 0.0
-            told = asyncio.run(runs.refresh(workspace, workspace.find(run), environment(env_file), wait_s=wait_s))
+            told = asyncio.run(session.refresh(workspace, workspace.find(run), environment(env_file), wait_s=wait_s))
             if not as_json:
                 console.about_refresh(told)
         if run is None:
@@ -156,7 +156,7 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
     console.set_up_logs(debug=debug)
     with Workspace(state_dir, create=False) as workspace:
         found = workspace.find(run)
-        settled = asyncio.run(runs.settle(workspace, found, environment(env_file)))
+        settled = asyncio.run(session.settle(workspace, found, environment(env_file)))
         summary = workspace.summary(found)
     if as_json:
         console.print_json({"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)})

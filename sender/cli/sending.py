@@ -25,7 +25,8 @@ from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_p
 from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
 from sender.errors import InputError
-from sender.runs import Delivery, RunResult, Session, open_session
+from sender.opening import open_session
+from sender.session import Delivery, RunResult, Session
 
 log = logging.getLogger("sender.cli")
 

@@ -16,8 +16,8 @@ import polars as pl
 
 from sender.outcomes import DeliveryReport, Outcome
 
-# The frame `Ledger.journal` returns, one row a message that was ever claimed. Times are milliseconds UTC. `sender` is
-# the number its last claim used instead of the planned one, null where that was the planned one.
+# The frame `Ledger.journal` returns, one row a message that was ever claimed or set aside. Times are milliseconds UTC.
+# `sender` is the number its last claim used instead of the planned one, null where that was the planned one.
 JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "seq": pl.UInt32(),
     "state": pl.String(),
@@ -178,13 +178,14 @@ class Ledger(Protocol):
         ...
 
     def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
-        """Intents for those of `seqs` that were set aside and are still pending, committed and durable."""
+        """Intents for those of `seqs` that were set aside and may still be claimed now, committed and durable."""
         ...
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
-        """`(seq, at_ms)` of up to `limit` messages ever claimed, those first whose row changed last.
+        """`(seq, at_ms)` of up to `limit` messages that may have left, those first whose row changed last.
 
         A request leaves after its intent and before its outcome is written, so none of them left after its `at_ms`.
+        What was released did not leave.
         """
         ...
 

@@ -73,7 +73,7 @@ _CLAIM_THESE = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
     not_before = NULL, sender = NULL, updated_at = :now
-WHERE run = :run AND state = 'pending' AND seq IN (SELECT value FROM json_each(:seqs))
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
 RETURNING seq, attempts, fence
 """
 _DUE = """
@@ -89,7 +89,7 @@ INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, up
 SELECT :run, seq, 'pending', 0, 0, :now, 0, :now FROM next
 """
 _LAST_CHANGED = """
-SELECT seq, updated_at FROM message WHERE run = ? AND fence > 0 ORDER BY updated_at DESC LIMIT ?
+SELECT seq, updated_at FROM message WHERE run = ? AND attempts > 0 ORDER BY updated_at DESC, seq DESC LIMIT ?
 """
 _WAITING = "SELECT seq FROM message WHERE run = ? AND state = 'pending'"
 _NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"

@@ -159,7 +159,7 @@ def test_results_in_every_format(sender: Shell, form: str) -> None:
     read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet, "xlsx": pl.read_excel}[form]
     frame = read(io.BytesIO(raw))
     assert frame["name"].to_list() == ["Ada", "Grace"]
-    assert frame["status"].to_list() == ["queued", "queued"]
+    assert frame["status"].to_list() == ["delivered", "delivered"]
 
 
 BAD = [

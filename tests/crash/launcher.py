@@ -21,7 +21,7 @@ from typing import Any
 import apsw
 
 import sender.cli
-from sender import feed, reconcile, runs
+from sender import feed, reconcile, session
 from sender.ledger import Settlement
 from sender.ledger.file import Mark
 from sender.ledger.sqlite import SqliteLedger
@@ -205,7 +205,7 @@ def set_traps(reaper: Reaper) -> None:
     for name in LEDGER_CALLS:
         setattr(SqliteLedger, name, wrapped(name, getattr(SqliteLedger, name)))
 
-    write = runs.write
+    write = session.write
 
     def write_results(*args: Any, **options: Any) -> Any:
         reaper.passes("results:before")
@@ -213,15 +213,15 @@ def set_traps(reaper: Reaper) -> None:
         reaper.passes("results:after")
         return written
 
-    runs.write = write_results
+    session.write = write_results
     blind = reaper.trap.mutant == "blind_retry"
 
-    class Dispatcher(runs.Dispatcher):
+    class Dispatcher(session.Dispatcher):
         def __init__(self, *, transport: Any, adapter: Any, **options: Any) -> None:
             wire = Wire(transport, reaper, "send", blind=blind)
             super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
 
-    runs.Dispatcher = Dispatcher  # type: ignore[misc]
+    session.Dispatcher = Dispatcher  # type: ignore[misc]
     settle = reconcile.reconcile
 
     async def settle_unknowns(*, transport: Any, facts: Any, **options: Any) -> Any:

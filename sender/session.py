@@ -1,7 +1,6 @@
-"""Runs: which one a plan belongs to, and one of them from start to summary.
+"""One run from start to summary: settle what is unknown, send what is pending, wait for delivery, write the results.
 
-A plan that was begun is resumed, one that was sent is refused, one whose inputs changed is explained. Never prints,
-asks or exits; the shell and the library both stand on this.
+Never prints, asks or exits; the shell and the library both stand on this.
 """
 
 from __future__ import annotations
@@ -9,32 +8,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
-from sender import cost, providers, reconcile, sandbox
+from sender import equipment, providers, reconcile
 from sender.concurrency import Concurrency
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
-from sender.dispatch import Dispatcher
+from sender.dispatch import Dispatcher, resumed_pacer
 from sender.errors import (
     ClockWrong,
     GuardStop,
     InputError,
-    InputsChanged,
     ProviderRefused,
-    RunComplete,
     SenderError,
     StateError,
 )
-from sender.gate import Gate, Sending
-from sender.ledger import Counts, Run, RunKind
-from sender.plan import Manifest, MessageReader, Pace, Plan
+from sender.ledger import Counts, Run
+from sender.plan import MessageReader, Pace, Plan
 from sender.progress import Progress
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
@@ -42,18 +36,15 @@ from sender.results import Summary, check_target, write
 from sender.serving import is_loopback
 from sender.suppression import SuppressionList
 from sender.transport import Transport, TransportFailure, open_transport
-from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
+from sender.workspace import Workspace
 
-log = logging.getLogger("sender.runs")
+log = logging.getLogger("sender.session")
 
 RESULTS_FILE = "results.csv"
-SANDBOX_FILE = "sandbox.sqlite3"
 WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
 CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
 SANDBOX_LOG_PER_S = 100.0
-SANDBOX_SETTLE_S = 2.0  # the simulator's log lags only when told to; a request under way may still arrive
-SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; means nothing to a live run
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +114,6 @@ class Session:
         run: Run,
         *,
         resumed: bool,
-        simulated: bool,
         pace: Pace | None = None,
         earlier: Run | None = None,
     ) -> None:
@@ -133,8 +123,8 @@ class Session:
         self.plan = plan
         self.run = run
         self.resumed = self._begun = resumed
-        self.simulated = simulated
-        self._sandbox_settle_s = SANDBOX_SETTLE_S
+        self.simulated = run.simulated
+        self._sandbox_settle_s = equipment.SANDBOX_SETTLE_S
         self.orphans = 0
         if resumed:
             workspace.ledger.check(run.run_id)
@@ -182,9 +172,11 @@ class Session:
         pool = self.plan.manifest.sender_pool()
         with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
-            gate = self._gate(suppressions, plan)
             run = self.run
+            gate = equipment.gate(run, plan, suppressions)
             concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+            reader = MessageReader(plan, run.run_id, callback=callback)
+            pacer = resumed_pacer(self.pace, ledger, reader, run.run_id)
             async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
                     await self._compare_clocks(adapter, transport)
@@ -196,11 +188,12 @@ class Session:
                         await Dispatcher(
                             ledger=ledger,
                             run=run,
-                            reader=MessageReader(plan, run.run_id, callback=callback),
+                            reader=reader,
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
                             concurrency=concurrency,
+                            pacer=pacer,
                             pool=pool,
                             below_seq=limit,
                             refuses=gate.refuses,
@@ -295,19 +288,6 @@ class Session:
             return await self.settle(adapter, transport, cancel)
         return reconciled
 
-    def _gate(self, suppressions: SuppressionList, plan: Plan) -> Gate:
-        """The suppression list beside the loop: whoever comes onto it after the plan was made gets nothing either."""
-        manifest = plan.manifest
-        checked = manifest.suppression or {}
-        sending = Sending(
-            campaign=manifest.campaign,
-            provider=manifest.provider,
-            service=manifest.service,
-            simulated=self.simulated,
-            skip_dead=bool(checked.get("skip_dead")),
-        )
-        return Gate(suppressions, sending, since=checked.get("mark"), numbers=plan.recipients)
-
     def _sweep(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Sweep:
         return Sweep(
             ledger=self.workspace.ledger,
@@ -355,95 +335,11 @@ class Session:
 
     @contextlib.contextmanager
     def connected(self, env: Mapping[str, str]) -> Iterator[Adapter]:
-        """The provider's adapter with its credentials; for a simulated run, the sandbox's, which runs meanwhile."""
-        manifest = self.plan.manifest
-        if not self.simulated:
-            adapter = providers.adapter(manifest.provider, env)
-            if self.run.account and adapter.account_id != self.run.account:
-                raise InputsChanged(
-                    f"run {self.run.run_id} is sent by account {self.run.account}, and these credentials are of"
-                    f" {adapter.account_id}: its log cannot say what the other one sent",
-                    fix="use the credentials the run began with, or --new-run",
-                )
+        """The provider's adapter, or the sandbox's, as `equipment.connected` says."""
+        if self.simulated:
+            self._sandbox_settle_s = equipment.sandbox_settle_s(env)
+        with equipment.connected(self.run, self.plan.manifest, env, self.workspace.folder(self.run)) as adapter:
             yield adapter
-        elif url := env.get("SENDER_SANDBOX_URL"):
-            self._sandbox_settle_s = _settle_s(env)
-            yield providers.sandbox_adapter(manifest.dialect, url)
-        else:
-            folder = self.workspace.folder(self.run)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            options = sandbox.Options(
-                latency_ms=manifest.sandbox["latency_ms"],
-                rate_per_s=manifest.sandbox["rate_per_s"],
-                state_file=folder / SANDBOX_FILE,
-                sent_after_s=0.05,
-                delivered_after_s=0.15,
-            )
-            with sandbox.embedded(options) as url:
-                yield providers.sandbox_adapter(manifest.dialect, url)
-
-
-@contextlib.contextmanager
-def open_session(
-    plan: Plan,
-    *,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
-    rehearse: bool = False,
-    again: bool = False,
-    new_run: bool = False,
-    resume: bool = False,
-    source: str | Path | None = None,
-) -> Iterator[Session]:
-    """The session for `plan`: resumes its unfinished run, or prepares a new one.
-
-    `again` starts another run of a plan that has been sent; `new_run` starts afresh though an unfinished run began
-    with other inputs; `resume` finishes that one with the plan it began with. Raises RunLocked, RunComplete,
-    InputsChanged, CostLimit, StateError, and InputError for a plan without messages.
-    """
-    manifest = plan.manifest
-    kind = _kind(manifest, rehearse=rehearse)
-    simulated = rehearse or manifest.provider == "sandbox"
-    if not manifest.messages:
-        raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
-    with Workspace(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
-        run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
-        sent = plan if run is None else workspace.plan(run)
-        same = run is None or run.plan_hash == plan.hash  # then at the prices of today
-        cost.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
-        if run is not None:
-            pace = plan.manifest.pace if plan.hash == run.plan_hash else None
-            yield Session(workspace, sent, run, resumed=True, simulated=run.simulated, pace=pace)
-            return
-        now_ms = workspace.ledger.now_ms()
-        run = Run(
-            run_id=_new_run_id(now_ms),
-            campaign=manifest.campaign,
-            kind=kind,
-            provider=manifest.provider,
-            plan_hash=plan.hash,
-            source=resolved(source) if source is not None else None,
-            rows=manifest.rows,
-            messages=manifest.messages,
-            skipped=manifest.rows - manifest.messages,
-            created_at_ms=now_ms,
-            simulated=simulated,
-            retry_of=manifest.retry_of,
-        )
-        before = [] if run.retry_of else workspace.runs_of(run.campaign, kind)
-        earlier = [one for one in before if workspace.ledger.counts(one.run_id).accepted]
-        yield Session(
-            workspace, plan, run, resumed=False, simulated=simulated, earlier=earlier[-1] if earlier else None
-        )
-
-
-def _settle_s(env: Mapping[str, str]) -> float:
-    text = env.get(SANDBOX_SETTLE, "").strip() or str(SANDBOX_SETTLE_S)
-    try:
-        if 0 <= (seconds := float(text)) <= 3600:
-            return seconds
-    except ValueError:
-        pass
-    raise InputError(f"{text!r} is no number of seconds", where=SANDBOX_SETTLE, fix="write 2.5, say")
 
 
 async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:
@@ -451,7 +347,7 @@ async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wai
 
     Another process may be sending the run meanwhile. Sends nothing.
     """
-    session = Session(workspace, workspace.plan(run), run, resumed=False, simulated=run.simulated)
+    session = Session(workspace, workspace.plan(run), run, resumed=False)
     with session.connected(env) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
             return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
@@ -460,119 +356,9 @@ async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wai
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:
     """Looks the run's unknown messages up in the provider's log and settles what it proves. Sends nothing."""
     with workspace.locked(run.campaign, run.kind):
-        session = Session(workspace, workspace.plan(run), run, resumed=True, simulated=run.simulated)
+        session = Session(workspace, workspace.plan(run), run, resumed=True)
         with session.connected(env) as adapter:
             async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
                 settled = await session.settle(adapter, transport, asyncio.Event())
         workspace.ledger.finish_run(run.run_id)
         return settled
-
-
-def _run_for(
-    workspace: Workspace, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool
-) -> Run | None:
-    """The run to resume; None to begin one."""
-    if again + new_run + resume > 1:
-        raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
-    if plan.manifest.retry_of is not None:
-        return _retry_for(workspace, plan)
-    runs = [run for run in workspace.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
-    if new_run or kind is RunKind.TEST:
-        return None
-    counts = {run.run_id: workspace.ledger.counts(run.run_id) for run in runs}
-    unfinished = [run for run in runs if counts[run.run_id].pending + counts[run.run_id].intent]
-    same = [run for run in unfinished if run.plan_hash == plan.hash]
-    if resume and not unfinished:
-        raise InputError(f"no run of {plan.manifest.campaign} is unfinished", fix="leave out --resume to begin one")
-    if again and same:
-        raise InputsChanged(
-            f"run {same[-1].run_id} of this plan is unfinished: {counts[same[-1].run_id].pending} messages are pending",
-            fix="--resume finishes it; --new-run leaves it and starts over with everybody",
-        )
-    if same or resume:
-        return (same or unfinished)[-1]
-    if runs:
-        _refuse_changed(workspace, runs[-1], counts[runs[-1].run_id], plan)
-    sent = [run for run in runs if run.plan_hash == plan.hash]
-    if sent and counts[sent[-1].run_id].unknown and not again:
-        return sent[-1]  # nothing to send, but something to settle, which may become something to send
-    if sent and not again:
-        when = _utc(sent[-1].created_at_ms)
-        raise RunComplete(
-            f"this plan of {sent[-1].campaign} has been sent: run {sent[-1].run_id} of {when}",
-            fix=f"`sender results {sent[-1].run_id}` shows what became of it; --again sends it to everybody once more",
-        )
-    return None
-
-
-def _retry_for(workspace: Workspace, plan: Plan) -> Run | None:
-    """The unfinished run of a retry's plan; None to begin one."""
-    manifest = plan.manifest
-    retries = [run for run in workspace.ledger.runs() if run.retry_of == manifest.retry_of]
-    for run in retries:
-        counts = workspace.ledger.counts(run.run_id)
-        if run.plan_hash == plan.hash and counts.pending + counts.intent:
-            return run
-    if len(retries) != manifest.retry - 1:  # or the same people would get it twice
-        raise RunComplete(
-            f"run {manifest.retry_of} has been retried since this plan was made: run {retries[-1].run_id}",
-            fix=f"`sender retry {manifest.retry_of}` plans again what has still not arrived",
-        )
-    return None
-
-
-def _refuse_changed(workspace: Workspace, last: Run, counts: Counts, plan: Plan) -> None:
-    """Raises InputsChanged when the newest run is unfinished, began with other inputs, and has reached somebody."""
-    if not counts.pending + counts.intent or not counts.accepted + counts.unknown + counts.intent:
-        return
-    changes = "; ".join(_changes(workspace.plan(last).manifest, plan.manifest))
-    raise InputsChanged(
-        f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
-        f" and the inputs changed since it began: {changes}",
-        fix="--resume finishes it with the plan it began with; --new-run starts afresh and texts those"
-        f" {counts.accepted} again if they are still in the list",
-    )
-
-
-def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
-    old = {(one.role, one.path): one.sha256 for one in before.inputs}
-    new = {(one.role, one.path): one.sha256 for one in after.inputs}
-    for role, path in sorted({*old, *new}):
-        if (role, path) not in new:
-            yield f"{role} {path} is no longer used"
-        elif (role, path) not in old:
-            yield f"{role} {path} is new"
-        elif old[role, path] != new[role, path]:
-            yield f"{role} {path} changed"
-    for name in ("provider", "dialect"):
-        if getattr(before, name) != getattr(after, name):
-            yield f"{name}: {getattr(before, name)} became {getattr(after, name)}"
-    if before.senders != after.senders:
-        yield f"from: {', '.join(before.senders) or 'none'} became {', '.join(after.senders) or 'none'}"
-    elif before.pool != after.pool:
-        yield "from: the weights or the `match` of the pool changed"
-    was, now = ({**one.fields, **one.templates} for one in (before, after))
-    for key in sorted({*was, *now}):
-        if was.get(key) != now.get(key):
-            yield f"{key}: {was.get(key, 'not set')} became {now.get(key, 'not set')}"
-    for name, version in before.versions.items():
-        if after.versions.get(name) != version:
-            yield f"{name} {version} became {after.versions.get(name)}"
-    if before.messages != after.messages:
-        yield f"{before.messages} messages became {after.messages}"
-
-
-def _kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
-    if manifest.test_to is not None:
-        return RunKind.TEST
-    if manifest.provider == "sandbox":
-        return RunKind.SANDBOX
-    return RunKind.REHEARSAL if rehearse else RunKind.LIVE
-
-
-def _new_run_id(now_ms: int) -> str:
-    return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-
-
-def _utc(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
