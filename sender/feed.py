@@ -128,10 +128,9 @@ class Feed:
 
     async def _nearly_due(self) -> None:
         """Waits while nothing may leave for long: what is claimed by then would only be in doubt after a crash."""
-        senders = self._waiting.senders if self._waiting is not None else [None]
-        due_s = min(self._pacer.due_in_s(*senders), default=0.0)
-        if due_s > NEARLY_S:
-            await asyncio.sleep(due_s - NEARLY_S)
+        due_in_s = self._pacer.due_in_s(None)[0] if self._waiting is None else self._waiting.due_in_s()
+        if due_in_s > NEARLY_S:
+            await asyncio.sleep(due_in_s - NEARLY_S)
 
     async def _let_go(self, batch: _Batch, flight: Flight) -> None:
         """Each message at its time, until the account is to pause or the rest has come too late."""
@@ -159,6 +158,8 @@ class Feed:
 
     async def _release(self, claims: list[Claim], flight: Flight) -> None:
         if claims:
+            if self._waiting is not None:
+                self._waiting.given_back()
             await flight.in_ledger(partial(self._ledger.release, self._run_id, claims))
 
     async def _claimed(self, flight: Flight) -> _Batch:
@@ -256,35 +257,55 @@ class _LookAhead:
         self._pace = pace
         self._most = min(LOOK_AHEAD_MAX, LOOK_AHEAD_EACH * len(pace.senders))
         self._queues: dict[str | None, deque[tuple[int, Message, int]]] = {}
+        # When each number is due after what has been taken here, which the pacer does not know before it leaves.
+        self._due_s: dict[str | None, float] = {}
         self.seqs: set[int] = set()
 
-    @property
-    def senders(self) -> list[str | None]:
-        """Whose messages wait here."""
-        return [sender for sender, queue in self._queues.items() if queue]
-
     def wanted(self) -> int:
-        """How many more to look at; 0 while half of the places are taken."""
-        return self._most - len(self.seqs) if len(self.seqs) <= self._most // 2 else 0
+        """How many more to look at; 0 while half of the places are taken.
+
+        A list that is sorted by number has the others' messages further on.
+        """
+        idle = any(not self._queues.get(number) for number in self._pace.senders)
+        most = LOOK_AHEAD_MAX if idle and self.seqs else self._most
+        return most - len(self.seqs) if len(self.seqs) <= most // 2 else 0
 
     def add(self, seq: int, message: Message, segments: int) -> None:
         self._queues.setdefault(message.from_number, deque()).append((seq, message, segments))
         self.seqs.add(seq)
 
-    def take(self, limit: int) -> dict[int, tuple[Message, int]]:
-        """The next messages by `seq`, those first whose numbers are due first."""
-        dues_s = zip(self._pacer.due_in_s(*self.senders), self.senders, strict=True)
-        due = [(due_s, self._queues[sender][0][0], sender) for due_s, sender in dues_s]  # ties as in the plan
+    def due_in_s(self) -> float:
+        """Seconds until one of the messages that wait here may leave; 0 where none waits."""
+        due = self._due()
+        return due[0][0] - asyncio.get_running_loop().time() if due else 0.0
+
+    def given_back(self) -> None:
+        """What was taken has not left."""
+        self._due_s.clear()
+
+    def _due(self) -> list[tuple[float, int, str | None]]:
+        """A heap of when each number is due, its first message and itself: of several at once, as in the plan."""
+        now_s = asyncio.get_running_loop().time()
+        senders = [sender for sender, queue in self._queues.items() if queue]
+        due = [
+            (max(now_s + due_in_s, self._due_s.get(sender, now_s)), self._queues[sender][0][0], sender)
+            for due_in_s, sender in zip(self._pacer.due_in_s(*senders), senders, strict=True)
+        ]
         heapq.heapify(due)
+        return due
+
+    def take(self, limit: int) -> dict[int, tuple[Message, int]]:
+        """The next messages by `seq`, those first whose numbers are due first, and none long before its time."""
+        due, until_s = self._due(), asyncio.get_running_loop().time() + 2 * NEARLY_S
         taken: dict[int, tuple[Message, int]] = {}
-        while due and len(taken) < limit:
+        while due and len(taken) < limit and (not taken or due[0][0] < until_s):
             at_s, _, sender = heapq.heappop(due)
             queue = self._queues[sender]
             seq, message, segments = queue.popleft()
             self.seqs.discard(seq)
             taken[seq] = (message, segments)
+            units = segments if self._pace.unit == "segments" else 1
+            self._due_s[sender] = at_s + self._pacer.takes_s(units, sender)
             if queue:
-                units = segments if self._pace.unit == "segments" else 1
-                per_s = self._pace.senders.get(sender or "")
-                heapq.heappush(due, (at_s + (units / per_s if per_s else 0.0), queue[0][0], sender))
+                heapq.heappush(due, (self._due_s[sender], queue[0][0], sender))
         return taken

@@ -220,6 +220,11 @@ class Pacer:
         now = _now()
         return [max([self._cells[at] - now for at, *_ in self._limits(one, 1, 1, now)] + [0.0]) for one in senders]
 
+    def takes_s(self, units: float, sender: str | None) -> float:
+        """Seconds that pass at its own number between a message of so many units and the next; 0 without a limit."""
+        own = self._senders.get(sender or "")
+        return 0.0 if own is None else units / _refill(own[0].per_s)
+
     def _limits(
         self, sender: str | None, messages: float, segments: float, now: float
     ) -> list[tuple[int, float, float]]:
