@@ -314,6 +314,22 @@ class MessageReader:
             found |= self._messages(self._scan.filter(pl.col("seq").is_in(far)).collect())
         return [found[seq] for seq in seqs]
 
+    def units(
+        self, unit: str, from_seq: int, also: Sequence[int] = (), *, below_seq: int | None = None
+    ) -> dict[str | None, int]:
+        """How many `messages` or `segments` (`unit`) each sender has in the messages from `from_seq` on and in `also`.
+
+        None is the sender of messages whose number the provider picks. `below_seq` bounds both.
+        """
+        wanted = pl.col("seq") >= from_seq
+        if also:
+            wanted |= pl.col("seq").is_in(list(also))
+        if below_seq is not None:
+            wanted &= pl.col("seq") < below_seq
+        counted = pl.col("segments").sum() if unit == "segments" else pl.len()
+        found = self._scan.filter(wanted).group_by("from_number").agg(counted.cast(pl.Int64).alias("units"))
+        return dict(found.collect(engine="streaming").iter_rows())
+
     def _by_block(self, seqs: Sequence[int]) -> dict[int, list[int]]:
         blocks: dict[int, list[int]] = {}
         starts = self._first_seqs()
