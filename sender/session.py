@@ -175,7 +175,8 @@ class Session:
             run = self.run
             gate = equipment.gate(run, plan, suppressions)
             concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
-            pacer = resumed_pacer(self.pace, ledger, run.run_id)
+            reader = MessageReader(plan, run.run_id, callback=callback)
+            pacer = resumed_pacer(self.pace, ledger, reader, run.run_id)
             async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
                     await self._compare_clocks(adapter, transport)
@@ -187,7 +188,7 @@ class Session:
                         await Dispatcher(
                             ledger=ledger,
                             run=run,
-                            reader=MessageReader(plan, run.run_id, callback=callback),
+                            reader=reader,
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,

@@ -351,6 +351,8 @@ def _note(now: progress.Progress) -> str:
     if now.eta_s is not None and now.done < now.total:
         parts.append(f"{console.duration(now.eta_s)} left")
     parts += [f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count]
+    if now.slowed_to_per_s is not None:
+        parts.append(f"slowed to {now.slowed_to_per_s:.3g}/s by the provider")
     if now.paused_s > 0.5:
         parts.append(f"provider asks to wait {console.duration(now.paused_s)}")
     return ", ".join(parts)
