@@ -24,7 +24,7 @@ from sender.feed import Feed, left_lately
 from sender.guards import Guards
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import CUT_EVERY_S, Limit, Pacer, Shared
+from sender.pacing import CUT_EVERY_S, Limit, Pacer, Shared, queue_limit
 from sender.plan import MessageReader, Pace
 from sender.pool import UNHEALTHY, Pool
 from sender.progress import Meter, Moment, Progress
@@ -401,7 +401,7 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
     return Pacer(
         None if pace.per_s is None else Limit(pace.per_s, "segments"),
         senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
-        queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
+        queue=None if pace.queue is None else queue_limit(pace.queue.units, pace.queue.drained_per_s),
         shared=shared,
     )
 
