@@ -40,6 +40,11 @@ class Concurrency:
         self._looked_s = -math.inf
         self.limit = fixed or self._bounded(4 * LEAST if per_s is None else 2 * per_s * _FIRST_LATENCY_S)
 
+    @property
+    def at_first(self) -> int:
+        """How many requests will be under way when the first answers come: so many connections are worth warming."""
+        return self.limit if self._pace is None else min(self.limit, math.ceil(self._pace * _FIRST_LATENCY_S))
+
     def answered(self, latency_s: float) -> None:
         """An answer came so long after its request was handed over."""
         self._latencies.append(latency_s)

@@ -99,13 +99,12 @@ class Dispatcher:
 
         Raises ProviderRefused, ProviderUnreachable or StateError after draining: whatever is pending stays pending.
         """
+        before = await self.in_ledger(self._ledger.counts, self._run.run_id)
+        total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
         self._meter = Meter(
-            messages=self._run.messages,
-            total=self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages),
-            before=await self.in_ledger(self._ledger.counts, self._run.run_id),
-            now_s=steady_s(),
-            needs_s=self._needs_s,
+            messages=self._run.messages, total=total, before=before, now_s=steady_s(), needs_s=self._needs_s
         )
+        await self._warm(min(before.pending, total), stop)
         expecting = asyncio.create_task(
             self._expect(*await self.in_ledger(self._ledger.pending_from, self._run.run_id))
         )
@@ -140,6 +139,20 @@ class Dispatcher:
             finally:
                 self._ledger_thread.shutdown()
             self._tell()
+
+    async def _warm(self, messages: int, stop: asyncio.Event) -> None:
+        """Connections that the first messages will find open; not waited for any longer once `stop` is set."""
+        connections = min(self._concurrency.at_first, messages)
+        if not connections or stop.is_set():
+            return
+        warming = asyncio.create_task(self._transport.warm(self._adapter.base_url, connections))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([warming, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (warming, stopping):
+                task.cancel()
+            await asyncio.gather(warming, stopping, return_exceptions=True)
 
     def _fed(self) -> Feed:
         return Feed(

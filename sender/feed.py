@@ -23,10 +23,10 @@ from sender.providers.base import Message
 
 T = TypeVar("T")
 
-CLAIM_EVERY_S = 0.025  # of the pace in a batch; with those claimed ahead, what a crash leaves in doubt
-CLAIM_MAX = 250
+CLAIM_EVERY_S = 0.05  # of the pace in a batch; with those claimed ahead, what a crash leaves in doubt
+CLAIM_MAX = 500
 NEARLY_S = 0.25  # before a message may leave it is claimed, not earlier
-AHEAD_FROM = 10  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
+AHEAD_FROM = 20  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
 LEASE_MS = 30_000  # a request never starts later than this after its intent
 # Numbers with limits of their own: so many messages for each are looked at ahead, so that all of them find work.
 LOOK_AHEAD_EACH = 32

@@ -345,12 +345,15 @@ class Session:
 async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:
     """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
 
-    Another process may be sending the run meanwhile. Sends nothing.
+    What refusals say of numbers goes to the suppression list. Another process may be sending the run meanwhile. Sends
+    nothing.
     """
     session = Session(workspace, workspace.plan(run), run, resumed=False)
     with session.connected(env) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
-            return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+            told = await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+    workspace.learn(run)
+    return told
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
@@ -75,8 +75,7 @@ class Run:
     retry_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):  # a tuple, as is a Settlement: each message makes one, and they are four times as quick
     """A committed intent: this process may submit message `seq` until `deadline_ms`, as attempt `attempt` (from 1).
 
     `fence` numbers the claims ever made of a message. A release gives the attempt back but never the fence, so an
@@ -89,8 +88,7 @@ class Claim:
     fence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What came of a claim. `not_before_ms` delays a Deferred message."""
 
     claim: Claim

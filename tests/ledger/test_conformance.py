@@ -286,7 +286,7 @@ def test_an_older_claim_has_no_power_over_a_newer_one(ledger: Ledger, between: s
 @pytest.mark.parametrize("wrong", [{"attempt": 2}, {"attempt": 0}, {"fence": 2}, {"fence": 0}, {"seq": 1}])
 def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[str, int]) -> None:
     (one,) = claim(ledger)
-    forged = replace(one, **wrong)
+    forged = one._replace(**wrong)
     assert record(ledger, forged, ACCEPTED) == 0
     assert ledger.release(RUN.run_id, [forged]) == 0
     assert row(ledger)["state"] == "intent"
