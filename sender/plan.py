@@ -137,7 +137,7 @@ class Manifest:
     @property
     def service(self) -> str | None:
         """The service, profile or number group that picks a message's sender where `from_number` is null."""
-        return next((str(self.fields[key]) for key in SERVICE_FIELDS if key in self.fields), None)
+        return service_of(self.fields)
 
     def sender_pool(self) -> Pool | None:
         """The pool to send from, with every number in it; None where there is no choice."""
@@ -373,6 +373,11 @@ class MessageReader:
 
 def _checksum(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def service_of(fields: Mapping[str, FieldValue]) -> str | None:
+    """The sender pool at the provider that a message's fields name."""
+    return next((str(fields[key]) for key in SERVICE_FIELDS if key in fields), None)
 
 
 def sender_shown(manifest: Manifest) -> pl.Expr:
