@@ -351,6 +351,8 @@ def _note(now: progress.Progress) -> str:
     if now.eta_s is not None and now.done < now.total:
         parts.append(f"{console.duration(now.eta_s)} left")
     parts += [f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count]
+    if now.slowed_to_per_s is not None:
+        parts.append(f"slowed to {now.slowed_to_per_s:.3g}/s by the provider")
     if now.paused_s > 0.5:
         parts.append(f"provider asks to wait {console.duration(now.paused_s)}")
     return ", ".join(parts)
@@ -393,7 +395,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     console.run_summary(summary)
     for number, why in result.taken_out.items():
         console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
-    console.about_delivery(result.refreshed, run.run_id)
+    console.about_delivery(result.refreshed, summary, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")

@@ -61,7 +61,8 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "claim": lambda ledger: claim(ledger, run_id="nope"),
     "set_aside": lambda ledger: ledger.set_aside("nope", limit=1),
     "claim_these": lambda ledger: ledger.claim_these("nope", [0], lease_ms=LEASE_MS),
-    "last_intent_ms": lambda ledger: ledger.last_intent_ms("nope"),
+    "last_changed": lambda ledger: ledger.last_changed("nope", limit=1),
+    "pending_from": lambda ledger: ledger.pending_from("nope"),
     "release": lambda ledger: ledger.release("nope", []),
     "use_senders": lambda ledger: ledger.use_senders("nope", []),
     "record": lambda ledger: ledger.record("nope", []),
@@ -285,7 +286,7 @@ def test_an_older_claim_has_no_power_over_a_newer_one(ledger: Ledger, between: s
 @pytest.mark.parametrize("wrong", [{"attempt": 2}, {"attempt": 0}, {"fence": 2}, {"fence": 0}, {"seq": 1}])
 def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[str, int]) -> None:
     (one,) = claim(ledger)
-    forged = replace(one, **wrong)
+    forged = one._replace(**wrong)
     assert record(ledger, forged, ACCEPTED) == 0
     assert ledger.release(RUN.run_id, [forged]) == 0
     assert row(ledger)["state"] == "intent"
