@@ -24,8 +24,8 @@ from sender.feed import Feed, left_lately
 from sender.guards import Guards
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import CUT_EVERY_S, Limit, Pacer, Shared
-from sender.plan import MessageReader, Pace
+from sender.pacing import CUT_EVERY_S, Limit, Pacer, Shared, queue_limit
+from sender.plan import MessageReader, Pace, service_of
 from sender.pool import UNHEALTHY, Pool
 from sender.progress import Meter, Moment, Progress
 from sender.providers.base import Adapter, Message
@@ -61,10 +61,10 @@ class Dispatcher:
         pacer: Pacer | None = None,
         pool: Pool | None = None,
         below_seq: int | None = None,
-        refuses: Callable[[str, str | None], Rejected | None] | None = None,
+        refuses: Callable[[str, str | None, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
+        """`refuses` is asked for each message (to, from, service) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
         that has slowed down.
@@ -214,8 +214,8 @@ class Dispatcher:
 
     async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
-            refusal = self._refuses(message.to, message.from_number) if self._refuses else None
-            if refusal is not None:
+            refuses = self._refuses
+            if refuses and (refusal := refuses(message.to, message.from_number, service_of(message.fields))):
                 self._settle(claim, refusal)
                 return
             request = self._adapter.request(message)
@@ -414,7 +414,7 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
     return Pacer(
         None if pace.per_s is None else Limit(pace.per_s, "segments"),
         senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
-        queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
+        queue=None if pace.queue is None else queue_limit(pace.queue.units, pace.queue.drained_per_s),
         shared=shared,
     )
 
