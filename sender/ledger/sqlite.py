@@ -413,12 +413,12 @@ class SqliteLedger:
 
     def journal(self, run_id: str) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
-        chunks = [pl.DataFrame(schema=JOURNAL_SCHEMA)]
+        chunks: list[pl.DataFrame] = []
         with failures_explained(self._path):
             rows = self._db.execute(_JOURNAL, (key,))  # one statement, so one snapshot
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
-        return pl.concat(chunks, rechunk=True)
+        return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
 
     def message_ids(self) -> set[str]:
         with failures_explained(self._path):
