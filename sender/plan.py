@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from sender import fields
+from sender.disks import make_folder, sync_folder
 from sender.errors import PlanError
 from sender.plan_rows import PLAN_FILE, ROW_GROUP, StoredRows
 from sender.pool import Pool
@@ -229,7 +230,7 @@ class Plan:
         """
         partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, mode=0o700)
+        make_folder(partial)
         file = partial / PLAN_FILE
         if isinstance(self._rows, StoredRows):
             self._rows.copy_to(file)
@@ -244,10 +245,11 @@ class Plan:
         for path in partial.iterdir():
             path.chmod(0o600)
             _fsync(path)
+        sync_folder(partial)
         if directory.exists():
             shutil.rmtree(directory)
         partial.replace(directory)
-        _fsync_directory(directory.parent)
+        sync_folder(directory.parent)  # the ledger may name the plan right after
         return Plan(manifest, None, directory)
 
     @staticmethod
@@ -403,13 +405,3 @@ def _file_sha256(path: Path) -> str:
 def _fsync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _fsync_directory(path: Path) -> None:
-    """The ledger may name the plan right after: its folder's entry has to be as durable. Windows has no such call."""
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
