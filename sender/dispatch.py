@@ -109,7 +109,8 @@ class Dispatcher:
         before = await self.in_ledger(self._ledger.counts, self._run.run_id)
         total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
         self._meter = Meter(messages=self._run.messages, total=total, before=before, now_s=_now_s())
-        await self._warm(min(before.pending, total), stop)
+        done = before.accepted + before.rejected + before.unknown
+        await self._warm(min(before.pending, max(0, total - done)), stop)
         feeder = asyncio.create_task(self._feed.run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
