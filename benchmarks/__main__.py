@@ -2,7 +2,8 @@
 
 Ours and the plain way take turns in one run, since the machine is shared: ratios count. A part is a module beside this
 one with `figures(options)`, which yields each figure as it is measured. Some have more to show when they are run alone:
-`python -m benchmarks.numbers`, `.segments`, `.templates`; `.crash` is no measurement.
+`python -m benchmarks.numbers`, `.segments`, `.templates`; `.profile` tells where a message's processor time goes;
+`.crash` is no measurement.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--latencies", type=_numbers, default="0,100,300", help="of the stub, ms (default: %(default)s)"
     )
+    parser.add_argument("--contenders", type=lambda text: text.split(","), help="beside ours (default: all; httpx,wrk)")
     parser.add_argument("--paces", type=_numbers, default="1,10,100,1000,4000", help="a second (default: %(default)s)")
     parser.add_argument("--pace-seconds", type=float, default=10, help="of each pace (default: %(default)s)")
     options = parser.parse_args()

@@ -104,7 +104,8 @@ class Dispatcher:
         self._meter = Meter(
             messages=self._run.messages, total=total, before=before, now_s=steady_s(), needs_s=self._needs_s
         )
-        await self._warm(min(before.pending, total), stop)
+        done = before.accepted + before.rejected + before.unknown
+        await self._warm(min(before.pending, max(0, total - done)), stop)
         expecting = asyncio.create_task(
             self._expect(*await self.in_ledger(self._ledger.pending_from, self._run.run_id))
         )

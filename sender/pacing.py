@@ -82,6 +82,7 @@ class Pacer:
         self._cells = self._shared.cells
         self._turn = asyncio.Lock()
         self._seen = _Seen()
+        self._reported = False  # that the provider's queue gets shorter faster than is documented
 
     # -- pauses ----------------------------------------------------------------------------------------------------
 
@@ -174,13 +175,14 @@ class Pacer:
         limit, cell = self._queue
         with self._shared.lock:
             due = _now() - (limit.burst - units) / _refill(limit.per_s)
+            self._reported = self._reported or due < self._cells[cell]
             self._cells[cell] = min(self._cells[cell], due)
 
     def needs_s(self, units: Mapping[str | None, float], *, last: float = 1.0) -> float:
         """Seconds until so many units of each sender have left, if nothing but the limits holds them up; 0 without any.
 
         The last message of each has `last` units, whose time need not pass. A pace that is recovering from a refusal is
-        taken to go on recovering.
+        taken to go on recovering; a queue whose documented pace reports have proved wrong is left out.
         """
         now, together = _now(), max(0.0, sum(units.values()) - last)
         waits_s = [0.0]
@@ -191,7 +193,7 @@ class Pacer:
         for name, (limit, cell) in self._senders.items():
             if (left := units.get(name, 0.0)) > 0:
                 waits_s.append(max(self._cells[cell] - now, 0.0) + max(0.0, left - last) / _refill(limit.per_s))
-        if self._queue is not None:
+        if self._queue is not None and not self._reported:
             limit, cell = self._queue
             slack_s = CATCH_UP_S + limit.burst / limit.per_s
             waits_s.append(self._scheduled(cell, now, slack_s) - now + together / _refill(limit.per_s))

@@ -69,7 +69,9 @@ def build_plan(
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     sent = scan.filter(pl.col("seq").is_not_null())
     segment_counts = _counted(sent, "segments")
-    pace, feasible = feasibility(offer, sent.select("from_number", "segments", "fields").collect(engine="streaming"))
+    mms = _height(sent.filter(offer.is_mms))
+    loads = sent.select("from_number", "segments", "fields").collect(engine="streaming")
+    pace, feasible = feasibility(offer, loads, mms=mms > 0)
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -84,7 +86,7 @@ def build_plan(
         segments=sum(int(segments) * count for segments, count in segment_counts.items()),
         segment_counts=segment_counts,
         encodings=_counted(sent, "encoding"),
-        mms=_height(sent.filter(offer.is_mms)),
+        mms=mms,
         replacements=composer.replacements(),
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from sender import equipment, providers, reconcile
+from sender.bulletin import BulletinBoard
 from sender.concurrency import Concurrency
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
@@ -170,7 +171,11 @@ class Session:
         refreshed: Refreshed | None = None
         callback = self._callback(delivery.public_url)
         pool = self.plan.manifest.sender_pool()
-        with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
+        with (
+            self.connected(env) as adapter,
+            SuppressionList.open(self.workspace.path) as suppressions,
+            BulletinBoard(self.workspace.folder(self.run), on_progress) as tell,
+        ):
             plan = self._begin(adapter)
             run = self.run
             gate = equipment.gate(run, plan, suppressions)
@@ -197,7 +202,7 @@ class Session:
                             pool=pool,
                             below_seq=limit,
                             refuses=gate.refuses,
-                            on_progress=on_progress,
+                            on_progress=tell,
                         ).run(cancel)
                         if not settle_unknowns or cancel.is_set():
                             break

@@ -170,6 +170,42 @@ def test_everything_is_sent_once(ledger: SqliteLedger, plan: Plan) -> None:
     assert ledger.journal("r")["message_id"].to_list() == [f"id-{seq}" for seq in range(N)]
 
 
+@pytest.mark.parametrize(
+    ("pace", "below_seq", "connections"),
+    [
+        pytest.param(Pace("none", None, "messages", concurrency=4, retries=2, timeout_s=5), None, 4, id="as allowed"),
+        pytest.param(
+            Pace("none", None, "messages", concurrency=None, retries=2, timeout_s=5), None, N, id="a message each"
+        ),
+        pytest.param(Pace("none", None, "messages", concurrency=4, retries=2, timeout_s=5), 2, 2, id="two to send"),
+        pytest.param(Pace("40/s", 40, "messages", concurrency=None, retries=2, timeout_s=5), None, 8, id="as paced"),
+    ],
+)
+def test_connections_are_warmed_before_the_first_message(
+    ledger: SqliteLedger, plan: Plan, pace: Pace, below_seq: int | None, connections: int
+) -> None:
+    warmed: list[tuple[str, int, int]] = []
+
+    class Warmed(Wire):
+        async def warm(self, url: str, connections: int) -> None:
+            warmed.append((url, connections, len(self.sent)))
+
+    send(ledger, plan, Warmed(), pace=pace, below_seq=below_seq)
+    send(ledger, plan, Warmed(), pace=pace, below_seq=below_seq)  # nothing is left: none is opened
+    assert warmed == [(Wire.base_url, connections, 0)]
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_its_connections(ledger: SqliteLedger, plan: Plan) -> None:
+    class NeverWarm(Wire):
+        async def warm(self, url: str, connections: int) -> None:
+            asyncio.get_running_loop().call_soon(stop.set)
+            await asyncio.sleep(600)
+
+    stop, wire = asyncio.Event(), NeverWarm()
+    assert send(ledger, plan, wire, stop=stop) == counts(pending=N)
+    assert wire.sent == []
+
+
 def test_no_request_leaves_before_its_intent_is_on_disk(ledger: SqliteLedger, plan: Plan, tmp_path: Path) -> None:
     wire = Wire()
     other = SqliteLedger.open(tmp_path / "ledger.sqlite3")
