@@ -109,6 +109,7 @@ class Reaper:
         if self.trap.freeze:
             with self.ledger:
                 os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(2)  # a busy machine may stop this thread a moment later
         else:
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)  # the signal is on its way
