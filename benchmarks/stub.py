@@ -2,7 +2,8 @@
 
 `with running(latency_ms) as (url, kind)`. Every POST gets a 201 with a unique id after that latency. nginx waits by its
 echo module (Debian: nginx-light, libnginx-mod-http-echo); without it the answers that wait come from the Python server,
-which is slower, and `kind` says so. `python -m benchmarks.stub PORT LATENCY_MS` is that server.
+which is slower, and `kind` says so. `python -m benchmarks.stub PORT LATENCY_MS [FILE]` is that server; with FILE it
+notes when requests arrive.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,8 +52,8 @@ http {{
 
 
 @contextmanager
-def running(latency_ms: int) -> Iterator[tuple[str, str]]:
-    """The stub's address, and what it is."""
+def running(latency_ms: int, *, http2: bool = False) -> Iterator[tuple[str, str]]:
+    """The stub's address, and what it is; with `http2` it speaks nothing else."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -59,7 +62,7 @@ def running(latency_ms: int) -> Iterator[tuple[str, str]]:
         if nginx and (not latency_ms or ECHO):
             kind = "nginx, one worker"
             file = Path(folder) / "nginx.conf"
-            file.write_text(_configuration(folder, port, latency_ms))
+            file.write_text(_configuration(folder, port, latency_ms, http2=http2))
             command = [nginx, "-e", "stderr", "-c", str(file)]
         else:
             kind = "a Python server (slower than nginx: its echo module is missing)" if nginx else "a Python server"
@@ -73,12 +76,39 @@ def running(latency_ms: int) -> Iterator[tuple[str, str]]:
             process.wait()
 
 
-def _configuration(folder: str, port: int, latency_ms: int) -> str:
+@contextmanager
+def receiving(file: Path) -> Iterator[tuple[str, Callable[[], list[float]]]]:
+    """The address of a stub that notes when requests arrive, and a call that ends it and gives these times, rising.
+
+    Seconds of the system's monotonic clock. It is the Python server, so that nothing comes between socket and clock.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.stub", str(port), "0", str(file)], cwd=ROOT)
+
+    def arrivals() -> list[float]:
+        process.terminate()
+        process.wait()
+        return sorted(array("d", file.read_bytes()))
+
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}", arrivals
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _configuration(folder: str, port: int, latency_ms: int, *, http2: bool) -> str:
     answer = ANSWER.format(id="$request_id")
-    if not latency_ms:
+    if not latency_ms and not http2:
         return _NGINX.format(folder=folder, port=port, load="", answer=f"return 201 '{answer}';")
-    answer = f"echo_status 201; echo_sleep {latency_ms / 1000}; echo -n '{answer}';"
-    return _NGINX.format(folder=folder, port=port, load=f"load_module {ECHO};", answer=answer)
+    # Over HTTP/2 `return` answers before it has the body, which httpcore 1.0.9 takes for an error.
+    before = "echo_read_request_body;" if http2 else f"echo_sleep {latency_ms / 1000};"
+    answer = f"echo_status 201; {before} echo -n '{answer}';"
+    told = _NGINX.format(folder=folder, port=port, load=f"load_module {ECHO};", answer=answer)
+    return told.replace("backlog=8192", "backlog=8192 http2") if http2 else told
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -97,6 +127,7 @@ class _Stub(asyncio.Protocol):
 
     numbers = itertools.count(1)
     latency_s = 0.0
+    arrived = array("d")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -111,6 +142,7 @@ class _Stub(asyncio.Protocol):
             if len(self._data) < whole:
                 return
             self._data = self._data[whole:]
+            self.arrived.append(time.monotonic())
             if self.latency_s:
                 asyncio.get_running_loop().call_later(self.latency_s, self._answer)
             else:
@@ -125,9 +157,14 @@ class _Stub(asyncio.Protocol):
 
 async def _serve(port: int, latency_ms: int) -> None:
     _Stub.latency_s = latency_ms / 1000
-    server = await asyncio.get_running_loop().create_server(_Stub, "127.0.0.1", port, backlog=8192)
-    await server.serve_forever()
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, over.set)
+    server = await loop.create_server(_Stub, "127.0.0.1", port, backlog=8192)
+    await over.wait()
+    server.close()
 
 
 if __name__ == "__main__":
     asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+    if len(sys.argv) > 3:
+        Path(sys.argv[3]).write_bytes(_Stub.arrived.tobytes())

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from sender import fields, providers
+from sender import fields, pool, providers
 from sender.campaign_fields import Rate
 from sender.compose import Offer
 from sender.plan import Pace, Queue
@@ -22,8 +22,8 @@ _SPANS = ((1, "s"), (60, "min"), (3600, "h"))
 _MOST_SENDERS = 100  # listed in a manifest
 
 
-def feasibility(offer: Offer, sent: pl.LazyFrame) -> tuple[Pace, dict[str, Any]]:
-    """The pace of the messages in `sent` (rows of a plan), and plain values for a manifest.
+def feasibility(offer: Offer, sent: pl.LazyFrame, *, mms: bool = False) -> tuple[Pace, dict[str, Any]]:
+    """The pace of the messages in `sent` (rows of a plan), and plain values for a manifest; `mms`: some have media.
 
     `units` in `unit` and `expected_s` for the whole plan (None: unlimited); `bound_by`, the number that decides (None:
     the pace as a whole); `senders`, for the busiest 100 of several: `messages`, `units`, `share`, `per_s` (None: no
@@ -32,7 +32,7 @@ def feasibility(offer: Offer, sent: pl.LazyFrame) -> tuple[Pace, dict[str, Any]]
     campaign = offer.campaign
     loads = _loads(sent)
     senders = list(offer.senders) or loads["from_number"].drop_nulls().to_list()
-    account, own, source = _limits(offer, senders)
+    account, own, source = _limits(offer, senders, mms=mms)
     unit = _documented(offer, senders)[0].unit
     load = dict(loads.select("from_number", unit).iter_rows())
     units = sum(load.values())
@@ -84,11 +84,17 @@ def _loads(sent: pl.LazyFrame) -> pl.DataFrame:
 
 def _documented(offer: Offer, senders: Iterable[str]) -> list[DefaultRate]:
     rates = offer.capabilities.rates
-    kinds = dict.fromkeys(providers.rate_kind(one) for one in senders) or ["service"]
+    kinds = dict.fromkeys(_kind(one) for one in senders) or ["service"]
     return [rates.get(kind) or rates["long_code"] for kind in kinds]
 
 
-def _limits(offer: Offer, senders: list[str]) -> tuple[float | None, dict[str, float], str | None]:
+def _kind(sender: str) -> str:
+    """As `providers.rate_kind`, and `long_code_canada` for a long code there."""
+    kind = providers.rate_kind(sender)
+    return "long_code_canada" if kind == "long_code" and pool.region_of(sender) == "CA" else kind
+
+
+def _limits(offer: Offer, senders: list[str], *, mms: bool) -> tuple[float | None, dict[str, float], str | None]:
     """The limit of all messages together, those of single numbers, and where a documented one was read."""
     given = {one.number: one.rate for one in offer.campaign.from_.numbers}
     pace, simulated = offer.campaign.rate, offer.campaign.provider == "sandbox"
@@ -105,7 +111,10 @@ def _limits(offer: Offer, senders: list[str]) -> tuple[float | None, dict[str, f
     whole = [rate for rate in known if not rate.per_sender]
     if len(whole) < len(known) and offer.capabilities.account_rate is not None:
         whole.append(offer.capabilities.account_rate)
-    slowest = min(known, key=lambda rate: rate.per_s)  # a mixed pool goes at the pace of its slowest
+    if mms and offer.capabilities.mms_rate is not None:  # a mixed list goes at the pace of its slowest
+        whole.append(offer.capabilities.mms_rate)
+        known.append(offer.capabilities.mms_rate)
+    slowest = min(known, key=lambda rate: rate.per_s)  # and so does a mixed pool
     return min((rate.per_s for rate in whole), default=None), own, slowest.source
 
 

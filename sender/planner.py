@@ -23,7 +23,7 @@ from sender.composer import Composer
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported, setting
 from sender.feasibility import feasibility
 from sender.gate import Sending, hold_back
-from sender.plan import SERVICE_FIELDS, Manifest, Plan
+from sender.plan import SERVICE_FIELDS, Manifest, Plan, service_of
 from sender.plan_rows import ContentHash, StoredRows, gather
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
@@ -69,7 +69,8 @@ def build_plan(
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     sent = scan.filter(pl.col("seq").is_not_null())
     segment_counts = _counted(sent, "segments")
-    pace, feasible = feasibility(offer, sent)
+    mms = _height(sent.filter(offer.is_mms))
+    pace, feasible = feasibility(offer, sent, mms=mms > 0)
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -84,7 +85,7 @@ def build_plan(
         segments=sum(int(segments) * count for segments, count in segment_counts.items()),
         segment_counts=segment_counts,
         encodings=_counted(sent, "encoding"),
-        mms=_height(sent.filter(offer.is_mms)),
+        mms=mms,
         replacements=composer.replacements(),
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
@@ -123,14 +124,14 @@ def _suppressions(
     sending = Sending(
         campaign=campaign.name,
         provider=campaign.provider,
-        service=next((str(offer.fields[key]) for key in SERVICE_FIELDS if key in offer.fields), None),
+        service=service_of(offer.fields),
         simulated=campaign.provider == "sandbox",
         skip_dead=campaign.skip_dead,
     )
     with SuppressionList.open(state_dir, create=False) as suppressions:
         mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
         yield (
-            lambda frame: hold_back(frame, suppressions, sending),
+            lambda frame: hold_back(frame, suppressions, sending, own_service=fields.own_service(SERVICE_FIELDS)),
             {"mark": mark, "skip_dead": campaign.skip_dead},
         )
 

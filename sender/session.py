@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from sender import equipment, providers, reconcile
+from sender.bulletin import BulletinBoard
 from sender.concurrency import Concurrency
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
@@ -170,12 +171,17 @@ class Session:
         refreshed: Refreshed | None = None
         callback = self._callback(delivery.public_url)
         pool = self.plan.manifest.sender_pool()
-        with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
+        with (
+            self.connected(env) as adapter,
+            SuppressionList.open(self.workspace.path) as suppressions,
+            BulletinBoard(self.workspace.folder(self.run), on_progress) as tell,
+        ):
             plan = self._begin(adapter)
             run = self.run
             gate = equipment.gate(run, plan, suppressions)
             concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
-            pacer = resumed_pacer(self.pace, ledger, run.run_id)
+            reader = MessageReader(plan, run.run_id, callback=callback)
+            pacer = resumed_pacer(self.pace, ledger, reader, run.run_id)
             async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
                     await self._compare_clocks(adapter, transport)
@@ -187,7 +193,7 @@ class Session:
                         await Dispatcher(
                             ledger=ledger,
                             run=run,
-                            reader=MessageReader(plan, run.run_id, callback=callback),
+                            reader=reader,
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
@@ -196,7 +202,7 @@ class Session:
                             pool=pool,
                             below_seq=limit,
                             refuses=gate.refuses,
-                            on_progress=on_progress,
+                            on_progress=tell,
                         ).run(cancel)
                         if not settle_unknowns or cancel.is_set():
                             break
@@ -344,12 +350,15 @@ class Session:
 async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:
     """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
 
-    Another process may be sending the run meanwhile. Sends nothing.
+    What refusals say of numbers goes to the suppression list. Another process may be sending the run meanwhile. Sends
+    nothing.
     """
     session = Session(workspace, workspace.plan(run), run, resumed=False)
     with session.connected(env) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
-            return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+            told = await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+    workspace.learn(run)
+    return told
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:

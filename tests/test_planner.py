@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from sender import build_plan, load_campaign
+from sender import plan as plan_module
 from sender.campaign_fields import NumberType
 from sender.errors import InputError, PlanError, TemplateError, Unsupported
 from sender.number_plans import NUMBER_TYPES
@@ -374,3 +375,15 @@ def test_the_public_names_are_there() -> None:
     assert set(sender.__all__) <= set(dir(sender))
     with pytest.raises(AttributeError):
         _ = sender.nothing
+
+
+def test_a_large_plan_leaves_memory_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends it may hold on to it for hours; it is the same plan all the same, whatever becomes of the file."""
+    monkeypatch.setattr(plan_module, "_KEPT_ROWS", 1)
+    made = plan([ADA, GRACE])
+    before = made.frame
+    made.write(tmp_path / "plan")
+    assert not isinstance(made._rows, pl.DataFrame)
+    (tmp_path / "plan" / "plan.parquet").unlink()
+    assert made.frame.equals(before)
+    assert made.write(tmp_path / "again").frame.equals(before)
