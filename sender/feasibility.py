@@ -22,7 +22,7 @@ _SPANS = ((1, "s"), (60, "min"), (3600, "h"))
 _MOST_SENDERS = 100  # listed in a manifest
 
 
-def feasibility(offer: Offer, sent: pl.DataFrame, *, mms: bool = False) -> tuple[Pace, dict[str, Any]]:
+def feasibility(offer: Offer, sent: pl.LazyFrame, *, mms: bool = False) -> tuple[Pace, dict[str, Any]]:
     """The pace of the messages in `sent` (rows of a plan), and plain values for a manifest; `mms`: some have media.
 
     `units` in `unit` and `expected_s` for the whole plan (None: unlimited); `bound_by`, the number that decides (None:
@@ -62,7 +62,7 @@ def feasibility(offer: Offer, sent: pl.DataFrame, *, mms: bool = False) -> tuple
         "bound_by": bound_by,
         "senders": _by_sender(loads, unit, own) if several else {},
     }
-    warnings = [*_long(pace, told), *_queued(offer, sent, units, expected_s)] if units else []
+    warnings = [*_long(pace, told), *_queued(offer, sent, loads, units, expected_s)] if units else []
     return pace, {**told, "warnings": warnings}
 
 
@@ -72,12 +72,13 @@ def rate_told(per_s: float, unit: str = "") -> str:
     return f"{round(per_s * span, 2):g}{f' {unit}' if unit else ''}/{name}"
 
 
-def _loads(sent: pl.DataFrame) -> pl.DataFrame:
+def _loads(sent: pl.LazyFrame) -> pl.DataFrame:
     """`from_number` (null: a service picks it), `messages` and `segments`, the busiest first."""
     return (
         sent.group_by("from_number")
         .agg(messages=pl.len().cast(pl.Int64), segments=pl.col("segments").sum().cast(pl.Int64))
         .sort("segments", "messages", "from_number", descending=[True, True, False])
+        .collect(engine="streaming")
     )
 
 
@@ -184,12 +185,14 @@ def _long(pace: Pace, told: Mapping[str, Any]) -> Iterable[str]:
     yield f"sending takes {told['expected_s'] / DAY_S:.1f} days at this pace; {cure}"
 
 
-def _queued(offer: Offer, sent: pl.DataFrame, units: int, expected_s: float | None) -> Iterable[str]:
+def _queued(
+    offer: Offer, sent: pl.LazyFrame, loads: pl.DataFrame, units: int, expected_s: float | None
+) -> Iterable[str]:
     """What is sent faster than the provider's documented limit waits there, and may expire there."""
     if offer.campaign.rate.auto or offer.campaign.provider == "sandbox":
         return
     valid_s = _shortest_validity(offer, sent)
-    drained_per_s, unit = _drained(offer, sent["from_number"].drop_nulls().unique().to_list())
+    drained_per_s, unit = _drained(offer, loads["from_number"].drop_nulls().to_list())
     waits_s = units / drained_per_s - (expected_s or 0.0)
     if valid_s is not None and waits_s > valid_s:
         yield (
@@ -199,11 +202,12 @@ def _queued(offer: Offer, sent: pl.DataFrame, units: int, expected_s: float | No
         )
 
 
-def _shortest_validity(offer: Offer, sent: pl.DataFrame) -> int | None:
+def _shortest_validity(offer: Offer, sent: pl.LazyFrame) -> int | None:
     """The shortest `validity_period` of a message, in seconds."""
     if "validity_period" in offer.fields:
         return int(str(offer.fields["validity_period"]))
     if "validity_period" not in offer.templates.sources:
         return None
-    own = sent.select(fields.own("validity_period").cast(pl.Int64).min()).item()
+    shortest = fields.own("validity_period").cast(pl.Int64).min()
+    own = sent.select(shortest).collect(engine="streaming").item()
     return None if own is None else int(own)

@@ -206,12 +206,17 @@ class Plan:
     @property
     def messages(self) -> pl.DataFrame:
         """The rows to send: `row_number, seq, to, from_number, body, media, encoding, segments` and the rest."""
-        return self.frame.filter(pl.col("seq").is_not_null())
+        return self.scan().filter(pl.col("seq").is_not_null()).collect()
 
     @property
     def skipped(self) -> pl.DataFrame:
         """The rows that get no message, with `reason` and `detail`."""
-        return self.frame.filter(pl.col("seq").is_null())
+        return self.scan().filter(pl.col("seq").is_null()).collect()
+
+    def first_skipped(self, n: int) -> pl.DataFrame:
+        """`row_number`, `reason` and `detail` of the first `n` of them; a large plan is not read as a whole."""
+        skipped = self.scan().filter(pl.col("seq").is_null())
+        return skipped.select("row_number", "reason", "detail").head(n).collect(engine="streaming")
 
     def recipients(self) -> pl.Series:
         """The numbers that messages go to (String, distinct)."""

@@ -70,8 +70,7 @@ def build_plan(
     sent = scan.filter(pl.col("seq").is_not_null())
     segment_counts = _counted(sent, "segments")
     mms = _height(sent.filter(offer.is_mms))
-    loads = sent.select("from_number", "segments", "fields").collect(engine="streaming")
-    pace, feasible = feasibility(offer, loads, mms=mms > 0)
+    pace, feasible = feasibility(offer, sent, mms=mms > 0)
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -179,7 +178,7 @@ def _totals(sent: pl.LazyFrame, table: prices.PriceTable | None, campaign: Campa
     if table is None:
         return None
     most = campaign.limits.max_cost
-    spent = cost.totals(sent.select("region", "segments", "cost_micros").collect(engine="streaming"), table)
+    spent = cost.totals(sent, table)
     return {**spent, "max_cost": None if most is None else f"{most:f}", "table": table.name}
 
 
