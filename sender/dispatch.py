@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -20,14 +20,14 @@ from typing import Any, ParamSpec, TypeVar
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.errors import StateError, Unsupported
-from sender.feed import Feed
+from sender.feed import Feed, left_lately
 from sender.guards import Guards
 from sender.ledger import Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import Limit, Pacer, Shared
-from sender.plan import MessageReader, Pace
+from sender.pacing import CUT_EVERY_S, Limit, Pacer, Shared, queue_limit
+from sender.plan import MessageReader, Pace, service_of
 from sender.pool import UNHEALTHY, Pool
-from sender.progress import Meter, Progress
+from sender.progress import Meter, Moment, Progress
 from sender.providers.base import Adapter, Message
 from sender.transport import Expired, MaybeSent, NotSent, Transport
 
@@ -39,6 +39,9 @@ T = TypeVar("T")
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 QUEUE_LOOK_S = 5.0
 BACKOFF_CAP_S = 60.0
+WAIT_ALLOWED_S = (
+    5.0  # in the provider's own queue, by its own word (Telnyx `wait_seconds`), unless `limits.queue` says more
+)
 THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
 
 
@@ -58,10 +61,10 @@ class Dispatcher:
         pacer: Pacer | None = None,
         pool: Pool | None = None,
         below_seq: int | None = None,
-        refuses: Callable[[str, str | None], Rejected | None] | None = None,
+        refuses: Callable[[str, str | None, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
+        """`refuses` is asked for each message (to, from, service) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
         that has slowed down.
@@ -74,19 +77,9 @@ class Dispatcher:
         self._transport = transport
         self._pace = pace
         self._pool = pool
-        self._pacer = pacer or resumed_pacer(pace, ledger, run.run_id)
+        self._pacer = pacer or resumed_pacer(pace, ledger, reader, run.run_id)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
-        self._feed = Feed(
-            ledger=ledger,
-            run_id=run.run_id,
-            reader=reader,
-            pace=pace,
-            pacer=self._pacer,
-            concurrency=self._concurrency,
-            pool=pool,
-            below_seq=below_seq,
-        )
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._landed_one = asyncio.Event()
@@ -108,10 +101,15 @@ class Dispatcher:
         """
         before = await self.in_ledger(self._ledger.counts, self._run.run_id)
         total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
-        self._meter = Meter(messages=self._run.messages, total=total, before=before, now_s=_now_s())
+        self._meter = Meter(
+            messages=self._run.messages, total=total, before=before, now_s=steady_s(), needs_s=self._needs_s
+        )
         done = before.accepted + before.rejected + before.unknown
         await self._warm(min(before.pending, max(0, total - done)), stop)
-        feeder = asyncio.create_task(self._feed.run(self))
+        expecting = asyncio.create_task(
+            self._expect(*await self.in_ledger(self._ledger.pending_from, self._run.run_id))
+        )
+        feeder = asyncio.create_task(self._fed().run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
         stops: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (stop, self._halt)]
@@ -131,7 +129,7 @@ class Dispatcher:
                 raise self._halted_by
             return await self.in_ledger(self._ledger.counts, self._run.run_id)
         finally:
-            tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, *stops, *self._in_flight]
+            tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, expecting, *stops, *self._in_flight]
             for task in tasks:
                 task.cancel()
             try:
@@ -156,6 +154,30 @@ class Dispatcher:
             for task in (warming, stopping):
                 task.cancel()
             await asyncio.gather(warming, stopping, return_exceptions=True)
+
+    def _fed(self) -> Feed:
+        return Feed(
+            ledger=self._ledger,
+            run_id=self._run.run_id,
+            reader=self._reader,
+            pace=self._pace,
+            pacer=self._pacer,
+            concurrency=self._concurrency,
+            pool=self._pool,
+            below_seq=self._below_seq,
+            left=self._meter.left,
+        )
+
+    async def _expect(self, from_seq: int, waiting: list[int]) -> None:
+        """Counts what is left of the plan, beside the first messages."""
+        try:
+            count = partial(self._reader.units, self._pace.unit, from_seq, waiting, below_seq=self._below_seq)
+            self._meter.expect(await asyncio.to_thread(count))
+        except Exception:  # no reason to stop a run
+            log.exception("how long it will take cannot be told", extra={"event": "eta_failed"})
+
+    def _needs_s(self, units: Mapping[str | None, float], last: float) -> float:
+        return self._pacer.needs_s(units if self._pool is None else self._pool.spread(units), last=last)
 
     # -- what the feed asks ----------------------------------------------------------------------------------------
 
@@ -193,8 +215,8 @@ class Dispatcher:
 
     async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
-            refusal = self._refuses(message.to, message.from_number) if self._refuses else None
-            if refusal is not None:
+            refuses = self._refuses
+            if refuses and (refusal := refuses(message.to, message.from_number, service_of(message.fields))):
                 self._settle(claim, refusal)
                 return
             request = self._adapter.request(message)
@@ -211,6 +233,7 @@ class Dispatcher:
         except NotSent as failure:
             if not isinstance(failure, Expired):  # else this process stood still, and the network is not at fault
                 self._not_sent(failure)
+            self._meter.came_back(message.from_number)
             await self.in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
             self._settle(claim, Unknown(str(failure)))
@@ -245,10 +268,13 @@ class Dispatcher:
                 )
             else:
                 not_before_ms = self._ledger.now_ms() + (0 if outcome.halt else round(wait_s * 1000))
+                self._meter.came_back(sender)
         elif isinstance(outcome, Accepted):
             self._guards.accepted()
             if outcome.pause_s:
                 self._pacer.pause(outcome.pause_s)
+            if outcome.wait_s:
+                self._queues_up(outcome.wait_s)
         if not isinstance(outcome, Unknown):
             self._guards.decided()
         elif stop := self._guards.doubted(outcome.error_message):
@@ -288,14 +314,27 @@ class Dispatcher:
             self._stop(stop)
 
     def _slow_down(self, outcome: Deferred, wait_s: float) -> None:
-        self._pacer.refused(wait_s)
-        log.warning(
-            "the provider asks to slow down: %s",
-            outcome.error_message,
-            extra={"event": "slow_down", "wait_s": round(wait_s, 1)},
-        )
+        if self._pacer.refused(wait_s):
+            self._tell_slowed(outcome.error_message or outcome.reason.value, wait_s)
         if stop := self._guards.throttled(outcome, _now_s()):
             self._stop(stop)
+
+    def _queues_up(self, wait_s: float) -> None:
+        """What is accepted now will lie at the provider for `wait_s`: its pace is below ours."""
+        queue = self._pace.queue
+        allowed_s = WAIT_ALLOWED_S if queue is None else max(WAIT_ALLOWED_S, queue.units / queue.drained_per_s)
+        # Until what lies there has left, it waits for what was sent before.
+        if wait_s > allowed_s and self._pacer.refused(0.0, news_after_s=max(CUT_EVERY_S, min(wait_s, BACKOFF_CAP_S))):
+            self._tell_slowed(f"a message waits {wait_s:.0f} s in its queue", 0.0)
+
+    def _tell_slowed(self, why: str, wait_s: float) -> None:
+        slowed_to_per_s = self._pacer.slowed_to_per_s
+        log.warning(
+            "the provider asks to slow down%s: %s",
+            f" to {slowed_to_per_s:.3g}/s" if slowed_to_per_s else "",
+            why,
+            extra={"event": "slow_down", "wait_s": round(wait_s, 1), "slowed_to_per_s": slowed_to_per_s},
+        )
 
     def _stop(self, failure: Exception) -> None:
         if self._halted_by is None:
@@ -344,8 +383,11 @@ class Dispatcher:
         if self._pace.queue is None or now_s < self._queue_seen_s + QUEUE_LOOK_S:
             return
         self._queue_seen_s = now_s
+        # Counted so that a message on its way into the ledger may count twice, but none not at all.
+        on_the_way, gone = len(self._in_flight) + self._unrecorded, self._meter.messages
         waiting = await self.in_ledger(self._ledger.delivering, self._run.run_id)
-        self._pacer.queue_is(float(waiting))
+        waiting += on_the_way + self._meter.messages - gone
+        self._pacer.queue_is(waiting * self._meter.mean_units)
 
     def _tell(self) -> None:
         if self._on_progress is None:
@@ -358,7 +400,14 @@ class Dispatcher:
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        return self._meter.progress(_now_s(), in_flight=len(self._in_flight), paused_s=self._pacer.paused_s)
+        at = Moment(
+            now_s=steady_s(),
+            in_flight=len(self._in_flight),
+            answer_s=self._concurrency.latency_s,
+            paused_s=self._pacer.paused_s,
+            slowed_to_per_s=self._pacer.slowed_to_per_s,
+        )
+        return self._meter.progress(at)
 
 
 def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
@@ -366,17 +415,18 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
     return Pacer(
         None if pace.per_s is None else Limit(pace.per_s, "segments"),
         senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
-        queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
+        queue=None if pace.queue is None else queue_limit(pace.queue.units, pace.queue.drained_per_s),
         shared=shared,
     )
 
 
-def resumed_pacer(pace: Pace, ledger: Ledger, run_id: str, shared: Shared | None = None) -> Pacer:
+def resumed_pacer(
+    pace: Pace, ledger: Ledger, reader: MessageReader, run_id: str, shared: Shared | None = None
+) -> Pacer:
     """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
     pacer = make_pacer(pace, shared)
-    last_ms = ledger.last_intent_ms(run_id)
-    if last_ms is not None:
-        pacer.left_before((ledger.now_ms() - last_ms) / 1000)
+    left, queued = left_lately(ledger, reader, pace, run_id)
+    pacer.left_before(left, queued=queued)
     return pacer
 
 

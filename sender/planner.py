@@ -20,10 +20,10 @@ from sender.campaign import Campaign
 from sender.campaign_fields import is_template
 from sender.compose import Offer
 from sender.composer import Composer
-from sender.errors import CampaignError, InputError, TemplateError, Unsupported
+from sender.errors import CampaignError, InputError, TemplateError, Unsupported, setting
 from sender.feasibility import feasibility
 from sender.gate import Sending, hold_back
-from sender.plan import SERVICE_FIELDS, Manifest, Plan
+from sender.plan import SERVICE_FIELDS, Manifest, Plan, service_of
 from sender.plan_rows import ContentHash, StoredRows, gather
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
@@ -123,14 +123,14 @@ def _suppressions(
     sending = Sending(
         campaign=campaign.name,
         provider=campaign.provider,
-        service=next((str(offer.fields[key]) for key in SERVICE_FIELDS if key in offer.fields), None),
+        service=service_of(offer.fields),
         simulated=campaign.provider == "sandbox",
         skip_dead=campaign.skip_dead,
     )
     with SuppressionList.open(state_dir, create=False) as suppressions:
         mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
         yield (
-            lambda frame: hold_back(frame, suppressions, sending),
+            lambda frame: hold_back(frame, suppressions, sending, own_service=fields.own_service(SERVICE_FIELDS)),
             {"mark": mark, "skip_dead": campaign.skip_dead},
         )
 
@@ -199,7 +199,7 @@ def _check(offer: Offer, people: Recipients) -> None:
         raise CampaignError(
             "`limits.max_cost` without prices: nobody can say what the plan costs",
             where="limits.max_cost",
-            fix="set `prices: prices.yaml`; campaigns/prices.example.yaml shows how one is written",
+            fix=f"set {setting('prices', 'prices.yaml')}; campaigns/prices.example.yaml shows how one is written",
         )
     varying = {*offer.templates.sources}
     if varying or offer.sender is not None:  # the rest is judged row by row

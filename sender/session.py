@@ -175,7 +175,8 @@ class Session:
             run = self.run
             gate = equipment.gate(run, plan, suppressions)
             concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
-            pacer = resumed_pacer(self.pace, ledger, run.run_id)
+            reader = MessageReader(plan, run.run_id, callback=callback)
+            pacer = resumed_pacer(self.pace, ledger, reader, run.run_id)
             async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                 try:
                     await self._compare_clocks(adapter, transport)
@@ -187,7 +188,7 @@ class Session:
                         await Dispatcher(
                             ledger=ledger,
                             run=run,
-                            reader=MessageReader(plan, run.run_id, callback=callback),
+                            reader=reader,
                             adapter=adapter,
                             transport=transport,
                             pace=self.pace,
@@ -344,12 +345,15 @@ class Session:
 async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:
     """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
 
-    Another process may be sending the run meanwhile. Sends nothing.
+    What refusals say of numbers goes to the suppression list. Another process may be sending the run meanwhile. Sends
+    nothing.
     """
     session = Session(workspace, workspace.plan(run), run, resumed=False)
     with session.connected(env) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
-            return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+            told = await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+    workspace.learn(run)
+    return told
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import filelock
 import polars as pl
 import psutil
 
-from sender.disks import refuse_network
+from sender.disks import make_folder, refuse_network
 from sender.errors import InputError, PlanError, RunLocked, SenderError, StateError, UnknownRun
 from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
@@ -30,6 +30,7 @@ from sender.suppression import TAUGHT, Refusal, SuppressionList
 
 DEFAULT_STATE_DIR = Path(".sender")
 _HOLDER_WAIT_S = 0.5
+_REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Workspace:
         refuse_network(self.path)
         try:
             for folder in (self.path, self.path / "runs", self.path / "locks"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder)
             _refuse_read_only(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None
@@ -119,7 +120,11 @@ class Workspace:
             .select("seq", "to", "from_number")
             .collect()
             .join(taught, on="seq")
-            .select("to", "reason", "error_code", "error_message", pl.coalesce("sender", "from_number"), "updated_at")
+            .select(
+                *("to", "reason", "error_code", "error_message"),
+                pl.coalesce("sender", "from_number"),
+                pl.coalesce("final_at", "updated_at"),  # a price that comes later is no news about the number
+            )
         )
         with SuppressionList.open(self.path) as suppressions:
             return suppressions.learn_errors(
@@ -188,6 +193,15 @@ class Workspace:
             with contextlib.suppress(OSError):
                 holder.unlink(missing_ok=True)
             lock.release()
+
+
+def learn_from(state_dir: Path, run_ids: Collection[str | None]) -> None:
+    """`Workspace.learn` for these runs; None among them stands for all that reports may still be about."""
+    with Workspace(state_dir, read_only=True) as workspace:
+        since_ms = workspace.ledger.now_ms() - _REPORTED_S * 1000
+        for run in workspace.ledger.runs():
+            if run.run_id in run_ids or (None in run_ids and run.created_at_ms > since_ms):
+                workspace.learn(run)
 
 
 def resolved(path: str | Path) -> str:

@@ -179,8 +179,16 @@ class Ledger(Protocol):
         """Intents for those of `seqs` that were set aside and may still be claimed now, committed and durable."""
         ...
 
-    def last_intent_ms(self, run_id: str) -> int | None:
-        """When the newest intent was written, in milliseconds UTC; None when there is none."""
+    def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
+        """`(seq, at_ms)` of up to `limit` messages that may have left, those first whose row changed last.
+
+        A request leaves after its intent and before its outcome is written, so none of them left after its `at_ms`.
+        What was released did not leave.
+        """
+        ...
+
+    def pending_from(self, run_id: str) -> tuple[int, list[int]]:
+        """The `seq` from which on nothing was ever claimed, and those before it that are pending all the same."""
         ...
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:

@@ -89,7 +89,10 @@ WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next
 INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, updated_at)
 SELECT :run, seq, 'pending', 0, 0, :now, 0, :now FROM next
 """
-_LAST_INTENT = "SELECT max(intent_at) FROM message WHERE run = ? AND fence > 0"
+_LAST_CHANGED = """
+SELECT seq, updated_at FROM message WHERE run = ? AND attempts > 0 ORDER BY updated_at DESC, seq DESC LIMIT ?
+"""
+_WAITING = "SELECT seq FROM message WHERE run = ? AND state = 'pending'"
 _NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"
 _CLAIM_NEXT = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
@@ -291,11 +294,18 @@ class SqliteLedger:
             claimed: list[tuple[Any, ...]] = db.execute(_CLAIM_THESE, named).fetchall()
         return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
 
-    def last_intent_ms(self, run_id: str) -> int | None:
+    def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
+        """As the protocol says. Reads all of the run's rows."""
         key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            last: int | None = self._db.execute(_LAST_INTENT, (key,)).get
-            return last
+            return [(seq, at_ms) for seq, at_ms in self._db.execute(_LAST_CHANGED, (key, limit))]
+
+    def pending_from(self, run_id: str) -> tuple[int, list[int]]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            waiting = sorted(seq for (seq,) in self._db.execute(_WAITING, (key,)))
+            start: int = self._db.execute(_NEXT_SEQ, (key,)).get
+            return start, waiting
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         key, _ = self._run_key(run_id)

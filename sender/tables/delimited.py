@@ -10,10 +10,11 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 import polars as pl
 
-from sender.errors import RecipientsError
+from sender.errors import RecipientsError, setting
 from sender.tables.source import TextStream, at_line
 from sender.tables.table import HeadedRows, Table
 
@@ -21,6 +22,8 @@ SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
 _SAMPLE_CHARS = 65_536  # what separator and line ends are guessed from
 _MOST_LINES_BACK = 1_000  # of a block's end, to find one that is outside quotes
+_MOST_LINES_TOLD = 10
+_MOST_ROWS_AHEAD = 100_000  # where more ragged rows are looked for
 _HIDDEN = "\x02"  # stands for a quoted cell while structure is checked
 
 
@@ -121,22 +124,22 @@ def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFram
     `width` is that of the rows before, if there are any.
     """
     quoted = '"' in text
-    bare = pl.Series([text])
-    if quoted:
-        if _HIDDEN in text:
+    expected = width - 1 if width is not None else None
+    height = None if quoted else _even_height(text, separator, expected)
+    if height is None:
+        lines = _lines_of(text, separator, quoted=quoted)
+        if lines is None:
             return None
-        bare = bare.str.replace_all('"[^"]*"', _HIDDEN)
-        edge = rf"[^{_HIDDEN}\r\n{re.escape(separator)}]"
-        if bare.str.contains(rf'"|{_HIDDEN}{edge}|{edge}{_HIDDEN}').item():
+        separators = lines.str.count_matches(separator, literal=True)
+        expected = int(separators[0]) if expected is None else expected
+        odd = separators != expected
+        if (odd.any() and (odd & (lines.str.strip_chars() != "")).any()) or (
+            "\r" in text and lines.str.contains("\r", literal=True).any()
+        ):
             return None
-    lines = bare.str.strip_suffix("\n").str.split("\n").explode().str.strip_suffix("\r")
-    separators = lines.str.count_matches(separator, literal=True)
-    expected = int(separators[0]) if width is None else width - 1
-    odd = separators != expected
-    if (odd.any() and (odd & (lines.str.strip_chars() != "")).any()) or (
-        "\r" in text and lines.str.contains("\r", literal=True).any()
-    ):
-        return None
+        height = len(lines)
+    elif expected is None:
+        expected = text.partition("\n")[0].count(separator)
     try:
         grid = pl.read_csv(
             text.encode(),
@@ -147,7 +150,30 @@ def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFram
         )
     except pl.exceptions.PolarsError:
         return None
-    return grid if grid.height == len(lines) else None
+    return grid if grid.height == height else None
+
+
+def _even_height(text: str, separator: str, expected: int | None) -> int | None:
+    """How many rows a text without quotes has if they have `expected` separators each, as far as sums can tell: where
+    one row makes up for another, one of them is too long, and polars refuses it. None where they do not."""
+    if "\r" in text and text.count("\r") != text.count("\r\n"):
+        return None
+    height = text.count("\n") + (not text.endswith("\n"))
+    each = text.partition("\n")[0].count(separator) if expected is None else expected
+    return height if text.count(separator) == each * height else None
+
+
+def _lines_of(text: str, separator: str, *, quoted: bool) -> pl.Series | None:
+    """The lines of `text` without their ends, quoted cells hidden; None where quotes are in doubt."""
+    bare = pl.Series([text])
+    if quoted:
+        if _HIDDEN in text:
+            return None
+        bare = bare.str.replace_all('"[^"]*"', _HIDDEN)
+        edge = rf"[^{_HIDDEN}\r\n{re.escape(separator)}]"
+        if bare.str.contains(rf'"|{_HIDDEN}{edge}|{edge}{_HIDDEN}').item():
+            return None
+    return bare.str.strip_suffix("\n").str.split("\n").explode().str.strip_suffix("\r")
 
 
 def _strictly(
@@ -157,22 +183,22 @@ def _strictly(
 
     Raises RecipientsError at the first row that is not as the first one is.
     """
-    start, above = stream.taken, lines
-    reader = csv.reader(_lines(stream), delimiter=separator, strict=True)
+    start = stream.taken
+    reader = _numbered(stream, separator, lines)
     rows: list[list[str]] = []
     try:
-        for row in reader:
+        for row, end in reader:
             width = len(row) if width is None else width
             if len(row) != width:
                 if any(map(str.strip, row)):
                     raise RecipientsError(
-                        f"{_counted(len(row))} where the first row has {width}",
+                        f"{_counted(len(row))} where the first row has {width}" + _more_of_them(reader, width, end),
                         where=at_line(where, lines),
                         fix=_ragged_fix(len(row), width, separator),
                     )
                 row = [*row, *[""] * width][:width]  # noqa: PLW2901 (a blank row, of whatever length)
             rows.append(row)
-            lines = above + reader.line_num
+            lines = end
             if stream.taken - start >= BLOCK_CHARS:
                 break
     except csv.Error as error:
@@ -188,6 +214,29 @@ def _strictly(
         ) from None
     columns = zip(*rows, strict=True)
     return pl.DataFrame([pl.Series(str(i), cells, dtype=pl.String) for i, cells in enumerate(columns)]), lines
+
+
+def _numbered(stream: TextStream, separator: str, above: int) -> Iterator[tuple[list[str], int]]:
+    """Each row, and the lines down to its end; `above` stand before the first. Raises csv.Error."""
+    reader = csv.reader(_lines(stream), delimiter=separator, strict=True)
+    for row in reader:
+        yield row, above + reader.line_num
+
+
+def _more_of_them(reader: Iterator[tuple[list[str], int]], width: int, end: int) -> str:
+    """The next ragged rows, so that they can be mended in one go."""
+    found: list[int] = []
+    with contextlib.suppress(csv.Error, RecipientsError):  # what is worse is told when these are mended
+        for row, below in islice(reader, _MOST_ROWS_AHEAD):
+            if len(row) != width and any(map(str.strip, row)):
+                found.append(end + 1)
+            end = below
+            if len(found) > _MOST_LINES_TOLD:
+                break
+    if not found:
+        return ""
+    more = ", ..." if len(found) > _MOST_LINES_TOLD else ""
+    return f"; more ragged rows in line{'s' * (len(found) > 1)} {', '.join(map(str, found[:_MOST_LINES_TOLD]))}{more}"
 
 
 def _lines(stream: TextStream) -> Iterator[str]:
@@ -211,7 +260,9 @@ def _counted(cells: int) -> str:
 def _ragged_fix(cells: int, width: int, separator: str) -> str:
     shown = {"\t": "a tab"}.get(separator, f"`{separator}`")
     if width == 1:
-        return f"the header must be the first row; if {shown} is not the separator, set `recipients.separator`"
+        return (
+            f"the header must be the first row; if {shown} is not the separator, set {setting('recipients.separator')}"
+        )
     if cells > width:
-        return f"put a cell that holds {shown} in quotes, or set `recipients.separator`"
-    return "write out the missing cells, or set `recipients.separator`"
+        return f"put a cell that holds {shown} in quotes, or set {setting('recipients.separator')}"
+    return f"write out the missing cells, or set {setting('recipients.separator')}"

@@ -213,5 +213,8 @@ def test_an_encoding_that_cannot_be_read_names_the_line_and_the_way_out(sender: 
     assert json.loads(told.out)["body"] == "Hi Zoë"
 
 
-def test_debug_shows_the_traceback(sender: Shell) -> None:
-    assert "Traceback" in sender("plan", "no.csv", *ARGS, "--debug").err
+def test_debug_shows_the_traceback_and_changes_nothing_else(sender: Shell) -> None:
+    plain, debug = sender("plan", "no.csv", *ARGS), sender("plan", "no.csv", *ARGS, "--debug")
+    assert debug.err.startswith("Traceback")
+    assert debug.err.endswith(plain.err)
+    assert debug.code == plain.code == 2

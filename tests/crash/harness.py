@@ -176,6 +176,7 @@ class Campaign:
         mutant: str | None = None,
         rate: str = f"{RATE_PER_S}/s",
         timeout_s: float = TIMEOUT_S,
+        transport: str = "fast",
     ) -> None:
         self.folder = folder
         self.provider = provider
@@ -189,7 +190,7 @@ class Campaign:
         (folder / "people.csv").write_text(f"name,phone\n{rows}", encoding="utf-8")
         (folder / f"{NAME}.yaml").write_text(
             f"name: {NAME}\nprovider: {dialect}\nfrom: '{FROM}'\nrecipients: people.csv\nmessage: 'Hi {{{{ name }}}}'\n"
-            f"rate: {rate}\ntimeout_s: {timeout_s}\nretries: 10\n"
+            f"rate: {rate}\ntimeout_s: {timeout_s}\nretries: 10\ntransport: {transport}\n"
             "status_callback: https://hooks.example.com/status\n",
             encoding="utf-8",
         )
@@ -331,6 +332,7 @@ def campaign(
     mutant: str | None = None,
     rate: str = f"{RATE_PER_S}/s",
     timeout_s: float = TIMEOUT_S,
+    transport: str = "fast",
 ) -> Iterator[Campaign]:
     """A campaign with its provider running."""
     folder.mkdir(parents=True)
@@ -338,7 +340,14 @@ def campaign(
     provider.start()
     try:
         yield Campaign(
-            folder, provider, messages=messages, dialect=dialect, mutant=mutant, rate=rate, timeout_s=timeout_s
+            folder,
+            provider,
+            messages=messages,
+            dialect=dialect,
+            mutant=mutant,
+            rate=rate,
+            timeout_s=timeout_s,
+            transport=transport,
         )
     finally:
         provider.kill()

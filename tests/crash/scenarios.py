@@ -13,12 +13,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.crash.harness import Tally, campaign
+from tests.crash.harness import PATIENT_S, Tally, campaign
 from tests.crash.launcher import Trap
 
 MESSAGES = 60
 IN_HAND = Trap("claim:after", 2, freeze=True)  # a group of intents, none of which has been looked at yet
-AT_THE_WIRE = Trap("send:before", 15, freeze=True)  # past every check but the transport's own
+# On its way to the wire, by transport: past every check but the transport's own, and just before the last of these.
+ON_THE_WAY = {
+    "fast, handed over": ("fast", Trap("send:before", 15, freeze=True)),
+    "fast, before its last look at the clock": ("fast", Trap("send:look:2", 15, freeze=True)),
+    "httpx, handed over": ("httpx", Trap("send:before", 15, freeze=True)),
+    "httpx, before the look that precedes the headers": ("httpx", Trap("send:look:2", 15, freeze=True)),
+    "httpx, before the look that precedes the body": ("httpx", Trap("send:look:3", 15, freeze=True)),
+}
 
 
 def crash_after_sending(folder: Path, mutant: str | None) -> Tally:
@@ -56,12 +63,18 @@ def lagging_log(folder: Path, mutant: str | None) -> Tally:
         return target.judge()
 
 
-def frozen_past_the_lease(folder: Path, mutant: str | None, trap: Trap = IN_HAND) -> Tally:
+def frozen_past_the_lease(folder: Path, mutant: str | None, trap: Trap = IN_HAND, *, transport: str = "fast") -> Tally:
     """Stopped with intents in hand, taken for dead, replaced, and then woken.
 
     The lock is taken away from the frozen process, as somebody may who finds it hanging: the deadline is what is left.
     """
-    with campaign(folder, messages=MESSAGES, mutant=mutant) as target:
+    with campaign(
+        folder,
+        messages=MESSAGES,
+        mutant=mutant,
+        transport=transport,
+        timeout_s=PATIENT_S,  # so that it is the deadline that tells, and not the request's own time limit
+    ) as target:
         target.lease_ms = 1500
         frozen = target.launch(trap)
         try:
@@ -83,6 +96,8 @@ def _wait_until_stopped(process: subprocess.Popen[str]) -> None:
         pid, status = os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG)
         if pid and os.WIFSTOPPED(status):
             return
+        if pid:
+            break
         time.sleep(0.01)
     raise TimeoutError("the process never came to its point")
 

@@ -154,26 +154,46 @@ def test_two_handles_that_want_the_same_never_both_get_it(store: Any) -> None:
     assert sorted(taken[0] + taken[1]) == list(range(600))
 
 
-# The newest intent
+# What a resumed run begins with
 
 
-def test_the_newest_intent_has_its_time(ledger: Ledger, store: Any) -> None:
+def test_what_changed_last_comes_first_and_what_did_not_leave_not_at_all(ledger: Ledger, store: Any) -> None:
     begun = store.clock.ms
-    assert ledger.last_intent_ms(RUN.run_id) is None
+    assert ledger.last_changed(RUN.run_id, limit=9) == []
     aside(ledger, 3)
-    assert ledger.last_intent_ms(RUN.run_id) is None, "what was set aside may not leave"
+    assert ledger.last_changed(RUN.run_id, limit=9) == [], "what was set aside may not leave"
     store.clock.ms += 5
     claim_these(ledger, 2)
-    assert ledger.last_intent_ms(RUN.run_id) == begun + 5
     store.clock.ms += 5
-    (one,) = claim(ledger)
+    one, other = claim(ledger, 2)
+    assert ledger.last_changed(RUN.run_id, limit=9) == [(1, begun + 10), (0, begun + 10), (2, begun + 5)]
     store.clock.ms += 5
     record(ledger, one, ACCEPTED)
-    assert ledger.last_intent_ms(RUN.run_id) == begun + 10, "the intent's time, not the outcome's"
-    assert store.open().last_intent_ms(RUN.run_id) == begun + 10
+    ledger.release(RUN.run_id, [other])
+    assert ledger.last_changed(RUN.run_id, limit=9) == [(0, begun + 15), (2, begun + 5)], "it left before its outcome"
+    assert store.open().last_changed(RUN.run_id, limit=1) == [(0, begun + 15)]
 
 
-def test_the_newest_intent_is_the_runs_own(ledger: Ledger) -> None:
+def test_an_orphan_may_have_left_until_it_is_found(ledger: Ledger, store: Any) -> None:
+    claim(ledger)
+    store.clock.ms += 60_000
+    ledger.orphans_to_unknown(RUN.run_id)
+    assert ledger.last_changed(RUN.run_id, limit=9) == [(0, store.clock.ms)]
+
+
+def test_what_changed_is_the_runs_own(ledger: Ledger) -> None:
     ledger.create_run(replace(RUN, run_id="run-2"))
     claim(ledger)
-    assert ledger.last_intent_ms("run-2") is None
+    assert ledger.last_changed("run-2", limit=9) == []
+    assert ledger.pending_from("run-2") == (0, [])
+
+
+def test_pending_is_what_was_never_claimed_and_what_came_back(ledger: Ledger) -> None:
+    assert ledger.pending_from(RUN.run_id) == (0, [])
+    first, second, third = claim(ledger, 3)
+    aside(ledger, 2)
+    assert ledger.pending_from(RUN.run_id) == (5, [3, 4])
+    record(ledger, first, ACCEPTED)
+    record(ledger, second, DEFERRED, ledger.now_ms() + 60_000)
+    ledger.release(RUN.run_id, [third])
+    assert ledger.pending_from(RUN.run_id) == (5, [1, 2, 3, 4])

@@ -33,6 +33,7 @@ class ModelMessage:
     not_before: int = 0
     message_id: str | None = None
     resent: int = 0
+    intent_at: int = 0
     sender: str | None = None
     claims: list[Claim] = field(default_factory=list)
 
@@ -52,7 +53,6 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger: Ledger = self.store.open()
         self.ledger.create_run(SMALL)
         self.rows: dict[int, ModelMessage] = {}
-        self.last_intent: int | None = None
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -84,11 +84,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def claimed(self, claims: list[Claim]) -> None:
         now = self.store.clock.ms
-        self.last_intent = now if claims else self.last_intent
         for one in claims:
             message = self.rows.setdefault(one.seq, ModelMessage())
             message.state, message.attempts, message.fence = "intent", message.attempts + 1, message.fence + 1
-            message.sender = None
+            message.sender, message.intent_at = None, now
             assert one == Claim(one.seq, message.attempts, now + LEASE_MS, message.fence)
             message.claims.append(one)
 
@@ -223,7 +222,11 @@ class LedgerMachine(RuleBasedStateMachine):
             )
             for seq, message in sorted(self.rows.items())
         ]
-        assert self.ledger.last_intent_ms(RUN.run_id) == self.last_intent
+        changed = dict(self.ledger.last_changed(RUN.run_id, limit=100))
+        assert changed.keys() == {seq for seq, message in self.rows.items() if message.attempts}
+        assert all(self.rows[seq].intent_at <= at_ms <= self.store.clock.ms for seq, at_ms in changed.items())
+        pending = [seq for seq, message in sorted(self.rows.items()) if message.state == "pending"]
+        assert self.ledger.pending_from(RUN.run_id) == (len(self.rows), pending)
 
     @invariant()
     def counts_add_up(self) -> None:
