@@ -13,7 +13,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +23,13 @@ from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.feed import Feed
-from sender.ledger import Claim, Counts, Ledger, Run, Settlement
+from sender.ledger import WHOLE, Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import Limit, Pacer, Shared
+from sender.pacing import Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import UNHEALTHY, Pool
 from sender.providers.base import Adapter, Message
+from sender.run_pace import resumed_pacer
 from sender.transport import Expired, MaybeSent, NotSent, Transport
 
 log = logging.getLogger("sender.dispatch")
@@ -82,13 +83,15 @@ class Dispatcher:
         pacer: Pacer | None = None,
         pool: Pool | None = None,
         below_seq: int | None = None,
+        part: tuple[int, int] = WHOLE,
         refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
-        that has slowed down.
+        that has slowed down, or from one that shares its limits with other processes. `part` is which of them this is,
+        and of how many.
         """
         self._refuses = refuses
         self._ledger = ledger
@@ -110,6 +113,7 @@ class Dispatcher:
             concurrency=self._concurrency,
             pool=pool,
             below_seq=below_seq,
+            part=part,
         )
         self._on_progress = on_progress
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -392,47 +396,57 @@ class Dispatcher:
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        before, session = self._before, self._session
-        accepted = before.accepted + session[State.ACCEPTED]
-        rejected = before.rejected + session[State.REJECTED]
-        unknown = before.unknown + session[State.UNKNOWN]
-        total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
-        elapsed_s = asyncio.get_running_loop().time() - self._started
-        settled = session[State.ACCEPTED] + session[State.REJECTED] + session[State.UNKNOWN]
-        rate = settled / elapsed_s if elapsed_s > 0.5 else 0.0
-        pending = self._run.messages - accepted - rejected - unknown
-        left = max(0, total - accepted - rejected - unknown)
-        return Progress(
-            total=total,
-            accepted=accepted,
-            rejected=rejected,
-            unknown=unknown,
-            pending=pending,
+        return progress(
+            self._run,
+            self._below_seq,
+            before=self._before,
+            session=self._session,
             in_flight=len(self._in_flight),
-            elapsed_s=elapsed_s,
-            rate_per_s=rate,
-            eta_s=left / rate if rate else None,
+            elapsed_s=asyncio.get_running_loop().time() - self._started,
             paused_s=self._pacer.paused_s,
         )
 
+    @property
+    def session(self) -> Mapping[State, int]:
+        """How many messages this dispatcher has settled, and how; all of them are on disk."""
+        return self._session
 
-def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
-    """The limits of `pace`, all of them in its unit: the feed counts each message's units."""
-    return Pacer(
-        None if pace.per_s is None else Limit(pace.per_s, "segments"),
-        senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
-        queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
-        shared=shared,
+    @property
+    def halted_by(self) -> Exception | None:
+        """What made it stop claiming; `run` raises it once everything in flight has been answered."""
+        return self._halted_by
+
+
+def progress(
+    run: Run,
+    below_seq: int | None,
+    *,
+    before: Counts,
+    session: Mapping[State, int],
+    in_flight: int,
+    elapsed_s: float,
+    paused_s: float,
+) -> Progress:
+    """A moment of `run`, of which `before` was counted at the start and `session` settled in the `elapsed_s` since."""
+    settled = {state: session.get(state, 0) for state in (State.ACCEPTED, State.REJECTED, State.UNKNOWN)}
+    accepted = before.accepted + settled[State.ACCEPTED]
+    rejected = before.rejected + settled[State.REJECTED]
+    unknown = before.unknown + settled[State.UNKNOWN]
+    total = run.messages if below_seq is None else min(below_seq, run.messages)
+    rate = sum(settled.values()) / elapsed_s if elapsed_s > 0.5 else 0.0
+    left = max(0, total - accepted - rejected - unknown)
+    return Progress(
+        total=total,
+        accepted=accepted,
+        rejected=rejected,
+        unknown=unknown,
+        pending=run.messages - accepted - rejected - unknown,
+        in_flight=in_flight,
+        elapsed_s=elapsed_s,
+        rate_per_s=rate,
+        eta_s=left / rate if rate else None,
+        paused_s=paused_s,
     )
-
-
-def resumed_pacer(pace: Pace, ledger: Ledger, run_id: str, shared: Shared | None = None) -> Pacer:
-    """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
-    pacer = make_pacer(pace, shared)
-    last_ms = ledger.last_intent_ms(run_id)
-    if last_ms is not None:
-        pacer.left_before((ledger.now_ms() - last_ms) / 1000)
-    return pacer
 
 
 class _Trouble:
