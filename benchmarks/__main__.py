@@ -25,6 +25,7 @@ PARTS = {  # module: what it measures, in the order in which they run
     "templates": "a column of texts against a jinja2 render a row",
     "plan": "rows a second from CSV to written plan, and the peak memory",
     "send": "messages a second, durable, against a bare httpx loop",
+    "workers": "messages a second, durable, by two processes against one",
 }
 
 

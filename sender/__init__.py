@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sender.api import send as send
     from sender.campaign import Campaign as Campaign
     from sender.campaign import load_campaign as load_campaign
-    from sender.dispatch import Progress as Progress
     from sender.errors import GuardStop as GuardStop
     from sender.errors import InputError as InputError
     from sender.errors import SenderError as SenderError
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from sender.plan import Plan as Plan
     from sender.plan_diff import diff_plans as diff_plans
     from sender.planner import build_plan as build_plan
+    from sender.progress import Progress as Progress
     from sender.session import RunResult as RunResult
     from sender.workspace import Workspace as Workspace
 
@@ -37,7 +37,7 @@ _HOME = {
     "GuardStop": "errors",
     "InputError": "errors",
     "Plan": "plan",
-    "Progress": "dispatch",
+    "Progress": "progress",
     "RunResult": "session",
     "SenderError": "errors",
     "Workspace": "workspace",

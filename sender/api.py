@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sender.delivery.receiver import check_public_url
-from sender.dispatch import Progress
 from sender.errors import InputError
 from sender.opening import open_session
 from sender.plan import Plan
+from sender.progress import Progress
 from sender.session import Delivery, RunResult
 from sender.workspace import DEFAULT_STATE_DIR
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 
 def _steady() -> Callable[[], float]:
     boottime = getattr(time, "CLOCK_BOOTTIME", None)  # Linux: monotonic, and counts the time asleep
     if boottime is not None:
-        return lambda: time.clock_gettime(boottime)
+        return partial(time.clock_gettime, boottime)
     if sys.platform == "darwin":  # the system's CLOCK_MONOTONIC counts the time asleep; time.monotonic() does not
-        return lambda: time.clock_gettime(time.CLOCK_MONOTONIC)
+        return partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     return time.monotonic
 
 

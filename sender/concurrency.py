@@ -32,12 +32,18 @@ class Concurrency:
         """`per_s` is the pace in messages a second, None if nothing limits it; `fixed` None lets the limit move."""
         self.most = fixed or most or most_connections()
         self.per_s = 0.0  # answers a second, as of the last look
+        self.latency_s = 0.0  # of them, on the average
         self._fixed, self._pace = fixed, per_s
         self._latencies: list[float] = []
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
         self._quick: deque[float] = deque(maxlen=_QUICK_SINCE)
         self._looked_s = -math.inf
         self.limit = fixed or self._bounded(4 * LEAST if per_s is None else 2 * per_s * _FIRST_LATENCY_S)
+
+    @property
+    def at_first(self) -> int:
+        """How many requests will be under way when the first answers come: so many connections are worth warming."""
+        return self.limit if self._pace is None else min(self.limit, math.ceil(self._pace * _FIRST_LATENCY_S))
 
     def answered(self, latency_s: float) -> None:
         """An answer came so long after its request was handed over."""
@@ -53,11 +59,12 @@ class Concurrency:
         latencies, self._latencies, self._looked_s = self._latencies, [], now_s
         self._recent.append((len(latencies), passed_s))
         self.per_s = sum(count for count, _ in self._recent) / sum(seconds for _, seconds in self._recent)
+        self.latency_s = statistics.fmean(latencies)
         if self._fixed is not None:
             return False
         before = self.limit
         if self._pace is not None:
-            wanted = LEAST + 2 * self._pace * statistics.fmean(latencies)
+            wanted = LEAST + 2 * self._pace * self.latency_s
         else:
             latencies.sort()
             self._quick.append(latencies[len(latencies) // 10])

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from sender import money, providers
-from sender.errors import CostLimit, InputError
+from sender.errors import CostLimit, InputError, setting
 from sender.prices import PriceTable, Rate
 
 NOWHERE = "other"  # the region of a number that has none: short codes, +800, satellites
@@ -96,7 +96,7 @@ def check_limit(spent: Mapping[str, Any] | None, allowed: Mapping[str, Any] | No
         raise CostLimit(
             "the run began with a plan that has no prices in this currency, so nobody can say what it costs, and"
             f" limits.max_cost is {allowed['max_cost']} {allowed['currency']}",
-            fix="take `limits.max_cost` out of the campaign to finish it all the same",
+            fix="leave `limits.max_cost` or --max-cost out to finish it all the same",
         )
     problem = excess({**spent, "max_cost": allowed["max_cost"]})
     if problem is not None:
@@ -119,7 +119,7 @@ def excess(cost: Mapping[str, Any]) -> tuple[str, str] | None:
     if Decimal(cost["total"]) > Decimal(cost["max_cost"]):
         return (
             f"the plan costs {cost['total']} {cost['currency']}, and {most}",
-            "raise `limits.max_cost`, shorten the texts, or send to fewer; nothing was sent",
+            f"raise {setting('limits.max_cost')}, shorten the texts, or send to fewer; nothing was sent",
         )
     return None
 

@@ -14,18 +14,20 @@ import logging
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from sender import dispatch, errors
-from sender.dispatch import Progress
+from sender import errors
+from sender.clock import steady_s
 from sender.errors import InputError, SenderError, WorkersLost
-from sender.ledger import Counts, Run
+from sender.ledger import Ledger, Run
 from sender.outcomes import State
 from sender.pacing import Pacer
+from sender.plan import MessageReader
 from sender.pool import Pool
+from sender.progress import Meter, Moment, Progress
 from sender.worker import Orders
 
 log = logging.getLogger("sender.crew")
@@ -58,22 +60,24 @@ class Crew:
         orders: Orders,
         run: Run,
         *,
-        before: Counts,
+        ledger: Ledger,
+        reader: MessageReader,
         pacer: Pacer,
         pool: Pool | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """`orders` are the same for all but for the number. `before` is where the run stands; `pacer` is shared."""
+        """`orders` are the same for all but for the number. `pacer` shares its state with them, `reader` reads here."""
         self._orders = orders
         self._run = run
-        self._before = before
+        self._ledger = ledger
+        self._reader = reader
         self._pacer = pacer
         self._pool = pool
         self._on_progress = on_progress
         self._workers: list[_Worker] = []
         self._failure: SenderError | None = None
         self._stopping = False
-        self._began: float | None = None
+        self._meter: Meter | None = None  # once the first has begun: starting takes a second or two
 
     async def run(self, cancel: asyncio.Event) -> None:
         """Returns when all have ended: because nothing is left to do, or `cancel` was set.
@@ -81,6 +85,10 @@ class Crew:
         What a lost one had under way are intents in the ledger, and what is pending may be sent by whoever calls this.
         Raises what stopped a worker, after all have drained, and WorkersLost when none could be started.
         """
+        below_seq = self._orders.below_seq
+        self._total = self._run.messages if below_seq is None else min(below_seq, self._run.messages)
+        self._before = self._ledger.counts(self._run.run_id)
+        self._expected: Mapping[str | None, float] | None = None
         teller = asyncio.create_task(self._report())
         stopper = asyncio.create_task(self._stop_on(cancel))
         try:
@@ -123,9 +131,8 @@ class Crew:
             case "ready":
                 worker.say("stop" if self._stopping else "go")
             case "tally":
-                self._began = self._began or asyncio.get_running_loop().time()  # starting takes a second or two
-                worker.session = Counter({State(name): count for name, count in told["session"].items()})
-                worker.in_flight = told["in_flight"]
+                worker.in_flight, worker.answer_s = told["in_flight"], told["answer_s"]
+                self._count(told)
             case "out":
                 self._out(worker, told["number"], told["why"])
             case "halt" | "failed":
@@ -154,26 +161,59 @@ class Crew:
 
     # -- tell --------------------------------------------------------------------------------------------------------
 
+    def _count(self, told: Mapping[str, Any]) -> None:
+        if self._meter is None:
+            self._meter = Meter(
+                messages=self._run.messages,
+                total=self._total,
+                before=self._before,
+                now_s=steady_s(),
+                needs_s=self._needs_s,
+            )
+            if self._expected is not None:
+                self._meter.expect(self._expected)
+        now_s = steady_s()
+        for units, sender, count in told["left"]:
+            for _ in range(count):
+                self._meter.left(units, sender, now_s)
+        for sender in told["came_back"]:
+            self._meter.came_back(sender)
+        for state, count in told["settled"].items():
+            self._meter.settled([State(state)] * count)
+
+    def _needs_s(self, units: Mapping[str | None, float], last: float) -> float:
+        return self._pacer.needs_s(units if self._pool is None else self._pool.spread(units), last=last)
+
+    async def _expect(self) -> None:
+        """Counts what is left of the plan, beside the first messages."""
+        try:
+            from_seq, waiting = self._ledger.pending_from(self._run.run_id)
+            pace, below_seq = self._orders.pace, self._orders.below_seq
+            count = partial(self._reader.units, pace.unit, from_seq, waiting, below_seq=below_seq)
+            self._expected = await asyncio.to_thread(count)
+            if self._meter is not None:
+                self._meter.expect(self._expected)
+        except Exception:  # no reason to stop a run
+            log.exception("how long it will take cannot be told", extra={"event": "eta_failed"})
+
     async def _report(self) -> None:
+        await self._expect()
         while True:
             await asyncio.sleep(TELL_EVERY_S)
             self._tell()
 
     def _tell(self) -> None:
-        if self._on_progress is None or self._began is None:
+        if self._on_progress is None or self._meter is None:
             return
-        whole = sum((worker.session for worker in self._workers), Counter[State]())
-        now = dispatch.progress(
-            self._run,
-            self._orders.below_seq,
-            before=self._before,
-            session=whole,
+        at = Moment(
+            now_s=steady_s(),
             in_flight=sum(worker.in_flight for worker in self._workers),
-            elapsed_s=asyncio.get_running_loop().time() - self._began,
+            answer_s=max(worker.answer_s for worker in self._workers),
             paused_s=self._pacer.paused_s,
+            slowed_to_per_s=self._pacer.slowed_to_per_s,
         )
         try:
-            self._on_progress(now)
+            self._on_progress(self._meter.progress(at))
         except Exception:
             self._on_progress = None  # a display that fails must not cost a run
             log.exception("on_progress failed and is not called again", extra={"event": "progress_failed"})
@@ -184,8 +224,8 @@ class _Worker:
 
     def __init__(self, process: asyncio.subprocess.Process, orders: Orders, crew: Crew) -> None:
         self.orders = orders
-        self.session: Counter[State] = Counter()
         self.in_flight = 0
+        self.answer_s = 0.0
         self.began = False
         self._done = False
         self._process = process
@@ -218,8 +258,8 @@ class _Worker:
             return f"pid {self._process.pid}, by signal {-code}"
         return f"pid {self._process.pid}, with exit code {code}"
 
-    def say(self, what: str, **more: Any) -> None:
-        self._write(json.dumps({"tell": what, **more}))
+    def say(self, tell: str, /, **more: Any) -> None:
+        self._write(json.dumps({"tell": tell, **more}))
 
     async def quit(self) -> None:
         """Ends it at once if it has not ended: a pipe that closes after `stop` means just that."""

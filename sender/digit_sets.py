@@ -9,6 +9,7 @@ groups, alternatives, counted repeats, and `$` at an end); anything else raises 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,36 +53,36 @@ def joined(ranges: Iterable[tuple[int, int]]) -> DigitSet:
 
 def common(one: DigitSet, other: DigitSet) -> DigitSet:
     """What is in both."""
+    if len(one) > len(other):
+        one, other = other, one
     found: list[tuple[int, int]] = []
-    i = j = 0
-    while i < len(one) and j < len(other):
-        low, high = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
-        if low <= high:
-            found.append((low, high))
-        if one[i][1] < other[j][1]:
-            i += 1
-        else:
-            j += 1
+    for first, last in one:
+        at = _reaching(first, other)
+        while at < len(other) and other[at][0] <= last:
+            found.append((max(first, other[at][0]), min(last, other[at][1])))
+            at += 1
     return tuple(found)
 
 
 def without(one: DigitSet, other: DigitSet) -> DigitSet:
     """What is in `one` and not in `other`."""
     left: list[tuple[int, int]] = []
-    j = 0
     for first, last in one:
-        low = first
-        while j < len(other) and other[j][1] < low:
-            j += 1
-        k = j
-        while k < len(other) and other[k][0] <= last:
-            if low < other[k][0]:
-                left.append((low, other[k][0] - 1))
-            low = other[k][1] + 1
-            k += 1
+        low, at = first, _reaching(first, other)
+        while at < len(other) and other[at][0] <= last:
+            if low < other[at][0]:
+                left.append((low, other[at][0] - 1))
+            low = other[at][1] + 1
+            at += 1
         if low <= last:
             left.append((low, last))
     return tuple(left)
+
+
+def _reaching(one_key: int, members: DigitSet) -> int:
+    """The place of the first range that ends at `one_key` or behind it."""
+    at = bisect_right(members, (one_key,))
+    return at - 1 if at and members[at - 1][1] >= one_key else at
 
 
 def after(prefix: str, members: DigitSet) -> DigitSet:

@@ -12,22 +12,22 @@ import contextlib
 import logging
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
-from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
+from sender.errors import StateError, Unsupported
 from sender.feed import Feed
+from sender.guards import Guards
 from sender.ledger import WHOLE, Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import Pacer
+from sender.pacing import CUT_EVERY_S, Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import UNHEALTHY, Pool
+from sender.progress import Meter, Moment, Progress
 from sender.providers.base import Adapter, Message
 from sender.run_pace import resumed_pacer
 from sender.transport import Expired, MaybeSent, NotSent, Transport
@@ -40,31 +40,10 @@ T = TypeVar("T")
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 QUEUE_LOOK_S = 5.0
 BACKOFF_CAP_S = 60.0
+WAIT_ALLOWED_S = (
+    5.0  # in the provider's own queue, by its own word (Telnyx `wait_seconds`), unless `limits.queue` says more
+)
 THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
-FIRST_CONNECT_TRIES = 3  # before the first answer, an unreachable provider is a wrong address
-OUTAGE_S = 120.0  # after it, an outage this long stops the run
-THROTTLE_S = 900.0  # nothing but refusals of the pace for this long stops the run
-DOUBTS_IN_A_ROW = 20  # so many answers that prove nothing stop the run before the whole list is in doubt
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A moment of a run. Counts are messages and durable; `rate_per_s` is of this session, smoothed over seconds."""
-
-    total: int
-    accepted: int
-    rejected: int
-    unknown: int
-    pending: int
-    in_flight: int
-    elapsed_s: float
-    rate_per_s: float
-    eta_s: float | None
-    paused_s: float = 0.0
-
-    @property
-    def done(self) -> int:
-        return self.accepted + self.rejected + self.unknown
 
 
 class Dispatcher:
@@ -86,12 +65,13 @@ class Dispatcher:
         part: tuple[int, int] = WHOLE,
         refuses: Callable[[str, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        meter: Callable[..., Meter] = Meter,
     ) -> None:
         """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
         that has slowed down, or from one that shares its limits with other processes. `part` is which of them this is,
-        and of how many.
+        and of how many, and `meter` makes what counts for them.
         """
         self._refuses = refuses
         self._ledger = ledger
@@ -101,21 +81,12 @@ class Dispatcher:
         self._transport = transport
         self._pace = pace
         self._pool = pool
-        self._pacer = pacer or resumed_pacer(pace, ledger, run.run_id)
+        self._pacer = pacer or resumed_pacer(pace, ledger, reader, run.run_id)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
-        self._feed = Feed(
-            ledger=ledger,
-            run_id=run.run_id,
-            reader=reader,
-            pace=pace,
-            pacer=self._pacer,
-            concurrency=self._concurrency,
-            pool=pool,
-            below_seq=below_seq,
-            part=part,
-        )
+        self._part = part
         self._on_progress = on_progress
+        self._make_meter = meter
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._landed_one = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -126,8 +97,7 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._halt = asyncio.Event()
         self._halted_by: Exception | None = None
-        self._session: Counter[State] = Counter()
-        self._trouble = _Trouble()
+        self._guards = Guards(title=adapter.capabilities.title, base_url=adapter.base_url)
         self._queue_seen_s = -math.inf
 
     async def run(self, stop: asyncio.Event) -> Counts:
@@ -135,10 +105,16 @@ class Dispatcher:
 
         Raises ProviderRefused, ProviderUnreachable or StateError after draining: whatever is pending stays pending.
         """
-        loop = asyncio.get_running_loop()
-        self._started = loop.time()
-        self._before = await self.in_ledger(self._ledger.counts, self._run.run_id)
-        feeder = asyncio.create_task(self._feed.run(self))
+        before = await self.in_ledger(self._ledger.counts, self._run.run_id)
+        total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
+        self._meter = self._make_meter(
+            messages=self._run.messages, total=total, before=before, now_s=steady_s(), needs_s=self._needs_s
+        )
+        await self._warm(min(before.pending, total), stop)
+        expecting = asyncio.create_task(
+            self._expect(*await self.in_ledger(self._ledger.pending_from, self._run.run_id))
+        )
+        feeder = asyncio.create_task(self._fed().run(self))
         recorder = asyncio.create_task(self._record())
         reporter = asyncio.create_task(self._report())
         stops: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (stop, self._halt)]
@@ -158,7 +134,7 @@ class Dispatcher:
                 raise self._halted_by
             return await self.in_ledger(self._ledger.counts, self._run.run_id)
         finally:
-            tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, *stops, *self._in_flight]
+            tasks: list[asyncio.Task[Any]] = [feeder, recorder, reporter, expecting, *stops, *self._in_flight]
             for task in tasks:
                 task.cancel()
             try:
@@ -169,6 +145,45 @@ class Dispatcher:
             finally:
                 self._ledger_thread.shutdown()
             self._tell()
+
+    async def _warm(self, messages: int, stop: asyncio.Event) -> None:
+        """Connections that the first messages will find open; not waited for any longer once `stop` is set."""
+        connections = min(self._concurrency.at_first, messages)
+        if not connections or stop.is_set():
+            return
+        warming = asyncio.create_task(self._transport.warm(self._adapter.base_url, connections))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([warming, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (warming, stopping):
+                task.cancel()
+            await asyncio.gather(warming, stopping, return_exceptions=True)
+
+    def _fed(self) -> Feed:
+        return Feed(
+            ledger=self._ledger,
+            run_id=self._run.run_id,
+            reader=self._reader,
+            pace=self._pace,
+            pacer=self._pacer,
+            concurrency=self._concurrency,
+            pool=self._pool,
+            below_seq=self._below_seq,
+            left=self._meter.left,
+            part=self._part,
+        )
+
+    async def _expect(self, from_seq: int, waiting: list[int]) -> None:
+        """Counts what is left of the plan, beside the first messages."""
+        try:
+            count = partial(self._reader.units, self._pace.unit, from_seq, waiting, below_seq=self._below_seq)
+            self._meter.expect(await asyncio.to_thread(count))
+        except Exception:  # no reason to stop a run
+            log.exception("how long it will take cannot be told", extra={"event": "eta_failed"})
+
+    def _needs_s(self, units: Mapping[str | None, float], last: float) -> float:
+        return self._pacer.needs_s(units if self._pool is None else self._pool.spread(units), last=last)
 
     # -- what the feed asks ----------------------------------------------------------------------------------------
 
@@ -224,6 +239,7 @@ class Dispatcher:
         except NotSent as failure:
             if not isinstance(failure, Expired):  # else this process stood still, and the network is not at fault
                 self._not_sent(failure)
+            self._meter.came_back(message.from_number)
             await self.in_ledger(self._ledger.release, self._run.run_id, [claim])
         except MaybeSent as failure:
             self._settle(claim, Unknown(str(failure)))
@@ -237,7 +253,7 @@ class Dispatcher:
             self._settle(claim, Unknown(f"the answer could not be judged: {type(fault).__name__}"))
             raise
         else:
-            self._trouble.answered()
+            self._guards.answered()
             self._concurrency.answered(steady_s() - begun_s)
             self._settle(claim, outcome, message.from_number)
 
@@ -245,7 +261,7 @@ class Dispatcher:
         not_before_ms = None
         if isinstance(outcome, Deferred):
             if outcome.halt and not self._taken_out(sender, outcome):
-                self._refused(outcome)
+                self._stop(self._guards.refused(outcome))
             wait_s = max(outcome.retry_after_s or 0.0, _backoff_s(claim.attempt))
             if outcome.slow_down:
                 self._slow_down(outcome, wait_s)
@@ -258,17 +274,17 @@ class Dispatcher:
                 )
             else:
                 not_before_ms = self._ledger.now_ms() + (0 if outcome.halt else round(wait_s * 1000))
+                self._meter.came_back(sender)
         elif isinstance(outcome, Accepted):
-            self._trouble.accepted()
+            self._guards.accepted()
             if outcome.pause_s:
                 self._pacer.pause(outcome.pause_s)
-        if self._trouble.doubted(isinstance(outcome, Unknown)) >= DOUBTS_IN_A_ROW:
-            self._stop(
-                ProviderUnreachable(
-                    f"{DOUBTS_IN_A_ROW} answers in a row proved nothing; the last: {outcome.error_message}",
-                    fix="look at the provider's status page; `sender reconcile` settles what is unknown",
-                )
-            )
+            if outcome.wait_s:
+                self._queues_up(outcome.wait_s)
+        if not isinstance(outcome, Unknown):
+            self._guards.decided()
+        elif stop := self._guards.doubted(outcome.error_message):
+            self._stop(stop)
         if log.isEnabledFor(logging.DEBUG):  # what it would tell costs more than the rest of this function
             log.debug(
                 "settled",
@@ -297,41 +313,33 @@ class Dispatcher:
     def _not_sent(self, failure: NotSent) -> None:
         if self._pacer.paused:  # sent with the one that failed first: the same failure
             return
-        outage_s, tries = self._trouble.not_sent(asyncio.get_running_loop().time())
-        give_up = tries >= FIRST_CONNECT_TRIES if not self._trouble.ever_answered else outage_s >= OUTAGE_S
+        tries, stop = self._guards.not_sent(failure, _now_s())
         log.warning("no connection: %s", failure, extra={"event": "not_sent", "tries": tries})
         self._pacer.pause(min(30.0, 0.25 * 2 ** min(tries, 10)))
-        if give_up:
-            self._stop(
-                ProviderUnreachable(
-                    f"no connection to {self._adapter.base_url}: {failure}",
-                    fix="check the address and the network, then run the same command again: nothing is lost",
-                )
-            )
+        if stop:
+            self._stop(stop)
 
     def _slow_down(self, outcome: Deferred, wait_s: float) -> None:
-        self._pacer.refused(wait_s)
-        log.warning(
-            "the provider asks to slow down: %s",
-            outcome.error_message,
-            extra={"event": "slow_down", "wait_s": round(wait_s, 1)},
-        )
-        if self._trouble.throttled(asyncio.get_running_loop().time()) >= THROTTLE_S:
-            self._stop(
-                ProviderRefused(
-                    f"the provider has refused the pace for {THROTTLE_S / 60:.0f} minutes: {outcome.error_message}",
-                    fix="lower `rate`, or wait until the provider's queue is empty, then run the same command again",
-                )
-            )
+        if self._pacer.refused(wait_s):
+            self._tell_slowed(outcome.error_message or outcome.reason.value, wait_s)
+        if stop := self._guards.throttled(outcome, _now_s()):
+            self._stop(stop)
 
-    def _refused(self, outcome: Deferred) -> None:
-        code = f" ({outcome.error_code})" if outcome.error_code else ""
-        self._stop(
-            ProviderRefused(
-                f"{self._adapter.capabilities.title} refuses: {outcome.error_message or outcome.reason.value}{code}",
-                fix=_REFUSAL_FIX.get(outcome.reason, "mend it at the provider")
-                + ", then run the same command again: nothing is lost",
-            )
+    def _queues_up(self, wait_s: float) -> None:
+        """What is accepted now will lie at the provider for `wait_s`: its pace is below ours."""
+        queue = self._pace.queue
+        allowed_s = WAIT_ALLOWED_S if queue is None else max(WAIT_ALLOWED_S, queue.units / queue.drained_per_s)
+        # Until what lies there has left, it waits for what was sent before.
+        if wait_s > allowed_s and self._pacer.refused(0.0, news_after_s=max(CUT_EVERY_S, min(wait_s, BACKOFF_CAP_S))):
+            self._tell_slowed(f"a message waits {wait_s:.0f} s in its queue", 0.0)
+
+    def _tell_slowed(self, why: str, wait_s: float) -> None:
+        slowed_to_per_s = self._pacer.slowed_to_per_s
+        log.warning(
+            "the provider asks to slow down%s: %s",
+            f" to {slowed_to_per_s:.3g}/s" if slowed_to_per_s else "",
+            why,
+            extra={"event": "slow_down", "wait_s": round(wait_s, 1), "slowed_to_per_s": slowed_to_per_s},
         )
 
     def _stop(self, failure: Exception) -> None:
@@ -359,8 +367,7 @@ class Dispatcher:
             self._outbox = group + self._outbox
             raise
         self._unrecorded -= len(group)
-        for settlement in group:
-            self._session[_state_of(settlement.outcome)] += 1
+        self._meter.settled(_state_of(settlement.outcome) for settlement in group)
         self._changed.set()
 
     async def in_ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -382,8 +389,16 @@ class Dispatcher:
         if self._pace.queue is None or now_s < self._queue_seen_s + QUEUE_LOOK_S:
             return
         self._queue_seen_s = now_s
+        # Counted so that a message on its way into the ledger may count twice, but none not at all.
+        on_the_way, gone = len(self._in_flight) + self._unrecorded, self._meter.messages
+        others = 0
+        if self._part != WHOLE:  # what others have on the way, before and after, stands in the ledger
+            others = (await self.in_ledger(self._ledger.counts, self._run.run_id)).intent
         waiting = await self.in_ledger(self._ledger.delivering, self._run.run_id)
-        self._pacer.queue_is(float(waiting))
+        if self._part != WHOLE:
+            others += (await self.in_ledger(self._ledger.counts, self._run.run_id)).intent
+        waiting += on_the_way + self._meter.messages - gone + others
+        self._pacer.queue_is(waiting * self._meter.mean_units)
 
     def _tell(self) -> None:
         if self._on_progress is None:
@@ -396,101 +411,19 @@ class Dispatcher:
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        return progress(
-            self._run,
-            self._below_seq,
-            before=self._before,
-            session=self._session,
+        at = Moment(
+            now_s=steady_s(),
             in_flight=len(self._in_flight),
-            elapsed_s=asyncio.get_running_loop().time() - self._started,
+            answer_s=self._concurrency.latency_s,
             paused_s=self._pacer.paused_s,
+            slowed_to_per_s=self._pacer.slowed_to_per_s,
         )
-
-    @property
-    def session(self) -> Mapping[State, int]:
-        """How many messages this dispatcher has settled, and how; all of them are on disk."""
-        return self._session
+        return self._meter.progress(at)
 
     @property
     def halted_by(self) -> Exception | None:
         """What made it stop claiming; `run` raises it once everything in flight has been answered."""
         return self._halted_by
-
-
-def progress(
-    run: Run,
-    below_seq: int | None,
-    *,
-    before: Counts,
-    session: Mapping[State, int],
-    in_flight: int,
-    elapsed_s: float,
-    paused_s: float,
-) -> Progress:
-    """A moment of `run`, of which `before` was counted at the start and `session` settled in the `elapsed_s` since."""
-    settled = {state: session.get(state, 0) for state in (State.ACCEPTED, State.REJECTED, State.UNKNOWN)}
-    accepted = before.accepted + settled[State.ACCEPTED]
-    rejected = before.rejected + settled[State.REJECTED]
-    unknown = before.unknown + settled[State.UNKNOWN]
-    total = run.messages if below_seq is None else min(below_seq, run.messages)
-    rate = sum(settled.values()) / elapsed_s if elapsed_s > 0.5 else 0.0
-    left = max(0, total - accepted - rejected - unknown)
-    return Progress(
-        total=total,
-        accepted=accepted,
-        rejected=rejected,
-        unknown=unknown,
-        pending=run.messages - accepted - rejected - unknown,
-        in_flight=in_flight,
-        elapsed_s=elapsed_s,
-        rate_per_s=rate,
-        eta_s=left / rate if rate else None,
-        paused_s=paused_s,
-    )
-
-
-class _Trouble:
-    """How long, and how often in a row, the provider could not be reached or refused the pace."""
-
-    def __init__(self) -> None:
-        self.ever_answered = False
-        self._failures = 0
-        self._outage_since: float | None = None
-        self._throttled_since: float | None = None
-        self._doubts = 0
-
-    def answered(self) -> None:
-        self.ever_answered = True
-        self._failures = 0
-        self._outage_since = None
-
-    def accepted(self) -> None:
-        self._throttled_since = None
-
-    def doubted(self, doubt: bool) -> int:
-        """How many answers in a row proved nothing."""
-        self._doubts = self._doubts + 1 if doubt else 0
-        return self._doubts
-
-    def not_sent(self, now: float) -> tuple[float, int]:
-        """Seconds this outage lasts, and failures in it."""
-        self._failures += 1
-        self._outage_since = now if self._outage_since is None else self._outage_since
-        return now - self._outage_since, self._failures
-
-    def throttled(self, now: float) -> float:
-        """Seconds since the first refusal after the last acceptance."""
-        self._throttled_since = now if self._throttled_since is None else self._throttled_since
-        return now - self._throttled_since
-
-
-_REFUSAL_FIX = {
-    Reason.UNAUTHORIZED: "check the credentials in the environment",
-    Reason.INSUFFICIENT_FUNDS: "add funds to the account",
-    Reason.SENDER_NOT_ALLOWED: "check `from`: the provider does not let this account send from it",
-    Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
-    Reason.DAILY_CAP: "wait for the provider's next day",
-}
 
 
 def _backoff_s(attempt: int) -> float:
@@ -508,3 +441,7 @@ def _state_of(outcome: Outcome) -> State:
             return State.UNKNOWN
         case Deferred():
             return State.PENDING
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

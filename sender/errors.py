@@ -29,6 +29,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What stands on the command line for a key of the campaign.
+_OPTIONS = {
+    "from": "--from",
+    "limits.max_cost": "--max-cost",
+    "message.body": "--body",
+    "message.media": "--media",
+    "message.template": "--template",
+    "prices": "--prices",
+    "recipients.default_region": "--default-region",
+    "recipients.phone_column": "--phone-column",
+    "recipients.sheet": "--sheet",
+}
+
+
+def setting(key: str, value: str = "") -> str:
+    """A key of the campaign as a sentence names it, with what stands for it on the command line."""
+    option = _OPTIONS.get(key)
+    if option is None:
+        return f"`{key}{': ' if value else ''}{value}` (--set {key}={value or '...'})"
+    return f"`{key}: {value}` ({option} {value})" if value else f"`{key}` ({option})"
+
 
 class SenderError(Exception):
     """A failure with a sentence for a person.

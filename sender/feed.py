@@ -16,20 +16,23 @@ from typing import Protocol, TypeVar
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.ledger import WHOLE, Claim, Ledger
-from sender.pacing import Pacer
+from sender.pacing import Left, Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import Pool
 from sender.providers.base import Message
 
 T = TypeVar("T")
 
-CLAIM_EVERY_S = 0.025  # of the pace in a batch; with those claimed ahead, what a crash leaves in doubt
-CLAIM_MAX = 250
-AHEAD_FROM = 10  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
+CLAIM_EVERY_S = 0.05  # of the pace in a batch; with those claimed ahead, what a crash leaves in doubt
+CLAIM_MAX = 500
+NEARLY_S = 0.25  # before a message may leave it is claimed, not earlier
+AHEAD_FROM = 20  # messages in a batch; smaller ones are not claimed ahead, so that a crash leaves few in doubt
 LEASE_MS = 30_000  # a request never starts later than this after its intent
 # Numbers with limits of their own: so many messages for each are looked at ahead, so that all of them find work.
 LOOK_AHEAD_EACH = 32
 LOOK_AHEAD_MAX = 4_000
+LATELY_MOST = 2_000  # messages of the process before that are looked at,
+LATELY_UNITS = 20  # and the units that one of them may have had
 
 
 class Flight(Protocol):
@@ -79,7 +82,10 @@ class Feed:
         pool: Pool | None = None,
         below_seq: int | None = None,
         part: tuple[int, int] = WHOLE,
+        left: Callable[[float, str | None, float], None] | None = None,
     ) -> None:
+        """`left` is told the units and the number of each message that leaves, and the time on the clock `steady_s`."""
+        self._left = left
         self._ledger = ledger
         self._run_id = run_id
         self._reader = reader
@@ -98,6 +104,8 @@ class Feed:
         ahead: asyncio.Task[_Batch] | None = None
         try:
             while True:
+                if ahead is None:
+                    await self._nearly_due()
                 await self._pacer.resumed()
                 ahead = ahead or asyncio.create_task(self._claimed(flight))
                 batch = await asyncio.shield(ahead)
@@ -120,6 +128,12 @@ class Feed:
             # Nothing of these has left: a clean stop leaves no doubt behind.
             await asyncio.shield(self._give_back(batch, ahead, flight))
 
+    async def _nearly_due(self) -> None:
+        """Waits while nothing may leave for long: what is claimed by then would only be in doubt after a crash."""
+        due_in_s = self._pacer.due_in_s(None)[0] if self._waiting is None else self._waiting.due_in_s()
+        if due_in_s > NEARLY_S:
+            await asyncio.sleep(due_in_s - NEARLY_S)
+
     async def _let_go(self, batch: _Batch, flight: Flight) -> None:
         """Each message at its time, until the account is to pause or the rest has come too late."""
         while batch.work:
@@ -130,11 +144,13 @@ class Feed:
             if not await self._pacer.acquire(units - paid, sender=message.from_number):
                 return
             self._credit -= paid
-            if steady_s() >= batch.send_by_s:
+            if (now_s := steady_s()) >= batch.send_by_s:
                 self._credit += units  # or a pace slower than the lease would never send anything
                 return
             batch.work.popleft()
             flight.submit(claim, message, batch.send_by_s)
+            if self._left is not None:
+                self._left(units, message.from_number, now_s)
 
     async def _give_back(self, batch: _Batch | None, ahead: asyncio.Task[_Batch] | None, flight: Flight) -> None:
         if batch is not None:
@@ -144,6 +160,8 @@ class Feed:
 
     async def _release(self, claims: list[Claim], flight: Flight) -> None:
         if claims:
+            if self._waiting is not None:
+                self._waiting.given_back()
             await flight.in_ledger(partial(self._ledger.release, self._run_id, claims))
 
     async def _claimed(self, flight: Flight) -> _Batch:
@@ -215,6 +233,27 @@ class Feed:
         return replace(batch, work=work)
 
 
+def left_lately(ledger: Ledger, reader: MessageReader, pace: Pace, run_id: str) -> tuple[list[Left], float]:
+    """What the last process sent last, as far as the limits of `pace` still feel it, and what has no final status yet.
+
+    The latter in units, and only where a queue counts it.
+    """
+    limits = [per_s for per_s in (pace.per_s, *pace.senders.values()) if per_s is not None]
+    if not limits and pace.queue is None:
+        return [], 0.0
+    now_ms = ledger.now_ms()
+    ages_s = {seq: (now_ms - at_ms) / 1000 for seq, at_ms in ledger.last_changed(run_id, limit=LATELY_MOST)}
+    felt_s = max([LATELY_UNITS / per_s for per_s in limits], default=0.0)
+    seqs = [seq for place, (seq, age_s) in enumerate(ages_s.items()) if place == 0 or age_s <= felt_s]
+    left = [
+        Left(ages_s[seq], segments if pace.unit == "segments" else 1, message.from_number)
+        for seq, (message, segments) in zip(seqs, reader.read(seqs), strict=True)
+    ]
+    if pace.queue is None or not left:
+        return left, 0.0
+    return left, ledger.delivering(run_id) * sum(one.units for one in left) / len(left)
+
+
 class _LookAhead:
     """Messages that wait, not yet claimed, behind the limits of their numbers."""
 
@@ -223,29 +262,55 @@ class _LookAhead:
         self._pace = pace
         self._most = min(LOOK_AHEAD_MAX, LOOK_AHEAD_EACH * len(pace.senders))
         self._queues: dict[str | None, deque[tuple[int, Message, int]]] = {}
+        # When each number is due after what has been taken here, which the pacer does not know before it leaves.
+        self._due_s: dict[str | None, float] = {}
         self.seqs: set[int] = set()
 
     def wanted(self) -> int:
-        """How many more to look at; 0 while half of the places are taken."""
-        return self._most - len(self.seqs) if len(self.seqs) <= self._most // 2 else 0
+        """How many more to look at; 0 while half of the places are taken.
+
+        A list that is sorted by number has the others' messages further on.
+        """
+        idle = any(not self._queues.get(number) for number in self._pace.senders)
+        most = LOOK_AHEAD_MAX if idle and self.seqs else self._most
+        return most - len(self.seqs) if len(self.seqs) <= most // 2 else 0
 
     def add(self, seq: int, message: Message, segments: int) -> None:
         self._queues.setdefault(message.from_number, deque()).append((seq, message, segments))
         self.seqs.add(seq)
 
-    def take(self, limit: int) -> dict[int, tuple[Message, int]]:
-        """The next messages by `seq`, those first whose numbers are due first."""
-        due = [(self._pacer.due_in_s(sender), queue[0][0], sender) for sender, queue in self._queues.items() if queue]
+    def due_in_s(self) -> float:
+        """Seconds until one of the messages that wait here may leave; 0 where none waits."""
+        due = self._due()
+        return due[0][0] - asyncio.get_running_loop().time() if due else 0.0
+
+    def given_back(self) -> None:
+        """What was taken has not left."""
+        self._due_s.clear()
+
+    def _due(self) -> list[tuple[float, int, str | None]]:
+        """A heap of when each number is due, its first message and itself: of several at once, as in the plan."""
+        now_s = asyncio.get_running_loop().time()
+        senders = [sender for sender, queue in self._queues.items() if queue]
+        due = [
+            (max(now_s + due_in_s, self._due_s.get(sender, now_s)), self._queues[sender][0][0], sender)
+            for due_in_s, sender in zip(self._pacer.due_in_s(*senders), senders, strict=True)
+        ]
         heapq.heapify(due)
+        return due
+
+    def take(self, limit: int) -> dict[int, tuple[Message, int]]:
+        """The next messages by `seq`, those first whose numbers are due first, and none long before its time."""
+        due, until_s = self._due(), asyncio.get_running_loop().time() + 2 * NEARLY_S
         taken: dict[int, tuple[Message, int]] = {}
-        while due and len(taken) < limit:
+        while due and len(taken) < limit and (not taken or due[0][0] < until_s):
             at_s, _, sender = heapq.heappop(due)
             queue = self._queues[sender]
             seq, message, segments = queue.popleft()
             self.seqs.discard(seq)
             taken[seq] = (message, segments)
+            units = segments if self._pace.unit == "segments" else 1
+            self._due_s[sender] = at_s + self._pacer.takes_s(units, sender)
             if queue:
-                units = segments if self._pace.unit == "segments" else 1
-                per_s = self._pace.senders.get(sender or "")
-                heapq.heappush(due, (at_s + (units / per_s if per_s else 0.0), queue[0][0], sender))
+                heapq.heappush(due, (self._due_s[sender], queue[0][0], sender))
         return taken

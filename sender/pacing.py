@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Iterable, Mapping, MutableSequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -42,6 +42,15 @@ class Limit:
 
     def units(self, messages: float, segments: float) -> float:
         return segments if self.unit == "segments" else messages
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A message of so many units that left `age_s` seconds ago."""
+
+    age_s: float
+    units: float = 1.0
+    sender: str | None = None
 
 
 class Pacer:
@@ -95,21 +104,23 @@ class Pacer:
 
     # -- what the provider says ------------------------------------------------------------------------------------
 
-    def refused(self, retry_after_s: float) -> None:
+    def refused(self, retry_after_s: float, *, news_after_s: float = CUT_EVERY_S) -> bool:
         """The provider refuses the pace: a pause of `retry_after_s`, and after it half the pace, which recovers.
 
-        Without a limit of the account, the pace seen until now is what is halved.
+        Without a limit of the account, the pace seen until now is what is halved. False, and only the pause, within
+        `news_after_s` of the last time: what is said then is about what left before.
         """
         self.pause(retry_after_s)
         now = _now()
         with self._shared.lock:
-            if now < self._cells[_CUT_AT] + CUT_EVERY_S:
-                return
+            if now < self._cells[_CUT_AT] + news_after_s:
+                return False
             if not self._cells[_RATE]:
                 self._cells[_RATE] = self._seen.per_s * self._shared.processes
             self._cells[_SHARE] = max(LEAST_SHARE, CUT * self._share(now))
             self._cells[_SHARE_AT] = self._cells[_PAUSED_UNTIL]  # recovers from the end of the pause on
             self._cells[_CUT_AT] = now
+            return True
 
     @property
     def slowed(self) -> bool:
@@ -121,12 +132,33 @@ class Pacer:
         """The account's units a second as of now; None without a limit."""
         return self._cells[_RATE] * self._share(_now()) or None
 
-    def left_before(self, age_s: float) -> None:
-        """Another process may have sent at the full pace until `age_s` ago; what it sent counts in our first second."""
-        due = _now() - max(0.0, age_s) + WINDOW_S
+    @property
+    def slowed_to_per_s(self) -> float | None:
+        """The account's units a second while refusals hold it below its limit; None while they do not."""
+        return self.per_s if self.slowed else None
+
+    def left_before(self, messages: Iterable[Left], *, queued: float = 0.0) -> None:
+        """Another process sent `messages` last: each counts as if it had been sent by this one.
+
+        It may have used its whole second before the newest of them, and `queued` units still lay at the provider when
+        it ended.
+        """
+        now, newest_s = _now(), math.inf
         with self._shared.lock:
+            for one in messages:
+                age_s = max(0.0, one.age_s)
+                newest_s = min(newest_s, age_s)
+                for cell, cost_s, _ in self._limits(one.sender, one.units, one.units, now):
+                    if self._queue is None or cell != self._queue[1]:
+                        self._cells[cell] = max(self._cells[cell], now - age_s + cost_s)
+            if newest_s == math.inf:
+                return
             for cell in [_DUE, *(cell for _, cell in self._senders.values())]:
-                self._cells[cell] = max(self._cells[cell], due)
+                self._cells[cell] = max(self._cells[cell], now - newest_s + WINDOW_S)
+            if self._queue is not None:
+                limit, cell = self._queue
+                room = limit.burst - max(0.0, min(queued, limit.burst - limit.per_s * newest_s))
+                self._cells[cell] = max(self._cells[cell], now - room / _refill(limit.per_s))
 
     def queue_is(self, units: float) -> None:
         """So much lies in the provider's queue by its own reports: less than was reckoned makes room at once."""
@@ -136,6 +168,27 @@ class Pacer:
         with self._shared.lock:
             due = _now() - (limit.burst - units) / _refill(limit.per_s)
             self._cells[cell] = min(self._cells[cell], due)
+
+    def needs_s(self, units: Mapping[str | None, float], *, last: float = 1.0) -> float:
+        """Seconds until so many units of each sender have left, if nothing but the limits holds them up; 0 without any.
+
+        The last message of each has `last` units, whose time need not pass. A pace that is recovering from a refusal is
+        taken to go on recovering.
+        """
+        now, together = _now(), max(0.0, sum(units.values()) - last)
+        waits_s = [0.0]
+        if self._account is not None:
+            start = max(now, self._cells[_DUE], self._cells[_SHARE_AT])
+            whole = together / _refill(self._cells[_RATE])  # seconds at the full pace
+            waits_s.append(start - now + _recovering_s(whole, self._share(start)))
+        for name, (limit, cell) in self._senders.items():
+            if (left := units.get(name, 0.0)) > 0:
+                waits_s.append(max(self._cells[cell] - now, 0.0) + max(0.0, left - last) / _refill(limit.per_s))
+        if self._queue is not None:
+            limit, cell = self._queue
+            slack_s = CATCH_UP_S + limit.burst / limit.per_s
+            waits_s.append(self._scheduled(cell, now, slack_s) - now + together / _refill(limit.per_s))
+        return max(self.paused_s, *waits_s)
 
     # -- leave to send ---------------------------------------------------------------------------------------------
 
@@ -162,10 +215,15 @@ class Pacer:
                         return True
                 await asyncio.sleep(due - now)
 
-    def due_in_s(self, sender: str | None = None) -> float:
-        """Seconds until a message of that sender may leave, pauses aside."""
+    def due_in_s(self, *senders: str | None) -> list[float]:
+        """For each of `senders`, seconds until a message of it may leave, pauses aside; all as of one moment."""
         now = _now()
-        return max([self._cells[cell] - now for cell, *_ in self._limits(sender, 1, 1, now)] + [0.0])
+        return [max([self._cells[at] - now for at, *_ in self._limits(one, 1, 1, now)] + [0.0]) for one in senders]
+
+    def takes_s(self, units: float, sender: str | None) -> float:
+        """Seconds that pass at its own number between a message of so many units and the next; 0 without a limit."""
+        own = self._senders.get(sender or "")
+        return 0.0 if own is None else units / _refill(own[0].per_s)
 
     def _limits(
         self, sender: str | None, messages: float, segments: float, now: float
@@ -217,6 +275,17 @@ def new_cells(account: Limit | None, senders: Mapping[str, Limit] | None = None)
     cells[_RATE] = account.per_s if account else 0.0
     cells[_SHARE] = 1.0
     return cells
+
+
+def _recovering_s(whole_s: float, share: float) -> float:
+    """Seconds for what takes `whole_s` at the full pace, when `share` of it is in use and more of it each second."""
+    if share >= 1:
+        return whole_s
+    recovered_s = (1 - share) / RECOVERY_PER_S
+    meanwhile = recovered_s * (1 + share) / 2
+    if whole_s >= meanwhile:
+        return recovered_s + whole_s - meanwhile
+    return (math.sqrt(share**2 + 2 * RECOVERY_PER_S * whole_s) - share) / RECOVERY_PER_S
 
 
 class _Seen:

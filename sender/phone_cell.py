@@ -17,6 +17,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from sender import countries
+from sender.errors import setting
 from sender.number_plans import FAULTS, NUMBER_TYPES, Verdict
 from sender.outcomes import SkipReason
 
@@ -31,7 +32,7 @@ FAULT_SENTENCES = {
 """What is wrong with a number that is not valid, as a predicate. `{place}`: the region, or `+` and the country code."""
 HINT = " (is {number} meant?)"
 BLANK = "the number cell is blank"
-NO_REGION = "has no country code; write it with + and country code, or set `recipients.default_region`"
+NO_REGION = "has no country code; write it with + and country code, or set " + setting("recipients.default_region")
 BAD_REGION = "has no country code and {region} {fault}"
 SHOWN_CHARS = 40
 EXACT_DIGITS = 15  # what a spreadsheet and a 64-bit float keep; E.164 has no more either

@@ -12,6 +12,7 @@ import os
 import shutil
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
+_KEPT_ROWS = 50_000  # a written plan of no more rows stays in memory: some 25 MiB
 _FEW = 512  # messages behind the front for which no block is loaded
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
@@ -226,7 +228,10 @@ class Plan:
         return self._rows.scan() if isinstance(self._rows, StoredRows) else self.frame.lazy()
 
     def write(self, directory: Path) -> Plan:
-        """The same plan, now in `directory` and no longer in memory. The directory appears whole or not at all."""
+        """The same plan, now in `directory` and no longer in memory. The directory appears whole or not at all.
+
+        A large plan leaves memory itself, too: whoever sends it may hold on to it for hours.
+        """
         partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, mode=0o700)
@@ -235,6 +240,9 @@ class Plan:
             self._rows.copy_to(file)
         else:
             self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=True)
+            if self.manifest.rows > _KEPT_ROWS:
+                with suppress(OSError):  # no room for temporary files: then it stays in memory
+                    self._rows = StoredRows.of(file)
         values = {name: getattr(self.manifest, name) for name in Manifest.__slots__}
         manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
@@ -310,6 +318,22 @@ class MessageReader:
         if far:
             found |= self._messages(self._scan.filter(pl.col("seq").is_in(far)).collect())
         return [found[seq] for seq in seqs]
+
+    def units(
+        self, unit: str, from_seq: int, also: Sequence[int] = (), *, below_seq: int | None = None
+    ) -> dict[str | None, int]:
+        """How many `messages` or `segments` (`unit`) each sender has in the messages from `from_seq` on and in `also`.
+
+        None is the sender of messages whose number the provider picks. `below_seq` bounds both.
+        """
+        wanted = pl.col("seq") >= from_seq
+        if also:
+            wanted |= pl.col("seq").is_in(list(also))
+        if below_seq is not None:
+            wanted &= pl.col("seq") < below_seq
+        counted = pl.col("segments").sum() if unit == "segments" else pl.len()
+        found = self._scan.filter(wanted).group_by("from_number").agg(counted.cast(pl.Int64).alias("units"))
+        return dict(found.collect(engine="streaming").iter_rows())
 
     def _by_block(self, seqs: Sequence[int]) -> dict[int, list[int]]:
         blocks: dict[int, list[int]] = {}

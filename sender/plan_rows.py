@@ -37,15 +37,26 @@ class StoredRows:
         self._folder = TemporaryFolder()
         self.path = self._folder.path / PLAN_FILE
 
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        """The rows in `file`, in a file of their own, so that they outlive it."""
+        rows = cls()
+        _link(file, rows.path)
+        return rows
+
     def scan(self) -> pl.LazyFrame:
         return pl.scan_parquet(self.path)
 
     def copy_to(self, path: Path) -> None:
         """The same file at `path`, without copying where both are on one file system; it never changes."""
-        try:
-            os.link(self.path, path)
-        except OSError:
-            shutil.copyfile(self.path, path)
+        _link(self.path, path)
+
+
+def _link(file: Path, path: Path) -> None:
+    try:
+        os.link(file, path)
+    except OSError:
+        shutil.copyfile(file, path)
 
 
 class ContentHash:

@@ -20,7 +20,7 @@ from sender.campaign import Campaign
 from sender.campaign_fields import is_template
 from sender.compose import Offer
 from sender.composer import Composer
-from sender.errors import CampaignError, InputError, TemplateError, Unsupported
+from sender.errors import CampaignError, InputError, TemplateError, Unsupported, setting
 from sender.feasibility import feasibility
 from sender.gate import Sending, hold_back
 from sender.plan import SERVICE_FIELDS, Manifest, Plan
@@ -199,7 +199,7 @@ def _check(offer: Offer, people: Recipients) -> None:
         raise CampaignError(
             "`limits.max_cost` without prices: nobody can say what the plan costs",
             where="limits.max_cost",
-            fix="set `prices: prices.yaml`; campaigns/prices.example.yaml shows how one is written",
+            fix=f"set {setting('prices', 'prices.yaml')}; campaigns/prices.example.yaml shows how one is written",
         )
     varying = {*offer.templates.sources}
     if varying or offer.sender is not None:  # the rest is judged row by row

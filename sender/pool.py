@@ -127,6 +127,16 @@ class Pool:
             self._out.setdefault(number, why)
         return bool(left)
 
+    def spread(self, units: Mapping[str | None, float]) -> dict[str | None, float]:
+        """`units` by number, with those of numbers that are out given to the others by their weights."""
+        well = [member for member in self._members if member.number not in self._out]
+        stranded = sum(count for number, count in units.items() if number in self._out)
+        carried = {number: count for number, count in units.items() if number not in self._out}
+        for member in well:
+            share = member.weight / sum(one.weight for one in well)
+            carried[member.number] = carried.get(member.number, 0.0) + stranded * share
+        return carried
+
     @property
     def taken_out(self) -> Mapping[str, str]:
         """The numbers that are out, and why."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from sender.campaign import Campaign
-from sender.errors import RecipientsError
+from sender.errors import RecipientsError, setting
 from sender.tables import Source, Table, read_table, table_of_frame, table_of_items
 
 # As `_key` makes them.
@@ -124,7 +124,7 @@ def load(campaign: Campaign) -> Recipients:
     own_body = message.body is not None or message.template is not None
     return Recipients(
         table=table,
-        phone=_phone(headers, spec.phone_column, where),
+        phone=_phone(table, spec.phone_column, where),
         body=_matching(headers, _BODY_HEADERS, where, "message.body", settled=own_body),
         media=_matching(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
         sender=_matching(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
@@ -133,22 +133,33 @@ def load(campaign: Campaign) -> Recipients:
         else _matching(headers, _REGION_HEADERS, where, "recipients.region_column"),
         names=_names(headers, spec.columns, where),
         inputs=inputs,
-        notes=table.notes,
+        notes=(*table.notes, *_unread_sheets(table)),
     )
 
 
-def load_numbers(
-    path: Path, *, role: str = "suppress", name: str | None = None, encoding: str | None = None
-) -> tuple[pl.Series, InputFile]:
+def _unread_sheets(table: Table) -> Iterator[str]:
+    if table.other_sheets:
+        sheets = "sheets" if len(table.other_sheets) > 1 else "sheet"
+        yield f"not read: the workbook's {sheets} {_listed(table.other_sheets)}; {setting('recipients.sheet')} chooses"
+
+
+def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None) -> tuple[pl.Series, InputFile]:
     """The raw numbers in a file (String, no blanks), such as a suppression list, and the file.
 
     Any recipients format; also a plain list with a number a line and no header. Every column that could hold
-    a number is read, since one number too many in such a list harms less than one too few. An empty file is
-    an empty list. `name` is how the file is named in the plan. Raises RecipientsError.
+    a number is read, since one number too many in such a list harms less than one too few; for the same reason
+    text that is no UTF-8 is read all the same, and a workbook of several sheets refused. An empty file is an empty
+    list. `name` is how the file is named in the plan. Raises RecipientsError.
     """
     with _opened(path) as source:
-        table = read_table(source, where=str(path), encoding=encoding)
+        table = read_table(source, where=str(path), digits_matter=True)
         given = InputFile(role, name or str(path), *source.finish())
+    if table.other_sheets:
+        raise RecipientsError(
+            f"has more than one sheet with something in it; the others: {_listed(table.other_sheets)}",
+            where=str(path),
+            fix="put the numbers on one sheet, or save each sheet as CSV",
+        )
     found = [header for header in table.headers if _key(header) in PHONE_HEADERS]
     if not found:
         found = [header for header in table.headers if _is_number(header)]
@@ -228,7 +239,8 @@ def _is_number(header: str) -> bool:
     return sum(map(str.isdigit, header)) >= 3 and not any(map(str.isalpha, header))
 
 
-def _phone(headers: list[str], chosen: str | None, where: str) -> str:
+def _phone(table: Table, chosen: str | None, where: str) -> str:
+    headers = list(table.headers)
     if chosen is not None:
         return _named(headers, chosen, "recipients.phone_column", where)
     found = _matching(headers, PHONE_HEADERS, where, "recipients.phone_column")
@@ -237,7 +249,9 @@ def _phone(headers: list[str], chosen: str | None, where: str) -> str:
     if any(map(_is_number, headers)):
         fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"
     else:
-        fix = f"set `recipients.phone_column` to one of the headers here: {_listed(headers)}"
+        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {_listed(headers)}"
+    if table.other_sheets:
+        fix += f"; or another sheet by {setting('recipients.sheet')}: {_listed(table.other_sheets)}"
     raise RecipientsError("no column that could hold the number", where=where, fix=fix)
 
 
@@ -254,7 +268,7 @@ def _matching(headers: list[str], wanted: frozenset[str], where: str, key: str, 
     raise RecipientsError(
         f"{len(found)} columns could be meant: {_listed(found)}",
         where=where,
-        fix=f"say which by `{key}` in the campaign",
+        fix=f"say which by {setting(key)}",
     )
 
 

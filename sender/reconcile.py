@@ -114,10 +114,19 @@ async def reconcile(
         else:
             waiting.append(decidable)
     ledger.reconcile(run.run_id, [*settled, *absent])
+    doubtful = len(doubts) - len(settled) - len(absent)
+    log.info(
+        "%d unknown looked up in the provider's log: %d found, %d proved absent (pending again), %d still unknown",
+        len(doubts),
+        len(settled),
+        len(absent),
+        doubtful,
+        extra={"event": "reconciled", "found": len(settled), "absent": len(absent), "unknown": doubtful},
+    )
     return Reconciled(
         found=len(settled),
         absent=len(absent),
-        doubtful=len(doubts) - len(settled) - len(absent),
+        doubtful=doubtful,
         decidable_at=max(waiting, default=None),
         failure=failure,
     )

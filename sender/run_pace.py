@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sender.errors import StateError
+from sender.feed import left_lately
 from sender.ledger import Ledger
 from sender.pacing import Limit, Pacer, Shared, new_cells
-from sender.plan import Pace
+from sender.plan import MessageReader, Pace
 
 if sys.platform == "win32":
     import msvcrt
@@ -38,12 +39,13 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
     )
 
 
-def resumed_pacer(pace: Pace, ledger: Ledger, run_id: str, shared: Shared | None = None) -> Pacer:
+def resumed_pacer(
+    pace: Pace, ledger: Ledger, reader: MessageReader, run_id: str, shared: Shared | None = None
+) -> Pacer:
     """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
     pacer = make_pacer(pace, shared)
-    last_ms = ledger.last_intent_ms(run_id)
-    if last_ms is not None:
-        pacer.left_before((ledger.now_ms() - last_ms) / 1000)
+    left, queued = left_lately(ledger, reader, pace, run_id)
+    pacer.left_before(left, queued=queued)
     return pacer
 
 

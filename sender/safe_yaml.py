@@ -17,6 +17,7 @@ from sender.errors import Problem
 KeyPath = tuple[str | int, ...]
 MAX_DEPTH = 40
 MAX_NODES = 5_000_000
+_SIMPLER = "write the values out, as few as they are; a large list belongs into a CSV file"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -59,9 +60,11 @@ def load(text: str, *, max_nodes: int = MAX_NODES) -> Document:
         )
         raise YamlError(Problem(line, None, f"not valid YAML: {error.problem}", hint)) from error
     except yaml.YAMLError as error:  # unreadable characters carry no mark
-        raise YamlError(Problem(None, None, f"not valid YAML: {error}".splitlines()[0])) from error
+        raise YamlError(
+            Problem(None, None, f"not valid YAML: {error}".splitlines()[0], "save the file as UTF-8")
+        ) from error
     except RecursionError as error:
-        raise YamlError(Problem(None, None, f"nested deeper than {MAX_DEPTH} levels")) from error
+        raise YamlError(Problem(None, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER)) from error
     if root is None:
         return Document(None, {})
     return _Builder(max_nodes).document(root)
@@ -81,9 +84,11 @@ class _Builder:
         self._lines.setdefault(path, line)
         self._left -= 1
         if self._left < 0:  # counts what aliases expand to, which is what a bomb multiplies
-            raise YamlError(Problem(line, None, f"more than {self._max_nodes:,} values after aliases are expanded"))
+            raise YamlError(
+                Problem(line, None, f"more than {self._max_nodes:,} values after aliases are expanded", _SIMPLER)
+            )
         if len(path) > MAX_DEPTH:
-            raise YamlError(Problem(line, None, f"nested deeper than {MAX_DEPTH} levels"))
+            raise YamlError(Problem(line, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER))
         if isinstance(node, yaml.ScalarNode):
             plain = not node.style  # the C parser says '', the Python one None
             return None if plain and node.value in _NULLS else node.value
@@ -91,7 +96,7 @@ class _Builder:
             return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
-        raise YamlError(Problem(line, None, f"unexpected YAML node {node.tag}"))
+        raise YamlError(Problem(line, None, f"unexpected YAML node {node.tag}", _SIMPLER))
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from sender.concurrency import Concurrency
 from sender.crew import Crew, check_workers
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
-from sender.dispatch import Dispatcher, Progress
+from sender.dispatch import Dispatcher
 from sender.errors import (
     ClockWrong,
     GuardStop,
@@ -32,6 +32,7 @@ from sender.errors import (
 from sender.ledger import Counts, Run
 from sender.pacing import Pacer
 from sender.plan import MessageReader, Pace, Plan
+from sender.progress import Progress
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
@@ -188,13 +189,15 @@ class Session:
         concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
         with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
             plan = self._begin(adapter)
+            reader = MessageReader(plan, self.run.run_id, callback=callback)
             orders = self._orders(workers, env, adapter, callback, limit)
-            with self._pacing(orders) as pacer:
+            with self._pacing(orders, reader) as pacer:
                 async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
                     dispatcher = partial(
                         Dispatcher,
                         ledger=self.workspace.ledger,
                         run=self.run,
+                        reader=reader,
                         adapter=adapter,
                         transport=transport,
                         pace=self.pace,
@@ -212,14 +215,18 @@ class Session:
                         if resend_unknown and not cancel.is_set():
                             course.resent = self.workspace.ledger.resend_unknown(self.run.run_id)
                         if orders.of > 1 and not cancel.is_set():
-                            before = self.counts()
                             crew = Crew(
-                                orders, self.run, before=before, pacer=pacer, pool=pool, on_progress=on_progress
+                                orders,
+                                self.run,
+                                ledger=self.workspace.ledger,
+                                reader=reader,
+                                pacer=pacer,
+                                pool=pool,
+                                on_progress=on_progress,
                             )
                             await self._send_by_workers(crew, cancel)
                         for _ in range(1 + self.pace.retries):
-                            reader = MessageReader(plan, self.run.run_id, callback=callback)
-                            await dispatcher(reader=reader).run(cancel)
+                            await dispatcher().run(cancel)
                             if not settle_unknowns or cancel.is_set():
                                 break
                             course.reconciled = await self._settle_at_the_end(adapter, transport, cancel)
@@ -268,14 +275,14 @@ class Session:
         )
 
     @contextlib.contextmanager
-    def _pacing(self, orders: Orders) -> Iterator[Pacer]:
+    def _pacing(self, orders: Orders, reader: MessageReader) -> Iterator[Pacer]:
         """The pacer of this session; its limits bind workers, too."""
         ledger, run_id = self.workspace.ledger, self.run.run_id
         if orders.of == 1:
-            yield resumed_pacer(self.pace, ledger, run_id)
+            yield resumed_pacer(self.pace, ledger, reader, run_id)
             return
         with run_pace.created(Path(orders.cells), self.pace, orders.of) as shared:
-            yield resumed_pacer(self.pace, ledger, run_id, shared)
+            yield resumed_pacer(self.pace, ledger, reader, run_id, shared)
 
     async def _send_by_workers(self, crew: Crew, cancel: asyncio.Event) -> None:
         """What one that died had under way is unknown, once all have ended; what it left is pending."""
@@ -411,12 +418,15 @@ def _never_arrive(messages: int) -> ProviderRefused:
 async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:
     """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
 
-    Another process may be sending the run meanwhile. Sends nothing.
+    What refusals say of numbers goes to the suppression list. Another process may be sending the run meanwhile. Sends
+    nothing.
     """
     session = Session(workspace, workspace.plan(run), run, resumed=False)
     with session.connected(env) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
-            return await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+            told = await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
+    workspace.learn(run)
+    return told
 
 
 async def settle(workspace: Workspace, run: Run, env: Mapping[str, str]) -> Reconciled:

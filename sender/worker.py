@@ -16,17 +16,19 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sender import equipment, run_pace
 from sender.concurrency import Concurrency, most_connections
-from sender.dispatch import Dispatcher, Progress
+from sender.dispatch import Dispatcher
 from sender.errors import SenderError
 from sender.outcomes import State
 from sender.plan import MessageReader, Pace, Plan
+from sender.progress import Meter, Progress
 from sender.suppression import SuppressionList
 from sender.transport import open_transport
 from sender.workspace import Workspace
@@ -136,8 +138,8 @@ class Parent:
             task.cancel()
         return not self.stop.is_set()
 
-    def say(self, what: str, **more: Any) -> None:
-        self._lines.put(json.dumps({"tell": what, **more}, default=str).encode() + b"\n")
+    def say(self, tell: str, /, **more: Any) -> None:
+        self._lines.put(json.dumps({"tell": tell, **more}, default=str).encode() + b"\n")
 
     def close(self) -> None:
         """Returns when the parent has taken everything, or does not for a while."""
@@ -216,7 +218,7 @@ async def _work(orders: Orders, parent: Parent) -> None:
         if not await parent.told_to_go():
             return
         async with contextlib.aclosing(open_transport(pace.transport, concurrency.most)) as transport:
-            news = _News(parent, plan)
+            news = _News(parent, plan, concurrency)
             dispatcher = Dispatcher(
                 ledger=workspace.ledger,
                 run=run,
@@ -231,23 +233,63 @@ async def _work(orders: Orders, parent: Parent) -> None:
                 part=(orders.number, orders.of),
                 refuses=gate.refuses,
                 on_progress=lambda now: news.tell(now, dispatcher),
+                meter=news.meter,
             )
             await dispatcher.run(parent.stop)
+
+
+class _ToldMeter(Meter):
+    """Keeps what it has counted since the parent was told."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._told_left: Counter[tuple[float, str | None]] = Counter()
+        self._told_back: list[str | None] = []
+        self._told_settled: Counter[State] = Counter()
+
+    def left(self, units: float, sender: str | None, now_s: float) -> None:
+        super().left(units, sender, now_s)
+        self._told_left[units, sender] += 1
+
+    def came_back(self, sender: str | None) -> None:
+        super().came_back(sender)
+        self._told_back.append(sender)
+
+    def settled(self, states: Iterable[State]) -> None:
+        noted = list(states)
+        super().settled(noted)
+        self._told_settled.update(noted)
+
+    def since_told(self) -> dict[str, Any]:
+        left = [(units, sender, count) for (units, sender), count in self._told_left.items()]
+        told = {"left": left, "came_back": self._told_back, "settled": dict(self._told_settled)}
+        self._forget()
+        return told
 
 
 class _News:
     """What the parent and, through it, the other workers are to know; told about ten times a second."""
 
-    def __init__(self, parent: Parent, plan: Plan) -> None:
+    def __init__(self, parent: Parent, plan: Plan, concurrency: Concurrency) -> None:
         self._parent = parent
+        self._concurrency = concurrency
+        self._meter: _ToldMeter | None = None
         self.pool = plan.manifest.sender_pool()
         self._told_out: set[str] = set()
         self._halted = False
 
+    def meter(self, **options: Any) -> Meter:
+        """What the dispatcher counts with; the parent counts the same."""
+        self._meter = _ToldMeter(**options)
+        return self._meter
+
     def tell(self, now: Progress, dispatcher: Dispatcher) -> None:
         self._learn()
-        session = {state.value: dispatcher.session.get(state, 0) for state in State}
-        self._parent.say("tally", session=session, in_flight=now.in_flight)
+        counted = self._meter.since_told() if self._meter is not None else {}
+        self._parent.say("tally", in_flight=now.in_flight, answer_s=self._concurrency.latency_s, **counted)
         if self.pool is not None:
             for number, why in self.pool.taken_out.items():
                 if number not in self._told_out:

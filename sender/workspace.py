@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ import polars as pl
 import psutil
 
 from sender.disks import refuse_network
-from sender.errors import PlanError, RunLocked, StateError, UnknownRun
+from sender.errors import InputError, PlanError, RunLocked, SenderError, StateError, UnknownRun
 from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
@@ -31,6 +31,7 @@ from sender.suppression import TAUGHT, Refusal, SuppressionList
 DEFAULT_STATE_DIR = Path(".sender")
 _HOLDER_WAIT_S = 0.5
 _WORKERS_WAIT_S = 2.0  # for workers whose run's process is gone: most have their answers by then
+_REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,11 @@ class Workspace:
             .select("seq", "to", "from_number")
             .collect()
             .join(taught, on="seq")
-            .select("to", "reason", "error_code", "error_message", pl.coalesce("sender", "from_number"), "updated_at")
+            .select(
+                *("to", "reason", "error_code", "error_message"),
+                pl.coalesce("sender", "from_number"),
+                pl.coalesce("final_at", "updated_at"),  # a price that comes later is no news about the number
+            )
         )
         with SuppressionList.open(self.path) as suppressions:
             return suppressions.learn_errors(
@@ -245,12 +250,27 @@ class Workspace:
                 time.sleep(0.05)
 
 
+def learn_from(state_dir: Path, run_ids: Collection[str | None]) -> None:
+    """`Workspace.learn` for these runs; None among them stands for all that reports may still be about."""
+    with Workspace(state_dir, read_only=True) as workspace:
+        since_ms = workspace.ledger.now_ms() - _REPORTED_S * 1000
+        for run in workspace.ledger.runs():
+            if run.run_id in run_ids or (None in run_ids and run.created_at_ms > since_ms):
+                workspace.learn(run)
+
+
 def resolved(path: str | Path) -> str:
     """The path as the ledger keeps it."""
     return str(Path(path).expanduser().resolve())
 
 
-def _unwritable(path: Path, error: OSError) -> StateError:
+def _unwritable(path: Path, error: OSError) -> SenderError:
+    if isinstance(error, NotADirectoryError | FileExistsError):  # the path is wrong, not the disk
+        return InputError(
+            f"the state directory cannot be written: {error.strerror}",
+            where=str(path),
+            fix="a file stands in its way; choose another folder with --state-dir",
+        )
     return StateError(
         f"the state directory cannot be written: {error.strerror or error}",
         where=str(path),

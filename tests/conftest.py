@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("SENDER_LEDGER_LIVES") or "40x20",
         help="lives and steps of the ledger's state machines; 200x50 for a long run",
     )
+    parser.addoption(
+        "--delivery-messages",
+        type=int,
+        default=int(os.environ.get("SENDER_DELIVERY_MESSAGES") or 2_500),
+        help="messages of each run that is followed to its end, by callbacks and by polling; 10000 for a long run",
+    )
 
 
 @pytest.fixture

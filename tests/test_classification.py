@@ -27,7 +27,7 @@ from sender import providers
 from sender.clock import steady_s
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
 from sender.providers.base import Message
-from sender.transport import MAX_ANSWER_BYTES, HttpxTransport, MaybeSent, NotSent, Transport
+from sender.transport import MAX_ANSWER_BYTES, FastTransport, HttpxTransport, MaybeSent, NotSent, Transport
 
 SAMPLES = Path(__file__).parent / "samples"
 MESSAGE = Message(0, "20260101-120000-aaaaaaaa.0", "+12025550101", "+12025550100", "Hello")
@@ -35,7 +35,10 @@ NOT_SENT = "NOT SENT"
 SHORT_S, LONG_S = 0.4, 20.0
 
 # A transport joins the table with a line.
-TRANSPORTS: dict[str, Callable[[], Transport]] = {"httpx": lambda: HttpxTransport(concurrency=4)}
+TRANSPORTS: dict[str, Callable[[], Transport]] = {
+    "fast": lambda: FastTransport(concurrency=4),
+    "httpx": lambda: HttpxTransport(concurrency=4),
+}
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

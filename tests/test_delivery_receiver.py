@@ -219,6 +219,12 @@ def test_off_is_for_loopback_only(ledger: SqliteLedger, tmp_path: Path) -> None:
         listening(ledger, tmp_path, public_url="https://hooks.example.com", policy=Policy.OFF),
     ):
         pass
+    for host, public_url in (("0.0.0.0", "http://127.0.0.1:1"), ("0.0.0.0", None)):
+        with (
+            pytest.raises(InputError, match="others than this machine could call it"),
+            listening(ledger, tmp_path, host=host, public_url=public_url, policy=Policy.OFF),
+        ):
+            pass
     with listening(ledger, tmp_path, policy=Policy.OFF, keys=Keys()) as (_, client):
         assert client.post(f"/status/signalwire?ref={RUN}.0", content=native("sent"), headers=JSON).status_code == 200
 

@@ -13,14 +13,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sender import dispatch, feed
-from sender.dispatch import Dispatcher, Progress
+from sender import dispatch, feed, guards
+from sender.dispatch import Dispatcher
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.plan import PLAN_SCHEMA, Manifest, MessageReader, Pace, Plan
 from sender.pool import Pool
+from sender.progress import Progress
 from sender.providers.base import Message, Request, Response
 from sender.transport import MaybeSent, NotSent
 
@@ -339,7 +340,7 @@ def test_progress_adds_up(ledger: SqliteLedger, plan: Plan) -> None:
 def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(
     ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "DOUBTS_IN_A_ROW", 3)
+    monkeypatch.setattr(guards, "DOUBTS_IN_A_ROW", 3)
     wire = Wire({seq: [MaybeSent("timed out")] for seq in range(N)})
     with pytest.raises(ProviderUnreachable, match="3 answers in a row proved nothing; the last: timed out"):
         send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5))
@@ -351,7 +352,7 @@ def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(
 def test_doubts_among_acceptances_do_not_stop_the_run(
     ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "DOUBTS_IN_A_ROW", 2)
+    monkeypatch.setattr(guards, "DOUBTS_IN_A_ROW", 2)
     wire = Wire({seq: [MaybeSent("timed out")] for seq in range(0, N, 2)})
     assert send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5)) == counts(
         accepted=N // 2, unknown=N // 2

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from sender.keywords import Said, said
+from sender.keywords import _START, _STOP, Said, said
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "suppression.md"
 
 
 @pytest.mark.parametrize(
@@ -71,3 +75,14 @@ def test_yes_opts_in_at_twilio_alone() -> None:
     assert said("Yes!", "twilio") is Said.START
     assert said("Yes!", "telnyx") is None
     assert said("Yes!") is None
+
+
+def test_the_documented_words_are_the_words() -> None:
+    rows = dict(
+        line.strip("| \n").split(" | ", 1)
+        for line in DOCUMENT.read_text("utf-8").splitlines()
+        if "STOP ALL," in line or "UNSTOP;" in line
+    )
+    stops, starts = rows["opt out"].split(", "), rows["opt in again"].partition(";")[0].split(", ")
+    assert sorted(word.lower() for word in stops) == sorted(_STOP)
+    assert sorted(word.lower() for word in starts) == sorted(_START)

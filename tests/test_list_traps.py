@@ -12,6 +12,7 @@ import io
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 import pytest
 import xlsxwriter
@@ -186,6 +187,15 @@ def test_a_blank_cell_is_undefined(tmp_path, message, body):
     rows = plan(tmp_path, f"phone,name\n{A}, \n{B},None\n", message=message).frame
     assert rows["body"][0] == body
     assert rows["reason"][0] == (None if body else "render_error")
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NaT, "", " \u00a0"], ids=repr)
+def test_nothing_in_a_frame_is_a_blank_cell(nothing):
+    """It never shows as `None`, `nan` or `NaT`."""
+    frame = pd.DataFrame({"phone": [A, B], "name": pd.Series(["Ann", nothing], dtype=object)})
+    keys = {"name": "t", "provider": "sandbox", "from_": "+12025550100", "recipients": frame}
+    made = build_plan(load_campaign(**keys, message="Hi {{ name | default('there') }}"))
+    assert made.frame["body"].to_list() == ["Hi Ann", "Hi there"]
 
 
 @pytest.mark.parametrize("cell", ["Zo\ufffd", "Zo\u00c3\u00ab", "it\u00e2\u20ac\u2122s"], ids=["U+FFFD", "UTF-8 as Latin-1", "UTF-8 as cp1252"])  # fmt: skip

@@ -4,56 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-import selectors
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.pacing import CUT, CUT_EVERY_S, RECOVERY_PER_S, Limit, Pacer, Shared, expected_duration_s, new_cells
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer instead of waiting for it."""
-
-    def __init__(self, late_s: float = 0.0) -> None:
-        super().__init__(_JumpingSelector(self))
-        self.now_s = 1000.0
-        self.late_s = late_s  # how late each timer fires
-        self._clock_resolution = 1e-9
-
-    def time(self) -> float:
-        return self.now_s
-
-
-class _JumpingSelector(selectors.SelectSelector):
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise AssertionError("everybody waits, and no timer is set")
-        # Each turn of the loop takes some time, as it does in life: two moments that a float cannot tell apart
-        # would otherwise be waited for without end.
-        self._loop.now_s += 1e-8 if timeout <= 0 else timeout + 1e-8 + self._loop.late_s
-        return super().select(0)
+from sender.pacing import CUT, CUT_EVERY_S, RECOVERY_PER_S, Left, Limit, Pacer, Shared, expected_duration_s, new_cells
+from tests.virtual_time import most_in_a_second, now, run
 
 
 def at(rate_per_s: float | None, unit: str = "messages") -> Pacer:
     return Pacer(None if rate_per_s is None else Limit(rate_per_s, unit))
-
-
-def run(scenario: Coroutine[Any, Any, Any], *, late_s: float = 0.0) -> Any:
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(late_s)) as runner:
-        return runner.run(scenario)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def times_of(pacer: Pacer, count: int) -> list[float]:
@@ -68,16 +31,6 @@ async def times_of(pacer: Pacer, count: int) -> list[float]:
 async def time_after(waiting: Awaitable[None]) -> float:
     await waiting
     return now()
-
-
-def most_in_a_second(times: list[float]) -> int:
-    """The most of `times` in any half-open second; a second more holds what comes a microsecond early."""
-    most = start = 0
-    for end, time_ in enumerate(times):
-        while time_ - times[start] >= 1 - 1e-6:
-            start += 1
-        most = max(most, end - start + 1)
-    return most
 
 
 @pytest.mark.parametrize("rate_per_s", [0.5, 1, 2.5, 4, 10, 49, 50, 60, 100, 149.5, 200, 1000, 4000])
@@ -360,7 +313,7 @@ def test_a_refusal_without_a_limit_makes_one_of_the_pace_seen() -> None:
 def test_what_another_process_sent_counts_in_the_first_second(age_s: float) -> None:
     async def scenario() -> float:
         pacer, start = Pacer(Limit(50), senders={"A": Limit(5)}), now()
-        pacer.left_before(age_s)
+        pacer.left_before([Left(age_s, sender="A")])
         await pacer.acquire(sender="A")
         return now() - start
 

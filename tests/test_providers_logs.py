@@ -435,3 +435,24 @@ def test_nothing_but_a_value_error_comes_of_strange_logs(dialect, status, body):
         except ValueError:
             continue
         assert result is None or isinstance(result, LogEntry) or result.entries is not None
+
+
+def test_the_table_of_what_each_log_can_prove_is_right() -> None:
+    """docs/guarantee.md, against what the adapters say of their logs."""
+    text = (Path(__file__).parents[1] / "docs" / "guarantee.md").read_text(encoding="utf-8")
+    table = text.partition("## What each log can prove")[2]
+    told = {}
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] in providers.DIALECTS:
+            told[cells[0]] = cells[1:]
+    facts = {name: adapter.log_facts for name, adapter in ADAPTERS.items()}
+    assert told == {
+        name: [
+            "recipient" if one.filters_by_recipient else "time window",
+            "sender, recipient, time" + ", body" * one.carries_body + ", our ref" * one.carries_ref,
+            "never" if one.settle_s is None else f"{one.settle_s:.0f} s",
+        ]
+        for name, one in facts.items()
+    }
+    assert {one.requests_per_s for one in facts.values()} == {5.0}, "five pages a second"

@@ -122,6 +122,16 @@ def test_options(tmp_path):
         ),
         pytest.param(f"phone,name\n{A},Ann\n{B}\n", ["line 3", "1 cell where the first row has 2"], id="too short"),
         pytest.param(f'phone,name\n{A},"a\nb\nc"\n{B}\n', ["line 5"], id="line as an editor counts"),
+        pytest.param(
+            f'phone,name\n{A},"a\nb"\n{B}\n{A},"x\ny"\n\n{B},x,y\n{B}\n{B},c\n',
+            ["line 4", "1 cell", "more ragged rows in lines 8, 9\n"],
+            id="all ragged rows",
+        ),
+        pytest.param(
+            "phone,name\n" + f"{A}\n" * 30,
+            ["line 2", "in lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ...\n"],
+            id="many ragged rows",
+        ),
         pytest.param(f"sep=;\n\nphone;name\n{A}\n", ["line 4"], id="sep= and blank lines count for an editor"),
         pytest.param(f"Customers 2024\nphone,name\n{A},Ann\n", ["line 2", "header must be the first"], id="title row"),
         pytest.param(f'phone,name\n{A},"Ann\n{B},Bob\n', ["line 2", "never closed"], id="unclosed quote"),
@@ -316,12 +326,34 @@ def test_workbook(tmp_path):
 def test_workbook_sheets(tmp_path):
     data = workbook(("Notes", [["hello"], ["you"]]), ("People", [[], [None, "Phone"], [None, A]]), ("Empty", []))
     assert rows(read(tmp_path, data, "p.xlsx", sheet="People")) == [(3, A)]
-    with pytest.raises(RecipientsError, match="`hello`"):
+    with pytest.raises(
+        RecipientsError, match=r"`hello`; or another sheet by `recipients.sheet` \(--sheet\): `People`$"
+    ):
         read(tmp_path, data, "p.xlsx")
     with pytest.raises(RecipientsError, match=r"(?s)no sheet `Peeple`.*did you mean `People`.*Notes, People, Empty"):
         read(tmp_path, data, "p.xlsx", sheet="Peeple")
     with pytest.raises(RecipientsError, match="no recipients"):
         read(tmp_path, data, "p.xlsx", sheet="Empty")
+
+
+def test_a_workbook_is_read_from_the_first_sheet_that_a_person_sees(tmp_path):
+    buffer = io.BytesIO()
+    with xlsxwriter.Workbook(buffer, {"in_memory": True}) as book:
+        for name, cell in (("Lists", B), ("People", A), ("Old", B), ("Empty", None)):
+            sheet = book.add_worksheet(name)
+            if cell is not None:
+                sheet.write_column(0, 0, ["Phone", cell])
+            if name == "Lists":
+                sheet.hide()
+            elif name == "People":
+                sheet.activate()
+                sheet.set_first_sheet()
+        book.add_chartsheet("Chart")
+    shown = read(tmp_path, buffer.getvalue(), "p.xlsx")
+    assert rows(shown) == [(2, A)]
+    assert shown.notes == ("not read: the workbook's sheets `Lists`, `Old`; `recipients.sheet` (--sheet) chooses",)
+    chosen = read(tmp_path, buffer.getvalue(), "p.xlsx", sheet="Lists")
+    assert (rows(chosen), chosen.notes) == ([(2, B)], ())
 
 
 def test_json_lines(tmp_path):
@@ -476,15 +508,18 @@ def test_inputs(tmp_path):
         pytest.param(f"phone,mobile\n{A},{B}\n{C},\n", [A, C, B], id="every column that could be meant"),
         pytest.param("", [], id="empty"),
         pytest.param("phone\n", [], id="header only"),
+        pytest.param(f"name,phone\nZo\xeb,{A}\n".encode("cp1252"), [A], id="cp1252"),
+        pytest.param("name;phone\n\xff;(202)\xa0555-0101\n".encode("cp1252"), ["(202)\xa0555-0101"], id="cp1252, NBSP in a number"),
     ],
-)
+)  # fmt: skip
 def test_load_numbers(tmp_path, content, expected):
     path = tmp_path / "stop.csv"
-    path.write_bytes(content.encode())
+    content = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(content)
     numbers, given_file = load_numbers(path, name="lists/stop.csv")
     assert numbers.to_list() == expected
     assert numbers.dtype == pl.String
-    assert (given_file.role, given_file.path, given_file.bytes) == ("suppress", "lists/stop.csv", len(content.encode()))
+    assert (given_file.role, given_file.path, given_file.bytes) == ("suppress", "lists/stop.csv", len(content))
 
 
 def test_load_numbers_refuses_what_it_cannot_tell(tmp_path):
@@ -494,6 +529,12 @@ def test_load_numbers_refuses_what_it_cannot_tell(tmp_path):
         load_numbers(path)
     with pytest.raises(RecipientsError, match="no such file"):
         load_numbers(tmp_path / "none.csv")
+    path.write_bytes(workbook(("2023", [["Tel"], [A]]), ("2024", [["Tel"], [B]])))
+    with pytest.raises(RecipientsError, match=r"(?s)more than one sheet.*`2024`.*one sheet, or save each sheet as CSV"):
+        load_numbers(path)
+    path.write_bytes(f"phone\n{A}\n".encode("utf-16-le"))
+    with pytest.raises(RecipientsError, match="NUL"):
+        load_numbers(path)
 
 
 def test_load_numbers_of_other_formats(tmp_path):

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import stat
 import sys
 import zipfile
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from sender import results
 from sender.errors import InputError
 from sender.ledger import JOURNAL_SCHEMA
+from sender.outcomes import Reason, Status
 from sender.plan import PLAN_SCHEMA, Manifest, Pace, Plan
 
 RUN = "20251121-spring-1a2b"
@@ -569,3 +571,11 @@ def test_price(prices: list[tuple[str | None, str | None]], total: dict[str, str
     ]
     summary = results.summarise(make_plan([{}] * len(prices)), make_journal(*rows))
     assert summary.price == {currency: Decimal(amount) for currency, amount in total.items()}
+
+
+def test_the_document_names_every_column_status_and_reason() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "results.md").read_text("utf-8")
+    table = text[text.index("| column |") : text.index("Reasons of skipped rows")]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    assert tuple(name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)) == results.COLUMNS
+    assert {*Status, *Reason} <= set(re.findall(r"`(\w+)`", text))

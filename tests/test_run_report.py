@@ -207,6 +207,7 @@ def test_a_run_that_has_hardly_begun(tmp_path: Path, sent: int) -> None:
         (share(1, 0), ""), (seconds(0.84), "0.8 s"), (seconds(59.7), "1 min 00 s"), (seconds(7500), "2 h 05 min"),
         (per_second(1234.5), "1,234/s"), (per_second(0.1), "6/min"), (per_second(12.34), "12.3/s"),
         (amounts({"USD": Decimal("1.50"), "": Decimal(2)}), "2, 1.50 USD"), (amounts({}), ""),
+        (amounts({"USD": Decimal("8.8000"), "EUR": Decimal("0.00790")}), "0.0079 EUR, 8.80 USD"),
     ],
 )  # fmt: skip
 def test_words(told: str, text: str) -> None:

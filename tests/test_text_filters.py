@@ -64,7 +64,7 @@ def test_first_name(full, first):
         ("maria de los angeles", "Maria de los Angeles"), ("OSCAR DE LA HOYA", "Oscar de la Hoya"),
         ("SMITH-JONES", "Smith-Jones"), ("SINEAD O'CONNOR", "Sinead O'Connor"), ("GEORGE'S", "George's"),
         ("J. R. R. TOLKIEN", "J. R. R. Tolkien"), ("A.-M. LAGRANGE", "A.-M. Lagrange"), ("Ada LOVELACE", "Ada LOVELACE"),
-        ("MARTIN LUTHER KING JR.", "Martin Luther King Jr."), ("", ""), ("123", "123"),
+        ("MARTIN LUTHER KING JR.", "Martin Luther King Jr."), ("ROBERT (BOB) SMITH", "Robert (Bob) Smith"), ("“ann”", "“Ann”"), ("", ""), ("123", "123"),
     ],
 )  # fmt: skip
 def test_name_case(written, cased):

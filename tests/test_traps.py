@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from unittest import mock
 
@@ -19,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from sender import build_plan, load_campaign, phone
-from sender.segments import GSM_EXTENSION, measure
+from sender.segments import GSM_BASIC, GSM_EXTENSION, measure
 from sender.text import columns, compile_template, render
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -182,6 +183,7 @@ def test_numbers_in_yaml_without_quotes(form: str, written: str, region: str, to
 @pytest.mark.parametrize(
     ("text", "encoding", "units", "segments", "plain"),
     [
+        *[pytest.param(one, "GSM-7", 1, 1, 1, id=f"U+{ord(one):04X} is in GSM-7") for one in GSM_BASIC],
         pytest.param("a" * 160, "GSM-7", 160, 1, 1, id="160 in one"),
         pytest.param("a" * 161, "GSM-7", 161, 2, 2, id="153 in each of several"),
         pytest.param("ж" * 70, "UCS-2", 70, 1, 1, id="70 in one"),
@@ -205,6 +207,17 @@ def test_segments(text: str, encoding: str, units: int, segments: int, plain: in
     whole, part = (160, 153) if encoding == "GSM-7" else (70, 67)
     assert (1 if units <= whole else math.ceil(units / part)) == plain, "what division says"
     assert measure(pl.Series([text])).row(0) == (encoding, units, segments)
+
+
+def test_the_alphabet_is_of_127_characters_and_10_of_two_septets() -> None:
+    assert len(set(GSM_BASIC)) == 127, "ESC is no character"
+    assert set(GSM_EXTENSION) == set("^{}\\[~]|€\f")
+    assert not set(GSM_BASIC) & set(GSM_EXTENSION)
+
+
+def test_phonenumbers_is_the_whole_one() -> None:
+    """`phonenumberslite` installs into the same folder; whichever comes last wins."""
+    assert packages_distributions()["phonenumbers"] == ["phonenumbers"]
 
 
 SEPARATOR = columns._SEPARATOR
@@ -249,6 +262,7 @@ def test_a_template_that_would_close_the_loop_around_it(source: str) -> None:
     [
         pytest.param("{{ 100 // name | int }}", "0", "ZeroDivisionError", id="a failing row in a block"),
         pytest.param("{{ name }}", "", "blank", id="a blank cell"),
+        pytest.param("{{ name if name != 'bad' else name.__class__.__mro__ }}", "bad", "unsafe", id="a way out of the sandbox"),
         pytest.param("{{ 'a' * name | int }}", "1000000000", "more than a message", id="memory: 'a' * 10**9"),
         pytest.param("{% for i in range(name | int) %}{% for j in range(name | int) %}{% for k in range(9000) %}{% endfor %}{% endfor %}{% endfor %}x", "9000", "steps", id="time: loops in loops"),
     ],

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 import sender
 from sender import crew, run_pace, worker
+from sender.concurrency import Concurrency
 from sender.errors import InputError, ProviderRefused, RunLocked, WorkersLost
 from sender.ledger import Counts, RunKind
 from sender.opening import open_session
@@ -187,17 +187,19 @@ def test_what_one_worker_is_told_by_another_counts_before_it_meets_it(tmp_path: 
     said: list[tuple[str, dict[str, Any]]] = []
     parent: Any = SimpleNamespace(out=[(BAD, "unregistered")], say=lambda what, **more: said.append((what, more)))
     made = plan(3, from_=[BAD, GOOD])
-    news = worker._News(parent, made)
-    news.tell(SimpleNamespace(in_flight=0), SimpleNamespace(session={}, halted_by=None))  # type: ignore[arg-type]
+    news = worker._News(parent, made, Concurrency(4, None))
+    news.tell(SimpleNamespace(in_flight=0), SimpleNamespace(halted_by=None))  # type: ignore[arg-type]
     assert news.pool is not None
     assert news.pool.taken_out == {BAD: "unregistered"}
     assert [what for what, _ in said] == ["tally"], "and is not told again"
 
 
-def test_a_refusal_that_stops_one_worker_stops_all(tmp_path: Path) -> None:
+def test_a_refusal_that_stops_one_worker_stops_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = sender.send(plan(60, from_=BAD, sandbox={"dialect": "twilio"}), state_dir=tmp_path, workers=2)
     assert isinstance(result.stopped, ProviderRefused)
     assert result.stopped.fix is not None
+    assert "died" not in caplog.text
+    assert {vars(record).get("worker") for record in caplog.records if "stopping" in record.message} <= {0, 1}
     assert (result.exit_code, result.summary.pending, result.summary.unknown) == (3, 60, 0)
 
 
@@ -211,9 +213,8 @@ def test_workers_that_cannot_start_stop_the_run_before_anything_is_sent(
     assert (result.exit_code, result.summary.pending) == (3, 3)
 
 
-@contextlib.contextmanager
-def begun(state_dir: Path, url: str) -> Iterator[tuple[worker.Orders, sender.Plan]]:
-    """A run that is held here and of which nothing is sent, with the orders of a worker of it."""
+def begun(state_dir: Path, url: str) -> tuple[worker.Orders, sender.Plan]:
+    """The orders of a worker of a run of which nothing has been sent, and whose process is gone."""
     made = plan(10)
     with open_session(made, state_dir=state_dir) as session:
         stop = asyncio.Event()
@@ -221,29 +222,31 @@ def begun(state_dir: Path, url: str) -> Iterator[tuple[worker.Orders, sender.Pla
         env = {"SENDER_SANDBOX_URL": url}
         asyncio.run(session.send(env=env, cancel=stop))
         cells = session.workspace.workers_folder("offer", RunKind.SANDBOX) / "pace"
-        with run_pace.created(cells, session.pace, 1):
-            yield (
-                worker.Orders(str(state_dir), session.run.run_id, 0, 1, session.pace, None, None, env, str(cells), 20),
-                made,
-            )
+        return worker.Orders(
+            str(state_dir), session.run.run_id, 0, 1, session.pace, None, None, env, str(cells), 20
+        ), made
 
 
 def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_path: Path) -> None:
     """A parent that dies before it has answered leaves a worker that never sends; until it ends, nobody takes over."""
-    with embedded(Options()) as url:
-        with begun(tmp_path, url) as (orders, made):
-            process = subprocess.Popen(
-                [*crew.COMMAND],
+    with contextlib.ExitStack() as open_:
+        url = open_.enter_context(embedded(Options()))
+        orders, made = begun(tmp_path, url)
+        open_.enter_context(run_pace.created(Path(orders.cells), orders.pace, 1))
+        process = open_.enter_context(
+            subprocess.Popen(
+                crew.COMMAND,
                 env=os.environ | {"PYTHONPATH": crew._import_path()},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(orders.to_json() + "\n")
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["tell"] == "ready"
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(orders.to_json() + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["tell"] == "ready"
         began = time.monotonic()
         with (
             pytest.raises(RunLocked, match=rf"a worker of it \(pid {process.pid} on"),
@@ -253,7 +256,6 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
         assert time.monotonic() - began >= 1, "most workers end in a moment, and that is waited for"
         process.stdin.close()
         assert process.wait(timeout=60) == 0
-        process.stdout.close()
         with Workspace(tmp_path) as workspace:
             counts = workspace.ledger.counts(orders.run_id)
         assert counts == Counts(pending=10, intent=0, accepted=0, rejected=0, unknown=0)

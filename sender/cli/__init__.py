@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -99,14 +100,15 @@ def main() -> None:
 def _explain(error: Exception) -> int:
     from sender.errors import SenderError
 
-    if "--debug" in sys.argv or os.environ.get("SENDER_DEBUG"):
-        raise error
+    debug = "--debug" in sys.argv or bool(os.environ.get("SENDER_DEBUG"))
+    if debug:  # the exit code stays what it is without: a job's next step depends on it
+        traceback.print_exception(error)
     if isinstance(error, SenderError):
         _tell(str(error), error.fix)
         return error.exit_code
+    todo = "report what stands above" if debug else "run the same command with --debug and report what it prints"
     _tell(
-        f"a fault in campaign-sender itself: {type(error).__name__}: {error}\n"
-        "  fix: run the same command with --debug and report what it prints; what was recorded is safe",
+        f"a fault in campaign-sender itself: {type(error).__name__}: {error}\n  fix: {todo}; what was recorded is safe",
         None,
     )
     return 70

@@ -17,6 +17,7 @@ from sender import blame, cost
 from sender.delivery.poll import Refreshed
 from sender.explain import Explanation
 from sender.feasibility import rate_told
+from sender.outcomes import RANK
 from sender.plan import Manifest, Plan
 from sender.plan_diff import PlanDiff
 from sender.results import Summary
@@ -272,9 +273,14 @@ def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None,
     )
 
 
-def about_delivery(refreshed: Refreshed | None, run_id: str) -> None:
-    """After a wait for delivery: what is still on its way, and how to go on."""
-    if refreshed is None or not refreshed.delivering:
+def about_delivery(refreshed: Refreshed | None, summary: Summary, run_id: str) -> None:
+    """After a wait for delivery: what the carriers say, what is still on its way, and how to go on."""
+    if refreshed is None:
+        return
+    told = {status: count for status, count in summary.statuses.items() if status in RANK}
+    if told:
+        out.print(f"delivery: {counted(told)}")
+    if not refreshed.delivering:
         return
     why = f" (the provider's log could not be read: {refreshed.failure})" if refreshed.failure else ""
     out.print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from sender.cli.inputs import environment, state_options
 from sender.delivery.receiver import check_public_url, status_callback
 from sender.errors import InputError
 from sender.session import Delivery, Session
-from sender.workspace import Workspace
+from sender.workspace import Workspace, learn_from
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -151,6 +152,7 @@ def listen(
         host=host,
         port=port,
         on_ready=ready,
+        on_refused=partial(learn_from, state_dir),
     )
     tally = listener.tally
     refused = sum(listener.refused.values())

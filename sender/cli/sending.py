@@ -19,7 +19,7 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from sender import dispatch
+from sender import progress
 from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
 from sender.cli.listening import delivery_options, receiving
@@ -148,7 +148,7 @@ def send(
             _announce(session, limit=None if test_to else limit)
             _announce_unknowns(session, settle=on_unknown == "reconcile", resend=resend_unknown)
         if resend_unknown:
-            _warn_of_resending(session)
+            _warn_of_resending(session, settle=on_unknown == "reconcile")
         if not yes:
             _ask(session, resend_unknown=resend_unknown)
         told = {"listen": listen, "listen_port": listen_port, "signatures": signatures, "wait": wait}
@@ -210,16 +210,18 @@ def _announce_unknowns(session: Session, *, settle: bool, resend: bool) -> None:
         console.out.print("unknown messages are left as they are (--on-unknown hold) and not sent again")
 
 
-def _warn_of_resending(session: Session) -> None:
+def _warn_of_resending(session: Session, *, settle: bool) -> None:
     """What --resend-unknown risks, in the words of the people it concerns."""
     unknown = session.counts().unknown
     if not unknown:
         console.err.print("--resend-unknown: nothing is unknown")
         return
+    settled = ", except those that its log settles now" if settle else ""
+    people = console.many(unknown, "person", "people")
     console.err.print(
         f"[bold yellow]warning:[/] --resend-unknown sends {console.many(unknown, 'message')} again which the provider"
-        f" may have accepted, except those that its log settles now: up to {unknown:,} people may get the same text"
-        " twice, and it is billed twice. Nothing can take that back."
+        f" may have accepted{settled}: up to {people} may get the same text twice, and it is billed twice."
+        " Nothing can take that back."
     )
 
 
@@ -315,7 +317,7 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-Tell = Callable[[dispatch.Progress], None]
+Tell = Callable[[progress.Progress], None]
 
 
 @contextmanager
@@ -329,7 +331,7 @@ def _bar() -> Iterator[Tell]:
     with Progress(*columns, console=console.err) as bar:
         task = bar.add_task("sending", total=None, note="")
 
-        def tell(now: dispatch.Progress) -> None:
+        def tell(now: progress.Progress) -> None:
             bar.update(task, total=now.total, completed=now.done, note=_note(now))
 
         yield tell
@@ -339,7 +341,7 @@ def _bar() -> Iterator[Tell]:
 def _lines() -> Iterator[Tell]:
     last_s = 0.0
 
-    def tell(now: dispatch.Progress) -> None:
+    def tell(now: progress.Progress) -> None:
         nonlocal last_s
         if now.elapsed_s - last_s < PROGRESS_EVERY_S:
             return
@@ -358,11 +360,13 @@ def _lines() -> Iterator[Tell]:
     yield tell
 
 
-def _note(now: dispatch.Progress) -> str:
+def _note(now: progress.Progress) -> str:
     parts = [f"{now.rate_per_s:.1f}/s"] if now.rate_per_s else []
     if now.eta_s is not None and now.done < now.total:
         parts.append(f"{console.duration(now.eta_s)} left")
     parts += [f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count]
+    if now.slowed_to_per_s is not None:
+        parts.append(f"slowed to {now.slowed_to_per_s:.3g}/s by the provider")
     if now.paused_s > 0.5:
         parts.append(f"provider asks to wait {console.duration(now.paused_s)}")
     return ", ".join(parts)
@@ -405,7 +409,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     console.run_summary(summary)
     for number, why in result.taken_out.items():
         console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
-    console.about_delivery(result.refreshed, run.run_id)
+    console.about_delivery(result.refreshed, summary, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")

@@ -244,7 +244,7 @@ def _numbers(raw: Iterable[str], region: str | None) -> list[str]:
     cleaned = phone.normalize(pl.Series(cells, dtype=pl.String), default_region=region)
     for row in cleaned.iter_rows(named=True):
         if row["to"] is None:
-            raise InputError(row["detail"] or "a blank is no number", fix="write it as +12025550100")
+            raise InputError(row["detail"] or "a blank is no number", fix="write it as +12025550100, without blanks")
     return cleaned["to"].unique(maintain_order=True).to_list()
 
 

@@ -1,7 +1,8 @@
 """Writes what webhooks say into the ledger, many in a commit, and says when it is on disk.
 
 One thread writes: whatever has come while it was busy goes into its next commit. Another one looks for the messages
-of reports that carry no ref, with a handle of its own, so that a long look holds up nobody.
+of reports that carry no ref, with a handle of its own, and tells of numbers that were refused: a long look holds up
+nobody.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Self, TypeVar
 
-from sender.errors import StateError
+from sender.errors import SenderError, StateError
 from sender.ledger import Ledger, ReportCounts, Reported
 from sender.outcomes import DeliveryReport
 from sender.plan import read_ref
 from sender.providers.base import InboundMessage, Report
+from sender.suppression import TAUGHT
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ MATCH_FOR_S = 600.0  # after the last report without a message: its create's ans
 KEEP_S = 8 * 86_400.0  # a report that finds no message in this time was another program's
 
 OnInbound = Callable[[InboundMessage, str, datetime], object]  # (message, dialect, when it was written)
+OnRefused = Callable[[Collection[str | None]], object]  # the runs (None: some that are not named)
 
 
 class Overloaded(Exception):  # noqa: N818
@@ -67,10 +70,20 @@ class _Delivered:
 class Intake:
     """`async with Intake(open_ledger) as intake: await intake.put("twilio", reports)`."""
 
-    def __init__(self, open_ledger: Callable[[], Ledger], on_inbound: OnInbound | None = None) -> None:
-        """`open_ledger` gives a handle; `on_inbound` has made durable what it learned when it returns."""
+    def __init__(
+        self,
+        open_ledger: Callable[[], Ledger],
+        on_inbound: OnInbound | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> None:
+        """`open_ledger` gives a handle; `on_inbound` has made durable what it learned when it returns.
+
+        `on_refused` is told, a moment after they are on disk, in which runs reports say something about a number.
+        """
         self._open_ledger = open_ledger
         self._on_inbound = on_inbound
+        self._on_refused = on_refused
+        self._refused: set[str | None] = set()
         self._waiting: list[_Delivered] = []
         self._came = asyncio.Event()
         self._closing = False
@@ -93,6 +106,7 @@ class Intake:
         await writer
         matcher.cancel()
         await asyncio.wait([matcher])
+        await self._tell_refused()
         await _in(self._writer_thread, self._ledger.close)
         self._writer_thread.shutdown()
         self._matcher_thread.shutdown()
@@ -144,6 +158,8 @@ class Intake:
             for report in one.reports:
                 if isinstance(report, DeliveryReport):
                     reported.append(named(report))
+                    if report.reason in TAUGHT and self._on_refused is not None:
+                        self._refused.add(reported[-1].run_id)
                 elif self._on_inbound is not None:
                     self._on_inbound(report, one.dialect, _moment(report.at) or one.at)
                     self.tally.inbound += 1
@@ -154,19 +170,29 @@ class Intake:
                 self._strays_until = time.monotonic() + MATCH_FOR_S
 
     async def _match_forever(self) -> None:
-        """Looks for the messages of reports without a ref while there may be some, a tenth of the time at most."""
+        """Looks for the messages of reports without a ref while there may be some, and tells of refused numbers; a
+        tenth of the time at most."""
         await _in(self._matcher_thread, self._forget)
         pause_s = MATCH_EVERY_S
         while True:
             await asyncio.sleep(pause_s)
-            if time.monotonic() > self._strays_until:
-                continue
             started = time.monotonic()
-            try:
-                self.tally.matched += await _in(self._matcher_thread, self._match)
-            except StateError as error:
-                log.warning("reports without a ref wait: %s", error.what, extra={"event": "match_failed"})
+            if started < self._strays_until:
+                try:
+                    self.tally.matched += await _in(self._matcher_thread, self._match)
+                except StateError as error:
+                    log.warning("reports without a ref wait: %s", error.what, extra={"event": "match_failed"})
+            await self._tell_refused()
             pause_s = max(MATCH_EVERY_S, 10 * (time.monotonic() - started))
+
+    async def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, set()
+        if not refused or self._on_refused is None:
+            return
+        try:
+            await _in(self._matcher_thread, partial(self._on_refused, refused))
+        except SenderError as error:  # the end of the run, or the next refresh, teaches it again
+            log.warning("nothing was learned of refused numbers: %s", error.what, extra={"event": "learn_failed"})
 
     def _match(self) -> int:
         ledger = self._open_ledger()

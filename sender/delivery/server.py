@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
 from sender import serving
-from sender.delivery.intake import Intake, Tally
+from sender.delivery.intake import Intake, OnRefused, Tally
 from sender.delivery.receiver import Receiver, check_public_url
 from sender.delivery.signatures import Keys, Policy
-from sender.errors import CredentialsError
+from sender.errors import CredentialsError, InputError
 from sender.ledger.sqlite import SqliteLedger
 from sender.providers import DIALECTS
 from sender.providers.base import InboundMessage
@@ -48,14 +49,16 @@ def listen(
     host: str = LOOPBACK,
     port: int = 0,
     dialect: str | None = None,
+    on_refused: OnRefused | None = None,
 ) -> Iterator[Listener]:
     """A receiver in a thread of this process, writing to the ledger in that file; stopped and closed at the end.
 
     `public_url` None: the address it listens on, for the sandbox. `dialect` is the one that must be checkable (None:
-    any). Raises InputError or CredentialsError when it could not do its work.
+    any). `on_refused` is told in which runs numbers were refused, as `Intake` does; without one it is for the sender
+    beside it to see. Raises InputError or CredentialsError when it could not do its work.
     """
     with closing(listening(host, port)) as sock:
-        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, dialect)
+        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, dialect, on_refused)
         with serving.in_thread(server, sock, "receiver"):
             yield listener
 
@@ -69,18 +72,31 @@ def serve(
     host: str = LOOPBACK,
     port: int = DEFAULT_PORT,
     on_ready: Callable[[Listener], None] | None = None,
+    on_refused: OnRefused | None = None,
 ) -> Listener:
-    """Serves until interrupted, as `sender.serving.serve`; then what it has taken. Raises as `listen` does."""
+    """Serves until interrupted, as `sender.serving.serve`; then what it has taken. Otherwise as `listen`."""
     with closing(listening(host, port)) as sock:
-        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, None)
+        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, None, on_refused)
         server.on_ready = partial(on_ready, listener) if on_ready else None
         serving.serve(server, sock)
     return listener
 
 
 def _server(
-    ledger: Path, url: str, public_url: str | None, keys: Keys, policy: Policy, dialect: str | None
+    ledger: Path,
+    url: str,
+    public_url: str | None,
+    keys: Keys,
+    policy: Policy,
+    dialect: str | None,
+    on_refused: OnRefused | None,
 ) -> tuple[serving.Server, Listener]:
+    if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
+        raise InputError(
+            "others than this machine could call it",
+            where=f"--host {urlsplit(url).hostname}",
+            fix="name the address they call with --public-url, and check signatures (require, or verify-if-present)",
+        )
     public = check_public_url(public_url or url)
     checkable = tuple(one for one in DIALECTS if keys.has(one))
     if policy is Policy.REQUIRE and not (dialect in checkable if dialect else checkable):
@@ -91,7 +107,7 @@ def _server(
             " (docs/delivery.md says where each is shown)",
         )
     simulated = is_loopback(public)  # only the sandbox can call it there
-    intake = Intake(partial(SqliteLedger.open, ledger), partial(_learn, ledger.parent, simulated))
+    intake = Intake(partial(SqliteLedger.open, ledger), partial(_learn, ledger.parent, simulated), on_refused)
     receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
     config = uvicorn.Config(
         receiver.app,

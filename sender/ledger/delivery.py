@@ -126,7 +126,7 @@ def _moved(row: Standing, told: Told) -> Standing:
         )
     if RANK[told.status] <= RANK[row.status]:
         return known
-    at = told.received_at if told.reported_at is None else told.reported_at
+    at = _when(told)
     if known.sent_at is None and told.status is Status.SENT:
         known = known._replace(sent_at=at)
     return known._replace(
@@ -137,3 +137,13 @@ def _moved(row: Standing, told: Told) -> Standing:
         error_message=told.error_message,
         final_at=at if told.status in FINAL else None,
     )
+
+
+def _when(told: Told) -> int:
+    """When it happened. Most providers tell whole seconds, cut off: such a second counts as over, or as far as it was
+    when the report came, or else messages would have arrived before they left."""
+    if told.reported_at is None:
+        return told.received_at
+    if told.reported_at % 1000:
+        return told.reported_at
+    return max(told.reported_at, min(told.received_at, told.reported_at + 999))

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,7 +42,7 @@ from sender.ledger.file import (
     refuse_other_schema,
     schema_version,
 )
-from sender.ledger.rows import cleaned, journal_frame, settled
+from sender.ledger.rows import Settled, cleaned, journal_frame, settled
 from sender.ledger.schema import SCHEMA_VERSION
 from sender.outcomes import State, Unknown
 
@@ -74,7 +75,7 @@ _CLAIM_THESE = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
     not_before = NULL, sender = NULL, updated_at = :now
-WHERE run = :run AND state = 'pending' AND seq IN (SELECT value FROM json_each(:seqs))
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
 RETURNING seq, attempts, fence
 """
 _DUE = """
@@ -89,7 +90,10 @@ WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next
 INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, updated_at)
 SELECT :run, seq, 'pending', 0, 0, :now, 0, :now FROM next
 """
-_LAST_INTENT = "SELECT max(intent_at) FROM message WHERE run = ? AND fence > 0"
+_LAST_CHANGED = """
+SELECT seq, updated_at FROM message WHERE run = ? AND attempts > 0 ORDER BY updated_at DESC, seq DESC LIMIT ?
+"""
+_WAITING = "SELECT seq FROM message WHERE run = ? AND state = 'pending'"
 _NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"
 _CLAIM_NEXT = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
@@ -104,15 +108,29 @@ WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 _USE_SENDER = """
 UPDATE message SET sender = ? WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 """
-# One statement writes every outcome, so a batch keeps its order; the guard is what differs.
-_SETTLE = """
+_SETTLE = f"""
 UPDATE message
-SET state = ?, not_before = ?, message_id = ?, status = ?, provider_status = ?, reason = ?, error_code = ?,
-    error_message = ?, segments = ?, price = ?, currency = ?, created_at = ?, sent_at = ?, final_at = ?,
-    deadline = NULL, updated_at = ?
-"""
-_RECORD = _SETTLE + "WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?"
+SET {", ".join(f"{name} = ?" for name in Settled._fields)}, deadline = NULL, updated_at = ?
+"""  # noqa: S608 (our names)
 _RECONCILE = _SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
+# Python lets its other threads run around each step of SQLite, and getting its turn back costs more than the step. So
+# what came of a group is written by few statements: one for all outcomes that differ in no more than these columns.
+_VARYING = ("message_id", "segments", "created_at")
+_COMMON = tuple(name for name in Settled._fields if name not in _VARYING)
+_common = itemgetter(*map(Settled._fields.index, _COMMON))
+_RECORD = f"""
+WITH told AS MATERIALIZED (
+    SELECT value ->> 0 AS seq, value ->> 1 AS attempt, value ->> 2 AS fence, value ->> 3 AS message_id,
+        value ->> 4 AS segments, value ->> 5 AS created_at
+    FROM json_each(:told)
+)
+UPDATE message
+SET {", ".join(f"{name} = :{name}" for name in _COMMON)}, message_id = told.message_id, segments = told.segments,
+    created_at = told.created_at, deadline = NULL, updated_at = :now
+FROM told
+WHERE message.run = :run AND message.seq = told.seq AND message.state = 'intent' AND message.attempts = told.attempt
+    AND message.fence = told.fence
+"""  # noqa: S608 (our names)
 _ORPHANS = """
 UPDATE message
 SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_message = ?, updated_at = ?
@@ -283,11 +301,18 @@ class SqliteLedger:
             claimed: list[tuple[Any, ...]] = db.execute(_CLAIM_THESE, named).fetchall()
         return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
 
-    def last_intent_ms(self, run_id: str) -> int | None:
+    def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
+        """As the protocol says. Reads all of the run's rows."""
         key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            last: int | None = self._db.execute(_LAST_INTENT, (key,)).get
-            return last
+            return [(seq, at_ms) for seq, at_ms in self._db.execute(_LAST_CHANGED, (key, limit))]
+
+    def pending_from(self, run_id: str) -> tuple[int, list[int]]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            waiting = sorted(seq for (seq,) in self._db.execute(_WAITING, (key,)))
+            start: int = self._db.execute(_NEXT_SEQ, (key,)).get
+            return start, waiting
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         key, _ = self._run_key(run_id)
@@ -308,11 +333,7 @@ class SqliteLedger:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
-            rows = (
-                (*settled(outcome, due_ms=now if due is None else due, now_ms=now), now, key, c.seq, c.attempt, c.fence)
-                for c, outcome, due in ((s.claim, s.outcome, s.not_before_ms) for s in settlements)
-            )
-            changed = _changed(db, _RECORD, rows)
+            changed = _recorded(db, key, settlements, now)
             sqlite_delivery.apply_waiting(db, key, (s.claim.seq for s in settlements), now)
         return changed
 
@@ -463,6 +484,25 @@ class SqliteLedger:
 def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
     before = db.total_changes()
     db.executemany(statement, rows)
+    return db.total_changes() - before
+
+
+def _recorded(db: apsw.Connection, key: int, settlements: Iterable[Settlement], now_ms: int) -> int:
+    """Settles each claim that still holds its message, those with like outcomes by one statement."""
+    before = db.total_changes()
+    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    claims: set[tuple[int, int, int]] = set()
+    for claim, outcome, due_ms in ((one.claim, one.outcome, one.not_before_ms) for one in settlements):
+        told = (claim.seq, claim.attempt, claim.fence)
+        if told in claims:
+            continue
+        claims.add(told)
+        row = settled(outcome, due_ms=now_ms if due_ms is None else due_ms, now_ms=now_ms)
+        varying = (*told, row.message_id, row.segments, row.created_at)
+        alike.setdefault(_common(row), []).append(varying)
+    for common, rows in alike.items():
+        named = dict(zip(_COMMON, common, strict=True)) | {"told": json.dumps(rows), "run": key, "now": now_ms}
+        db.execute(_RECORD, named)
     return db.total_changes() - before
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from sender.errors import InputError, Unsupported
+from sender.errors import InputError, Unsupported, setting
 from sender.providers.base import Capabilities, FieldValue, Message, SenderKind
 
 SIGNALWIRE = "signalwire"
@@ -285,7 +285,7 @@ def _check_service(
             raise Unsupported(
                 f"there is no sender; {capabilities.title} needs one",
                 where="from",
-                fix=f"set `from`, or `{service_field}`" if service_field else "set `from`",
+                fix=f"set {setting('from')}" + (f", or `{service_field}`" if service_field else ""),
             )
         return
     if kind is SenderKind.SERVICE and service_field:

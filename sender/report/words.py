@@ -34,8 +34,13 @@ def share(part: int, whole: int) -> str:
 
 
 def amounts(by_currency: Mapping[str, Decimal]) -> str:
-    """`1.23 USD, 0.40 EUR`; without a currency the bare amount; `` for none."""
-    return ", ".join(f"{amount:f} {currency}".rstrip() for currency, amount in sorted(by_currency.items()))
+    """`1.23 USD, 0.40 EUR`; exact, without zeros beyond the second decimal; without a currency the bare amount."""
+    return ", ".join(f"{_amount(amount)} {currency}".rstrip() for currency, amount in sorted(by_currency.items()))
+
+
+def _amount(amount: Decimal) -> str:
+    whole, point, decimals = f"{amount:f}".partition(".")
+    return whole + point + decimals[:2] + decimals[2:].rstrip("0")
 
 
 def seconds(value: float) -> str:

@@ -49,11 +49,13 @@ def read_table(
     sheet: str | None = None,
     separator: str | None = None,
     encoding: str | None = None,
+    digits_matter: bool = False,
 ) -> Table:
     """The rows of a file. `where` is its name.
 
     Content tells workbooks, Parquet and compression, the name JSON and YAML; what else there is, is CSV or its kin.
-    A file without rows gives a table without rows. Raises RecipientsError for whatever cannot be read right.
+    A file without rows gives a table without rows. With `digits_matter`, as in a list of numbers, text that is no UTF-8
+    is no fault: its letters may come out wrong. Raises RecipientsError for whatever cannot be read right.
     """
     if isinstance(source, bytes):
         source = Source(source, where=where)
@@ -66,7 +68,7 @@ def read_table(
     if head.startswith(PARQUET):
         return read_parquet(source, where)
     suffix = _suffix(where)
-    stream = TextStream(source, encoding)
+    stream = TextStream(source, encoding, digits_matter=digits_matter)
     if suffix in _BINARY:
         _refuse_false_name(stream, suffix, where)
     match suffix:

@@ -10,10 +10,11 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 import polars as pl
 
-from sender.errors import RecipientsError
+from sender.errors import RecipientsError, setting
 from sender.tables.source import TextStream, at_line
 from sender.tables.table import HeadedRows, Table
 
@@ -21,6 +22,8 @@ SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
 _SAMPLE_CHARS = 65_536  # what separator and line ends are guessed from
 _MOST_LINES_BACK = 1_000  # of a block's end, to find one that is outside quotes
+_MOST_LINES_TOLD = 10
+_MOST_ROWS_AHEAD = 100_000  # where more ragged rows are looked for
 _HIDDEN = "\x02"  # stands for a quoted cell while structure is checked
 
 
@@ -157,22 +160,22 @@ def _strictly(
 
     Raises RecipientsError at the first row that is not as the first one is.
     """
-    start, above = stream.taken, lines
-    reader = csv.reader(_lines(stream), delimiter=separator, strict=True)
+    start = stream.taken
+    reader = _numbered(stream, separator, lines)
     rows: list[list[str]] = []
     try:
-        for row in reader:
+        for row, end in reader:
             width = len(row) if width is None else width
             if len(row) != width:
                 if any(map(str.strip, row)):
                     raise RecipientsError(
-                        f"{_counted(len(row))} where the first row has {width}",
+                        f"{_counted(len(row))} where the first row has {width}" + _more_of_them(reader, width, end),
                         where=at_line(where, lines),
                         fix=_ragged_fix(len(row), width, separator),
                     )
                 row = [*row, *[""] * width][:width]  # noqa: PLW2901 (a blank row, of whatever length)
             rows.append(row)
-            lines = above + reader.line_num
+            lines = end
             if stream.taken - start >= BLOCK_CHARS:
                 break
     except csv.Error as error:
@@ -188,6 +191,29 @@ def _strictly(
         ) from None
     columns = zip(*rows, strict=True)
     return pl.DataFrame([pl.Series(str(i), cells, dtype=pl.String) for i, cells in enumerate(columns)]), lines
+
+
+def _numbered(stream: TextStream, separator: str, above: int) -> Iterator[tuple[list[str], int]]:
+    """Each row, and the lines down to its end; `above` stand before the first. Raises csv.Error."""
+    reader = csv.reader(_lines(stream), delimiter=separator, strict=True)
+    for row in reader:
+        yield row, above + reader.line_num
+
+
+def _more_of_them(reader: Iterator[tuple[list[str], int]], width: int, end: int) -> str:
+    """The next ragged rows, so that they can be mended in one go."""
+    found: list[int] = []
+    with contextlib.suppress(csv.Error, RecipientsError):  # what is worse is told when these are mended
+        for row, below in islice(reader, _MOST_ROWS_AHEAD):
+            if len(row) != width and any(map(str.strip, row)):
+                found.append(end + 1)
+            end = below
+            if len(found) > _MOST_LINES_TOLD:
+                break
+    if not found:
+        return ""
+    more = ", ..." if len(found) > _MOST_LINES_TOLD else ""
+    return f"; more ragged rows in line{'s' * (len(found) > 1)} {', '.join(map(str, found[:_MOST_LINES_TOLD]))}{more}"
 
 
 def _lines(stream: TextStream) -> Iterator[str]:
@@ -211,7 +237,9 @@ def _counted(cells: int) -> str:
 def _ragged_fix(cells: int, width: int, separator: str) -> str:
     shown = {"\t": "a tab"}.get(separator, f"`{separator}`")
     if width == 1:
-        return f"the header must be the first row; if {shown} is not the separator, set `recipients.separator`"
+        return (
+            f"the header must be the first row; if {shown} is not the separator, set {setting('recipients.separator')}"
+        )
     if cells > width:
-        return f"put a cell that holds {shown} in quotes, or set `recipients.separator`"
-    return "write out the missing cells, or set `recipients.separator`"
+        return f"put a cell that holds {shown} in quotes, or set {setting('recipients.separator')}"
+    return f"write out the missing cells, or set {setting('recipients.separator')}"

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import fastexcel
@@ -36,7 +37,7 @@ def read_parquet(source: Source, where: str) -> Table:
 
 
 def read_workbook(source: Source, sheet: str | None, where: str) -> Table:
-    """The rows of a workbook's first sheet, or of the one called `sheet`."""
+    """The rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
     data = source.read_all()
     _refuse_other_archives(data, where)
     try:
@@ -48,8 +49,7 @@ def read_workbook(source: Source, sheet: str | None, where: str) -> Table:
                 where=where,
                 fix=(f"did you mean `{near[0]}`? " if near else "") + f"its sheets: {', '.join(book.sheet_names)}",
             )
-        name = book.sheet_names[0] if sheet is None else sheet
-        grid = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string").to_polars()
+        name, grid = _grid_of(book, sheet)
     except (fastexcel.FastExcelError, IndexError) as error:
         raise RecipientsError(
             f"cannot be read as a workbook: {_first_line(error)}",
@@ -66,7 +66,26 @@ def read_workbook(source: Source, sheet: str | None, where: str) -> Table:
                 .str.replace(r"^1899-12-3[01] (\d\d:\d\d:\d\d)$", "$1")
             )
         )
-    return rows.table()
+    found = rows.table()
+    others = [one for one in book.sheet_names if one != name and sheet is None]
+    return replace(found, other_sheets=tuple(one for one in others if _holds_cells(book, one)))
+
+
+def _grid_of(book: fastexcel.ExcelReader, sheet: str | None) -> tuple[str, pl.DataFrame]:
+    """The name and the cells of `sheet`, by default the first that a person who opens the workbook sees."""
+    names = book.sheet_names if sheet is None else [sheet]
+    for name in [*names, names[0]]:
+        found = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
+        if sheet is not None or found.visible == "visible":
+            break
+    return name, found.to_polars()
+
+
+def _holds_cells(book: fastexcel.ExcelReader, name: str) -> bool:
+    try:
+        return book.load_sheet(name, header_row=None, n_rows=1, dtypes="string").total_height > 0
+    except fastexcel.FastExcelError:
+        return False  # a chart
 
 
 def _refuse_other_archives(data: bytes, where: str) -> None:

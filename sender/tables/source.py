@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
-from sender.errors import RecipientsError
+from sender.errors import RecipientsError, setting
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -37,6 +37,18 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16", "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16", "utf-16-be"),
 )
+
+
+_AS_LATIN_1 = "sender.latin-1"
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(_AS_LATIN_1, _as_latin_1)
 
 
 class Source:
@@ -116,17 +128,19 @@ class TextStream:
     """The text of a source, as much of it at a time as is asked for.
 
     What is there and not yet taken is `text[position:]`; whoever takes some of it moves `position`. `ended` says that
-    nothing follows. Raises RecipientsError with the line of what cannot be decoded.
+    nothing follows. Raises RecipientsError with the line of what cannot be decoded; with `digits_matter` only what is
+    no UTF-8 is taken for Latin-1, since digits are the same in both.
     """
 
-    def __init__(self, source: Source, encoding: str | None) -> None:
+    def __init__(self, source: Source, encoding: str | None, *, digits_matter: bool = False) -> None:
         self.text = ""
         self.position = 0
         self.ended = False
         self._source = source
         self._told, name, mark = _encoding(source, encoding)
         self._name = name
-        self._decoder = codecs.getincrementaldecoder(name)()
+        lenient = digits_matter and name == "utf-8"
+        self._decoder = codecs.getincrementaldecoder(name)(_AS_LATIN_1 if lenient else "strict")
         self._mark = mark
         self._lines = 0  # before what is decoded next
         self._unified = False
@@ -189,11 +203,12 @@ class TextStream:
             raise RecipientsError(
                 f"is not {self._told.upper()}: byte 0x{error.object[start]:02X} cannot be read",
                 where=at_line(self._source.where, line),
-                fix="save it as UTF-8, or say what it is: `recipients.encoding: cp1252` (Windows) or latin-1, ...",
+                fix="save it as UTF-8, or say what it is: "
+                f"{setting('recipients.encoding', 'cp1252')} (Windows) or latin-1, ...",
             ) from None
         except UnicodeError as error:
             raise RecipientsError(
-                f"is not {self._told}: {error}", where=self._source.where, fix="mend `recipients.encoding`"
+                f"is not {self._told}: {error}", where=self._source.where, fix=f"mend {setting('recipients.encoding')}"
             ) from None
         nul = text.find("\0")
         if nul >= 0:
@@ -205,7 +220,8 @@ class TextStream:
         return RecipientsError(
             "holds a NUL byte, which no text does",
             where=at_line(self._source.where, line),
-            fix="save it as UTF-8 again; if it is UTF-16 without its mark, set `recipients.encoding: utf-16-le`",
+            fix="save it as UTF-8 again; if it is UTF-16 without its mark, set "
+            + setting("recipients.encoding", "utf-16-le"),
         )
 
     def _with_one_line_end(self, text: str) -> str:
@@ -231,7 +247,7 @@ def _encoding(source: Source, chosen: str | None) -> tuple[str, str, bytes]:
         raise RecipientsError(
             f"there is no encoding `{chosen}`",
             where=source.where,
-            fix="`recipients.encoding` is utf-8, cp1252, utf-16-le, ...",
+            fix=f"{setting('recipients.encoding')} is utf-8, cp1252, utf-16-le, ...",
         ) from None
     except UnicodeError:
         pass  # an encoding of more than a byte a character

@@ -19,6 +19,7 @@ class Table:
 
     Row numbers are those a spreadsheet shows (the header is row 1) for CSV and workbooks, line numbers for
     JSON lines, and count from 1 for everything else. `notes` are sentences about what a person should know.
+    `other_sheets` of a workbook were not read, and not asked for.
     """
 
     headers: tuple[str, ...]
@@ -26,6 +27,7 @@ class Table:
     notes: tuple[str, ...]
     _rows: Spool
     _places: tuple[str, ...]
+    other_sheets: tuple[str, ...] = ()
 
     @property
     def height(self) -> int:

@@ -27,7 +27,7 @@ import jinja2
 import polars as pl
 from jinja2 import nodes
 
-from sender.errors import TemplateError
+from sender.errors import TemplateError, setting
 from sender.outcomes import SkipReason
 from sender.text.bounds import BUDGET, MAX_CHARS, Overspent
 from sender.text.environment import BEGIN, Blank, Row, blank, blank_in_row, environment, explained
@@ -349,8 +349,9 @@ def _without_damage(frame: pl.DataFrame) -> pl.DataFrame:
     if damage.null_count() == frame.height:
         return frame
     sentence = pl.format(
-        "the text has damaged characters ({}): mend the cell, or set `recipients.encoding` to what the file is in",
+        "the text has damaged characters ({}): mend the cell, or set {} to what the file is in",
         damage,
+        pl.lit(setting("recipients.encoding")),
     )
     whole = pl.lit(damage.is_null())
     return frame.with_columns(

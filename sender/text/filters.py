@@ -89,7 +89,8 @@ def _cased_part(part: str) -> str:
 
 
 def _titled(text: str) -> str:
-    return text[:1].title() + text[1:]
+    at = next((place for place, letter in enumerate(text) if letter.isalnum()), 0)  # behind a bracket or a quote
+    return text[:at] + text[at : at + 1].title() + text[at + 1 :]
 
 
 def currency(value: str, code: str, locale: str = "en_US") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import cast
 
 import httptools
@@ -15,6 +16,11 @@ _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BYTES = 8 * MAX_ANSWER_BYTES
 
 
+@lru_cache(256)
+def _header_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
 class Connection(asyncio.Protocol):
     """A connection that is up. `reusable` says whether it may carry another request."""
 
@@ -25,6 +31,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._answer: asyncio.Future[Response] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._until_s = 0.0
         self._open = False
         self._parser = httptools.HttpResponseParser(self)
 
@@ -44,7 +51,9 @@ class Connection(asyncio.Protocol):
         self._head_done = self._whole = False
         self._headers: dict[str, str] = {}
         self._content: list[bytes] = []
-        self._timer = self._loop.call_at(until_s, self._expire)
+        self._until_s = until_s
+        if self._timer is None or self._timer.when() > until_s:
+            self._watch()
         self._transport.write(request)
         return answer
 
@@ -78,6 +87,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self.lost.done():
             self.lost.set_result(None)
         if self._answer is None:
@@ -95,7 +107,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key, text = _header_name(name), value.decode("latin-1")
         before = self._headers.get(key)
         self._headers[key] = text if before is None else f"{before}, {text}"
 
@@ -131,8 +143,20 @@ class Connection(asyncio.Protocol):
         if answer is not None:
             answer.set_result(Response(self._status, self._headers, content[:MAX_ANSWER_BYTES], truncated=truncated))
 
+    def _watch(self) -> None:
+        """One timer stands for exchange after exchange, since hardly any comes to its end."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._until_s, self._expire)
+
     def _expire(self) -> None:
-        self._fail(TimeoutError())
+        timer, self._timer = self._timer, None
+        if self._answer is None or timer is None:
+            return
+        if timer.when() < self._until_s:  # it was set for an earlier exchange
+            self._watch()
+        else:
+            self._fail(TimeoutError())
 
     def _fail(self, error: BaseException) -> None:
         answer = self._over()
@@ -143,7 +167,4 @@ class Connection(asyncio.Protocol):
     def _over(self) -> asyncio.Future[Response] | None:
         """The one who waits, if there still is one; the exchange is over."""
         answer, self._answer = self._answer, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         return answer if answer is not None and not answer.done() else None

@@ -46,6 +46,7 @@ class Shell:
             name: value for name, value in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)
         }
         self.env["PYTHONPATH"] = str(ROOT)
+        self._started: list[subprocess.Popen[str]] = []
 
     def __call__(self, *args: str, **env: str) -> Done:
         done = subprocess.run(
@@ -62,7 +63,7 @@ class Shell:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*SENDER, *args],
             cwd=self.folder,
             env=self.env | env,
@@ -72,6 +73,15 @@ class Shell:
             text=True,
             encoding="utf-8",
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kills what a test that failed has left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -94,8 +104,10 @@ AREAS = ("202", "212", "213", "214", "215", "216", "217", "218", "219", "224", "
 
 
 @pytest.fixture
-def sender(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+def sender(tmp_path: Path) -> Iterator[Shell]:
+    shell = Shell(tmp_path)
+    yield shell
+    shell.end()
 
 
 @pytest.fixture
@@ -118,7 +130,7 @@ class Sandbox:
         return recipients
 
     def wait_for(self, n: int) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120  # on a busy machine a start alone may take half a minute
         while sum(self.counts().values()) < n:
             assert time.monotonic() < until, f"the sandbox got {self.counts()} and no more"
             time.sleep(0.02)

@@ -159,7 +159,7 @@ def test_results_in_every_format(sender: Shell, form: str) -> None:
     read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet, "xlsx": pl.read_excel}[form]
     frame = read(io.BytesIO(raw))
     assert frame["name"].to_list() == ["Ada", "Grace"]
-    assert frame["status"].to_list() == ["queued", "queued"]
+    assert frame["status"].to_list() == ["delivered", "delivered"]
 
 
 BAD = [
@@ -213,5 +213,8 @@ def test_an_encoding_that_cannot_be_read_names_the_line_and_the_way_out(sender: 
     assert json.loads(told.out)["body"] == "Hi Zoë"
 
 
-def test_debug_shows_the_traceback(sender: Shell) -> None:
-    assert "Traceback" in sender("plan", "no.csv", *ARGS, "--debug").err
+def test_debug_shows_the_traceback_and_changes_nothing_else(sender: Shell) -> None:
+    plain, debug = sender("plan", "no.csv", *ARGS), sender("plan", "no.csv", *ARGS, "--debug")
+    assert debug.err.startswith("Traceback")
+    assert debug.err.endswith(plain.err)
+    assert debug.code == plain.code == 2

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 
 from sender.ledger import RunKind
@@ -19,6 +23,7 @@ from sender.workspace import Workspace
 from tests.cli.conftest import Sandbox, Shell
 
 Start = Callable[..., Sandbox]
+TIMEOUT_S = 5
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 DIALECTS = ("signalwire", "signalwire-compat", "telnyx", "twilio")
 CAMPAIGN = """\
@@ -29,7 +34,7 @@ recipients: {recipients}
 message: "Hi {{{{ name }}}}, {name}"
 rate: {rate}
 concurrency: 8
-timeout_s: 5
+timeout_s: {timeout_s}
 status_callback: https://hooks.example.com/status
 """
 
@@ -44,7 +49,7 @@ def campaign(
     recipients: str = "people.csv",
 ) -> str:
     shell.people(n, recipients)
-    text = CAMPAIGN.format(name=name, provider=provider, rate=rate, recipients=recipients)
+    text = CAMPAIGN.format(name=name, provider=provider, rate=rate, recipients=recipients, timeout_s=TIMEOUT_S)
     shell.write(f"{name}.yaml", text)
     return f"{name}.yaml"
 
@@ -60,18 +65,19 @@ def law(out: str) -> dict[str, int]:
 @posix
 @pytest.mark.parametrize("batch", range(4))
 def test_a_signal_at_any_moment_drains_and_leaves_no_doubt(sender: Shell, sandbox: Start, batch: int) -> None:
-    """20 moments, five runs at a time; before, while and after sending. Some get a second signal, and resume too."""
+    """20 moments, five runs at a time: before, while and after sending. One of five gets a second signal, which quits
+    at once; that one may leave what was under way in doubt, and settles it when it is resumed."""
     random = Random(batch)
     server = sandbox("--latency", "40")
+    env = {"SENDER_SANDBOX_URL": server.url, "SENDER_SANDBOX_SETTLE_S": "0.5"}
     runs = []
     for i in range(5):
-        name = f"offer{i}"
-        path = campaign(sender, 90, name=name, rate="60/s", recipients=f"{name}.csv")
-        args = ("send", path, "--yes", "--state-dir", f"state{i}")
-        runs.append((args, sender.start(*args, **server.env)))
+        path = campaign(sender, 90, name=f"offer{i}", rate="60/s", recipients=f"offer{i}.csv")
+        args = ("send", path, "--yes", "--rehearse", "--wait", "0", "--state-dir", f"state{i}")
+        runs.append((args, sender.start(*args, **env)))
     if batch:  # else the signal may come before it sends, too
         server.wait_for(1)
-    moments = sorted((random.uniform(0.5, 2.5), i) for i in range(5))
+    moments = sorted((random.uniform(0.0, 2.5), i) for i in range(5))
     twice = random.randrange(5)
     begun = time.monotonic()
     for moment, i in moments:
@@ -83,21 +89,39 @@ def test_a_signal_at_any_moment_drains_and_leaves_no_doubt(sender: Shell, sandbo
                 time.sleep(random.uniform(0, 0.05))
                 process.send_signal(signal.SIGTERM)
     for _, process in runs:
-        asked = time.monotonic()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         assert "Traceback" not in err, err
         if " rows = " in out:  # it had begun to send, and drained
             assert law(out)["unknown"] == 0, out + err
-            assert time.monotonic() - asked < 5 + 1 + 10, "request timeout + 1 s, and what a busy machine adds"
             assert process.returncode in (0, 130)
         else:
             assert process.returncode in (130, 143, -signal.SIGINT, -signal.SIGTERM), out + err
-    for args, _ in runs:
-        done = sender(*args, **server.env)
-        assert done.code in (0, 3), done  # 3: it was complete
+    again = [sender.start(*args, **env) for args, _ in runs]
+    for process in again:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode in (0, 3), out + err  # 3: it was complete
     counts = server.counts()
     assert len(counts) == 90
     assert set(counts.values()) == {5}, "each of the five campaigns reaches everybody once"
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_waits_for_answers_no_longer_than_a_request_may_take(sender: Shell, sandbox: Start, number: int) -> None:
+    """Nobody answers, for a minute: what is under way is unknown after its own time limit, and that is the end."""
+    server = sandbox("--faults", "timeout-after=1", "--hang", "60")
+    path = campaign(sender, 20, rate="20/s")
+    process = sender.start("send", path, "--yes", "--wait", "0", "--on-unknown", "hold", **server.env)
+    server.wait_for(3)
+    process.send_signal(number)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=120)
+    assert time.monotonic() - asked < TIMEOUT_S + 1 + 20, "and what a busy machine adds"
+    assert process.returncode == 130, out + err
+    told = law(out)
+    assert told["accepted"] == 0
+    assert told["unknown"] == sum(server.counts().values())
+    assert told["pending"] == 20 - told["unknown"]
 
 
 RACER = """
@@ -169,42 +193,61 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
 
 
 STANDS_STILL = """
-import asyncio, sys
+import contextlib, sys
 import sender
 from sender import feed, workspace
 
 feed.LEASE_MS = 700
-workspace.Workspace.locked = lambda *_: __import__("contextlib").nullcontext()  # a lock that was lost
-plan = sender.Plan.open(sys.argv[1])
-print("go", flush=True)
-result = sender.send(plan, state_dir=sys.argv[2], settle_unknowns=False)
+workspace.Workspace.locked = lambda *_: contextlib.nullcontext()  # a lock that was lost
+result = sender.send(sender.Plan.open("plan"), settle_unknowns=False)
 print(result.summary.law(), flush=True)
 """
 
 
+def freeze(process: subprocess.Popen[str], ledger: Path) -> None:
+    """Stops the process where it does not hold the ledger, or the one that takes over would have to wait for it."""
+    for _ in range(200):
+        process.send_signal(signal.SIGSTOP)
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.001)
+        with contextlib.closing(sqlite3.connect(ledger, timeout=0.0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:  # it was stopped in a commit
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.003)
+                continue
+            db.execute("ROLLBACK")
+            return
+    raise AssertionError("it always holds the ledger")
+
+
 @posix
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("transport", ["fast", "httpx"])
 def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
-    sender: Shell, sandbox: Start, seed: int
+    sender: Shell, sandbox: Start, transport: str
 ) -> None:
     """SIGSTOP past the lease, somebody else finishes the run, SIGCONT: nobody gets it twice, lock or no lock."""
     server = sandbox("--latency", "30")
-    path = campaign(sender, 90, provider="sandbox", rate="40/s")
-    assert sender("plan", path, "--out", "plan").code == 0
+    path = campaign(sender, 90, provider="sandbox", rate="400/s")  # ten in a batch: there are always some in hand
+    assert sender("plan", path, "--out", "plan", "--transport", transport).code == 0
     env = {"SENDER_SANDBOX_URL": server.url, "SENDER_SANDBOX_SETTLE_S": "0.5"}
-    command = [sys.executable, "-c", STANDS_STILL, "plan", ".sender"]
     process = subprocess.Popen(
-        command, cwd=sender.folder, env=sender.env | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", STANDS_STILL],
+        cwd=sender.folder,
+        env=sender.env | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    server.wait_for(10 + 7 * seed)
-    time.sleep(Random(seed).uniform(0, 0.05))
-    process.send_signal(signal.SIGSTOP)
+    server.wait_for(10)
+    freeze(process, sender.folder / ".sender" / Workspace.LEDGER_FILE)
     time.sleep(1.0)  # past the lease; and what was on its way has arrived
-    done = sender("send", "plan", "--yes", **env)
+    done = sender("send", "plan", "--yes", "--wait", "0", **env)
     assert done.code == 0, done
     assert "the last process died or was killed while" in done.out
     process.send_signal(signal.SIGCONT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert set(server.counts().values()) == {1}, out + err
     assert len(server.counts()) == 90
     assert law(sender("status", "offer").out)["accepted"] == 90
@@ -212,43 +255,47 @@ def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
 
 @posix
 def test_a_crashed_run_says_what_it_found_and_what_it_will_do(sender: Shell, sandbox: Start) -> None:
-    server = sandbox("--latency", "300")
+    server = sandbox("--latency", "1000")
     path = campaign(sender, 90, rate="60/s")
     process = sender.start("send", path, "--yes", **server.env)
-    server.wait_for(20)
+    server.wait_for(5)  # these have no answer yet
     process.kill()
     process.communicate()
-    (results,) = [sender("status", "offer")]
-    assert re.search(r"\d+ messages under way: .* the next start of the same command looks them up", results.out)
+    status = sender("status", "offer").out
+    assert re.search(r"\d+ messages under way: .* the next start of the same command looks them up", status), status
     rows = sender("results", "offer").out
-    assert rows.count(",unknown,") >= 1, "a message under way shows as unknown"
-    held = sender("send", path, "--yes", "--on-unknown", "hold", "--limit", "1", **server.env)
+    assert rows.count(",unknown,") >= 5, "a message under way shows as unknown"
+    held = sender("send", path, "--yes", "--on-unknown", "hold", "--limit", "1", "--wait", "0", **server.env)
     assert re.search(r"the last process died or was killed while \d+ messages were under way", held.out), held
     assert "left as they are (--on-unknown hold)" in held.out
+    assert held.code == 4, held
     told = sender("status", "offer").out
     first = told.splitlines()[0]
     assert re.match(r"\d+ messages unknown: the provider may have accepted them, so they are not sent again", first)
     assert "`sender reconcile" in first
     assert "--resend-unknown" in first
-    done = sender("send", path, "--yes", **server.env)
+    sent = set(server.counts())
+    done = sender("send", path, "--yes", "--wait", "0", **server.env)
     assert "will be looked up in the provider's log first" in done.out
     assert set(server.counts().values()) == {1}
-    again = sender("send", path, "--yes", "--resend-unknown", **server.env)
-    if law(told)["unknown"] and again.code != 3:
-        assert "may get the same text twice" in again.err
-    assert len(server.counts()) == 90
+    after = law(done.out)
+    assert after["accepted"] == len(server.counts()) >= len(sent)
+    assert after["accepted"] + after["unknown"] == 90, "those that never left are unknown until absence counts"
+    assert done.code == (4 if after["unknown"] else 0)
 
 
 def test_resending_says_what_it_risks_and_asks(sender: Shell) -> None:
     """0198 is accepted without an answer. Held back, it is sent again only when told to, and the ledger keeps that."""
+    campaign(sender, 1, provider="sandbox")
     sender.write("people.csv", "name,phone\nAda,+12025550101\nBob,+12025550198\n")
-    sender.write("offer.yaml", CAMPAIGN.format(name="offer", provider="sandbox", rate="none", recipients="people.csv"))
     first = sender("send", "offer.yaml", "--yes", "--on-unknown", "hold")
     assert first.code == 4
     asked = sender("send", "offer.yaml", "--resend-unknown", "--on-unknown", "hold")
     assert asked.code == 2, "there is nobody to ask"
-    assert "warning: --resend-unknown sends 1 message again which the provider may have accepted" in asked.err
-    assert "up to 1 people" not in asked.err
+    assert (
+        "warning: --resend-unknown sends 1 message again which the provider may have accepted: up to 1 person may get"
+        " the same text twice, and it is billed twice." in asked.err
+    )
     again = sender("send", "offer.yaml", "--yes", "--resend-unknown", "--on-unknown", "hold")
     assert again.code == 4, again
     assert "1 unknown message sent again on request" in again.out
@@ -258,20 +305,19 @@ def test_resending_says_what_it_risks_and_asks(sender: Shell) -> None:
     assert settled.code == 0, settled
 
 
-@posix
-def test_a_state_that_cannot_be_written_can_be_looked_at(sender: Shell, sandbox: Start) -> None:
-    sender.write("offer.yaml", CAMPAIGN.format(name="offer", provider="sandbox", rate="none", recipients="people.csv"))
-    sender.people(5)
-    assert sender("send", "offer.yaml", "--yes").code == 0
-    state = sender.folder / ".sender"
-    before = {file: file.stat().st_mtime_ns for file in state.rglob("*") if file.is_file()}
+def test_looking_at_a_run_writes_nothing(sender: Shell) -> None:
+    campaign(sender, 5, provider="sandbox")
+    assert sender("send", "offer.yaml", "--yes", "--wait", "0").code == 0
+
+    def written() -> dict[str, int]:
+        files = [file for file in (sender.folder / ".sender").rglob("*") if file.is_file() and file.stat().st_size]
+        return {file.name: file.stat().st_mtime_ns for file in files if not file.name.endswith("-shm")}  # SQLite's own
+
+    before = written()
     assert "5 accepted" in sender("status", "offer").out
     assert sender("status").code == 0
     assert sender("results", "offer").out.count("\n") == 6
-    after = {file: file.stat().st_mtime_ns for file in state.rglob("*") if file.is_file() and "-shm" not in file.name}
-    assert {file: when for file, when in after.items() if file.stat().st_size or file in before} == {
-        file: when for file, when in before.items() if "-shm" not in file.name
-    }, "looking wrote something"
+    assert written() == before
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -286,28 +332,28 @@ def test_no_secret_and_no_number_is_ever_told(sender: Shell, sandbox: Start, dia
     for name in env:
         if not name.endswith(kept):
             env[name] = f"KEY{canary}" if name == "TELNYX_API_KEY" else canary
-    told = [
-        sender("send", path, "--yes", "--debug", "--log-format", "json", **env),
-        sender("reconcile", "offer", "--debug", **env),
-        sender("status", "offer", "--debug"),
-        sender("results", "offer", "--output", "out.jsonl"),
-        sender("preview", path, "--html", "page.html"),
-    ]
+    told = [sender("send", path, "--yes", "--wait", "0", "--debug", "--log-format", "json", **env)]
+    if dialect == DIALECTS[0]:  # the others use no credentials, or the same ones
+        told += [
+            sender("reconcile", "offer", "--debug", **env),
+            sender("status", "offer", "--debug"),
+            sender("results", "offer", "--output", "out.jsonl"),
+            sender("report", "offer", "--html", "report.html"),
+            sender("preview", path, "--html", "page.html"),
+            sender("send", path, "--yes", "--new-run", "--debug", **dict.fromkeys(env, "")),
+        ]
+        # 1: one of three has opted out; 2 at last: no credentials
+        assert [one.code for one in told] == [1, 1, 0, 0, 0, 0, 2], told
     unreachable = {
         name: "http://127.0.0.1:9" if name.endswith(("URL", "BASE")) else value for name, value in env.items()
     }
     told.append(sender("send", path, "--yes", "--again", "--debug", **unreachable))
     assert told[-1].code in (2, 3), told[-1]
-    wrong = sender("send", path, "--yes", "--new-run", "--debug", **dict.fromkeys(env, ""))
-    assert wrong.code != 0
-    for one in [*told, wrong]:
+    for one in told:
         assert canary not in one.out + one.err
-    for one in (told[0], told[1], told[-1]):  # the logs
-        assert "2025550101" not in one.err
-        assert "2025550197" not in one.err
-        assert "Hi Ada" not in one.err
+        assert not [secret for secret in ("2025550101", "2025550197", "Hi Ada") if secret in one.err], "in the log"
     files = [file for file in sender.folder.rglob("*") if file.is_file()]
-    assert len(files) > 8
+    assert {"ledger.sqlite3", "results.csv"} <= {file.name for file in files}
     assert not [file for file in files if canary.encode() in file.read_bytes()]
 
 
@@ -358,7 +404,7 @@ def test_a_run_without_faults_leaves_nothing_unknown(sender: Shell, sandbox: Sta
     campaign(sender, 1, provider="sandbox")
     sender.write("people.csv", "name,phone\n" + rows)
     server = sandbox()
-    done = sender("send", "offer.yaml", "--yes", SENDER_SANDBOX_URL=server.url)
+    done = sender("send", "offer.yaml", "--yes", "--wait", "0", SENDER_SANDBOX_URL=server.url)
     assert done.code == 0, done
     assert law(done.out) == {"skipped": 0, "accepted": n, "rejected": 0, "unknown": 0, "pending": 0}
     assert sorted(server.counts().values()) == [1] * n

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import click
+import pytest
+
+from sender import errors
+from sender.cli.inputs import _keys, campaign_options
 from tests.cli.conftest import Shell
 
 CAMPAIGN = """\
@@ -128,3 +135,28 @@ def test_a_campaign_called_diff(sender: Shell) -> None:
     assert done.code == 0, done
     assert "plan diff" in sender("--help").out
     assert "A B" in sender("plan", "diff", "--help").out
+
+
+@pytest.mark.parametrize(("key", "option"), errors._OPTIONS.items())
+def test_the_option_that_errors_name_stands_for_the_key(key: str, option: str) -> None:
+    given: dict[str, Any] = {}
+
+    @click.command()
+    @campaign_options
+    def probe(campaign: object, **options: Any) -> None:
+        given.update(_keys(options))
+
+    probe.main(["c.yaml", option, "value"], standalone_mode=False)
+    found: Any = given
+    for name in key.split("."):
+        found = found[name]
+    assert "value" in str(found)
+
+
+def test_errors_name_key_and_option(sender: Shell) -> None:
+    sender.write("two.csv", "phone,mobile\n1,2\n")
+    told = sender("plan", "two.csv", "--provider", "sandbox").err
+    assert "fix: say which by `recipients.phone_column` (--phone-column)" in told
+    (sender.folder / "cp.csv").write_bytes(b"phone,name\n2025550101,Zo\xeb\n")
+    told = sender("plan", "cp.csv", "--provider", "sandbox").err
+    assert "`recipients.encoding: cp1252` (--set recipients.encoding=cp1252)" in told

@@ -47,8 +47,8 @@ def test_the_welcome_campaign_accounts_for_every_row(shipped: Shell) -> None:
     original = pl.read_csv(shipped.folder / "campaigns" / "welcome.csv", infer_schema=False)
     assert rows.columns[: 1 + original.width] == ["row_number", *original.columns]
     assert rows.select(original.columns).equals(original.filter(~pl.all_horizontal(pl.all().is_null())))
-    assert rows["status"].value_counts().sort("status").rows() == [("queued", 39), ("skipped", 8)]
-    accepted = rows.filter(pl.col("status") == "queued")
+    assert rows["status"].value_counts().sort("status").rows() == [("delivered", 39), ("skipped", 8)]
+    accepted = rows.filter(pl.col("status") == "delivered")
     assert accepted["message_id"].n_unique() == 39
     assert accepted["ref"].n_unique() == 39
     assert rows.filter(pl.col("status") == "skipped")["reason"].null_count() == 0

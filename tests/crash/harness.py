@@ -176,8 +176,11 @@ class Campaign:
         mutant: str | None = None,
         rate: str = f"{RATE_PER_S}/s",
         timeout_s: float = TIMEOUT_S,
+        transport: str = "fast",
+        workers: int = 1,
     ) -> None:
         self.folder = folder
+        self.workers = workers
         self.provider = provider
         self.messages = messages
         self.mutant = mutant
@@ -189,7 +192,7 @@ class Campaign:
         (folder / "people.csv").write_text(f"name,phone\n{rows}", encoding="utf-8")
         (folder / f"{NAME}.yaml").write_text(
             f"name: {NAME}\nprovider: {dialect}\nfrom: '{FROM}'\nrecipients: people.csv\nmessage: 'Hi {{{{ name }}}}'\n"
-            f"rate: {rate}\ntimeout_s: {timeout_s}\nretries: 10\n"
+            f"rate: {rate}\ntimeout_s: {timeout_s}\nretries: 10\ntransport: {transport}\n"
             "status_callback: https://hooks.example.com/status\n",
             encoding="utf-8",
         )
@@ -199,7 +202,10 @@ class Campaign:
         self.tally.starts += 1
         with (self.folder / "log").open("a", encoding="utf-8") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.launcher", "send", f"{NAME}.yaml", "--yes", "--rehearse"],
+                [
+                    *(sys.executable, "-m", "tests.crash.launcher", "send", f"{NAME}.yaml", "--yes", "--rehearse"),
+                    *("--workers", str(self.workers)),
+                ],
                 cwd=self.folder,
                 env=environment()
                 | {
@@ -331,6 +337,8 @@ def campaign(
     mutant: str | None = None,
     rate: str = f"{RATE_PER_S}/s",
     timeout_s: float = TIMEOUT_S,
+    transport: str = "fast",
+    workers: int = 1,
 ) -> Iterator[Campaign]:
     """A campaign with its provider running."""
     folder.mkdir(parents=True)
@@ -338,7 +346,15 @@ def campaign(
     provider.start()
     try:
         yield Campaign(
-            folder, provider, messages=messages, dialect=dialect, mutant=mutant, rate=rate, timeout_s=timeout_s
+            folder,
+            provider,
+            messages=messages,
+            dialect=dialect,
+            mutant=mutant,
+            rate=rate,
+            timeout_s=timeout_s,
+            transport=transport,
+            workers=workers,
         )
     finally:
         provider.kill()

@@ -11,9 +11,11 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 import apsw
 
 import sender.cli
-from sender import feed, reconcile, session
+from sender import crew, feed, reconcile, session, worker
 from sender.ledger import Settlement
 from sender.ledger.file import Mark
 from sender.ledger.sqlite import SqliteLedger
@@ -61,6 +63,7 @@ POINTS = (
     "results:before",
     "results:after",
 )
+WORKER = "--worker"  # the launcher's one option: to be a worker of `send`, traps and all
 MUTANTS = ("no_intent", "blind_retry", "no_deadline", "no_grace", "outcome_before_intent")
 
 
@@ -88,6 +91,7 @@ class Reaper:
 
     def __init__(self, trap: Trap) -> None:
         self.trap = trap
+        self.ledger = threading.RLock()  # held by whoever writes: a process frozen there would hold up all others
         self._left = trap.passage
         self._lock = threading.Lock()
 
@@ -104,8 +108,11 @@ class Reaper:
 
     def _strike(self) -> None:
         self.note(event="struck", point=self.trap.point)
-        os.kill(os.getpid(), signal.SIGSTOP if self.trap.freeze else signal.SIGKILL)
-        if not self.trap.freeze:
+        if self.trap.freeze:
+            with self.ledger:
+                os.kill(os.getpid(), signal.SIGSTOP)
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)  # the signal is on its way
 
     def note(self, **event: Any) -> None:
@@ -116,19 +123,33 @@ class Reaper:
             os.close(file)
 
 
+_looks: ContextVar[int] = ContextVar("looks", default=0)  # at the clock, by the request of this task
+
+
 class Wire:
-    """A transport with points before and behind it."""
+    """A transport with points before and behind it, and at each of its own looks at the clock: `send:look:1`, ..."""
 
     def __init__(self, inner: Any, reaper: Reaper, name: str, *, blind: bool = False) -> None:
         self._inner = inner
         self._reaper = reaper
         self._name = name
         self._blind = blind
+        clock = inner._clock
+        # A run wraps its transport several times: for the log, for each dispatcher. The newest looks.
+        self._clock = clock.__self__._clock if getattr(clock, "__func__", None) is Wire._look else clock
+        inner._clock = self._look
+
+    def _look(self) -> float:
+        _looks.set(_looks.get() + 1)
+        self._reaper.passes(f"{self._name}:look:{_looks.get()}")
+        time_s: float = self._clock()
+        return time_s
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     async def send(self, request: Any, **options: Any) -> Any:
+        _looks.set(0)
         self._reaper.passes(f"{self._name}:before")
         self._reaper.passes(f"{self._name}:in_flight")
         answer = await (
@@ -192,7 +213,8 @@ def set_traps(reaper: Reaper) -> None:
             reaper.passes(f"{name}:before")
             commits.call = name
             try:
-                result = function(self, *args, **options)
+                with reaper.ledger:
+                    result = function(self, *args, **options)
             finally:
                 commits.call = None
             if name == "orphans_to_unknown" and result:
@@ -221,7 +243,7 @@ def set_traps(reaper: Reaper) -> None:
             wire = Wire(transport, reaper, "send", blind=blind)
             super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
 
-    session.Dispatcher = Dispatcher  # type: ignore[misc]
+    session.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
     settle = reconcile.reconcile
 
     async def settle_unknowns(*, transport: Any, facts: Any, **options: Any) -> Any:
@@ -305,6 +327,10 @@ def main() -> None:
     if trap.mutant in mutate:
         mutate[trap.mutant]()
     set_traps(Reaper(trap))
+    if sys.argv[1:] == [WORKER]:
+        worker.main()
+        return
+    crew.COMMAND = (sys.executable, "-m", "tests.crash.launcher", WORKER)
     sender.cli.main()
 
 

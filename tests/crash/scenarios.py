@@ -7,18 +7,26 @@ None for the product as it is) and gives the harness's tally.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.crash.harness import Tally, campaign
+from tests.crash.harness import BAD_DAY, PATIENT_S, TENDER, Tally, campaign
 from tests.crash.launcher import Trap
 
 MESSAGES = 60
 IN_HAND = Trap("claim:after", 2, freeze=True)  # a group of intents, none of which has been looked at yet
-AT_THE_WIRE = Trap("send:before", 15, freeze=True)  # past every check but the transport's own
+# On its way to the wire, by transport: past every check but the transport's own, and just before the last of these.
+ON_THE_WAY = {
+    "fast, handed over": ("fast", Trap("send:before", 15, freeze=True)),
+    "fast, before its last look at the clock": ("fast", Trap("send:look:2", 15, freeze=True)),
+    "httpx, handed over": ("httpx", Trap("send:before", 15, freeze=True)),
+    "httpx, before the look that precedes the headers": ("httpx", Trap("send:look:2", 15, freeze=True)),
+    "httpx, before the look that precedes the body": ("httpx", Trap("send:look:3", 15, freeze=True)),
+}
 
 
 def crash_after_sending(folder: Path, mutant: str | None) -> Tally:
@@ -56,12 +64,18 @@ def lagging_log(folder: Path, mutant: str | None) -> Tally:
         return target.judge()
 
 
-def frozen_past_the_lease(folder: Path, mutant: str | None, trap: Trap = IN_HAND) -> Tally:
+def frozen_past_the_lease(folder: Path, mutant: str | None, trap: Trap = IN_HAND, *, transport: str = "fast") -> Tally:
     """Stopped with intents in hand, taken for dead, replaced, and then woken.
 
     The lock is taken away from the frozen process, as somebody may who finds it hanging: the deadline is what is left.
     """
-    with campaign(folder, messages=MESSAGES, mutant=mutant) as target:
+    with campaign(
+        folder,
+        messages=MESSAGES,
+        mutant=mutant,
+        transport=transport,
+        timeout_s=PATIENT_S,  # so that it is the deadline that tells, and not the request's own time limit
+    ) as target:
         target.lease_ms = 1500
         frozen = target.launch(trap)
         try:
@@ -77,12 +91,27 @@ def frozen_past_the_lease(folder: Path, mutant: str | None, trap: Trap = IN_HAND
         return target.judge()
 
 
+def workers_under_fire(folder: Path, dialect: str, kills: int, seed: int) -> Tally:
+    """Two workers on a bad day; in turn each of them dies at a point of its own, and their parent at any moment."""
+    rng = random.Random(seed)
+    with campaign(folder, messages=60 * kills, dialect=dialect, faults=BAD_DAY, seed=seed, workers=2) as target:
+        while not target.over and target.tally.starts < kills:
+            if target.tally.starts % 2:
+                target.live(Trap(), kill_after_s=rng.uniform(1.5, 5.0))
+            else:
+                target.live(Trap(rng.choice(TENDER), rng.randint(1, 15)))
+        target.finish()
+        return target.judge()
+
+
 def _wait_until_stopped(process: subprocess.Popen[str]) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         pid, status = os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG)
         if pid and os.WIFSTOPPED(status):
             return
+        if pid:
+            break
         time.sleep(0.01)
     raise TimeoutError("the process never came to its point")
 

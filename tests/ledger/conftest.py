@@ -9,6 +9,7 @@ import pytest
 
 from sender.ledger import Ledger
 from sender.ledger.sqlite import SqliteLedger
+from tests.ledger.steps import RUN
 
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
 
@@ -56,6 +57,14 @@ def store(tmp_path: Path, store_kind: str) -> Iterator[Store]:
     store = Store(tmp_path, store_kind)
     yield store
     store.close()
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    """One handle on a ledger that holds RUN."""
+    ledger = store.open()
+    ledger.create_run(RUN)
+    return ledger
 
 
 @pytest.fixture

@@ -2,78 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
 
 from sender.errors import UnknownRun
 from sender.ledger import JOURNAL_SCHEMA, Claim, Counts, Found, Ledger, Run, RunKind, Settlement
-from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Status, Unknown
-
-RUN = Run(
-    run_id="run-1",
-    campaign="welcome",
-    kind=RunKind.LIVE,
-    provider="twilio",
-    plan_hash="9f86d081",
-    source="campaigns/welcome.yaml",
-    rows=12,
-    messages=10,
-    skipped=2,
-    created_at_ms=1_767_268_800_000,
+from sender.outcomes import Accepted, Outcome, Reason, Status
+from tests.ledger.steps import (
+    ACCEPTED,
+    DEFERRED,
+    LEASE_MS,
+    OUTCOMES,
+    REJECTED,
+    RUN,
+    UNKNOWN,
+    at,
+    claim,
+    record,
+    row,
 )
-LEASE_MS = 60_000
-ACCEPTED = Accepted("SM1")
-REJECTED = Rejected(Reason.BLOCKED, "21610", "blocked")
-DEFERRED = Deferred(Reason.RATE_LIMITED, "20429", "too many requests")
-UNKNOWN = Unknown("read timeout")
-OUTCOMES: dict[str, Outcome] = {
-    "accepted": ACCEPTED,
-    "rejected": REJECTED,
-    "deferred": DEFERRED,
-    "unknown": UNKNOWN,
-}
-
-
-@pytest.fixture
-def ledger(store: Any) -> Ledger:
-    """One handle on a ledger that holds RUN."""
-    ledger: Ledger = store.open()
-    ledger.create_run(RUN)
-    return ledger
-
-
-def claim(ledger: Ledger, limit: int = 1, run_id: str = RUN.run_id, **options: int) -> list[Claim]:
-    return ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, **options)
-
-
-def record(ledger: Ledger, one: Claim, outcome: Outcome, not_before_ms: int | None = None) -> int:
-    return ledger.record(RUN.run_id, [Settlement(one, outcome, not_before_ms)])
-
-
-def row(ledger: Ledger, seq: int = 0) -> dict[str, Any]:
-    return ledger.journal(RUN.run_id).row(by_predicate=pl.col("seq") == seq, named=True)
-
-
-def at(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
 
 # Runs
 
@@ -100,24 +54,38 @@ def test_a_run_that_cannot_be_is_refused(ledger: Ledger, run: Run) -> None:
     assert ledger.runs() == [RUN]
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        pytest.param(lambda ledger: ledger.run("nope"), id="run"),
-        pytest.param(lambda ledger: ledger.finish_run("nope"), id="finish_run"),
-        pytest.param(lambda ledger: claim(ledger, run_id="nope"), id="claim"),
-        pytest.param(lambda ledger: ledger.release("nope", []), id="release"),
-        pytest.param(lambda ledger: ledger.record("nope", []), id="record"),
-        pytest.param(lambda ledger: ledger.orphans_to_unknown("nope"), id="orphans_to_unknown"),
-        pytest.param(lambda ledger: ledger.reconcile("nope", []), id="reconcile"),
-        pytest.param(lambda ledger: ledger.counts("nope"), id="counts"),
-        pytest.param(lambda ledger: ledger.next_due_ms("nope"), id="next_due_ms"),
-        pytest.param(lambda ledger: ledger.journal("nope"), id="journal"),
-    ],
-)
-def test_a_run_that_is_not_there_is_named(ledger: Ledger, use: Callable[[Ledger], object]) -> None:
+# What a caller may ask about a run: every method of the protocol that takes one.
+USES: dict[str, Callable[[Ledger], object]] = {
+    "run": lambda ledger: ledger.run("nope"),
+    "finish_run": lambda ledger: ledger.finish_run("nope"),
+    "claim": lambda ledger: claim(ledger, run_id="nope"),
+    "set_aside": lambda ledger: ledger.set_aside("nope", limit=1),
+    "claim_these": lambda ledger: ledger.claim_these("nope", [0], lease_ms=LEASE_MS),
+    "last_changed": lambda ledger: ledger.last_changed("nope", limit=1),
+    "pending_from": lambda ledger: ledger.pending_from("nope"),
+    "release": lambda ledger: ledger.release("nope", []),
+    "use_senders": lambda ledger: ledger.use_senders("nope", []),
+    "record": lambda ledger: ledger.record("nope", []),
+    "orphans_to_unknown": lambda ledger: ledger.orphans_to_unknown("nope"),
+    "reconcile": lambda ledger: ledger.reconcile("nope", []),
+    "resend_unknown": lambda ledger: ledger.resend_unknown("nope"),
+    "check": lambda ledger: ledger.check("nope"),
+    "delivering": lambda ledger: ledger.delivering("nope"),
+    "counts": lambda ledger: ledger.counts("nope"),
+    "next_due_ms": lambda ledger: ledger.next_due_ms("nope"),
+    "journal": lambda ledger: ledger.journal("nope"),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_run_that_is_not_there_is_named(ledger: Ledger, use: str) -> None:
     with pytest.raises(UnknownRun, match="no run nope"):
-        use(ledger)
+        USES[use](ledger)
+
+
+def test_no_method_that_takes_a_run_is_left_out() -> None:
+    methods = inspect.getmembers(Ledger, inspect.isfunction)
+    assert USES.keys() == {name for name, method in methods if "run_id" in inspect.signature(method).parameters}
 
 
 def test_runs_do_not_touch_one_another(ledger: Ledger) -> None:
@@ -219,7 +187,9 @@ def test_claims_of_two_handles_in_two_threads_never_overlap(store: Any) -> None:
 
 def into_state(ledger: Ledger, state: str) -> Claim:
     """Message 0 in that state, and the last claim of it (a made-up one for a message that has no row)."""
-    if state == "no row":
+    if state in ("no row", "set aside"):
+        if state == "set aside":
+            assert ledger.set_aside(RUN.run_id, limit=1) == [0]
         return Claim(0, 1, ledger.now_ms() + LEASE_MS, 1)
     (one,) = claim(ledger)
     match state:
@@ -232,7 +202,7 @@ def into_state(ledger: Ledger, state: str) -> Claim:
     return one
 
 
-STATES = ["no row", "intent", "released", "deferred", "accepted", "rejected", "unknown"]
+STATES = ["no row", "set aside", "intent", "released", "deferred", "accepted", "rejected", "unknown"]
 CHANGES: dict[str, Callable[[Ledger, Claim], int]] = {
     "record accepted": lambda ledger, one: record(ledger, one, Accepted("SM2", Status.SENT)),
     "record rejected": lambda ledger, one: record(ledger, one, REJECTED),
@@ -244,6 +214,9 @@ CHANGES: dict[str, Callable[[Ledger, Claim], int]] = {
     "found rejected": lambda ledger, one: ledger.reconcile(RUN.run_id, [Found(0, REJECTED)]),
     "proved absent": lambda ledger, one: ledger.reconcile(RUN.run_id, [Found(0, None)]),
     "found in doubt": lambda ledger, one: ledger.reconcile(RUN.run_id, [Found(0, UNKNOWN)]),
+    "claimed by name": lambda ledger, one: len(ledger.claim_these(RUN.run_id, [0], lease_ms=LEASE_MS)),
+    "a sender noted": lambda ledger, one: ledger.use_senders(RUN.run_id, [(one, "+12025550101")]),
+    "a person resends": lambda ledger, one: ledger.resend_unknown(RUN.run_id),
 }
 # Whatever is not here changes nothing.
 ALLOWED = {
@@ -256,6 +229,11 @@ ALLOWED = {
     ("unknown", "found accepted"): "accepted",
     ("unknown", "found rejected"): "rejected",
     ("unknown", "proved absent"): "pending",
+    ("unknown", "a person resends"): "pending",
+    ("set aside", "claimed by name"): "intent",
+    ("released", "claimed by name"): "intent",
+    ("deferred", "claimed by name"): "intent",
+    ("intent", "a sender noted"): "intent",
 }
 
 
@@ -278,6 +256,7 @@ def test_transition(ledger: Ledger, state: str, change: str) -> None:
     ("state", "claimable"),
     [
         ("no row", True),
+        ("set aside", True),
         ("released", True),
         ("deferred", True),
         ("intent", False),
@@ -291,7 +270,7 @@ def test_only_a_pending_message_can_be_claimed(ledger: Ledger, state: str, claim
     assert (0 in [c.seq for c in claim(ledger, RUN.messages)]) is claimable
 
 
-@pytest.mark.parametrize("change", [name for name in CHANGES if name.startswith(("record", "release"))])
+@pytest.mark.parametrize("change", [name for name in CHANGES if name.startswith(("record", "release", "a sender"))])
 @pytest.mark.parametrize("between", ["released", "deferred", "unknown"])
 def test_an_older_claim_has_no_power_over_a_newer_one(ledger: Ledger, between: str, change: str) -> None:
     """Also after a release, where the attempt has the same number again."""
@@ -307,7 +286,7 @@ def test_an_older_claim_has_no_power_over_a_newer_one(ledger: Ledger, between: s
 @pytest.mark.parametrize("wrong", [{"attempt": 2}, {"attempt": 0}, {"fence": 2}, {"fence": 0}, {"seq": 1}])
 def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[str, int]) -> None:
     (one,) = claim(ledger)
-    forged = replace(one, **wrong)
+    forged = one._replace(**wrong)
     assert record(ledger, forged, ACCEPTED) == 0
     assert ledger.release(RUN.run_id, [forged]) == 0
     assert row(ledger)["state"] == "intent"
@@ -552,303 +531,3 @@ def test_a_run_in_any_state_checks(ledger: Ledger) -> None:
     ledger.orphans_to_unknown(RUN.run_id)
     ledger.resend_unknown(RUN.run_id)
     ledger.check(RUN.run_id)
-
-
-# The model: a dict that obeys the protocol's words
-
-
-@dataclass
-class ModelMessage:
-    state: str = "pending"
-    attempts: int = 0
-    fence: int = 0
-    not_before: int = 0
-    message_id: str | None = None
-    resent: int = 0
-    claims: list[Claim] = field(default_factory=list)
-
-
-SMALL = replace(RUN, rows=8, messages=8, skipped=0)
-outcomes = st.sampled_from([None, *OUTCOMES.values()])
-
-
-class LedgerMachine(RuleBasedStateMachine):
-    """A ledger and a dict go through the same life and must tell the same story at every step."""
-
-    new_store: Callable[[], Any]
-
-    @initialize()
-    def start(self) -> None:
-        self.store = self.new_store()
-        self.ledger: Ledger = self.store.open()
-        self.ledger.create_run(SMALL)
-        self.rows: dict[int, ModelMessage] = {}
-
-    def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.store.close()
-
-    def claims(self) -> list[Claim]:
-        return [one for message in self.rows.values() for one in message.claims]
-
-    @rule(limit=st.integers(0, 5), below_seq=st.none() | st.integers(0, 10))
-    def claim(self, limit: int, below_seq: int | None) -> None:
-        now, bound = self.store.clock.ms, SMALL.messages if below_seq is None else below_seq
-        waiting = sorted(
-            (message.not_before, seq)
-            for seq, message in self.rows.items()
-            if message.state == "pending" and message.not_before <= now and seq < bound
-        )
-        chosen = sorted(seq for _, seq in waiting[:limit])
-        fresh = range(len(self.rows), min(bound, SMALL.messages))
-        chosen += fresh[: limit - len(chosen)]
-        claims = self.ledger.claim(RUN.run_id, limit=limit, lease_ms=LEASE_MS, below_seq=below_seq)
-        assert [one.seq for one in claims] == chosen
-        for one in claims:
-            message = self.rows.setdefault(one.seq, ModelMessage())
-            message.state, message.attempts, message.fence = "intent", message.attempts + 1, message.fence + 1
-            assert one == Claim(one.seq, message.attempts, now + LEASE_MS, message.fence)
-            message.claims.append(one)
-
-    @rule(data=st.data(), not_before=st.none() | st.integers(0, 50))
-    def record(self, data: st.DataObject, not_before: int | None) -> None:
-        given = self.claims()
-        if not given:
-            return
-        one = data.draw(st.sampled_from(given))
-        outcome = data.draw(st.sampled_from(list(OUTCOMES.values())))
-        now = self.store.clock.ms
-        due = None if not_before is None else now + not_before
-        assert record(self.ledger, one, outcome, due) == int(self.settle(one, outcome, now if due is None else due))
-
-    def settle(self, one: Claim, outcome: Outcome, due: int) -> bool:
-        message = self.rows[one.seq]
-        if message.state != "intent" or one != message.claims[-1]:
-            return False
-        self.become(message, outcome, due)
-        return True
-
-    def become(self, message: ModelMessage, outcome: Outcome | None, due: int) -> None:
-        match outcome:
-            case Accepted():
-                message.state, message.message_id = "accepted", outcome.message_id
-            case Rejected():
-                message.state = "rejected"
-            case Unknown():
-                message.state = "unknown"
-            case Deferred() | None:
-                message.state, message.not_before = "pending", due
-
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        given = self.claims()
-        if not given:
-            return
-        one = data.draw(st.sampled_from(given))
-        message = self.rows[one.seq]
-        held = message.state == "intent" and one == message.claims[-1]
-        assert self.ledger.release(RUN.run_id, [one]) == int(held)
-        if held:
-            message.state, message.not_before = "pending", 0
-            message.attempts -= 1
-
-    @rule(seq=st.integers(0, 9), outcome=outcomes, attempt=st.none() | st.integers(1, 3))
-    def reconcile(self, seq: int, outcome: Outcome | None, attempt: int | None) -> None:
-        message = self.rows.get(seq, ModelMessage())
-        proved = not isinstance(outcome, Unknown) and attempt in (None, message.attempts)
-        changes = proved and message.state == "unknown"
-        assert self.ledger.reconcile(RUN.run_id, [Found(seq, outcome, attempt)]) == int(changes)
-        if changes:
-            self.become(message, outcome, self.store.clock.ms)
-
-    @rule()
-    def resend(self) -> None:
-        unknown = [message for message in self.rows.values() if message.state == "unknown"]
-        assert self.ledger.resend_unknown(RUN.run_id) == len(unknown)
-        for message in unknown:
-            message.state, message.not_before = "pending", self.store.clock.ms
-            message.resent += 1
-
-    @rule()
-    def crash(self) -> None:
-        """A process that dies closes nothing; its claims are still known to whoever finds them."""
-        self.ledger = self.store.open()
-        self.ledger.check(RUN.run_id)
-
-    @rule()
-    def orphans(self) -> None:
-        left = [message for message in self.rows.values() if message.state == "intent"]
-        assert self.ledger.orphans_to_unknown(RUN.run_id) == len(left)
-        for message in left:
-            message.state = "unknown"
-
-    @rule(ms=st.integers(1, 60))
-    def time_passes(self, ms: int) -> None:
-        self.store.clock.ms += ms
-
-    @rule()
-    def reopen(self) -> None:
-        self.ledger.close()
-        self.ledger = self.store.open()
-
-    @rule()
-    def finish(self) -> None:
-        states = {message.state for message in self.rows.values()}
-        done = len(self.rows) == SMALL.messages and not states & {"pending", "intent"}
-        assert self.ledger.finish_run(RUN.run_id) is done
-        assert (self.ledger.run(RUN.run_id).finished_at_ms is not None) is done
-
-    @invariant()
-    def same_story(self) -> None:
-        journal = self.ledger.journal(RUN.run_id)
-        told = list(zip(*journal.select("seq", "state", "attempts", "message_id", "resent").get_columns(), strict=True))
-        assert told == [
-            (
-                seq,
-                message.state,
-                message.attempts,
-                message.message_id if message.state == "accepted" else None,
-                message.resent,
-            )
-            for seq, message in sorted(self.rows.items())
-        ]
-
-    @invariant()
-    def counts_add_up(self) -> None:
-        counts = self.ledger.counts(RUN.run_id)
-        total = counts.pending + counts.intent + counts.accepted + counts.rejected + counts.unknown
-        assert total == SMALL.messages
-        states = [message.state for message in self.rows.values()]
-        for state in ("intent", "accepted", "rejected", "unknown"):
-            assert getattr(counts, state) == states.count(state)
-
-    @invariant()
-    def next_due(self) -> None:
-        waiting = [message.not_before for message in self.rows.values() if message.state == "pending"]
-        assert self.ledger.next_due_ms(RUN.run_id) == min(waiting, default=None)
-
-
-def lived(machine: type[Any], new_store: Callable[[], Any], steps: tuple[int, int]) -> None:
-    """Runs a machine through `steps`: lives, and steps in each."""
-
-    class Machine(machine):
-        pass
-
-    Machine.new_store = staticmethod(new_store)
-    lives, each = steps
-    checks = [HealthCheck.too_slow]
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(max_examples=lives, stateful_step_count=each, deadline=None, suppress_health_check=checks),
-    )
-
-
-def test_the_ledger_tells_the_same_story_as_a_dict(new_store: Callable[[], Any], ledger_lives: tuple[int, int]) -> None:
-    lived(LedgerMachine, new_store, ledger_lives)
-
-
-class GuaranteeMachine(RuleBasedStateMachine):
-    """Processes that send, stand still, stop and die over one ledger, beside a provider that knows what it accepted.
-
-    The rules are those of the send loop: it sends what it has claimed, records what it learned, gives back what it did
-    not send. Whoever takes over makes unknown what the last one left. The law: nobody gets a message more often than
-    once, and once more for each time that a person said so.
-    """
-
-    new_store: Callable[[], Any]
-
-    @initialize()
-    def start(self) -> None:
-        self.store = self.new_store()
-        self.ledger: Ledger = self.store.open()
-        self.ledger.create_run(SMALL)
-        self.claimed: dict[int, Claim] = {}  # not sent yet
-        self.sent: dict[int, tuple[Claim, bool]] = {}  # sent, answer not recorded; whether it was accepted
-        self.accepted: dict[int, int] = {}  # the provider's truth
-
-    def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.finish()
-            self.store.close()
-
-    @rule(limit=st.integers(1, 4))
-    def claim(self, limit: int) -> None:
-        self.claimed |= {one.seq: one for one in claim(self.ledger, limit)}
-
-    @precondition(lambda self: self.claimed)
-    @rule(data=st.data(), accepts=st.booleans())
-    def send(self, data: st.DataObject, accepts: bool) -> None:
-        one = self.claimed.pop(data.draw(st.sampled_from(sorted(self.claimed))))
-        self.sent[one.seq] = (one, accepts)
-        if accepts:
-            self.accepted[one.seq] = self.accepted.get(one.seq, 0) + 1
-
-    @precondition(lambda self: self.sent)
-    @rule(data=st.data(), answer=st.sampled_from(["told", "lost"]))
-    def record(self, data: st.DataObject, answer: str) -> None:
-        one, accepted = self.sent.pop(data.draw(st.sampled_from(sorted(self.sent))))
-        known = Accepted(f"SM{one.seq}") if accepted else DEFERRED
-        assert record(self.ledger, one, UNKNOWN if answer == "lost" else known) == 1
-
-    @precondition(lambda self: self.claimed)
-    @rule()
-    def stop(self) -> None:
-        """Ctrl-C, a pause, or a lease that ran out: what has not left is given back."""
-        assert self.ledger.release(RUN.run_id, self.claimed.values()) == len(self.claimed)
-        self.claimed = {}
-
-    @rule()
-    def die(self) -> None:
-        left = {**self.claimed, **{seq: one for seq, (one, _) in self.sent.items()}}
-        before = self.ledger
-        self.ledger = self.store.open()
-        self.ledger.check(RUN.run_id)
-        assert self.ledger.orphans_to_unknown(RUN.run_id) == len(left)
-        if left:  # a process that was thought dead and wakes up can change nothing any more
-            late = [Settlement(one, Accepted("SMlate")) for one in left.values()]
-            assert before.record(RUN.run_id, late) == 0
-            assert before.release(RUN.run_id, left.values()) == 0
-        self.claimed, self.sent = {}, {}
-
-    @rule()
-    def reconcile(self) -> None:
-        journal = self.ledger.journal(RUN.run_id).filter(pl.col("state") == "unknown")
-        found = [
-            Found(seq, Accepted(f"SM{seq}") if self.accepted.get(seq) else None, attempts)
-            for seq, attempts in journal.select("seq", "attempts").iter_rows()
-        ]
-        assert self.ledger.reconcile(RUN.run_id, found) == len(found)
-
-    @rule()
-    def a_person_resends(self) -> None:
-        self.ledger.resend_unknown(RUN.run_id)
-
-    @rule(ms=st.integers(1, 100_000))
-    def time_passes(self, ms: int) -> None:
-        self.store.clock.ms += ms
-
-    @invariant()
-    def nobody_twice(self) -> None:
-        resent = dict(self.ledger.journal(RUN.run_id).select("seq", "resent").iter_rows())
-        for seq, times in self.accepted.items():
-            assert times <= 1 + resent[seq]
-
-    def finish(self) -> None:
-        """A last process that meets no trouble: everybody has it, and the ledger says so."""
-        self.die()
-        self.reconcile()
-        self.store.clock.ms += 1_000_000
-        while claims := claim(self.ledger, SMALL.messages):
-            for one in claims:
-                self.accepted[one.seq] = self.accepted.get(one.seq, 0) + 1
-            self.ledger.record(RUN.run_id, [Settlement(one, Accepted(f"SM{one.seq}")) for one in claims])
-        self.nobody_twice()
-        assert self.ledger.finish_run(RUN.run_id)
-        assert sorted(self.accepted) == list(range(SMALL.messages))
-        assert self.ledger.counts(RUN.run_id).accepted == SMALL.messages
-
-
-def test_nobody_is_sent_a_message_twice_whatever_dies_when(
-    new_store: Callable[[], Any], ledger_lives: tuple[int, int]
-) -> None:
-    lived(GuaranteeMachine, new_store, ledger_lives)

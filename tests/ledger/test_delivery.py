@@ -119,6 +119,24 @@ def test_what_a_report_says_is_taken_over(ledger: Ledger, store: Any) -> None:
     assert found["updated_at"] == at(store.clock.ms)
 
 
+@pytest.mark.parametrize(
+    ("told", "came_ms", "final_ms"),
+    [
+        ("12:00:01.250", 1900, 1250),
+        ("12:00:01", 1900, 1900),  # cut off: it was somewhere in that second, and no later than the report
+        ("12:00:01", 9000, 1999),
+        ("12:00:01", 500, 1000),  # the provider's clock is ahead
+    ],
+)
+def test_a_whole_second_is_one_that_was_cut_off(
+    ledger: Ledger, store: Any, told: str, came_ms: int, final_ms: int
+) -> None:
+    settle(ledger, OUTCOMES["accepted"])
+    store.clock.ms += came_ms
+    tell(ledger, replace(DELIVERED, reported_at=f"2026-01-01T{told}Z"))
+    assert row(ledger)["final_at"] == at(NOON_MS + final_ms)
+
+
 def test_a_report_without_a_time_came_when_it_came(ledger: Ledger, store: Any) -> None:
     settle(ledger, OUTCOMES["accepted"])
     store.clock.ms += 2500
