@@ -24,7 +24,7 @@ PARTS = {  # module: what it measures, in the order in which they run
     "segments": "segments of a column of texts against a Python loop",
     "templates": "a column of texts against a jinja2 render a row",
     "plan": "rows a second from CSV to written plan, and the peak memory",
-    "send": "messages a second, durable, against a bare httpx loop",
+    "send": "messages a second, durable, beside SDKs and plain clients; memory, resume, pace",
     "workers": "messages a second, durable, by two processes against one",
 }
 
@@ -38,7 +38,12 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all ({', '.join(PARTS)})")
     parser.add_argument("--rows", type=int, default=200_000, help="rows, numbers and texts (default: %(default)s)")
-    parser.add_argument("--messages", type=int, default=3_000, help="messages to send (default: %(default)s)")
+    parser.add_argument("--messages", type=int, default=50_000, help="messages to send (default: %(default)s)")
+    parser.add_argument(
+        "--latencies", type=_numbers, default="0,100,300", help="of the stub, ms (default: %(default)s)"
+    )
+    parser.add_argument("--paces", type=_numbers, default="1,10,100,1000,4000", help="a second (default: %(default)s)")
+    parser.add_argument("--pace-seconds", type=float, default=10, help="of each pace (default: %(default)s)")
     options = parser.parse_args()
     if unknown := [name for name in options.parts if name not in PARTS]:
         parser.error(f"no part {', '.join(unknown)}: choose of {', '.join(PARTS)}")
@@ -48,11 +53,15 @@ def main() -> None:
             measured: Part = import_module(f"benchmarks.{name}").figures
             for figure in measured(options):
                 found.append(figure)
-                print(f"{figure.part}: {figure.what}", file=sys.stderr, flush=True)
+                print(f"{figure.part}: {figure.what} {figure.way}".rstrip(), file=sys.stderr, flush=True)
     finally:  # what was measured before a part failed is not lost
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         print(f"{machine}, {time.strftime('%Y-%m-%d')}, --rows {options.rows} --messages {options.messages}")
         print(table(found))
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(one) for one in text.split(",") if one]
 
 
 if __name__ == "__main__":

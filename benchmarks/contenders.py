@@ -26,10 +26,10 @@ URL_PATH = "/api/messaging/messages"
 
 def main() -> None:
     name, url, messages, in_flight, *rest = sys.argv[1:]
-    if name.startswith("ours"):
-        result = ours(url, Path(rest[0]))
+    if rest:
+        result = {"ours": ours, "resumed": resumed}[name](url, Path(rest[0]))
     else:
-        result = globals()[name.replace("-", "_")](url, int(messages), int(in_flight))
+        result = globals()[name](url, int(messages), int(in_flight))
     print(json.dumps(result))
 
 
@@ -58,16 +58,10 @@ def ours(url: str, folder: Path) -> dict[str, Any]:
     import sender
 
     samples: list[tuple[float, float, int, float]] = []
-    first_s: list[float] = []
     plan = sender.Plan.open(folder / "plan")
     begun = time.perf_counter()
-    done_before: list[int] = []
 
     def tell(now: sender.Progress) -> None:
-        if not done_before:
-            done_before.append(now.done)
-        if not first_s and (now.in_flight or now.done > done_before[0]):
-            first_s.append(time.perf_counter() - begun)
         samples.append((time.perf_counter(), time.process_time(), now.done, mib_now()))
 
     result = sender.send(
@@ -84,8 +78,32 @@ def ours(url: str, folder: Path) -> dict[str, Any]:
         "mib": max(mib),
         "mib_by_tenths": [round(mib[len(mib) * part // 10]) for part in range(10)],
         "whole_s": whole_s,
-        "first_s": first_s[0],
     }
+
+
+def resumed(url: str, folder: Path) -> dict[str, float]:
+    """When a run is resumed (seconds of the system's monotonic clock), which then stops after its next messages."""
+    import sender
+
+    send = sender.asend  # imports what sending needs
+    begun_s = time.monotonic()
+    plan = sender.Plan.open(folder / "plan")
+
+    async def go() -> None:
+        cancel = asyncio.Event()
+        before: list[int] = []
+
+        def tell(now: sender.Progress) -> None:
+            before.append(now.done)
+            if now.in_flight or now.done > before[0]:
+                cancel.set()
+
+        env = {"SENDER_SANDBOX_URL": url}
+        options: dict[str, Any] = {"env": env, "on_progress": tell, "settle_unknowns": False}
+        await send(plan, state_dir=folder / "state", cancel=cancel, **options)
+
+    asyncio.run(go())
+    return {"begun_s": begun_s}
 
 
 # ── The others: a plain loop, no ledger, no pace, no resume ────────────────────────────────────────────────────────
@@ -161,6 +179,26 @@ def pyreqwest(url: str, messages: int, in_flight: int) -> dict[str, float]:
                 await answer.bytes()
 
             await in_tasks(one, messages, in_flight)
+
+    return timed(lambda: asyncio.run(go()))
+
+
+def transport(url: str, messages: int, in_flight: int) -> dict[str, float]:
+    """Ours, without plan, adapter, pace and ledger: what carrying costs."""
+    from sender.providers.base import Request
+    from sender.transport import open_transport
+
+    content = json.dumps(body(FROM)).encode()
+    request = Request("POST", url + URL_PATH, (("content-type", "application/json"),), content)
+
+    async def go() -> None:
+        carrier = open_transport("fast", in_flight)
+
+        async def one(_: str) -> None:
+            assert (await carrier.send(request, timeout_s=60)).status == 201
+
+        await in_tasks(one, messages, in_flight)
+        await carrier.aclose()
 
     return timed(lambda: asyncio.run(go()))
 

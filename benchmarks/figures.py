@@ -14,9 +14,10 @@ AREAS = [area for area in range(201, 990) if area % 100 != 11]  # as many as are
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`ours` and `plain` in `unit` (`/s`: more is better; `ms`: less is). `least` is the ratio that is wanted.
+    """`ours` and `plain` in `unit`; of `/s` and `%` more is better, of all else less.
 
-    `plain` is None where there is no plain way; `way` says what it is; `note` is anything else worth a word.
+    `least` is the ratio that is wanted, `goal` the value of ours; either is told with MISSED behind it where it is not
+    reached. `plain` is None where there is no plain way; `way` says what it is; `note` is anything else worth a word.
     """
 
     part: str
@@ -26,6 +27,7 @@ class Figure:
     plain: float | None = None
     way: str = ""
     least: float | None = None
+    goal: float | None = None
     note: str = ""
 
     @property
@@ -33,17 +35,34 @@ class Figure:
         """How many times as good as the plain way ours is; of times, how many times as long it takes."""
         return self.ours / self.plain if self.plain else None
 
+    @property
+    def missed(self) -> bool:
+        """Whether what is wanted is not reached."""
+        if self.least is not None and self.ratio is not None:
+            return self.ratio < self.least
+        if self.goal is None:
+            return False
+        return self.ours < self.goal if self.unit in _MORE_IS_BETTER else self.ours > self.goal
+
     def cells(self) -> tuple[str, ...]:
         ratio = "" if self.ratio is None else f"{self.ratio:,.1f} x" if self.ratio < 100 else f"{self.ratio:,.0f} x"
         wanted = ""
         if self.least is not None and self.ratio is not None:
-            wanted = f"{self.least:g} x{'' if self.ratio >= self.least else ' MISSED'}"
-        plain = "" if self.plain is None else f"{self.plain:,.0f}{self.unit}"
-        return self.part, self.what, f"{self.ours:,.0f}{self.unit}", plain, ratio, wanted, self.way, self.note
+            wanted = f"{self.least:g} x"
+        elif self.goal is not None:
+            wanted = f"{'≥' if self.unit in _MORE_IS_BETTER else '≤'} {self._amount(self.goal)}"
+        wanted += " MISSED" if self.missed else ""
+        plain = "" if self.plain is None else self._amount(self.plain)
+        return self.part, self.what, self._amount(self.ours), plain, ratio, wanted, self.way, self.note
+
+    def _amount(self, value: float) -> str:
+        whole = value >= 1000 or value == round(value) or self.unit in {"/s", " ms"}
+        return f"{value:,.0f}{self.unit}" if whole else f"{value:.3g}{self.unit}"
 
 
 HEADERS = ("part", "what", "ours", "plain", "ratio", "wanted", "the plain way", "")
 _RIGHT = {2, 3, 4, 5}
+_MORE_IS_BETTER = {"/s", "%"}
 
 
 def table(figures: Iterable[Figure]) -> str:

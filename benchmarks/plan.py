@@ -24,17 +24,23 @@ COMMAND = ("--provider", "sandbox", "--from", "+12025550100", "--default-region"
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
-    """`options.rows` rows, of which 98 in a hundred become messages."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = people(Path(folder) / "people.csv", options.rows)
-        took, used_s, peak_mib = plan(source, Path(folder) / "plan")
-    note = f"{options.rows:,} rows in {took:.1f} s ({used_s:.1f} s of processor), peak {peak_mib:,.0f} MiB"
-    yield Figure("plan", "8 columns, CSV to written plan", options.rows / took, "/s", note=note)
+    """`options.rows` rows, of which 98 in a hundred become messages; and a list against five times as many numbers."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = people(folder / "people.csv", options.rows)
+        took, used_s, peak_mib = plan(source, folder / "plan")
+        note = f"{options.rows:,} rows in {took:.1f} s ({used_s:.1f} s of processor), peak {peak_mib:,.0f} MiB"
+        yield Figure("plan", "8 columns, CSV to written plan", options.rows / took, "/s", note=note)
+        many = stop_list(folder / "stop.csv", 5 * options.rows)
+        few = people(folder / "few.csv", min(1_000, options.rows))
+        took, used_s, peak_mib = plan(few, folder / "held", "--suppress", str(many))
+        note = f"{5 * options.rows:,} numbers in {took:.1f} s ({used_s:.1f} s of processor), peak {peak_mib:,.0f} MiB"
+        yield Figure("plan", "a suppression file", 5 * options.rows / took, "/s", note=note)
 
 
-def plan(source: Path, out: Path) -> tuple[float, float, float]:
+def plan(source: Path, out: Path, *more: str) -> tuple[float, float, float]:
     """Seconds, seconds of processor (user and system), and the peak memory in MiB of `sender plan`."""
-    arguments = [sys.executable, "-m", "sender", "plan", str(source), *COMMAND]
+    arguments = [sys.executable, "-m", "sender", "plan", str(source), *COMMAND, *more]
     arguments += ["--out", str(out), "--state-dir", str(out.parent / "state"), "--json"]
     usage = None
 
@@ -57,12 +63,23 @@ def people(path: Path, rows: int) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         file.write("Phone,First Name,Last Name,City,Plan,Day,Store,Note\r\n")
         for i in range(rows):
-            at = i - 1 if i % 100 == 50 else i
-            phone = WAYS[i % 5].format(AREAS[at // 40_000 % len(AREAS)], NOBODYS[at % 4], at // 4 % 10_000)
+            phone = number(i - 1 if i % 100 == 50 else i, WAYS[i % 5])
             if i % 100 == 99:
                 phone = "n/a"
             file.write(f"{phone},Name{i},Doe,{cities[i % 4]},Gold,Friday,{i % 50},\r\n")
     return path
+
+
+def stop_list(path: Path, rows: int) -> Path:
+    """A plain list of different numbers: every third one of those that people have."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.writelines(f"{number(i * 3, WAYS[3])}\n" for i in range(rows))
+    return path
+
+
+def number(at: int, way: str) -> str:
+    """One of 18 million."""
+    return way.format(AREAS[at // 40_000 % len(AREAS)], NOBODYS[at % 4], at // 4 % 10_000)
 
 
 def main() -> None:

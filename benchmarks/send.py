@@ -1,75 +1,126 @@
-"""Messages a second through the whole durable path (intent and outcome on disk for each) against the sandbox in a
-process of its own, beside a bare loop over httpx.AsyncClient and the same sandbox."""
+"""Sending: all contenders against the same stub provider on loopback, in one go; then memory, resume and pace.
+
+Ours is the whole durable path: intent and outcome of every message on disk (fsync) before and after it, from a written
+plan to the last commit. The others are plain loops without any of that, each at the better of two numbers in flight.
+What is not installed is said to be (`pip install -e '.[bench]'`; wrk and nginx are the system's).
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import re
+import resource
+import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import httpx
+from benchmarks import pace, stub
+from benchmarks.figures import Figure
+from benchmarks.sending import half_sent, run, written_plan
 
-from benchmarks.figures import AREAS, ROOT, Figure
+# Name, title, the part of our messages that it sends, and how many times as fast ours is to be.
+OTHERS = (
+    ("httpx", "plain httpx", 0.02, 30),
+    ("telnyx", "telnyx SDK, async", 0.02, 8),
+    ("signalwire", "signalwire SDK, threads", 0.02, 8),
+    ("twilio", "twilio SDK, threads", 0.04, 8),
+    ("aiohttp", "aiohttp", 0.2, None),
+    ("pyreqwest", "pyreqwest (Rust)", 0.2, None),
+    ("transport", "our transport alone", 0.4, None),
+)
+IN_FLIGHT = {0: (16, 64), 100: (64, 512), 300: (128, 1024)}
+THREADS_MOST = 128
+FEW = 1_000  # messages of ours; below that a contender runs once and small, to see that it works
+WRK_S = 3
+GOAL_PER_S, GOAL_CPU_US, GOAL_MIB, GOAL_RESUME_S = 10_000, 100, 300, 1.5
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
-    """`options.messages` messages."""
-    import sender
-
-    numbers = [f"+1{area}55501{n:02}" for area in AREAS for n in range(90)][: options.messages]
-    campaign = sender.load_campaign(
-        recipients=[{"phone": number} for number in numbers],
-        provider="sandbox", from_="+12025550100", message="Hi", rate="none", concurrency=16, dedupe="none",
-    )  # fmt: skip
-    made = sender.build_plan(campaign)
-    n = made.manifest.messages
-    with tempfile.TemporaryDirectory() as folder, sandbox() as url:
-        env = {"SENDER_SANDBOX_URL": url}
-        begun, cpu = time.perf_counter(), time.process_time()
-        result = sender.send(made, state_dir=Path(folder) / "state", env=env)
-        ours, ours_cpu = time.perf_counter() - begun, time.process_time() - cpu
-        assert result.summary.accepted == n, result.summary.law()
-        begun = time.perf_counter()
-        asyncio.run(bare_httpx(url, numbers))
-        bare = time.perf_counter() - begun
-    note = f"{n:,} messages at {ours_cpu / n * 1e6:,.0f} us CPU each"
-    yield Figure("send", "durable", n / ours, "/s", n / bare, "a bare httpx loop", note=note)
+    """`options.messages` messages of ours at each of `options.latencies` (ms), fewer of the slower contenders."""
+    for latency_ms in options.latencies:
+        with stub.running(latency_ms) as (url, kind):
+            yield from _contest(url, kind, latency_ms, options.messages)
+    yield from _resumed(options.messages)
+    for rate in options.paces:
+        yield from pace.figures(rate, options.pace_seconds)
 
 
-@contextmanager
-def sandbox():
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sender", "sandbox", "--port", "0", "--latency", "0"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield re.search(r"http://\S+", process.stdout.readline())[0]  # type: ignore[index]
-    finally:
-        process.terminate()
-        process.wait()
+def _contest(url: str, kind: str, latency_ms: int, messages: int) -> Iterator[Figure]:
+    at = f"{latency_ms} ms:"
+    with tempfile.TemporaryDirectory() as folder:
+        written_plan(Path(folder), messages)
+        mine = run("ours", url, messages, 0, folder)
+    speed, cpu_us = messages / mine["seconds"], mine["cpu_s"] / messages * 1e6
+    yield Figure("send", f"{at} durable", speed, "/s", goal=GOAL_PER_S, note=f"{messages:,} messages; stub: {kind}")
+    yield Figure("send", f"{at} CPU a message", cpu_us, " us", goal=GOAL_CPU_US)
+    yield Figure("send", f"{at} memory", mine["mib"], " MiB", goal=GOAL_MIB, note=_tenths(mine))
+    for name, title, share, least in OTHERS:
+        best = _best_of(name, url, latency_ms, messages, share)
+        if isinstance(best, str):
+            yield Figure("send", f"{at} durable", speed, "/s", way=title, note=f"not measured: {best}")
+            continue
+        told = f"{best['in_flight']} in flight, {best['cpu_s'] / best['n'] * 1e6:,.0f} us CPU, {best['mib']:.0f} MiB"
+        yield Figure("send", f"{at} durable", speed, "/s", best["speed"], title, least, note=told)
+    yield _floor(url, latency_ms, at, speed)
 
 
-async def bare_httpx(url: str, numbers: list[str]) -> None:
-    from sender.sandbox import environment
+def _tenths(found: dict[str, Any]) -> str:
+    return f"by tenths of the run: {' '.join(map(str, found['mib_by_tenths']))}"
 
-    env = environment(url)
-    auth = (env["SIGNALWIRE_PROJECT_ID"], env["SIGNALWIRE_API_TOKEN"])
-    gate = asyncio.Semaphore(16)
-    async with httpx.AsyncClient(auth=auth, trust_env=False) as client:
 
-        async def one(number: str) -> None:
-            async with gate:
-                body = {"to": number, "from": "+12025550100", "body": "Hi"}
-                (await client.post(f"{url}/api/messaging/messages", json=body)).raise_for_status()
+def _best_of(name: str, url: str, latency_ms: int, ours: int, share: float) -> dict[str, Any] | str:
+    """The better of two runs; or, as text, why there is none."""
+    best: dict[str, Any] = {"speed": 0.0}
+    both = IN_FLIGHT.get(latency_ms, (64, 512))
+    for in_flight in both if ours >= FEW else both[:1]:
+        at_once = min(in_flight, THREADS_MOST) if name in {"twilio", "signalwire"} else in_flight
+        at_once = min(at_once, ours)
+        least = 3 * at_once if ours >= FEW else at_once
+        count = max(int(min(ours, 100_000) * share), least) // at_once * at_once
+        try:
+            found = run(name, url, count, at_once)
+        except RuntimeError as error:
+            return str(error)
+        found |= {"speed": count / found["seconds"], "in_flight": at_once, "n": count}
+        best = max(best, found, key=lambda one: one["speed"])
+    return best
 
-        await asyncio.gather(*(one(number) for number in numbers))
+
+def _floor(url: str, latency_ms: int, at: str, speed: float) -> Figure:
+    """wrk, one thread of C: what stub and sockets allow."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        return Figure("send", f"{at} durable", speed, "/s", way="wrk", note="not measured: wrk is not on the PATH")
+    at_once = IN_FLIGHT.get(latency_ms, (64, 512))[1]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        body = '{"to":"+12025550100","from":"+12025550101","body":"Hi Ada, your order is ready."}'
+        script.write(f"wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['Content-Type'] = 'application/json'\n")
+        script.flush()
+        command = [wrk, "-t1", f"-c{at_once}", f"-d{WRK_S}", "-s", script.name, url]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", said)
+    answered = re.search(r"([0-9]+) requests in", said)
+    assert found is not None, said
+    assert answered is not None, said
+    cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    told = f"{at_once} in flight, {cpu_s / max(1, int(answered[1])) * 1e6:.0f} us CPU"
+    return Figure("send", f"{at} durable", speed, "/s", float(found[1]), "wrk: the floor", note=told)
+
+
+def _resumed(messages: int) -> Iterator[Figure]:
+    """How long a run that was half sent takes to its next message."""
+    with tempfile.TemporaryDirectory() as name, stub.receiving(Path(name) / "arrivals") as (url, arrivals):
+        folder = Path(name)
+        written_plan(folder, messages)
+        half_sent(folder, messages // 2)
+        started_s = time.monotonic()
+        begun_s = run("resumed", url, messages, 0, name)["begun_s"]
+        first_s = arrivals()[0]
+    told = f"from opening the plan to the first request's arrival; {first_s - started_s:.1f} s from the process's start"
+    yield Figure("send", f"resume of {messages:,}, half sent", first_s - begun_s, " s", goal=GOAL_RESUME_S, note=told)

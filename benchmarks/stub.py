@@ -2,7 +2,8 @@
 
 `with running(latency_ms) as (url, kind)`. Every POST gets a 201 with a unique id after that latency. nginx waits by its
 echo module (Debian: nginx-light, libnginx-mod-http-echo); without it the answers that wait come from the Python server,
-which is slower, and `kind` says so. `python -m benchmarks.stub PORT LATENCY_MS` is that server.
+which is slower, and `kind` says so. `python -m benchmarks.stub PORT LATENCY_MS [FILE]` is that server; with FILE it
+notes when requests arrive.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,6 +76,30 @@ def running(latency_ms: int) -> Iterator[tuple[str, str]]:
             process.wait()
 
 
+@contextmanager
+def receiving(file: Path) -> Iterator[tuple[str, Callable[[], list[float]]]]:
+    """The address of a stub that notes when requests arrive, and a call that ends it and gives these times, rising.
+
+    Seconds of the system's monotonic clock. It is the Python server, so that nothing comes between socket and clock.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.stub", str(port), "0", str(file)], cwd=ROOT)
+
+    def arrivals() -> list[float]:
+        process.terminate()
+        process.wait()
+        return sorted(array("d", file.read_bytes()))
+
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}", arrivals
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def _configuration(folder: str, port: int, latency_ms: int) -> str:
     answer = ANSWER.format(id="$request_id")
     if not latency_ms:
@@ -97,6 +124,7 @@ class _Stub(asyncio.Protocol):
 
     numbers = itertools.count(1)
     latency_s = 0.0
+    arrived = array("d")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -111,6 +139,7 @@ class _Stub(asyncio.Protocol):
             if len(self._data) < whole:
                 return
             self._data = self._data[whole:]
+            self.arrived.append(time.monotonic())
             if self.latency_s:
                 asyncio.get_running_loop().call_later(self.latency_s, self._answer)
             else:
@@ -125,9 +154,14 @@ class _Stub(asyncio.Protocol):
 
 async def _serve(port: int, latency_ms: int) -> None:
     _Stub.latency_s = latency_ms / 1000
-    server = await asyncio.get_running_loop().create_server(_Stub, "127.0.0.1", port, backlog=8192)
-    await server.serve_forever()
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, over.set)
+    server = await loop.create_server(_Stub, "127.0.0.1", port, backlog=8192)
+    await over.wait()
+    server.close()
 
 
 if __name__ == "__main__":
     asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+    if len(sys.argv) > 3:
+        Path(sys.argv[3]).write_bytes(_Stub.arrived.tobytes())

@@ -1,7 +1,8 @@
-"""Which file systems cannot hold a state directory: those that other machines write, or that only look local.
+"""What a state directory needs of its disk: folders that outlast a power cut, and no file system of a network.
 
-A run's lock and the ledger's log rest on locks and shared memory of one machine. On a network file system two machines
-may both believe that they hold them, and each would send everything.
+A file that was synced is lost with a folder that was not, and then the list would be sent to everybody again. A run's
+lock and the ledger's log rest on locks and shared memory of one machine. On a network file system two machines may both
+believe that they hold them, and each would send everything.
 """
 
 from __future__ import annotations
@@ -54,6 +55,25 @@ def refuse_network(path: Path, mounts: Iterable[Mounted] | None = None) -> None:
             where=str(path),
             fix=f"name a folder on a local disk with --state-dir; {OVERRIDE}=1 if you know that its locks hold",
         )
+
+
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Makes `path`, and what is missing above it; after a power cut they are still there. Raises OSError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, 0o777)
+    path.mkdir(mode, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """The entries of the folder are on disk when this returns. Windows has no such call. Raises OSError."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _network_type(path: Path, mounts: Iterable[Mounted]) -> str | None:

@@ -25,7 +25,7 @@ from sender.guards import Guards
 from sender.ledger import WHOLE, Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
 from sender.pacing import CUT_EVERY_S, Pacer
-from sender.plan import MessageReader, Pace
+from sender.plan import MessageReader, Pace, service_of
 from sender.pool import UNHEALTHY, Pool
 from sender.progress import Meter, Moment, Progress
 from sender.providers.base import Adapter, Message
@@ -63,11 +63,11 @@ class Dispatcher:
         pool: Pool | None = None,
         below_seq: int | None = None,
         part: tuple[int, int] = WHOLE,
-        refuses: Callable[[str, str | None], Rejected | None] | None = None,
+        refuses: Callable[[str, str | None, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meter: Callable[..., Meter] = Meter,
     ) -> None:
-        """`refuses` is asked for each message (to, from) right before it leaves: an outcome settles it unsent.
+        """`refuses` is asked for each message (to, from, service) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
         that has slowed down, or from one that shares its limits with other processes. `part` is which of them this is,
@@ -221,8 +221,8 @@ class Dispatcher:
 
     async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
-            refusal = self._refuses(message.to, message.from_number) if self._refuses else None
-            if refusal is not None:
+            refuses = self._refuses
+            if refuses and (refusal := refuses(message.to, message.from_number, service_of(message.fields))):
                 self._settle(claim, refusal)
                 return
             request = self._adapter.request(message)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sender import providers, sandbox
+from sender.disks import make_folder
 from sender.errors import InputError, InputsChanged
 from sender.gate import Gate, Sending
 from sender.ledger import Run
@@ -39,7 +40,7 @@ def connected(run: Run, manifest: Manifest, env: Mapping[str, str], folder: Path
     elif url := env.get(SANDBOX_URL):
         yield providers.sandbox_adapter(manifest.dialect, url)
     else:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         options = sandbox.Options(
             latency_ms=manifest.sandbox["latency_ms"],
             rate_per_s=manifest.sandbox["rate_per_s"],

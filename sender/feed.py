@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.ledger import WHOLE, Claim, Ledger
-from sender.pacing import Left, Pacer
+from sender.pacing import LOOK_AGAIN_S, Left, Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import Pool
 from sender.providers.base import Message
@@ -130,9 +130,11 @@ class Feed:
 
     async def _nearly_due(self) -> None:
         """Waits while nothing may leave for long: what is claimed by then would only be in doubt after a crash."""
-        due_in_s = self._pacer.due_in_s(None)[0] if self._waiting is None else self._waiting.due_in_s()
-        if due_in_s > NEARLY_S:
-            await asyncio.sleep(due_in_s - NEARLY_S)
+        while (due_in_s := self._due_in_s()) > NEARLY_S:  # noqa: ASYNC110 (waits for a time, not for a change)
+            await asyncio.sleep(min(due_in_s - NEARLY_S, LOOK_AGAIN_S))
+
+    def _due_in_s(self) -> float:
+        return self._pacer.due_in_s(None)[0] if self._waiting is None else self._waiting.due_in_s()
 
     async def _let_go(self, batch: _Batch, flight: Flight) -> None:
         """Each message at its time, until the account is to pause or the rest has come too late."""

@@ -28,8 +28,8 @@ class Sending:
     simulated: bool = False
     skip_dead: bool = False
 
-    def covers(self, entry: Entry, from_number: str | None) -> bool:
-        """Whether `entry` holds back a message of this from that sender."""
+    def covers(self, entry: Entry, from_number: str | None, service: str | None = None) -> bool:
+        """Whether `entry` holds back a message of this from that number, or through that service (None: the usual)."""
         if entry.reason in DEAD and not self.skip_dead:
             return False
         kind, _, name = entry.scope.partition(":")
@@ -39,16 +39,19 @@ class Sending:
             case "account":
                 return name == self.provider
             case "sender":
-                return name == (from_number or self.service)
+                return name in (from_number, service or self.service)
             case "sandbox":
                 return self.simulated
         return True
 
 
-def hold_back(frame: pl.DataFrame, suppressions: SuppressionList, sending: Sending) -> pl.DataFrame:
+def hold_back(
+    frame: pl.DataFrame, suppressions: SuppressionList, sending: Sending, *, own_service: pl.Expr | None = None
+) -> pl.DataFrame:
     """`frame` with `reason` and `detail` on the rows whose number is on the list; the others as they are.
 
-    `frame` holds `to, from_number, reason, detail` (String); a row that has a reason already keeps it.
+    `frame` holds `to, from_number, reason, detail` (String); a row that has a reason already keeps it. `own_service` is
+    a row's own service, where it is null the usual one.
     """
     open_rows = pl.col("reason").is_null() & pl.col("to").is_not_null()
     entries = suppressions.matching(frame.filter(open_rows)["to"])
@@ -65,14 +68,17 @@ def hold_back(frame: pl.DataFrame, suppressions: SuppressionList, sending: Sendi
     found = pl.DataFrame(rows, schema=schema, orient="row").unique(["to", "_from"], keep="first", maintain_order=True)
     general = found.filter(pl.col("_from").is_null()).drop("_from")
     own = found.filter(pl.col("_from").is_not_null()).rename({"_reason": "_own_reason", "_detail": "_own_detail"})
+    services = [*([] if own_service is None else [own_service]), pl.lit(sending.service, pl.String)]
     joined = (
-        frame.with_columns(_from=pl.coalesce("from_number", pl.lit(sending.service, pl.String)))
+        frame.with_columns(_service=pl.coalesce(services))
         .join(general, on="to", how="left", maintain_order="left")
-        .join(own, on=["to", "_from"], how="left", maintain_order="left")
+        .join(own, left_on=["to", "from_number"], right_on=["to", "_from"], how="left", maintain_order="left")
+        .join(own, left_on=["to", "_service"], right_on=["to", "_from"], how="left", maintain_order="left", suffix="_2")
     )
+    reasons, details = ([name, f"_own{name}", f"_own{name}_2"] for name in ("_reason", "_detail"))
     return joined.with_columns(
-        reason=pl.when(open_rows).then(pl.coalesce("_reason", "_own_reason")).otherwise("reason"),
-        detail=pl.when(open_rows).then(pl.coalesce("_detail", "_own_detail", "detail")).otherwise("detail"),
+        reason=pl.when(open_rows).then(pl.coalesce(reasons)).otherwise("reason"),
+        detail=pl.when(open_rows).then(pl.coalesce([*details, "detail"])).otherwise("detail"),
     ).select(frame.columns)
 
 
@@ -103,8 +109,11 @@ class Gate:
         self._read()
         self._look_at = clock() + _POLL_S
 
-    def refuses(self, to: str, from_number: str | None) -> Rejected | None:
-        """The outcome of a message that must not leave; None when it may. Raises StateError."""
+    def refuses(self, to: str, from_number: str | None, service: str | None = None) -> Rejected | None:
+        """The outcome of a message that must not leave; None when it may. Raises StateError.
+
+        `service` picks its number, where that is its own business (None: the usual one).
+        """
         now = self._clock()
         if now >= self._look_at:
             self._look_at = now + _POLL_S
@@ -113,7 +122,7 @@ class Gate:
                 self._version = version
                 self._read()
         for entry in self._held.get(to, ()):
-            if self._sending.covers(entry, from_number):
+            if self._sending.covers(entry, from_number, service):
                 return Rejected(Reason.OPTED_OUT, HELD_BACK, f"not sent: {entry.sentence()}")
         return None
 

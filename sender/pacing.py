@@ -22,6 +22,8 @@ RECOVERY_PER_S = 0.02  # and each second gives this share of the whole back
 LEAST_SHARE = 0.01
 CUT_EVERY_S = 1.0  # what was in flight when the first refusal came is no news
 
+LOOK_AGAIN_S = 0.5  # room in the provider's queue may come earlier than was reckoned
+
 _NEVER = -math.inf
 
 
@@ -42,6 +44,11 @@ class Limit:
 
     def units(self, messages: float, segments: float) -> float:
         return segments if self.unit == "segments" else messages
+
+
+def queue_limit(units: float, drained_per_s: float) -> Limit:
+    """So many units may lie at the provider, which hands on `drained_per_s`: one leaves by the pace, the rest ahead."""
+    return Limit(drained_per_s, "segments", burst=max(0.0, units - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +164,7 @@ class Pacer:
                 self._cells[cell] = max(self._cells[cell], now - newest_s + WINDOW_S)
             if self._queue is not None:
                 limit, cell = self._queue
-                room = limit.burst - max(0.0, min(queued, limit.burst - limit.per_s * newest_s))
+                room = limit.burst - max(0.0, min(queued, limit.burst + 1 - limit.per_s * newest_s))
                 self._cells[cell] = max(self._cells[cell], now - room / _refill(limit.per_s))
 
     def queue_is(self, units: float) -> None:
@@ -213,7 +220,7 @@ class Pacer:
                             self._cells[cell] = self._scheduled(cell, now, slack_s) + cost_s
                         self._seen.count(messages, now)
                         return True
-                await asyncio.sleep(due - now)
+                await asyncio.sleep(min(due - now, LOOK_AGAIN_S))
 
     def due_in_s(self, *senders: str | None) -> list[float]:
         """For each of `senders`, seconds until a message of it may leave, pauses aside; all as of one moment."""

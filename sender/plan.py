@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from sender import fields
+from sender.disks import make_folder, sync_folder
 from sender.errors import PlanError
 from sender.plan_rows import PLAN_FILE, ROW_GROUP, StoredRows
 from sender.pool import Pool
@@ -142,7 +143,7 @@ class Manifest:
     @property
     def service(self) -> str | None:
         """The service, profile or number group that picks a message's sender where `from_number` is null."""
-        return next((str(self.fields[key]) for key in SERVICE_FIELDS if key in self.fields), None)
+        return service_of(self.fields)
 
     def sender_pool(self) -> Pool | None:
         """The pool to send from, with every number in it; None where there is no choice."""
@@ -234,7 +235,7 @@ class Plan:
         """
         partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, mode=0o700)
+        make_folder(partial)
         file = partial / PLAN_FILE
         if isinstance(self._rows, StoredRows):
             self._rows.copy_to(file)
@@ -249,10 +250,11 @@ class Plan:
         for path in partial.iterdir():
             path.chmod(0o600)
             _fsync(path)
+        sync_folder(partial)
         if directory.exists():
             shutil.rmtree(directory)
         partial.replace(directory)
-        _fsync_directory(directory.parent)
+        sync_folder(directory.parent)  # the ledger may name the plan right after
         return Plan(manifest, None, directory)
 
     @staticmethod
@@ -378,6 +380,11 @@ def _checksum(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def service_of(fields: Mapping[str, FieldValue]) -> str | None:
+    """The sender pool at the provider that a message's fields name."""
+    return next((str(fields[key]) for key in SERVICE_FIELDS if key in fields), None)
+
+
 def sender_shown(manifest: Manifest) -> pl.Expr:
     """Who a plan's message comes from: its number, or else the service that picks one, its own or the plan's."""
     picked = [fields.own_service(SERVICE_FIELDS)] if manifest.templates else []
@@ -403,13 +410,3 @@ def _file_sha256(path: Path) -> str:
 def _fsync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _fsync_directory(path: Path) -> None:
-    """The ledger may name the plan right after: its folder's entry has to be as durable. Windows has no such call."""
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -23,7 +23,7 @@ from sender.composer import Composer
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported, setting
 from sender.feasibility import feasibility
 from sender.gate import Sending, hold_back
-from sender.plan import SERVICE_FIELDS, Manifest, Plan
+from sender.plan import SERVICE_FIELDS, Manifest, Plan, service_of
 from sender.plan_rows import ContentHash, StoredRows, gather
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
@@ -123,14 +123,14 @@ def _suppressions(
     sending = Sending(
         campaign=campaign.name,
         provider=campaign.provider,
-        service=next((str(offer.fields[key]) for key in SERVICE_FIELDS if key in offer.fields), None),
+        service=service_of(offer.fields),
         simulated=campaign.provider == "sandbox",
         skip_dead=campaign.skip_dead,
     )
     with SuppressionList.open(state_dir, create=False) as suppressions:
         mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
         yield (
-            lambda frame: hold_back(frame, suppressions, sending),
+            lambda frame: hold_back(frame, suppressions, sending, own_service=fields.own_service(SERVICE_FIELDS)),
             {"mark": mark, "skip_dead": campaign.skip_dead},
         )
 

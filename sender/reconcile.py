@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import polars as pl
+from aiolimiter import AsyncLimiter
 
-from sender.clock import steady_s
 from sender.ledger import Found, Ledger, Run
 from sender.outcomes import Accepted, State, Status
 from sender.plan import Plan, make_ref
@@ -180,10 +180,9 @@ class _Pages:
     ) -> None:
         self._adapter = adapter
         self._transport = transport
-        self._gap_s = 1 / facts.requests_per_s
+        self._pace = AsyncLimiter(1, 1 / facts.requests_per_s)
         self._now_ms = now_ms
         self._cancel = cancel
-        self._next_s = 0.0  # of steady_s: no request leaves before
 
     async def walk(self, query: LogQuery) -> list[LogEntry]:
         """Every entry of the query, to the last page. Raises TransportFailure or ValueError: then nothing is proved."""
@@ -203,22 +202,21 @@ class _Pages:
 
     async def _fetch(self, request: Request) -> Response:
         """The page's answer; a refusal of the pace, a 5xx or no answer is tried again, later."""
+        wait_s = 0.0
         for attempt in range(PAGE_TRIES):
-            await self._wait(self._next_s - steady_s())
-            self._next_s = steady_s() + self._gap_s
+            await self._wait(wait_s)
+            await self._pace.acquire()
             last = attempt == PAGE_TRIES - 1
-            backoff_s = min(BACKOFF_CAP_S, BACKOFF_S * 2**attempt)
+            wait_s = min(BACKOFF_CAP_S, BACKOFF_S * 2**attempt)
             try:
                 response = await self._transport.send(request, timeout_s=QUERY_TIMEOUT_S)
             except TransportFailure:
                 if last:
                     raise
-                self._next_s = steady_s() + backoff_s
                 continue
             if last or not (response.status == 429 or response.status >= 500):
                 return response
-            wait_s = max(backoff_s, retry_after_s(response.headers) or 0.0)
-            self._next_s = steady_s() + wait_s
+            wait_s = max(wait_s, retry_after_s(response.headers) or 0.0)
             log.info(
                 "the provider's log answers %d: asked again in %.0f s",
                 response.status,

@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from sender import cost
+from sender import cost, fields
 from sender.errors import InputError, RunUnfinished
 from sender.gate import Sending, hold_back
 from sender.ledger import Run
 from sender.outcomes import Reason, Status
-from sender.plan import Plan
+from sender.plan import SERVICE_FIELDS, Plan
 from sender.plan_rows import ContentHash
 from sender.results import what_became
 from sender.suppression import SuppressionList
@@ -135,7 +135,7 @@ def _plan(workspace: Workspace, root: Run, rows: pl.Series, *, number: int) -> P
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = Sending(before.campaign, before.provider, before.service, root.simulated, skip_dead)
-        held = hold_back(chosen, suppressions, sending)
+        held = hold_back(chosen, suppressions, sending, own_service=fields.own_service(SERVICE_FIELDS))
     live = pl.col("reason").is_null()
     frame = held.with_columns(
         seq=pl.when(live).then(live.cum_sum() - 1).cast(pl.UInt32),

@@ -17,7 +17,7 @@ from pathlib import Path
 from sender.errors import StateError
 from sender.feed import left_lately
 from sender.ledger import Ledger
-from sender.pacing import Limit, Pacer, Shared, new_cells
+from sender.pacing import Limit, Pacer, Shared, new_cells, queue_limit
 from sender.plan import MessageReader, Pace
 
 if sys.platform == "win32":
@@ -34,7 +34,7 @@ def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
     return Pacer(
         account,
         senders=senders,
-        queue=None if pace.queue is None else Limit(pace.queue.drained_per_s, "segments", burst=pace.queue.units),
+        queue=None if pace.queue is None else queue_limit(pace.queue.units, pace.queue.drained_per_s),
         shared=shared,
     )
 

@@ -19,7 +19,7 @@ import filelock
 import polars as pl
 import psutil
 
-from sender.disks import refuse_network
+from sender.disks import make_folder, refuse_network
 from sender.errors import InputError, PlanError, RunLocked, SenderError, StateError, UnknownRun
 from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
@@ -66,7 +66,7 @@ class Workspace:
         refuse_network(self.path)
         try:
             for folder in (self.path, self.path / "runs", self.path / "locks"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder)
             _refuse_read_only(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from None

@@ -133,6 +133,33 @@ def test_nothing_leaves_unwritten_and_the_rest_goes_on(disk: Disk, provider: str
     assert accepted(provider) == {f"+120255501{i:02}": 1 for i in range(N)}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what was synced")
+def test_what_a_run_stands_on_is_on_disk_before_its_first_intent(
+    provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders too: a power cut that takes a folder takes the ledger in it, and everybody would get it again."""
+    synced: set[Path] = set()
+    before: list[set[Path]] = []
+    fsync, claim = os.fsync, SqliteLedger.claim
+
+    def noting(handle: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    def first(self: SqliteLedger, *args: Any, **options: Any) -> Any:
+        before.append(set(synced))
+        return claim(self, *args, **options)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(SqliteLedger, "claim", first)
+    state = tmp_path / "new" / "state"
+    result = sender.send(plan(), state_dir=state)
+    run = state / "runs" / result.run.run_id
+    assert {tmp_path, tmp_path / "new", state, state / "runs", run} <= before[0]
+    named = {path.name for path in before[0]}
+    assert {"plan.parquet", "manifest.json"} <= named, "before they got their place"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 900 KiB."""

@@ -16,13 +16,14 @@ import pytest
 from sender import dispatch, feed, guards
 from sender.dispatch import Dispatcher
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
-from sender.ledger import Claim, Counts, Run, RunKind
+from sender.ledger import Claim, Counts, Reported, Run, RunKind, Settlement
 from sender.ledger.sqlite import SqliteLedger
-from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.plan import PLAN_SCHEMA, Manifest, MessageReader, Pace, Plan
+from sender.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Reason, Rejected, State, Status, Unknown
+from sender.plan import PLAN_SCHEMA, Manifest, MessageReader, Pace, Plan, Queue
 from sender.pool import Pool
 from sender.progress import Progress
 from sender.providers.base import Message, Request, Response
+from sender.run_pace import resumed_pacer
 from sender.transport import MaybeSent, NotSent
 
 N = 12
@@ -522,3 +523,87 @@ def test_each_number_keeps_its_own_pace(ledger: SqliteLedger, plan: Plan) -> Non
     pace = Pace("none", None, "messages", 4, 2, 5, senders={"+12025550100": 10.0})
     assert send(ledger, plan, wire, pace=pace) == counts(accepted=N)
     assert time.monotonic() - started > (N - 1) / 10 * 0.9
+
+
+# -- what the provider says of the pace ----------------------------------------------------------------------------
+
+SLOW = Pace("200/s", 200.0, "messages", concurrency=1, retries=2, timeout_s=5)
+QUEUED = Pace("200/s", 200.0, "messages", 1, 2, 5, queue=Queue(12_000.0, 200.0))
+
+
+@pytest.mark.parametrize(
+    ("said", "pace", "slowed"),
+    [
+        pytest.param(Deferred(Reason.RATE_LIMITED, "429", "slow down", slow_down=True), SLOW, True, id="429"),
+        pytest.param(Accepted("id", wait_s=30.0), SLOW, True, id="wait-seconds"),
+        pytest.param(Accepted("id", wait_s=2.0), SLOW, False, id="a-short-wait"),
+        pytest.param(Accepted("id", wait_s=30.0), QUEUED, False, id="a-wait-that-the-campaign-allows"),
+        pytest.param(Accepted("id", wait_s=90.0), QUEUED, True, id="a-longer-one"),
+        pytest.param(Accepted("id", pause_s=0.2), SLOW, False, id="a-limit-used-up"),
+    ],
+)
+def test_what_slows_the_account_is_told(
+    ledger: SqliteLedger, plan: Plan, caplog: pytest.LogCaptureFixture, said: Outcome, pace: Pace, slowed: bool
+) -> None:
+    seen: list[Progress] = []
+    assert send(ledger, plan, Wire({2: [said]}, latency_s=0.02), pace=pace, on_progress=seen.append) == counts(
+        accepted=N
+    )
+    assert seen[0].slowed_to_per_s is None
+    assert (seen[-1].slowed_to_per_s is not None) is slowed
+    told = [vars(one) for one in caplog.records if vars(one).get("event") == "slow_down"]
+    assert len(told) == slowed, "once, however often it is said"
+    if slowed:
+        assert 90 < told[0]["slowed_to_per_s"] < 101
+        assert 90 < (seen[-1].slowed_to_per_s or 0) < 150, "and it recovers bit by bit"
+
+
+def test_reports_make_room_in_the_providers_queue(
+    ledger: SqliteLedger, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three may lie there, which get fewer by one in a minute, if reports did not tell better."""
+    monkeypatch.setattr(dispatch, "QUEUE_LOOK_S", 0.05)
+    other = SqliteLedger.open(tmp_path / "ledger.sqlite3")
+    waiting: list[int] = []
+
+    def tell(now: Progress) -> None:
+        accepted = other.journal("r").filter(pl.col("status") == "queued")
+        waiting.append(accepted.height + now.in_flight)
+        if accepted.height >= 2:
+            done = [DeliveryReport(str(one), Status.DELIVERED) for one in accepted["message_id"]]
+            other.report([Reported(one, "r", seq) for one, seq in zip(done, accepted["seq"], strict=True)])
+
+    pace = Pace("none", None, "messages", 4, 2, 5, queue=Queue(3.0, 1 / 60))
+    begun = time.monotonic()
+    assert send(ledger, plan, Wire(), pace=pace, on_progress=tell) == counts(accepted=N)
+    assert time.monotonic() - begun < 120, "not twelve minutes"
+    assert max(waiting) <= 4, "and one more for the moment between two looks"
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("pace", "due_s"),
+    [
+        pytest.param(Pace("1/s", 1.0, "messages", 1, 2, 5), 1.02, id="a-message-a-second"),
+        pytest.param(Pace("6/min", 0.1, "messages", 1, 2, 5), 10.2, id="a-slow-pace"),
+        pytest.param(Pace("6/min", 0.1, "segments", 1, 2, 5), 30.6, id="of-its-segments"),
+        pytest.param(Pace("100/s", 100.0, "messages", 1, 2, 5), 1.0, id="a-second-that-may-have-been-full"),
+        pytest.param(Pace("none", None, "messages", 1, 2, 5, senders={"+12025550100": 0.2}), 5.1, id="of-its-number"),
+        pytest.param(Pace("none", None, "messages", 1, 2, 5, queue=Queue(1.0, 0.1)), 10.2, id="the-providers-queue"),
+        pytest.param(Pace("none", None, "messages", 1, 2, 5), 0.0, id="no-limit"),
+    ],
+)
+def test_a_resumed_run_begins_where_the_last_process_ended(
+    ledger: SqliteLedger, plan: Plan, pace: Pace, due_s: float
+) -> None:
+    """The first message left a moment ago, whatever became of it; it has three segments."""
+    long = plan.frame.with_columns(segments=pl.lit(3, pl.UInt32))
+    reader = MessageReader(Plan(plan.manifest, long), "r")
+    a_run(ledger)
+    (claim,) = ledger.claim("r", limit=1, lease_ms=60_000)
+    ledger.record("r", [Settlement(claim, Accepted("id"))])
+
+    async def due() -> float:
+        return resumed_pacer(pace, ledger, reader, "r").due_in_s("+12025550100")[0]
+
+    assert asyncio.run(due()) == pytest.approx(due_s, abs=0.5)

@@ -6,12 +6,24 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.pacing import CUT, CUT_EVERY_S, RECOVERY_PER_S, Left, Limit, Pacer, Shared, expected_duration_s, new_cells
+from sender.pacing import (
+    CUT,
+    CUT_EVERY_S,
+    RECOVERY_PER_S,
+    Left,
+    Limit,
+    Pacer,
+    Shared,
+    expected_duration_s,
+    new_cells,
+    queue_limit,
+)
 from tests.virtual_time import most_in_a_second, now, run
 
 
@@ -333,3 +345,145 @@ def test_pacers_that_share_their_state_keep_one_limit_together() -> None:
     times = run(scenario())
     assert most_in_a_second(times) <= 10
     assert 59 / (times[-1] - times[0]) >= 9.7
+
+
+# -- any mix of all of it ----------------------------------------------------------------------------------------------
+
+STEPS = st.one_of(
+    st.tuples(st.just("send"), st.lists(st.tuples(st.sampled_from("ABC"), st.integers(1, 8)), min_size=1, max_size=12)),
+    st.tuples(st.just("idle"), st.floats(0.001, 4)),
+    st.tuples(st.just("stall"), st.floats(0.001, 4)),
+    st.tuples(st.just("refused"), st.floats(0, 3)),
+    st.tuples(st.just("restart"), st.floats(0.2, 2)),
+)
+
+
+def above(left: list[tuple[float, float]], per_s: float, span_s: float) -> list[float]:
+    """Where more than the limit left within `span_s`; a message leaves as one, so the last one's units do not count."""
+    found = []
+    for place, (begun_s, _) in enumerate(left):
+        units = 0.0
+        for at_s, size in left[place:]:
+            if at_s - begun_s >= span_s - 1e-6:
+                break
+            if units > per_s * span_s + 1e-6:
+                found.append(begun_s)
+                break
+            units += size
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    account=st.none() | st.floats(0.3, 60),
+    own=st.floats(0.2, 20),
+    steps=st.lists(STEPS, max_size=14),
+    late_s=st.sampled_from([0.0, 0.0005, 0.015]),
+)
+def test_no_limit_is_passed_in_any_second_whatever_happens(
+    account: float | None, own: float, steps: list[tuple[str, Any]], late_s: float
+) -> None:
+    """Segments, an account and two numbers, refusals, stalls of the process, and restarts at another pace."""
+
+    async def scenario() -> list[tuple[float, float, str]]:
+        left: list[tuple[float, float, str]] = []
+        most = account
+
+        def pacer() -> Pacer:
+            limit = None if most is None else Limit(most, "segments")
+            return Pacer(limit, senders={one: Limit(own, "segments") for one in "AB"})
+
+        current = pacer()
+        for what, amount in steps:
+            match what:
+                case "send":
+                    for sender, units in amount:
+                        while not await current.acquire(units, sender=sender):
+                            await current.resumed()
+                        left.append((now(), units, sender))
+                case "idle":
+                    await asyncio.sleep(amount)
+                case "stall":
+                    asyncio.get_running_loop().now_s += amount  # type: ignore[attr-defined]
+                case "refused":
+                    current.refused(amount)
+                case "restart":  # a lower pace holds from now on, a higher one would pass the lower one's second
+                    most = None if most is None else most * min(1.0, amount)
+                    current = pacer()
+                    current.left_before([Left(now() - at_s, units, sender) for at_s, units, sender in left[-200:]])
+        return left
+
+    left: list[tuple[float, float, str]] = run(scenario(), late_s=late_s)
+    if account is not None:
+        assert above([(at_s, units) for at_s, units, _ in left], account, 1.0) == []
+    for number in "AB":
+        assert above([(at_s, units) for at_s, units, sender in left if sender == number], own, 1.0) == []
+        assert above([(at_s, units) for at_s, units, sender in left if sender == number], own, 10.0) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "due_s"),
+    [
+        pytest.param([], {"A": 0.0, "B": 0.0}, id="nothing"),
+        pytest.param([Left(0.0, 1, "A")], {"A": 5.1, "B": 2.04}, id="one-now"),
+        pytest.param([Left(3.0, 1, "A")], {"A": 2.1, "B": 0.0}, id="one-a-while-ago"),
+        pytest.param([Left(1.0, 4, "A"), Left(3.0, 1, "B")], {"A": 19.4, "B": 7.16}, id="a-long-one"),
+        pytest.param([Left(-9.0, 1, "A")], {"A": 5.1, "B": 2.04}, id="by-a-clock-that-was-set-back"),
+        pytest.param([Left(600.0, 1, "A")], {"A": 0.0, "B": 0.0}, id="long-ago"),
+    ],
+)
+def test_what_the_last_process_sent_counts_at_its_number_and_in_its_size(
+    left: list[Left], due_s: dict[str, float]
+) -> None:
+    """The account takes one in two seconds, each number one in five."""
+
+    async def scenario() -> list[float]:
+        pacer = Pacer(Limit(0.5, "segments"), senders={one: Limit(0.2, "segments") for one in due_s})
+        pacer.left_before(left)
+        return pacer.due_in_s(*due_s)
+
+    assert run(scenario()) == pytest.approx(list(due_s.values()), abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("queued", "age_s", "room"),
+    [(0, 0, 100), (30, 0, 70), (100, 0, 0), (500, 0, 0), (100, 10, 50), (30, 10, 70), (500, 60, 100)],
+)
+def test_the_providers_queue_is_taken_as_it_was_left(queued: float, age_s: float, room: int) -> None:
+    """Of 100 places; reports may not have come, but by its documentation the provider hands on five a second."""
+
+    async def scenario() -> int:
+        pacer = Pacer(None, queue=queue_limit(100, 5))
+        pacer.left_before([Left(age_s)], queued=queued)
+        begun_s = now()
+        return sum(at_s - begun_s < 0.01 for at_s in await times_of(pacer, 105))
+
+    assert run(scenario()) == pytest.approx(room, abs=2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    account=st.none() | st.floats(0.5, 50),
+    own=st.none() | st.floats(0.5, 20),
+    sizes=st.lists(st.integers(1, 5), min_size=2, max_size=60),
+    refused=st.booleans(),
+    ahead=st.integers(0, 20),
+)
+def test_the_time_that_is_needed_is_the_time_it_takes(
+    account: float | None, own: float | None, sizes: list[int], refused: bool, ahead: int
+) -> None:
+    async def scenario() -> tuple[float, float]:
+        limit = None if account is None else Limit(account, "segments")
+        pacer = Pacer(limit, senders={} if own is None else {"A": Limit(own, "segments")})
+        for _ in range(ahead):
+            await pacer.acquire(1, sender="A")
+        if refused and account is not None:
+            pacer.refused(1.5)
+        begun_s, told_s = now(), pacer.needs_s({"A": sum(sizes)}, last=sizes[-1])
+        for units in sizes:
+            while not await pacer.acquire(units, sender="A"):
+                await pacer.resumed()
+        return told_s, now() - begun_s
+
+    told_s, took_s = run(scenario())
+    assert told_s == pytest.approx(took_s, rel=0.1, abs=0.1 + max(sizes) / min(account or 1e9, own or 1e9))

@@ -549,6 +549,9 @@ RAW = st.text(st.sampled_from('ab,,""\n\n\r\x02 ;'), min_size=1, max_size=30)
 
 @given(RAW.filter(lambda text: text.strip() != "" and not text.startswith(("\n", "\r"))))
 @example('a,"b"\n"c"\n')
+@example("a,b\nc\nd,e,f\n")
+@example("a,b\r\nc,d,e\r\nf\r\n")
+@example("a,b\n\nc,d,e")
 def test_the_quick_way_never_differs_from_the_strict_one(text):
     """Any text: the quick way gives what the strict one gives, or nothing."""
     quick = delimited._quickly(text, ",")

@@ -60,20 +60,23 @@ def outcome(seq: int, now_ms: int) -> Outcome:
 
 
 def report(seq: int, sent_ms: int) -> DeliveryReport:
-    """Delivered after 2 s, every tenth after 5 s; every fifteenth is undelivered, every 25th has no final word."""
+    """Delivered after 2.5 s, every tenth after 5.5 s; every fifteenth is undelivered, every 25th has no final word."""
     priced = {"price": "-0.0075", "currency": "USD"}
     if seq % 25 == 4:
         return DeliveryReport(f"SM{seq}", Status.SENT, "sent", reported_at=iso(sent_ms + 500))
     if seq % 15 == 5:
         words = (Reason.UNREACHABLE, "30003", "Unreachable handset")
-        at = iso(sent_ms + 2000)
+        at = iso(sent_ms + 2500)
         return DeliveryReport(f"SM{seq}", Status.UNDELIVERED, "undelivered", None, *words, reported_at=at, **priced)
-    at = iso(sent_ms + (5000 if seq % 10 == 1 else 2000))
+    at = iso(sent_ms + (5500 if seq % 10 == 1 else 2500))
     return DeliveryReport(f"SM{seq}", Status.DELIVERED, "delivered", reported_at=at, **priced)
 
 
-def make(folder: Path, *, rows: int = 400, sent: int | None = None, name: str = f"Spring {HOSTILE}") -> Figures:
-    """A run through a clock of its own: ten messages a second, in two countries, from two numbers."""
+def make(
+    folder: Path, *, rows: int = 400, sent: int | None = None, pause_ms: int = 0, name: str = f"Spring {HOSTILE}"
+) -> Figures:
+    """A run through a clock of its own: ten messages a second, in two countries, from two numbers; in its middle a
+    pause."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prices.yaml").write_text(PRICES, encoding="utf-8")
     numbers = [f"+1{area}55501{n:02}" for area in ("202", "212") for n in range(90)]
@@ -100,6 +103,8 @@ def make(folder: Path, *, rows: int = 400, sent: int | None = None, name: str = 
         accepted = [one.claim.seq for one in settled if isinstance(one.outcome, Accepted)]
         reports += [Reported(report(seq, clock.now_ms), run.run_id, seq) for seq in accepted]
         clock.now_ms += 1000
+        if claims[0].seq == 200:
+            clock.now_ms += pause_ms
     ledger.report(reports)
     journal = ledger.journal(run.run_id)
     ledger.close()
@@ -146,8 +151,16 @@ def test_pace_and_latency(found: Figures) -> None:
     assert found.ended == NINE + timedelta(seconds=39)
     assert (found.per_s, found.peak_per_s, found.planned_per_s) == (10.0, 10.0, 10.0)
     assert found.latency is not None
-    assert (found.latency.count, found.latency.median_s, found.latency.longest_s) == (len(DELIVERED), 2.0, 5.0)
-    assert [one.seconds for one in found.slowest[:3]] == [5.0, 5.0, 5.0]
+    assert (found.latency.count, found.latency.median_s, found.latency.longest_s) == (len(DELIVERED), 2.5, 5.5)
+    assert [one.seconds for one in found.slowest[:3]] == [5.5, 5.5, 5.5]
+
+
+def test_a_pause_is_not_the_pace(tmp_path: Path) -> None:
+    """Stopped after the first half, and gone on with an hour later."""
+    halves = make(tmp_path, pause_ms=3_600_000)
+    assert halves.ended == NINE + timedelta(seconds=39 + 3600)
+    assert halves.per_s is not None
+    assert 10.0 <= halves.per_s < 10.5
 
 
 def test_the_timeline_adds_up(found: Figures) -> None:
@@ -160,7 +173,7 @@ def test_the_timeline_adds_up(found: Figures) -> None:
     at_first = [seq for seq in ACCEPTED if seq < 10]
     assert line.accepted[0] == len(at_first)
     assert line.delivered[2] == len([seq for seq in DELIVERED if seq < 10 and seq % 10 != 1])
-    assert (line.median_s[0], line.p95_s[0]) == (2.0, 5.0)
+    assert (line.median_s[0], line.p95_s[0]) == (2.5, 5.5)
 
 
 def test_countries_and_senders_add_up_to_the_whole(found: Figures) -> None:

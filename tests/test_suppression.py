@@ -31,15 +31,21 @@ def later(minutes: float) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def is_held(listed: SuppressionList, number: str, sending: Sending = LIVE, sender: str | None = OURS) -> bool:
+def is_held(
+    listed: SuppressionList,
+    number: str,
+    sending: Sending = LIVE,
+    sender: str | None = OURS,
+    own_service: str | None = None,
+) -> bool:
     """As planning says and as the send loop says; they may not differ."""
     frame = pl.DataFrame(
-        {"to": [number], "from_number": [sender], "reason": [None], "detail": [None]},
-        schema=dict.fromkeys(("to", "from_number", "reason", "detail"), pl.String),
+        {"to": [number], "from_number": [sender], "reason": [None], "detail": [None], "own": [own_service]},
+        schema=dict.fromkeys(("to", "from_number", "reason", "detail", "own"), pl.String),
     )
-    planned = hold_back(frame, listed, sending)["reason"][0] is not None
+    planned = hold_back(frame, listed, sending, own_service=pl.col("own"))["reason"][0] is not None
     gate = Gate(listed, sending, since=None, numbers=lambda: frame["to"])
-    refused = gate.refuses(number, sender) is not None
+    refused = gate.refuses(number, sender, own_service) is not None
     assert planned == refused
     return refused
 
@@ -190,6 +196,24 @@ def test_how_far_a_scope_reaches(
 ) -> None:
     listed.add([ADA], scope=scope)
     assert is_held(listed, ADA, sending, sender) is held
+
+
+@pytest.mark.parametrize(
+    ("scope", "usual", "sender", "own", "held"),
+    [
+        pytest.param("sender:MG1", None, None, "MG1", True, id="the-rows-own-service"),
+        pytest.param("sender:MG1", None, None, "MG2", False, id="another-rows"),
+        pytest.param("sender:MG1", "MG1", None, "MG2", False, id="instead-of-the-usual"),
+        pytest.param("sender:MG1", "MG1", OURS, None, True, id="a-number-through-a-service"),
+        pytest.param(f"sender:{OURS}", "MG1", OURS, None, True, id="and-the-number-itself"),
+        pytest.param(f"sender:{OTHER}", "MG1", OURS, "MG2", False, id="neither"),
+    ],
+)
+def test_a_senders_scope_means_its_number_and_the_service_that_picks_it(
+    listed: SuppressionList, scope: str, usual: str | None, sender: str | None, own: str | None, held: bool
+) -> None:
+    listed.add([ADA], scope=scope)
+    assert is_held(listed, ADA, Sending("spring", "twilio", service=usual), sender, own) is held
 
 
 @pytest.mark.parametrize("scope", ["", "everywhere", "campaign:", "campaign", "sender: ", "account"])

@@ -51,6 +51,22 @@ def test_who_is_on_the_list_is_skipped_with_source_and_date(tmp_path: Path) -> N
     assert after.hash == before.hash  # or the same campaign would look unsent, and go to everybody again
 
 
+def test_a_scope_of_one_service_holds_back_the_rows_that_name_it(tmp_path: Path) -> None:
+    """Each row has a service of its own; also one that comes onto the list when the plan is made."""
+    services = ["MG" + letter * 32 for letter in "ab"]
+    people = pl.DataFrame({"phone": [number(n) for n in (1, 2, 3, 4)], "service": services * 2})
+    keys = {"provider": "sandbox", "sandbox": {"dialect": "twilio"}, "messaging_service_sid": "{{ service }}"}
+    campaign = sender.load_campaign(recipients=people, message="Hi", rate="none", name="offer", **keys)
+    with SuppressionList.open(tmp_path) as listed:
+        listed.add([number(1), number(2)], scope=f"sender:{services[0]}")
+        made = sender.build_plan(campaign, state_dir=tmp_path)
+        assert made.frame["reason"].to_list() == ["suppressed", None, None, None]
+        listed.add([number(3), number(4)], scope=f"sender:{services[0]}")
+        told = sender.send(made, state_dir=tmp_path).results()
+        assert dict(zip(told["to"], told["error_code"], strict=True))[number(3)] == "suppressed"
+        assert told["message_id"].is_not_null().to_list() == [False, True, False, True]
+
+
 def test_a_stop_after_the_run_does_not_make_it_look_unsent(tmp_path: Path) -> None:
     assert sender.send(plan(tmp_path, [1, 2]), state_dir=tmp_path).exit_code == 0
     with SuppressionList.open(tmp_path) as listed:

@@ -31,6 +31,8 @@ from sender.transport import (
     NotSent,
     Transport,
     TransportFailure,
+    fast,
+    plain,
 )
 
 SECRET = "k3y-that-must-not-show"
@@ -431,6 +433,102 @@ def test_a_connection_is_used_again_and_one_that_the_server_closed_is_not() -> N
                     await closed.wait()
                     await asyncio.sleep(0.05)  # the end of the connection reaches us
             assert seen.bodies == [BODY] * 3
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("quiet_s", [0.0, 0.3], ids=["at once", "after the limit"])
+def test_a_connection_that_was_idle_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch, quiet_s: float) -> None:
+    """Ours is to go before the provider's, which could close it just as we write."""
+    for module in (fast, plain):
+        monkeypatch.setattr(module, "KEEPALIVE_S", 0.2 if quiet_s else 60.0)
+
+    async def scenario() -> None:
+        async with serving(answering(CREATED)) as (port, seen), transporting() as transport:
+            await transport.send(post(port), timeout_s=TIMEOUT_S)
+            await asyncio.sleep(quiet_s)
+            await transport.send(post(port), timeout_s=TIMEOUT_S)
+            assert seen.connections == (2 if quiet_s else 1)
+
+    run(scenario())
+
+
+@only_fast
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_warmed_connections_carry_the_first_requests(
+    monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, Path], secure: bool
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*certificate)
+    scheme = "https" if secure else "http"
+
+    async def scenario() -> None:
+        async with serving(answering(CREATED), tls if secure else None) as (port, seen), transporting() as transport:
+            await transport.warm(f"{scheme}://127.0.0.1:{port}/anywhere", 3)
+            while seen.connections < 3:  # noqa: ASYNC110 (the server notes them a moment later)
+                await asyncio.sleep(0.01)
+            assert seen.heads == [], "no request has left"
+            await asyncio.gather(*(transport.send(post(port, scheme=scheme), timeout_s=TIMEOUT_S) for _ in range(3)))
+            assert (seen.connections, len(seen.bodies)) == (3, 3)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "ftp://127.0.0.1:{port}", "http://[::1"])
+def test_warming_what_cannot_be_reached_is_no_failure(url: str) -> None:
+    async def scenario() -> None:
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            async with transporting() as transport:
+                await transport.warm(url.format(port=closed.getsockname()[1]), 2)
+
+    run(scenario())
+
+
+def test_connecting_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (fast, plain):
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
+
+    async def scenario() -> None:
+        async with serving(never_reads) as (port, _):  # takes the connection, and never answers TLS
+            begun = asyncio.get_running_loop().time()
+            failure = await send(post(port, scheme="https"), timeout_s=60.0)
+            assert isinstance(failure, NotSent)
+            assert "no connection in time" in str(failure)
+            assert asyncio.get_running_loop().time() - begun < 30
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("first_s", "second_s", "answer_s", "expected"),
+    [
+        pytest.param(60.0, 0.2, None, MaybeSent, id="shorter than the one before"),
+        pytest.param(1.0, 60.0, 1.5, Response, id="longer than the one before"),
+        pytest.param(1.0, 1.0, None, MaybeSent, id="as long"),
+    ],
+)
+def test_each_request_on_a_connection_has_its_own_deadline(
+    first_s: float, second_s: float, answer_s: float | None, expected: type
+) -> None:
+    async def answers_the_second_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+        await read_request(reader, seen)
+        writer.write(CREATED)
+        await read_request(reader, seen)
+        await asyncio.sleep(600 if answer_s is None else answer_s)
+        writer.write(CREATED)
+
+    async def scenario() -> None:
+        async with serving(answers_the_second_late) as (port, seen), transporting() as transport:
+            await transport.send(post(port), timeout_s=first_s)
+            async with asyncio.timeout(30):
+                try:
+                    result: object = await transport.send(post(port), timeout_s=second_s)
+                except TransportFailure as failure:
+                    result = failure
+            assert isinstance(result, expected)
+            assert seen.connections == 1
 
     run(scenario())
 

@@ -16,11 +16,16 @@ from pathlib import Path
 
 import apsw
 
+from sender.disks import make_folder
 from sender.errors import StateError
 from sender.ledger.schema import SCHEMA_VERSION, STEPS
 
 APPLICATION_ID = int.from_bytes(b"cmps")  # in the file's header: `file` and we can tell whose it is
 BUSY_TIMEOUT_S = 10.0  # other runs' commits take milliseconds; this is for a machine that stalls
+
+# The first without the WAL-reset bug, which may lose commits where two processes write. apsw's wheels bring a newer
+# one; a system's own build of apsw may stand on an older one.
+OLDEST_SQLITE = (3, 51, 3)
 
 # What a person can do about each failure of the file. A class that is not here is a bug of ours.
 _ACCESS = "give this user write access to the file and its directory"
@@ -58,6 +63,7 @@ def damaged(path: Path, how: str) -> StateError:
 
 def open_to_write(path: Path) -> apsw.Connection:
     """The file at `path`, made if there is none, and of this version's schema. Raises StateError."""
+    _refuse_old_sqlite(path)
     create(path)
     with failures_explained(path), _closed_on_failure(apsw.SQLITE_OPEN_READWRITE, str(path)) as db:
         db.set_busy_timeout(int(BUSY_TIMEOUT_S * 1000))
@@ -76,6 +82,17 @@ def open_to_write(path: Path) -> apsw.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         use_wal(db, path)
         return db
+
+
+def _refuse_old_sqlite(path: Path) -> None:
+    version = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in version.split(".")) < OLDEST_SQLITE:
+        raise StateError(
+            f"this apsw stands on SQLite {version}, which may lose what two processes write",
+            where=str(path),
+            fix=f"install apsw's own wheel, which brings its SQLite: pip install --force-reinstall --only-binary=apsw"
+            f" 'apsw>={'.'.join(map(str, OLDEST_SQLITE))}'",
+        )
 
 
 def open_to_read(path: Path) -> apsw.Connection:
@@ -186,7 +203,7 @@ def create(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a directory")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StateError(

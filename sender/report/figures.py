@@ -25,6 +25,7 @@ FINAL = (Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.CANCELED, S
 _WITH_CARRIER = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED)
 NOWHERE = "other"  # short codes and numbers of no country
 _BINS = 60  # of a time axis, at most
+_PAUSE_S = 10.0  # and longer, between two messages: stopped and resumed, or waiting for the provider's log
 # Seconds that read well on an axis of time.
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 
@@ -100,7 +101,8 @@ class Timeline:
 class Figures:
     """Everything a report says of a run.
 
-    `begun` and `ended` are the first and the last intent (None before the first); `per_s` is messages between them.
+    `begun` and `ended` are the first and the last intent (None before the first); `per_s` is messages a second between
+    them, pauses left out.
     `segments_told` counts accepted messages whose segments the provider told, `segments_differ` those it counted
     otherwise than the plan. `priced` counts accepted messages with a price.
     """
@@ -218,11 +220,16 @@ def waiting_and_funnel(summary: Summary) -> tuple[int, tuple[Stage, ...]]:
 
 
 def _rate(submitted: pl.DataFrame) -> float | None:
-    """Messages a second from the first intent to the last; None where they are too close to tell."""
-    first, last = submitted["_intent_at"].min(), submitted["_intent_at"].max()
-    if not isinstance(first, datetime) or not isinstance(last, datetime) or (last - first).total_seconds() < 1:
+    """Messages a second from the first intent to the last, without pauses; None where they are too close to tell."""
+    times = submitted["_intent_at"].sort()
+    last = times.max()
+    if not isinstance(last, datetime):
         return None
-    return submitted.filter(pl.col("_intent_at") < last).height / (last - first).total_seconds()
+    gaps_s = times.unique(maintain_order=True).diff().drop_nulls().dt.total_milliseconds() / 1000
+    usual_s = gaps_s.median()
+    longest_s = max(_PAUSE_S, 20 * usual_s) if isinstance(usual_s, float) else _PAUSE_S
+    going_s = float(gaps_s.filter(gaps_s <= longest_s).sum())
+    return times.filter(times < last).len() / going_s if going_s >= 1 else None
 
 
 def _peak(submitted: pl.DataFrame) -> float | None:

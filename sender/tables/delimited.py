@@ -124,22 +124,22 @@ def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFram
     `width` is that of the rows before, if there are any.
     """
     quoted = '"' in text
-    bare = pl.Series([text])
-    if quoted:
-        if _HIDDEN in text:
+    expected = width - 1 if width is not None else None
+    height = None if quoted else _even_height(text, separator, expected)
+    if height is None:
+        lines = _lines_of(text, separator, quoted=quoted)
+        if lines is None:
             return None
-        bare = bare.str.replace_all('"[^"]*"', _HIDDEN)
-        edge = rf"[^{_HIDDEN}\r\n{re.escape(separator)}]"
-        if bare.str.contains(rf'"|{_HIDDEN}{edge}|{edge}{_HIDDEN}').item():
+        separators = lines.str.count_matches(separator, literal=True)
+        expected = int(separators[0]) if expected is None else expected
+        odd = separators != expected
+        if (odd.any() and (odd & (lines.str.strip_chars() != "")).any()) or (
+            "\r" in text and lines.str.contains("\r", literal=True).any()
+        ):
             return None
-    lines = bare.str.strip_suffix("\n").str.split("\n").explode().str.strip_suffix("\r")
-    separators = lines.str.count_matches(separator, literal=True)
-    expected = int(separators[0]) if width is None else width - 1
-    odd = separators != expected
-    if (odd.any() and (odd & (lines.str.strip_chars() != "")).any()) or (
-        "\r" in text and lines.str.contains("\r", literal=True).any()
-    ):
-        return None
+        height = len(lines)
+    elif expected is None:
+        expected = text.partition("\n")[0].count(separator)
     try:
         grid = pl.read_csv(
             text.encode(),
@@ -150,7 +150,30 @@ def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFram
         )
     except pl.exceptions.PolarsError:
         return None
-    return grid if grid.height == len(lines) else None
+    return grid if grid.height == height else None
+
+
+def _even_height(text: str, separator: str, expected: int | None) -> int | None:
+    """How many rows a text without quotes has if they have `expected` separators each, as far as sums can tell: where
+    one row makes up for another, one of them is too long, and polars refuses it. None where they do not."""
+    if "\r" in text and text.count("\r") != text.count("\r\n"):
+        return None
+    height = text.count("\n") + (not text.endswith("\n"))
+    each = text.partition("\n")[0].count(separator) if expected is None else expected
+    return height if text.count(separator) == each * height else None
+
+
+def _lines_of(text: str, separator: str, *, quoted: bool) -> pl.Series | None:
+    """The lines of `text` without their ends, quoted cells hidden; None where quotes are in doubt."""
+    bare = pl.Series([text])
+    if quoted:
+        if _HIDDEN in text:
+            return None
+        bare = bare.str.replace_all('"[^"]*"', _HIDDEN)
+        edge = rf"[^{_HIDDEN}\r\n{re.escape(separator)}]"
+        if bare.str.contains(rf'"|{_HIDDEN}{edge}|{edge}{_HIDDEN}').item():
+            return None
+    return bare.str.strip_suffix("\n").str.split("\n").explode().str.strip_suffix("\r")
 
 
 def _strictly(

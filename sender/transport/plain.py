@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any, cast
 
 import httpx
@@ -22,8 +23,9 @@ from sender.transport.base import (
     failure,
 )
 
-_HEADERS = "http11.send_request_headers.started"  # httpcore's trace events, just before it writes
-_BODY = "http11.send_request_body.started"
+_HEADERS = "send_request_headers.started"  # httpcore's trace events behind `http11.` or `http2.`, just before it writes
+_BODY = "send_request_body.started"
+HTTP2 = find_spec("h2") is not None  # with the extra `http2`; then the provider chooses, in the TLS handshake
 # The exceptions that httpx raises only before a request's first byte is written. They decide where a transport does
 # not tell its steps. Not here, because bytes may have left: ReadError, ReadTimeout, WriteError, WriteTimeout,
 # RemoteProtocolError (also "Server disconnected without sending a response"), CloseError, DecodingError.
@@ -40,6 +42,8 @@ _BEFORE_WRITING = (
 
 class HttpxTransport:
     """A `Transport` by httpx: correct and slow (some hundred messages a second).
+
+    Speaks HTTP/2 where the extra `http2` is installed and the provider offers it.
 
     Uses httpx's transports without its client, whose log tells whole URLs (and so recipients' numbers), which
     keeps cookies and looks into redirects.
@@ -126,7 +130,7 @@ def _routes(proxies: dict[str, str], concurrency: int) -> dict[str | None, httpx
     context = environment.ssl_context()
     try:
         return {
-            proxy: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+            proxy: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, http2=HTTP2)
             for proxy in (None, *proxies.values())
         }
     except (ValueError, ImportError, httpx.InvalidURL):
@@ -141,7 +145,7 @@ class _Progress:
         self._clock = clock
         self._deadline_s = deadline_s
         self._told = False
-        self._committed = False
+        self._committed = self._http2 = False
         # The message is in the body: headers that promise a body which never comes ask for nothing, and httpcore
         # writes no body when the headers could not be written.
         self._commits = _BODY if has_body else _HEADERS
@@ -151,12 +155,14 @@ class _Progress:
         self._told = True
         if event.endswith("connect_tcp.complete"):
             self._unowned = info["return_value"]
-        if event not in {_HEADERS, _BODY} or info["request"].method == b"CONNECT":  # CONNECT is for a proxy
+        protocol, _, step = event.partition(".")
+        if step not in {_HEADERS, _BODY} or info["request"].method == b"CONNECT":  # CONNECT is for a proxy
             return
         if self._clock() >= self._deadline_s:  # the process stood still: asyncio's own timer may come second
             raise TooLate
         self._unowned = None
-        if event == self._commits:
+        self._http2 = protocol == "http2"
+        if step == self._commits:
             self._committed = True
 
     async def close_unowned(self) -> None:
@@ -166,5 +172,8 @@ class _Progress:
 
     def failure(self, error: BaseException) -> TransportFailure:
         steps_known = self._told or not self.handed_over
-        unsent = isinstance(error, _BEFORE_WRITING) or (steps_known and not self._committed)
+        proved = isinstance(error, _BEFORE_WRITING)
+        if self._http2 and isinstance(error, httpx.LocalProtocolError):  # about the connection, at any time
+            proved = False
+        unsent = proved or (steps_known and not self._committed)
         return failure(error, unsent=unsent)

@@ -273,6 +273,23 @@ def writer(path: Path, run_id: str, *, batch: int, settle: bool) -> subprocess.P
 
 
 @posix
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [("3.45.1", True), ("3.51.2", True), ("3.51.3", False), ("3.100.0", False), ("4.0.0", False)],
+)
+def test_a_sqlite_that_may_lose_commits_is_refused(
+    path: Path, version: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The WAL-reset bug of SQLite before 3.51.3; some systems build apsw on their own SQLite."""
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: version)
+    if refused:
+        with pytest.raises(StateError, match=f"SQLite {version}, which may lose") as caught:
+            SqliteLedger.open(path)
+        assert "apsw>=3.51.3" in str(caught.value.fix)
+    else:
+        SqliteLedger.open(path).close()
+
+
 @pytest.mark.parametrize("claims_before_the_kill", [1, 3, 20])
 def test_committed_intents_survive_kill_9(path: Path, ledger: SqliteLedger, claims_before_the_kill: int) -> None:
     process = writer(path, RUN.run_id, batch=10, settle=False)
