@@ -124,7 +124,7 @@ class Pacer:
             if now < self._cells[_CUT_AT] + news_after_s:
                 return False
             if not self._cells[_RATE]:
-                self._cells[_RATE] = self._seen.per_s
+                self._cells[_RATE] = self._seen.per_s * self._shared.processes
             self._cells[_SHARE] = max(LEAST_SHARE, CUT * self._share(now))
             self._cells[_SHARE_AT] = self._cells[_PAUSED_UNTIL]  # recovers from the end of the pause on
             self._cells[_CUT_AT] = now
@@ -211,10 +211,10 @@ class Pacer:
             raise ValueError(f"units must be numbers from 0, not {segments} segments, {messages} messages")
         async with self._turn:  # in the order of asking: a long message does not starve among short ones
             while True:
-                now = _now()
-                if self._cells[_PAUSED_UNTIL] > now:
-                    return False
                 with self._shared.lock:
+                    now = _now()  # with the lock held: waiting for it must not be made good
+                    if self._cells[_PAUSED_UNTIL] > now:
+                        return False
                     limits = self._limits(sender, messages, segments, now)
                     due = max([self._cells[cell] for cell, *_ in limits], default=_NEVER)
                     if due <= now:
@@ -270,11 +270,12 @@ _PAUSED_UNTIL, _RATE, _DUE, _SHARE, _SHARE_AT, _CUT_AT, _FIRST = range(7)
 class Shared:
     """A pacer's state, and the lock under which it changes. Processes share it through memory that all of them map.
 
-    Their event loops run on the system's monotonic clock, which is one for all processes of a machine.
+    Their event loops run on the system's monotonic clock, which is one for all `processes` of a machine.
     """
 
-    cells: MutableSequence[float]
+    cells: MutableSequence[float] | memoryview[float]
     lock: AbstractContextManager[object] = field(default_factory=nullcontext)
+    processes: int = 1
 
 
 def new_cells(account: Limit | None, senders: Mapping[str, Limit] | None = None) -> list[float]:

@@ -88,6 +88,12 @@ class Pace:
     transport: str = "fast"
     queue: Queue | None = None
 
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Pace:
+        """What `asdict` made. Raises KeyError or TypeError when parts are missing."""
+        queue = values.get("queue")
+        return Pace(**{**values, "queue": Queue(**queue) if queue else None})
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -177,8 +183,7 @@ class Manifest:
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
-        pace, queue = values["pace"], values["pace"].get("queue")
-        values["pace"] = Pace(**{**pace, "queue": Queue(**queue) if queue else None})
+        values["pace"] = Pace.from_json(values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)
 
