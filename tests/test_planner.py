@@ -387,3 +387,19 @@ def test_a_large_plan_leaves_memory_when_it_is_written(tmp_path: Path, monkeypat
     (tmp_path / "plan" / "plan.parquet").unlink()
     assert made.frame.equals(before)
     assert made.write(tmp_path / "again").frame.equals(before)
+
+
+def test_the_units_that_are_left_by_sender(tmp_path: Path) -> None:
+    """Of a plan whose second row is skipped; the third message has three segments."""
+    people = [
+        {"phone": f"+120255501{n:02}", "from": sender} for n, sender in ((1, "A1"), (2, "A1"), (3, "B2"), (4, "A1"))
+    ]
+    people.insert(1, {"phone": "12", "from": "A1"})
+    words = [{**one, "words": "x" * (400 if one["from"] == "B2" else 5)} for one in people]
+    made = plan(words, message="{{ words }}", from_=(), provider="twilio").write(tmp_path / "p")
+    reader = MessageReader(made, "run")
+    assert reader.units("messages", 0) == {"A1": 3, "B2": 1}
+    assert reader.units("segments", 0) == {"A1": 3, "B2": 3}
+    assert reader.units("segments", 3, [1]) == {"A1": 2}
+    assert reader.units("segments", 2, [0], below_seq=3) == {"A1": 1, "B2": 3}
+    assert reader.units("segments", 4) == {}

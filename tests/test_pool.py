@@ -122,3 +122,10 @@ def test_rows_without_a_number_get_some_number_and_an_empty_list_none() -> None:
     nobody = pl.Series([None, "988"], dtype=pl.String)
     assert pool.assign(nobody, pl.Series([None, None], dtype=pl.String)).null_count() == 0
     assert pool.assign(nobody.clear(), nobody.clear()).to_list() == []
+
+
+def test_what_numbers_that_are_out_had_is_spread_by_weight() -> None:
+    pool = Pool({A: 1.0, B: 3.0, C: 2.0})
+    assert pool.spread({A: 10.0, B: 4.0, None: 2.0}) == {A: 10.0, B: 4.0, None: 2.0, C: 0.0}
+    assert pool.out(C, "refused")
+    assert pool.spread({A: 10.0, B: -2.0, C: 8.0, None: 1.0}) == {A: 12.0, B: 4.0, None: 1.0}
