@@ -26,6 +26,7 @@ PARTS = {  # module: what it measures, in the order in which they run
     "templates": "a column of texts against a jinja2 render a row",
     "plan": "rows a second from CSV to written plan, and the peak memory",
     "send": "messages a second, durable, beside SDKs and plain clients; memory, resume, pace",
+    "workers": "messages a second, durable, by two processes against one",
 }
 
 

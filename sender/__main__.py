@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sender.cli import main
+
+def main() -> None:
+    """Loads the command and runs it. Ctrl-C while it is being loaded ends it without a word, as it does later."""
+    try:
+        from sender.cli import main as command  # noqa: PLC0415 (so that it is within the try)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    command()
+
 
 if __name__ == "__main__":
     main()

@@ -32,14 +32,16 @@ async def asend(
     wait_s: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
     cancel: asyncio.Event | None = None,
+    workers: int = 1,
 ) -> RunResult:
     """What became of `plan`: sent, or resumed where an earlier call stopped.
 
     `env` holds the credentials (default: the process's environment). `on_progress` is called about ten times a
     second. `public_url` is what `sender listen` runs behind, for delivery reports; `wait_s` is how long to ask the
     provider's log for final statuses afterwards. Setting `cancel` stops claiming and waits for the answers under way;
-    the same call resumes. The other options are those of `sender send`. Raises InputError, RunLocked, RunComplete or
-    InputsChanged before anything is sent; a guard that stops the run later is in `RunResult.stopped`.
+    the same call resumes. `workers` is how many processes send, for a pace that one cannot keep. The other options are
+    those of `sender send`. Raises InputError, RunLocked, RunComplete or InputsChanged before anything is sent; a guard
+    that stops the run later is in `RunResult.stopped`.
     """
     with open_session(
         plan, state_dir=state_dir, rehearse=rehearse, again=again, new_run=new_run, resume=resume
@@ -52,6 +54,7 @@ async def asend(
             on_progress=on_progress,
             cancel=cancel,
             delivery=Delivery(check_public_url(public_url) if public_url else None, wait_s=wait_s),
+            workers=workers,
         )
 
 
@@ -70,6 +73,7 @@ def send(
     public_url: str | None = None,
     wait_s: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
+    workers: int = 1,
 ) -> RunResult:
     """`asend`, blocking. Raises InputError where an event loop runs already: await `asend` there."""
     try:
@@ -93,5 +97,6 @@ def send(
             public_url=public_url,
             wait_s=wait_s,
             on_progress=on_progress,
+            workers=workers,
         )
     )

@@ -46,7 +46,7 @@ def rate_of(row: Mapping[str, Any], table: PriceTable, *, mms: bool) -> Rate | N
     return table.rate(prefix, row["region"], _sender_type(row["from_number"]), mms=mms)
 
 
-def totals(sent: pl.DataFrame, table: PriceTable) -> dict[str, Any]:
+def totals(sent: pl.LazyFrame, table: PriceTable) -> dict[str, Any]:
     """What the messages in `sent` cost, as plain values for a manifest; amounts are exact decimal text.
 
     `currency`, `total`, `by_region` (region to `messages`, `segments`, `cost`; dearest first; `other` has no region),
@@ -55,11 +55,12 @@ def totals(sent: pl.DataFrame, table: PriceTable) -> dict[str, Any]:
     return {"currency": table.currency, **add_up(sent)}
 
 
-def add_up(sent: pl.DataFrame) -> dict[str, Any]:
+def add_up(sent: pl.DataFrame | pl.LazyFrame) -> dict[str, Any]:
     """`totals` without the currency."""
     region = pl.col("region").fill_null(NOWHERE)
     groups = (
-        sent.group_by(region=region)
+        sent.lazy()
+        .group_by(region=region)
         .agg(
             messages=pl.col("cost_micros").count(),
             segments=pl.col("segments").filter(pl.col("cost_micros").is_not_null()).sum(),
@@ -67,6 +68,7 @@ def add_up(sent: pl.DataFrame) -> dict[str, Any]:
             unpriced=pl.col("cost_micros").null_count(),
         )
         .sort("cost", "unpriced", "region", descending=[True, True, False])
+        .collect(engine="streaming")
     )
     return {
         "total": money.text(int(groups["cost"].sum())),

@@ -20,15 +20,16 @@ from typing import Any, ParamSpec, TypeVar
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
 from sender.errors import StateError, Unsupported
-from sender.feed import Feed, left_lately
+from sender.feed import Feed
 from sender.guards import Guards
-from sender.ledger import Claim, Counts, Ledger, Run, Settlement
+from sender.ledger import WHOLE, Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import CUT_EVERY_S, Limit, Pacer, Shared, queue_limit
+from sender.pacing import CUT_EVERY_S, Pacer
 from sender.plan import MessageReader, Pace, service_of
 from sender.pool import UNHEALTHY, Pool
 from sender.progress import Meter, Moment, Progress
 from sender.providers.base import Adapter, Message
+from sender.run_pace import resumed_pacer
 from sender.transport import Expired, MaybeSent, NotSent, Transport
 
 log = logging.getLogger("sender.dispatch")
@@ -61,13 +62,16 @@ class Dispatcher:
         pacer: Pacer | None = None,
         pool: Pool | None = None,
         below_seq: int | None = None,
+        part: tuple[int, int] = WHOLE,
         refuses: Callable[[str, str | None, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        meter: Callable[..., Meter] = Meter,
     ) -> None:
         """`refuses` is asked for each message (to, from, service) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
-        that has slowed down.
+        that has slowed down, or from one that shares its limits with other processes. `part` is which of them this is,
+        and of how many, and `meter` makes what counts for them.
         """
         self._refuses = refuses
         self._ledger = ledger
@@ -80,7 +84,9 @@ class Dispatcher:
         self._pacer = pacer or resumed_pacer(pace, ledger, reader, run.run_id)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
+        self._part = part
         self._on_progress = on_progress
+        self._make_meter = meter
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._landed_one = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -101,7 +107,7 @@ class Dispatcher:
         """
         before = await self.in_ledger(self._ledger.counts, self._run.run_id)
         total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
-        self._meter = Meter(
+        self._meter = self._make_meter(
             messages=self._run.messages, total=total, before=before, now_s=steady_s(), needs_s=self._needs_s
         )
         done = before.accepted + before.rejected + before.unknown
@@ -166,6 +172,7 @@ class Dispatcher:
             pool=self._pool,
             below_seq=self._below_seq,
             left=self._meter.left,
+            part=self._part,
         )
 
     async def _expect(self, from_seq: int, waiting: list[int]) -> None:
@@ -385,8 +392,13 @@ class Dispatcher:
         self._queue_seen_s = now_s
         # Counted so that a message on its way into the ledger may count twice, but none not at all.
         on_the_way, gone = len(self._in_flight) + self._unrecorded, self._meter.messages
+        others = 0
+        if self._part != WHOLE:  # what others have on the way, before and after, stands in the ledger
+            others = (await self.in_ledger(self._ledger.counts, self._run.run_id)).intent
         waiting = await self.in_ledger(self._ledger.delivering, self._run.run_id)
-        waiting += on_the_way + self._meter.messages - gone
+        if self._part != WHOLE:
+            others += (await self.in_ledger(self._ledger.counts, self._run.run_id)).intent
+        waiting += on_the_way + self._meter.messages - gone + others
         self._pacer.queue_is(waiting * self._meter.mean_units)
 
     def _tell(self) -> None:
@@ -409,25 +421,10 @@ class Dispatcher:
         )
         return self._meter.progress(at)
 
-
-def make_pacer(pace: Pace, shared: Shared | None = None) -> Pacer:
-    """The limits of `pace`, all of them in its unit: the feed counts each message's units."""
-    return Pacer(
-        None if pace.per_s is None else Limit(pace.per_s, "segments"),
-        senders={number: Limit(per_s, "segments") for number, per_s in pace.senders.items()},
-        queue=None if pace.queue is None else queue_limit(pace.queue.units, pace.queue.drained_per_s),
-        shared=shared,
-    )
-
-
-def resumed_pacer(
-    pace: Pace, ledger: Ledger, reader: MessageReader, run_id: str, shared: Shared | None = None
-) -> Pacer:
-    """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
-    pacer = make_pacer(pace, shared)
-    left, queued = left_lately(ledger, reader, pace, run_id)
-    pacer.left_before(left, queued=queued)
-    return pacer
+    @property
+    def halted_by(self) -> Exception | None:
+        """What made it stop claiming; `run` raises it once everything in flight has been answered."""
+        return self._halted_by
 
 
 def _backoff_s(attempt: int) -> float:

@@ -19,7 +19,8 @@ SenderError
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
     ├── ProviderRefused        the account, the sender or the funds were refused
-    └── ProviderUnreachable    no connection to the provider
+    ├── ProviderUnreachable    no connection to the provider
+    └── WorkersLost            the processes that were to send could not be started, or failed
 
 Row errors are not here: they stay with their row, as a code and a sentence, in the plan.
 """
@@ -181,3 +182,7 @@ class ProviderRefused(GuardStop):
 
 class ProviderUnreachable(GuardStop):
     """No connection to the provider could be made."""
+
+
+class WorkersLost(GuardStop):
+    """The processes that were to send the run could not be started, or one of them failed."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from sender import fields, providers
+from sender import fields, pool, providers
 from sender.campaign_fields import Rate
 from sender.compose import Offer
 from sender.plan import Pace, Queue
@@ -22,8 +22,8 @@ _SPANS = ((1, "s"), (60, "min"), (3600, "h"))
 _MOST_SENDERS = 100  # listed in a manifest
 
 
-def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]:
-    """The pace of the messages in `sent` (rows of a plan), and plain values for a manifest.
+def feasibility(offer: Offer, sent: pl.LazyFrame, *, mms: bool = False) -> tuple[Pace, dict[str, Any]]:
+    """The pace of the messages in `sent` (rows of a plan), and plain values for a manifest; `mms`: some have media.
 
     `units` in `unit` and `expected_s` for the whole plan (None: unlimited); `bound_by`, the number that decides (None:
     the pace as a whole); `senders`, for the busiest 100 of several: `messages`, `units`, `share`, `per_s` (None: no
@@ -32,7 +32,7 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
     campaign = offer.campaign
     loads = _loads(sent)
     senders = list(offer.senders) or loads["from_number"].drop_nulls().to_list()
-    account, own, source = _limits(offer, senders)
+    account, own, source = _limits(offer, senders, mms=mms)
     unit = _documented(offer, senders)[0].unit
     load = dict(loads.select("from_number", unit).iter_rows())
     units = sum(load.values())
@@ -62,7 +62,7 @@ def feasibility(offer: Offer, sent: pl.DataFrame) -> tuple[Pace, dict[str, Any]]
         "bound_by": bound_by,
         "senders": _by_sender(loads, unit, own) if several else {},
     }
-    warnings = [*_long(pace, told), *_queued(offer, sent, units, expected_s)] if units else []
+    warnings = [*_long(pace, told), *_queued(offer, sent, loads, units, expected_s)] if units else []
     return pace, {**told, "warnings": warnings}
 
 
@@ -72,22 +72,29 @@ def rate_told(per_s: float, unit: str = "") -> str:
     return f"{round(per_s * span, 2):g}{f' {unit}' if unit else ''}/{name}"
 
 
-def _loads(sent: pl.DataFrame) -> pl.DataFrame:
+def _loads(sent: pl.LazyFrame) -> pl.DataFrame:
     """`from_number` (null: a service picks it), `messages` and `segments`, the busiest first."""
     return (
         sent.group_by("from_number")
         .agg(messages=pl.len().cast(pl.Int64), segments=pl.col("segments").sum().cast(pl.Int64))
         .sort("segments", "messages", "from_number", descending=[True, True, False])
+        .collect(engine="streaming")
     )
 
 
 def _documented(offer: Offer, senders: Iterable[str]) -> list[DefaultRate]:
     rates = offer.capabilities.rates
-    kinds = dict.fromkeys(providers.rate_kind(one) for one in senders) or ["service"]
+    kinds = dict.fromkeys(_kind(one) for one in senders) or ["service"]
     return [rates.get(kind) or rates["long_code"] for kind in kinds]
 
 
-def _limits(offer: Offer, senders: list[str]) -> tuple[float | None, dict[str, float], str | None]:
+def _kind(sender: str) -> str:
+    """As `providers.rate_kind`, and `long_code_canada` for a long code there."""
+    kind = providers.rate_kind(sender)
+    return "long_code_canada" if kind == "long_code" and pool.region_of(sender) == "CA" else kind
+
+
+def _limits(offer: Offer, senders: list[str], *, mms: bool) -> tuple[float | None, dict[str, float], str | None]:
     """The limit of all messages together, those of single numbers, and where a documented one was read."""
     given = {one.number: one.rate for one in offer.campaign.from_.numbers}
     pace, simulated = offer.campaign.rate, offer.campaign.provider == "sandbox"
@@ -104,7 +111,10 @@ def _limits(offer: Offer, senders: list[str]) -> tuple[float | None, dict[str, f
     whole = [rate for rate in known if not rate.per_sender]
     if len(whole) < len(known) and offer.capabilities.account_rate is not None:
         whole.append(offer.capabilities.account_rate)
-    slowest = min(known, key=lambda rate: rate.per_s)  # a mixed pool goes at the pace of its slowest
+    if mms and offer.capabilities.mms_rate is not None:  # a mixed list goes at the pace of its slowest
+        whole.append(offer.capabilities.mms_rate)
+        known.append(offer.capabilities.mms_rate)
+    slowest = min(known, key=lambda rate: rate.per_s)  # and so does a mixed pool
     return min((rate.per_s for rate in whole), default=None), own, slowest.source
 
 
@@ -175,12 +185,14 @@ def _long(pace: Pace, told: Mapping[str, Any]) -> Iterable[str]:
     yield f"sending takes {told['expected_s'] / DAY_S:.1f} days at this pace; {cure}"
 
 
-def _queued(offer: Offer, sent: pl.DataFrame, units: int, expected_s: float | None) -> Iterable[str]:
+def _queued(
+    offer: Offer, sent: pl.LazyFrame, loads: pl.DataFrame, units: int, expected_s: float | None
+) -> Iterable[str]:
     """What is sent faster than the provider's documented limit waits there, and may expire there."""
     if offer.campaign.rate.auto or offer.campaign.provider == "sandbox":
         return
     valid_s = _shortest_validity(offer, sent)
-    drained_per_s, unit = _drained(offer, sent["from_number"].drop_nulls().unique().to_list())
+    drained_per_s, unit = _drained(offer, loads["from_number"].drop_nulls().to_list())
     waits_s = units / drained_per_s - (expected_s or 0.0)
     if valid_s is not None and waits_s > valid_s:
         yield (
@@ -190,11 +202,12 @@ def _queued(offer: Offer, sent: pl.DataFrame, units: int, expected_s: float | No
         )
 
 
-def _shortest_validity(offer: Offer, sent: pl.DataFrame) -> int | None:
+def _shortest_validity(offer: Offer, sent: pl.LazyFrame) -> int | None:
     """The shortest `validity_period` of a message, in seconds."""
     if "validity_period" in offer.fields:
         return int(str(offer.fields["validity_period"]))
     if "validity_period" not in offer.templates.sources:
         return None
-    own = sent.select(fields.own("validity_period").cast(pl.Int64).min()).item()
+    shortest = fields.own("validity_period").cast(pl.Int64).min()
+    own = sent.select(shortest).collect(engine="streaming").item()
     return None if own is None else int(own)

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from sender.clock import steady_s
 from sender.concurrency import Concurrency
-from sender.ledger import Claim, Ledger
+from sender.ledger import WHOLE, Claim, Ledger
 from sender.pacing import LOOK_AGAIN_S, Left, Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import Pool
@@ -81,6 +81,7 @@ class Feed:
         concurrency: Concurrency,
         pool: Pool | None = None,
         below_seq: int | None = None,
+        part: tuple[int, int] = WHOLE,
         left: Callable[[float, str | None, float], None] | None = None,
     ) -> None:
         """`left` is told the units and the number of each message that leaves, and the time on the clock `steady_s`."""
@@ -93,6 +94,7 @@ class Feed:
         self._concurrency = concurrency
         self._pool = pool
         self._below_seq = below_seq
+        self._part = part
         self._credit = 0.0  # units paid for by a message that then came too late for its lease
         self._waiting = _LookAhead(pacer, pace) if pace.senders else None
 
@@ -207,7 +209,10 @@ class Feed:
 
     def _look_ahead(self, waiting: _LookAhead, wanted: int) -> None:
         """Reads messages that none has begun; in the ledger's thread."""
-        seqs = self._ledger.set_aside(self._run_id, limit=wanted, beside=waiting.seqs, below_seq=self._below_seq)
+        beside, below_seq = waiting.seqs, self._below_seq
+        seqs = self._ledger.set_aside(self._run_id, limit=wanted, beside=beside, below_seq=below_seq, part=self._part)
+        if not seqs and self._part != WHOLE:  # what other processes look at, and one that died left
+            seqs = self._ledger.set_aside(self._run_id, limit=wanted, beside=beside, below_seq=below_seq)
         for seq, (message, segments) in zip(seqs, self._reader.read(seqs), strict=True):
             waiting.add(seq, message, segments)
 

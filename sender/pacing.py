@@ -82,6 +82,7 @@ class Pacer:
         self._cells = self._shared.cells
         self._turn = asyncio.Lock()
         self._seen = _Seen()
+        self._reported = False  # that the provider's queue gets shorter faster than is documented
 
     # -- pauses ----------------------------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class Pacer:
             if now < self._cells[_CUT_AT] + news_after_s:
                 return False
             if not self._cells[_RATE]:
-                self._cells[_RATE] = self._seen.per_s
+                self._cells[_RATE] = self._seen.per_s * self._shared.processes
             self._cells[_SHARE] = max(LEAST_SHARE, CUT * self._share(now))
             self._cells[_SHARE_AT] = self._cells[_PAUSED_UNTIL]  # recovers from the end of the pause on
             self._cells[_CUT_AT] = now
@@ -174,13 +175,14 @@ class Pacer:
         limit, cell = self._queue
         with self._shared.lock:
             due = _now() - (limit.burst - units) / _refill(limit.per_s)
+            self._reported = self._reported or due < self._cells[cell]
             self._cells[cell] = min(self._cells[cell], due)
 
     def needs_s(self, units: Mapping[str | None, float], *, last: float = 1.0) -> float:
         """Seconds until so many units of each sender have left, if nothing but the limits holds them up; 0 without any.
 
         The last message of each has `last` units, whose time need not pass. A pace that is recovering from a refusal is
-        taken to go on recovering.
+        taken to go on recovering; a queue whose documented pace reports have proved wrong is left out.
         """
         now, together = _now(), max(0.0, sum(units.values()) - last)
         waits_s = [0.0]
@@ -191,7 +193,7 @@ class Pacer:
         for name, (limit, cell) in self._senders.items():
             if (left := units.get(name, 0.0)) > 0:
                 waits_s.append(max(self._cells[cell] - now, 0.0) + max(0.0, left - last) / _refill(limit.per_s))
-        if self._queue is not None:
+        if self._queue is not None and not self._reported:
             limit, cell = self._queue
             slack_s = CATCH_UP_S + limit.burst / limit.per_s
             waits_s.append(self._scheduled(cell, now, slack_s) - now + together / _refill(limit.per_s))
@@ -209,10 +211,10 @@ class Pacer:
             raise ValueError(f"units must be numbers from 0, not {segments} segments, {messages} messages")
         async with self._turn:  # in the order of asking: a long message does not starve among short ones
             while True:
-                now = _now()
-                if self._cells[_PAUSED_UNTIL] > now:
-                    return False
                 with self._shared.lock:
+                    now = _now()  # with the lock held: waiting for it must not be made good
+                    if self._cells[_PAUSED_UNTIL] > now:
+                        return False
                     limits = self._limits(sender, messages, segments, now)
                     due = max([self._cells[cell] for cell, *_ in limits], default=_NEVER)
                     if due <= now:
@@ -268,11 +270,12 @@ _PAUSED_UNTIL, _RATE, _DUE, _SHARE, _SHARE_AT, _CUT_AT, _FIRST = range(7)
 class Shared:
     """A pacer's state, and the lock under which it changes. Processes share it through memory that all of them map.
 
-    Their event loops run on the system's monotonic clock, which is one for all processes of a machine.
+    Their event loops run on the system's monotonic clock, which is one for all `processes` of a machine.
     """
 
-    cells: MutableSequence[float]
+    cells: MutableSequence[float] | memoryview[float]
     lock: AbstractContextManager[object] = field(default_factory=nullcontext)
+    processes: int = 1
 
 
 def new_cells(account: Limit | None, senders: Mapping[str, Limit] | None = None) -> list[float]:

@@ -88,6 +88,12 @@ class Pace:
     transport: str = "fast"
     queue: Queue | None = None
 
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Pace:
+        """What `asdict` made. Raises KeyError or TypeError when parts are missing."""
+        queue = values.get("queue")
+        return Pace(**{**values, "queue": Queue(**queue) if queue else None})
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -177,8 +183,7 @@ class Manifest:
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
-        pace, queue = values["pace"], values["pace"].get("queue")
-        values["pace"] = Pace(**{**pace, "queue": Queue(**queue) if queue else None})
+        values["pace"] = Pace.from_json(values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)
 
@@ -206,12 +211,17 @@ class Plan:
     @property
     def messages(self) -> pl.DataFrame:
         """The rows to send: `row_number, seq, to, from_number, body, media, encoding, segments` and the rest."""
-        return self.frame.filter(pl.col("seq").is_not_null())
+        return self.scan().filter(pl.col("seq").is_not_null()).collect()
 
     @property
     def skipped(self) -> pl.DataFrame:
         """The rows that get no message, with `reason` and `detail`."""
-        return self.frame.filter(pl.col("seq").is_null())
+        return self.scan().filter(pl.col("seq").is_null()).collect()
+
+    def first_skipped(self, n: int) -> pl.DataFrame:
+        """`row_number`, `reason` and `detail` of the first `n` of them; a large plan is not read as a whole."""
+        skipped = self.scan().filter(pl.col("seq").is_null())
+        return skipped.select("row_number", "reason", "detail").head(n).collect(engine="streaming")
 
     def recipients(self) -> pl.Series:
         """The numbers that messages go to (String, distinct)."""

@@ -69,7 +69,8 @@ def build_plan(
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     sent = scan.filter(pl.col("seq").is_not_null())
     segment_counts = _counted(sent, "segments")
-    pace, feasible = feasibility(offer, sent.select("from_number", "segments", "fields").collect(engine="streaming"))
+    mms = _height(sent.filter(offer.is_mms))
+    pace, feasible = feasibility(offer, sent, mms=mms > 0)
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -84,7 +85,7 @@ def build_plan(
         segments=sum(int(segments) * count for segments, count in segment_counts.items()),
         segment_counts=segment_counts,
         encodings=_counted(sent, "encoding"),
-        mms=_height(sent.filter(offer.is_mms)),
+        mms=mms,
         replacements=composer.replacements(),
         blame=_blame(sent, offer),
         cost=_totals(sent, table, campaign),
@@ -177,7 +178,7 @@ def _totals(sent: pl.LazyFrame, table: prices.PriceTable | None, campaign: Campa
     if table is None:
         return None
     most = campaign.limits.max_cost
-    spent = cost.totals(sent.select("region", "segments", "cost_micros").collect(engine="streaming"), table)
+    spent = cost.totals(sent, table)
     return {**spent, "max_cost": None if most is None else f"{most:f}", "table": table.name}
 
 

@@ -38,7 +38,7 @@ class Member:
     @staticmethod
     def of(number: str, weight: float = 1.0) -> Member:
         seed = int.from_bytes(hashlib.sha256(number.encode()).digest()[:4])
-        return Member(number, weight, _region(number), _area_code(number), seed)
+        return Member(number, weight, region_of(number), _area_code(number), seed)
 
 
 class Pool:
@@ -89,7 +89,7 @@ class Pool:
         """All numbers, those that are out too, by this recipient's preference. The first is what `assign` gives."""
         digits = to.replace("+", "", 1)
         base = _base(int(digits) if digits.isascii() and digits.isdigit() else 0)
-        region = _region(to) if self._match else None
+        region = region_of(to) if self._match else None
         area_code = _area_code(to)
         ranked = sorted(
             self._members,
@@ -113,7 +113,7 @@ class Pool:
     def nearness(self, to: str, number: str) -> str:
         """`, of its area code` or `, of its country` where the pool prefers such a number and `number` is one."""
         member = next(one for one in self._members if one.number == number)
-        return ("", ", of its country", ", of its area code")[self._tier(member, _region(to), _area_code(to))]
+        return ("", ", of its country", ", of its area code")[self._tier(member, region_of(to), _area_code(to))]
 
     def out(self, number: str | None, why: str) -> bool:
         """Takes `number` out, for `why`; whether others are left to carry its messages.
@@ -157,7 +157,8 @@ class Pool:
         return tiers
 
 
-def _region(number: str) -> str | None:
+def region_of(number: str) -> str | None:
+    """The country that a number in E.164 belongs to; None for what is no number or of no country."""
     try:
         return phonenumbers.region_code_for_number(phonenumbers.parse(number, None))
     except phonenumbers.NumberParseException:

@@ -10,15 +10,18 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from sender import equipment, providers, reconcile
+from sender import equipment, providers, reconcile, run_pace
+from sender.bulletin import BulletinBoard
 from sender.concurrency import Concurrency
+from sender.crew import Crew, check_workers
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
-from sender.dispatch import Dispatcher, resumed_pacer
+from sender.dispatch import Dispatcher
 from sender.errors import (
     ClockWrong,
     GuardStop,
@@ -28,15 +31,18 @@ from sender.errors import (
     StateError,
 )
 from sender.ledger import Counts, Run
+from sender.pacing import Pacer
 from sender.plan import MessageReader, Pace, Plan
 from sender.progress import Progress
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
+from sender.run_pace import resumed_pacer
 from sender.serving import is_loopback
 from sender.suppression import SuppressionList
 from sender.transport import Transport, TransportFailure, open_transport
-from sender.workspace import Workspace
+from sender.worker import Orders
+from sender.workspace import Workspace, resolved
 
 log = logging.getLogger("sender.session")
 
@@ -104,6 +110,16 @@ class RunResult:
             return workspace.results(self.run)
 
 
+@dataclass(slots=True)
+class _Course:
+    """How a call of `send` goes, as far as the ledger does not tell."""
+
+    reconciled: Reconciled = field(default_factory=Reconciled)
+    refreshed: Refreshed | None = None
+    stopped: SenderError | None = None
+    resent: int = 0
+
+
 class Session:
     """A plan and the run it belongs to, held for this process. A new run exists only once `send` is called."""
 
@@ -153,90 +169,137 @@ class Session:
         cancel: asyncio.Event | None = None,
         results_path: Path | None = None,
         delivery: Delivery = NO_WAIT,
+        workers: int = 1,
     ) -> RunResult:
         """Sends what is pending (of the first `limit` messages) and writes the results file.
 
         `resend_unknown` sends again what is still unknown once the log has been asked: these people may get the
         message twice. Then it waits for what becomes of the messages, as `delivery` says. `cancel` set: claims no
-        more, waits for what is in flight, and for nothing else. Raises InputError before anything is sent; a guard
-        that stops the run later is in the result.
+        more, waits for what is in flight, and for nothing else. With several `workers` so many processes send while
+        this one holds the run. Raises InputError before anything is sent; a guard that stops the run later is in the
+        result.
         """
-        ledger, cancel = self.workspace.ledger, cancel or asyncio.Event()
+        check_workers(workers)
+        cancel = cancel or asyncio.Event()
         path = results_path or self.workspace.folder(self.run) / RESULTS_FILE
         if results_path is not None:
             self._check_results_path(results_path)
-        stopped: SenderError | None = None
-        reconciled, resent = Reconciled(), 0
-        refreshed: Refreshed | None = None
+        course = _Course()
         callback = self._callback(delivery.public_url)
         pool = self.plan.manifest.sender_pool()
-        with self.connected(env) as adapter, SuppressionList.open(self.workspace.path) as suppressions:
+        concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+        async with contextlib.AsyncExitStack() as stack:
+            adapter = stack.enter_context(self.connected(env))
+            suppressions = stack.enter_context(SuppressionList.open(self.workspace.path))
             plan = self._begin(adapter)
-            run = self.run
-            gate = equipment.gate(run, plan, suppressions)
-            concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
-            reader = MessageReader(plan, run.run_id, callback=callback)
-            pacer = resumed_pacer(self.pace, ledger, reader, run.run_id)
-            async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
-                try:
-                    await self._compare_clocks(adapter, transport)
-                    if settle_unknowns:
-                        reconciled = await self.settle(adapter, transport, cancel)
-                    if resend_unknown and not cancel.is_set():
-                        resent = ledger.resend_unknown(run.run_id)
-                    for _ in range(1 + self.pace.retries):
-                        await Dispatcher(
-                            ledger=ledger,
-                            run=run,
-                            reader=reader,
-                            adapter=adapter,
-                            transport=transport,
-                            pace=self.pace,
-                            concurrency=concurrency,
-                            pacer=pacer,
-                            pool=pool,
-                            below_seq=limit,
-                            refuses=gate.refuses,
-                            on_progress=on_progress,
-                        ).run(cancel)
-                        if not settle_unknowns or cancel.is_set():
-                            break
-                        reconciled = await self._settle_at_the_end(adapter, transport, cancel)
-                        if not reconciled.absent:  # else these are pending again
-                            break
-                    else:
-                        stopped = ProviderRefused(
-                            f"{reconciled.absent} messages never arrive: each try proved nothing, and the log has none",
-                            fix="look at the results, and at the provider's status page, before you run it again",
-                        )
-                    if stopped is None and not cancel.is_set() and (wait_s := self._wait_s(delivery)):
-                        sweep = self._sweep(adapter, transport, cancel)
-                        refreshed = await sweep.follow(wait_s, listening=delivery.listening)
-                except SenderError as error:
-                    stopped = error
-        try:
-            ledger.finish_run(run.run_id)
-            self.workspace.learn(run)
-            write(self.workspace.results(run), path)
-        except InputError as error:  # what was sent is in the ledger all the same
-            fix = f"`sender results {run.run_id} --output FILE` writes them, as soon as there is room"
-            stopped = stopped or StateError(f"the results {error.what}", where=str(path), fix=fix)
-        except SenderError as error:
-            stopped = stopped or error
+            told = stack.enter_context(BulletinBoard(self.workspace.folder(self.run), on_progress))
+            reader = MessageReader(plan, self.run.run_id, callback=callback)
+            orders = self._orders(workers, env, adapter, callback, limit)
+            pacer = stack.enter_context(self._pacing(orders, reader))
+            transport = open_transport(self.pace.transport, concurrency.most)
+            await stack.enter_async_context(contextlib.aclosing(transport))
+            dispatcher = partial(
+                Dispatcher,
+                ledger=self.workspace.ledger,
+                run=self.run,
+                reader=reader,
+                adapter=adapter,
+                transport=transport,
+                pace=self.pace,
+                concurrency=concurrency,
+                pacer=pacer,
+                pool=pool,
+                below_seq=limit,
+                refuses=equipment.gate(self.run, plan, suppressions).refuses,
+                on_progress=told,
+            )
+            crew = partial(Crew, orders, self.run, ledger=self.workspace.ledger, reader=reader, pacer=pacer, pool=pool)
+            try:
+                await self._compare_clocks(adapter, transport)
+                if settle_unknowns:
+                    course.reconciled = await self.settle(adapter, transport, cancel)
+                if resend_unknown and not cancel.is_set():
+                    course.resent = self.workspace.ledger.resend_unknown(self.run.run_id)
+                if orders.of > 1 and not cancel.is_set():
+                    await self._send_by_workers(crew(on_progress=told), cancel)
+                for _ in range(1 + self.pace.retries):
+                    await dispatcher().run(cancel)
+                    if not settle_unknowns or cancel.is_set():
+                        break
+                    course.reconciled = await self._settle_at_the_end(adapter, transport, cancel)
+                    if not course.reconciled.absent:  # else these are pending again
+                        break
+                else:
+                    raise _never_arrive(course.reconciled.absent)
+                if not cancel.is_set() and (wait_s := self._wait_s(delivery)):
+                    sweep = self._sweep(adapter, transport, cancel)
+                    course.refreshed = await sweep.follow(wait_s, listening=delivery.listening)
+            except SenderError as error:
+                course.stopped = error
+        self._write_results(path, course)
         return RunResult(
-            run=ledger.run(run.run_id),
+            run=self.workspace.ledger.run(self.run.run_id),
             plan=plan,
-            summary=self.workspace.summary(run),
+            summary=self.workspace.summary(self.run),
             results_path=path,
             state_dir=self.workspace.path,
-            reconciled=reconciled,
-            refreshed=refreshed,
+            reconciled=course.reconciled,
+            refreshed=course.refreshed,
             limit=limit,
             interrupted=cancel.is_set(),
-            stopped=stopped,
-            resent=resent,
+            stopped=course.stopped,
+            resent=course.resent,
             taken_out={} if pool is None else pool.taken_out,
         )
+
+    def _orders(
+        self, workers: int, env: Mapping[str, str], adapter: Adapter, callback: str | None, limit: int | None
+    ) -> Orders:
+        """What workers are told; of no more of them than there are requests at once."""
+        if self.simulated:
+            env = {**env, equipment.SANDBOX_URL: adapter.base_url}  # of the sandbox that runs here
+        return Orders(
+            state_dir=resolved(self.workspace.path),
+            run_id=self.run.run_id,
+            number=0,
+            of=min(workers, self.pace.concurrency or workers),
+            pace=self.pace,
+            callback=callback,
+            below_seq=limit,
+            env=dict(env),
+            cells=str(self.workspace.workers_folder(self.run.campaign, self.run.kind).resolve() / "pace"),
+            log_level=logging.getLogger("sender").getEffectiveLevel(),
+        )
+
+    @contextlib.contextmanager
+    def _pacing(self, orders: Orders, reader: MessageReader) -> Iterator[Pacer]:
+        """The pacer of this session; its limits bind workers, too."""
+        ledger, run_id = self.workspace.ledger, self.run.run_id
+        if orders.of == 1:
+            yield resumed_pacer(self.pace, ledger, reader, run_id)
+            return
+        with run_pace.created(Path(orders.cells), self.pace, orders.of) as shared:
+            yield resumed_pacer(self.pace, ledger, reader, run_id, shared)
+
+    async def _send_by_workers(self, crew: Crew, cancel: asyncio.Event) -> None:
+        """What one that died had under way is unknown, once all have ended; what it left is pending."""
+        try:
+            await crew.run(cancel)
+        finally:
+            if crew.lost:
+                self.workspace.ledger.orphans_to_unknown(self.run.run_id)
+
+    def _write_results(self, path: Path, course: _Course) -> None:
+        """Ends the run in the ledger, teaches the suppression list, and writes the file; notes what went wrong."""
+        try:
+            self.workspace.ledger.finish_run(self.run.run_id)
+            self.workspace.learn(self.run)
+            write(self.workspace.results(self.run), path)
+        except InputError as error:  # what was sent is in the ledger all the same
+            fix = f"`sender results {self.run.run_id} --output FILE` writes them, as soon as there is room"
+            course.stopped = course.stopped or StateError(f"the results {error.what}", where=str(path), fix=fix)
+        except SenderError as error:
+            course.stopped = course.stopped or error
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
@@ -340,6 +403,13 @@ class Session:
             self._sandbox_settle_s = equipment.sandbox_settle_s(env)
         with equipment.connected(self.run, self.plan.manifest, env, self.workspace.folder(self.run)) as adapter:
             yield adapter
+
+
+def _never_arrive(messages: int) -> ProviderRefused:
+    return ProviderRefused(
+        f"{messages} messages never arrive: each try proved nothing, and the log has none",
+        fix="look at the results, and at the provider's status page, before you run it again",
+    )
 
 
 async def refresh(workspace: Workspace, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> Refreshed:

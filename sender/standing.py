@@ -12,6 +12,7 @@ from datetime import datetime
 
 import polars as pl
 
+from sender import bulletin
 from sender.ledger import Counts, Run
 from sender.plan import Plan
 from sender.report.figures import Stage, waiting_and_funnel
@@ -27,8 +28,10 @@ class Standing:
     """A moment of a run.
 
     `per_s` is messages a second over the last seconds of sending (None: nothing is being sent). `eta_s` is until the
-    last one has been submitted, at that pace or else at the planned one (None: nothing is pending, or the pace is
-    unlimited and nothing is being sent). `waiting` counts accepted messages without a final word.
+    last one has been submitted: as the sending process reckons, or else at that pace or the planned one (None: nothing
+    is pending, or the pace is unlimited and nothing is being sent). `slowed_to_per_s` is the pace to which the
+    provider's refusals hold the sending process (None: to none). `waiting` counts accepted messages without a final
+    word.
     """
 
     run: Run
@@ -38,6 +41,7 @@ class Standing:
     waiting: int
     per_s: float | None
     eta_s: float | None
+    slowed_to_per_s: float | None
     holder: Holder | None
     retries: tuple[str, ...]
     resent: int
@@ -71,8 +75,12 @@ class Watch:
         per_s = self._pace(journal, monotonic(), ledger.now_ms() / 1000)
         left = counts.pending + counts.intent
         planned = plan.manifest.expected_s
+        holder = self.workspace.holder(self.run)
+        told = None if holder is None else bulletin.read(self.workspace.folder(self.run))
         eta_s = None
-        if left and per_s:
+        if left and told is not None and told.eta_s is not None:
+            eta_s = told.eta_s
+        elif left and per_s:
             eta_s = left / per_s
         elif left and planned is not None:
             eta_s = planned * left / plan.manifest.messages
@@ -84,7 +92,8 @@ class Watch:
             waiting=waiting,
             per_s=per_s,
             eta_s=eta_s,
-            holder=self.workspace.holder(self.run),
+            slowed_to_per_s=None if told is None else told.slowed_to_per_s,
+            holder=holder,
             retries=tuple(one.run_id for one in self.workspace.retries(self.run)),
             resent=int(journal["resent"].gt(0).sum()),
         )

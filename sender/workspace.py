@@ -30,6 +30,7 @@ from sender.suppression import TAUGHT, Refusal, SuppressionList
 
 DEFAULT_STATE_DIR = Path(".sender")
 _HOLDER_WAIT_S = 0.5
+_WORKERS_WAIT_S = 2.0  # for workers whose run's process is gone: most have their answers by then
 _REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
 
 
@@ -160,7 +161,7 @@ class Workspace:
         """The process that is sending the run's campaign, as far as its note tells; None when there is none."""
         file = self._lock_file(run.campaign, run.kind)
         try:
-            note = json.loads(file.with_name(file.name + ".json").read_text(encoding="utf-8"))
+            note = json.loads(_note_of(file).read_text(encoding="utf-8"))
             holder = Holder(int(note["pid"]), str(note["host"]), str(note["since"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -172,27 +173,81 @@ class Workspace:
 
     @contextlib.contextmanager
     def locked(self, campaign: str, kind: RunKind) -> Iterator[None]:
-        """Holds the campaign for this process; the lock dies with it. Raises RunLocked, naming the holder, at once."""
+        """Holds the campaign for this process; the lock dies with it. Raises RunLocked, naming the holder, at once.
+
+        A worker of a process that is gone holds the campaign too: it may still have messages under way.
+        """
         file = self._lock_file(campaign, kind)
-        lock = filelock.FileLock(file.with_name(file.name + ".lock"), mode=0o600)
-        holder = file.with_name(file.name + ".json")
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._held(file))
+            except filelock.Timeout:
+                raise RunLocked(
+                    f"{campaign} is being sent by another process ({_holder(file)})",
+                    fix="wait for it, or stop it with Ctrl-C",
+                ) from None
+            self._wait_for_workers(campaign, kind)
+            yield
+
+    @contextlib.contextmanager
+    def worker_locked(self, campaign: str, kind: RunKind, number: int) -> Iterator[None]:
+        """Holds a lock for one of the processes that send the campaign together; nobody takes it over meanwhile.
+
+        Held before the process that holds the campaign is asked whether it is still there. Raises RunLocked.
+        """
+        file = self.workers_folder(campaign, kind) / str(number)
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._held(file))
+            except filelock.Timeout:
+                raise RunLocked(f"worker {number} of {campaign} is still there ({_holder(file)})") from None
+            yield
+
+    def workers_folder(self, campaign: str, kind: RunKind) -> Path:
+        """Where the processes that send the campaign together keep their locks and what they share."""
+        file = self._lock_file(campaign, kind)
+        return file.with_name(file.name + ".workers")
+
+    @contextlib.contextmanager
+    def _held(self, name: Path, *, noted: bool = True) -> Iterator[None]:
+        """Holds the lock of that name, with a note of who does. Raises filelock.Timeout at once, and StateError."""
+        lock = filelock.FileLock(name.with_name(name.name + ".lock"), mode=0o600)
+        note = _note_of(name)
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
-            raise RunLocked(
-                f"{campaign} is being sent by another process ({_holder(holder)})",
-                fix="wait for it, or stop it with Ctrl-C",
-            ) from None
+            raise
         except OSError as error:
             raise _unwritable(self.path, error) from None
         try:
-            with contextlib.suppress(OSError):  # who holds it is a kindness, not the lock
-                _note_holder(holder)
+            if noted:
+                with contextlib.suppress(OSError):  # who holds it is a kindness, not the lock
+                    _write_note(note)
             yield
         finally:
-            with contextlib.suppress(OSError):
-                holder.unlink(missing_ok=True)
+            if noted:
+                with contextlib.suppress(OSError):
+                    note.unlink(missing_ok=True)
             lock.release()
+
+    def _wait_for_workers(self, campaign: str, kind: RunKind) -> None:
+        """Raises RunLocked when workers of a process that is gone do not end in a moment."""
+        give_up = time.monotonic() + _WORKERS_WAIT_S
+        for lock in sorted(self.workers_folder(campaign, kind).glob("*.lock")):
+            file = lock.with_suffix("")
+            while True:
+                try:
+                    with self._held(file, noted=False):
+                        break
+                except filelock.Timeout:
+                    if time.monotonic() >= give_up:
+                        raise RunLocked(
+                            f"the process that was sending {campaign} is gone, and a worker of it ({_holder(file)})"
+                            " still waits for answers to what it has sent",
+                            fix="wait until it has ended (or end it, if it hangs), then run the same command again:"
+                            " nothing is lost",
+                        ) from None
+                time.sleep(0.05)
 
 
 def learn_from(state_dir: Path, run_ids: Collection[str | None]) -> None:
@@ -223,14 +278,19 @@ def _unwritable(path: Path, error: OSError) -> SenderError:
     )
 
 
-def _note_holder(file: Path) -> None:
+def _note_of(name: Path) -> Path:
+    return name.with_name(name.name + ".json")
+
+
+def _write_note(file: Path) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}), encoding="utf-8")
     file.chmod(0o600)
 
 
-def _holder(file: Path) -> str:
+def _holder(name: Path) -> str:
     """Who holds the lock. Its note comes a moment after the lock, and may still be that of a process that died."""
+    file = _note_of(name)
     give_up = time.monotonic() + _HOLDER_WAIT_S
     while time.monotonic() < give_up:
         with contextlib.suppress(OSError, ValueError, KeyError):

@@ -15,12 +15,12 @@ import pytest
 
 from sender import feed
 from sender.concurrency import Concurrency
-from sender.dispatch import make_pacer
 from sender.feed import Feed
 from sender.ledger import Claim
 from sender.plan import Pace
 from sender.pool import Pool
 from sender.providers.base import Message
+from sender.run_pace import make_pacer
 from tests.virtual_time import most_in_a_second, now, run
 
 T = TypeVar("T")
@@ -41,7 +41,10 @@ class Ledger:
     def pending(self) -> bool:
         return bool(self._aside) or self._next < self._count
 
-    def set_aside(self, run_id: str, *, limit: int, beside: Collection[int], below_seq: int | None) -> list[int]:
+    def set_aside(
+        self, run_id: str, *, limit: int, beside: Collection[int], below_seq: int | None, part: tuple[int, int]
+    ) -> list[int]:
+        assert part == (0, 1), "one process has everything"
         due = [seq for seq in self._aside if seq not in beside][:limit]
         fresh = list(range(self._next, min(self._count, self._next + limit - len(due))))
         self._next += len(fresh)

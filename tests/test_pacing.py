@@ -268,6 +268,20 @@ def test_a_queue_takes_its_burst_and_then_what_the_provider_drains() -> None:
     assert (times[70] - times[60]) / 10 == pytest.approx(0.25, rel=0.03)  # then as fast as it empties
 
 
+def test_a_queue_that_gets_shorter_faster_than_documented_is_not_reckoned_with() -> None:
+    async def scenario() -> tuple[float, float]:
+        pacer = Pacer(Limit(100), queue=queue_limit(50, 1))
+        await times_of(pacer, 50)
+        before_s = pacer.needs_s({None: 100})
+        pacer.queue_is(10)
+        assert len(await times_of(pacer, 40)) == 40
+        return before_s, pacer.needs_s({None: 100})
+
+    before_s, after_s = run(scenario())
+    assert before_s == pytest.approx(101, abs=3)
+    assert after_s == pytest.approx(1, abs=0.1)
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """What a campaign may ask of each provider: senders, fields, values; all without credentials."""
 
+from pathlib import Path
+
 import pytest
 
 from sender import providers
@@ -124,9 +126,11 @@ def test_capabilities(dialect, kinds, service_field, media_max, body_max, passth
     ("dialect", "kind", "per_s", "unit"),
     [
         ("signalwire", "long_code", 4, "segments"),
+        ("signalwire", "long_code_canada", 1, "segments"),
         ("signalwire", "toll_free", 3, "segments"),
         ("signalwire", "short_code", 10, "segments"),
         ("signalwire-compat", "long_code", 4, "segments"),
+        ("signalwire-compat", "long_code_canada", 1, "segments"),
         ("signalwire-compat", "toll_free", 3, "segments"),
         ("signalwire-compat", "short_code", 10, "segments"),
         ("signalwire-compat", "service", 3, "segments"),
@@ -147,6 +151,26 @@ def test_documented_rates(dialect, kind, per_s, unit):
     rate = providers.capabilities(dialect).rates[kind]
     assert (rate.per_s, rate.unit) == (per_s, unit)
     assert "20" in rate.source  # a dated source
+
+
+def test_the_campaign_guide_tells_the_documented_rates():
+    """The table in docs/campaign.md is that of the adapters, and of nothing else."""
+    page = (Path(__file__).parents[1] / "docs" / "campaign.md").read_text(encoding="utf-8")
+    table = page.partition("| sender | SignalWire | Telnyx | Twilio |\n")[2].partition("\n\n")[0]
+    told = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]]
+    sides = ["signalwire", "telnyx", "twilio"]
+    known = {dialect: dict(providers.capabilities(dialect).rates) for dialect in sides}
+    known["signalwire"]["service"] = providers.capabilities("signalwire-compat").rates["service"]
+    known["telnyx"]["mms"] = providers.capabilities("telnyx").mms_rate
+    for name, *cells in told:
+        kind = name.partition("`")[2].rstrip("`")
+        for dialect, cell in zip(sides, cells, strict=True):
+            rate = known[dialect].pop(kind, None)
+            assert cell == ("" if rate is None else f"{rate.per_s:g}{' each' if rate.per_sender else ''}"), (
+                name,
+                dialect,
+            )
+    assert not any(known.values()), "every rate is in the table"
 
 
 def test_there_is_a_rate_for_every_kind_a_provider_sends_from():

@@ -114,7 +114,8 @@ def test_a_plan_made_before_a_stop_is_stopped_too(tmp_path: Path) -> None:
     people = pl.DataFrame({"phone": [number(1), number(2)]})
     campaign = sender.load_campaign(recipients=people, provider="sandbox", from_=OURS, message="Hi", rate="none")
     result = sender.send(sender.build_plan(campaign), state_dir=tmp_path)
-    assert result.results()["status"].to_list() == ["rejected", "queued"]
+    assert result.results()["error_code"].to_list() == ["suppressed", None]
+    assert (result.summary.rejected, result.summary.accepted) == (1, 1)
 
 
 def test_refusals_teach_the_list_and_the_sandbox_s_stay_there(tmp_path: Path) -> None:

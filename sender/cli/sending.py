@@ -24,6 +24,7 @@ from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
 from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
+from sender.crew import check_workers
 from sender.errors import InputError
 from sender.opening import open_session
 from sender.session import Delivery, RunResult, Session
@@ -60,6 +61,14 @@ PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
 )
 @delivery_options
 @click.option(
+    "--workers",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Send by N processes, when one cannot keep the pace; limits hold for all of them together.",
+)
+@click.option(
     "--resend-unknown",
     is_flag=True,
     help="Send unknown messages again if the log does not settle them: some people may get them twice.",
@@ -91,6 +100,7 @@ def send(
     new_run: bool,
     resume: bool,
     on_unknown: str,
+    workers: int,
     resend_unknown: bool,
     output: Path | None,
     listen: bool,
@@ -107,6 +117,7 @@ def send(
 ) -> int:
     watched = sys.stderr.isatty() and log_format == "text"
     console.set_up_logs(debug=debug, log_format=log_format, quiet=watched)
+    check_workers(workers)
     env = environment(env_file)
     plan, built_from = read_plan(
         campaign, options, state_dir=state_dir, limit=limit if test_to else None, test_to=test_to
@@ -153,6 +164,7 @@ def send(
                     output=output,
                     watched=watched,
                     delivery=reports,
+                    workers=workers,
                 )
             )
     _conclude(result, as_json=as_json)
@@ -262,6 +274,7 @@ async def _send(
     output: Path | None,
     watched: bool,
     delivery: Delivery,
+    workers: int,
 ) -> RunResult:
     cancel = asyncio.Event()
     with _signals(cancel), _bar() if watched else _lines() as tell:
@@ -274,6 +287,7 @@ async def _send(
             cancel=cancel,
             results_path=output,
             delivery=delivery,
+            workers=workers,
         )
 
 

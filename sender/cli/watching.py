@@ -112,6 +112,7 @@ def facts(now: Standing) -> dict[str, Any]:
         "waiting": now.waiting,
         "rate_per_s": now.per_s,
         "eta_s": now.eta_s,
+        "slowed_to_per_s": now.slowed_to_per_s,
         "sent_by": asdict(now.holder) if now.holder else None,
         "retries": now.retries,
     }
@@ -138,6 +139,8 @@ def _pace(now: Standing) -> str:
         parts.append("no process is sending it")
     if now.per_s is not None:
         parts.append(per_second(now.per_s))
+    if now.slowed_to_per_s is not None:
+        parts.append(f"slowed to {now.slowed_to_per_s:.3g}/s by the provider")
     if now.eta_s is not None:
         parts.append(f"about {console.duration(now.eta_s)} {'left' if now.per_s else 'to go at its pace'}")
     if now.counts.intent and now.holder is not None:

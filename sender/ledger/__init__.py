@@ -41,6 +41,11 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+# `part` of several processes that send a run together: those messages whose `seq` leaves the first when divided by the
+# second.
+WHOLE = (0, 1)
+
+
 class RunKind(StrEnum):
     """What a run reached. Only a `LIVE` run counts when asking whether a plan has been sent."""
 
@@ -167,11 +172,18 @@ class Ledger(Protocol):
         ...
 
     def set_aside(
-        self, run_id: str, *, limit: int, beside: Collection[int] = (), below_seq: int | None = None
+        self,
+        run_id: str,
+        *,
+        limit: int,
+        beside: Collection[int] = (),
+        below_seq: int | None = None,
+        part: tuple[int, int] = WHOLE,
     ) -> list[int]:
         """The `seq` of up to `limit` messages that may be claimed now, in the order of `claim`, without claiming them.
 
-        Those in `beside` are left out: the caller has them already. From now on they can be claimed in any order.
+        Those in `beside` are left out: the caller has them already. From now on they can be claimed in any order, by
+        whoever comes first; processes that ask for different parts get different ones.
         """
         ...
 

@@ -22,6 +22,7 @@ from sender.clock import wall_clock_ms
 from sender.errors import UnknownRun
 from sender.ledger import (
     JOURNAL_SCHEMA,
+    WHOLE,
     Claim,
     Counts,
     Found,
@@ -80,7 +81,7 @@ RETURNING seq, attempts, fence
 _DUE = """
 SELECT seq FROM message
 WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
-    AND seq NOT IN (SELECT value FROM json_each(:beside))
+    AND seq NOT IN (SELECT value FROM json_each(:beside)) AND seq % :of = :part
 ORDER BY not_before, seq LIMIT :limit
 """
 # A row that waits for nothing: it was never claimed, and stands only so that those behind it can be.
@@ -270,7 +271,13 @@ class SqliteLedger:
         return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
 
     def set_aside(
-        self, run_id: str, *, limit: int, beside: Collection[int] = (), below_seq: int | None = None
+        self,
+        run_id: str,
+        *,
+        limit: int,
+        beside: Collection[int] = (),
+        below_seq: int | None = None,
+        part: tuple[int, int] = WHOLE,
     ) -> list[int]:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else min(messages, below_seq)
@@ -278,12 +285,12 @@ class SqliteLedger:
             return []
         with self._transaction() as db:
             named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "beside": _json(beside)}
-            due = [seq for (seq,) in db.execute(_DUE, named)]
+            due = [seq for (seq,) in db.execute(_DUE, named | {"part": part[0], "of": part[1]})]
             start: int = db.execute(_NEXT_SEQ, (key,)).get
-            stop = min(bound, start + limit - len(due))
+            stop = min(bound, start + part[1] * (limit - len(due)))  # the other parts find theirs waiting
             if start < stop:
                 db.execute(_SET_ASIDE, named | {"start": start, "stop": stop})
-        return [*due, *range(start, stop)]
+        return [*due, *(seq for seq in range(start, stop) if seq % part[1] == part[0])]
 
     def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
         key, _ = self._run_key(run_id)
@@ -413,12 +420,12 @@ class SqliteLedger:
 
     def journal(self, run_id: str) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
-        chunks = [pl.DataFrame(schema=JOURNAL_SCHEMA)]
+        chunks: list[pl.DataFrame] = []
         with failures_explained(self._path):
             rows = self._db.execute(_JOURNAL, (key,))  # one statement, so one snapshot
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
-        return pl.concat(chunks, rechunk=True)
+        return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
 
     def message_ids(self) -> set[str]:
         with failures_explained(self._path):

@@ -91,8 +91,9 @@ class Capabilities:
     `fields` are the campaign keys it takes. `service_field` is the key that names a sender pool at the provider
     (None: there is none). `passthrough` are recipients taken as they stand besides E.164 (`988`);
     `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
-    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`), and
-    `account_rate` what the account may do where those are of single senders (None: as much as they do together).
+    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`),
+    `account_rate` what the account may do where those are of single senders (None: as much as they do together), and
+    `mms_rate` what it may do of messages with media (None: as much as of others).
     `queue` is the provider's own (None: it is not documented).
     `mms_receipts` is False where no receipt for an MMS ever comes, so that it stays at `sent`.
     """
@@ -109,6 +110,7 @@ class Capabilities:
     rates: Mapping[str, DefaultRate] = field(default_factory=dict)
     mms_receipts: bool = True
     account_rate: DefaultRate | None = None
+    mms_rate: DefaultRate | None = None
     queue: Backlog | None = None
 
 

@@ -135,6 +135,7 @@ COMPAT = Dialect(
         body_max_chars=1600,
         rates={
             "long_code": DefaultRate(4, "segments", f"{_SPACE_RATES}; US 10DLC, the carrier's own limit comes on top"),
+            "long_code_canada": DefaultRate(1, "segments", f"{_SPACE_RATES}; a Canadian long code"),
             "toll_free": DefaultRate(3, "segments", _SPACE_RATES),
             "short_code": DefaultRate(10, "segments", _SPACE_RATES),
             "service": DefaultRate(3, "segments", f"{_SPACE_RATES}; the slowest kind a number group may hold"),

@@ -49,6 +49,7 @@ CAPABILITIES = Capabilities(
     mms_receipts=False,  # status callback page (2026-08-21)
     rates={
         "long_code": DefaultRate(4, "segments", f"{_RATES}; US 10DLC, the carrier's own limit comes on top"),
+        "long_code_canada": DefaultRate(1, "segments", f"{_RATES}; a Canadian long code"),
         "toll_free": DefaultRate(3, "segments", _RATES),
         "short_code": DefaultRate(10, "segments", _RATES),
     },

@@ -57,6 +57,7 @@ CAPABILITIES = Capabilities(
         "service": DefaultRate(50, "messages", _ACCOUNT),
     },
     account_rate=DefaultRate(50, "messages", _ACCOUNT),
+    mms_rate=DefaultRate(15, "messages", _ACCOUNT),
     queue=Backlog(_ACCOUNT, seconds=4 * 3600),
 )
 LOG_FACTS = LogFacts(

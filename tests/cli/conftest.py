@@ -89,9 +89,10 @@ class Shell:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def people(self, n: int, name: str = "people.csv") -> Path:
-        """A list of `n` fictional numbers, +1 NPA-555-0100 to 0189."""
-        rows = (f"Ada {i},+1{area}55501{i % 90:02}" for i, area in ((i, AREAS[i // 90]) for i in range(n)))
+    def people(self, n: int, name: str = "people.csv", *, start: int = 0) -> Path:
+        """A list of `n` fictional numbers, +1 NPA-555-0100 to 0189, from the one at `start` on."""
+        numbers = range(start, start + n)
+        rows = (f"Ada {i},+1{area}55501{i % 90:02}" for i, area in ((i, AREAS[i // 90]) for i in numbers))
         return self.write(name, "name,phone\n" + "\n".join(rows) + "\n")
 
     def results(self) -> pl.DataFrame:

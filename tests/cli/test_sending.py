@@ -179,14 +179,13 @@ def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandb
 
 def test_an_overlapping_start_is_refused_at_once(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "50")
-    path = campaign(sender, 200, provider="telnyx", rate="40/s")
+    path = campaign(sender, 500, provider="telnyx", rate="2/s")  # minutes, on however busy a machine
     first = sender.start("send", path, "--yes", **server.env)
     server.wait_for(5)
-    begun = time.monotonic()
     second = sender("send", path, "--yes", **server.env)
     assert second.code == 3, second
     assert f"pid {first.pid}" in second.err
-    assert time.monotonic() - begun < 5  # the start of a process on a busy machine; the refusal itself is immediate
+    assert first.poll() is None  # refused while the first one sends, and not after
     first.kill()
     first.communicate()
 

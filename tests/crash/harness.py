@@ -177,8 +177,10 @@ class Campaign:
         rate: str = f"{RATE_PER_S}/s",
         timeout_s: float = TIMEOUT_S,
         transport: str = "fast",
+        workers: int = 1,
     ) -> None:
         self.folder = folder
+        self.workers = workers
         self.provider = provider
         self.messages = messages
         self.mutant = mutant
@@ -200,7 +202,10 @@ class Campaign:
         self.tally.starts += 1
         with (self.folder / "log").open("a", encoding="utf-8") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.launcher", "send", f"{NAME}.yaml", "--yes", "--rehearse"],
+                [
+                    *(sys.executable, "-m", "tests.crash.launcher", "send", f"{NAME}.yaml", "--yes", "--rehearse"),
+                    *("--workers", str(self.workers)),
+                ],
                 cwd=self.folder,
                 env=environment()
                 | {
@@ -333,6 +338,7 @@ def campaign(
     rate: str = f"{RATE_PER_S}/s",
     timeout_s: float = TIMEOUT_S,
     transport: str = "fast",
+    workers: int = 1,
 ) -> Iterator[Campaign]:
     """A campaign with its provider running."""
     folder.mkdir(parents=True)
@@ -348,6 +354,7 @@ def campaign(
             rate=rate,
             timeout_s=timeout_s,
             transport=transport,
+            workers=workers,
         )
     finally:
         provider.kill()

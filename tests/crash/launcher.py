@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from typing import Any
 import apsw
 
 import sender.cli
-from sender import feed, reconcile, session
+from sender import crew, feed, reconcile, session, worker
 from sender.ledger import Settlement
 from sender.ledger.file import Mark
 from sender.ledger.sqlite import SqliteLedger
@@ -62,6 +63,7 @@ POINTS = (
     "results:before",
     "results:after",
 )
+WORKER = "--worker"  # the launcher's one option: to be a worker of `send`, traps and all
 MUTANTS = ("no_intent", "blind_retry", "no_deadline", "no_grace", "outcome_before_intent")
 
 
@@ -109,6 +111,7 @@ class Reaper:
         if self.trap.freeze:
             with self.ledger:
                 os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(2)  # a busy machine may stop this thread a moment later
         else:
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)  # the signal is on its way
@@ -241,7 +244,7 @@ def set_traps(reaper: Reaper) -> None:
             wire = Wire(transport, reaper, "send", blind=blind)
             super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
 
-    session.Dispatcher = Dispatcher  # type: ignore[misc]
+    session.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
     settle = reconcile.reconcile
 
     async def settle_unknowns(*, transport: Any, facts: Any, **options: Any) -> Any:
@@ -325,6 +328,10 @@ def main() -> None:
     if trap.mutant in mutate:
         mutate[trap.mutant]()
     set_traps(Reaper(trap))
+    if sys.argv[1:] == [WORKER]:
+        worker.main()
+        return
+    crew.COMMAND = (sys.executable, "-m", "tests.crash.launcher", WORKER)
     sender.cli.main()
 
 

@@ -7,13 +7,14 @@ None for the product as it is) and gives the harness's tally.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.crash.harness import PATIENT_S, Tally, campaign
+from tests.crash.harness import BAD_DAY, PATIENT_S, TENDER, Tally, campaign
 from tests.crash.launcher import Trap
 
 MESSAGES = 60
@@ -87,6 +88,19 @@ def frozen_past_the_lease(folder: Path, mutant: str | None, trap: Trap = IN_HAND
             target.tally.exits[frozen.wait(60)] += 1
         finally:
             frozen.kill()
+        return target.judge()
+
+
+def workers_under_fire(folder: Path, dialect: str, kills: int, seed: int) -> Tally:
+    """Two workers on a bad day; in turn each of them dies at a point of its own, and their parent at any moment."""
+    rng = random.Random(seed)
+    with campaign(folder, messages=60 * kills, dialect=dialect, faults=BAD_DAY, seed=seed, workers=2) as target:
+        while not target.over and target.tally.starts < kills:
+            if target.tally.starts % 2:
+                target.live(Trap(), kill_after_s=rng.uniform(1.5, 5.0))
+            else:
+                target.live(Trap(rng.choice(TENDER), rng.randint(1, 15)))
+        target.finish()
         return target.judge()
 
 

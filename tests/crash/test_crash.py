@@ -14,11 +14,11 @@ import pytest
 
 from sender.sandbox import FAULTS
 from tests.crash.harness import DIALECTS, PATIENT_S, TENDER, TIMEOUT_S, Tally, campaign, many_kills
-from tests.crash.scenarios import ON_THE_WAY, SCENARIOS, frozen_past_the_lease
+from tests.crash.scenarios import ON_THE_WAY, SCENARIOS, frozen_past_the_lease, workers_under_fire
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are POSIX"),
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(3600),  # for what hangs; eight CPU minutes in all, whatever else the machine does
 ]
 JOBS = 3  # most of a run is waiting: for answers, for the log, for a pause to end
 
@@ -134,6 +134,22 @@ def test_without_faults_nothing_is_ever_unknown(tmp_path: Path) -> None:
     assert tally.starts == 1
     assert (tally.accepted, tally.exits[0]) == (3000, 1)
     assert (tally.unknown_found, tally.unknown_absent, tally.unknown_left) == (0, 0, 0)
+
+
+# ── Several processes ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_killed_workers_and_killed_parents_double_no_text_and_lose_none(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(1 << 30)
+    with ThreadPoolExecutor(JOBS) as pool:
+        runs = [
+            pool.submit(workers_under_fire, tmp_path / dialect, dialect, 4, seed + n)
+            for n, dialect in enumerate(DIALECTS[:3])
+        ]
+    for run in runs:
+        tally = run.result()
+        assert tally.clean, f"seed {seed}: {tally}"
+        assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), f"seed {seed}: {tally}"
 
 
 # ── A hundred kills ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -41,6 +41,15 @@ def test_it_is_told_again_until_it_is_claimed_or_the_caller_has_it(ledger: Ledge
     assert aside(ledger, 100) == [0, 2, 3, 4, 5, 6, 8, 9]
 
 
+def test_processes_that_ask_for_parts_get_different_ones(ledger: Ledger) -> None:
+    assert aside(ledger, 2, part=(0, 2)) == [0, 2]
+    assert aside(ledger, 100, part=(1, 2)) == [1, 3, 5, 7, 9], "also those that the other had made room for"
+    assert aside(ledger, 100, part=(0, 2), beside={0, 2}) == [4, 6, 8]
+    claim_these(ledger, 1, 4)
+    assert aside(ledger, 100) == [0, 2, 3, 5, 6, 7, 8, 9], "whoever comes first may have them all the same"
+    ledger.check(RUN.run_id)
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_nothing_is_set_aside_for_nothing(ledger: Ledger, limit: int) -> None:
     assert aside(ledger, limit) == []

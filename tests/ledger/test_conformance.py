@@ -441,6 +441,7 @@ def test_the_journal_has_its_schema_and_one_row_for_each_message_ever_claimed(le
         pytest.param({"error_message": "half \ud83d"}, "error_message", "half ?", id="half an emoji"),
         pytest.param({"provider_status": ""}, "provider_status", "", id="an empty word"),
         pytest.param({"error_message": "a\x00b"}, "error_message", "a\x00b", id="a NUL"),
+        pytest.param({"price": "0,0075 €"}, "price", "0,0075 €", id="a price in its own way"),
     ],
 )
 def test_a_providers_odd_value_never_costs_the_record_of_an_acceptance(
@@ -450,6 +451,17 @@ def test_a_providers_odd_value_never_costs_the_record_of_an_acceptance(
     assert record(ledger, one, replace(ACCEPTED, **oddity)) == 1
     kept = row(ledger)
     assert (kept["state"], kept["message_id"], kept[column]) == ("accepted", "SM1", stored)
+
+
+@pytest.mark.parametrize(
+    "message_id", ["", "a b", "a'b\"c\\d", "Größe 😀", "a\x00b", "a\nb", "0012", "1e3", "null", "[1]", "x" * 5000]
+)
+def test_an_id_is_kept_as_the_provider_wrote_it(ledger: Ledger, message_id: str) -> None:
+    """Whatever it looks like: it is what the message is found by."""
+    (one,) = claim(ledger)
+    assert record(ledger, one, Accepted(message_id)) == 1
+    assert row(ledger)["message_id"] == message_id
+    assert ledger.message_ids() == {message_id}
 
 
 # The end

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,6 +22,8 @@ from hypothesis.stateful import (
 from sender.ledger import Claim, Found, Ledger, Reported, Settlement
 from sender.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Rejected, Status, Unknown
 from tests.ledger.steps import DEFERRED, LEASE_MS, OUTCOMES, RUN, UNKNOWN, claim, record
+
+pytestmark = pytest.mark.timeout(1200)  # 200 lives of 50 steps take more than a minute where nothing else runs
 
 # The model: a dict that obeys the protocol's words
 
@@ -251,10 +254,15 @@ def lived(machine: type[Any], new_store: Callable[[], Any], steps: tuple[int, in
 
     Machine.new_store = staticmethod(new_store)
     lives, each = steps
-    checks = [HealthCheck.too_slow]
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=lives, stateful_step_count=each, deadline=None, suppress_health_check=checks),
+        settings=settings(
+            max_examples=lives,
+            stateful_step_count=each,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+            phases=set(Phase) - {Phase.explain},  # it traces every line of every life, and doubles their time
+        ),
     )
 
 
