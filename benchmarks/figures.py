@@ -27,8 +27,8 @@ class Figure:
     plain: float | None = None
     way: str = ""
     least: float | None = None
-    goal: float | None = None
     note: str = ""
+    goal: float | None = None
 
     @property
     def ratio(self) -> float | None:

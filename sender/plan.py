@@ -244,6 +244,8 @@ class Plan:
         file = partial / PLAN_FILE
         if isinstance(self._rows, StoredRows):
             self._rows.copy_to(file)
+        elif self.directory is not None:  # a copy, and no link: that folder is somebody else's
+            shutil.copyfile(self.directory / PLAN_FILE, file)
         else:
             self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=True)
             if self.manifest.rows > _KEPT_ROWS:
