@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +32,7 @@ from sender.ledger import (
     Settlement,
     sqlite_delivery,
 )
+from sender.ledger import statements as sql
 from sender.ledger.file import (
     Mark,
     damaged,
@@ -42,127 +42,11 @@ from sender.ledger.file import (
     refuse_other_schema,
     schema_version,
 )
-from sender.ledger.rows import Settled, cleaned, journal_frame, settled
+from sender.ledger.rows import cleaned, journal_frame, settled
 from sender.ledger.schema import SCHEMA_VERSION
 from sender.outcomes import State, Unknown
 
 _JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many more cost cache and collector
-
-_INSERT_RUN = """
-INSERT INTO run (
-    run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account, retry_of
-)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_SELECT_RUNS = """
-SELECT run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account, retry_of
-FROM run
-"""
-_CLAIM_WAITING = """
-UPDATE message
-SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
-    not_before = NULL, sender = NULL, updated_at = :now
-WHERE run = :run AND state = 'pending' AND seq IN (
-    SELECT seq FROM message
-    WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
-    ORDER BY not_before, seq LIMIT :limit
-)
-RETURNING seq, attempts, fence
-"""
-_CLAIM_THESE = """
-UPDATE message
-SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
-    not_before = NULL, sender = NULL, updated_at = :now
-WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
-RETURNING seq, attempts, fence
-"""
-_DUE = """
-SELECT seq FROM message
-WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
-    AND seq NOT IN (SELECT value FROM json_each(:beside)) AND seq % :of = :part
-ORDER BY not_before, seq LIMIT :limit
-"""
-# A row that waits for nothing: it was never claimed, and stands only so that those behind it can be.
-_SET_ASIDE = """
-WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
-INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, updated_at)
-SELECT :run, seq, 'pending', 0, 0, :now, 0, :now FROM next
-"""
-_LAST_CHANGED = """
-SELECT seq, updated_at FROM message WHERE run = ? AND attempts > 0 ORDER BY updated_at DESC, seq DESC LIMIT ?
-"""
-_WAITING = "SELECT seq FROM message WHERE run = ? AND state = 'pending'"
-_NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"
-_CLAIM_NEXT = """
-WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
-INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, updated_at)
-SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :now FROM next
-"""
-_RELEASE = """
-UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, sender = NULL, not_before = ?,
-    updated_at = ?
-WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
-"""
-_USE_SENDER = """
-UPDATE message SET sender = ? WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
-"""
-_SETTLE = f"""
-UPDATE message
-SET {", ".join(f"{name} = ?" for name in Settled._fields)}, deadline = NULL, updated_at = ?
-"""  # noqa: S608 (our names)
-_RECONCILE = _SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
-# Python lets its other threads run around each step of SQLite, and getting its turn back costs more than the step. So
-# what came of a group is written by few statements: one for all outcomes that differ in no more than these columns.
-_VARYING = ("message_id", "segments", "created_at")
-_COMMON = tuple(name for name in Settled._fields if name not in _VARYING)
-_common = itemgetter(*map(Settled._fields.index, _COMMON))
-_RECORD = f"""
-WITH told AS MATERIALIZED (
-    SELECT value ->> 0 AS seq, value ->> 1 AS attempt, value ->> 2 AS fence, value ->> 3 AS message_id,
-        value ->> 4 AS segments, value ->> 5 AS created_at
-    FROM json_each(:told)
-)
-UPDATE message
-SET {", ".join(f"{name} = :{name}" for name in _COMMON)}, message_id = told.message_id, segments = told.segments,
-    created_at = told.created_at, deadline = NULL, updated_at = :now
-FROM told
-WHERE message.run = :run AND message.seq = told.seq AND message.state = 'intent' AND message.attempts = told.attempt
-    AND message.fence = told.fence
-"""  # noqa: S608 (our names)
-_ORPHANS = """
-UPDATE message
-SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_message = ?, updated_at = ?
-WHERE run = ? AND state = 'intent'
-"""
-_ORPHAN_MESSAGE = "the sender stopped before the outcome was written: it may have been sent"
-_RESEND = """
-UPDATE message
-SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error_code = NULL, error_message = NULL,
-    updated_at = ?
-WHERE run = ? AND state = 'unknown'
-"""
-# Rows are dense from 0, so their count, highest and sum of `seq` follow from one another; no single change to a key
-# leaves all three as they were. What CHECK constraints say is looked at again, because a damaged page asks nobody.
-_CHECK = """
-SELECT count(*), coalesce(max(seq) + 1, 0), coalesce(sum(seq), 0), coalesce(sum(
-    state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')
-    AND (state = 'intent') = (deadline IS NOT NULL) AND (state = 'pending') = (not_before IS NOT NULL)
-    AND (state = 'accepted') = (message_id IS NOT NULL) AND attempts BETWEEN (state <> 'pending') AND fence
-), 0)
-FROM message WHERE run = ?
-"""
-_NEXT_DUE = """
-SELECT not_before FROM message WHERE run = ? AND state = 'pending' AND seq < ? ORDER BY not_before LIMIT 1
-"""
-_REOPEN = """
-UPDATE run SET finished_at = NULL
-WHERE key = ?1 AND finished_at IS NOT NULL
-    AND EXISTS (SELECT 1 FROM message WHERE run = ?1 AND state = 'pending')
-"""
-_COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
-_JOURNAL = f"SELECT {', '.join(JOURNAL_SCHEMA)} FROM message WHERE run = ? ORDER BY seq"  # noqa: S608 (our names)
 
 
 class SqliteLedger:
@@ -227,20 +111,20 @@ class SqliteLedger:
         )
         try:
             with self._transaction() as db:
-                db.execute(_INSERT_RUN, columns)
+                db.execute(sql.INSERT_RUN, columns)
         except apsw.ConstraintError as error:
             raise ValueError(f"run {run.run_id} cannot be created: {error}") from None
 
     def run(self, run_id: str) -> Run:
         with failures_explained(self._path):
-            row = self._db.execute(_SELECT_RUNS + "WHERE run_id = ?", (run_id,)).fetchone()
+            row = self._db.execute(sql.SELECT_RUNS + "WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             raise self._unknown_run(run_id)
         return _run(row)
 
     def runs(self) -> list[Run]:
         with failures_explained(self._path):
-            rows = self._db.execute(_SELECT_RUNS + "ORDER BY created_at, key").fetchall()
+            rows = self._db.execute(sql.SELECT_RUNS + "ORDER BY created_at, key").fetchall()
         return [_run(row) for row in rows]
 
     def finish_run(self, run_id: str) -> bool:
@@ -262,11 +146,11 @@ class SqliteLedger:
             now = self.now_ms()  # read with the write lock held: waiting for it must not eat the lease
             deadline = now + lease_ms
             named = {"run": key, "now": now, "deadline": deadline, "bound": bound, "limit": limit}
-            waiting: list[tuple[Any, ...]] = db.execute(_CLAIM_WAITING, named).fetchall()
-            start: int = db.execute(_NEXT_SEQ, (key,)).get
+            waiting: list[tuple[Any, ...]] = db.execute(sql.CLAIM_WAITING, named).fetchall()
+            start: int = db.execute(sql.NEXT_SEQ, (key,)).get
             stop = min(bound, start + limit - len(waiting))
             if start < stop:
-                db.execute(_CLAIM_NEXT, named | {"start": start, "stop": stop})
+                db.execute(sql.CLAIM_NEXT, named | {"start": start, "stop": stop})
         again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
         return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
 
@@ -285,11 +169,11 @@ class SqliteLedger:
             return []
         with self._transaction() as db:
             named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "beside": _json(beside)}
-            due = [seq for (seq,) in db.execute(_DUE, named | {"part": part[0], "of": part[1]})]
-            start: int = db.execute(_NEXT_SEQ, (key,)).get
+            due = [seq for (seq,) in db.execute(sql.DUE, named | {"part": part[0], "of": part[1]})]
+            start: int = db.execute(sql.NEXT_SEQ, (key,)).get
             stop = min(bound, start + part[1] * (limit - len(due)))  # the other parts find theirs waiting
             if start < stop:
-                db.execute(_SET_ASIDE, named | {"start": start, "stop": stop})
+                db.execute(sql.SET_ASIDE, named | {"start": start, "stop": stop})
         return [*due, *(seq for seq in range(start, stop) if seq % part[1] == part[0])]
 
     def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
@@ -298,20 +182,20 @@ class SqliteLedger:
             now = self.now_ms()
             deadline = now + lease_ms
             named = {"run": key, "now": now, "deadline": deadline, "seqs": _json(seqs)}
-            claimed: list[tuple[Any, ...]] = db.execute(_CLAIM_THESE, named).fetchall()
+            claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_THESE, named).fetchall()
         return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
         """As the protocol says. Reads all of the run's rows."""
         key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            return [(seq, at_ms) for seq, at_ms in self._db.execute(_LAST_CHANGED, (key, limit))]
+            return [(seq, at_ms) for seq, at_ms in self._db.execute(sql.LAST_CHANGED, (key, limit))]
 
     def pending_from(self, run_id: str) -> tuple[int, list[int]]:
         key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            waiting = sorted(seq for (seq,) in self._db.execute(_WAITING, (key,)))
-            start: int = self._db.execute(_NEXT_SEQ, (key,)).get
+            waiting = sorted(seq for (seq,) in self._db.execute(sql.WAITING, (key,)))
+            start: int = self._db.execute(sql.NEXT_SEQ, (key,)).get
             return start, waiting
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
@@ -319,14 +203,14 @@ class SqliteLedger:
         given_back = list(claims)
         with self._transaction() as db:
             now = self.now_ms()
-            changed = _changed(db, _RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
+            changed = _changed(db, sql.RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
             sqlite_delivery.apply_waiting(db, key, (c.seq for c in given_back), now)
         return changed
 
     def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            return _changed(db, _USE_SENDER, ((sender, key, c.seq, c.attempt, c.fence) for c, sender in choices))
+            return _changed(db, sql.USE_SENDER, ((sender, key, c.seq, c.attempt, c.fence) for c, sender in choices))
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
@@ -341,7 +225,7 @@ class SqliteLedger:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
-            changed = _changed(db, _ORPHANS, [(_ORPHAN_MESSAGE, now, key)])
+            changed = _changed(db, sql.ORPHANS, [(sql.ORPHAN_MESSAGE, now, key)])
             if changed:
                 changed -= sqlite_delivery.apply_waiting(db, key, None, now)
         return changed
@@ -356,24 +240,24 @@ class SqliteLedger:
                 for f in found
                 if not isinstance(f.outcome, Unknown)  # proves nothing new
             )
-            changed = _changed(db, _RECONCILE, rows)
+            changed = _changed(db, sql.RECONCILE, rows)
             sqlite_delivery.apply_waiting(db, key, (f.seq for f in found), now)
-            db.execute(_REOPEN, (key,))
+            db.execute(sql.REOPEN, (key,))
         return changed
 
     def resend_unknown(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
-            changed = _changed(db, _RESEND, [(now, now, key)])
-            db.execute(_REOPEN, (key,))
+            changed = _changed(db, sql.RESEND, [(now, now, key)])
+            db.execute(sql.REOPEN, (key,))
         return changed
 
     def check(self, run_id: str) -> None:
         """As the protocol says. Reads all of the run's rows: about 0.3 s for a million."""
         key, messages = self._run_key(run_id)
         with failures_explained(self._path):
-            row: tuple[Any, ...] = self._db.execute(_CHECK, (key,)).fetchall()[0]
+            row: tuple[Any, ...] = self._db.execute(sql.CHECK, (key,)).fetchall()[0]
         rows, top, total, sound = row
         if rows != top or total != rows * (rows - 1) // 2 or rows > messages:
             raise damaged(self._path, f"run {run_id} has {rows} rows of messages where {top} were claimed")
@@ -415,14 +299,14 @@ class SqliteLedger:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else below_seq
         with failures_explained(self._path):
-            row = self._db.execute(_NEXT_DUE, (key, bound)).fetchone()
+            row = self._db.execute(sql.NEXT_DUE, (key, bound)).fetchone()
         return None if row is None else row[0]
 
     def journal(self, run_id: str) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
         chunks: list[pl.DataFrame] = []
         with failures_explained(self._path):
-            rows = self._db.execute(_JOURNAL, (key,))  # one statement, so one snapshot
+            rows = self._db.execute(sql.JOURNAL, (key,))  # one statement, so one snapshot
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
         return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
@@ -455,7 +339,7 @@ class SqliteLedger:
         )
 
     def _count(self, key: int, messages: int) -> Counts:
-        found: dict[str, int] = dict(self._db.execute(_COUNT, (key,)))
+        found: dict[str, int] = dict(self._db.execute(sql.COUNT, (key,)))
         return Counts(
             pending=messages - sum(found.values()),
             intent=found.get(State.INTENT, 0),
@@ -499,10 +383,14 @@ def _recorded(db: apsw.Connection, key: int, settlements: Iterable[Settlement], 
         claims.add(told)
         row = settled(outcome, due_ms=now_ms if due_ms is None else due_ms, now_ms=now_ms)
         varying = (*told, row.message_id, row.segments, row.created_at)
-        alike.setdefault(_common(row), []).append(varying)
+        alike.setdefault(sql.common(row), []).append(varying)
     for common, rows in alike.items():
-        named = dict(zip(_COMMON, common, strict=True)) | {"told": json.dumps(rows), "run": key, "now": now_ms}
-        db.execute(_RECORD, named)
+        named = dict(zip(sql.COMMON, common, strict=True)) | {
+            "told": json.dumps(rows),
+            "run": key,
+            "now": now_ms,
+        }
+        db.execute(sql.RECORD, named)
     return db.total_changes() - before
 
 

@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from sender.errors import StateError
-from sender.ledger import Run, RunKind, Settlement, sqlite, sqlite_delivery
+from sender.ledger import Run, RunKind, Settlement, sqlite_delivery, statements
 from sender.ledger.file import APPLICATION_ID
 from sender.ledger.schema import SCHEMA_VERSION
 from sender.ledger.sqlite import SqliteLedger
@@ -222,12 +222,12 @@ def test_the_schema_refuses_a_row_that_breaks_a_rule(ledger: SqliteLedger, chang
 @pytest.mark.parametrize(
     ("statement", "values", "way"),
     [
-        pytest.param(sqlite._CLAIM_WAITING, range(5), "USING COVERING INDEX message_waiting", id="due"),
-        pytest.param(sqlite._NEXT_DUE, range(2), "USING COVERING INDEX message_waiting", id="next due"),
-        pytest.param(sqlite._NEXT_SEQ, range(1), "USING PRIMARY KEY (run=?)", id="next in order"),
+        pytest.param(statements.CLAIM_WAITING, range(5), "USING COVERING INDEX message_waiting", id="due"),
+        pytest.param(statements.NEXT_DUE, range(2), "USING COVERING INDEX message_waiting", id="next due"),
+        pytest.param(statements.NEXT_SEQ, range(1), "USING PRIMARY KEY (run=?)", id="next in order"),
         pytest.param(
-            sqlite._RECORD,
-            dict.fromkeys((*sqlite._COMMON, "told", "run", "now"), "[]"),
+            statements.RECORD,
+            dict.fromkeys((*statements.COMMON, "told", "run", "now"), "[]"),
             "SEARCH message USING PRIMARY KEY (run=? AND seq=?)",
             id="record",
         ),
