@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sender.plan_diff import diff_plans as diff_plans
     from sender.planner import build_plan as build_plan
     from sender.progress import Progress as Progress
-    from sender.session import RunResult as RunResult
+    from sender.run_result import RunResult as RunResult
     from sender.workspace import Workspace as Workspace
 
 _HOME = {
@@ -38,7 +38,7 @@ _HOME = {
     "InputError": "errors",
     "Plan": "plan",
     "Progress": "progress",
-    "RunResult": "session",
+    "RunResult": "run_result",
     "SenderError": "errors",
     "Workspace": "workspace",
     "asend": "api",

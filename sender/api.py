@@ -12,7 +12,7 @@ from sender.errors import InputError
 from sender.opening import open_session
 from sender.plan import Plan
 from sender.progress import Progress
-from sender.session import Delivery, RunResult
+from sender.run_result import Delivery, RunResult
 from sender.workspace import DEFAULT_STATE_DIR
 
 

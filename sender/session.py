@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-
-import polars as pl
 
 from sender import equipment, providers, reconcile, run_pace
 from sender.bulletin import BulletinBoard
@@ -24,7 +22,6 @@ from sender.delivery.receiver import status_callback
 from sender.dispatch import Dispatcher
 from sender.errors import (
     ClockWrong,
-    GuardStop,
     InputError,
     ProviderRefused,
     SenderError,
@@ -36,8 +33,9 @@ from sender.plan import MessageReader, Pace, Plan
 from sender.progress import Progress
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
-from sender.results import Summary, check_target, write
+from sender.results import check_target, write
 from sender.run_pace import resumed_pacer
+from sender.run_result import NO_WAIT, Delivery, RunResult
 from sender.serving import is_loopback
 from sender.suppression import SuppressionList
 from sender.transport import Transport, TransportFailure, open_transport
@@ -51,63 +49,6 @@ WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last messa
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
 CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
 SANDBOX_LOG_PER_S = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How a run learns what becomes of its messages.
-
-    `public_url` is what a receiver listens behind: it is put into each message, unless the campaign has a
-    `status_callback` of its own. `listening` says that it listens here and now, so that callbacks are given time
-    before the log is asked. `wait_s` is how long to wait after the last message (None: 5 s for the sandbox, two
-    minutes else; 0: not at all).
-    """
-
-    public_url: str | None = None
-    listening: bool = False
-    wait_s: float | None = None
-
-
-NO_WAIT = Delivery(wait_s=0)
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did, or the disk that failed.
-
-    `resent` is how many unknown messages were put back to pending because the caller said so. `taken_out` are the
-    numbers of a pool that the provider refused, and why: the others carried their messages.
-    """
-
-    run: Run
-    plan: Plan
-    summary: Summary
-    results_path: Path
-    state_dir: Path
-    reconciled: Reconciled
-    limit: int | None
-    refreshed: Refreshed | None = None  # what the wait for delivery came to; None without one
-    interrupted: bool = False
-    stopped: SenderError | None = None
-    resent: int = 0
-    taken_out: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 5 the state could not be
-        written, 130 interrupted."""
-        if isinstance(self.stopped, StateError):
-            return StateError.exit_code
-        if self.stopped is not None:
-            return GuardStop.exit_code  # whatever stopped it: messages may have been sent by then
-        if self.summary.pending and (self.interrupted or self.limit is None):
-            return 130
-        return self.summary.exit_code
-
-    def results(self) -> pl.DataFrame:
-        """Every input row with what has become of it by now, as `sender.results.results` says."""
-        with Workspace(self.state_dir, read_only=True) as workspace:
-            return workspace.results(self.run)
 
 
 @dataclass(slots=True)
@@ -222,15 +163,8 @@ class Session:
                     course.resent = self.workspace.ledger.resend_unknown(self.run.run_id)
                 if orders.of > 1 and not cancel.is_set():
                     await self._send_by_workers(crew(on_progress=told), cancel)
-                for _ in range(1 + self.pace.retries):
-                    await dispatcher().run(cancel)
-                    if not settle_unknowns or cancel.is_set():
-                        break
-                    course.reconciled = await self._settle_at_the_end(adapter, transport, cancel)
-                    if not course.reconciled.absent:  # else these are pending again
-                        break
-                else:
-                    raise _never_arrive(course.reconciled.absent)
+                settle = partial(self._settle_at_the_end, adapter, transport, cancel) if settle_unknowns else None
+                await self._send_here(dispatcher, settle, cancel, course)
                 if not cancel.is_set() and (wait_s := self._wait_s(delivery)):
                     sweep = self._sweep(adapter, transport, cancel)
                     course.refreshed = await sweep.follow(wait_s, listening=delivery.listening)
@@ -280,6 +214,23 @@ class Session:
             return
         with run_pace.created(Path(orders.cells), self.pace, orders.of) as shared:
             yield resumed_pacer(self.pace, ledger, reader, run_id, shared)
+
+    async def _send_here(
+        self,
+        dispatcher: Callable[[], Dispatcher],
+        settle: Callable[[], Awaitable[Reconciled]] | None,
+        cancel: asyncio.Event,
+        course: _Course,
+    ) -> None:
+        """Sends what is pending, and again what `settle` then proves never to have arrived, `retries` times at most."""
+        for _ in range(1 + self.pace.retries):
+            await dispatcher().run(cancel)
+            if settle is None or cancel.is_set():
+                return
+            course.reconciled = await settle()
+            if not course.reconciled.absent:  # else these are pending again
+                return
+        raise _never_arrive(course.reconciled.absent)
 
     async def _send_by_workers(self, crew: Crew, cancel: asyncio.Event) -> None:
         """What one that died had under way is unknown, once all have ended; what it left is pending."""

@@ -26,8 +26,8 @@ from sender.opening import open_session
 from sender.outcomes import Accepted, DeliveryReport, Status
 from sender.plan import MessageReader
 from sender.providers.base import Request, Response
+from sender.run_result import Delivery
 from sender.sandbox import Mischief, Options
-from sender.session import Delivery
 from sender.session import refresh as refresh_run
 from sender.suppression import SuppressionList
 from sender.transport import NotSent

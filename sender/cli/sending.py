@@ -27,7 +27,8 @@ from sender.cli.planning import messages_table
 from sender.crew import check_workers
 from sender.errors import InputError
 from sender.opening import open_session
-from sender.session import Delivery, RunResult, Session
+from sender.run_result import Delivery, RunResult
+from sender.session import Session
 
 log = logging.getLogger("sender.cli")
 

@@ -1,0 +1,74 @@
+"""What a call of `send` is asked to wait for, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from sender.delivery.poll import Refreshed
+from sender.errors import GuardStop, SenderError, StateError
+from sender.ledger import Run
+from sender.plan import Plan
+from sender.reconcile import Reconciled
+from sender.results import Summary
+from sender.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a run learns what becomes of its messages.
+
+    `public_url` is what a receiver listens behind: it is put into each message, unless the campaign has a
+    `status_callback` of its own. `listening` says that it listens here and now, so that callbacks are given time
+    before the log is asked. `wait_s` is how long to wait after the last message (None: 5 s for the sandbox, two
+    minutes else; 0: not at all).
+    """
+
+    public_url: str | None = None
+    listening: bool = False
+    wait_s: float | None = None
+
+
+NO_WAIT = Delivery(wait_s=0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did, or the disk that failed.
+
+    `resent` is how many unknown messages were put back to pending because the caller said so. `taken_out` are the
+    numbers of a pool that the provider refused, and why: the others carried their messages.
+    """
+
+    run: Run
+    plan: Plan
+    summary: Summary
+    results_path: Path
+    state_dir: Path
+    reconciled: Reconciled
+    limit: int | None
+    refreshed: Refreshed | None = None  # what the wait for delivery came to; None without one
+    interrupted: bool = False
+    stopped: SenderError | None = None
+    resent: int = 0
+    taken_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 5 the state could not be
+        written, 130 interrupted."""
+        if isinstance(self.stopped, StateError):
+            return StateError.exit_code
+        if self.stopped is not None:
+            return GuardStop.exit_code  # whatever stopped it: messages may have been sent by then
+        if self.summary.pending and (self.interrupted or self.limit is None):
+            return 130
+        return self.summary.exit_code
+
+    def results(self) -> pl.DataFrame:
+        """Every input row with what has become of it by now, as `sender.results.results` says."""
+        with Workspace(self.state_dir, read_only=True) as workspace:
+            return workspace.results(self.run)
