@@ -79,7 +79,7 @@ def other_script(texts: pl.Series) -> pl.Series:
 
 
 def blame(sizes: pl.DataFrame) -> dict[str, Any]:
-    """What characters cost in these texts: a frame with `body` (String) and `measure`'s columns.
+    """What characters cost in these texts: a frame with `body` (String), and `encoding` and `segments` as of `measure`.
 
     Plain values for a manifest. `characters` lists `character`, `instead`, `messages` (texts that it forces into UCS-2,
     or, of the extension table, texts it costs a segment) and `segments` (saved if it alone were replaced), dearest
@@ -117,8 +117,8 @@ def blame_all(parts: Callable[[], Iterator[pl.DataFrame]]) -> dict[str, Any]:
 
 def _texts(sizes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """The texts that could be cheaper, numbered in `text`, and how many of them are in another script and left out."""
-    texts = sizes.select("body", "units", "segments", ucs=pl.col("encoding") == UCS_2)
-    texts = texts.filter(pl.col("ucs") | (pl.col("segments") > 1))
+    texts = sizes.select("body", "segments", ucs=pl.col("encoding") == UCS_2)
+    texts = texts.filter(pl.col("ucs") | (pl.col("segments") > 1)).with_columns(units=_ucs_units("body"))
     foreign = texts["ucs"] & other_script(texts["body"])
     return texts.filter(~foreign).with_row_index("text"), int(foreign.sum())
 
