@@ -25,6 +25,7 @@ FINAL = (Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.CANCELED, S
 _WITH_CARRIER = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED)
 NOWHERE = "other"  # short codes and numbers of no country
 _BINS = 60  # of a time axis, at most
+_BIN_S = 0.5  # at least: outcomes are written in groups, and the pace within one is none
 _PAUSE_S = 10.0  # and longer, between two messages: stopped and resumed, or waiting for the provider's log
 # Seconds that read well on an axis of time.
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
@@ -254,7 +255,8 @@ def _timeline(submitted: pl.DataFrame) -> Timeline | None:
     if not isinstance(first, datetime) or not lasts:
         return None
     span_s = (max(lasts) - first).total_seconds()
-    step_s = next((step for step in STEPS_S if span_s < step * _BINS), float(-(-span_s // _BINS) or 1))
+    steps = (step for step in STEPS_S if step >= _BIN_S and span_s < step * _BINS)
+    step_s = next(steps, float(-(-span_s // _BINS) or 1))
     bins = int(span_s // step_s) + 1
     since_s = (pl.col("_intent_at") - first).dt.total_milliseconds() / 1000
     until_s = (pl.col("_final_at") - first).dt.total_milliseconds() / 1000
