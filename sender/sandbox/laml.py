@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -48,7 +49,7 @@ _MAX_BODY = 1600
 _ACCOUNT_PATH = "/2010-04-01/Accounts"
 
 
-class Laml:
+class Laml(ABC):
     """What both form APIs share. Errors are `{code, message, more_info, status}`, one at a time."""
 
     name: str
@@ -74,9 +75,9 @@ class Laml:
     def problem(self, code: str, message: str, attribute: str | None = None) -> Problem:
         return Problem(self.invalid_status, code, message, attribute)
 
+    @abstractmethod
     def extra_problems(self, fields: Mapping[str, list[str]], now_ms: int, /) -> Iterable[Problem]:
         """What only this API refuses."""
-        raise NotImplementedError
 
     def draft(self, account: str, content_type: str, body: bytes, now_ms: int) -> Draft:
         fields = form(content_type, body)
@@ -106,12 +107,12 @@ class Laml:
             extra={name: first[name] for name in shown if name in first},
         )
 
-    def new_id(self, *, mms: bool) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def new_id(self, *, mms: bool) -> str: ...
 
+    @abstractmethod
     def pool_number(self) -> str | None:
         """The sender a messaging service has chosen by the time of the answer."""
-        raise NotImplementedError
 
     def _addresses(self, fields: Mapping[str, list[str]]) -> list[Problem]:
         to, sender, service = (fields.get(name, [""])[0] for name in ("To", "From", "MessagingServiceSid"))
@@ -160,9 +161,9 @@ class Laml:
             },
         )
 
+    @abstractmethod
     def resource(self, message: Message, now_ms: int) -> dict[str, Any]:
         """The message as this API shows it."""
-        raise NotImplementedError
 
     def uri(self, message: Message) -> str:
         return f"{self.prefix}/{message.draft.account}/Messages/{message.message_id}{self.suffix}"
