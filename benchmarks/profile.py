@@ -26,9 +26,9 @@ from benchmarks.sending import run, written_plan
 from sender import providers
 from sender.ledger import Run, RunKind, Settlement
 from sender.ledger.sqlite import SqliteLedger
-from sender.pacing import Pacer
 from sender.plan import MessageReader, Plan
 from sender.providers.base import Response
+from sender.sending.pacing import Pacer
 
 BATCH = 500
 IN_FLIGHT = 64

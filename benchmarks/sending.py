@@ -60,9 +60,9 @@ def send_half(folder: str, messages: int) -> None:
     import asyncio
 
     from sender.ledger import Settlement
-    from sender.opening import open_session
     from sender.outcomes import Accepted
     from sender.plan import Plan
+    from sender.sending.opening import open_session
 
     plan = Plan.open(Path(folder) / "plan")
     with open_session(plan, state_dir=Path(folder) / "state") as session:

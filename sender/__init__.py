@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from sender.errors import GuardStop as GuardStop
     from sender.errors import InputError as InputError
     from sender.errors import SenderError as SenderError
-    from sender.explain import explain_row as explain_row
     from sender.plan import Plan as Plan
-    from sender.plan_diff import diff_plans as diff_plans
-    from sender.planner import build_plan as build_plan
-    from sender.progress import Progress as Progress
-    from sender.run_result import RunResult as RunResult
+    from sender.planning.diff import diff_plans as diff_plans
+    from sender.planning.explain import explain_row as explain_row
+    from sender.planning.planner import build_plan as build_plan
+    from sender.sending.progress import Progress as Progress
+    from sender.sending.run_result import RunResult as RunResult
     from sender.workspace import Workspace as Workspace
 
 _HOME = {
@@ -37,14 +37,14 @@ _HOME = {
     "GuardStop": "errors",
     "InputError": "errors",
     "Plan": "plan",
-    "Progress": "progress",
-    "RunResult": "run_result",
+    "Progress": "sending.progress",
+    "RunResult": "sending.run_result",
     "SenderError": "errors",
     "Workspace": "workspace",
     "asend": "api",
-    "build_plan": "planner",
-    "diff_plans": "plan_diff",
-    "explain_row": "explain",
+    "build_plan": "planning.planner",
+    "diff_plans": "planning.diff",
+    "explain_row": "planning.explain",
     "load_campaign": "campaign",
     "send": "api",
 }

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sender.delivery.receiver import check_public_url
 from sender.errors import InputError
-from sender.opening import open_session
 from sender.plan import Plan
-from sender.progress import Progress
-from sender.run_result import Delivery, RunResult
+from sender.sending.opening import open_session
+from sender.sending.progress import Progress
+from sender.sending.run_result import Delivery, RunResult
 from sender.workspace import DEFAULT_STATE_DIR
 
 

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from sender import countries
+from sender.phone import countries
 from sender.validation import wanted
 
 TEMPLATE_PATTERN = r"\{[{%]"

@@ -1,7 +1,7 @@
 """The Plan: every input row, in file order, as a message to send or as a skipped row with its reason.
 
 Immutable, hashed, written as a directory (`plan.parquet` and `manifest.json`) and read back from it a block at a
-time. `sender.planner` builds it; `send` reads the plan and nothing else. Never touches the network.
+time. `sender.planning.planner` builds it; `send` reads the plan and nothing else. Never touches the network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import polars as pl
 from sender import fields
 from sender.disks import make_folder, sync_folder
 from sender.errors import PlanError
-from sender.plan_rows import PLAN_FILE, ROW_GROUP, StoredRows
+from sender.planning.rows import PLAN_FILE, ROW_GROUP, StoredRows
 from sender.pool import Pool
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
@@ -120,8 +120,8 @@ class Manifest:
     versions: Mapping[str, str]
     plan_hash: str
     notes: tuple[str, ...] = ()
-    # What `sender.blame.blame` and `sender.cost.totals` say; `cost` (None without a price table) has also `max_cost`
-    # (decimal text or None) and `table`, the file.
+    # What `sender.segments.blame.blame` and `sender.cost.totals` say; `cost` (None without a price table) has also
+    # `max_cost` (decimal text or None) and `table`, the file.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
     # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
@@ -129,7 +129,7 @@ class Manifest:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)
-    # A pool of senders: `weights` by number, and `match`. What `sender.feasibility.feasibility` says.
+    # A pool of senders: `weights` by number, and `match`. What `sender.planning.feasibility.feasibility` says.
     pool: Mapping[str, Any] | None = None
     feasibility: Mapping[str, Any] = field(default_factory=dict)
     # Where the suppression list stood that the plan was held against (`mark`), and `skip_dead`; None without a list.

@@ -14,13 +14,13 @@ import polars as pl
 
 from sender import cost, fields
 from sender.errors import InputError, RunUnfinished
-from sender.gate import Sending, hold_back
 from sender.ledger import Run
 from sender.outcomes import Reason, Status
 from sender.plan import SERVICE_FIELDS, Plan
-from sender.plan_rows import ContentHash
+from sender.planning.rows import ContentHash
 from sender.results import what_became
 from sender.suppression import SuppressionList
+from sender.suppression.gate import Sending, hold_back
 from sender.workspace import Workspace
 
 # What may be chosen by its status. The others are not over yet, or never were messages.

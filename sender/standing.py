@@ -12,11 +12,11 @@ from datetime import datetime
 
 import polars as pl
 
-from sender import bulletin
 from sender.ledger import Counts, Run
 from sender.plan import Plan
 from sender.report.figures import Stage, waiting_and_funnel
 from sender.results import Summary, summarise
+from sender.sending import bulletin
 from sender.workspace import Holder, Workspace
 
 _WINDOW_S = 15.0  # over which a pace is told

@@ -21,12 +21,12 @@ import psutil
 
 from sender.disks import make_folder, refuse_network
 from sender.errors import InputError, PlanError, RunLocked, SenderError, StateError, UnknownRun
-from sender.gate import HELD_BACK
 from sender.ledger import Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
 from sender.plan import Plan
 from sender.results import Summary, latest, results, summarise
 from sender.suppression import TAUGHT, Refusal, SuppressionList
+from sender.suppression.gate import HELD_BACK
 
 DEFAULT_STATE_DIR = Path(".sender")
 _HOLDER_WAIT_S = 0.5

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.audience import dedupe, limit, skip_types, suppress
+from sender.planning.audience import dedupe, limit, skip_types, suppress
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 

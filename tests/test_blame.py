@@ -8,9 +8,9 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender import blame as module
-from sender.blame import blame, instead_of, other_script, sentence
 from sender.segments import GSM_BASIC, GSM_EXTENSION, measure
+from sender.segments import blame as module
+from sender.segments.blame import blame, instead_of, other_script, sentence
 
 GSM = set(GSM_BASIC + GSM_EXTENSION)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import sender
-from sender import bulletin
-from sender.bulletin import BULLETIN_FILE, Bulletin, BulletinBoard
-from sender.progress import Progress
+from sender.sending import bulletin
+from sender.sending.bulletin import BULLETIN_FILE, Bulletin, BulletinBoard
+from sender.sending.progress import Progress
 from sender.standing import Standing, Watch
 from sender.workspace import Workspace
 

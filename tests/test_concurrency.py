@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.concurrency import LEAST, MOST, Concurrency, most_connections
+from sender.sending.concurrency import LEAST, MOST, Concurrency, most_connections
 
 
 def sent(

@@ -11,8 +11,8 @@ import pytest
 
 from sender import build_plan, load_campaign, send
 from sender.errors import CampaignError, CostLimit
-from sender.opening import open_session
 from sender.plan import Plan
+from sender.sending.opening import open_session
 
 PRICES = """\
 currency: USD

@@ -7,8 +7,8 @@ import pytest
 from babel import Locale
 from babel.core import get_global
 
-from sender import countries
-from sender.countries import fault, regions_of
+from sender.phone import countries
+from sender.phone.countries import fault, regions_of
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 

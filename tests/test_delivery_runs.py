@@ -22,13 +22,13 @@ from sender import delivery, phone, providers, sandbox
 from sender.delivery.poll import LIVE, Pace, Refreshed, Sweep
 from sender.ledger import Reported, Run, RunKind, Settlement
 from sender.ledger.sqlite import SqliteLedger
-from sender.opening import open_session
 from sender.outcomes import Accepted, DeliveryReport, Status
 from sender.plan import MessageReader
 from sender.providers.base import Request, Response
-from sender.run_result import Delivery
 from sender.sandbox import Mischief, Options
-from sender.session import refresh as refresh_run
+from sender.sending.opening import open_session
+from sender.sending.run_result import Delivery
+from sender.sending.session import refresh as refresh_run
 from sender.suppression import SuppressionList
 from sender.transport import NotSent
 from sender.workspace import Workspace, learn_from

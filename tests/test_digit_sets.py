@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.digit_sets import (
+from sender.phone.digit_sets import (
     MAX_DIGITS,
     Unreadable,
     after,

@@ -13,17 +13,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sender import dispatch, feed, guards
-from sender.dispatch import Dispatcher
 from sender.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.ledger import Claim, Counts, Reported, Run, RunKind, Settlement
 from sender.ledger.sqlite import SqliteLedger
 from sender.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Reason, Rejected, State, Status, Unknown
 from sender.plan import PLAN_SCHEMA, Manifest, MessageReader, Pace, Plan, Queue
 from sender.pool import Pool
-from sender.progress import Progress
 from sender.providers.base import Message, Request, Response
-from sender.run_pace import resumed_pacer
+from sender.sending import dispatch, feed, guards
+from sender.sending.dispatch import Dispatcher
+from sender.sending.progress import Progress
+from sender.sending.run_pace import resumed_pacer
 from sender.transport import MaybeSent, NotSent
 
 N = 12

@@ -9,8 +9,8 @@ import pytest
 
 from sender import build_plan, load_campaign
 from sender.cli.console import duration, from_line, pace_line
-from sender.feasibility import rate_told
 from sender.plan import Manifest, Plan
+from sender.planning.feasibility import rate_told
 
 A, B, C = "+12025550100", "+12025550101", "+18885550102"
 SERVICE = "MG" + "0" * 32

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import polars as pl
 import pytest
 
-from sender import feed
-from sender.concurrency import Concurrency
-from sender.feed import Feed
 from sender.ledger import Claim
 from sender.plan import Pace
 from sender.pool import Pool
 from sender.providers.base import Message
-from sender.run_pace import make_pacer
+from sender.sending import feed
+from sender.sending.concurrency import Concurrency
+from sender.sending.feed import Feed
+from sender.sending.run_pace import make_pacer
 from tests.virtual_time import most_in_a_second, now, run
 
 T = TypeVar("T")

@@ -15,9 +15,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sender import build_plan, load_campaign
 from sender.errors import CampaignError
-from sender.explain import explain_row
 from sender.plan import MessageReader, Plan
-from sender.plan_diff import diff_plans
+from sender.planning.diff import diff_plans
+from sender.planning.explain import explain_row
 from sender.providers import log_facts, sandbox_adapter
 from sender.report.preview import preview_html, preview_rows
 

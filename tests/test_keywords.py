@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sender.keywords import _START, _STOP, Said, said
+from sender.suppression.keywords import _START, _STOP, Said, said
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "suppression.md"
 

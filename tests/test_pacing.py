@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.pacing import (
+from sender.sending.pacing import (
     CUT,
     CUT_EVERY_S,
     RECOVERY_PER_S,

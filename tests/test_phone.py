@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sender import phone
 from sender.phone import caution, normalize, region_ok
-from sender.phone_cell import Reader
+from sender.phone.cell import Reader
 
 US = "+12025550100"
 COLUMNS = dict.fromkeys(["to", "region", "number_type", "reason", "detail", "repair"], pl.String)

@@ -19,9 +19,9 @@ import pytest
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from sender import phone
-from sender.number_plans import NUMBER_TYPES
-from sender.number_ranges import _after_plus, region_table
-from sender.phone_cell import Reader
+from sender.phone.cell import Reader
+from sender.phone.plans import NUMBER_TYPES
+from sender.phone.ranges import _after_plus, region_table
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 BLOCK = 100_000

@@ -15,8 +15,8 @@ from sender import build_plan, load_campaign
 from sender import plan as plan_module
 from sender.campaign_fields import NumberType
 from sender.errors import InputError, PlanError, TemplateError, Unsupported
-from sender.number_plans import NUMBER_TYPES
-from sender.phone_cell import EXPONENT_REPAIR, MARK_REPAIR, SHORT_CODE, TAIL_REPAIR
+from sender.phone.cell import EXPONENT_REPAIR, MARK_REPAIR, SHORT_CODE, TAIL_REPAIR
+from sender.phone.plans import NUMBER_TYPES
 from sender.plan import PLAN_SCHEMA, MessageReader, Plan
 
 ROOT = Path(__file__).parent.parent

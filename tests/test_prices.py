@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import money
+from sender.cost.prices import load_prices
 from sender.errors import PricesError
-from sender.prices import load_prices
 
 ROOT = Path(__file__).parent.parent
 

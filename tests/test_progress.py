@@ -12,9 +12,9 @@ import pytest
 
 from sender.ledger import Counts
 from sender.outcomes import State
-from sender.pacing import Limit, Pacer
 from sender.pool import Pool
-from sender.progress import Meter, Moment
+from sender.sending.pacing import Limit, Pacer
+from sender.sending.progress import Meter, Moment
 from tests.virtual_time import now, run
 
 A, B, C = "+12025550100", "+12025550101", "+12025550102"

@@ -10,9 +10,9 @@ import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sender.blame import _FORCING
-from sender.graphemes import CLUSTER
 from sender.segments import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, measure, smart_encode
+from sender.segments.blame import _FORCING
+from sender.segments.graphemes import CLUSTER
 
 BASIC = set(GSM_BASIC)
 EXTENSION = set(GSM_EXTENSION)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.errors import InputError, StateError
-from sender.gate import Gate, Sending, hold_back
 from sender.outcomes import Reason, Rejected, SkipReason
 from sender.suppression import FILE_NAME, Source, SuppressionList, check_scope
+from sender.suppression.gate import Gate, Sending, hold_back
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
 OURS, OTHER = "+12025550150", "+12025550151"

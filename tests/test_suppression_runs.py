@@ -15,8 +15,8 @@ import pytest
 
 import sender
 from sender import providers, sandbox
+from sender.delivery.optouts import import_opt_outs
 from sender.errors import InputError, ProviderRefused, RunComplete
-from sender.optouts import import_opt_outs
 from sender.suppression import SuppressionList
 from sender.transport import HttpxTransport
 

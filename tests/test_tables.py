@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sender import build_plan, load_campaign, spool, tables
 from sender.errors import InputError, RecipientsError
-from sender.plan_rows import ContentHash, StoredRows, gather
+from sender.planning.rows import ContentHash, StoredRows, gather
 from sender.recipients import PHONE_HEADERS, _key, load
 from sender.spool import Spool
 from sender.tables import cells, delimited, documents, source, table

@@ -17,14 +17,14 @@ import polars as pl
 import pytest
 
 import sender
-from sender import crew, run_pace, worker
-from sender.concurrency import Concurrency
 from sender.errors import InputError, ProviderRefused, RunLocked, WorkersLost
 from sender.ledger import Counts, RunKind
-from sender.opening import open_session
 from sender.plan import Pace, Queue
 from sender.pool import Pool
 from sender.sandbox import Options, embedded
+from sender.sending import crew, run_pace, worker
+from sender.sending.concurrency import Concurrency
+from sender.sending.opening import open_session
 from sender.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ PACE = Pace("60/s", 60.0, "messages", concurrency=None, retries=2, timeout_s=5, 
 SHARES = """
 import asyncio, sys
 from pathlib import Path
-from sender import pacing, run_pace
+from sender.sending import pacing, run_pace
 from tests.test_workers import PACE
 
 last = 0.0
@@ -106,7 +106,7 @@ def test_three_processes_keep_one_limit_together(tmp_path: Path) -> None:
 HOLDS = """
 import sys, time
 from pathlib import Path
-from sender import run_pace
+from sender.sending import run_pace
 from tests.test_workers import PACE
 with run_pace.joined(Path(sys.argv[1]), PACE, 2) as shared, shared.lock:
     shared.cells[0] = 1.0

@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sender import blame, cost
+from sender import cost
 from sender.delivery.poll import Refreshed
-from sender.explain import Explanation
-from sender.feasibility import rate_told
 from sender.outcomes import RANK
 from sender.plan import Manifest, Plan
-from sender.plan_diff import PlanDiff
+from sender.planning.diff import PlanDiff
+from sender.planning.explain import Explanation
+from sender.planning.feasibility import rate_told
 from sender.results import Summary
+from sender.segments import blame
 
 _MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the manifest has all
 _WIDTH_UNWATCHED = 160  # columns where there is no terminal to ask

@@ -14,7 +14,7 @@ from sender import safe_yaml
 from sender.campaign import PROVIDERS, Campaign, load_campaign
 from sender.errors import CampaignError, InputError
 from sender.plan import MANIFEST_FILE, Plan
-from sender.planner import build_plan
+from sender.planning.planner import build_plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

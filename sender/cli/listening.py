@@ -17,8 +17,8 @@ from sender.cli import console
 from sender.cli.inputs import environment, state_options
 from sender.delivery.receiver import check_public_url, status_callback
 from sender.errors import InputError
-from sender.run_result import Delivery
-from sender.session import Session
+from sender.sending.run_result import Delivery
+from sender.sending.session import Session
 from sender.workspace import Workspace, learn_from
 
 Command = TypeVar("Command", bound=Callable[..., Any])

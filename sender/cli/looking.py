@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender import results as results_module
-from sender import session
 from sender.cli import console, watching
 from sender.cli.inputs import environment, state_options
 from sender.cli.listening import seconds
 from sender.errors import InputError
+from sender.sending import session
 from sender.workspace import Workspace
 
 RUN_HELP = (

@@ -22,10 +22,10 @@ from sender.cli.inputs import (
     state_options,
 )
 from sender.errors import InputError, StateError
-from sender.explain import explain_row
 from sender.fields import merged_json
 from sender.plan import Plan
-from sender.plan_diff import diff_plans
+from sender.planning.diff import diff_plans
+from sender.planning.explain import explain_row
 from sender.report.preview import preview_frame, preview_html, preview_rows
 
 

@@ -19,16 +19,16 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from sender import progress
 from sender.cli import console
 from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_plan, state_options
 from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
-from sender.crew import check_workers
 from sender.errors import InputError
-from sender.opening import open_session
-from sender.run_result import Delivery, RunResult
-from sender.session import Session
+from sender.sending import progress
+from sender.sending.crew import check_workers
+from sender.sending.opening import open_session
+from sender.sending.run_result import Delivery, RunResult
+from sender.sending.session import Session
 
 log = logging.getLogger("sender.cli")
 

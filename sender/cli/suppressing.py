@@ -20,8 +20,8 @@ from rich.table import Table
 from sender import phone, providers, recipients, results
 from sender.cli import console
 from sender.cli.inputs import environment, state_options
+from sender.delivery.optouts import import_opt_outs
 from sender.errors import InputError
-from sender.optouts import import_opt_outs
 from sender.outcomes import SkipReason
 from sender.suppression import EVERYWHERE, EXPORTED, REASONS, Entry, Source, SuppressionList, of_frame, to_frame
 from sender.tables import read_table

@@ -15,11 +15,11 @@ from typing import Any
 import polars as pl
 
 from sender import money
-from sender.gate import HELD_BACK
 from sender.ledger import Run
 from sender.outcomes import State, Status
 from sender.plan import Plan, sender_shown
 from sender.results import ErrorCount, Summary, status_of, summarise
+from sender.suppression.gate import HELD_BACK
 
 FINAL = (Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.CANCELED, Status.UNCONFIRMED)
 _WITH_CARRIER = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED)

@@ -12,9 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from sender import blame, cost, fields, money, providers, segments
+from sender import cost, fields, money, providers, segments
 from sender.plan import Manifest, Plan, sender_shown
 from sender.report import page
+from sender.segments import blame
 
 _SLICE = 65_536  # messages: a row group of the plan's file
 _SHOWN = 200  # messages, and skipped rows, on a page nobody gave a limit

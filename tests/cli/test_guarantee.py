@@ -197,7 +197,9 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
 STANDS_STILL = """
 import contextlib, sys
 import sender
-from sender import feed, workspace
+from sender.sending import feed
+
+from sender import workspace
 
 feed.LEASE_MS = 700
 workspace.Workspace.locked = lambda *_: contextlib.nullcontext()  # a lock that was lost

@@ -24,7 +24,7 @@ def workers_of(process: subprocess.Popen[str], n: int = 2) -> list[psutil.Proces
     """The processes that send for `process`, once all are there."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        found = [one for one in psutil.Process(process.pid).children() if "sender.worker" in one.cmdline()]
+        found = [one for one in psutil.Process(process.pid).children() if "sender.sending.worker" in one.cmdline()]
         if len(found) == n:
             return found
         time.sleep(0.02)

@@ -23,11 +23,12 @@ from typing import Any
 import apsw
 
 import sender.cli
-from sender import crew, feed, reconcile, session, worker
+from sender import reconcile
 from sender.ledger import Settlement
 from sender.ledger.file import Mark
 from sender.ledger.sqlite import SqliteLedger
 from sender.outcomes import Accepted
+from sender.sending import crew, feed, session, worker
 from sender.transport import MaybeSent
 
 LEDGER_CALLS = ("create_run", "claim", "release", "record", "orphans_to_unknown", "reconcile", "finish_run")

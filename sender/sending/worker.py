@@ -1,4 +1,6 @@
-"""One of the processes that send a run together: `python -m sender.worker`, started by `sender.crew` and nobody else.
+"""One of the processes that send a run together: `python -m sender.sending.worker`.
+
+Started by `sender.sending.crew` and nobody else.
 
 Orders come on standard input and news goes out on standard output, a JSON object a line. It holds a lock of its own
 before it says so, and claims nothing until its parent, which holds the run, has answered: so whoever takes the run over
@@ -22,18 +24,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sender import equipment, run_pace
-from sender.concurrency import Concurrency, most_connections
-from sender.dispatch import Dispatcher
 from sender.errors import SenderError
 from sender.outcomes import State
 from sender.plan import MessageReader, Pace, Plan
-from sender.progress import Meter, Progress
+from sender.sending import equipment, run_pace
+from sender.sending.concurrency import Concurrency, most_connections
+from sender.sending.dispatch import Dispatcher
+from sender.sending.progress import Meter, Progress
 from sender.suppression import SuppressionList
 from sender.transport import open_transport
 from sender.workspace import Workspace
 
-log = logging.getLogger("sender.worker")
+log = logging.getLogger("sender.sending.worker")
 
 READ_BYTES = 65_536
 LAST_WORDS_S = 5.0  # for the parent to take the last lines

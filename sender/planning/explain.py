@@ -12,13 +12,16 @@ from typing import Any
 
 import polars as pl
 
-from sender import blame, cost, countries, fields, money, prices, recipients, segments
+from sender import cost, fields, money, recipients, segments
 from sender.campaign import Campaign
-from sender.compose import Offer, text_column
+from sender.cost import prices
 from sender.errors import InputError
 from sender.outcomes import SkipReason
+from sender.phone import countries
 from sender.plan import SERVICE_FIELDS, Plan
-from sender.planner import make_offer
+from sender.planning.compose import Offer, text_column
+from sender.planning.planner import make_offer
+from sender.segments import blame
 
 _MOST_ROWS = 10  # of one number, named
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import polars as pl
 
-from sender.graphemes import CLUSTER, cluster_outside
 from sender.segments import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, UCS_2, measure
+from sender.segments.graphemes import CLUSTER, cluster_outside
 
 _NAMED = 3  # code points of a cluster
 MOST_LISTED = 100  # characters in a plan's manifest; a hostile list may hold any number of them

@@ -15,7 +15,7 @@ from sender import cost
 from sender.errors import InputError, InputsChanged, RunComplete
 from sender.ledger import Counts, Run, RunKind
 from sender.plan import Manifest, Plan
-from sender.session import Session
+from sender.sending.session import Session
 from sender.workspace import DEFAULT_STATE_DIR, Workspace, resolved
 
 

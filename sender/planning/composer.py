@@ -7,10 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from sender import audience, cost, prices, segments
-from sender.compose import Offer, compose
+from sender import cost, segments
+from sender.cost import prices
 from sender.plan import PLAN_SCHEMA
-from sender.reach import Reached
+from sender.planning import audience
+from sender.planning.compose import Offer, compose
+from sender.planning.reach import Reached
 from sender.recipients import Recipients
 
 

@@ -15,21 +15,23 @@ from typing import Any
 
 import polars as pl
 
-from sender import blame, cost, fields, prices, providers, recipients, segments, text
+from sender import cost, fields, providers, recipients, segments, text
 from sender.campaign import Campaign
 from sender.campaign_fields import is_template
-from sender.compose import Offer
-from sender.composer import Composer
+from sender.cost import prices
 from sender.errors import CampaignError, InputError, TemplateError, Unsupported, setting
-from sender.feasibility import feasibility
-from sender.gate import Sending, hold_back
 from sender.plan import SERVICE_FIELDS, Manifest, Plan, service_of
-from sender.plan_rows import ContentHash, StoredRows, gather
+from sender.planning.compose import Offer
+from sender.planning.composer import Composer
+from sender.planning.feasibility import feasibility
+from sender.planning.reach import reach, read_test_number
+from sender.planning.rows import ContentHash, StoredRows, gather
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
-from sender.reach import reach, read_test_number
 from sender.recipients import InputFile, Recipients
+from sender.segments import blame
 from sender.suppression import SuppressionList
+from sender.suppression.gate import Sending, hold_back
 
 _BLAMED_ROWS = 100_000  # whose texts are in memory at once
 

@@ -1,8 +1,8 @@
 """A column of raw numbers to E.164, or a reason why not, at the speed of columns.
 
-The truth is `phonenumbers` with the sender's caution on top (`sender.phone_cell`), which reads one cell at a time. Here
+The truth is `phonenumbers` with the sender's caution on top (`sender.phone.cell`), which reads one cell at a time. Here
 the cells that hold nothing but digits, ordinary punctuation and at most one leading `+` are answered by tables compiled
-from its metadata (`sender.number_ranges`); every other cell, and every digit string the tables leave open, goes to
+from its metadata (`sender.phone.ranges`); every other cell, and every digit string the tables leave open, goes to
 that reader, each different one once. Both ways give the same row, sentence for sentence; the tests hold them to it.
 """
 
@@ -15,12 +15,9 @@ from functools import lru_cache
 import phonenumbers
 import polars as pl
 
-from sender import countries
-from sender.digit_sets import MAX_DIGITS
-from sender.number_plans import Verdict, meanings
-from sender.number_ranges import INTERNATIONAL, MIN_DIGITS, region_table
 from sender.outcomes import SkipReason
-from sender.phone_cell import (
+from sender.phone import countries
+from sender.phone.cell import (
     EXACT_DIGITS,
     FAULT_SENTENCES,
     HINT,
@@ -34,6 +31,9 @@ from sender.phone_cell import (
     caution,
     region_ok,
 )
+from sender.phone.digit_sets import MAX_DIGITS
+from sender.phone.plans import Verdict, meanings
+from sender.phone.ranges import INTERNATIONAL, MIN_DIGITS, region_table
 
 __all__ = ["caution", "normalize", "region_ok"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from sender import money, providers
+from sender.cost.prices import PriceTable, Rate
 from sender.errors import CostLimit, InputError, setting
-from sender.prices import PriceTable, Rate
 
 NOWHERE = "other"  # the region of a number that has none: short codes, +800, satellites
 _KEYS = ("_prefix", "region", "_sender", "_mms")

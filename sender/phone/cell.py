@@ -16,10 +16,10 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
-from sender import countries
 from sender.errors import setting
-from sender.number_plans import FAULTS, NUMBER_TYPES, Verdict
 from sender.outcomes import SkipReason
+from sender.phone import countries
+from sender.phone.plans import FAULTS, NUMBER_TYPES, Verdict
 
 SHORT_CODE = "short_code"
 FAULT_SENTENCES = {

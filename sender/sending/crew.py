@@ -2,7 +2,7 @@
 
 Starts them, tells them to begin, to stop, and which numbers are out; sums up what they have done. What binds them is
 elsewhere: the ledger hands each message to one of them, and the limits lie in memory that all of them map
-(`sender.run_pace`). Sends nothing itself.
+(`sender.sending.run_pace`). Sends nothing itself.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from sender.clock import steady_s
 from sender.errors import InputError, SenderError, WorkersLost
 from sender.ledger import Ledger, Run
 from sender.outcomes import State
-from sender.pacing import Pacer
 from sender.plan import MessageReader
 from sender.pool import Pool
-from sender.progress import Meter, Moment, Progress
-from sender.worker import Orders
+from sender.sending.pacing import Pacer
+from sender.sending.progress import Meter, Moment, Progress
+from sender.sending.worker import Orders
 
-log = logging.getLogger("sender.crew")
+log = logging.getLogger("sender.sending.crew")
 
-COMMAND = (sys.executable, "-P", "-m", "sender.worker")
+COMMAND = (sys.executable, "-P", "-m", "sender.sending.worker")
 MOST_EACH_CPU = 4
 TELL_EVERY_S = 0.1
 LONGEST_LINE = 1 << 20

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sender.clock import steady_s
-from sender.progress import Progress
+from sender.sending.progress import Progress
 
 BULLETIN_FILE = "sending.json"
 EVERY_S = 1.0

@@ -23,7 +23,7 @@ import phonenumbers
 import polars as pl
 from phonenumbers import PhoneMetadata, ValidationResult
 
-from sender.digit_sets import (
+from sender.phone.digit_sets import (
     EMPTY,
     MAX_DIGITS,
     Choice,
@@ -43,7 +43,7 @@ from sender.digit_sets import (
     strings,
     without,
 )
-from sender.number_plans import (
+from sender.phone.plans import (
     MAX_NATIONAL,
     Verdict,
     general,

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from sender.clock import steady_s
-from sender.concurrency import Concurrency
 from sender.ledger import WHOLE, Claim, Ledger
-from sender.pacing import LOOK_AGAIN_S, Left, Pacer
 from sender.plan import MessageReader, Pace
 from sender.pool import Pool
 from sender.providers.base import Message
+from sender.sending.concurrency import Concurrency
+from sender.sending.pacing import LOOK_AGAIN_S, Left, Pacer
 
 T = TypeVar("T")
 

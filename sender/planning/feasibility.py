@@ -13,8 +13,8 @@ import polars as pl
 
 from sender import fields, pool, providers
 from sender.campaign_fields import Rate
-from sender.compose import Offer
 from sender.plan import Pace, Queue
+from sender.planning.compose import Offer
 from sender.providers.base import DefaultRate
 
 DAY_S = 86_400

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from sender.graphemes import ASTRAL_UNITS, CLUSTER, JOINER, LONG, SHORT_UNITS, TWO_SIDED
+from sender.segments.graphemes import ASTRAL_UNITS, CLUSTER, JOINER, LONG, SHORT_UNITS, TWO_SIDED
 
 GSM_7 = "GSM-7"
 UCS_2 = "UCS-2"

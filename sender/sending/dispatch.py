@@ -18,21 +18,21 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from sender.clock import steady_s
-from sender.concurrency import Concurrency
 from sender.errors import StateError, Unsupported
-from sender.feed import Feed
-from sender.guards import Guards
 from sender.ledger import WHOLE, Claim, Counts, Ledger, Run, Settlement
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.pacing import CUT_EVERY_S, Pacer
 from sender.plan import MessageReader, Pace, service_of
 from sender.pool import UNHEALTHY, Pool
-from sender.progress import Meter, Moment, Progress
 from sender.providers.base import Adapter, Message
-from sender.run_pace import resumed_pacer
+from sender.sending.concurrency import Concurrency
+from sender.sending.feed import Feed
+from sender.sending.guards import Guards
+from sender.sending.pacing import CUT_EVERY_S, Pacer
+from sender.sending.progress import Meter, Moment, Progress
+from sender.sending.run_pace import resumed_pacer
 from sender.transport import Expired, MaybeSent, NotSent, Transport
 
-log = logging.getLogger("sender.dispatch")
+log = logging.getLogger("sender.sending.dispatch")
 
 P = ParamSpec("P")
 T = TypeVar("T")

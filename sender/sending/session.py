@@ -13,13 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from sender import equipment, providers, reconcile, run_pace
-from sender.bulletin import BulletinBoard
-from sender.concurrency import Concurrency
-from sender.crew import Crew, check_workers
+from sender import providers, reconcile
 from sender.delivery.poll import LIVE, SIMULATED, Refreshed, Sweep
 from sender.delivery.receiver import status_callback
-from sender.dispatch import Dispatcher
 from sender.errors import (
     ClockWrong,
     InputError,
@@ -28,21 +24,26 @@ from sender.errors import (
     StateError,
 )
 from sender.ledger import Counts, Run
-from sender.pacing import Pacer
 from sender.plan import MessageReader, Pace, Plan
-from sender.progress import Progress
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import check_target, write
-from sender.run_pace import resumed_pacer
-from sender.run_result import NO_WAIT, Delivery, RunResult
+from sender.sending import equipment, run_pace
+from sender.sending.bulletin import BulletinBoard
+from sender.sending.concurrency import Concurrency
+from sender.sending.crew import Crew, check_workers
+from sender.sending.dispatch import Dispatcher
+from sender.sending.pacing import Pacer
+from sender.sending.progress import Progress
+from sender.sending.run_pace import resumed_pacer
+from sender.sending.run_result import NO_WAIT, Delivery, RunResult
+from sender.sending.worker import Orders
 from sender.serving import is_loopback
 from sender.suppression import SuppressionList
 from sender.transport import Transport, TransportFailure, open_transport
-from sender.worker import Orders
 from sender.workspace import Workspace, resolved
 
-log = logging.getLogger("sender.session")
+log = logging.getLogger("sender.sending.session")
 
 RESULTS_FILE = "results.csv"
 WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message

@@ -9,11 +9,11 @@ from pathlib import Path
 from sender import providers, sandbox
 from sender.disks import make_folder
 from sender.errors import InputError, InputsChanged
-from sender.gate import Gate, Sending
 from sender.ledger import Run
 from sender.plan import Manifest, Plan
 from sender.providers.base import Adapter
 from sender.suppression import SuppressionList
+from sender.suppression.gate import Gate, Sending
 
 SANDBOX_FILE = "sandbox.sqlite3"
 SANDBOX_URL = "SENDER_SANDBOX_URL"  # a sandbox that runs already; means nothing to a live run

@@ -1,7 +1,7 @@
 """The suppression list: which numbers get nothing, since when, on whose word, and how far that goes.
 
 It lives in the state directory and outlives every run. People, files, replies, providers' errors and providers' own
-lists write to it; `sender.gate` holds back who is on it. It never sends, and never reads a campaign.
+lists write to it; `sender.suppression.gate` holds back who is on it. It never sends, and never reads a campaign.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Self
 import polars as pl
 
 from sender.errors import InputError
-from sender.keywords import Said, said
 from sender.ledger.suppression import Lift, Row, SuppressionFile
 from sender.outcomes import Reason, SkipReason
+from sender.suppression.keywords import Said, said
 
 FILE_NAME = "suppression.sqlite3"  # in the state directory
 EVERYWHERE = "all"

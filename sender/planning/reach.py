@@ -11,10 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from sender import audience, phone, recipients
-from sender.compose import Offer
+from sender import phone, recipients
 from sender.errors import CampaignError
 from sender.outcomes import SkipReason
+from sender.planning import audience
+from sender.planning.compose import Offer
 from sender.recipients import InputFile, Recipients
 from sender.spool import Spool
 

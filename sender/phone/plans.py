@@ -1,7 +1,7 @@
 """The national numbers of each country code as ranges of digit strings: which are valid, of which region and type.
 
 Compiled from the metadata of `phonenumbers`: the expressions and lengths by which it decides. What stands before a
-national number (prefixes, country codes) is `sender.number_ranges`' business. Never guesses, reads no files.
+national number (prefixes, country codes) is `sender.phone.ranges`' business. Never guesses, reads no files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import polars as pl
 from phonenumbers import PhoneMetadata, PhoneNumberType, ValidationResult
 from phonenumbers.phonemetadata import PhoneNumberDesc
 
-from sender.digit_sets import (
+from sender.phone.digit_sets import (
     EMPTY,
     DigitSet,
     Unreadable,

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sender.errors import StateError
-from sender.feed import left_lately
 from sender.ledger import Ledger
-from sender.pacing import Limit, Pacer, Shared, new_cells, queue_limit
 from sender.plan import MessageReader, Pace
+from sender.sending.feed import left_lately
+from sender.sending.pacing import Limit, Pacer, Shared, new_cells, queue_limit
 
 if sys.platform == "win32":
     import msvcrt
