@@ -294,7 +294,10 @@ async def _send(
 
 @contextmanager
 def _signals(cancel: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) drains; the second quits at once, which is as safe as a crash."""
+    """The first Ctrl-C (or SIGTERM) drains; the second quits at once, which is as safe as a crash.
+
+    Afterwards there is nothing left to stop, and the exit code is to say what came of the run: they count no more.
+    """
     loop, asked = asyncio.get_running_loop(), threading.Event()
 
     def drain() -> None:
@@ -310,12 +313,13 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
         asked.set()
         loop.call_soon_threadsafe(drain)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 Tell = Callable[[progress.Progress], None]

@@ -208,7 +208,7 @@ print(result.summary.law(), flush=True)
 """
 
 
-def freeze(process: subprocess.Popen[str], ledger: Path) -> None:
+def freeze(process: subprocess.Popen[str] | psutil.Process, ledger: Path) -> None:
     """Stops the process where it does not hold the ledger, or the one that takes over would have to wait for it."""
     for _ in range(200):
         process.send_signal(signal.SIGSTOP)

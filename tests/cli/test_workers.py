@@ -14,8 +14,9 @@ import httpx
 import psutil
 import pytest
 
+from sender.workspace import Workspace
 from tests.cli.conftest import SENDER, Sandbox, Shell
-from tests.cli.test_guarantee import campaign, law, posix
+from tests.cli.test_guarantee import campaign, freeze, law, posix
 
 Start = Callable[..., Sandbox]
 
@@ -97,7 +98,7 @@ def test_a_killed_parent_leaves_workers_that_end_and_until_then_nobody_takes_ove
     process = sender.start("send", path, "--yes", "--workers", "2", **server.env)
     workers = workers_of(process)
     server.wait_for(20)
-    workers[1].send_signal(signal.SIGSTOP)
+    freeze(workers[1], sender.folder / ".sender" / Workspace.LEDGER_FILE)
     process.kill()
     process.wait()  # its pipes are the workers', too
     refused = sender("send", path, "--yes", "--workers", "2", **server.env)
