@@ -247,7 +247,7 @@ class Plan:
         elif self.directory is not None:  # a copy, and no link: that folder is somebody else's
             shutil.copyfile(self.directory / PLAN_FILE, file)
         else:
-            self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=True)
+            self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=False)
             if self.manifest.rows > _KEPT_ROWS:
                 with suppress(OSError):  # no room for temporary files: then it stays in memory
                     self._rows = StoredRows.of(file)

@@ -101,6 +101,7 @@ TEXT = st.text(st.sampled_from('abé,,;""\n\n\n\r\x02 '), max_size=60)
 @example('phone,a\n1,"x\ny"\n2,b\n3,"c\n', 9)
 @example('a,5" x\nb,6" y\nc,d\n', 6)
 @example("a\r\nb\r\nc", 2)
+@example(";\n,,", 1)  # a long last row without its line end makes up for a short one
 def test_blocks_of_any_size_give_the_same(text, size):
     """Any text whatever: the same rows, or the same refusal with the same line."""
     data = ("phone,b\n" + text).encode()
@@ -288,6 +289,10 @@ def test_no_room_for_temporary_files_is_told(tmp_path):
 BLOCK = (pl.DataFrame({"seq": [1], "body": ["x"]}), pl.DataFrame({"seq": [1], "body": ["x"]}))
 
 
+def unseen(rows: pl.DataFrame, hashed: pl.DataFrame) -> None:
+    """Looks at a block and learns nothing."""
+
+
 def test_what_goes_wrong_in_a_later_block_is_told_and_leaves_nothing_behind(tmp_path):
     def failing():
         yield BLOCK
@@ -296,10 +301,71 @@ def test_what_goes_wrong_in_a_later_block_is_told_and_leaves_nothing_behind(tmp_
 
     with mock.patch.object(spool.tempfile, "tempdir", str(tmp_path)):
         with pytest.raises(KeyError, match="late"):
-            gather(failing(), ContentHash({}))
+            gather(failing(), unseen)
         gc.collect()
         assert list(tmp_path.iterdir()) == []
     assert "plan-rows" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.parametrize("blocks", [1, 5])
+def test_what_goes_wrong_while_looking_at_a_block_is_raised_as_it_is(blocks):
+    def failing(*_: pl.DataFrame) -> None:
+        raise InputError("no room for what was learned")
+
+    with pytest.raises(InputError, match="no room for what was learned"):
+        gather(iter([BLOCK] * blocks), failing)
+
+
+HASHED = pl.DataFrame(
+    {
+        "seq": [0, None, 1, 2],
+        "body": ["x", None, "", '"a",\n1'],
+        "media": [["u", "v"], [], ['"'], ["u,v"]],
+        "recipient": [
+            {"Phone": "1", "n.b": ""},
+            {"Phone": "2", "n.b": "c"},
+            {"Phone": "", "n.b": "é"},
+            {"Phone": ",", "n.b": '"'},
+        ],
+        "cost_micros": [1, 2, 3, 4],
+    },
+    schema_overrides={"seq": pl.UInt32},
+)
+
+
+def hash_of(*frames: pl.DataFrame) -> str:
+    digest = ContentHash({"provider": "sandbox"})
+    for frame in frames:
+        digest.update(frame)
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("at", range(HASHED.height + 1))
+def test_the_hash_is_the_same_whatever_blocks_the_rows_come_in(at):
+    assert hash_of(HASHED[:at], HASHED[at:]) == hash_of(HASHED)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(HASHED[::-1], id="order"),
+        pytest.param(HASHED[:3], id="a row less"),
+        pytest.param(HASHED.rename({"body": "text"}), id="a column's name"),
+        pytest.param(HASHED.with_columns(body=pl.col("body").fill_null("")), id="blank and none"),
+        pytest.param(HASHED.with_columns(seq=pl.col("seq").fill_null(0)), id="a number"),
+        pytest.param(HASHED.with_columns(media=pl.lit(["u", "v"])), id="a list"),
+        pytest.param(HASHED.with_columns(media=pl.col("media").list.join(",").str.split(",")), id="a list's parts"),
+        pytest.param(
+            HASHED.with_columns(pl.col("recipient").struct.with_fields(pl.lit("3").alias("Phone"))), id="cell"
+        ),
+    ],
+)
+def test_the_hash_tells_plans_apart(other):
+    assert hash_of(other) != hash_of(HASHED)
+
+
+def test_prices_are_not_in_the_hash():
+    assert hash_of(HASHED.with_columns(cost_micros=pl.lit(None, pl.Int64))) == hash_of(HASHED)
 
 
 def test_rows_that_cannot_be_stored_are_told(tmp_path):
@@ -307,7 +373,7 @@ def test_rows_that_cannot_be_stored_are_told(tmp_path):
         self.path = tmp_path / "none" / "plan.parquet"
 
     with mock.patch.object(StoredRows, "__init__", nowhere), pytest.raises(InputError, match="temporary files"):
-        gather(iter([BLOCK] * 50), ContentHash({}))
+        gather(iter([BLOCK] * 50), unseen)
 
 
 def test_a_file_is_hashed_as_it_stands(tmp_path):

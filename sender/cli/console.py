@@ -7,21 +7,23 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from sender import cost
-from sender.delivery.poll import Refreshed
 from sender.outcomes import RANK
 from sender.plan import Manifest, Plan
-from sender.planning.diff import PlanDiff
-from sender.planning.explain import Explanation
 from sender.planning.feasibility import rate_told
-from sender.results import Summary
 from sender.segments import blame
+
+if TYPE_CHECKING:  # every command imports this module, and few of them these
+    from sender.delivery.poll import Refreshed
+    from sender.planning.diff import PlanDiff
+    from sender.planning.explain import Explanation
+    from sender.results import Summary
 
 _MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the manifest has all
 _WIDTH_UNWATCHED = 160  # columns where there is no terminal to ask

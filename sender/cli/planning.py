@@ -24,9 +24,6 @@ from sender.cli.inputs import (
 from sender.errors import InputError, StateError
 from sender.fields import merged_json
 from sender.plan import Plan
-from sender.planning.diff import diff_plans
-from sender.planning.explain import explain_row
-from sender.report.preview import preview_frame, preview_html, preview_rows
 
 
 @click.command(
@@ -78,6 +75,8 @@ def plan(
 
 
 def _explain(made: Plan, row_number: int, built_from: Campaign | None, *, as_json: bool) -> int:
+    from sender.planning.explain import explain_row
+
     told = explain_row(made, row_number, built_from)
     if as_json:
         console.print_json({**asdict(told), "steps": [{"step": name, "result": text} for name, text in told.steps]})
@@ -96,6 +95,8 @@ def _explain(made: Plan, row_number: int, built_from: Campaign | None, *, as_jso
 @click.option("--json", "as_json", is_flag=True, help="Counts and examples as JSON.")
 @state_options
 def plan_diff(a: Path, b: Path, examples: int, as_json: bool, debug: bool, state_dir: Path, **options: Any) -> int:
+    from sender.planning.diff import diff_plans
+
     console.set_up_logs(debug=debug)
     written = [is_written_plan(target) for target in (a, b)]
     nothing: dict[str, Any] = {}
@@ -137,6 +138,8 @@ def preview(
     state_dir: Path,
     **options: Any,
 ) -> int:
+    from sender.report.preview import preview_html, preview_rows
+
     console.set_up_logs(debug=debug)
     made, _ = read_plan(campaign, options, state_dir=state_dir)
     if html is not None:
@@ -163,6 +166,8 @@ def preview(
 
 def messages_table(made: Plan, *, most: int) -> None:
     """The first messages as they will be read, each with its row, segments and encoding."""
+    from sender.report.preview import preview_frame
+
     for row in preview_frame(made, most).iter_rows(named=True):
         parts = console.many(row["segments"], "segment")
         size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"

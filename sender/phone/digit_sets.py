@@ -67,15 +67,24 @@ def common(one: DigitSet, other: DigitSet) -> DigitSet:
 def without(one: DigitSet, other: DigitSet) -> DigitSet:
     """What is in `one` and not in `other`."""
     left: list[tuple[int, int]] = []
-    for first, last in one:
-        low, at = first, _reaching(first, other)
-        while at < len(other) and other[at][0] <= last:
-            if low < other[at][0]:
-                left.append((low, other[at][0] - 1))
-            low = other[at][1] + 1
+    at, low = 0, one[0][0] if one else 0  # the range that may still be cut, and where what is left of it begins
+    for first, last in other:
+        reaching = _reaching(first, one)
+        if reaching > at:  # what lies between two cuts is copied as a whole
+            left.append((low, one[at][1]))
+            left += one[at + 1 : reaching]
+            at, low = reaching, one[reaching][0] if reaching < len(one) else 0
+        while at < len(one) and low <= last:
+            if low < first:
+                left.append((low, first - 1))
+            if one[at][1] > last:
+                low = last + 1
+                break
             at += 1
-        if low <= last:
-            left.append((low, last))
+            low = one[at][0] if at < len(one) else 0
+    if at < len(one):
+        left.append((low, one[at][1]))
+        left += one[at + 1 :]
     return tuple(left)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from sender import cost, fields, providers, recipients, segments, text
+from sender import cost, fields, providers, recipients, text
 from sender.campaign import Campaign
 from sender.campaign_fields import is_template
 from sender.cost import prices
@@ -25,15 +25,13 @@ from sender.planning.compose import Offer
 from sender.planning.composer import Composer
 from sender.planning.feasibility import feasibility
 from sender.planning.reach import reach, read_test_number
-from sender.planning.rows import ContentHash, StoredRows, gather
+from sender.planning.rows import StoredRows, gather
+from sender.planning.tally import Tally
 from sender.pool import Pool
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients import InputFile, Recipients
-from sender.segments import blame
 from sender.suppression import SuppressionList
 from sender.suppression.gate import Sending, hold_back
-
-_BLAMED_ROWS = 100_000  # whose texts are in memory at once
 
 
 def build_plan(
@@ -64,15 +62,13 @@ def build_plan(
     }
     number = None if test_to is None else read_test_number(offer, test_to)
     limit = 1 if number and limit is None else limit
-    digest = ContentHash(settings)
+    tally = Tally(offer, settings, phone=people.phone)
     with _suppressions(offer, state_dir) as (held_back, suppressed):
         composer = Composer(offer, people, reached, table, limit=limit, number=number, held_back=held_back)
-        rows = gather(composer.blocks(), digest)
+        rows = gather(composer.blocks(), tally.add)
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     sent = scan.filter(pl.col("seq").is_not_null())
-    segment_counts = _counted(sent, "segments")
-    mms = _height(sent.filter(offer.is_mms))
-    pace, feasible = feasibility(offer, sent, mms=mms > 0)
+    pace, feasible = feasibility(offer, sent, mms=tally.mms > 0)
     manifest = Manifest(
         campaign=campaign.name,
         provider=campaign.provider,
@@ -83,18 +79,18 @@ def build_plan(
         rows=people.table.height,
         messages=composer.messages,
         blank_rows=people.blank_rows,
-        skipped=_counted(scan, "reason"),
-        segments=sum(int(segments) * count for segments, count in segment_counts.items()),
-        segment_counts=segment_counts,
-        encodings=_counted(sent, "encoding"),
-        mms=mms,
+        skipped=tally.skipped,
+        segments=tally.segments,
+        segment_counts=tally.segment_counts,
+        encodings=tally.encodings,
+        mms=tally.mms,
         replacements=composer.replacements(),
-        blame=_blame(sent, offer),
+        blame=tally.blame,
         cost=_totals(sent, table, campaign),
         numbers={
             "caution": campaign.recipients.caution,
             "skip_types": list(campaign.recipients.skip_types),
-            "repairs": _repairs(scan, people),
+            "repairs": tally.repairs,
         },
         notes=(*people.notes, *reached.notes),
         pace=pace,
@@ -108,7 +104,7 @@ def build_plan(
         inputs=(*people.inputs, *template_input, *reached.inputs, *_price_input(table)),
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
         suppression=suppressed,
-        plan_hash=digest.hexdigest(),
+        plan_hash=tally.plan_hash,
     )
     return Plan(manifest, rows)
 
@@ -182,13 +178,6 @@ def _totals(sent: pl.LazyFrame, table: prices.PriceTable | None, campaign: Campa
     most = campaign.limits.max_cost
     spent = cost.totals(sent, table)
     return {**spent, "max_cost": None if most is None else f"{most:f}", "table": table.name}
-
-
-def _blame(sent: pl.LazyFrame, offer: Offer) -> dict[str, Any]:
-    """What characters cost in the texts that go as SMS; an MMS has no alphabet and no segments to pay for."""
-    may_cost = (pl.col("encoding") == segments.UCS_2) | (pl.col("segments") > 1)  # the rest could not be cheaper
-    texts = sent.filter(~offer.is_mms & may_cost).select("body", "encoding", "segments")
-    return blame.blame_all(lambda: texts.collect_batches(chunk_size=_BLAMED_ROWS, engine="streaming"))
 
 
 def _check(offer: Offer, people: Recipients) -> None:
@@ -289,27 +278,3 @@ def _body_template(campaign: Campaign) -> tuple[text.Template | None, tuple[Inpu
     else:
         return None, ()
     return text.compile_template(source, where=where), (given,)
-
-
-def _repairs(rows: pl.LazyFrame, people: Recipients) -> list[dict[str, Any]]:
-    """The manifest's `repairs`."""
-    repaired = rows.filter(pl.col("repair").is_not_null())
-    cell = pl.col("recipient").struct.field(people.phone).alias("cell")
-    return (
-        repaired.select("repair", "row_number", "to", cell)
-        .collect(engine="streaming")
-        .group_by("repair", maintain_order=True)
-        .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
-        .sort("rows", "repair", descending=[True, False])
-        .to_dicts()
-    )
-
-
-def _counted(rows: pl.LazyFrame, column: str) -> dict[str, int]:
-    """How often each value stands in `column`, by value."""
-    counts = rows.drop_nulls(column).group_by(column).agg(n=pl.len()).sort(column).collect(engine="streaming")
-    return {str(value): int(count) for value, count in counts.iter_rows()}
-
-
-def _height(rows: pl.LazyFrame) -> int:
-    return int(rows.select(pl.len()).collect(engine="streaming").item())

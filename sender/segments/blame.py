@@ -16,13 +16,14 @@ another script: there UCS-2 is no accident, and none of its characters is blamed
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from sender.segments import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, UCS_2, measure
 from sender.segments.graphemes import CLUSTER, cluster_outside
+from sender.spool import Spool
 
 _NAMED = 3  # code points of a cluster
 MOST_LISTED = 100  # characters in a plan's manifest; a hostile list may hold any number of them
@@ -31,6 +32,8 @@ _INSIDE = "".join(f"\\x{{{ord(character):X}}}" for character in GSM_BASIC + GSM_
 _FORCING = cluster_outside(_INSIDE)
 _EXTENDED = "[" + "".join(f"\\x{{{ord(character):X}}}" for character in GSM_EXTENSION) + "]"
 _FOREIGN_LETTER = rf"[\p{{L}}--{_INSIDE}]"
+_FEW_FOREIGN = 3
+_MANY_PLAIN = f"[A-Za-z]{{{2 * _FEW_FOREIGN}}}"
 _GSM = frozenset(GSM_BASIC + GSM_EXTENSION)
 
 # What reads alike in one septet. The euro sign has nothing: `EUR` would be longer still.
@@ -73,7 +76,8 @@ def sentence(one: Mapping[str, Any]) -> str:
 def other_script(texts: pl.Series) -> pl.Series:
     """Whether each text (String) is written in letters that are mostly outside GSM-7 (Boolean; null counts as not)."""
     foreign = texts.str.count_matches(_FOREIGN_LETTER).fill_null(0)
-    some = (foreign > 0).arg_true()
+    few = (foreign <= _FEW_FOREIGN) & texts.str.contains(_MANY_PLAIN)  # most texts: counting all their letters is dear
+    some = ((foreign > 0) & ~few).arg_true()
     mostly = 2 * foreign.gather(some) > texts.gather(some).str.count_matches(r"\p{L}")
     return pl.repeat(value=False, n=texts.len(), eager=True).scatter(some, mostly)
 
@@ -86,33 +90,44 @@ def blame(sizes: pl.DataFrame) -> dict[str, Any]:
     first, at most MOST_LISTED of them; `unlisted` counts the rest. `messages` and `segments` tell how many texts hold
     a blamed character and what replacing all of them at once would save. `other_script` counts the texts left out.
     """
-    return blame_all(lambda: iter((sizes,)))
+    blamed = Blame()
+    blamed.add(sizes)
+    return blamed.result()
 
 
-def blame_all(parts: Callable[[], Iterator[pl.DataFrame]]) -> dict[str, Any]:
-    """`blame` of texts that come in parts, which are gone through twice: the whole of them is never in memory."""
-    found = pl.DataFrame(schema=_LISTED)
-    blamed: list[pl.Series] = []
-    other = 0
-    for part in parts():
-        texts, foreign = _texts(part)
+class Blame:
+    """`blame` of texts that come in parts. Of them it keeps only those that could save a segment together."""
+
+    def __init__(self) -> None:
+        self._found = pl.DataFrame(schema=_LISTED)
+        self._messages = self._other_script = 0
+        self._long = Spool()
+
+    def add(self, sizes: pl.DataFrame) -> None:
+        """Takes in a part. Raises InputError where there is no room to keep what must be looked at again."""
+        texts, foreign = _texts(sizes)
+        self._other_script += foreign
+        if texts.is_empty():
+            return
         pairs = _blamed_pairs(texts)
-        found = pl.concat([found, _totalled(pairs.select("character", "instead", messages=1, segments="saved"))])
-        found = _totalled(found)
-        blamed.append(texts["text"].is_in(pairs["text"].unique().implode()))
-        other += foreign
-    listed = found.sort("segments", "messages", "character", descending=[True, True, False])
-    saved = 0
-    for part, holds in zip(parts(), blamed, strict=True):
-        if holds.any():
-            saved += _saved_together(_texts(part)[0].filter(holds), listed)
-    return {
-        "characters": listed.head(MOST_LISTED).to_dicts(),
-        "unlisted": max(0, listed.height - MOST_LISTED),
-        "messages": sum(int(holds.sum()) for holds in blamed),
-        "segments": saved,
-        "other_script": other,
-    }
+        counted = pairs.select("character", "instead", messages=1, segments="saved")
+        self._found = _totalled(pl.concat([self._found, _totalled(counted)]))
+        holding = texts[pairs["text"].unique()]
+        self._messages += holding.height
+        long = holding.filter(pl.col("segments") > 1)
+        if long.height:
+            self._long.append(long.select("body", "segments"))
+
+    def result(self) -> dict[str, Any]:
+        """As `blame` has it."""
+        listed = self._found.sort("segments", "messages", "character", descending=[True, True, False])
+        return {
+            "characters": listed.head(MOST_LISTED).to_dicts(),
+            "unlisted": max(0, listed.height - MOST_LISTED),
+            "messages": self._messages,
+            "segments": sum(_saved_together(long, listed) for long in self._long.frames()),
+            "other_script": self._other_script,
+        }
 
 
 def _texts(sizes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -191,10 +206,7 @@ def _ucs_units(column: str) -> pl.Expr:
     return (text.len_chars() + text.count_matches(r"[\x{10000}-\x{10FFFF}]")).cast(pl.Int64)
 
 
-def _saved_together(texts: pl.DataFrame, listed: pl.DataFrame) -> int:
-    long = texts.filter(pl.col("segments") > 1)
-    if long.is_empty():
-        return 0
+def _saved_together(long: pl.DataFrame, listed: pl.DataFrame) -> int:
     longest_first = listed.sort(pl.col("character").str.len_chars(), descending=True)
     after = long["body"].str.replace_many(
         longest_first["character"].to_list(), longest_first["instead"].to_list(), leftmost=True

@@ -86,12 +86,13 @@ def _grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Ite
     width: int | None = None
     while stream.fill(BLOCK_CHARS):
         text = _whole_rows(stream)
-        grid = _quickly(text, separator, width) if text else None
-        if grid is None:
+        quick = _quickly(text, separator, width) if text else None
+        if quick is None:
             grid, lines = _strictly(stream, separator, where, lines, width)
         else:
+            grid = quick
             stream.position += len(text)
-            lines += _count_lines(text)
+            lines += _count_lines(text) if '"' in text else grid.height  # then every row is a line
         width = grid.width
         yield grid
 
@@ -155,11 +156,16 @@ def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFram
 
 def _even_height(text: str, separator: str, expected: int | None) -> int | None:
     """How many rows a text without quotes has if they have `expected` separators each, as far as sums can tell: where
-    one row makes up for another, one of them is too long, and polars refuses it. None where they do not."""
+    one row makes up for another, one of them is too long, and polars refuses it, unless it is the last and lacks its
+    line end. None where they do not."""
     if "\r" in text and text.count("\r") != text.count("\r\n"):
         return None
-    height = text.count("\n") + (not text.endswith("\n"))
     each = text.partition("\n")[0].count(separator) if expected is None else expected
+    height = text.count("\n")
+    if not text.endswith("\n"):
+        height += 1
+        if text.count(separator, text.rfind("\n") + 1) != each:
+            return None
     return height if text.count(separator) == each * height else None
 
 
