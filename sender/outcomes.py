@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -90,8 +91,10 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+# Every message makes one of these: as tuples they take a third of a frozen dataclass's time. Told apart by their kind.
+
+
+class Accepted(NamedTuple):
     """The provider has the message: a readable success answer with an id.
 
     `status` is normalised, `provider_status` the provider's own word (None when it gave none we can read).
@@ -115,8 +118,7 @@ class Accepted:
     pause_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """The provider refused this message for good."""
 
     reason: Reason
@@ -124,8 +126,7 @@ class Rejected:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(NamedTuple):
     """Proved not accepted, and worth another try: back to pending.
 
     `retry_after_s` is the provider's wish. `slow_down` says that the wish is for the account, not just for
@@ -141,8 +142,7 @@ class Deferred:
     halt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """It may have been accepted: a timeout, a reset, an undocumented 5xx, an answer that cannot be read."""
 
     error_message: str

@@ -389,6 +389,8 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 def service_of(fields: Mapping[str, FieldValue]) -> str | None:
     """The sender pool at the provider that a message's fields name."""
+    if not fields:  # most messages; each is asked before it leaves
+        return None
     return next((str(fields[key]) for key in SERVICE_FIELDS if key in fields), None)
 
 

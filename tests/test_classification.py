@@ -17,7 +17,6 @@ import struct
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +161,7 @@ async def proof(
 ) -> str:
     adapter = providers.sandbox_adapter(dialect, "http://127.0.0.1:9")
     request = adapter.request(MESSAGE)
-    request = replace(request, url=request.url.replace("http://127.0.0.1:9", base_url))
+    request = request._replace(url=request.url.replace("http://127.0.0.1:9", base_url))
     task = asyncio.create_task(transport.send(request, timeout_s=timeout_s, send_by_s=send_by_s))
     if cancel_at is not None:
         await cancel_at.wait()

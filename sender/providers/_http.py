@@ -10,14 +10,17 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+
+import orjson
 
 from sender.errors import Unsupported
 from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
@@ -92,7 +95,7 @@ def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judg
         except ValueError as error:
             return Unknown(clean(f"HTTP {status}, but the answer {error}: {snippet(response)}"))
         if response.headers.get("x-ratelimit-remaining", "").strip() == "0":
-            return replace(accepted, pause_s=retry_after_s(response.headers))
+            return accepted._replace(pause_s=retry_after_s(response.headers))
         return accepted
     faults, words = refusal_words(response)
     if not 400 <= status < 500:
@@ -135,7 +138,9 @@ def json_object(response: Response) -> dict[str, Any]:
 def parsed(content: bytes) -> dict[str, Any]:
     """The JSON object in a body, fractions as Decimal. Raises ValueError: not JSON, not an object."""
     try:
-        document = _DECODER.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
+        plainly = content.startswith(b'{"')  # UTF-8, as RFC 8259 wants it; what else there is has NULs or a mark here
+        encoding = "utf-8" if plainly else json.detect_encoding(content)
+        document = _DECODER.decode(content.decode(encoding, "surrogatepass"))
     except (ValueError, ArithmeticError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict):
@@ -206,7 +211,7 @@ def needed(value: object, name: str) -> str:
 
 def text(value: object) -> str | None:
     """A string or a whole number as clean text; None for anything else or nothing."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if value is None or isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     return clean(str(value)) or None
 
@@ -297,6 +302,8 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 def clean(value: str) -> str:
     """One line of at most 500 characters that can be encoded."""
+    if len(value) <= WORDS_MAX_CHARS and value.isascii() and value.isalnum():  # a word
+        return value
     line = " ".join(_encodable(value[: 4 * WORDS_MAX_CHARS]).split())
     return line if len(line) <= WORDS_MAX_CHARS else f"{line[: WORDS_MAX_CHARS - 1]}…"
 
@@ -329,25 +336,28 @@ def get(url: str, authorization: str) -> Request:
 
 def post_json(url: str, authorization: str, document: Mapping[str, Any]) -> Request:
     """A POST request with a JSON document. Raises Unsupported for text that is not Unicode."""
-    return _post(
-        url,
-        authorization,
-        "application/json",
-        _ENCODER.encode(document),
-    )
+    try:
+        return _post(url, authorization, "application/json", orjson.dumps(document))
+    except TypeError:  # half a character, or what no campaign can hold
+        return _post(url, authorization, "application/json", _encoded(_ENCODER.encode(document)))
 
 
 def post_form(url: str, authorization: str, pairs: Sequence[tuple[str, str]]) -> Request:
     """A POST request with a form, all reserved characters percent-encoded. Raises Unsupported as `post_json`."""
-    return _post(url, authorization, "application/x-www-form-urlencoded", form(pairs))
+    return _post(url, authorization, "application/x-www-form-urlencoded", form(pairs).encode())
 
 
 def form(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and values as a form or a query, every reserved character percent-encoded (a space as %20)."""
     try:
-        return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+        return "&".join([f"{_quoted_name(name)}={quote(value, safe='')}" for name, value in pairs])
     except UnicodeEncodeError:
         raise _not_text() from None
+
+
+@lru_cache(256)
+def _quoted_name(name: str) -> str:
+    return quote(name, safe="")
 
 
 def follow(base_url: str, link: object, authorization: str) -> Request | None:
@@ -379,14 +389,18 @@ def _read(response: Response) -> dict[str, Any]:
     return json_object(response)
 
 
-def _post(url: str, authorization: str, content_type: str, content: str) -> Request:
+def _post(url: str, authorization: str, content_type: str, content: bytes) -> Request:
     headers = (
         ("Authorization", authorization),
         ("Accept", "application/json"),
         ("Content-Type", content_type),
     )
+    return Request("POST", url, headers, content)
+
+
+def _encoded(text: str) -> bytes:
     try:
-        return Request("POST", url, headers, content.encode())
+        return text.encode()
     except UnicodeEncodeError:
         raise _not_text() from None
 

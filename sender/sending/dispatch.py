@@ -105,6 +105,7 @@ class Dispatcher:
 
         Raises ProviderRefused, ProviderUnreachable or StateError after draining: whatever is pending stays pending.
         """
+        self._loop = asyncio.get_running_loop()
         before = await self.in_ledger(self._ledger.counts, self._run.run_id)
         total = self._run.messages if self._below_seq is None else min(self._below_seq, self._run.messages)
         self._meter = self._make_meter(
@@ -209,16 +210,19 @@ class Dispatcher:
         return True
 
     def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
-        task = asyncio.create_task(self._carry(claim, message, send_by_s))
-        self._in_flight.add(task)
-        task.add_done_callback(self._landed)
+        self._in_flight.add(self._loop.create_task(self._flown(claim, message, send_by_s)))
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self._landed_one.set()
-        self._changed.set()
-        if not task.cancelled() and (failure := task.exception()):
-            self._stop(failure if isinstance(failure, Exception) else RuntimeError(str(failure)))
+    async def _flown(self, claim: Claim, message: Message, send_by_s: float) -> None:
+        """A message's way there and back, in a task of its own."""
+        try:
+            await self._carry(claim, message, send_by_s)
+        except Exception as failure:  # noqa: BLE001 (raised by `run`)
+            self._stop(failure)
+        finally:  # not a callback of the task: the loop would make another turn for each message
+            if (task := asyncio.current_task(self._loop)) is not None:
+                self._in_flight.discard(task)
+            self._landed_one.set()
+            self._changed.set()
 
     async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
@@ -372,7 +376,7 @@ class Dispatcher:
         self._changed.set()
 
     async def in_ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._ledger_thread, partial(call, *args, **kwargs))
+        return await self._loop.run_in_executor(self._ledger_thread, partial(call, *args, **kwargs))
 
     # -- tell ------------------------------------------------------------------------------------------------------
 

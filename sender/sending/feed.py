@@ -225,7 +225,7 @@ class Feed:
         for claim, message, segments in batch.work:
             number = self._pool.choose(message.to, message.from_number)
             if number != message.from_number:
-                work.append((claim, replace(message, from_number=number), segments))
+                work.append((claim, message._replace(from_number=number), segments))
                 if number is not None:
                     moved.append((claim, number))
             else:

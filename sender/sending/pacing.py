@@ -209,20 +209,27 @@ class Pacer:
         """
         if not (0 <= segments < math.inf and 0 <= messages < math.inf):
             raise ValueError(f"units must be numbers from 0, not {segments} segments, {messages} messages")
+        if not self._turn.locked() and (wait_s := self._taken(sender, messages, segments)) <= 0:
+            return wait_s == 0
         async with self._turn:  # in the order of asking: a long message does not starve among short ones
-            while True:
-                with self._shared.lock:
-                    now = _now()  # with the lock held: waiting for it must not be made good
-                    if self._cells[_PAUSED_UNTIL] > now:
-                        return False
-                    limits = self._limits(sender, messages, segments, now)
-                    due = max([self._cells[cell] for cell, *_ in limits], default=_NEVER)
-                    if due <= now:
-                        for cell, cost_s, slack_s in limits:
-                            self._cells[cell] = self._scheduled(cell, now, slack_s) + cost_s
-                        self._seen.count(messages, now)
-                        return True
-                await asyncio.sleep(min(due - now, LOOK_AGAIN_S))
+            while (wait_s := self._taken(sender, messages, segments)) > 0:  # noqa: ASYNC110 (waits for a time)
+                await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
+        return wait_s == 0
+
+    def _taken(self, sender: str | None, messages: float, segments: float) -> float:
+        """0 when the message may leave now, and its units are taken; else seconds to wait, below 0 in a pause."""
+        with self._shared.lock:
+            now = _now()  # with the lock held: waiting for it must not be made good
+            if self._cells[_PAUSED_UNTIL] > now:
+                return -1.0
+            limits = self._limits(sender, messages, segments, now)
+            due = max([self._cells[cell] for cell, *_ in limits], default=_NEVER)
+            if due > now:
+                return due - now
+            for cell, cost_s, slack_s in limits:
+                self._cells[cell] = self._scheduled(cell, now, slack_s) + cost_s
+            self._seen.count(messages, now)
+            return 0.0
 
     def due_in_s(self, *senders: str | None) -> list[float]:
         """For each of `senders`, seconds until a message of it may leave, pauses aside; all as of one moment."""
@@ -238,8 +245,10 @@ class Pacer:
         self, sender: str | None, messages: float, segments: float, now: float
     ) -> list[tuple[int, float, float]]:
         """For each limit that the message counts in: its cell, the seconds it costs there, the seconds made good."""
-        found = []
         rate = self._cells[_RATE]
+        if not (rate or self._senders or self._queue):
+            return []
+        found = []
         if rate:
             units = self._account.units(messages, segments) if self._account else messages
             found.append((_DUE, units / (_refill(rate) * self._share(now)), CATCH_UP_S))

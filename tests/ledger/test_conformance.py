@@ -448,7 +448,7 @@ def test_a_providers_odd_value_never_costs_the_record_of_an_acceptance(
     ledger: Ledger, oddity: dict[str, Any], column: str, stored: object
 ) -> None:
     (one,) = claim(ledger)
-    assert record(ledger, one, replace(ACCEPTED, **oddity)) == 1
+    assert record(ledger, one, ACCEPTED._replace(**oddity)) == 1
     kept = row(ledger)
     assert (kept["state"], kept["message_id"], kept[column]) == ("accepted", "SM1", stored)
 
