@@ -56,8 +56,10 @@ def _contest(url: str, kind: str, latency_ms: int, options: argparse.Namespace) 
         written_plan(Path(folder), messages)
         mine = run("ours", url, messages, 0, folder)
     speed, cpu_us = messages / mine["seconds"], mine["cpu_s"] / messages * 1e6
-    yield Figure("send", f"{at} durable", speed, "/s", goal=GOAL_PER_S, note=f"{messages:,} messages; stub: {kind}")
-    yield Figure("send", f"{at} CPU a message", cpu_us, " us", goal=GOAL_CPU_US)
+    # With latency the ratios count: thousands of requests are under way then, and the stub itself is slower.
+    least_per_s, most_us = (None, None) if latency_ms else (GOAL_PER_S, GOAL_CPU_US)
+    yield Figure("send", f"{at} durable", speed, "/s", goal=least_per_s, note=f"{messages:,} messages; stub: {kind}")
+    yield Figure("send", f"{at} CPU a message", cpu_us, " us", goal=most_us)
     yield Figure("send", f"{at} memory", mine["mib"], " MiB", goal=GOAL_MIB, note=_tenths(mine))
     for name, title, share, least in OTHERS:
         if options.contenders and name not in options.contenders:
