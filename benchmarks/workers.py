@@ -17,12 +17,12 @@ from benchmarks.figures import Figure
 from benchmarks.sending import written_plan
 
 TICK_S = 0.1  # between two moments told
-MANY = 10  # times the messages of other parts: a second or more of sending
+MANY, MOST = 10, 300_000  # times the messages of other parts: seconds of sending
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
-    """`MANY * options.messages` messages; one process, then two, turn by turn: the better of two turns each."""
-    messages = MANY * options.messages
+    """`MANY * options.messages` messages, but no more than MOST; one process, then two: the better of two turns each."""
+    messages = min(MANY * options.messages, MOST)
     with tempfile.TemporaryDirectory() as folder:
         written_plan(Path(folder), messages)
         with stub.running(0) as (url, kind):
