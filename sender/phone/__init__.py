@@ -9,6 +9,7 @@ that reader, each different one once. Both ways give the same row, sentence for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -42,6 +43,7 @@ _COLUMNS = dict.fromkeys(Reading._fields, pl.String)
 _REGION_FROM_ROWS = 4_000
 _CODE_FROM_ROWS = 100
 _BLOCK_ROWS = 250_000  # bounds memory; larger ones are not faster
+_BLOCKS_AT_ONCE = 2
 _REMEMBERED_CELLS = 50_000  # from block to block
 
 # Punctuation that libphonenumber passes over; the dashes and the no-break space come from word processors.
@@ -96,15 +98,18 @@ def normalize(
         code_from_rows=max(1, _CODE_FROM_ROWS // len(starts)),
     )
     read = lru_cache(_REMEMBERED_CELLS)(Reader(passthrough, short_codes=short_codes, careful=careful).read)
-    blocks = []
-    for start in starts:
+
+    def block(start: int) -> pl.DataFrame:
         cells = pl.DataFrame({"raw": _text(raw.slice(start, _BLOCK_ROWS))})
         asked = pl.lit(default_region, pl.String)
         if regions is not None:
             asked = pl.coalesce(_text(regions.slice(start, _BLOCK_ROWS)).replace(meant), asked)
-        cells = cells.with_columns(asked=asked)
-        blocks.append(_block(cells.with_row_index("row"), rules, read))
-    return pl.concat(blocks)
+        return _block(cells.with_columns(asked=asked).with_row_index("row"), rules, read)
+
+    with ThreadPoolExecutor(
+        _BLOCKS_AT_ONCE
+    ) as pool:  # most of a block is one step after another in one of polars' threads
+        return pl.concat(pool.map(block, starts))
 
 
 def _text(column: pl.Series) -> pl.Series:

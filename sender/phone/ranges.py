@@ -53,6 +53,7 @@ from sender.phone.plans import (
     possible,
 )
 
+_BUILDING = Lock()
 MIN_DIGITS = 4  # shorter ones are few in kind, and libphonenumber has rules of its own for them
 _MOST_LITERALS = 64
 _BARE_DATE = "(?:19|20)\\d\\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\\d|3[01])"
@@ -145,9 +146,14 @@ def _after_plus(prefix: str) -> list[Range]:
     return found.merged(EMPTY)
 
 
-@cache
 def region_table(region: str) -> Table:
     """How digits without a `+` read in a region of libphonenumber's."""
+    with _BUILDING:  # once, whichever thread comes first
+        return _region_table(region)
+
+
+@cache
+def _region_table(region: str) -> Table:
     try:
         ranges = _without_plus(region)
     except Unreadable:
