@@ -405,6 +405,11 @@ def make_ref(run_id: str, seq: int) -> str:
     return f"{run_id}.{seq}"
 
 
+def ref_of(run_id: str, seq: pl.Expr) -> pl.Expr:
+    """`make_ref` of a column."""
+    return pl.lit(make_ref(run_id, 0).removesuffix("0")) + seq.cast(pl.String)
+
+
 def read_ref(ref: str | None) -> tuple[str, int] | None:
     """Run id and `seq` of what `make_ref` made; None for anything else."""
     run_id, _, seq = (ref or "").rpartition(".")

@@ -75,8 +75,7 @@ async def reconcile(
     Setting `cancel` ends the walk: what has been found by then is settled, and absence proves nothing.
     Raises StateError when the ledger cannot be written.
     """
-    journal = ledger.journal(run.run_id)
-    doubts = _doubts(journal, plan, run.run_id)
+    doubts = _doubts(ledger.journal(run.run_id, states=[State.UNKNOWN]), plan, run.run_id)
     if not doubts:
         return Reconciled()
     now = datetime.fromtimestamp(ledger.now_ms() / 1000, UTC)
@@ -132,10 +131,8 @@ async def reconcile(
     )
 
 
-def _doubts(journal: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
-    unknown = journal.filter(pl.col("state") == State.UNKNOWN.value).select(
-        "seq", "intent_at", "updated_at", "attempts", "sender"
-    )
+def _doubts(unknown: pl.DataFrame, plan: Plan, run_id: str) -> list[_Doubt]:
+    unknown = unknown.select("seq", "intent_at", "updated_at", "attempts", "sender")
     if unknown.is_empty():
         return []
     columns = ("seq", "to", "from_number", "body")

@@ -19,7 +19,7 @@ import xlsxwriter
 
 from sender.errors import InputError
 from sender.outcomes import State, Status
-from sender.plan import Plan, make_ref, sender_shown
+from sender.plan import Plan, ref_of, sender_shown
 
 # Ours: `row_number` stands before the original columns, the others after them.
 COLUMNS: tuple[str, ...] = (
@@ -75,14 +75,13 @@ def results(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFrame:
     joined = frame.join(
         journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
     )
-    refs = [None if seq is None else make_ref(run_id, seq) for seq in frame["seq"]]
     ours = joined.select(
         "row_number",
         "to",
         pl.when(message).then(pl.coalesce("_sender", sender_shown(plan.manifest))).alias("from"),
         pl.lit(plan.manifest.provider).alias("provider"),
         message_id="_message_id",
-        ref=pl.Series(refs, dtype=pl.String),
+        ref=pl.when(message).then(ref_of(run_id, pl.col("seq"))),
         status=status_of(),
         provider_status="_provider_status",
         reason=pl.when(message).then("_reason").otherwise("reason"),

@@ -107,11 +107,15 @@ class Workspace:
         """The run in numbers, with the conservation law."""
         return summarise(self.plan(run), self.ledger.journal(run.run_id))
 
+    def outcome(self, run: Run) -> tuple[pl.DataFrame, Summary]:
+        """`results` and `summary` of one moment: the journal, a million rows in 4 s, is read once for both."""
+        plan, journal = self.plan(run), self.ledger.journal(run.run_id)
+        return results(plan, journal, run.run_id), summarise(plan, journal)
+
     def learn(self, run: Run) -> int:
         """Teaches the suppression list what the provider's errors of this run say about numbers; how much was new."""
-        taught = self.ledger.journal(run.run_id).filter(
-            pl.col("reason").is_in([one.value for one in TAUGHT]) & pl.col("error_code").ne_missing(HELD_BACK)
-        )
+        refused = self.ledger.journal(run.run_id, reasons=list(TAUGHT))
+        taught = refused.filter(pl.col("error_code").ne_missing(HELD_BACK))
         if taught.is_empty():
             return 0
         rows = (

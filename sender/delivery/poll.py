@@ -158,8 +158,7 @@ class Sweep:
         `from_number` (String), `mms` (Boolean), `send_at` (Datetime, null when not scheduled)."""
         open_ = ~pl.col("status").is_in([status.value for status in FINAL])
         priceless = pl.col("price").is_null() & pl.col("status").is_in([status.value for status in _COSTS])
-        journal = self._ledger.journal(self._run.run_id)
-        accepted = journal.filter((pl.col("state") == State.ACCEPTED.value) & (open_ | priceless))
+        accepted = self._ledger.journal(self._run.run_id, states=[State.ACCEPTED]).filter(open_ | priceless)
         if accepted.is_empty():
             return accepted
         constant = self._plan.manifest.fields

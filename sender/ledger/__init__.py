@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
-from sender.outcomes import DeliveryReport, Outcome
+from sender.outcomes import DeliveryReport, Outcome, Reason, State
 
 # The frame `Ledger.journal` returns, one row a message that was ever claimed or set aside. Times are milliseconds UTC.
 # `sender` is the number its last claim used instead of the planned one, null where that was the planned one.
@@ -267,8 +267,10 @@ class Ledger(Protocol):
         """When the earliest deferred message is due; None when none waits."""
         ...
 
-    def journal(self, run_id: str) -> pl.DataFrame:
-        """The run's rows in `seq` order, as JOURNAL_SCHEMA says."""
+    def journal(
+        self, run_id: str, *, states: Collection[State] | None = None, reasons: Collection[Reason] | None = None
+    ) -> pl.DataFrame:
+        """The run's rows in `seq` order, as JOURNAL_SCHEMA says: all, or those of some states, of some reasons."""
         ...
 
     def message_ids(self) -> set[str]:

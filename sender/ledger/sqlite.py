@@ -44,7 +44,7 @@ from sender.ledger.file import (
 )
 from sender.ledger.rows import cleaned, journal_frame, settled
 from sender.ledger.schema import SCHEMA_VERSION
-from sender.outcomes import State, Unknown
+from sender.outcomes import Reason, State, Unknown
 
 _JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many more cost cache and collector
 
@@ -302,11 +302,17 @@ class SqliteLedger:
             row = self._db.execute(sql.NEXT_DUE, (key, bound)).fetchone()
         return None if row is None else row[0]
 
-    def journal(self, run_id: str) -> pl.DataFrame:
+    def journal(
+        self, run_id: str, *, states: Collection[State] | None = None, reasons: Collection[Reason] | None = None
+    ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
         chunks: list[pl.DataFrame] = []
+        wanted = {
+            name: None if some is None else json.dumps(list(some))
+            for name, some in (("states", states), ("reasons", reasons))
+        }
         with failures_explained(self._path):
-            rows = self._db.execute(sql.JOURNAL, (key,))  # one statement, so one snapshot
+            rows = self._db.execute(sql.JOURNAL, {"run": key, **wanted})  # one statement, so one snapshot
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
         return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)

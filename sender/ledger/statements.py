@@ -121,4 +121,9 @@ WHERE key = ?1 AND finished_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM message WHERE run = ?1 AND state = 'pending')
 """
 COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
-JOURNAL = f"SELECT {', '.join(JOURNAL_SCHEMA)} FROM message WHERE run = ? ORDER BY seq"  # noqa: S608 (our names)
+JOURNAL = f"""
+SELECT {", ".join(JOURNAL_SCHEMA)} FROM message
+WHERE run = :run AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+    AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
+ORDER BY seq
+"""  # noqa: S608 (our names)

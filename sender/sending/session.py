@@ -27,7 +27,7 @@ from sender.ledger import Counts, Run
 from sender.plan import MessageReader, Pace, Plan
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
-from sender.results import check_target, write
+from sender.results import Summary, check_target, write
 from sender.sending import equipment, run_pace
 from sender.sending.bulletin import BulletinBoard
 from sender.sending.concurrency import Concurrency
@@ -171,11 +171,11 @@ class Session:
                     course.refreshed = await sweep.follow(wait_s, listening=delivery.listening)
             except SenderError as error:
                 course.stopped = error
-        self._write_results(path, course)
+        summary = self._write_results(path, course)
         return RunResult(
             run=self.workspace.ledger.run(self.run.run_id),
             plan=plan,
-            summary=self.workspace.summary(self.run),
+            summary=summary,
             results_path=path,
             state_dir=self.workspace.path,
             reconciled=course.reconciled,
@@ -241,17 +241,21 @@ class Session:
             if crew.lost:
                 self.workspace.ledger.orphans_to_unknown(self.run.run_id)
 
-    def _write_results(self, path: Path, course: _Course) -> None:
+    def _write_results(self, path: Path, course: _Course) -> Summary:
         """Ends the run in the ledger, teaches the suppression list, and writes the file; notes what went wrong."""
         try:
             self.workspace.ledger.finish_run(self.run.run_id)
             self.workspace.learn(self.run)
-            write(self.workspace.results(self.run), path)
+            frame, summary = self.workspace.outcome(self.run)
+            write(frame, path)
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them, as soon as there is room"
             course.stopped = course.stopped or StateError(f"the results {error.what}", where=str(path), fix=fix)
         except SenderError as error:
             course.stopped = course.stopped or error
+        else:
+            return summary
+        return self.workspace.summary(self.run)
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> Reconciled:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""

@@ -14,7 +14,7 @@ import pytest
 
 from sender.errors import UnknownRun
 from sender.ledger import JOURNAL_SCHEMA, Claim, Counts, Found, Ledger, Run, RunKind, Settlement
-from sender.outcomes import Accepted, Outcome, Reason, Status
+from sender.outcomes import Accepted, Outcome, Reason, Rejected, State, Status
 from tests.ledger.steps import (
     ACCEPTED,
     DEFERRED,
@@ -405,6 +405,25 @@ def test_the_sender_of_a_claim_is_noted_and_forgotten_with_it(ledger: Ledger, st
     ledger.use_senders(RUN.run_id, [(other, "+12025550103")])
     ledger.release(RUN.run_id, [other])
     assert row(ledger, 1)["sender"] is None
+
+
+def test_the_journal_of_some_states_and_reasons(ledger: Ledger) -> None:
+    one, two, three, *_ = claim(ledger, 5)
+    record(ledger, one, ACCEPTED)
+    record(ledger, two, Rejected(Reason.LANDLINE))
+    record(ledger, three, Rejected(Reason.CONTENT))
+    asked: dict[tuple[Any, Any], list[int]] = {
+        (None, None): [0, 1, 2, 3, 4],
+        ((State.ACCEPTED,), None): [0],
+        ((State.INTENT, State.ACCEPTED), None): [0, 3, 4],
+        (None, (Reason.LANDLINE,)): [1],
+        ((State.REJECTED,), (Reason.CONTENT, Reason.OTHER)): [2],
+        ((State.ACCEPTED,), (Reason.CONTENT,)): [],
+        ((), None): [],
+    }
+    for (states, reasons), seqs in asked.items():
+        found = ledger.journal(RUN.run_id, states=states, reasons=reasons)
+        assert (found["seq"].to_list(), dict(found.schema)) == (seqs, JOURNAL_SCHEMA)
 
 
 @pytest.mark.parametrize("outcome", [ACCEPTED, REJECTED, UNKNOWN], ids=["accepted", "rejected", "unknown"])
