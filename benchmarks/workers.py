@@ -21,7 +21,7 @@ MANY, MOST = 10, 300_000  # times the messages of other parts: seconds of sendin
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
-    """`MANY * options.messages` messages, but no more than MOST; one process, then two: the better of two turns each."""
+    """`MANY * options.messages` messages, MOST at most: by one process, then by two, each the better of two turns."""
     messages = min(MANY * options.messages, MOST)
     with tempfile.TemporaryDirectory() as folder:
         written_plan(Path(folder), messages)
