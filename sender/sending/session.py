@@ -25,6 +25,7 @@ from sender.errors import (
 )
 from sender.ledger import Counts, Run
 from sender.plan import MessageReader, Pace, Plan
+from sender.pool import Pool
 from sender.providers.base import Adapter, Request
 from sender.reconcile import Reconciled, clocks_apart_s
 from sender.results import Summary, check_target, write
@@ -60,6 +61,17 @@ class _Course:
     refreshed: Refreshed | None = None
     stopped: SenderError | None = None
     resent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Gear:
+    """What a call of `send` works with; `crew` is None where this process sends alone."""
+
+    adapter: Adapter
+    transport: Transport
+    pool: Pool | None
+    dispatcher: Callable[[], Dispatcher]
+    crew: Callable[[], Crew] | None
 
 
 class Session:
@@ -128,53 +140,27 @@ class Session:
             self._check_results_path(results_path)
         course = _Course()
         callback = self._callback(delivery.public_url)
-        pool = self.plan.manifest.sender_pool()
-        concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
         async with contextlib.AsyncExitStack() as stack:
-            adapter = stack.enter_context(self.connected(env))
-            suppressions = stack.enter_context(SuppressionList.open(self.workspace.path))
-            plan = self._begin(adapter)
-            told = stack.enter_context(BulletinBoard(self.workspace.folder(self.run), on_progress))
-            reader = MessageReader(plan, self.run.run_id, callback=callback)
-            orders = self._orders(workers, env, adapter, callback, limit)
-            pacer = stack.enter_context(self._pacing(orders, reader))
-            transport = open_transport(self.pace.transport, concurrency.most)
-            await stack.enter_async_context(contextlib.aclosing(transport))
-            dispatcher = partial(
-                Dispatcher,
-                ledger=self.workspace.ledger,
-                run=self.run,
-                reader=reader,
-                adapter=adapter,
-                transport=transport,
-                pace=self.pace,
-                concurrency=concurrency,
-                pacer=pacer,
-                pool=pool,
-                below_seq=limit,
-                refuses=equipment.gate(self.run, plan, suppressions).refuses,
-                on_progress=told,
-            )
-            crew = partial(Crew, orders, self.run, ledger=self.workspace.ledger, reader=reader, pacer=pacer, pool=pool)
+            gear = await self._geared(stack, env, callback, on_progress, limit=limit, workers=workers)
             try:
-                await self._compare_clocks(adapter, transport)
+                await self._compare_clocks(gear.adapter, gear.transport)
                 if settle_unknowns:
-                    course.reconciled = await self.settle(adapter, transport, cancel)
+                    course.reconciled = await self.settle(gear.adapter, gear.transport, cancel)
                 if resend_unknown and not cancel.is_set():
                     course.resent = self.workspace.ledger.resend_unknown(self.run.run_id)
-                if orders.of > 1 and not cancel.is_set():
-                    await self._send_by_workers(crew(on_progress=told), cancel)
-                settle = partial(self._settle_at_the_end, adapter, transport, cancel) if settle_unknowns else None
-                await self._send_here(dispatcher, settle, cancel, course)
+                if gear.crew is not None and not cancel.is_set():
+                    await self._send_by_workers(gear.crew(), cancel)
+                settle = partial(self._settle_at_the_end, gear.adapter, gear.transport, cancel)
+                await self._send_here(gear.dispatcher, settle if settle_unknowns else None, cancel, course)
                 if not cancel.is_set() and (wait_s := self._wait_s(delivery)):
-                    sweep = self._sweep(adapter, transport, cancel)
+                    sweep = self._sweep(gear.adapter, gear.transport, cancel)
                     course.refreshed = await sweep.follow(wait_s, listening=delivery.listening)
             except SenderError as error:
                 course.stopped = error
         summary = self._write_results(path, course)
         return RunResult(
             run=self.workspace.ledger.run(self.run.run_id),
-            plan=plan,
+            plan=self.plan,
             summary=summary,
             results_path=path,
             state_dir=self.workspace.path,
@@ -184,8 +170,48 @@ class Session:
             interrupted=cancel.is_set(),
             stopped=course.stopped,
             resent=course.resent,
-            taken_out={} if pool is None else pool.taken_out,
+            taken_out={} if gear.pool is None else gear.pool.taken_out,
         )
+
+    async def _geared(
+        self,
+        stack: contextlib.AsyncExitStack,
+        env: Mapping[str, str],
+        callback: str | None,
+        on_progress: Callable[[Progress], None] | None,
+        *,
+        limit: int | None,
+        workers: int,
+    ) -> _Gear:
+        """What sending needs, until `stack` is closed. A new run is entered in the ledger."""
+        adapter = stack.enter_context(self.connected(env))
+        suppressions = stack.enter_context(SuppressionList.open(self.workspace.path))
+        plan = self._begin(adapter)
+        told = stack.enter_context(BulletinBoard(self.workspace.folder(self.run), on_progress))
+        reader = MessageReader(plan, self.run.run_id, callback=callback)
+        orders = self._orders(workers, env, adapter, callback, limit)
+        pacer = stack.enter_context(self._pacing(orders, reader))
+        concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+        transport = open_transport(self.pace.transport, concurrency.most)
+        await stack.enter_async_context(contextlib.aclosing(transport))
+        ledger, pool = self.workspace.ledger, plan.manifest.sender_pool()
+        dispatcher = partial(
+            Dispatcher,
+            ledger=ledger,
+            run=self.run,
+            reader=reader,
+            adapter=adapter,
+            transport=transport,
+            pace=self.pace,
+            concurrency=concurrency,
+            pacer=pacer,
+            pool=pool,
+            below_seq=limit,
+            refuses=equipment.gate(self.run, plan, suppressions).refuses,
+            on_progress=told,
+        )
+        crew = partial(Crew, orders, self.run, ledger=ledger, reader=reader, pacer=pacer, pool=pool, on_progress=told)
+        return _Gear(adapter, transport, pool, dispatcher, crew if orders.of > 1 else None)
 
     def _orders(
         self, workers: int, env: Mapping[str, str], adapter: Adapter, callback: str | None, limit: int | None
