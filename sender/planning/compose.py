@@ -66,27 +66,8 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataF
     wanted = frame.filter(pl.col("reason").is_null())
     cells = people.cells[wanted["_index"]] if wanted.height < frame.height else people.cells
     columns = [text_column(offer.body, people, cells).rename({"text": "body"})]
-    urls: list[pl.Series] = []
-    for number, template in enumerate(offer.media):
-        url = text.render(template, cells, people.names)
-        urls.append(url["text"].rename(f"_url{number}"))
-        columns.append(url.select("reason", "detail"))
-    if not offer.media and people.media is not None:
-        lists = (
-            cells[people.media]
-            .fill_null("")
-            .str.strip_chars()
-            .str.replace_all(r"[,;\s]+(https?://)", " $1")
-            .str.split(" ")
-        )
-    elif urls:
-        lists = (
-            pl.DataFrame(urls).select(pl.concat_list(pl.all().str.strip_chars()))[:, 0]
-            if cells.height
-            else pl.Series([], dtype=pl.List(pl.String))
-        )
-    else:
-        lists = pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([])
+    lists, failed = _media(people, cells, offer)
+    columns += failed
     own = offer.templates.render(cells, people)
     sender = _sender_column(people, cells, offer)
     columns += [own.select("reason", "detail"), sender.select("reason", "detail")]
@@ -126,6 +107,22 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: Offer) -> pl.DataF
         .with_columns(reason=pl.coalesce("reason", "_reason"), detail=pl.coalesce("detail", "_detail"))
         .drop("_index", "_reason", "_detail")
     )
+
+
+def _media(people: Recipients, cells: pl.DataFrame, offer: Offer) -> tuple[pl.Series, list[pl.DataFrame]]:
+    """Each row's media URLs as a list, blanks and all; and for each template `reason` and `detail` where it failed."""
+    if offer.media:
+        made = [text.render(template, cells, people.names) for template in offer.media]
+        urls = [url["text"].str.strip_chars().alias(str(number)) for number, url in enumerate(made)]
+        lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else None
+        return (
+            pl.Series([], dtype=pl.List(pl.String)) if lists is None else lists,
+            [url.select("reason", "detail") for url in made],
+        )
+    if people.media is None:
+        return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
+    written = cells[people.media].fill_null("").str.strip_chars()
+    return written.str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" "), []
 
 
 def text_column(body: text.Template | None, people: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
