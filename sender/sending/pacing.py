@@ -83,6 +83,7 @@ class Pacer:
         self._shared = shared or Shared(new_cells(account, senders))
         self._cells = self._shared.cells
         self._turn = asyncio.Lock()
+        self._asking = 0  # who wait, for their turn or their time
         self._seen = _Seen()
         self._reported = False  # that the provider's queue gets shorter faster than is documented
 
@@ -212,11 +213,15 @@ class Pacer:
         """
         if not (0 <= segments < math.inf and 0 <= messages < math.inf):
             raise ValueError(f"units must be numbers from 0, not {segments} segments, {messages} messages")
-        if not self._turn.locked() and (wait_s := self._taken(sender, messages, segments)) <= 0:
+        if not self._asking and (wait_s := self._taken(sender, messages, segments)) <= 0:
             return wait_s == 0
-        async with self._turn:  # in the order of asking: a long message does not starve among short ones
-            while (wait_s := self._taken(sender, messages, segments)) > 0:  # noqa: ASYNC110 (waits for a time)
-                await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
+        self._asking += 1
+        try:
+            async with self._turn:  # in the order of asking: a long message does not starve among short ones
+                while (wait_s := self._taken(sender, messages, segments)) > 0:  # noqa: ASYNC110 (waits for a time)
+                    await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
+        finally:
+            self._asking -= 1
         return wait_s == 0
 
     def _taken(self, sender: str | None, messages: float, segments: float) -> float:
