@@ -10,6 +10,7 @@ from pathlib import Path
 from sender.delivery.receiver import check_public_url
 from sender.errors import InputError
 from sender.plan import Plan
+from sender.sending import event_loop
 from sender.sending.opening import open_session
 from sender.sending.progress import Progress
 from sender.sending.run_result import Delivery, RunResult
@@ -82,7 +83,7 @@ def send(
         pass
     else:
         raise InputError("an event loop is running here", fix="use `await sender.asend(...)`")
-    return asyncio.run(
+    return event_loop.run(
         asend(
             plan,
             state_dir=state_dir,

@@ -346,8 +346,10 @@ class MessageReader:
 
     def _by_block(self, seqs: Sequence[int]) -> dict[int, list[int]]:
         blocks: dict[int, list[int]] = {}
-        starts = self._first_seqs()
-        for seq in sorted(seqs):
+        starts, ordered = self._first_seqs(), sorted(seqs)
+        if ordered and (first := bisect_right(starts, ordered[0])) == bisect_right(starts, ordered[-1]):
+            return {first - 1: ordered}
+        for seq in ordered:
             blocks.setdefault(bisect_right(starts, seq) - 1, []).append(seq)
         return blocks
 

@@ -24,7 +24,7 @@ from sender.cli.inputs import TARGET_HELP, campaign_options, environment, read_p
 from sender.cli.listening import delivery_options, receiving
 from sender.cli.planning import messages_table
 from sender.errors import InputError
-from sender.sending import progress
+from sender.sending import event_loop, progress
 from sender.sending.crew import check_workers
 from sender.sending.opening import open_session
 from sender.sending.run_result import Delivery, RunResult
@@ -155,7 +155,7 @@ def send(
         told = {"listen": listen, "listen_port": listen_port, "signatures": signatures, "wait": wait}
         with receiving(session, built_from, env, told | {"public_url": public_url}) as reports:
             _log_start(session)
-            result = asyncio.run(
+            result = event_loop.run(
                 _send(
                     session,
                     env,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import apsw
+import orjson
 import polars as pl
 
 from sender.clock import wall_clock_ms
@@ -392,7 +393,7 @@ def _recorded(db: apsw.Connection, key: int, settlements: Iterable[Settlement], 
         alike.setdefault(sql.common(row), []).append(varying)
     for common, rows in alike.items():
         named = dict(zip(sql.COMMON, common, strict=True)) | {
-            "told": json.dumps(rows),
+            "told": orjson.dumps(rows).decode(),
             "run": key,
             "now": now_ms,
         }

@@ -27,7 +27,7 @@ from typing import Any
 from sender.errors import SenderError
 from sender.outcomes import State
 from sender.plan import MessageReader, Pace, Plan
-from sender.sending import equipment, run_pace
+from sender.sending import equipment, event_loop, run_pace
 from sender.sending.concurrency import Concurrency, most_connections
 from sender.sending.dispatch import Dispatcher
 from sender.sending.progress import Meter, Progress
@@ -183,7 +183,7 @@ def main() -> None:
     logger.setLevel(orders.log_level)
     logger.propagate = False
     try:
-        asyncio.run(_work(orders, parent))
+        event_loop.run(_work(orders, parent))
     except SenderError as error:
         parent.say("failed", **told(error))
     except Exception as error:
