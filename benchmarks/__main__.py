@@ -21,7 +21,8 @@ from benchmarks.figures import Figure, table
 Part = Callable[[argparse.Namespace], Iterator[Figure]]
 PARTS = {  # module: what it measures, in the order in which they run
     "start": "`sender --help` against an empty Python",
-    "plan": "rows a second from CSV to written plan, and the peak memory",  # while this process is small: Linux counts it as its child's
+    # While this process is small: Linux counts its memory as its child's.
+    "plan": "rows a second from CSV to written plan, and the peak memory",
     "numbers": "a column of numbers against phonenumbers row by row",
     "segments": "segments of a column of texts against a Python loop",
     "templates": "a column of texts against a jinja2 render a row",
