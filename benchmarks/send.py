@@ -1,7 +1,8 @@
 """Sending: all contenders against the same stub provider on loopback, in one go; then memory, resume and pace.
 
 Ours is the whole durable path: intent and outcome of every message on disk (fsync) before and after it, from a written
-plan to the last commit. The others are plain loops without any of that, each at the better of two numbers in flight.
+plan to the last commit, the better of two turns. The others are plain loops without any of that, each at the better of two
+numbers in flight.
 What is not installed is said to be (`pip install -e '.[bench]'`; wrk and nginx are the system's).
 """
 
@@ -55,6 +56,9 @@ def _contest(url: str, kind: str, latency_ms: int, options: argparse.Namespace) 
     with tempfile.TemporaryDirectory() as folder:
         written_plan(Path(folder), messages)
         mine = run("ours", url, messages, 0, folder)
+        if messages >= FEW:  # the others have two turns each, too
+            shutil.rmtree(Path(folder) / "state")
+            mine = min(mine, run("ours", url, messages, 0, folder), key=lambda one: float(one["seconds"]))
     speed, cpu_us = messages / mine["seconds"], mine["cpu_s"] / messages * 1e6
     # With latency the ratios count: thousands of requests are under way then, and the stub itself is slower.
     least_per_s, most_us = (None, None) if latency_ms else (GOAL_PER_S, GOAL_CPU_US)
