@@ -1,8 +1,8 @@
 """Sending: all contenders against the same stub provider on loopback, in one go; then memory, resume and pace.
 
 Ours is the whole durable path: intent and outcome of every message on disk (fsync) before and after it, from a written
-plan to the last commit, the better of two turns. The others are plain loops without any of that, each at the better of two
-numbers in flight.
+plan to the last commit, the better of two turns. The others are plain loops without any of that, each at the better of
+two numbers in flight.
 What is not installed is said to be (`pip install -e '.[bench]'`; wrk and nginx are the system's).
 """
 
