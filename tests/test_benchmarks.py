@@ -75,7 +75,7 @@ def test_parts_can_be_chosen() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["start"]
     unknown = run("sent")
     assert unknown.returncode == 2
-    assert "no part sent: choose of start, numbers" in unknown.stderr
+    assert "no part sent: choose of start, plan" in unknown.stderr
     told = run("--help").stdout
     assert all(f"{name} " in told for name in PARTS)
 
