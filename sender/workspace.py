@@ -114,7 +114,7 @@ class Workspace:
 
     def learn(self, run: Run) -> int:
         """Teaches the suppression list what the provider's errors of this run say about numbers; how much was new."""
-        refused = self.ledger.journal(run.run_id, reasons=list(TAUGHT))
+        refused = self.ledger.journal(run.run_id, reasons=TAUGHT.keys())
         taught = refused.filter(pl.col("error_code").ne_missing(HELD_BACK))
         if taught.is_empty():
             return 0

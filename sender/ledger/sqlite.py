@@ -309,8 +309,7 @@ class SqliteLedger:
         key, _ = self._run_key(run_id)
         chunks: list[pl.DataFrame] = []
         wanted = {
-            name: None if some is None else json.dumps(list(some))
-            for name, some in (("states", states), ("reasons", reasons))
+            name: None if some is None else _json(some) for name, some in (("states", states), ("reasons", reasons))
         }
         with failures_explained(self._path):
             rows = self._db.execute(sql.JOURNAL, {"run": key, **wanted})  # one statement, so one snapshot
@@ -406,5 +405,5 @@ def _run(row: tuple[Any, ...]) -> Run:
     return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account, retry_of))
 
 
-def _json(seqs: Collection[int]) -> str:
-    return json.dumps(sorted(seqs))
+def _json(values: Collection[int] | Collection[str]) -> str:
+    return json.dumps(sorted(values))

@@ -43,7 +43,7 @@ _COLUMNS = dict.fromkeys(Reading._fields, pl.String)
 _REGION_FROM_ROWS = 4_000
 _CODE_FROM_ROWS = 100
 _BLOCK_ROWS = 250_000  # bounds memory; larger ones are not faster
-_BLOCKS_AT_ONCE = 2
+_BLOCKS_AT_ONCE = 2  # most of a block is one step after another, each in one of polars' threads
 _REMEMBERED_CELLS = 50_000  # from block to block
 
 # Punctuation that libphonenumber passes over; the dashes and the no-break space come from word processors.
@@ -106,9 +106,7 @@ def normalize(
             asked = pl.coalesce(_text(regions.slice(start, _BLOCK_ROWS)).replace(meant), asked)
         return _block(cells.with_columns(asked=asked).with_row_index("row"), rules, read)
 
-    with ThreadPoolExecutor(
-        _BLOCKS_AT_ONCE
-    ) as pool:  # most of a block is one step after another in one of polars' threads
+    with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as pool:
         return pl.concat(pool.map(block, starts))
 
 

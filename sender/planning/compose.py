@@ -114,11 +114,9 @@ def _media(people: Recipients, cells: pl.DataFrame, offer: Offer) -> tuple[pl.Se
     if offer.media:
         made = [text.render(template, cells, people.names) for template in offer.media]
         urls = [url["text"].str.strip_chars().alias(str(number)) for number, url in enumerate(made)]
-        lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else None
-        return (
-            pl.Series([], dtype=pl.List(pl.String)) if lists is None else lists,
-            [url.select("reason", "detail") for url in made],
-        )
+        none = pl.Series([], dtype=pl.List(pl.String))
+        lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else none
+        return lists, [url.select("reason", "detail") for url in made]
     if people.media is None:
         return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
     written = cells[people.media].fill_null("").str.strip_chars()

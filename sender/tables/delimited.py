@@ -86,11 +86,10 @@ def _grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Ite
     width: int | None = None
     while stream.fill(BLOCK_CHARS):
         text = _whole_rows(stream)
-        quick = _quickly(text, separator, width) if text else None
-        if quick is None:
+        grid = _quickly(text, separator, width) if text else None
+        if grid is None:
             grid, lines = _strictly(stream, separator, where, lines, width)
         else:
-            grid = quick
             stream.position += len(text)
             lines += _count_lines(text) if '"' in text else grid.height  # then every row is a line
         width = grid.width
