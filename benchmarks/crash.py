@@ -70,13 +70,13 @@ def table(tally: Tally, seconds: float) -> str:
         ("faults injected", f"{tally.faults.total():,}"),
         ("**duplicates**", f"**{tally.duplicates:,}**"),
         ("**lost**", f"**{tally.losses:,}**"),
-        ("sent, but said not to be", f"{tally.misreported:,}"),
+        ("sent, but reported as not sent", f"{tally.misreported:,}"),
         ("rows not accounted for in the results", f"{tally.unaccounted:,}"),
         (
             "unknown, settled from the log",
             f"{settled:,} ({tally.unknown_found:,} found, {tally.unknown_absent:,} absent)",
         ),
-        ("unknown, left", f"{tally.unknown_left:,}"),
+        ("unknown, remaining", f"{tally.unknown_left:,}"),
         ("rejected", f"{tally.rejected:,}"),
     ]
     command = shlex.join(["python", "-m", "benchmarks.crash", *sys.argv[1:]])
