@@ -21,9 +21,9 @@ def test_the_two_lines() -> None:
     run, tests = blocks("sh")
     for block in (run, tests):
         assert block.count("\n") == 1, "each block holds one line and nothing else"
-        assert block.startswith("python3 -m pip install ")
-    assert run.endswith("&& python3 -m sender send campaigns/welcome.yaml --yes\n")
-    assert tests.endswith("&& python3 -m pytest -q\n")
+        assert block.startswith("python3 -m venv .venv && .venv/bin/python -m pip install ")
+    assert run.endswith("&& .venv/bin/python -m sender send campaigns/welcome.yaml --yes --again\n")
+    assert tests.endswith("&& .venv/bin/python -m pytest -q -n logical\n")
 
 
 def test_what_it_does_is_told_first_in_five_lines() -> None:
