@@ -21,6 +21,13 @@ def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
             assert anchor in anchors(read(path)), target
 
 
+def test_the_map_names_every_page() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", read(DOCS / "index.md"))
+    assert sorted(target for target in targets if "/" not in target) == sorted(
+        page.name for page in DOCS.glob("*.md") if page.name != "index.md"
+    )
+
+
 class TestDecisions:
     text = read(DOCS / "decisions.md")
 
