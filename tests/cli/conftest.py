@@ -1,4 +1,8 @@
-"""The command as a person or a cron job runs it: a process of its own, in a folder of its own."""
+"""The command as a person or a cron job runs it, in a folder of its own.
+
+A call runs it in this process, `start` in one of its own, forked from a warm parent where the system can. In a test that
+is marked `process` each call and each start is a new Python.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+
+from tests import warm
+from tests.cli import in_process
 
 ROOT = Path(__file__).parents[2]
 SENDER = [sys.executable, "-m", "sender"]
@@ -40,15 +47,19 @@ class Done:
 class Shell:
     """A folder, its environment, and `sender` in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, in_process: bool = True) -> None:
         self.folder = folder
+        self.in_process = in_process
         self.env = {
             name: value for name, value in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)
         }
         self.env["PYTHONPATH"] = str(ROOT)
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[warm.Process] = []
 
     def __call__(self, *args: str, **env: str) -> Done:
+        """What comes of `sender` with `args`, run here and now."""
+        if self.in_process:
+            return Done(*in_process.run(args, folder=self.folder, env=self.env | env))
         done = subprocess.run(
             [*SENDER, *args],
             cwd=self.folder,
@@ -62,17 +73,9 @@ class Shell:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*SENDER, *args],
-            cwd=self.folder,
-            env=self.env | env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
+    def start(self, *args: str, **env: str) -> warm.Process:
+        """`sender` with `args` in a process of its own, at work when this returns."""
+        process = warm.start("sender", args, cwd=self.folder, env=self.env | env, fresh=not self.in_process)
         self._started.append(process)
         return process
 
@@ -105,8 +108,8 @@ AREAS = ("202", "212", "213", "214", "215", "216", "217", "218", "219", "224", "
 
 
 @pytest.fixture
-def sender(tmp_path: Path) -> Iterator[Shell]:
-    shell = Shell(tmp_path)
+def sender(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shell]:
+    shell = Shell(tmp_path, in_process=request.node.get_closest_marker("process") is None)
     yield shell
     shell.end()
 
@@ -122,7 +125,7 @@ def shipped(sender: Shell) -> Shell:
 class Sandbox:
     """A `sender sandbox` process."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: warm.Process, url: str) -> None:
         self.process = process
         self.url = url
 
@@ -146,7 +149,7 @@ class Sandbox:
 
 @pytest.fixture
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
-    started: list[subprocess.Popen[str]] = []
+    started: list[warm.Process] = []
 
     def start(*args: str) -> Sandbox:
         process = Shell(tmp_path_factory.mktemp("sandbox")).start("sandbox", "--port", "0", *args)

@@ -92,12 +92,14 @@ def test_every_command_has_help(sender: Shell, command: str) -> None:
     assert "Usage:" in done.out
 
 
+@pytest.mark.process
 def test_an_unknown_command_suggests(sender: Shell) -> None:
     done = sender("sned", "x")
     assert done.code == 2
     assert "did you mean `sender send`" in done.err
 
 
+@pytest.mark.process
 def test_init_writes_what_runs_and_overwrites_nothing(sender: Shell) -> None:
     assert sender("init", "first").code == 0
     done = sender("send", "first/campaign.yaml", "--yes")
@@ -139,6 +141,20 @@ def test_preview_as_a_page(shipped: Shell) -> None:
 def test_preview_limit(shipped: Shell) -> None:
     assert len(shipped("preview", "campaigns/welcome.yaml", "--format", "jsonl").out.splitlines()) == 39
     assert len(shipped("preview", "campaigns/welcome.yaml", "--format", "jsonl", "--limit", "5").out.splitlines()) == 5
+
+
+@pytest.mark.process
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(sender: Shell) -> None:
+    """`sender preview --format jsonl | head -1`; the exit code of that line is `head`'s."""
+    sender.people(1000)
+    process = sender.start("preview", "people.csv", *ARGS, "--format", "jsonl")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["to"] == "+12025550100"
+    process.stdout.close()
+    process.wait(60)
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
 
 
 def test_status_lists_the_runs(sender: Shell) -> None:
@@ -213,6 +229,7 @@ def test_an_encoding_that_cannot_be_read_names_the_line_and_the_way_out(sender: 
     assert json.loads(told.out)["body"] == "Hi Zoë"
 
 
+@pytest.mark.process
 def test_debug_shows_the_traceback_and_changes_nothing_else(sender: Shell) -> None:
     plain, debug = sender("plan", "no.csv", *ARGS), sender("plan", "no.csv", *ARGS, "--debug")
     assert debug.err.startswith("Traceback")

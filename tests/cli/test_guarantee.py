@@ -20,6 +20,7 @@ import pytest
 
 from sender.ledger import RunKind
 from sender.workspace import Workspace
+from tests import warm
 from tests.cli.conftest import Sandbox, Shell
 
 Start = Callable[..., Sandbox]
@@ -64,7 +65,7 @@ def law(out: str) -> dict[str, int]:
 
 
 @posix
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("batch", [pytest.param(0, marks=pytest.mark.process), 1, 2, 3])
 def test_a_signal_at_any_moment_drains_and_leaves_no_doubt(sender: Shell, sandbox: Start, batch: int) -> None:
     """20 moments, five runs at a time: before, while and after sending. One of five gets a second signal, which quits
     at once; that one may leave what was under way in doubt, and settles it when it is resumed."""
@@ -208,7 +209,7 @@ print(result.summary.law(), flush=True)
 """
 
 
-def freeze(process: subprocess.Popen[str] | psutil.Process, ledger: Path) -> None:
+def freeze(process: warm.Process | psutil.Process, ledger: Path) -> None:
     """Stops the process where it does not hold the ledger, or the one that takes over would have to wait for it."""
     for _ in range(200):
         process.send_signal(signal.SIGSTOP)

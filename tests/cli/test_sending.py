@@ -38,6 +38,7 @@ def campaign(shell: Shell, n: int, *, provider: str = "sandbox", rate: str = "no
     return "offer.yaml"
 
 
+@pytest.mark.process
 def test_the_welcome_campaign_accounts_for_every_row(shipped: Shell) -> None:
     done = shipped("send", "campaigns/welcome.yaml", "--yes")
     assert done.code == 0, done
@@ -139,7 +140,7 @@ def test_a_test_message_goes_to_one_number_and_does_not_touch_the_run(sender: Sh
     assert sum(server.counts().values()) == 7
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", [pytest.param(DIALECTS[0], marks=pytest.mark.process), *DIALECTS[1:]])
 def test_kill_nine_half_way_then_the_rest_and_nothing_twice(sender: Shell, sandbox: Start, dialect: str) -> None:
     server = sandbox("--latency", "30")
     path = campaign(sender, 200, provider=dialect, rate="100/s")
@@ -159,6 +160,7 @@ def test_kill_nine_half_way_then_the_rest_and_nothing_twice(sender: Shell, sandb
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandbox: Start, number: int) -> None:
     server = sandbox("--latency", "100")
@@ -177,6 +179,7 @@ def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandb
     assert sorted(server.counts().values()) == [1] * 100
 
 
+@pytest.mark.process
 def test_an_overlapping_start_is_refused_at_once(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "50")
     path = campaign(sender, 500, provider="telnyx", rate="2/s")  # minutes, on however busy a machine
@@ -219,6 +222,7 @@ class TestChangedInputs:
         assert sorted(server.counts().values()) == [1] * 7 + [2] * 4
 
 
+@pytest.mark.process
 def test_rejected_messages_are_told_and_counted(sender: Shell) -> None:
     sender.write("people.csv", "phone,name\n+12025550101,Ada\n+12025550190,Bad\n+12025550191,Out\n")
     done = sender("send", "people.csv", "--yes", "--provider", "sandbox", *BODY)
@@ -230,6 +234,7 @@ def test_rejected_messages_are_told_and_counted(sender: Shell) -> None:
     assert rows["error_code"].null_count() == 1
 
 
+@pytest.mark.process
 def test_unknown_messages_are_told_first_and_settled_from_the_log(sender: Shell) -> None:
     sender.write("people.csv", "phone,name\n+12025550101,Ada\n+12025550197,After\n+12025550196,Before\n")
     done = sender("send", "people.csv", "--yes", "--provider", "sandbox", "--on-unknown", "hold", *BODY)
@@ -253,6 +258,7 @@ def test_a_refused_account_stops_the_run(sender: Shell, sandbox: Start) -> None:
     assert sender("send", path, "--yes", "--set", "rate=none", **server.env).code == 0
 
 
+@pytest.mark.process
 def test_an_unreachable_provider_stops_the_run_and_loses_nothing(sender: Shell) -> None:
     path = campaign(sender, 5, provider="telnyx")
     done = sender("send", path, "--yes", TELNYX_API_KEY="KEY0123", TELNYX_API_BASE="http://127.0.0.1:9")
@@ -278,6 +284,7 @@ def test_an_env_file_holds_credentials(sender: Shell, sandbox: Start) -> None:
     assert sum(server.counts().values()) == 2
 
 
+@pytest.mark.process
 def test_no_secret_is_ever_written(sender: Shell, sandbox: Start) -> None:
     server = sandbox()
     secret = "canary0123456789abcdef0123456789"

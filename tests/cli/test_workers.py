@@ -15,13 +15,14 @@ import psutil
 import pytest
 
 from sender.workspace import Workspace
+from tests import warm
 from tests.cli.conftest import SENDER, Sandbox, Shell
 from tests.cli.test_guarantee import campaign, freeze, law, posix
 
 Start = Callable[..., Sandbox]
 
 
-def workers_of(process: subprocess.Popen[str], n: int = 2) -> list[psutil.Process]:
+def workers_of(process: warm.Process, n: int = 2) -> list[psutil.Process]:
     """The processes that send for `process`, once all are there."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
@@ -44,6 +45,7 @@ def most_in_a_second(sandbox: Sandbox) -> int:
     return max(sum(1 for other in times if time_ <= other < time_ + 1000) for time_ in times)
 
 
+@pytest.mark.process
 def test_three_workers_send_everybody_once_and_keep_one_pace(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "20")
     path = campaign(sender, 450, rate="150/s")
