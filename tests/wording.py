@@ -55,6 +55,7 @@ _PATTERN = re.compile(
 )
 _ALLOWED = re.compile("|".join(rule.replace(" ", r"\s+") for rule in ALLOWED), re.IGNORECASE)
 _CODE_SPAN = re.compile(r"`[^`\s]+`")
+_COUNTEREXAMPLES = re.compile(r"^\| do not write \|.*?(?=^[^|]|\Z)", re.DOTALL | re.MULTILINE)
 _MARKUP = re.compile(r"\{%.*?%\}|\{#.*?#\}|<style>.*?</style>|<[^<>]*>", re.DOTALL)
 _EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|CREATE|PRAGMA)\b")
@@ -89,7 +90,7 @@ def findings(path: Path, *, docstrings: bool = False, comments: bool = False) ->
         passages = list(_strings(source, docstrings=docstrings))
         passages += _comments(source) if comments else []
     else:
-        passages = [Passage(_prose_of_template(source) if path.suffix == ".j2" else source, 1)]
+        passages = [Passage(_prose_of_template(source) if path.suffix == ".j2" else _prose_of_page(source), 1)]
     for passage in sorted(passages, key=lambda passage: passage.line):
         for match, number in _matches(passage.text):
             line = passage.line + passage.text.count("\n", 0, match.start())
@@ -117,6 +118,11 @@ def _matches(text: str) -> Iterator[tuple[re.Match[str], int]]:
     for match in _PATTERN.finditer(text):
         if not any(start <= match.start() and match.end() <= end for start, end in allowed):
             yield match, int((match.lastgroup or "r0")[1:])
+
+
+def _prose_of_page(source: str) -> str:
+    """The text of a page at its place; the first column of a table of what not to write is blank."""
+    return _COUNTEREXAMPLES.sub(lambda table: re.sub(r"^\|[^|\n]*\|", _blank, table[0], flags=re.MULTILINE), source)
 
 
 def _prose_of_template(source: str) -> str:
