@@ -41,8 +41,7 @@ format:
 
 # Write the generated documents anew and check all of them against the program
 docs:
-    {{ python }} -m sender schema --output docs/campaign.schema.json
-    {{ python }} -m tests.docs.command_reference
+    {{ python }} -m tests.docs.generate
     {{ python }} -m pytest -q -n 0 tests/docs tests/cli/test_readme.py
 
 # Measure: just bench, just bench plan, just bench send --messages 100000

@@ -292,7 +292,7 @@ def _typed(path: Path) -> dict[str, Any]:
 
 def test_the_published_schema_is_the_models() -> None:
     published = json.loads((ROOT / "docs" / "campaign.schema.json").read_text(encoding="utf-8"))
-    assert published == json_schema(), "write it anew: sender schema --output docs/campaign.schema.json"
+    assert published == json_schema(), "write it anew: python -m tests.docs.generate"
     jsonschema.Draft202012Validator.check_schema(published)
 
 
@@ -315,7 +315,7 @@ def test_the_schema_refuses_what_the_model_refuses(bad: dict[str, Any]) -> None:
 
 def test_every_key_is_in_the_reference() -> None:
     told = (ROOT / "docs" / "campaign.md").read_text(encoding="utf-8")
-    assert reference() in told, "write it anew: sender schema --format markdown, below the marker in docs/campaign.md"
+    assert reference() in told, "write it anew: python -m tests.docs.generate"
     for name, info in Campaign.model_fields.items():
         assert info.description, name
 

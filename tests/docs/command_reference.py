@@ -1,7 +1,4 @@
-"""Writes `docs/commands.md`, the reference of every command and option, from the commands themselves.
-
-`python -m tests.docs.command_reference` writes it anew; a test compares it with the commands.
-"""
+"""The text of `docs/commands.md`, the reference of every command and option, made from the commands themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from sender.cli import ALIASES, COMMANDS, cli
 from tests.docs.pages import DOCS
 
 PAGE = DOCS / "commands.md"
-WRITE = "python -m tests.docs.command_reference"
+WRITE = "python -m tests.docs.generate"
 
 _HEAD = f"""# Commands
 
@@ -112,7 +109,3 @@ def _kind(metavar: str, option: click.Option) -> str:
     if isinstance(option.type, click.DateTime):
         return "TIME"
     return metavar.replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")

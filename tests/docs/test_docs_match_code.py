@@ -27,7 +27,9 @@ from tests.docs import command_reference
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, read, without_code
 
 SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "sender").rglob("*.py"))}
-GUIDES = [page for page in PAGES if page != command_reference.PAGE]
+GUIDES = [
+    page for page in PAGES if page != command_reference.PAGE and page.name not in {"CONTRIBUTING.md", "SECURITY.md"}
+]
 COMMANDS = dict(command_reference.commands())
 PROSE = "\n".join(read(page) for page in GUIDES)
 
