@@ -13,7 +13,8 @@ import shutil
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ import polars as pl
 from sender import fields
 from sender.disks import make_folder, sync_folder
 from sender.errors import PlanError
+from sender.outcomes import SkipReason
+from sender.planning.hashes import hash_stored
 from sender.planning.rows import PLAN_FILE, ROW_GROUP, StoredRows
 from sender.pool import Pool
 from sender.providers.base import FieldValue, Message
 from sender.recipients import InputFile
 
-FORMAT = 3
+FORMAT = 4
+_READABLE = (3, 4)  # for good: a state directory outlives the version that wrote it
 MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 # The campaign keys that name a sender pool at the provider.
@@ -138,6 +142,8 @@ class Manifest:
     retry_of: str | None = None
     retry: int = 0
     parquet_sha256: str | None = None
+    # What recognises the plan, as `sender.planning.hashes` has it; None in a plan stored in format 3.
+    identity: str | None = None
     format: int = FORMAT
 
     @property
@@ -203,6 +209,18 @@ class Plan:
         """SHA-256 in hex over every row and every setting that changes what is sent."""
         return self.manifest.plan_hash
 
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 in hex over the messages alone: two plans that send the same to the same people share it."""
+        manifest = self.manifest
+        return manifest.identity or hash_stored(
+            self.scan(),
+            fields=manifest.fields,
+            height=manifest.rows,
+            messages=manifest.messages,
+            limited=bool(manifest.skipped.get(SkipReason.LIMIT)),
+        )
+
     @property
     def frame(self) -> pl.DataFrame:
         """Every input row in file order, as PLAN_SCHEMA says, with the original cells in the struct `recipient`."""
@@ -251,8 +269,7 @@ class Plan:
             if self.manifest.rows > _KEPT_ROWS:
                 with suppress(OSError):  # no room for temporary files: then it stays in memory
                     self._rows = StoredRows.of(file)
-        values = {name: getattr(self.manifest, name) for name in Manifest.__slots__}
-        manifest = Manifest(**{**values, "parquet_sha256": _file_sha256(file)})
+        manifest = replace(self.manifest, parquet_sha256=_file_sha256(file), identity=self.identity, format=FORMAT)
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         for path in partial.iterdir():
             path.chmod(0o600)
@@ -268,24 +285,11 @@ class Plan:
     def open(directory: str | Path) -> Plan:
         """The plan written in `directory`. Raises PlanError when it is missing, damaged, or of another format."""
         directory = Path(directory)
+        manifest = read_manifest(directory)
         try:
-            data = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
-            if data.get("format") != FORMAT:
-                raise PlanError(
-                    f"the plan has format {data.get('format')}, this version reads {FORMAT}",
-                    where=str(directory),
-                    fix="make the plan again with `sender plan`",
-                )
-            manifest = Manifest.from_json(data)
             found = _file_sha256(directory / PLAN_FILE)
-        except FileNotFoundError as error:
-            raise PlanError(
-                f"{Path(error.filename).name} is missing", where=str(directory), fix="make the plan again"
-            ) from None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PlanError(
-                f"the manifest is damaged: {error}", where=str(directory), fix="make the plan again"
-            ) from None
+        except FileNotFoundError:
+            raise _missing(PLAN_FILE, directory) from None
         if found != manifest.parquet_sha256:
             raise PlanError(
                 f"{PLAN_FILE} is damaged: its SHA-256 is not the one in {MANIFEST_FILE}",
@@ -387,6 +391,27 @@ class MessageReader:
 
 def _checksum(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of the plan written in `directory`; its rows are not looked at. Raises PlanError as `Plan.open`."""
+    try:
+        data = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if data.get("format") not in _READABLE:
+            raise PlanError(
+                f"the plan has format {data.get('format')}, this version reads {_READABLE[0]} to {FORMAT}",
+                where=str(directory),
+                fix="make the plan again with `sender plan`",
+            )
+        return Manifest.from_json(data)
+    except FileNotFoundError:
+        raise _missing(MANIFEST_FILE, directory) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PlanError(f"the manifest is damaged: {error}", where=str(directory), fix="make the plan again") from None
+
+
+def _missing(name: str, directory: Path) -> PlanError:
+    return PlanError(f"{name} is missing", where=str(directory), fix="make the plan again")
 
 
 def service_of(fields: Mapping[str, FieldValue]) -> str | None:

@@ -16,8 +16,8 @@ from sender import cost, fields
 from sender.errors import InputError, RunUnfinished
 from sender.ledger import Run
 from sender.outcomes import Reason, Status
-from sender.plan import SERVICE_FIELDS, Plan
-from sender.planning.rows import ContentHash
+from sender.plan import FORMAT, SERVICE_FIELDS, Plan
+from sender.planning.hashes import ContentHash
 from sender.results import what_became
 from sender.suppression import SuppressionList
 from sender.suppression.gate import Sending, hold_back
@@ -143,8 +143,8 @@ def _plan(workspace: Workspace, root: Run, rows: pl.Series, *, number: int) -> P
     )
     sent = frame.filter(live)
     settings = {"retry_of": root.run_id, "retry": number, "plan": before.plan_hash}
-    digest = ContentHash(settings)
-    digest.update(chosen.drop("seq"))
+    digest = ContentHash(settings, before.fields)
+    digest.update(chosen.with_columns(seq=pl.int_range(pl.len(), dtype=pl.UInt32)))
     manifest = replace(
         before,
         rows=frame.height,
@@ -165,6 +165,8 @@ def _plan(workspace: Workspace, root: Run, rows: pl.Series, *, number: int) -> P
         retry=number,
         parquet_sha256=None,
         plan_hash=digest.hexdigest(),
+        identity=digest.identity,
+        format=FORMAT,
     )
     return Plan(manifest, frame)
 

@@ -8,12 +8,12 @@ import os
 import re
 import socket
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import filelock
 import polars as pl
@@ -23,12 +23,13 @@ from sender.disks import make_folder, refuse_network
 from sender.errors import InputError, PlanError, RunLocked, SenderError, StateError, UnknownRun
 from sender.ledger import Run, RunKind
 from sender.ledger.sqlite import SqliteLedger
-from sender.plan import Plan
+from sender.plan import MANIFEST_FILE, Manifest, Plan, read_manifest
 from sender.results import Summary, latest, results, summarise
 from sender.suppression import TAUGHT, Refusal, SuppressionList
 from sender.suppression.gate import HELD_BACK
 
 DEFAULT_STATE_DIR = Path(".sender")
+_IDENTITY_FILE = "identity.json"
 _HOLDER_WAIT_S = 0.5
 _WORKERS_WAIT_S = 2.0  # for workers whose run's process is gone: most have their answers by then
 _REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
@@ -88,8 +89,30 @@ class Workspace:
         """The plan the run executes. Raises PlanError when it is missing or damaged."""
         plan = Plan.open(self.folder(run) / "plan")
         if plan.hash != run.plan_hash:
-            raise PlanError(f"the plan in it is not the one of run {run.run_id}", where=str(plan.directory))
+            raise _other_plan(run, self.folder(run) / "plan")
         return plan
+
+    def manifest(self, run: Run) -> Manifest | None:
+        """What the run's plan is, with its identity; None when the plan is no longer there. Raises PlanError.
+
+        The identity of a plan in format 3 is computed from its rows, once.
+        """
+        folder = self.folder(run)
+        if not (folder / "plan" / MANIFEST_FILE).exists():
+            return None
+        manifest = read_manifest(folder / "plan")
+        if manifest.plan_hash != run.plan_hash:
+            raise _other_plan(run, folder / "plan")
+        if manifest.identity is None:
+            manifest = replace(manifest, identity=_read_identity(folder, run) or self._compute_identity(run))
+        return manifest
+
+    def _compute_identity(self, run: Run) -> str:
+        identity = self.plan(run).identity
+        note = {"plan_hash": run.plan_hash, "identity": identity}
+        with contextlib.suppress(OSError):  # then it is computed again next time
+            _write_private(self.folder(run) / _IDENTITY_FILE, note)
+        return identity
 
     def results(self, run: Run) -> pl.DataFrame:
         """Every input row of the run with what became of it, as `sender.results.results` says."""
@@ -282,13 +305,30 @@ def _unwritable(path: Path, error: OSError) -> SenderError:
     )
 
 
+def _other_plan(run: Run, directory: Path) -> PlanError:
+    return PlanError(f"the plan in it is not the one of run {run.run_id}", where=str(directory))
+
+
+def _read_identity(folder: Path, run: Run) -> str | None:
+    """The identity that was computed for the run's plan before; None when it was not, or cannot be read."""
+    try:
+        note = json.loads((folder / _IDENTITY_FILE).read_text(encoding="utf-8"))
+        return str(note["identity"]) if note["plan_hash"] == run.plan_hash else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _note_of(name: Path) -> Path:
     return name.with_name(name.name + ".json")
 
 
 def _write_note(file: Path) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}), encoding="utf-8")
+    _write_private(file, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+
+
+def _write_private(file: Path, values: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(values), encoding="utf-8")
     file.chmod(0o600)
 
 

@@ -105,6 +105,7 @@ def build_plan(
         versions={name: version(name) for name in ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")},
         suppression=suppressed,
         plan_hash=tally.plan_hash,
+        identity=tally.identity,
     )
     return Plan(manifest, rows)
 

@@ -1,4 +1,4 @@
-"""A plan's rows as they are made, a block at a time: looked at, hashed, and kept in a file if more than one block.
+"""A plan's rows as they are made, a block at a time: looked at, and kept in a file if more than one block.
 
 The file is Parquet in a temporary folder, which goes with the object that stands for it. Writing it, and what is to be
 learned of the rows, go on beside the making of the next block.
@@ -6,30 +6,22 @@ learned of the rows, go on beside the making of the next block.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import Self
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from sender.spool import TemporaryFolder, no_room
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
 PLAN_FILE = "plan.parquet"
 ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
-_HASHED_ROWS = 4_096  # at once
-_NOT_HASHED = ("cost_micros", "repair")
 _LOOK_AFTER_S = 0.2  # how often a waiting maker of rows looks whether their writer still lives
 
 
@@ -60,51 +52,6 @@ def _link(file: Path, path: Path) -> None:
         os.link(file, path)
     except OSError:
         shutil.copyfile(file, path)
-
-
-class ContentHash:
-    """SHA-256 over settings and rows, not over the file: a newer writer of Parquet changes bytes, not the plan. The
-    same whatever blocks the rows come in.
-
-    The rows are hashed as CSV under their columns' names, every text in quotes, which tells a blank from none: JSON
-    lines say the same in three times the time.
-    """
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-        self._named = False  # the columns
-
-    def update(self, frame: pl.DataFrame) -> None:
-        """Adds rows of the plan. Prices and repairs are left out: they do not change what is sent."""
-        flat = _flat(frame.drop(_NOT_HASHED, strict=False))
-        lines = cast("IO[bytes]", _Digested(self._digest))
-        flat.write_csv(lines, include_header=not self._named, quote_style="non_numeric", batch_size=_HASHED_ROWS)
-        self._named = True
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
-
-
-class _Digested(io.RawIOBase):
-    """A file that puts what is written into a digest."""
-
-    def __init__(self, digest: hashlib._Hash) -> None:
-        self._digest = digest
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: ReadableBuffer) -> int:
-        self._digest.update(data)
-        return len(memoryview(data))
-
-
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with a column for each field of a struct, and lists as JSON."""
-    lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
-    structs = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Struct)]
-    frame = frame.with_columns(pl.struct(name).struct.json_encode().alias(name) for name in lists)
-    return frame.unnest(structs, separator=".")
 
 
 Block = tuple[pl.DataFrame, pl.DataFrame]  # rows, and those that go into the hash in their place

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from sender.planning.compose import Offer
-from sender.planning.rows import ContentHash
+from sender.planning.hashes import ContentHash
 from sender.segments.blame import Blame
 
 
@@ -19,7 +19,7 @@ class Tally:
     def __init__(self, offer: Offer, settings: Mapping[str, Any], *, phone: str) -> None:
         self._offer = offer
         self._phone = phone
-        self._digest = ContentHash(settings)
+        self._digest = ContentHash(settings, offer.fields)
         self._blame = Blame()
         self._reasons: Counter[str] = Counter()
         self._segments: Counter[int] = Counter()
@@ -46,6 +46,11 @@ class Tally:
     @property
     def plan_hash(self) -> str:
         return self._digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """As `sender.planning.hashes` has it."""
+        return self._digest.identity
 
     @property
     def skipped(self) -> dict[str, int]:

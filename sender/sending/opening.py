@@ -44,11 +44,10 @@ def open_session(
     with Workspace(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
         run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
         sent = plan if run is None else workspace.plan(run)
-        same = run is None or run.plan_hash == plan.hash  # then at the prices of today
+        same = run is None or _sends_the_same(workspace, run, plan)  # then at the prices and the pace of today
         cost.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
         if run is not None:
-            pace = plan.manifest.pace if plan.hash == run.plan_hash else None
-            yield Session(workspace, sent, run, resumed=True, pace=pace)
+            yield Session(workspace, sent, run, resumed=True, pace=manifest.pace if same else None)
             return
         now_ms = workspace.ledger.now_ms()
         run = Run(
@@ -83,7 +82,7 @@ def _run_for(
         return None
     counts = {run.run_id: workspace.ledger.counts(run.run_id) for run in runs}
     unfinished = [run for run in runs if counts[run.run_id].pending + counts[run.run_id].intent]
-    same = [run for run in unfinished if run.plan_hash == plan.hash]
+    same = [run for run in unfinished if _sends_the_same(workspace, run, plan)]
     if resume and not unfinished:
         raise InputError(f"no run of {plan.manifest.campaign} is unfinished", fix="leave out --resume to begin one")
     if again and same:
@@ -95,25 +94,50 @@ def _run_for(
         return (same or unfinished)[-1]
     if runs:
         _refuse_changed(workspace, runs[-1], counts[runs[-1].run_id], plan)
-    sent = [run for run in runs if run.plan_hash == plan.hash]
-    if sent and counts[sent[-1].run_id].unknown and not again:
-        return sent[-1]  # nothing to send, but something to settle, which may become something to send
-    if sent and not again:
-        when = _utc(sent[-1].created_at_ms)
-        raise RunComplete(
-            f"this plan of {sent[-1].campaign} has been sent: run {sent[-1].run_id} of {when}",
-            fix=f"`sender results {sent[-1].run_id}` shows what became of it; --again sends it to everybody once more",
-        )
-    return None
+    if again:
+        return None
+    sent = next((run for run in reversed(runs) if _has_sent(workspace, run, counts[run.run_id], plan)), None)
+    if sent is None:
+        return None
+    if counts[sent.run_id].unknown and _sends_the_same(workspace, sent, plan):
+        return sent  # nothing to send, but something to settle, which may become something to send
+    raise RunComplete(
+        f"this plan of {sent.campaign} has been sent: run {sent.run_id} of {_utc(sent.created_at_ms)}",
+        fix=f"`sender results {sent.run_id}` shows what became of it; --again sends it to everybody once more",
+    )
+
+
+def _sends_the_same(workspace: Workspace, run: Run, plan: Plan) -> bool:
+    """Whether the run is one of these messages through this provider."""
+    if run.plan_hash == plan.hash:
+        return True
+    begun, manifest = workspace.manifest(run), plan.manifest
+    return (
+        begun is not None
+        and (begun.provider, begun.dialect) == (manifest.provider, manifest.dialect)
+        and begun.identity == plan.identity
+    )
+
+
+def _has_sent(workspace: Workspace, run: Run, counts: Counts, plan: Plan) -> bool:
+    """Whether the run, with these counts, is one of these messages.
+
+    Another provider makes no difference once somebody has been reached. It does to a simulation, which reaches nobody.
+    """
+    reached = counts.accepted + counts.unknown > 0 and not counts.pending + counts.intent
+    if run.simulated or not reached or run.plan_hash == plan.hash:
+        return _sends_the_same(workspace, run, plan)
+    begun = workspace.manifest(run)
+    return begun is not None and begun.identity == plan.identity
 
 
 def _retry_for(workspace: Workspace, plan: Plan) -> Run | None:
     """The unfinished run of a retry's plan; None to begin one."""
     manifest = plan.manifest
     retries = [run for run in workspace.ledger.runs() if run.retry_of == manifest.retry_of]
-    for run in retries:
+    for number, run in enumerate(retries, 1):
         counts = workspace.ledger.counts(run.run_id)
-        if run.plan_hash == plan.hash and counts.pending + counts.intent:
+        if counts.pending + counts.intent and number == manifest.retry and _sends_the_same(workspace, run, plan):
             return run
     if len(retries) != manifest.retry - 1:  # or the same people would get it twice
         raise RunComplete(
