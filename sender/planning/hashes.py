@@ -106,7 +106,8 @@ def hash_stored(
     """The identity of a plan that was stored without one (format 3), from its rows in file order.
 
     `messages` of its `height` rows are sent; with `limited`, rows were left out because there was a limit. A message
-    that the suppression list held back counts, as it does in a new plan.
+    that the suppression list held back counts, as it does in a new plan. Where a limit left nobody out because some
+    were held back, the rows do not tell it, and all of them count.
     """
     reason = pl.col("reason")
     held_back = reason.is_in(_BY_LIST) & pl.col("media").is_not_null()  # rows skipped earlier were never composed
