@@ -34,9 +34,9 @@ _BY_LIST = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, Sk
 class MessageHash:
     """SHA-256 over messages in order: a plan's identity. The same whatever blocks they come in.
 
-    A message is a line of CSV, all five values in quotes, quotes doubled, `\\n` at its end: recipient, sender, text, the
-    media URLs with a space between them, and the provider fields, the plan's and the message's own as one JSON object
-    with sorted keys and no spaces (over 64 bytes: the SHA-256 of it in hex; without fields: empty). Null is empty.
+    A message is a line of CSV (every value quoted, quotes doubled, `\\n` at its end) of five values: recipient, sender,
+    text, the media URLs with a space between them, and the provider fields, the plan's and the message's own as one
+    JSON object with sorted keys and no spaces (over 64 bytes: its SHA-256 in hex; none: empty). Null is empty.
     """
 
     def __init__(self, fields: Mapping[str, FieldValue]) -> None:
