@@ -3,6 +3,9 @@
 The provider is a sandbox in a process of its own, with faults; it keeps the truth of what it accepted. The sender is
 `sender send` in a process of its own, started by `tests.crash.launcher`. Nothing here asks the sender how it went
 without asking the provider too.
+
+A life begins with a fork of a warm parent (`tests.warm`), which takes a fiftieth of a new Python's start; of many lives
+every tenth is a new Python all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -31,6 +33,7 @@ import phonenumbers
 
 from sender.outcomes import State
 from sender.workspace import Workspace
+from tests import warm
 from tests.crash.launcher import POINTS, Trap
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +68,7 @@ class Tally:
     campaigns: int = 0
     messages: int = 0
     starts: int = 0
+    fresh: int = 0  # starts that were a new Python
     kills: Counter[str] = field(default_factory=Counter)
     provider_kills: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -115,18 +119,16 @@ class Provider:
         self._options += ["--hang", str(HANG_S), "--outage", "1", "--log-lag", str(log_lag_s)]
         self._options += ["--faults", faults] if faults else []
         self._port = 0
-        self.process: subprocess.Popen[str]
+        self.process: warm.Process
         self.url = ""
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sender", "sandbox", "--port", str(self._port), *self._options],
+        self.process = warm.start(
+            "sender",
+            ["sandbox", "--port", str(self._port), *self._options],
             cwd=self._folder,
             env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
         )
         assert self.process.stdout is not None
         match = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
@@ -197,15 +199,14 @@ class Campaign:
             encoding="utf-8",
         )
 
-    def launch(self, trap: Trap) -> subprocess.Popen[str]:
+    def launch(self, trap: Trap, *, fresh: bool = False) -> warm.Process:
         settings = {**vars(trap), "mutant": self.mutant, "lease_ms": self.lease_ms, "trail": str(self.folder / "trail")}
         self.tally.starts += 1
+        self.tally.fresh += fresh
         with (self.folder / "log").open("a", encoding="utf-8") as log:
-            return subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "tests.crash.launcher", "send", f"{NAME}.yaml", "--yes", "--rehearse"),
-                    *("--workers", str(self.workers)),
-                ],
+            return warm.start(
+                "tests.crash.launcher",
+                ["send", f"{NAME}.yaml", "--yes", "--rehearse", "--workers", str(self.workers)],
                 cwd=self.folder,
                 env=environment()
                 | {
@@ -213,16 +214,15 @@ class Campaign:
                     "SENDER_SANDBOX_URL": self.provider.url,
                     "SENDER_SANDBOX_SETTLE_S": str(self.settle_s),
                 },
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                text=True,
+                fresh=fresh,
             )
 
-    def live(self, trap: Trap, *, kill_after_s: float | None = None) -> bool:
+    def live(self, trap: Trap, *, kill_after_s: float | None = None, fresh: bool = False) -> bool:
         """One life of the sender; whether it was killed."""
         began = self._log_size()
-        process = self.launch(trap)
+        process = self.launch(trap, fresh=fresh)
         try:
             code = process.wait(timeout=kill_after_s if kill_after_s is not None else 120 + self.messages / 20)
         except subprocess.TimeoutExpired:
@@ -291,12 +291,11 @@ class Campaign:
             (path,) = (self.folder / ".sender" / "runs").glob("*/results.csv")
         else:
             path = self.folder / "told.csv"
-            command = [sys.executable, "-m", "sender", "results", NAME, "--output", path.name]
-            done = subprocess.run(
-                command, cwd=self.folder, env=environment(), check=False, capture_output=True, text=True
-            )
-            if done.returncode:
-                self.tally.problems.append(f"{self.folder.name}: sender results: {done.stderr[-500:]}")
+            arguments = ["results", NAME, "--output", path.name]
+            process = warm.start("sender", arguments, cwd=self.folder, env=environment())
+            _, err = process.communicate(timeout=60)
+            if process.returncode:
+                self.tally.problems.append(f"{self.folder.name}: sender results: {err[-500:]}")
                 return []
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
@@ -370,6 +369,7 @@ class Deck:
         self._rng = rng
         self._lock = threading.Lock()
         self._piles: dict[tuple[str, ...], list[str]] = {}
+        self._lives = itertools.count(1)
 
     def take(self, cards: tuple[str, ...]) -> str:
         with self._lock:
@@ -382,11 +382,16 @@ class Deck:
         with self._lock:
             self._piles[cards].insert(0, card)
 
+    def is_tenth(self) -> bool:
+        """Whether this is the tenth, twentieth, ... life."""
+        with self._lock:
+            return next(self._lives) % 10 == 0
 
-def trap_at(point: str, rng: random.Random) -> tuple[Trap, float | None]:
+
+def trap_at(point: str, rng: random.Random, *, fresh: bool = False) -> tuple[Trap, float | None]:
     """The trap for `point`; for a kill from outside the seconds after the start."""
     if point == RANDOM:
-        return Trap(), rng.uniform(0.3, 3.0)
+        return Trap(), rng.uniform(0.3, 3.0) if fresh else rng.uniform(0.01, 1.8)
     if point.startswith(("claim", "record")):  # groups of some messages
         return Trap(point, rng.randint(1, 5)), None
     if point.startswith(("request", "send", "outcome")):
@@ -407,9 +412,9 @@ def under_fire(
                 cards = _FIRST
             elif tally.kills.total() >= kills - 1:
                 cards = _LAST
-            point = deck.take(cards)
-            trap, kill_after_s = trap_at(point, rng)
-            if not target.live(trap, kill_after_s=kill_after_s):
+            point, fresh = deck.take(cards), deck.is_tenth()
+            trap, kill_after_s = trap_at(point, rng, fresh=fresh)
+            if not target.live(trap, kill_after_s=kill_after_s, fresh=fresh):
                 deck.put_back(cards, point)
             if rng.random() < 0.08:
                 target.provider.kill()

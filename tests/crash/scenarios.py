@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
+from tests import warm
 from tests.crash.harness import BAD_DAY, PATIENT_S, TENDER, Tally, campaign
 from tests.crash.launcher import Trap
 
@@ -97,21 +99,18 @@ def workers_under_fire(folder: Path, dialect: str, kills: int, seed: int) -> Tal
     with campaign(folder, messages=60 * kills, dialect=dialect, faults=BAD_DAY, seed=seed, workers=2) as target:
         while not target.over and target.tally.starts < kills:
             if target.tally.starts % 2:
-                target.live(Trap(), kill_after_s=rng.uniform(1.5, 5.0))
+                target.live(Trap(), kill_after_s=rng.uniform(0.3, 3.8))
             else:
                 target.live(Trap(rng.choice(TENDER), rng.randint(1, 15)))
         target.finish()
         return target.judge()
 
 
-def _wait_until_stopped(process: subprocess.Popen[str]) -> None:
+def _wait_until_stopped(process: warm.Process) -> None:
     until = time.monotonic() + 60
-    while time.monotonic() < until:
-        pid, status = os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG)
-        if pid and os.WIFSTOPPED(status):
+    while time.monotonic() < until and process.poll() is None:
+        if psutil.Process(process.pid).status() == psutil.STATUS_STOPPED:
             return
-        if pid:
-            break
         time.sleep(0.01)
     raise TimeoutError("the process never came to its point")
 

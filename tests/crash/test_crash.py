@@ -161,5 +161,6 @@ def test_a_hundred_kills_double_no_text_and_lose_none(tmp_path: Path) -> None:
     tally = many_kills(tmp_path, kills=100, seed=seed, jobs=JOBS)
     assert tally.clean, f"seed {seed}: {tally}"
     assert tally.kills.total() >= 100
+    assert tally.fresh >= 10, "every tenth life was a new Python"
     assert not set(TENDER) - tally.kills.keys(), tally.kills
     assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), f"seed {seed}: {tally}"
