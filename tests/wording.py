@@ -24,9 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 RULES: dict[str, str] = {
     r"told": "shown, said, or the verb of what happened",
     r"so many": "a number, or `up to`",
+    r"for so long": "for at most, or a duration",
     r"how manyth": "the number of",
     r"(?:comes?|came|coming) to(?! (?:an end|rest))": "is, or equals",
-    r"stands? (?:beside|there|by|on|in|at)": "is, or is listed",
+    r"stands? (?:beside|there|by|on|at|in(?! (?:the|its) way))": "is, or is listed",
     r"beside": "next to, with, compared with",
     r"mend(?:s|ed|ing)?": "fix",
     r"reckon(?:s|ed|ing)?": "estimate",
