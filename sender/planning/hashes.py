@@ -65,8 +65,9 @@ class MessageHash:
         common = _encode(self._common)
         if own.null_count() == own.len():
             return common
-        encoded = [common if text is None else _encode({**self._common, **orjson.loads(text)}) for text in own]
-        return pl.Series(encoded, dtype=pl.String)
+        texts = own.unique().drop_nulls()  # often few: a period, a profile
+        encoded = [_encode({**self._common, **orjson.loads(text)}) for text in texts]
+        return own.replace_strict(texts, pl.Series(encoded, dtype=pl.String), default=common, return_dtype=pl.String)
 
 
 class ContentHash:
