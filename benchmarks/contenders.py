@@ -191,7 +191,7 @@ def pyreqwest(url: str, messages: int, in_flight: int) -> dict[str, float]:
 def transport(url: str, messages: int, in_flight: int) -> dict[str, float]:
     """Ours, without plan, adapter, pace and ledger: what carrying costs."""
     from sender.providers.base import Request
-    from sender.transport import open_transport
+    from sender.transport.factory import open_transport
 
     content = json.dumps(body(FROM)).encode()
     request = Request("POST", url + URL_PATH, (("content-type", "application/json"),), content)

@@ -15,8 +15,8 @@ import phonenumbers
 import polars as pl
 
 from benchmarks.figures import Figure, rates, seconds, table
-from sender.phone import normalize
 from sender.phone import ranges as number_ranges
+from sender.phone.e164 import normalize
 
 # Shares of a list: as spreadsheets, forms and other systems write numbers.
 NANP = [

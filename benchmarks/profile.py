@@ -24,11 +24,11 @@ from benchmarks.contenders import transport
 from benchmarks.send import wrk
 from benchmarks.sending import run, written_plan
 from sender import providers
-from sender.ledger import Run, RunKind, Settlement
-from sender.ledger.sqlite import SqliteLedger
-from sender.plan import MessageReader, Plan
+from sender.plan.plan import MessageReader, Plan
 from sender.providers.base import Response
-from sender.sending.pacing import Pacer
+from sender.sending.rate_limit import RateLimiter
+from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.sqlite.ledger import SqliteLedger
 
 BATCH = 500
 IN_FLIGHT = 64
@@ -81,7 +81,7 @@ def _steps(folder: Path, url: str, messages: int, turn: int) -> dict[str, float]
         return found
 
     async def paced() -> None:
-        pacer = Pacer()
+        pacer = RateLimiter()
         for _ in range(messages):
             await pacer.acquire(1)
 

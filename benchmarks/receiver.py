@@ -21,11 +21,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sender import sandbox
-from sender.delivery.signatures import signalwire_json
-from sender.ledger import Run, RunKind, Settlement
-from sender.ledger.sqlite import SqliteLedger
-from sender.outcomes import Accepted
-from sender.sandbox.caller import Caller
+from sender.core.outcomes import Accepted
+from sender.delivery.webhooks.signatures import signalwire_json
+from sender.sandbox.webhook_client import WebhookClient
+from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.sqlite.ledger import SqliteLedger
 
 RUN = "run-1"
 WORDS = ("queued", "sent", "delivered")
@@ -43,7 +43,7 @@ def fill(path: Path, messages: int) -> None:
 
 async def call(url: str, reports: int, per_s: float) -> list[float]:
     """Seconds from when each report was due to its answer; open loop, so a slow answer holds no other up."""
-    caller = Caller()
+    caller = WebhookClient()
     took: list[float] = []
     failed = 0
 

@@ -17,8 +17,8 @@ import polars as pl
 import regex
 
 from benchmarks.figures import Figure, rates, seconds, table
-from sender.segments import GSM_BASIC, GSM_EXTENSION, measure
 from sender.segments.blame import blame
+from sender.segments.encoding import GSM_BASIC, GSM_EXTENSION, measure
 
 BASIC, EXTENSION = set(GSM_BASIC), set(GSM_EXTENSION)
 LOOP_TEXTS = 20_000

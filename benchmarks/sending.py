@@ -59,13 +59,13 @@ def send_half(folder: str, messages: int) -> None:
     """As the ledger of a stopped process has it."""
     import asyncio
 
-    from sender.ledger import Settlement
-    from sender.outcomes import Accepted
-    from sender.plan import Plan
-    from sender.sending.opening import open_session
+    from sender.core.outcomes import Accepted
+    from sender.plan.plan import Plan
+    from sender.sending.open_run import open_run
+    from sender.state.ledger import Settlement
 
     plan = Plan.open(Path(folder) / "plan")
-    with open_session(plan, state_dir=Path(folder) / "state") as session:
+    with open_run(plan, state_dir=Path(folder) / "state") as session:
         stop = asyncio.Event()
         stop.set()
         asyncio.run(session.send(env={"SENDER_SANDBOX_URL": NOWHERE}, cancel=stop, settle_unknowns=False))

@@ -17,8 +17,8 @@ import polars as pl
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from benchmarks.figures import Figure, rates, table
-from sender import text
-from sender.text import columns
+from sender import templating
+from sender.templating import render_columns
 
 TEMPLATES = {
     "simple": "Hi {{ first_name }}, welcome to {{ city }}! Your plan is {{ plan }}.",
@@ -40,9 +40,9 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
     cells = people(options.rows)
     few = cells.head(40_000)
     for name, source in TEMPLATES.items():
-        template = text.compile_template(source, where=name)
-        assert text.render(template, few, NAMES)["text"].to_list() == plain(source, few), name
-        ours, slow = functools.partial(text.render, template, cells, NAMES), functools.partial(plain, source, few)
+        template = templating.compile_template(source, where=name)
+        assert templating.render(template, few, NAMES)["text"].to_list() == plain(source, few), name
+        ours, slow = functools.partial(templating.render, template, cells, NAMES), functools.partial(plain, source, few)
         fast, base = rates(ours, cells.height, slow, few.height)
         yield Figure("templates", name, fast, "/s", base, PLAIN, 6 if name in SIMPLE else None)
 
@@ -60,7 +60,7 @@ def ways(rows: int, plain_rows: int) -> Iterator[Figure]:
     cells = people(rows)
     few = cells.head(plain_rows)
     for name, source in TEMPLATES.items():
-        template = text.compile_template(source, where=name)
+        template = templating.compile_template(source, where=name)
         expected = plain(source, few)
         named = tuple((one, NAMES[one]) for one in sorted(template.uses & NAMES.keys()))
         others: dict[str, tuple[pl.DataFrame, str | None]] = {
@@ -68,12 +68,12 @@ def ways(rows: int, plain_rows: int) -> Iterator[Figure]:
             "in blocks": (cells, "_pieces"),
             "row by row": (few, "both"),
         }
-        if columns._pieces(template, named, tuple(cells.columns)) is None:  # noqa: SLF001
+        if render_columns._pieces(template, named, tuple(cells.columns)) is None:  # noqa: SLF001
             del others["in blocks"]
         for way, (frame, without) in others.items():
-            with mock.patch.multiple(columns, _SEPARATOR=columns._SEPARATOR, **patches(without)):  # noqa: SLF001
-                assert text.render(template, few, NAMES)["text"].to_list() == expected, (name, way)
-                ours = functools.partial(text.render, template, frame, NAMES)
+            with mock.patch.multiple(render_columns, _SEPARATOR=render_columns._SEPARATOR, **patches(without)):  # noqa: SLF001
+                assert templating.render(template, few, NAMES)["text"].to_list() == expected, (name, way)
+                ours = functools.partial(templating.render, template, frame, NAMES)
                 fast, base = rates(ours, frame.height, functools.partial(plain, source, few), few.height)
             yield Figure(name, way, fast, "/s", base, PLAIN)
 
@@ -106,7 +106,7 @@ def people(rows: int) -> pl.DataFrame:
 
 def plain(source: str, cells: pl.DataFrame) -> list[str]:
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
-    environment.filters.update(text.FILTERS)
+    environment.filters.update(templating.FILTERS)
     template = environment.from_string(source)
     names = list(NAMES.items())
     if "row[" in source:

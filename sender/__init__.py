@@ -19,33 +19,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sender.api import asend as asend
     from sender.api import send as send
-    from sender.campaign import Campaign as Campaign
-    from sender.campaign import load_campaign as load_campaign
-    from sender.errors import GuardStop as GuardStop
-    from sender.errors import InputError as InputError
-    from sender.errors import SenderError as SenderError
-    from sender.plan import Plan as Plan
+    from sender.campaign.model import Campaign as Campaign
+    from sender.campaign.model import load_campaign as load_campaign
+    from sender.core.errors import GuardStop as GuardStop
+    from sender.core.errors import InputError as InputError
+    from sender.core.errors import SenderError as SenderError
+    from sender.plan.plan import Plan as Plan
+    from sender.planning.build import build_plan as build_plan
     from sender.planning.diff import diff_plans as diff_plans
     from sender.planning.explain import explain_row as explain_row
-    from sender.planning.planner import build_plan as build_plan
     from sender.sending.progress import Progress as Progress
     from sender.sending.run_result import RunResult as RunResult
-    from sender.workspace import Workspace as Workspace
+    from sender.state.state_dir import StateDir as StateDir
 
 _HOME = {
-    "Campaign": "campaign",
-    "GuardStop": "errors",
-    "InputError": "errors",
-    "Plan": "plan",
+    "Campaign": "campaign.model",
+    "GuardStop": "core.errors",
+    "InputError": "core.errors",
+    "Plan": "plan.plan",
     "Progress": "sending.progress",
     "RunResult": "sending.run_result",
-    "SenderError": "errors",
-    "Workspace": "workspace",
+    "SenderError": "core.errors",
+    "StateDir": "state.state_dir",
     "asend": "api",
-    "build_plan": "planning.planner",
+    "build_plan": "planning.build",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
-    "load_campaign": "campaign",
+    "load_campaign": "campaign.model",
     "send": "api",
 }
 

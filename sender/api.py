@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sender.delivery.receiver import check_public_url
-from sender.errors import InputError
-from sender.plan import Plan
+from sender.core.errors import InputError
+from sender.delivery.webhooks.app import check_public_url
+from sender.plan.plan import Plan
 from sender.sending import event_loop
-from sender.sending.opening import open_session
+from sender.sending.open_run import open_run
 from sender.sending.progress import Progress
-from sender.sending.run_result import Delivery, RunResult
-from sender.workspace import DEFAULT_STATE_DIR
+from sender.sending.run_result import DeliveryOptions, RunResult
+from sender.state.state_dir import DEFAULT_STATE_DIR
 
 
 async def asend(
@@ -44,9 +44,7 @@ async def asend(
     those of `sender send`. Raises InputError, RunLocked, RunComplete or InputsChanged before anything is sent; a guard
     that stops the run later is in `RunResult.stopped`.
     """
-    with open_session(
-        plan, state_dir=state_dir, rehearse=rehearse, again=again, new_run=new_run, resume=resume
-    ) as session:
+    with open_run(plan, state_dir=state_dir, rehearse=rehearse, again=again, new_run=new_run, resume=resume) as session:
         return await session.send(
             env=os.environ if env is None else env,
             limit=limit,
@@ -54,7 +52,7 @@ async def asend(
             resend_unknown=resend_unknown,
             on_progress=on_progress,
             cancel=cancel,
-            delivery=Delivery(check_public_url(public_url) if public_url else None, wait_s=wait_s),
+            delivery=DeliveryOptions(check_public_url(public_url) if public_url else None, wait_s=wait_s),
             workers=workers,
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from sender import serving
+from sender.core import asgi_server
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Hook:
 
 @contextmanager
 def hook() -> Iterator[Hook]:
-    with closing(serving.listening("127.0.0.1", 0)) as sock:
-        kept = Hook(serving.base_url(sock))
+    with closing(asgi_server.listening("127.0.0.1", 0)) as sock:
+        kept = Hook(asgi_server.base_url(sock))
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             body, more = b"", True
@@ -59,5 +59,5 @@ def hook() -> Iterator[Hook]:
             await send({"type": "http.response.body", "body": b""})
 
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
-        with serving.in_thread(serving.Server(config), sock, "hook"):
+        with asgi_server.in_thread(asgi_server.Server(config), sock, "hook"):
             yield kept

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import sender
-from sender.errors import RunComplete
+from sender.core.errors import RunComplete
 
 
 def campaign(n: int = 5, **keys: Any) -> sender.Campaign:

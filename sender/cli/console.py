@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sender import cost
-from sender.outcomes import RANK
-from sender.plan import Manifest, Plan
-from sender.planning.feasibility import rate_told
+from sender.core.outcomes import RANK
+from sender.plan.plan import Manifest, Plan
+from sender.planning import costs
+from sender.planning.throughput import rate_told
 from sender.segments import blame
 
 if TYPE_CHECKING:  # every command imports this module, and few of them these
-    from sender.delivery.poll import Refreshed
+    from sender.delivery.poll import RefreshResult
     from sender.planning.diff import PlanDiff
     from sender.planning.explain import Explanation
-    from sender.results import Summary
+    from sender.reports.results import Summary
 
 _MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the manifest has all
 _WIDTH_UNWATCHED = 160  # columns where there is no terminal to ask
@@ -155,7 +155,7 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
         swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
         out.print(f"  [dim]{escape(swap)}[/]")
     _blame_lines(manifest.blame)
-    problem = cost.excess(manifest.cost) if manifest.cost is not None else None
+    problem = costs.excess(manifest.cost) if manifest.cost is not None else None
     if problem is not None:
         out.print(f"  [bold red]would not be sent:[/] {escape(problem[0])}")
 
@@ -283,7 +283,7 @@ def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None,
     )
 
 
-def about_delivery(refreshed: Refreshed | None, summary: Summary, run_id: str) -> None:
+def about_delivery(refreshed: RefreshResult | None, summary: Summary, run_id: str) -> None:
     """After a wait for delivery: what the carriers say, what is still on its way, and how to go on."""
     if refreshed is None:
         return
@@ -299,7 +299,7 @@ def about_delivery(refreshed: Refreshed | None, summary: Summary, run_id: str) -
     )
 
 
-def about_refresh(refreshed: Refreshed) -> None:
+def about_refresh(refreshed: RefreshResult) -> None:
     """What a sweep of the provider's log came to."""
     given_up = f", {refreshed.unconfirmed:,} given up as unconfirmed" if refreshed.unconfirmed else ""
     out.print(

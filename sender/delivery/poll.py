@@ -16,13 +16,13 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from sender import fields
-from sender.ledger import Ledger, Reported, Run
-from sender.outcomes import FINAL, DeliveryReport, State, Status
-from sender.plan import Plan
-from sender.providers import sender_kind
+from sender.core.outcomes import FINAL, DeliveryReport, State, Status
+from sender.plan.plan import Plan
+from sender.planning import row_fields
+from sender.providers._rules import sender_kind
 from sender.providers.base import Adapter, LogEntry, LogPage, LogQuery, Request, SenderKind
-from sender.transport import Transport, TransportFailure
+from sender.state.ledger import Ledger, ReceivedReport, Run
+from sender.transport.base import Transport, TransportFailure
 
 log = logging.getLogger("sender.delivery")
 
@@ -42,7 +42,7 @@ _COSTS = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollSchedule:
     """How a sweep and a wait go: seconds between pages, until an unseen message is asked for by id, between sweeps."""
 
     page_pause_s: float = PAGE_PAUSE_S
@@ -51,12 +51,12 @@ class Pace:
     longest_s: float = 30.0
 
 
-LIVE = Pace()
-SIMULATED = Pace(page_pause_s=0.0, lookup_after_s=1.0, first_s=0.1, longest_s=0.5)
+LIVE = PollSchedule()
+SIMULATED = PollSchedule(page_pause_s=0.0, lookup_after_s=1.0, first_s=0.1, longest_s=0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class RefreshResult:
     """What a sweep came to.
 
     `updated` messages learned something; `unconfirmed` were given up on; `delivering` have no final status yet.
@@ -72,13 +72,13 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _OpenMessages:
     seq: int
     intent_at: datetime
     status: Status
 
 
-class Sweep:
+class LogSweep:
     """Reads the log for one run. `await Sweep(...).refresh()` may be called again and again."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Sweep:
         plan: Plan,
         adapter: Adapter,
         transport: Transport,
-        pace: Pace = LIVE,
+        pace: PollSchedule = LIVE,
         unconfirmed_after_s: float = UNCONFIRMED_AFTER_S,
         cancel: asyncio.Event | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class Sweep:
         self._cancel = cancel or asyncio.Event()
         self._pages = self._lookups = self._updated = 0
 
-    async def refresh(self) -> Refreshed:
+    async def refresh(self) -> RefreshResult:
         """One sweep: reports that found no message yet, the log's pages, what no page shows, what is too old.
 
         Raises StateError when the ledger cannot be used; a log that cannot be read is in the result.
@@ -122,7 +122,7 @@ class Sweep:
                 "the provider's log could not be read to its end: %s", failure, extra={"event": "refresh_failed"}
             )
         unconfirmed = self._give_up()
-        return Refreshed(
+        return RefreshResult(
             updated=self._updated,
             unconfirmed=unconfirmed,
             delivering=self._ledger.delivering(self._run.run_id),
@@ -131,7 +131,7 @@ class Sweep:
             failure=failure,
         )
 
-    async def follow(self, wait_s: float, *, listening: bool = False) -> Refreshed:
+    async def follow(self, wait_s: float, *, listening: bool = False) -> RefreshResult:
         """Sweeps until every accepted message has a final status, `wait_s` are over, or `cancel` is set.
 
         With `listening`, callbacks are given the time first, and sweeps come at its end; one comes in any case, for
@@ -141,7 +141,7 @@ class Sweep:
         pause_s = self._pace.first_s
         while listening and self._ledger.delivering(self._run.run_id) and time.monotonic() < until - wait_s / 4:
             await self._rest(self._pace.first_s)
-        last = Refreshed(delivering=1)
+        last = RefreshResult(delivering=1)
         while not self._cancel.is_set():
             last = await self.refresh()
             left_s = until - time.monotonic()
@@ -162,14 +162,14 @@ class Sweep:
         if accepted.is_empty():
             return accepted
         constant = self._plan.manifest.fields
-        send_at = pl.coalesce(fields.own("send_at"), pl.lit(constant.get("send_at"), pl.String))
+        send_at = pl.coalesce(row_fields.own("send_at"), pl.lit(constant.get("send_at"), pl.String))
         planned = (
             self._plan.scan()
             .filter(pl.col("seq").is_in(accepted["seq"].implode()))
             .select(
                 "seq",
                 "from_number",
-                mms=fields.is_mms(constant),
+                mms=row_fields.is_mms(constant),
                 send_at=send_at.str.to_datetime(time_unit="ms", time_zone="UTC", strict=False),
             )
             .collect()
@@ -180,14 +180,14 @@ class Sweep:
 
     # -- the log ---------------------------------------------------------------------------------------------------
 
-    async def _walk(self, wanted: dict[str, _Wanted], senders: Sequence[str | None]) -> None:
+    async def _walk(self, wanted: dict[str, _OpenMessages], senders: Sequence[str | None]) -> None:
         """Takes over what pages tell, and takes out of `wanted` whatever one of them shows."""
         for sender in senders:
             for size in _PAGE_SIZES:
                 if await self._walked(wanted, sender, size):
                     break
 
-    async def _walked(self, wanted: dict[str, _Wanted], sender: str | None, size: int) -> bool:
+    async def _walked(self, wanted: dict[str, _OpenMessages], sender: str | None, size: int) -> bool:
         """Walks the log of one sender (None: of all); False when a page came cut, so that shorter ones are needed."""
         if not wanted:
             return True
@@ -227,7 +227,7 @@ class Sweep:
             if request is not None:
                 await self._rest(self._pace.page_pause_s)
 
-    async def _look_up(self, wanted: dict[str, _Wanted]) -> None:
+    async def _look_up(self, wanted: dict[str, _OpenMessages]) -> None:
         """Asks for messages that no page showed, oldest first, when they are old enough to be in it."""
         now = datetime.fromtimestamp(self._ledger.now_ms() / 1000, UTC)
         due = now - timedelta(seconds=self._pace.lookup_after_s)
@@ -245,9 +245,9 @@ class Sweep:
                 self._take([entry], wanted)
             await self._rest(self._pace.page_pause_s)
 
-    def _take(self, entries: Iterable[LogEntry], wanted: dict[str, _Wanted]) -> None:
+    def _take(self, entries: Iterable[LogEntry], wanted: dict[str, _OpenMessages]) -> None:
         told = [
-            Reported(_report(entry), self._run.run_id, known.seq)
+            ReceivedReport(_report(entry), self._run.run_id, known.seq)
             for entry in entries
             if (known := wanted.pop(entry.message_id, None)) is not None
         ]
@@ -275,7 +275,7 @@ class Sweep:
         if not self._adapter.capabilities.mms_receipts:
             given_up |= (pl.col("status") == Status.SENT.value) & pl.col("mms")
         told = [
-            Reported(DeliveryReport(ident, Status.UNCONFIRMED), self._run.run_id, seq)
+            ReceivedReport(DeliveryReport(ident, Status.UNCONFIRMED), self._run.run_id, seq)
             for seq, ident in messages.filter(given_up).select("seq", "message_id").iter_rows()
         ]
         return self._ledger.report(told).applied if told else 0
@@ -289,10 +289,10 @@ class Sweep:
             pass
 
 
-def _wanted(messages: pl.DataFrame) -> dict[str, _Wanted]:
+def _wanted(messages: pl.DataFrame) -> dict[str, _OpenMessages]:
     """By message id."""
     rows = messages.select("message_id", "seq", "intent_at", "status")
-    return {ident: _Wanted(seq, at, Status(status)) for ident, seq, at, status in rows.iter_rows()}
+    return {ident: _OpenMessages(seq, at, Status(status)) for ident, seq, at, status in rows.iter_rows()}
 
 
 def _report(entry: LogEntry) -> DeliveryReport:

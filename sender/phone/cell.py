@@ -16,18 +16,18 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
-from sender.errors import setting
-from sender.outcomes import SkipReason
+from sender.core.errors import setting
+from sender.core.outcomes import SkipReason
 from sender.phone import countries
-from sender.phone.plans import FAULTS, NUMBER_TYPES, Verdict
+from sender.phone.numbering import FAULTS, NUMBER_TYPES, NumberVerdict
 
 SHORT_CODE = "short_code"
 FAULT_SENTENCES = {
-    Verdict.TOO_SHORT: "is too short for {place}; check for missing digits",
-    Verdict.LOCAL_ONLY: "lacks its area code in {place}; write the whole number",
-    Verdict.TOO_LONG: "is too long for {place}; check for extra digits or a missing + before the country code",
-    Verdict.ODD_LENGTH: "has a number of digits that {place} does not use",
-    Verdict.NOT_IN_USE: "is no number in use in {place}; check its digits",
+    NumberVerdict.TOO_SHORT: "is too short for {place}; check for missing digits",
+    NumberVerdict.LOCAL_ONLY: "lacks its area code in {place}; write the whole number",
+    NumberVerdict.TOO_LONG: "is too long for {place}; check for extra digits or a missing + before the country code",
+    NumberVerdict.ODD_LENGTH: "has a number of digits that {place} does not use",
+    NumberVerdict.NOT_IN_USE: "is no number in use in {place}; check its digits",
 }
 """What is wrong with a number that is not valid, as a predicate. `{place}`: the region, or `+` and the country code."""
 HINT = " (is {number} meant?)"

@@ -157,7 +157,7 @@ def spelled(node: Choice, most: int = 500) -> list[str] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Repeat:
     """Digits (a class) or a group, from `least` to `most` times."""
 
     of: str | Choice
@@ -169,7 +169,7 @@ class Piece:
 class Sequence:
     """Pieces one after the other; `ends` where a `$` follows them."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Repeat, ...]
     ends: bool
 
 
@@ -194,7 +194,7 @@ class Choice:
         pieces = self.sequences[0].pieces
         for at, piece in enumerate(pieces):
             if isinstance(piece.of, Choice) and piece.of.has_group() and (piece.least, piece.most) == (0, 1):
-                filled = (*pieces[:at], Piece(piece.of, 1, 1), *pieces[at + 1 :])
+                filled = (*pieces[:at], Repeat(piece.of, 1, 1), *pieces[at + 1 :])
                 left_out = (*pieces[:at], *pieces[at + 1 :])
                 ends = self.sequences[0].ends
                 plain = Choice((Sequence(left_out, ends),), captures=False)
@@ -238,7 +238,7 @@ class _Parser:
             raise Unreadable(self.pattern)
         return Sequence(tuple(pieces), ends)
 
-    def _piece(self) -> Piece:
+    def _piece(self) -> Repeat:
         of: str | Choice
         if self._took("(?:"):
             of = self._closed(captures=False)
@@ -253,7 +253,7 @@ class _Parser:
             self.at += 1
         else:
             raise Unreadable(self.pattern)
-        return Piece(of, *self._times())
+        return Repeat(of, *self._times())
 
     def _closed(self, *, captures: bool) -> Choice:
         node = self.choice(captures=captures)
@@ -332,7 +332,7 @@ def _concatenated(heads: DigitSet, tails: DigitSet) -> DigitSet:
     return joined(ranges)
 
 
-def _spelled_piece(piece: Piece, most: int) -> list[str] | None:
+def _spelled_piece(piece: Repeat, most: int) -> list[str] | None:
     once = list(piece.of) if isinstance(piece.of, str) else spelled(piece.of, most)
     if once is None or len(once) ** piece.most > most:
         return None

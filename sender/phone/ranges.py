@@ -43,9 +43,9 @@ from sender.phone.digit_sets import (
     strings,
     without,
 )
-from sender.phone.plans import (
+from sender.phone.numbering import (
     MAX_NATIONAL,
-    Verdict,
+    NumberVerdict,
     general,
     main_metadata,
     metadata_of,
@@ -70,7 +70,7 @@ class Range(NamedTuple):
     careful: int
 
 
-class Table:
+class NumberTable:
     """Ranges that cover every key of 4 to 18 digits. `starts` (Int64) has their first keys, in order."""
 
     def __init__(self, ranges: list[Range]) -> None:
@@ -88,7 +88,9 @@ class Table:
         answers = self._values["careful" if careful else "answer"].gather(at)
         shifts = self._values["shift"].gather(at)
         number = pl.DataFrame({"answer": answers, "shift": shifts, "key": keys}).select(
-            pl.when(pl.col("answer") <= Verdict.NOT_IN_USE).then("shift").otherwise(pl.col("shift") + pl.col("key"))
+            pl.when(pl.col("answer") <= NumberVerdict.NOT_IN_USE)
+            .then("shift")
+            .otherwise(pl.col("shift") + pl.col("key"))
         )
         return answers, number.to_series()
 
@@ -99,13 +101,13 @@ class International:
     def __init__(self) -> None:
         self._lock = Lock()
         self._built: dict[str, list[Range]] = {}
-        self._table = Table(_covering([], Verdict.UNBUILT))
+        self._table = NumberTable(_covering([], NumberVerdict.UNBUILT))
 
     def read(self, keys: pl.Series, *, from_rows: int) -> tuple[pl.Series, pl.Series]:
         """As `Table.read`. A country code that fewer than `from_rows` of the keys have is not built for them:
         UNBUILT."""
         answers, numbers = self._table.read(keys, careful=False)
-        leads = keys.filter(answers == Verdict.UNBUILT).cast(pl.String).str.slice(1, 3).value_counts(name="n")
+        leads = keys.filter(answers == NumberVerdict.UNBUILT).cast(pl.String).str.slice(1, 3).value_counts(name="n")
         if leads.height and self._build(leads, from_rows):
             answers, numbers = self._table.read(keys, careful=False)
         return answers, numbers
@@ -120,7 +122,7 @@ class International:
             self._built |= {prefix: _after_plus(prefix) for prefix in wanted if prefix not in self._built}
             if wanted:
                 ranges = [one for some in self._built.values() for one in some]
-                self._table = Table(_covering(ranges, Verdict.UNBUILT))
+                self._table = NumberTable(_covering(ranges, NumberVerdict.UNBUILT))
         return bool(wanted)
 
 
@@ -137,28 +139,28 @@ def _after_plus(prefix: str) -> list[Range]:
     """The ranges of what begins with one country code."""
     whole = anything(prefix, MIN_DIGITS)
     if int(prefix) not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE or prefix[0] == "0":
-        return _ranges(whole, Verdict.NO_CODE)
+        return _ranges(whole, NumberVerdict.NO_CODE)
     try:
         found = _Ranges(int(prefix))
         found.strip(whole, prefix, main_metadata(int(prefix)))
     except Unreadable:
-        return _ranges(whole, Verdict.ASK)
+        return _ranges(whole, NumberVerdict.ASK)
     return found.merged(EMPTY)
 
 
-def region_table(region: str) -> Table:
+def region_table(region: str) -> NumberTable:
     """How digits without a `+` read in a region of libphonenumber's."""
     with _BUILDING:  # once, whichever thread comes first
         return _region_table(region)
 
 
 @cache
-def _region_table(region: str) -> Table:
+def _region_table(region: str) -> NumberTable:
     try:
         ranges = _without_plus(region)
     except Unreadable:
         ranges = []
-    return Table(_covering(ranges, Verdict.ASK))
+    return NumberTable(_covering(ranges, NumberVerdict.ASK))
 
 
 def _without_plus(region: str) -> list[Range]:
@@ -172,7 +174,7 @@ def _without_plus(region: str) -> list[Range]:
     with_code = common(left, anything(prefix))
     own = without(left, with_code)
     stripped, asks = _stripped(with_code, prefix, metadata)
-    found.add(asks, Verdict.ASK)
+    found.add(asks, NumberVerdict.ASK)
     for inputs, cut in stripped:  # the country code without its `+`
         better = common(without(inputs, plan), after(cut, plan))
         taken = joined((*better, *of_lengths(inputs, too_long)))
@@ -218,7 +220,7 @@ class _Ranges:
             hit = common(inputs, begins)
             inputs = without(inputs, hit)
             if prefix is None:
-                self.add(hit, Verdict.ASK)
+                self.add(hit, NumberVerdict.ASK)
                 rest = without(rest, hit)
                 continue
             no_code = common(hit, anything(prefix + "0"))  # no country code begins with 0, so it is none after all
@@ -228,15 +230,15 @@ class _Ranges:
                 alike = prefix.startswith(str(self._code)) or str(self._code).startswith(prefix)
                 unclear = digits < MIN_DIGITS or length(low) == 8 or alike
                 if unclear:  # a date, two readings, too short: rare, and judged one by one
-                    self.add(((low, high),), Verdict.ASK)
+                    self.add(((low, high),), NumberVerdict.ASK)
                 else:
-                    self.add(((low, high),), Verdict.ABROAD, (1 - key(prefix)) * 10**digits)
+                    self.add(((low, high),), NumberVerdict.ABROAD, (1 - key(prefix)) * 10**digits)
         return rest
 
     def strip(self, inputs: DigitSet, cut: str, metadata: PhoneMetadata) -> None:
         """Judges `inputs` of which `cut` is no part of the national number, the national prefix still may be."""
         stripped, asks = _stripped(inputs, cut, metadata)
-        self.add(asks, Verdict.ASK)
+        self.add(asks, NumberVerdict.ASK)
         for some, longer_cut in stripped:
             for low, high in some:
                 rest = length(low) - len(longer_cut)
@@ -246,7 +248,7 @@ class _Ranges:
     def _judge(self, low: int, high: int, cut: str) -> None:
         digits = length(low) - len(cut)
         if not 2 <= digits <= MAX_NATIONAL:
-            self.add(((low, high),), Verdict.ASK)
+            self.add(((low, high),), NumberVerdict.ASK)
             return
         starts, plan = national_plan(self._code)
         back = (key(cut) - 1) * 10**digits
@@ -258,7 +260,7 @@ class _Ranges:
             if answer < 0:
                 self.add(part, answer, self._code)
             elif len(str(self._code)) + digits > MAX_DIGITS:
-                self.add(part, Verdict.ASK)
+                self.add(part, NumberVerdict.ASK)
             else:
                 self.add(part, answer, (self._code - key(cut)) * 10**digits)
 
@@ -269,7 +271,7 @@ class _Ranges:
             inputs = joined(parts)
             held = common(inputs, doubtful) if answer >= 0 else EMPTY
             ranges += [Range(low, high, shift, answer, answer) for low, high in without(inputs, held)]
-            ranges += [Range(low, high, shift, answer, Verdict.ASK) for low, high in held]
+            ranges += [Range(low, high, shift, answer, NumberVerdict.ASK) for low, high in held]
         return sorted(ranges)
 
 

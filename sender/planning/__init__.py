@@ -1,1 +1,1 @@
-"""From a campaign and a list to a plan: who gets what, who does not and why, what it costs and how long it takes."""
+"""Campaign and recipients to a plan: who gets a message, what it says, what it costs and how long it takes."""

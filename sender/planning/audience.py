@@ -12,7 +12,7 @@ from typing import Literal
 
 import polars as pl
 
-from sender.outcomes import SkipReason
+from sender.core.outcomes import SkipReason
 
 FIXED_LINE = "fixed_line"
 

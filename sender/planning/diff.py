@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from sender import money
-from sender.plan import Plan
+from sender.core import money
+from sender.plan.plan import Plan
 
 # What a message may change in, and its column in the plan.
 FIELDS: Mapping[str, str] = {

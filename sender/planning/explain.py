@@ -12,15 +12,18 @@ from typing import Any
 
 import polars as pl
 
-from sender import cost, fields, money, recipients, segments
-from sender.campaign import Campaign
-from sender.cost import prices
-from sender.errors import InputError
-from sender.outcomes import SkipReason
+from sender import segments
+from sender.campaign import prices
+from sender.campaign.model import Campaign
+from sender.core import money
+from sender.core.errors import InputError
+from sender.core.outcomes import SkipReason
 from sender.phone import countries
-from sender.plan import SERVICE_FIELDS, Plan
-from sender.planning.compose import Offer, text_column
-from sender.planning.planner import make_offer
+from sender.plan.plan import SERVICE_FIELDS, Plan
+from sender.planning import costs, row_fields
+from sender.planning.build import make_offer
+from sender.planning.compiled import CompiledCampaign, text_column
+from sender.recipients import columns
 from sender.segments import blame
 
 _MOST_ROWS = 10  # of one number, named
@@ -67,22 +70,22 @@ def explain_row(plan: Plan, row_number: int, campaign: Campaign | None = None) -
             fix=f"rows are numbered {first} to {last}, as in the recipients file; blank ones are not in the plan",
         )
     row = found.row(0, named=True)
-    steps = _Teller(plan, row, campaign).steps()
+    steps = _RowTrace(plan, row, campaign).steps()
     return Explanation(row_number, row["recipient"] or {}, tuple(steps), row["seq"], row["reason"], row["detail"])
 
 
-class _Teller:
+class _RowTrace:
     """Tells one row's steps in the order in which they happen."""
 
     def __init__(self, plan: Plan, row: Mapping[str, Any], campaign: Campaign | None) -> None:
         self._plan = plan
         self._row = row
         self._campaign = campaign
-        self._offer: Offer | None = None
-        self._people: recipients.Recipients | None = None
+        self._offer: CompiledCampaign | None = None
+        self._people: columns.Recipients | None = None
         if campaign is not None:
             self._offer, _ = make_offer(campaign)
-            self._people = recipients.load(campaign)
+            self._people = columns.load(campaign)
 
     def steps(self) -> Iterator[tuple[str, str]]:
         tellers: dict[str, Callable[[], str | None]] = {
@@ -119,8 +122,8 @@ class _Teller:
             return "sender" if self._row["encoding"] or self._row["media"] else "text"
         if reason is SkipReason.SUPPRESSED and self._row["number_type"] in self._skipped_types():
             return "type"
-        if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(fields.PREFIX):
-            return "sender" if self._row["detail"].startswith(f"{fields.PREFIX}from`") else "fields"
+        if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(row_fields.PREFIX):
+            return "sender" if self._row["detail"].startswith(f"{row_fields.PREFIX}from`") else "fields"
         return _OUT_AT[reason]
 
     def _number(self) -> str:
@@ -188,7 +191,7 @@ class _Teller:
     def _fields(self) -> str | None:
         if not self._row["fields"]:
             return None
-        return "; ".join(f"{key}: {value}" for key, value in fields.merged_json(self._row["fields"]).items())
+        return "; ".join(f"{key}: {value}" for key, value in row_fields.merged_json(self._row["fields"]).items())
 
     def _size(self) -> str:
         row = self._row
@@ -208,7 +211,7 @@ class _Teller:
         sender = self._row["from_number"]
         pool = self._plan.manifest.senders
         if sender is None:
-            own = fields.of_row(self._plan.manifest.fields, self._row["fields"])
+            own = row_fields.of_row(self._plan.manifest.fields, self._row["fields"])
             return f"picked by {next(own[key] for key in SERVICE_FIELDS if key in own)}"
         if len(pool) > 1:
             return f"{sender}, out of a pool of {len(pool)}: this number always gets the same{self._near(sender)}"
@@ -229,7 +232,7 @@ class _Teller:
         told = f"{money.text(row['cost_micros'])} {spent['currency']}"
         if self._campaign is not None and self._campaign.prices is not None:
             table = prices.load_prices(self._campaign.path(self._campaign.prices))
-            rate = cost.rate_of(row, table, mms=self._is_mms())
+            rate = costs.rate_of(row, table, mms=self._is_mms())
             if rate is not None:
                 fee = f" and {money.text(rate.fee)} fee" if rate.fee else ""
                 told += f": {money.text(rate.price)}{fee} for {rate.entry}, times {row['segments']}"
@@ -237,4 +240,4 @@ class _Teller:
 
     def _is_mms(self) -> bool:
         row = pl.DataFrame([self._row], schema_overrides={"media": pl.List(pl.String), "fields": pl.String})
-        return bool(row.select(mms=fields.is_mms(self._plan.manifest.fields)).item())
+        return bool(row.select(mms=row_fields.is_mms(self._plan.manifest.fields)).item())

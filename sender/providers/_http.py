@@ -22,8 +22,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import orjson
 
-from sender.errors import Unsupported
-from sender.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
+from sender.core.errors import Unsupported
+from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
 from sender.providers.base import Request, Response
 
 WORDS_MAX_CHARS = 500
@@ -34,7 +34,7 @@ _VISIBLE_ASCII = re.compile(r"[!-~]{1,200}")
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
-class Act(IntEnum):
+class ErrorAction(IntEnum):
     """What to do about an error code. Of several codes in one answer the highest decides."""
 
     RETRY = 1  # this message, later
@@ -45,39 +45,39 @@ class Act(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ErrorMeaning:
     """What an error code means for us."""
 
-    act: Act
+    act: ErrorAction
     reason: Reason
 
 
-Judge = Callable[[str, str], Verdict | None]  # (code, words) -> verdict; None for a code we do not know
+Judge = Callable[[str, str], ErrorMeaning | None]  # (code, words) -> verdict; None for a code we do not know
 
 
-def error_table(rows: Iterable[tuple[Act, Reason, str]]) -> dict[str, Verdict]:
+def error_table(rows: Iterable[tuple[ErrorAction, Reason, str]]) -> dict[str, ErrorMeaning]:
     """Code -> verdict, from rows of codes separated by spaces. Raises ValueError if a code stands twice."""
-    table: dict[str, Verdict] = {}
+    table: dict[str, ErrorMeaning] = {}
     for act, reason, codes in rows:
         for code in codes.split():
             if code in table:
                 raise ValueError(f"error code {code} stands twice")
-            table[code] = Verdict(act, reason)
+            table[code] = ErrorMeaning(act, reason)
     return table
 
 
 # Without a code we know, the status decides. 404 and 405 halt: a create request names nothing of the message
 # in its path, so the account or the address is wrong for every message. 408 is a timeout, whoever noticed it.
-_BY_STATUS: Mapping[int, Verdict] = {
-    401: Verdict(Act.HALT, Reason.UNAUTHORIZED),
-    402: Verdict(Act.HALT, Reason.INSUFFICIENT_FUNDS),
-    403: Verdict(Act.HALT, Reason.UNAUTHORIZED),
-    404: Verdict(Act.HALT, Reason.OTHER),
-    405: Verdict(Act.HALT, Reason.OTHER),
-    408: Verdict(Act.DOUBT, Reason.OTHER),
-    429: Verdict(Act.SLOW, Reason.RATE_LIMITED),
+_BY_STATUS: Mapping[int, ErrorMeaning] = {
+    401: ErrorMeaning(ErrorAction.HALT, Reason.UNAUTHORIZED),
+    402: ErrorMeaning(ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS),
+    403: ErrorMeaning(ErrorAction.HALT, Reason.UNAUTHORIZED),
+    404: ErrorMeaning(ErrorAction.HALT, Reason.OTHER),
+    405: ErrorMeaning(ErrorAction.HALT, Reason.OTHER),
+    408: ErrorMeaning(ErrorAction.DOUBT, Reason.OTHER),
+    429: ErrorMeaning(ErrorAction.SLOW, Reason.RATE_LIMITED),
 }
-_REFUSED = Verdict(Act.REJECT, Reason.OTHER)
+_REFUSED = ErrorMeaning(ErrorAction.REJECT, Reason.OTHER)
 
 
 def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judge: Judge) -> Outcome:
@@ -102,19 +102,19 @@ def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judg
         return Unknown(clean(f"HTTP {status}: {words}"), faults[0][0] if faults else None)
     judged = [(verdict, code) for code, text in faults if code and (verdict := judge(code, text))]
     verdict, code = max(judged, key=lambda pair: pair[0].act, default=(None, faults[0][0] if faults else None))
-    if verdict is None or (status == 429 and verdict.act < Act.HALT):
+    if verdict is None or (status == 429 and verdict.act < ErrorAction.HALT):
         verdict = _BY_STATUS.get(status, _REFUSED)
-    if verdict.act is Act.DOUBT:
+    if verdict.act is ErrorAction.DOUBT:
         return Unknown(clean(f"HTTP {status}: {words}"), code)
-    if verdict.act is Act.REJECT:
+    if verdict.act is ErrorAction.REJECT:
         return Rejected(verdict.reason, code, words)
     return Deferred(
         verdict.reason,
         code,
         words,
         retry_after_s(response.headers),
-        slow_down=verdict.act is Act.SLOW,
-        halt=verdict.act is Act.HALT,
+        slow_down=verdict.act is ErrorAction.SLOW,
+        halt=verdict.act is ErrorAction.HALT,
     )
 
 
@@ -376,7 +376,7 @@ def follow(base_url: str, link: object, authorization: str) -> Request | None:
     return get(f"{base_url}{parts.path}{f'?{parts.query}' if parts.query else ''}", authorization)
 
 
-def reason(errors: Mapping[str, Verdict], code: str | None) -> Reason | None:
+def reason(errors: Mapping[str, ErrorMeaning], code: str | None) -> Reason | None:
     """The reason for an error code on a message; `other` for one we do not know, None for none."""
     if code is None:
         return None

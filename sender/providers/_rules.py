@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from sender.errors import InputError, Unsupported, setting
+from sender.core.errors import InputError, Unsupported, setting
 from sender.providers.base import Capabilities, FieldValue, Message, SenderKind
 
 SIGNALWIRE = "signalwire"
@@ -86,7 +86,7 @@ _KIND_WORDS: Mapping[SenderKind, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class FieldRules:
     """What a provider asks of the values, beyond the keys it takes.
 
     `shapes`: key -> (pattern, in words). `ranges`: key -> lowest and highest. `own`: key -> a check that raises
@@ -132,7 +132,7 @@ def is_toll_free(number: str) -> bool:
 
 def check(
     capabilities: Capabilities,
-    rules: Rules,
+    rules: FieldRules,
     *,
     sender: str | None,
     fields: Mapping[str, FieldValue],
@@ -155,7 +155,7 @@ def check(
     return kind
 
 
-def check_values(capabilities: Capabilities, rules: Rules, fields: Mapping[str, FieldValue]) -> None:
+def check_values(capabilities: Capabilities, rules: FieldRules, fields: Mapping[str, FieldValue]) -> None:
     """Raises Unsupported for the first field that the provider lacks, or whose value alone it does not take."""
     for key, value in fields.items():
         if key not in capabilities.fields:
@@ -163,7 +163,7 @@ def check_values(capabilities: Capabilities, rules: Rules, fields: Mapping[str, 
         _check_value(capabilities, rules, key, value)
 
 
-def check_kind(capabilities: Capabilities, rules: Rules, sender: str) -> SenderKind:
+def check_kind(capabilities: Capabilities, rules: FieldRules, sender: str) -> SenderKind:
     """The kind of `sender`. Raises Unsupported for one that the provider does not send from, InputError for none."""
     kind = sender_kind(sender)
     if kind not in capabilities.sender_kinds:
@@ -252,7 +252,7 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
-def _check_value(capabilities: Capabilities, rules: Rules, key: str, value: FieldValue) -> None:
+def _check_value(capabilities: Capabilities, rules: FieldRules, key: str, value: FieldValue) -> None:
     if key in rules.shapes:
         pattern, in_words = rules.shapes[key]
         if not pattern.fullmatch(str(value)):
@@ -273,7 +273,7 @@ def _check_value(capabilities: Capabilities, rules: Rules, key: str, value: Fiel
 
 def _check_service(
     capabilities: Capabilities,
-    rules: Rules,
+    rules: FieldRules,
     sender: str | None,
     kind: SenderKind | None,
     fields: Mapping[str, FieldValue],
@@ -297,7 +297,7 @@ def _check_service(
 
 
 def _check_needs(
-    capabilities: Capabilities, rules: Rules, kind: SenderKind | None, fields: Mapping[str, FieldValue]
+    capabilities: Capabilities, rules: FieldRules, kind: SenderKind | None, fields: Mapping[str, FieldValue]
 ) -> None:
     for key, needed in rules.needs.items():
         by_sender = kind is SenderKind.SERVICE and needed == capabilities.service_field

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from sender.outcomes import DeliveryReport, Outcome, Reason, Status
+from sender.core.outcomes import DeliveryReport, Outcome, Reason, Status
 
 # What a campaign may set for one message beyond the text; the adapter's own table says which it can carry.
 FieldValue = str | int | float | bool | Mapping[str, str] | Sequence[str]
@@ -73,7 +73,7 @@ class SenderKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DefaultRate:
+class DocumentedRate:
     """A documented pace: `per_s` in `unit`s, and where it was read. `per_sender`: each number has it for itself."""
 
     per_s: float
@@ -114,10 +114,10 @@ class Capabilities:
     body_max_chars: int
     passthrough: frozenset[str] = frozenset()
     short_code_recipients: bool = False
-    rates: Mapping[str, DefaultRate] = field(default_factory=dict)
+    rates: Mapping[str, DocumentedRate] = field(default_factory=dict)
     mms_receipts: bool = True
-    account_rate: DefaultRate | None = None
-    mms_rate: DefaultRate | None = None
+    account_rate: DocumentedRate | None = None
+    mms_rate: DocumentedRate | None = None
     queue: Backlog | None = None
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from sender.errors import CredentialsError
+from sender.core.errors import CredentialsError
 from sender.providers import _rules
 
 # What the sandbox is given in place of credentials: well-formed, and worth nothing anywhere.
@@ -59,7 +59,7 @@ class Account:
     authorization: SecretStr
 
 
-class _Environment:
+class _VariableLookup:
     """Looks up variables under all their spellings and remembers which are missing."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
@@ -99,7 +99,7 @@ def account(dialect: str, env: Mapping[str, str], *, base_url: str | None = None
 
     Raises CredentialsError listing every missing variable, or for an address that must not get credentials.
     """
-    environment = _Environment(env)
+    environment = _VariableLookup(env)
     title = _rules.TITLES[dialect]
     if dialect == _rules.TELNYX:
         key = environment.need(_TELNYX_KEY)

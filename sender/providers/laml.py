@@ -15,14 +15,14 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
-from sender.errors import Unsupported
-from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
+from sender.core.errors import Unsupported
+from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
-from sender.providers._http import Act, Verdict
+from sender.providers._http import ErrorAction, ErrorMeaning
 from sender.providers.base import (
     Backlog,
     Capabilities,
-    DefaultRate,
+    DocumentedRate,
     FieldValue,
     InboundMessage,
     LogEntry,
@@ -55,25 +55,25 @@ STATUSES: Mapping[str, Status] = {
 
 COMPAT_ERRORS = _http.error_table(
     [
-        (Act.REJECT, Reason.INVALID_NUMBER, "21211 21217 21603 21604 21614 30005 30006"),
-        (Act.REJECT, Reason.LANDLINE, "21606"),  # here: To is not a mobile number
-        (Act.REJECT, Reason.OPTED_OUT, "21610"),
-        (Act.REJECT, Reason.BLOCKED, "30004"),
-        (Act.REJECT, Reason.CONTENT, "21602 21617 21612 21620 21623 11751 12300 30011 30012 53603 63019"),
-        (Act.REJECT, Reason.FILTERED, "30007"),
-        (Act.REJECT, Reason.OTHER, "21402 90000"),  # a URL or an argument of this message
-        (Act.REJECT, Reason.OTHER, "30010"),  # this message would cost more than max_price
-        (Act.HALT, Reason.OTHER, "21624 21218"),  # validity period and application are the campaign's
-        (Act.HALT, Reason.SENDER_NOT_ALLOWED, "21210 21212 21601 21705 21701 21703 21219"),
-        (Act.HALT, Reason.UNREGISTERED, "21717"),
-        (Act.HALT, Reason.UNAUTHORIZED, "20003 20010"),
-        (Act.HALT, Reason.INSUFFICIENT_FUNDS, "30002 4001"),
-        (Act.HALT, Reason.DAILY_CAP, "30027 35125"),
-        (Act.SLOW, Reason.RATE_LIMITED, "20429 21611 30022"),
-        (Act.REJECT, Reason.EXPIRED, "30001 30009"),  # here both: the validity period has passed
-        (Act.REJECT, Reason.UNREACHABLE, "30003 63011"),
-        (Act.REJECT, Reason.OTHER, "30008"),
-        (Act.DOUBT, Reason.OTHER, "20001 20504 31003"),  # unknown error, internal error, connection timeout
+        (ErrorAction.REJECT, Reason.INVALID_NUMBER, "21211 21217 21603 21604 21614 30005 30006"),
+        (ErrorAction.REJECT, Reason.LANDLINE, "21606"),  # here: To is not a mobile number
+        (ErrorAction.REJECT, Reason.OPTED_OUT, "21610"),
+        (ErrorAction.REJECT, Reason.BLOCKED, "30004"),
+        (ErrorAction.REJECT, Reason.CONTENT, "21602 21617 21612 21620 21623 11751 12300 30011 30012 53603 63019"),
+        (ErrorAction.REJECT, Reason.FILTERED, "30007"),
+        (ErrorAction.REJECT, Reason.OTHER, "21402 90000"),  # a URL or an argument of this message
+        (ErrorAction.REJECT, Reason.OTHER, "30010"),  # this message would cost more than max_price
+        (ErrorAction.HALT, Reason.OTHER, "21624 21218"),  # validity period and application are the campaign's
+        (ErrorAction.HALT, Reason.SENDER_NOT_ALLOWED, "21210 21212 21601 21705 21701 21703 21219"),
+        (ErrorAction.HALT, Reason.UNREGISTERED, "21717"),
+        (ErrorAction.HALT, Reason.UNAUTHORIZED, "20003 20010"),
+        (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "30002 4001"),
+        (ErrorAction.HALT, Reason.DAILY_CAP, "30027 35125"),
+        (ErrorAction.SLOW, Reason.RATE_LIMITED, "20429 21611 30022"),
+        (ErrorAction.REJECT, Reason.EXPIRED, "30001 30009"),  # here both: the validity period has passed
+        (ErrorAction.REJECT, Reason.UNREACHABLE, "30003 63011"),
+        (ErrorAction.REJECT, Reason.OTHER, "30008"),
+        (ErrorAction.DOUBT, Reason.OTHER, "20001 20504 31003"),  # unknown error, internal error, connection timeout
     ]
 )
 
@@ -81,34 +81,34 @@ COMPAT_ERRORS = _http.error_table(
 # "sender": they reject the one message, or a single foreign number would stop the run again at every start.
 TWILIO_ERRORS = _http.error_table(
     [
-        (Act.REJECT, Reason.INVALID_NUMBER, "21211 21614 21265 21266 30005"),
-        (Act.REJECT, Reason.LANDLINE, "21635 30006"),
-        (Act.REJECT, Reason.OPTED_OUT, "21610"),
-        (Act.REJECT, Reason.BLOCKED, "30004"),
-        (Act.REJECT, Reason.FILTERED, "30007"),
-        (Act.REJECT, Reason.CONTENT, "21602 21617 21620 21623 30011 12300"),
-        (Act.REJECT, Reason.SENDER_NOT_ALLOWED, "21408 21612"),
-        (Act.HALT, Reason.SENDER_NOT_ALLOWED, "21212 21606 21659 21660 21661 21703 21705"),
-        (Act.HALT, Reason.OTHER, "35114 35115 35117"),  # SendAt, the campaign's, is out of Twilio's window
-        (Act.HALT, Reason.UNREGISTERED, "30034 30032"),
-        (Act.HALT, Reason.UNAUTHORIZED, "20003 10001 21608"),
-        (Act.HALT, Reason.INSUFFICIENT_FUNDS, "30002"),  # suspended, most often for its balance
-        (Act.SLOW, Reason.RATE_LIMITED, "20429 21611 30001 63017"),  # here 30001: queue overflow
-        (Act.REJECT, Reason.UNREACHABLE, "30003"),
-        (Act.REJECT, Reason.EXPIRED, "30036"),
-        (Act.REJECT, Reason.OTHER, "30008"),
+        (ErrorAction.REJECT, Reason.INVALID_NUMBER, "21211 21614 21265 21266 30005"),
+        (ErrorAction.REJECT, Reason.LANDLINE, "21635 30006"),
+        (ErrorAction.REJECT, Reason.OPTED_OUT, "21610"),
+        (ErrorAction.REJECT, Reason.BLOCKED, "30004"),
+        (ErrorAction.REJECT, Reason.FILTERED, "30007"),
+        (ErrorAction.REJECT, Reason.CONTENT, "21602 21617 21620 21623 30011 12300"),
+        (ErrorAction.REJECT, Reason.SENDER_NOT_ALLOWED, "21408 21612"),
+        (ErrorAction.HALT, Reason.SENDER_NOT_ALLOWED, "21212 21606 21659 21660 21661 21703 21705"),
+        (ErrorAction.HALT, Reason.OTHER, "35114 35115 35117"),  # SendAt, the campaign's, is out of Twilio's window
+        (ErrorAction.HALT, Reason.UNREGISTERED, "30034 30032"),
+        (ErrorAction.HALT, Reason.UNAUTHORIZED, "20003 10001 21608"),
+        (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "30002"),  # suspended, most often for its balance
+        (ErrorAction.SLOW, Reason.RATE_LIMITED, "20429 21611 30001 63017"),  # here 30001: queue overflow
+        (ErrorAction.REJECT, Reason.UNREACHABLE, "30003"),
+        (ErrorAction.REJECT, Reason.EXPIRED, "30036"),
+        (ErrorAction.REJECT, Reason.OTHER, "30008"),
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class LamlDialect:
     """Where the two differ. `prefix` and `suffix` stand around `/Accounts/{id}/Messages`."""
 
     capabilities: Capabilities
-    rules: _rules.Rules
+    rules: _rules.FieldRules
     log_facts: LogFacts
-    errors: Mapping[str, Verdict]
+    errors: Mapping[str, ErrorMeaning]
     prefix: str
     suffix: str
     exclusive_sender: bool  # From or MessagingServiceSid, never both
@@ -123,7 +123,7 @@ _SPACE_RATES = "SignalWire, rate-limits page (2026-08-21): per space, in segment
 _TWILIO_RATES = "Twilio, error pages 21611 and 30001 (2026): per sender, in segments, queued beyond it up to 10 h"
 _SETTLE = "the ten minutes are ours, for a create that is still under way when its answer is given up"
 
-COMPAT = Dialect(
+COMPAT = LamlDialect(
     capabilities=Capabilities(
         provider=_rules.COMPAT,
         title=_rules.TITLES[_rules.COMPAT],
@@ -134,15 +134,17 @@ COMPAT = Dialect(
         media_max=8,
         body_max_chars=1600,
         rates={
-            "long_code": DefaultRate(4, "segments", f"{_SPACE_RATES}; US 10DLC, the carrier's own limit comes on top"),
-            "long_code_canada": DefaultRate(1, "segments", f"{_SPACE_RATES}; a Canadian long code"),
-            "toll_free": DefaultRate(3, "segments", _SPACE_RATES),
-            "short_code": DefaultRate(10, "segments", _SPACE_RATES),
-            "service": DefaultRate(3, "segments", f"{_SPACE_RATES}; the slowest kind a number group may hold"),
+            "long_code": DocumentedRate(
+                4, "segments", f"{_SPACE_RATES}; US 10DLC, the carrier's own limit comes on top"
+            ),
+            "long_code_canada": DocumentedRate(1, "segments", f"{_SPACE_RATES}; a Canadian long code"),
+            "toll_free": DocumentedRate(3, "segments", _SPACE_RATES),
+            "short_code": DocumentedRate(10, "segments", _SPACE_RATES),
+            "service": DocumentedRate(3, "segments", f"{_SPACE_RATES}; the slowest kind a number group may hold"),
         },
         queue=Backlog(_SPACE_RATES, units=10_000),
     ),
-    rules=_rules.Rules(
+    rules=_rules.FieldRules(
         shapes={"messaging_service_sid": _UUID, "application_sid": _UUID},
         ranges={"validity_period": (1, 172_800)},
         short_code_digits=(5, 6),
@@ -160,7 +162,7 @@ COMPAT = Dialect(
     exclusive_sender=True,
 )
 
-TWILIO = Dialect(
+TWILIO = LamlDialect(
     capabilities=Capabilities(
         provider=_rules.TWILIO,
         title=_rules.TITLES[_rules.TWILIO],
@@ -170,19 +172,19 @@ TWILIO = Dialect(
         media_max=10,
         body_max_chars=1600,
         rates={
-            "long_code": DefaultRate(1, "segments", _TWILIO_RATES, per_sender=True),
-            "toll_free": DefaultRate(
+            "long_code": DocumentedRate(1, "segments", _TWILIO_RATES, per_sender=True),
+            "toll_free": DocumentedRate(
                 3, "segments", "Twilio, not confirmed from a page of its own (2026-11)", per_sender=True
             ),
-            "short_code": DefaultRate(100, "segments", _TWILIO_RATES, per_sender=True),
-            "alphanumeric": DefaultRate(
+            "short_code": DocumentedRate(100, "segments", _TWILIO_RATES, per_sender=True),
+            "alphanumeric": DocumentedRate(
                 1, "segments", "no page gives a number; Twilio's slowest sender (2026-11)", per_sender=True
             ),
-            "service": DefaultRate(1, "segments", f"{_TWILIO_RATES}; the slowest sender a service may hold"),
+            "service": DocumentedRate(1, "segments", f"{_TWILIO_RATES}; the slowest sender a service may hold"),
         },
         queue=Backlog(_TWILIO_RATES, seconds=10 * 3600),
     ),
-    rules=_rules.Rules(
+    rules=_rules.FieldRules(
         shapes={
             "messaging_service_sid": _sid("MG"),
             "application_sid": _sid("AP"),
@@ -214,7 +216,7 @@ _PAGE_SIZE_MAX = 1000
 
 
 def check(
-    dialect: Dialect, sender: str | None, fields: Mapping[str, FieldValue], media_count: int
+    dialect: LamlDialect, sender: str | None, fields: Mapping[str, FieldValue], media_count: int
 ) -> SenderKind | None:
     """The kind of `sender`. Raises Unsupported for what the dialect cannot carry, InputError for no sender."""
     capabilities = dialect.capabilities
@@ -229,10 +231,10 @@ def check(
 
 
 @dataclass(frozen=True, slots=True)
-class Laml:
+class LamlAdapter:
     """The adapter of one account in one dialect; see `sender.providers.base.Adapter`."""
 
-    dialect: Dialect
+    dialect: LamlDialect
     account: Account
 
     @property
@@ -364,7 +366,7 @@ class Laml:
         )
 
 
-def reports(errors: Mapping[str, Verdict], headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:
+def reports(errors: Mapping[str, ErrorMeaning], headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:
     """What a status callback or the webhook of an inbound message says; `errors` is the dialect's table.
 
     A form at both; SignalWire's own file describes its status callback as JSON of the same names, so that is read as
@@ -399,14 +401,14 @@ def reports(errors: Mapping[str, Verdict], headers: Mapping[str, str], body: byt
     ]
 
 
-def signalwire_compat(account: Account) -> Laml:
+def signalwire_compat(account: Account) -> LamlAdapter:
     """The adapter for SignalWire's Compatibility API."""
-    return Laml(COMPAT, account)
+    return LamlAdapter(COMPAT, account)
 
 
-def twilio(account: Account) -> Laml:
+def twilio(account: Account) -> LamlAdapter:
     """The adapter for Twilio."""
-    return Laml(TWILIO, account)
+    return LamlAdapter(TWILIO, account)
 
 
 def _currency(document: dict[str, Any]) -> str | None:

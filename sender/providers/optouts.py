@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
-from sender.errors import InputError
+from sender.core.errors import InputError
 from sender.providers import _http
 from sender.providers.base import Request, Response
-from sender.providers.telnyx import Telnyx
+from sender.providers.telnyx import TelnyxAdapter
 
 _PATH = "/v2/messaging_optouts"
 _PAGE_SIZE = 250  # the most a page may have
@@ -41,7 +41,7 @@ class OptOutPage:
 class OptOutList:
     """The list of one Telnyx account."""
 
-    adapter: Telnyx
+    adapter: TelnyxAdapter
 
     def request(self, *, profile: str | None = None, since: datetime | None = None) -> Request:
         """The first page: of one messaging profile or all, from `since` on. Numbers are asked for unredacted."""
@@ -82,7 +82,7 @@ class OptOutList:
 
 def opt_out_list(adapter: object) -> OptOutList:
     """The list of opt-outs that `adapter`'s provider keeps. Raises InputError where it keeps none that can be read."""
-    if not isinstance(adapter, Telnyx):
+    if not isinstance(adapter, TelnyxAdapter):
         raise InputError(
             "only Telnyx lists its opt-outs",
             fix="import the file that the provider's console exports; refusals and replies are learned by themselves",

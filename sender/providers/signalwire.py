@@ -12,14 +12,14 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from sender.errors import Unsupported
-from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
+from sender.core.errors import Unsupported
+from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
-from sender.providers._http import Act
+from sender.providers._http import ErrorAction
 from sender.providers.base import (
     Backlog,
     Capabilities,
-    DefaultRate,
+    DocumentedRate,
     FieldValue,
     InboundMessage,
     LogEntry,
@@ -48,10 +48,10 @@ CAPABILITIES = Capabilities(
     passthrough=frozenset({"988", "+988"}),
     mms_receipts=False,  # status callback page (2026-08-21)
     rates={
-        "long_code": DefaultRate(4, "segments", f"{_RATES}; US 10DLC, the carrier's own limit comes on top"),
-        "long_code_canada": DefaultRate(1, "segments", f"{_RATES}; a Canadian long code"),
-        "toll_free": DefaultRate(3, "segments", _RATES),
-        "short_code": DefaultRate(10, "segments", _RATES),
+        "long_code": DocumentedRate(4, "segments", f"{_RATES}; US 10DLC, the carrier's own limit comes on top"),
+        "long_code_canada": DocumentedRate(1, "segments", f"{_RATES}; a Canadian long code"),
+        "toll_free": DocumentedRate(3, "segments", _RATES),
+        "short_code": DocumentedRate(10, "segments", _RATES),
     },
     queue=Backlog(_RATES, units=10_000),
 )
@@ -79,60 +79,60 @@ STATUSES: Mapping[str, Status] = {
 ERRORS = _http.error_table(
     [
         (
-            Act.REJECT,
+            ErrorAction.REJECT,
             Reason.INVALID_NUMBER,
             """invalid_to_number invalid_destination_number invalid_number_format not_e164 not_routable
             not_routeable unrouteable_message destination_number_not_supported number_not_supported
             unknown_destination_handset""",
         ),
-        (Act.REJECT, Reason.OPTED_OUT, "message_blocked_by_number number_blacklisted"),
-        (Act.REJECT, Reason.BLOCKED, "message_blocked_by_carrier"),
+        (ErrorAction.REJECT, Reason.OPTED_OUT, "message_blocked_by_number number_blacklisted"),
+        (ErrorAction.REJECT, Reason.BLOCKED, "message_blocked_by_carrier"),
         (
-            Act.REJECT,
+            ErrorAction.REJECT,
             Reason.CONTENT,
             """body_or_media_required character_limit_exceeded message_length_exceeds_limit
             media_limit_exceeded invalid_media_url not_an_http_url unsupported_media_type
             media_exceeds_size_limit""",
         ),
-        (Act.REJECT, Reason.FILTERED, "message_filtered carrier_violation"),
+        (ErrorAction.REJECT, Reason.FILTERED, "message_filtered carrier_violation"),
         (
-            Act.RETRY,
+            ErrorAction.RETRY,
             Reason.CONTENT,
             "media_connection_timeout media_download_failed media_request_failed media_processing_failed",
         ),
         (
-            Act.HALT,
+            ErrorAction.HALT,
             Reason.SENDER_NOT_ALLOWED,
             """invalid_from_number verified_caller_id_not_permitted missing_messaging_capability
             sending_disabled_for_space sending_restricted_to_verified
             integration_test_verified_caller_required""",
         ),
         (
-            Act.HALT,
+            ErrorAction.HALT,
             Reason.UNREGISTERED,
             "inactive_campaign associated_campaign_inactive associated_campaign_suspended",
         ),
-        (Act.HALT, Reason.INSUFFICIENT_FUNDS, "insufficient_balance insufficient_balance_to_send_message"),
-        (Act.HALT, Reason.UNAUTHORIZED, "feature_not_available"),
+        (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "insufficient_balance insufficient_balance_to_send_message"),
+        (ErrorAction.HALT, Reason.UNAUTHORIZED, "feature_not_available"),
         (
-            Act.HALT,
+            ErrorAction.HALT,
             Reason.DAILY_CAP,
             "tmobile_daily_limit_reached sole_proprietor_daily_limit_exceeded pft_daily_limit_exceeded",
         ),
         (
-            Act.SLOW,
+            ErrorAction.SLOW,
             Reason.RATE_LIMITED,
             """rate_limit_exceeded message_backlog_limit_exceeded max_queued_messages_exceeded
             campaign_throughput_exceeded""",
         ),
         (
-            Act.REJECT,
+            ErrorAction.REJECT,
             Reason.UNREACHABLE,
             """unreachable_destination_handset unable_to_deliver_to_carrier
             rejected_by_receiving_carrier_for_unspecified_reason""",
         ),
-        (Act.REJECT, Reason.EXPIRED, "message_validity_period_expired_at_carrier"),
-        (Act.DOUBT, Reason.OTHER, "unknown_error internal_error_occurred"),
+        (ErrorAction.REJECT, Reason.EXPIRED, "message_validity_period_expired_at_carrier"),
+        (ErrorAction.DOUBT, Reason.OTHER, "unknown_error internal_error_occurred"),
     ]
 )
 
@@ -159,7 +159,7 @@ def _check_variables(variables: FieldValue) -> None:
             raise Unsupported("SignalWire takes values of 1 to 1024 bytes", where=where)
 
 
-RULES = _rules.Rules(own={"custom_variables": _check_variables}, short_code_digits=(5, 6))
+RULES = _rules.FieldRules(own={"custom_variables": _check_variables}, short_code_digits=(5, 6))
 
 
 def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
@@ -168,7 +168,7 @@ def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int
 
 
 @dataclass(frozen=True, slots=True)
-class SignalWire:
+class SignalWireAdapter:
     """The adapter of one project; see `sender.providers.base.Adapter`."""
 
     account: Account

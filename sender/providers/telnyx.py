@@ -13,14 +13,14 @@ from datetime import UTC, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from sender.errors import Unsupported
-from sender.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
+from sender.core.errors import Unsupported
+from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
 from sender.providers import _http, _rules
-from sender.providers._http import Act, Verdict
+from sender.providers._http import ErrorAction, ErrorMeaning
 from sender.providers.base import (
     Backlog,
     Capabilities,
-    DefaultRate,
+    DocumentedRate,
     FieldValue,
     InboundMessage,
     LogEntry,
@@ -49,15 +49,17 @@ CAPABILITIES = Capabilities(
     body_max_chars=1530,  # ten parts of GSM-7 (error 40302); ten parts of UCS-2 are 670, which Telnyx checks
     short_code_recipients=True,
     rates={
-        "long_code": DefaultRate(50, "messages", f"{_ACCOUNT}; in the US the 10DLC campaign's own limit comes on top"),
-        "long_code_abroad": DefaultRate(0.1, "messages", f"{_RATES}: a long code outside the US", per_sender=True),
-        "toll_free": DefaultRate(20, "messages", f"{_RATES}: a toll-free number", per_sender=True),
-        "short_code": DefaultRate(50, "messages", f"{_ACCOUNT}; a short code alone could do 1000"),
-        "alphanumeric": DefaultRate(0.1, "messages", f"{_RATES}: an alphanumeric sender", per_sender=True),
-        "service": DefaultRate(50, "messages", _ACCOUNT),
+        "long_code": DocumentedRate(
+            50, "messages", f"{_ACCOUNT}; in the US the 10DLC campaign's own limit comes on top"
+        ),
+        "long_code_abroad": DocumentedRate(0.1, "messages", f"{_RATES}: a long code outside the US", per_sender=True),
+        "toll_free": DocumentedRate(20, "messages", f"{_RATES}: a toll-free number", per_sender=True),
+        "short_code": DocumentedRate(50, "messages", f"{_ACCOUNT}; a short code alone could do 1000"),
+        "alphanumeric": DocumentedRate(0.1, "messages", f"{_RATES}: an alphanumeric sender", per_sender=True),
+        "service": DocumentedRate(50, "messages", _ACCOUNT),
     },
-    account_rate=DefaultRate(50, "messages", _ACCOUNT),
-    mms_rate=DefaultRate(15, "messages", _ACCOUNT),
+    account_rate=DocumentedRate(50, "messages", _ACCOUNT),
+    mms_rate=DocumentedRate(15, "messages", _ACCOUNT),
     queue=Backlog(_ACCOUNT, seconds=4 * 3600),
 )
 LOG_FACTS = LogFacts(
@@ -92,39 +94,39 @@ STATUSES: Mapping[str, Status] = {
 # 40309 is about this recipient's country, so it rejects one message and stops nothing.
 ERRORS = _http.error_table(
     [
-        (Act.REJECT, Reason.INVALID_NUMBER, "40001 40012 40310 40301 40319 10002 10016"),
-        (Act.REJECT, Reason.OPTED_OUT, "40300"),
-        (Act.REJECT, Reason.CONTENT, "40302 40304 40316 40317 40322 40328 40009"),
-        (Act.REJECT, Reason.FILTERED, "40015 40002 40017"),
-        (Act.HALT, Reason.FILTERED, "40003"),  # for good, and for the sending number
-        (Act.REJECT, Reason.SENDER_NOT_ALLOWED, "40309"),
+        (ErrorAction.REJECT, Reason.INVALID_NUMBER, "40001 40012 40310 40301 40319 10002 10016"),
+        (ErrorAction.REJECT, Reason.OPTED_OUT, "40300"),
+        (ErrorAction.REJECT, Reason.CONTENT, "40302 40304 40316 40317 40322 40328 40009"),
+        (ErrorAction.REJECT, Reason.FILTERED, "40015 40002 40017"),
+        (ErrorAction.HALT, Reason.FILTERED, "40003"),  # for good, and for the sending number
+        (ErrorAction.REJECT, Reason.SENDER_NOT_ALLOWED, "40309"),
         (
-            Act.HALT,
+            ErrorAction.HALT,
             Reason.SENDER_NOT_ALLOWED,
             "40013 40100 40305 40306 40307 40308 40312 40315 40320 40321 40325 40331",
         ),
-        (Act.HALT, Reason.UNREGISTERED, "40010 40019 40329 40330"),
-        (Act.HALT, Reason.DAILY_CAP, "40016"),
-        (Act.HALT, Reason.BLOCKED, "40020"),  # held for 24 h
-        (Act.HALT, Reason.UNAUTHORIZED, "10009 10010 20001 20002 20003 20006 20008 40314 10038 10039"),
-        (Act.HALT, Reason.INSUFFICIENT_FUNDS, "20012 20013 20014 20015 20016 20100 40333"),
-        (Act.SLOW, Reason.RATE_LIMITED, "10011 40318 40011 40018"),
+        (ErrorAction.HALT, Reason.UNREGISTERED, "40010 40019 40329 40330"),
+        (ErrorAction.HALT, Reason.DAILY_CAP, "40016"),
+        (ErrorAction.HALT, Reason.BLOCKED, "40020"),  # held for 24 h
+        (ErrorAction.HALT, Reason.UNAUTHORIZED, "10009 10010 20001 20002 20003 20006 20008 40314 10038 10039"),
+        (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "20012 20013 20014 20015 20016 20100 40333"),
+        (ErrorAction.SLOW, Reason.RATE_LIMITED, "10011 40318 40011 40018"),
         (
-            Act.RETRY,
+            ErrorAction.RETRY,
             Reason.UNREACHABLE,
             "40006 40008",
         ),  # the two that Telnyx marks as worth an automatic resend
-        (Act.REJECT, Reason.UNREACHABLE, "40004"),
-        (Act.REJECT, Reason.EXPIRED, "40005 40014"),
+        (ErrorAction.REJECT, Reason.UNREACHABLE, "40004"),
+        (ErrorAction.REJECT, Reason.EXPIRED, "40005 40014"),
         (
-            Act.DOUBT,
+            ErrorAction.DOUBT,
             Reason.OTHER,
             "10007 10008 10037",
         ),  # unexpected error, request timeout, service unavailable
     ]
 )
 
-RULES = _rules.Rules(shapes={"messaging_profile_id": (_rules.UUID, "a UUID")})
+RULES = _rules.FieldRules(shapes={"messaging_profile_id": (_rules.UUID, "a UUID")})
 _STOP = re.compile(r"\bstop|opt(?:ed)?[ -]?out|\bblock", re.IGNORECASE)
 _RECORDS = "/v2/detail_records"
 _PAGE_SIZE = 50  # the most a page may have
@@ -145,7 +147,7 @@ def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Telnyx:
+class TelnyxAdapter:
     """The adapter of one account; see `sender.providers.base.Adapter`."""
 
     account: Account
@@ -298,10 +300,10 @@ def _inbound(payload: dict[str, Any]) -> InboundMessage:
     )
 
 
-def judge(code: str, words: str) -> Verdict | None:
+def judge(code: str, words: str) -> ErrorMeaning | None:
     """What an error code means. 40300 is an opt-out only if its words speak of one: the pages disagree."""
     if code == "40300" and not _STOP.search(words):
-        return Verdict(Act.REJECT, Reason.BLOCKED)
+        return ErrorMeaning(ErrorAction.REJECT, Reason.BLOCKED)
     return ERRORS.get(code)
 
 

@@ -6,19 +6,19 @@ the truth of what it accepted, so that "nothing twice" can be counted. `docs/san
 
 from __future__ import annotations
 
-from sender.sandbox import callbacks
 from sender.sandbox.app import SIMULATOR, Options, app
-from sender.sandbox.callbacks import Mischief
-from sender.sandbox.fate import MAGIC, MAGIC_SENDERS
-from sender.sandbox.faults import FAULTS, LOG_FAULTS, Faults
-from sender.sandbox.faults import parse as parse_faults
+from sender.sandbox.credentials import environment
+from sender.sandbox.fault_plan import FAULTS, LOG_FAULTS, Faults
+from sender.sandbox.fault_plan import parse as parse_faults
+from sender.sandbox.magic_numbers import MAGIC_NUMBERS, MAGIC_SENDERS
 from sender.sandbox.server import embedded, serve
 from sender.sandbox.store import counts
+from sender.sandbox.webhooks import Mischief
 
 __all__ = [
     "FAULTS",
     "LOG_FAULTS",
-    "MAGIC",
+    "MAGIC_NUMBERS",
     "MAGIC_SENDERS",
     "SIMULATOR",
     "Faults",
@@ -31,21 +31,3 @@ __all__ = [
     "parse_faults",
     "serve",
 ]
-
-_HEX32 = "5a" * 16
-
-
-def environment(base_url: str) -> dict[str, str]:
-    """Environment variables that point every adapter at a sandbox, with credentials that are good nowhere else."""
-    return {
-        "SIGNALWIRE_SPACE_URL": base_url,
-        "SIGNALWIRE_PROJECT_ID": "5a5a5a5a-0000-4000-8000-5a5a5a5a5a5a",
-        "SIGNALWIRE_API_TOKEN": "PT-sandbox",
-        "TELNYX_API_BASE": base_url,
-        "TELNYX_API_KEY": "KEY-sandbox",
-        "TWILIO_API_BASE": base_url,
-        "TWILIO_ACCOUNT_SID": f"AC{_HEX32}",
-        "TWILIO_AUTH_TOKEN": callbacks.TWILIO_TOKEN,
-        "SIGNALWIRE_SIGNING_KEY": callbacks.SIGNING_KEY,
-        "TELNYX_PUBLIC_KEY": callbacks.TELNYX_PUBLIC_KEY,
-    }

@@ -21,28 +21,28 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from sender.sandbox import network_faults
 from sender.sandbox import optouts as optouts_list
-from sender.sandbox import wire
-from sender.sandbox.callbacks import NO_MISCHIEF, Callbacks, Inbound, Mischief
 from sender.sandbox.dialect import (
     NEVER_MS,
     Answer,
     Dialect,
     Draft,
+    FieldProblem,
     Listing,
-    Message,
-    Problem,
     Refused,
+    StoredMessage,
     Trouble,
-    Verdict,
+    TroubleAnswer,
     measure,
 )
-from sender.sandbox.fate import ORDINARY, Delivery, Fate, Fates
-from sender.sandbox.faults import NO_FAULTS, Drawing, Faults
-from sender.sandbox.laml import Compatibility, Twilio
-from sender.sandbox.signalwire import SignalWire
+from sender.sandbox.fault_plan import NO_FAULTS, Drawing, Faults
+from sender.sandbox.laml import CompatibilityApi, TwilioApi
+from sender.sandbox.magic_numbers import ORDINARY, AnswerDelivery, Behavior, BehaviorPicker
+from sender.sandbox.signalwire import SignalWireApi
 from sender.sandbox.store import Store
-from sender.sandbox.telnyx import Telnyx
+from sender.sandbox.telnyx import TelnyxApi
+from sender.sandbox.webhooks import NO_MISCHIEF, Mischief, SimulatedReply, WebhookSender
 
 SIMULATOR = "campaign-sender sandbox"
 _HEADER = (b"x-simulator", SIMULATOR.encode())
@@ -86,9 +86,9 @@ class Sandbox:
         self.options = options
         self.store = Store(options.state_file)
         self.optouts = optouts_list.OptOuts()
-        self.fates = Fates(options.rate_per_s)
+        self.fates = BehaviorPicker(options.rate_per_s)
         self.drawing = Drawing(options.faults)
-        self.callbacks = Callbacks(options.callbacks)
+        self.callbacks = WebhookSender(options.callbacks)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
         self.outage: Callable[[float], None] = lambda _: None  # what the server does, for so many seconds
 
@@ -116,7 +116,7 @@ class Sandbox:
             answer = Answer(503, {})  # never told as it is: such a fate has its own delivery
         return await self._deliver(dialect, answer, fate.delivery)
 
-    def _store(self, dialect: Dialect, draft: Draft, late: Verdict | None, now_ms: int) -> Message:
+    def _store(self, dialect: Dialect, draft: Draft, late: TroubleAnswer | None, now_ms: int) -> StoredMessage:
         """The accepted message, committed. `late` is what the provider will say of it, if it fails."""
         start_ms = draft.send_at_ms or now_ms
         sent_ms = start_ms + round(1000 * self.options.sent_after_s)
@@ -134,7 +134,7 @@ class Sandbox:
             error=(late.code, late.message) if late else (None, None),
         )
 
-    async def _deliver(self, dialect: Dialect, answer: Answer, delivery: Delivery) -> ASGIApp:
+    async def _deliver(self, dialect: Dialect, answer: Answer, delivery: AnswerDelivery) -> ASGIApp:
         if self.options.latency_ms:
             await asyncio.sleep(self.options.latency_ms / 1000)
         whole = _json(answer)
@@ -142,32 +142,32 @@ class Sandbox:
         content = bytes(whole.body)
         hang_s, closing = self.options.hang_s, self.closing
         match delivery:
-            case Delivery.PLAIN:
+            case AnswerDelivery.PLAIN:
                 return whole
-            case Delivery.SERVER_ERROR:
+            case AnswerDelivery.SERVER_ERROR:
                 verdict = dialect.verdicts[Trouble.SERVER_ERROR]
                 return _json(_refusal(dialect, verdict))
-            case Delivery.BAD_GATEWAY:
+            case AnswerDelivery.BAD_GATEWAY:
                 return _page(502, "Bad Gateway")
-            case Delivery.UNAVAILABLE:
+            case AnswerDelivery.UNAVAILABLE:
                 return _page(503, "Service Unavailable")
-            case Delivery.SILENCE:
-                return wire.Cut(closing, last_s=hang_s)
-            case Delivery.RESET:
-                return wire.Cut(closing, rst=True)
-            case Delivery.HALF:
-                return wire.Cut(closing, start=start, content=content[: len(content) // 2])
-            case Delivery.TRUNCATED:
+            case AnswerDelivery.SILENCE:
+                return network_faults.Cut(closing, last_s=hang_s)
+            case AnswerDelivery.RESET:
+                return network_faults.Cut(closing, rst=True)
+            case AnswerDelivery.HALF:
+                return network_faults.Cut(closing, start=start, content=content[: len(content) // 2])
+            case AnswerDelivery.TRUNCATED:
                 return _raw(content[: len(content) // 2], answer.status, answer.headers)
-            case Delivery.HTML:
+            case AnswerDelivery.HTML:
                 return _page(200, "Welcome to the network")
-            case Delivery.DRIP:
-                return wire.Cut(closing, start=start, content=content, last_s=hang_s, drip=True)
-            case Delivery.HUGE:
-                return wire.Huge(answer.status, [_HEADER, _JSON])
-            case Delivery.OUTAGE:
+            case AnswerDelivery.DRIP:
+                return network_faults.Cut(closing, start=start, content=content, last_s=hang_s, drip=True)
+            case AnswerDelivery.HUGE:
+                return network_faults.Huge(answer.status, [_HEADER, _JSON])
+            case AnswerDelivery.OUTAGE:
                 self.outage(self.options.outage_s)
-                return wire.Cut(closing, rst=True)
+                return network_faults.Cut(closing, rst=True)
 
     async def one(self, dialect: Dialect, request: Request) -> ASGIApp:
         try:
@@ -192,17 +192,17 @@ class Sandbox:
             answer = dialect.page(log, listing)
         except Refused as refused:
             answer = dialect.refused(refused.problems)
-        fault, delivery = self.drawing.page() or (None, Delivery.PLAIN)
+        fault, delivery = self.drawing.page() or (None, AnswerDelivery.PLAIN)
         if fault:
             self.store.count_fault(fault)
         return await self._deliver(dialect, answer, delivery)
 
     async def _answer(self, dialect: Dialect, answer: Answer) -> ASGIApp:
-        return await self._deliver(dialect, answer, Delivery.PLAIN)
+        return await self._deliver(dialect, answer, AnswerDelivery.PLAIN)
 
 
-def _refusal(dialect: Dialect, verdict: Verdict, fate: Fate = ORDINARY) -> Answer:
-    answer = dialect.refused([Problem(verdict.status or 500, verdict.code, verdict.message, verdict.attribute)])
+def _refusal(dialect: Dialect, verdict: TroubleAnswer, fate: Behavior = ORDINARY) -> Answer:
+    answer = dialect.refused([FieldProblem(verdict.status or 500, verdict.code, verdict.message, verdict.attribute)])
     if fate.retry_after is None:
         return answer
     return Answer(answer.status, answer.payload, {"retry-after": fate.retry_after.header(fate.retry_after_s)})
@@ -231,7 +231,7 @@ def _page(status: int, words: str) -> Response:
 
 # ── Routes ────────────────────────────────────────────────────────────────────────────────────────
 
-_NATIVE, _COMPATIBILITY, _TELNYX, _TWILIO = SignalWire(), Compatibility(), Telnyx(), Twilio()
+_NATIVE, _COMPATIBILITY, _TELNYX, _TWILIO = SignalWireApi(), CompatibilityApi(), TelnyxApi(), TwilioApi()
 _LAML = "/api/laml/2010-04-01/Accounts/{account}/Messages"
 _V2010 = "/2010-04-01/Accounts/{account}/Messages"
 
@@ -311,7 +311,7 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
 
     async def inbound(request: Request) -> Response:
         try:
-            told = Inbound(**await request.json())
+            told = SimulatedReply(**await request.json())
         except (TypeError, ValueError) as error:
             return _json(Answer(400, {"error": str(error)}))
         return _json(Answer(200, {"answer": await sandbox.callbacks.inbound(told)}))
@@ -330,7 +330,7 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
     ]
 
 
-def _truth(message: Message, now_ms: int) -> dict[str, Any]:
+def _truth(message: StoredMessage, now_ms: int) -> dict[str, Any]:
     draft = message.draft
     return {
         "number": message.number,
@@ -358,7 +358,7 @@ def _nowhere(request: Request, _: Exception) -> Response:
     """404 for an unknown path or method, in the words of whoever owns the path."""
     for prefix, dialect, code in _PREFIXES:
         if request.url.path.startswith(prefix):
-            return _json(dialect.refused([Problem(404, code, "Not found: the sandbox does not simulate this")]))
+            return _json(dialect.refused([FieldProblem(404, code, "Not found: the sandbox does not simulate this")]))
     return _json(Answer(404, {"error": "not found", "simulator": SIMULATOR}))
 
 

@@ -40,7 +40,7 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TroubleAnswer:
     """A provider's words for a trouble.
 
     `status` None: it accepts the message and says so in its log later. `late_with_service`: so it does when a
@@ -58,7 +58,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldProblem:
     """One thing a provider refuses about a request. `attribute` is the field's name at that provider."""
 
     status: int
@@ -70,7 +70,7 @@ class Problem:
 class Refused(Exception):  # noqa: N818 (an answer, not an accident)
     """The request is refused and nothing was stored. All problems share one HTTP status."""
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: FieldProblem) -> None:
         super().__init__(problems)
         self.problems = problems
 
@@ -99,7 +99,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class StoredMessage:
     """An accepted message: `queued` until `sent_ms`, `sent` until `final_ms`, then `final`. Times: ms UTC."""
 
     number: int  # 1, 2, 3, …: the order of acceptance
@@ -178,7 +178,7 @@ def glob(prefix: str, text: str, suffix: str) -> str:
 class Page:
     """One page of a log, newest first. Cursors are the `Message.number`s at its edges."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[StoredMessage, ...]
     has_newer: bool
     has_older: bool
 
@@ -186,7 +186,7 @@ class Page:
 class Log(Protocol):
     """The reading half of the store."""
 
-    def get(self, dialects: Sequence[str], account: str, message_id: str) -> Message | None: ...
+    def get(self, dialects: Sequence[str], account: str, message_id: str) -> StoredMessage | None: ...
 
     def page(
         self,
@@ -208,7 +208,7 @@ class Log(Protocol):
         offset: int,
         limit: int,
         newest_first: bool,
-    ) -> tuple[tuple[Message, ...], int]: ...
+    ) -> tuple[tuple[StoredMessage, ...], int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class Dialect(Protocol):
         ...
 
     @property
-    def verdicts(self) -> Mapping[Trouble, Verdict]: ...
+    def verdicts(self) -> Mapping[Trouble, TroubleAnswer]: ...
 
     def account(self, authorization: str | None, path_account: str | None, /) -> str:
         """Whose messages these are. Raises Refused (401) for missing, malformed or bad credentials."""
@@ -248,9 +248,9 @@ class Dialect(Protocol):
         """The request as a Draft. Raises Refused."""
         ...
 
-    def created(self, message: Message, now_ms: int) -> Answer: ...
+    def created(self, message: StoredMessage, now_ms: int) -> Answer: ...
 
-    def refused(self, problems: Sequence[Problem]) -> Answer: ...
+    def refused(self, problems: Sequence[FieldProblem]) -> Answer: ...
 
     def one(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer: ...
 

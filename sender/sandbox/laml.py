@@ -1,7 +1,7 @@
 """The two form APIs as the sandbox speaks them: Twilio 2010-04-01 and SignalWire Compatibility (LaML).
 
-One shape, two sets of rules and words: `Twilio` and `Compatibility` say where they differ. Facts from Twilio's OpenAPI
-file of April 2026 and error pages, and SignalWire's Compatibility documentation of August 2026.
+One shape, two sets of rules and words: `TwilioApi` and `CompatibilityApi` say where they differ. Facts from Twilio's
+OpenAPI file of April 2026 and error pages, and SignalWire's Compatibility documentation of August 2026.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sender.sandbox.dialect import (
     Column,
     Condition,
     Draft,
+    FieldProblem,
     Listing,
     Log,
-    Message,
     Op,
-    Problem,
     Refused,
+    StoredMessage,
     Trouble,
-    Verdict,
+    TroubleAnswer,
     basic,
     cursor,
     day_end_ms,
@@ -49,11 +49,11 @@ _MAX_BODY = 1600
 _ACCOUNT_PATH = "/2010-04-01/Accounts"
 
 
-class Laml(ABC):
+class LamlApi(ABC):
     """What both form APIs share. Errors are `{code, message, more_info, status}`, one at a time."""
 
     name: str
-    verdicts: Mapping[Trouble, Verdict]
+    verdicts: Mapping[Trouble, TroubleAnswer]
     mms_receipts: bool
     prefix: str  # of the account's path
     suffix: str  # of resource paths
@@ -62,9 +62,9 @@ class Laml(ABC):
     max_validity_s: int
     invalid_status: int  # the HTTP status of a refused parameter
     service: re.Pattern[str]
-    no_sender: Problem
-    bad_service: Problem
-    bad_callback: Problem
+    no_sender: FieldProblem
+    bad_service: FieldProblem
+    bad_callback: FieldProblem
     bad_page: tuple[str, str]  # codes: page size, page token
     bad_parameter: str
     tells_positions: bool  # a page says `start` and `end`
@@ -72,11 +72,11 @@ class Laml(ABC):
     def is_sender(self, number: str) -> bool:
         return bool(_E164.fullmatch(number) or _SHORT_CODE.fullmatch(number))
 
-    def problem(self, code: str, message: str, attribute: str | None = None) -> Problem:
-        return Problem(self.invalid_status, code, message, attribute)
+    def problem(self, code: str, message: str, attribute: str | None = None) -> FieldProblem:
+        return FieldProblem(self.invalid_status, code, message, attribute)
 
     @abstractmethod
-    def extra_problems(self, fields: Mapping[str, list[str]], now_ms: int, /) -> Iterable[Problem]:
+    def extra_problems(self, fields: Mapping[str, list[str]], now_ms: int, /) -> Iterable[FieldProblem]:
         """What only this API refuses."""
 
     def draft(self, account: str, content_type: str, body: bytes, now_ms: int) -> Draft:
@@ -114,7 +114,7 @@ class Laml(ABC):
     def pool_number(self) -> str | None:
         """The sender a messaging service has chosen by the time of the answer."""
 
-    def _addresses(self, fields: Mapping[str, list[str]]) -> list[Problem]:
+    def _addresses(self, fields: Mapping[str, list[str]]) -> list[FieldProblem]:
         to, sender, service = (fields.get(name, [""])[0] for name in ("To", "From", "MessagingServiceSid"))
         if not to:
             return [self.problem("21604", "A 'To' phone number is required.")]
@@ -128,7 +128,7 @@ class Laml(ABC):
             return [self.bad_service]
         return []
 
-    def _content(self, fields: Mapping[str, list[str]]) -> list[Problem]:
+    def _content(self, fields: Mapping[str, list[str]]) -> list[FieldProblem]:
         body, media = fields.get("Body", [""])[0], fields.get("MediaUrl", [])
         if not body and not media and not fields.get("ContentSid"):
             return [self.problem("21602", "Message body or media is required.")]
@@ -140,7 +140,7 @@ class Laml(ABC):
             return [self.problem("21620", "A media URL is not valid.")]
         return []
 
-    def _common(self, fields: Mapping[str, list[str]]) -> list[Problem]:
+    def _common(self, fields: Mapping[str, list[str]]) -> list[FieldProblem]:
         problems = []
         if not all(is_http_url(url) for url in fields.get("StatusCallback", ())):
             problems.append(self.bad_callback)
@@ -149,7 +149,7 @@ class Laml(ABC):
             problems.append(self.problem("21624", f"ValidityPeriod must be 1 to {self.max_validity_s} seconds."))
         return problems
 
-    def refused(self, problems: Sequence[Problem]) -> Answer:
+    def refused(self, problems: Sequence[FieldProblem]) -> Answer:
         problem = problems[0]
         return Answer(
             problem.status,
@@ -162,19 +162,19 @@ class Laml(ABC):
         )
 
     @abstractmethod
-    def resource(self, message: Message, now_ms: int) -> dict[str, Any]:
+    def resource(self, message: StoredMessage, now_ms: int) -> dict[str, Any]:
         """The message as this API shows it."""
 
-    def uri(self, message: Message) -> str:
+    def uri(self, message: StoredMessage) -> str:
         return f"{self.prefix}/{message.draft.account}/Messages/{message.message_id}{self.suffix}"
 
-    def created(self, message: Message, now_ms: int) -> Answer:
+    def created(self, message: StoredMessage, now_ms: int) -> Answer:
         return Answer(201, self.resource(message, now_ms))
 
     def one(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
         message = log.get((self.name,), account, message_id)
         if message is None:
-            raise Refused(Problem(404, "20404", "The requested resource was not found."))
+            raise Refused(FieldProblem(404, "20404", "The requested resource was not found."))
         return Answer(200, self.resource(message, now_ms))
 
     def filters(self, params: Mapping[str, str], now_ms: int) -> list[Condition]:
@@ -238,7 +238,7 @@ class Laml(ABC):
         return edge
 
 
-class Compatibility(Laml):
+class CompatibilityApi(LamlApi):
     """SignalWire Compatibility: UUID sids, integer counts, string error codes; unknown fields are refused."""
 
     name = COMPATIBILITY
@@ -250,9 +250,9 @@ class Compatibility(Laml):
     max_validity_s = 172_800
     invalid_status = 422
     service = _UUID
-    no_sender = Problem(422, "21705", "A 'From' number or a number group is required.")
-    bad_service = Problem(422, "21701", "The number group is not valid.")
-    bad_callback = Problem(422, "21402", "StatusCallback is not a valid URL.")
+    no_sender = FieldProblem(422, "21705", "A 'From' number or a number group is required.")
+    bad_service = FieldProblem(422, "21701", "The number group is not valid.")
+    bad_callback = FieldProblem(422, "21402", "StatusCallback is not a valid URL.")
     bad_page = ("54454", "54453")
     bad_parameter = "90000"
     tells_positions = False
@@ -260,22 +260,22 @@ class Compatibility(Laml):
         {"To", "From", "MessagingServiceSid", "Body", "MediaUrl", "SendAsMms", "ApplicationSid", "MaxPrice"}
         | {"StatusCallback", "ValidityPeriod"}
     )
-    verdicts: Mapping[Trouble, Verdict] = {
-        Trouble.INVALID_NUMBER: Verdict(422, "21211", "The 'To' number is not a valid phone number."),
-        Trouble.OPTED_OUT: Verdict(422, "21610", "The recipient blocked messages from this number."),
-        Trouble.LANDLINE: Verdict(422, "21614", "The 'To' number is not a mobile number."),
-        Trouble.FILTERED: Verdict(None, "30007", "The message was filtered for its content."),
-        Trouble.UNREACHABLE: Verdict(None, "30003", "The handset is not reachable."),
-        Trouble.RATE_LIMITED: Verdict(429, "20429", "Too many requests."),
-        Trouble.NO_FUNDS: Verdict(422, "30002", "The account balance is insufficient."),
-        Trouble.SENDER_NOT_ALLOWED: Verdict(422, "21210", "The 'From' number is not a number of this project."),
-        Trouble.SERVER_ERROR: Verdict(500, "20504", "An internal error occurred."),
+    verdicts: Mapping[Trouble, TroubleAnswer] = {
+        Trouble.INVALID_NUMBER: TroubleAnswer(422, "21211", "The 'To' number is not a valid phone number."),
+        Trouble.OPTED_OUT: TroubleAnswer(422, "21610", "The recipient blocked messages from this number."),
+        Trouble.LANDLINE: TroubleAnswer(422, "21614", "The 'To' number is not a mobile number."),
+        Trouble.FILTERED: TroubleAnswer(None, "30007", "The message was filtered for its content."),
+        Trouble.UNREACHABLE: TroubleAnswer(None, "30003", "The handset is not reachable."),
+        Trouble.RATE_LIMITED: TroubleAnswer(429, "20429", "Too many requests."),
+        Trouble.NO_FUNDS: TroubleAnswer(422, "30002", "The account balance is insufficient."),
+        Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(422, "21210", "The 'From' number is not a number of this project."),
+        Trouble.SERVER_ERROR: TroubleAnswer(500, "20504", "An internal error occurred."),
     }
 
     def account(self, authorization: str | None, path_account: str | None) -> str:
         account = project(authorization)
         if account is None or account != (path_account or "").lower():
-            raise Refused(Problem(401, "20003", "Authentication failed."))
+            raise Refused(FieldProblem(401, "20003", "Authentication failed."))
         return account
 
     def new_id(self, *, mms: bool) -> str:  # noqa: ARG002 (one form for both kinds)
@@ -284,7 +284,7 @@ class Compatibility(Laml):
     def pool_number(self) -> str | None:
         return POOL_NUMBER
 
-    def extra_problems(self, fields: Mapping[str, list[str]], _now_ms: int) -> Iterable[Problem]:
+    def extra_problems(self, fields: Mapping[str, list[str]], _now_ms: int) -> Iterable[FieldProblem]:
         for name in sorted(fields.keys() - self.fields):
             yield self.problem("90000", f"{name} is not a supported parameter.")
         if not _UUID.fullmatch(fields.get("ApplicationSid", [str(uuid.UUID(int=0))])[0]):
@@ -307,7 +307,7 @@ class Compatibility(Laml):
                 raise Refused(self.problem("90000", "Status is not a status."))
         return where
 
-    def resource(self, message: Message, now_ms: int) -> dict[str, Any]:
+    def resource(self, message: StoredMessage, now_ms: int) -> dict[str, Any]:
         draft = message.draft
         code, text = message.error(now_ms)
         sent_ms = message.sent_at_ms(now_ms)
@@ -336,7 +336,7 @@ class Compatibility(Laml):
         }
 
 
-class Twilio(Laml):
+class TwilioApi(LamlApi):
     """Twilio: string counts, integer error codes, negative string prices; unknown fields are ignored."""
 
     name = "twilio"
@@ -348,25 +348,25 @@ class Twilio(Laml):
     max_validity_s = 36_000
     invalid_status = 400
     service = re.compile(r"MG[0-9a-fA-F]{32}")
-    no_sender = Problem(400, "21603", "A 'From' phone number is required.")
-    bad_service = Problem(400, "21705", "The MessagingServiceSid is not valid.")
-    bad_callback = Problem(400, "21609", "The StatusCallback URL is not valid.")
+    no_sender = FieldProblem(400, "21603", "A 'From' phone number is required.")
+    bad_service = FieldProblem(400, "21705", "The MessagingServiceSid is not valid.")
+    bad_callback = FieldProblem(400, "21609", "The StatusCallback URL is not valid.")
     bad_page = ("20001", "20001")
     bad_parameter = "20001"
     tells_positions = True
     schedule_s = (300, 35 * 86_400)  # twilio.com/docs/api/errors/35114
-    verdicts: Mapping[Trouble, Verdict] = {
-        Trouble.INVALID_NUMBER: Verdict(400, "21211", "The 'To' number is not a valid phone number."),
+    verdicts: Mapping[Trouble, TroubleAnswer] = {
+        Trouble.INVALID_NUMBER: TroubleAnswer(400, "21211", "The 'To' number is not a valid phone number."),
         # With a Messaging Service the create succeeds and the opt-out shows later (twilio-python issue 478).
-        Trouble.OPTED_OUT: Verdict(400, "21610", "The recipient has opted out.", late_with_service=True),
-        Trouble.LANDLINE: Verdict(400, "21635", "The 'To' number cannot be a landline."),
-        Trouble.FILTERED: Verdict(None, "30007", "Message filtered."),
-        Trouble.UNREACHABLE: Verdict(None, "30003", "Unreachable destination handset."),
-        Trouble.RATE_LIMITED: Verdict(429, "20429", "Too Many Requests"),
+        Trouble.OPTED_OUT: TroubleAnswer(400, "21610", "The recipient has opted out.", late_with_service=True),
+        Trouble.LANDLINE: TroubleAnswer(400, "21635", "The 'To' number cannot be a landline."),
+        Trouble.FILTERED: TroubleAnswer(None, "30007", "Message filtered."),
+        Trouble.UNREACHABLE: TroubleAnswer(None, "30003", "Unreachable destination handset."),
+        Trouble.RATE_LIMITED: TroubleAnswer(429, "20429", "Too Many Requests"),
         # The HTTP status is not documented.
-        Trouble.NO_FUNDS: Verdict(403, "10001", "Account is not active."),
-        Trouble.SENDER_NOT_ALLOWED: Verdict(400, "21606", "The 'From' number is not one you can send from."),
-        Trouble.SERVER_ERROR: Verdict(500, "20500", "Internal Server Error"),
+        Trouble.NO_FUNDS: TroubleAnswer(403, "10001", "Account is not active."),
+        Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(400, "21606", "The 'From' number is not one you can send from."),
+        Trouble.SERVER_ERROR: TroubleAnswer(500, "20500", "Internal Server Error"),
     }
     _account = re.compile(r"AC[0-9a-fA-F]{32}")
     _key = re.compile(r"SK[0-9a-fA-F]{32}")
@@ -376,7 +376,7 @@ class Twilio(Laml):
         owner = path_account or ""
         known = self._account.fullmatch(owner) and (user == owner or self._key.fullmatch(user))
         if not known:
-            raise Refused(Problem(401, "20003", "Authenticate"))
+            raise Refused(FieldProblem(401, "20003", "Authenticate"))
         return owner
 
     def new_id(self, *, mms: bool) -> str:
@@ -388,7 +388,7 @@ class Twilio(Laml):
     def is_sender(self, number: str) -> bool:
         return super().is_sender(number) or bool(_ALPHANUMERIC.fullmatch(number))
 
-    def extra_problems(self, fields: Mapping[str, list[str]], now_ms: int) -> Iterable[Problem]:
+    def extra_problems(self, fields: Mapping[str, list[str]], now_ms: int) -> Iterable[FieldProblem]:
         first = {name: values[0] for name, values in fields.items()}
         if first.get("To", "").startswith("+1") and re.search("[A-Za-z]", first.get("From", "")):
             yield self.problem("21612", "The 'To' number cannot be reached from this alphanumeric sender.")
@@ -402,7 +402,7 @@ class Twilio(Laml):
                 if at_ms is None or not low <= at_ms <= high:
                     yield self.problem("35114", "SendAt must be 300 seconds to 35 days ahead.")
 
-    def resource(self, message: Message, now_ms: int) -> dict[str, Any]:
+    def resource(self, message: StoredMessage, now_ms: int) -> dict[str, Any]:
         draft = message.draft
         code, text = message.error(now_ms)
         sent_ms = message.sent_at_ms(now_ms)

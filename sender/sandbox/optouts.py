@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sender.sandbox.dialect import Answer, Problem, Refused, instant_ms, iso, whole
+from sender.sandbox.dialect import Answer, FieldProblem, Refused, instant_ms, iso, whole
 
 PATH = "/v2/messaging_optouts"
 _MAX_PAGE = 250
@@ -38,11 +38,11 @@ class OptOuts:
         """One page; raises Refused for a filter that the sandbox does not know."""
         for name in params:
             if not _KNOWN.fullmatch(name):
-                raise Refused(Problem(400, "10015", f"The sandbox does not know {name}", name))
+                raise Refused(FieldProblem(400, "10015", f"The sandbox does not know {name}", name))
         number = whole(params, "page[number]", 1, 1, 10**9)
         size = whole(params, "page[size]", 20, 1, _MAX_PAGE)
         if number is None or size is None:
-            raise Refused(Problem(400, "10033", "Value outside of range", "page"))
+            raise Refused(FieldProblem(400, "10033", "Value outside of range", "page"))
         found = [one for one in self._entries if _matches(one, params)]
         redact = params.get("redaction_enabled", "true") == "true"
         rows = [

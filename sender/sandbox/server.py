@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, cast
 import uvicorn
 from starlette.applications import Starlette
 
-from sender import serving
-from sender.errors import InputError
+from sender.core import asgi_server
+from sender.core.asgi_server import LOOPBACK, base_url, listening
+from sender.core.errors import InputError
 from sender.sandbox.app import Options, Sandbox, app
-from sender.sandbox.wire import reset
-from sender.serving import LOOPBACK, base_url, listening
+from sender.sandbox.network_faults import reset
 
 if TYPE_CHECKING:
     _Protocol = asyncio.Protocol
@@ -26,7 +26,7 @@ else:
     from uvicorn.protocols.http.auto import AutoHTTPProtocol as _Protocol
 
 
-class _Connection(_Protocol):
+class _RequestProtocol(_Protocol):
     """uvicorn's HTTP protocol, which also hands each request its connection, for answers HTTP has no words for."""
 
     app_state: dict[str, object]
@@ -36,13 +36,13 @@ class _Connection(_Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-class _Server(serving.Server):
+class _SandboxServer(asgi_server.Server):
     """Goes away for an outage, and lets go of silent answers before it waits for requests."""
 
     def __init__(self, starlette: Starlette) -> None:
         config = uvicorn.Config(
             starlette,
-            http=_Connection,
+            http=_RequestProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -63,7 +63,7 @@ class _Server(serving.Server):
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
-            reset(cast("asyncio.Transport", cast("_Connection", connection).app_state["transport"]))
+            reset(cast("asyncio.Transport", cast("_RequestProtocol", connection).app_state["transport"]))
         self._coming_back = asyncio.create_task(self._come_back(host, port, seconds))
 
     async def _come_back(self, host: str, port: int, seconds: float) -> None:
@@ -75,14 +75,16 @@ class _Server(serving.Server):
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
             )
 
-        self.servers = [await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=serving.BACKLOG)]
+        self.servers = [
+            await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=asgi_server.BACKLOG)
+        ]
         self._coming_back = None
 
     @staticmethod
     async def _taken_again(host: str, port: int) -> socket.socket:
         while True:  # a client anywhere may have got the port for a moment
             try:
-                return serving.bound(host, port)
+                return asgi_server.bound(host, port)
             except InputError:
                 await asyncio.sleep(0.05)
 
@@ -107,9 +109,9 @@ def serve(
     """
     with closing(listening(host, port)) as sock:
         url = base_url(sock)
-        server = _Server(app(options))
+        server = _SandboxServer(app(options))
         server.on_ready = (lambda: on_ready(url)) if on_ready else None
-        serving.serve(server, sock)
+        asgi_server.serve(server, sock)
 
 
 @contextmanager
@@ -119,5 +121,5 @@ def embedded(options: Options | None = None) -> Iterator[str]:
     Raises StateError when the state file cannot be used.
     """
     starlette = app(options)
-    with closing(listening(LOOPBACK, 0)) as sock, serving.in_thread(_Server(starlette), sock, "sandbox"):
+    with closing(listening(LOOPBACK, 0)) as sock, asgi_server.in_thread(_SandboxServer(starlette), sock, "sandbox"):
         yield base_url(sock)

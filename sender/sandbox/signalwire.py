@@ -17,14 +17,14 @@ from sender.sandbox.dialect import (
     Column,
     Condition,
     Draft,
+    FieldProblem,
     Listing,
     Log,
-    Message,
     Op,
-    Problem,
     Refused,
+    StoredMessage,
     Trouble,
-    Verdict,
+    TroubleAnswer,
     basic,
     cursor,
     day_end_ms,
@@ -52,16 +52,16 @@ _HELP = "https://signalwire.com/docs/apis/error-codes"
 _MAX_BODY, _MAX_MEDIA, _MAX_VARIABLES, _MAX_VALUE_BYTES, _MAX_PAGE = 1600, 8, 20, 1024, 1000
 
 # Which code comes at once and which in the log is not documented; this split is the sandbox's reading.
-_VERDICTS: Mapping[Trouble, Verdict] = {
-    Trouble.INVALID_NUMBER: Verdict(422, "invalid_to_number", "The destination number is invalid.", "to"),
-    Trouble.OPTED_OUT: Verdict(422, "message_blocked_by_number", "The destination blocked this sender.", "to"),
-    Trouble.LANDLINE: Verdict(None, "unknown_destination_handset", "No handset at the destination number."),
-    Trouble.FILTERED: Verdict(None, "message_filtered", "The spam filter blocked the message."),
-    Trouble.UNREACHABLE: Verdict(None, "unreachable_destination_handset", "The handset could not be reached."),
-    Trouble.RATE_LIMITED: Verdict(429, "rate_limit_exceeded", "The rate limit has been exceeded."),
-    Trouble.NO_FUNDS: Verdict(422, "insufficient_balance", "The account balance is insufficient."),
-    Trouble.SENDER_NOT_ALLOWED: Verdict(422, "invalid_from_number", "Not a number of this project.", "from"),
-    Trouble.SERVER_ERROR: Verdict(500, "internal_error_occurred", "An internal error occurred."),
+_VERDICTS: Mapping[Trouble, TroubleAnswer] = {
+    Trouble.INVALID_NUMBER: TroubleAnswer(422, "invalid_to_number", "The destination number is invalid.", "to"),
+    Trouble.OPTED_OUT: TroubleAnswer(422, "message_blocked_by_number", "The destination blocked this sender.", "to"),
+    Trouble.LANDLINE: TroubleAnswer(None, "unknown_destination_handset", "No handset at the destination number."),
+    Trouble.FILTERED: TroubleAnswer(None, "message_filtered", "The spam filter blocked the message."),
+    Trouble.UNREACHABLE: TroubleAnswer(None, "unreachable_destination_handset", "The handset could not be reached."),
+    Trouble.RATE_LIMITED: TroubleAnswer(429, "rate_limit_exceeded", "The rate limit has been exceeded."),
+    Trouble.NO_FUNDS: TroubleAnswer(422, "insufficient_balance", "The account balance is insufficient."),
+    Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(422, "invalid_from_number", "Not a number of this project.", "from"),
+    Trouble.SERVER_ERROR: TroubleAnswer(500, "internal_error_occurred", "An internal error occurred."),
 }
 
 
@@ -71,7 +71,7 @@ def project(authorization: str | None) -> str | None:
     return user.lower() if _UUID.fullmatch(user) else None
 
 
-class SignalWire:
+class SignalWireApi:
     """The native API."""
 
     name = NAME
@@ -81,13 +81,13 @@ class SignalWire:
     def account(self, authorization: str | None, _path_account: str | None) -> str:
         account = project(authorization)
         if account is None:
-            raise Refused(Problem(401, "unauthorized", "Unauthorized"))
+            raise Refused(FieldProblem(401, "unauthorized", "Unauthorized"))
         return account
 
     def draft(self, account: str, content_type: str, body: bytes, _now_ms: int) -> Draft:
         fields = json_object(body) if is_json(content_type) else None
         if fields is None:
-            raise Refused(Problem(400, "bad_request", "Bad Request"))
+            raise Refused(FieldProblem(400, "bad_request", "Bad Request"))
         if problems := [*_unknown(fields), *_addresses(fields), *_content(fields), *_extras(fields)]:
             raise Refused(*problems)
         variables = fields.get("custom_variables") or {}
@@ -107,7 +107,7 @@ class SignalWire:
             extra={"custom_variables": variables} if variables else {},
         )
 
-    def created(self, message: Message, now_ms: int) -> Answer:
+    def created(self, message: StoredMessage, now_ms: int) -> Answer:
         draft = message.draft
         code, text = message.error(now_ms)
         return Answer(
@@ -131,7 +131,7 @@ class SignalWire:
             },
         )
 
-    def refused(self, problems: Sequence[Problem]) -> Answer:
+    def refused(self, problems: Sequence[FieldProblem]) -> Answer:
         status = problems[0].status
         if status in _PHRASES:
             return Answer(status, {"error": _PHRASES[status]})
@@ -155,7 +155,7 @@ class SignalWire:
     def one(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
         message = log.get((NAME, COMPATIBILITY), account, message_id)
         if message is None:
-            raise Refused(Problem(404, "not_found", "Not Found"))
+            raise Refused(FieldProblem(404, "not_found", "Not Found"))
         return Answer(200, _log_entry(message, now_ms))
 
     def page(self, log: Log, listing: Listing) -> Answer:
@@ -181,7 +181,7 @@ class SignalWire:
         return Answer(200, {"links": links, "data": data})
 
 
-def _log_entry(message: Message, now_ms: int) -> dict[str, Any]:
+def _log_entry(message: StoredMessage, now_ms: int) -> dict[str, Any]:
     draft = message.draft
     native = draft.dialect == NAME
     code, text = message.error(now_ms)
@@ -206,16 +206,16 @@ def _log_entry(message: Message, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _invalid(code: str, message: str, attribute: str) -> Problem:
-    return Problem(422, code, message, attribute)
+def _invalid(code: str, message: str, attribute: str) -> FieldProblem:
+    return FieldProblem(422, code, message, attribute)
 
 
-def _unknown(fields: dict[str, Any]) -> list[Problem]:
+def _unknown(fields: dict[str, Any]) -> list[FieldProblem]:
     unknown = sorted(fields.keys() - _FIELDS)
     return [_invalid("invalid_parameter", f"{name} is not a parameter of this request.", name) for name in unknown]
 
 
-def _addresses(fields: dict[str, Any]) -> list[Problem]:
+def _addresses(fields: dict[str, Any]) -> list[FieldProblem]:
     problems = []
     patterns = (("to", _TO, "invalid_number_format"), ("from", _FROM, "invalid_from_number"))
     for name, pattern, code in patterns:
@@ -229,7 +229,7 @@ def _addresses(fields: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _content(fields: dict[str, Any]) -> list[Problem]:
+def _content(fields: dict[str, Any]) -> list[FieldProblem]:
     body, media = fields.get("body"), fields.get("media")
     problems = []
     if body is not None and not isinstance(body, str):
@@ -247,7 +247,7 @@ def _content(fields: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _extras(fields: dict[str, Any]) -> list[Problem]:
+def _extras(fields: dict[str, Any]) -> list[FieldProblem]:
     problems = []
     if not isinstance(fields.get("send_as_mms", False), bool):
         problems.append(_invalid("not_a_boolean", "send_as_mms must be true or false.", "send_as_mms"))
@@ -258,7 +258,7 @@ def _extras(fields: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _variables(variables: Any) -> list[Problem]:
+def _variables(variables: Any) -> list[FieldProblem]:
     name = "custom_variables"
     if not isinstance(variables, dict):
         return [_invalid("must_be_object", "custom_variables must be an object.", name)]

@@ -14,8 +14,8 @@ from typing import Any
 
 import apsw
 
-from sender.errors import StateError
-from sender.sandbox.dialect import Column, Condition, Draft, Log, Message, Op, Page
+from sender.core.errors import StateError
+from sender.sandbox.dialect import Column, Condition, Draft, Log, Op, Page, StoredMessage
 
 _APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger handed over by mistake is refused, not written to
 _SCHEMA = """
@@ -77,19 +77,19 @@ class Store:
         times_ms: tuple[int, int, int],
         final: str,
         error: tuple[str | None, str | None],
-    ) -> Message:
+    ) -> StoredMessage:
         """The stored message. `times_ms` are created, sent and final; they never run behind an earlier message."""
         late = max(0, self._last_ms - times_ms[0])
         created_ms, sent_ms, final_ms = (ms + late for ms in times_ms)
         encoding, segments = measured
-        message = Message(self._next, draft, segments, encoding, created_ms, sent_ms, final_ms, final, *error)
+        message = StoredMessage(self._next, draft, segments, encoding, created_ms, sent_ms, final_ms, final, *error)
         self._db.execute(_INSERT, _row(message))
         self._next += 1
         self._last_ms = created_ms
         self._total += 1
         return message
 
-    def get(self, dialects: Sequence[str], account: str, message_id: str) -> Message | None:
+    def get(self, dialects: Sequence[str], account: str, message_id: str) -> StoredMessage | None:
         where, values = _where(dialects, account, [])
         rows = self._select(f"{where} AND message_id = ?", (*values, message_id))
         return rows[0] if rows else None
@@ -123,7 +123,7 @@ class Store:
         offset: int,
         limit: int,
         newest_first: bool,
-    ) -> tuple[tuple[Message, ...], int]:
+    ) -> tuple[tuple[StoredMessage, ...], int]:
         """The messages at `offset`, and how many there are in all."""
         clause, values = _where(dialects, account, where)
         total = _number(self._db.execute(f"SELECT count(*) FROM message WHERE {clause}", values))  # noqa: S608
@@ -131,7 +131,7 @@ class Store:
         found = self._select(f"{clause} ORDER BY number {order} LIMIT ? OFFSET ?", (*values, limit, offset))
         return tuple(found), total
 
-    def everything(self) -> list[Message]:
+    def everything(self) -> list[StoredMessage]:
         return self._select("true", ())
 
     def counts(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class Store:
         self._db.execute("DELETE FROM message; DELETE FROM fault")
         self._total = 0
 
-    def _select(self, clause: str, values: tuple[str | int, ...]) -> list[Message]:
+    def _select(self, clause: str, values: tuple[str | int, ...]) -> list[StoredMessage]:
         # `clause` is made of this module's constants and the enums Column and Op; values are bound.
         sql = f"SELECT {_COLUMNS} FROM message WHERE {clause}"  # noqa: S608
         return [_message(row) for row in self._db.execute(sql, values)]
@@ -172,7 +172,7 @@ class _Lagging:
         self._store = store
         self._seen: Condition = (Column.CREATED, Op.LE, created_ms)
 
-    def get(self, dialects: Sequence[str], account: str, message_id: str) -> Message | None:
+    def get(self, dialects: Sequence[str], account: str, message_id: str) -> StoredMessage | None:
         return self._store.get(dialects, account, message_id)
 
     def page(
@@ -197,7 +197,7 @@ class _Lagging:
         offset: int,
         limit: int,
         newest_first: bool,
-    ) -> tuple[tuple[Message, ...], int]:
+    ) -> tuple[tuple[StoredMessage, ...], int]:
         where = [*where, self._seen]
         return self._store.numbered_page(
             dialects, account, where, offset=offset, limit=limit, newest_first=newest_first
@@ -283,7 +283,7 @@ def _where(dialects: Sequence[str], account: str, conditions: Sequence[Condition
     return " AND ".join(parts), tuple(values)
 
 
-def _row(message: Message) -> tuple[Any, ...]:
+def _row(message: StoredMessage) -> tuple[Any, ...]:
     draft = message.draft
     rest = [draft.body, draft.media, draft.mms, draft.service, draft.callback, draft.send_at_ms, draft.extra]
     return (
@@ -306,7 +306,7 @@ def _row(message: Message) -> tuple[Any, ...]:
     )
 
 
-def _message(row: Sequence[Any]) -> Message:
+def _message(row: Sequence[Any]) -> StoredMessage:
     number, message_id, dialect, account, to, from_number, ref, *measured, rest = row
     body, media, mms, service, callback, send_at_ms, extra = json.loads(rest)
     draft = Draft(
@@ -324,4 +324,4 @@ def _message(row: Sequence[Any]) -> Message:
         send_at_ms=send_at_ms,
         extra=extra,
     )
-    return Message(number, draft, *measured)
+    return StoredMessage(number, draft, *measured)

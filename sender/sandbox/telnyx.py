@@ -19,14 +19,14 @@ from sender.sandbox.dialect import (
     Column,
     Condition,
     Draft,
+    FieldProblem,
     Listing,
     Log,
-    Message,
     Op,
-    Problem,
     Refused,
+    StoredMessage,
     Trouble,
-    Verdict,
+    TroubleAnswer,
     glob,
     instant_ms,
     is_http_url,
@@ -48,23 +48,23 @@ _SCHEDULE_S = (300, 5 * 86_400)
 _VALID_FOR_S = 14_400  # the queue holds a message for 4 hours
 _ORGANIZATION = str(uuid.uuid5(uuid.NAMESPACE_DNS, "sandbox.example"))
 
-_VERDICTS: Mapping[Trouble, Verdict] = {
-    Trouble.INVALID_NUMBER: Verdict(400, "40310", "Invalid 'to' address", "/to"),
-    Trouble.OPTED_OUT: Verdict(400, "40300", "Blocked due to STOP message", "/to"),
-    Trouble.LANDLINE: Verdict(None, "40001", "Not routable"),
-    Trouble.FILTERED: Verdict(None, "40002", "Blocked as spam - temporary"),
-    Trouble.UNREACHABLE: Verdict(None, "40006", "Recipient server unavailable"),
-    Trouble.RATE_LIMITED: Verdict(429, "10011", "Too many requests"),
-    Trouble.NO_FUNDS: Verdict(402, "20100", "Insufficient funds"),
-    Trouble.SENDER_NOT_ALLOWED: Verdict(400, "40305", "Invalid 'from' address", "/from"),
-    Trouble.SERVER_ERROR: Verdict(500, "10007", "Unexpected error"),
+_VERDICTS: Mapping[Trouble, TroubleAnswer] = {
+    Trouble.INVALID_NUMBER: TroubleAnswer(400, "40310", "Invalid 'to' address", "/to"),
+    Trouble.OPTED_OUT: TroubleAnswer(400, "40300", "Blocked due to STOP message", "/to"),
+    Trouble.LANDLINE: TroubleAnswer(None, "40001", "Not routable"),
+    Trouble.FILTERED: TroubleAnswer(None, "40002", "Blocked as spam - temporary"),
+    Trouble.UNREACHABLE: TroubleAnswer(None, "40006", "Recipient server unavailable"),
+    Trouble.RATE_LIMITED: TroubleAnswer(429, "10011", "Too many requests"),
+    Trouble.NO_FUNDS: TroubleAnswer(402, "20100", "Insufficient funds"),
+    Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(400, "40305", "Invalid 'from' address", "/from"),
+    Trouble.SERVER_ERROR: TroubleAnswer(500, "10007", "Unexpected error"),
 }
 _TO_STATUS = {"undelivered": "delivery_failed", "failed": "sending_failed"}
 _RECORD_STATUS = {"delivered": "delivered", "undelivered": "failed", "failed": "gw_reject"}
 _FINALS = {record: final for final, record in _RECORD_STATUS.items()}
 
 
-class Telnyx:
+class TelnyxApi:
     """One account to each API key; the key itself is never kept."""
 
     name = NAME
@@ -75,15 +75,15 @@ class Telnyx:
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key or " " in key or says_bad(key):
-            raise Refused(Problem(401, "10009", "Authentication failed"))
+            raise Refused(FieldProblem(401, "10009", "Authentication failed"))
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def draft(self, account: str, content_type: str, body: bytes, now_ms: int) -> Draft:
         if not is_json(content_type):
-            raise Refused(Problem(415, "10029", "Expected JSON Content-Type"))
+            raise Refused(FieldProblem(415, "10029", "Expected JSON Content-Type"))
         fields = json_object(body)
         if fields is None:
-            raise Refused(Problem(400, "10023", "Invalid JSON"))
+            raise Refused(FieldProblem(400, "10023", "Invalid JSON"))
         # One status an answer: a missing parameter (422) is told before a wrong one (400).
         problems = [*_types(fields)] or [*_addresses(fields), *_content(fields), *_extras(fields, now_ms)]
         if problems:
@@ -108,10 +108,10 @@ class Telnyx:
             extra={name: fields[name] for name in shown if fields.get(name)},
         )
 
-    def created(self, message: Message, now_ms: int) -> Answer:
+    def created(self, message: StoredMessage, now_ms: int) -> Answer:
         return Answer(200, {"data": payload(message, now_ms)})
 
-    def refused(self, problems: Sequence[Problem]) -> Answer:
+    def refused(self, problems: Sequence[FieldProblem]) -> Answer:
         errors = []
         for problem in problems:
             error: dict[str, Any] = {
@@ -128,7 +128,7 @@ class Telnyx:
     def one(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
         message = log.get((NAME,), account, message_id)
         if message is None:
-            raise Refused(Problem(404, "10005", "Resource not found"))
+            raise Refused(FieldProblem(404, "10005", "Resource not found"))
         return Answer(200, {"data": payload(message, now_ms)})
 
     def page(self, log: Log, listing: Listing) -> Answer:
@@ -137,7 +137,7 @@ class Telnyx:
         size = _number(params, "page[size]", 20, _MAX_PAGE)
         sort = params.get("sort", params.get("sort[]", "-created_at"))
         if sort not in {"created_at", "-created_at"}:
-            raise Refused(Problem(400, "10015", "The sandbox sorts by created_at only", "sort"))
+            raise Refused(FieldProblem(400, "10015", "The sandbox sorts by created_at only", "sort"))
         where = [*_filters(params, listing.now_ms), (Column.SENT, Op.LE, listing.now_ms)]
         if (status := params.get("filter[status]")) is not None:
             where += [
@@ -161,7 +161,7 @@ class Telnyx:
         return Answer(200, {"data": [_record(message, listing.now_ms) for message in messages], "meta": meta})
 
 
-def payload(message: Message, now_ms: int) -> dict[str, Any]:
+def payload(message: StoredMessage, now_ms: int) -> dict[str, Any]:
     """The message object of answers and events."""
     draft = message.draft
     sent_ms = message.sent_at_ms(now_ms)
@@ -206,7 +206,7 @@ def payload(message: Message, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _record(message: Message, now_ms: int) -> dict[str, Any]:
+def _record(message: StoredMessage, now_ms: int) -> dict[str, Any]:
     draft = message.draft
     code, _ = message.error(now_ms)
     record = {
@@ -234,7 +234,7 @@ def _record(message: Message, now_ms: int) -> dict[str, Any]:
     return record
 
 
-def _types(fields: dict[str, Any]) -> list[Problem]:
+def _types(fields: dict[str, Any]) -> list[FieldProblem]:
     """Parameters of the wrong JSON type; null counts as absent, as in the OpenAPI file for `send_at`."""
     kinds: dict[str, type] = {
         **dict.fromkeys(("to", "from", "text", "messaging_profile_id", "subject", "send_at", "encoding", "type"), str),
@@ -243,70 +243,70 @@ def _types(fields: dict[str, Any]) -> list[Problem]:
         "media_urls": list,
     }
     return [
-        Problem(422, "10026", f"{name} must be a {kind.__name__}", f"/{name}")
+        FieldProblem(422, "10026", f"{name} must be a {kind.__name__}", f"/{name}")
         for name, kind in kinds.items()
         if fields.get(name) is not None and not isinstance(fields[name], kind)
     ]
 
 
-def _addresses(fields: dict[str, Any]) -> list[Problem]:
+def _addresses(fields: dict[str, Any]) -> list[FieldProblem]:
     to, sender, profile = (fields.get(name) for name in ("to", "from", "messaging_profile_id"))
     if not to:
-        return [Problem(422, "10004", "Missing required parameter", "/to")]
+        return [FieldProblem(422, "10004", "Missing required parameter", "/to")]
     if not sender and not profile:
-        return [Problem(422, "10004", "Missing required parameter", "/from")]
+        return [FieldProblem(422, "10004", "Missing required parameter", "/from")]
     problems = []
     if not (_E164.fullmatch(to) or _SHORT_CODE.fullmatch(to)):
-        problems.append(Problem(400, "40310", "Invalid 'to' address", "/to"))
+        problems.append(FieldProblem(400, "40310", "Invalid 'to' address", "/to"))
     if sender and not (_E164.fullmatch(sender) or _SHORT_CODE.fullmatch(sender)):
         if not re.search("[A-Za-z]", sender):
-            problems.append(Problem(400, "40305", "Invalid 'from' address", "/from"))
+            problems.append(FieldProblem(400, "40305", "Invalid 'from' address", "/from"))
         elif not _ALPHANUMERIC.fullmatch(sender):
-            problems.append(Problem(400, "40325", "Invalid alphanumeric sender ID", "/from"))
+            problems.append(FieldProblem(400, "40325", "Invalid alphanumeric sender ID", "/from"))
         elif not profile:
-            problems.append(Problem(422, "10004", "Missing required parameter", "/messaging_profile_id"))
+            problems.append(FieldProblem(422, "10004", "Missing required parameter", "/messaging_profile_id"))
         elif to.startswith("+1"):
-            problems.append(Problem(400, "40301", "Unsupported message type", "/from"))
+            problems.append(FieldProblem(400, "40301", "Unsupported message type", "/from"))
     return problems
 
 
-def _content(fields: dict[str, Any]) -> list[Problem]:
+def _content(fields: dict[str, Any]) -> list[FieldProblem]:
     text, media, kind = fields.get("text") or "", fields.get("media_urls") or [], fields.get("type")
     if not text and not media:
-        return [Problem(400, "40316", "No content provided", "/text")]
+        return [FieldProblem(400, "40316", "No content provided", "/text")]
     if kind not in {None, "SMS", "MMS"}:
-        return [Problem(422, "10032", "Invalid enumerated value", "/type")]
+        return [FieldProblem(422, "10032", "Invalid enumerated value", "/type")]
     if kind == "SMS" and media:
-        return [Problem(400, "40304", "Invalid combination of message content", "/media_urls")]
+        return [FieldProblem(400, "40304", "Invalid combination of message content", "/media_urls")]
     if len(media) > _MAX_MEDIA:
-        return [Problem(400, "40317", "Invalid MMS content", "/media_urls")]
+        return [FieldProblem(400, "40317", "Invalid MMS content", "/media_urls")]
     if not all(is_http_url(url) for url in media):
-        return [Problem(400, "10003", "Invalid URL", "/media_urls")]
+        return [FieldProblem(400, "10003", "Invalid URL", "/media_urls")]
     if not media and kind != "MMS" and measure(text)[1] > _MAX_PARTS:
-        return [Problem(400, "40302", "Message too large", "/text")]
+        return [FieldProblem(400, "40302", "Message too large", "/text")]
     return []
 
 
-def _extras(fields: dict[str, Any], now_ms: int) -> list[Problem]:
+def _extras(fields: dict[str, Any], now_ms: int) -> list[FieldProblem]:
     problems = [
-        Problem(400, "10003", "Invalid URL", f"/{name}")
+        FieldProblem(400, "10003", "Invalid URL", f"/{name}")
         for name in ("webhook_url", "webhook_failover_url")
         if fields.get(name) and not is_http_url(fields[name])
     ]
     if fields.get("encoding") not in {None, "auto", "gsm7", "ucs2"}:
-        problems.append(Problem(422, "10032", "Invalid enumerated value", "/encoding"))
+        problems.append(FieldProblem(422, "10032", "Invalid enumerated value", "/encoding"))
     if fields.get("send_at") is not None:
         at_ms = instant_ms(fields["send_at"])
         low, high = (now_ms + 1000 * seconds for seconds in _SCHEDULE_S)
         if at_ms is None or not low <= at_ms <= high:
-            problems.append(Problem(422, "10033", "Value outside of range", "/send_at"))
+            problems.append(FieldProblem(422, "10033", "Value outside of range", "/send_at"))
     return problems
 
 
 def _number(params: Mapping[str, str], name: str, default: int, high: int) -> int:
     number = whole(params, name, default, 1, high)
     if number is None:
-        raise Refused(Problem(400, "10033", "Value outside of range", name))
+        raise Refused(FieldProblem(400, "10033", "Value outside of range", name))
     return number
 
 
@@ -318,7 +318,7 @@ _COMPARISONS = {"gte": Op.GE, "gt": Op.GT, "lte": Op.LE, "lt": Op.LT}
 def _filters(params: Mapping[str, str], now_ms: int) -> list[Condition]:
     """Raises Refused for a filter the sandbox does not know: ignoring it would show too much."""
     if params.get("filter[record_type]") != "messaging":
-        raise Refused(Problem(400, "10004", "filter[record_type]=messaging is required", "filter[record_type]"))
+        raise Refused(FieldProblem(400, "10004", "filter[record_type]=messaging is required", "filter[record_type]"))
     where: list[Condition] = []
     for name, value in params.items():
         if not (match := _FILTER.fullmatch(name)):
@@ -347,7 +347,7 @@ def _filter(field: str, op: str | None, value: str, name: str, now_ms: int) -> l
             start_ms, end_ms = days
             return [(Column.CREATED, Op.GE, start_ms), (Column.CREATED, Op.LT, end_ms)]
         case _:
-            raise Refused(Problem(400, "10031", "Invalid request filter", name))
+            raise Refused(FieldProblem(400, "10031", "Invalid request filter", name))
 
 
 def _days(word: str, now_ms: int) -> tuple[int, int] | None:

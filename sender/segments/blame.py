@@ -21,9 +21,9 @@ from typing import Any
 
 import polars as pl
 
-from sender.segments import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, UCS_2, measure
+from sender.core.frame_buffer import SpillingFrames
+from sender.segments.encoding import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, UCS_2, measure
 from sender.segments.graphemes import CLUSTER, cluster_outside
-from sender.spool import Spool
 
 _NAMED = 3  # code points of a cluster
 MOST_LISTED = 100  # characters in a plan's manifest; a hostile list may hold any number of them
@@ -101,7 +101,7 @@ class Blame:
     def __init__(self) -> None:
         self._found = pl.DataFrame(schema=_LISTED)
         self._messages = self._other_script = 0
-        self._long = Spool()
+        self._long = SpillingFrames()
 
     def add(self, sizes: pl.DataFrame) -> None:
         """Takes in a part. Raises InputError where there is no room to keep what must be looked at again."""

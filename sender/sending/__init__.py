@@ -1,1 +1,1 @@
-"""From a plan to outcomes on disk: runs, their pace, the send loop, and several processes of it."""
+"""A plan to outcomes: begin or resume a run, claim and submit its messages at the allowed pace, record each answer."""

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from sender.ledger import Counts
-from sender.outcomes import State
+from sender.core.outcomes import State
+from sender.state.ledger import Counts
 
 # What is seen counts against what the limits allow only when it tells clearly more, and has been looked at for long
 # enough: a message of several segments, a slow first connection or a timer are no news.
@@ -85,7 +85,7 @@ class Meter:
         self._session: Counter[State] = Counter()
         self._expected: Mapping[str | None, float] | None = None
         self._left: dict[str | None, float] = {}
-        self._way = _Way(now_s)
+        self._way = _DepartureLog(now_s)
 
     def expect(self, units: Mapping[str | None, float]) -> None:
         """So many units of each sender were to be sent when the session began."""
@@ -160,7 +160,7 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _RecentRate:
     """How fast messages have left."""
 
     units_per_s: float
@@ -169,7 +169,7 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class _Departure:
     """The moment a message left, and what had left before it: the time of its own units passes after it."""
 
     at_s: float
@@ -179,7 +179,7 @@ class _Mark:
     pauses: int
 
 
-class _Way:
+class _DepartureLog:
     """What has left until now, and how fast. A single pause is an accident; several are the provider's pace."""
 
     def __init__(self, now_s: float) -> None:
@@ -187,7 +187,7 @@ class _Way:
         self.messages = 0
         self._last_units = 0.0
         self.last_s = self._looked_s = now_s
-        self._marks: list[_Mark] = []
+        self._marks: list[_Departure] = []
         self._paused_s = 0.0
         self._pauses = 0
         self._pausing = self._slowed = False
@@ -211,10 +211,10 @@ class _Way:
             if len(self._marks) == _MARKS:
                 del self._marks[1:-1:2]
             self._marks.append(
-                _Mark(self.last_s, self.units - self._last_units, self.messages - 1, self._paused_s, self._pauses)
+                _Departure(self.last_s, self.units - self._last_units, self.messages - 1, self._paused_s, self._pauses)
             )
 
-    def seen(self, *, slowed: bool) -> _Seen | None:
+    def seen(self, *, slowed: bool) -> _RecentRate | None:
         """How fast it was over the last half of the way; None while that tells nothing."""
         if not self._marks:
             return None
@@ -235,4 +235,4 @@ class _Way:
         many = last.messages_before - since.messages_before
         if seconds < _LONG_ENOUGH_S or many < _MANY_ENOUGH:
             return None
-        return _Seen((last.units_before - since.units_before) / seconds, many / seconds, often)
+        return _RecentRate((last.units_before - since.units_before) / seconds, many / seconds, often)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import polars as pl
 
-from sender.delivery.poll import Refreshed
-from sender.errors import GuardStop, SenderError, StateError
-from sender.ledger import Run
-from sender.plan import Plan
-from sender.reconcile import Reconciled
-from sender.results import Summary
-from sender.workspace import Workspace
+from sender.core.errors import GuardStop, SenderError, StateError
+from sender.delivery.poll import RefreshResult
+from sender.delivery.reconcile import ReconcileResult
+from sender.plan.plan import Plan
+from sender.reports.results import Summary
+from sender.state.ledger import Run
+from sender.state.state_dir import StateDir
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryOptions:
     """How a run learns what becomes of its messages.
 
     `public_url` is what a receiver listens behind: it is put into each message, unless the campaign has a
@@ -32,7 +32,7 @@ class Delivery:
     wait_s: float | None = None
 
 
-NO_WAIT = Delivery(wait_s=0)
+NO_WAIT = DeliveryOptions(wait_s=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class RunResult:
     summary: Summary
     results_path: Path
     state_dir: Path
-    reconciled: Reconciled
+    reconciled: ReconcileResult
     limit: int | None
-    refreshed: Refreshed | None = None  # what the wait for delivery came to; None without one
+    refreshed: RefreshResult | None = None  # what the wait for delivery came to; None without one
     interrupted: bool = False
     stopped: SenderError | None = None
     resent: int = 0
@@ -69,6 +69,6 @@ class RunResult:
         return self.summary.exit_code
 
     def results(self) -> pl.DataFrame:
-        """Every input row with what has become of it by now, as `sender.results.results` says."""
-        with Workspace(self.state_dir, read_only=True) as workspace:
+        """Every input row with what has become of it by now, as `sender.reports.results.results` says."""
+        with StateDir(self.state_dir, read_only=True) as workspace:
             return workspace.results(self.run)

@@ -11,7 +11,7 @@ import unicodedata
 from enum import StrEnum
 
 
-class Said(StrEnum):
+class Keyword(StrEnum):
     """What a reply asks for."""
 
     STOP = "STOP"
@@ -31,16 +31,16 @@ _APOSTROPHES = re.compile(r"['’`´]")  # within a word they join: `don't` is o
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-def said(text: str | None, provider: str = "") -> Said | None:
+def keyword_of(text: str | None, provider: str = "") -> Keyword | None:
     """What `text`, a whole reply, asks for; None when it is neither a STOP nor a START.
 
     `provider` is the dialect that carried it: some know words that others do not.
     """
     words = _words(text or "")
     if words in _STOP:
-        return Said.STOP
+        return Keyword.STOP
     if words in _START or words in _START_AT.get(provider, ()):
-        return Said.START
+        return Keyword.START
     return None
 
 

@@ -9,8 +9,9 @@ loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
 from __future__ import annotations
 
 from sender.transport.base import MAX_ANSWER_BYTES, Expired, MaybeSent, NotSent, Transport, TransportFailure
-from sender.transport.fast import FastTransport
-from sender.transport.plain import HttpxTransport
+from sender.transport.factory import open_transport
+from sender.transport.fast_transport import FastTransport
+from sender.transport.httpx_transport import HttpxTransport
 
 __all__ = [
     "MAX_ANSWER_BYTES",
@@ -23,11 +24,3 @@ __all__ = [
     "TransportFailure",
     "open_transport",
 ]
-
-
-def open_transport(kind: str, concurrency: int) -> Transport:
-    """The transport of that name (`fast`, `httpx`), for at most so many requests at one time.
-
-    Raises CredentialsError when the environment's proxies or certificates cannot be used.
-    """
-    return HttpxTransport(concurrency=concurrency) if kind == "httpx" else FastTransport(concurrency=concurrency)

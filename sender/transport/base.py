@@ -45,7 +45,7 @@ class Transport(Protocol):
     async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         """The whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
 
-        No byte of the request's body leaves after that time, nor after `send_by_s` on `sender.clock.steady_s`. A
+        No byte of the request's body leaves after that time, nor after `send_by_s` on `sender.core.clock.steady_s`. A
         cancelled call raises CancelledError with the NotSent or MaybeSent that holds at that moment as its `__cause__`.
         """
         ...

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-from sender.transport import environment
+from sender.transport import network_settings
 from sender.transport.base import NotHttp, ProxyRefused
 from sender.transport.connection import Connection
 
@@ -34,9 +34,9 @@ def proxy(url: str) -> Proxy:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise environment.unusable_proxy() from None
+        raise network_settings.unusable_proxy() from None
     if parts.scheme not in {"http", "https"} or not host:
-        raise environment.unusable_proxy()
+        raise network_settings.unusable_proxy()
     headers: tuple[tuple[str, str], ...] = ()
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

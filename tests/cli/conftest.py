@@ -142,7 +142,7 @@ class Sandbox:
     @property
     def env(self) -> dict[str, str]:
         """Fake credentials of all providers, pointed here."""
-        from sender.sandbox import environment
+        from sender.sandbox.credentials import environment
 
         return environment(self.url)
 

@@ -18,8 +18,8 @@ from random import Random
 import psutil
 import pytest
 
-from sender.ledger import RunKind
-from sender.workspace import Workspace
+from sender.state.ledger import RunKind
+from sender.state.state_dir import StateDir
 from tests import warm
 from tests.cli.conftest import Sandbox, Shell
 
@@ -129,9 +129,9 @@ RACER = """
 import json, os, sys, time
 from pathlib import Path
 import sender
-from sender.errors import RunLocked, RunComplete
-from sender.ledger import RunKind
-from sender.workspace import Workspace
+from sender.core.errors import RunLocked, RunComplete
+from sender.state.ledger import RunKind
+from sender.state.state_dir import Workspace
 
 with Workspace(sys.argv[1]) as workspace:
     print("ready", flush=True)
@@ -191,7 +191,7 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
     process.kill()
     process.communicate()
     assert list((sender.folder / "state" / "locks").glob("*.json"))
-    with Workspace(sender.folder / "state") as workspace, workspace.locked("offer", RunKind.LIVE):
+    with StateDir(sender.folder / "state") as workspace, workspace.locked("offer", RunKind.LIVE):
         pass
 
 
@@ -246,7 +246,7 @@ def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
         text=True,
     )
     server.wait_for(10)
-    freeze(process, sender.folder / ".sender" / Workspace.LEDGER_FILE)
+    freeze(process, sender.folder / ".sender" / StateDir.LEDGER_FILE)
     time.sleep(1.0)  # past the lease; and what was on its way has arrived
     done = sender("send", "plan", "--yes", "--wait", "0", **env)
     assert done.code == 0, done

@@ -7,8 +7,8 @@ from typing import Any
 import click
 import pytest
 
-from sender import errors
-from sender.cli.inputs import _keys, campaign_options
+from sender.cli.options import _keys, campaign_options
+from sender.core import errors
 from tests.cli.conftest import Shell
 
 CAMPAIGN = """\

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from sender.workspace import Workspace
+from sender.state.state_dir import StateDir
 from tests import warm
 from tests.cli.conftest import SENDER, Sandbox, Shell
 from tests.cli.test_guarantee import campaign, freeze, law, posix
@@ -26,7 +26,9 @@ def workers_of(process: warm.Process, n: int = 2) -> list[psutil.Process]:
     """The processes that send for `process`, once all are there."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        found = [one for one in psutil.Process(process.pid).children() if "sender.sending.worker" in one.cmdline()]
+        found = [
+            one for one in psutil.Process(process.pid).children() if "sender.sending.workers.worker" in one.cmdline()
+        ]
         if len(found) == n:
             return found
         time.sleep(0.02)
@@ -100,7 +102,7 @@ def test_a_killed_parent_leaves_workers_that_end_and_until_then_nobody_takes_ove
     process = sender.start("send", path, "--yes", "--workers", "2", **server.env)
     workers = workers_of(process)
     server.wait_for(20)
-    freeze(workers[1], sender.folder / ".sender" / Workspace.LEDGER_FILE)
+    freeze(workers[1], sender.folder / ".sender" / StateDir.LEDGER_FILE)
     process.kill()
     process.wait()  # its pipes are the workers', too
     refused = sender("send", path, "--yes", "--workers", "2", **server.env)

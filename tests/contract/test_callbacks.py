@@ -18,9 +18,10 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from sender import providers
-from sender.outcomes import DeliveryReport
+from sender.core.outcomes import DeliveryReport
 from sender.providers.base import InboundMessage, Message
-from sender.sandbox import Options, embedded
+from sender.sandbox.app import Options
+from sender.sandbox.server import embedded
 from tests.contract.conftest import DEFAULT_FOLDER, FILES
 from tests.hooks import Call, Hook, hook
 

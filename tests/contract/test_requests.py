@@ -10,7 +10,7 @@ from openapi_core.testing import MockRequest, MockResponse
 from werkzeug.datastructures import ImmutableMultiDict
 
 from sender import providers
-from sender.campaign import ProviderFields
+from sender.campaign.values import ProviderFields
 from sender.providers.base import LogQuery, Message, Request
 
 pytestmark = pytest.mark.contract

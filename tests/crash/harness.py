@@ -31,8 +31,8 @@ from typing import Any
 import httpx
 import phonenumbers
 
-from sender.outcomes import State
-from sender.workspace import Workspace
+from sender.core.outcomes import State
+from sender.state.state_dir import StateDir
 from tests import warm
 from tests.crash.launcher import POINTS, Trap
 
@@ -261,7 +261,7 @@ class Campaign:
         tally.duplicates += sum(max(0, len(ids) - 1) for ids in truth.values())
         rows = self._results()
         tally.unaccounted += abs(len(rows) - self.messages) + len(truth.keys() ^ {row["to"] for row in rows})
-        with Workspace(self.folder / ".sender", create=False) as workspace:
+        with StateDir(self.folder / ".sender", create=False) as workspace:
             (run,) = workspace.runs_of(NAME, workspace.find(NAME).kind)
             journal = workspace.ledger.journal(run.run_id)
             law = workspace.ledger.counts(run.run_id)

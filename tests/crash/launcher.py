@@ -22,14 +22,15 @@ from typing import Any
 
 import apsw
 
-import sender.cli
-from sender import reconcile
-from sender.ledger import Settlement
-from sender.ledger.file import Mark
-from sender.ledger.sqlite import SqliteLedger
-from sender.outcomes import Accepted
-from sender.sending import crew, feed, session, worker
-from sender.transport import MaybeSent
+import sender.cli.main
+from sender.core.outcomes import Accepted
+from sender.delivery import reconcile
+from sender.sending import producer, run
+from sender.sending.workers import supervisor, worker
+from sender.state.ledger import Settlement
+from sender.state.sqlite.file import CommitMark
+from sender.state.sqlite.ledger import SqliteLedger
+from sender.transport.base import MaybeSent
 
 LEDGER_CALLS = ("create_run", "claim", "release", "record", "orphans_to_unknown", "reconcile", "finish_run")
 # Every point, in the order in which a message passes them. `commit` is inside the transaction, before it is durable.
@@ -229,7 +230,7 @@ def set_traps(reaper: Reaper) -> None:
     for name in LEDGER_CALLS:
         setattr(SqliteLedger, name, wrapped(name, getattr(SqliteLedger, name)))
 
-    write = session.write
+    write = run.write
 
     def write_results(*args: Any, **options: Any) -> Any:
         reaper.passes("results:before")
@@ -237,15 +238,15 @@ def set_traps(reaper: Reaper) -> None:
         reaper.passes("results:after")
         return written
 
-    session.write = write_results
+    run.write = write_results
     blind = reaper.trap.mutant == "blind_retry"
 
-    class Dispatcher(session.Dispatcher):
+    class Dispatcher(run.Dispatcher):
         def __init__(self, *, transport: Any, adapter: Any, **options: Any) -> None:
             wire = Wire(transport, reaper, "send", blind=blind)
             super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
 
-    session.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
+    run.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
     settle = reconcile.reconcile
 
     async def settle_unknowns(*, transport: Any, facts: Any, **options: Any) -> Any:
@@ -267,7 +268,7 @@ def no_intent() -> None:
 
     The mark beside the ledger sees that commits are missing, so it has to be looked away from as well.
     """
-    Mark.read = lambda _: None  # type: ignore[method-assign]
+    CommitMark.read = lambda _: None  # type: ignore[method-assign]
     opened, disks = SqliteLedger.open.__func__, {}  # type: ignore[attr-defined]
 
     def in_memory(cls: type[SqliteLedger], *args: Any, **options: Any) -> SqliteLedger:
@@ -306,7 +307,7 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> None:
 
 def no_deadline() -> None:
     """A claim is good for ever."""
-    feed.LEASE_MS = 86_400_000
+    producer.LEASE_MS = 86_400_000
 
 
 def outcome_before_intent() -> None:
@@ -324,7 +325,7 @@ def outcome_before_intent() -> None:
 def main() -> None:
     trap = Trap(**json.loads(os.environ.get("CRASH", "{}")))
     if trap.lease_ms is not None:
-        feed.LEASE_MS = trap.lease_ms
+        producer.LEASE_MS = trap.lease_ms
     mutate = {"no_intent": no_intent, "no_deadline": no_deadline, "outcome_before_intent": outcome_before_intent}
     if trap.mutant in mutate:
         mutate[trap.mutant]()
@@ -332,8 +333,8 @@ def main() -> None:
     if sys.argv[1:] == [WORKER]:
         worker.main()
         return
-    crew.COMMAND = (sys.executable, "-m", "tests.crash.launcher", WORKER)
-    sender.cli.main()
+    supervisor.COMMAND = (sys.executable, "-m", "tests.crash.launcher", WORKER)
+    sender.cli.main.main()
 
 
 if __name__ == "__main__":

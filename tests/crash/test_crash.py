@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sender.sandbox import FAULTS
+from sender.sandbox.fault_plan import FAULTS
 from tests.crash.harness import DIALECTS, PATIENT_S, TENDER, TIMEOUT_S, Tally, campaign, many_kills
 from tests.crash.scenarios import ON_THE_WAY, SCENARIOS, frozen_past_the_lease, workers_under_fire
 

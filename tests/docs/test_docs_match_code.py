@@ -17,11 +17,11 @@ import yaml
 
 import sender
 from sender import sandbox
-from sender.campaign import Campaign
-from sender.cli import ALIASES, cli
-from sender.errors import SenderError
-from sender.outcomes import SkipReason
-from sender.schema import json_schema
+from sender.campaign.json_schema import json_schema
+from sender.campaign.model import Campaign
+from sender.cli.main import ALIASES, cli
+from sender.core.errors import SenderError
+from sender.core.outcomes import SkipReason
 from tests.cli.conftest import Shell
 from tests.docs import command_reference
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, read, without_code
@@ -187,7 +187,7 @@ MANIFEST_KEYS = {"numbers.repairs", "pace.source"}
 
 
 def carried_fields() -> set[str]:
-    from sender.campaign_fields import ProviderFields
+    from sender.campaign.values import ProviderFields
 
     return set(ProviderFields.model_fields)
 

@@ -1,0 +1,1 @@
+"""What a person wrote: the campaign file, its values and its price table, read and validated."""

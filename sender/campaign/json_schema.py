@@ -1,0 +1,110 @@
+"""The campaign model told to others: JSON Schema for editors, and the reference table of `docs/campaign.md`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from sender.campaign.model import Campaign, LimitsSpec, ListenSpec, MessageSpec, RecipientsSpec, SandboxSpec
+from sender.campaign.values import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
+
+_SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/PoolNumber"}]}
+
+
+def json_schema() -> dict[str, Any]:
+    """The campaign file's JSON Schema (draft 2020-12), for editors and validators."""
+    schema = Campaign.model_json_schema(by_alias=True)
+    short: dict[str, list[dict[str, Any]]] = {
+        "recipients": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
+        "message": [{"type": "string"}],
+        "from": [{"type": ["string", "integer"]}, {"type": "array", "items": _SENDER_FORMS}],
+        "suppress": [{"type": "string"}],
+    }
+    for key, forms in short.items():
+        long_form = schema["properties"][key]
+        kept = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
+        schema["properties"][key] = {"anyOf": [*forms, long_form], **kept}
+    schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
+    for model, key in (("MessageSpec", "media"), ("RecipientsSpec", "skip_types")):
+        listed = schema["$defs"][model]["properties"][key]
+        schema["$defs"][model]["properties"][key] = {
+            "anyOf": [{"type": "string"}, {name: listed[name] for name in ("type", "items") if name in listed}],
+            "description": listed["description"],
+        }
+    schema["required"] = [key for key in schema.get("required", []) if key != "name"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$comment": "written by `sender schema`",
+        **json.loads(json.dumps(schema)),
+    }
+
+
+def reference() -> str:
+    """Every key of the campaign file in Markdown tables: key, what it takes, default, meaning."""
+    own = {name: info for name, info in Campaign.model_fields.items() if name not in ProviderFields.model_fields}
+    properties = Campaign.model_json_schema(by_alias=True)
+    definitions = properties["$defs"]
+    sections: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("The campaign", own, properties["properties"]),
+        ("`from:`", FromSpec.model_fields, definitions["FromSpec"]["properties"]),
+        ("`from.numbers:`", PoolNumber.model_fields, definitions["PoolNumber"]["properties"]),
+        ("`recipients:`", RecipientsSpec.model_fields, definitions["RecipientsSpec"]["properties"]),
+        ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
+        ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
+        ("Only some providers", ProviderFields.model_fields, properties["properties"]),
+        ("`listen:`", ListenSpec.model_fields, definitions["ListenSpec"]["properties"]),
+        ("`sandbox:`", SandboxSpec.model_fields, definitions["SandboxSpec"]["properties"]),
+    ]
+    lines: list[str] = []
+    for title, fields, types in sections:
+        lines += [f"## {title}", "", "| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
+        for name, info in fields.items():
+            key = info.alias or name
+            meaning = (info.description or "").replace("|", "\\|")
+            lines.append(f"| `{key}` | {_takes(types[key])} | {_default(info)} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _takes(schema: dict[str, Any]) -> str:
+    if schema.get("pattern") == TEMPLATE_PATTERN:
+        return "template"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "$ref" in schema:
+        return "mapping" if not schema["$ref"].endswith("Dialect") else "provider"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_takes(one) for one in schema["anyOf"] if one.get("type") != "null"))
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return " or ".join(_WORDS[str(one)] for one in kind)
+    if kind == "array":
+        return f"list of {_takes(schema.get('items', {}))}"
+    if schema.get("format") == "path":
+        return "file"
+    return _WORDS.get(str(kind), "value")
+
+
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "mapping",
+}
+
+
+def _default(info: Any) -> str:
+    if info is Campaign.model_fields["name"]:
+        return "the file's name"
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True)
+    if value in (None, (), {}) or isinstance(value, BaseModel):
+        return ""
+    text = getattr(value, "text", value)  # a rate is told as it is written
+    return f"`{str(text).lower() if isinstance(text, bool) else text}`"

@@ -1,0 +1,113 @@
+"""YAML read as a person wrote it: scalars stay text, every value knows its line, bombs are refused.
+
+`from: +12025550100` is an integer to a YAML parser, `0151…` an octal one and `NO` a boolean; each would become
+another number or another word. So scalars are kept as the text that stands in the file (only `null`, `~` and an
+empty value mean "nothing"), and whoever needs a number converts the text. Never constructs Python objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from sender.core.errors import Problem
+
+KeyPath = tuple[str | int, ...]
+MAX_DEPTH = 40
+MAX_NODES = 5_000_000
+_SIMPLER = "write the values out, as few as they are; a large list belongs into a CSV file"
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+class YamlError(ValueError):
+    """The text is not YAML we read. `problem` says where and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """`value` is plain dicts, lists, str and None; `lines` maps each key path to its line, from 1."""
+
+    value: Any
+    lines: dict[KeyPath, int]
+
+    def line(self, path: KeyPath) -> int | None:
+        """The line of the longest known prefix of `path`."""
+        while path:
+            if path in self.lines:
+                return self.lines[path]
+            path = path[:-1]
+        return self.lines.get(())
+
+
+def load(text: str, *, max_nodes: int = MAX_NODES) -> Document:
+    """The document in `text`. Raises YamlError: bad syntax, duplicate keys, several documents, too much, too deep."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else None
+        hint = (
+            "indent with spaces, not tabs"
+            if "\\t" in str(error.problem)
+            else "put the value in quotes if it holds `: `, `#`, `{` or `[`"
+        )
+        raise YamlError(Problem(line, None, f"not valid YAML: {error.problem}", hint)) from error
+    except yaml.YAMLError as error:  # unreadable characters carry no mark
+        raise YamlError(
+            Problem(None, None, f"not valid YAML: {error}".splitlines()[0], "save the file as UTF-8")
+        ) from error
+    except RecursionError as error:
+        raise YamlError(Problem(None, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER)) from error
+    if root is None:
+        return Document(None, {})
+    return _Builder(max_nodes).document(root)
+
+
+class _Builder:
+    def __init__(self, max_nodes: int) -> None:
+        self._left = max_nodes
+        self._max_nodes = max_nodes
+        self._lines: dict[KeyPath, int] = {}
+
+    def document(self, root: yaml.Node) -> Document:
+        return Document(self._value(root, ()), self._lines)
+
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+        line = node.start_mark.line + 1
+        self._lines.setdefault(path, line)
+        self._left -= 1
+        if self._left < 0:  # counts what aliases expand to, which is what a bomb multiplies
+            raise YamlError(
+                Problem(line, None, f"more than {self._max_nodes:,} values after aliases are expanded", _SIMPLER)
+            )
+        if len(path) > MAX_DEPTH:
+            raise YamlError(Problem(line, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER))
+        if isinstance(node, yaml.ScalarNode):
+            plain = not node.style  # the C parser says '', the Python one None
+            return None if plain and node.value in _NULLS else node.value
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        raise YamlError(Problem(line, None, f"unexpected YAML node {node.tag}", _SIMPLER))
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise YamlError(Problem(line, None, "a key must be a plain word", "quote it if it is text"))
+            key = key_node.value
+            if key in result:
+                first = self._lines.get((*path, key))
+                raise YamlError(Problem(line, key, f"the key stands twice (first on line {first})", "keep one of them"))
+            self._lines[(*path, key)] = line
+            result[key] = self._value(value_node, (*path, key))
+        return result

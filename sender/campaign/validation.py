@@ -1,0 +1,112 @@
+"""pydantic's complaints in the words of the file: line, key, what is wrong, what to write.
+
+Knows nothing of campaigns; whoever validates says which keys stand where.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from sender.campaign import safe_yaml
+from sender.core.errors import Problem
+
+KnownKeys = Callable[[safe_yaml.KeyPath], list[str]]
+
+
+def explain(
+    error: ValidationError,
+    data: dict[str, Any],
+    lines: safe_yaml.Document,
+    *,
+    known_keys: KnownKeys,
+    file: str = "campaign",
+) -> tuple[Problem, ...]:
+    """What is wrong with `data`, in file order, once for each key.
+
+    `known_keys` lists the keys allowed below a path; `file` is the word for what is validated.
+    """
+    found = _problems(error, data, lines, known_keys, file)
+    return tuple(sorted(found, key=lambda problem: problem.line or 0))
+
+
+def wanted(error: ValidationError) -> str:
+    """What is wrong with one value that stands by itself, such as `should be a whole number`."""
+    what, fix = _explain(error.errors()[0], (), lambda _path: [], "")
+    what = what.removeprefix("Input ")
+    return f"{what}: {fix}" if fix and fix.startswith(("choose", "did you")) else what
+
+
+def _problems(
+    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys, file: str
+) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for detail in error.errors():
+        path = _written_path(detail["loc"], data)
+        key = ".".join(str(part) for part in path)
+        if key in seen:
+            continue
+        seen.add(key)
+        yield Problem(lines.line(path), key or None, *_explain(detail, path, known_keys, file))
+
+
+def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
+    """pydantic's location without the parts that are not in the file (short forms, union branches)."""
+    path: list[int | str] = []
+    here = data
+    for part in loc:
+        missing_key = part == loc[-1] and isinstance(here, Mapping)
+        if isinstance(here, Mapping) and (part in here or missing_key):
+            here = here.get(part)
+        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        else:
+            continue
+        path.append("from" if part == "from_" else part)
+    return tuple(path)
+
+
+_WANTED = {
+    "bool": ("should be true or false", "write true or false"),
+    "int": ("should be a whole number", "write a whole number"),
+    "float": ("should be a number", "write a number"),
+    "string": ("should be text", "write text"),
+    "dict": ("should be a mapping", "write a mapping (`key: value`)"),
+    "model": ("should be a mapping", "write a mapping (`key: value`)"),
+    "tuple": ("should be a list", "write a list (`- one`)"),
+    "list": ("should be a list", "write a list (`- one`)"),
+}
+_FORMS = {
+    "name": "leave out / and \\, and keep it under 100 characters",
+    "max_price": "write an amount with at most four decimals, such as 0.05",
+}
+
+
+def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: str) -> tuple[str, str | None]:
+    kind, key = str(detail["type"]), str(path[-1]) if path else ""
+    if kind == "extra_forbidden":
+        known = known_keys(path[:-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        return "unknown key", f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+    if kind == "missing":
+        return "is missing", f"add `{key}:` to the {file}" + (
+            f", or --{key} to the command" if key == "provider" else ""
+        )
+    if kind == "value_error":
+        return str(detail["ctx"]["error"]), None
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+        near = difflib.get_close_matches(str(detail["input"]), choices, n=1, cutoff=0.5)
+        return str(detail["msg"]), f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
+    for prefix, (what, fix) in _WANTED.items():
+        if kind.startswith(prefix) and kind.endswith(("_type", "_parsing")):
+            return what, fix
+    if kind in ("too_short", "string_too_short"):
+        return "is empty", f"write a value for `{key}`, or leave the key out"
+    if kind == "string_pattern_mismatch":
+        return "has characters or a form that it cannot have", _FORMS.get(key)
+    return str(detail["msg"]), "write a number in that range" if kind.startswith(("greater", "less")) else None

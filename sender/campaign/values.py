@@ -1,0 +1,292 @@
+"""What a campaign says about its senders and its provider's own fields, and the scalars a campaign is made of.
+
+The types of values as they stand in a campaign file, and `typed`, which makes the same values of a rendered text.
+Knows no provider: which of them carries a field is for `sender.providers`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from operator import or_
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from sender.campaign.validation import wanted
+from sender.phone import countries
+
+TEMPLATE_PATTERN = r"\{[{%]"
+_RATE = re.compile(r"(?P<n>\d+(?:\.\d+)?)\s*/\s*(?P<unit>s|sec|second|m|min|minute|h|hour)", re.IGNORECASE)
+_PER_SECOND = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A pace. `per_s` is None for `none` (unlimited) and for `auto` (the provider's documented limit)."""
+
+    text: str
+    per_s: float | None
+    auto: bool = False
+
+
+def parse_rate(value: object) -> Rate:
+    """The pace `4/s`, `240/min`, `10000/h`, `auto`, `none`, or a bare number a second. Raises ValueError."""
+    if isinstance(value, Rate):
+        return value
+    text = str(value).strip()
+    if text.lower() in ("auto", "none"):
+        return Rate(text.lower(), None, auto=text.lower() == "auto")
+    match = _RATE.fullmatch(text)
+    if match:
+        per_s = float(match["n"]) / _PER_SECOND[match["unit"][0].lower()]
+    else:
+        try:
+            per_s = float(text)
+        except ValueError:
+            per_s = math.nan
+    if not (math.isfinite(per_s) and per_s > 0):
+        raise ValueError(f"{text!r} is not a rate: write 4/s, 240/min, 10000/h, auto or none")
+    return Rate(text, per_s)
+
+
+def is_template(value: object) -> bool:
+    """Whether a value of the campaign is text with a Jinja expression or statement in it."""
+    return isinstance(value, str) and re.search(TEMPLATE_PATTERN, value) is not None
+
+
+def _text(value: object) -> object:
+    """YAML without quotes makes integers of numbers; in a dict from Python they may be meant as text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def listed(value: object) -> object:
+    """One value where a list is meant, as that list."""
+    return [value] if isinstance(value, str | Path | int) and not isinstance(value, bool) else value
+
+
+def _web_url(value: str) -> str:
+    if not re.match(r"https?://[^\s/]+", value, re.IGNORECASE):
+        raise ValueError(f"{value!r} is not an http or https URL")
+    return value
+
+
+def _region(value: str) -> str:
+    found = countries.regions_of(value)
+    if len(found) != 1:
+        raise ValueError(f"{value!r} {countries.fault(value)}")
+    return found[0]
+
+
+def _number_types(value: object) -> object:
+    """`--skip-types fixed_line,premium_rate` and a YAML list alike; `toll-free` is `toll_free`."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        return value
+    return [re.sub(r"[\s-]+", "_", one.strip().lower()) if isinstance(one, str) else one for one in given]
+
+
+_LINE = StringConstraints(min_length=1, strip_whitespace=True)
+Text = Annotated[str, BeforeValidator(_text), _LINE]
+Body = Annotated[str, BeforeValidator(_text)]
+Sender = Annotated[str, BeforeValidator(_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
+Url = Annotated[str, _LINE, AfterValidator(_web_url)]
+Region = Annotated[str, _LINE, AfterValidator(_region), WithJsonSchema({"type": "string"})]
+NumberType = Literal[
+    "fixed_line",
+    "mobile",
+    "fixed_line_or_mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "voip",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+    "short_code",
+]
+NumberTypes = Annotated[tuple[NumberType, ...], BeforeValidator(_number_types)]
+PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
+# What stands where a number, a switch or one of a few words is meant, when each row decides. (Text takes it as text.)
+FieldTemplate = Annotated[
+    str,
+    StringConstraints(pattern=TEMPLATE_PATTERN),
+    WithJsonSchema({"type": "string", "pattern": TEMPLATE_PATTERN}),
+]
+_Amount = Annotated[
+    str,
+    BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
+    StringConstraints(pattern=r"^\d+\.?\d{0,4}$", strip_whitespace=True),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
+
+
+class Strict(BaseModel):
+    """A part of a campaign: frozen, and nothing in it that it does not know."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+    )
+
+
+class PoolNumber(Strict):
+    """One sender of `from`, and how much of the campaign it carries."""
+
+    number: Sender = Field(description="A number, short code, alphanumeric id, or a service, profile or group id.")
+    weight: float = Field(
+        1.0, ge=0.01, le=1000, description="Its share of the recipients, beside the weights of the others."
+    )
+    rate: PaceText | None = Field(
+        None,
+        description="Its own limit, beside the campaign's: `1/s`, `auto` (the provider's documented limit of such a"
+        " sender), `none`.",
+    )
+
+
+class FromSpec(Strict):
+    """Who it comes from: one sender, or a pool of numbers."""
+
+    numbers: Annotated[
+        tuple[Annotated[PoolNumber, BeforeValidator(lambda v: {"number": v} if isinstance(v, str | int) else v)], ...],
+        BeforeValidator(listed),
+    ] = Field((), description="The senders, each by itself or as a mapping of `number`, `weight` and `rate`.")
+    match: Literal["area_code", "country"] | None = Field(
+        None,
+        description="Prefer a number of the recipient's area code (in North America), then of its country; or of its"
+        " country.",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> FromSpec:
+        seen: set[str] = set()
+        for one in self.numbers:
+            if one.number in seen:
+                raise ValueError(f"{one.number!r} stands twice: raise its `weight` instead")
+            seen.add(one.number)
+        return self
+
+
+class ProviderFields(Strict):
+    """What only some providers carry. A key the chosen provider does not take is an error, never dropped.
+
+    A value may be a template; then each row has its own.
+    """
+
+    status_callback: Url | FieldTemplate | None = Field(
+        None, description="URL that delivery reports are sent to; each message's `ref` is added to its query."
+    )
+    send_as_mms: bool | FieldTemplate | None = Field(
+        None,
+        description="Send as MMS even without media. Telnyx: as `type: MMS`.",
+    )
+    messaging_profile_id: Text | None = Field(
+        None, description="Telnyx: the profile of a number pool or an alphanumeric sender."
+    )
+    messaging_service_sid: Text | None = Field(
+        None, description="Twilio: messaging service `MG…`. SignalWire Compatibility: number group id."
+    )
+    application_sid: Text | None = Field(
+        None, description="Twilio, SignalWire Compatibility: application that gets the callbacks."
+    )
+    validity_period: Annotated[int, Field(ge=1, le=172_800)] | FieldTemplate | None = Field(
+        None,
+        description="Seconds a message may wait at the provider. SignalWire Compatibility to 172800, Twilio to 36000.",
+    )
+    max_price: _Amount | FieldTemplate | None = Field(
+        None,
+        description="Highest price for one message in USD. SignalWire Compatibility; Twilio takes and ignores it.",
+    )
+    subject: Text | None = Field(None, description="Telnyx: subject of an MMS.")
+    message_type: Literal["SMS", "MMS"] | FieldTemplate | None = Field(None, description="Telnyx `type`.")
+    webhook_failover_url: Url | FieldTemplate | None = Field(None, description="Telnyx: second URL for reports.")
+    use_profile_webhooks: bool | FieldTemplate | None = Field(
+        None, description="Telnyx: also use the profile's webhooks."
+    )
+    auto_detect: bool | FieldTemplate | None = Field(None, description="Telnyx: warn about unusually long messages.")
+    encoding: Literal["auto", "gsm7", "ucs2"] | FieldTemplate | None = Field(None, description="Telnyx: text encoding.")
+    send_at: Text | None = Field(
+        None,
+        description="Telnyx, Twilio: ISO 8601 time at which the provider sends. Twilio needs a messaging service.",
+    )
+    custom_variables: dict[str, Text] | None = Field(
+        None, max_length=19, description="SignalWire: up to 19 pairs echoed in callbacks (`ref` is ours)."
+    )
+    content_sid: Text | None = Field(None, description="Twilio: content template `HX…` instead of a body.")
+    content_variables: dict[str, Text] | None = Field(None, description="Twilio: values for the content template.")
+    content_retention: Literal["retain", "discard"] | FieldTemplate | None = Field(None, description="Twilio.")
+    address_retention: Literal["retain", "obfuscate"] | FieldTemplate | None = Field(None, description="Twilio.")
+    smart_encoded: bool | FieldTemplate | None = Field(None, description="Twilio: its own smart encoding.")
+    shorten_urls: bool | FieldTemplate | None = Field(
+        None, description="Twilio: link shortening, with a messaging service."
+    )
+    provide_feedback: bool | FieldTemplate | None = Field(None, description="Twilio: message feedback is reported.")
+    force_delivery: bool | FieldTemplate | None = Field(None, description="Twilio.")
+    attempt: Annotated[int, Field(ge=1)] | FieldTemplate | None = Field(
+        None, description="Twilio: number of attempts made so far."
+    )
+    risk_check: Literal["enable", "disable"] | FieldTemplate | None = Field(None, description="Twilio.")
+    traffic_type: Literal["free"] | FieldTemplate | None = Field(None, description="Twilio.")
+    fallback_from: Sender | None = Field(
+        None, description="Twilio: sender used if the messaging service fails to choose one."
+    )
+    persistent_action: tuple[Text, ...] | None = Field(None, description="Twilio: rich actions.")
+
+
+def typed(key: str, text: str) -> Any:
+    """The value of the provider field `key` that a rendered text stands for, in the type a campaign has there.
+
+    A text of a mapping or of a list is one of its values. Raises ValueError with a sentence.
+    """
+    try:
+        return _reader(key).validate_python(text)
+    except ValidationError as error:
+        what = wanted(error)
+        raise ValueError(what if what.startswith(repr(text)) else f"{text!r} {what}") from None
+
+
+@cache
+def is_text(key: str) -> bool:
+    """Whether any text that is not blank is a value of the field."""
+    return Text in _kinds(key) or not _scalar(key)
+
+
+@cache
+def _reader(key: str) -> TypeAdapter[Any]:
+    if not _scalar(key):
+        return TypeAdapter(Text)
+    kinds = _kinds(key)
+    whole = kinds[0]
+    for kind in kinds[1:]:
+        whole = or_(whole, kind)
+    return TypeAdapter(whole)
+
+
+def _scalar(key: str) -> bool:
+    return not any(get_origin(kind) in (dict, tuple) for kind in _kinds(key))
+
+
+def _kinds(key: str) -> list[Any]:
+    """The types a field's value may have, but for templates: a cell that looks like one is no template."""
+    annotation = ProviderFields.model_fields[key].annotation
+    return [kind for kind in get_args(annotation) if kind not in (FieldTemplate, type(None))]

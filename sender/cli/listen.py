@@ -1,0 +1,165 @@
+"""`sender listen`, and what `send --listen` has in common with it: where delivery reports come in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sender import sandbox
+from sender.campaign.model import Campaign, ListenSpec
+from sender.cli import console
+from sender.cli.options import environment, state_options
+from sender.core.errors import InputError
+from sender.delivery import webhooks
+from sender.delivery.webhooks.app import check_public_url, status_callback
+from sender.sending.run import RunSession
+from sender.sending.run_result import DeliveryOptions
+from sender.state.state_dir import StateDir, learn_from
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_WAIT = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_PUBLIC_URL = click.option(
+    "--public-url",
+    metavar="URL",
+    envvar="SENDER_PUBLIC_URL",
+    help="What the provider calls: the address of a reverse proxy or a tunnel that leads to the receiver.",
+)
+_SIGNATURES = click.option(
+    "--signatures",
+    type=click.Choice([policy.value for policy in webhooks.Policy]),
+    help="What is asked of a webhook's signature; off on loopback only.  [default: require]",
+)
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `2m` or `1h` in seconds. Raises InputError."""
+    match = _WAIT.fullmatch(text.strip().lower())
+    if match is None:
+        raise InputError(f"--wait: {text!r} is no time", fix="write 90, 90s, 10m or 1h")
+    return float(match[1]) * _SECONDS[match[2] or ""]
+
+
+def delivery_options(command: Command) -> Command:
+    """The options of `send` about what comes after it."""
+    options = (
+        click.option("--listen", is_flag=True, help="Receive delivery reports while it sends, and while it waits."),
+        click.option("--listen-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port to listen on."),
+        _PUBLIC_URL,
+        _SIGNATURES,
+        click.option(
+            "--wait",
+            metavar="TIME",
+            help="How long to wait for delivery after the last message: 90s, 10m, 0.  [default: 2m; sandbox: 5s]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def receiving(
+    session: RunSession, campaign: Campaign | None, env: Mapping[str, str], options: Mapping[str, Any]
+) -> Iterator[DeliveryOptions]:
+    """How the run learns of delivery, by `delivery_options` and the campaign's `listen`; with a receiver, if asked for.
+
+    Raises InputError or CredentialsError when it could not listen.
+    """
+    spec = campaign.listen if campaign is not None else ListenSpec()
+    public_url = options["public_url"] or spec.public_url
+    if public_url is not None:
+        public_url = check_public_url(public_url)
+    wait_s = None if options["wait"] is None else seconds(options["wait"])
+    if not options["listen"]:
+        yield DeliveryOptions(public_url, wait_s=wait_s)
+        return
+    manifest = session.plan.manifest
+    if "status_callback" in {*manifest.fields, *manifest.templates}:
+        raise InputError(
+            "the campaign has a `status_callback` of its own, so no report would come here",
+            where="--listen",
+            fix="remove `status_callback`, or leave out --listen",
+        )
+    if public_url is None and not session.simulated:
+        raise InputError(
+            "the provider must be able to call this machine",
+            where="--listen",
+            fix="name its public address with --public-url, or leave out --listen: the provider's log is asked then",
+        )
+    keys = webhooks.Keys.of(sandbox.environment("") if session.simulated else env)
+    port = options["listen_port"]
+    if port is None:
+        port = 0 if session.simulated and public_url is None else spec.port
+    with webhooks.listen(
+        session.workspace.path / StateDir.LEDGER_FILE,
+        public_url=public_url,
+        keys=keys,
+        policy=webhooks.Policy(options["signatures"] or spec.signatures),
+        port=port,
+        dialect=manifest.dialect,
+    ) as listener:
+        yield DeliveryOptions(listener.public_url, listening=True, wait_s=wait_s)
+
+
+@click.command(
+    help="Receive delivery reports and replies until stopped.\n\n"
+    "A report is on disk before it is answered. Signatures are checked with SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY"
+    " and TWILIO_AUTH_TOKEN. STOP and START replies go to the suppression list."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8026, show_default=True, help="0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@_PUBLIC_URL
+@_SIGNATURES
+@click.option(
+    "--env-file", type=click.Path(path_type=Path), metavar="FILE", help="File of KEY=value lines with the keys."
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Log lines on standard error.")
+@state_options
+def listen(
+    port: int,
+    host: str,
+    public_url: str | None,
+    signatures: str | None,
+    env_file: Path | None,
+    log_format: str,
+    debug: bool,
+    state_dir: Path,
+) -> int:
+    console.set_up_logs(debug=debug, log_format=log_format)
+    with StateDir(state_dir) as workspace:
+        ledger = workspace.path / StateDir.LEDGER_FILE
+
+    def ready(listener: webhooks.Listener) -> None:
+        console.out.print(f"listening on {listener.url} for {listener.public_url}")
+        for dialect in listener.dialects:
+            console.out.print(
+                f"  {dialect}: replies to {listener.public_url}/inbound/{dialect},"
+                f" reports to {status_callback(listener.public_url, dialect)}"
+            )
+        console.out.print(f"  health: {listener.url}/health; Ctrl-C stops it")
+
+    listener = webhooks.serve(
+        ledger,
+        public_url=public_url,
+        keys=webhooks.Keys.of(environment(env_file)),
+        policy=webhooks.Policy(signatures or "require"),
+        host=host,
+        port=port,
+        on_ready=ready,
+        on_refused=partial(learn_from, state_dir),
+    )
+    tally = listener.tally
+    refused = sum(listener.refused.values())
+    console.out.print(
+        f"stopped: {tally.applied:,} reports applied, {tally.same:,} with nothing new, {tally.kept:,} kept for a"
+        f" message to come, {tally.inbound:,} replies, {refused:,} refused"
+    )
+    return 0

@@ -1,0 +1,126 @@
+"""The `sender` command: the only place that prints, asks or exits.
+
+A thin skin over the library. Commands are imported when they are called, so that `sender --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+# name -> (module, one line for --help). `check` is another name for `plan`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("setup", "Write a campaign, a template and a list that run."),
+    "plan": ("planning", "Say who would get what, and who not and why. Sends nothing."),
+    "plan diff": ("planning", "Say what is different between two plans."),
+    "preview": ("planning", "Show the messages, in the terminal or as a page."),
+    "send": ("sending", "Send a campaign; run it again to resume."),
+    "retry": ("retrying", "Send again what did not arrive."),
+    "status": ("looking", "List the runs, or say how one stands."),
+    "results": ("looking", "Write what became of every row."),
+    "report": ("reporting", "Say how a run went, in the terminal or as a page."),
+    "listen": ("listening", "Receive delivery reports and replies."),
+    "reconcile": ("looking", "Look unknown messages up in the provider's log."),
+    "suppress": ("suppressing", "Keep the list of numbers that get nothing."),
+    "sandbox": ("setup", "Run the provider simulator."),
+    "schema": ("setup", "Print the campaign file's JSON Schema."),
+}
+ALIASES = {"check": "plan"}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"sender.cli.main.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name.replace(" ", "_"))
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # A command of two words; a campaign in a file called `diff` is `./diff`.
+        if len(args) > 1 and f"{ALIASES.get(args[0], args[0])} {args[1]}" in COMMANDS:
+            args = [f"{ALIASES.get(args[0], args[0])} {args[1]}", *args[2:]]
+        if args and args[0] not in COMMANDS and args[0] not in ALIASES and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean `sender {near[0]}`?" if near else "`sender --help` lists the commands"
+            ctx.fail(f"no command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="campaign-sender", prog_name="sender")
+def cli() -> None:
+    """Bulk SMS and MMS campaigns: planned, paced, resumable, accounted for row by row.
+
+    Start with `sender init`, or with a list: sender preview people.csv --body 'Hi {{ name }}'
+    --from +12025550100 --provider sandbox --default-region US
+
+    Exit codes: 0 all accounted for and accepted; 1 some rejected or failed; 2 bad usage or input; 3 stopped by a
+    guard; 4 unknown ones remain; 5 the state could not be written; 130 interrupted, run again to resume.
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits with the code of the design; a traceback only with --debug."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        click.echo("stopped; nothing was sent", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # `sender preview --format jsonl | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001 (a person reads a sentence, not a traceback)
+        code = _explain(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    from sender.core.errors import SenderError
+
+    debug = "--debug" in sys.argv or bool(os.environ.get("SENDER_DEBUG"))
+    if debug:  # the exit code stays what it is without: a job's next step depends on it
+        traceback.print_exception(error)
+    if isinstance(error, SenderError):
+        _tell(str(error), error.fix)
+        return error.exit_code
+    todo = "report what stands above" if debug else "run the same command with --debug and report what it prints"
+    _tell(
+        f"a fault in campaign-sender itself: {type(error).__name__}: {error}\n  fix: {todo}; what was recorded is safe",
+        None,
+    )
+    return 70
+
+
+def _tell(sentence: str, fix: str | None) -> None:
+    """An error on standard error: a sentence, or an event where the log is JSON."""
+    arguments = " ".join(sys.argv[1:]).replace("=", " ")
+    if "--log-format json" in arguments:
+        import json
+
+        event = {"level": "error", "event": "error", "message": sentence, "fix": fix}
+        click.echo(json.dumps(event, ensure_ascii=False), err=True)
+    else:
+        click.echo(f"error: {sentence}", err=True)

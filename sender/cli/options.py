@@ -1,0 +1,246 @@
+"""What a command is given: options shared by the commands, and the plan they name."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sender.campaign import safe_yaml
+from sender.campaign.model import PROVIDERS, Campaign, load_campaign
+from sender.core.errors import CampaignError, InputError
+from sender.plan.plan import MANIFEST_FILE, Plan
+from sender.planning.build import build_plan
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TARGET_HELP = (
+    "CAMPAIGN is a campaign file (YAML), a recipients file (CSV, TSV, XLSX, Parquet, JSONL, YAML list)"
+    " or the folder of a written plan."
+)
+
+
+def state_options(command: Command) -> Command:
+    """--state-dir and the options of every command."""
+    for option in (
+        click.option("--debug", is_flag=True, help="Show tracebacks and debug logs."),
+        click.option(
+            "--state-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path(".sender"),
+            show_default=True,
+            envvar="SENDER_STATE_DIR",
+            help="Folder of the ledger and the runs.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def campaign_options(command: Command) -> Command:
+    """The campaign argument, and the options that stand for or override its keys."""
+    return _with_options(command, ("campaign",))
+
+
+def campaigns_options(command: Command) -> Command:
+    """The arguments `a` and `b`, two campaigns, and the options that stand for or override their keys."""
+    return _with_options(command, ("a", "b"))
+
+
+def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
+    options = (
+        *(click.argument(one, type=click.Path(path_type=Path)) for one in arguments),
+        click.option("--provider", type=click.Choice(PROVIDERS), help="Whose API carries the messages."),
+        click.option(
+            "--from",
+            "from_",
+            multiple=True,
+            metavar="NUMBER",
+            help="Sender; repeat it for a pool of numbers.",
+        ),
+        click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
+        click.option("--body", help="The body in place, as a Jinja template: 'Hi {{ name }}'."),
+        click.option("--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."),
+        click.option("--default-region", metavar="US", help="Country of numbers without a country code."),
+        click.option(
+            "--skip-types", metavar="TYPES", help="Leave out these types of numbers: fixed_line,premium_rate,..."
+        ),
+        click.option(
+            "--caution/--no-caution",
+            default=None,
+            help="Hold numbers that may mean another, or believe libphonenumber. Default: hold.",
+        ),
+        click.option("--phone-column", metavar="HEADER", help="Column with the number."),
+        click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
+        click.option(
+            "--suppress",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Numbers that get nothing; may be repeated.",
+        ),
+        click.option(
+            "--skip-dead/--no-skip-dead", default=None, help="Skip numbers a provider has called dead before."
+        ),
+        click.option(
+            "--dedupe",
+            type=click.Choice(["first", "last", "none"]),
+            help="Which row of a repeated number is kept.",
+        ),
+        click.option("--rate", metavar="4/s", help="Pace: 4/s, 240/min, 10000/h, auto, none."),
+        click.option("--concurrency", metavar="N", help="Most requests under way at once (default: auto)."),
+        click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
+        click.option(
+            "--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table: what it will cost."
+        ),
+        click.option("--max-cost", metavar="AMOUNT", help="Send nothing if the whole plan costs more; needs --prices."),
+        click.option("--max-segments", type=click.IntRange(1), help="Skip longer texts."),
+        click.option(
+            "--smart-encoding/--no-smart-encoding",
+            default=None,
+            help="Replace look-alike characters that force UCS-2.",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Any other campaign key, e.g. validity_period=3600.",
+        ),
+        click.option("--name", help="Name of the campaign. Default: the file's."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def is_written_plan(target: Path) -> bool:
+    """Whether `target` is the folder of a written plan."""
+    return (target / MANIFEST_FILE).is_file()
+
+
+def read_plan(
+    target: Path,
+    options: Mapping[str, Any],
+    *,
+    state_dir: Path,
+    limit: int | None = None,
+    test_to: str | None = None,
+) -> tuple[Plan, Campaign | None]:
+    """The plan that `target` and the options name; the campaign it was built from (None for a written plan).
+
+    Whoever is on the suppression list in `state_dir` is skipped.
+    """
+    if is_written_plan(target):
+        given = [name for name, value in options.items() if value not in (None, ())]
+        if given or limit is not None or test_to is not None:
+            raise InputError(
+                f"{target} is a written plan, which never changes",
+                fix="plan the campaign again with those options",
+            )
+        return Plan.open(target), None
+    campaign = read_campaign(target, options)
+    return build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir), campaign
+
+
+def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
+    """The campaign in `target`, or the one made of a recipients file and options."""
+    keys = _keys(options)
+    if target.is_dir():
+        raise InputError(
+            "this is a folder, and no written plan",
+            where=str(target),
+            fix="name a campaign file or a recipients file",
+        )
+    if _is_campaign(target):
+        return load_campaign(target, **keys)
+    recipients = {"file": str(target), **keys.pop("recipients", {})}
+    return load_campaign({"name": target.stem, "recipients": recipients}, **keys)
+
+
+def _is_campaign(target: Path) -> bool:
+    """A YAML mapping is a campaign, a YAML list is recipients; a broken YAML file is told as a campaign."""
+    if target.suffix.lower() not in (".yaml", ".yml"):
+        return False
+    try:
+        return not isinstance(safe_yaml.load(target.read_text(encoding="utf-8-sig")).value, list)
+    except (safe_yaml.YamlError, OSError, UnicodeDecodeError):
+        return True
+
+
+def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Campaign keys from command-line options; file names are relative to the current folder, so made absolute."""
+    keys: dict[str, Any] = {}
+    for setting in options["settings"]:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise CampaignError(f"--set {setting}: write --set key=value")
+        section, dot, name = key.strip().partition(".")
+        if dot:
+            keys.setdefault(section, {})[name] = value
+        else:
+            keys[section] = value
+    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name"):
+        if options[name] is not None:
+            keys[name] = options[name]
+    if options["from_"]:
+        keys["from"] = {**keys.get("from", {}), "numbers": list(options["from_"])}
+    message = {name: options[name] for name in ("body", "max_segments", "smart_encoding") if options[name] is not None}
+    if options["template"] is not None:
+        message["template"] = str(_absolute(options["template"]))
+    if options["media"]:
+        message["media"] = list(options["media"])
+    recipients = {
+        name: options[name]
+        for name in ("default_region", "skip_types", "caution", "phone_column", "sheet")
+        if options[name] is not None
+    }
+    for section, values in (("message", message), ("recipients", recipients)):
+        if values:
+            keys[section] = {**keys.get(section, {}), **values}
+    if options["prices"] is not None:
+        keys["prices"] = str(_absolute(options["prices"]))
+    if options["max_cost"] is not None:
+        keys.setdefault("limits", {})["max_cost"] = options["max_cost"]
+    if options["suppress"]:
+        keys["suppress"] = [str(_absolute(path)) for path in options["suppress"]]
+    return keys
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow links the user meant)
+
+
+def environment(env_file: Path | None) -> dict[str, str]:
+    """The process's environment, with the variables of `env_file` below it."""
+    if env_file is None:
+        return dict(os.environ)
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
+    if not env_file.is_file():
+        raise InputError("there is no such file", where=str(env_file), fix="--env-file names a file of KEY=value lines")
+    try:
+        lines = env_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            "cannot be read as UTF-8", where=str(env_file), fix="check that you may read it, and save it as UTF-8"
+        ) from None
+    for binding in parse_stream(io.StringIO(lines)):
+        if binding.error:  # what stands there may be a secret, so it is not shown
+            raise InputError(
+                "is not KEY=value",
+                where=f"{env_file}, line {_line_of(binding.original.string, binding.original.line)}",
+                fix="write a variable a line; put a value with blanks, quotes or `#` in single quotes",
+            )
+    values = dotenv_values(stream=io.StringIO(lines))
+    return {**{key: value or "" for key, value in values.items()}, **os.environ}
+
+
+def _line_of(text: str, first: int) -> int:
+    """The line where `text` has something on it; what dotenv takes for one entry may begin with blank lines."""
+    return first + text[: len(text) - len(text.lstrip())].count("\n")

@@ -1,0 +1,110 @@
+"""Puts an ASGI app on a real socket, in this process or a thread of it. Shared by the sandbox and the receiver.
+
+Prints nothing, configures no logging and, in a thread, touches no signal handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from sender.core.errors import InputError
+
+LOOPBACK = "127.0.0.1"
+_START_TIMEOUT_S = 10.0
+BACKLOG = 2048
+# Without a handler, logging's last resort prints uvicorn's warnings to stderr; handlers of the root see them still.
+logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it answers requests, if it is told whom to say it to."""
+
+    on_ready: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.on_ready is not None:
+            self.on_ready()
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket with that address (port 0: any free one). Raises InputError when it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio turns Nagle's delay off only for sockets that say they are TCP.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows: SO_REUSEADDR would share a port in use
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        fix = "choose another port, or 0 for any free one"
+        raise InputError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", fix=fix) from error
+    return sock
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises InputError when the address cannot be used."""
+    sock = bound(host, port)
+    sock.listen(BACKLOG)
+    return sock
+
+
+def base_url(sock: socket.socket) -> str:
+    """The URL of what listens there, without a slash at its end."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine by its very name: `localhost`, 127.0.0.0/8 or ::1."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(server: Server, sock: socket.socket) -> None:
+    """Serves until interrupted: Ctrl-C returns, SIGTERM ends the process, both after a clean stop."""
+    try:
+        asyncio.run(server.serve(sockets=[sock]))
+    except KeyboardInterrupt:  # uvicorn stops cleanly, then raises the signal again
+        return
+
+
+@contextmanager
+def in_thread(server: Server, sock: socket.socket, name: str) -> Iterator[None]:
+    """Serves in a daemon thread of that name, stopped at the end. Raises RuntimeError if it does not start."""
+    ready = threading.Event()
+    failures: list[BaseException] = []
+    server.on_ready = ready.set
+
+    def run() -> None:
+        try:
+            asyncio.run(server.serve(sockets=[sock]))
+        except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        if not ready.wait(_START_TIMEOUT_S) or failures:
+            raise RuntimeError(f"the {name} did not start") from (failures[0] if failures else None)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()

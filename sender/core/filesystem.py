@@ -1,0 +1,93 @@
+"""What a state directory needs of its disk: folders that outlast a power cut, and no file system of a network.
+
+A file that was synced is lost with a folder that was not, and then the list would be sent to everybody again. A run's
+lock and the ledger's log rest on locks and shared memory of one machine. On a network file system two machines may both
+believe that they hold them, and each would send everything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from sender.core.errors import StateError
+
+OVERRIDE = "SENDER_ALLOW_NETWORK_STATE"  # environment: `1` for a cluster file system whose locks are known to hold
+
+# As the system names them. 9p is how WSL and virtual machines show folders of their host; vboxsf and vmhgfs too.
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|auristorfs|afpfs|coda|ceph|glusterfs|lustre|gpfs|beegfs|orangefs|ocfs2|gfs2?"
+    r"|9p|webdav|davfs2?|ftp|vboxsf|vmhgfs|prl_fs"
+)
+_NETWORK_FUSE = re.compile(
+    r"fuse(blk)?\.(sshfs|(mount\.)?rclone|s3fs|gcsfuse|goofys|blobfuse2?|glusterfs|ceph|curlftpfs|davfs2|juicefs|seaweedfs"
+    r"|vmhgfs-fuse)"
+)
+
+
+class Mounted(Protocol):
+    """A mounted file system, as psutil tells it."""
+
+    @property
+    def mountpoint(self) -> str: ...
+    @property
+    def fstype(self) -> str: ...
+    @property
+    def opts(self) -> str: ...
+
+
+def refuse_network(path: Path, mounts: Iterable[Mounted] | None = None) -> None:
+    """Raises StateError when `path` (or the nearest folder above it) is on a network file system.
+
+    `mounts` are those of this machine by default. On Windows a mapped drive and a UNC path count too.
+    """
+    if os.environ.get(OVERRIDE) == "1":
+        return
+    found = _network_type(path.expanduser().resolve(), psutil.disk_partitions(all=True) if mounts is None else mounts)
+    if found is not None:
+        raise StateError(
+            f"the state directory is on a network file system ({found}): its locks cannot keep two machines apart",
+            where=str(path),
+            fix=f"name a folder on a local disk with --state-dir; {OVERRIDE}=1 if you know that its locks hold",
+        )
+
+
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Makes `path`, and what is missing above it; after a power cut they are still there. Raises OSError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, 0o777)
+    path.mkdir(mode, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """The entries of the folder are on disk when this returns. Windows has no such call. Raises OSError."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _network_type(path: Path, mounts: Iterable[Mounted]) -> str | None:
+    """The file system's type if it is one of a network, else None. Of mounts on one folder the last one shows."""
+    if str(path).startswith(("\\\\", "//")):
+        return "UNC path"
+    deepest, parts = None, 0
+    for mount in mounts:
+        point = Path(mount.mountpoint)
+        if path.is_relative_to(point) and len(point.parts) >= parts:
+            deepest, parts = mount, len(point.parts)
+    if deepest is None:
+        return None
+    kind = deepest.fstype.lower()
+    network = _NETWORK.fullmatch(kind) or _NETWORK_FUSE.fullmatch(kind)
+    remote = "remote" in deepest.opts.split(",")
+    return deepest.fstype or "remote drive" if network or remote else None

@@ -1,0 +1,9 @@
+"""Receives the providers' callbacks: delivery reports and replies, each checked by its signature."""
+
+from __future__ import annotations
+
+from sender.delivery.webhooks.app import Receiver
+from sender.delivery.webhooks.server import Listener, listen, serve
+from sender.delivery.webhooks.signatures import Keys, Policy
+
+__all__ = ["Keys", "Listener", "Policy", "Receiver", "listen", "serve"]

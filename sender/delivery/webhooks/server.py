@@ -1,0 +1,138 @@
+"""Puts the receiver on a real socket: for a process of its own (`sender listen`), or beside a run (`send --listen`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from sender.core import asgi_server
+from sender.core.asgi_server import LOOPBACK, base_url, is_loopback, listening
+from sender.core.errors import CredentialsError, InputError
+from sender.delivery.webhooks.app import Receiver, check_public_url
+from sender.delivery.webhooks.intake import Intake, OnRefused, WebhookCounts
+from sender.delivery.webhooks.signatures import Keys, Policy
+from sender.providers.base import InboundMessage
+from sender.providers.registry import DIALECTS
+from sender.state.sqlite.ledger import SqliteLedger
+from sender.suppression.entries import SuppressionList
+
+DEFAULT_PORT = 8026
+_KEEP_ALIVE_S = 75  # longer than a proxy's or a provider's, so that none of them finds its connection just closed
+_DRAIN_S = 10  # at the end, for requests under way
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A receiver that answers: where it listens, what providers call, and what it has taken by now."""
+
+    url: str
+    public_url: str
+    dialects: tuple[str, ...]  # whose signatures it can check
+    tally: WebhookCounts
+    refused: Mapping[int, int]
+
+
+@contextmanager
+def listen(
+    ledger: Path,
+    *,
+    public_url: str | None,
+    keys: Keys,
+    policy: Policy = Policy.REQUIRE,
+    host: str = LOOPBACK,
+    port: int = 0,
+    dialect: str | None = None,
+    on_refused: OnRefused | None = None,
+) -> Iterator[Listener]:
+    """A receiver in a thread of this process, writing to the ledger in that file; stopped and closed at the end.
+
+    `public_url` None: the address it listens on, for the sandbox. `dialect` is the one that must be checkable (None:
+    any). `on_refused` is told in which runs numbers were refused, as `Intake` does; without one it is for the sender
+    beside it to see. Raises InputError or CredentialsError when it could not do its work.
+    """
+    with closing(listening(host, port)) as sock:
+        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, dialect, on_refused)
+        with asgi_server.in_thread(server, sock, "receiver"):
+            yield listener
+
+
+def serve(
+    ledger: Path,
+    *,
+    public_url: str | None,
+    keys: Keys,
+    policy: Policy = Policy.REQUIRE,
+    host: str = LOOPBACK,
+    port: int = DEFAULT_PORT,
+    on_ready: Callable[[Listener], None] | None = None,
+    on_refused: OnRefused | None = None,
+) -> Listener:
+    """Serves until interrupted, as `sender.core.asgi_server.serve`; then what it has taken. Otherwise as `listen`."""
+    with closing(listening(host, port)) as sock:
+        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, None, on_refused)
+        server.on_ready = partial(on_ready, listener) if on_ready else None
+        asgi_server.serve(server, sock)
+    return listener
+
+
+def _server(
+    ledger: Path,
+    url: str,
+    public_url: str | None,
+    keys: Keys,
+    policy: Policy,
+    dialect: str | None,
+    on_refused: OnRefused | None,
+) -> tuple[asgi_server.Server, Listener]:
+    if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
+        raise InputError(
+            "others than this machine could call it",
+            where=f"--host {urlsplit(url).hostname}",
+            fix="name the address they call with --public-url, and check signatures (require, or verify-if-present)",
+        )
+    public = check_public_url(public_url or url)
+    checkable = tuple(one for one in DIALECTS if keys.has(one))
+    if policy is Policy.REQUIRE and not (dialect in checkable if dialect else checkable):
+        raise CredentialsError(
+            f"no key to check the signatures of {dialect or 'any provider'} with",
+            where="environment",
+            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN, as your provider needs"
+            " (docs/delivery.md says where each is shown)",
+        )
+    simulated = is_loopback(public)  # only the sandbox can call it there
+    intake = Intake(partial(SqliteLedger.open, ledger), partial(_learn, ledger.parent, simulated), on_refused)
+    receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
+    config = uvicorn.Config(
+        receiver.app,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    return asgi_server.Server(config), Listener(url, public, checkable, intake.tally, receiver.refused)
+
+
+def _learn(state_dir: Path, simulated: bool, message: InboundMessage, dialect: str, at: datetime) -> None:
+    """What people write back: a STOP is on the suppression list when its webhook is answered."""
+    with SuppressionList.open(state_dir) as suppression:
+        suppression.learn_inbound(
+            message.from_number,
+            message.text,
+            message.to,
+            dialect,
+            at,
+            keyword=message.keyword,
+            simulated=simulated,
+        )

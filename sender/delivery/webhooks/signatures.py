@@ -1,0 +1,202 @@
+"""Whether a webhook was signed by the provider it claims to come from. Pure; performs no I/O, reads no clock.
+
+Each scheme is checked as its provider documents it, in constant time. A signature without a key to check it, and a
+missing signature where one is required, both fail. Facts: SignalWire, "Webhook security" (2026-08-21) and the
+validator of signalwire-python; twilio-python `request_validator.py` (2026-08-11); telnyx-python
+`lib/webhook_verification.py` (2026-08-21).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import parse_qsl, urlsplit
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from sender.core.errors import CredentialsError
+
+TOLERANCE_S = 300  # between the time that Telnyx signs and our clock
+_FIELDS_MAX = 200
+_STANDARD_PORTS = {"https": 443, "http": 80}
+
+
+class Policy(StrEnum):
+    """What is asked of a webhook's signature."""
+
+    REQUIRE = "require"
+    VERIFY_IF_PRESENT = "verify-if-present"  # SignalWire names no signature for its JSON status callbacks (2026-11)
+    OFF = "off"  # on loopback only
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What signatures are checked with; None where the environment holds none.
+
+    SignalWire: the project's signing key, which is not its API token. Twilio: the auth token. Telnyx: the public key.
+    """
+
+    signalwire: str | None = field(default=None, repr=False)
+    twilio: str | None = field(default=None, repr=False)
+    telnyx: Ed25519PublicKey | None = None
+
+    @classmethod
+    def of(cls, env: Mapping[str, str]) -> Keys:
+        """The keys in `env`. Raises CredentialsError for one that is none."""
+        public = env.get("TELNYX_PUBLIC_KEY", "").strip()
+        return cls(
+            signalwire=env.get("SIGNALWIRE_SIGNING_KEY", "").strip() or None,
+            twilio=env.get("TWILIO_AUTH_TOKEN", "").strip() or None,
+            telnyx=telnyx_key(public) if public else None,
+        )
+
+    def has(self, dialect: str) -> bool:
+        """Whether webhooks of that dialect can be checked."""
+        return getattr(self, dialect.removesuffix("-compat")) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One request as it came. `url` is the public one, as the provider was given it; header names are lower-case."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+def allowed(dialect: str, webhook: Webhook, keys: Keys, policy: Policy, *, now_s: float) -> bool:
+    """Whether the webhook may be believed under `policy`. `now_s` is Unix time."""
+    if policy is Policy.OFF:
+        return True
+    given = [name for name in _HEADERS[dialect] if name in webhook.headers]
+    if not given:
+        return policy is Policy.VERIFY_IF_PRESENT
+    if dialect == "telnyx":
+        return keys.telnyx is not None and telnyx(keys.telnyx, webhook, now_s=now_s)
+    if dialect == "twilio":
+        return keys.twilio is not None and twilio(keys.twilio, webhook)
+    return keys.signalwire is not None and signalwire(keys.signalwire, webhook)
+
+
+_HEADERS: Mapping[str, tuple[str, ...]] = {
+    "signalwire": ("x-signalwire-signature", "x-signalwire-sha256-signature"),
+    "signalwire-compat": ("x-signalwire-signature", "x-signalwire-sha256-signature", "x-twilio-signature"),
+    "telnyx": ("telnyx-signature-ed25519", "telnyx-timestamp"),
+    "twilio": ("x-twilio-signature",),
+}
+
+
+def signalwire(key: str, webhook: Webhook) -> bool:
+    """Whether every SignalWire signature of the webhook holds.
+
+    JSON: hexadecimal HMAC-SHA1 over URL and raw body (and, for calls, a second header with HMAC-SHA256). Forms: base64
+    HMAC-SHA1 over URL and fields, which may stand in a header of Twilio's name.
+    """
+    strong = webhook.headers.get("x-signalwire-sha256-signature")
+    if strong is not None and not _equal(strong, signalwire_json(key, webhook.url, webhook.body, "sha256")):
+        return False
+    given = webhook.headers.get("x-signalwire-signature", webhook.headers.get("x-twilio-signature"))
+    if given is None:
+        return strong is not None
+    if _equal(given, signalwire_json(key, webhook.url, webhook.body)):
+        return True
+    return _form_holds(key, webhook, given, distinct=False)
+
+
+def twilio(token: str, webhook: Webhook) -> bool:
+    """Whether Twilio's signature holds: over the URL and the form, or over a URL that names the body's SHA-256."""
+    given = webhook.headers.get("x-twilio-signature", "")
+    return _form_holds(token, webhook, given, distinct=True)
+
+
+def telnyx(key: Ed25519PublicKey, webhook: Webhook, *, now_s: float) -> bool:
+    """Whether Telnyx' signature over `timestamp|body` holds, and the timestamp is within five minutes of `now_s`."""
+    stamp = webhook.headers.get("telnyx-timestamp", "")
+    if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > 12 or abs(now_s - int(stamp)) > TOLERANCE_S:
+        return False
+    try:
+        signature = base64.b64decode(webhook.headers.get("telnyx-signature-ed25519", ""), validate=True)
+        key.verify(signature, stamp.encode() + b"|" + webhook.body)
+    except (binascii.Error, ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def telnyx_key(text: str) -> Ed25519PublicKey:
+    """The public key in base64. Raises CredentialsError when it is none."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        raise CredentialsError(
+            "TELNYX_PUBLIC_KEY is not a public key: 32 bytes in base64",
+            where="environment",
+            fix="copy it again from Keys & Credentials, Public Key, in the Telnyx portal",
+        ) from None
+
+
+def signalwire_json(key: str, url: str, body: bytes, digest: str = "sha1") -> str:
+    """SignalWire's signature of a JSON webhook: lower-case hexadecimal HMAC over URL and raw body."""
+    return hmac.new(key.encode(), url.encode() + body, digest).hexdigest()
+
+
+def form_signature(key: str, url: str, fields: Sequence[tuple[str, str]], *, distinct: bool) -> str:
+    """Base64 HMAC-SHA1 over URL and fields sorted by name.
+
+    Of a name that stands several times Twilio signs each different value once, sorted (`distinct`); SignalWire signs
+    them all, in the order in which they came.
+    """
+    ordered = sorted(set(fields)) if distinct else sorted(fields, key=lambda pair: pair[0])
+    text = url + "".join(name + value for name, value in ordered)
+    return base64.b64encode(hmac.new(key.encode(), text.encode("utf-8", "replace"), hashlib.sha1).digest()).decode()
+
+
+def _form_holds(key: str, webhook: Webhook, given: str, *, distinct: bool) -> bool:
+    fields = _signed_fields(webhook)
+    if fields is None:
+        return False
+    # Whether the standard port is in the signed URL depends on what made the request: both ways are documented.
+    return any(
+        _equal(given, form_signature(key, url, fields, distinct=distinct)) for url in _port_variants(webhook.url)
+    )
+
+
+def _signed_fields(webhook: Webhook) -> list[tuple[str, str]] | None:
+    """The form's fields; none for a GET, or for a body whose hash is in the URL; None when the body is not covered."""
+    if not webhook.body:
+        return []
+    query = dict(parse_qsl(urlsplit(webhook.url).query, keep_blank_values=True))
+    if "bodySHA256" in query:
+        return [] if _equal(query["bodySHA256"], body_sha256(webhook.body)) else None
+    kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        return None
+    try:
+        return parse_qsl(webhook.body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+    except ValueError:  # also not UTF-8
+        return None
+
+
+def body_sha256(body: bytes) -> str:
+    """What Twilio puts into the query as `bodySHA256` for a body that is no form."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def _port_variants(url: str) -> list[str]:
+    """`url` as it stands, and with its scheme's standard port added or taken away."""
+    parts = urlsplit(url)
+    standard = _STANDARD_PORTS.get(parts.scheme)
+    if standard is None:
+        return [url]
+    if parts.port is None:
+        return [url, parts._replace(netloc=f"{parts.netloc}:{standard}").geturl()]
+    return [url, parts._replace(netloc=parts.netloc.rpartition(":")[0]).geturl()]
+
+
+def _equal(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())

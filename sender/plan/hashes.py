@@ -1,0 +1,162 @@
+"""The two hashes of a plan: its identity, over the messages alone, and its content hash, over all that was reviewed.
+
+The identity recognises a plan that has been sent or begun. Reasons, sentences, repairs and cells that no message shows
+are not in it, so that neither a new version of the program nor a corrected name in a skipped row makes everybody look
+unreached. Every plan ever stored is recognised by it: its encoding never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import orjson
+import polars as pl
+
+from sender.core.outcomes import SkipReason
+from sender.plan.stored_rows import ROW_GROUP
+from sender.providers.base import FieldValue
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+COLUMNS = ("to", "from_number", "body", "media", "fields")
+_HASHED_ROWS = 4_096  # at once
+_LONG = 64  # bytes
+_NOT_HASHED = ("cost_micros", "repair")
+# What the suppression list of format 3 gave as a reason to a row that had its message already.
+_BY_LIST = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
+
+
+class MessageHash:
+    """SHA-256 over messages in order: a plan's identity. The same whatever blocks they come in.
+
+    A message is a line of CSV (every value quoted, quotes doubled, `\\n` at its end) of five values: recipient, sender,
+    text, the media URLs with a space between them, and the provider fields, the plan's and the message's own as one
+    JSON object with sorted keys and no spaces (over 64 bytes: its SHA-256 in hex; none: empty). Null is empty.
+    """
+
+    def __init__(self, fields: Mapping[str, FieldValue]) -> None:
+        """`fields` are those that every message of the plan has."""
+        self._common: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+        self._digest = hashlib.sha256()
+
+    def update(self, messages: pl.DataFrame) -> None:
+        """Add messages: the columns `to, from_number, body, fields` (String) and `media` (List(String))."""
+        if messages.is_empty():
+            return
+        lines = messages.select(
+            "to",
+            "from_number",
+            "body",
+            media=pl.col("media").list.join(" ") if messages["media"].list.len().sum() else pl.lit(""),
+            fields=pl.lit(self._encoded(messages["fields"])),
+        )
+        _write_csv(lines, self._digest, include_header=False, quote_style="always")
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+    def _encoded(self, own: pl.Series) -> pl.Series | str:
+        """All fields of each message, or of all of them where none has its own."""
+        common = _encode(self._common)
+        if own.null_count() == own.len():
+            return common
+        texts = own.unique().drop_nulls()  # often few: a period, a profile
+        encoded = [_encode({**self._common, **orjson.loads(text)}) for text in texts]
+        return own.replace_strict(texts, pl.Series(encoded, dtype=pl.String), default=common, return_dtype=pl.String)
+
+
+class ContentHash:
+    """SHA-256 over settings and rows, not over the file: a newer writer of Parquet changes bytes, not the plan. The
+    same whatever blocks the rows come in.
+
+    It is made of the identity and of everything else as CSV under the columns' names, every text in quotes, which tells
+    a blank from none: JSON lines say the same in three times the time.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], fields: Mapping[str, FieldValue]) -> None:
+        """`fields` are those that every message of the plan has."""
+        self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        self._messages = MessageHash(fields)
+        self._named = False  # the columns
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 in hex over the messages alone."""
+        return self._messages.hexdigest()
+
+    def update(self, frame: pl.DataFrame) -> None:
+        """Add rows of the plan. Prices and repairs are left out: they do not change what is sent."""
+        sent = frame["seq"].is_not_null()
+        self._messages.update(frame if sent.all() else frame.filter(sent))
+        rest = frame.drop(_NOT_HASHED, strict=False).with_columns(_without(name, frame[name], sent) for name in COLUMNS)
+        _write_csv(_flat(rest), self._digest, include_header=not self._named, quote_style="non_numeric")
+        self._named = True
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256(f"{self.identity} {self._digest.hexdigest()}".encode()).hexdigest()
+
+
+def hash_stored(
+    rows: pl.LazyFrame, *, fields: Mapping[str, FieldValue], height: int, messages: int, limited: bool
+) -> str:
+    """The identity of a plan that was stored without one (format 3), from its rows in file order.
+
+    `messages` of its `height` rows are sent; with `limited`, rows were left out because there was a limit. A message
+    that the suppression list held back counts, as it does in a new plan. Where a limit left nobody out because some
+    were held back, the rows do not tell it, and all of them count.
+    """
+    reason = pl.col("reason")
+    held_back = reason.is_in(_BY_LIST) & pl.col("media").is_not_null()  # rows skipped earlier were never composed
+    counted = pl.col("seq").is_not_null() | held_back | (reason == SkipReason.LIMIT)
+    digest = MessageHash(fields)
+    remaining = messages if limited else height
+    for start in range(0, height, ROW_GROUP):
+        block = rows.slice(start, ROW_GROUP).select("seq", "reason", *COLUMNS).collect()
+        composed = block.filter(counted.fill_null(value=False)).head(remaining)
+        remaining -= composed.height
+        digest.update(composed)
+    return digest.hexdigest()
+
+
+class _Digested(io.RawIOBase):
+    """A file that puts what is written into a digest."""
+
+    def __init__(self, digest: hashlib._Hash) -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        self._digest.update(data)
+        return len(memoryview(data))
+
+
+def _write_csv(frame: pl.DataFrame, digest: hashlib._Hash, **style: Any) -> None:
+    frame.write_csv(cast("IO[bytes]", _Digested(digest)), batch_size=_HASHED_ROWS, **style)
+
+
+def _encode(fields: Mapping[str, Any]) -> str:
+    if not fields:
+        return ""
+    encoded = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    return encoded.decode() if len(encoded) <= _LONG else hashlib.sha256(encoded).hexdigest()
+
+
+def _without(name: str, column: pl.Series, sent: pl.Series) -> pl.Series:
+    """The column, blank where a message is sent, for the identity has it; null where it was."""
+    blank = pl.lit([], dtype=column.dtype) if column.dtype == pl.List else pl.lit("")
+    return pl.select(pl.when(sent & column.is_not_null()).then(blank).otherwise(column).alias(name)).to_series()
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with a column for each field of a struct, and lists as JSON."""
+    lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
+    structs = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Struct)]
+    frame = frame.with_columns(pl.struct(name).struct.json_encode().alias(name) for name in lists)
+    return frame.unnest(structs, separator=".")

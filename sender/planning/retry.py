@@ -1,0 +1,181 @@
+"""A new plan out of the messages of a finished run that did not arrive. Sends nothing by itself.
+
+A row counts as what became of it last: retries of a run are looked through before a row is chosen, so that running
+`retry` again sends only what still has not arrived. Texts and row numbers stay as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from sender.core.errors import InputError, RunUnfinished
+from sender.core.outcomes import Reason, Status
+from sender.plan.hashes import ContentHash
+from sender.plan.plan import FORMAT, SERVICE_FIELDS, Plan
+from sender.planning import costs, row_fields
+from sender.reports.results import what_became
+from sender.state.ledger import Run
+from sender.state.state_dir import StateDir
+from sender.suppression.entries import SuppressionList
+from sender.suppression.live_check import SendContext, apply_suppression
+
+# What may be chosen by its status. The others are not over yet, or never were messages.
+STATUSES = (Status.FAILED, Status.UNDELIVERED, Status.REJECTED, Status.CANCELED, Status.UNCONFIRMED)
+BY_DEFAULT = (Status.FAILED, Status.UNDELIVERED, Status.REJECTED)
+# What may have changed since: the handset is on again, the day is a new one, the account has funds, the sender is
+# registered. The rest fails again (no such number, a landline) or makes things worse (blocked, filtered).
+TEMPORARY = (
+    Reason.UNREACHABLE,
+    Reason.EXPIRED,
+    Reason.RATE_LIMITED,
+    Reason.DAILY_CAP,
+    Reason.INSUFFICIENT_FUNDS,
+    Reason.UNAUTHORIZED,
+    Reason.UNREGISTERED,
+    Reason.SENDER_NOT_ALLOWED,
+)
+NO_REASON = "none"  # a message that failed without one
+
+
+def retry_plan(
+    workspace: StateDir,
+    run: Run,
+    *,
+    statuses: Collection[str] = (),
+    reasons: Collection[str] = (),
+    unknown: bool = False,
+    delivered: bool = False,
+    opted_out: bool = False,
+) -> Plan:
+    """The plan that sends messages of `run` again; the unfinished retry of it, if there is one.
+
+    `statuses` are of STATUSES (default BY_DEFAULT); `reasons` are Reason values or `none` (default: TEMPORARY, and what
+    failed after acceptance for another or no reason). Those that may have arrived (`unknown`, `delivered`), and who has
+    opted out, are chosen only if they are asked for; whoever is on the suppression list is skipped all the same.
+    Raises RunUnfinished when the run itself is not finished, InputError when nothing is left to send.
+    """
+    _check(statuses, reasons, opted_out=opted_out)
+    root = workspace.ledger.run(run.retry_of) if run.retry_of else run
+    earlier = [one for one in workspace.ledger.runs() if one.retry_of == root.run_id]
+    for one in (root, *earlier):
+        counts = workspace.ledger.counts(one.run_id)
+        if counts.pending or counts.intent:
+            if one is not root:
+                return workspace.plan(one)
+            raise RunUnfinished(
+                f"run {root.run_id} is unfinished: {counts.pending + counts.intent:,} messages are pending",
+                fix="send the campaign again to finish it, then retry what failed",
+            )
+    wanted = _wanted(statuses, reasons, unknown=unknown, delivered=delivered, opted_out=opted_out)
+    told = _last_words(workspace, (root, *earlier))
+    rows = told.filter(wanted)["row_number"]
+    if rows.is_empty():
+        raise InputError(
+            f"nothing of run {root.run_id} is to be sent again: {_left(told)}",
+            fix="choose with --status and --reason; `sender status` and `sender results` say what became of each",
+        )
+    return _plan(workspace, root, rows, number=1 + len(earlier))
+
+
+def _check(statuses: Collection[str], reasons: Collection[str], *, opted_out: bool) -> None:
+    for one in statuses:
+        if one not in STATUSES:
+            why = {
+                Status.UNKNOWN: "it may have arrived: --include-unknown sends it all the same",
+                Status.DELIVERED: "it has arrived: --include-delivered sends it all the same",
+            }.get(Status(one) if one in set(Status) else Status.SKIPPED, f"choose of {', '.join(STATUSES)}")
+            raise InputError(f"`{one}` is no status to retry by", fix=why)
+    for one in reasons:
+        if one != NO_REASON and one not in set(Reason):
+            raise InputError(f"there is no reason `{one}`", fix=f"choose of {', '.join(Reason)}, {NO_REASON}")
+        if one == Reason.OPTED_OUT and not opted_out:
+            raise InputError("they have opted out", fix="--include-opted-out, if they have asked for it since")
+
+
+def _wanted(
+    statuses: Collection[str], reasons: Collection[str], *, unknown: bool, delivered: bool, opted_out: bool
+) -> pl.Expr:
+    status, reason = pl.col("status"), pl.col("reason")
+    after_acceptance = status.is_in([Status.FAILED, Status.UNDELIVERED, Status.CANCELED, Status.UNCONFIRMED])
+    by_status = status.is_in(list(statuses or BY_DEFAULT))
+    if reasons:
+        by_reason = reason.fill_null(NO_REASON).is_in(list(reasons))
+    else:
+        by_reason = reason.is_in(TEMPORARY) | (after_acceptance & reason.fill_null(Reason.OTHER).eq(Reason.OTHER))
+    stopped = reason.eq_missing(pl.lit(Reason.OPTED_OUT.value))
+    wanted = by_status & by_reason & ~stopped
+    if opted_out:
+        wanted |= stopped & status.is_in([Status.REJECTED, Status.FAILED, Status.UNDELIVERED])
+    for told, one in ((unknown, Status.UNKNOWN), (delivered, Status.DELIVERED)):
+        if told:
+            wanted |= status == one
+    return wanted
+
+
+def _last_words(workspace: StateDir, runs: tuple[Run, ...]) -> pl.DataFrame:
+    """`row_number, status, reason` of every message, as the newest run that sent it has it."""
+    told = [what_became(workspace.plan(one), workspace.ledger.journal(one.run_id)) for one in runs]
+    return pl.concat(told).unique("row_number", keep="last", maintain_order=True).sort("row_number")
+
+
+def _left(told: pl.DataFrame) -> str:
+    counts = told["status"].value_counts(name="n").sort("n", descending=True)
+    return ", ".join(f"{n:,} {status}" for status, n in counts.iter_rows()) or "there are no messages"
+
+
+def _plan(workspace: StateDir, root: Run, rows: pl.Series, *, number: int) -> Plan:
+    source = workspace.plan(root)
+    before = source.manifest
+    chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & pl.col("seq").is_not_null()).collect()
+    with SuppressionList.open(workspace.path, create=False) as suppressions:
+        mark = suppressions.mark()
+        skip_dead = bool((before.suppression or {}).get("skip_dead"))
+        sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)
+        held = apply_suppression(chosen, suppressions, sending, own_service=row_fields.own_service(SERVICE_FIELDS))
+    live = pl.col("reason").is_null()
+    frame = held.with_columns(
+        seq=pl.when(live).then(live.cum_sum() - 1).cast(pl.UInt32),
+        cost_micros=pl.when(live).then("cost_micros"),
+    )
+    sent = frame.filter(live)
+    settings = {"retry_of": root.run_id, "retry": number, "plan": before.plan_hash}
+    digest = ContentHash(settings, before.fields)
+    digest.update(chosen.with_columns(seq=pl.int_range(pl.len(), dtype=pl.UInt32)))
+    manifest = replace(
+        before,
+        rows=frame.height,
+        messages=sent.height,
+        blank_rows=0,
+        skipped=_counted(frame["reason"].drop_nulls()),
+        segments=int(sent["segments"].sum()),
+        segment_counts=_counted(sent["segments"]),
+        encodings=_counted(sent["encoding"].drop_nulls()),
+        mms=int((sent["media"].list.len() > 0).sum()) if before.mms < before.messages else sent.height,
+        replacements=(),
+        notes=(),
+        blame={},
+        cost=_cost(sent, before.cost),
+        feasibility={"senders": before.feasibility.get("senders", {})},
+        suppression={"mark": mark, "skip_dead": skip_dead},
+        retry_of=root.run_id,
+        retry=number,
+        parquet_sha256=None,
+        plan_hash=digest.hexdigest(),
+        identity=digest.identity,
+        format=FORMAT,
+    )
+    return Plan(manifest, frame)
+
+
+def _cost(sent: pl.DataFrame, before: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What `sent` costs at the prices of the first plan."""
+    return None if before is None else {**before, **costs.add_up(sent)}
+
+
+def _counted(column: pl.Series) -> dict[str, int]:
+    counts = column.value_counts(name="n").sort(column.name)
+    return {str(value): int(count) for value, count in counts.iter_rows()}

@@ -1,0 +1,94 @@
+"""What is learned of a plan's rows as they are made, block by block: hash, counts, blame, repairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from sender.plan.hashes import ContentHash
+from sender.planning.compiled import CompiledCampaign
+from sender.segments.blame import Blame
+
+
+class PlanTotals:
+    """Adds up blocks of PLAN_SCHEMA with `recipient`, whose column `phone` holds the cell of the number."""
+
+    def __init__(self, offer: CompiledCampaign, settings: Mapping[str, Any], *, phone: str) -> None:
+        self._offer = offer
+        self._phone = phone
+        self._digest = ContentHash(settings, offer.fields)
+        self._blame = Blame()
+        self._reasons: Counter[str] = Counter()
+        self._segments: Counter[int] = Counter()
+        self._encodings: Counter[str] = Counter()
+        self._repairs: dict[str, dict[str, Any]] = {}
+        self.mms = 0  # messages that go as MMS
+
+    def add(self, rows: pl.DataFrame, hashed: pl.DataFrame) -> None:
+        """Takes in a block, and the rows that go into the hash in its place. Raises InputError as `Blame.add` does."""
+        self._digest.update(hashed)
+        sent = rows.lazy().filter(pl.col("seq").is_not_null()).with_columns(_mms=self._offer.is_mms)
+        sizes = sent.select("body", "encoding", "segments", "_mms").collect()
+        for counts, column in (
+            (self._reasons, rows["reason"]),
+            (self._segments, sizes["segments"]),
+            (self._encodings, sizes["encoding"]),
+        ):
+            counts.update(dict(column.drop_nulls().value_counts(name="n").iter_rows()))
+        texts = sizes.filter(~pl.col("_mms"))  # an MMS has no alphabet and no segments to pay for
+        self.mms += sizes.height - texts.height
+        self._blame.add(texts)
+        self._repair(rows)
+
+    @property
+    def plan_hash(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """As `sender.plan.hashes` has it."""
+        return self._digest.identity
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Rows by reason."""
+        return dict(sorted(self._reasons.items()))
+
+    @property
+    def segment_counts(self) -> dict[str, int]:
+        """Messages by number of segments."""
+        return {str(segments): count for segments, count in sorted(self._segments.items())}
+
+    @property
+    def segments(self) -> int:
+        """Of all messages."""
+        return sum(segments * count for segments, count in self._segments.items())
+
+    @property
+    def encodings(self) -> dict[str, int]:
+        """Messages by encoding."""
+        return dict(sorted(self._encodings.items()))
+
+    @property
+    def blame(self) -> dict[str, Any]:
+        """As `sender.segments.blame.blame` has it."""
+        return self._blame.result()
+
+    @property
+    def repairs(self) -> list[dict[str, Any]]:
+        """`repair`, the `rows` it was done in, and the first of them: `row_number`, `cell`, `to`. Most rows first."""
+        return sorted(self._repairs.values(), key=lambda one: (-one["rows"], one["repair"]))
+
+    def _repair(self, rows: pl.DataFrame) -> None:
+        repaired = rows.filter(pl.col("repair").is_not_null())
+        cell = pl.col("recipient").struct.field(self._phone).alias("cell")
+        found = (
+            repaired.select("repair", "row_number", cell, "to")
+            .group_by("repair", maintain_order=True)
+            .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
+        )
+        for one in found.iter_rows(named=True):
+            self._repairs.setdefault(one["repair"], {**one, "rows": 0})["rows"] += one["rows"]

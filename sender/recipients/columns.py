@@ -1,0 +1,332 @@
+"""The recipients of a campaign: its file or rows as columns of text, and which column means what.
+
+Headers are matched without case, spaces, `_` and `-`. Where two columns could hold the number, or none does,
+the file is refused with the headers seen and the way out; nothing is guessed. Numbers are not looked at here
+(`sender.phone`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from sender.campaign.model import Campaign
+from sender.core.errors import RecipientsError, setting
+from sender.recipients.readers.cells import table_of_frame, table_of_items
+from sender.recipients.readers.read import read_table
+from sender.recipients.readers.source import FileSource
+from sender.recipients.readers.table import Table
+
+# As `_key` makes them.
+PHONE_HEADERS = frozenset(
+    {
+        "to",
+        "phone",
+        "phonenumber",
+        "mobile",
+        "mobilenumber",
+        "cell",
+        "cellphone",
+        "msisdn",
+        "number",
+        "tel",
+        "telephone",
+    }
+)
+_BODY_HEADERS = frozenset({"body", "text", "message"})
+_MEDIA_HEADERS = frozenset({"mediaurl", "mediaurls"})
+_SENDER_HEADERS = frozenset({"from"})
+_REGION_HEADERS = frozenset({"country"})
+
+# Words that jinja2 keeps for itself, and `row`, which is ours (`sender.templating`).
+_RESERVED = frozenset(
+    {"true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "elif", "else", "for"}
+    | {"recursive", "self", "loop", "row"}
+)
+_MOST_NAMED = 30  # headers an error lists
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that went into a plan. `path` is relative to the campaign where that is possible; `bytes` its size."""
+
+    role: str
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipients:
+    """The rows, and which column is what.
+
+    `table` holds the file's own columns under its own headers (a repeated one numbered: `Phone (2)`), every
+    cell the text that stands in the file, never null. The rows' numbers are as a spreadsheet shows them for CSV
+    and workbooks, the line for JSON lines, else counted from 1. Rows of nothing but blanks are not in it:
+    `blank_rows` of them.
+
+    `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `names`
+    says which header each name of a template stands for; other headers are reached by `row["Header"]`.
+    `inputs` is the file, or `(inline rows)` or `(frame)` with the hash of the cells. `notes` are sentences about
+    what a person should know of the list.
+    """
+
+    table: Table
+    phone: str
+    body: str | None
+    media: str | None
+    sender: str | None
+    region: str | None
+    names: Mapping[str, str]
+    inputs: tuple[InputFile, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return self.table.headers
+
+    @property
+    def blank_rows(self) -> int:
+        return self.table.blank_rows
+
+    @property
+    def cells(self) -> pl.DataFrame:
+        """The cells of all rows. They stand apart from the row numbers: a file may have a column `row_number`."""
+        return self.table.cells
+
+    @property
+    def row_numbers(self) -> pl.Series:
+        """UInt32, one a row of `cells`."""
+        return self.table.row_numbers
+
+    def blocks(self) -> Iterator[Recipients]:
+        """The same recipients in order, some at a time: large lists are never in memory as a whole."""
+        for block in self.table.blocks():
+            yield replace(self, table=block)
+
+
+def load(campaign: Campaign) -> Recipients:
+    """The campaign's recipients. Raises RecipientsError for whatever is wrong with more than a row."""
+    spec = campaign.recipients
+    table, where, inputs = _table(campaign)
+    if not table.height:
+        only = "nothing but blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"
+        raise RecipientsError(
+            f"there are no recipients: it holds {only}", where=where, fix="add a row for each recipient"
+        )
+    headers = list(table.headers)
+    message = campaign.message
+    own_body = message.body is not None or message.template is not None
+    return Recipients(
+        table=table,
+        phone=_phone(table, spec.phone_column, where),
+        body=_matching(headers, _BODY_HEADERS, where, "message.body", settled=own_body),
+        media=_matching(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
+        sender=_matching(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
+        region=_named(headers, spec.region_column, "recipients.region_column", where)
+        if spec.region_column is not None
+        else _matching(headers, _REGION_HEADERS, where, "recipients.region_column"),
+        names=_names(headers, spec.columns, where),
+        inputs=inputs,
+        notes=(*table.notes, *_unread_sheets(table)),
+    )
+
+
+def _unread_sheets(table: Table) -> Iterator[str]:
+    if table.other_sheets:
+        sheets = "sheets" if len(table.other_sheets) > 1 else "sheet"
+        yield f"not read: the workbook's {sheets} {_listed(table.other_sheets)}; {setting('recipients.sheet')} chooses"
+
+
+def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None) -> tuple[pl.Series, InputFile]:
+    """The raw numbers in a file (String, no blanks), such as a suppression list, and the file.
+
+    Any recipients format; also a plain list with a number a line and no header. Every column that could hold
+    a number is read, since one number too many in such a list harms less than one too few; for the same reason
+    text that is no UTF-8 is read all the same, and a workbook of several sheets refused. An empty file is an empty
+    list. `name` is how the file is named in the plan. Raises RecipientsError.
+    """
+    with _opened(path) as source:
+        table = read_table(source, where=str(path), digits_matter=True)
+        given = InputFile(role, name or str(path), *source.finish())
+    if table.other_sheets:
+        raise RecipientsError(
+            f"has more than one sheet with something in it; the others: {_listed(table.other_sheets)}",
+            where=str(path),
+            fix="put the numbers on one sheet, or save each sheet as CSV",
+        )
+    found = [header for header in table.headers if _key(header) in PHONE_HEADERS]
+    if not found:
+        found = [header for header in table.headers if _is_number(header)]
+    if not found and len(table.headers) > 1:
+        raise RecipientsError(
+            "no column that could hold the number",
+            where=str(path),
+            fix=f"name it `phone`, or keep a single column; headers here: {_listed(table.headers)}",
+        )
+    columns = found or table.headers
+    numbers = [pl.Series("number", [header for header in found if _is_number(header)], dtype=pl.String)]
+    blocks = list(table.columns(columns))
+    for index in range(len(columns)):
+        numbers += [block[str(index)].alias("number") for block in blocks]
+    every = pl.concat(numbers)
+    return every.filter(every.str.strip_chars() != ""), given
+
+
+def _table(campaign: Campaign) -> tuple[Table, str, tuple[InputFile, ...]]:
+    spec = campaign.recipients
+    if campaign.frame is not None:
+        table = table_of_frame(campaign.frame)
+        return table, "the recipients frame", _own_cells("(frame)", table)
+    if spec.file is None:
+        where = f"{campaign.source}, recipients" if campaign.source else "recipients"
+        table = table_of_items(spec.rows or ())
+        return table, where, _own_cells("(inline rows)", table)
+    path = campaign.path(spec.file)
+    shown = spec.file
+    if shown.is_absolute() and shown.is_relative_to(campaign.base.absolute()):
+        shown = shown.relative_to(campaign.base.absolute())
+    with _opened(path) as source:
+        table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
+        given = InputFile("recipients", shown.as_posix(), *source.finish())
+    return table, str(path), (given,)
+
+
+def _own_cells(name: str, table: Table) -> tuple[InputFile, ...]:
+    """What stands for a file where there is none: the cells as JSON lines."""
+    size, digest = 0, hashlib.sha256()
+    for block in table.blocks():
+        lines = block.cells.write_ndjson().encode()
+        size += len(lines)
+        digest.update(lines)
+    return (InputFile("recipients", name, size, digest.hexdigest()),)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileSource]:
+    """The file's bytes to read. Raises RecipientsError where it cannot be opened or read."""
+    if path.is_dir():
+        raise RecipientsError("is a folder, not a file", where=str(path), fix="name the file in it")
+    try:
+        with FileSource(path, where=str(path)) as source:
+            yield source
+    except FileNotFoundError:
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, beside, n=1)
+        raise RecipientsError(
+            "there is no such file",
+            where=str(path),
+            fix=f"did you mean `{near[0]}`?" if near else "relative paths start at the campaign file's folder",
+        ) from None
+    except OSError as error:
+        raise RecipientsError(
+            f"cannot be read: {error.strerror}", where=str(path), fix="check that you may read the file"
+        ) from None
+
+
+def _key(header: str) -> str:
+    """A header as it is compared: without case, spaces, `_`, `-`, and the number that tells repeated ones apart."""
+    return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", header)).casefold()
+
+
+def _is_number(header: str) -> bool:
+    """Whether a header is no header but the first number of a plain list."""
+    return sum(map(str.isdigit, header)) >= 3 and not any(map(str.isalpha, header))
+
+
+def _phone(table: Table, chosen: str | None, where: str) -> str:
+    headers = list(table.headers)
+    if chosen is not None:
+        return _named(headers, chosen, "recipients.phone_column", where)
+    found = _matching(headers, PHONE_HEADERS, where, "recipients.phone_column")
+    if found is not None:
+        return found
+    if any(map(_is_number, headers)):
+        fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"
+    else:
+        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {_listed(headers)}"
+    if table.other_sheets:
+        fix += f"; or another sheet by {setting('recipients.sheet')}: {_listed(table.other_sheets)}"
+    raise RecipientsError("no column that could hold the number", where=where, fix=fix)
+
+
+def _matching(headers: list[str], wanted: frozenset[str], where: str, key: str, *, settled: bool = False) -> str | None:
+    """The one header that is `wanted`, or None. Several are an error that names the campaign's `key` as the way out.
+
+    `settled` says that the campaign has set the key already: then several are just data.
+    """
+    found = [header for header in headers if _key(header) in wanted]
+    if len(found) < 2:
+        return found[0] if found else None
+    if settled:
+        return None
+    raise RecipientsError(
+        f"{len(found)} columns could be meant: {_listed(found)}",
+        where=where,
+        fix=f"say which by {setting(key)}",
+    )
+
+
+def _named(headers: list[str], name: str, key: str, where: str) -> str:
+    """The header that the campaign calls `name`: exactly, or the only one equal without case, spaces, `_`, `-`."""
+    if name in headers:
+        return name
+    alike = [header for header in headers if _key(header) == _key(name)]
+    if len(alike) == 1:
+        return alike[0]
+    near = {_key(header): header for header in headers}
+    close = difflib.get_close_matches(_key(name), near, n=1)
+    raise RecipientsError(
+        f"`{key}` names a column `{name}`, which is not there",
+        where=where,
+        fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {_listed(headers)}",
+    )
+
+
+def _names(headers: list[str], chosen: Mapping[str, str], where: str) -> dict[str, str]:
+    """Template name to header: the campaign's own names, then headers that are names, then those made into names.
+
+    Two headers that make the same name have neither: `First Name` and `first-name` are told apart by
+    `row[...]` only.
+    """
+    names = {header: header for header in headers if _is_name(header)}
+    made: dict[str, list[str]] = {}
+    for header in headers:
+        made.setdefault(_identifier(header), []).append(header)
+    for name, sources in made.items():
+        if len(sources) == 1 and _is_name(name):
+            names.setdefault(name, sources[0])
+    for name, header in chosen.items():
+        key = f"recipients.columns.{name}"
+        if not _is_name(name):
+            raise RecipientsError(
+                f"`{name}` cannot be a name in a template",
+                where=key,
+                fix="use letters, digits and `_`, as in `first_name`",
+            )
+        names[name] = _named(headers, header, key, where)
+    return names
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and text not in _RESERVED
+
+
+def _identifier(header: str) -> str:
+    """`first_name` for `First Name`: lower case, everything but letters, digits and `_` as one `_`."""
+    plain = unicodedata.normalize("NFKC", header).lower()
+    return re.sub(r"_+", "_", re.sub(r"\W+", "_", plain)).strip("_")
+
+
+def _listed(headers: Iterable[str]) -> str:
+    every = [f"`{header}`" for header in headers]
+    more = f" and {len(every) - _MOST_NAMED} more" if len(every) > _MOST_NAMED else ""
+    return ", ".join(every[:_MOST_NAMED]) + more

@@ -1,0 +1,14 @@
+"""Files of rows to columns of text: CSV and its kin, workbooks, Parquet, JSON lines, YAML, and rows from Python.
+
+Knows nothing of recipients: which column means what is `sender.recipients.columns`' business.
+"""
+
+from __future__ import annotations
+
+from sender.recipients.readers.cells import cell_text, table_of_frame, table_of_items
+from sender.recipients.readers.delimited import SEPARATORS
+from sender.recipients.readers.read import read_table
+from sender.recipients.readers.source import FileSource
+from sender.recipients.readers.table import Table
+
+__all__ = ["SEPARATORS", "FileSource", "Table", "cell_text", "read_table", "table_of_frame", "table_of_items"]

@@ -1,0 +1,127 @@
+"""Values of Python and of typed columns as cells of text, and the tables made of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from sender.recipients.readers.table import BLOCK_ROWS, Rows, Table
+
+
+def table_of_items(items: Iterable[Mapping[str, Any]]) -> Table:
+    """The rows in mappings of header to value. A header that a row does not have is blank there."""
+    builder = ItemRows()
+    rows = list(items)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        part = rows[start : start + BLOCK_ROWS]
+        builder.add(part, range(start + 1, start + 1 + len(part)))
+    return builder.table()
+
+
+def table_of_frame(frame: Any) -> Table:
+    """The rows of a polars frame (eager or lazy) or a pandas one, as text; null, None, NaN and NaT are blank."""
+    if isinstance(frame, pl.LazyFrame):
+        headers = frame.collect_schema().names()
+        parts: Iterator[pl.DataFrame] = (
+            _as_texts(part) for part in frame.collect_batches(chunk_size=BLOCK_ROWS, maintain_order=True)
+        )
+    elif isinstance(frame, pl.DataFrame):
+        headers = frame.columns
+        parts = (_as_texts(part) for part in frame.iter_slices(BLOCK_ROWS))
+    else:
+        headers = [str(name) for name in frame.columns]
+        parts = _pandas(frame)
+    rows = Rows()
+    start = 1
+    for cells in parts:
+        rows.add(cells, pl.int_range(start, start + cells.height, dtype=pl.UInt32, eager=True))
+        start += cells.height
+    return rows.table(headers)
+
+
+class ItemRows:
+    """Builds a Table out of mappings; a header counts from where it is first seen."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self._headers: dict[str, None] = {}
+
+    def add(self, items: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
+        self._headers.update(dict.fromkeys(str(key) for item in items for key in item))
+        cells = pl.DataFrame(
+            [
+                pl.Series(str(at), [cell_text(item.get(header)) for item in items], dtype=pl.String)
+                for at, header in enumerate(self._headers)
+            ]
+        )
+        if cells.width:
+            self.rows.add(cells, pl.Series(numbers, dtype=pl.UInt32))
+        else:
+            self.rows.blank_rows += len(items)
+
+    def table(self) -> Table:
+        return self.rows.table(tuple(self._headers))
+
+
+def cell_text(value: Any) -> str:
+    """A Python value as a cell: whole numbers as digits, dates in ISO form, None and NaN blank, a list spaced out."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case float():
+            if math.isnan(value):
+                return ""
+            return str(int(value)) if value.is_integer() else str(value)
+        case dt.datetime():
+            return value.isoformat(sep=" ")
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case list() | tuple():
+            return " ".join(map(cell_text, value))  # several media URLs; a blank cannot stand in one
+        case bytes():
+            return value.decode(errors="replace")  # shows damage where it is no text
+        case Mapping():
+            return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _pandas(frame: Any) -> Iterator[pl.DataFrame]:
+    """A pandas frame's values one by one, since polars would need pyarrow to take them over."""
+    for start in range(0, len(frame), BLOCK_ROWS):
+        part = frame.iloc[start : start + BLOCK_ROWS]
+        columns = []
+        for index in range(len(part.columns)):
+            column = part.iloc[:, index]
+            values = zip(column.tolist(), column.isna().tolist(), strict=True)
+            texts = ["" if missing else cell_text(value) for value, missing in values]
+            columns.append(pl.Series(str(index), texts, dtype=pl.String))
+        yield pl.DataFrame(columns)
+
+
+def _as_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([_as_text(column) for column in frame.iter_columns()])
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    """`cell_text` of a typed column."""
+    dtype = column.dtype
+    if dtype.is_nested() or dtype in (pl.Object, pl.Binary):
+        return pl.Series(column.name, map(cell_text, column.to_list()), dtype=pl.String)
+    if dtype.is_float():
+        whole = column.is_finite() & (column == column.round()) & (column.abs() < 2.0**63)
+        digits = column.set(~whole, None).cast(pl.Int64).cast(pl.String)
+        text = digits.fill_null(column.fill_nan(None).cast(pl.String))
+    elif dtype.is_temporal():
+        text = column.cast(pl.String).str.replace(r"\.0+(\D|$)", "$1")  # no seconds in fractions
+    else:
+        text = column.cast(pl.String)
+    return text.fill_null("")

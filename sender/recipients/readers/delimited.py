@@ -1,0 +1,273 @@
+"""CSV, TSV and the like, a block at a time. Plain blocks take polars' way; any doubt takes the strict one.
+
+The strict way is Python's csv; it names the line of what it refuses. Both give the same rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import polars as pl
+
+from sender.core.errors import RecipientsError, setting
+from sender.recipients.readers.source import TextStream, at_line
+from sender.recipients.readers.table import HeadedRows, Table
+
+SEPARATORS = ",;\t|"
+BLOCK_CHARS = 8 * 2**20
+_SAMPLE_CHARS = 65_536  # what separator and line ends are guessed from
+_MOST_LINES_BACK = 1_000  # of a block's end, to find one that is outside quotes
+_MOST_LINES_TOLD = 10
+_MOST_ROWS_AHEAD = 100_000  # where more ragged rows are looked for
+_HIDDEN = "\x02"  # stands for a quoted cell while structure is checked
+
+
+def read_delimited(stream: TextStream, separator: str | None, where: str) -> Table:
+    """The rows of `stream`. Raises RecipientsError where a row is not as the first one is, or quotes stay open."""
+    stream.fill(_SAMPLE_CHARS)
+    sample = stream.text[:_SAMPLE_CHARS]
+    if "\r" in sample and "\n" not in sample:
+        stream.unify_line_ends()
+    if stream.text.lstrip()[:9].lower().startswith(("<!doctype", "<html", "<table", "<?xml")):
+        raise RecipientsError("is a web page or XML, not a table", where=where, fix="export it as CSV or XLSX")
+    told = re.match(r'"?sep=(.)"?\r?\n', stream.text, re.IGNORECASE)  # a spreadsheet's own note, not shown as a row
+    if told:
+        separator, stream.position = separator or told[1], told.end()
+    blank_lines = _skip_blank_lines(stream)
+    rows = HeadedRows(1 + blank_lines)
+    if stream.fill(_SAMPLE_CHARS):
+        separator = separator or _guessed_separator(stream)
+        for grid in _grids(stream, separator, where, lines=blank_lines + bool(told)):
+            rows.add(grid)
+    return rows.table()
+
+
+def _skip_blank_lines(stream: TextStream) -> int:
+    """How many blank lines stood here."""
+    skipped = 0
+    while stream.fill(_SAMPLE_CHARS):
+        leading = re.compile(r"(?:[ \t]*\r?\n)*").match(stream.text)
+        end = leading.end() if leading else 0
+        skipped += stream.text.count("\n", 0, end)
+        stream.position = end
+        if end < len(stream.text):
+            if stream.text[end:].strip() or not stream.ended:
+                break
+            stream.position = len(stream.text)
+    return skipped
+
+
+def _guessed_separator(stream: TextStream) -> str:
+    """The separator that splits the header, and the rows after it most evenly; a comma where none does."""
+    sample = stream.text[stream.position : stream.position + _SAMPLE_CHARS]
+    whole = stream.ended and len(stream.text) - stream.position == len(sample)
+    best, best_score = ",", (0.0, 1)
+    for candidate in SEPARATORS:
+        widths: list[int] = []
+        rows = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate)
+        with contextlib.suppress(csv.Error):  # a cell beyond the limit: judge by what came before
+            widths.extend(len(row) for row in rows if row)
+        if not whole:
+            widths = widths[:-1] or widths  # the last is cut
+        if not widths or widths[0] == 1:
+            continue
+        even = sum(width == widths[0] for width in widths) / len(widths)
+        best, best_score = max((best, best_score), (candidate, (even, widths[0])), key=lambda one: one[1])
+    return best
+
+
+def _grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Iterator[pl.DataFrame]:
+    """The rows as grids of one width. `lines` stand above them."""
+    width: int | None = None
+    while stream.fill(BLOCK_CHARS):
+        text = _whole_rows(stream)
+        grid = _quickly(text, separator, width) if text else None
+        if grid is None:
+            grid, lines = _strictly(stream, separator, where, lines, width)
+        else:
+            stream.position += len(text)
+            lines += _count_lines(text) if '"' in text else grid.height  # then every row is a line
+        width = grid.width
+        yield grid
+
+
+def _whole_rows(stream: TextStream) -> str:
+    """The rows that are there, as far as quotes in pairs tell; empty where they leave it open."""
+    text = stream.text[:BLOCK_CHARS]
+    if stream.ended and len(text) == len(stream.text):
+        return text
+    end = text.rfind("\n") + 1
+    if '"' not in text:
+        return text[:end]
+    quotes = text.count('"', 0, end)
+    for _ in range(_MOST_LINES_BACK):
+        if quotes % 2 == 0:
+            return text[:end]
+        before = text.rfind("\n", 0, end - 1) + 1
+        quotes -= text.count('"', before, end)
+        end = before
+    return ""
+
+
+def _count_lines(text: str) -> int:
+    return text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
+
+
+def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFrame | None:
+    """The grid by polars, which would fill short rows up in silence; None unless every row is as long as the first.
+
+    `width` is that of the rows before, if there are any.
+    """
+    quoted = '"' in text
+    expected = width - 1 if width is not None else None
+    height = None if quoted else _even_height(text, separator, expected)
+    if height is None:
+        lines = _lines_of(text, separator, quoted=quoted)
+        if lines is None:
+            return None
+        separators = lines.str.count_matches(separator, literal=True)
+        expected = int(separators[0]) if expected is None else expected
+        odd = separators != expected
+        if (odd.any() and (odd & (lines.str.strip_chars() != "")).any()) or (
+            "\r" in text and lines.str.contains("\r", literal=True).any()
+        ):
+            return None
+        height = len(lines)
+    elif expected is None:
+        expected = text.partition("\n")[0].count(separator)
+    try:
+        grid = pl.read_csv(
+            text.encode(),
+            has_header=False,
+            schema={str(index): pl.String for index in range(expected + 1)},
+            separator=separator,
+            quote_char='"' if quoted else None,
+        )
+    except pl.exceptions.PolarsError:
+        return None
+    return grid if grid.height == height else None
+
+
+def _even_height(text: str, separator: str, expected: int | None) -> int | None:
+    """How many rows a text without quotes has if they have `expected` separators each, as far as sums can tell: where
+    one row makes up for another, one of them is too long, and polars refuses it, unless it is the last and lacks its
+    line end. None where they do not."""
+    if "\r" in text and text.count("\r") != text.count("\r\n"):
+        return None
+    each = text.partition("\n")[0].count(separator) if expected is None else expected
+    height = text.count("\n")
+    if not text.endswith("\n"):
+        height += 1
+        if text.count(separator, text.rfind("\n") + 1) != each:
+            return None
+    return height if text.count(separator) == each * height else None
+
+
+def _lines_of(text: str, separator: str, *, quoted: bool) -> pl.Series | None:
+    """The lines of `text` without their ends, quoted cells hidden; None where quotes are in doubt."""
+    bare = pl.Series([text])
+    if quoted:
+        if _HIDDEN in text:
+            return None
+        bare = bare.str.replace_all('"[^"]*"', _HIDDEN)
+        edge = rf"[^{_HIDDEN}\r\n{re.escape(separator)}]"
+        if bare.str.contains(rf'"|{_HIDDEN}{edge}|{edge}{_HIDDEN}').item():
+            return None
+    return bare.str.strip_suffix("\n").str.split("\n").explode().str.strip_suffix("\r")
+
+
+def _strictly(
+    stream: TextStream, separator: str, where: str, lines: int, width: int | None
+) -> tuple[pl.DataFrame, int]:
+    """About a block of rows by Python's csv, and the lines down to their end.
+
+    Raises RecipientsError at the first row that is not as the first one is.
+    """
+    start = stream.taken
+    reader = _numbered(stream, separator, lines)
+    rows: list[list[str]] = []
+    try:
+        for row, end in reader:
+            width = len(row) if width is None else width
+            if len(row) != width:
+                if any(map(str.strip, row)):
+                    raise RecipientsError(
+                        f"{_counted(len(row))} where the first row has {width}" + _more_of_them(reader, width, end),
+                        where=at_line(where, lines),
+                        fix=_ragged_fix(len(row), width, separator),
+                    )
+                row = [*row, *[""] * width][:width]  # noqa: PLW2901 (a blank row, of whatever length)
+            rows.append(row)
+            lines = end
+            if stream.taken - start >= BLOCK_CHARS:
+                break
+    except csv.Error as error:
+        what = f"broken quotes: {error}"
+        if "end of data" in str(error):
+            what = "a quote is opened and never closed"
+        elif "limit" in str(error):
+            what = f"a cell of more than {csv.field_size_limit():,} characters, as if a quote were never closed"
+        raise RecipientsError(
+            what,
+            where=at_line(where, lines),
+            fix='close the quote; one inside a quoted cell is written twice ("")',
+        ) from None
+    columns = zip(*rows, strict=True)
+    return pl.DataFrame([pl.Series(str(i), cells, dtype=pl.String) for i, cells in enumerate(columns)]), lines
+
+
+def _numbered(stream: TextStream, separator: str, above: int) -> Iterator[tuple[list[str], int]]:
+    """Each row, and the lines down to its end; `above` stand before the first. Raises csv.Error."""
+    reader = csv.reader(_lines(stream), delimiter=separator, strict=True)
+    for row in reader:
+        yield row, above + reader.line_num
+
+
+def _more_of_them(reader: Iterator[tuple[list[str], int]], width: int, end: int) -> str:
+    """The next ragged rows, so that they can be mended in one go."""
+    found: list[int] = []
+    with contextlib.suppress(csv.Error, RecipientsError):  # what is worse is told when these are mended
+        for row, below in islice(reader, _MOST_ROWS_AHEAD):
+            if len(row) != width and any(map(str.strip, row)):
+                found.append(end + 1)
+            end = below
+            if len(found) > _MOST_LINES_TOLD:
+                break
+    if not found:
+        return ""
+    more = ", ..." if len(found) > _MOST_LINES_TOLD else ""
+    return f"; more ragged rows in line{'s' * (len(found) > 1)} {', '.join(map(str, found[:_MOST_LINES_TOLD]))}{more}"
+
+
+def _lines(stream: TextStream) -> Iterator[str]:
+    """The lines of `stream` with their ends; it stands behind the last one taken."""
+    while stream.fill(_SAMPLE_CHARS):
+        text = stream.text
+        # A carriage return at the very end may be half of a line end.
+        end = len(text) if stream.ended else max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
+        if not end:
+            stream.more()
+            continue
+        for line in io.StringIO(text[:end], newline=""):
+            stream.position += len(line)
+            yield line
+
+
+def _counted(cells: int) -> str:
+    return "1 cell" if cells == 1 else f"{cells} cells"
+
+
+def _ragged_fix(cells: int, width: int, separator: str) -> str:
+    shown = {"\t": "a tab"}.get(separator, f"`{separator}`")
+    if width == 1:
+        return (
+            f"the header must be the first row; if {shown} is not the separator, set {setting('recipients.separator')}"
+        )
+    if cells > width:
+        return f"put a cell that holds {shown} in quotes, or set {setting('recipients.separator')}"
+    return f"write out the missing cells, or set {setting('recipients.separator')}"

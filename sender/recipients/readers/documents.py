@@ -1,0 +1,190 @@
+"""Workbooks, Parquet, JSON lines and YAML."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import fastexcel
+import polars as pl
+
+from sender.campaign import safe_yaml
+from sender.core.errors import RecipientsError
+from sender.recipients.readers.cells import ItemRows, table_of_frame, table_of_items
+from sender.recipients.readers.source import FileSource, TextStream
+from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
+
+ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # XLSX and ODS are zip files; XLS is OLE
+PARQUET = b"PAR1"
+_BLOCK_CHARS = 8 * 2**20
+_MOST_WORKBOOK_BYTES = 4 * 2**30  # a sheet of a million rows by 16 columns unpacks to less than 2 GiB
+
+
+def read_parquet(source: FileSource, where: str) -> Table:
+    """The rows of a Parquet file, a block of them in memory at a time."""
+    whole = source.path if source.path is not None and source.packed is None else source.read_all()
+    try:
+        return table_of_frame(pl.scan_parquet(whole, glob=False, hive_partitioning=False))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise RecipientsError(
+            f"cannot be read as Parquet: {_first_line(error)}", where=where, fix="write the file again"
+        ) from None
+
+
+def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
+    """The rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
+    data = source.read_all()
+    _refuse_other_archives(data, where)
+    try:
+        book = fastexcel.read_excel(data)
+        if sheet is not None and sheet not in book.sheet_names:
+            near = difflib.get_close_matches(sheet, book.sheet_names, n=1)
+            raise RecipientsError(
+                f"has no sheet `{sheet}`",
+                where=where,
+                fix=(f"did you mean `{near[0]}`? " if near else "") + f"its sheets: {', '.join(book.sheet_names)}",
+            )
+        name, grid = _grid_of(book, sheet)
+    except (fastexcel.FastExcelError, IndexError) as error:
+        raise RecipientsError(
+            f"cannot be read as a workbook: {_first_line(error)}",
+            where=where,
+            fix="open it and save it as .xlsx without a password, or as CSV",
+        ) from None
+    rows = HeadedRows(1)
+    for part in grid.iter_slices(BLOCK_ROWS):
+        # A date without time carries midnight, and a time without date the day zero of spreadsheets.
+        rows.add(
+            part.select(
+                pl.all()
+                .str.replace(r"^(\d{4}-\d\d-\d\d) 00:00:00$", "$1")
+                .str.replace(r"^1899-12-3[01] (\d\d:\d\d:\d\d)$", "$1")
+            )
+        )
+    found = rows.table()
+    others = [one for one in book.sheet_names if one != name and sheet is None]
+    return replace(found, other_sheets=tuple(one for one in others if _holds_cells(book, one)))
+
+
+def _grid_of(book: fastexcel.ExcelReader, sheet: str | None) -> tuple[str, pl.DataFrame]:
+    """The name and the cells of `sheet`, by default the first that a person who opens the workbook sees."""
+    names = book.sheet_names if sheet is None else [sheet]
+    for name in [*names, names[0]]:
+        found = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
+        if sheet is not None or found.visible == "visible":
+            break
+    return name, found.to_polars()
+
+
+def _holds_cells(book: fastexcel.ExcelReader, name: str) -> bool:
+    try:
+        return book.load_sheet(name, header_row=None, n_rows=1, dtypes="string").total_height > 0
+    except fastexcel.FastExcelError:
+        return False  # a chart
+
+
+def _refuse_other_archives(data: bytes, where: str) -> None:
+    """Raises RecipientsError for a zip file that is no workbook, or that would unpack to too much."""
+    if not data.startswith(ZIP):
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+    except zipfile.BadZipFile:
+        return  # the reader of workbooks says what is wrong
+    names = [one.filename for one in members]
+    if not any(name == "mimetype" or name.startswith("xl/") for name in names):
+        held = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise RecipientsError(
+            f"is a zip archive (of {held}), not a table", where=where, fix="unpack it and name the file in it"
+        )
+    unpacked = sum(one.file_size for one in members)
+    if unpacked > _MOST_WORKBOOK_BYTES:
+        raise RecipientsError(
+            f"is a workbook that unpacks to {unpacked:,} bytes, as no list does",
+            where=where,
+            fix="save the sheet as CSV",
+        )
+
+
+def read_json_lines(stream: TextStream, where: str) -> Table:
+    """The rows of a file with a JSON object on each line."""
+    builder = ItemRows()
+    items: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    chars = 0
+    for number, line in enumerate(_lines(stream), 1):
+        if not line.strip():
+            builder.rows.blank_rows += 1
+            continue
+        items.append(_json_object(line, f"{where}, line {number}"))
+        numbers.append(number)
+        chars += len(line)
+        if chars > _BLOCK_CHARS:
+            builder.add(items, numbers)
+            items, numbers, chars = [], [], 0
+    if items:
+        builder.add(items, numbers)
+    return builder.table()
+
+
+def _lines(stream: TextStream) -> Iterator[str]:
+    """The lines without their ends; not those of splitlines, since U+2028 may stand inside a JSON string."""
+    while stream.fill(_BLOCK_CHARS):
+        end = len(stream.text) if stream.ended else stream.text.rfind("\n") + 1
+        if not end:
+            stream.more()
+            continue
+        lines = stream.text[:end].split("\n")
+        stream.position = end
+        if not lines[-1].strip():
+            lines.pop()  # what follows the last line end
+        yield from lines
+
+
+def _json_object(line: str, place: str) -> dict[str, Any]:
+    try:
+        # Numbers stay as written: 1e5 and 0.10 are text to us.
+        row = json.loads(line, parse_int=str, parse_float=str, parse_constant=lambda _: None, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise RecipientsError(f"is not JSON: {error}", where=place, fix="write one JSON object a line") from None
+    if not isinstance(row, dict):
+        raise RecipientsError("is not a JSON object", where=place, fix='write one a line: {"phone": "+12025550100"}')
+    return row
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a key stands twice")
+    return row
+
+
+def read_yaml(stream: TextStream, where: str) -> Table:
+    """The rows of a YAML list of mappings; scalars as they are written."""
+    try:
+        document = safe_yaml.load(stream.all())
+    except safe_yaml.YamlError as error:
+        line = f", line {error.problem.line}" if error.problem.line else ""
+        raise RecipientsError(error.problem.what, where=where + line, fix=error.problem.fix) from None
+    if document.value is None:
+        return table_of_items([])
+    if not isinstance(document.value, list):
+        raise RecipientsError("is not a list of rows", where=where, fix="write each row as `- phone: '+12025550100'`")
+    for index, item in enumerate(document.value):
+        if not isinstance(item, dict):
+            raise RecipientsError(
+                f"item {index + 1} is not a mapping",
+                where=f"{where}, line {document.line((index,))}",
+                fix="write each row as `- phone: '+12025550100'`",
+            )
+    return table_of_items(document.value)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,1 +1,0 @@
-"""Pages for people: one HTML file each, made from a plan, complete in itself. Never sends, never fetches."""

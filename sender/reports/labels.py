@@ -1,0 +1,62 @@
+"""Words and figures that the page and the terminal share, so that both say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from sender.core.outcomes import Status
+
+# What each status means, in a sentence a person can act on.
+LEADS: Mapping[str, str] = {
+    Status.UNKNOWN: "may have been accepted; never sent again unasked",
+    Status.DELIVERED: "the carrier says it arrived",
+    Status.SENT: "handed to the carrier; no receipt yet",
+    Status.QUEUED: "accepted by the provider; not with the carrier yet",
+    Status.UNDELIVERED: "the carrier says it did not arrive",
+    Status.FAILED: "the provider gave up before the carrier",
+    Status.UNCONFIRMED: "sent, and no receipt will come",
+    Status.CANCELED: "taken back before it was sent",
+    Status.REJECTED: "refused at submission",
+    Status.PENDING: "still to be submitted",
+    Status.SKIPPED: "gets no message; the plan says why",
+}
+
+
+def share(part: int, whole: int) -> str:
+    """`97.4 %`; never 100 % of less than all, nor 0 % of something; `` of nothing."""
+    if not whole:
+        return ""
+    percent = 100 * part / whole
+    if 0 < part < whole:
+        percent = min(max(percent, 0.1), 99.9)
+    return f"{percent:.0f} %" if part in (0, whole) else f"{percent:.1f} %"
+
+
+def amounts(by_currency: Mapping[str, Decimal]) -> str:
+    """`1.23 USD, 0.40 EUR`; exact, without zeros beyond the second decimal; without a currency the bare amount."""
+    return ", ".join(f"{_amount(amount)} {currency}".rstrip() for currency, amount in sorted(by_currency.items()))
+
+
+def _amount(amount: Decimal) -> str:
+    whole, point, decimals = f"{amount:f}".partition(".")
+    return whole + point + decimals[:2] + decimals[2:].rstrip("0")
+
+
+def seconds(value: float) -> str:
+    """`0.8 s`, `42 s`, `3 min 20 s`, `2 h 05 min`."""
+    if value < 10:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {left:02} s"
+
+
+def per_second(value: float) -> str:
+    """`1,240/s`, `12.5/s`, `6/min`."""
+    if value < 0.5:
+        return f"{value * 60:.3g}/min"
+    return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"

@@ -1,0 +1,1 @@
+"""HTML pages: the preview of a plan and the report of a run."""

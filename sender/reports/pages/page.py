@@ -1,0 +1,96 @@
+"""What every page shares: one frame and style sheet, one templating environment, and how figures are written.
+
+A page is one file without scripts and without anything to fetch, and its Content-Security-Policy forbids both.
+Everything that comes from a recipients file is hostile until escaped: autoescaping is on for every template, and
+no template marks anything safe but `drawn`, our own plots. The same values give the same bytes: no clock is read.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sender.reports.labels import per_second
+from sender.reports.labels import seconds as seconds_of
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that `template` (a file of this package) makes of `values`."""
+    return _environment().get_template(template).render(values)
+
+
+def noun(number: int, singular: str, plural: str | None = None) -> str:
+    """`message` for one, `messages` for any other number."""
+    return singular if number == 1 else plural or singular + "s"
+
+
+def count(number: int, singular: str = "", plural: str | None = None) -> str:
+    """`1,234`, or with a noun `1 message`, `1,234 messages`."""
+    return f"{number:,} {noun(number, singular, plural)}" if singular else f"{number:,}"
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words: `< 1 min`, `42 min`, `6 h 10 min`, `3 d 4 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return "< 1 min"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def words(code: str) -> str:
+    """A reason code as a person would write it: `invalid_number` → `Invalid number`."""
+    return code.replace("_", " ").capitalize()
+
+
+def percent(part: int, whole: int) -> str:
+    """A share as a width in CSS; something is never drawn as nothing."""
+    return f"{max(100 * part / whole, 1) if part else 0:.1f}%"
+
+
+def link(url: str) -> str | None:
+    """`url` when it is safe to follow (http or https), else None: it is then shown as text."""
+    try:
+        return url if urlsplit(url).scheme in ("http", "https") else None
+    except ValueError:
+        return None
+
+
+def visible(text: str) -> str:
+    """`text`, or its characters' names when it would look like nothing: `U+00A0 no-break space`."""
+    if any(unicodedata.category(character)[0] not in "CZM" for character in text):
+        return text
+    return names(text)
+
+
+def names(text: str) -> str:
+    """The distinct characters of `text`: `U+2019 right single quotation mark, U+1F389 party popper`."""
+    return ", ".join(
+        f"U+{ord(character):04X} {unicodedata.name(character, 'unnamed').lower()}" for character in dict.fromkeys(text)
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sender.reports.pages", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(seconds=seconds_of, per_second=per_second, drawn=Markup)
+    environment.filters.update(noun=noun, count=count, duration=duration, words=words, link=link, visible=visible)
+    environment.globals["percent"] = percent
+    return environment

@@ -1,0 +1,162 @@
+"""Faults on order: which create and log requests meet one, by probability and seed or by recipient.
+
+Every kind is a row of a table. Drawing depends on the seed, the recipient and how often that recipient was asked
+for, and not on the order in which requests arrive, so a run with the same seed meets the same faults however many
+requests are under way at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from sender.campaign.safe_yaml import YamlError, load
+from sender.core.errors import InputError
+from sender.sandbox.dialect import Trouble
+from sender.sandbox.magic_numbers import AnswerDelivery, Behavior, RetryAfter
+
+# What a create request can meet. "Before" and "after" are of the acceptance: after it, the message is in the log.
+FAULTS: Mapping[str, Behavior] = {
+    "429": Behavior("429, `Retry-After` in seconds", Trouble.RATE_LIMITED, retry_after=RetryAfter.SECONDS),
+    "429-date": Behavior("429, `Retry-After` as a date", Trouble.RATE_LIMITED, retry_after=RetryAfter.DATE),
+    "429-garbage": Behavior("429, `Retry-After: soon`", Trouble.RATE_LIMITED, retry_after=RetryAfter.GARBAGE),
+    "500-before": Behavior("the provider's own 500; nothing was accepted", Trouble.SERVER_ERROR),
+    "502-before": Behavior("a gateway's 502; nothing was accepted", delivery=AnswerDelivery.BAD_GATEWAY, accepts=False),
+    "503-before": Behavior("a gateway's 503; nothing was accepted", delivery=AnswerDelivery.UNAVAILABLE, accepts=False),
+    "timeout-before": Behavior("no answer; nothing was accepted", delivery=AnswerDelivery.SILENCE, accepts=False),
+    "reset-before": Behavior(
+        "the connection is reset; nothing was accepted", delivery=AnswerDelivery.RESET, accepts=False
+    ),
+    "outage": Behavior(
+        "every connection is reset, and new ones are refused for a while; nothing was accepted",
+        delivery=AnswerDelivery.OUTAGE,
+        accepts=False,
+    ),
+    "500-after": Behavior("the provider's own 500, though accepted", delivery=AnswerDelivery.SERVER_ERROR),
+    "502-after": Behavior("a gateway's 502, though accepted", delivery=AnswerDelivery.BAD_GATEWAY),
+    "503-after": Behavior("a gateway's 503, though accepted", delivery=AnswerDelivery.UNAVAILABLE),
+    "timeout-after": Behavior("accepted, and no answer", delivery=AnswerDelivery.SILENCE),
+    "reset-after": Behavior("accepted, and the connection is reset", delivery=AnswerDelivery.RESET),
+    "half-after": Behavior("accepted; half of the answer, then the connection is closed", delivery=AnswerDelivery.HALF),
+    "truncated-json": Behavior("accepted; a whole answer whose JSON is cut", delivery=AnswerDelivery.TRUNCATED),
+    "html": Behavior("accepted; 200 with a page of HTML", delivery=AnswerDelivery.HTML),
+    "drip": Behavior("accepted; the answer comes byte by byte", delivery=AnswerDelivery.DRIP),
+    "huge": Behavior("accepted; an answer of 100 MB", delivery=AnswerDelivery.HUGE),
+}
+# What a request for a page of the log can meet.
+LOG_FAULTS: Mapping[str, AnswerDelivery] = {
+    "log-500": AnswerDelivery.SERVER_ERROR,
+    "log-reset": AnswerDelivery.RESET,
+    "log-truncated-json": AnswerDelivery.TRUNCATED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What to inject: `probabilities` by kind (they add up to at most 1 for each table), `recipients` by number.
+
+    A recipient's kinds are for its first, second, ... request; after the last of several it is ordinary, and a
+    single one is for every request.
+    """
+
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    recipients: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for kind in (*self.probabilities, *(kind for kinds in self.recipients.values() for kind in kinds)):
+            if kind not in FAULTS and (kind not in LOG_FAULTS or kind not in self.probabilities):
+                raise ValueError(f"there is no fault {kind!r}: {', '.join([*FAULTS, *LOG_FAULTS])}")
+        for table in (FAULTS, LOG_FAULTS):
+            if sum(self.probabilities.get(kind, 0.0) for kind in table) > 1 + 1e-9:
+                raise ValueError("the probabilities add up to more than 1")
+        if any(not 0 <= chance <= 1 for chance in self.probabilities.values()):
+            raise ValueError("a probability is between 0 and 1")
+
+
+NO_FAULTS = Faults()
+
+
+class Drawing:
+    """Draws from `Faults`, and remembers how often each recipient and the log were asked for."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._asked: Counter[str] = Counter()
+
+    def create(self, to: str) -> Behavior | None:
+        """What this request to create a message meets; None for nothing out of the ordinary."""
+        if not self._faults.recipients and not self._faults.probabilities:
+            return None
+        self._asked[to] += 1
+        nth = self._asked[to]
+        if kinds := self._faults.recipients.get(to):
+            kind = kinds[0] if len(kinds) == 1 else kinds[nth - 1] if nth <= len(kinds) else None
+        else:
+            kind = self._draw(FAULTS, to, nth)
+        return None if kind is None else replace(FAULTS[kind], fault=kind)
+
+    def page(self) -> tuple[str, AnswerDelivery] | None:
+        """What this request for a page of the log meets."""
+        self._asked["log"] += 1
+        kind = self._draw(LOG_FAULTS, "log", self._asked["log"])
+        return None if kind is None else (kind, LOG_FAULTS[kind])
+
+    def reset(self) -> None:
+        self._asked.clear()
+
+    def _draw(self, table: Iterable[str], what: str, nth: int) -> str | None:
+        chance = random.Random(f"{self._faults.seed} {what} {nth}").random()
+        for kind in table:
+            chance -= self._faults.probabilities.get(kind, 0.0)
+            if chance < 0:
+                return kind
+        return None
+
+
+def parse(text: str, *, seed: int = 0) -> Faults:
+    """`text` as Faults: the path of a YAML file, or `kind=probability` and `number=kind` separated by commas.
+
+    The file is a mapping of the same: a kind to its probability, a number to a kind or a list of them. Raises
+    InputError.
+    """
+    if "=" in text:
+        items: dict[str, object] = {}
+        for part in text.split(","):
+            name, sign, value = (word.strip() for word in part.partition("="))
+            if not sign or name in items:
+                raise _wrong("--faults", f"{part.strip()!r} is no `kind=probability`, or stands twice")
+            items[name] = value
+        return _faults(items, "--faults", seed)
+    path = Path(text)
+    try:
+        document = load(path.read_text(encoding="utf-8")).value
+    except (OSError, UnicodeDecodeError, YamlError) as error:
+        raise _wrong(text, f"cannot be read: {error}") from None
+    if not isinstance(document, dict):
+        raise _wrong(text, "is not a mapping of kinds to probabilities")
+    return _faults(document, text, seed)
+
+
+def _faults(items: Mapping[str, object], where: str, seed: int) -> Faults:
+    probabilities: dict[str, float] = {}
+    recipients: dict[str, tuple[str, ...]] = {}
+    try:
+        for name, value in items.items():
+            if name.startswith("+"):
+                kinds = value if isinstance(value, list) else [value]
+                recipients[name] = tuple(str(kind) for kind in kinds)
+            else:
+                probabilities[name] = float(str(value))
+        return Faults(MappingProxyType(probabilities), MappingProxyType(recipients), seed)
+    except ValueError as error:
+        raise _wrong(where, str(error)) from None
+
+
+def _wrong(where: str, what: str) -> InputError:
+    fix = "write `500-after=0.02,reset-after=0.01`, or name a YAML file; docs/sandbox.md lists the kinds"
+    return InputError(what, where=where, fix=fix)

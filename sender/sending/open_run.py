@@ -1,0 +1,202 @@
+"""Which run a plan belongs to: begun runs are resumed, sent ones refused, changed inputs explained.
+
+Never prints, asks or exits; the shell and the library both stand on this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sender.core.errors import InputError, InputsChanged, RunComplete
+from sender.plan.plan import Manifest, Plan
+from sender.planning import costs
+from sender.sending.run import RunSession
+from sender.state.ledger import Counts, Run, RunKind
+from sender.state.state_dir import DEFAULT_STATE_DIR, StateDir, resolved
+
+
+@contextlib.contextmanager
+def open_run(
+    plan: Plan,
+    *,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
+    rehearse: bool = False,
+    again: bool = False,
+    new_run: bool = False,
+    resume: bool = False,
+    source: str | Path | None = None,
+) -> Iterator[RunSession]:
+    """The session for `plan`: resumes its unfinished run, or prepares a new one.
+
+    `again` starts another run of a plan that has been sent; `new_run` starts afresh though an unfinished run began
+    with other inputs; `resume` finishes that one with the plan it began with. Raises RunLocked, RunComplete,
+    InputsChanged, CostLimit, StateError, and InputError for a plan without messages.
+    """
+    manifest = plan.manifest
+    kind = _kind(manifest, rehearse=rehearse)
+    simulated = rehearse or manifest.provider == "sandbox"
+    if not manifest.messages:
+        raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
+    with StateDir(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
+        run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
+        sent = plan if run is None else workspace.plan(run)
+        same = run is None or _sends_the_same(workspace, run, plan)  # then at the prices and the pace of today
+        costs.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
+        if run is not None:
+            yield RunSession(workspace, sent, run, resumed=True, pace=manifest.pace if same else None)
+            return
+        now_ms = workspace.ledger.now_ms()
+        run = Run(
+            run_id=_new_run_id(now_ms),
+            campaign=manifest.campaign,
+            kind=kind,
+            provider=manifest.provider,
+            plan_hash=plan.hash,
+            source=resolved(source) if source is not None else None,
+            rows=manifest.rows,
+            messages=manifest.messages,
+            skipped=manifest.rows - manifest.messages,
+            created_at_ms=now_ms,
+            simulated=simulated,
+            retry_of=manifest.retry_of,
+        )
+        before = [] if run.retry_of else workspace.runs_of(run.campaign, kind)
+        earlier = [one for one in before if workspace.ledger.counts(one.run_id).accepted]
+        yield RunSession(workspace, plan, run, resumed=False, earlier=earlier[-1] if earlier else None)
+
+
+def _run_for(workspace: StateDir, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool) -> Run | None:
+    """The run to resume; None to begin one."""
+    if again + new_run + resume > 1:
+        raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
+    if plan.manifest.retry_of is not None:
+        return _retry_for(workspace, plan)
+    runs = [run for run in workspace.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
+    if new_run or kind is RunKind.TEST:
+        return None
+    counts = {run.run_id: workspace.ledger.counts(run.run_id) for run in runs}
+    unfinished = [run for run in runs if counts[run.run_id].pending + counts[run.run_id].intent]
+    same = [run for run in unfinished if _sends_the_same(workspace, run, plan)]
+    if resume and not unfinished:
+        raise InputError(f"no run of {plan.manifest.campaign} is unfinished", fix="leave out --resume to begin one")
+    if again and same:
+        raise InputsChanged(
+            f"run {same[-1].run_id} of this plan is unfinished: {counts[same[-1].run_id].pending} messages are pending",
+            fix="--resume finishes it; --new-run leaves it and starts over with everybody",
+        )
+    if same or resume:
+        return (same or unfinished)[-1]
+    if runs:
+        _refuse_changed(workspace, runs[-1], counts[runs[-1].run_id], plan)
+    if again:
+        return None
+    sent = next((run for run in reversed(runs) if _has_sent(workspace, run, counts[run.run_id], plan)), None)
+    if sent is None:
+        return None
+    if counts[sent.run_id].unknown and _sends_the_same(workspace, sent, plan):
+        return sent  # nothing to send, but something to settle, which may become something to send
+    raise RunComplete(
+        f"this plan of {sent.campaign} has been sent: run {sent.run_id} of {_utc(sent.created_at_ms)}",
+        fix=f"`sender results {sent.run_id}` shows what became of it; --again sends it to everybody once more",
+    )
+
+
+def _sends_the_same(workspace: StateDir, run: Run, plan: Plan) -> bool:
+    """Whether the run is one of these messages through this provider."""
+    if run.plan_hash == plan.hash:
+        return True
+    begun, manifest = workspace.manifest(run), plan.manifest
+    return (
+        begun is not None
+        and (begun.provider, begun.dialect) == (manifest.provider, manifest.dialect)
+        and begun.identity == plan.identity
+    )
+
+
+def _has_sent(workspace: StateDir, run: Run, counts: Counts, plan: Plan) -> bool:
+    """Whether the run, with these counts, is one of these messages.
+
+    Another provider makes no difference once somebody has been reached. It does to a simulation, which reaches nobody.
+    """
+    reached = counts.accepted + counts.unknown > 0 and not counts.pending + counts.intent
+    if run.simulated or not reached or run.plan_hash == plan.hash:
+        return _sends_the_same(workspace, run, plan)
+    begun = workspace.manifest(run)
+    return begun is not None and begun.identity == plan.identity
+
+
+def _retry_for(workspace: StateDir, plan: Plan) -> Run | None:
+    """The unfinished run of a retry's plan; None to begin one."""
+    manifest = plan.manifest
+    retries = [run for run in workspace.ledger.runs() if run.retry_of == manifest.retry_of]
+    for number, run in enumerate(retries, 1):
+        counts = workspace.ledger.counts(run.run_id)
+        if counts.pending + counts.intent and number == manifest.retry and _sends_the_same(workspace, run, plan):
+            return run
+    if len(retries) != manifest.retry - 1:  # or the same people would get it twice
+        raise RunComplete(
+            f"run {manifest.retry_of} has been retried since this plan was made: run {retries[-1].run_id}",
+            fix=f"`sender retry {manifest.retry_of}` plans again what has still not arrived",
+        )
+    return None
+
+
+def _refuse_changed(workspace: StateDir, last: Run, counts: Counts, plan: Plan) -> None:
+    """Raises InputsChanged when the newest run is unfinished, began with other inputs, and has reached somebody."""
+    if not counts.pending + counts.intent or not counts.accepted + counts.unknown + counts.intent:
+        return
+    changes = "; ".join(_changes(workspace.plan(last).manifest, plan.manifest))
+    raise InputsChanged(
+        f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
+        f" and the inputs changed since it began: {changes}",
+        fix="--resume finishes it with the plan it began with; --new-run starts afresh and texts those"
+        f" {counts.accepted} again if they are still in the list",
+    )
+
+
+def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
+    old = {(one.role, one.path): one.sha256 for one in before.inputs}
+    new = {(one.role, one.path): one.sha256 for one in after.inputs}
+    for role, path in sorted({*old, *new}):
+        if (role, path) not in new:
+            yield f"{role} {path} is no longer used"
+        elif (role, path) not in old:
+            yield f"{role} {path} is new"
+        elif old[role, path] != new[role, path]:
+            yield f"{role} {path} changed"
+    for name in ("provider", "dialect"):
+        if getattr(before, name) != getattr(after, name):
+            yield f"{name}: {getattr(before, name)} became {getattr(after, name)}"
+    if before.senders != after.senders:
+        yield f"from: {', '.join(before.senders) or 'none'} became {', '.join(after.senders) or 'none'}"
+    elif before.pool != after.pool:
+        yield "from: the weights or the `match` of the pool changed"
+    was, now = ({**one.fields, **one.templates} for one in (before, after))
+    for key in sorted({*was, *now}):
+        if was.get(key) != now.get(key):
+            yield f"{key}: {was.get(key, 'not set')} became {now.get(key, 'not set')}"
+    for name, version in before.versions.items():
+        if after.versions.get(name) != version:
+            yield f"{name} {version} became {after.versions.get(name)}"
+    if before.messages != after.messages:
+        yield f"{before.messages} messages became {after.messages}"
+
+
+def _kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
+    if manifest.test_to is not None:
+        return RunKind.TEST
+    if manifest.provider == "sandbox":
+        return RunKind.SANDBOX
+    return RunKind.REHEARSAL if rehearse else RunKind.LIVE
+
+
+def _new_run_id(now_ms: int) -> str:
+    return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+def _utc(epoch_ms: int) -> str:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,119 @@
+"""Between outcomes and a ledger's rows, in words every database shares. Performs no I/O and knows no SQL.
+
+A provider's odd value must not cost the record of what it accepted: what cannot be stored is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from sender.core.outcomes import FINAL, Accepted, Deferred, Outcome, Reason, Rejected, State, Status, Unknown
+from sender.state.ledger import JOURNAL_SCHEMA
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SettledFields(NamedTuple):
+    """What an outcome makes of a message's row, in the order in which a ledger names the columns.
+
+    Times are milliseconds UTC. PENDING alone has `not_before`; ACCEPTED alone has `message_id` and `status`.
+    """
+
+    state: State
+    not_before: int | None = None
+    message_id: str | None = None
+    status: Status | None = None
+    provider_status: str | None = None
+    reason: Reason | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    segments: int | None = None
+    price: str | None = None
+    currency: str | None = None
+    created_at: int | None = None
+    sent_at: int | None = None
+    final_at: int | None = None
+
+
+def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> SettledFields:
+    """The row of a message with that outcome (None: proved absent); a pending one is due at `due_ms`."""
+    match outcome:
+        case Accepted():
+            return SettledFields(
+                State.ACCEPTED,
+                message_id=cleaned(outcome.message_id),
+                status=outcome.status,
+                provider_status=cleaned(outcome.provider_status),
+                reason=outcome.reason,
+                error_code=cleaned(outcome.error_code),
+                error_message=cleaned(outcome.error_message),
+                segments=uint32(outcome.segments),
+                price=cleaned(outcome.price),
+                currency=cleaned(outcome.currency),
+                created_at=epoch_ms(outcome.created_at),
+                sent_at=epoch_ms(outcome.sent_at),
+                final_at=now_ms if outcome.status in FINAL else None,
+            )
+        case Rejected():
+            return SettledFields(
+                State.REJECTED,
+                reason=outcome.reason,
+                error_code=cleaned(outcome.error_code),
+                error_message=cleaned(outcome.error_message),
+            )
+        case Deferred():
+            return SettledFields(
+                State.PENDING,
+                not_before=due_ms,
+                reason=outcome.reason,
+                error_code=cleaned(outcome.error_code),
+                error_message=cleaned(outcome.error_message),
+            )
+        case Unknown():
+            return SettledFields(
+                State.UNKNOWN,
+                error_code=cleaned(outcome.error_code),
+                error_message=cleaned(outcome.error_message),
+            )
+        case None:
+            return SettledFields(State.PENDING, not_before=due_ms)
+
+
+def cleaned(text: str | None) -> str | None:
+    """`text` with lone surrogates replaced: an echoed body cut inside an emoji has them, UTF-8 cannot."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
+
+
+def uint32(value: int | None) -> int | None:
+    """`value` if a column of counts can hold it."""
+    return value if value is not None and 0 <= value < 2**32 else None
+
+
+def epoch_ms(text: str | None) -> int | None:
+    """Milliseconds UTC of an ISO 8601 time, None if it is none. A time without a zone is UTC."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        utc = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # not a time, or outside the years that a datetime has
+        return None
+    return (utc - _EPOCH) // timedelta(milliseconds=1)
+
+
+def journal_frame(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    """`rows`, values in the order of JOURNAL_SCHEMA and times as milliseconds, as a frame of that schema."""
+    columns = zip(*rows, strict=True)
+    return pl.DataFrame(
+        [
+            # A column of integers becomes times with one cast; polars would look at each value otherwise.
+            pl.Series(name, values, pl.Int64 if isinstance(dtype, pl.Datetime) else dtype).cast(dtype)
+            for (name, dtype), values in zip(JOURNAL_SCHEMA.items(), columns, strict=True)
+        ]
+    )

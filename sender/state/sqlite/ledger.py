@@ -1,0 +1,409 @@
+"""The ledger of one machine: a SQLite file in the state directory, holding every run.
+
+Intents and outcomes are on disk before a method returns (WAL, synchronous FULL). The schema keeps the rules
+that a bug outside must not break: what each state needs and may not have stands in CHECK constraints. Holds
+no message bodies and no recipients' numbers. Never deletes a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import apsw
+import orjson
+import polars as pl
+
+from sender.core.clock import wall_clock_ms
+from sender.core.errors import UnknownRun
+from sender.core.outcomes import Reason, State, Unknown
+from sender.state.ledger import (
+    JOURNAL_SCHEMA,
+    WHOLE,
+    Claim,
+    Counts,
+    LogFinding,
+    ReceivedReport,
+    ReportCounts,
+    Run,
+    RunKind,
+    Settlement,
+)
+from sender.state.rows import cleaned, journal_frame, settled
+from sender.state.sqlite import reports as delivery_reports
+from sender.state.sqlite import statements as sql
+from sender.state.sqlite.file import (
+    CommitMark,
+    damaged,
+    failures_explained,
+    open_to_read,
+    open_to_write,
+    refuse_other_schema,
+    schema_version,
+)
+from sender.state.sqlite.schema import SCHEMA_VERSION
+
+_JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many more cost cache and collector
+
+
+class SqliteLedger:
+    """A `Ledger` in one SQLite file. May be used from any thread, by one at a time."""
+
+    def __init__(self, db: apsw.Connection, path: Path, clock: Callable[[], int]) -> None:
+        self._db = db
+        self._path = path
+        self._clock = clock
+        self._mark = CommitMark(path)
+        self._known: dict[str, tuple[int, int]] = {}
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Callable[[], int] | None = None, read_only: bool = False) -> Self:
+        """The ledger in the file `path`, made with its directory if there is none.
+
+        `clock` gives milliseconds UTC (default: `sender.core.clock.wall_clock_ms`, read when the ledger is opened).
+        With `read_only` nothing is made or changed, and whoever may read the file may open it. Raises StateError when the
+        file cannot be used, is another program's, was written by a newer version, or has lost commits. A file of an
+        older version is brought up to this one, which needs write access.
+        """
+        path = path.absolute()  # SQLite reads names such as `:memory:` its own way
+        db = open_to_read(path) if read_only else open_to_write(path)
+        if read_only and schema_version(db) < SCHEMA_VERSION:
+            db.close()
+            db = open_to_write(path)
+        ledger = cls(db, path, clock or wall_clock_ms())
+        try:
+            with failures_explained(path):
+                marked = ledger._mark.read()  # first: another process may commit in between
+                ledger._mark.check(marked, db.execute("SELECT n FROM commits").get)
+        except BaseException:
+            db.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        self._mark.close()
+        with failures_explained(self._path):
+            self._db.close()
+
+    def now_ms(self) -> int:
+        return self._clock()
+
+    def create_run(self, run: Run) -> None:
+        """Writes a new run. Raises ValueError when there is one of that id, or its rows do not add up."""
+        columns = (
+            run.run_id,
+            cleaned(run.campaign),
+            run.kind.value,
+            run.provider,
+            run.plan_hash,
+            cleaned(run.source),
+            run.rows,
+            run.messages,
+            run.skipped,
+            run.created_at_ms,
+            run.finished_at_ms,
+            run.simulated,
+            run.account,
+            run.retry_of,
+        )
+        try:
+            with self._transaction() as db:
+                db.execute(sql.INSERT_RUN, columns)
+        except apsw.ConstraintError as error:
+            raise ValueError(f"run {run.run_id} cannot be created: {error}") from None
+
+    def run(self, run_id: str) -> Run:
+        with failures_explained(self._path):
+            row = self._db.execute(sql.SELECT_RUNS + "WHERE run_id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise self._unknown_run(run_id)
+        return _run(row)
+
+    def runs(self) -> list[Run]:
+        with failures_explained(self._path):
+            rows = self._db.execute(sql.SELECT_RUNS + "ORDER BY created_at, key").fetchall()
+        return [_run(row) for row in rows]
+
+    def finish_run(self, run_id: str) -> bool:
+        key, messages = self._run_key(run_id)
+        with self._transaction() as db:
+            counts = self._count(key, messages)
+            if counts.pending or counts.intent:
+                return False
+            db.execute("UPDATE run SET finished_at = coalesce(finished_at, ?) WHERE key = ?", (self.now_ms(), key))
+        return True
+
+    def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
+        """As the protocol says; `lease_ms` is counted from the commit's own reading of the clock."""
+        key, messages = self._run_key(run_id)
+        bound = messages if below_seq is None else min(messages, below_seq)
+        if limit <= 0:
+            return []
+        with self._transaction() as db:
+            now = self.now_ms()  # read with the write lock held: waiting for it must not eat the lease
+            deadline = now + lease_ms
+            named = {"run": key, "now": now, "deadline": deadline, "bound": bound, "limit": limit}
+            waiting: list[tuple[Any, ...]] = db.execute(sql.CLAIM_WAITING, named).fetchall()
+            start: int = db.execute(sql.NEXT_SEQ, (key,)).get
+            stop = min(bound, start + limit - len(waiting))
+            if start < stop:
+                db.execute(sql.CLAIM_NEXT, named | {"start": start, "stop": stop})
+        again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
+        return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
+
+    def set_aside(
+        self,
+        run_id: str,
+        *,
+        limit: int,
+        beside: Collection[int] = (),
+        below_seq: int | None = None,
+        part: tuple[int, int] = WHOLE,
+    ) -> list[int]:
+        key, messages = self._run_key(run_id)
+        bound = messages if below_seq is None else min(messages, below_seq)
+        if limit <= 0:
+            return []
+        with self._transaction() as db:
+            named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "beside": _json(beside)}
+            due = [seq for (seq,) in db.execute(sql.DUE, named | {"part": part[0], "of": part[1]})]
+            start: int = db.execute(sql.NEXT_SEQ, (key,)).get
+            stop = min(bound, start + part[1] * (limit - len(due)))  # the other parts find theirs waiting
+            if start < stop:
+                db.execute(sql.SET_ASIDE, named | {"start": start, "stop": stop})
+        return [*due, *(seq for seq in range(start, stop) if seq % part[1] == part[0])]
+
+    def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            now = self.now_ms()
+            deadline = now + lease_ms
+            named = {"run": key, "now": now, "deadline": deadline, "seqs": _json(seqs)}
+            claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_THESE, named).fetchall()
+        return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
+
+    def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
+        """As the protocol says. Reads all of the run's rows."""
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return [(seq, at_ms) for seq, at_ms in self._db.execute(sql.LAST_CHANGED, (key, limit))]
+
+    def pending_from(self, run_id: str) -> tuple[int, list[int]]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            waiting = sorted(seq for (seq,) in self._db.execute(sql.WAITING, (key,)))
+            start: int = self._db.execute(sql.NEXT_SEQ, (key,)).get
+            return start, waiting
+
+    def release(self, run_id: str, claims: Iterable[Claim]) -> int:
+        key, _ = self._run_key(run_id)
+        given_back = list(claims)
+        with self._transaction() as db:
+            now = self.now_ms()
+            changed = _changed(db, sql.RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
+            delivery_reports.apply_waiting(db, key, (c.seq for c in given_back), now)
+        return changed
+
+    def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            return _changed(db, sql.USE_SENDER, ((sender, key, c.seq, c.attempt, c.fence) for c, sender in choices))
+
+    def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
+        """As the protocol says. Of two outcomes for one claim the first counts."""
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            now = self.now_ms()
+            changed = _recorded(db, key, settlements, now)
+            delivery_reports.apply_waiting(db, key, (s.claim.seq for s in settlements), now)
+        return changed
+
+    def orphans_to_unknown(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            now = self.now_ms()
+            changed = _changed(db, sql.ORPHANS, [(sql.ORPHAN_MESSAGE, now, key)])
+            if changed:
+                changed -= delivery_reports.apply_waiting(db, key, None, now)
+        return changed
+
+    def reconcile(self, run_id: str, found: Sequence[LogFinding]) -> int:
+        """As the protocol says. A finished run that gets a pending message back is no longer finished."""
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            now = self.now_ms()
+            rows = (
+                (*settled(f.outcome, due_ms=now, now_ms=now), now, key, f.seq, f.attempt)
+                for f in found
+                if not isinstance(f.outcome, Unknown)  # proves nothing new
+            )
+            changed = _changed(db, sql.RECONCILE, rows)
+            delivery_reports.apply_waiting(db, key, (f.seq for f in found), now)
+            db.execute(sql.REOPEN, (key,))
+        return changed
+
+    def resend_unknown(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            now = self.now_ms()
+            changed = _changed(db, sql.RESEND, [(now, now, key)])
+            db.execute(sql.REOPEN, (key,))
+        return changed
+
+    def check(self, run_id: str) -> None:
+        """As the protocol says. Reads all of the run's rows: about 0.3 s for a million."""
+        key, messages = self._run_key(run_id)
+        with failures_explained(self._path):
+            row: tuple[Any, ...] = self._db.execute(sql.CHECK, (key,)).fetchall()[0]
+        rows, top, total, sound = row
+        if rows != top or total != rows * (rows - 1) // 2 or rows > messages:
+            raise damaged(self._path, f"run {run_id} has {rows} rows of messages where {top} were claimed")
+        if sound != rows:
+            raise damaged(self._path, f"{rows - sound} messages of run {run_id} are in no state there is")
+
+    def report(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
+        with self._transaction() as db:
+            return delivery_reports.report(db, reports, self._find_run, self.now_ms())
+
+    def match_reports(self) -> int:
+        """As the protocol says. Looks through all messages, in a snapshot that holds up no writer."""
+        with failures_explained(self._path):
+            found = delivery_reports.strays(self._db)
+        if not found:
+            return 0
+        with self._transaction() as db:
+            return delivery_reports.apply_strays(db, found, self.now_ms())
+
+    def delivering(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return delivery_reports.delivering(self._db, key)
+
+    def kept_reports(self) -> int:
+        with failures_explained(self._path):
+            return delivery_reports.kept(self._db)
+
+    def forget_reports(self, before_ms: int) -> int:
+        with self._transaction() as db:
+            return delivery_reports.forget(db, before_ms)
+
+    def counts(self, run_id: str) -> Counts:
+        key, messages = self._run_key(run_id)
+        with failures_explained(self._path):
+            return self._count(key, messages)
+
+    def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
+        key, messages = self._run_key(run_id)
+        bound = messages if below_seq is None else below_seq
+        with failures_explained(self._path):
+            row = self._db.execute(sql.NEXT_DUE, (key, bound)).fetchone()
+        return None if row is None else row[0]
+
+    def journal(
+        self, run_id: str, *, states: Collection[State] | None = None, reasons: Collection[Reason] | None = None
+    ) -> pl.DataFrame:
+        key, _ = self._run_key(run_id)
+        chunks: list[pl.DataFrame] = []
+        wanted = {
+            name: None if some is None else _json(some) for name, some in (("states", states), ("reasons", reasons))
+        }
+        with failures_explained(self._path):
+            rows = self._db.execute(sql.JOURNAL, {"run": key, **wanted})  # one statement, so one snapshot
+            while chunk := list(islice(rows, _JOURNAL_CHUNK)):
+                chunks.append(journal_frame(chunk))
+        return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
+
+    def message_ids(self) -> set[str]:
+        with failures_explained(self._path):
+            return {row[0] for row in self._db.execute("SELECT message_id FROM message WHERE message_id IS NOT NULL")}
+
+    def _run_key(self, run_id: str) -> tuple[int, int]:
+        """The run's small integer and its number of messages; neither ever changes."""
+        with failures_explained(self._path):
+            if self._find_run(run_id) is None:
+                raise self._unknown_run(run_id)
+        return self._known[run_id]
+
+    def _find_run(self, run_id: str) -> int | None:
+        """The run's small integer; None for a run of another ledger. Within a transaction or without one."""
+        if run_id not in self._known:
+            row = self._db.execute("SELECT key, messages FROM run WHERE run_id = ?", (run_id,)).fetchone()
+            if row is None:
+                return None
+            self._known[run_id] = row
+        return self._known[run_id][0]
+
+    def _unknown_run(self, run_id: str) -> UnknownRun:
+        return UnknownRun(
+            f"no run {run_id} in this ledger",
+            where=str(self._path),
+            fix="`sender status` lists the runs; --state-dir names another state directory",
+        )
+
+    def _count(self, key: int, messages: int) -> Counts:
+        found: dict[str, int] = dict(self._db.execute(sql.COUNT, (key,)))
+        return Counts(
+            pending=messages - sum(found.values()),
+            intent=found.get(State.INTENT, 0),
+            accepted=found.get(State.ACCEPTED, 0),
+            rejected=found.get(State.REJECTED, 0),
+            unknown=found.get(State.UNKNOWN, 0),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[apsw.Connection]:
+        """The write lock from the start; committed and on disk at the end, or undone and raised."""
+        with failures_explained(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                refuse_other_schema(self._db, self._path)  # a newer program may have changed it meanwhile
+                yield self._db
+                commits: int = self._db.execute("UPDATE commits SET n = n + 1 RETURNING n").get
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite undoes it by itself on some failures
+                    self._db.execute("ROLLBACK")
+                raise
+        self._mark.write(commits)
+
+
+def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
+    before = db.total_changes()
+    db.executemany(statement, rows)
+    return db.total_changes() - before
+
+
+def _recorded(db: apsw.Connection, key: int, settlements: Iterable[Settlement], now_ms: int) -> int:
+    """Settles each claim that still holds its message, those with like outcomes by one statement."""
+    before = db.total_changes()
+    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    claims: set[tuple[int, int, int]] = set()
+    for claim, outcome, due_ms in ((one.claim, one.outcome, one.not_before_ms) for one in settlements):
+        told = (claim.seq, claim.attempt, claim.fence)
+        if told in claims:
+            continue
+        claims.add(told)
+        row = settled(outcome, due_ms=now_ms if due_ms is None else due_ms, now_ms=now_ms)
+        varying = (*told, row.message_id, row.segments, row.created_at)
+        alike.setdefault(sql.common(row), []).append(varying)
+    for common, rows in alike.items():
+        named = dict(zip(sql.COMMON, common, strict=True)) | {
+            "told": orjson.dumps(rows).decode(),
+            "run": key,
+            "now": now_ms,
+        }
+        db.execute(sql.RECORD, named)
+    return db.total_changes() - before
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    run_id, campaign, kind, *middle, simulated, account, retry_of = row
+    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account, retry_of))
+
+
+def _json(values: Collection[int] | Collection[str]) -> str:
+    return json.dumps(sorted(values))

@@ -1,0 +1,119 @@
+"""What the SQLite ledger's tables look like, and how a file of an older version becomes one of this version.
+
+`STEPS[n]` makes version n + 1 of version n; the first makes a ledger of an empty file. To change the schema, append
+a step. A step that has been released is never edited: files that it made exist.
+"""
+
+from __future__ import annotations
+
+# A message without a row is pending: rows are dense from 0 to the last ever claimed. `fence` counts the
+# claims of a message, `attempts` those that were not released. Times are milliseconds UTC. The partial index
+# holds only messages that wait for another try, so a smooth run never writes it.
+_VERSION_1 = """
+CREATE TABLE run (
+    key INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE,
+    campaign TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('live', 'sandbox', 'rehearsal', 'test')),
+    provider TEXT NOT NULL,
+    plan_hash TEXT NOT NULL,
+    source TEXT,
+    rows INTEGER NOT NULL,
+    messages INTEGER NOT NULL CHECK (messages >= 0),
+    skipped INTEGER NOT NULL CHECK (skipped >= 0),
+    created_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    simulated INTEGER NOT NULL CHECK (simulated IN (0, 1)),
+    account TEXT,
+    CONSTRAINT rows_add_up CHECK (rows = messages + skipped)
+) STRICT;
+
+CREATE TABLE message (
+    run INTEGER NOT NULL REFERENCES run (key),
+    seq INTEGER NOT NULL CHECK (seq >= 0),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')),
+    attempts INTEGER NOT NULL,
+    fence INTEGER NOT NULL,
+    intent_at INTEGER NOT NULL,
+    deadline INTEGER,
+    not_before INTEGER,
+    message_id TEXT,
+    status TEXT,
+    provider_status TEXT,
+    reason TEXT,
+    error_code TEXT,
+    error_message TEXT,
+    segments INTEGER,
+    price TEXT,
+    currency TEXT,
+    created_at INTEGER,
+    sent_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (run, seq),
+    CONSTRAINT only_an_intent_has_a_deadline CHECK ((state = 'intent') = (deadline IS NOT NULL)),
+    CONSTRAINT only_pending_waits CHECK ((state = 'pending') = (not_before IS NOT NULL)),
+    CONSTRAINT only_accepted_has_an_id CHECK ((state = 'accepted') = (message_id IS NOT NULL)),
+    CONSTRAINT only_accepted_has_a_status CHECK ((state = 'accepted') = (status IS NOT NULL)),
+    CONSTRAINT rejected_says_why CHECK (state <> 'rejected' OR reason IS NOT NULL),
+    CONSTRAINT only_pending_may_have_no_attempt CHECK (attempts >= (state <> 'pending')),
+    CONSTRAINT attempts_were_claimed CHECK (attempts <= fence)
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX message_waiting ON message (run, not_before, seq) WHERE state = 'pending';
+"""
+
+# `report` keeps what a provider said too early (its message's outcome is not written yet) or about a message that is
+# not known here. `run` and `seq` are what its ref names, if it has one. The unique index lets a doubled one in once,
+# and finds a message's reports by its id.
+_VERSION_2 = """
+ALTER TABLE message ADD COLUMN final_at INTEGER;
+
+CREATE TABLE report (
+    key INTEGER PRIMARY KEY,
+    run INTEGER REFERENCES run (key),
+    seq INTEGER,
+    message_id TEXT NOT NULL,
+    status TEXT,
+    provider_status TEXT,
+    reason TEXT,
+    error_code TEXT,
+    error_message TEXT,
+    segments INTEGER,
+    price TEXT,
+    currency TEXT,
+    sent_at INTEGER,
+    reported_at INTEGER,
+    received_at INTEGER NOT NULL,
+    CONSTRAINT a_ref_names_both CHECK ((run IS NULL) = (seq IS NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX report_once ON report (
+    message_id, coalesce(status, ''), coalesce(provider_status, ''), coalesce(run, -1), coalesce(seq, -1)
+);
+CREATE INDEX report_waiting ON report (run, seq) WHERE run IS NOT NULL;
+"""
+
+# `commits.n` counts the transactions ever made here: `sender.state.sqlite.file.CommitMark` compares it. `resent`
+# counts how often a person had the message put back to pending though it may have been accepted.
+_VERSION_3 = """
+CREATE TABLE commits (n INTEGER NOT NULL) STRICT;
+INSERT INTO commits (n) VALUES (0);
+ALTER TABLE message ADD COLUMN resent INTEGER NOT NULL DEFAULT 0 CHECK (resent BETWEEN 0 AND fence);
+"""
+
+# The number a message was really sent from, where it is not the planned one (that was taken out of its pool).
+_VERSION_4 = """
+ALTER TABLE message ADD COLUMN sender TEXT CHECK (sender <> '');
+"""
+
+# The run whose messages a run sends again.
+_VERSION_5 = """
+ALTER TABLE run ADD COLUMN retry_of TEXT;
+"""
+
+# A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
+# in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
+# version that still has the file open. To change a CHECK constraint: make a new table, copy, drop, rename.
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+
+SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

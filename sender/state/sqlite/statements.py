@@ -1,0 +1,129 @@
+"""The SQL of `sender.state.sqlite.ledger`: runs, and what happens to a message between claim and outcome."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+from sender.state.ledger import JOURNAL_SCHEMA
+from sender.state.rows import SettledFields
+
+INSERT_RUN = """
+INSERT INTO run (
+    run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
+    account, retry_of
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+SELECT_RUNS = """
+SELECT run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
+    account, retry_of
+FROM run
+"""
+CLAIM_WAITING = """
+UPDATE message
+SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
+    not_before = NULL, sender = NULL, updated_at = :now
+WHERE run = :run AND state = 'pending' AND seq IN (
+    SELECT seq FROM message
+    WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
+    ORDER BY not_before, seq LIMIT :limit
+)
+RETURNING seq, attempts, fence
+"""
+CLAIM_THESE = """
+UPDATE message
+SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
+    not_before = NULL, sender = NULL, updated_at = :now
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
+RETURNING seq, attempts, fence
+"""
+DUE = """
+SELECT seq FROM message
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
+    AND seq NOT IN (SELECT value FROM json_each(:beside)) AND seq % :of = :part
+ORDER BY not_before, seq LIMIT :limit
+"""
+# A row that waits for nothing: it was never claimed, and stands only so that those behind it can be.
+SET_ASIDE = """
+WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
+INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, updated_at)
+SELECT :run, seq, 'pending', 0, 0, :now, 0, :now FROM next
+"""
+LAST_CHANGED = """
+SELECT seq, updated_at FROM message WHERE run = ? AND attempts > 0 ORDER BY updated_at DESC, seq DESC LIMIT ?
+"""
+WAITING = "SELECT seq FROM message WHERE run = ? AND state = 'pending'"
+NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"
+CLAIM_NEXT = """
+WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
+INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, updated_at)
+SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :now FROM next
+"""
+RELEASE = """
+UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, sender = NULL, not_before = ?,
+    updated_at = ?
+WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
+"""
+USE_SENDER = """
+UPDATE message SET sender = ? WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
+"""
+SETTLE = f"""
+UPDATE message
+SET {", ".join(f"{name} = ?" for name in SettledFields._fields)}, deadline = NULL, updated_at = ?
+"""  # noqa: S608 (our names)
+RECONCILE = SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
+# Python lets its other threads run around each step of SQLite, and getting its turn back costs more than the step. So
+# what came of a group is written by few statements: one for all outcomes that differ in no more than these columns.
+VARYING = ("message_id", "segments", "created_at")
+COMMON = tuple(name for name in SettledFields._fields if name not in VARYING)
+common = itemgetter(*map(SettledFields._fields.index, COMMON))
+RECORD = f"""
+WITH told AS MATERIALIZED (
+    SELECT value ->> 0 AS seq, value ->> 1 AS attempt, value ->> 2 AS fence, value ->> 3 AS message_id,
+        value ->> 4 AS segments, value ->> 5 AS created_at
+    FROM json_each(:told)
+)
+UPDATE message
+SET {", ".join(f"{name} = :{name}" for name in COMMON)}, message_id = told.message_id, segments = told.segments,
+    created_at = told.created_at, deadline = NULL, updated_at = :now
+FROM told
+WHERE message.run = :run AND message.seq = told.seq AND message.state = 'intent' AND message.attempts = told.attempt
+    AND message.fence = told.fence
+"""  # noqa: S608 (our names)
+ORPHANS = """
+UPDATE message
+SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_message = ?, updated_at = ?
+WHERE run = ? AND state = 'intent'
+"""
+ORPHAN_MESSAGE = "the sender stopped before the outcome was written: it may have been sent"
+RESEND = """
+UPDATE message
+SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error_code = NULL, error_message = NULL,
+    updated_at = ?
+WHERE run = ? AND state = 'unknown'
+"""
+# Rows are dense from 0, so their count, highest and sum of `seq` follow from one another; no single change to a key
+# leaves all three as they were. What CHECK constraints say is looked at again, because a damaged page asks nobody.
+CHECK = """
+SELECT count(*), coalesce(max(seq) + 1, 0), coalesce(sum(seq), 0), coalesce(sum(
+    state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')
+    AND (state = 'intent') = (deadline IS NOT NULL) AND (state = 'pending') = (not_before IS NOT NULL)
+    AND (state = 'accepted') = (message_id IS NOT NULL) AND attempts BETWEEN (state <> 'pending') AND fence
+), 0)
+FROM message WHERE run = ?
+"""
+NEXT_DUE = """
+SELECT not_before FROM message WHERE run = ? AND state = 'pending' AND seq < ? ORDER BY not_before LIMIT 1
+"""
+REOPEN = """
+UPDATE run SET finished_at = NULL
+WHERE key = ?1 AND finished_at IS NOT NULL
+    AND EXISTS (SELECT 1 FROM message WHERE run = ?1 AND state = 'pending')
+"""
+COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
+JOURNAL = f"""
+SELECT {", ".join(JOURNAL_SCHEMA)} FROM message
+WHERE run = :run AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+    AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
+ORDER BY seq
+"""  # noqa: S608 (our names)

@@ -1,0 +1,243 @@
+"""The suppression list's own SQLite file: who gets nothing, since when, on whose word.
+
+Beside the ledger and not in it: a send loop asks `PRAGMA data_version` whether the list changed, and the ledger's file
+changes with every delivery report. What is written is on disk before a method returns. Entries are never deleted: a
+START or a person *lifts* them, by a row of its own with its own time, and an entry counts while no later lift covers
+it. So the same events in any order, once or twice, make the same list.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import apsw
+
+from sender.core.errors import StateError
+from sender.state.sqlite.file import create, failures_explained, use_wal
+
+_APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
+_SCHEMA_VERSION = 1
+_BUSY_TIMEOUT_MS = 10_000
+_LOOKED_UP = 20_000  # numbers in one statement
+
+# Times are milliseconds UTC. `via` is what the word came through: our number, a file, a provider; '' where unknown.
+# `change` numbers the transactions that changed something, so that a reader asks only for what is new.
+_SCHEMA = """
+CREATE TABLE list (id TEXT NOT NULL, change INTEGER NOT NULL) STRICT;
+
+CREATE TABLE entry (
+    number TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    reason TEXT NOT NULL CHECK (reason IN ('opted_out', 'suppressed', 'invalid_number', 'landline')),
+    source TEXT NOT NULL CHECK (source IN ('person', 'file', 'reply', 'provider_error', 'provider_list')),
+    via TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    note TEXT,
+    change INTEGER NOT NULL,
+    PRIMARY KEY (number, scope, reason, source, via)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX entry_change ON entry (change);
+
+CREATE TABLE lift (
+    number TEXT NOT NULL,
+    by TEXT NOT NULL CHECK (by IN ('start', 'person')),
+    scope TEXT NOT NULL,
+    via TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    PRIMARY KEY (number, by, scope, via)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX lift_change ON lift (change);
+"""
+
+# A START takes back what was learned through the same number of ours, or through no number we know; a person takes
+# back anything, in one scope or in all of them. At the same millisecond the entry wins: in doubt, nothing is sent.
+_LIFTED = """
+EXISTS (
+    SELECT 1 FROM lift AS l
+    WHERE l.number = e.number AND l.at > e.at AND (l.scope = '' OR l.scope = e.scope)
+        AND (
+            l.by = 'person'
+            OR (e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
+                AND e.reason = 'opted_out')
+        )
+)
+"""
+_COLUMNS = "e.number, e.scope, e.reason, e.source, e.via, e.at, e.note"
+_ACTIVE = f"SELECT {_COLUMNS} FROM entry AS e WHERE NOT {_LIFTED}"  # noqa: S608 (our own text)
+_LOOK_UP = f"SELECT {_COLUMNS} FROM json_each(?) AS j CROSS JOIN entry AS e ON e.number = j.value WHERE NOT {_LIFTED}"  # noqa: S608
+_ALL_OF = f"SELECT {_COLUMNS}, NOT {_LIFTED} FROM entry AS e WHERE e.number = ? ORDER BY e.at, e.scope, e.source, e.via"  # noqa: S608
+_CHANGED = """
+SELECT number FROM entry WHERE change > ?1 UNION SELECT number FROM lift WHERE change > ?1 LIMIT ?2
+"""
+# A learned entry keeps its latest time, so that a START is compared with the last STOP. Of a person's or a file's
+# entry the first time is the one that tells: saying it again changes it only if it was lifted in between.
+_ADD = f"""
+INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET at = excluded.at, note = excluded.note, change = excluded.change
+WHERE excluded.at > e.at AND (e.source IN ('reply', 'provider_error', 'provider_list') OR {_LIFTED})
+"""  # noqa: S608
+_LIFT = """
+INSERT INTO lift (number, by, scope, via, at, change) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET at = excluded.at, change = excluded.change WHERE excluded.at > at
+"""
+
+
+class SuppressionRow(NamedTuple):
+    """An entry as it is stored. `at` is milliseconds UTC."""
+
+    number: str
+    scope: str
+    reason: str
+    source: str
+    via: str
+    at: int
+    note: str | None = None
+
+
+class LiftRow(NamedTuple):
+    """What takes entries back. `by` is `start` or `person`; `scope` '' means every scope. `at` is milliseconds UTC."""
+
+    number: str
+    by: str
+    scope: str
+    via: str
+    at: int
+
+
+class SuppressionFile:
+    """The list in one SQLite file. May be used from any thread, by one at a time; by any number of processes."""
+
+    def __init__(self, db: apsw.Connection, path: Path) -> None:
+        self._db = db
+        self._path = path
+        self.list_id: str = db.execute("SELECT id FROM list").get
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The file at `path`, made with its directory if there is none. Raises StateError when it cannot be used."""
+        path = path.absolute()
+        create(path)
+        with failures_explained(path):
+            db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                _configure(db, path)
+            except BaseException:
+                db.close()
+                raise
+        return cls(db, path)
+
+    def close(self) -> None:
+        with failures_explained(self._path):
+            self._db.close()
+
+    def version(self) -> int:
+        """A number that is another one after any other connection changed the file; about 3 µs."""
+        with failures_explained(self._path):
+            version: int = self._db.execute("PRAGMA data_version").get
+        return version
+
+    def change(self) -> int:
+        """How many transactions changed something."""
+        with failures_explained(self._path):
+            change: int = self._db.execute("SELECT change FROM list").get
+        return change
+
+    def add(self, rows: Iterable[SuppressionRow]) -> int:
+        """Enters them; says how many are new or newer."""
+        return self._write(_ADD, rows)
+
+    def lift(self, lifts: Iterable[LiftRow]) -> int:
+        """Takes entries back; says how many lifts are new or newer."""
+        return self._write(_LIFT, lifts)
+
+    def size(self) -> int:
+        """How many entries there are, lifted ones too."""
+        with failures_explained(self._path):
+            size: int = self._db.execute("SELECT count(*) FROM entry").get
+        return size
+
+    def active(self) -> Iterator[tuple[Any, ...]]:
+        """Every entry that counts, as Row."""
+        with failures_explained(self._path):
+            yield from self._db.execute(_ACTIVE)
+
+    def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The entries of `numbers` that count, as Row. Sorted numbers are found faster."""
+        with failures_explained(self._path):
+            for start in range(0, len(numbers), _LOOKED_UP):
+                yield from self._db.execute(_LOOK_UP, (json.dumps(numbers[start : start + _LOOKED_UP]),))
+
+    def history(self, number: str) -> list[tuple[SuppressionRow, bool]]:
+        """Every entry of the number, and whether it counts."""
+        with failures_explained(self._path):
+            return [(SuppressionRow(*row[:-1]), bool(row[-1])) for row in self._db.execute(_ALL_OF, (number,))]
+
+    def lifts(self, number: str) -> list[LiftRow]:
+        """What took entries of the number back, oldest first."""
+        with failures_explained(self._path):
+            rows = self._db.execute(
+                "SELECT number, by, scope, via, at FROM lift WHERE number = ? ORDER BY at", (number,)
+            )
+            return [LiftRow(*row) for row in rows]
+
+    def changed_since(self, change: int, most: int) -> list[str] | None:
+        """The numbers whose entries or lifts are newer than `change`; None when they are more than `most`."""
+        with failures_explained(self._path):
+            numbers = [row[0] for row in self._db.execute(_CHANGED, (change, most + 1))]
+        return None if len(numbers) > most else numbers
+
+    def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
+        with self._transaction() as db:
+            change = 1 + db.execute("SELECT change FROM list").get
+            before = db.total_changes()
+            db.executemany(statement, ((*row, change) for row in rows))
+            changed: int = db.total_changes() - before
+            if changed:
+                db.execute("UPDATE list SET change = ?", (change,))
+        return changed
+
+    @contextmanager
+    def _transaction(self) -> Iterator[apsw.Connection]:
+        with failures_explained(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def _configure(db: apsw.Connection, path: Path) -> None:
+    db.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    db.execute("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON")
+    db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
+    try:
+        if not db.execute("SELECT count(*) FROM sqlite_schema").get:
+            db.execute(_SCHEMA)
+            db.execute("INSERT INTO list VALUES (?, 0)", (uuid.uuid4().hex,))
+            db.pragma("application_id", _APPLICATION_ID)
+            db.pragma("user_version", _SCHEMA_VERSION)
+        _check_identity(db, path)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    use_wal(db, path)
+
+
+def _check_identity(db: apsw.Connection, path: Path) -> None:
+    if db.pragma("application_id") != _APPLICATION_ID or db.pragma("user_version") != _SCHEMA_VERSION:
+        raise StateError(
+            "this is no suppression list, or one of a newer campaign-sender",
+            where=str(path),
+            fix="upgrade campaign-sender, or restore the file from a backup",
+        )

@@ -1,0 +1,142 @@
+"""Who of a plan is held back by the suppression list: when it is planned, and again before each message leaves.
+
+A STOP that comes while a run is under way counts from the next message on. Sends nothing and teaches the list nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from sender.core.outcomes import Reason, Rejected
+from sender.suppression.entries import DEAD, REASONS, SuppressionEntry, SuppressionList
+
+HELD_BACK = "suppressed"  # the error code of a message that was stopped here; no provider was asked
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class SendContext:
+    """What is being sent, as far as scopes ask. `service` is the sender of rows without a number."""
+
+    campaign: str
+    provider: str
+    service: str | None = None
+    simulated: bool = False
+    skip_dead: bool = False
+
+    def covers(self, entry: SuppressionEntry, from_number: str | None, service: str | None = None) -> bool:
+        """Whether `entry` holds back a message of this from that number, or through that service (None: the usual)."""
+        if entry.reason in DEAD and not self.skip_dead:
+            return False
+        kind, _, name = entry.scope.partition(":")
+        match kind:
+            case "campaign":
+                return name == self.campaign
+            case "account":
+                return name == self.provider
+            case "sender":
+                return name in (from_number, service or self.service)
+            case "sandbox":
+                return self.simulated
+        return True
+
+
+def apply_suppression(
+    frame: pl.DataFrame, suppressions: SuppressionList, sending: SendContext, *, own_service: pl.Expr | None = None
+) -> pl.DataFrame:
+    """`frame` with `reason` and `detail` on the rows whose number is on the list; the others as they are.
+
+    `frame` holds `to, from_number, reason, detail` (String); a row that has a reason already keeps it. `own_service` is
+    a row's own service, where it is null the usual one.
+    """
+    open_rows = pl.col("reason").is_null() & pl.col("to").is_not_null()
+    entries = suppressions.matching(frame.filter(open_rows)["to"])
+    entries.sort(key=lambda entry: (REASONS.index(entry.reason), entry.at))
+    rows = []
+    for entry in entries:
+        kind, _, name = entry.scope.partition(":")
+        sender = name if kind == "sender" else None
+        if sending.covers(entry, sender):
+            rows.append((entry.number, sender, entry.reason.value, entry.sentence()))
+    if not rows:
+        return frame
+    schema = {"to": pl.String(), "_from": pl.String(), "_reason": pl.String(), "_detail": pl.String()}
+    found = pl.DataFrame(rows, schema=schema, orient="row").unique(["to", "_from"], keep="first", maintain_order=True)
+    general = found.filter(pl.col("_from").is_null()).drop("_from")
+    own = found.filter(pl.col("_from").is_not_null()).rename({"_reason": "_own_reason", "_detail": "_own_detail"})
+    services = [*([] if own_service is None else [own_service]), pl.lit(sending.service, pl.String)]
+    joined = (
+        frame.with_columns(_service=pl.coalesce(services))
+        .join(general, on="to", how="left", maintain_order="left")
+        .join(own, left_on=["to", "from_number"], right_on=["to", "_from"], how="left", maintain_order="left")
+        .join(own, left_on=["to", "_service"], right_on=["to", "_from"], how="left", maintain_order="left", suffix="_2")
+    )
+    reasons, details = ([name, f"_own{name}", f"_own{name}_2"] for name in ("_reason", "_detail"))
+    return joined.with_columns(
+        reason=pl.when(open_rows).then(pl.coalesce(reasons)).otherwise("reason"),
+        detail=pl.when(open_rows).then(pl.coalesce([*details, "detail"])).otherwise("detail"),
+    ).select(frame.columns)
+
+
+class LiveSuppression:
+    """The list beside a send loop: `refuses` is asked for each message right before it leaves.
+
+    Another process's change counts within `_POLL_S`; so does this one's, if it was made through another open list.
+    Holds only numbers that something is known about.
+    """
+
+    def __init__(
+        self,
+        suppressions: SuppressionList,
+        sending: SendContext,
+        *,
+        since: str | None,
+        numbers: Callable[[], pl.Series],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`since` is the mark the plan was checked at; `numbers` reads the plan's recipients, asked only if it must."""
+        self._list = suppressions
+        self._sending = sending
+        self._numbers = numbers
+        self._clock = clock
+        self._held: dict[str, list[SuppressionEntry]] = {}
+        self._version = suppressions.version()
+        self._mark = since
+        self._read()
+        self._look_at = clock() + _POLL_S
+
+    def refuses(self, to: str, from_number: str | None, service: str | None = None) -> Rejected | None:
+        """The outcome of a message that must not leave; None when it may. Raises StateError.
+
+        `service` picks its number, where that is its own business (None: the usual one).
+        """
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + _POLL_S
+            version = self._list.version()
+            if version != self._version:
+                self._version = version
+                self._read()
+        for entry in self._held.get(to, ()):
+            if self._sending.covers(entry, from_number, service):
+                return Rejected(Reason.OPTED_OUT, HELD_BACK, f"not sent: {entry.sentence()}")
+        return None
+
+    def _read(self) -> None:
+        mark = self._list.mark()
+        changed = self._list.changed_since(self._mark)
+        asked = self._numbers() if changed is None else pl.Series(changed, dtype=pl.String)
+        held: dict[str, list[SuppressionEntry]] = {}
+        for entry in self._list.matching(asked) if asked.len() else ():
+            held.setdefault(entry.number, []).append(entry)
+        if changed is None:
+            self._held = held
+        else:
+            for number in changed:
+                self._held.pop(number, None)
+            self._held |= held
+        self._mark = mark

@@ -1,0 +1,181 @@
+"""A template: compiled, with what it needs, and one text from it at a time.
+
+A text is what plain jinja2 makes of its row in a sandbox with StrictUndefined and without escaping, with
+`sender.templating.filters` beside jinja2's own. As in jinja2, one final newline of the source is dropped and every
+line break of the source becomes a line feed. A template reaches no files, no Python internals and no chance:
+the same inputs make the same texts.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jinja2
+import polars as pl
+from jinja2 import meta, nodes
+from jinja2.exceptions import SecurityError
+
+from sender.core.errors import TemplateError
+from sender.templating.budget import BUDGET, MAX_CHARS
+from sender.templating.filters import FILTERS, misuse
+from sender.templating.instrument import Names, instrumented
+from sender.templating.jinja_environment import environment, row_key
+from sender.templating.variables import VariableFinder
+
+TOO_LONG = f"the text is longer than {MAX_CHARS:,} characters"
+_MOST_NAMED = 30  # columns an error lists
+
+# U+FFFD stands where a character was lost. The rest is UTF-8 that was read as cp1252 or Latin-1, in forms
+# that no language writes: `Ã¼` for ü, `â€™` for an apostrophe, `ðŸ` for an emoji, `Ð¿Ñ€` for Cyrillic.
+_CP1252 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
+DAMAGED = (
+    r"\x{FFFD}"
+    r"|Ã(?:[\x{80}-\x{BF}€„†‡ˆ‰Š‹ŒŽ˜™š›œžŸ]|[‚ƒ…‘’“”•–—]\p{L})"
+    r"|Â[\x{80}-\x{BF}]"
+    rf"|â(?:€[\x{{80}}-\x{{BF}}{_CP1252}]|‚¬|„¢|œ[\x{{80}}-\x{{BF}}{_CP1252}])"
+    rf"|(?:[ÐÑ][\x{{80}}-\x{{BF}}{_CP1252}]){{2}}"
+    r"|ðŸ|ï»¿|ï¿½"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """A compiled template. `where` names its file or key.
+
+    `needs` are the names it cannot do without, `needs_headers` the headers it takes from `row["Any Header"]`;
+    what stands only under `default()` or `is defined` is in neither. `uses` are all names it looks up.
+    """
+
+    where: str
+    needs: frozenset[str]
+    needs_headers: frozenset[str]
+    uses: frozenset[str]
+    source: str = field(repr=False)
+    _lines: Mapping[str, int] = field(repr=False)
+    _compiled: jinja2.Template = field(repr=False)
+
+    def check(self, names: Collection[str], headers: Collection[str] | None = None) -> None:
+        """Raises TemplateError for the first column that the template needs and that is not there.
+
+        `names` are the names a template may use, `headers` the file's headers (None: `row[...]` is not
+        checked).
+        """
+        absent = [(self._lines[name], name, f"`{name}`", names) for name in self.needs.difference(names)]
+        if headers is not None:
+            absent += [
+                (self._lines[row_key(header)], header, row_key(header), headers)
+                for header in self.needs_headers.difference(headers)
+            ]
+        if not absent:
+            return
+        line, name, shown, there = min(absent, key=lambda one: one[:2])
+        near = difflib.get_close_matches(name.lower(), [one.lower() for one in there])
+        close = [one for one in there if one.lower() in near]
+        others = sorted({shown for _, _, shown, _ in absent} - {shown})
+        raise TemplateError(
+            f"there is no column {shown}" + (f" (nor {', '.join(others)})" if others else ""),
+            where=f"{self.where}, line {line}",
+            fix=(f"did you mean {_listed(close)}? " if close else "")
+            + f"columns here: {_listed(there)}; or write `{shown.strip('`')} | default('...')`",
+        )
+
+    def text(self, variables: Mapping[str, Any]) -> str:
+        """One text. Raises whatever the template raises, and SecurityError beyond MAX_CHARS."""
+        parts: list[str] = []
+        room = MAX_CHARS
+        BUDGET.begin()
+        for part in self._compiled.root_render_func(self._compiled.new_context(dict(variables))):
+            room -= len(part)
+            if room < 0:
+                raise SecurityError(TOO_LONG)
+            parts.append(part)
+        text = "".join(parts)
+        if not text.isascii():
+            text.encode()  # a lone surrogate (an escape in the template) is no text
+        return text
+
+
+def compile_template(source: str, *, where: str) -> Template:
+    """The template in `source`. Raises TemplateError with file and line if it is broken for every row."""
+    damage = pl.Series([source]).str.extract(f"({DAMAGED})").item()
+    if damage is not None:
+        line = source.count("\n", 0, source.index(damage)) + 1
+        raise TemplateError(
+            f"damaged characters (`{damage}`)", where=f"{where}, line {line}", fix="save the file as UTF-8"
+        )
+    if len(source) > MAX_CHARS:
+        raise TemplateError(f"longer than {MAX_CHARS:,} characters", where=where, fix="a text has room for far less")
+    jinja = environment()
+    try:
+        tree = jinja.parse(source)
+        _refuse_other_files(tree, where)
+        _refuse_misuse(tree, where)
+        uses = Names(tree).free - {"self"}
+        survey = VariableFinder(row_is_ours="row" in uses)
+        survey.visit(tree, frozenset())
+        needs = meta.find_undeclared_variables(tree) & survey.lines.keys() - jinja.globals.keys() - {"row"}
+        compiled = jinja.from_string(instrumented(jinja.parse(source))[0])
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(
+            str(error.message), where=f"{where}, line {error.lineno}", fix=_syntax_fix(str(error.message))
+        ) from None
+    except (RecursionError, SyntaxError, MemoryError):  # Python's limits on the code that jinja2 writes
+        raise TemplateError("nested too deeply", where=where, fix="write it simpler") from None
+    if survey.bare_row is not None and "row" in uses:
+        raise TemplateError(
+            "`row` stands for the whole row",
+            where=f"{where}, line {survey.bare_row}",
+            fix='write `row["Header"]` for the column you mean',
+        )
+    return Template(
+        where=where,
+        needs=frozenset(needs),
+        needs_headers=frozenset(survey.headers),
+        uses=uses,
+        source=source,
+        _lines=survey.lines,
+        _compiled=compiled,
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list({name.lower(): name for name in names}.values())  # `Name` and `name` are one column
+    more = f" and {len(every) - _MOST_NAMED} more" if len(every) > _MOST_NAMED else ""
+    return ", ".join(f"`{name}`" for name in every[:_MOST_NAMED]) + more if every else "none"
+
+
+def _refuse_other_files(tree: nodes.Template, where: str) -> None:
+    for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
+        raise TemplateError(
+            "a template stands alone: include, extends and import are not available",
+            where=f"{where}, line {node.lineno}",
+            fix="write the text into this file",
+        )
+
+
+def _refuse_misuse(tree: nodes.Template, where: str) -> None:
+    """Raises TemplateError for a filter of ours with arguments that no row could mend."""
+    for node in tree.find_all(nodes.Filter):
+        if node.name not in FILTERS or node.dyn_args is not None or node.dyn_kwargs is not None:
+            continue
+        args = [_constant(one) for one in node.args]
+        kwargs = {str(one.key): _constant(one.value) for one in node.kwargs}
+        wrong = misuse(node.name, args, kwargs)
+        if wrong is not None:
+            raise TemplateError(wrong, where=f"{where}, line {node.lineno}", fix="see docs/templates.md")
+
+
+def _constant(node: nodes.Expr) -> Any:
+    """The value that is written there; None where a row decides."""
+    return node.value if isinstance(node, nodes.Const) else None
+
+
+def _syntax_fix(message: str) -> str | None:
+    kind, _, rest = message.partition("named")
+    name = rest.strip(" '.")
+    known = {"No filter ": environment().filters, "No test ": environment().tests}.get(kind)
+    near = difflib.get_close_matches(name, known, n=1) if known else []
+    return f"did you mean `{near[0]}`?" if near else None

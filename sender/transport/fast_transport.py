@@ -1,0 +1,236 @@
+"""The fast transport: HTTP/1.1 over asyncio's own connections, parsed by httptools (Node's parser).
+
+Writes a request with one call, straight after the last look at the clock. So what has left is known from our own
+steps and not from the name of an exception: before that call nothing, after it perhaps everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from sender.core.clock import steady_s
+from sender.providers.base import Request, Response
+from sender.transport import network_settings, tunnel
+from sender.transport.base import (
+    CONNECT_TIMEOUT_S,
+    DEFAULT_HEADERS,
+    KEEPALIVE_S,
+    InvalidRequest,
+    InvalidUrl,
+    TooLate,
+    UnsupportedScheme,
+    failure,
+)
+from sender.transport.connection import Connection
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TARGET = re.compile(r"[\x21-\x7e]+")
+_HEADS_KEPT = 256  # a run has one; a log's pages have one each
+
+
+@dataclass(slots=True)
+class _Route:
+    """The way to one origin, and its connections that wait for work, the longest idle first."""
+
+    secure: bool
+    host: str
+    port: int
+    proxy: tunnel.Proxy | None
+    idle: deque[Connection] = field(default_factory=deque)
+
+    def ready(self, now_s: float) -> Connection | None:
+        """The connection used last, so that those not needed grow old."""
+        while self.idle and now_s - self.idle[0].idle_since_s > KEEPALIVE_S:
+            self.idle.popleft().abort()
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.reusable:
+                return connection
+        return None
+
+    def keep(self, connection: Connection, now_s: float) -> None:
+        """Puts a connection that has done its work to those that wait for more."""
+        if connection.reusable:
+            connection.idle_since_s = now_s
+            self.idle.append(connection)
+        else:
+            connection.abort()
+
+
+class _ConnectionSlots:
+    """So many at one time, the others in the order of asking. A semaphore of asyncio's asks whether others wait before
+    each turn, and takes several times as long where nobody does."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def entered(self) -> bool:
+        """Takes a free place, if there is one."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
+    async def wait(self, until_s: float) -> None:
+        """Returns with a place. Raises TimeoutError at the loop's time `until_s`."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout_at(until_s):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # the place was given to one who had just gone
+                self.left()
+            raise
+
+    def left(self) -> None:
+        """Gives the place to the next who still waits for one."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class FastTransport:
+    """A `Transport` that sends many thousand messages a second from one process."""
+
+    def __init__(self, *, concurrency: int, clock: Callable[[], float] = steady_s) -> None:
+        """At most `concurrency` requests at one time; the others wait, and their time runs.
+
+        `clock` gives seconds that never go back. Raises CredentialsError when the environment's proxies or
+        certificates cannot be used.
+        """
+        self._gate = _ConnectionSlots(concurrency)
+        self._clock = clock
+        self._context = network_settings.ssl_context()
+        self._proxies = {url: tunnel.proxy(url) for url in network_settings.proxies().values()}
+        self._routes: dict[tuple[str, str, int], _Route] = {}
+        self._heads: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[bytes, _Route]] = {}
+        self._connections: set[Connection] = set()
+
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + timeout_s
+        too_late_s = min(self._clock() + timeout_s, send_by_s)
+        connecting = written = False
+        try:
+            head, route = self._head(request)
+            if not self._gate.entered():
+                await self._gate.wait(ends_s)
+            try:
+                connection = route.ready(loop.time())
+                if connection is None:
+                    connecting = True
+                    connection = await self._connected(route, min(ends_s, loop.time() + CONNECT_TIMEOUT_S))
+                    connecting = False
+                if self._clock() >= too_late_s:  # the process stood still, and the timers have not fired yet
+                    route.keep(connection, loop.time())
+                    raise TooLate
+                written = True
+                try:
+                    return await connection.exchange(head + request.content, ends_s)
+                finally:
+                    route.keep(connection, loop.time())
+            finally:
+                self._gate.left()
+        except asyncio.CancelledError as cancelled:
+            raise cancelled from failure(cancelled, unsent=not written)
+        except Exception as error:  # noqa: BLE001 (what has left is told by the steps taken, whatever broke)
+            raise failure(error, unsent=not written, connecting=connecting) from None
+
+    async def warm(self, url: str, connections: int) -> None:
+        try:
+            _, route = self._head(Request("GET", url, ()))
+        except (InvalidUrl, UnsupportedScheme):
+            return
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + CONNECT_TIMEOUT_S
+        opened = await asyncio.gather(
+            *(self._connected(route, until_s) for _ in range(connections)), return_exceptions=True
+        )
+        for one in opened:
+            if isinstance(one, Connection):
+                route.keep(one, loop.time())
+
+    async def aclose(self) -> None:
+        for connection in self._connections:
+            connection.abort()
+        if self._connections:
+            await asyncio.wait([connection.lost for connection in self._connections], timeout=1.0)
+
+    async def _connected(self, route: _Route, until_s: float) -> Connection:
+        """A new connection to the origin. Raises OSError, TimeoutError, ProxyRefused or NotHttp: nothing was sent."""
+        async with asyncio.timeout_at(until_s):
+            context = self._context if route.secure else None
+            connection = await tunnel.connect(route.host, route.port, context, route.proxy, self._context)
+        self._connections.add(connection)
+        connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
+        return connection
+
+    # -- what is written before the body ---------------------------------------------------------------------------
+
+    def _head(self, request: Request) -> tuple[bytes, _Route]:
+        """The request's first lines, up to its body. Raises InvalidUrl, UnsupportedScheme or InvalidRequest."""
+        key = (request.method, request.url, request.headers)
+        made = self._heads.get(key)
+        if made is None:
+            if len(self._heads) >= _HEADS_KEPT:
+                self._heads.clear()
+            made = self._heads[key] = self._first_lines(request)
+        lines, route = made
+        size = len(request.content)
+        return (
+            b"%scontent-length: %d\r\n\r\n" % (lines, size) if size or request.method != "GET" else lines + b"\r\n"
+        ), route
+
+    def _first_lines(self, request: Request) -> tuple[bytes, _Route]:
+        try:
+            url = urlsplit(request.url)
+            host, port = url.hostname, url.port
+        except ValueError:
+            raise InvalidUrl from None
+        if url.scheme not in {"http", "https"}:
+            raise UnsupportedScheme
+        if not (host and host.isascii()):
+            raise InvalidUrl
+        secure = url.scheme == "https"
+        usual = 443 if secure else 80
+        origin = (url.scheme, host, port or usual)
+        route = self._routes.get(origin)
+        if route is None:
+            proxy = self._proxies.get(network_settings.proxy_for(network_settings.proxies(), url.scheme, host) or "")
+            route = self._routes[origin] = _Route(secure, host, port or usual, proxy)
+        shown = f"[{host}]" if ":" in host else host
+        place = shown if port in {None, usual} else f"{shown}:{port}"
+        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        headers = list(request.headers)
+        if route.proxy is not None and not secure:
+            target = f"http://{place}{target}"
+            headers += route.proxy.headers
+        given = {name.lower() for name, _ in headers}
+        headers += [header for header in DEFAULT_HEADERS if header[0] not in given]
+        if "host" not in given:
+            headers.insert(0, ("host", place))
+        return _written(request.method, target, headers), route
+
+
+def _written(method: str, target: str, headers: list[tuple[str, str]]) -> bytes:
+    """The lines as bytes. Raises InvalidRequest for what would not stay in its line."""
+    if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):
+        raise InvalidRequest
+    if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers):
+        raise InvalidRequest
+    if {"content-length", "transfer-encoding"} & {name.lower() for name, _ in headers}:
+        raise InvalidRequest  # they are ours to write
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), ""]
+    return "\r\n".join(lines).encode("latin-1")

@@ -1,0 +1,181 @@
+"""A transport by httpx: for logs and polling, and as a choice. Correct and slow."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any, cast
+
+import httpx
+
+from sender.core.clock import steady_s
+from sender.providers.base import Request, Response
+from sender.transport import network_settings
+from sender.transport.base import (
+    CONNECT_TIMEOUT_S,
+    DEFAULT_HEADERS,
+    KEEPALIVE_S,
+    MAX_ANSWER_BYTES,
+    TooLate,
+    TransportFailure,
+    failure,
+)
+
+_HEADERS = "send_request_headers.started"  # httpcore's trace events behind `http11.` or `http2.`, just before it writes
+_BODY = "send_request_body.started"
+HTTP2 = find_spec("h2") is not None  # with the extra `http2`; then the provider chooses, in the TLS handshake
+# The exceptions that httpx raises only before a request's first byte is written. They decide where a transport does
+# not tell its steps. Not here, because bytes may have left: ReadError, ReadTimeout, WriteError, WriteTimeout,
+# RemoteProtocolError (also "Server disconnected without sending a response"), CloseError, DecodingError.
+_BEFORE_WRITING = (
+    httpx.ConnectError,  # DNS, TCP connect and TLS handshake
+    httpx.ConnectTimeout,  # the same steps, in time
+    httpx.PoolTimeout,  # no connection was free
+    httpx.ProxyError,  # the proxy refused CONNECT: no tunnel, so no request
+    httpx.UnsupportedProtocol,  # refused for its scheme before a connection is looked for
+    httpx.LocalProtocolError,  # h11 refused the headers; httpcore maps it from that call alone
+    httpx.InvalidURL,  # no request could be built
+)
+
+
+class HttpxTransport:
+    """A `Transport` by httpx: correct and slow (some hundred messages a second).
+
+    Speaks HTTP/2 where the extra `http2` is installed and the provider offers it.
+
+    Uses httpx's transports without its client, whose log tells whole URLs (and so recipients' numbers), which
+    keeps cookies and looks into redirects.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """At most `concurrency` requests at one time; the others wait, and their time runs.
+
+        `transport` replaces the network (httpx.MockTransport in tests). `clock` gives seconds that never go
+        back. Raises CredentialsError when the environment's proxies or certificates cannot be used.
+        """
+        # Our own gate, and no limit in the pool: httpcore 1.0.9 loses a place for good when a request is
+        # cancelled between being given a connection and waking up.
+        self._gate = asyncio.Semaphore(concurrency)
+        self._clock = clock or steady_s
+        self._proxies = {} if transport else network_settings.proxies()
+        self._routes: dict[str | None, httpx.AsyncBaseTransport]
+        self._routes = {None: transport} if transport else _routes(self._proxies, concurrency)
+        self._chosen: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
+
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        progress = _RequestProgress(
+            self._clock, min(self._clock() + timeout_s, send_by_s), has_body=bool(request.content)
+        )
+        try:
+            async with asyncio.timeout(timeout_s), self._gate:
+                try:
+                    return await self._exchange(request, progress)
+                finally:
+                    await progress.close_unowned()
+        except asyncio.CancelledError as cancelled:
+            raise cancelled from progress.failure(cancelled)
+        except Exception as error:  # noqa: BLE001 (what has left is told by the steps taken, whatever broke)
+            raise progress.failure(error) from None  # h11 puts header values, and so credentials, into its texts
+
+    async def warm(self, url: str, connections: int) -> None:
+        """Does nothing: httpx opens a connection only for a request."""
+
+    async def aclose(self) -> None:
+        for transport in self._routes.values():
+            await transport.aclose()
+
+    async def _exchange(self, request: Request, progress: _RequestProgress) -> Response:
+        given = {name.lower() for name, _ in request.headers}
+        outgoing = httpx.Request(
+            request.method,
+            request.url,
+            headers=[*request.headers, *(header for header in DEFAULT_HEADERS if header[0] not in given)],
+            content=request.content,
+            extensions={"trace": progress.trace, "timeout": {"connect": CONNECT_TIMEOUT_S}},
+        )
+        transport = self._transport_to(outgoing.url)
+        progress.handed_over = True
+        answer = await transport.handle_async_request(outgoing)
+        content = bytearray()
+        try:
+            async for chunk in cast("httpx.AsyncByteStream", answer.stream):
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    break
+        finally:
+            await answer.aclose()  # closes the connection too, unless the answer was read to its end
+        return Response(
+            answer.status_code,
+            dict(answer.headers.items()),
+            bytes(content[:MAX_ANSWER_BYTES]),
+            truncated=len(content) > MAX_ANSWER_BYTES,
+        )
+
+    def _transport_to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        place = (url.scheme, url.host)
+        if place not in self._chosen:
+            self._chosen[place] = self._routes[network_settings.proxy_for(self._proxies, *place)]
+        return self._chosen[place]
+
+
+def _routes(proxies: dict[str, str], concurrency: int) -> dict[str | None, httpx.AsyncBaseTransport]:
+    """A pool of connections for each proxy, and under None one without."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=KEEPALIVE_S)
+    context = network_settings.ssl_context()
+    try:
+        return {
+            proxy: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, http2=HTTP2)
+            for proxy in (None, *proxies.values())
+        }
+    except (ValueError, ImportError, httpx.InvalidURL):
+        raise network_settings.unusable_proxy() from None
+
+
+class _RequestProgress:
+    """How far one request came, told by httpcore's trace events, and so what its failure proves."""
+
+    def __init__(self, clock: Callable[[], float], deadline_s: float, *, has_body: bool) -> None:
+        self.handed_over = False
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._told = False
+        self._committed = self._http2 = False
+        # The message is in the body: headers that promise a body which never comes ask for nothing, and httpcore
+        # writes no body when the headers could not be written.
+        self._commits = _BODY if has_body else _HEADERS
+        self._unowned: Any = None
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        self._told = True
+        if event.endswith("connect_tcp.complete"):
+            self._unowned = info["return_value"]
+        protocol, _, step = event.partition(".")
+        if step not in {_HEADERS, _BODY} or info["request"].method == b"CONNECT":  # CONNECT is for a proxy
+            return
+        if self._clock() >= self._deadline_s:  # the process stood still: asyncio's own timer may come second
+            raise TooLate
+        self._unowned = None
+        self._http2 = protocol == "http2"
+        if step == self._commits:
+            self._committed = True
+
+    async def close_unowned(self) -> None:
+        """Closes what httpcore 1.0.9 forgets: the connection whose TLS handshake is cancelled, also by a timeout."""
+        if self._unowned is not None:
+            await self._unowned.aclose()
+
+    def failure(self, error: BaseException) -> TransportFailure:
+        steps_known = self._told or not self.handed_over
+        proved = isinstance(error, _BEFORE_WRITING)
+        if self._http2 and isinstance(error, httpx.LocalProtocolError):  # about the connection, at any time
+            proved = False
+        unsent = proved or (steps_known and not self._committed)
+        return failure(error, unsent=unsent)

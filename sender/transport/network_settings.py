@@ -1,0 +1,49 @@
+"""What the environment says about the way out: proxies and certificates, the same for every transport."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+
+import httpx
+
+from sender.core.errors import CredentialsError
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def proxies() -> dict[str, str]:
+    """Proxy URLs by scheme (`http`, `https`, `all`): HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, or the system's settings."""
+    return {
+        scheme: proxy if "://" in proxy else f"http://{proxy}"
+        for scheme, proxy in urllib.request.getproxies().items()
+        if scheme in {"http", "https", "all"} and proxy
+    }
+
+
+def proxy_for(proxies: dict[str, str], scheme: str, host: str) -> str | None:
+    """The proxy on the way to `host`; None for loopback (where the sandbox is) and what NO_PROXY names."""
+    if host in _LOOPBACK or urllib.request.proxy_bypass(host):  # on Windows and macOS the system's settings are asked
+        return None
+    return proxies.get(scheme) or proxies.get("all")
+
+
+def ssl_context() -> ssl.SSLContext:
+    """Verifies certificates: by SSL_CERT_FILE or SSL_CERT_DIR, else by certifi's. Raises CredentialsError."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        raise CredentialsError(
+            f"the certificates cannot be read: {error.strerror or error}",
+            where="SSL_CERT_FILE or SSL_CERT_DIR",
+            fix="name a PEM file or directory that exists, or unset the variable",
+        ) from error
+
+
+def unusable_proxy() -> CredentialsError:
+    """Without the proxy's URL, which may hold a password."""
+    return CredentialsError(
+        "the proxy cannot be used: its URL is not valid, or it is a SOCKS proxy",
+        where="HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",
+        fix="name an http:// or https:// proxy; for SOCKS install httpx[socks] and use `transport: httpx`",
+    )

@@ -1,0 +1,429 @@
+"""The receiver over real HTTP: what it believes, what it refuses, and that nothing is lost once it has said 200."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import apsw
+import httpx
+import polars as pl
+import pytest
+
+from sender import sandbox
+from sender.core.errors import CredentialsError, InputError
+from sender.core.outcomes import Accepted
+from sender.delivery import webhooks
+from sender.delivery.webhooks import signatures
+from sender.delivery.webhooks.app import BODY_MAX_BYTES, check_public_url
+from sender.delivery.webhooks.server import Listener
+from sender.delivery.webhooks.signatures import Keys, Policy
+from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.sqlite.ledger import SqliteLedger
+from sender.suppression.entries import SuppressionList
+
+RUN = "run-1"
+KEYS = Keys.of(sandbox.environment(""))
+JSON = {"content-type": "application/json"}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqliteLedger]:
+    """A ledger with a run of ten accepted messages, SM0 to SM9."""
+    ledger = SqliteLedger.open(tmp_path / "ledger.sqlite3")
+    ledger.create_run(Run(RUN, "welcome", RunKind.SANDBOX, "twilio", "9f86", None, 10, 10, 0, ledger.now_ms()))
+    claims = ledger.claim(RUN, limit=10, lease_ms=60_000)
+    ledger.record(RUN, [Settlement(one, Accepted(f"SM{one.seq}")) for one in claims])
+    yield ledger
+    ledger.close()
+
+
+@contextmanager
+def listening(ledger: SqliteLedger, tmp_path: Path, **options: Any) -> Iterator[tuple[Listener, httpx.Client]]:
+    with (
+        webhooks.listen(
+            tmp_path / "ledger.sqlite3", **{"public_url": None, "keys": KEYS, "policy": Policy.REQUIRE, **options}
+        ) as listener,
+        httpx.Client(base_url=listener.url, trust_env=False, timeout=20) as client,
+    ):
+        yield listener, client
+
+
+@pytest.fixture
+def listener(ledger: SqliteLedger, tmp_path: Path) -> Iterator[tuple[Listener, httpx.Client]]:
+    with listening(ledger, tmp_path) as both:
+        yield both
+
+
+def statuses(ledger: SqliteLedger) -> dict[int, str]:
+    journal = ledger.journal(RUN)
+    return dict(zip(journal["seq"], journal["status"], strict=True))
+
+
+def native(status: str, seq: int = 0) -> bytes:
+    told = {"id": f"SM{seq}", "status": status, "number_of_segments": 1, "timestamp": "2026-01-01T00:00:00Z"}
+    return json.dumps(told).encode()
+
+
+def tell(
+    client: httpx.Client, listener: Listener, body: bytes, *, seq: int | None = 0, key: str = "PSK_sandbox"
+) -> httpx.Response:
+    """A signed SignalWire status callback."""
+    path = "/status/signalwire" + ("" if seq is None else f"?ref={RUN}.{seq}")
+    signature = signatures.signalwire_json(key, listener.public_url + path, body)
+    return client.post(path, content=body, headers=JSON | {"x-signalwire-signature": signature})
+
+
+# What is believed
+
+
+def test_a_signed_report_is_on_disk_when_it_is_answered(
+    listener: tuple[Listener, httpx.Client], ledger: SqliteLedger
+) -> None:
+    told, client = listener
+    answer = tell(client, told, native("delivered"))
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert statuses(ledger)[0] == "delivered"
+    assert tell(client, told, native("sent")).status_code == 200, "late, and harmless"
+    assert statuses(ledger)[0] == "delivered"
+
+
+def test_a_report_without_a_ref_finds_its_message_a_little_later(
+    listener: tuple[Listener, httpx.Client], ledger: SqliteLedger
+) -> None:
+    told, client = listener
+    assert tell(client, told, native("failed", 3), seq=None).status_code == 200
+    until = time.monotonic() + 20
+    while statuses(ledger)[3] != "failed":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_compatibility_forms_and_telnyx_events(listener: tuple[Listener, httpx.Client], ledger: SqliteLedger) -> None:
+    """The sandbox signs them with code of its own: tests of whole runs hold that against the receiver's."""
+    told, client = listener
+    fields = [("MessageSid", "SM1"), ("MessageStatus", "delivered")]
+    for dialect, seq, name, key in (
+        ("signalwire-compat", 1, "x-signalwire-signature", "PSK_sandbox"),
+        ("twilio", 2, "x-twilio-signature", "5a" * 16),
+    ):
+        path = f"/status/{dialect}?ref={RUN}.{seq}"
+        said = [("MessageSid", f"SM{seq}"), fields[1]]
+        signature = signatures.form_signature(key, told.public_url + path, said, distinct=True)
+        answer = client.post(path, content=urlencode(said), headers=FORM | {name: signature})
+        assert answer.status_code == 200
+    assert [statuses(ledger)[seq] for seq in (1, 2)] == ["delivered", "delivered"]
+
+
+@pytest.mark.parametrize("prefix_stays", [True, False])
+def test_a_proxy_may_stand_before_it(ledger: SqliteLedger, tmp_path: Path, prefix_stays: bool) -> None:
+    """The signature is over the public URL, wherever the request comes in, and whether the proxy strips its path."""
+    public = "https://hooks.example.com/campaigns"
+    with listening(ledger, tmp_path, public_url=f"{public}/") as (told, client):
+        assert told.public_url == public
+        path, body = f"/status/signalwire?ref={RUN}.0", native("delivered")
+        headers = JSON | {"x-signalwire-signature": signatures.signalwire_json("PSK_sandbox", public + path, body)}
+        answer = client.post(("/campaigns" if prefix_stays else "") + path, content=body, headers=headers)
+        assert answer.status_code == 200
+    assert statuses(ledger)[0] == "delivered"
+
+
+def test_replies_go_to_the_suppression_list_before_they_are_answered(
+    listener: tuple[Listener, httpx.Client], tmp_path: Path
+) -> None:
+    told, client = listener
+    for text in ("Stop!", "see you on Monday"):
+        said = [("MessageSid", "SMx"), ("From", "+12025550147"), ("To", "+12025550100"), ("Body", text)]
+        path = "/inbound/twilio"
+        signature = signatures.form_signature("5a" * 16, told.public_url + path, said, distinct=True)
+        answer = client.post(path, content=urlencode(said), headers=FORM | {"x-twilio-signature": signature})
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/xml")
+        with SuppressionList.open(tmp_path, create=False) as suppression:
+            (entry,) = suppression.why("+12025550147")
+        assert (entry.reason, entry.source, entry.note, entry.scope) == ("opted_out", "reply", "Stop!", "sandbox")
+
+
+# What is refused
+
+
+def test_forged_reports_are_403_and_change_nothing(
+    listener: tuple[Listener, httpx.Client], ledger: SqliteLedger
+) -> None:
+    told, client = listener
+    assert tell(client, told, native("failed"), key="guessed").status_code == 403
+    assert client.post(f"/status/signalwire?ref={RUN}.0", content=native("failed"), headers=JSON).status_code == 403
+    body = native("delivered")
+    path = f"/status/signalwire?ref={RUN}.0"
+    signature = signatures.signalwire_json("PSK_sandbox", told.public_url + path, body)
+    elsewhere = client.post(
+        path.replace(".0", ".1"), content=body, headers=JSON | {"x-signalwire-signature": signature}
+    )
+    assert elsewhere.status_code == 403, "the ref is part of what is signed"
+    assert set(statuses(ledger).values()) == {"queued"}
+    assert ledger.kept_reports() == 0
+    assert told.refused == {403: 3}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 404), ("/status", 404), ("/status/vonage", 404), ("/status/twilio/", 404), ("/status//twilio", 404),
+        ("/health/x", 404), ("/../ledger.sqlite3", 404),
+    ],
+)  # fmt: skip
+def test_there_is_nothing_else(listener: tuple[Listener, httpx.Client], path: str, status: int) -> None:
+    assert listener[1].post(path).status_code == status
+
+
+def test_other_methods_are_refused(listener: tuple[Listener, httpx.Client]) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        assert listener[1].request(method, "/status/twilio").status_code == 405
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"id": 7, "status": "sent"}', b"null"])
+def test_what_cannot_be_read_is_400(listener: tuple[Listener, httpx.Client], body: bytes, caplog: Any) -> None:
+    told, client = listener
+    answer = tell(client, told, body)
+    assert answer.status_code == 400
+    assert "Traceback" not in answer.text + caplog.text
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_bodies_are_bounded(listener: tuple[Listener, httpx.Client], chunked: bool) -> None:
+    _, client = listener
+    body = b"x" * (BODY_MAX_BYTES + 1)
+
+    def chunks() -> Iterator[bytes]:
+        yield from (body[at : at + 65536] for at in range(0, len(body), 65536))
+
+    try:
+        answer = client.post("/status/twilio", content=chunks() if chunked else body)
+    except httpx.WriteError:  # it need not read what it refuses
+        return
+    assert answer.status_code == 413
+
+
+def test_off_is_for_loopback_only(ledger: SqliteLedger, tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="on loopback only"),
+        listening(ledger, tmp_path, public_url="https://hooks.example.com", policy=Policy.OFF),
+    ):
+        pass
+    for host, public_url in (("0.0.0.0", "http://127.0.0.1:1"), ("0.0.0.0", None)):
+        with (
+            pytest.raises(InputError, match="others than this machine could call it"),
+            listening(ledger, tmp_path, host=host, public_url=public_url, policy=Policy.OFF),
+        ):
+            pass
+    with listening(ledger, tmp_path, policy=Policy.OFF, keys=Keys()) as (_, client):
+        assert client.post(f"/status/signalwire?ref={RUN}.0", content=native("sent"), headers=JSON).status_code == 200
+
+
+def test_without_a_key_nothing_could_be_believed(ledger: SqliteLedger, tmp_path: Path) -> None:
+    only_twilio = Keys(twilio="secret")
+    for options in ({"keys": Keys()}, {"keys": only_twilio, "dialect": "telnyx"}):
+        with pytest.raises(CredentialsError, match="no key"), listening(ledger, tmp_path, **options):
+            pass
+    with listening(ledger, tmp_path, keys=only_twilio) as (told, client):
+        assert told.dialects == ("twilio",)
+        assert tell(client, told, native("failed")).status_code == 403
+
+
+def test_verify_if_present_takes_what_is_not_signed(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """SignalWire names no signature for its JSON status callbacks; a wrong one is wrong all the same."""
+    with listening(ledger, tmp_path, policy=Policy.VERIFY_IF_PRESENT) as (told, client):
+        bare = client.post(f"/status/signalwire?ref={RUN}.0", content=native("sent"), headers=JSON)
+        assert bare.status_code == 200
+        assert tell(client, told, native("failed"), key="guessed").status_code == 403
+    assert statuses(ledger)[0] == "sent"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hooks.example.com", "ftp://hooks.example.com", "https://", "http://hooks.example.com", "https://a@b.example",
+        "https://hooks.example.com/?x=1", "https://hooks.example.com/#x", "https://hooks.example.com:port", "https://a b",
+    ],
+)  # fmt: skip
+def test_a_public_url_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(InputError):
+        check_public_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        (" https://hooks.example.com/ ", "https://hooks.example.com"),
+        ("https://hooks.example.com:8443/a/b", "https://hooks.example.com:8443/a/b"),
+        ("http://127.0.0.1:8026", "http://127.0.0.1:8026"),
+        ("http://[::1]:8026", "http://[::1]:8026"),
+    ],
+)
+def test_public_urls(url: str, kept: str) -> None:
+    assert check_public_url(url) == kept
+
+
+# Trouble
+
+
+def test_what_cannot_be_written_is_503_and_comes_again(
+    listener: tuple[Listener, httpx.Client], ledger: SqliteLedger, tmp_path: Path
+) -> None:
+    told, client = listener
+    assert client.get("/health").json()["status"] == "ok"
+    other = apsw.Connection(str(tmp_path / "ledger.sqlite3"))
+    other.execute("ALTER TABLE message RENAME TO hidden")  # a stand-in for whatever makes a write fail
+    assert tell(client, told, native("delivered")).status_code == 503
+    health = client.get("/health")
+    assert (health.status_code, health.json()["status"]) == (503, "failing")
+    other.execute("ALTER TABLE hidden RENAME TO message")
+    other.close()
+    assert tell(client, told, native("delivered")).status_code == 200
+    assert statuses(ledger)[0] == "delivered"
+    health = client.get("/health")
+    assert health.json() == {
+        "status": "ok", "waiting": 0, "applied": 1, "nothing_new": 0, "kept": 0, "matched": 0, "inbound": 0,
+        "refused": {"503": 1},
+    }  # fmt: skip
+
+
+def test_a_busy_ledger_holds_an_answer_up_and_loses_nothing(
+    listener: tuple[Listener, httpx.Client], ledger: SqliteLedger, tmp_path: Path
+) -> None:
+    told, client = listener
+    other = apsw.Connection(str(tmp_path / "ledger.sqlite3"))
+    other.execute("BEGIN IMMEDIATE")
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(tell(client, told, native("delivered")).status_code))
+    thread.start()
+    thread.join(0.3)
+    assert answers == []
+    other.execute("ROLLBACK")
+    other.close()
+    thread.join(20)
+    assert answers == [200]
+    assert statuses(ledger)[0] == "delivered"
+
+
+def test_hundreds_at_once(listener: tuple[Listener, httpx.Client], ledger: SqliteLedger) -> None:
+    told, _ = listener
+    words = ("queued", "sent", "delivered")
+    said = [(seq, word) for seq in range(10) for word in words] * 10
+    answers: list[int] = []
+
+    def some(part: int) -> None:
+        with httpx.Client(base_url=told.url, trust_env=False, timeout=20) as own:
+            answers.extend(tell(own, told, native(word, seq), seq=seq).status_code for seq, word in said[part::6])
+
+    threads = [threading.Thread(target=some, args=(part,)) for part in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [200] * 300
+    assert set(statuses(ledger).values()) == {"delivered"}
+    assert told.tally.applied + told.tally.same == 300
+
+
+# The command
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    started: list[subprocess.Popen[str]] = []
+    clean = {name: text for name, text in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)}
+
+    def start(*args: str, **env: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sender", "listen", "--port", "0", "--state-dir", str(tmp_path), *args],
+            env=clean | {"PYTHONPATH": str(Path(__file__).parents[2])} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = re.search(r"http://127\.0\.0\.1:\d+", line)
+        return process, match[0] if match else line
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_listen_stops_cleanly(
+    command: Callable[..., tuple[subprocess.Popen[str], str]], ledger: SqliteLedger, sign: signal.Signals
+) -> None:
+    process, url = command(**sandbox.environment(""))
+    body, path = native("delivered"), f"/status/signalwire?ref={RUN}.0"
+    headers = JSON | {"x-signalwire-signature": signatures.signalwire_json("PSK_sandbox", url + path, body)}
+    # One is answered; another has sent half its body when the signal comes, and is still heard out.
+    assert httpx.post(url + path, content=body, headers=headers, trust_env=False).status_code == 200
+    late = native("sent", 1)
+    late_path = f"/status/signalwire?ref={RUN}.1"
+    signature = signatures.signalwire_json("PSK_sandbox", url + late_path, late)
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        head = (
+            f"POST {late_path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"x-signalwire-signature: {signature}\r\ncontent-length: {len(late)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + late[:10])
+        time.sleep(0.3)
+        process.send_signal(sign)
+        time.sleep(0.3)
+        connection.sendall(late[10:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == (0 if sign is signal.SIGINT else -signal.SIGTERM)
+    assert "Traceback" not in out + err
+    assert {seq: status for seq, status in statuses(ledger).items() if status != "queued"} == {
+        0: "delivered",
+        1: "sent",
+    }
+
+
+def test_listen_without_keys_says_which(command: Callable[..., tuple[subprocess.Popen[str], str]]) -> None:
+    process, _ = command()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN" in err
+
+
+def test_listen_says_what_to_configure(command: Callable[..., tuple[subprocess.Popen[str], str]]) -> None:
+    process, _ = command("--public-url", "https://hooks.example.com/x", TWILIO_AUTH_TOKEN="secret")
+    assert process.stdout is not None
+    told = ""
+    while "Ctrl-C stops it" not in told:
+        told += process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert "twilio: replies to https://hooks.example.com/x/inbound/twilio" in told
+    assert "telnyx" not in told, "its signatures cannot be checked"
+    assert "0 reports applied" in out
+    assert "secret" not in told + out + err
+    assert process.returncode == 0
+
+
+def test_no_journal_row_is_made_up(listener: tuple[Listener, httpx.Client], ledger: SqliteLedger) -> None:
+    told, client = listener
+    assert tell(client, told, native("delivered", 77), seq=77).status_code == 200
+    assert ledger.journal(RUN).filter(pl.col("seq") > 9).is_empty()
+    assert ledger.kept_reports() == 1

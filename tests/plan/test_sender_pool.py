@@ -1,0 +1,131 @@
+"""A pool of numbers: the laws of who sends to whom, for a column and for one recipient alike."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sender.plan.sender_pool import SenderPool
+
+AREAS = ("202", "212", "415", "416")  # the last is in Canada
+NUMBERS = [f"+1{area}55501{n:02}" for area in AREAS for n in range(5)]
+RECIPIENTS = [f"+1{area}55501{n:02}" for area in (*AREAS, "305") for n in range(20, 100)]
+RECIPIENTS += [f"+4479009001{n:02}" for n in range(20)]
+
+weights = st.dictionaries(st.sampled_from(NUMBERS), st.sampled_from([0.5, 1.0, 2.0, 3.0]), min_size=1, max_size=6)
+matches = st.sampled_from([None, "area_code", "country"])
+
+
+A, B, C = "+12025550100", "+12025550101", "+14155550100"
+GOLDEN = [(B, C, A), (A, C, B), (B, C, A), (B, C, A), (B, C, A), (C, B, A)]
+
+
+def region_of(number: str) -> str:
+    return "GB" if number.startswith("+44") else "CA" if number.startswith("+1416") else "US"
+
+
+def assigned(pool: SenderPool, recipients: list[str] = RECIPIENTS) -> list[str]:
+    return pool.assign(pl.Series(recipients), pl.Series([region_of(one) for one in recipients])).to_list()
+
+
+@settings(max_examples=40)
+@given(weights=weights, match=matches)
+def test_the_column_and_the_single_number_say_the_same(weights: dict[str, float], match: str | None) -> None:
+    pool = SenderPool(weights, match)
+    assert assigned(pool) == [pool.order(one)[0] for one in RECIPIENTS]
+    assert all(sorted(pool.order(one)) == sorted(weights) for one in RECIPIENTS[:5])
+
+
+@settings(max_examples=40)
+@given(weights=weights, match=matches, new=st.sampled_from(NUMBERS))
+def test_a_number_that_joins_takes_its_share_and_moves_nobody_else(
+    weights: dict[str, float], match: str | None, new: str
+) -> None:
+    before = {number: weight for number, weight in weights.items() if number != new} or {NUMBERS[0]: 1.0}
+    old, now = assigned(SenderPool(before, match)), assigned(SenderPool({**before, new: 1.0}, match))
+    assert all(after in (earlier, new) for earlier, after in zip(old, now, strict=True))
+
+
+@settings(max_examples=40)
+@given(weights=weights, match=matches, data=st.data())
+def test_numbers_that_are_out_are_stood_in_for_as_if_they_had_never_been_there(
+    weights: dict[str, float], match: str | None, data: st.DataObject
+) -> None:
+    pool = SenderPool(weights, match)
+    out = data.draw(st.sets(st.sampled_from(sorted(weights)), max_size=len(weights) - 1))
+    for number in out:
+        assert pool.out(number, "refused")
+    planned = assigned(pool)
+    left = SenderPool({number: weight for number, weight in weights.items() if number not in out}, match)
+    for recipient, number, without in zip(RECIPIENTS, planned, assigned(left), strict=True):
+        assert pool.choose(recipient, number) == (number if number not in out else without)
+    assert set(pool.taken_out) == out
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares"),
+    [
+        pytest.param({NUMBERS[0]: 1, NUMBERS[1]: 1}, (0.5, 0.5), id="equal"),
+        pytest.param({NUMBERS[0]: 3, NUMBERS[1]: 1}, (0.75, 0.25), id="three-to-one"),
+        pytest.param({NUMBERS[0]: 0.5, NUMBERS[1]: 4.5}, (0.1, 0.9), id="nine-to-one"),
+    ],
+)
+def test_shares_follow_the_weights(weights: dict[str, float], shares: tuple[float, ...]) -> None:
+    many = [f"+1{area}555{n:04}" for area in range(201, 211) for n in range(1000)]
+    given = assigned(SenderPool(weights), many)
+    for number, share in zip(weights, shares, strict=True):
+        assert given.count(number) / len(many) == pytest.approx(share, abs=0.02)  # four standard deviations
+
+
+def test_who_gets_which_number_never_changes_with_a_version() -> None:
+    """Golden values: another hash would text every customer from a number they do not know."""
+    pool = SenderPool({A: 1.0, B: 2.0, C: 1.0})
+    recipients = ["+12125550107", "+12125550108", "+12125550109", "+12125550110", "+447900900123", "988"]
+    assert [pool.order(one) for one in recipients] == GOLDEN
+
+
+@pytest.mark.parametrize(
+    ("match", "to", "expected"),
+    [
+        pytest.param("area_code", "+12125550123", "+12125550100", id="its-area-code"),
+        pytest.param("area_code", "+14165550123", "+14165550100", id="its-area-code-in-Canada"),
+        pytest.param("country", "+14165550123", "+14165550100", id="its-country"),
+        pytest.param("country", "+447900900123", "+447900900100", id="its-country-abroad"),
+        pytest.param("area_code", "+447900900123", "+447900900100", id="no-area-code-so-its-country"),
+    ],
+)
+def test_a_near_number_is_preferred(match: str, to: str, expected: str) -> None:
+    pool = SenderPool(dict.fromkeys(["+12125550100", "+12025550100", "+14165550100", "+447900900100"], 1.0), match)
+    assert assigned(pool, [to]) == [expected]
+    assert pool.order(to)[0] == expected
+    assert pool.out(expected, "gone")
+    assert pool.choose(to, expected) != expected
+
+
+def test_the_last_number_is_never_taken_out() -> None:
+    pool = SenderPool({"+12025550100": 1.0, "+12025550101": 1.0})
+    assert pool.out("+12025550100", "refused")
+    assert pool.out("+12025550100", "refused again"), "what was under way from it comes back too"
+    assert not pool.out("+12025550101", "refused")
+    assert not pool.out("+12025550199", "no number of the pool")
+    assert not pool.out(None, "a service")
+    assert pool.taken_out == {"+12025550100": "refused"}
+    assert pool.choose("+12125550123", "+12025550100") == "+12025550101"
+    assert pool.choose("+12125550123", "ROWSOWN") == "ROWSOWN"
+    assert pool.choose("+12125550123", None) is None
+
+
+def test_rows_without_a_number_get_some_number_and_an_empty_list_none() -> None:
+    pool = SenderPool({"+12025550100": 1.0, "+12025550101": 1.0}, "area_code")
+    nobody = pl.Series([None, "988"], dtype=pl.String)
+    assert pool.assign(nobody, pl.Series([None, None], dtype=pl.String)).null_count() == 0
+    assert pool.assign(nobody.clear(), nobody.clear()).to_list() == []
+
+
+def test_what_numbers_that_are_out_had_is_spread_by_weight() -> None:
+    pool = SenderPool({A: 1.0, B: 3.0, C: 2.0})
+    assert pool.spread({A: 10.0, B: 4.0, None: 2.0}) == {A: 10.0, B: 4.0, None: 2.0, C: 0.0}
+    assert pool.out(C, "refused")
+    assert pool.spread({A: 10.0, B: -2.0, C: 8.0, None: 1.0}) == {A: 12.0, B: 4.0, None: 1.0}

@@ -1,0 +1,178 @@
+"""What happened to a row, for every way a row can go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sender import build_plan, explain_row, load_campaign
+from sender.core.errors import InputError
+
+FROM = "+12025550100"
+ROWS = [
+    {"phone": "202-555-0101", "name": "Ada"},
+    {"phone": "(202) 555 0101", "name": "Again"},
+    {"phone": "555-01", "name": "Short"},
+    {"phone": "", "name": "None"},
+    {"phone": "202-555-0102", "name": ""},
+    {"phone": "202-555-0103", "name": "x" * 400},
+    {"phone": "202-555-0104", "name": "Stop"},
+    {"phone": "202-555-0105", "name": "“Zoë”"},
+    {"phone": "202-555-0106", "name": "Last"},
+]
+
+
+def explained(row: int, folder: Path, **keys: Any) -> dict[str, list[str]]:
+    (folder / "stop.csv").write_text("phone\n+12025550104\n", encoding="utf-8")
+    (folder / "prices.yaml").write_text(
+        "currency: USD\nprices: [{to: US, sms: 0.01, sms_fee: 0.002}]\n", encoding="utf-8"
+    )
+    given: dict[str, Any] = {
+        "provider": "sandbox",
+        "from_": FROM,
+        "recipients": {"rows": ROWS, "default_region": "US"},
+        "message": {"body": "Hi {{ name }}", "max_segments": 2},
+        "suppress": str(folder / "stop.csv"),
+        "prices": str(folder / "prices.yaml"),
+    }
+    campaign = load_campaign({"name": "t"}, **{**given, **keys})
+    told = explain_row(build_plan(campaign, limit=4), row, campaign)
+    steps: dict[str, list[str]] = {}
+    for name, sentence in told.steps:
+        steps.setdefault(name, []).append(sentence)
+    assert told.cells == (ROWS[row - 1] if keys.get("recipients") is None else told.cells)
+    assert (told.seq is None) == (told.reason is not None)
+    return steps
+
+
+READ = "default region US: +12025550101, US, fixed_line_or_mobile"
+
+
+@pytest.mark.parametrize(
+    ("row", "last", "told"),
+    [
+        pytest.param(1, "message", {
+            "number": [f"`202-555-0101` in column `phone`, {READ}"],
+            "duplicates": ["rows 1, 2 (duplicate) have this number, and this one is kept"],
+            "text": ["'Hi Ada'"],
+            "size": ["GSM-7, 6 units, 1 segment"],
+            "sender": [FROM],
+            "cost": ["0.012 USD: 0.01 and 0.002 fee for US, times 1"],
+            "message": ["number 0 of the plan (seq, from 0)"],
+        }, id="a message"),
+        pytest.param(2, "duplicates", {"duplicates": ["skipped as duplicate: same number as row 1"]}, id="duplicate"),
+        pytest.param(3, "number", {
+            "number": [
+                "`555-01` in column `phone`, default region US",
+                "skipped as invalid_number: `555-01` is too short for US; check for missing digits",
+            ],
+        }, id="no number"),
+        pytest.param(4, "number", {
+            "number": ["`` in column `phone`, default region US", "skipped as missing_data: the number cell is blank"],
+        }, id="blank number"),
+        pytest.param(5, "text", {"duplicates": ["no other row has this number"]}, id="nothing to render"),
+        pytest.param(6, "size", {
+            "size": ["GSM-7, 403 units, 3 segments", "skipped as too_long: 3 segments (GSM-7); max_segments is 2"],
+        }, id="too long"),
+        pytest.param(7, "suppression", {"suppression": ["skipped as suppressed: the number is in stop.csv"]}, id="suppressed"),
+        pytest.param(8, "message", {"number": ["`202-555-0105` in column `phone`, default region US: +12025550105, US, fixed_line_or_mobile"]}, id="UCS-2"),
+    ],
+)  # fmt: skip
+def test_every_way_a_row_can_go(row: int, last: str, told: dict[str, list[str]], tmp_path: Path) -> None:
+    steps = explained(row, tmp_path)
+    assert list(steps)[-1] == last
+    assert {name: steps[name] for name in told} == told
+
+
+def test_what_smart_encoding_replaced(tmp_path: Path) -> None:
+    steps = explained(8, tmp_path, message={"body": "Hi {{ name }}, it’s on", "smart_encoding": True})
+    assert steps["text"] == ["'Hi “Zoë”, it’s on'"]
+    assert steps["replaced"] == ["nothing"]
+    steps = explained(1, tmp_path, message={"body": "Hi {{ name }}, it’s on", "smart_encoding": True})
+    assert steps["text"] == ["'Hi Ada, it’s on'"]
+    assert steps["replaced"] == ["'’' by \"'\""]
+    assert steps["size"] == ["GSM-7, 15 units, 1 segment"]
+
+
+def test_which_characters_cost(tmp_path: Path) -> None:
+    (told,) = explained(1, tmp_path, message="Hi {{ name }}, it’s on")["size"]
+    assert "'’' (right single quotation mark) alone costs no segment in 1 message: write \"'\"" in told
+
+
+def test_beyond_the_limit(tmp_path: Path) -> None:
+    rows = [{"phone": f"+1202555010{n}", "name": "x"} for n in range(9)]
+    steps = explained(6, tmp_path, recipients={"rows": rows})
+    assert steps["limit"] == ["skipped as limit: beyond the first 4 recipients"]
+    assert steps["sender"] == [FROM]
+
+
+@pytest.mark.parametrize(
+    ("keys", "step", "told"),
+    [
+        pytest.param({"from_": [FROM, "+12025550199"]}, "sender", "out of a pool of 2: this number always gets the same", id="pool"),
+        pytest.param({"from_": "MG" + "0" * 32, "sandbox": {"dialect": "twilio"}}, "sender", "picked by MG0", id="service"),
+        pytest.param({"send_as_mms": True}, "size", "an MMS, counted as one segment", id="MMS"),
+        pytest.param({"send_as_mms": True}, "cost", "no price in", id="no price"),
+        pytest.param({"message": {"media": "https://media.example.com/a.jpg"}}, "text", "none; media https://media.example.com/a.jpg", id="media"),
+        pytest.param({"message": "Привет, как дела"}, "size", "its letters are outside GSM-7", id="script"),
+    ],
+)  # fmt: skip
+def test_steps(keys: dict[str, Any], step: str, told: str, tmp_path: Path) -> None:
+    assert told in explained(1, tmp_path, **keys)[step][0]
+
+
+def test_the_rows_own_region_and_sender(tmp_path: Path) -> None:
+    rows = [
+        {"phone": "07400 123456", "country": "GB", "from": FROM},
+        {"phone": "07400 123457", "country": "GB", "from": ""},
+    ]
+    steps = explained(1, tmp_path, recipients={"rows": rows}, from_=(), message="Hi")
+    assert steps["number"] == ["`07400 123456` in column `phone`, the row's own region GB: +447400123456, GB, mobile"]
+    assert steps["sender"] == [f"{FROM}, the row's own"]
+    assert (
+        "skipped as missing_data: no sender"
+        in explained(2, tmp_path, recipients={"rows": rows}, from_=(), message="Hi")["sender"][0]
+    )
+
+
+SKIP = {"skip_types": ["fixed_line", "premium_rate"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "keys", "step", "told"),
+    [
+        pytest.param({"phone": "+44 20 7946 0123"}, SKIP, "type", "skipped as landline: a fixed_line number: recipients.skip_types leaves those out", id="fixed line"),
+        pytest.param({"phone": "+44 909 879 0123"}, SKIP, "type", "skipped as suppressed: a premium_rate number: recipients.skip_types leaves those out", id="another type"),
+        pytest.param({"phone": "+12025550101"}, SKIP, "type", "fixed_line_or_mobile is none of those left out: fixed_line, premium_rate", id="a type that stays"),
+        pytest.param({"phone": "2025550101.0"}, {"default_region": "US"}, "number", "`2025550101.0` in column `phone`, default region US: dropped the decimals that a spreadsheet added, +12025550101, US, fixed_line_or_mobile", id="repaired"),
+        pytest.param({"phone": "07400 123456", "country": "England"}, {}, "number", "`07400 123456` in column `phone`, the row's own region England (GB): +447400123456, GB, mobile", id="a country by name"),
+        pytest.param({"phone": "07400 123456", "country": "Narnia"}, {}, "number", "`07400 123456` in column `phone`, the row's own region Narnia", id="no country"),
+    ],
+)  # fmt: skip
+def test_how_the_number_was_read(
+    row: dict[str, str], keys: dict[str, Any], step: str, told: str, tmp_path: Path
+) -> None:
+    steps = explained(1, tmp_path, recipients={"rows": [row], **keys}, message="Hi")
+    assert told in steps[step]
+    assert ("type" in steps) is (keys == SKIP)
+
+
+def test_a_written_plan_tells_what_it_holds(tmp_path: Path) -> None:
+    campaign = load_campaign(provider="sandbox", from_=FROM, message="Hi", recipients=[{"phone": "+12025550101"}])
+    told = explain_row(build_plan(campaign).write(tmp_path / "plan"), 1)
+    assert dict(told.steps) == {
+        "number": "+12025550101, US, fixed_line_or_mobile",
+        "suppression": "there is no suppression list",
+        "duplicates": "no other row has this number",
+        "text": "'Hi'",
+        "size": "GSM-7, 2 units, 1 segment",
+        "sender": FROM,
+        "message": "number 0 of the plan (seq, from 0)",
+    }
+
+
+def test_a_row_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no row 99"):
+        explained(99, tmp_path)

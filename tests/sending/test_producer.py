@@ -1,0 +1,185 @@
+"""The feed in virtual time: many numbers with limits of their own, and none of them waits for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from itertools import pairwise
+from random import Random
+from typing import Any, TypeVar
+
+import polars as pl
+import pytest
+
+from sender.plan.plan import Pace
+from sender.plan.sender_pool import SenderPool
+from sender.providers.base import Message
+from sender.sending import producer
+from sender.sending.concurrency import Concurrency
+from sender.sending.producer import Producer
+from sender.sending.shared_rate_limit import make_pacer
+from sender.state.ledger import Claim
+from tests.virtual_time import most_in_a_second, now, run
+
+T = TypeVar("T")
+NUMBERS = [f"+120255501{n:02}" for n in range(10)]
+Messages = list[tuple[str, int]]  # sender and segments of each
+
+
+class Ledger:
+    """What the feed asks of a ledger, in memory; every commit takes `commit_s`."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._next = 0
+        self._aside: list[int] = []
+        self.claimed_s: dict[int, float] = {}
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._aside) or self._next < self._count
+
+    def set_aside(
+        self, run_id: str, *, limit: int, beside: Collection[int], below_seq: int | None, part: tuple[int, int]
+    ) -> list[int]:
+        assert part == (0, 1), "one process has everything"
+        due = [seq for seq in self._aside if seq not in beside][:limit]
+        fresh = list(range(self._next, min(self._count, self._next + limit - len(due))))
+        self._next += len(fresh)
+        self._aside += fresh
+        return due + fresh
+
+    def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+        self._aside = [seq for seq in self._aside if seq not in seqs]
+        return [self._claim(seq) for seq in sorted(seqs)]
+
+    def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None) -> list[Claim]:
+        back, self._aside = sorted(self._aside)[:limit], sorted(self._aside)[limit:]
+        fresh = range(self._next, min(self._count, self._next + limit - len(back)))
+        self._next += len(fresh)
+        return [self._claim(seq) for seq in (*back, *fresh)]
+
+    def _claim(self, seq: int) -> Claim:
+        self.claimed_s[seq] = now()
+        return Claim(seq, 1, 0)
+
+    def release(self, run_id: str, claims: Collection[Claim]) -> int:
+        self._aside += [claim.seq for claim in claims]
+        return len(claims)
+
+
+@dataclass
+class Flight:
+    """Takes what leaves, and notes when and from which number."""
+
+    ledger: Ledger
+    commit_s: float = 0.01
+    left: list[tuple[float, str, int]] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+
+    async def room(self) -> None: ...
+
+    async def more(self) -> bool:
+        return self.ledger.pending
+
+    def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
+        assert now() < send_by_s
+        self.seqs.append(claim.seq)
+        self.left.append((now(), str(message.from_number), int(message.body or "")))
+
+    async def in_ledger(self, call: Callable[[], T]) -> T:
+        await asyncio.sleep(self.commit_s)
+        return call()
+
+    def times(self, number: str) -> list[float]:
+        return [at_s for at_s, one, _ in self.left if one == number]
+
+
+@pytest.fixture(autouse=True)
+def virtual_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "steady_s", now)
+
+
+def fed(messages: Messages, pace: Pace, *, late_s: float = 0.0) -> tuple[Flight, Ledger, float]:
+    """What left and when, and in how many seconds."""
+
+    class Reader:
+        def read(self, seqs: list[int]) -> list[tuple[Message, int]]:
+            return [
+                (Message(seq, f"r{seq}", "+12125550123", messages[seq][0], str(messages[seq][1])), messages[seq][1])
+                for seq in seqs
+            ]
+
+    async def scenario() -> tuple[Flight, Ledger, float]:
+        ledger, begun_s = Ledger(len(messages)), now()
+        flight = Flight(ledger)
+        given: dict[str, Any] = {"ledger": ledger, "reader": Reader(), "run_id": "r"}
+        await Producer(pace=pace, pacer=make_pacer(pace), concurrency=Concurrency(64, None), **given).run(flight)
+        return flight, ledger, flight.left[-1][0] - begun_s
+
+    told: tuple[Flight, Ledger, float] = run(scenario(), late_s=late_s)
+    assert sorted(told[0].seqs) == list(range(len(messages))), "each once"
+    return told
+
+
+def pace(per_s: float | None, senders: dict[str, float], unit: str = "messages") -> Pace:
+    return Pace("x", per_s, unit, None, 2, 5.0, senders=senders)
+
+
+def sticky(count: int, weights: dict[str, float]) -> Messages:
+    """Who gets which number, as a plan's pool says."""
+    random = Random(3)
+    people = pl.Series([f"+1{random.randrange(201, 990)}555{random.randrange(10**4):04}" for _ in range(count)])
+    return [(number, 1) for number in SenderPool(weights).assign(people, pl.Series(["US"] * count))]
+
+
+@pytest.mark.parametrize(
+    ("messages", "per_s", "own"),
+    [
+        pytest.param(sticky(400, dict.fromkeys(NUMBERS, 1.0)), None, 1.0, id="ten-numbers-of-one-a-second"),
+        pytest.param(sticky(400, {one: 1.0 + n for n, one in enumerate(NUMBERS)}), None, 1.0, id="by-weight"),
+        pytest.param(sticky(3000, dict.fromkeys(NUMBERS, 1.0)), None, 20.0, id="faster-numbers"),
+        pytest.param(sticky(400, dict.fromkeys(NUMBERS, 1.0)), 5.0, 1.0, id="the-account-is-slower"),
+        pytest.param([(one, 1) for one in NUMBERS for _ in range(40)], None, 1.0, id="a-list-sorted-by-number"),
+        pytest.param(sticky(400, dict.fromkeys(NUMBERS[:2], 1.0)), None, 0.1, id="one-in-ten-seconds"),
+    ],
+)
+def test_numbers_take_as_long_as_the_busiest_needs_and_none_passes_its_limit(
+    messages: Messages, per_s: float | None, own: float
+) -> None:
+    flight, ledger, seconds = fed(messages, pace(per_s, dict.fromkeys(NUMBERS, own)))
+    load = Counter(number for number, _ in messages)
+    needed_s = max(max(load.values()) / own, len(messages) / per_s if per_s else 0.0)
+    assert needed_s * 0.95 - 1 / own < seconds <= 1.03 * needed_s + 1
+    for number in load:
+        times = flight.times(number)
+        assert most_in_a_second(times) <= max(1, own)
+        assert min((b - a for a, b in pairwise(times)), default=1 / own) >= 0.9 / own - 0.02
+    if per_s:
+        assert most_in_a_second([at_s for at_s, _, _ in flight.left]) <= per_s
+    assert all(at_s - ledger.claimed_s[seq] < 2 for (at_s, *_), seq in zip(flight.left, flight.seqs, strict=True))
+
+
+def test_segments_count_at_each_number() -> None:
+    random = Random(1)
+    messages = [(random.choice(NUMBERS[:3]), random.choice([1, 2, 5])) for _ in range(150)]
+    flight, _, seconds = fed(messages, pace(None, dict.fromkeys(NUMBERS[:3], 3.0), "segments"))
+    load: Counter[str] = Counter()
+    for number, segments in messages:
+        load[number] += segments
+    assert seconds == pytest.approx(max(load.values()) / 3, rel=0.05)
+    for number in load:
+        left = [(at_s, units) for at_s, one, units in flight.left if one == number]
+        for (at_s, units), (after_s, _) in pairwise(left):
+            assert after_s - at_s >= units / 3.0 - 0.02
+
+
+@pytest.mark.parametrize("per_s", [0.2, 1.0, 4.0, 100.0])
+def test_a_slow_pace_claims_a_message_only_shortly_before_it_leaves(per_s: float) -> None:
+    flight, ledger, _ = fed([("A", 1)] * 12, pace(per_s, {}))
+    waits_s = [at_s - ledger.claimed_s[seq] for (at_s, *_), seq in zip(flight.left, flight.seqs, strict=True)]
+    assert max(waits_s) <= 0.3
+    times = [at_s for at_s, *_ in flight.left]
+    assert (times[-1] - times[0]) * per_s == pytest.approx(11 * 1.025, rel=0.02), "and loses nothing of the pace by it"

@@ -1,0 +1,264 @@
+"""Processes that share limits and send one run together: the limit is one, and whoever dies holds up nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+import sender
+from sender.core.errors import InputError, ProviderRefused, RunLocked, WorkersLost
+from sender.plan.plan import Pace, Queue
+from sender.plan.sender_pool import SenderPool
+from sender.sandbox.app import Options
+from sender.sandbox.server import embedded
+from sender.sending import shared_rate_limit
+from sender.sending.concurrency import Concurrency
+from sender.sending.open_run import open_run
+from sender.sending.workers import supervisor, worker
+from sender.state.ledger import Counts, RunKind
+from sender.state.state_dir import StateDir
+
+ROOT = Path(__file__).parents[2]
+BAD, GOOD, OTHER = "+12025550190", "+12025550161", "+12025550162"  # the sandbox refuses the first as a sender
+PACE = Pace("60/s", 60.0, "messages", concurrency=None, retries=2, timeout_s=5, senders={GOOD: 30.0})
+
+
+# ── The shared pace ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+SHARES = """
+import asyncio, sys
+from pathlib import Path
+from sender.sending import pacing, run_pace
+from tests.sending.test_workers import PACE
+
+last = 0.0
+real_now = pacing._now
+def noted_now():
+    global last
+    last = real_now()
+    return last
+pacing._now = noted_now  # the moment that counts: the one at which leave was given, lock in hand
+
+async def main():
+    with run_pace.joined(Path(sys.argv[1]), PACE, 3) as shared:
+        pacer, times = run_pace.make_pacer(PACE, shared), []
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for n in range(60):
+            while not await pacer.acquire(sender="+12025550161" if n % 3 == 0 else None):
+                await pacer.resumed()
+            times.append(last)
+        print(*times, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def child(code: str, *args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *args],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def most_in_a_second(times: list[float]) -> int:
+    most = start = 0
+    for end, time_ in enumerate(times):
+        while time_ - times[start] >= 1 - 1e-6:
+            start += 1
+        most = max(most, end - start + 1)
+    return most
+
+
+def test_three_processes_keep_one_limit_together(tmp_path: Path) -> None:
+    with shared_rate_limit.created(tmp_path / "locks" / "pace", PACE, 3):
+        processes = [child(SHARES, str(tmp_path / "locks" / "pace")) for _ in range(3)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        each = [[float(one) for one in process.communicate(timeout=60)[0].split()] for process in processes]
+    assert [len(times) for times in each] == [60, 60, 60]
+    times = sorted(time_ for times in each for time_ in times)
+    assert most_in_a_second(times) <= 60
+    assert times[-1] - times[0] >= 179 / 60, "three limits would be three times as fast"
+    assert 179 / (times[-1] - times[0]) >= 30, "and nobody waits for nothing, on a busy machine either"
+    of_one = sorted(time_ for times in each for time_ in times[::3])
+    assert most_in_a_second(of_one) <= 30, "the limit of a number is one, too"
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from sender.sending import run_pace
+from tests.sending.test_workers import PACE
+with run_pace.joined(Path(sys.argv[1]), PACE, 2) as shared, shared.lock:
+    shared.cells[0] = 1.0
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_process_killed_with_the_lock_in_hand_holds_up_nobody(tmp_path: Path) -> None:
+    with shared_rate_limit.created(tmp_path / "pace", PACE, 2) as shared:
+        process = child(HOLDS, str(tmp_path / "pace"))
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        process.kill()
+        process.communicate()
+        with shared.lock:
+            assert shared.cells[0] == 1.0, "what it wrote is seen here"
+
+
+def test_a_shared_pace_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "pace").mkdir()
+    with (
+        pytest.raises(sender.SenderError, match="what workers share cannot be written"),
+        shared_rate_limit.created(tmp_path / "pace", PACE, 2),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("queue", [None, Queue(10_000, 10.0)])
+def test_orders_come_as_they_were_given(queue: Queue | None) -> None:
+    pace = Pace("auto", 5.0, "segments", concurrency=7, retries=1, timeout_s=9.5, senders={GOOD: 1.0}, queue=queue)
+    given = worker.WorkerConfig("state", "r", 1, 3, pace, None, 5, {"TOKEN": "s3cret"}, "cells", 20)
+    assert worker.WorkerConfig.from_json(given.to_json()) == given
+    assert "s3cret" not in repr(given)
+    shares = [worker.WorkerConfig("", "", n, 3, pace, None, None, {}, "", 0).own_pace.concurrency for n in range(3)]
+    assert shares == [3, 2, 2], "together as many as were allowed"
+    assert given.own_pace.per_s == pytest.approx(5 / 3)
+
+
+# ── Whole runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plan(n: int = 60, **keys: Any) -> sender.Plan:
+    people = pl.DataFrame({"phone": [f"+1{212 + i // 90}55501{i % 90:02}" for i in range(n)]})
+    given = {"provider": "sandbox", "from_": "+12025550150", "message": "Hi", "rate": "none", "name": "offer"}
+    return sender.build_plan(sender.load_campaign(recipients=people, **{**given, **keys}))
+
+
+@pytest.mark.parametrize(
+    ("workers", "told"),
+    [(0, "by 0 workers"), (-2, "by -2 workers"), (100_000, "100000 workers are more than this machine can use")],
+)
+def test_a_number_of_workers_that_makes_no_sense_is_refused(workers: int, told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=told) as refused:
+        sender.send(plan(3), state_dir=tmp_path, workers=workers)
+    assert refused.value.fix
+
+
+def test_a_number_that_is_refused_is_out_for_all_workers(tmp_path: Path) -> None:
+    """And each number has one limit for all workers together, whoever looks ahead at its messages."""
+    senders = [{"number": number, "rate": "60/s"} for number in (BAD, GOOD, OTHER)]
+    made = plan(160, provider="sandbox", from_=senders, rate="auto", sandbox={"dialect": "twilio"})
+    pool = SenderPool(dict.fromkeys((BAD, GOOD, OTHER), 1.0))
+    seen: list[sender.Progress] = []
+    with embedded(Options(state_file=tmp_path / "sandbox.sqlite3")) as url:
+        env = {"SENDER_SANDBOX_URL": url}
+        result = sender.send(made, state_dir=tmp_path / "state", env=env, workers=2, on_progress=seen.append)
+    assert list(result.taken_out) == [BAD]
+    frame = result.results()
+    assert frame["to"].n_unique() == frame.height == 160
+    expected = [next(one for one in pool.order(to) if one != BAD) for to in frame["to"]]
+    assert frame["from"].to_list() == expected, "whichever worker sent it"
+    assert result.summary.accepted == 160
+    assert seen[-1].done == 160
+
+
+def test_what_one_worker_is_told_by_another_counts_before_it_meets_it(tmp_path: Path) -> None:
+    said: list[tuple[str, dict[str, Any]]] = []
+    parent: Any = SimpleNamespace(out=[(BAD, "unregistered")], say=lambda what, **more: said.append((what, more)))
+    made = plan(3, from_=[BAD, GOOD])
+    news = worker._WorkerReporter(parent, made, Concurrency(4, None))
+    news.tell(SimpleNamespace(in_flight=0), SimpleNamespace(halted_by=None))  # type: ignore[arg-type]
+    assert news.pool is not None
+    assert news.pool.taken_out == {BAD: "unregistered"}
+    assert [what for what, _ in said] == ["tally"], "and is not told again"
+
+
+def test_a_refusal_that_stops_one_worker_stops_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = sender.send(plan(60, from_=BAD, sandbox={"dialect": "twilio"}), state_dir=tmp_path, workers=2)
+    assert isinstance(result.stopped, ProviderRefused)
+    assert result.stopped.fix is not None
+    assert "died" not in caplog.text
+    assert {vars(record).get("worker") for record in caplog.records if "stopping" in record.message} <= {0, 1}
+    assert (result.exit_code, result.summary.pending, result.summary.unknown) == (3, 60, 0)
+
+
+def test_workers_that_cannot_start_stop_the_run_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "COMMAND", (sys.executable, "-c", "raise SystemExit(7)"))
+    result = sender.send(plan(3), state_dir=tmp_path, workers=2)
+    assert isinstance(result.stopped, WorkersLost)
+    assert "with exit code 7" in str(result.stopped)
+    assert (result.exit_code, result.summary.pending) == (3, 3)
+
+
+def begun(state_dir: Path, url: str) -> tuple[worker.WorkerConfig, sender.Plan]:
+    """The orders of a worker of a run of which nothing has been sent, and whose process is gone."""
+    made = plan(10)
+    with open_run(made, state_dir=state_dir) as session:
+        stop = asyncio.Event()
+        stop.set()
+        env = {"SENDER_SANDBOX_URL": url}
+        asyncio.run(session.send(env=env, cancel=stop))
+        cells = session.workspace.workers_folder("offer", RunKind.SANDBOX) / "pace"
+        return worker.WorkerConfig(
+            str(state_dir), session.run.run_id, 0, 1, session.pace, None, None, env, str(cells), 20
+        ), made
+
+
+def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_path: Path) -> None:
+    """A parent that dies before it has answered leaves a worker that never sends; until it ends, nobody takes over."""
+    with contextlib.ExitStack() as open_:
+        url = open_.enter_context(embedded(Options()))
+        orders, made = begun(tmp_path, url)
+        open_.enter_context(shared_rate_limit.created(Path(orders.cells), orders.pace, 1))
+        process = open_.enter_context(
+            subprocess.Popen(
+                supervisor.COMMAND,
+                env=os.environ | {"PYTHONPATH": supervisor._import_path()},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(orders.to_json() + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["tell"] == "ready"
+        began = time.monotonic()
+        with (
+            pytest.raises(RunLocked, match=rf"a worker of it \(pid {process.pid} on"),
+            open_run(made, state_dir=tmp_path, resume=True),
+        ):
+            pass
+        assert time.monotonic() - began >= 1, "most workers end in a moment, and that is waited for"
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+        with StateDir(tmp_path) as workspace:
+            counts = workspace.ledger.counts(orders.run_id)
+        assert counts == Counts(pending=10, intent=0, accepted=0, rejected=0, unknown=0)
+        assert sender.send(made, state_dir=tmp_path, env={"SENDER_SANDBOX_URL": url}).summary.accepted == 10

@@ -1,0 +1,564 @@
+"""What every ledger does, whatever keeps it. Runs once for each factory in `conftest.py`."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sender.core.errors import UnknownRun
+from sender.core.outcomes import Accepted, Outcome, Reason, Rejected, State, Status
+from sender.state.ledger import JOURNAL_SCHEMA, Claim, Counts, Ledger, LogFinding, Run, RunKind, Settlement
+from tests.state.ledger.steps import (
+    ACCEPTED,
+    DEFERRED,
+    LEASE_MS,
+    OUTCOMES,
+    REJECTED,
+    RUN,
+    UNKNOWN,
+    at,
+    claim,
+    record,
+    row,
+)
+
+# Runs
+
+
+def test_a_run_reads_back_as_it_was_written(ledger: Ledger, store: Any) -> None:
+    older = replace(RUN, run_id="run-0", created_at_ms=RUN.created_at_ms - 1, source=None, kind=RunKind.TEST)
+    older = replace(older, finished_at_ms=RUN.created_at_ms, simulated=True)
+    ledger.create_run(older)
+    assert store.open().run(RUN.run_id) == RUN
+    assert store.open().runs() == [older, RUN]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(RUN, id="the id is taken"),
+        pytest.param(replace(RUN, run_id="run-2", rows=13), id="rows are not messages plus skipped"),
+        pytest.param(replace(RUN, run_id="run-2", rows=1, messages=-1), id="fewer than no messages"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(ledger: Ledger, run: Run) -> None:
+    with pytest.raises(ValueError, match=f"{run.run_id} cannot be created"):
+        ledger.create_run(run)
+    assert ledger.runs() == [RUN]
+
+
+# What a caller may ask about a run: every method of the protocol that takes one.
+USES: dict[str, Callable[[Ledger], object]] = {
+    "run": lambda ledger: ledger.run("nope"),
+    "finish_run": lambda ledger: ledger.finish_run("nope"),
+    "claim": lambda ledger: claim(ledger, run_id="nope"),
+    "set_aside": lambda ledger: ledger.set_aside("nope", limit=1),
+    "claim_these": lambda ledger: ledger.claim_these("nope", [0], lease_ms=LEASE_MS),
+    "last_changed": lambda ledger: ledger.last_changed("nope", limit=1),
+    "pending_from": lambda ledger: ledger.pending_from("nope"),
+    "release": lambda ledger: ledger.release("nope", []),
+    "use_senders": lambda ledger: ledger.use_senders("nope", []),
+    "record": lambda ledger: ledger.record("nope", []),
+    "orphans_to_unknown": lambda ledger: ledger.orphans_to_unknown("nope"),
+    "reconcile": lambda ledger: ledger.reconcile("nope", []),
+    "resend_unknown": lambda ledger: ledger.resend_unknown("nope"),
+    "check": lambda ledger: ledger.check("nope"),
+    "delivering": lambda ledger: ledger.delivering("nope"),
+    "counts": lambda ledger: ledger.counts("nope"),
+    "next_due_ms": lambda ledger: ledger.next_due_ms("nope"),
+    "journal": lambda ledger: ledger.journal("nope"),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_run_that_is_not_there_is_named(ledger: Ledger, use: str) -> None:
+    with pytest.raises(UnknownRun, match="no run nope"):
+        USES[use](ledger)
+
+
+def test_no_method_that_takes_a_run_is_left_out() -> None:
+    methods = inspect.getmembers(Ledger, inspect.isfunction)
+    assert USES.keys() == {name for name, method in methods if "run_id" in inspect.signature(method).parameters}
+
+
+def test_runs_do_not_touch_one_another(ledger: Ledger) -> None:
+    other = replace(RUN, run_id="run-2", rows=3, messages=3, skipped=0)
+    ledger.create_run(other)
+    (mine,) = claim(ledger)
+    theirs = claim(ledger, 5, run_id="run-2")
+    assert [c.seq for c in theirs] == [0, 1, 2]
+    record(ledger, mine, ACCEPTED)
+    assert ledger.orphans_to_unknown("run-2") == 3
+    assert ledger.counts(RUN.run_id) == Counts(pending=9, intent=0, accepted=1, rejected=0, unknown=0)
+    assert ledger.counts("run-2") == Counts(pending=0, intent=0, accepted=0, rejected=0, unknown=3)
+
+
+# Claims
+
+
+def test_claims_go_through_the_plan_in_order_and_end_with_it(ledger: Ledger) -> None:
+    now = ledger.now_ms()
+    assert claim(ledger, 4) == [Claim(seq, 1, now + LEASE_MS, 1) for seq in range(4)]
+    assert [c.seq for c in claim(ledger, 100)] == [4, 5, 6, 7, 8, 9]
+    assert claim(ledger, 100) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_claim_of_nothing_is_nothing(ledger: Ledger, limit: int) -> None:
+    assert claim(ledger, limit) == []
+    assert ledger.counts(RUN.run_id).pending == RUN.messages
+
+
+def test_below_seq_bounds_new_and_deferred_messages(ledger: Ledger) -> None:
+    deferred = claim(ledger, 2)
+    for one in deferred:
+        record(ledger, one, DEFERRED)
+    assert [c.seq for c in claim(ledger, 10, below_seq=1)] == [0]
+    assert [c.seq for c in claim(ledger, 10, below_seq=3)] == [1, 2]
+    assert claim(ledger, 10, below_seq=3) == []
+    assert [c.seq for c in claim(ledger, 100, below_seq=100)] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_deferred_messages_that_are_due_go_first_and_the_longest_due_before_the_others(
+    ledger: Ledger, store: Any
+) -> None:
+    now = store.clock.ms
+    for one, not_before in zip(claim(ledger, 4), [now + 20, now + 10, now + 30, now + 99], strict=True):
+        record(ledger, one, DEFERRED, not_before)
+    assert ledger.next_due_ms(RUN.run_id) == now + 10
+    assert ledger.next_due_ms(RUN.run_id, below_seq=1) == now + 20
+    assert [c.seq for c in claim(ledger)] == [4], "nothing is due yet"
+    store.clock.ms = now + 30
+    assert [(c.seq, c.attempt) for c in claim(ledger, 2)] == [(0, 2), (1, 2)]
+    assert [(c.seq, c.attempt) for c in claim(ledger, 2)] == [(2, 2), (5, 1)]
+    assert ledger.next_due_ms(RUN.run_id) == now + 99
+    assert ledger.next_due_ms(RUN.run_id, below_seq=3) is None
+
+
+def test_a_deferred_message_without_a_time_is_due_at_once_and_keeps_its_reason(ledger: Ledger) -> None:
+    (one,) = claim(ledger)
+    assert record(ledger, one, DEFERRED) == 1
+    assert ledger.next_due_ms(RUN.run_id) == ledger.now_ms()
+    kept = row(ledger)
+    assert (kept["state"], kept["attempts"]) == ("pending", 1)
+    assert (kept["reason"], kept["error_code"]) == ("rate_limited", "20429")
+    (again,) = claim(ledger)
+    assert (again.seq, again.attempt) == (0, 2)
+
+
+def test_the_lease_runs_from_the_ledgers_own_clock(ledger: Ledger, store: Any) -> None:
+    store.clock.ms += 5
+    (one,) = ledger.claim(RUN.run_id, limit=1, lease_ms=7)
+    assert one.deadline_ms == ledger.now_ms() + 7 == store.clock.ms + 7
+    assert row(ledger)["intent_at"] == at(store.clock.ms)
+
+
+def test_claims_of_two_handles_in_two_threads_never_overlap(store: Any) -> None:
+    store.open().create_run(replace(RUN, rows=2000, messages=2000, skipped=0))
+    handles = [store.open(), store.open()]
+    start = threading.Barrier(len(handles))
+    taken: list[list[int]] = [[] for _ in handles]
+
+    def work(ledger: Ledger, mine: list[int]) -> None:
+        start.wait()
+        while claims := claim(ledger, 7):
+            mine.extend(c.seq for c in claims)
+            ledger.release(RUN.run_id, [c for c in claims if c.seq % 50 == 0 and c.fence < 3])
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(handles, taken, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    released_twice = [seq for seq in range(0, 2000, 50) for _ in range(2)]
+    assert sorted(taken[0] + taken[1]) == sorted([*range(2000), *released_twice])
+    assert store.open().counts(RUN.run_id).intent == 2000
+
+
+# Transitions: every state against everything that may happen to it
+
+
+def into_state(ledger: Ledger, state: str) -> Claim:
+    """Message 0 in that state, and the last claim of it (a made-up one for a message that has no row)."""
+    if state in ("no row", "set aside"):
+        if state == "set aside":
+            assert ledger.set_aside(RUN.run_id, limit=1) == [0]
+        return Claim(0, 1, ledger.now_ms() + LEASE_MS, 1)
+    (one,) = claim(ledger)
+    match state:
+        case "intent":
+            pass
+        case "released":
+            ledger.release(RUN.run_id, [one])
+        case outcome:
+            record(ledger, one, OUTCOMES[outcome])
+    return one
+
+
+STATES = ["no row", "set aside", "intent", "released", "deferred", "accepted", "rejected", "unknown"]
+CHANGES: dict[str, Callable[[Ledger, Claim], int]] = {
+    "record accepted": lambda ledger, one: record(ledger, one, Accepted("SM2", Status.SENT)),
+    "record rejected": lambda ledger, one: record(ledger, one, REJECTED),
+    "record deferred": lambda ledger, one: record(ledger, one, DEFERRED),
+    "record unknown": lambda ledger, one: record(ledger, one, UNKNOWN),
+    "release": lambda ledger, one: ledger.release(RUN.run_id, [one]),
+    "orphans": lambda ledger, one: ledger.orphans_to_unknown(RUN.run_id),
+    "found accepted": lambda ledger, one: ledger.reconcile(RUN.run_id, [LogFinding(0, Accepted("SM3"))]),
+    "found rejected": lambda ledger, one: ledger.reconcile(RUN.run_id, [LogFinding(0, REJECTED)]),
+    "proved absent": lambda ledger, one: ledger.reconcile(RUN.run_id, [LogFinding(0, None)]),
+    "found in doubt": lambda ledger, one: ledger.reconcile(RUN.run_id, [LogFinding(0, UNKNOWN)]),
+    "claimed by name": lambda ledger, one: len(ledger.claim_these(RUN.run_id, [0], lease_ms=LEASE_MS)),
+    "a sender noted": lambda ledger, one: ledger.use_senders(RUN.run_id, [(one, "+12025550101")]),
+    "a person resends": lambda ledger, one: ledger.resend_unknown(RUN.run_id),
+}
+# Whatever is not here changes nothing.
+ALLOWED = {
+    ("intent", "record accepted"): "accepted",
+    ("intent", "record rejected"): "rejected",
+    ("intent", "record deferred"): "pending",
+    ("intent", "record unknown"): "unknown",
+    ("intent", "release"): "pending",
+    ("intent", "orphans"): "unknown",
+    ("unknown", "found accepted"): "accepted",
+    ("unknown", "found rejected"): "rejected",
+    ("unknown", "proved absent"): "pending",
+    ("unknown", "a person resends"): "pending",
+    ("set aside", "claimed by name"): "intent",
+    ("released", "claimed by name"): "intent",
+    ("deferred", "claimed by name"): "intent",
+    ("intent", "a sender noted"): "intent",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("state", STATES)
+def test_transition(ledger: Ledger, state: str, change: str) -> None:
+    last = into_state(ledger, state)
+    before = ledger.journal(RUN.run_id)
+    changed = CHANGES[change](ledger, last)
+    after = ledger.journal(RUN.run_id)
+    if (state, change) in ALLOWED:
+        assert changed == 1
+        assert after["state"].to_list() == [ALLOWED[state, change]]
+    else:
+        assert changed == 0
+        assert after.equals(before)
+
+
+@pytest.mark.parametrize(
+    ("state", "claimable"),
+    [
+        ("no row", True),
+        ("set aside", True),
+        ("released", True),
+        ("deferred", True),
+        ("intent", False),
+        ("accepted", False),
+        ("rejected", False),
+        ("unknown", False),
+    ],
+)
+def test_only_a_pending_message_can_be_claimed(ledger: Ledger, state: str, claimable: bool) -> None:
+    into_state(ledger, state)
+    assert (0 in [c.seq for c in claim(ledger, RUN.messages)]) is claimable
+
+
+@pytest.mark.parametrize("change", [name for name in CHANGES if name.startswith(("record", "release", "a sender"))])
+@pytest.mark.parametrize("between", ["released", "deferred", "unknown"])
+def test_an_older_claim_has_no_power_over_a_newer_one(ledger: Ledger, between: str, change: str) -> None:
+    """Also after a release, where the attempt has the same number again."""
+    old = into_state(ledger, between)
+    ledger.reconcile(RUN.run_id, [LogFinding(0, None)])
+    (new,) = claim(ledger)
+    assert new.seq == old.seq
+    assert CHANGES[change](ledger, old) == 0
+    assert row(ledger)["state"] == "intent"
+    assert CHANGES[change](ledger, new) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"attempt": 2}, {"attempt": 0}, {"fence": 2}, {"fence": 0}, {"seq": 1}])
+def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[str, int]) -> None:
+    (one,) = claim(ledger)
+    forged = one._replace(**wrong)
+    assert record(ledger, forged, ACCEPTED) == 0
+    assert ledger.release(RUN.run_id, [forged]) == 0
+    assert row(ledger)["state"] == "intent"
+
+
+def test_the_ids_of_all_runs(ledger: Ledger) -> None:
+    assert ledger.message_ids() == set()
+    for one, outcome in zip(claim(ledger, 3), (ACCEPTED, UNKNOWN, FULL), strict=True):
+        record(ledger, one, outcome)
+    assert ledger.message_ids() == {ACCEPTED.message_id, FULL.message_id}
+
+
+def test_a_release_does_not_count_the_attempt(ledger: Ledger) -> None:
+    for _ in range(3):
+        (one,) = claim(ledger)
+        assert one.attempt == 1
+        assert ledger.release(RUN.run_id, [one]) == 1
+        assert row(ledger)["attempts"] == 0
+        due_ms = ledger.next_due_ms(RUN.run_id)
+        assert due_ms is not None
+        assert due_ms < ledger.now_ms() - 3_600_000, "due at once, even if the clock is set back an hour"
+    assert ledger.counts(RUN.run_id).pending == RUN.messages
+
+
+def test_of_two_outcomes_for_one_claim_the_first_counts(ledger: Ledger) -> None:
+    (one,) = claim(ledger)
+    assert ledger.record(RUN.run_id, [Settlement(one, ACCEPTED), Settlement(one, UNKNOWN)]) == 1
+    assert row(ledger)["state"] == "accepted"
+
+
+def test_a_stale_settlement_does_not_stop_the_others(ledger: Ledger) -> None:
+    first, second, third = claim(ledger, 3)
+    record(ledger, second, REJECTED)
+    assert ledger.record(RUN.run_id, [Settlement(c, ACCEPTED) for c in (first, second, third)]) == 2
+    assert ledger.journal(RUN.run_id)["state"].to_list() == ["accepted", "rejected", "accepted"]
+
+
+def test_a_proof_about_an_earlier_attempt_changes_nothing(ledger: Ledger) -> None:
+    first = into_state(ledger, "unknown")
+    assert ledger.reconcile(RUN.run_id, [LogFinding(0, None, first.attempt)]) == 1
+    (second,) = claim(ledger)
+    record(ledger, second, UNKNOWN)
+    assert ledger.reconcile(RUN.run_id, [LogFinding(0, None, first.attempt)]) == 0
+    assert ledger.reconcile(RUN.run_id, [LogFinding(0, ACCEPTED, second.attempt)]) == 1
+
+
+def test_orphans_say_what_is_known_of_them(ledger: Ledger) -> None:
+    (one,) = claim(ledger)
+    record(ledger, one, DEFERRED)
+    claim(ledger, 3)
+    assert ledger.orphans_to_unknown(RUN.run_id) == 3
+    orphan = row(ledger)
+    assert (orphan["reason"], orphan["error_code"]) == (None, None), "the earlier try's reason is not this one's"
+    assert "may have been sent" in orphan["error_message"]
+    assert ledger.orphans_to_unknown(RUN.run_id) == 0
+
+
+# The journal
+
+
+FULL = Accepted(
+    message_id="SM0123456789abcdef",
+    status=Status.SENT,
+    provider_status="sending",
+    segments=2,
+    price="-0.00750",
+    currency="USD",
+    created_at="2026-01-01T12:00:00.250Z",
+    sent_at="2026-01-01T13:00:01+01:00",
+    reason=Reason.OTHER,
+    error_code="30003",
+    error_message="Größe 1",
+)
+
+
+def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: Any) -> None:
+    (one,) = claim(ledger)
+    store.clock.ms += 125
+    record(ledger, one, FULL)
+    assert row(ledger) == {
+        "seq": 0,
+        "state": "accepted",
+        "attempts": 1,
+        "intent_at": at(store.clock.ms - 125),
+        "sender": None,
+        "message_id": "SM0123456789abcdef",
+        "status": "sent",
+        "provider_status": "sending",
+        "reason": "other",
+        "error_code": "30003",
+        "error_message": "Größe 1",
+        "segments": 2,
+        "price": "-0.00750",
+        "currency": "USD",
+        "created_at": datetime(2026, 1, 1, 12, 0, 0, 250_000, UTC),
+        "sent_at": datetime(2026, 1, 1, 12, 0, 1, tzinfo=UTC),
+        "updated_at": at(store.clock.ms),
+        "final_at": None,
+        "resent": 0,
+    }
+
+
+def test_the_sender_of_a_claim_is_noted_and_forgotten_with_it(ledger: Ledger, store: Any) -> None:
+    first, other = claim(ledger, 2)
+    assert ledger.use_senders(RUN.run_id, [(first, "+12025550101")]) == 1
+    assert store.open().journal(RUN.run_id)["sender"].to_list() == ["+12025550101", None]
+    record(ledger, first, DEFERRED)
+    assert row(ledger)["sender"] == "+12025550101", "what was tried"
+    assert ledger.use_senders(RUN.run_id, [(first, "+12025550102")]) == 0, "no intent any more"
+    (again,) = claim(ledger)
+    assert row(ledger)["sender"] is None, "the next try begins with the planned one"
+    assert ledger.use_senders(RUN.run_id, [(first, "+12025550102")]) == 0, "an older claim"
+    ledger.use_senders(RUN.run_id, [(again, "+12025550102")])
+    record(ledger, again, UNKNOWN)
+    assert row(ledger)["sender"] == "+12025550102"
+    ledger.use_senders(RUN.run_id, [(other, "+12025550103")])
+    ledger.release(RUN.run_id, [other])
+    assert row(ledger, 1)["sender"] is None
+
+
+def test_the_journal_of_some_states_and_reasons(ledger: Ledger) -> None:
+    one, two, three, *_ = claim(ledger, 5)
+    record(ledger, one, ACCEPTED)
+    record(ledger, two, Rejected(Reason.LANDLINE))
+    record(ledger, three, Rejected(Reason.CONTENT))
+    asked: dict[tuple[Any, Any], list[int]] = {
+        (None, None): [0, 1, 2, 3, 4],
+        ((State.ACCEPTED,), None): [0],
+        ((State.INTENT, State.ACCEPTED), None): [0, 3, 4],
+        (None, (Reason.LANDLINE,)): [1],
+        ((State.REJECTED,), (Reason.CONTENT, Reason.OTHER)): [2],
+        ((State.ACCEPTED,), (Reason.CONTENT,)): [],
+        ((), None): [],
+    }
+    for (states, reasons), seqs in asked.items():
+        found = ledger.journal(RUN.run_id, states=states, reasons=reasons)
+        assert (found["seq"].to_list(), dict(found.schema)) == (seqs, JOURNAL_SCHEMA)
+
+
+@pytest.mark.parametrize("outcome", [ACCEPTED, REJECTED, UNKNOWN], ids=["accepted", "rejected", "unknown"])
+def test_an_outcome_and_an_orphan_keep_the_sender(ledger: Ledger, outcome: Outcome) -> None:
+    first, orphan = claim(ledger, 2)
+    ledger.use_senders(RUN.run_id, [(first, "+12025550101"), (orphan, "+12025550102")])
+    record(ledger, first, outcome)
+    ledger.orphans_to_unknown(RUN.run_id)
+    assert ledger.journal(RUN.run_id)["sender"].to_list() == ["+12025550101", "+12025550102"]
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 9])
+def test_the_journal_has_its_schema_and_one_row_for_each_message_ever_claimed(ledger: Ledger, claimed: int) -> None:
+    claim(ledger, claimed)
+    journal = ledger.journal(RUN.run_id)
+    assert dict(journal.schema) == JOURNAL_SCHEMA
+    assert journal["seq"].to_list() == list(range(claimed))
+
+
+@pytest.mark.parametrize(
+    ("oddity", "column", "stored"),
+    [
+        pytest.param({"created_at": "yesterday"}, "created_at", None, id="a time that is none"),
+        pytest.param({"created_at": "9999-12-31T23:59:59-23:59"}, "created_at", None, id="a time past the last"),
+        pytest.param({"created_at": "2026-01-01"}, "created_at", datetime(2026, 1, 1, tzinfo=UTC), id="a date"),
+        pytest.param(
+            {"sent_at": "2026-01-01T00:00:01"},
+            "sent_at",
+            datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC),
+            id="no zone",
+        ),
+        pytest.param({"segments": -1}, "segments", None, id="fewer than no segments"),
+        pytest.param({"segments": 2**70}, "segments", None, id="more segments than a number holds"),
+        pytest.param({"error_message": "half \ud83d"}, "error_message", "half ?", id="half an emoji"),
+        pytest.param({"provider_status": ""}, "provider_status", "", id="an empty word"),
+        pytest.param({"error_message": "a\x00b"}, "error_message", "a\x00b", id="a NUL"),
+        pytest.param({"price": "0,0075 €"}, "price", "0,0075 €", id="a price in its own way"),
+    ],
+)
+def test_a_providers_odd_value_never_costs_the_record_of_an_acceptance(
+    ledger: Ledger, oddity: dict[str, Any], column: str, stored: object
+) -> None:
+    (one,) = claim(ledger)
+    assert record(ledger, one, ACCEPTED._replace(**oddity)) == 1
+    kept = row(ledger)
+    assert (kept["state"], kept["message_id"], kept[column]) == ("accepted", "SM1", stored)
+
+
+@pytest.mark.parametrize(
+    "message_id", ["", "a b", "a'b\"c\\d", "Größe 😀", "a\x00b", "a\nb", "0012", "1e3", "null", "[1]", "x" * 5000]
+)
+def test_an_id_is_kept_as_the_provider_wrote_it(ledger: Ledger, message_id: str) -> None:
+    """Whatever it looks like: it is what the message is found by."""
+    (one,) = claim(ledger)
+    assert record(ledger, one, Accepted(message_id)) == 1
+    assert row(ledger)["message_id"] == message_id
+    assert ledger.message_ids() == {message_id}
+
+
+# The end
+
+
+def test_a_run_is_finished_when_nothing_is_pending_or_in_flight(ledger: Ledger, store: Any) -> None:
+    assert not ledger.finish_run(RUN.run_id)
+    claims = claim(ledger, RUN.messages)
+    assert not ledger.finish_run(RUN.run_id)
+    for one, outcome in zip(claims, itertools.cycle([ACCEPTED, REJECTED, UNKNOWN]), strict=False):
+        record(ledger, one, outcome)
+    finished_at = store.clock.ms
+    assert ledger.finish_run(RUN.run_id)
+    store.clock.ms += 1000
+    assert ledger.finish_run(RUN.run_id)
+    assert ledger.run(RUN.run_id).finished_at_ms == finished_at, "the first end is the end"
+
+
+def test_a_finished_run_is_open_again_when_a_message_comes_back(ledger: Ledger) -> None:
+    record_all = [Settlement(one, UNKNOWN) for one in claim(ledger, RUN.messages)]
+    ledger.record(RUN.run_id, record_all)
+    assert ledger.finish_run(RUN.run_id)
+    ledger.reconcile(RUN.run_id, [LogFinding(3, ACCEPTED)])
+    assert ledger.run(RUN.run_id).finished_at_ms is not None
+    ledger.reconcile(RUN.run_id, [LogFinding(4, None)])
+    assert ledger.run(RUN.run_id).finished_at_ms is None
+    assert not ledger.finish_run(RUN.run_id)
+
+
+def test_everything_is_there_after_reopening(store: Any) -> None:
+    ledger = store.open()
+    ledger.create_run(RUN)
+    claims = claim(ledger, 5)
+    record(ledger, claims[0], FULL)
+    record(ledger, claims[1], DEFERRED, ledger.now_ms() + 50)
+    journal, counts = ledger.journal(RUN.run_id), ledger.counts(RUN.run_id)
+    ledger.close()
+    again = store.open()
+    assert again.journal(RUN.run_id).equals(journal)
+    assert again.counts(RUN.run_id) == counts
+    assert record(again, claims[2], ACCEPTED) == 1, "a claim outlives the handle that gave it"
+
+
+# What a person may say, and what nobody may
+
+
+def test_a_person_may_have_unknown_messages_sent_again(ledger: Ledger, store: Any) -> None:
+    """Guarded by the state: what is settled, or under way, stays as it is. How often it was said is kept."""
+    claims = claim(ledger, RUN.messages)
+    for one, outcome in zip(claims, [ACCEPTED, REJECTED, UNKNOWN, UNKNOWN, DEFERRED], strict=False):
+        record(ledger, one, outcome)
+    assert ledger.resend_unknown(RUN.run_id) == 2
+    assert ledger.resend_unknown(RUN.run_id) == 0
+    journal = ledger.journal(RUN.run_id)
+    assert journal["resent"].to_list() == [0, 0, 1, 1] + [0] * 6
+    assert journal["state"].to_list()[:6] == ["accepted", "rejected", "pending", "pending", "pending", "intent"]
+    assert row(ledger, 2)["error_message"] is None
+    again = claim(ledger, 3)
+    assert [(one.seq, one.attempt) for one in again] == [(2, 2), (3, 2), (4, 2)]
+    record(ledger, again[0], UNKNOWN)
+    ledger.resend_unknown(RUN.run_id)
+    assert row(ledger, 2)["resent"] == 2
+    assert record(ledger, claims[2], ACCEPTED) == 0, "the first try's claim is worth nothing any more"
+
+
+def test_a_finished_run_is_open_again_when_a_person_resends(ledger: Ledger) -> None:
+    ledger.record(RUN.run_id, [Settlement(one, UNKNOWN) for one in claim(ledger, RUN.messages)])
+    assert ledger.finish_run(RUN.run_id)
+    ledger.resend_unknown(RUN.run_id)
+    assert ledger.run(RUN.run_id).finished_at_ms is None
+
+
+def test_a_run_in_any_state_checks(ledger: Ledger) -> None:
+    ledger.check(RUN.run_id)
+    claims = claim(ledger, 6)
+    for one, outcome in zip(claims, OUTCOMES.values(), strict=False):
+        record(ledger, one, outcome)
+    ledger.check(RUN.run_id)
+    ledger.orphans_to_unknown(RUN.run_id)
+    ledger.resend_unknown(RUN.run_id)
+    ledger.check(RUN.run_id)

@@ -1,0 +1,405 @@
+"""Long lives of a ledger, drawn at random: beside a dict that obeys the protocol's words, and beside a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sender.core.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Rejected, Status, Unknown
+from sender.state.ledger import Claim, Ledger, LogFinding, ReceivedReport, Settlement
+from tests.state.ledger.steps import DEFERRED, LEASE_MS, OUTCOMES, RUN, UNKNOWN, claim, record
+
+pytestmark = pytest.mark.timeout(1200)  # 200 lives of 50 steps take more than a minute where nothing else runs
+
+# The model: a dict that obeys the protocol's words
+
+
+@dataclass
+class ModelMessage:
+    state: str = "pending"
+    attempts: int = 0
+    fence: int = 0
+    not_before: int = 0
+    message_id: str | None = None
+    resent: int = 0
+    intent_at: int = 0
+    sender: str | None = None
+    claims: list[Claim] = field(default_factory=list)
+
+
+SMALL = replace(RUN, rows=8, messages=8, skipped=0)
+outcomes = st.sampled_from([None, *OUTCOMES.values()])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A ledger and a dict go through the same life and must tell the same story at every step."""
+
+    new_store: Callable[[], Any]
+
+    @initialize()
+    def start(self) -> None:
+        self.store = self.new_store()
+        self.ledger: Ledger = self.store.open()
+        self.ledger.create_run(SMALL)
+        self.rows: dict[int, ModelMessage] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+
+    def claims(self) -> list[Claim]:
+        return [one for message in self.rows.values() for one in message.claims]
+
+    def due(self, bound: int) -> list[int]:
+        """What waits for nothing any more, the longest due first."""
+        waiting = sorted(
+            (message.not_before, seq)
+            for seq, message in self.rows.items()
+            if message.state == "pending" and message.not_before <= self.store.clock.ms and seq < bound
+        )
+        return [seq for _, seq in waiting]
+
+    def fresh(self, limit: int, bound: int) -> range:
+        return range(len(self.rows), min(bound, SMALL.messages))[: max(0, limit)]
+
+    @rule(limit=st.integers(0, 5), below_seq=st.none() | st.integers(0, 10))
+    def claim(self, limit: int, below_seq: int | None) -> None:
+        bound = SMALL.messages if below_seq is None else below_seq
+        again = sorted(self.due(bound)[:limit])
+        fresh = self.fresh(limit - len(again), bound)
+        claims = self.ledger.claim(RUN.run_id, limit=limit, lease_ms=LEASE_MS, below_seq=below_seq)
+        assert [one.seq for one in claims] == [*again, *fresh]
+        self.claimed(claims)
+
+    def claimed(self, claims: list[Claim]) -> None:
+        now = self.store.clock.ms
+        for one in claims:
+            message = self.rows.setdefault(one.seq, ModelMessage())
+            message.state, message.attempts, message.fence = "intent", message.attempts + 1, message.fence + 1
+            message.sender, message.intent_at = None, now
+            assert one == Claim(one.seq, message.attempts, now + LEASE_MS, message.fence)
+            message.claims.append(one)
+
+    @rule(limit=st.integers(0, 5), below_seq=st.none() | st.integers(0, 10), beside=st.sets(st.integers(0, 9)))
+    def set_aside(self, limit: int, below_seq: int | None, beside: set[int]) -> None:
+        bound = SMALL.messages if below_seq is None else below_seq
+        again = [seq for seq in self.due(bound) if seq not in beside][:limit]
+        fresh = self.fresh(limit - len(again), bound)
+        told = self.ledger.set_aside(RUN.run_id, limit=limit, below_seq=below_seq, beside=beside)
+        assert told == [*again, *fresh]
+        self.rows |= {seq: ModelMessage() for seq in fresh}
+
+    @rule(seqs=st.sets(st.integers(0, 9)))
+    def claim_these(self, seqs: set[int]) -> None:
+        claims = self.ledger.claim_these(RUN.run_id, seqs, lease_ms=LEASE_MS)
+        assert [one.seq for one in claims] == sorted(seqs.intersection(self.due(SMALL.messages)))
+        self.claimed(claims)
+
+    @rule(data=st.data(), number=st.sampled_from(["+12025550101", "+12025550102"]))
+    def use_sender(self, data: st.DataObject, number: str) -> None:
+        given = self.claims()
+        if not given:
+            return
+        one = data.draw(st.sampled_from(given))
+        held = self.holds(one)
+        assert self.ledger.use_senders(RUN.run_id, [(one, number)]) == int(held)
+        if held:
+            self.rows[one.seq].sender = number
+
+    def holds(self, one: Claim) -> bool:
+        message = self.rows[one.seq]
+        return message.state == "intent" and one == message.claims[-1]
+
+    @rule(data=st.data(), not_before=st.none() | st.integers(0, 50))
+    def record(self, data: st.DataObject, not_before: int | None) -> None:
+        given = self.claims()
+        if not given:
+            return
+        one = data.draw(st.sampled_from(given))
+        outcome = data.draw(st.sampled_from(list(OUTCOMES.values())))
+        now = self.store.clock.ms
+        due = None if not_before is None else now + not_before
+        assert record(self.ledger, one, outcome, due) == int(self.settle(one, outcome, now if due is None else due))
+
+    def settle(self, one: Claim, outcome: Outcome, due: int) -> bool:
+        if not self.holds(one):
+            return False
+        self.become(self.rows[one.seq], outcome, due)
+        return True
+
+    def become(self, message: ModelMessage, outcome: Outcome | None, due: int) -> None:
+        match outcome:
+            case Accepted():
+                message.state, message.message_id = "accepted", outcome.message_id
+            case Rejected():
+                message.state = "rejected"
+            case Unknown():
+                message.state = "unknown"
+            case Deferred() | None:
+                message.state, message.not_before = "pending", due
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        given = self.claims()
+        if not given:
+            return
+        one = data.draw(st.sampled_from(given))
+        message, held = self.rows[one.seq], self.holds(one)
+        assert self.ledger.release(RUN.run_id, [one]) == int(held)
+        if held:
+            message.state, message.not_before, message.sender = "pending", 0, None
+            message.attempts -= 1
+
+    @rule(seq=st.integers(0, 9), outcome=outcomes, attempt=st.none() | st.integers(1, 3))
+    def reconcile(self, seq: int, outcome: Outcome | None, attempt: int | None) -> None:
+        message = self.rows.get(seq, ModelMessage())
+        proved = not isinstance(outcome, Unknown) and attempt in (None, message.attempts)
+        changes = proved and message.state == "unknown"
+        assert self.ledger.reconcile(RUN.run_id, [LogFinding(seq, outcome, attempt)]) == int(changes)
+        if changes:
+            self.become(message, outcome, self.store.clock.ms)
+
+    @rule()
+    def resend(self) -> None:
+        unknown = [message for message in self.rows.values() if message.state == "unknown"]
+        assert self.ledger.resend_unknown(RUN.run_id) == len(unknown)
+        for message in unknown:
+            message.state, message.not_before = "pending", self.store.clock.ms
+            message.resent += 1
+
+    @rule()
+    def crash(self) -> None:
+        """A process that dies closes nothing; its claims are still known to whoever finds them."""
+        self.ledger = self.store.open()
+        self.ledger.check(RUN.run_id)
+
+    @rule()
+    def orphans(self) -> None:
+        left = [message for message in self.rows.values() if message.state == "intent"]
+        assert self.ledger.orphans_to_unknown(RUN.run_id) == len(left)
+        for message in left:
+            message.state = "unknown"
+
+    @rule(ms=st.integers(1, 60))
+    def time_passes(self, ms: int) -> None:
+        self.store.clock.ms += ms
+
+    @rule()
+    def reopen(self) -> None:
+        self.ledger.close()
+        self.ledger = self.store.open()
+
+    @rule()
+    def finish(self) -> None:
+        states = {message.state for message in self.rows.values()}
+        done = len(self.rows) == SMALL.messages and not states & {"pending", "intent"}
+        assert self.ledger.finish_run(RUN.run_id) is done
+        assert (self.ledger.run(RUN.run_id).finished_at_ms is not None) is done
+
+    @invariant()
+    def same_story(self) -> None:
+        journal = self.ledger.journal(RUN.run_id)
+        columns = ("seq", "state", "attempts", "message_id", "resent", "sender")
+        assert list(journal.select(columns).iter_rows()) == [
+            (
+                seq,
+                message.state,
+                message.attempts,
+                message.message_id if message.state == "accepted" else None,
+                message.resent,
+                message.sender,
+            )
+            for seq, message in sorted(self.rows.items())
+        ]
+        changed = dict(self.ledger.last_changed(RUN.run_id, limit=100))
+        assert changed.keys() == {seq for seq, message in self.rows.items() if message.attempts}
+        assert all(self.rows[seq].intent_at <= at_ms <= self.store.clock.ms for seq, at_ms in changed.items())
+        pending = [seq for seq, message in sorted(self.rows.items()) if message.state == "pending"]
+        assert self.ledger.pending_from(RUN.run_id) == (len(self.rows), pending)
+
+    @invariant()
+    def counts_add_up(self) -> None:
+        counts = self.ledger.counts(RUN.run_id)
+        total = counts.pending + counts.intent + counts.accepted + counts.rejected + counts.unknown
+        assert total == SMALL.messages
+        states = [message.state for message in self.rows.values()]
+        for state in ("intent", "accepted", "rejected", "unknown"):
+            assert getattr(counts, state) == states.count(state)
+
+    @invariant()
+    def next_due(self) -> None:
+        waiting = [message.not_before for message in self.rows.values() if message.state == "pending"]
+        assert self.ledger.next_due_ms(RUN.run_id) == min(waiting, default=None)
+
+
+def lived(machine: type[Any], new_store: Callable[[], Any], steps: tuple[int, int]) -> None:
+    """Runs a machine through `steps`: lives, and steps in each."""
+
+    class Machine(machine):
+        pass
+
+    Machine.new_store = staticmethod(new_store)
+    lives, each = steps
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=lives,
+            stateful_step_count=each,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+            phases=set(Phase) - {Phase.explain},  # it traces every line of every life, and doubles their time
+        ),
+    )
+
+
+def test_the_ledger_tells_the_same_story_as_a_dict(new_store: Callable[[], Any], ledger_lives: tuple[int, int]) -> None:
+    lived(LedgerMachine, new_store, ledger_lives)
+
+
+class GuaranteeMachine(RuleBasedStateMachine):
+    """Processes that send, stand still, stop and die over one ledger, beside a provider that knows what it accepted.
+
+    The rules are those of the send loop: it sends what it has claimed, records what it learned, gives back what it did
+    not send. Whoever takes over makes unknown what the last one left. The law: nobody gets a message more often than
+    once, and once more for each time that a person said so.
+    """
+
+    new_store: Callable[[], Any]
+
+    @initialize()
+    def start(self) -> None:
+        self.store = self.new_store()
+        self.ledger: Ledger = self.store.open()
+        self.ledger.create_run(SMALL)
+        self.claimed: dict[int, Claim] = {}  # not sent yet
+        self.sent: dict[int, tuple[Claim, bool]] = {}  # sent, answer not recorded; whether it was accepted
+        self.accepted: dict[int, int] = {}  # the provider's truth
+        self.early: set[int] = set()  # reported while under way: the report waits for the outcome
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.finish()
+            self.store.close()
+
+    @rule(limit=st.integers(1, 4))
+    def claim(self, limit: int) -> None:
+        self.claimed |= {one.seq: one for one in claim(self.ledger, limit)}
+
+    @rule(limit=st.integers(1, 4), data=st.data())
+    def claim_in_another_order(self, limit: int, data: st.DataObject) -> None:
+        """As where numbers have limits of their own: messages are set aside, and claimed as their numbers are due."""
+        aside = self.ledger.set_aside(RUN.run_id, limit=limit)
+        chosen = [seq for seq in aside if data.draw(st.booleans())]
+        claims = self.ledger.claim_these(RUN.run_id, chosen, lease_ms=LEASE_MS)
+        assert [one.seq for one in claims] == sorted(chosen)
+        self.claimed |= {one.seq: one for one in claims}
+
+    @precondition(lambda self: self.claimed)
+    @rule(data=st.data(), accepts=st.booleans())
+    def send(self, data: st.DataObject, accepts: bool) -> None:
+        one = self.claimed.pop(data.draw(st.sampled_from(sorted(self.claimed))))
+        self.sent[one.seq] = (one, accepts)
+        if accepts:
+            self.accepted[one.seq] = self.accepted.get(one.seq, 0) + 1
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), answer=st.sampled_from(["told", "lost"]))
+    def record(self, data: st.DataObject, answer: str) -> None:
+        one, accepted = self.sent.pop(data.draw(st.sampled_from(sorted(self.sent))))
+        known = Accepted(f"SM{one.seq}") if accepted else DEFERRED
+        assert record(self.ledger, one, UNKNOWN if answer == "lost" else known) == 1
+        self.early.discard(one.seq)
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data(), status=st.sampled_from([Status.SENT, Status.DELIVERED]))
+    def report(self, data: st.DataObject, status: Status) -> None:
+        """The provider's word about a message it has: at any time, in any order, again and again."""
+        seq = data.draw(st.sampled_from(sorted(self.accepted)))
+        told = ReceivedReport(DeliveryReport(f"SM{seq}", status), RUN.run_id, seq)
+        kept = self.ledger.report([told]).kept
+        under_way = seq in self.claimed or seq in self.sent
+        if under_way:
+            self.early.add(seq)
+        assert kept == int(under_way)
+        if not under_way:
+            state = self.ledger.journal(RUN.run_id).filter(pl.col("seq") == seq)["state"].item()
+            assert state == "accepted", "a report with our ref settles what was unknown or pending"
+
+    @precondition(lambda self: self.claimed)
+    @rule()
+    def stop(self) -> None:
+        """Ctrl-C, a pause, or a lease that ran out: what has not left is given back."""
+        assert self.ledger.release(RUN.run_id, self.claimed.values()) == len(self.claimed)
+        self.early -= self.claimed.keys()
+        self.claimed = {}
+
+    @rule()
+    def die(self) -> None:
+        left = {**self.claimed, **{seq: one for seq, (one, _) in self.sent.items()}}
+        before = self.ledger
+        self.ledger = self.store.open()
+        self.ledger.check(RUN.run_id)
+        assert self.ledger.orphans_to_unknown(RUN.run_id) == len(left.keys() - self.early)
+        self.early = set()
+        if left:  # a process that was thought dead and wakes up can change nothing any more
+            late = [Settlement(one, Accepted("SMlate")) for one in left.values()]
+            assert before.record(RUN.run_id, late) == 0
+            assert before.release(RUN.run_id, left.values()) == 0
+        self.claimed, self.sent = {}, {}
+
+    @rule()
+    def reconcile(self) -> None:
+        journal = self.ledger.journal(RUN.run_id).filter(pl.col("state") == "unknown")
+        found = [
+            LogFinding(seq, Accepted(f"SM{seq}") if self.accepted.get(seq) else None, attempts)
+            for seq, attempts in journal.select("seq", "attempts").iter_rows()
+        ]
+        assert self.ledger.reconcile(RUN.run_id, found) == len(found)
+
+    @rule()
+    def a_person_resends(self) -> None:
+        self.ledger.resend_unknown(RUN.run_id)
+
+    @rule(ms=st.integers(1, 100_000))
+    def time_passes(self, ms: int) -> None:
+        self.store.clock.ms += ms
+
+    @invariant()
+    def nobody_twice(self) -> None:
+        resent = dict(self.ledger.journal(RUN.run_id).select("seq", "resent").iter_rows())
+        for seq, times in self.accepted.items():
+            assert times <= 1 + resent[seq]
+
+    def finish(self) -> None:
+        """A last process that meets no trouble: everybody has it, and the ledger says so."""
+        self.die()
+        self.reconcile()
+        self.store.clock.ms += 1_000_000
+        while claims := claim(self.ledger, SMALL.messages):
+            for one in claims:
+                self.accepted[one.seq] = self.accepted.get(one.seq, 0) + 1
+            self.ledger.record(RUN.run_id, [Settlement(one, Accepted(f"SM{one.seq}")) for one in claims])
+        self.nobody_twice()
+        assert self.ledger.finish_run(RUN.run_id)
+        assert sorted(self.accepted) == list(range(SMALL.messages))
+        assert self.ledger.counts(RUN.run_id).accepted == SMALL.messages
+
+
+def test_nobody_is_sent_a_message_twice_whatever_dies_when(
+    new_store: Callable[[], Any], ledger_lives: tuple[int, int]
+) -> None:
+    lived(GuaranteeMachine, new_store, ledger_lives)

@@ -1,0 +1,77 @@
+"""What others learn from the process that sends: how long it takes, and that the provider has slowed it down."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sender
+from sender.reports.status import RunStatus, StatusMonitor
+from sender.sending.progress import Progress
+from sender.state import heartbeat
+from sender.state.heartbeat import BULLETIN_FILE, Heartbeat, HeartbeatFile
+from sender.state.state_dir import StateDir
+
+NOW = Progress(
+    total=10, accepted=1, rejected=0, unknown=0, pending=9, in_flight=0, elapsed_s=2.0, rate_per_s=0.5, eta_s=18.0,
+    slowed_to_per_s=0.25,
+)  # fmt: skip
+
+
+def test_a_bulletin_is_read_as_of_now_and_goes_with_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Progress] = []
+    assert heartbeat.read(tmp_path) is None
+    with HeartbeatFile(tmp_path, heard.append) as tell:
+        tell(NOW)
+        tell(dataclasses.replace(NOW, eta_s=1.0))  # within the same second
+        at_s = time.time()
+        monkeypatch.setattr(time, "time", lambda: at_s + 2)
+        told = heartbeat.read(tmp_path)
+        assert told == Heartbeat(pytest.approx(16, abs=0.5), 0.25)
+        monkeypatch.setattr(time, "time", lambda: at_s + 60)
+        assert heartbeat.read(tmp_path) is None, "of a process that stands still"
+    assert len(heard) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"at": "x", "eta_s": 1, "slowed_to_per_s": 1}', "\0"])
+def test_what_is_no_bulletin_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / BULLETIN_FILE).write_text(content)
+    assert heartbeat.read(tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+    with HeartbeatFile(tmp_path / "gone") as tell:
+        tell(NOW)
+
+
+def test_the_status_of_a_run_says_how_it_is_slowed_and_when_it_is_over(tmp_path: Path) -> None:
+    """The sandbox answers 429 above 5/s, and the campaign wants 40/s."""
+    rows = [{"phone": f"+1212555{n:04}"} for n in range(120, 150)]
+    campaign: dict[str, Any] = {"provider": "sandbox", "sandbox": {"dialect": "twilio", "rate": "5/s"}, "rate": "40/s"}
+    plan = sender.build_plan(
+        sender.load_campaign(**campaign, from_="+12025550100", message="Hi", name="slow", recipients={"rows": rows})
+    )
+    seen: list[tuple[Progress, RunStatus]] = []
+
+    def look(now: Progress) -> None:
+        if now.slowed_to_per_s is not None and now.eta_s is not None and not seen:
+            with StateDir(tmp_path, read_only=True) as workspace:
+                seen.append((now, StatusMonitor(workspace, workspace.ledger.runs()[-1]).look(time.monotonic)))
+
+    result = sender.send(plan, state_dir=tmp_path, on_progress=look)
+    assert result.summary.accepted == 30
+    ((now, standing),) = seen
+    assert standing.slowed_to_per_s is not None
+    assert 0 < (now.slowed_to_per_s or 0) < 40
+    assert standing.eta_s is not None
+    with StateDir(tmp_path, read_only=True) as workspace:
+        over = StatusMonitor(workspace, result.run).look(time.monotonic)
+    assert (over.slowed_to_per_s, over.eta_s) == (None, None)
+    assert not list(tmp_path.rglob(BULLETIN_FILE))

@@ -1,0 +1,372 @@
+"""The suppression list: what it learns, what lifts it, how far it reaches."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sender.core.errors import InputError, StateError
+from sender.core.outcomes import Reason, Rejected, SkipReason
+from sender.suppression.entries import FILE_NAME, EntrySource, SuppressionList, check_scope
+from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression
+
+ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
+OURS, OTHER = "+12025550150", "+12025550151"
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LIVE = SendContext("spring", "twilio")
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> SuppressionList:
+    return SuppressionList.open(tmp_path)
+
+
+def later(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def is_held(
+    listed: SuppressionList,
+    number: str,
+    sending: SendContext = LIVE,
+    sender: str | None = OURS,
+    own_service: str | None = None,
+) -> bool:
+    """As planning says and as the send loop says; they may not differ."""
+    frame = pl.DataFrame(
+        {"to": [number], "from_number": [sender], "reason": [None], "detail": [None], "own": [own_service]},
+        schema=dict.fromkeys(("to", "from_number", "reason", "detail", "own"), pl.String),
+    )
+    planned = apply_suppression(frame, listed, sending, own_service=pl.col("own"))["reason"][0] is not None
+    gate = LiveSuppression(listed, sending, since=None, numbers=lambda: frame["to"])
+    refused = gate.refuses(number, sender, own_service) is not None
+    assert planned == refused
+    return refused
+
+
+# -- replies -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_holds_everywhere_and_says_why(listed: SuppressionList) -> None:
+    learned = listed.learn_inbound(ADA, " Stop! ", OURS, "twilio", NOON)
+    assert learned is not None
+    assert (learned.number, learned.said, learned.reason, learned.new) == (ADA, "STOP", SkipReason.OPTED_OUT, True)
+    [entry] = listed.why(ADA)
+    assert entry.sentence() == f"replied Stop! to {OURS} on 2026-11-21 12:00 UTC"
+    assert is_held(listed, ADA)
+    assert is_held(listed, ADA, SendContext("another", "telnyx"), OTHER)
+    assert not is_held(listed, BOB)
+
+
+def test_a_start_takes_back_what_was_said_to_the_same_number(listed: SuppressionList) -> None:
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
+    elsewhere = listed.learn_inbound(ADA, "start", OTHER, "twilio", later(1))
+    assert elsewhere is not None
+    assert [entry.via for entry in elsewhere.standing] == [OURS]  # still opted out, and it says of which number
+    assert is_held(listed, ADA)
+    same = listed.learn_inbound(ADA, "Start", OURS, "twilio", later(2))
+    assert same is not None
+    assert same.standing == ()
+    assert not is_held(listed, ADA)
+    assert [entry.active for entry in listed.why(ADA)] == [False]  # and the list remembers
+
+
+def test_a_start_takes_back_the_provider_s_refusal_too_and_no_person_s_word(listed: SuppressionList) -> None:
+    listed.learn_error(ADA, "opted_out", code="21610", message="", our_number=OURS, provider="twilio", at=NOON)
+    listed.add([BOB], note="asked by phone", at=NOON)
+    listed.add([EVE], source=EntrySource.FILE, via="old.csv", at=NOON)
+    for number in (ADA, BOB, EVE):
+        listed.learn_inbound(number, "START", OURS, "twilio", later(1))
+    assert not is_held(listed, ADA)
+    assert is_held(listed, BOB)
+    assert is_held(listed, EVE)
+
+
+def test_the_provider_s_own_reading_of_a_reply_counts(listed: SuppressionList) -> None:
+    assert listed.learn_inbound(ADA, "baja", OURS, "telnyx", NOON, keyword="STOP")
+    assert is_held(listed, ADA)
+    assert listed.learn_inbound(BOB, "help", OURS, "telnyx", NOON, keyword="HELP") is None
+
+
+@pytest.mark.parametrize("text", ["thanks", "don't stop", "", None])
+def test_any_other_reply_teaches_nothing(listed: SuppressionList, text: str | None) -> None:
+    assert listed.learn_inbound(ADA, text, OURS, "twilio", NOON) is None
+    assert not listed.why(ADA)
+
+
+def test_what_is_no_number_is_not_listed(listed: SuppressionList) -> None:
+    assert listed.learn_inbound("whatsapp:+12025550101", "stop", OURS, "twilio", NOON) is None
+    assert listed.learn_inbound("", "stop", OURS, "twilio", NOON) is None
+
+
+SAYINGS = st.tuples(
+    st.sampled_from(["stop", "start", "error"]), st.sampled_from([OURS, OTHER, None]), st.integers(0, 5)
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(SAYINGS, max_size=8), st.randoms(use_true_random=False))
+def test_doubled_and_reordered_replies_make_the_same_list(
+    sayings: list[tuple[str, str | None, int]], random: object
+) -> None:
+    """The last word said to each of our numbers counts, whatever the order in which the words arrive."""
+    shuffled = [*sayings, *sayings]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    held = []
+    for events in (sayings, shuffled):
+        with tempfile.TemporaryDirectory() as folder, SuppressionList.open(folder) as listed:
+            for what, ours, minute in events:
+                if what == "error":
+                    listed.learn_error(
+                        ADA, Reason.OPTED_OUT, code="1", message=None, our_number=ours, provider="x", at=later(minute)
+                    )
+                else:
+                    listed.learn_inbound(ADA, what, ours, "x", later(minute))
+            held.append({(one.source, one.via, one.at, one.active) for one in listed.why(ADA)})
+    assert held[0] == held[1]
+    starts = {(ours or "", minute) for what, ours, minute in sayings if what == "start"}
+    for _, via, at, active in held[0]:
+        taken_back = any(later(minute) > at and via in ("", ours) for ours, minute in starts)
+        assert active == (not taken_back)
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "listed_as"),
+    [
+        (Reason.OPTED_OUT, SkipReason.OPTED_OUT),
+        (Reason.INVALID_NUMBER, SkipReason.INVALID_NUMBER),
+        (Reason.LANDLINE, SkipReason.LANDLINE),
+        *((one, None) for one in Reason if one not in (Reason.OPTED_OUT, Reason.INVALID_NUMBER, Reason.LANDLINE)),
+        (None, None),
+    ],
+)
+def test_what_an_error_teaches(listed: SuppressionList, reason: Reason | None, listed_as: SkipReason | None) -> None:
+    learned = listed.learn_error(
+        ADA, reason, code="21610", message="unsubscribed", our_number=OURS, provider="twilio", at=NOON
+    )
+    assert (learned.reason if learned else None) == listed_as
+    assert [entry.reason for entry in listed.why(ADA)] == ([listed_as] if listed_as else [])
+
+
+def test_a_dead_number_is_skipped_only_where_that_is_asked(listed: SuppressionList) -> None:
+    listed.learn_error(ADA, "landline", code="30006", message=None, our_number=OURS, provider="twilio", at=NOON)
+    assert not is_held(listed, ADA)
+    assert is_held(listed, ADA, SendContext("spring", "twilio", skip_dead=True))
+
+
+def test_what_the_sandbox_teaches_stays_in_the_sandbox(listed: SuppressionList) -> None:
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON, simulated=True)
+    assert not is_held(listed, ADA)
+    assert is_held(listed, ADA, SendContext("spring", "sandbox", simulated=True))
+    listed.learn_inbound(BOB, "stop", OURS, "twilio", NOON)
+    listed.learn_inbound(BOB, "start", OURS, "twilio", later(1), simulated=True)
+    assert is_held(listed, BOB)  # a simulated START takes back nothing that is real
+    assert is_held(listed, BOB, SendContext("spring", "sandbox", simulated=True))  # a rehearsal holds back as life does
+
+
+# -- scopes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scope", "sending", "sender", "held"),
+    [
+        ("all", LIVE, OURS, True),
+        ("campaign:spring", LIVE, OURS, True),
+        ("campaign:autumn", LIVE, OURS, False),
+        ("account:twilio", LIVE, OURS, True),
+        ("account:telnyx", LIVE, OURS, False),
+        (f"sender:{OURS}", LIVE, OURS, True),
+        (f"sender:{OTHER}", LIVE, OURS, False),
+        (f"sender:{OURS}", LIVE, None, False),
+        ("sender:MG1", SendContext("spring", "twilio", service="MG1"), None, True),
+        ("sandbox", LIVE, OURS, False),
+    ],
+)
+def test_how_far_a_scope_reaches(
+    listed: SuppressionList, scope: str, sending: SendContext, sender: str | None, held: bool
+) -> None:
+    listed.add([ADA], scope=scope)
+    assert is_held(listed, ADA, sending, sender) is held
+
+
+@pytest.mark.parametrize(
+    ("scope", "usual", "sender", "own", "held"),
+    [
+        pytest.param("sender:MG1", None, None, "MG1", True, id="the-rows-own-service"),
+        pytest.param("sender:MG1", None, None, "MG2", False, id="another-rows"),
+        pytest.param("sender:MG1", "MG1", None, "MG2", False, id="instead-of-the-usual"),
+        pytest.param("sender:MG1", "MG1", OURS, None, True, id="a-number-through-a-service"),
+        pytest.param(f"sender:{OURS}", "MG1", OURS, None, True, id="and-the-number-itself"),
+        pytest.param(f"sender:{OTHER}", "MG1", OURS, "MG2", False, id="neither"),
+    ],
+)
+def test_a_senders_scope_means_its_number_and_the_service_that_picks_it(
+    listed: SuppressionList, scope: str, usual: str | None, sender: str | None, own: str | None, held: bool
+) -> None:
+    listed.add([ADA], scope=scope)
+    assert is_held(listed, ADA, SendContext("spring", "twilio", service=usual), sender, own) is held
+
+
+@pytest.mark.parametrize("scope", ["", "everywhere", "campaign:", "campaign", "sender: ", "account"])
+def test_what_is_no_scope_is_refused(listed: SuppressionList, scope: str) -> None:
+    with pytest.raises(InputError, match="is not a scope"):
+        listed.add([ADA], scope=scope)
+    assert check_scope(" all ") == "all"
+
+
+def test_the_strongest_reason_is_told(listed: SuppressionList) -> None:
+    listed.add([ADA], at=NOON)
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", later(5))
+    frame = pl.DataFrame(
+        {"to": [ADA, BOB, None], "from_number": [OURS] * 3, "reason": [None, "too_long", "invalid_number"]},
+        schema_overrides={"reason": pl.String},
+    ).with_columns(detail=pl.lit("as before"))
+    held = apply_suppression(frame, listed, LIVE)
+    assert held["reason"].to_list() == ["opted_out", "too_long", "invalid_number"]
+    assert held["detail"].to_list() == [f"replied stop to {OURS} on 2026-11-21 12:05 UTC", "as before", "as before"]
+
+
+# -- people ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_person_removes_is_off_until_it_is_said_again(listed: SuppressionList) -> None:
+    listed.add([ADA, BOB], at=later(60 * 24 * 365))  # by a machine whose clock is ahead
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
+    assert listed.remove([ADA, EVE]) == 1
+    assert not is_held(listed, ADA)
+    assert is_held(listed, BOB)
+    assert listed.remove([ADA]) == 0
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", datetime(2100, 1, 1, tzinfo=UTC))
+    assert is_held(listed, ADA)
+
+
+def test_removing_in_one_scope_leaves_the_others(listed: SuppressionList) -> None:
+    listed.add([ADA], scope="campaign:spring")
+    listed.add([ADA], scope="account:twilio")
+    assert listed.remove([ADA], scope="campaign:spring") == 1
+    assert [entry.scope for entry in listed.why(ADA) if entry.active] == ["account:twilio"]
+
+
+def test_a_file_read_again_keeps_the_first_date(listed: SuppressionList) -> None:
+    assert listed.add([ADA], source=EntrySource.FILE, via="old.csv", at=NOON) == 1
+    assert listed.add([ADA], source=EntrySource.FILE, via="old.csv", at=later(9)) == 0
+    assert [entry.at for entry in listed.why(ADA)] == [NOON]
+    listed.remove([ADA])
+    assert listed.add([ADA], source=EntrySource.FILE, via="old.csv", at=datetime(2100, 1, 1, tzinfo=UTC)) == 1
+    assert is_held(listed, ADA)  # the file still says so
+
+
+def test_a_list_moves_to_another_machine_as_it_is(listed: SuppressionList, tmp_path: Path) -> None:
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
+    listed.add([BOB], scope="campaign:spring", note="by phone", at=NOON)
+    with SuppressionList.open(tmp_path / "other") as other:
+        assert other.restore(listed.entries()) == 2
+        assert other.restore(listed.entries()) == 0
+        assert list(other.entries()) == list(listed.entries())
+        other.learn_inbound(ADA, "start", OURS, "twilio", later(1))
+        assert other.numbers().to_list() == [BOB]
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_needs_no_state_directory(tmp_path: Path) -> None:
+    with SuppressionList.open(tmp_path / "nowhere", create=False) as listed:
+        assert not is_held_by(listed, ADA)
+        assert listed.why(ADA) == []
+        assert listed.numbers().to_list() == []
+    assert not (tmp_path / "nowhere").exists()
+
+
+def is_held_by(listed: SuppressionList, number: str) -> bool:
+    return bool(listed.matching(pl.Series([number])))
+
+
+def test_another_program_s_file_is_left_alone(tmp_path: Path) -> None:
+    import apsw
+
+    db = apsw.Connection(str(tmp_path / FILE_NAME))
+    db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    with pytest.raises(StateError, match="no suppression list"):
+        SuppressionList.open(tmp_path)
+
+
+def test_only_its_owner_reads_it(listed: SuppressionList, tmp_path: Path) -> None:
+    listed.add([ADA])
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{FILE_NAME}*")} == {0o600}
+
+
+@pytest.mark.parametrize("most", [0, 1_000_000])
+def test_both_ways_of_looking_up_find_the_same(
+    listed: SuppressionList, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sender.suppression._WHOLE_LIST", most)
+    numbers = [f"+1202555{n:04}" for n in range(3000)]
+    listed.add(numbers[::3])
+    listed.remove(numbers[::9])
+    wanted = pl.Series([*numbers[:50], None, numbers[3], "+442079460000"])
+    found = {entry.number for entry in listed.matching(wanted)}
+    assert found == set(numbers[:50:3]) - set(numbers[::9])
+
+
+# -- beside a send loop ------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_stop_from_another_process_counts_within_a_second(tmp_path: Path) -> None:
+    """Another connection writes, as `sender listen` or `sender suppress add` do; the gate notices by itself."""
+    clock = Clock()
+    with SuppressionList.open(tmp_path) as ours, SuppressionList.open(tmp_path) as theirs:
+        gate = LiveSuppression(
+            ours, LIVE, since=ours.mark(), numbers=lambda: pytest.fail("asked for the plan"), clock=clock
+        )
+        assert gate.refuses(ADA, OURS) is None
+        theirs.learn_inbound(ADA, "STOP", OURS, "twilio", NOON)
+        clock.now = 1.0
+        assert gate.refuses(ADA, OURS) == Rejected(
+            Reason.OPTED_OUT, "suppressed", f"not sent: replied STOP to {OURS} on 2026-11-21 12:00 UTC"
+        )
+        assert gate.refuses(BOB, OURS) is None
+        theirs.learn_inbound(ADA, "start", OURS, "twilio", later(1))
+        clock.now = 2.0
+        assert gate.refuses(ADA, OURS) is None
+
+
+@pytest.mark.parametrize("many", [0, 1_000_000])
+def test_a_plan_made_before_the_list_grew_is_held_against_what_came_since(
+    tmp_path: Path, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sender.suppression._MANY_CHANGES", many)
+    with SuppressionList.open(tmp_path) as listed:
+        listed.add([BOB])
+        mark = listed.mark()
+        listed.add([ADA])
+        gate = LiveSuppression(listed, LIVE, since=mark, numbers=lambda: pl.Series([ADA, EVE]))
+        assert gate.refuses(ADA, OURS)
+        assert gate.refuses(EVE, OURS) is None
+
+
+def test_a_mark_of_another_list_means_from_the_beginning(tmp_path: Path) -> None:
+    with SuppressionList.open(tmp_path / "a") as a, SuppressionList.open(tmp_path / "b") as b:
+        for listed in (a, b):
+            listed.add([ADA])
+        assert b.changed_since(b.mark()) == []
+        assert b.changed_since(a.mark()) == [ADA]
+        assert b.changed_since(None) == [ADA]
