@@ -24,7 +24,8 @@ from benchmarks.contenders import transport
 from benchmarks.send import wrk
 from benchmarks.sending import run, written_plan
 from sender import providers
-from sender.plan.plan import MessageReader, Plan
+from sender.plan.message_reader import MessageReader
+from sender.plan.plan import Plan
 from sender.providers.base import Response
 from sender.sending.rate_limit import RateLimiter
 from sender.state.ledger import Run, RunKind, Settlement

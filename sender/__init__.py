@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sender.planning.build import build_plan as build_plan
     from sender.planning.diff import diff_plans as diff_plans
     from sender.planning.explain import explain_row as explain_row
-    from sender.sending.progress import Progress as Progress
     from sender.sending.run_result import RunResult as RunResult
+    from sender.state.heartbeat import Progress as Progress
     from sender.state.state_dir import StateDir as StateDir
 
 _HOME = {
@@ -37,7 +37,7 @@ _HOME = {
     "GuardStop": "core.errors",
     "InputError": "core.errors",
     "Plan": "plan.plan",
-    "Progress": "sending.progress",
+    "Progress": "state.heartbeat",
     "RunResult": "sending.run_result",
     "SenderError": "core.errors",
     "StateDir": "state.state_dir",
@@ -57,6 +57,11 @@ __all__ = [  # noqa: PLE0604 (the names of _HOME, checked by a test)
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"sender.{_HOME[name]}"), name)
+    if name == "Workspace":  # the name of `StateDir` before 0.2
+        import warnings
+
+        warnings.warn("sender.Workspace is now sender.StateDir", DeprecationWarning, stacklevel=2)
+        return import_module("sender.state.state_dir").StateDir
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -12,8 +12,8 @@ from sender.delivery.webhooks.app import check_public_url
 from sender.plan.plan import Plan
 from sender.sending import event_loop
 from sender.sending.open_run import open_run
-from sender.sending.progress import Progress
 from sender.sending.run_result import DeliveryOptions, RunResult
+from sender.state.heartbeat import Progress
 from sender.state.state_dir import DEFAULT_STATE_DIR
 
 

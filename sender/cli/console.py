@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender.core.outcomes import RANK
-from sender.plan.plan import Manifest, Plan
+from sender.plan.manifest import Manifest
+from sender.plan.plan import Plan
 from sender.planning import costs
 from sender.planning.throughput import rate_told
 from sender.segments import blame

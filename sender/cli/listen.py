@@ -20,7 +20,8 @@ from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.sending.run import RunSession
 from sender.sending.run_result import DeliveryOptions
-from sender.state.state_dir import StateDir, learn_from
+from sender.state.state_dir import StateDir
+from sender.suppression.learn import learn_from_runs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -154,7 +155,7 @@ def listen(
         host=host,
         port=port,
         on_ready=ready,
-        on_refused=partial(learn_from, state_dir),
+        on_refused=partial(learn_from_runs, state_dir),
     )
     tally = listener.tally
     refused = sum(listener.refused.values())

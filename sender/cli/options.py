@@ -13,7 +13,8 @@ import click
 from sender.campaign import safe_yaml
 from sender.campaign.model import PROVIDERS, Campaign, load_campaign
 from sender.core.errors import CampaignError, InputError
-from sender.plan.plan import MANIFEST_FILE, Plan
+from sender.plan.manifest import MANIFEST_FILE
+from sender.plan.plan import Plan
 from sender.planning.build import build_plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -22,8 +22,8 @@ from sender.cli.options import (
     state_options,
 )
 from sender.core.errors import InputError, StateError
+from sender.plan.message_fields import merged_json
 from sender.plan.plan import Plan
-from sender.planning.row_fields import merged_json
 
 
 @click.command(

@@ -17,6 +17,7 @@ from sender.cli.listen import seconds
 from sender.cli.options import environment, state_options
 from sender.core.errors import InputError
 from sender.reports import results as results_module
+from sender.reports.run_results import latest_results, run_results, run_summary
 from sender.sending import run as sending_run
 from sender.state.state_dir import StateDir
 
@@ -129,7 +130,7 @@ def results(run: str, form: str | None, output: Path | None, with_retries: bool,
     console.set_up_logs(debug=debug)
     with StateDir(state_dir, read_only=True) as workspace:
         found = workspace.find(run)
-        frame = workspace.latest_results(found) if with_retries else workspace.results(found)
+        frame = latest_results(workspace, found) if with_retries else run_results(workspace, found)
     if output is not None:
         results_module.write(frame, output, form)
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
@@ -159,7 +160,7 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
     with StateDir(state_dir, create=False) as workspace:
         found = workspace.find(run)
         settled = asyncio.run(sending_run.settle(workspace, found, environment(env_file)))
-        summary = workspace.summary(found)
+        summary = run_summary(workspace, found)
     if as_json:
         console.print_json({"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)})
         return summary.exit_code

@@ -24,11 +24,12 @@ from sender.cli.listen import delivery_options, receiving
 from sender.cli.options import TARGET_HELP, campaign_options, environment, read_plan, state_options
 from sender.cli.plan import messages_table
 from sender.core.errors import InputError
-from sender.sending import event_loop, progress
+from sender.sending import event_loop
 from sender.sending.open_run import open_run
 from sender.sending.run import RunSession
 from sender.sending.run_result import DeliveryOptions, RunResult
 from sender.sending.workers.supervisor import check_workers
+from sender.state import heartbeat
 
 log = logging.getLogger("sender.cli")
 
@@ -322,7 +323,7 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-Tell = Callable[[progress.Progress], None]
+Tell = Callable[[heartbeat.Progress], None]
 
 
 @contextmanager
@@ -336,7 +337,7 @@ def _bar() -> Iterator[Tell]:
     with Progress(*columns, console=console.err) as bar:
         task = bar.add_task("sending", total=None, note="")
 
-        def tell(now: progress.Progress) -> None:
+        def tell(now: heartbeat.Progress) -> None:
             bar.update(task, total=now.total, completed=now.done, note=_note(now))
 
         yield tell
@@ -346,7 +347,7 @@ def _bar() -> Iterator[Tell]:
 def _lines() -> Iterator[Tell]:
     last_s = 0.0
 
-    def tell(now: progress.Progress) -> None:
+    def tell(now: heartbeat.Progress) -> None:
         nonlocal last_s
         if now.elapsed_s - last_s < PROGRESS_EVERY_S:
             return
@@ -365,7 +366,7 @@ def _lines() -> Iterator[Tell]:
     yield tell
 
 
-def _note(now: progress.Progress) -> str:
+def _note(now: heartbeat.Progress) -> str:
     parts = [f"{now.rate_per_s:.1f}/s"] if now.rate_per_s else []
     if now.eta_s is not None and now.done < now.total:
         parts.append(f"{console.duration(now.eta_s)} left")

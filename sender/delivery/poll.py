@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from sender.core.outcomes import FINAL, DeliveryReport, State, Status
+from sender.plan import message_fields
 from sender.plan.plan import Plan
-from sender.planning import row_fields
 from sender.providers._rules import sender_kind
 from sender.providers.base import Adapter, LogEntry, LogPage, LogQuery, Request, SenderKind
 from sender.state.ledger import Ledger, ReceivedReport, Run
@@ -162,14 +162,14 @@ class LogSweep:
         if accepted.is_empty():
             return accepted
         constant = self._plan.manifest.fields
-        send_at = pl.coalesce(row_fields.own("send_at"), pl.lit(constant.get("send_at"), pl.String))
+        send_at = pl.coalesce(message_fields.own("send_at"), pl.lit(constant.get("send_at"), pl.String))
         planned = (
             self._plan.scan()
             .filter(pl.col("seq").is_in(accepted["seq"].implode()))
             .select(
                 "seq",
                 "from_number",
-                mms=row_fields.is_mms(constant),
+                mms=message_fields.is_mms(constant),
                 send_at=send_at.str.to_datetime(time_unit="ms", time_zone="UTC", strict=False),
             )
             .collect()

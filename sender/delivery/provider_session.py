@@ -9,7 +9,8 @@ from pathlib import Path
 from sender import providers, sandbox
 from sender.core.errors import InputError, InputsChanged
 from sender.core.filesystem import make_folder
-from sender.plan.plan import Manifest, Plan
+from sender.plan.manifest import Manifest
+from sender.plan.plan import Plan
 from sender.providers.base import Adapter
 from sender.state.ledger import Run
 from sender.suppression.entries import SuppressionList

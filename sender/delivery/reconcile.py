@@ -18,7 +18,8 @@ import polars as pl
 from aiolimiter import AsyncLimiter
 
 from sender.core.outcomes import Accepted, State, Status
-from sender.plan.plan import Plan, make_ref
+from sender.core.refs import make_ref
+from sender.plan.plan import Plan
 from sender.providers._http import retry_after_s
 from sender.providers.base import Adapter, LogEntry, LogFacts, LogQuery, Request, Response
 from sender.state.ledger import Ledger, LogFinding, Run

@@ -20,7 +20,10 @@ from sender.campaign import prices
 from sender.campaign.model import Campaign
 from sender.campaign.values import is_template
 from sender.core.errors import CampaignError, InputError, TemplateError, Unsupported, setting
-from sender.plan.plan import SERVICE_FIELDS, Manifest, Plan, service_of
+from sender.plan import message_fields
+from sender.plan.manifest import Manifest
+from sender.plan.message_fields import SERVICE_FIELDS, service_of
+from sender.plan.plan import Plan
 from sender.plan.sender_pool import SenderPool
 from sender.plan.stored_rows import StoredRows, gather
 from sender.planning import costs, row_fields
@@ -133,7 +136,7 @@ def _suppressions(
         mark = suppressions.mark()  # before it is read: what comes in between is looked at twice, never not at all
         yield (
             lambda frame: apply_suppression(
-                frame, suppressions, sending, own_service=row_fields.own_service(SERVICE_FIELDS)
+                frame, suppressions, sending, own_service=message_fields.own_service(SERVICE_FIELDS)
             ),
             {"mark": mark, "skip_dead": campaign.skip_dead},
         )

@@ -15,6 +15,7 @@ from sender import providers, segments, templating
 from sender.campaign.model import Campaign
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
+from sender.plan import message_fields
 from sender.plan.sender_pool import SenderPool
 from sender.planning import row_fields as own_fields
 from sender.planning.row_fields import FieldTemplates
@@ -44,7 +45,7 @@ class CompiledCampaign:
     @property
     def is_mms(self) -> pl.Expr:
         """Whether a row goes as MMS."""
-        return own_fields.is_mms(self.fields)
+        return message_fields.is_mms(self.fields)
 
 
 def compose(
@@ -86,7 +87,7 @@ def _rendered(frame: pl.DataFrame, people: Recipients, offer: CompiledCampaign) 
         .fill_null(value=False)
     )
     # The provider's own template says it.
-    told_elsewhere = pl.lit("content_sid" in offer.fields) | own_fields.own("content_sid").is_not_null()
+    told_elsewhere = pl.lit("content_sid" in offer.fields) | message_fields.own("content_sid").is_not_null()
     nothing = (
         ~told_elsewhere & (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
     )
@@ -203,7 +204,7 @@ def _without_sender(frame: pl.DataFrame, people: Recipients, offer: CompiledCamp
         why = f"no sender: the cell in {people.sender!r} is blank and the campaign has no `from`"
     else:
         return frame
-    served = pl.lit(value=False) if service is None else own_fields.own(service).is_not_null()
+    served = pl.lit(value=False) if service is None else message_fields.own(service).is_not_null()
     lacks = pl.col("reason").is_null() & pl.col("from_number").is_null() & ~served
     return frame.with_columns(
         reason=pl.when(lacks).then(pl.lit(SkipReason.MISSING_DATA.value)).otherwise("reason"),
@@ -227,7 +228,7 @@ def _held(frame: pl.DataFrame, people: Recipients, offer: CompiledCampaign) -> p
             providers.check(
                 offer.capabilities,
                 senders=() if sender is None else (sender,),
-                fields=own_fields.of_row(offer.fields, own),
+                fields=message_fields.of_row(offer.fields, own),
                 media_count=media or 0,
             )
             whys.append(None)

@@ -19,7 +19,9 @@ from sender.core import money
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
-from sender.plan.plan import SERVICE_FIELDS, Plan
+from sender.plan import message_fields
+from sender.plan.message_fields import SERVICE_FIELDS
+from sender.plan.plan import Plan
 from sender.planning import costs, row_fields
 from sender.planning.build import make_offer
 from sender.planning.compiled import CompiledCampaign, text_column
@@ -191,7 +193,7 @@ class _RowTrace:
     def _fields(self) -> str | None:
         if not self._row["fields"]:
             return None
-        return "; ".join(f"{key}: {value}" for key, value in row_fields.merged_json(self._row["fields"]).items())
+        return "; ".join(f"{key}: {value}" for key, value in message_fields.merged_json(self._row["fields"]).items())
 
     def _size(self) -> str:
         row = self._row
@@ -211,7 +213,7 @@ class _RowTrace:
         sender = self._row["from_number"]
         pool = self._plan.manifest.senders
         if sender is None:
-            own = row_fields.of_row(self._plan.manifest.fields, self._row["fields"])
+            own = message_fields.of_row(self._plan.manifest.fields, self._row["fields"])
             return f"picked by {next(own[key] for key in SERVICE_FIELDS if key in own)}"
         if len(pool) > 1:
             return f"{sender}, out of a pool of {len(pool)}: this number always gets the same{self._near(sender)}"
@@ -240,4 +242,4 @@ class _RowTrace:
 
     def _is_mms(self) -> bool:
         row = pl.DataFrame([self._row], schema_overrides={"media": pl.List(pl.String), "fields": pl.String})
-        return bool(row.select(mms=row_fields.is_mms(self._plan.manifest.fields)).item())
+        return bool(row.select(mms=message_fields.is_mms(self._plan.manifest.fields)).item())

@@ -14,11 +14,14 @@ import polars as pl
 
 from sender.core.errors import InputError, RunUnfinished
 from sender.core.outcomes import Reason, Status
+from sender.plan import message_fields
 from sender.plan.hashes import ContentHash
-from sender.plan.plan import FORMAT, SERVICE_FIELDS, Plan
-from sender.planning import costs, row_fields
-from sender.reports.results import what_became
+from sender.plan.manifest import FORMAT
+from sender.plan.message_fields import SERVICE_FIELDS
+from sender.plan.plan import Plan
+from sender.planning import costs
 from sender.state.ledger import Run
+from sender.state.message_status import what_became
 from sender.state.state_dir import StateDir
 from sender.suppression.entries import SuppressionList
 from sender.suppression.live_check import SendContext, apply_suppression
@@ -135,7 +138,7 @@ def _plan(workspace: StateDir, root: Run, rows: pl.Series, *, number: int) -> Pl
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)
-        held = apply_suppression(chosen, suppressions, sending, own_service=row_fields.own_service(SERVICE_FIELDS))
+        held = apply_suppression(chosen, suppressions, sending, own_service=message_fields.own_service(SERVICE_FIELDS))
     live = pl.col("reason").is_null()
     frame = held.with_columns(
         seq=pl.when(live).then(live.cum_sum() - 1).cast(pl.UInt32),

@@ -8,9 +8,8 @@ leaves what a provider takes to `sender.providers`.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
@@ -91,37 +90,6 @@ def compile_fields(fields: Mapping[str, FieldValue]) -> tuple[dict[str, FieldVal
     return constant, FieldTemplates({key: fields[key] for key in parts}, parts)
 
 
-def of_row(constant: Mapping[str, FieldValue], own: str | None) -> Mapping[str, FieldValue]:
-    """All fields of one message: the plan's, and those in its column `fields`."""
-    return constant if own is None else {**constant, **json.loads(own)}
-
-
-def is_mms(constant: Mapping[str, FieldValue]) -> pl.Expr:
-    """Whether a row of a plan goes as MMS: with media, or because its fields or the plan's (`constant`) say so."""
-    if constant.get("send_as_mms") or constant.get("message_type") == "MMS":
-        return pl.lit(value=True)
-    return (
-        (pl.col("media").list.len() > 0).fill_null(value=False)
-        | own("send_as_mms").eq_missing(pl.lit("true"))
-        | own("message_type").eq_missing(pl.lit("MMS"))
-    )
-
-
-def own_service(keys: Collection[str]) -> pl.Expr:
-    """The service id in a row's own fields, under one of `keys`; else null."""
-    return pl.coalesce(*(own(key) for key in keys))
-
-
-def hasown(key: str) -> pl.Expr:
-    """Whether a row's own fields have `key`."""
-    return own(key).is_not_null()
-
-
-def own(key: str) -> pl.Expr:
-    """A row's own value of `key`, as text; null where it has none."""
-    return pl.col("fields").str.json_path_match(f"$.{key}")
-
-
 def _leaves(key: str, value: FieldValue) -> Iterable[_Part]:
     if isinstance(value, Mapping):
         for name, one in value.items():
@@ -194,8 +162,3 @@ def _converted(key: str, texts: pl.Series) -> tuple[pl.Series, pl.Series]:
         pl.DataFrame(rows, schema=schema, orient="row"), on="text", how="left", maintain_order="left"
     )
     return read["json"], read["why"]
-
-
-def merged_json(own: str | None) -> dict[str, Any]:
-    """A row's own fields, for people and machines to read."""
-    return {} if own is None else dict(json.loads(own))

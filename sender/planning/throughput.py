@@ -13,9 +13,8 @@ import polars as pl
 
 from sender import providers
 from sender.campaign.values import Rate
-from sender.plan import sender_pool
-from sender.plan.plan import Pace, Queue
-from sender.planning import row_fields
+from sender.plan import message_fields, sender_pool
+from sender.plan.pace import Pace, Queue
 from sender.planning.compiled import CompiledCampaign
 from sender.providers.base import DocumentedRate
 
@@ -212,6 +211,6 @@ def _shortest_validity(offer: CompiledCampaign, sent: pl.LazyFrame) -> int | Non
         return int(str(offer.fields["validity_period"]))
     if "validity_period" not in offer.templates.sources:
         return None
-    shortest = row_fields.own("validity_period").cast(pl.Int64).min()
+    shortest = message_fields.own("validity_period").cast(pl.Int64).min()
     own = sent.select(shortest).collect(engine="streaming").item()
     return None if own is None else int(own)

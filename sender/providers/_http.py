@@ -320,7 +320,7 @@ def with_ref(url: str, ref: str) -> str:
     return f"{address}{joiner}ref={quote(ref, safe='')}{hash_mark}{fragment}"
 
 
-def ref_of(url: object) -> str | None:
+def ref_in_url(url: object) -> str | None:
     """The last `ref` in a callback URL's query: what `with_ref` put there."""
     try:
         query = parse_qsl(urlsplit(url).query) if isinstance(url, str) else []

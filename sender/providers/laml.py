@@ -392,7 +392,7 @@ def reports(errors: Mapping[str, ErrorMeaning], headers: Mapping[str, str], body
             message_id=message_id,
             status=STATUSES.get(word or ""),
             provider_status=word,
-            ref=_http.ref_of(url),
+            ref=_http.ref_in_url(url),
             reason=_http.reason(errors, code),
             error_code=code,
             error_message=_http.text(fields.get("ErrorMessage")),

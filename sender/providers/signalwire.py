@@ -258,7 +258,7 @@ def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]: 
             message_id=_http.message_id(document.get("id")),
             status=status,
             provider_status=word,
-            ref=_http.text(_http.mapping(document.get("custom_variables")).get("ref")) or _http.ref_of(url),
+            ref=_http.text(_http.mapping(document.get("custom_variables")).get("ref")) or _http.ref_in_url(url),
             reason=_http.reason(ERRORS, code),
             error_code=code,
             error_message=words,

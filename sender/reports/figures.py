@@ -16,9 +16,11 @@ import polars as pl
 
 from sender.core import money
 from sender.core.outcomes import State, Status
-from sender.plan.plan import Plan, sender_shown
-from sender.reports.results import ErrorCount, Summary, status_of, summarise
+from sender.plan.manifest import sender_shown
+from sender.plan.plan import Plan
+from sender.reports.results import ErrorCount, Summary, summarise
 from sender.state.ledger import Run
+from sender.state.message_status import status_of
 from sender.suppression.live_check import HELD_BACK
 
 FINAL = (Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.CANCELED, Status.UNCONFIRMED)

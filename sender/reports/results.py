@@ -19,7 +19,10 @@ import xlsxwriter
 
 from sender.core.errors import InputError
 from sender.core.outcomes import State, Status
-from sender.plan.plan import Plan, ref_of, sender_shown
+from sender.plan.manifest import sender_shown
+from sender.plan.message_fields import ref_column
+from sender.plan.plan import Plan
+from sender.state.message_status import status_of
 
 # Ours: `row_number` stands before the original columns, the others after them.
 COLUMNS: tuple[str, ...] = (
@@ -81,7 +84,7 @@ def results(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFrame:
         pl.when(message).then(pl.coalesce("_sender", sender_shown(plan.manifest))).alias("from"),
         pl.lit(plan.manifest.provider).alias("provider"),
         message_id="_message_id",
-        ref=pl.when(message).then(ref_of(run_id, pl.col("seq"))),
+        ref=pl.when(message).then(ref_column(run_id, pl.col("seq"))),
         status=status_of(),
         provider_status="_provider_status",
         reason=pl.when(message).then("_reason").otherwise("reason"),
@@ -248,15 +251,6 @@ class Summary:
         return 1 if any(self.statuses.get(status) for status in _BAD) else 0
 
 
-def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
-    """`row_number` (UInt32), `status` and `reason` (String) of every message of `plan`, in file order."""
-    messages = plan.scan().filter(pl.col("seq").is_not_null()).select("row_number", "seq").collect()
-    told = journal.select("seq", pl.exclude("seq").name.prefix("_"))
-    return messages.join(told, on="seq", how="left", maintain_order="left").select(
-        "row_number", status_of(), pl.col("_reason").alias("reason")
-    )
-
-
 def latest(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The first of `frames` (as `results` returned them), each row as the last of the others that sent it has it."""
     first, *retries = frames
@@ -288,23 +282,6 @@ def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
         errors=_errors(told),
         segments=int(accepted.select(pl.coalesce("_segments", "segments").sum()).item()),
         price=_prices(accepted),
-    )
-
-
-def status_of() -> pl.Expr:
-    """`status` of a plan row joined with the journal's `_state` and `_status`."""
-    state = pl.col("_state")
-    return (
-        pl.when(pl.col("seq").is_null())
-        .then(pl.lit(Status.SKIPPED.value))
-        .when(state == State.ACCEPTED)
-        .then(pl.coalesce("_status", pl.lit(Status.QUEUED.value)))
-        .when(state == State.REJECTED)
-        .then(pl.lit(Status.REJECTED.value))
-        .when(state.is_in([State.UNKNOWN.value, State.INTENT.value]))
-        .then(pl.lit(Status.UNKNOWN.value))
-        .otherwise(pl.lit(Status.PENDING.value))
-        .alias("status")
     )
 
 

@@ -317,7 +317,7 @@ def is_http_url(value: Any) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
-def ref_of(callback: str | None) -> str | None:
+def ref_in_callback(callback: str | None) -> str | None:
     """The `ref` in the query of a callback URL."""
     return parse_qs(urlsplit(callback).query).get("ref", [None])[0] if callback else None
 

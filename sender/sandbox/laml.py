@@ -35,7 +35,7 @@ from sender.sandbox.dialect import (
     is_http_url,
     newer_token,
     older_token,
-    ref_of,
+    ref_in_callback,
     rfc2822,
     whole,
 )
@@ -102,7 +102,7 @@ class LamlApi(ABC):
             mms=mms,
             service=first.get("MessagingServiceSid") or None,
             callback=callback,
-            ref=ref_of(callback),
+            ref=ref_in_callback(callback),
             send_at_ms=instant_ms(first["SendAt"]) if scheduled else None,
             extra={name: first[name] for name in shown if name in first},
         )

@@ -35,7 +35,7 @@ from sender.sandbox.dialect import (
     json_object,
     newer_token,
     older_token,
-    ref_of,
+    ref_in_callback,
     whole,
 )
 
@@ -103,7 +103,7 @@ class SignalWireApi:
             media=media,
             mms=bool(media) or fields.get("send_as_mms", False),
             callback=callback,
-            ref=variables.get("ref") or ref_of(callback),
+            ref=variables.get("ref") or ref_in_callback(callback),
             extra={"custom_variables": variables} if variables else {},
         )
 

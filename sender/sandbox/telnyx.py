@@ -34,7 +34,7 @@ from sender.sandbox.dialect import (
     iso,
     json_object,
     measure,
-    ref_of,
+    ref_in_callback,
     says_bad,
     whole,
 )
@@ -103,7 +103,7 @@ class TelnyxApi:
             mms=bool(media) or fields.get("type") == "MMS",
             service=fields.get("messaging_profile_id"),
             callback=callback,
-            ref=ref_of(callback),
+            ref=ref_in_callback(callback),
             send_at_ms=instant_ms(fields["send_at"]) if fields.get("send_at") else None,
             extra={name: fields[name] for name in shown if fields.get(name)},
         )

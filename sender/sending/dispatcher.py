@@ -20,15 +20,18 @@ from typing import Any, ParamSpec, TypeVar
 from sender.core.clock import steady_s
 from sender.core.errors import StateError, Unsupported
 from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.plan.plan import MessageReader, Pace, service_of
+from sender.plan.message_fields import service_of
+from sender.plan.message_reader import MessageReader
+from sender.plan.pace import Pace
 from sender.plan.sender_pool import UNHEALTHY, SenderPool
 from sender.providers.base import Adapter, Message
 from sender.sending.circuit_breaker import CircuitBreaker
 from sender.sending.concurrency import Concurrency
 from sender.sending.producer import Producer
-from sender.sending.progress import Meter, Moment, Progress
+from sender.sending.progress import Meter, Moment
 from sender.sending.rate_limit import CUT_EVERY_S, RateLimiter
 from sender.sending.shared_rate_limit import resumed_pacer
+from sender.state.heartbeat import Progress
 from sender.state.ledger import WHOLE, Claim, Counts, Ledger, Run, Settlement
 from sender.transport.base import Expired, MaybeSent, NotSent, Transport
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sender.core.errors import InputError, InputsChanged, RunComplete
-from sender.plan.plan import Manifest, Plan
+from sender.plan.manifest import Manifest
+from sender.plan.plan import Plan
 from sender.planning import costs
 from sender.sending.run import RunSession
 from sender.state.ledger import Counts, Run, RunKind

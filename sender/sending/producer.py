@@ -14,7 +14,8 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from sender.core.clock import steady_s
-from sender.plan.plan import MessageReader, Pace
+from sender.plan.message_reader import MessageReader
+from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
 from sender.sending.concurrency import Concurrency

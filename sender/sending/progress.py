@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sender.core.outcomes import State
+from sender.state.heartbeat import Progress
 from sender.state.ledger import Counts
 
 # What is seen counts against what the limits allow only when it tells clearly more, and has been looked at for long
@@ -18,31 +19,6 @@ _RECENT_MANY = 20
 _RECENT_S = 2.0
 _MARKS = 256  # kept of the way so far; of more, every second one
 _SETTLES_S = 0.5  # before that, a rate says nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A moment of a run. Counts are messages and durable; `rate_per_s` is of this session, in messages a second.
-
-    `eta_s` is until the last answer (None: nothing tells it yet). `slowed_to_per_s` is the pace in force while the
-    provider's refusals hold it below the limit, in what the pace counts (None while they do not).
-    """
-
-    total: int
-    accepted: int
-    rejected: int
-    unknown: int
-    pending: int
-    in_flight: int
-    elapsed_s: float
-    rate_per_s: float
-    eta_s: float | None
-    paused_s: float = 0.0
-    slowed_to_per_s: float | None = None
-
-    @property
-    def done(self) -> int:
-        return self.accepted + self.rejected + self.unknown
 
 
 @dataclass(frozen=True, slots=True)

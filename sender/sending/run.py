@@ -20,23 +20,26 @@ from sender.delivery import provider_session, reconcile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
 from sender.delivery.reconcile import ReconcileResult, clocks_apart_s
 from sender.delivery.webhooks.app import status_callback
-from sender.plan.plan import MessageReader, Pace, Plan
+from sender.plan.message_reader import MessageReader
+from sender.plan.pace import Pace
+from sender.plan.plan import Plan
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Adapter, Request
 from sender.reports.results import Summary, check_target, write
+from sender.reports.run_results import results_and_summary, run_summary
 from sender.sending import shared_rate_limit
 from sender.sending.concurrency import Concurrency
 from sender.sending.dispatcher import Dispatcher
-from sender.sending.progress import Progress
 from sender.sending.rate_limit import RateLimiter
 from sender.sending.run_result import NO_WAIT, DeliveryOptions, RunResult
 from sender.sending.shared_rate_limit import resumed_pacer
 from sender.sending.workers.supervisor import Supervisor, check_workers
 from sender.sending.workers.worker import WorkerConfig
-from sender.state.heartbeat import HeartbeatFile
+from sender.state.heartbeat import HeartbeatFile, Progress
 from sender.state.ledger import Counts, Run
 from sender.state.state_dir import StateDir, resolved
 from sender.suppression.entries import SuppressionList
+from sender.suppression.learn import learn_refusals
 from sender.transport.base import Transport, TransportFailure
 from sender.transport.factory import open_transport
 
@@ -269,8 +272,8 @@ class RunSession:
         """Ends the run in the ledger, teaches the suppression list, and writes the file; notes what went wrong."""
         try:
             self.workspace.ledger.finish_run(self.run.run_id)
-            self.workspace.learn(self.run)
-            frame, summary = self.workspace.outcome(self.run)
+            learn_refusals(self.workspace, self.run)
+            frame, summary = results_and_summary(self.workspace, self.run)
             write(frame, path)
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them, as soon as there is room"
@@ -279,7 +282,7 @@ class RunSession:
             course.stopped = course.stopped or error
         else:
             return summary
-        return self.workspace.summary(self.run)
+        return run_summary(self.workspace, self.run)
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> ReconcileResult:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
@@ -404,7 +407,7 @@ async def refresh(workspace: StateDir, run: Run, env: Mapping[str, str], *, wait
     with session.connected(env) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
             told = await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
-    workspace.learn(run)
+    learn_refusals(workspace, run)
     return told
 
 

@@ -13,6 +13,7 @@ from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
 from sender.plan.plan import Plan
 from sender.reports.results import Summary
+from sender.reports.run_results import run_results
 from sender.state.ledger import Run
 from sender.state.state_dir import StateDir
 
@@ -71,4 +72,4 @@ class RunResult:
     def results(self) -> pl.DataFrame:
         """Every input row with what has become of it by now, as `sender.reports.results.results` says."""
         with StateDir(self.state_dir, read_only=True) as workspace:
-            return workspace.results(self.run)
+            return run_results(workspace, self.run)

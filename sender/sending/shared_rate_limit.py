@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sender.core.errors import StateError
-from sender.plan.plan import MessageReader, Pace
+from sender.plan.message_reader import MessageReader
+from sender.plan.pace import Pace
 from sender.sending.producer import left_lately
 from sender.sending.rate_limit import RateLimit, RateLimiter, SharedSlots, new_slots, queue_limit
 from sender.state.ledger import Ledger

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sender.core.clock import steady_s
-from sender.sending.progress import Progress
 
 BULLETIN_FILE = "sending.json"
 EVERY_S = 1.0
@@ -71,3 +70,28 @@ def read(folder: Path) -> Heartbeat | None:
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A moment of a run. Counts are messages and durable; `rate_per_s` is of this session, in messages a second.
+
+    `eta_s` is until the last answer (None: nothing tells it yet). `slowed_to_per_s` is the pace in force while the
+    provider's refusals hold it below the limit, in what the pace counts (None while they do not).
+    """
+
+    total: int
+    accepted: int
+    rejected: int
+    unknown: int
+    pending: int
+    in_flight: int
+    elapsed_s: float
+    rate_per_s: float
+    eta_s: float | None
+    paused_s: float = 0.0
+    slowed_to_per_s: float | None = None
+
+    @property
+    def done(self) -> int:
+        return self.accepted + self.rejected + self.unknown

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,23 +16,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import filelock
-import polars as pl
 import psutil
 
 from sender.core.errors import InputError, PlanError, RunLocked, SenderError, StateError, UnknownRun
 from sender.core.filesystem import make_folder, refuse_network
-from sender.plan.plan import MANIFEST_FILE, Manifest, Plan, read_manifest
-from sender.reports.results import Summary, latest, results, summarise
+from sender.plan.manifest import MANIFEST_FILE, Manifest, read_manifest
+from sender.plan.plan import Plan
 from sender.state.ledger import Run, RunKind
 from sender.state.sqlite.ledger import SqliteLedger
-from sender.suppression.entries import TAUGHT, Refusal, SuppressionList
-from sender.suppression.live_check import HELD_BACK
 
 DEFAULT_STATE_DIR = Path(".sender")
 _IDENTITY_FILE = "identity.json"
 _HOLDER_WAIT_S = 0.5
 _WORKERS_WAIT_S = 2.0  # for workers whose run's process is gone: most have their answers by then
-_REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,50 +110,9 @@ class StateDir:
             _write_private(self.folder(run) / _IDENTITY_FILE, note)
         return identity
 
-    def results(self, run: Run) -> pl.DataFrame:
-        """Every input row of the run with what became of it, as `sender.reports.results.results` says."""
-        return results(self.plan(run), self.ledger.journal(run.run_id), run.run_id)
-
     def retries(self, run: Run) -> list[Run]:
         """The runs that sent messages of `run` again, oldest first."""
         return [one for one in self.ledger.runs() if one.retry_of == run.run_id]
-
-    def latest_results(self, run: Run) -> pl.DataFrame:
-        """`results`, each row as the newest retry that sent it has it."""
-        return latest([self.results(one) for one in (run, *self.retries(run))])
-
-    def summary(self, run: Run) -> Summary:
-        """The run in numbers, with the conservation law."""
-        return summarise(self.plan(run), self.ledger.journal(run.run_id))
-
-    def outcome(self, run: Run) -> tuple[pl.DataFrame, Summary]:
-        """`results` and `summary` of one moment: the journal, a million rows in 4 s, is read once for both."""
-        plan, journal = self.plan(run), self.ledger.journal(run.run_id)
-        return results(plan, journal, run.run_id), summarise(plan, journal)
-
-    def learn(self, run: Run) -> int:
-        """Teaches the suppression list what the provider's errors of this run say about numbers; how much was new."""
-        refused = self.ledger.journal(run.run_id, reasons=TAUGHT.keys())
-        taught = refused.filter(pl.col("error_code").ne_missing(HELD_BACK))
-        if taught.is_empty():
-            return 0
-        rows = (
-            self.plan(run)
-            .scan()
-            .filter(pl.col("seq").is_in(taught["seq"].implode()))
-            .select("seq", "to", "from_number")
-            .collect()
-            .join(taught, on="seq")
-            .select(
-                *("to", "reason", "error_code", "error_message"),
-                pl.coalesce("sender", "from_number"),
-                pl.coalesce("final_at", "updated_at"),  # a price that comes later is no news about the number
-            )
-        )
-        with SuppressionList.open(self.path) as suppressions:
-            return suppressions.learn_errors(
-                (Refusal(*row) for row in rows.iter_rows()), provider=run.provider, simulated=run.simulated
-            )
 
     def runs_of(self, campaign: str, kind: RunKind) -> list[Run]:
         """The campaign's runs of that kind, oldest first."""
@@ -275,15 +230,6 @@ class StateDir:
                             " nothing is lost",
                         ) from None
                 time.sleep(0.05)
-
-
-def learn_from(state_dir: Path, run_ids: Collection[str | None]) -> None:
-    """`StateDir.learn` for these runs; None among them stands for all that reports may still be about."""
-    with StateDir(state_dir, read_only=True) as workspace:
-        since_ms = workspace.ledger.now_ms() - _REPORTED_S * 1000
-        for run in workspace.ledger.runs():
-            if run.run_id in run_ids or (None in run_ids and run.created_at_ms > since_ms):
-                workspace.learn(run)
 
 
 def resolved(path: str | Path) -> str:

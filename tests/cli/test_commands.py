@@ -75,7 +75,7 @@ def test_a_body_column_is_the_text_as_it_stands(sender: Shell) -> None:
 
 def test_help_answers_without_loading_what_it_does_not_need() -> None:
     loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, sender.cli.main; sender.cli.main.cli.main(['--help'], standalone_mode=False); print(*sys.modules, file=sys.stderr)"],
+        [sys.executable, "-c", "import sys, sender.cli; sender.cli.cli.main(['--help'], standalone_mode=False); print(*sys.modules, file=sys.stderr)"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "reconcile" in loaded.stdout

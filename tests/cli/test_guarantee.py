@@ -131,9 +131,9 @@ from pathlib import Path
 import sender
 from sender.core.errors import RunLocked, RunComplete
 from sender.state.ledger import RunKind
-from sender.state.state_dir import Workspace
+from sender.state.state_dir import StateDir
 
-with Workspace(sys.argv[1]) as workspace:
+with StateDir(sys.argv[1]) as workspace:
     print("ready", flush=True)
     for line in sys.stdin:
         name = line.strip()
@@ -198,12 +198,11 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
 STANDS_STILL = """
 import contextlib, sys
 import sender
-from sender.sending import feed
+from sender.sending import producer
+from sender.state import state_dir
 
-from sender import workspace
-
-feed.LEASE_MS = 700
-workspace.Workspace.locked = lambda *_: contextlib.nullcontext()  # a lock that was lost
+producer.LEASE_MS = 700
+state_dir.StateDir.locked = lambda *_: contextlib.nullcontext()  # a lock that was lost
 result = sender.send(sender.Plan.open("plan"), settle_unknowns=False)
 print(result.summary.law(), flush=True)
 """

@@ -138,7 +138,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_documented_commands_exist() -> None:
-    from sender.cli.main import ALIASES, COMMANDS
+    from sender.cli.entry import ALIASES, COMMANDS
 
     text = README + "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
     named = set(re.findall(r"(?:`|^    |^|\$ )sender ([a-z]+)", text, re.MULTILINE))

@@ -22,7 +22,7 @@ from typing import Any
 
 import apsw
 
-import sender.cli.main
+import sender.cli
 from sender.core.outcomes import Accepted
 from sender.delivery import reconcile
 from sender.sending import producer, run
@@ -334,7 +334,7 @@ def main() -> None:
         worker.main()
         return
     supervisor.COMMAND = (sys.executable, "-m", "tests.crash.launcher", WORKER)
-    sender.cli.main.main()
+    sender.cli.main()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from sender import phone, providers, sandbox
 from sender.core.outcomes import Accepted, DeliveryReport, Status
 from sender.delivery import webhooks
 from sender.delivery.poll import LIVE, LogSweep, PollSchedule, RefreshResult
-from sender.plan.plan import MessageReader
+from sender.plan.message_reader import MessageReader
 from sender.providers.base import Request, Response
 from sender.sandbox.app import Options
 from sender.sandbox.webhooks import Mischief
@@ -31,8 +31,9 @@ from sender.sending.run import refresh as refresh_run
 from sender.sending.run_result import DeliveryOptions
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
-from sender.state.state_dir import StateDir, learn_from
+from sender.state.state_dir import StateDir
 from sender.suppression.entries import SuppressionList
+from sender.suppression.learn import learn_from_runs, learn_refusals
 from sender.transport.base import NotSent
 
 DIALECTS = providers.DIALECTS
@@ -249,7 +250,7 @@ def test_the_receiver_learns_of_numbers_that_are_refused_later(tmp_path: Path) -
         plan_of("twilio", ["+12025550101", "+12025550191"], from_="MG" + "0" * 32),
         plan_of("telnyx", ["+12025550102", "+12025550192"]),
     )
-    learn = partial(learn_from, tmp_path)
+    learn = partial(learn_from_runs, tmp_path)
     with sandbox.embedded(FAST) as url, receiving(tmp_path, on_refused=learn) as listener:
         for plan in plans:
             send(plan, tmp_path, url, DeliveryOptions(listener.public_url, wait_s=0))
@@ -265,7 +266,7 @@ def test_the_receiver_learns_of_numbers_that_are_refused_later(tmp_path: Path) -
                 (refused,) = ledger.journal(run.run_id).filter(pl.col("reason").is_not_null()).rows(named=True)
                 price = DeliveryReport(refused["message_id"], None, price="0.01", currency="USD")
                 assert ledger.report([ReceivedReport(price, run.run_id, refused["seq"])]).applied == 1
-                assert workspace.learn(run) == 0, "a price that comes later is no news about the number"
+                assert learn_refusals(workspace, run) == 0, "a price that comes later is no news about the number"
     assert listed_in(tmp_path) == {}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from sender.cli.main import ALIASES, COMMANDS, cli
+from sender.cli.entry import ALIASES, COMMANDS, cli
 from tests.docs.pages import DOCS
 
 PAGE = DOCS / "commands.md"

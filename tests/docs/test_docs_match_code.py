@@ -19,7 +19,7 @@ import sender
 from sender import sandbox
 from sender.campaign.json_schema import json_schema
 from sender.campaign.model import Campaign
-from sender.cli.main import ALIASES, cli
+from sender.cli.entry import ALIASES, cli
 from sender.core.errors import SenderError
 from sender.core.outcomes import SkipReason
 from tests.cli.conftest import Shell

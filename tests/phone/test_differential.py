@@ -19,6 +19,7 @@ import pytest
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from sender import phone
+from sender.phone import e164
 from sender.phone.cell import Reader
 from sender.phone.numbering import NUMBER_TYPES
 from sender.phone.ranges import _after_plus, region_table
@@ -221,8 +222,8 @@ class Edges:
 @pytest.fixture
 def compiled(monkeypatch) -> Iterator[None]:
     """Tables for the smallest group of rows."""
-    monkeypatch.setattr(phone, "_REGION_FROM_ROWS", 1)
-    monkeypatch.setattr(phone, "_CODE_FROM_ROWS", 1)
+    monkeypatch.setattr(e164, "_REGION_FROM_ROWS", 1)
+    monkeypatch.setattr(e164, "_CODE_FROM_ROWS", 1)
 
 
 @pytest.fixture

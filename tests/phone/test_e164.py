@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender import phone
+from sender.phone import e164
 from sender.phone.cell import Reader, caution, region_ok
 from sender.phone.e164 import normalize
 
@@ -21,8 +21,8 @@ def way(request):
     """Everything here holds for both ways of reading; which one is taken depends on how many rows there are."""
     least_rows = 1 if request.param == "tables" else 1_000_000
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phone, "_REGION_FROM_ROWS", least_rows)
-        patch.setattr(phone, "_CODE_FROM_ROWS", least_rows)
+        patch.setattr(e164, "_REGION_FROM_ROWS", least_rows)
+        patch.setattr(e164, "_CODE_FROM_ROWS", least_rows)
         yield
 
 
@@ -368,7 +368,7 @@ def test_passthrough_of_any_length(cell):
 
 def test_a_long_list_is_read_as_a_short_one(monkeypatch):
     """Whatever way and in how many blocks: blank, held, repaired and valid rows stay in place."""
-    monkeypatch.setattr(phone, "_BLOCK_ROWS", 5_003)
+    monkeypatch.setattr(e164, "_BLOCK_ROWS", 5_003)
     kinds = [
         "(202) 555-0100",
         None,

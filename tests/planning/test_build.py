@@ -17,7 +17,8 @@ from sender.core.errors import InputError, PlanError, TemplateError, Unsupported
 from sender.phone.cell import EXPONENT_REPAIR, MARK_REPAIR, SHORT_CODE, TAIL_REPAIR
 from sender.phone.numbering import NUMBER_TYPES
 from sender.plan import plan as plan_module
-from sender.plan.plan import PLAN_SCHEMA, MessageReader, Plan
+from sender.plan.message_reader import MessageReader
+from sender.plan.plan import PLAN_SCHEMA, Plan
 
 ROOT = Path(__file__).parents[2]
 FROM = "+12025550100"

@@ -14,6 +14,7 @@ from sender.core.errors import InputError, RunComplete, RunUnfinished
 from sender.core.outcomes import DeliveryReport, Reason, Status
 from sender.plan.plan import Plan
 from sender.planning.retry import retry_plan
+from sender.reports.run_results import latest_results
 from sender.state.ledger import ReceivedReport, Run
 from sender.state.state_dir import StateDir
 from sender.suppression.entries import SuppressionList
@@ -167,7 +168,7 @@ def test_a_row_counts_as_what_became_of_it_last(tmp_path: Path) -> None:
     second = sender.send(past.retry(), state_dir=tmp_path)
     assert second.plan.manifest.retry == 2
     with StateDir(tmp_path) as workspace:
-        told = workspace.latest_results(past.run)
+        told = latest_results(workspace, past.run)
         assert [one.run_id for one in workspace.retries(past.run)] == [first.run.run_id, second.run.run_id]
         assert workspace.find("offer").run_id == past.run.run_id  # a name means the run, not its retries
     assert told["row_number"].to_list() == [1, 2, 3, 4, 5]

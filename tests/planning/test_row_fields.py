@@ -15,7 +15,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sender import build_plan, load_campaign
 from sender.core.errors import CampaignError
-from sender.plan.plan import MessageReader, Plan
+from sender.plan.message_reader import MessageReader
+from sender.plan.plan import Plan
 from sender.planning.diff import diff_plans
 from sender.planning.explain import explain_row
 from sender.providers.registry import log_facts, sandbox_adapter

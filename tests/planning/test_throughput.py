@@ -9,7 +9,8 @@ import pytest
 
 from sender import build_plan, load_campaign
 from sender.cli.console import duration, from_line, pace_line
-from sender.plan.plan import Manifest, Plan
+from sender.plan.manifest import Manifest
+from sender.plan.plan import Plan
 from sender.planning.throughput import rate_told
 
 A, B, C = "+12025550100", "+12025550101", "+18885550102"

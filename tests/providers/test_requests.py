@@ -245,7 +245,7 @@ def _parsed(request: Request) -> dict:
 )
 def test_ref_in_a_callback_url(url, ref, result):
     assert _http.with_ref(url, ref) == result
-    assert _http.ref_of(result) == ref
+    assert _http.ref_in_url(result) == ref
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -255,14 +255,14 @@ def test_ref_in_a_callback_url(url, ref, result):
 )
 def test_ref_comes_back_whatever_it_is(url, ref):
     with_ref = _http.with_ref(url, ref)
-    assert _http.ref_of(with_ref) == ref
+    assert _http.ref_in_url(with_ref) == ref
     assert urlsplit(with_ref).fragment == urlsplit(url).fragment
     assert urlsplit(with_ref).query.startswith(urlsplit(url).query)
 
 
 @pytest.mark.parametrize("url", [None, 7, "", "https://[::1", "https://example.com/h", "https://example.com/?ref"])
 def test_no_ref_is_no_ref(url):
-    assert _http.ref_of(url) is None
+    assert _http.ref_in_url(url) is None
 
 
 # ── Properties ────────────────────────────────────────────────────────────────────────────────────────

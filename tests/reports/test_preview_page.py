@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import segments
-from sender.plan.plan import PLAN_SCHEMA, Manifest, Pace, Plan
+from sender.plan.manifest import Manifest
+from sender.plan.pace import Pace
+from sender.plan.plan import PLAN_SCHEMA, Plan
 from sender.recipients.columns import InputFile
 from sender.reports.pages import page, preview_page
 

@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 
 from sender.core.errors import InputError
 from sender.core.outcomes import Reason, Status
-from sender.plan.plan import PLAN_SCHEMA, Manifest, Pace, Plan
+from sender.plan.manifest import Manifest
+from sender.plan.pace import Pace
+from sender.plan.plan import PLAN_SCHEMA, Plan
 from sender.reports import results
 from sender.state.ledger import JOURNAL_SCHEMA
 

@@ -15,13 +15,16 @@ import pytest
 
 from sender.core.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
 from sender.core.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Reason, Rejected, State, Status, Unknown
-from sender.plan.plan import PLAN_SCHEMA, Manifest, MessageReader, Pace, Plan, Queue
+from sender.plan.manifest import Manifest
+from sender.plan.message_reader import MessageReader
+from sender.plan.pace import Pace, Queue
+from sender.plan.plan import PLAN_SCHEMA, Plan
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message, Request, Response
 from sender.sending import circuit_breaker, dispatcher, producer
 from sender.sending.dispatcher import Dispatcher
-from sender.sending.progress import Progress
 from sender.sending.shared_rate_limit import resumed_pacer
+from sender.state.heartbeat import Progress
 from sender.state.ledger import Claim, Counts, ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.transport.base import MaybeSent, NotSent

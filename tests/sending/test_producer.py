@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import polars as pl
 import pytest
 
-from sender.plan.plan import Pace
+from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
 from sender.sending import producer

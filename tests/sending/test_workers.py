@@ -18,7 +18,7 @@ import pytest
 
 import sender
 from sender.core.errors import InputError, ProviderRefused, RunLocked, WorkersLost
-from sender.plan.plan import Pace, Queue
+from sender.plan.pace import Pace, Queue
 from sender.plan.sender_pool import SenderPool
 from sender.sandbox.app import Options
 from sender.sandbox.server import embedded
@@ -39,20 +39,20 @@ PACE = Pace("60/s", 60.0, "messages", concurrency=None, retries=2, timeout_s=5, 
 SHARES = """
 import asyncio, sys
 from pathlib import Path
-from sender.sending import pacing, run_pace
+from sender.sending import rate_limit, shared_rate_limit
 from tests.sending.test_workers import PACE
 
 last = 0.0
-real_now = pacing._now
+real_now = rate_limit._now
 def noted_now():
     global last
     last = real_now()
     return last
-pacing._now = noted_now  # the moment that counts: the one at which leave was given, lock in hand
+rate_limit._now = noted_now  # the moment that counts: the one at which leave was given, lock in hand
 
 async def main():
-    with run_pace.joined(Path(sys.argv[1]), PACE, 3) as shared:
-        pacer, times = run_pace.make_pacer(PACE, shared), []
+    with shared_rate_limit.joined(Path(sys.argv[1]), PACE, 3) as shared:
+        pacer, times = shared_rate_limit.make_pacer(PACE, shared), []
         print("ready", flush=True)
         sys.stdin.readline()
         for n in range(60):
@@ -108,9 +108,9 @@ def test_three_processes_keep_one_limit_together(tmp_path: Path) -> None:
 HOLDS = """
 import sys, time
 from pathlib import Path
-from sender.sending import run_pace
+from sender.sending import shared_rate_limit
 from tests.sending.test_workers import PACE
-with run_pace.joined(Path(sys.argv[1]), PACE, 2) as shared, shared.lock:
+with shared_rate_limit.joined(Path(sys.argv[1]), PACE, 2) as shared, shared.lock:
     shared.cells[0] = 1.0
     print("held", flush=True)
     time.sleep(60)

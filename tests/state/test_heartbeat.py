@@ -11,9 +11,8 @@ import pytest
 
 import sender
 from sender.reports.status import RunStatus, StatusMonitor
-from sender.sending.progress import Progress
 from sender.state import heartbeat
-from sender.state.heartbeat import BULLETIN_FILE, Heartbeat, HeartbeatFile
+from sender.state.heartbeat import BULLETIN_FILE, Heartbeat, HeartbeatFile, Progress
 from sender.state.state_dir import StateDir
 
 NOW = Progress(

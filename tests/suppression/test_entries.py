@@ -310,7 +310,7 @@ def test_only_its_owner_reads_it(listed: SuppressionList, tmp_path: Path) -> Non
 def test_both_ways_of_looking_up_find_the_same(
     listed: SuppressionList, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sender.suppression._WHOLE_LIST", most)
+    monkeypatch.setattr("sender.suppression.entries._WHOLE_LIST", most)
     numbers = [f"+1202555{n:04}" for n in range(3000)]
     listed.add(numbers[::3])
     listed.remove(numbers[::9])
@@ -353,7 +353,7 @@ def test_a_stop_from_another_process_counts_within_a_second(tmp_path: Path) -> N
 def test_a_plan_made_before_the_list_grew_is_held_against_what_came_since(
     tmp_path: Path, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sender.suppression._MANY_CHANGES", many)
+    monkeypatch.setattr("sender.suppression.entries._MANY_CHANGES", many)
     with SuppressionList.open(tmp_path) as listed:
         listed.add([BOB])
         mark = listed.mark()

@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 
 from sender.core.errors import SenderError, StateError
 from sender.core.outcomes import DeliveryReport
-from sender.plan.plan import read_ref
+from sender.core.refs import read_ref
 from sender.providers.base import InboundMessage, Report
 from sender.state.ledger import Ledger, ReceivedReport, ReportCounts
 from sender.suppression.entries import TAUGHT

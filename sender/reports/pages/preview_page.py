@@ -14,8 +14,10 @@ import polars as pl
 
 from sender import providers, segments
 from sender.core import money
-from sender.plan.plan import Manifest, Plan, sender_shown
-from sender.planning import costs, row_fields
+from sender.plan import message_fields
+from sender.plan.manifest import Manifest, sender_shown
+from sender.plan.plan import Plan
+from sender.planning import costs
 from sender.reports.pages import page
 from sender.segments import blame
 
@@ -75,7 +77,7 @@ def preview_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         part = pl.col("seq").is_between(start, start + _SLICE, closed="left")
         for row in _messages(plan).filter(part).collect().iter_rows(named=True):
             micros = row.pop("cost_micros")
-            own = row_fields.merged_json(row.pop("fields"))
+            own = message_fields.merged_json(row.pop("fields"))
             yield {**row, "fields": own, "cost": None if micros is None else money.text(micros)}
 
 
@@ -86,7 +88,7 @@ def preview_frame(plan: Plan, limit: int | None = None) -> pl.DataFrame:
 
 def _messages(plan: Plan) -> pl.LazyFrame:
     sender = sender_shown(plan.manifest).alias("from")
-    mms = row_fields.is_mms(plan.manifest.fields).alias("mms")
+    mms = message_fields.is_mms(plan.manifest.fields).alias("mms")
     return (
         plan.scan()
         .filter(pl.col("seq").is_not_null())
@@ -164,7 +166,7 @@ def _bubble(row: Mapping[str, Any], units: int) -> Bubble:
         causes=tuple(causes[:_CAUSES]),
         more_causes=max(0, len(causes) - _CAUSES),
         script=script,
-        fields=row_fields.merged_json(row["fields"]),
+        fields=message_fields.merged_json(row["fields"]),
     )
 
 
@@ -216,7 +218,7 @@ def _by_region(manifest: Manifest) -> list[tuple[str, str, int, int]]:
 def _by_encoding(plan: Plan) -> list[tuple[str, int]]:
     """How many messages travel in each encoding, or as MMS. They add up to the messages (unlike the manifest's counts,
     which have the texts of MMS among the encodings)."""
-    mms = row_fields.is_mms(plan.manifest.fields)
+    mms = message_fields.is_mms(plan.manifest.fields)
     kind = pl.when(mms).then(pl.lit("MMS")).otherwise(pl.col("encoding").fill_null("filled in by the provider"))
     counts = plan.scan().filter(pl.col("seq").is_not_null()).group_by(kind=kind).len().collect()
     return _largest_first(dict(counts.iter_rows()))

@@ -23,11 +23,12 @@ from sender.core import errors
 from sender.core.clock import steady_s
 from sender.core.errors import InputError, SenderError, WorkersLost
 from sender.core.outcomes import State
-from sender.plan.plan import MessageReader
+from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
-from sender.sending.progress import Meter, Moment, Progress
+from sender.sending.progress import Meter, Moment
 from sender.sending.rate_limit import RateLimiter
 from sender.sending.workers.worker import WorkerConfig
+from sender.state.heartbeat import Progress
 from sender.state.ledger import Ledger, Run
 
 log = logging.getLogger("sender.sending.workers.supervisor")

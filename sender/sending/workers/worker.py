@@ -27,11 +27,14 @@ from typing import Any
 from sender.core.errors import SenderError
 from sender.core.outcomes import State
 from sender.delivery import provider_session
-from sender.plan.plan import MessageReader, Pace, Plan
+from sender.plan.message_reader import MessageReader
+from sender.plan.pace import Pace
+from sender.plan.plan import Plan
 from sender.sending import event_loop, shared_rate_limit
 from sender.sending.concurrency import Concurrency, most_connections
 from sender.sending.dispatcher import Dispatcher
-from sender.sending.progress import Meter, Progress
+from sender.sending.progress import Meter
+from sender.state.heartbeat import Progress
 from sender.state.state_dir import StateDir
 from sender.suppression.entries import SuppressionList
 from sender.transport.factory import open_transport

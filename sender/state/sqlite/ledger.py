@@ -65,8 +65,8 @@ class SqliteLedger:
         """The ledger in the file `path`, made with its directory if there is none.
 
         `clock` gives milliseconds UTC (default: `sender.core.clock.wall_clock_ms`, read when the ledger is opened).
-        With `read_only` nothing is made or changed, and whoever may read the file may open it. Raises StateError when the
-        file cannot be used, is another program's, was written by a newer version, or has lost commits. A file of an
+        With `read_only` nothing is made or changed, and whoever may read the file may open it. Raises StateError when
+        the file cannot be used, is another program's, was written by a newer version, or has lost commits. A file of an
         older version is brought up to this one, which needs write access.
         """
         path = path.absolute()  # SQLite reads names such as `:memory:` its own way

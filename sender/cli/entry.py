@@ -14,20 +14,20 @@ import click
 
 # name -> (module, one line for --help). `check` is another name for `plan`.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("setup", "Write a campaign, a template and a list that run."),
-    "plan": ("planning", "Say who would get what, and who not and why. Sends nothing."),
-    "plan diff": ("planning", "Say what is different between two plans."),
-    "preview": ("planning", "Show the messages, in the terminal or as a page."),
-    "send": ("sending", "Send a campaign; run it again to resume."),
-    "retry": ("retrying", "Send again what did not arrive."),
-    "status": ("looking", "List the runs, or say how one stands."),
-    "results": ("looking", "Write what became of every row."),
-    "report": ("reporting", "Say how a run went, in the terminal or as a page."),
-    "listen": ("listening", "Receive delivery reports and replies."),
-    "reconcile": ("looking", "Look unknown messages up in the provider's log."),
-    "suppress": ("suppressing", "Keep the list of numbers that get nothing."),
-    "sandbox": ("setup", "Run the provider simulator."),
-    "schema": ("setup", "Print the campaign file's JSON Schema."),
+    "init": ("init", "Write a campaign, a template and a list that run."),
+    "plan": ("plan", "Say who would get what, and who not and why. Sends nothing."),
+    "plan diff": ("plan", "Say what is different between two plans."),
+    "preview": ("plan", "Show the messages, in the terminal or as a page."),
+    "send": ("send", "Send a campaign; run it again to resume."),
+    "retry": ("retry", "Send again what did not arrive."),
+    "status": ("results", "List the runs, or say how one stands."),
+    "results": ("results", "Write what became of every row."),
+    "report": ("report", "Say how a run went, in the terminal or as a page."),
+    "listen": ("listen", "Receive delivery reports and replies."),
+    "reconcile": ("results", "Look unknown messages up in the provider's log."),
+    "suppress": ("suppress", "Keep the list of numbers that get nothing."),
+    "sandbox": ("init", "Run the provider simulator."),
+    "schema": ("init", "Print the campaign file's JSON Schema."),
 }
 ALIASES = {"check": "plan"}
 
@@ -40,7 +40,7 @@ class _Commands(click.Group):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in COMMANDS:
             return None
-        module = import_module(f"sender.cli.main.{COMMANDS[name][0]}")
+        module = import_module(f"sender.cli.{COMMANDS[name][0]}")
         command: click.Command = getattr(module, name.replace(" ", "_"))
         return command
 

@@ -1,0 +1,150 @@
+"""A plan in numbers and settings, and what it was made from: `manifest.json`, beside the plan's rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sender.core.errors import PlanError
+from sender.plan.message_fields import SERVICE_FIELDS, own_service, service_of
+from sender.plan.pace import Pace
+from sender.plan.sender_pool import SenderPool
+from sender.providers.base import FieldValue
+from sender.recipients.columns import InputFile
+
+FORMAT = 4
+_READABLE = (3, 4)  # for good: a state directory outlives the version that wrote it
+MANIFEST_FILE = "manifest.json"
+_CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the plan holds, in numbers, and what it was made from. JSON beside the plan's rows."""
+
+    campaign: str
+    provider: str
+    dialect: str
+    senders: tuple[str, ...]
+    fields: Mapping[str, FieldValue]
+    test_to: str | None
+    rows: int
+    messages: int
+    blank_rows: int
+    skipped: Mapping[str, int]
+    segments: int
+    segment_counts: Mapping[str, int]
+    encodings: Mapping[str, int]
+    mms: int
+    replacements: tuple[Mapping[str, Any], ...]
+    pace: Pace
+    sandbox: Mapping[str, Any]
+    inputs: tuple[InputFile, ...]
+    versions: Mapping[str, str]
+    plan_hash: str
+    notes: tuple[str, ...] = ()
+    # What `sender.segments.blame.blame` and `sender.planning.costs.totals` say; `cost` (None without a price table)
+    # has also `max_cost` (decimal text or None) and `table`, the file.
+    blame: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] | None = None
+    # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
+    # was undone), `rows`, and of the first of them `row_number`, `cell` and `to`.
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
+    templates: Mapping[str, FieldValue] = field(default_factory=dict)
+    # A pool of senders: `weights` by number, and `match`. What `sender.planning.throughput.feasibility` says.
+    pool: Mapping[str, Any] | None = None
+    feasibility: Mapping[str, Any] = field(default_factory=dict)
+    # Where the suppression list stood that the plan was held against (`mark`), and `skip_dead`; None without a list.
+    suppression: Mapping[str, Any] | None = None
+    # The run whose messages this plan sends again, and the how manyth time that is.
+    retry_of: str | None = None
+    retry: int = 0
+    parquet_sha256: str | None = None
+    # What recognises the plan, as `sender.plan.hashes` has it; None in a plan stored in format 3.
+    identity: str | None = None
+    format: int = FORMAT
+
+    @property
+    def service(self) -> str | None:
+        """The service, profile or number group that picks a message's sender where `from_number` is null."""
+        return service_of(self.fields)
+
+    def sender_pool(self) -> SenderPool | None:
+        """The pool to send from, with every number in it; None where there is no choice."""
+        return None if self.pool is None else SenderPool(self.pool["weights"], self.pool["match"])
+
+    @property
+    def units(self) -> int:
+        """What the pace counts for the whole plan."""
+        return self.segments if self.pace.unit == "segments" else self.messages
+
+    @property
+    def per_s(self) -> float | None:
+        """What the pace counts for the whole plan, a second of the time it takes; None when nothing limits it."""
+        if self.feasibility.get("bound_by") is None or not self.expected_s:
+            return self.pace.per_s
+        return self.units / self.expected_s
+
+    @property
+    def expected_s(self) -> float | None:
+        """Seconds the plan needs at its pace and within its numbers' limits; None when nothing limits it."""
+        if "expected_s" in self.feasibility:
+            told: float | None = self.feasibility["expected_s"]
+            return told
+        return self.units / self.pace.per_s if self.pace.per_s else None
+
+    def to_json(self) -> str:
+        """The manifest with a checksum over itself, so that a flipped byte in it is noticed."""
+        values = json.loads(json.dumps(asdict(self), default=str))
+        return json.dumps(values | {_CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Manifest:
+        """Raises ValueError when the checksum is not the content's, KeyError or TypeError when parts are missing."""
+        values = dict(data)
+        if values.pop(_CHECKSUM) != _checksum(values):
+            raise ValueError("its checksum is not that of its content")
+        values["senders"] = tuple(values["senders"])
+        values["replacements"] = tuple(values["replacements"])
+        values["notes"] = tuple(values["notes"])
+        values["pace"] = Pace.from_json(values["pace"])
+        values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
+        return Manifest(**values)
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of the plan written in `directory`; its rows are not looked at. Raises PlanError as `Plan.open`."""
+    try:
+        data = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if data.get("format") not in _READABLE:
+            raise PlanError(
+                f"the plan has format {data.get('format')}, this version reads {_READABLE[0]} to {FORMAT}",
+                where=str(directory),
+                fix="make the plan again with `sender plan`",
+            )
+        return Manifest.from_json(data)
+    except FileNotFoundError:
+        raise missing_file(MANIFEST_FILE, directory) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PlanError(f"the manifest is damaged: {error}", where=str(directory), fix="make the plan again") from None
+
+
+def missing_file(name: str, directory: Path) -> PlanError:
+    return PlanError(f"{name} is missing", where=str(directory), fix="make the plan again")
+
+
+def sender_shown(manifest: Manifest) -> pl.Expr:
+    """Who a plan's message comes from: its number, or else the service that picks one, its own or the plan's."""
+    picked = [own_service(SERVICE_FIELDS)] if manifest.templates else []
+    return pl.coalesce("from_number", *picked, pl.lit(manifest.service, pl.String))

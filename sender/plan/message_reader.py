@@ -1,0 +1,108 @@
+"""Messages of a written plan by `seq`, a block of its rows at a time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import polars as pl
+
+from sender.core.refs import make_ref
+from sender.plan import message_fields
+from sender.plan.plan import Plan
+from sender.plan.stored_rows import ROW_GROUP
+from sender.providers.base import Message
+
+_FEW = 512  # messages behind the front for which no block is loaded
+
+
+class MessageReader:
+    """Reads a written plan's messages by `seq`, a block of its rows at a time. Holds at most two blocks."""
+
+    _COLUMNS = ("seq", "to", "from_number", "body", "media", "fields", "segments")
+
+    def __init__(self, plan: Plan, run_id: str, *, callback: str | None = None, block: int = ROW_GROUP) -> None:
+        """`callback` is the URL for delivery reports, unless the campaign has its own."""
+        self._scan = plan.scan().select(*self._COLUMNS)
+        self._fields = {**({"status_callback": callback} if callback else {}), **plan.manifest.fields}
+        self._run_id = run_id
+        self._block = block
+        self._starts: list[int] | None = None
+        self._blocks: dict[int, pl.DataFrame] = {}
+
+    def read(self, seqs: Sequence[int]) -> list[tuple[Message, int]]:
+        """The messages of `seqs` with their segments, in that order."""
+        found: dict[int, tuple[Message, int]] = {}
+        far: list[int] = []
+        for number, wanted in self._by_block(seqs).items():
+            if number not in self._blocks and number < max(self._blocks, default=0) and len(wanted) < _FEW:
+                far += wanted  # messages that waited for another try, behind the front
+                continue
+            start = self._first_seqs()[number]
+            rows = self._loaded(number)
+            low, high = wanted[0] - start, wanted[-1] - start + 1
+            if high - low == len(wanted):
+                found |= self._messages(rows.slice(low, high - low))
+            else:
+                found |= self._messages(rows[[seq - start for seq in wanted]])
+        if far:
+            found |= self._messages(self._scan.filter(pl.col("seq").is_in(far)).collect())
+        return [found[seq] for seq in seqs]
+
+    def units(
+        self, unit: str, from_seq: int, also: Sequence[int] = (), *, below_seq: int | None = None
+    ) -> dict[str | None, int]:
+        """How many `messages` or `segments` (`unit`) each sender has in the messages from `from_seq` on and in `also`.
+
+        None is the sender of messages whose number the provider picks. `below_seq` bounds both.
+        """
+        wanted = pl.col("seq") >= from_seq
+        if also:
+            wanted |= pl.col("seq").is_in(list(also))
+        if below_seq is not None:
+            wanted &= pl.col("seq") < below_seq
+        counted = pl.col("segments").sum() if unit == "segments" else pl.len()
+        found = self._scan.filter(wanted).group_by("from_number").agg(counted.cast(pl.Int64).alias("units"))
+        return dict(found.collect(engine="streaming").iter_rows())
+
+    def _by_block(self, seqs: Sequence[int]) -> dict[int, list[int]]:
+        blocks: dict[int, list[int]] = {}
+        starts, ordered = self._first_seqs(), sorted(seqs)
+        if ordered and (first := bisect_right(starts, ordered[0])) == bisect_right(starts, ordered[-1]):
+            return {first - 1: ordered}
+        for seq in ordered:
+            blocks.setdefault(bisect_right(starts, seq) - 1, []).append(seq)
+        return blocks
+
+    def _first_seqs(self) -> list[int]:
+        """The first `seq` of each block of rows: numbers are dense, but skipped rows have none."""
+        if self._starts is None:
+            numbered = self._scan.select(pl.col("seq").is_not_null().alias("numbered")).with_row_index("row")
+            counts = (
+                numbered.group_by(pl.col("row") // self._block)
+                .agg(pl.col("numbered").sum())
+                .sort("row")
+                .collect()["numbered"]
+            )
+            self._starts = [0, *counts.cast(pl.Int64).cum_sum().to_list()[:-1]]
+        return self._starts
+
+    def _loaded(self, number: int) -> pl.DataFrame:
+        if number not in self._blocks:
+            while len(self._blocks) > 1:
+                del self._blocks[min(self._blocks)]
+            rows = self._scan.slice(number * self._block, self._block).collect()
+            self._blocks[number] = rows.filter(pl.col("seq").is_not_null())
+        return self._blocks[number]
+
+    def _messages(self, rows: pl.DataFrame) -> dict[int, tuple[Message, int]]:
+        run_id, common = self._run_id, self._fields
+        return {
+            seq: (
+                Message(
+                    seq, make_ref(run_id, seq), to, sender, body, tuple(media or ()), message_fields.of_row(common, own)
+                ),
+                count,
+            )
+            for seq, to, sender, body, media, own, count in rows.iter_rows()
+        }

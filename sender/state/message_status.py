@@ -1,0 +1,34 @@
+"""A message's status for people: what the ledger and the provider know of it, in one word of a closed set."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from sender.core.outcomes import State, Status
+from sender.plan.plan import Plan
+
+
+def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
+    """`row_number` (UInt32), `status` and `reason` (String) of every message of `plan`, in file order."""
+    messages = plan.scan().filter(pl.col("seq").is_not_null()).select("row_number", "seq").collect()
+    told = journal.select("seq", pl.exclude("seq").name.prefix("_"))
+    return messages.join(told, on="seq", how="left", maintain_order="left").select(
+        "row_number", status_of(), pl.col("_reason").alias("reason")
+    )
+
+
+def status_of() -> pl.Expr:
+    """`status` of a plan row joined with the journal's `_state` and `_status`."""
+    state = pl.col("_state")
+    return (
+        pl.when(pl.col("seq").is_null())
+        .then(pl.lit(Status.SKIPPED.value))
+        .when(state == State.ACCEPTED)
+        .then(pl.coalesce("_status", pl.lit(Status.QUEUED.value)))
+        .when(state == State.REJECTED)
+        .then(pl.lit(Status.REJECTED.value))
+        .when(state.is_in([State.UNKNOWN.value, State.INTENT.value]))
+        .then(pl.lit(Status.UNKNOWN.value))
+        .otherwise(pl.lit(Status.PENDING.value))
+        .alias("status")
+    )

@@ -1,0 +1,49 @@
+"""Teaches the suppression list what providers' errors say about numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import polars as pl
+
+from sender.state.ledger import Run
+from sender.state.state_dir import StateDir
+from sender.suppression.entries import TAUGHT, Refusal, SuppressionList
+from sender.suppression.live_check import HELD_BACK
+
+_REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
+
+
+def learn_refusals(state: StateDir, run: Run) -> int:
+    """Teach the suppression list what the errors of this run say about numbers. Return how many entries were new."""
+    refused = state.ledger.journal(run.run_id, reasons=TAUGHT.keys())
+    taught = refused.filter(pl.col("error_code").ne_missing(HELD_BACK))
+    if taught.is_empty():
+        return 0
+    rows = (
+        state.plan(run)
+        .scan()
+        .filter(pl.col("seq").is_in(taught["seq"].implode()))
+        .select("seq", "to", "from_number")
+        .collect()
+        .join(taught, on="seq")
+        .select(
+            *("to", "reason", "error_code", "error_message"),
+            pl.coalesce("sender", "from_number"),
+            pl.coalesce("final_at", "updated_at"),  # a price that comes later says nothing new about the number
+        )
+    )
+    with SuppressionList.open(state.path) as suppressions:
+        return suppressions.learn_errors(
+            (Refusal(*row) for row in rows.iter_rows()), provider=run.provider, simulated=run.simulated
+        )
+
+
+def learn_from_runs(state_dir: Path, run_ids: Collection[str | None]) -> None:
+    """`learn_refusals` for these runs; None among them stands for all that reports may still be about."""
+    with StateDir(state_dir, read_only=True) as state:
+        since_ms = state.ledger.now_ms() - _REPORTED_S * 1000
+        for run in state.ledger.runs():
+            if run.run_id in run_ids or (None in run_ids and run.created_at_ms > since_ms):
+                learn_refusals(state, run)
