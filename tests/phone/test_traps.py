@@ -42,7 +42,7 @@ def both_ways(cells: list[str], regions: list[str], *, careful: bool) -> Iterato
     column, wheres = pl.Series(cells), pl.Series(regions, dtype=pl.String)
     made = []
     for least in (1, 1_000_000):
-        with mock.patch.multiple(phone, _REGION_FROM_ROWS=least, _CODE_FROM_ROWS=least):
+        with mock.patch.multiple(e164, _REGION_FROM_ROWS=least, _CODE_FROM_ROWS=least):
             made.append(phone.normalize(column, default_region=None, regions=wheres, careful=careful))
     assert made[0].equals(made[1])
     yield from made[0].iter_rows(named=True)
