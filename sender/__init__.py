@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from sender.core.errors import GuardStop as GuardStop
     from sender.core.errors import InputError as InputError
     from sender.core.errors import SenderError as SenderError
+    from sender.core.outcomes import SkipReason as SkipReason
+    from sender.core.outcomes import Status as Status
     from sender.plan.plan import Plan as Plan
     from sender.planning.build import build_plan as build_plan
     from sender.planning.diff import diff_plans as diff_plans
     from sender.planning.explain import explain_row as explain_row
+    from sender.reports.run_results import run_results as run_results
+    from sender.reports.run_results import run_summary as run_summary
     from sender.sending.run_result import RunResult as RunResult
     from sender.state.heartbeat import Progress as Progress
     from sender.state.state_dir import StateDir as StateDir
@@ -40,12 +44,16 @@ _HOME = {
     "Progress": "state.heartbeat",
     "RunResult": "sending.run_result",
     "SenderError": "core.errors",
+    "SkipReason": "core.outcomes",
     "StateDir": "state.state_dir",
+    "Status": "core.outcomes",
     "asend": "api",
     "build_plan": "planning.build",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
     "load_campaign": "campaign.model",
+    "run_results": "reports.run_results",
+    "run_summary": "reports.run_results",
     "send": "api",
 }
 

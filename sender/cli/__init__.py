@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sender.cli.entry import ALIASES, COMMANDS, cli, main
+from sender.cli.entry import ALIASES, COMMANDS, cli, main, run_command
 
-__all__ = ["ALIASES", "COMMANDS", "cli", "main"]
+__all__ = ["ALIASES", "COMMANDS", "cli", "main", "run_command"]

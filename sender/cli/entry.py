@@ -77,7 +77,15 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command line and exits with the code of the design; a traceback only with --debug."""
+    """Run the command line of this process and exit with its code."""
+    sys.exit(run_command())
+
+
+def run_command() -> int:
+    """Run the command line in `sys.argv` and return the exit code of the design.
+
+    An error is printed as a sentence, and with --debug as a traceback too.
+    """
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -94,7 +102,7 @@ def main() -> None:
         code = 0
     except Exception as error:  # noqa: BLE001 (a person reads a sentence, not a traceback)
         code = _explain(error)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _explain(error: Exception) -> int:

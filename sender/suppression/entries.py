@@ -101,12 +101,12 @@ class Refusal:
 class Learned:
     """What a reply or an error taught.
 
-    `said` is what the person asked for (None: an error). `new` is False for what was known already. `standing` are
+    `keyword` is what the person asked for (None: an error). `new` is False for what was known already. `standing` are
     the entries that still count: after a START there are some where the number was put on the list for another reason.
     """
 
     number: str
-    keyword_of: Keyword | None
+    keyword: Keyword | None
     reason: SkipReason
     new: bool
     standing: tuple[SuppressionEntry, ...]

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str], *, folder: Path, env: Mapping[str, str]) -> tu
         stack.enter_context(patch.object(console, "err", console.screen(stderr=True)))
         stack.enter_context(_signals_restored())
         stack.enter_context(_logs_restored())
-        code = sender.cli.run()
+        code = sender.cli.run_command()
     return code, _text(out), _text(err)
 
 

@@ -16,8 +16,8 @@ import httpx
 import polars as pl
 import pytest
 
-from sender.ledger import Run, RunKind
-from sender.workspace import Workspace
+from sender.state.ledger import Run, RunKind
+from sender.state.state_dir import StateDir
 from tests.cli.conftest import Sandbox, Shell
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "state-6dd9dae"
@@ -47,7 +47,7 @@ def provider(old: Shell, sandbox: Start) -> Sandbox:
 
 def runs(shell: Shell) -> dict[str, Run]:
     """By campaign; `retry` is the one of `live`."""
-    with Workspace(shell.folder / ".sender", read_only=True) as workspace:
+    with StateDir(shell.folder / ".sender", read_only=True) as workspace:
         return {"retry" if run.retry_of else run.campaign: run for run in workspace.ledger.runs()}
 
 
@@ -151,7 +151,7 @@ def test_what_it_had_begun_is_finished_and_reaches_everybody_once(
     assert f"resuming run {run.run_id}" in done.out
     assert (counts["accepted"] + counts["unknown"], counts["pending"]) == (messages, 0)
     assert counts["unknown"] == 0 or run.kind is RunKind.LIVE
-    with Workspace(old.folder / ".sender", read_only=True) as workspace:
+    with StateDir(old.folder / ".sender", read_only=True) as workspace:
         sent = workspace.results(run).filter(pl.col("status").is_in(["accepted", "queued", "sent", "delivered"]))["to"]
     texted = texts(provider, run)
     assert set(texted.values()) == {1}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from sender.schema import json_schema, reference
+from sender.campaign.json_schema import json_schema, reference
 from tests.docs import command_reference
 from tests.docs.pages import DOCS, read
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import sender
-from sender import errors
+from sender.core import errors
 from tests.docs.pages import DOCS, blocks, read
 
 PAGE = DOCS / "python-api.md"

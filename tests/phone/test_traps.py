@@ -19,6 +19,7 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
+from sender.phone import e164 as tables
 from sender import build_plan, load_campaign, phone
 from sender.segments.encoding import GSM_BASIC, GSM_EXTENSION, measure
 from sender.templating import render_columns
@@ -42,7 +43,7 @@ def both_ways(cells: list[str], regions: list[str], *, careful: bool) -> Iterato
     column, wheres = pl.Series(cells), pl.Series(regions, dtype=pl.String)
     made = []
     for least in (1, 1_000_000):
-        with mock.patch.multiple(e164, _REGION_FROM_ROWS=least, _CODE_FROM_ROWS=least):
+        with mock.patch.multiple(tables, _REGION_FROM_ROWS=least, _CODE_FROM_ROWS=least):
             made.append(phone.normalize(column, default_region=None, regions=wheres, careful=careful))
     assert made[0].equals(made[1])
     yield from made[0].iter_rows(named=True)

@@ -56,7 +56,7 @@ def is_held(
 def test_a_stop_holds_everywhere_and_says_why(listed: SuppressionList) -> None:
     learned = listed.learn_inbound(ADA, " Stop! ", OURS, "twilio", NOON)
     assert learned is not None
-    assert (learned.number, learned.said, learned.reason, learned.new) == (ADA, "STOP", SkipReason.OPTED_OUT, True)
+    assert (learned.number, learned.keyword, learned.reason, learned.new) == (ADA, "STOP", SkipReason.OPTED_OUT, True)
     [entry] = listed.why(ADA)
     assert entry.sentence() == f"replied Stop! to {OURS} on 2026-11-21 12:00 UTC"
     assert is_held(listed, ADA)

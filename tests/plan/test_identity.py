@@ -15,15 +15,18 @@ import polars as pl
 import pytest
 
 import sender
-from sender import plan as plan_module
-from sender.errors import InputsChanged, RunComplete
-from sender.ledger import Run
-from sender.plan import Plan
-from sender.planning.hashes import MessageHash
-from sender.retry import retry_plan
-from sender.sandbox import Options, embedded, environment
-from sender.suppression import SuppressionList
-from sender.workspace import Workspace
+from sender.core.errors import InputsChanged, RunComplete
+from sender.plan import manifest as manifest_module
+from sender.plan import plan as plan_file
+from sender.plan.hashes import MessageHash
+from sender.plan.plan import Plan
+from sender.planning.retry import retry_plan
+from sender.sandbox.app import Options
+from sender.sandbox.credentials import environment
+from sender.sandbox.server import embedded
+from sender.state.ledger import Run
+from sender.state.state_dir import StateDir
+from sender.suppression.entries import SuppressionList
 
 FROM = "+12025550100"
 ADA = {"phone": "202-555-0101", "name": "Ada", "note": "vip", "url": "https://e.example/a.png", "ttl": "60"}
@@ -162,7 +165,7 @@ def to_format_3(directory: Path, **changed: Any) -> None:
     """Rewrites the manifest in `directory` as format 3 had it, without an identity."""
     values = json.loads((directory / "manifest.json").read_text(encoding="utf-8")) | changed | {"format": 3}
     del values["sha256"], values["identity"]
-    values["sha256"] = plan_module._checksum(values)
+    values["sha256"] = manifest_module._checksum(values)
     (directory / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
 
 
@@ -197,7 +200,7 @@ def test_a_plan_of_format_3_has_the_same_identity(tmp_path: Path, keys: dict[str
 def test_a_large_plan_of_format_3_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = plan([{**ADA, "phone": f"202-555-01{n:02}"} for n in range(80)], limit=70)
     old = stored_in_format_3(made, tmp_path / "old")
-    monkeypatch.setattr("sender.planning.hashes.ROW_GROUP", 7)
+    monkeypatch.setattr("sender.plan.hashes.ROW_GROUP", 7)
     assert old.identity == made.identity
 
 
@@ -222,11 +225,11 @@ def by_another_version(state: Path, run: Run, *, format_: int) -> None:
     says = [pl.when(pl.col(name).is_not_null()).then(pl.lit(text)).alias(name) for name, text in REWORDED.items()]
     rows.with_columns(says).write_parquet(folder / "plan.parquet")
     other = hashlib.sha256(b"another version's hash").hexdigest()
-    changed = {"plan_hash": other, "parquet_sha256": plan_module._file_sha256(folder / "plan.parquet")}
+    changed = {"plan_hash": other, "parquet_sha256": plan_file._file_sha256(folder / "plan.parquet")}
     if format_ == 3:
         to_format_3(folder, **changed)
     else:
-        manifest = replace(plan_module.read_manifest(folder), **changed)
+        manifest = replace(manifest_module.read_manifest(folder), **changed)
         (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
     with closing(sqlite3.connect(state / "ledger.sqlite3")) as ledger, ledger:
         ledger.execute("UPDATE run SET plan_hash = ? WHERE run_id = ?", (other, run.run_id))
@@ -302,7 +305,7 @@ def test_a_run_whose_plan_was_deleted_is_known_by_the_plan_s_hash_alone(tmp_path
 def test_a_retry_that_was_begun_is_known_by_its_messages(tmp_path: Path) -> None:
     people = [{**ADA, "phone": f"202-555-01{n}"} for n in ("01", "90", "90")]
     first = sender.send(plan(people, dedupe="none"), state_dir=tmp_path)
-    with Workspace(tmp_path) as workspace:
+    with StateDir(tmp_path) as workspace:
         again = retry_plan(workspace, first.run, reasons=["invalid_number"])
     assert (again.manifest.messages, again.manifest.format) == (2, 4)
     begun = sender.send(again, state_dir=tmp_path, limit=1)

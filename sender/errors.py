@@ -1,0 +1,53 @@
+"""The errors a caller catches: all of them are `SenderError`, with a sentence that says what to do."""
+
+from __future__ import annotations
+
+from sender.core.errors import (
+    CampaignError,
+    ClockWrong,
+    CostLimit,
+    CredentialsError,
+    GuardStop,
+    InputError,
+    InputsChanged,
+    PlanError,
+    PricesError,
+    Problem,
+    ProviderRefused,
+    ProviderUnreachable,
+    RecipientsError,
+    RunComplete,
+    RunLocked,
+    RunUnfinished,
+    SenderError,
+    StateError,
+    TemplateError,
+    UnknownRun,
+    Unsupported,
+    WorkersLost,
+)
+
+__all__ = [
+    "CampaignError",
+    "ClockWrong",
+    "CostLimit",
+    "CredentialsError",
+    "GuardStop",
+    "InputError",
+    "InputsChanged",
+    "PlanError",
+    "PricesError",
+    "Problem",
+    "ProviderRefused",
+    "ProviderUnreachable",
+    "RecipientsError",
+    "RunComplete",
+    "RunLocked",
+    "RunUnfinished",
+    "SenderError",
+    "StateError",
+    "TemplateError",
+    "UnknownRun",
+    "Unsupported",
+    "WorkersLost",
+]
