@@ -32,12 +32,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+from sender.cli.entry import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 POOLS = re.compile(r"polars-\d|tokio|asyncio")
 IMPORTS = (
-    *(f"sender.cli.{name}" for name in ("listening", "looking", "planning", "reporting", "retrying", "sending")),
-    *("sender.cli.setup", "sender.cli.suppressing", "sender.sandbox.server", "sender.transport.plain"),
-    *("uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.off", "sender.sending.worker"),
+    *sorted({f"sender.cli.{module}" for module, _ in COMMANDS.values()}),
+    *("sender.sandbox.server", "sender.transport.httpx_transport", "sender.sending.workers.worker"),
+    *("uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.off"),
 )
 
 

@@ -16,6 +16,7 @@ import httpx
 import polars as pl
 import pytest
 
+from sender.reports.run_results import run_results
 from sender.state.ledger import Run, RunKind
 from sender.state.state_dir import StateDir
 from tests.cli.conftest import Sandbox, Shell
@@ -152,7 +153,9 @@ def test_what_it_had_begun_is_finished_and_reaches_everybody_once(
     assert (counts["accepted"] + counts["unknown"], counts["pending"]) == (messages, 0)
     assert counts["unknown"] == 0 or run.kind is RunKind.LIVE
     with StateDir(old.folder / ".sender", read_only=True) as workspace:
-        sent = workspace.results(run).filter(pl.col("status").is_in(["accepted", "queued", "sent", "delivered"]))["to"]
+        sent = run_results(workspace, run).filter(pl.col("status").is_in(["accepted", "queued", "sent", "delivered"]))[
+            "to"
+        ]
     texted = texts(provider, run)
     assert set(texted.values()) == {1}
     assert set(sent) <= set(texted)

@@ -69,7 +69,7 @@ def test_rehearsal_speaks_each_dialect(sender: Shell, dialect: str) -> None:
     done = sender("send", path, "--yes", "--rehearse")
     assert done.code == 0, done
     assert "20 rows = 0 skipped + 20 accepted" in done.out
-    rows = sender.reports.results()
+    rows = sender.results()
     assert set(rows["provider"]) == {dialect}
     assert rows["message_id"].n_unique() == 20
 
@@ -228,7 +228,7 @@ def test_rejected_messages_are_told_and_counted(sender: Shell) -> None:
     done = sender("send", "people.csv", "--yes", "--provider", "sandbox", *BODY)
     assert done.code == 1, done
     assert "3 rows = 0 skipped + 1 accepted + 2 rejected" in done.out
-    rows = sender.reports.results()
+    rows = sender.results()
     assert rows["reason"].to_list() == [None, "invalid_number", rows["reason"][2]]
     assert rows["reason"][2] in ("opted_out", "blocked")
     assert rows["error_code"].null_count() == 1

@@ -19,8 +19,8 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
-from sender.phone import e164 as tables
 from sender import build_plan, load_campaign, phone
+from sender.phone import e164 as tables
 from sender.segments.encoding import GSM_BASIC, GSM_EXTENSION, measure
 from sender.templating import render_columns
 from sender.templating.render_columns import render
