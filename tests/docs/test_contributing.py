@@ -69,3 +69,12 @@ def test_links_lead_somewhere(page: str) -> None:
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_these_pages_follow_their_own_rule(page: str) -> None:
     assert [str(finding) for finding in findings(ROOT / page)] == []
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "justfile"])
+def test_the_tests_that_it_names_exist(page: str) -> None:
+    named = re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", (ROOT / page).read_text(encoding="utf-8"))
+    assert named
+    for path, function in named:
+        assert not function or f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), path
+        assert (ROOT / path).is_file(), path
