@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -254,6 +255,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     sender.send(plan, state_dir=state, limit=20, on_progress=look)
     sender.send(plan, state_dir=state, workers=2, on_progress=look, env=dict(without_provider_variables()))
     look()
+    older = folder / "older"
+    shutil.copytree(ROOT / "tests" / "samples" / "state-6dd9dae" / "state", older)
+    with sender.StateDir(older) as opened:
+        for run in opened.ledger.runs():
+            opened.manifest(run)
+        seen.update(path.relative_to(older).as_posix() for path in older.rglob("*") if path.is_file())
     return seen
 
 
