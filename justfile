@@ -23,7 +23,7 @@ test *arguments:
 test-all *arguments:
     SENDER_TEST_PROFILE=ci {{ python }} -m pytest -q -n logical "$@"
 
-# One file or test, in one process so that --pdb works: just test-one tests/core/test_clock.py::test_a_wall_clock_that_is_set_is_not_looked_at_again
+# One file or test, in one process so that --pdb works: just test-one tests/core/test_clock.py::test_it_is_the_time_of_day
 test-one target *arguments:
     {{ python }} -m pytest -n 0 "$@"
 
