@@ -88,8 +88,8 @@ class RecipientsSpec(Strict):
     )
     caution: bool = Field(
         True,
-        description="Hold cells that libphonenumber reads as a number though another may be meant, and undo what a"
-        " spreadsheet did to a number. `false`: what libphonenumber says, and nothing else.",
+        description="Hold cells that libphonenumber reads as a number although another may be meant, and undo what a"
+        " spreadsheet did to a number. `false`: exactly what libphonenumber says.",
     )
     skip_types: NumberTypes = Field(
         (), description="Types of numbers that get nothing, such as `fixed_line` and `premium_rate`."
@@ -136,7 +136,7 @@ class MessageSpec(Strict):
 
 
 class LimitsSpec(Strict):
-    """What must not be crossed. Checked before the first message leaves."""
+    """Limits on the cost, checked before the first message leaves, and on the provider's queue."""
 
     max_cost: (
         Annotated[
@@ -147,28 +147,28 @@ class LimitsSpec(Strict):
         | None
     ) = Field(
         None,
-        description="Most the whole plan may cost, in the currency of the price table; `send` stops before the first"
-        " message otherwise.",
+        description="The most that the whole plan may cost, in the price table's currency; above it, `send` stops"
+        " before the first message.",
     )
     queue: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
         None,
-        description="Most that may wait at the provider, in its own unit (messages or segments); `auto` is what it"
-        " documents. Beyond it, sending goes on as fast as the provider's queue gets shorter. Matters when `rate` is"
-        " above the provider's own pace.",
+        description="The most messages or segments (the provider's unit) that may wait in the provider's queue; `auto`"
+        " is what it documents. Above it, sending continues as fast as the queue drains. Matters when `rate` is above"
+        " the documented one.",
     )
 
 
 class ListenSpec(Strict):
-    """Where delivery reports come to: `sender listen`, or `send --listen`."""
+    """How delivery reports are received by `sender listen` and `send --listen`."""
 
     public_url: Url | None = Field(
         None,
-        description="What the provider calls: the https address of a reverse proxy or a tunnel that leads to the"
+        description="The https address that the provider calls: of a reverse proxy or a tunnel that leads to the"
         " receiver. `send` puts it into each message.",
     )
     port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
     signatures: Literal["require", "verify-if-present", "off"] = Field(
-        "require", description="What is asked of a webhook's signature; `off` on loopback only."
+        "require", description="Whether a webhook must be signed; `off` works on loopback only."
     )
 
 
@@ -179,7 +179,7 @@ class SandboxSpec(Strict):
         "signalwire", description="The provider whose API the sandbox speaks for `provider: sandbox`."
     )
     latency_ms: int = Field(40, ge=0, le=60_000, description="How long it takes to answer.")
-    rate: PaceText | None = Field(None, description="Answer 429 above this pace.")
+    rate: PaceText | None = Field(None, description="Answer 429 above this rate.")
 
 
 class Campaign(ProviderFields):
@@ -198,21 +198,26 @@ class Campaign(ProviderFields):
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
     message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
-    dedupe: Literal["first", "last", "none"] = Field("first", description="Which row of a repeated number is kept.")
+    dedupe: Literal["first", "last", "none"] = Field(
+        "first", description="Which row of a repeated number gets the message."
+    )
     suppress: Annotated[tuple[Path, ...], BeforeValidator(listed)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
     )
     skip_dead: bool = Field(
         False,
-        description="Skip numbers that a provider has refused before as landlines or as no numbers in use.",
+        description="Skip numbers that a provider has refused before, as landlines or as not in use.",
     )
     prices: Path | None = Field(
-        None, description="Price table (YAML), relative to the campaign file: what each message will cost."
+        None,
+        description="Price table (YAML), relative to the campaign file, from which each message's cost is computed.",
     )
-    limits: LimitsSpec = Field(default_factory=LimitsSpec, description="What must not be crossed.")
+    limits: LimitsSpec = Field(
+        default_factory=LimitsSpec, description="Limits on the cost and on the provider's queue."
+    )
     rate: PaceText = Field(
         default_factory=lambda: parse_rate("auto"),
-        description="Pace: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
+        description="How fast to send: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
     )
     concurrency: Annotated[
         int | None,
@@ -222,16 +227,16 @@ class Campaign(ProviderFields):
         default_factory=lambda: None,
         ge=1,
         le=4096,
-        description="Most requests under way at once; `auto`, the default, follows from the pace and the latency.",
+        description="The most requests in flight at once; `auto`, the default, follows from the rate and the latency.",
     )
     transport: Literal["fast", "httpx"] = Field(
-        "fast", description="What carries the requests: `fast`, or `httpx`, slower and with SOCKS proxies."
+        "fast", description="What carries the requests: `fast`, or `httpx`, which is slower and supports SOCKS proxies."
     )
     retries: int = Field(
-        5, ge=0, le=100, description="Further tries for a message the provider provably did not accept."
+        5, ge=0, le=100, description="Further attempts for a message that the provider provably did not accept."
     )
-    timeout_s: float = Field(30.0, gt=0, le=600, description="Total time for one request, in seconds.")
-    listen: ListenSpec = Field(default_factory=ListenSpec, description="Where delivery reports come to.")
+    timeout_s: float = Field(30.0, gt=0, le=600, description="The time limit of one request, in seconds.")
+    listen: ListenSpec = Field(default_factory=ListenSpec, description="How delivery reports are received.")
     sandbox: SandboxSpec = Field(default_factory=SandboxSpec, description="How the sandbox behaves.")
 
     _base: Path = PrivateAttr(default_factory=Path)

@@ -155,12 +155,12 @@ class PoolNumber(Strict):
 
     number: Sender = Field(description="A number, short code, alphanumeric id, or a service, profile or group id.")
     weight: float = Field(
-        1.0, ge=0.01, le=1000, description="Its share of the recipients, beside the weights of the others."
+        1.0, ge=0.01, le=1000, description="Its share of the recipients, relative to the weights of the others."
     )
     rate: PaceText | None = Field(
         None,
-        description="Its own limit, beside the campaign's: `1/s`, `auto` (the provider's documented limit of such a"
-        " sender), `none`.",
+        description="Its own limit, in addition to the campaign's: `1/s`, `auto` (the provider's documented limit of"
+        " such a sender), `none`.",
     )
 
 
@@ -170,11 +170,11 @@ class FromSpec(Strict):
     numbers: Annotated[
         tuple[Annotated[PoolNumber, BeforeValidator(lambda v: {"number": v} if isinstance(v, str | int) else v)], ...],
         BeforeValidator(listed),
-    ] = Field((), description="The senders, each by itself or as a mapping of `number`, `weight` and `rate`.")
+    ] = Field((), description="The senders, each as text or as a mapping of `number`, `weight` and `rate`.")
     match: Literal["area_code", "country"] | None = Field(
         None,
-        description="Prefer a number of the recipient's area code (in North America), then of its country; or of its"
-        " country.",
+        description="`area_code`: prefer a number with the recipient's area code (in North America), then one of the"
+        " recipient's country. `country`: prefer one of the country.",
     )
 
     @model_validator(mode="after")
@@ -211,14 +211,14 @@ class ProviderFields(Strict):
     )
     validity_period: Annotated[int, Field(ge=1, le=172_800)] | FieldTemplate | None = Field(
         None,
-        description="Seconds a message may wait at the provider. SignalWire Compatibility to 172800, Twilio to 36000.",
+        description="Seconds a message may wait at the provider: SignalWire Compatibility to 172800, Twilio to 36000.",
     )
     max_price: _Amount | FieldTemplate | None = Field(
         None,
-        description="Highest price for one message in USD. SignalWire Compatibility; Twilio takes and ignores it.",
+        description="Highest price for one message in USD. SignalWire Compatibility; Twilio accepts and ignores it.",
     )
     subject: Text | None = Field(None, description="Telnyx: subject of an MMS.")
-    message_type: Literal["SMS", "MMS"] | FieldTemplate | None = Field(None, description="Telnyx `type`.")
+    message_type: Literal["SMS", "MMS"] | FieldTemplate | None = Field(None, description="Telnyx: its `type`.")
     webhook_failover_url: Url | FieldTemplate | None = Field(None, description="Telnyx: second URL for reports.")
     use_profile_webhooks: bool | FieldTemplate | None = Field(
         None, description="Telnyx: also use the profile's webhooks."
@@ -230,27 +230,37 @@ class ProviderFields(Strict):
         description="Telnyx, Twilio: ISO 8601 time at which the provider sends. Twilio needs a messaging service.",
     )
     custom_variables: dict[str, Text] | None = Field(
-        None, max_length=19, description="SignalWire: up to 19 pairs echoed in callbacks (`ref` is ours)."
+        None, max_length=19, description="SignalWire: up to 19 pairs that callbacks repeat (`ref` is reserved)."
     )
     content_sid: Text | None = Field(None, description="Twilio: content template `HX…` instead of a body.")
     content_variables: dict[str, Text] | None = Field(None, description="Twilio: values for the content template.")
-    content_retention: Literal["retain", "discard"] | FieldTemplate | None = Field(None, description="Twilio.")
-    address_retention: Literal["retain", "obfuscate"] | FieldTemplate | None = Field(None, description="Twilio.")
+    content_retention: Literal["retain", "discard"] | FieldTemplate | None = Field(
+        None, description="Twilio: whether it stores the text."
+    )
+    address_retention: Literal["retain", "obfuscate"] | FieldTemplate | None = Field(
+        None, description="Twilio: whether it stores the recipient's number."
+    )
     smart_encoded: bool | FieldTemplate | None = Field(None, description="Twilio: its own smart encoding.")
     shorten_urls: bool | FieldTemplate | None = Field(
         None, description="Twilio: link shortening, with a messaging service."
     )
-    provide_feedback: bool | FieldTemplate | None = Field(None, description="Twilio: message feedback is reported.")
-    force_delivery: bool | FieldTemplate | None = Field(None, description="Twilio.")
+    provide_feedback: bool | FieldTemplate | None = Field(
+        None, description="Twilio: whether you will confirm delivery to its Message Feedback resource."
+    )
+    force_delivery: bool | FieldTemplate | None = Field(None, description="Twilio: reserved.")
     attempt: Annotated[int, Field(ge=1)] | FieldTemplate | None = Field(
-        None, description="Twilio: number of attempts made so far."
+        None, description="Twilio: number of attempts, including this one, through any provider."
     )
-    risk_check: Literal["enable", "disable"] | FieldTemplate | None = Field(None, description="Twilio.")
-    traffic_type: Literal["free"] | FieldTemplate | None = Field(None, description="Twilio.")
+    risk_check: Literal["enable", "disable"] | FieldTemplate | None = Field(
+        None, description="Twilio: `disable` skips its risk check."
+    )
+    traffic_type: Literal["free"] | FieldTemplate | None = Field(None, description="Twilio: its `TrafficType`.")
     fallback_from: Sender | None = Field(
-        None, description="Twilio: sender used if the messaging service fails to choose one."
+        None, description="Twilio: sender for recipients that the messaging service cannot reach over RCS."
     )
-    persistent_action: tuple[Text, ...] | None = Field(None, description="Twilio: rich actions.")
+    persistent_action: tuple[Text, ...] | None = Field(
+        None, description="Twilio: rich actions of channels other than SMS and MMS."
+    )
 
 
 def typed(key: str, text: str) -> Any:
