@@ -69,7 +69,7 @@ def send_half(folder: str, messages: int) -> None:
         stop = asyncio.Event()
         stop.set()
         asyncio.run(session.send(env={"SENDER_SANDBOX_URL": NOWHERE}, cancel=stop, settle_unknowns=False))
-        ledger, run_id = session.workspace.ledger, session.run.run_id
+        ledger, run_id = session.state.ledger, session.run.run_id
         while messages > 0:
             claims = ledger.claim(run_id, limit=min(messages, 10_000), lease_ms=60_000)
             ledger.record(run_id, [Settlement(one, Accepted(f"{one.seq:032x}")) for one in claims])

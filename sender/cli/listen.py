@@ -100,7 +100,7 @@ def receiving(
     if port is None:
         port = 0 if session.simulated and public_url is None else spec.port
     with webhooks.listen(
-        session.workspace.path / StateDir.LEDGER_FILE,
+        session.state.path / StateDir.LEDGER_FILE,
         public_url=public_url,
         keys=keys,
         policy=webhooks.Policy(options["signatures"] or spec.signatures),
@@ -135,8 +135,8 @@ def listen(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug, log_format=log_format)
-    with StateDir(state_dir) as workspace:
-        ledger = workspace.path / StateDir.LEDGER_FILE
+    with StateDir(state_dir) as state:
+        ledger = state.path / StateDir.LEDGER_FILE
 
     def ready(listener: webhooks.Listener) -> None:
         console.out.print(f"listening on {listener.url} for {listener.public_url}")

@@ -33,10 +33,10 @@ _TONES = {"delivered": "green", "undelivered": "red", "failed": "red", "rejected
 @state_options
 def report(run: str, html: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with StateDir(state_dir, read_only=True) as workspace:
-        one = workspace.find(run)
-        journal = workspace.ledger.journal(one.run_id)
-        found = figures(workspace.plan(one), journal, one, retries=workspace.retries(one))
+    with StateDir(state_dir, read_only=True) as state:
+        one = state.find(run)
+        journal = state.ledger.journal(one.run_id)
+        found = figures(state.plan(one), journal, one, retries=state.retries(one))
     if html is not None:
         _write(found, html)
     if as_json:

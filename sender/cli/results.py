@@ -63,24 +63,22 @@ def status(
         raise InputError("--watch follows one run", fix="name it: `sender status RUN --watch`")
     if refresh and run is None:
         raise InputError("--refresh asks about one run", fix="name it: `sender status RUN --refresh`")
-    with StateDir(state_dir, create=False, read_only=not refresh) as workspace:
+    with StateDir(state_dir, create=False, read_only=not refresh) as state:
         if refresh and run is not None:
             wait_s = seconds(wait) if wait else 0.0
-            told = asyncio.run(
-                sending_run.refresh(workspace, workspace.find(run), environment(env_file), wait_s=wait_s)
-            )
+            told = asyncio.run(sending_run.refresh(state, state.find(run), environment(env_file), wait_s=wait_s))
             if not as_json:
                 console.about_refresh(told)
         if run is None:
-            return _list(workspace, as_json=as_json)
+            return _list(state, as_json=as_json)
         if watch:
-            return status_view.watch(workspace, workspace.find(run), as_json=as_json, until=until)
-        status_view.one(workspace, workspace.find(run), as_json=as_json)
+            return status_view.watch(state, state.find(run), as_json=as_json, until=until)
+        status_view.one(state, state.find(run), as_json=as_json)
         return 0
 
 
-def _list(workspace: StateDir, *, as_json: bool) -> int:
-    found = [(run, workspace.ledger.counts(run.run_id)) for run in reversed(workspace.ledger.runs())]
+def _list(state: StateDir, *, as_json: bool) -> int:
+    found = [(run, state.ledger.counts(run.run_id)) for run in reversed(state.ledger.runs())]
     if as_json:
         console.print_json([status_view.run_facts(run, counts) for run, counts in found])
         return 0
@@ -100,7 +98,7 @@ def _list(workspace: StateDir, *, as_json: bool) -> int:
             run.run_id,
             escape(run.campaign),
             through,
-            status_view.state(counts),
+            status_view.run_state(counts),
             unknown,
             *numbers,
             *([run.retry_of or ""] if retried else []),
@@ -128,9 +126,9 @@ def _list(workspace: StateDir, *, as_json: bool) -> int:
 @state_options
 def results(run: str, form: str | None, output: Path | None, with_retries: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with StateDir(state_dir, read_only=True) as workspace:
-        found = workspace.find(run)
-        frame = latest_results(workspace, found) if with_retries else run_results(workspace, found)
+    with StateDir(state_dir, read_only=True) as state:
+        found = state.find(run)
+        frame = latest_results(state, found) if with_retries else run_results(state, found)
     if output is not None:
         results_module.write(frame, output, form)
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
@@ -157,10 +155,10 @@ def results(run: str, form: str | None, output: Path | None, with_retries: bool,
 @state_options
 def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with StateDir(state_dir, create=False) as workspace:
-        found = workspace.find(run)
-        settled = asyncio.run(sending_run.settle(workspace, found, environment(env_file)))
-        summary = run_summary(workspace, found)
+    with StateDir(state_dir, create=False) as state:
+        found = state.find(run)
+        settled = asyncio.run(sending_run.settle(state, found, environment(env_file)))
+        summary = run_summary(state, found)
     if as_json:
         console.print_json({"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)})
         return summary.exit_code

@@ -52,10 +52,10 @@ def retry(
 ) -> int:
     console.set_up_logs(debug=debug)
     asked = {"unknown": unknown, "delivered": delivered, "opted_out": opted_out}
-    with StateDir(state_dir, read_only=True) as workspace:
-        found = workspace.find(run)
-        plan = retry_plan(workspace, found, statuses=_listed(statuses), reasons=_listed(reasons), **asked)
-        root = workspace.ledger.run(plan.manifest.retry_of or found.run_id)
+    with StateDir(state_dir, read_only=True) as state:
+        found = state.find(run)
+        plan = retry_plan(state, found, statuses=_listed(statuses), reasons=_listed(reasons), **asked)
+        root = state.ledger.run(plan.manifest.retry_of or found.run_id)
     for name in (name for name, wanted in asked.items() if wanted):
         console.err.print(f"[yellow]warning:[/] {_WARNINGS[name]}")
     console.err.print(f"retry {plan.manifest.retry} of run {root.run_id}")

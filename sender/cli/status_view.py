@@ -28,9 +28,9 @@ _LINE_EVERY_S = 5.0  # between lines where there is no terminal
 _MOST_BUSY = 0.2  # of the time: a look at a run of a million takes seconds
 
 
-def one(workspace: StateDir, run: Run, *, as_json: bool) -> None:
+def one(state: StateDir, run: Run, *, as_json: bool) -> None:
     """The run as it stands now."""
-    now = StatusMonitor(workspace, run).look(time.monotonic)
+    now = StatusMonitor(state, run).look(time.monotonic)
     if as_json:
         console.print_json(facts(now))
         return
@@ -38,7 +38,7 @@ def one(workspace: StateDir, run: Run, *, as_json: bool) -> None:
     begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
     console.out.print(
         f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider},"
-        f" {state(now.counts)}"
+        f" {run_state(now.counts)}"
     )
     console.out.print(f"  begun {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
     console.run_summary(now.summary)
@@ -56,9 +56,9 @@ def one(workspace: StateDir, run: Run, *, as_json: bool) -> None:
             console.out.print(f"  {escape(line)}")
 
 
-def watch(workspace: StateDir, run: Run, *, as_json: bool, until: str) -> int:
+def watch(state: StateDir, run: Run, *, as_json: bool, until: str) -> int:
     """Follows the run until everything is submitted (`until` submitted) or has its final word (final), or Ctrl-C."""
-    watching = StatusMonitor(workspace, run)
+    watching = StatusMonitor(state, run)
     try:
         if as_json:
             for now in _looks(watching, until, _EVERY_S):
@@ -86,7 +86,7 @@ def _looks(watching: StatusMonitor, until: str, every_s: float) -> Iterator[RunS
         time.sleep(max(every_s - took_s, took_s * (1 / _MOST_BUSY - 1)))
 
 
-def state(counts: Counts) -> str:
+def run_state(counts: Counts) -> str:
     return "unfinished" if counts.pending or counts.intent else "complete"
 
 
@@ -97,7 +97,7 @@ def run_facts(run: Run, counts: Counts) -> dict[str, Any]:
         **asdict(run),
         "kind": run.kind.value,
         "created_at": begun.isoformat(timespec="milliseconds"),
-        "state": state(counts),
+        "state": run_state(counts),
         **asdict(counts),
     }
 

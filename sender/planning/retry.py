@@ -45,7 +45,7 @@ NO_REASON = "none"  # a message that failed without one
 
 
 def retry_plan(
-    workspace: StateDir,
+    state: StateDir,
     run: Run,
     *,
     statuses: Collection[str] = (),
@@ -62,26 +62,26 @@ def retry_plan(
     Raises RunUnfinished when the run itself is not finished, InputError when nothing is left to send.
     """
     _check(statuses, reasons, opted_out=opted_out)
-    root = workspace.ledger.run(run.retry_of) if run.retry_of else run
-    earlier = [one for one in workspace.ledger.runs() if one.retry_of == root.run_id]
+    root = state.ledger.run(run.retry_of) if run.retry_of else run
+    earlier = [one for one in state.ledger.runs() if one.retry_of == root.run_id]
     for one in (root, *earlier):
-        counts = workspace.ledger.counts(one.run_id)
+        counts = state.ledger.counts(one.run_id)
         if counts.pending or counts.intent:
             if one is not root:
-                return workspace.plan(one)
+                return state.plan(one)
             raise RunUnfinished(
                 f"run {root.run_id} is unfinished: {counts.pending + counts.intent:,} messages are pending",
                 fix="send the campaign again to finish it, then retry what failed",
             )
     wanted = _wanted(statuses, reasons, unknown=unknown, delivered=delivered, opted_out=opted_out)
-    told = _last_words(workspace, (root, *earlier))
+    told = _last_words(state, (root, *earlier))
     rows = told.filter(wanted)["row_number"]
     if rows.is_empty():
         raise InputError(
             f"nothing of run {root.run_id} is to be sent again: {_left(told)}",
             fix="choose with --status and --reason; `sender status` and `sender results` say what became of each",
         )
-    return _plan(workspace, root, rows, number=1 + len(earlier))
+    return _plan(state, root, rows, number=1 + len(earlier))
 
 
 def _check(statuses: Collection[str], reasons: Collection[str], *, opted_out: bool) -> None:
@@ -119,9 +119,9 @@ def _wanted(
     return wanted
 
 
-def _last_words(workspace: StateDir, runs: tuple[Run, ...]) -> pl.DataFrame:
+def _last_words(state: StateDir, runs: tuple[Run, ...]) -> pl.DataFrame:
     """`row_number, status, reason` of every message, as the newest run that sent it has it."""
-    told = [what_became(workspace.plan(one), workspace.ledger.journal(one.run_id)) for one in runs]
+    told = [what_became(state.plan(one), state.ledger.journal(one.run_id)) for one in runs]
     return pl.concat(told).unique("row_number", keep="last", maintain_order=True).sort("row_number")
 
 
@@ -130,11 +130,11 @@ def _left(told: pl.DataFrame) -> str:
     return ", ".join(f"{n:,} {status}" for status, n in counts.iter_rows()) or "there are no messages"
 
 
-def _plan(workspace: StateDir, root: Run, rows: pl.Series, *, number: int) -> Plan:
-    source = workspace.plan(root)
+def _plan(state: StateDir, root: Run, rows: pl.Series, *, number: int) -> Plan:
+    source = state.plan(root)
     before = source.manifest
     chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & pl.col("seq").is_not_null()).collect()
-    with SuppressionList.open(workspace.path, create=False) as suppressions:
+    with SuppressionList.open(state.path, create=False) as suppressions:
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)

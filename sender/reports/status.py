@@ -59,15 +59,15 @@ class RunStatus:
 class StatusMonitor:
     """Tells how a run stands, again and again: the plan is opened once, and the pace is that between two looks."""
 
-    workspace: StateDir
+    state: StateDir
     run: Run
     _plan: Plan | None = None
     _looks: deque[tuple[float, int]] = field(default_factory=deque)
 
     def look(self, monotonic: Callable[[], float]) -> RunStatus:
         """The run as it stands now. `monotonic` is a clock in seconds. Raises PlanError, StateError."""
-        self._plan = plan = self._plan or self.workspace.plan(self.run)
-        ledger = self.workspace.ledger
+        self._plan = plan = self._plan or self.state.plan(self.run)
+        ledger = self.state.ledger
         journal = ledger.journal(self.run.run_id)
         summary = summarise(plan, journal)
         counts = ledger.counts(self.run.run_id)
@@ -75,8 +75,8 @@ class StatusMonitor:
         per_s = self._pace(journal, monotonic(), ledger.now_ms() / 1000)
         left = counts.pending + counts.intent
         planned = plan.manifest.expected_s
-        holder = self.workspace.holder(self.run)
-        told = None if holder is None else heartbeat.read(self.workspace.folder(self.run))
+        holder = self.state.holder(self.run)
+        told = None if holder is None else heartbeat.read(self.state.folder(self.run))
         eta_s = None
         if left and told is not None and told.eta_s is not None:
             eta_s = told.eta_s
@@ -94,7 +94,7 @@ class StatusMonitor:
             eta_s=eta_s,
             slowed_to_per_s=None if told is None else told.slowed_to_per_s,
             holder=holder,
-            retries=tuple(one.run_id for one in self.workspace.retries(self.run)),
+            retries=tuple(one.run_id for one in self.state.retries(self.run)),
             resent=int(journal["resent"].gt(0).sum()),
         )
 

@@ -42,15 +42,15 @@ def open_run(
     simulated = rehearse or manifest.provider == "sandbox"
     if not manifest.messages:
         raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
-    with StateDir(state_dir) as workspace, workspace.locked(manifest.campaign, kind):
-        run = _run_for(workspace, plan, kind, again=again, new_run=new_run, resume=resume)
-        sent = plan if run is None else workspace.plan(run)
-        same = run is None or _sends_the_same(workspace, run, plan)  # then at the prices and the pace of today
+    with StateDir(state_dir) as state, state.locked(manifest.campaign, kind):
+        run = _run_for(state, plan, kind, again=again, new_run=new_run, resume=resume)
+        sent = plan if run is None else state.plan(run)
+        same = run is None or _sends_the_same(state, run, plan)  # then at the prices and the pace of today
         costs.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
         if run is not None:
-            yield RunSession(workspace, sent, run, resumed=True, pace=manifest.pace if same else None)
+            yield RunSession(state, sent, run, resumed=True, pace=manifest.pace if same else None)
             return
-        now_ms = workspace.ledger.now_ms()
+        now_ms = state.ledger.now_ms()
         run = Run(
             run_id=_new_run_id(now_ms),
             campaign=manifest.campaign,
@@ -65,23 +65,23 @@ def open_run(
             simulated=simulated,
             retry_of=manifest.retry_of,
         )
-        before = [] if run.retry_of else workspace.runs_of(run.campaign, kind)
-        earlier = [one for one in before if workspace.ledger.counts(one.run_id).accepted]
-        yield RunSession(workspace, plan, run, resumed=False, earlier=earlier[-1] if earlier else None)
+        before = [] if run.retry_of else state.runs_of(run.campaign, kind)
+        earlier = [one for one in before if state.ledger.counts(one.run_id).accepted]
+        yield RunSession(state, plan, run, resumed=False, earlier=earlier[-1] if earlier else None)
 
 
-def _run_for(workspace: StateDir, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool) -> Run | None:
+def _run_for(state: StateDir, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool) -> Run | None:
     """The run to resume; None to begin one."""
     if again + new_run + resume > 1:
         raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
     if plan.manifest.retry_of is not None:
-        return _retry_for(workspace, plan)
-    runs = [run for run in workspace.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
+        return _retry_for(state, plan)
+    runs = [run for run in state.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
     if new_run or kind is RunKind.TEST:
         return None
-    counts = {run.run_id: workspace.ledger.counts(run.run_id) for run in runs}
+    counts = {run.run_id: state.ledger.counts(run.run_id) for run in runs}
     unfinished = [run for run in runs if counts[run.run_id].pending + counts[run.run_id].intent]
-    same = [run for run in unfinished if _sends_the_same(workspace, run, plan)]
+    same = [run for run in unfinished if _sends_the_same(state, run, plan)]
     if resume and not unfinished:
         raise InputError(f"no run of {plan.manifest.campaign} is unfinished", fix="leave out --resume to begin one")
     if again and same:
@@ -92,13 +92,13 @@ def _run_for(workspace: StateDir, plan: Plan, kind: RunKind, *, again: bool, new
     if same or resume:
         return (same or unfinished)[-1]
     if runs:
-        _refuse_changed(workspace, runs[-1], counts[runs[-1].run_id], plan)
+        _refuse_changed(state, runs[-1], counts[runs[-1].run_id], plan)
     if again:
         return None
-    sent = next((run for run in reversed(runs) if _has_sent(workspace, run, counts[run.run_id], plan)), None)
+    sent = next((run for run in reversed(runs) if _has_sent(state, run, counts[run.run_id], plan)), None)
     if sent is None:
         return None
-    if counts[sent.run_id].unknown and _sends_the_same(workspace, sent, plan):
+    if counts[sent.run_id].unknown and _sends_the_same(state, sent, plan):
         return sent  # nothing to send, but something to settle, which may become something to send
     raise RunComplete(
         f"this plan of {sent.campaign} has been sent: run {sent.run_id} of {_utc(sent.created_at_ms)}",
@@ -106,11 +106,11 @@ def _run_for(workspace: StateDir, plan: Plan, kind: RunKind, *, again: bool, new
     )
 
 
-def _sends_the_same(workspace: StateDir, run: Run, plan: Plan) -> bool:
+def _sends_the_same(state: StateDir, run: Run, plan: Plan) -> bool:
     """Whether the run is one of these messages through this provider."""
     if run.plan_hash == plan.hash:
         return True
-    begun, manifest = workspace.manifest(run), plan.manifest
+    begun, manifest = state.manifest(run), plan.manifest
     return (
         begun is not None
         and (begun.provider, begun.dialect) == (manifest.provider, manifest.dialect)
@@ -118,25 +118,25 @@ def _sends_the_same(workspace: StateDir, run: Run, plan: Plan) -> bool:
     )
 
 
-def _has_sent(workspace: StateDir, run: Run, counts: Counts, plan: Plan) -> bool:
+def _has_sent(state: StateDir, run: Run, counts: Counts, plan: Plan) -> bool:
     """Whether the run, with these counts, is one of these messages.
 
     Another provider makes no difference once somebody has been reached. It does to a simulation, which reaches nobody.
     """
     reached = counts.accepted + counts.unknown > 0 and not counts.pending + counts.intent
     if run.simulated or not reached or run.plan_hash == plan.hash:
-        return _sends_the_same(workspace, run, plan)
-    begun = workspace.manifest(run)
+        return _sends_the_same(state, run, plan)
+    begun = state.manifest(run)
     return begun is not None and begun.identity == plan.identity
 
 
-def _retry_for(workspace: StateDir, plan: Plan) -> Run | None:
+def _retry_for(state: StateDir, plan: Plan) -> Run | None:
     """The unfinished run of a retry's plan; None to begin one."""
     manifest = plan.manifest
-    retries = [run for run in workspace.ledger.runs() if run.retry_of == manifest.retry_of]
+    retries = [run for run in state.ledger.runs() if run.retry_of == manifest.retry_of]
     for number, run in enumerate(retries, 1):
-        counts = workspace.ledger.counts(run.run_id)
-        if counts.pending + counts.intent and number == manifest.retry and _sends_the_same(workspace, run, plan):
+        counts = state.ledger.counts(run.run_id)
+        if counts.pending + counts.intent and number == manifest.retry and _sends_the_same(state, run, plan):
             return run
     if len(retries) != manifest.retry - 1:  # or the same people would get it twice
         raise RunComplete(
@@ -146,11 +146,11 @@ def _retry_for(workspace: StateDir, plan: Plan) -> Run | None:
     return None
 
 
-def _refuse_changed(workspace: StateDir, last: Run, counts: Counts, plan: Plan) -> None:
+def _refuse_changed(state: StateDir, last: Run, counts: Counts, plan: Plan) -> None:
     """Raises InputsChanged when the newest run is unfinished, began with other inputs, and has reached somebody."""
     if not counts.pending + counts.intent or not counts.accepted + counts.unknown + counts.intent:
         return
-    changes = "; ".join(_changes(workspace.plan(last).manifest, plan.manifest))
+    changes = "; ".join(_changes(state.plan(last).manifest, plan.manifest))
     raise InputsChanged(
         f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
         f" and the inputs changed since it began: {changes}",

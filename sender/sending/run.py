@@ -78,7 +78,7 @@ class RunSession:
 
     def __init__(
         self,
-        workspace: StateDir,
+        state: StateDir,
         plan: Plan,
         run: Run,
         *,
@@ -88,7 +88,7 @@ class RunSession:
     ) -> None:
         self.earlier = earlier  # the last run of this campaign that reached somebody, if this is a new one
         self.pace = pace or plan.manifest.pace  # a run may be resumed at another pace than it began with
-        self.workspace = workspace
+        self.state = state
         self.plan = plan
         self.run = run
         self.resumed = self._begun = resumed
@@ -96,13 +96,13 @@ class RunSession:
         self._sandbox_settle_s = provider_session.SANDBOX_SETTLE_S
         self.orphans = 0
         if resumed:
-            workspace.ledger.check(run.run_id)
-            self.orphans = workspace.ledger.orphans_to_unknown(run.run_id)
+            state.ledger.check(run.run_id)
+            self.orphans = state.ledger.orphans_to_unknown(run.run_id)
 
     def counts(self) -> Counts:
         """Where the run stands."""
         if self._begun:
-            return self.workspace.ledger.counts(self.run.run_id)
+            return self.state.ledger.counts(self.run.run_id)
         return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, unknown=0)
 
     def check(self, env: Mapping[str, str]) -> None:
@@ -134,7 +134,7 @@ class RunSession:
         """
         check_workers(workers)
         cancel = cancel or asyncio.Event()
-        path = results_path or self.workspace.folder(self.run) / RESULTS_FILE
+        path = results_path or self.state.folder(self.run) / RESULTS_FILE
         if results_path is not None:
             self._check_results_path(results_path)
         course = _SendState()
@@ -146,7 +146,7 @@ class RunSession:
                 if settle_unknowns:
                     course.reconciled = await self.settle(gear.adapter, gear.transport, cancel)
                 if resend_unknown and not cancel.is_set():
-                    course.resent = self.workspace.ledger.resend_unknown(self.run.run_id)
+                    course.resent = self.state.ledger.resend_unknown(self.run.run_id)
                 if gear.crew is not None and not cancel.is_set():
                     await self._send_by_workers(gear.crew(), cancel)
                 settle = partial(self._settle_at_the_end, gear.adapter, gear.transport, cancel)
@@ -158,11 +158,11 @@ class RunSession:
                 course.stopped = error
         summary = self._write_results(path, course)
         return RunResult(
-            run=self.workspace.ledger.run(self.run.run_id),
+            run=self.state.ledger.run(self.run.run_id),
             plan=self.plan,
             summary=summary,
             results_path=path,
-            state_dir=self.workspace.path,
+            state_dir=self.state.path,
             reconciled=course.reconciled,
             refreshed=course.refreshed,
             limit=limit,
@@ -184,16 +184,16 @@ class RunSession:
     ) -> _SendResources:
         """What sending needs, until `stack` is closed. A new run is entered in the ledger."""
         adapter = stack.enter_context(self.connected(env))
-        suppressions = stack.enter_context(SuppressionList.open(self.workspace.path))
+        suppressions = stack.enter_context(SuppressionList.open(self.state.path))
         plan = self._begin(adapter)
-        told = stack.enter_context(HeartbeatFile(self.workspace.folder(self.run), on_progress))
+        told = stack.enter_context(HeartbeatFile(self.state.folder(self.run), on_progress))
         reader = MessageReader(plan, self.run.run_id, callback=callback)
         orders = self._orders(workers, env, adapter, callback, limit)
         pacer = stack.enter_context(self._pacing(orders, reader))
         concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
         transport = open_transport(self.pace.transport, concurrency.most)
         await stack.enter_async_context(contextlib.aclosing(transport))
-        ledger, pool = self.workspace.ledger, plan.manifest.sender_pool()
+        ledger, pool = self.state.ledger, plan.manifest.sender_pool()
         dispatcher = partial(
             Dispatcher,
             ledger=ledger,
@@ -221,7 +221,7 @@ class RunSession:
         if self.simulated:
             env = {**env, provider_session.SANDBOX_URL: adapter.base_url}  # of the sandbox that runs here
         return WorkerConfig(
-            state_dir=resolved(self.workspace.path),
+            state_dir=resolved(self.state.path),
             run_id=self.run.run_id,
             number=0,
             of=min(workers, self.pace.concurrency or workers),
@@ -229,14 +229,14 @@ class RunSession:
             callback=callback,
             below_seq=limit,
             env=dict(env),
-            cells=str(self.workspace.workers_folder(self.run.campaign, self.run.kind).resolve() / "pace"),
+            cells=str(self.state.workers_folder(self.run.campaign, self.run.kind).resolve() / "pace"),
             log_level=logging.getLogger("sender").getEffectiveLevel(),
         )
 
     @contextlib.contextmanager
     def _pacing(self, orders: WorkerConfig, reader: MessageReader) -> Iterator[RateLimiter]:
         """The pacer of this session; its limits bind workers, too."""
-        ledger, run_id = self.workspace.ledger, self.run.run_id
+        ledger, run_id = self.state.ledger, self.run.run_id
         if orders.of == 1:
             yield resumed_pacer(self.pace, ledger, reader, run_id)
             return
@@ -266,14 +266,14 @@ class RunSession:
             await crew.run(cancel)
         finally:
             if crew.lost:
-                self.workspace.ledger.orphans_to_unknown(self.run.run_id)
+                self.state.ledger.orphans_to_unknown(self.run.run_id)
 
     def _write_results(self, path: Path, course: _SendState) -> Summary:
         """Ends the run in the ledger, teaches the suppression list, and writes the file; notes what went wrong."""
         try:
-            self.workspace.ledger.finish_run(self.run.run_id)
-            learn_refusals(self.workspace, self.run)
-            frame, summary = results_and_summary(self.workspace, self.run)
+            self.state.ledger.finish_run(self.run.run_id)
+            learn_refusals(self.state, self.run)
+            frame, summary = results_and_summary(self.state, self.run)
             write(frame, path)
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them, as soon as there is room"
@@ -282,7 +282,7 @@ class RunSession:
             course.stopped = course.stopped or error
         else:
             return summary
-        return run_summary(self.workspace, self.run)
+        return run_summary(self.state, self.run)
 
     async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> ReconcileResult:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
@@ -290,7 +290,7 @@ class RunSession:
         if self.simulated:
             facts = replace(facts, settle_s=self._sandbox_settle_s, requests_per_s=SANDBOX_LOG_PER_S)
         return await reconcile.reconcile(
-            ledger=self.workspace.ledger,
+            ledger=self.state.ledger,
             run=self.run,
             plan=self.plan,
             adapter=adapter,
@@ -311,7 +311,7 @@ class RunSession:
             answer = await transport.send(Request("GET", adapter.base_url + "/", ()), timeout_s=CLOCK_TIMEOUT_S)
         except TransportFailure:
             return
-        apart_s = clocks_apart_s(answer, self.workspace.ledger.now_ms())
+        apart_s = clocks_apart_s(answer, self.state.ledger.now_ms())
         if apart_s is not None:
             raise ClockWrong(
                 f"the provider's clock and this machine's are {apart_s:.0f} s apart: after a crash nobody could say"
@@ -326,7 +326,7 @@ class RunSession:
         reconciled = await self.settle(adapter, transport, cancel)
         if reconciled.decidable_at is None:
             return reconciled
-        wait_s = reconciled.decidable_at.timestamp() - self.workspace.ledger.now_ms() / 1000
+        wait_s = reconciled.decidable_at.timestamp() - self.state.ledger.now_ms() / 1000
         if wait_s > SETTLE_WAIT_S:
             return reconciled
         try:
@@ -338,7 +338,7 @@ class RunSession:
 
     def _sweep(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> LogSweep:
         return LogSweep(
-            ledger=self.workspace.ledger,
+            ledger=self.state.ledger,
             run=self.run,
             plan=self.plan,
             adapter=adapter,
@@ -375,9 +375,9 @@ class RunSession:
     def _begin(self, adapter: Adapter) -> Plan:
         """The plan on disk; for a new run, written and entered in the ledger."""
         if not self._begun:
-            self.plan = self.plan.write(self.workspace.folder(self.run) / "plan")
+            self.plan = self.plan.write(self.state.folder(self.run) / "plan")
             self.run = replace(self.run, account=adapter.account_id or None)
-            self.workspace.ledger.create_run(self.run)
+            self.state.ledger.create_run(self.run)
             self._begun = True
         return self.plan
 
@@ -386,7 +386,7 @@ class RunSession:
         """The provider's adapter, or the sandbox's, as `equipment.connected` says."""
         if self.simulated:
             self._sandbox_settle_s = provider_session.sandbox_settle_s(env)
-        with provider_session.connected(self.run, self.plan.manifest, env, self.workspace.folder(self.run)) as adapter:
+        with provider_session.connected(self.run, self.plan.manifest, env, self.state.folder(self.run)) as adapter:
             yield adapter
 
 
@@ -397,26 +397,26 @@ def _never_arrive(messages: int) -> ProviderRefused:
     )
 
 
-async def refresh(workspace: StateDir, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> RefreshResult:
+async def refresh(state: StateDir, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> RefreshResult:
     """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
 
     What refusals say of numbers goes to the suppression list. Another process may be sending the run meanwhile. Sends
     nothing.
     """
-    session = RunSession(workspace, workspace.plan(run), run, resumed=False)
+    session = RunSession(state, state.plan(run), run, resumed=False)
     with session.connected(env) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
             told = await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
-    learn_refusals(workspace, run)
+    learn_refusals(state, run)
     return told
 
 
-async def settle(workspace: StateDir, run: Run, env: Mapping[str, str]) -> ReconcileResult:
+async def settle(state: StateDir, run: Run, env: Mapping[str, str]) -> ReconcileResult:
     """Looks the run's unknown messages up in the provider's log and settles what it proves. Sends nothing."""
-    with workspace.locked(run.campaign, run.kind):
-        session = RunSession(workspace, workspace.plan(run), run, resumed=True)
+    with state.locked(run.campaign, run.kind):
+        session = RunSession(state, state.plan(run), run, resumed=True)
         with session.connected(env) as adapter:
             async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
                 settled = await session.settle(adapter, transport, asyncio.Event())
-        workspace.ledger.finish_run(run.run_id)
+        state.ledger.finish_run(run.run_id)
         return settled

@@ -71,5 +71,5 @@ class RunResult:
 
     def results(self) -> pl.DataFrame:
         """Every input row with what has become of it by now, as `sender.reports.results.results` says."""
-        with StateDir(self.state_dir, read_only=True) as workspace:
-            return run_results(workspace, self.run)
+        with StateDir(self.state_dir, read_only=True) as state:
+            return run_results(state, self.run)

@@ -133,13 +133,13 @@ from sender.core.errors import RunLocked, RunComplete
 from sender.state.ledger import RunKind
 from sender.state.state_dir import StateDir
 
-with StateDir(sys.argv[1]) as workspace:
+with StateDir(sys.argv[1]) as state:
     print("ready", flush=True)
     for line in sys.stdin:
         name = line.strip()
         begun = time.monotonic()
         try:
-            with workspace.locked(name, RunKind.LIVE):
+            with state.locked(name, RunKind.LIVE):
                 print(json.dumps({"won": True, "pid": os.getpid()}), flush=True)
                 sys.stdin.readline()
         except RunLocked as error:
@@ -191,7 +191,7 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
     process.kill()
     process.communicate()
     assert list((sender.folder / "state" / "locks").glob("*.json"))
-    with StateDir(sender.folder / "state") as workspace, workspace.locked("offer", RunKind.LIVE):
+    with StateDir(sender.folder / "state") as state, state.locked("offer", RunKind.LIVE):
         pass
 
 

@@ -48,8 +48,8 @@ def provider(old: Shell, sandbox: Start) -> Sandbox:
 
 def runs(shell: Shell) -> dict[str, Run]:
     """By campaign; `retry` is the one of `live`."""
-    with StateDir(shell.folder / ".sender", read_only=True) as workspace:
-        return {"retry" if run.retry_of else run.campaign: run for run in workspace.ledger.runs()}
+    with StateDir(shell.folder / ".sender", read_only=True) as state:
+        return {"retry" if run.retry_of else run.campaign: run for run in state.ledger.runs()}
 
 
 def texts(provider: Sandbox, run: Run) -> dict[str, int]:
@@ -152,10 +152,8 @@ def test_what_it_had_begun_is_finished_and_reaches_everybody_once(
     assert f"resuming run {run.run_id}" in done.out
     assert (counts["accepted"] + counts["unknown"], counts["pending"]) == (messages, 0)
     assert counts["unknown"] == 0 or run.kind is RunKind.LIVE
-    with StateDir(old.folder / ".sender", read_only=True) as workspace:
-        sent = run_results(workspace, run).filter(pl.col("status").is_in(["accepted", "queued", "sent", "delivered"]))[
-            "to"
-        ]
+    with StateDir(old.folder / ".sender", read_only=True) as state:
+        sent = run_results(state, run).filter(pl.col("status").is_in(["accepted", "queued", "sent", "delivered"]))["to"]
     texted = texts(provider, run)
     assert set(texted.values()) == {1}
     assert set(sent) <= set(texted)

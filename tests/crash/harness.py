@@ -261,10 +261,10 @@ class Campaign:
         tally.duplicates += sum(max(0, len(ids) - 1) for ids in truth.values())
         rows = self._results()
         tally.unaccounted += abs(len(rows) - self.messages) + len(truth.keys() ^ {row["to"] for row in rows})
-        with StateDir(self.folder / ".sender", create=False) as workspace:
-            (run,) = workspace.runs_of(NAME, workspace.find(NAME).kind)
-            journal = workspace.ledger.journal(run.run_id)
-            law = workspace.ledger.counts(run.run_id)
+        with StateDir(self.folder / ".sender", create=False) as state_dir:
+            (run,) = state_dir.runs_of(NAME, state_dir.find(NAME).kind)
+            journal = state_dir.ledger.journal(run.run_id)
+            law = state_dir.ledger.counts(run.run_id)
         states = dict(zip(journal["seq"], journal["state"], strict=True))
         if law.pending + law.intent + law.accepted + law.rejected + law.unknown != self.messages:
             tally.problems.append(f"{self.folder.name}: the law does not hold: {law}")

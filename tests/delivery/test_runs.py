@@ -260,13 +260,13 @@ def test_the_receiver_learns_of_numbers_that_are_refused_later(tmp_path: Path) -
             time.sleep(0.1)
     with SuppressionList.open(tmp_path) as listed:
         listed.remove(REFUSED_LATER)
-        with StateDir(tmp_path) as workspace:
-            ledger = workspace.ledger
+        with StateDir(tmp_path) as state:
+            ledger = state.ledger
             for run in ledger.runs():
                 (refused,) = ledger.journal(run.run_id).filter(pl.col("reason").is_not_null()).rows(named=True)
                 price = DeliveryReport(refused["message_id"], None, price="0.01", currency="USD")
                 assert ledger.report([ReceivedReport(price, run.run_id, refused["seq"])]).applied == 1
-                assert learn_refusals(workspace, run) == 0, "a price that comes later is no news about the number"
+                assert learn_refusals(state, run) == 0, "a price that comes later is no news about the number"
     assert listed_in(tmp_path) == {}
 
 
@@ -275,8 +275,8 @@ def test_a_refresh_learns_of_numbers_that_are_refused_later(tmp_path: Path) -> N
     with sandbox.embedded(FAST) as url:
         result = send(plan, tmp_path, url, DeliveryOptions(wait_s=0))
         assert listed_in(tmp_path) == {}
-        with StateDir(tmp_path) as workspace:
-            told = asyncio.run(refresh_run(workspace, result.run, {"SENDER_SANDBOX_URL": url}, wait_s=20))
+        with StateDir(tmp_path) as state:
+            told = asyncio.run(refresh_run(state, result.run, {"SENDER_SANDBOX_URL": url}, wait_s=20))
     assert told.delivering == 0
     assert listed_in(tmp_path) == {"+12025550191": "opted_out"}
 

@@ -305,8 +305,8 @@ def test_a_run_whose_plan_was_deleted_is_known_by_the_plan_s_hash_alone(tmp_path
 def test_a_retry_that_was_begun_is_known_by_its_messages(tmp_path: Path) -> None:
     people = [{**ADA, "phone": f"202-555-01{n}"} for n in ("01", "90", "90")]
     first = sender.send(plan(people, dedupe="none"), state_dir=tmp_path)
-    with StateDir(tmp_path) as workspace:
-        again = retry_plan(workspace, first.run, reasons=["invalid_number"])
+    with StateDir(tmp_path) as state:
+        again = retry_plan(state, first.run, reasons=["invalid_number"])
     assert (again.manifest.messages, again.manifest.format) == (2, 4)
     begun = sender.send(again, state_dir=tmp_path, limit=1)
     by_another_version(tmp_path, begun.run, format_=3)

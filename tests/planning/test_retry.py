@@ -49,8 +49,8 @@ class Past:
     def report(self, told: dict[int, tuple[Status, Reason | None]], run: Run | None = None) -> None:
         """What the provider says later of the rows in `told`."""
         run = run or self.run
-        with StateDir(self.folder) as workspace:
-            plan, journal = workspace.plan(run), workspace.ledger.journal(run.run_id)
+        with StateDir(self.folder) as state:
+            plan, journal = state.plan(run), state.ledger.journal(run.run_id)
             ids = plan.frame.join(journal, on="seq").select("row_number", "message_id", "seq")
             reports = [
                 ReceivedReport(DeliveryReport(message_id, status, status.value, reason=reason), run.run_id, seq)
@@ -58,11 +58,11 @@ class Past:
                 if row in told
                 for status, reason in [told[row]]
             ]
-            assert workspace.ledger.report(reports).applied == len(told)
+            assert state.ledger.report(reports).applied == len(told)
 
     def retry(self, run: Run | None = None, **options: Any) -> Plan:
-        with StateDir(self.folder) as workspace:
-            return retry_plan(workspace, run or self.run, **options)
+        with StateDir(self.folder) as state:
+            return retry_plan(state, run or self.run, **options)
 
     def rows(self, **options: Any) -> list[int]:
         """The rows that a retry would send."""
@@ -167,10 +167,10 @@ def test_a_row_counts_as_what_became_of_it_last(tmp_path: Path) -> None:
     assert past.rows(run=first.run) == [3, 4]  # by either name
     second = sender.send(past.retry(), state_dir=tmp_path)
     assert second.plan.manifest.retry == 2
-    with StateDir(tmp_path) as workspace:
-        told = latest_results(workspace, past.run)
-        assert [one.run_id for one in workspace.retries(past.run)] == [first.run.run_id, second.run.run_id]
-        assert workspace.find("offer").run_id == past.run.run_id  # a name means the run, not its retries
+    with StateDir(tmp_path) as state:
+        told = latest_results(state, past.run)
+        assert [one.run_id for one in state.retries(past.run)] == [first.run.run_id, second.run.run_id]
+        assert state.find("offer").run_id == past.run.run_id  # a name means the run, not its retries
     assert told["row_number"].to_list() == [1, 2, 3, 4, 5]
     assert told["status"].to_list() == ["delivered", "delivered", "queued", "queued", "queued"]
     assert told["run_id"].to_list() == [

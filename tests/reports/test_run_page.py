@@ -389,8 +389,8 @@ def test_a_plan_without_prices_or_deliveries(tmp_path: Path) -> None:
     campaign = sender.load_campaign(recipients=people, provider="sandbox", from_="+12025550150", message="Hi")
     plan: Plan = sender.build_plan(campaign)
     result = sender.send(plan, state_dir=tmp_path)
-    with sender.StateDir(tmp_path) as workspace:
-        found = figures(workspace.plan(result.run), workspace.ledger.journal(result.run.run_id), result.run)
+    with sender.StateDir(tmp_path) as state:
+        found = figures(state.plan(result.run), state.ledger.journal(result.run.run_id), result.run)
     html = run_html(found)
     assert "without a price table" in html
     assert "Why messages did not arrive" not in html

@@ -223,7 +223,7 @@ def begun(state_dir: Path, url: str) -> tuple[worker.WorkerConfig, sender.Plan]:
         stop.set()
         env = {"SENDER_SANDBOX_URL": url}
         asyncio.run(session.send(env=env, cancel=stop))
-        cells = session.workspace.workers_folder("offer", RunKind.SANDBOX) / "pace"
+        cells = session.state.workers_folder("offer", RunKind.SANDBOX) / "pace"
         return worker.WorkerConfig(
             str(state_dir), session.run.run_id, 0, 1, session.pace, None, None, env, str(cells), 20
         ), made
@@ -258,7 +258,7 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
         assert time.monotonic() - began >= 1, "most workers end in a moment, and that is waited for"
         process.stdin.close()
         assert process.wait(timeout=60) == 0
-        with StateDir(tmp_path) as workspace:
-            counts = workspace.ledger.counts(orders.run_id)
+        with StateDir(tmp_path) as state:
+            counts = state.ledger.counts(orders.run_id)
         assert counts == Counts(pending=10, intent=0, accepted=0, rejected=0, unknown=0)
         assert sender.send(made, state_dir=tmp_path, env={"SENDER_SANDBOX_URL": url}).summary.accepted == 10

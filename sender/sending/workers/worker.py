@@ -211,14 +211,14 @@ async def _work(orders: WorkerConfig, parent: Parent) -> None:
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(parent.stop.set))
     with contextlib.ExitStack() as held:
-        workspace = held.enter_context(StateDir(orders.state_dir, create=False))
-        run = workspace.ledger.run(orders.run_id)
-        held.enter_context(workspace.worker_locked(run.campaign, run.kind, orders.number))
+        state = held.enter_context(StateDir(orders.state_dir, create=False))
+        run = state.ledger.run(orders.run_id)
+        held.enter_context(state.worker_locked(run.campaign, run.kind, orders.number))
         parent.say("ready")
-        plan = workspace.plan(run)
+        plan = state.plan(run)
         shared = held.enter_context(shared_rate_limit.joined(Path(orders.cells), orders.pace, orders.of))
-        adapter = held.enter_context(provider_session.connected(run, plan.manifest, orders.env, workspace.folder(run)))
-        gate = provider_session.gate(run, plan, held.enter_context(SuppressionList.open(workspace.path)))
+        adapter = held.enter_context(provider_session.connected(run, plan.manifest, orders.env, state.folder(run)))
+        gate = provider_session.gate(run, plan, held.enter_context(SuppressionList.open(state.path)))
         pace = orders.own_pace
         concurrency = Concurrency(pace.concurrency, pace.per_s, most=max(1, most_connections() // orders.of))
         if not await parent.told_to_go():
@@ -226,7 +226,7 @@ async def _work(orders: WorkerConfig, parent: Parent) -> None:
         async with contextlib.aclosing(open_transport(pace.transport, concurrency.most)) as transport:
             news = _WorkerReporter(parent, plan, concurrency)
             dispatcher = Dispatcher(
-                ledger=workspace.ledger,
+                ledger=state.ledger,
                 run=run,
                 reader=MessageReader(plan, run.run_id, callback=orders.callback),
                 adapter=adapter,
