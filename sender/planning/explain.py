@@ -33,9 +33,7 @@ _MOST_ROWS = 10  # of one number, named
 # At which step a row goes out. What comes after did not happen.
 _STEPS = ("number", "type", "suppression", "duplicates", "text", "fields", "size", "sender", "limit")
 _OUT_AT = {
-    SkipReason.INVALID_NUMBER: "number",
-    SkipReason.LANDLINE: "type",
-    SkipReason.SUPPRESSED: "suppression",
+    SkipReason.OPTED_OUT: "suppression",
     SkipReason.DUPLICATE: "duplicates",
     SkipReason.RENDER_ERROR: "text",
     SkipReason.TOO_LONG: "size",
@@ -122,8 +120,10 @@ class _RowTrace:
             if self._row["to"] is None:
                 return "number"
             return "sender" if self._row["encoding"] or self._row["media"] else "text"
-        if reason is SkipReason.SUPPRESSED and self._row["number_type"] in self._skipped_types():
-            return "type"
+        if reason is SkipReason.INVALID_NUMBER:  # could not be read, or a provider has said so
+            return "number" if self._row["to"] is None else "suppression"
+        if reason in (SkipReason.SUPPRESSED, SkipReason.LANDLINE):
+            return "type" if self._row["number_type"] in self._skipped_types() else "suppression"
         if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(row_fields.PREFIX):
             return "sender" if self._row["detail"].startswith(f"{row_fields.PREFIX}from`") else "fields"
         return _OUT_AT[reason]
@@ -155,7 +155,10 @@ class _RowTrace:
 
     def _suppression(self) -> str:
         lists = [one.path for one in self._plan.manifest.inputs if one.role == "suppress"]
-        return f"in none of {', '.join(lists)}" if lists else "there is no suppression list"
+        sentences = [f"in none of {', '.join(lists)}"] if lists else []
+        if self._plan.manifest.suppression is not None:
+            sentences.append("not on the suppression list")
+        return "; ".join(sentences) or "there is no suppression list"
 
     def _duplicates(self) -> str:
         same = self._plan.scan().filter(pl.col("to") == self._row["to"]).select("row_number", "reason").collect()

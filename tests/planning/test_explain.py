@@ -9,6 +9,8 @@ import pytest
 
 from sender import build_plan, explain_row, load_campaign
 from sender.core.errors import InputError
+from sender.core.outcomes import SkipReason
+from sender.suppression.entries import REASONS, SuppressionList
 
 FROM = "+12025550100"
 ROWS = [
@@ -171,6 +173,19 @@ def test_a_written_plan_tells_what_it_holds(tmp_path: Path) -> None:
         "sender": FROM,
         "message": "number 0 of the plan (seq, from 0)",
     }
+
+
+@pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.value)
+def test_a_row_on_the_suppression_list(reason: SkipReason, tmp_path: Path) -> None:
+    with SuppressionList.open(tmp_path) as suppressions:
+        suppressions.add(["+12025550102"], reason=reason)
+    people = [{"phone": "+12025550101"}, {"phone": "+12025550102"}]
+    campaign = load_campaign(name="t", provider="sandbox", from_=FROM, message="Hi", recipients=people, skip_dead=True)
+    plan = build_plan(campaign, state_dir=tmp_path)
+    name, sentence = explain_row(plan, 2, campaign).steps[-1]
+    assert name == "suppression"
+    assert sentence.startswith(f"skipped as {reason.value}: put on the suppression list by hand")
+    assert ("suppression", "not on the suppression list") in explain_row(plan, 1, campaign).steps
 
 
 def test_a_row_that_is_not_there(tmp_path: Path) -> None:
