@@ -1,4 +1,7 @@
-"""The README's commands and outputs are real: its lines run (in `.ci/run`), and it prints what the program prints."""
+"""The README's commands and outputs are real: its lines run (in `.ci/run`), and it prints what the program prints.
+
+`python -m tests.docs.readme_tour` writes its outputs anew.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ROOT, Done, Shell
+from tests.docs.readme_tour import LIST, OFFER, OFFER_LIST, SLOW_OFFER, commands, offer_list
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BY_CHANCE = ("sending", "delivery:", "results:")  # a busy machine may not see every receipt in five seconds
-OFFER = 'name: offer\nprovider: sandbox\nfrom: "{sender}"\nrecipients: offer.csv\nmessage: "Hi {{{{ name }}}}"\nrate: 60/s\n'
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-def commands(block: str) -> dict[str, list[str]]:
-    """The lines that the README shows for each command of a block."""
-    parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)
-    return {command: output.splitlines() for command, output in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def lasting(lines: Iterable[str]) -> list[str]:
@@ -71,14 +68,14 @@ def test_the_tour_prints_what_the_program_prints(shipped: Shell) -> None:
 
 
 def test_the_list_alone_prints_what_the_program_prints(sender: Shell) -> None:
-    sender.write("people.csv", "First Name,Mobile\nAda,(202) 555-0101\nGrace,202-555-0102\n")
+    sender.write("people.csv", LIST)
     for command, shown in commands(blocks("text")[1]).items():
         assert missing(shown, sender(*shlex.split(command)[1:])) == []
 
 
 def test_the_killed_run_prints_what_the_program_prints(sender: Shell) -> None:
-    sender.people(300, "offer.csv")
-    sender.write("offer.yaml", OFFER.format(sender="+12025550199"))
+    sender.write("offer.csv", offer_list(300))
+    sender.write("offer.yaml", SLOW_OFFER)
     ((command, shown),) = commands(blocks("text")[2]).items()
     process = sender.start(*shlex.split(command)[1:])
     until = time.monotonic() + 60
@@ -99,11 +96,8 @@ def test_the_killed_run_prints_what_the_program_prints(sender: Shell) -> None:
 
 
 def test_what_did_not_arrive_and_the_opt_out_print_what_the_program_prints(sender: Shell) -> None:
-    numbers = ("0101", "0102", "0191", "0192", "0194")  # the last three are the sandbox's magic numbers
-    names = ("Ada", "Grace", "Alan", "Edsger", "Barbara")
-    people = "".join(f"{name},+1202555{number}\n" for name, number in zip(names, numbers, strict=True))
-    sender.write("offer.csv", "name,phone\n" + people)
-    sender.write("offer.yaml", OFFER.format(sender="+12025550100").replace("rate: 60/s\n", ""))
+    sender.write("offer.csv", OFFER_LIST)
+    sender.write("offer.yaml", OFFER)
     assert sender("send", "offer.yaml", "--yes", "--wait", "60s").code == 1
     shown = commands(blocks("text")[3]) | commands(blocks("text")[4])
     assert list(shown) == ["sender status offer", "sender retry offer --yes", "sender suppress why +12025550191"]
