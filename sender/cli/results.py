@@ -16,9 +16,9 @@ from sender.cli import console, status_view
 from sender.cli.listen import seconds
 from sender.cli.options import environment, state_options
 from sender.core.errors import InputError
+from sender.delivery.refresh import reconcile_run, refresh_run
 from sender.reports import results as results_module
 from sender.reports.run_results import latest_results, run_results, run_summary
-from sender.sending import run as sending_run
 from sender.state.state_dir import StateDir
 
 RUN_HELP = (
@@ -66,7 +66,7 @@ def status(
     with StateDir(state_dir, create=False, read_only=not refresh) as state:
         if refresh and run is not None:
             wait_s = seconds(wait) if wait else 0.0
-            told = asyncio.run(sending_run.refresh(state, state.find(run), environment(env_file), wait_s=wait_s))
+            told = asyncio.run(refresh_run(state, state.find(run), environment(env_file), wait_s=wait_s))
             if not as_json:
                 console.about_refresh(told)
         if run is None:
@@ -157,7 +157,7 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
     console.set_up_logs(debug=debug)
     with StateDir(state_dir, create=False) as state:
         found = state.find(run)
-        settled = asyncio.run(sending_run.settle(state, found, environment(env_file)))
+        settled = asyncio.run(reconcile_run(state, found, environment(env_file)))
         summary = run_summary(state, found)
     if as_json:
         console.print_json({"run_id": found.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)})

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from sender import providers
 from sender.core.asgi_server import is_loopback
 from sender.core.errors import ClockWrong, InputError, ProviderRefused, SenderError, StateError
 from sender.delivery import provider_session, reconcile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
 from sender.delivery.reconcile import ReconcileResult, clocks_apart_s
+from sender.delivery.refresh import log_facts
 from sender.delivery.webhooks.app import status_callback
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
 from sender.plan.sender_pool import SenderPool
-from sender.providers.base import Adapter, Request
+from sender.providers.base import Adapter, LogFacts, Request
 from sender.reports.results import Summary, check_target, write
 from sender.reports.run_results import results_and_summary, run_summary
 from sender.sending import shared_rate_limit
@@ -49,7 +49,6 @@ RESULTS_FILE = "results.csv"
 WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message
 SETTLE_WAIT_S = 5.0  # at the end of a run, to decide what is unknown
 CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
-SANDBOX_LOG_PER_S = 100.0
 
 
 @dataclass(slots=True)
@@ -68,6 +67,7 @@ class _SendResources:
 
     adapter: Adapter
     transport: Transport
+    facts: LogFacts
     pool: SenderPool | None
     dispatcher: Callable[[], Dispatcher]
     crew: Callable[[], Supervisor] | None
@@ -93,7 +93,6 @@ class RunSession:
         self.run = run
         self.resumed = self._begun = resumed
         self.simulated = run.simulated
-        self._sandbox_settle_s = provider_session.SANDBOX_SETTLE_S
         self.orphans = 0
         if resumed:
             state.ledger.check(run.run_id)
@@ -144,12 +143,12 @@ class RunSession:
             try:
                 await self._compare_clocks(gear.adapter, gear.transport)
                 if settle_unknowns:
-                    course.reconciled = await self.settle(gear.adapter, gear.transport, cancel)
+                    course.reconciled = await self._settle(gear, cancel)
                 if resend_unknown and not cancel.is_set():
                     course.resent = self.state.ledger.resend_unknown(self.run.run_id)
                 if gear.crew is not None and not cancel.is_set():
                     await self._send_by_workers(gear.crew(), cancel)
-                settle = partial(self._settle_at_the_end, gear.adapter, gear.transport, cancel)
+                settle = partial(self._settle_at_the_end, gear, cancel)
                 await self._send_here(gear.dispatcher, settle if settle_unknowns else None, cancel, course)
                 if not cancel.is_set() and (wait_s := self._wait_s(delivery)):
                     sweep = self._sweep(gear.adapter, gear.transport, cancel)
@@ -184,6 +183,7 @@ class RunSession:
     ) -> _SendResources:
         """What sending needs, until `stack` is closed. A new run is entered in the ledger."""
         adapter = stack.enter_context(self.connected(env))
+        facts = log_facts(self.run, self.plan.manifest, adapter, env)
         suppressions = stack.enter_context(SuppressionList.open(self.state.path))
         plan = self._begin(adapter)
         told = stack.enter_context(HeartbeatFile(self.state.folder(self.run), on_progress))
@@ -212,7 +212,7 @@ class RunSession:
         crew = partial(
             Supervisor, orders, self.run, ledger=ledger, reader=reader, pacer=pacer, pool=pool, on_progress=told
         )
-        return _SendResources(adapter, transport, pool, dispatcher, crew if orders.of > 1 else None)
+        return _SendResources(adapter, transport, facts, pool, dispatcher, crew if orders.of > 1 else None)
 
     def _orders(
         self, workers: int, env: Mapping[str, str], adapter: Adapter, callback: str | None, limit: int | None
@@ -284,18 +284,15 @@ class RunSession:
             return summary
         return run_summary(self.state, self.run)
 
-    async def settle(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> ReconcileResult:
+    async def _settle(self, gear: _SendResources, cancel: asyncio.Event) -> ReconcileResult:
         """Looks unknown messages up in the provider's log and settles what it proves. Sends nothing."""
-        facts = providers.log_facts(adapter, self.plan.manifest.fields, self.plan.manifest.templates)
-        if self.simulated:
-            facts = replace(facts, settle_s=self._sandbox_settle_s, requests_per_s=SANDBOX_LOG_PER_S)
         return await reconcile.reconcile(
             ledger=self.state.ledger,
             run=self.run,
             plan=self.plan,
-            adapter=adapter,
-            transport=transport,
-            facts=facts,
+            adapter=gear.adapter,
+            transport=gear.transport,
+            facts=gear.facts,
             cancel=cancel,
         )
 
@@ -319,11 +316,9 @@ class RunSession:
                 fix="set this machine's clock, then run the same command again: nothing is lost",
             )
 
-    async def _settle_at_the_end(
-        self, adapter: Adapter, transport: Transport, cancel: asyncio.Event
-    ) -> ReconcileResult:
+    async def _settle_at_the_end(self, gear: _SendResources, cancel: asyncio.Event) -> ReconcileResult:
         """Settles unknowns, waiting a moment for what can be decided in a moment."""
-        reconciled = await self.settle(adapter, transport, cancel)
+        reconciled = await self._settle(gear, cancel)
         if reconciled.decidable_at is None:
             return reconciled
         wait_s = reconciled.decidable_at.timestamp() - self.state.ledger.now_ms() / 1000
@@ -333,7 +328,7 @@ class RunSession:
             async with asyncio.timeout(max(0.0, wait_s) + 0.1):
                 await cancel.wait()
         except TimeoutError:
-            return await self.settle(adapter, transport, cancel)
+            return await self._settle(gear, cancel)
         return reconciled
 
     def _sweep(self, adapter: Adapter, transport: Transport, cancel: asyncio.Event) -> LogSweep:
@@ -384,8 +379,6 @@ class RunSession:
     @contextlib.contextmanager
     def connected(self, env: Mapping[str, str]) -> Iterator[Adapter]:
         """The provider's adapter, or the sandbox's, as `equipment.connected` says."""
-        if self.simulated:
-            self._sandbox_settle_s = provider_session.sandbox_settle_s(env)
         with provider_session.connected(self.run, self.plan.manifest, env, self.state.folder(self.run)) as adapter:
             yield adapter
 
@@ -395,28 +388,3 @@ def _never_arrive(messages: int) -> ProviderRefused:
         f"{messages} messages never arrive: each try proved nothing, and the log has none",
         fix="look at the results, and at the provider's status page, before you run it again",
     )
-
-
-async def refresh(state: StateDir, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> RefreshResult:
-    """Asks the provider's log what became of the run's messages: once, or until all are final or `wait_s` are over.
-
-    What refusals say of numbers goes to the suppression list. Another process may be sending the run meanwhile. Sends
-    nothing.
-    """
-    session = RunSession(state, state.plan(run), run, resumed=False)
-    with session.connected(env) as adapter:
-        async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
-            told = await session._sweep(adapter, transport, asyncio.Event()).follow(wait_s)  # noqa: SLF001
-    learn_refusals(state, run)
-    return told
-
-
-async def settle(state: StateDir, run: Run, env: Mapping[str, str]) -> ReconcileResult:
-    """Looks the run's unknown messages up in the provider's log and settles what it proves. Sends nothing."""
-    with state.locked(run.campaign, run.kind):
-        session = RunSession(state, state.plan(run), run, resumed=True)
-        with session.connected(env) as adapter:
-            async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
-                settled = await session.settle(adapter, transport, asyncio.Event())
-        state.ledger.finish_run(run.run_id)
-        return settled

@@ -22,12 +22,12 @@ from sender import phone, providers, sandbox
 from sender.core.outcomes import Accepted, DeliveryReport, Status
 from sender.delivery import webhooks
 from sender.delivery.poll import LIVE, LogSweep, PollSchedule, RefreshResult
+from sender.delivery.refresh import refresh_run
 from sender.plan.message_reader import MessageReader
 from sender.providers.base import Request, Response
 from sender.sandbox.app import Options
 from sender.sandbox.webhooks import Mischief
 from sender.sending.open_run import open_run
-from sender.sending.run import refresh as refresh_run
 from sender.sending.run_result import DeliveryOptions
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
