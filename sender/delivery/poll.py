@@ -252,7 +252,7 @@ class LogSweep:
             if (known := wanted.pop(entry.message_id, None)) is not None
         ]
         if told:
-            self._updated += self._ledger.report(told).applied
+            self._updated += self._ledger.record_reports(told).applied
 
     def _senders(self, messages: pl.DataFrame) -> Sequence[str | None]:
         """The numbers whose logs are walked; None stands for all of the account's."""
@@ -278,7 +278,7 @@ class LogSweep:
             ReceivedReport(DeliveryReport(ident, Status.UNCONFIRMED), self._run.run_id, seq)
             for seq, ident in messages.filter(given_up).select("seq", "message_id").iter_rows()
         ]
-        return self._ledger.report(told).applied if told else 0
+        return self._ledger.record_reports(told).applied if told else 0
 
     async def _rest(self, seconds: float) -> None:
         """Waits, unless `cancel` is set meanwhile."""

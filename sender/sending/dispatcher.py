@@ -32,7 +32,7 @@ from sender.sending.progress import Meter, Moment
 from sender.sending.rate_limit import CUT_EVERY_S, RateLimiter
 from sender.sending.shared_rate_limit import resumed_pacer
 from sender.state.heartbeat import Progress
-from sender.state.ledger import WHOLE, Claim, Counts, Ledger, Run, Settlement
+from sender.state.ledger import WHOLE_RUN, Claim, Counts, Ledger, Run, Settlement
 from sender.transport.base import Expired, MaybeSent, NotSent, Transport
 
 log = logging.getLogger("sender.sending.dispatcher")
@@ -65,7 +65,7 @@ class Dispatcher:
         pacer: RateLimiter | None = None,
         pool: SenderPool | None = None,
         below_seq: int | None = None,
-        part: tuple[int, int] = WHOLE,
+        partition: tuple[int, int] = WHOLE_RUN,
         refuses: Callable[[str, str | None, str | None], Rejected | None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         meter: Callable[..., Meter] = Meter,
@@ -73,8 +73,8 @@ class Dispatcher:
         """`refuses` is asked for each message (to, from, service) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
-        that has slowed down, or from one that shares its limits with other processes. `part` is which of them this is,
-        and of how many, and `meter` makes what counts for them.
+        that has slowed down, or from one that shares its limits with other processes. `partition` is this process's share
+        of the run, and `meter` makes what counts for them.
         """
         self._refuses = refuses
         self._ledger = ledger
@@ -87,7 +87,7 @@ class Dispatcher:
         self._pacer = pacer or resumed_pacer(pace, ledger, reader, run.run_id)
         self._concurrency = concurrency or Concurrency(pace.concurrency, pace.per_s)
         self._below_seq = below_seq
-        self._part = part
+        self._partition = partition
         self._on_progress = on_progress
         self._make_meter = meter
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -176,7 +176,7 @@ class Dispatcher:
             pool=self._pool,
             below_seq=self._below_seq,
             left=self._meter.left,
-            part=self._part,
+            partition=self._partition,
         )
 
     async def _expect(self, from_seq: int, waiting: list[int]) -> None:
@@ -400,10 +400,10 @@ class Dispatcher:
         # Counted so that a message on its way into the ledger may count twice, but none not at all.
         on_the_way, gone = len(self._in_flight) + self._unrecorded, self._meter.messages
         others = 0
-        if self._part != WHOLE:  # what others have on the way, before and after, stands in the ledger
+        if self._partition != WHOLE_RUN:  # what others have on the way, before and after, stands in the ledger
             others = (await self.in_ledger(self._ledger.counts, self._run.run_id)).intent
         waiting = await self.in_ledger(self._ledger.delivering, self._run.run_id)
-        if self._part != WHOLE:
+        if self._partition != WHOLE_RUN:
             others += (await self.in_ledger(self._ledger.counts, self._run.run_id)).intent
         waiting += on_the_way + self._meter.messages - gone + others
         self._pacer.queue_is(waiting * self._meter.mean_units)

@@ -20,7 +20,7 @@ from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
 from sender.sending.concurrency import Concurrency
 from sender.sending.rate_limit import LOOK_AGAIN_S, RateLimiter, RecentMessage
-from sender.state.ledger import WHOLE, Claim, Ledger
+from sender.state.ledger import WHOLE_RUN, Claim, Ledger
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Producer:
         concurrency: Concurrency,
         pool: SenderPool | None = None,
         below_seq: int | None = None,
-        part: tuple[int, int] = WHOLE,
+        partition: tuple[int, int] = WHOLE_RUN,
         left: Callable[[float, str | None, float], None] | None = None,
     ) -> None:
         """`left` is told the units and the number of each message that leaves, and the time on the clock `steady_s`."""
@@ -95,7 +95,7 @@ class Producer:
         self._concurrency = concurrency
         self._pool = pool
         self._below_seq = below_seq
-        self._part = part
+        self._partition = partition
         self._credit = 0.0  # units paid for by a message that then came too late for its lease
         self._waiting = _LookAhead(pacer, pace) if pace.senders else None
 
@@ -204,16 +204,18 @@ class Producer:
             return _Batch(deque(), 0.0)
         send_by_s = steady_s() + LEASE_MS / 1000
         seqs = list(chosen)
-        claims = await flight.in_ledger(partial(self._ledger.claim_these, self._run_id, seqs, lease_ms=LEASE_MS))
+        claims = await flight.in_ledger(partial(self._ledger.claim_prefetched, self._run_id, seqs, lease_ms=LEASE_MS))
         by_seq = {claim.seq: claim for claim in claims}  # a report may have settled one meanwhile
         return _Batch(deque((by_seq[seq], *one) for seq, one in chosen.items() if seq in by_seq), send_by_s)
 
     def _look_ahead(self, waiting: _LookAhead, wanted: int) -> None:
         """Reads messages that none has begun; in the ledger's thread."""
-        beside, below_seq = waiting.seqs, self._below_seq
-        seqs = self._ledger.set_aside(self._run_id, limit=wanted, beside=beside, below_seq=below_seq, part=self._part)
-        if not seqs and self._part != WHOLE:  # what other processes look at, and one that died left
-            seqs = self._ledger.set_aside(self._run_id, limit=wanted, beside=beside, below_seq=below_seq)
+        exclude, below_seq = waiting.seqs, self._below_seq
+        seqs = self._ledger.prefetch(
+            self._run_id, limit=wanted, exclude=exclude, below_seq=below_seq, partition=self._partition
+        )
+        if not seqs and self._partition != WHOLE_RUN:  # what other processes look at, and one that died left
+            seqs = self._ledger.prefetch(self._run_id, limit=wanted, exclude=exclude, below_seq=below_seq)
         for seq, (message, segments) in zip(seqs, self._reader.read(seqs), strict=True):
             waiting.add(seq, message, segments)
 

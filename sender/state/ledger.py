@@ -41,9 +41,8 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-# `part` of several processes that send a run together: those messages whose `seq` leaves the first when divided by the
-# second.
-WHOLE = (0, 1)
+# A partition `(k, n)` is the share of one of n processes that send a run together: messages with `seq % n == k`.
+WHOLE_RUN = (0, 1)
 
 
 class RunKind(StrEnum):
@@ -171,23 +170,23 @@ class Ledger(Protocol):
         """
         ...
 
-    def set_aside(
+    def prefetch(
         self,
         run_id: str,
         *,
         limit: int,
-        beside: Collection[int] = (),
+        exclude: Collection[int] = (),
         below_seq: int | None = None,
-        part: tuple[int, int] = WHOLE,
+        partition: tuple[int, int] = WHOLE_RUN,
     ) -> list[int]:
         """The `seq` of up to `limit` messages that may be claimed now, in the order of `claim`, without claiming them.
 
-        Those in `beside` are left out: the caller has them already. From now on they can be claimed in any order, by
+        Those in `exclude` are left out: the caller has them already. From now on they can be claimed in any order, by
         whoever comes first; processes that ask for different parts get different ones.
         """
         ...
 
-    def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+    def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
         """Intents for those of `seqs` that were set aside and may still be claimed now, committed and durable."""
         ...
 
@@ -237,7 +236,7 @@ class Ledger(Protocol):
         """Raises StateError when the run's rows contradict one another: some were lost, doubled or changed."""
         ...
 
-    def report(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
+    def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         """Writes delivery reports in one commit, in this order; all of them are on disk when it returns.
 
         A status moves forward by rank only. A report with our ref settles an unknown or pending message as accepted.

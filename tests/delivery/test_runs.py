@@ -265,7 +265,7 @@ def test_the_receiver_learns_of_numbers_that_are_refused_later(tmp_path: Path) -
             for run in ledger.runs():
                 (refused,) = ledger.journal(run.run_id).filter(pl.col("reason").is_not_null()).rows(named=True)
                 price = DeliveryReport(refused["message_id"], None, price="0.01", currency="USD")
-                assert ledger.report([ReceivedReport(price, run.run_id, refused["seq"])]).applied == 1
+                assert ledger.record_reports([ReceivedReport(price, run.run_id, refused["seq"])]).applied == 1
                 assert learn_refusals(state, run) == 0, "a price that comes later is no news about the number"
     assert listed_in(tmp_path) == {}
 
@@ -410,7 +410,7 @@ def test_an_old_message_without_a_receipt_is_given_up_and_a_late_receipt_still_c
     journal = ledger.journal("run-1")
     assert journal["status"].to_list() == ["unconfirmed"] * 3
     assert journal["provider_status"].to_list() == ["queued"] * 3
-    ledger.report([ReceivedReport(DeliveryReport("SM1", Status.DELIVERED, "delivered"), "run-1", 1)])
+    ledger.record_reports([ReceivedReport(DeliveryReport("SM1", Status.DELIVERED, "delivered"), "run-1", 1)])
     assert ledger.journal("run-1")["status"].to_list() == ["unconfirmed", "delivered", "unconfirmed"]
 
 

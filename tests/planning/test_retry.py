@@ -58,7 +58,7 @@ class Past:
                 if row in told
                 for status, reason in [told[row]]
             ]
-            assert state.ledger.report(reports).applied == len(told)
+            assert state.ledger.record_reports(reports).applied == len(told)
 
     def retry(self, run: Run | None = None, **options: Any) -> Plan:
         with StateDir(self.folder) as state:

@@ -105,7 +105,7 @@ def make(
         clock.now_ms += 1000
         if claims[0].seq == 200:
             clock.now_ms += pause_ms
-    ledger.report(reports)
+    ledger.record_reports(reports)
     journal = ledger.journal(run.run_id)
     ledger.close()
     retry = dataclasses.replace(run, run_id="20261121-100000-ffffffff", retry_of=run.run_id)

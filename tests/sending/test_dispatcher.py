@@ -610,7 +610,9 @@ def test_reports_make_room_in_the_providers_queue(
         waiting.append(accepted.height + now.in_flight)
         if accepted.height >= 2:
             done = [DeliveryReport(str(one), Status.DELIVERED) for one in accepted["message_id"]]
-            other.report([ReceivedReport(one, "r", seq) for one, seq in zip(done, accepted["seq"], strict=True)])
+            other.record_reports(
+                [ReceivedReport(one, "r", seq) for one, seq in zip(done, accepted["seq"], strict=True)]
+            )
 
     pace = Pace("none", None, "messages", 4, 2, 5, queue=Queue(3.0, 1 / 60))
     begun = time.monotonic()

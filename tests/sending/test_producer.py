@@ -41,17 +41,17 @@ class Ledger:
     def pending(self) -> bool:
         return bool(self._aside) or self._next < self._count
 
-    def set_aside(
-        self, run_id: str, *, limit: int, beside: Collection[int], below_seq: int | None, part: tuple[int, int]
+    def prefetch(
+        self, run_id: str, *, limit: int, exclude: Collection[int], below_seq: int | None, partition: tuple[int, int]
     ) -> list[int]:
-        assert part == (0, 1), "one process has everything"
-        due = [seq for seq in self._aside if seq not in beside][:limit]
+        assert partition == (0, 1), "one process has everything"
+        due = [seq for seq in self._aside if seq not in exclude][:limit]
         fresh = list(range(self._next, min(self._count, self._next + limit - len(due))))
         self._next += len(fresh)
         self._aside += fresh
         return due + fresh
 
-    def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+    def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
         self._aside = [seq for seq in self._aside if seq not in seqs]
         return [self._claim(seq) for seq in sorted(seqs)]
 

@@ -164,7 +164,7 @@ class Intake:
                     self._on_inbound(report, one.dialect, _moment(report.at) or one.at)
                     self.tally.inbound += 1
         if reported:
-            counts = self._ledger.report(reported)
+            counts = self._ledger.record_reports(reported)
             self.tally.add(counts)
             if counts.kept:
                 self._strays_until = time.monotonic() + MATCH_FOR_S

@@ -236,7 +236,7 @@ async def _work(orders: WorkerConfig, parent: Parent) -> None:
                 pacer=shared_rate_limit.make_pacer(orders.pace, shared),
                 pool=news.pool,
                 below_seq=orders.below_seq,
-                part=(orders.number, orders.of),
+                partition=(orders.number, orders.of),
                 refuses=gate.refuses,
                 on_progress=lambda now: news.tell(now, dispatcher),
                 meter=news.meter,

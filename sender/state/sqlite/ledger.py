@@ -23,7 +23,7 @@ from sender.core.errors import UnknownRun
 from sender.core.outcomes import Reason, State, Unknown
 from sender.state.ledger import (
     JOURNAL_SCHEMA,
-    WHOLE,
+    WHOLE_RUN,
     Claim,
     Counts,
     LogFinding,
@@ -155,35 +155,35 @@ class SqliteLedger:
         again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
         return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
 
-    def set_aside(
+    def prefetch(
         self,
         run_id: str,
         *,
         limit: int,
-        beside: Collection[int] = (),
+        exclude: Collection[int] = (),
         below_seq: int | None = None,
-        part: tuple[int, int] = WHOLE,
+        partition: tuple[int, int] = WHOLE_RUN,
     ) -> list[int]:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else min(messages, below_seq)
         if limit <= 0:
             return []
         with self._transaction() as db:
-            named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "beside": _json(beside)}
-            due = [seq for (seq,) in db.execute(sql.DUE, named | {"part": part[0], "of": part[1]})]
+            named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "exclude": _json(exclude)}
+            due = [seq for (seq,) in db.execute(sql.DUE, named | {"partition": partition[0], "of": partition[1]})]
             start: int = db.execute(sql.NEXT_SEQ, (key,)).get
-            stop = min(bound, start + part[1] * (limit - len(due)))  # the other parts find theirs waiting
+            stop = min(bound, start + partition[1] * (limit - len(due)))  # the other parts find theirs waiting
             if start < stop:
-                db.execute(sql.SET_ASIDE, named | {"start": start, "stop": stop})
-        return [*due, *(seq for seq in range(start, stop) if seq % part[1] == part[0])]
+                db.execute(sql.PREFETCH, named | {"start": start, "stop": stop})
+        return [*due, *(seq for seq in range(start, stop) if seq % partition[1] == partition[0])]
 
-    def claim_these(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+    def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
             deadline = now + lease_ms
             named = {"run": key, "now": now, "deadline": deadline, "seqs": _json(seqs)}
-            claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_THESE, named).fetchall()
+            claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_PREFETCHED, named).fetchall()
         return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
@@ -265,7 +265,7 @@ class SqliteLedger:
         if sound != rows:
             raise damaged(self._path, f"{rows - sound} messages of run {run_id} are in no state there is")
 
-    def report(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
+    def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         with self._transaction() as db:
             return delivery_reports.report(db, reports, self._find_run, self.now_ms())
 

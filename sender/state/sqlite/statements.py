@@ -30,7 +30,7 @@ WHERE run = :run AND state = 'pending' AND seq IN (
 )
 RETURNING seq, attempts, fence
 """
-CLAIM_THESE = """
+CLAIM_PREFETCHED = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
     not_before = NULL, sender = NULL, updated_at = :now
@@ -40,11 +40,11 @@ RETURNING seq, attempts, fence
 DUE = """
 SELECT seq FROM message
 WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
-    AND seq NOT IN (SELECT value FROM json_each(:beside)) AND seq % :of = :part
+    AND seq NOT IN (SELECT value FROM json_each(:exclude)) AND seq % :of = :partition
 ORDER BY not_before, seq LIMIT :limit
 """
 # A row that waits for nothing: it was never claimed, and stands only so that those behind it can be.
-SET_ASIDE = """
+PREFETCH = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
 INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, updated_at)
 SELECT :run, seq, 'pending', 0, 0, :now, 0, :now FROM next

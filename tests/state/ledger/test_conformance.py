@@ -59,8 +59,8 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "run": lambda ledger: ledger.run("nope"),
     "finish_run": lambda ledger: ledger.finish_run("nope"),
     "claim": lambda ledger: claim(ledger, run_id="nope"),
-    "set_aside": lambda ledger: ledger.set_aside("nope", limit=1),
-    "claim_these": lambda ledger: ledger.claim_these("nope", [0], lease_ms=LEASE_MS),
+    "prefetch": lambda ledger: ledger.prefetch("nope", limit=1),
+    "claim_prefetched": lambda ledger: ledger.claim_prefetched("nope", [0], lease_ms=LEASE_MS),
     "last_changed": lambda ledger: ledger.last_changed("nope", limit=1),
     "pending_from": lambda ledger: ledger.pending_from("nope"),
     "release": lambda ledger: ledger.release("nope", []),
@@ -189,7 +189,7 @@ def into_state(ledger: Ledger, state: str) -> Claim:
     """Message 0 in that state, and the last claim of it (a made-up one for a message that has no row)."""
     if state in ("no row", "set aside"):
         if state == "set aside":
-            assert ledger.set_aside(RUN.run_id, limit=1) == [0]
+            assert ledger.prefetch(RUN.run_id, limit=1) == [0]
         return Claim(0, 1, ledger.now_ms() + LEASE_MS, 1)
     (one,) = claim(ledger)
     match state:
@@ -214,7 +214,7 @@ CHANGES: dict[str, Callable[[Ledger, Claim], int]] = {
     "found rejected": lambda ledger, one: ledger.reconcile(RUN.run_id, [LogFinding(0, REJECTED)]),
     "proved absent": lambda ledger, one: ledger.reconcile(RUN.run_id, [LogFinding(0, None)]),
     "found in doubt": lambda ledger, one: ledger.reconcile(RUN.run_id, [LogFinding(0, UNKNOWN)]),
-    "claimed by name": lambda ledger, one: len(ledger.claim_these(RUN.run_id, [0], lease_ms=LEASE_MS)),
+    "claimed by name": lambda ledger, one: len(ledger.claim_prefetched(RUN.run_id, [0], lease_ms=LEASE_MS)),
     "a sender noted": lambda ledger, one: ledger.use_senders(RUN.run_id, [(one, "+12025550101")]),
     "a person resends": lambda ledger, one: ledger.resend_unknown(RUN.run_id),
 }

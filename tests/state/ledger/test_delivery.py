@@ -57,7 +57,7 @@ def settle(ledger: Ledger, outcome: Outcome) -> None:
 
 def tell(ledger: Ledger, *reports: DeliveryReport, seq: int | None = 0) -> ReportCounts:
     run_id = RUN.run_id if seq is not None else None
-    return ledger.report([ReceivedReport(report, run_id, seq) for report in reports])
+    return ledger.record_reports([ReceivedReport(report, run_id, seq) for report in reports])
 
 
 def row(ledger: Ledger, seq: int = 0) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def test_no_row_is_made_up_for_a_report(ledger: Ledger, seq: int) -> None:
 
 
 def test_a_report_of_another_ledgers_run_is_kept(ledger: Ledger) -> None:
-    assert ledger.report([ReceivedReport(SENT, "run-9", 0)]) == ReportCounts(kept=1)
+    assert ledger.record_reports([ReceivedReport(SENT, "run-9", 0)]) == ReportCounts(kept=1)
     assert ledger.kept_reports() == 1
 
 
@@ -334,7 +334,7 @@ def test_ten_thousand_doubled_reordered_and_early_reports_leave_the_right_status
 
     def hear(reports: Sequence[ReceivedReport]) -> None:
         for start in range(0, len(reports), 200):
-            counts = ledger.report(reports[start : start + 200])
+            counts = ledger.record_reports(reports[start : start + 200])
             fates.update({"applied": counts.applied, "same": counts.same, "kept": counts.kept})
 
     claims = claim(ledger, messages)

@@ -94,18 +94,18 @@ class LedgerMachine(RuleBasedStateMachine):
             assert one == Claim(one.seq, message.attempts, now + LEASE_MS, message.fence)
             message.claims.append(one)
 
-    @rule(limit=st.integers(0, 5), below_seq=st.none() | st.integers(0, 10), beside=st.sets(st.integers(0, 9)))
-    def set_aside(self, limit: int, below_seq: int | None, beside: set[int]) -> None:
+    @rule(limit=st.integers(0, 5), below_seq=st.none() | st.integers(0, 10), exclude=st.sets(st.integers(0, 9)))
+    def prefetch(self, limit: int, below_seq: int | None, exclude: set[int]) -> None:
         bound = SMALL.messages if below_seq is None else below_seq
-        again = [seq for seq in self.due(bound) if seq not in beside][:limit]
+        again = [seq for seq in self.due(bound) if seq not in exclude][:limit]
         fresh = self.fresh(limit - len(again), bound)
-        told = self.ledger.set_aside(RUN.run_id, limit=limit, below_seq=below_seq, beside=beside)
+        told = self.ledger.prefetch(RUN.run_id, limit=limit, below_seq=below_seq, exclude=exclude)
         assert told == [*again, *fresh]
         self.rows |= {seq: ModelMessage() for seq in fresh}
 
     @rule(seqs=st.sets(st.integers(0, 9)))
-    def claim_these(self, seqs: set[int]) -> None:
-        claims = self.ledger.claim_these(RUN.run_id, seqs, lease_ms=LEASE_MS)
+    def claim_prefetched(self, seqs: set[int]) -> None:
+        claims = self.ledger.claim_prefetched(RUN.run_id, seqs, lease_ms=LEASE_MS)
         assert [one.seq for one in claims] == sorted(seqs.intersection(self.due(SMALL.messages)))
         self.claimed(claims)
 
@@ -302,9 +302,9 @@ class GuaranteeMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4), data=st.data())
     def claim_in_another_order(self, limit: int, data: st.DataObject) -> None:
         """As where numbers have limits of their own: messages are set aside, and claimed as their numbers are due."""
-        aside = self.ledger.set_aside(RUN.run_id, limit=limit)
+        aside = self.ledger.prefetch(RUN.run_id, limit=limit)
         chosen = [seq for seq in aside if data.draw(st.booleans())]
-        claims = self.ledger.claim_these(RUN.run_id, chosen, lease_ms=LEASE_MS)
+        claims = self.ledger.claim_prefetched(RUN.run_id, chosen, lease_ms=LEASE_MS)
         assert [one.seq for one in claims] == sorted(chosen)
         self.claimed |= {one.seq: one for one in claims}
 
@@ -330,7 +330,7 @@ class GuaranteeMachine(RuleBasedStateMachine):
         """The provider's word about a message it has: at any time, in any order, again and again."""
         seq = data.draw(st.sampled_from(sorted(self.accepted)))
         told = ReceivedReport(DeliveryReport(f"SM{seq}", status), RUN.run_id, seq)
-        kept = self.ledger.report([told]).kept
+        kept = self.ledger.record_reports([told]).kept
         under_way = seq in self.claimed or seq in self.sent
         if under_way:
             self.early.add(seq)
