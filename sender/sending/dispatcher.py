@@ -73,8 +73,8 @@ class Dispatcher:
         """`refuses` is asked for each message (to, from, service) right before it leaves: an outcome settles it unsent.
 
         `concurrency` may come from an earlier dispatcher that has learnt the provider's latency, and `pacer` from one
-        that has slowed down, or from one that shares its limits with other processes. `partition` is this process's share
-        of the run, and `meter` makes what counts for them.
+        that has slowed down, or from one that shares its limits with other processes. `partition` is this process's
+        share of the run, and `meter` makes what counts for them.
         """
         self._refuses = refuses
         self._ledger = ledger
