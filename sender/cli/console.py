@@ -6,13 +6,14 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sender.cli.duration import format_duration
 from sender.core.outcomes import RANK
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
@@ -22,8 +23,6 @@ from sender.segments import blame
 
 if TYPE_CHECKING:  # every command imports this module, and few of them these
     from sender.delivery.poll import RefreshResult
-    from sender.planning.diff import PlanDiff
-    from sender.planning.explain import Explanation
     from sender.reports.results import Summary
 
 _MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the manifest has all
@@ -68,20 +67,6 @@ def set_up_logs(*, debug: bool, log_format: str = "text", quiet: bool = False) -
     logger.propagate = False
 
 
-def duration(seconds: float | None) -> str:
-    """`3 d 04 h`, `1 h 02 min`, `3 min 20 s`, `12 s`."""
-    if seconds is None:
-        return "as fast as it goes"
-    whole = timedelta(seconds=round(max(seconds, 0)))
-    hours, rest = divmod(int(whole.total_seconds()), 3600)
-    minutes, left = divmod(rest, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24:02} h"
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {left:02} s" if minutes else f"{left} s"
-
-
 def counted(counts: Mapping[str, int]) -> str:
     """`3 invalid_number, 2 duplicate`, most first."""
     return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
@@ -98,11 +83,11 @@ def pace_line(manifest: Manifest) -> str:
         return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
     if bound is not None:
         limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {rate_told(pace.senders[bound])}"
-        return f"{rate_told(per_s, pace.unit)}, about {duration(manifest.expected_s)}: {limit}"
+        return f"{rate_told(per_s, pace.unit)}, about {format_duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if per_s == 1 else pace.unit
-    return f"{per_s:g} {unit}/s{auto}, about {duration(manifest.expected_s)}"
+    return f"{per_s:g} {unit}/s{auto}, about {format_duration(manifest.expected_s)}"
 
 
 def from_line(manifest: Manifest) -> str:
@@ -195,47 +180,6 @@ def _blame_lines(found: Mapping[str, Any]) -> None:
         out.print(f"  [dim]{saved} in {many(found['messages'], 'message')}[/]")
     if found.get("other_script"):
         out.print(f"  [dim]{many(found['other_script'], 'message')} in letters outside GSM-7: UCS-2, as it must be[/]")
-
-
-def explanation(told: Explanation) -> None:
-    """What happened to a row: its cells, then a line a step."""
-    out.print(f"[bold]row {told.row_number}[/]")
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for header, cell in told.cells.items():
-        table.add_row(escape(header), escape(repr(cell)))
-    for name, text in told.steps:
-        table.add_row(f"[bold]{escape(name)}[/]", escape(text))
-    out.print(table)
-
-
-def difference(found: PlanDiff, a: str, b: str, *, examples: int) -> None:
-    """Two plans side by side: counts, and the first examples of each kind."""
-    told = found.to_dict(examples)
-    for letter, name, side in (("A", a, told["a"]), ("B", b, told["b"])):
-        spent = f", {side['cost']} {side['currency']}" if side["cost"] is not None else ""
-        sizes = f"{many(side['messages'], 'message')}, {many(side['segments'], 'segment')}{spent}"
-        out.print(f"[bold]{letter}[/] {escape(name)}: {many(side['rows'], 'row')}, {escape(sizes)}")
-    for kind in ("added", "removed"):
-        out.print(f"[bold]{kind}[/] {told['counts'][kind]:,}")
-        for one in told[kind]:
-            other = "A" if kind == "added" else "B"
-            why = f" (in {other} {one['reason']}: {one['detail']})" if one["reason"] else ""
-            out.print(f"  row {one['row_number']} {escape(one['to'] + why)}")
-    fields = ", ".join(f"{count:,} in {name}" for name, count in found.changes.items() if count)
-    out.print(f"[bold]changed[/] {told['counts']['changed']:,}{f': {fields}' if fields else ''}")
-    for one in told["changed"]:
-        rows = one["row_number"]
-        where = f"row {rows['a']}" if rows["a"] == rows["b"] else f"row {rows['a']}, now {rows['b']}"
-        out.print(f"  {where} {escape(one['to'])}")
-        for name in found.compared:
-            if name in one:
-                out.print(f"    {name} [red]{escape(repr(one[name]['a']))}[/]")
-                out.print(f"    {' ' * len(name)} [green]{escape(repr(one[name]['b']))}[/]")
-    out.print(f"[bold]same[/] {found.same:,}")
-    if "cost" not in found.compared:
-        out.print("  [dim]costs are not compared: both plans need prices in one currency[/]")
 
 
 def skipped_table(plan: Plan, *, most: int = 20) -> None:

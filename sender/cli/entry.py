@@ -12,22 +12,24 @@ from importlib import import_module
 
 import click
 
+from sender.cli.invocation import Invocation
+
 # name -> (module, one line for --help). `check` is another name for `plan`.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("init", "Write a campaign, a template and a list that run."),
-    "plan": ("plan", "Say who would get what, and who not and why. Sends nothing."),
-    "plan diff": ("plan", "Say what is different between two plans."),
-    "preview": ("plan", "Show the messages, in the terminal or as a page."),
+    "init": ("init", "Write a campaign, a template and a list, ready to run."),
+    "plan": ("plan", "Show who would get what, who would not, and why. Sends nothing."),
+    "plan diff": ("plan_diff", "Show the differences between two plans."),
+    "preview": ("preview", "Show the messages, in the terminal or as a page."),
     "send": ("send", "Send a campaign; run it again to resume."),
     "retry": ("retry", "Send again what did not arrive."),
-    "status": ("results", "List the runs, or say how one stands."),
-    "results": ("results", "Write what became of every row."),
-    "report": ("report", "Say how a run went, in the terminal or as a page."),
+    "status": ("status", "List the runs, or show the status of one."),
+    "results": ("results", "Write the result of every row."),
+    "report": ("report", "Show how a run went, in the terminal or as a page."),
     "listen": ("listen", "Receive delivery reports and replies."),
-    "reconcile": ("results", "Look unknown messages up in the provider's log."),
-    "suppress": ("suppress", "Keep the list of numbers that get nothing."),
-    "sandbox": ("init", "Run the provider simulator."),
-    "schema": ("init", "Print the campaign file's JSON Schema."),
+    "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
+    "suppress": ("suppress", "Manage the list of numbers that get nothing."),
+    "sandbox": ("sandbox", "Run the provider simulator."),
+    "schema": ("schema", "Print the campaign file's JSON Schema."),
 }
 ALIASES = {"check": "plan"}
 
@@ -72,7 +74,7 @@ def cli() -> None:
     --from +12025550100 --provider sandbox --default-region US
 
     Exit codes: 0 all accounted for and accepted; 1 some rejected or failed; 2 bad usage or input; 3 stopped by a
-    guard; 4 unknown ones remain; 5 the state could not be written; 130 interrupted, run again to resume.
+    guard; 4 some are still unknown; 5 the state could not be written; 130 interrupted, run again to resume.
     """
 
 
@@ -82,12 +84,13 @@ def main() -> None:
 
 
 def run_command() -> int:
-    """Run the command line in `sys.argv` and return the exit code of the design.
+    """Run the command line in `sys.argv` and return the exit code that --help lists.
 
     An error is printed as a sentence, and with --debug as a traceback too.
     """
+    invocation = Invocation()
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, obj=invocation)
         sys.stdout.flush()
     except click.exceptions.Abort:
         click.echo("stopped; nothing was sent", err=True)
@@ -101,31 +104,29 @@ def run_command() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:  # noqa: BLE001 (a person reads a sentence, not a traceback)
-        code = _explain(error)
+        code = _report_error(error, invocation)
     return code if isinstance(code, int) else 0
 
 
-def _explain(error: Exception) -> int:
+def _report_error(error: Exception, invocation: Invocation) -> int:
+    """Print the error and return the exit code."""
     from sender.core.errors import SenderError
 
-    debug = "--debug" in sys.argv or bool(os.environ.get("SENDER_DEBUG"))
-    if debug:  # the exit code stays what it is without: a job's next step depends on it
+    debug = invocation.debug or bool(os.environ.get("SENDER_DEBUG"))
+    if debug:  # the exit code is the same with and without: a job's next step depends on it
         traceback.print_exception(error)
     if isinstance(error, SenderError):
-        _tell(str(error), error.fix)
+        _print_error(str(error), error.fix, invocation.log_format)
         return error.exit_code
-    todo = "report what stands above" if debug else "run the same command with --debug and report what it prints"
-    _tell(
-        f"a fault in campaign-sender itself: {type(error).__name__}: {error}\n  fix: {todo}; what was recorded is safe",
-        None,
-    )
+    fix = "report what is printed above" if debug else "run the same command with --debug and report what it prints"
+    sentence = f"a bug in campaign-sender: {type(error).__name__}: {error}\n  fix: {fix}; what was recorded is safe"
+    _print_error(sentence, None, invocation.log_format)
     return 70
 
 
-def _tell(sentence: str, fix: str | None) -> None:
-    """An error on standard error: a sentence, or an event where the log is JSON."""
-    arguments = " ".join(sys.argv[1:]).replace("=", " ")
-    if "--log-format json" in arguments:
+def _print_error(sentence: str, fix: str | None, log_format: str) -> None:
+    """Print an error on standard error: as a sentence, or as an event where the log is JSON."""
+    if log_format == "json":
         import json
 
         event = {"level": "error", "event": "error", "message": sentence, "fix": fix}

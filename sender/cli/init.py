@@ -1,35 +1,62 @@
-"""`sender init`, `sender sandbox`, `sender schema`: what one needs before the first campaign."""
+"""`sender init`: a campaign, a template and a list to begin with. A test runs them."""
 
 from __future__ import annotations
 
-import json
-import logging
 from pathlib import Path
 
 import click
 from rich.markup import escape
 
-from sender import sandbox as simulator
-from sender.campaign.json_schema import json_schema, reference
-from sender.campaign.values import parse_rate
-from sender.cli import console, starter_campaign
+from sender.cli import console
+from sender.cli.invocation import debug_option
+from sender.cli.schema import schema_text
 from sender.core.errors import InputError
 
-SCHEMA_FILE = "campaign.schema.json"
-SECONDS = click.FloatRange(0, 3600)
-HANG_HELP = "Seconds of silence where no answer comes, and of an answer byte by byte."
+_CAMPAIGN = """\
+# yaml-language-server: $schema=campaign.schema.json
+name: hello
+provider: sandbox          # a simulator; then signalwire, signalwire-compat, telnyx or twilio
+from: "+12025550100"       # a number, a short code, an alphanumeric id; or a list of numbers
+
+recipients:
+  file: recipients.csv     # CSV, TSV, XLSX, Parquet, JSONL or YAML
+  default_region: US       # of numbers without a country code
+
+message:
+  template: message.j2     # or  body: "Hi {{ first_name }}"
+  max_segments: 2          # longer ones are skipped and reported
+
+dedupe: first              # the first row of a repeated number is kept
+rate: 10/s                 # or 240/min, auto (the provider's documented limit), none
+"""
+
+_MESSAGE = """\
+Hi {{ first_name | default("there") }}, your table at Luna is booked for {{ day }}. Reply STOP to opt out.
+"""
+
+_RECIPIENTS = """\
+First Name,Phone,Day
+Ada,(202) 555-0101,Friday
+Grace,+1 202-555-0102,Saturday
+,202.555.0103,Sunday
+Ada again,+12025550101,Friday
+Bob,555-01,Monday
+"""
+
+_FILES = {"campaign.yaml": _CAMPAIGN, "message.j2": _MESSAGE, "recipients.csv": _RECIPIENTS}
+_SCHEMA_FILE = "campaign.schema.json"
 
 
-@click.command(help="Write a campaign, a template, a list and the campaign schema into FOLDER. They run as they are.")
+@click.command(help="Write a campaign, a template, a list and the campaign schema into FOLDER, ready to run.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
-@click.option("--debug", is_flag=True, hidden=True)
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@debug_option(hidden=True)
 def init(folder: Path, force: bool, debug: bool) -> int:
-    files = {**starter_campaign.FILES, SCHEMA_FILE: _schema_text()}
-    there = [name for name in files if (folder / name).exists()]
-    if there and not force:
+    files = {**_FILES, _SCHEMA_FILE: schema_text()}
+    existing = [name for name in files if (folder / name).exists()]
+    if existing and not force:
         raise InputError(
-            f"already there: {', '.join(there)}",
+            f"{', '.join(existing)} already {'exists' if len(existing) == 1 else 'exist'}",
             where=str(folder),
             fix="choose another folder, or --force to overwrite",
         )
@@ -46,105 +73,3 @@ def init(folder: Path, force: bool, debug: bool) -> int:
     console.out.print(f"  look:  sender preview {escape(str(campaign))}")
     console.out.print(f"  send:  sender send {escape(str(campaign))}   (to the sandbox)")
     return 0
-
-
-@click.command(
-    help="Run the provider simulator: SignalWire, SignalWire Compatibility, Telnyx and Twilio on one port.\n\n"
-    "Point an adapter at it with SIGNALWIRE_SPACE_URL, TELNYX_API_BASE or TWILIO_API_BASE. It sends nothing to anybody."
-)
-@click.option("--port", type=click.IntRange(0, 65535), default=8025, show_default=True, help="0 takes a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--latency",
-    "latency_ms",
-    type=click.IntRange(0, 60_000),
-    default=40,
-    show_default=True,
-    metavar="MS",
-    help="Time to answer.",
-)
-@click.option("--rate", metavar="4/s", help="Answer 429 above this pace.")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Keep what was accepted in FILE. Default: in memory.",
-)
-@click.option(
-    "--faults",
-    metavar="LIST|FILE",
-    help="Inject faults: `500-after=0.02,reset-after=0.01` (kind=probability, +number=kind), or a YAML file of these. "
-    f"Kinds: {', '.join([*simulator.FAULTS, *simulator.LOG_FAULTS])}.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same requests: same faults.")
-@click.option("--hang", "hang_s", type=SECONDS, default=60.0, show_default=True, help=HANG_HELP)
-@click.option("--outage", "outage_s", type=SECONDS, default=2.0, show_default=True, help="Seconds an outage lasts.")
-@click.option(
-    "--log-lag",
-    "log_lag_s",
-    type=SECONDS,
-    default=0.0,
-    show_default=True,
-    help="Seconds until the log shows a message.",
-)
-@click.option("--debug", is_flag=True, help="Show tracebacks and debug logs.")
-def sandbox(
-    port: int,
-    host: str,
-    latency_ms: int,
-    rate: str | None,
-    state: Path | None,
-    faults: str | None,
-    seed: int,
-    hang_s: float,
-    outage_s: float,
-    log_lag_s: float,
-    debug: bool,
-) -> int:
-    console.set_up_logs(debug=debug)
-    try:
-        rate_per_s = parse_rate(rate).per_s if rate else None
-    except ValueError as error:
-        raise InputError(f"--rate: {error}") from None
-    options = simulator.Options(
-        latency_ms=latency_ms,
-        rate_per_s=rate_per_s,
-        state_file=state,
-        hang_s=hang_s,
-        faults=simulator.parse_faults(faults, seed=seed) if faults else simulator.Faults(),
-        outage_s=outage_s,
-        log_lag_s=log_lag_s,
-    )
-
-    def ready(url: str) -> None:
-        console.out.print(f"sandbox (a simulator: nothing is sent to anybody) on {url}")
-        console.out.print(f"  SIGNALWIRE_SPACE_URL={url} TELNYX_API_BASE={url} TWILIO_API_BASE={url}")
-        console.out.print(f"  what was accepted: {url}/sandbox/counts; Ctrl-C stops it")
-        logging.getLogger("sender.sandbox").debug("ready", extra={"event": "ready", "url": url})
-
-    simulator.serve(options, host=host, port=port, on_ready=ready)
-    return 0
-
-
-@click.command(help="Print the campaign file's JSON Schema, so that editors complete and check campaign files.")
-@click.option(
-    "--format", "form", type=click.Choice(["json", "markdown"]), default="json", help="markdown: the reference table."
-)
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: standard output."
-)
-@click.option("--debug", is_flag=True, hidden=True)
-def schema(form: str, output: Path | None, debug: bool) -> int:
-    text = _schema_text() if form == "json" else reference()
-    if output is None:
-        click.echo(text, nl=False)
-        return 0
-    try:
-        output.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(output)) from None
-    return 0
-
-
-def _schema_text() -> str:
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +13,9 @@ import click
 from sender import sandbox
 from sender.campaign.model import Campaign, ListenSpec
 from sender.cli import console
-from sender.cli.options import environment, state_options
+from sender.cli.duration import parse_duration_s
+from sender.cli.invocation import log_format_option
+from sender.cli.options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback
@@ -25,8 +26,6 @@ from sender.suppression.learn import learn_from_runs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_WAIT = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 _PUBLIC_URL = click.option(
     "--public-url",
     metavar="URL",
@@ -38,14 +37,6 @@ _SIGNATURES = click.option(
     type=click.Choice([policy.value for policy in webhooks.Policy]),
     help="What is asked of a webhook's signature; off on loopback only.  [default: require]",
 )
-
-
-def seconds(text: str) -> float:
-    """`90`, `90s`, `2m` or `1h` in seconds. Raises InputError."""
-    match = _WAIT.fullmatch(text.strip().lower())
-    if match is None:
-        raise InputError(f"--wait: {text!r} is no time", fix="write 90, 90s, 10m or 1h")
-    return float(match[1]) * _SECONDS[match[2] or ""]
 
 
 def delivery_options(command: Command) -> Command:
@@ -78,7 +69,7 @@ def receiving(
     public_url = options["public_url"] or spec.public_url
     if public_url is not None:
         public_url = check_public_url(public_url)
-    wait_s = None if options["wait"] is None else seconds(options["wait"])
+    wait_s = None if options["wait"] is None else parse_duration_s(options["wait"], "--wait")
     if not options["listen"]:
         yield DeliveryOptions(public_url, wait_s=wait_s)
         return
@@ -119,10 +110,8 @@ def receiving(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @_PUBLIC_URL
 @_SIGNATURES
-@click.option(
-    "--env-file", type=click.Path(path_type=Path), metavar="FILE", help="File of KEY=value lines with the keys."
-)
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Log lines on standard error.")
+@env_file_option("File of KEY=value lines with the keys.")
+@log_format_option
 @state_options
 def listen(
     port: int,

@@ -1,4 +1,4 @@
-"""What a command is given: options shared by the commands, and the plan they name."""
+"""Options and arguments that commands share, and the plan or campaign that they name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from sender.campaign import safe_yaml
 from sender.campaign.model import PROVIDERS, Campaign, load_campaign
+from sender.cli.invocation import debug_option
 from sender.core.errors import CampaignError, InputError
 from sender.plan.manifest import MANIFEST_FILE
 from sender.plan.plan import Plan
@@ -25,10 +26,61 @@ TARGET_HELP = (
 )
 
 
+RUN_HELP = (
+    "RUN is a run id (or its beginning), a campaign file, a recipients file or a campaign's name;"
+    " of several runs the newest is used."
+)
+
+_CAMPAIGN_OPTIONS = (
+    click.option("--provider", type=click.Choice(PROVIDERS), help="The API that carries the messages."),
+    click.option("--from", "from_", multiple=True, metavar="NUMBER", help="Sender; repeat it for a pool of numbers."),
+    click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
+    click.option("--body", help="The body itself, as a Jinja template: 'Hi {{ name }}'."),
+    click.option("--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."),
+    click.option("--default-region", metavar="US", help="Country of numbers without a country code."),
+    click.option("--skip-types", metavar="TYPES", help="Skip numbers of these types: fixed_line,premium_rate,..."),
+    click.option(
+        "--caution/--no-caution",
+        default=None,
+        help="Hold numbers that may be misread, or accept whatever libphonenumber accepts. Default: hold.",
+    ),
+    click.option("--phone-column", metavar="HEADER", help="Column with the number."),
+    click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
+    click.option(
+        "--suppress",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="File of numbers that get nothing; may be repeated.",
+    ),
+    click.option("--skip-dead/--no-skip-dead", default=None, help="Skip numbers that a provider has reported as dead."),
+    click.option(
+        "--dedupe", type=click.Choice(["first", "last", "none"]), help="Which row of a repeated number gets a message."
+    ),
+    click.option("--rate", metavar="4/s", help="Rate: 4/s, 240/min, 10000/h, auto, none."),
+    click.option("--concurrency", metavar="N", help="Most requests under way at once (default: auto)."),
+    click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
+    click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table, for the plan's cost."),
+    click.option("--max-cost", metavar="AMOUNT", help="Send nothing if the whole plan costs more; needs --prices."),
+    click.option("--max-segments", type=click.IntRange(1), help="Skip longer texts."),
+    click.option(
+        "--smart-encoding/--no-smart-encoding", default=None, help="Replace look-alike characters that force UCS-2."
+    ),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any other campaign key, e.g. validity_period=3600.",
+    ),
+    click.option("--name", help="Name of the campaign. Default: the file's."),
+)
+
+
 def state_options(command: Command) -> Command:
-    """--state-dir and the options of every command."""
-    for option in (
-        click.option("--debug", is_flag=True, help="Show tracebacks and debug logs."),
+    """Add --state-dir and --debug."""
+    return _with_options(
+        command,
         click.option(
             "--state-dir",
             type=click.Path(path_type=Path, file_okay=False),
@@ -37,83 +89,31 @@ def state_options(command: Command) -> Command:
             envvar="SENDER_STATE_DIR",
             help="Folder of the ledger and the runs.",
         ),
-    ):
-        command = option(command)
-    return command
+        debug_option(),
+    )
+
+
+def env_file_option(text: str = "File of KEY=value lines with the credentials.") -> Callable[[Command], Command]:
+    """Return a decorator that adds --env-file, with `text` as its help."""
+    return click.option("--env-file", type=click.Path(path_type=Path), metavar="FILE", help=text)
 
 
 def campaign_options(command: Command) -> Command:
-    """The campaign argument, and the options that stand for or override its keys."""
-    return _with_options(command, ("campaign",))
+    """Add the campaign argument, and the options that set or override the campaign's keys."""
+    return _with_options(command, _target("campaign"), *_CAMPAIGN_OPTIONS)
 
 
 def campaigns_options(command: Command) -> Command:
-    """The arguments `a` and `b`, two campaigns, and the options that stand for or override their keys."""
-    return _with_options(command, ("a", "b"))
+    """Add the arguments `a` and `b`, two campaigns, and the options that set or override their keys."""
+    return _with_options(command, _target("a"), _target("b"), *_CAMPAIGN_OPTIONS)
 
 
-def _with_options(command: Command, arguments: tuple[str, ...]) -> Command:
-    options = (
-        *(click.argument(one, type=click.Path(path_type=Path)) for one in arguments),
-        click.option("--provider", type=click.Choice(PROVIDERS), help="Whose API carries the messages."),
-        click.option(
-            "--from",
-            "from_",
-            multiple=True,
-            metavar="NUMBER",
-            help="Sender; repeat it for a pool of numbers.",
-        ),
-        click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
-        click.option("--body", help="The body in place, as a Jinja template: 'Hi {{ name }}'."),
-        click.option("--media", multiple=True, metavar="URL", help="Media URL, a Jinja template too; may be repeated."),
-        click.option("--default-region", metavar="US", help="Country of numbers without a country code."),
-        click.option(
-            "--skip-types", metavar="TYPES", help="Leave out these types of numbers: fixed_line,premium_rate,..."
-        ),
-        click.option(
-            "--caution/--no-caution",
-            default=None,
-            help="Hold numbers that may mean another, or believe libphonenumber. Default: hold.",
-        ),
-        click.option("--phone-column", metavar="HEADER", help="Column with the number."),
-        click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
-        click.option(
-            "--suppress",
-            multiple=True,
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="Numbers that get nothing; may be repeated.",
-        ),
-        click.option(
-            "--skip-dead/--no-skip-dead", default=None, help="Skip numbers a provider has called dead before."
-        ),
-        click.option(
-            "--dedupe",
-            type=click.Choice(["first", "last", "none"]),
-            help="Which row of a repeated number is kept.",
-        ),
-        click.option("--rate", metavar="4/s", help="Pace: 4/s, 240/min, 10000/h, auto, none."),
-        click.option("--concurrency", metavar="N", help="Most requests under way at once (default: auto)."),
-        click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
-        click.option(
-            "--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table: what it will cost."
-        ),
-        click.option("--max-cost", metavar="AMOUNT", help="Send nothing if the whole plan costs more; needs --prices."),
-        click.option("--max-segments", type=click.IntRange(1), help="Skip longer texts."),
-        click.option(
-            "--smart-encoding/--no-smart-encoding",
-            default=None,
-            help="Replace look-alike characters that force UCS-2.",
-        ),
-        click.option(
-            "--set",
-            "settings",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Any other campaign key, e.g. validity_period=3600.",
-        ),
-        click.option("--name", help="Name of the campaign. Default: the file's."),
-    )
+def _target(name: str) -> Callable[[Command], Command]:
+    return click.argument(name, type=click.Path(path_type=Path))
+
+
+def _with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """Add `options` in the order in which --help shows them."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -132,13 +132,12 @@ def read_plan(
     limit: int | None = None,
     test_to: str | None = None,
 ) -> tuple[Plan, Campaign | None]:
-    """The plan that `target` and the options name; the campaign it was built from (None for a written plan).
+    """Return the plan that `target` and the options name, and the campaign it was built from (None: a written plan).
 
-    Whoever is on the suppression list in `state_dir` is skipped.
+    Numbers on the suppression list in `state_dir` are skipped. Raises InputError.
     """
     if is_written_plan(target):
-        given = [name for name, value in options.items() if value not in (None, ())]
-        if given or limit is not None or test_to is not None:
+        if any(value not in (None, ()) for value in options.values()) or limit is not None or test_to is not None:
             raise InputError(
                 f"{target} is a written plan, which never changes",
                 fix="plan the campaign again with those options",
@@ -149,11 +148,11 @@ def read_plan(
 
 
 def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
-    """The campaign in `target`, or the one made of a recipients file and options."""
-    keys = _keys(options)
+    """Return the campaign in `target`, or one made from a recipients file and the options. Raises InputError."""
+    keys = _campaign_keys(options)
     if target.is_dir():
         raise InputError(
-            "this is a folder, and no written plan",
+            "this folder is not a written plan",
             where=str(target),
             fix="name a campaign file or a recipients file",
         )
@@ -164,7 +163,7 @@ def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
 
 
 def _is_campaign(target: Path) -> bool:
-    """A YAML mapping is a campaign, a YAML list is recipients; a broken YAML file is told as a campaign."""
+    """Whether `target` is a YAML mapping; a YAML list is recipients, and a broken file is reported as a campaign."""
     if target.suffix.lower() not in (".yaml", ".yml"):
         return False
     try:
@@ -173,8 +172,8 @@ def _is_campaign(target: Path) -> bool:
         return True
 
 
-def _keys(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Campaign keys from command-line options; file names are relative to the current folder, so made absolute."""
+def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return campaign keys from options. File names become absolute: they are relative to the current folder."""
     keys: dict[str, Any] = {}
     for setting in options["settings"]:
         key, equals, value = setting.partition("=")
@@ -217,7 +216,7 @@ def _absolute(path: Path) -> Path:
 
 
 def environment(env_file: Path | None) -> dict[str, str]:
-    """The process's environment, with the variables of `env_file` below it."""
+    """Return the process's environment, and what `env_file` adds to it. Raises InputError."""
     if env_file is None:
         return dict(os.environ)
     from dotenv import dotenv_values
@@ -232,16 +231,16 @@ def environment(env_file: Path | None) -> dict[str, str]:
             "cannot be read as UTF-8", where=str(env_file), fix="check that you may read it, and save it as UTF-8"
         ) from None
     for binding in parse_stream(io.StringIO(lines)):
-        if binding.error:  # what stands there may be a secret, so it is not shown
+        if binding.error:  # its text may be a secret, so it is not shown
             raise InputError(
                 "is not KEY=value",
                 where=f"{env_file}, line {_line_of(binding.original.string, binding.original.line)}",
-                fix="write a variable a line; put a value with blanks, quotes or `#` in single quotes",
+                fix="write one variable a line; put a value with blanks, quotes or `#` in single quotes",
             )
     values = dotenv_values(stream=io.StringIO(lines))
     return {**{key: value or "" for key, value in values.items()}, **os.environ}
 
 
 def _line_of(text: str, first: int) -> int:
-    """The line where `text` has something on it; what dotenv takes for one entry may begin with blank lines."""
+    """Return the line on which `text` has its first character; an entry of dotenv may begin with blank lines."""
     return first + text[: len(text) - len(text.lstrip())].count("\n")

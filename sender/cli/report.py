@@ -10,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender.cli import console
-from sender.cli.options import state_options
-from sender.cli.results import RUN_HELP
+from sender.cli.options import RUN_HELP, state_options
 from sender.core.errors import InputError
 from sender.reports.figures import Figures, Group, figures, to_dict
 from sender.reports.labels import LEADS, amounts, per_second, seconds, share

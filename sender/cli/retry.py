@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from sender.cli import console
-from sender.cli.options import state_options
-from sender.cli.results import RUN_HELP
+from sender.cli.options import RUN_HELP, state_options
 from sender.cli.send import send
 from sender.core.outcomes import Reason
 from sender.planning.retry import BY_DEFAULT, NO_REASON, STATUSES, TEMPORARY, retry_plan
@@ -63,7 +62,9 @@ def retry(
         plan = plan.write(state_dir / "plans" / f"retry-{root.run_id}-{plan.manifest.retry}")
     rehearse = ["--rehearse"] if root.kind is RunKind.REHEARSAL else []
     common = ["--state-dir", str(state_dir), *(["--debug"] if debug else [])]
-    code: int = send.main([str(plan.directory), *rehearse, *common, *ctx.args], "sender retry", standalone_mode=False)
+    code: int = send.main(
+        [str(plan.directory), *rehearse, *common, *ctx.args], "sender retry", standalone_mode=False, obj=ctx.obj
+    )
     return code
 
 

@@ -20,9 +20,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from sender.cli import console
+from sender.cli.duration import format_duration
+from sender.cli.invocation import log_format_option
 from sender.cli.listen import delivery_options, receiving
 from sender.cli.options import TARGET_HELP, campaign_options, environment, read_plan, state_options
-from sender.cli.plan import messages_table
+from sender.cli.preview import messages_table
 from sender.core.errors import InputError
 from sender.sending import event_loop
 from sender.sending.open_run import open_run
@@ -87,7 +89,7 @@ PROGRESS_EVERY_S = 5.0  # between progress lines where there is no terminal
     metavar="FILE",
     help="File of KEY=value lines with the credentials.",
 )
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Log lines on standard error.")
+@log_format_option
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output.")
 @state_options
 def send(
@@ -369,12 +371,12 @@ def _lines() -> Iterator[Tell]:
 def _note(now: heartbeat.Progress) -> str:
     parts = [f"{now.rate_per_s:.1f}/s"] if now.rate_per_s else []
     if now.eta_s is not None and now.done < now.total:
-        parts.append(f"{console.duration(now.eta_s)} left")
+        parts.append(f"{format_duration(now.eta_s)} left")
     parts += [f"{count:,} {name}" for name, count in (("rejected", now.rejected), ("unknown", now.unknown)) if count]
     if now.slowed_to_per_s is not None:
         parts.append(f"slowed to {now.slowed_to_per_s:.3g}/s by the provider")
     if now.paused_s > 0.5:
-        parts.append(f"provider asks to wait {console.duration(now.paused_s)}")
+        parts.append(f"provider asks to wait {format_duration(now.paused_s)}")
     return ", ".join(parts)
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from sender import phone, providers
 from sender.cli import console
-from sender.cli.options import environment, state_options
+from sender.cli.options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.delivery.provider_optouts import import_opt_outs
@@ -123,7 +123,7 @@ def remove(
 @click.option("--from", "provider", type=click.Choice(["telnyx"]), help="The provider's own list of opt-outs.")
 @click.option("--profile", metavar="ID", help="With --from: of this messaging profile only.")
 @click.option("--since", type=click.DateTime(), help="With --from: opt-outs since then (UTC).")
-@click.option("--env-file", type=click.Path(path_type=Path), metavar="FILE", help="Credentials for --from.")
+@env_file_option("With --from: file of KEY=value lines with the credentials.")
 @_scope
 @_reason
 @_region

@@ -235,3 +235,15 @@ def test_debug_shows_the_traceback_and_changes_nothing_else(sender: Shell) -> No
     assert debug.err.startswith("Traceback")
     assert debug.err.endswith(plain.err)
     assert debug.code == plain.code == 2
+
+
+@pytest.mark.parametrize("command", ["plan", "send"])
+def test_a_body_that_names_options_does_not_change_how_an_error_is_shown(sender: Shell, command: str) -> None:
+    done = sender(command, "no.csv", "--body=--log-format json --debug", "--name=--debug")
+    assert (done.code, done.err.splitlines()[0][:7]) == (2, "error: ")
+
+
+def test_a_log_in_json_holds_the_error(sender: Shell) -> None:
+    event = json.loads(sender("listen", "--log-format=json", "--env-file", "no.env").err)
+    assert (event["event"], event["level"]) == ("error", "error")
+    assert "no.env" in event["message"]

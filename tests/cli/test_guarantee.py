@@ -266,7 +266,7 @@ def test_a_crashed_run_says_what_it_found_and_what_it_will_do(sender: Shell, san
     process.kill()
     process.communicate()
     status = sender("status", "offer").out
-    assert re.search(r"\d+ messages under way: .* the next start of the same command looks them up", status), status
+    assert re.search(r"\d+ messages under way: .* Run the same command again: it looks them up", status), status
     rows = sender("results", "offer").out
     assert rows.count(",unknown,") >= 5, "a message under way shows as unknown"
     held = sender("send", path, "--yes", "--on-unknown", "hold", "--limit", "1", "--wait", "0", **server.env)

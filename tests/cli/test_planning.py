@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from sender.cli.options import _keys, campaign_options
+from sender.cli.options import _campaign_keys, campaign_options
 from sender.core import errors
 from tests.cli.conftest import Shell
 
@@ -144,7 +144,7 @@ def test_the_option_that_errors_name_stands_for_the_key(key: str, option: str) -
     @click.command()
     @campaign_options
     def probe(campaign: object, **options: Any) -> None:
-        given.update(_keys(options))
+        given.update(_campaign_keys(options))
 
     probe.main(["c.yaml", option, "value"], standalone_mode=False)
     found: Any = given

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sender import build_plan, load_campaign
-from sender.cli.console import duration, from_line, pace_line
+from sender.cli.console import from_line, pace_line
+from sender.cli.duration import format_duration
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning.throughput import rate_told
@@ -120,7 +121,7 @@ def test_how_it_is_told() -> None:
     assert from_line(manifest(2, from_=pool(A, B, match="area_code"))) == f"a pool of 2, by area code: {A}, {B}"
     assert from_line(manifest(2, from_="{{ phone }}")) == "{{ phone }}, in each row"
     assert [rate_told(one) for one in (40.0, 1.0, 0.5, 5 / 3600, 0.0001)] == ["40/s", "1/s", "30/min", "5/h", "0.36/h"]
-    assert (duration(50 * 3600), duration(3 * 3600)) == ("2 d 02 h", "3 h 00 min")
+    assert (format_duration(50 * 3600), format_duration(3 * 3600)) == ("2 d 02 h", "3 h 00 min")
 
 
 def test_a_plan_made_before_feasibility_still_tells_its_time() -> None:

@@ -1,0 +1,33 @@
+"""Durations as people write and read them: `10m`, `3 min 20 s`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from sender.core.errors import InputError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+_UNIT_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def parse_duration_s(text: str, option: str) -> float:
+    """Return the seconds of `90`, `90s`, `2m` or `1h`, the value of `option`. Raises InputError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise InputError(f"{option}: {text!r} is not a duration", fix="write 90, 90s, 10m or 1h")
+    return float(match[1]) * _UNIT_S[match[2] or ""]
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return `3 d 04 h`, `1 h 02 min`, `3 min 20 s` or `12 s`; None is a duration without an estimate."""
+    if seconds is None:
+        return "as fast as it goes"
+    whole = timedelta(seconds=round(max(seconds, 0)))
+    hours, rest = divmod(int(whole.total_seconds()), 3600)
+    minutes, left = divmod(rest, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24:02} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {left:02} s" if minutes else f"{left} s"

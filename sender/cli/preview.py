@@ -1,0 +1,86 @@
+"""`sender preview`: the messages as they will be read, in the terminal or as a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.panel import Panel
+
+from sender.cli import console
+from sender.cli.options import TARGET_HELP, campaign_options, read_plan, state_options
+from sender.core.errors import InputError
+from sender.plan.message_fields import merged_json
+from sender.plan.plan import Plan
+
+
+@click.command(help=f"Show the messages, in the terminal or as a page. Sends nothing.\n\n{TARGET_HELP}")
+@campaign_options
+@click.option("--limit", type=click.IntRange(0), help="Show only the first N messages.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page a colleague can read.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "jsonl"]),
+    default="table",
+    help="jsonl: one JSON object a message.",
+)
+@state_options
+def preview(
+    campaign: Path,
+    limit: int | None,
+    html: Path | None,
+    form: str,
+    debug: bool,
+    state_dir: Path,
+    **options: Any,
+) -> int:
+    from sender.reports.pages.preview_page import preview_html, preview_rows
+
+    console.set_up_logs(debug=debug)
+    plan, _ = read_plan(campaign, options, state_dir=state_dir)
+    if html is not None:
+        try:
+            html.write_text(preview_html(plan, limit=limit), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"the page cannot be written: {error.strerror}", where=str(html), fix="name another file"
+            ) from None
+        if form == "table":
+            console.out.print(f"wrote {escape(str(html))}")
+            return 0
+    if form == "jsonl":
+        for number, row in enumerate(preview_rows(plan)):
+            if limit is not None and number >= limit:
+                break
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return 0
+    console.plan_summary(plan, simulated=plan.manifest.provider == "sandbox")
+    messages_table(plan, most=10 if limit is None else limit)
+    console.skipped_table(plan)
+    return 0
+
+
+def messages_table(plan: Plan, *, most: int) -> None:
+    """The first messages as they will be read, each with its row, segments and encoding."""
+    from sender.reports.pages.preview_page import preview_frame
+
+    for row in preview_frame(plan, most).iter_rows(named=True):
+        parts = console.many(row["segments"], "segment")
+        size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"
+        own = "".join(f"\n[dim]{escape(f'{key}: {value}')}[/]" for key, value in merged_json(row["fields"]).items())
+        text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ()) + own
+        title = escape(f"row {row['row_number']} to {row['to']} from {row['from']}")
+        console.out.print(Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72))
+    if plan.manifest.messages > most:
+        console.out.print(
+            f"  [dim]and {plan.manifest.messages - most:,} more (--limit N, --html FILE, --format jsonl)[/]"
+        )
