@@ -126,7 +126,7 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
     console.run_summary(now.summary)
     if now.resent:
         messages = console.many(now.resent, "message")
-        console.out.print(f"  sent again on request, though the provider may have accepted the first: {messages}")
+        console.out.print(f"  {messages} sent again on request, though the provider may have accepted the first")
     console.out.print(f"  {_funnel_line(now)}")
     if now.summary.statuses:
         console.out.print(f"  statuses: {console.counted(now.summary.statuses)}")

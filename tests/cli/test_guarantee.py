@@ -304,7 +304,7 @@ def test_resending_says_what_it_risks_and_asks(sender: Shell) -> None:
     assert again.code == 4, again
     assert "1 unknown message sent again on request" in again.out
     status = sender("status", "offer")
-    assert "sent again on request though it may have been accepted: 1 message" in status.out
+    assert "1 message sent again on request, though the provider may have accepted the first" in status.out
     settled = sender("send", "offer.yaml", "--yes")
     assert settled.code == 0, settled
 
