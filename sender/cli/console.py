@@ -1,4 +1,4 @@
-"""How things look: summaries, tables, progress and logs, for a terminal, a log file or a machine."""
+"""What commands print: summaries, tables and logs, for a terminal, a log file or a machine."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ if TYPE_CHECKING:  # every command imports this module, and few of them these
     from sender.reports.results import Summary
 
 _MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the manifest has all
-_WIDTH_UNWATCHED = 160  # columns where there is no terminal to ask
+_WIDTH_WITHOUT_TERMINAL = 160
 
 
 def screen(*, stderr: bool = False) -> Console:
-    """A console on standard output or standard error; 160 columns where that is not a terminal."""
+    """Return a console on standard output or standard error; 160 columns wide where that is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if stream.isatty() else _WIDTH_UNWATCHED)
+    return Console(
+        stderr=stderr, highlight=False, soft_wrap=True, width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    )
 
 
 out = screen()
@@ -55,7 +57,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 def set_up_logs(*, debug: bool, log_format: str = "text", quiet: bool = False) -> None:
-    """Log lines on standard error: text or JSON. `quiet` leaves out what the screen shows already."""
+    """Send log lines to standard error, as text or JSON. `quiet` leaves out what the progress bar shows."""
     handler = logging.StreamHandler(sys.stderr)
     if log_format == "json":
         handler.setFormatter(_JsonFormatter())
@@ -68,21 +70,23 @@ def set_up_logs(*, debug: bool, log_format: str = "text", quiet: bool = False) -
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """`3 invalid_number, 2 duplicate`, most first."""
+    """Return `3 invalid_number, 2 duplicate`, largest first."""
     return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
 
 
-def many(n: int, word: str, plural: str | None = None) -> str:
-    return f"{n:,} {word}" if n == 1 else f"{n:,} {plural or word + 's'}"
+def many(n: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 row`, `2 rows`; `plural` is for a noun that does not end in -s."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {plural or noun + 's'}"
 
 
-def pace_line(manifest: Manifest) -> str:
+def rate_line(manifest: Manifest) -> str:
+    """Return `4 segments/s, about 3 min 20 s`, and what limits the rate."""
     pace = manifest.pace
     per_s, bound = manifest.per_s, manifest.feasibility.get("bound_by")
     if per_s is None:
         return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
     if bound is not None:
-        limit = f"{bound} carries {pace.senders[bound] / per_s:.0%} of it at {rate_told(pace.senders[bound])}"
+        limit = f"{bound} sends {pace.senders[bound] / per_s:.0%} of it at {rate_told(pace.senders[bound])}"
         return f"{rate_told(per_s, pace.unit)}, about {format_duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
@@ -90,7 +94,8 @@ def pace_line(manifest: Manifest) -> str:
     return f"{per_s:g} {unit}/s{auto}, about {format_duration(manifest.expected_s)}"
 
 
-def from_line(manifest: Manifest) -> str:
+def senders_line(manifest: Manifest) -> str:
+    """Return the sender, the pool of senders, or the template that names one in each row."""
     if len(manifest.senders) > 1:
         more = f" and {len(manifest.senders) - _MOST_SENDERS} more" if len(manifest.senders) > _MOST_SENDERS else ""
         match = (manifest.pool or {}).get("match")
@@ -102,18 +107,37 @@ def from_line(manifest: Manifest) -> str:
 
 
 def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> None:
-    """The plan in a few lines."""
+    """Print the plan in a few lines."""
     manifest = plan.manifest
-    reach = (
+    channel = (
         f"sandbox, speaking {manifest.dialect}: simulated, nothing leaves this machine"
         if simulated
         else manifest.provider
     )
+    out.print(f"[bold]{escape(manifest.campaign)}[/] [dim]through {escape(channel)}[/]")
+    out.print(_plan_table(manifest, where))
+    for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
+        out.print(f"  [yellow]note:[/] {escape(note)}")
+    for repair in manifest.numbers.get("repairs", ()):
+        example = f"row {repair['row_number']}, `{repair['cell']}` to {repair['to']}"
+        line = f"{many(repair['rows'], 'number')} repaired: {repair['repair']}, as in {example}"
+        out.print(f"  [yellow]repair:[/] {escape(line)}")
+    for swap in manifest.replacements:
+        line = f"replaced {swap['character']!r} with {swap['replacement']!r} in {many(swap['messages'], 'message')}"
+        out.print(f"  [dim]{escape(line)}[/]")
+    _print_blame(manifest.blame)
+    problem = costs.excess(manifest.cost) if manifest.cost is not None else None
+    if problem is not None:
+        out.print(f"  [bold red]would not be sent:[/] {escape(problem[0])}")
+
+
+def _plan_table(manifest: Manifest, where: str | None) -> Table:
+    """Return the totals, a line each; `where` is the folder of a written plan."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_column(overflow="fold")
-    files = ", ".join(one.path for one in manifest.inputs if one.role == "recipients")
+    files = ", ".join(file.path for file in manifest.inputs if file.role == "recipients")
     blank = f", {many(manifest.blank_rows, 'blank row')} left out" if manifest.blank_rows else ""
     parts = "" if not manifest.messages else f"{many(manifest.segments, 'segment')}; {counted(manifest.encodings)}"
     mms = f"; {manifest.mms:,} MMS" if manifest.mms else ""
@@ -124,66 +148,52 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
     if manifest.cost is not None:
         table.add_row("cost", manifest.cost["total"], escape(_cost_line(manifest.cost)))
     table.add_row("skipped", f"{manifest.rows - manifest.messages:,}", escape(counted(manifest.skipped)))
-    table.add_row("from", "", escape(from_line(manifest)))
+    table.add_row("from", "", escape(senders_line(manifest)))
     if manifest.test_to:
         table.add_row("test to", "", escape(f"{manifest.test_to}, not the recipients"))
-    table.add_row("pace", "", escape(pace_line(manifest)))
+    table.add_row("rate", "", escape(rate_line(manifest)))
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
-    out.print(f"[bold]{escape(manifest.campaign)}[/] [dim]through {escape(reach)}[/]")
-    out.print(table)
-    for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
-        out.print(f"  [yellow]note:[/] {escape(note)}")
-    for one in manifest.numbers.get("repairs", ()):
-        example = f"row {one['row_number']}, `{one['cell']}` to {one['to']}"
-        told = f"{many(one['rows'], 'number')} repaired: {one['repair']}, as in {example}"
-        out.print(f"  [yellow]repair:[/] {escape(told)}")
-    for one in manifest.replacements:
-        swap = f"replaced {one['character']!r} by {one['replacement']!r} in {many(one['messages'], 'message')}"
-        out.print(f"  [dim]{escape(swap)}[/]")
-    _blame_lines(manifest.blame)
-    problem = costs.excess(manifest.cost) if manifest.cost is not None else None
-    if problem is not None:
-        out.print(f"  [bold red]would not be sent:[/] {escape(problem[0])}")
+    return table
 
 
 def _distribution(manifest: Manifest) -> str:
-    """`37 messages of 1, 2 of 2`."""
+    """Return how many messages have how many segments: `37 messages of 1, 2 of 2`."""
     parts = [f"{count:,} of {size}" for size, count in manifest.segment_counts.items()]
     first, *rest = parts
     count = next(iter(manifest.segment_counts.values()))
     return ", ".join([first.replace(" of", " message of" if count == 1 else " messages of", 1), *rest])
 
 
-def _cost_line(spent: Mapping[str, Any]) -> str:
-    """`USD by prices.yaml: US 0.52, GB 0.05; 2 messages have no price (FR 2); at most 10.00`."""
-    shares = list(spent["by_region"].items())
-    shown = ", ".join(f"{region} {one['cost']}" for region, one in shares[:_MOST_REGIONS])
+def _cost_line(cost: Mapping[str, Any]) -> str:
+    """Return `USD by prices.yaml: US 0.52, GB 0.05; 2 messages have no price (FR 2); at most 10.00`."""
+    shares = list(cost["by_region"].items())
+    shown = ", ".join(f"{region} {part['cost']}" for region, part in shares[:_MOST_REGIONS])
     more = f" and {len(shares) - _MOST_REGIONS} more" if len(shares) > _MOST_REGIONS else ""
-    line = f"{spent['currency']} by {spent['table']}" + (f": {shown}{more}" if shown else "")
-    if spent["unpriced"]:
-        missing = sum(spent["unpriced"].values())
-        where = ", ".join(f"{region} {count:,}" for region, count in list(spent["unpriced"].items())[:_MOST_REGIONS])
+    line = f"{cost['currency']} by {cost['table']}" + (f": {shown}{more}" if shown else "")
+    if cost["unpriced"]:
+        missing = sum(cost["unpriced"].values())
+        where = ", ".join(f"{region} {count:,}" for region, count in list(cost["unpriced"].items())[:_MOST_REGIONS])
         line += f"; {many(missing, 'message')} without a price ({where}), not in the total"
-    return line + (f"; at most {spent['max_cost']}" if spent["max_cost"] is not None else "")
+    return line + (f"; at most {cost['max_cost']}" if cost["max_cost"] is not None else "")
 
 
-def _blame_lines(found: Mapping[str, Any]) -> None:
-    """The characters that cost most, a line each, and what all of them cost together."""
-    characters = found.get("characters", ())
-    for one in characters[:_MOST_BLAMED]:
-        out.print(f"  [dim]{escape(blame.sentence(one))}[/]")
-    more = len(characters) - _MOST_BLAMED + found.get("unlisted", 0)
+def _print_blame(blamed: Mapping[str, Any]) -> None:
+    """Print the characters that cost most, a line each, and what all of them cost together."""
+    characters = blamed.get("characters", ())
+    for character in characters[:_MOST_BLAMED]:
+        out.print(f"  [dim]{escape(blame.sentence(character))}[/]")
+    more = len(characters) - _MOST_BLAMED + blamed.get("unlisted", 0)
     if more > 0:
-        out.print(f"  [dim]and {many(more, 'character')} more: they are in the manifest[/]")
-    if found.get("segments") and len(characters) > 1:
-        saved = f"all of them together cost {many(found['segments'], 'segment')}"
-        out.print(f"  [dim]{saved} in {many(found['messages'], 'message')}[/]")
-    if found.get("other_script"):
-        out.print(f"  [dim]{many(found['other_script'], 'message')} in letters outside GSM-7: UCS-2, as it must be[/]")
+        out.print(f"  [dim]and {many(more, 'character')} more: the manifest lists them[/]")
+    if blamed.get("segments") and len(characters) > 1:
+        extra = f"all of them together cost {many(blamed['segments'], 'segment')}"
+        out.print(f"  [dim]{extra} in {many(blamed['messages'], 'message')}[/]")
+    if blamed.get("other_script"):
+        out.print(f"  [dim]{many(blamed['other_script'], 'message')} in letters outside GSM-7: sent as UCS-2[/]")
 
 
 def skipped_table(plan: Plan, *, most: int = 20) -> None:
-    """The first skipped rows, each with its reason and a sentence."""
+    """Print the first skipped rows, each with its reason and a sentence."""
     count = sum(plan.manifest.skipped.values())
     if not count:
         return
@@ -194,11 +204,11 @@ def skipped_table(plan: Plan, *, most: int = 20) -> None:
         table.add_row(str(row), str(reason), escape(str(detail or "")))
     out.print(table)
     if count > most:
-        out.print(f"  [dim]and {count - most:,} more: every one is in the plan and in the results file[/]")
+        out.print(f"  [dim]and {count - most:,} more: the plan and the results file list all of them[/]")
 
 
 def run_summary(summary: Summary) -> None:
-    """The conservation law, and why messages were refused."""
+    """Print the totals, and why messages were rejected or failed."""
     out.print(f"[bold]{escape(summary.law())}[/]")
     if summary.errors:
         table = Table(box=None, padding=(0, 2), header_style="dim")
@@ -215,7 +225,7 @@ def run_summary(summary: Summary) -> None:
 
 
 def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None, failure: str | None = None) -> None:
-    """First of all: what nobody can say yet, what it means, and which command settles it."""
+    """Print what is unknown, what that means, and which command settles it."""
     if not n:
         return
     wait = f" after {decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if decidable_at else ""
@@ -223,38 +233,38 @@ def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None,
     why = f" (the provider's log could not be read: {failure})" if failure else ""
     out.print(
         f"[bold yellow]{many(n, 'message')} unknown:[/] the provider may have accepted {them}, so {they} not sent"
-        f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log; what that cannot settle"
-        " is sent again only if you say so: `sender send ... --resend-unknown`."
+        f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log; what the log"
+        " cannot settle is sent again only on request: `sender send ... --resend-unknown`."
     )
 
 
 def about_delivery(refreshed: RefreshResult | None, summary: Summary, run_id: str) -> None:
-    """After a wait for delivery: what the carriers say, what is still on its way, and how to go on."""
+    """Print the delivery statuses after a wait for them, what is still open, and how to go on."""
     if refreshed is None:
         return
-    told = {status: count for status, count in summary.statuses.items() if status in RANK}
-    if told:
-        out.print(f"delivery: {counted(told)}")
+    delivery = {status: count for status, count in summary.statuses.items() if status in RANK}
+    if delivery:
+        out.print(f"delivery: {counted(delivery)}")
     if not refreshed.delivering:
         return
     why = f" (the provider's log could not be read: {refreshed.failure})" if refreshed.failure else ""
     out.print(
-        f"{many(refreshed.delivering, 'message')} without a final word from the carrier{escape(why)}:"
+        f"{many(refreshed.delivering, 'message')} accepted, delivery not confirmed yet{escape(why)}:"
         f" `sender status {run_id} --refresh` asks again"
     )
 
 
 def about_refresh(refreshed: RefreshResult) -> None:
-    """What a sweep of the provider's log came to."""
-    given_up = f", {refreshed.unconfirmed:,} given up as unconfirmed" if refreshed.unconfirmed else ""
+    """Print what the provider's log has changed."""
+    unconfirmed = f", {refreshed.unconfirmed:,} marked as unconfirmed" if refreshed.unconfirmed else ""
     out.print(
-        f"asked the provider: {many(refreshed.updated, 'message')} updated{given_up},"
-        f" {refreshed.delivering:,} without a final word"
+        f"read the provider's log: {many(refreshed.updated, 'message')} updated{unconfirmed},"
+        f" {refreshed.delivering:,} not confirmed yet"
     )
     if refreshed.failure:
         out.print(f"  the log could not be read to its end: {escape(refreshed.failure)}")
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, for machines."""
+    """Print one JSON document on standard output."""
     out.file.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")

@@ -1,4 +1,4 @@
-"""`sender listen`, and what `send --listen` has in common with it: where delivery reports come in."""
+"""`sender listen`, and the receiver of delivery reports that `send --listen` runs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _PUBLIC_URL = click.option(
     "--public-url",
     metavar="URL",
     envvar="SENDER_PUBLIC_URL",
-    help="What the provider calls: the address of a reverse proxy or a tunnel that leads to the receiver.",
+    help="The address the provider calls: a reverse proxy or a tunnel that leads to the receiver.",
 )
 _SIGNATURES = click.option(
     "--signatures",
     type=click.Choice([policy.value for policy in webhooks.Policy]),
-    help="What is asked of a webhook's signature; off on loopback only.  [default: require]",
+    help="Whether webhooks must be signed; `off` on loopback only.  [default: require]",
 )
 
 
 def delivery_options(command: Command) -> Command:
-    """The options of `send` about what comes after it."""
+    """Add the options of `send` about delivery reports."""
     options = (
-        click.option("--listen", is_flag=True, help="Receive delivery reports while it sends, and while it waits."),
+        click.option("--listen", is_flag=True, help="Receive delivery reports while sending and waiting."),
         click.option("--listen-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port to listen on."),
         _PUBLIC_URL,
         _SIGNATURES,
@@ -61,9 +61,9 @@ def delivery_options(command: Command) -> Command:
 def receiving(
     session: RunSession, campaign: Campaign | None, env: Mapping[str, str], options: Mapping[str, Any]
 ) -> Iterator[DeliveryOptions]:
-    """How the run learns of delivery, by `delivery_options` and the campaign's `listen`; with a receiver, if asked for.
+    """Yield how the run learns of delivery, by the options and the campaign's `listen`; with a receiver for --listen.
 
-    Raises InputError or CredentialsError when it could not listen.
+    Raises InputError or CredentialsError if it cannot listen.
     """
     spec = campaign.listen if campaign is not None else ListenSpec()
     public_url = options["public_url"] or spec.public_url
@@ -76,15 +76,15 @@ def receiving(
     manifest = session.plan.manifest
     if "status_callback" in {*manifest.fields, *manifest.templates}:
         raise InputError(
-            "the campaign has a `status_callback` of its own, so no report would come here",
+            "the campaign has a `status_callback` of its own, so no report would arrive here",
             where="--listen",
             fix="remove `status_callback`, or leave out --listen",
         )
     if public_url is None and not session.simulated:
         raise InputError(
-            "the provider must be able to call this machine",
+            "the provider cannot call this machine without a public address",
             where="--listen",
-            fix="name its public address with --public-url, or leave out --listen: the provider's log is asked then",
+            fix="name it with --public-url, or leave out --listen: the provider's log is read then",
         )
     keys = webhooks.Keys.of(sandbox.environment("") if session.simulated else env)
     port = options["listen_port"]
@@ -103,8 +103,8 @@ def receiving(
 
 @click.command(
     help="Receive delivery reports and replies until stopped.\n\n"
-    "A report is on disk before it is answered. Signatures are checked with SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY"
-    " and TWILIO_AUTH_TOKEN. STOP and START replies go to the suppression list."
+    "Each report is on disk before the provider gets an answer. Signatures are checked with SIGNALWIRE_SIGNING_KEY,"
+    " TELNYX_PUBLIC_KEY and TWILIO_AUTH_TOKEN. STOP and START replies go to the suppression list."
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8026, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -146,10 +146,9 @@ def listen(
         on_ready=ready,
         on_refused=partial(learn_from_runs, state_dir),
     )
-    tally = listener.tally
-    refused = sum(listener.refused.values())
+    tally, refused = listener.tally, sum(listener.refused.values())
     console.out.print(
-        f"stopped: {tally.applied:,} reports applied, {tally.same:,} with nothing new, {tally.kept:,} kept for a"
-        f" message to come, {tally.inbound:,} replies, {refused:,} refused"
+        f"stopped: {tally.applied:,} reports applied, {tally.same:,} with nothing new, {tally.kept:,} kept for messages"
+        f" not recorded yet, {tally.inbound:,} replies, {refused:,} refused"
     )
     return 0

@@ -21,8 +21,8 @@ _TONES = {"delivered": "green", "undelivered": "red", "failed": "red", "rejected
 
 
 @click.command(
-    help="Say how a run went: from rows to delivered, why not, how fast, where, at what cost.\n\n"
-    f"{RUN_HELP} --html writes the same figures with plots as one page, which needs nothing from a network."
+    help="Show how a run went: how many rows were delivered, why others were not, how fast, where, at what cost.\n\n"
+    f"{RUN_HELP} --html writes the same figures with plots as one page that loads nothing from a network."
 )
 @click.argument("run")
 @click.option(
@@ -33,19 +33,19 @@ _TONES = {"delivered": "green", "undelivered": "red", "failed": "red", "rejected
 def report(run: str, html: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     with StateDir(state_dir, read_only=True) as state:
-        one = state.find(run)
-        journal = state.ledger.journal(one.run_id)
-        found = figures(state.plan(one), journal, one, retries=state.retries(one))
+        entry = state.find(run)
+        journal = state.ledger.journal(entry.run_id)
+        numbers = figures(state.plan(entry), journal, entry, retries=state.retries(entry))
     if html is not None:
-        _write(found, html)
+        _write_page(numbers, html)
     if as_json:
-        console.print_json(to_dict(found))
+        console.print_json(to_dict(numbers))
     elif html is None:
-        _print(found)
+        _print(numbers)
     return 0
 
 
-def _write(found: Figures, html: Path) -> None:
+def _write_page(numbers: Figures, html: Path) -> None:
     try:
         from sender.reports.pages.run_page import run_html
     except ModuleNotFoundError as error:
@@ -56,7 +56,7 @@ def _write(found: Figures, html: Path) -> None:
             fix="python3 -m pip install 'campaign-sender[report]'; without --html the same figures are printed",
         ) from None
     try:
-        html.write_text(run_html(found), encoding="utf-8")
+        html.write_text(run_html(numbers), encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"the page cannot be written: {error.strerror}", where=str(html), fix="name another file"
@@ -64,30 +64,32 @@ def _write(found: Figures, html: Path) -> None:
     console.err.print(f"wrote {escape(str(html))}")
 
 
-def _print(found: Figures) -> None:
-    summary, out = found.summary, console.out
-    console.about_unknowns(summary.unknown, found.run.run_id)
-    begun = f", begun {found.begun:%Y-%m-%d %H:%M:%S} UTC" if found.begun else ""
-    out.print(f"[bold]{escape(found.campaign)}[/] run {found.run.run_id}, through {found.provider}{begun}")
+def _print(numbers: Figures) -> None:
+    summary, out = numbers.summary, console.out
+    console.about_unknowns(summary.unknown, numbers.run.run_id)
+    started = f", started {numbers.begun:%Y-%m-%d %H:%M:%S} UTC" if numbers.begun else ""
+    out.print(f"[bold]{escape(numbers.campaign)}[/] run {numbers.run.run_id}, through {numbers.provider}{started}")
     out.print(escape(summary.law()))
-    _bars("from rows to delivered", [(one.name, one.count, "") for one in found.funnel], summary.rows)
-    _bars("status", [(name, n, LEADS.get(name, "")) for name, n in summary.statuses.items()], summary.rows)
+    _print_bars("from rows to delivered", [(stage.name, stage.count, "") for stage in numbers.funnel], summary.rows)
+    statuses = [(name, n, LEADS.get(name, "")) for name, n in summary.statuses.items()]
+    _print_bars("status", statuses, summary.rows)
     if summary.skipped:
         out.print(f"  skipped: {console.counted(summary.skipped)}")
-    _speed(found)
-    _errors(found)
-    _groups("country", found.countries, found)
-    _groups("from", found.senders, found)
-    _cost(found)
-    if found.slowest:
-        slow = ", ".join(f"row {one.row_number} after {seconds(one.seconds or 0)}" for one in found.slowest[:_SHOWN])
-        out.print(f"[bold]slowest[/]  {slow}")
-    links = [f"sends messages of run {found.retry_of} again"] if found.retry_of else []
-    for line in [*links, *(f"what failed was sent again by run {one}" for one in found.retries)]:
-        out.print(line)
+    _print_speed(numbers)
+    _print_errors(numbers)
+    _print_groups("country", numbers.countries, numbers)
+    _print_groups("from", numbers.senders, numbers)
+    _print_cost(numbers)
+    if numbers.slowest:
+        rows = (f"row {late.row_number} after {seconds(late.seconds or 0)}" for late in numbers.slowest[:_SHOWN])
+        out.print(f"[bold]slowest[/]  {', '.join(rows)}")
+    if numbers.retry_of:
+        out.print(f"a retry of run {numbers.retry_of}")
+    for run_id in numbers.retries:
+        out.print(f"retried by run {run_id}")
 
 
-def _bars(title: str, rows: Iterable[tuple[str, int, str]], whole: int) -> None:
+def _print_bars(title: str, rows: Iterable[tuple[str, int, str]], whole: int) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(min_width=16)
     table.add_column(justify="right")
@@ -102,59 +104,60 @@ def _bars(title: str, rows: Iterable[tuple[str, int, str]], whole: int) -> None:
     console.out.print(table)
 
 
-def _speed(found: Figures) -> None:
-    if found.per_s is not None:
-        planned = f", planned {per_second(found.planned_per_s)} {found.unit}" if found.planned_per_s else ""
-        most = f", at most {per_second(found.peak_per_s)}" if found.peak_per_s else ""
-        console.out.print(f"[bold]pace[/]     {per_second(found.per_s)} messages{most}{planned}")
-    if (late := found.latency) is not None:
+def _print_speed(numbers: Figures) -> None:
+    if numbers.per_s is not None:
+        planned = f", planned {per_second(numbers.planned_per_s)} {numbers.unit}" if numbers.planned_per_s else ""
+        most = f", at most {per_second(numbers.peak_per_s)}" if numbers.peak_per_s else ""
+        console.out.print(f"[bold]rate[/]     {per_second(numbers.per_s)} messages{most}{planned}")
+    if (late := numbers.latency) is not None:
         console.out.print(
             f"[bold]delivery[/] half within {seconds(late.median_s)}, 95 % within {seconds(late.p95_s)},"
             f" 99 % within {seconds(late.p99_s)}, the last after {seconds(late.longest_s)}"
         )
-    if found.waiting:
-        console.out.print(f"  {console.many(found.waiting, 'accepted message')} without a final word yet")
+    if numbers.waiting:
+        console.out.print(f"  {numbers.waiting:,} accepted, delivery not confirmed yet")
 
 
-def _errors(found: Figures) -> None:
-    if not found.errors:
+def _print_errors(numbers: Figures) -> None:
+    if not numbers.errors:
         return
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("messages", "status", "reason", "code", "the provider says"):
         table.add_column(name, justify="right" if name == "messages" else "left", overflow="fold")
-    for one in found.errors:
-        words = (one.status, one.reason or "", escape(one.error_code or ""), escape(one.example or ""))
-        table.add_row(f"{one.count:,}", *words)
-    console.out.print("[bold]why not[/]")
+    for error in numbers.errors:
+        cells = (error.status, error.reason or "", escape(error.error_code or ""), escape(error.example or ""))
+        table.add_row(f"{error.count:,}", *cells)
+    console.out.print("[bold]why not delivered[/]")
     console.out.print(table)
 
 
-def _groups(title: str, groups: tuple[Group, ...], found: Figures) -> None:
+def _print_groups(title: str, groups: tuple[Group, ...], numbers: Figures) -> None:
     table = Table(box=None, padding=(0, 2), header_style="dim")
     columns: Mapping[str, bool] = {
-        "planned": found.cost_planned is not None,
-        "cost so far": any(one.price for one in groups),
+        "planned": numbers.cost_planned is not None,
+        "cost so far": any(group.price for group in groups),
     }
-    for name in (title, "messages", "accepted", "delivered", "", "not", "unknown", "segments"):
+    for name in (title, "messages", "accepted", "delivered", "", "not delivered", "unknown", "segments"):
         table.add_column(name, justify="left" if name == title else "right")
     for name in (name for name, shown in columns.items() if shown):
         table.add_column(name, justify="right")
-    for one in groups[:_SHOWN]:
-        counts = (one.messages, one.accepted, one.delivered, None, one.bad, one.unknown, one.segments)
-        cells = [share(one.delivered, one.accepted) if n is None else f"{n:,}" for n in counts]
-        money = [(columns["planned"], str(one.planned)), (columns["cost so far"], amounts(one.price))]
-        table.add_row(escape(one.name), *cells, *(text for shown, text in money if shown))
+    for group in groups[:_SHOWN]:
+        counts = (group.messages, group.accepted, group.delivered, None, group.bad, group.unknown, group.segments)
+        cells = [share(group.delivered, group.accepted) if n is None else f"{n:,}" for n in counts]
+        money = [(columns["planned"], str(group.planned)), (columns["cost so far"], amounts(group.price))]
+        table.add_row(escape(group.name), *cells, *(text for shown, text in money if shown))
     console.out.print(table)
     if len(groups) > _SHOWN:
         console.out.print(f"  [dim]and {len(groups) - _SHOWN:,} more: --json has all of them[/]")
 
 
-def _cost(found: Figures) -> None:
-    differ = f", {found.segments_differ:,} messages otherwise" if found.segments_differ else ""
-    told = f" (the provider told those of {found.segments_told:,}{differ})" if found.segments_told else ""
+def _print_cost(numbers: Figures) -> None:
+    differ = f", {numbers.segments_differ:,} of them differently" if numbers.segments_differ else ""
+    counted = f" (the provider counted those of {console.many(numbers.segments_told, 'message')}{differ})"
     console.out.print(
-        f"[bold]segments[/] {found.segments_planned:,} planned, {found.segments_real:,} of accepted ones{told}"
+        f"[bold]segments[/] {numbers.segments_planned:,} planned, {numbers.segments_real:,} in accepted messages"
+        + (counted if numbers.segments_told else "")
     )
-    planned = f"{found.cost_planned} {found.currency} planned" if found.cost_planned is not None else "no price table"
-    real = f"{amounts(found.summary.price)} so far for {found.priced:,} messages" if found.priced else "no prices told"
-    console.out.print(f"[bold]cost[/]     {planned}, {real}")
+    planned = "no price table" if numbers.cost_planned is None else f"{numbers.cost_planned} {numbers.currency} planned"
+    spent = f"{amounts(numbers.summary.price)} so far for {console.many(numbers.priced, 'message')}"
+    console.out.print(f"[bold]cost[/]     {planned}, {spent if numbers.priced else 'no prices reported yet'}")

@@ -41,23 +41,23 @@ from sender.transport.httpx_transport import HttpxTransport
 _SHOWN = 20
 SCOPE_HELP = "all, campaign:NAME, sender:NUMBER or account:PROVIDER."
 
-_scope = click.option("--scope", default=EVERYWHERE, show_default=True, help=f"How far it goes: {SCOPE_HELP}")
-_one_scope = click.option("--scope", help=f"Only in this scope: {SCOPE_HELP}")
+_scope = click.option("--scope", default=EVERYWHERE, show_default=True, help=f"What it applies to: {SCOPE_HELP}")
+_only_scope = click.option("--scope", help=f"Only in this scope: {SCOPE_HELP}")
 _region = click.option("--default-region", metavar="US", help="Region of numbers without a country code.")
 _reason = click.option(
     "--reason",
-    type=click.Choice([one.value for one in REASONS]),
+    type=click.Choice([reason.value for reason in REASONS]),
     default=SkipReason.SUPPRESSED.value,
     show_default=True,
-    help="What to say of them. landline and invalid_number count only with skip_dead.",
+    help="Why they are on the list. landline and invalid_number count only with skip_dead.",
 )
 
 
 @click.group()
 def suppress() -> None:
-    """Keep the list of numbers that get nothing, whatever the campaign.
+    """Manage the list of numbers that get nothing, whatever the campaign.
 
-    It learns by itself: from replies (STOP, START), from providers' refusals, and from `import --from telnyx`.
+    Replies (STOP, START), providers' refusals and `import --from telnyx` add to it.
     """
 
 
@@ -65,7 +65,7 @@ def suppress() -> None:
 @click.argument("numbers", nargs=-1, required=True)
 @_scope
 @_reason
-@click.option("--note", help="Why, in your own words; `why` tells it.")
+@click.option("--note", help="Why, in your own words; `suppress why` shows it.")
 @_region
 @state_options
 def add(
@@ -78,50 +78,50 @@ def add(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug)
-    wanted = _numbers(numbers, default_region)
+    to_add = _parse_numbers(numbers, default_region)
     with SuppressionList.open(state_dir) as suppressions:
-        new = suppressions.add(wanted, scope=scope, reason=SkipReason(reason), note=note)
-    console.out.print(f"{console.many(new, 'number')} added, {len(wanted) - new:,} there already")
+        new = suppressions.add(to_add, scope=scope, reason=SkipReason(reason), note=note)
+    console.out.print(f"{console.many(new, 'number')} added, {len(to_add) - new:,} already on the list")
     return 0
 
 
 @suppress.command(help="Take numbers off the list. A later STOP, refusal or import counts again.")
 @click.argument("numbers", nargs=-1, required=True)
-@_one_scope
+@_only_scope
 @_region
 @state_options
 def remove(
     numbers: tuple[str, ...], scope: str | None, default_region: str | None, debug: bool, state_dir: Path
 ) -> int:
     console.set_up_logs(debug=debug)
-    wanted = _numbers(numbers, default_region)
+    to_remove = _parse_numbers(numbers, default_region)
     with SuppressionList.open(state_dir) as suppressions:
         opted_out = [
-            one
-            for one in wanted
-            if any(entry.active and entry.reason == SkipReason.OPTED_OUT for entry in suppressions.why(one))
+            number
+            for number in to_remove
+            if any(entry.active and entry.reason == SkipReason.OPTED_OUT for entry in suppressions.why(number))
         ]
-        gone = suppressions.remove(wanted, scope=scope)
-        left = [entry.sentence() for one in wanted for entry in suppressions.why(one) if entry.active]
-    console.out.print(f"{console.many(gone, 'number')} removed, {len(wanted) - gone:,} not on the list")
+        removed = suppressions.remove(to_remove, scope=scope)
+        left = [entry.sentence() for number in to_remove for entry in suppressions.why(number) if entry.active]
+    console.out.print(f"{console.many(removed, 'number')} removed, {len(to_remove) - removed:,} not on the list")
     if opted_out:
         console.out.print(
             f"[yellow]note:[/] {console.many(len(opted_out), 'number')} had opted out: text them only if they have"
-            " asked for it since. The provider may still refuse them until they reply START."
+            " asked for it since. The provider may refuse them until they reply START."
         )
     for sentence in left:
-        console.out.print(f"  still held back: {escape(sentence)}")
+        console.out.print(f"  still suppressed: {escape(sentence)}")
     return 0
 
 
 @suppress.command(
     "import",
-    help="Put the numbers of files on the list: any recipients format, or what `export` wrote. Or read the opt-outs"
-    " that the provider keeps, with --from telnyx.",
+    help="Put the numbers of files on the list, in any recipients format or as `export` writes them. Or read the"
+    " opt-outs that the provider keeps, with --from telnyx.",
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--from", "provider", type=click.Choice(["telnyx"]), help="The provider's own list of opt-outs.")
-@click.option("--profile", metavar="ID", help="With --from: of this messaging profile only.")
+@click.option("--from", "provider", type=click.Choice(["telnyx"]), help="Read this provider's own list of opt-outs.")
+@click.option("--profile", metavar="ID", help="With --from: opt-outs of this messaging profile only.")
 @click.option("--since", type=click.DateTime(), help="With --from: opt-outs since then (UTC).")
 @env_file_option("With --from: file of KEY=value lines with the credentials.")
 @_scope
@@ -147,14 +147,14 @@ def import_(
         if provider is not None:
             since = since.replace(tzinfo=UTC) if since else None
             adapter = providers.adapter(provider, environment(env_file))
-            seen, new = asyncio.run(_fetch(suppressions, adapter, scope=scope, profile=profile, since=since))
-            console.out.print(f"{console.many(seen, 'opt-out')} at {provider}, {new:,} new here")
+            seen, new = asyncio.run(_import_opt_outs(suppressions, adapter, scope=scope, profile=profile, since=since))
+            console.out.print(f"{console.many(seen, 'opt-out')} at {provider}, {new:,} new")
         for file in files:
             _import_file(suppressions, file, scope=scope, reason=SkipReason(reason), region=default_region)
     return 0
 
 
-async def _fetch(suppressions: SuppressionList, adapter: object, **options: Any) -> tuple[int, int]:
+async def _import_opt_outs(suppressions: SuppressionList, adapter: object, **options: Any) -> tuple[int, int]:
     async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
         return await import_opt_outs(suppressions, adapter, transport, **options)
 
@@ -167,25 +167,25 @@ def _import_file(
     if set(EXPORTED) <= set(table.headers):
         entries = of_frame(table.cells)
         new = suppressions.restore(entries)
-        console.out.print(f"{name}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new here")
+        console.out.print(f"{name}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
         return
     raw, _ = columns.load_numbers(file)
     cleaned = phone.normalize(raw, default_region=region)
-    good = cleaned["to"].drop_nulls().unique(maintain_order=True)
-    new = suppressions.add(good, scope=scope, reason=reason, source=EntrySource.FILE, via=file.name)
-    console.out.print(f"{name}: {console.many(good.len(), 'number')}, {new:,} new here")
+    valid = cleaned["to"].drop_nulls().unique(maintain_order=True)
+    new = suppressions.add(valid, scope=scope, reason=reason, source=EntrySource.FILE, via=file.name)
+    console.out.print(f"{name}: {console.many(valid.len(), 'number')}, {new:,} new")
     unread = raw.filter(cleaned["to"].is_null())
     if unread.len():
-        shown = ", ".join(f"`{one}`" for one in unread.head(3))
+        shown = ", ".join(f"`{cell}`" for cell in unread.head(3))
         console.out.print(
             f"  [yellow]note:[/] {console.many(unread.len(), 'cell')} without a readable number: {escape(shown)}"
-            + ("" if region else " (--default-region US if they lack the country code)")
+            + ("" if region else " (add --default-region US if they have no country code)")
         )
 
 
 @suppress.command(help="Write the list to FILE (.csv, .jsonl, .parquet), or as CSV to standard output.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@_one_scope
+@_only_scope
 @state_options
 def export(file: Path | None, scope: str | None, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
@@ -201,77 +201,77 @@ def export(file: Path | None, scope: str | None, debug: bool, state_dir: Path) -
     return 0
 
 
-@suppress.command("list", help="Say how many are on the list and why, and show the latest.")
-@_one_scope
-@click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Shown, newest first.")
-@click.option("--json", "as_json", is_flag=True, help="All of it as JSON.")
+@suppress.command("list", help="Show how many numbers are on the list and why, and the newest entries.")
+@_only_scope
+@click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Entries shown, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print all entries as JSON.")
 @state_options
 def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     with SuppressionList.open(state_dir, create=False) as suppressions:
-        entries = sorted(suppressions.entries(scope), key=lambda one: one.at, reverse=True)
+        entries = sorted(suppressions.entries(scope), key=lambda entry: entry.at, reverse=True)
     if as_json:
-        console.print_json([_facts(one) for one in entries])
+        console.print_json([_to_dict(entry) for entry in entries])
         return 0
-    numbers = len({one.number for one in entries})
+    numbers = len({entry.number for entry in entries})
     console.out.print(f"[bold]{console.many(numbers, 'number')}[/] {escape(_by_reason(entries))}".rstrip())
     if entries and limit:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("number", "reason", "because"):
             table.add_column(column, overflow="fold")
-        for one in entries[:limit]:
-            table.add_row(one.number, one.reason.value, escape(one.sentence()))
+        for entry in entries[:limit]:
+            table.add_row(entry.number, entry.reason.value, escape(entry.sentence()))
         console.out.print(table)
     if limit and len(entries) > limit:
         console.out.print(f"  [dim]and {len(entries) - limit:,} more: `sender suppress export` writes all of them[/]")
     return 0
 
 
-@suppress.command(help="Say everything the list knows about a number.")
+@suppress.command(help="Show every entry for a number, and whether it still counts.")
 @click.argument("number")
 @_region
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @state_options
 def why(number: str, default_region: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    [wanted] = _numbers((number,), default_region)
+    [e164] = _parse_numbers((number,), default_region)
     with SuppressionList.open(state_dir, create=False) as suppressions:
-        entries = suppressions.why(wanted)
+        entries = suppressions.why(e164)
     if as_json:
-        held = any(one.active for one in entries)
-        console.print_json({"number": wanted, "listed": held, "entries": [_facts(one) for one in entries]})
+        listed = any(entry.active for entry in entries)
+        console.print_json({"number": e164, "listed": listed, "entries": [_to_dict(entry) for entry in entries]})
         return 0
     if not entries:
-        console.out.print(f"{wanted} is not on the list, and never was")
-    for one in entries:
-        what = f"[bold]{one.reason.value}[/]" if one.active else f"[dim]{one.reason.value}, taken back since[/]"
-        console.out.print(f"{wanted} {what}: {escape(one.sentence())}")
+        console.out.print(f"{e164} is not on the list and never was")
+    for entry in entries:
+        reason = f"[bold]{entry.reason.value}[/]" if entry.active else f"[dim]{entry.reason.value}, taken back since[/]"
+        console.out.print(f"{e164} {reason}: {escape(entry.sentence())}")
     return 0
 
 
-def _numbers(raw: Iterable[str], region: str | None) -> list[str]:
-    """E.164 of what was typed. Raises InputError for the first that is no number."""
+def _parse_numbers(raw: Iterable[str], region: str | None) -> list[str]:
+    """Return the numbers in E.164. Raises InputError for the first that cannot be read."""
     cells = list(dict.fromkeys(raw))
     cleaned = phone.normalize(pl.Series(cells, dtype=pl.String), default_region=region)
     for row in cleaned.iter_rows(named=True):
         if row["to"] is None:
-            raise InputError(row["detail"] or "a blank is no number", fix="write it as +12025550100, without blanks")
+            raise InputError(row["detail"] or "the number is blank", fix="write it as +12025550100, without blanks")
     return cleaned["to"].unique(maintain_order=True).to_list()
 
 
 def _by_reason(entries: Iterable[SuppressionEntry]) -> str:
-    counts = Counter(one.reason.value for one in entries)
+    counts = Counter(entry.reason.value for entry in entries)
     return f"({console.counted(counts)})" if counts else ""
 
 
-def _facts(one: SuppressionEntry) -> dict[str, Any]:
+def _to_dict(entry: SuppressionEntry) -> dict[str, Any]:
     return {
-        "number": one.number,
-        "reason": one.reason.value,
-        "scope": one.scope,
-        "source": one.source.value,
-        "via": one.via,
-        "at": one.at.isoformat(timespec="milliseconds"),
-        "note": one.note,
-        "active": one.active,
+        "number": entry.number,
+        "reason": entry.reason.value,
+        "scope": entry.scope,
+        "source": entry.source.value,
+        "via": entry.via,
+        "at": entry.at.isoformat(timespec="milliseconds"),
+        "note": entry.note,
+        "active": entry.active,
     }

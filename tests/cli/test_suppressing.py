@@ -10,7 +10,7 @@ OFFER = ("--body", "Hi", "--from", "+12025550150", "--provider", "sandbox")
 
 def test_a_number_is_put_on_the_list_told_and_taken_off(sender: Shell) -> None:
     done = sender("suppress", "add", "202-555-0101", BOB, "--default-region", "US", "--note", "by [phone]")
-    assert (done.code, done.out) == (0, "2 numbers added, 0 there already\n"), done
+    assert (done.code, done.out) == (0, "2 numbers added, 0 already on the list\n"), done
     why = sender("suppress", "why", ADA)
     assert why.out.startswith(f"{ADA} suppressed: put on the suppression list by hand (by [phone]) on 20"), why
     sender.write("people.csv", f"phone\n{ADA}\n+12025550103\n")
@@ -26,12 +26,12 @@ def test_files_in_and_out(sender: Shell) -> None:
     sender.write("old.csv", f"name,phone\nAda,{ADA}\nBob,{BOB}\nEve,n/a\n")
     done = sender("suppress", "import", "old.csv", "--reason", "opted_out", "--scope", "campaign:people")
     assert done.code == 0, done
-    assert "old.csv: 2 numbers, 2 new here" in done.out
+    assert "old.csv: 2 numbers, 2 new" in done.out
     assert "1 cell without a readable number: `n/a`" in done.out
     assert sender("suppress", "list").out.startswith("2 numbers (2 opted_out)")
     assert sender("suppress", "export", "list.csv").code == 0
     moved = sender("suppress", "import", "list.csv", "--state-dir", "elsewhere")
-    assert moved.out == "list.csv: 2 entries, 2 new here\n", moved
+    assert moved.out == "list.csv: 2 entries, 2 new\n", moved
     assert sender("suppress", "export", "--state-dir", "elsewhere").out == sender("suppress", "export").out
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sender import build_plan, load_campaign
-from sender.cli.console import from_line, pace_line
+from sender.cli.console import rate_line, senders_line
 from sender.cli.duration import format_duration
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
@@ -73,7 +73,7 @@ def test_the_number_whose_share_takes_longest_decides() -> None:
     assert busiest["share"] == pytest.approx(0.75, abs=0.1)
     assert sum(one["units"] for one in told["senders"].values()) == told["units"] == 300
     assert made.per_s == pytest.approx(300 / busiest["units"])
-    assert pace_line(made).endswith(f"{A} carries {busiest['share']:.0%} of it at 1/s")
+    assert rate_line(made).endswith(f"{A} sends {busiest['share']:.0%} of it at 1/s")
 
 
 def test_the_account_decides_where_it_is_slower() -> None:
@@ -118,8 +118,8 @@ def test_a_plan_of_nobody_takes_no_time() -> None:
 
 
 def test_how_it_is_told() -> None:
-    assert from_line(manifest(2, from_=pool(A, B, match="area_code"))) == f"a pool of 2, by area code: {A}, {B}"
-    assert from_line(manifest(2, from_="{{ phone }}")) == "{{ phone }}, in each row"
+    assert senders_line(manifest(2, from_=pool(A, B, match="area_code"))) == f"a pool of 2, by area code: {A}, {B}"
+    assert senders_line(manifest(2, from_="{{ phone }}")) == "{{ phone }}, in each row"
     assert [rate_told(one) for one in (40.0, 1.0, 0.5, 5 / 3600, 0.0001)] == ["40/s", "1/s", "30/min", "5/h", "0.36/h"]
     assert (format_duration(50 * 3600), format_duration(3 * 3600)) == ("2 d 02 h", "3 h 00 min")
 
