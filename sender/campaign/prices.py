@@ -112,7 +112,7 @@ class PriceTable:
         """The beginnings of numbers that have prices."""
         return tuple(sorted({one for entry in self.entries for one in entry.to if one.startswith("+")}))
 
-    def rate(self, prefix: str | None, region: str | None, sender_type: str, *, mms: bool) -> MessagePrice | None:
+    def find(self, prefix: str | None, region: str | None, sender_type: str, *, mms: bool) -> MessagePrice | None:
         """What such a message costs; None without a price.
 
         `prefix` is the longest of `prefixes` that the recipient's number begins with, or None.

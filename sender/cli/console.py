@@ -18,7 +18,7 @@ from sender.core.outcomes import RANK
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import costs
-from sender.planning.throughput import rate_told
+from sender.planning.throughput import format_rate
 from sender.segments import blame
 
 if TYPE_CHECKING:  # every command imports this module, and few of them these
@@ -86,8 +86,8 @@ def rate_line(manifest: Manifest) -> str:
     if per_s is None:
         return "unlimited" + (f", up to {pace.concurrency} requests at once" if pace.concurrency else "")
     if bound is not None:
-        limit = f"{bound} sends {pace.senders[bound] / per_s:.0%} of it at {rate_told(pace.senders[bound])}"
-        return f"{rate_told(per_s, pace.unit)}, about {format_duration(manifest.expected_s)}: {limit}"
+        limit = f"{bound} sends {pace.senders[bound] / per_s:.0%} of it at {format_rate(pace.senders[bound])}"
+        return f"{format_rate(per_s, pace.unit)}, about {format_duration(manifest.expected_s)}: {limit}"
     own = "the sandbox's own" if manifest.provider == "sandbox" else "the documented limit"
     auto = f" (auto: {own})" if pace.rate == "auto" else ""
     unit = pace.unit.rstrip("s") if per_s == 1 else pace.unit
@@ -126,7 +126,7 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
         line = f"replaced {swap['character']!r} with {swap['replacement']!r} in {many(swap['messages'], 'message')}"
         out.print(f"  [dim]{escape(line)}[/]")
     _print_blame(manifest.blame)
-    problem = costs.excess(manifest.cost) if manifest.cost is not None else None
+    problem = costs.cost_problem(manifest.cost) if manifest.cost is not None else None
     if problem is not None:
         out.print(f"  [bold red]would not be sent:[/] {escape(problem[0])}")
 

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from sender.cli import console
 from sender.cli.options import TARGET_HELP, campaign_options, read_plan, state_options
 from sender.core.errors import InputError
-from sender.plan.message_fields import merged_json
+from sender.plan.message_fields import parse_fields
 from sender.plan.plan import Plan
 
 
@@ -76,7 +76,7 @@ def messages_table(plan: Plan, *, most: int) -> None:
     for row in preview_frame(plan, most).iter_rows(named=True):
         parts = console.many(row["segments"], "segment")
         size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"
-        own = "".join(f"\n[dim]{escape(f'{key}: {value}')}[/]" for key, value in merged_json(row["fields"]).items())
+        own = "".join(f"\n[dim]{escape(f'{key}: {value}')}[/]" for key, value in parse_fields(row["fields"]).items())
         text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ()) + own
         title = escape(f"row {row['row_number']} to {row['to']} from {row['from']}")
         console.out.print(Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72))

@@ -162,7 +162,7 @@ class LogSweep:
         if accepted.is_empty():
             return accepted
         constant = self._plan.manifest.fields
-        send_at = pl.coalesce(message_fields.own("send_at"), pl.lit(constant.get("send_at"), pl.String))
+        send_at = pl.coalesce(message_fields.row_field("send_at"), pl.lit(constant.get("send_at"), pl.String))
         planned = (
             self._plan.scan()
             .filter(pl.col("seq").is_in(accepted["seq"].implode()))

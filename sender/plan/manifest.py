@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from sender.core.errors import PlanError
-from sender.plan.message_fields import SERVICE_FIELDS, own_service, service_of
+from sender.plan.message_fields import SERVICE_FIELDS, find_service, row_service
 from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import FieldValue
@@ -74,7 +74,7 @@ class Manifest:
     @property
     def service(self) -> str | None:
         """The service, profile or number group that picks a message's sender where `from_number` is null."""
-        return service_of(self.fields)
+        return find_service(self.fields)
 
     def sender_pool(self) -> SenderPool | None:
         """The pool to send from, with every number in it; None where there is no choice."""
@@ -146,5 +146,5 @@ def missing_file(name: str, directory: Path) -> PlanError:
 
 def sender_shown(manifest: Manifest) -> pl.Expr:
     """Who a plan's message comes from: its number, or else the service that picks one, its own or the plan's."""
-    picked = [own_service(SERVICE_FIELDS)] if manifest.templates else []
+    picked = [row_service(SERVICE_FIELDS)] if manifest.templates else []
     return pl.coalesce("from_number", *picked, pl.lit(manifest.service, pl.String))

@@ -1,4 +1,4 @@
-"""The provider fields of one message: the plan's for all messages, and the row's own in its column `fields`."""
+"""The provider fields of one message: the plan's, which all messages have, and the row's own in its column `fields`."""
 
 from __future__ import annotations
 
@@ -11,47 +11,46 @@ import polars as pl
 from sender.core.refs import make_ref
 from sender.providers.base import FieldValue
 
-
-def of_row(constant: Mapping[str, FieldValue], own: str | None) -> Mapping[str, FieldValue]:
-    """All fields of one message: the plan's, and those in its column `fields`."""
-    return constant if own is None else {**constant, **json.loads(own)}
-
-
-def is_mms(constant: Mapping[str, FieldValue]) -> pl.Expr:
-    """Whether a row of a plan goes as MMS: with media, or because its fields or the plan's (`constant`) say so."""
-    if constant.get("send_as_mms") or constant.get("message_type") == "MMS":
-        return pl.lit(value=True)
-    return (
-        (pl.col("media").list.len() > 0).fill_null(value=False)
-        | own("send_as_mms").eq_missing(pl.lit("true"))
-        | own("message_type").eq_missing(pl.lit("MMS"))
-    )
-
-
-def own_service(keys: Collection[str]) -> pl.Expr:
-    """The service id in a row's own fields, under one of `keys`; else null."""
-    return pl.coalesce(*(own(key) for key in keys))
-
-
-def own(key: str) -> pl.Expr:
-    """A row's own value of `key`, as text; null where it has none."""
-    return pl.col("fields").str.json_path_match(f"$.{key}")
-
-
-def merged_json(own: str | None) -> dict[str, Any]:
-    """A row's own fields, for people and machines to read."""
-    return {} if own is None else dict(json.loads(own))
-
-
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")
 
 
-def service_of(fields: Mapping[str, FieldValue]) -> str | None:
-    """The sender pool at the provider that a message's fields name."""
+def merge_fields(common: Mapping[str, FieldValue], own: str | None) -> Mapping[str, FieldValue]:
+    """Return all fields of one message: the plan's (`common`), and those in the row's column `fields` over them."""
+    return common if own is None else {**common, **json.loads(own)}
+
+
+def parse_fields(own: str | None) -> dict[str, Any]:
+    """Return a row's own fields, from its column `fields`."""
+    return {} if own is None else dict(json.loads(own))
+
+
+def row_field(key: str) -> pl.Expr:
+    """A row's own value of `key` as text; null where it has none."""
+    return pl.col("fields").str.json_path_match(f"$.{key}")
+
+
+def row_service(keys: Collection[str]) -> pl.Expr:
+    """The service id in a row's own fields, under one of `keys`; else null."""
+    return pl.coalesce(*(row_field(key) for key in keys))
+
+
+def find_service(fields: Mapping[str, FieldValue]) -> str | None:
+    """Return the sender pool at the provider that a message's fields name; None without one."""
     if not fields:  # most messages; each is asked before it leaves
         return None
     return next((str(fields[key]) for key in SERVICE_FIELDS if key in fields), None)
+
+
+def is_mms(common: Mapping[str, FieldValue]) -> pl.Expr:
+    """Whether a row of a plan goes as MMS: it has media, or its fields or the plan's (`common`) ask for it."""
+    if common.get("send_as_mms") or common.get("message_type") == "MMS":
+        return pl.lit(value=True)
+    return (
+        (pl.col("media").list.len() > 0).fill_null(value=False)
+        | row_field("send_as_mms").eq_missing(pl.lit("true"))
+        | row_field("message_type").eq_missing(pl.lit("MMS"))
+    )
 
 
 def ref_column(run_id: str, seq: pl.Expr) -> pl.Expr:

@@ -100,7 +100,13 @@ class MessageReader:
         return {
             seq: (
                 Message(
-                    seq, make_ref(run_id, seq), to, sender, body, tuple(media or ()), message_fields.of_row(common, own)
+                    seq,
+                    make_ref(run_id, seq),
+                    to,
+                    sender,
+                    body,
+                    tuple(media or ()),
+                    message_fields.merge_fields(common, own),
                 ),
                 count,
             )

@@ -110,7 +110,7 @@ class SenderPool:
             return planned
         return next((number for number in self.order(to) if number not in self._out), planned)
 
-    def nearness(self, to: str, number: str) -> str:
+    def describe_nearness(self, to: str, number: str) -> str:
         """`, of its area code` or `, of its country` where the pool prefers such a number and `number` is one."""
         member = next(one for one in self._members if one.number == number)
         return ("", ", of its country", ", of its area code")[self._tier(member, region_of(to), _area_code(to))]

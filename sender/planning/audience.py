@@ -1,28 +1,120 @@
-"""Which rows get a message: suppression, dedupe, limit. Joins and windows over whole columns.
+"""Who gets a message: each row's number, and which rows are skipped for their type, a suppression file or repetition.
 
-Each function takes a frame with at least `row_number` (UInt32), `to`, `reason` and `detail` (String) and
-returns it with the same rows in the same order. Only rows whose `reason` is null may change, so the order of
-the calls is the order of the rules: a row that is out costs no other row its place. Never drops a row.
+Numbers are read a million at a time and put aside; of the whole list only what suppression and repetition compare is
+held at once. Reads the suppression files and the suppression list, nothing else.
+
+The rules are functions of a frame with at least `row_number` (UInt32), `to`, `reason` and `detail` (String). Each
+returns the same rows in the same order and changes only rows whose `reason` is null, so the order of the calls is the
+order of the rules: a row that is already skipped takes no other row's place. None drops a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 
+from sender import phone
+from sender.core.errors import CampaignError
+from sender.core.frame_buffer import SpillingFrames
 from sender.core.outcomes import SkipReason
+from sender.plan.message_fields import SERVICE_FIELDS, row_service
+from sender.planning.compiled import CompiledCampaign
+from sender.recipients.columns import InputFile, Recipients, load_numbers
+from sender.suppression.entries import SuppressionList
+from sender.suppression.live_check import apply_suppression
 
 FIXED_LINE = "fixed_line"
 
+_NUMBERS_AT_ONCE = 1_000_000
+_EXAMPLES = 3  # cells of a suppression file, in a note
 _SENDABLE = pl.col("reason").is_null() & pl.col("to").is_not_null()
 
 
-def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
-    """The frame with a reason where `number_type` (String) is one of `types`: `landline` for fixed lines.
+@dataclass(frozen=True, slots=True, eq=False)
+class Audience:
+    """What is known of each row before its message is composed.
 
-    For the other types the reason is `suppressed`: the number is good, and the campaign says that it gets nothing.
+    `numbers` has a frame for each block of the recipients, with the columns of `phone.normalize`. `marks` has the whole
+    list's `reason` and `detail` by type of number, suppression file and repetition (`reason` also where the number is
+    invalid). `inputs` are the suppression files, `notes` what a person should know of them.
+    """
+
+    numbers: SpillingFrames
+    marks: pl.DataFrame
+    inputs: tuple[InputFile, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanSuppression:
+    """The suppression list as a plan uses it.
+
+    `mark_rows` gives the rows that it holds back their reason. `checked` is the manifest's record of it: entries up to
+    `mark` need not be looked at again when the plan is sent. Both are None without a list.
+    """
+
+    mark_rows: Callable[[pl.DataFrame], pl.DataFrame] | None
+    checked: Mapping[str, Any] | None
+
+
+def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audience:
+    """Return who can get a message, with the rows to skip marked. Raises RecipientsError for a suppression file."""
+    rules = compiled.numbers
+    numbers = _read_recipients(compiled, recipients)
+    blocks = zip(recipients.table.columns([]), numbers.frames(["to", "reason", "number_type"]), strict=True)
+    frame = pl.concat([rows.hstack(block) for rows, block in blocks], rechunk=True).with_columns(
+        detail=pl.lit(None, pl.String)
+    )
+    frame = skip_types(frame, rules.skip_types).drop("number_type")
+    inputs: list[InputFile] = []
+    notes: list[str] = []
+    for name, path in rules.suppress:
+        cells, file = load_numbers(path, role="suppress", name=name)
+        suppressed, unreadable = _read_suppressed(compiled, cells)
+        frame = skip_suppressed(frame, suppressed, source=path.name)
+        inputs += [file]
+        notes += _note_unreadable(unreadable, path.name)
+    frame = skip_duplicates(frame, rules.dedupe)
+    return Audience(numbers, frame.select("reason", "detail"), tuple(inputs), tuple(notes))
+
+
+@contextmanager
+def open_suppression(compiled: CompiledCampaign, state_dir: str | Path | None) -> Iterator[PlanSuppression]:
+    """Open the suppression list in `state_dir` (None: there is none) for the time in which the plan is built."""
+    if state_dir is None:
+        yield PlanSuppression(None, None)
+        return
+    context = compiled.send_context
+    with SuppressionList.open(state_dir, create=False) as suppressions:
+        # Taken before the list is read: an entry added meanwhile is looked at twice, never missed.
+        checked = {"mark": suppressions.mark(), "skip_dead": context.skip_dead}
+        yield PlanSuppression(
+            lambda frame: apply_suppression(frame, suppressions, context, own_service=row_service(SERVICE_FIELDS)),
+            checked,
+        )
+
+
+def read_test_number(compiled: CompiledCampaign, number: str) -> dict[str, Any]:
+    """Return the number for all messages of a test, as a row of `phone.normalize`. Raises CampaignError."""
+    row = phone.normalize(
+        pl.Series([number]),
+        default_region=compiled.numbers.default_region,
+        passthrough=compiled.capabilities.passthrough,
+    ).row(0, named=True)
+    if row["to"] is None:
+        raise CampaignError(f"--test-to {number}: {row['detail']}", fix="write it as +12025550100")
+    return row
+
+
+def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
+    """Skip the rows whose `number_type` (String) is one of `types`: as `landline` for fixed lines, else `suppressed`.
+
+    The number is good in either case; it is the campaign that leaves it out.
     """
     if not types:
         return frame
@@ -32,56 +124,60 @@ def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
     return _skip(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
 
 
-def suppress(frame: pl.DataFrame, numbers: pl.Series, source: str) -> pl.DataFrame:
-    """The frame with reason `suppressed` where `to` is one of `numbers` (E.164, null or repeated).
+def skip_suppressed(frame: pl.DataFrame, numbers: pl.Series, source: str) -> pl.DataFrame:
+    """Skip, as `suppressed`, the rows whose `to` is one of `numbers` (E.164; null and repeated ones may be in it).
 
-    `source` names the list in the row's detail.
+    `source` names the file in the row's detail.
     """
-    keys, listed = _keys(frame["to"]), _keys(numbers.cast(pl.String).drop_nulls())
+    keys, listed = _comparable(frame["to"]), _comparable(numbers.cast(pl.String).drop_nulls())
     if keys.dtype != listed.dtype:
         keys, listed = frame["to"], numbers.cast(pl.String).drop_nulls()
-    found = keys.is_in(listed.unique().implode())
-    return _skip(frame, pl.lit(found), SkipReason.SUPPRESSED, pl.lit(f"the number is in {source}"))
+    suppressed = keys.is_in(listed.unique().implode())
+    return _skip(frame, pl.lit(suppressed), SkipReason.SUPPRESSED, pl.lit(f"the number is in {source}"))
 
 
-def dedupe(frame: pl.DataFrame, keep: Literal["first", "last", "none"]) -> pl.DataFrame:
-    """The frame with reason `duplicate` where another row of the same `to` is kept, which `detail` names.
+def skip_duplicates(frame: pl.DataFrame, keep: Literal["first", "last", "none"]) -> pl.DataFrame:
+    """Skip, as `duplicate`, the rows whose `to` another row has too, which `detail` names.
 
-    `keep` is the row that stays, the `first` or the `last` in the frame's order; `none` leaves all of them.
+    `keep` says which row stays, the `first` or the `last` in the frame's order; `none` skips no duplicates.
     """
     if keep == "none":
         return frame
     index = frame.select(_SENDABLE.arg_true()).to_series()
-    keys = _keys(frame["to"].gather(index))
+    keys = _comparable(frame["to"].gather(index))
     stays = keys.is_first_distinct() if keep == "first" else keys.is_last_distinct()
     if stays.all():
         return frame
     row_numbers = frame["row_number"].gather(index)
     rows = pl.DataFrame({"key": keys, "index": index, "row": row_numbers})
-    repeated = rows.filter(~stays).join(rows.filter(stays).select("key", kept="row"), on="key")
-    kept = pl.repeat(None, frame.height, dtype=pl.UInt32, eager=True).scatter(repeated["index"], repeated["kept"])
+    repeated = rows.filter(~stays).join(rows.filter(stays).select("key", original="row"), on="key")
+    originals = pl.repeat(None, frame.height, dtype=pl.UInt32, eager=True).scatter(
+        repeated["index"], repeated["original"]
+    )
     return _skip(
         frame,
-        pl.lit(kept.is_not_null()),
+        pl.lit(originals.is_not_null()),
         SkipReason.DUPLICATE,
-        pl.format("same number as row {}", pl.lit(kept)),
+        pl.format("same number as row {}", pl.lit(originals)),
     )
 
 
-def limit(frame: pl.DataFrame, n: int, *, before: int = 0) -> pl.DataFrame:
-    """The frame with reason `limit` on every sendable row after the first `n` of them, `before` of which are above."""
+def skip_beyond_limit(frame: pl.DataFrame, n: int, *, before: int = 0) -> pl.DataFrame:
+    """Skip, as `limit`, each sendable row after the first `n`; `before` of them are in earlier frames."""
     beyond = _SENDABLE.cum_sum() > n - before
     return _skip(frame, beyond, SkipReason.LIMIT, pl.lit(f"beyond the first {n:,} recipients"))
 
 
-def sendable(frame: pl.DataFrame) -> int:
-    """How many rows of the frame are still to get a message."""
+def count_sendable(frame: pl.DataFrame) -> int:
+    """Return how many rows of the frame still get a message."""
     return int(frame.select(_SENDABLE.sum()).item())
 
 
-def _keys(numbers: pl.Series) -> pl.Series:
-    """What tells numbers apart: integers (UInt64) where all of them are E.164, since those compare faster, else they
-    themselves. No calling code begins with 0, so digits and integers are the same."""
+def _comparable(numbers: pl.Series) -> pl.Series:
+    """Return numbers as they are compared: as integers (UInt64, faster) if all are E.164, else unchanged.
+
+    No calling code begins with 0, so equal integers are equal numbers.
+    """
     if not numbers.str.starts_with("+").all():
         return numbers
     digits = numbers.str.slice(1).cast(pl.UInt64, strict=False)
@@ -93,4 +189,61 @@ def _skip(frame: pl.DataFrame, which: pl.Expr, reason: SkipReason, detail: pl.Ex
     return frame.with_columns(
         reason=pl.when(now).then(pl.lit(reason.value)).otherwise("reason"),
         detail=pl.when(now).then(detail).otherwise("detail"),
+    )
+
+
+def _read_recipients(compiled: CompiledCampaign, recipients: Recipients) -> SpillingFrames:
+    """Return the numbers of each block of the recipients.
+
+    Read by the million, because `phone.normalize` builds tables that pay only for many rows.
+    """
+    headers = [recipients.phone] if recipients.region is None else [recipients.phone, recipients.region]
+    numbers = SpillingFrames()
+    waiting: list[pl.DataFrame] = []
+
+    def read() -> None:
+        cells = pl.concat(waiting)
+        frame = _normalize(compiled, cells["0"], cells["1"] if recipients.region else None)
+        start = 0
+        for block in waiting:
+            numbers.append(frame[start : start + block.height])
+            start += block.height
+        waiting.clear()
+
+    for block in recipients.table.columns(headers):
+        waiting += [block]
+        if sum(cells.height for cells in waiting) >= _NUMBERS_AT_ONCE:
+            read()
+    if waiting:
+        read()
+    return numbers
+
+
+def _read_suppressed(compiled: CompiledCampaign, cells: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return the numbers of a suppression file in E.164, and the cells that are not numbers."""
+    starts = range(0, max(cells.len(), 1), _NUMBERS_AT_ONCE)
+    parts = [cells.slice(start, _NUMBERS_AT_ONCE) for start in starts]
+    frames = [_normalize(compiled, part) for part in parts]
+    unreadable = [
+        part.filter(frame["reason"] == SkipReason.INVALID_NUMBER.value)
+        for part, frame in zip(parts, frames, strict=True)
+    ]
+    return pl.concat([frame["to"].drop_nulls() for frame in frames]), pl.concat(unreadable)
+
+
+def _note_unreadable(cells: pl.Series, name: str) -> Iterator[str]:
+    if cells.len():
+        examples = ", ".join(f"`{cell}`" for cell in cells.head(_EXAMPLES))
+        yield f"{cells.len()} of {name} are no numbers and suppress nobody: {examples}"
+
+
+def _normalize(compiled: CompiledCampaign, cells: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:
+    """Return the numbers in `cells` as the campaign and its provider read them: the columns of `phone.normalize`."""
+    return phone.normalize(
+        cells,
+        default_region=compiled.numbers.default_region,
+        regions=regions,
+        passthrough=compiled.capabilities.passthrough,
+        short_codes=compiled.capabilities.short_code_recipients,
+        careful=compiled.numbers.caution,
     )

@@ -1,269 +1,289 @@
-"""What each recipient gets: body, media, size, sender. Columns in, columns out.
+"""The campaign, compiled once: everything about it that is the same for every row.
 
-A row that cannot be composed keeps its reason and a sentence, and stops no other. Reads no files.
+`compile_campaign` settles dialect, fields, senders, templates, prices and limits before the first row is read; later
+steps ask the compiled value and never the campaign. Reads the template file and the price table, nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 
-from sender import providers, segments, templating
+from sender import providers, templating
+from sender.campaign import prices
 from sender.campaign.model import Campaign
-from sender.core.errors import InputError
-from sender.core.outcomes import SkipReason
+from sender.campaign.prices import PriceTable
+from sender.campaign.values import Rate, is_template
+from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.plan import message_fields
 from sender.plan.sender_pool import SenderPool
-from sender.planning import row_fields as own_fields
-from sender.planning.row_fields import FieldTemplates
-from sender.providers.base import Capabilities, FieldValue
-from sender.recipients.columns import Recipients
+from sender.planning.row_fields import RowFields, compile_fields
+from sender.providers.base import Capabilities, FieldValue, SenderKind
+from sender.recipients.columns import InputFile, Recipients
+from sender.suppression.live_check import SendContext
+from sender.templating import Template
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledCampaign:
-    """What is the same for every row: the campaign, its provider's dialect, fields and senders.
+class NumberRules:
+    """How phone numbers are read, and which of them get a message."""
 
-    `senders` is empty where a service in `fields` chooses, or where each row has its own; `sender` is the template of
-    such a one. `fields` are those without a template, `templates` the others. `pool` is there where there is a choice.
+    default_region: str | None
+    caution: bool
+    skip_types: tuple[str, ...]
+    dedupe: Literal["first", "last", "none"]
+    suppress: tuple[tuple[str, Path], ...]  # suppression files: name in the plan, path
+
+    def to_manifest(self) -> dict[str, Any]:
+        """What the manifest keeps of it."""
+        return {"caution": self.caution, "skip_types": list(self.skip_types)}
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """How fast to send, as the campaign says it: not yet compared with what the provider documents."""
+
+    rate: Rate
+    by_number: Mapping[str, Rate | None]
+    queue: Literal["auto"] | int | None
+    concurrency: int | None
+    retries: int
+    timeout_s: float
+    transport: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledCampaign:
+    """What is the same for every row.
+
+    `senders` is empty where a service in `fields` picks the number, and where each row has its own sender, which
+    `sender` renders if the campaign has a template for it. `fields` are the provider fields without a template,
+    `row_fields` those with one. `pool` is there where a row may get one of several numbers.
+    `inputs` are the files read for it.
     """
 
-    campaign: Campaign
+    name: str
+    provider: str
     dialect: str
     capabilities: Capabilities
     fields: Mapping[str, FieldValue]
+    row_fields: RowFields
     senders: tuple[str, ...]
-    body: templating.Template | None
-    media: Sequence[templating.Template]
-    sender: templating.Template | None = None
-    templates: FieldTemplates = field(default_factory=FieldTemplates)
-    pool: SenderPool | None = None
+    sender: Template | None
+    pool: SenderPool | None
+    pool_settings: Mapping[str, Any] | None
+    body: Template | None
+    media: tuple[Template, ...]
+    smart_encoding: bool
+    max_segments: int | None
+    numbers: NumberRules
+    prices: PriceTable | None
+    max_cost: Decimal | None
+    rates: RateSettings
+    sandbox: Mapping[str, Any]
+    send_context: SendContext
+    inputs: tuple[InputFile, ...]
+    source: Path | None
 
     @property
     def is_mms(self) -> pl.Expr:
         """Whether a row goes as MMS."""
         return message_fields.is_mms(self.fields)
 
+    @property
+    def simulated(self) -> bool:
+        return self.send_context.simulated
 
-def compose(
-    frame: pl.DataFrame, people: Recipients, offer: CompiledCampaign
-) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
-    """`frame` with `body, media, fields, encoding, segments, from_number`, and what smart encoding replaced.
+    @property
+    def varying(self) -> Mapping[str, FieldValue]:
+        """What each row fills in, by campaign key, as the campaign writes it."""
+        sender: dict[str, FieldValue] = {} if self.sender is None else {"from": self.sender.source}
+        return sender | dict(self.row_fields.sources)
 
-    `frame` holds a row for each of `people` with `to, region, reason, detail`; a row that has a reason already is left
-    alone.
+    @property
+    def provider_writes_text(self) -> bool:
+        """Whether messages are the provider's own content template."""
+        return "content_sid" in self.fields or "content_sid" in self.row_fields.sources
+
+
+def compile_campaign(campaign: Campaign) -> CompiledCampaign:
+    """Return the campaign compiled for its provider.
+
+    Raises CampaignError, TemplateError, PricesError or Unsupported for what is wrong with the campaign whatever its
+    recipients are.
     """
-    frame = _rendered(frame, people, offer)
-    frame, replacements = _measured(frame, offer)
-    return _with_senders(frame, people, offer), replacements
-
-
-def _rendered(frame: pl.DataFrame, people: Recipients, offer: CompiledCampaign) -> pl.DataFrame:
-    """`frame` with `body`, `media`, `fields` and `_sender`; only rows that still get a message are rendered."""
-    frame = frame.with_row_index("_index")
-    wanted = frame.filter(pl.col("reason").is_null())
-    cells = people.cells[wanted["_index"]] if wanted.height < frame.height else people.cells
-    columns = [text_column(offer.body, people, cells).rename({"text": "body"})]
-    lists, failed = _media(people, cells, offer)
-    columns += failed
-    own = offer.templates.render(cells, people)
-    sender = _sender_column(people, cells, offer)
-    columns += [own.select("reason", "detail"), sender.select("reason", "detail")]
-    rendered = wanted.select("_index").with_columns(
-        body=columns[0]["body"],
-        fields=own["fields"],
-        _sender=sender["text"],
-        media=lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))),
-        _reason=_first_of(columns, "reason"),
-        _detail=_first_of(columns, "detail"),
-    )
-    bad_url = (
-        pl.col("media")
-        .list.eval(~pl.element().str.contains(r"^(?i)https?://[^\s/]+\S*$"))
-        .list.any()
-        .fill_null(value=False)
-    )
-    # The provider's own template says it.
-    told_elsewhere = pl.lit("content_sid" in offer.fields) | message_fields.own("content_sid").is_not_null()
-    nothing = (
-        ~told_elsewhere & (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
-    )
-    rendered = rendered.with_columns(
-        _reason=pl.coalesce(
-            "_reason",
-            pl.when(bad_url).then(pl.lit(SkipReason.RENDER_ERROR.value)),
-            pl.when(nothing).then(pl.lit(SkipReason.MISSING_DATA.value)),
-        ),
-        _detail=pl.coalesce(
-            "_detail",
-            pl.when(bad_url).then(pl.format("media is not an http or https URL: {}", pl.col("media").list.join(" "))),
-            pl.when(nothing).then(pl.lit("the message would be empty: no text and no media")),
-        ),
-    )
-    return (
-        frame.join(rendered, on="_index", how="left", maintain_order="left")
-        .with_columns(reason=pl.coalesce("reason", "_reason"), detail=pl.coalesce("detail", "_detail"))
-        .drop("_index", "_reason", "_detail")
-    )
-
-
-def _media(people: Recipients, cells: pl.DataFrame, offer: CompiledCampaign) -> tuple[pl.Series, list[pl.DataFrame]]:
-    """Each row's media URLs as a list, blanks and all; and for each template `reason` and `detail` where it failed."""
-    if offer.media:
-        made = [templating.render(template, cells, people.names) for template in offer.media]
-        urls = [url["text"].str.strip_chars().alias(str(number)) for number, url in enumerate(made)]
-        none = pl.Series([], dtype=pl.List(pl.String))
-        lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else none
-        return lists, [url.select("reason", "detail") for url in made]
-    if people.media is None:
-        return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
-    written = cells[people.media].fill_null("").str.strip_chars()
-    return written.str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" "), []
-
-
-def text_column(body: templating.Template | None, people: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
-    """Columns `text`, `reason`, `detail`: what `body` makes of each row of `cells`, or the column of texts as it is."""
-    if body is not None:
-        return templating.render(body, cells, people.names)
-    plain = cells[people.body] if people.body is not None else pl.Series([None] * cells.height, dtype=pl.String)
-    return templating.verbatim(plain)
-
-
-def _first_of(columns: list[pl.DataFrame], name: str) -> pl.Series:
-    return pl.DataFrame([frame[name].alias(str(index)) for index, frame in enumerate(columns)]).select(
-        pl.coalesce(pl.all())
-    )[:, 0]
-
-
-def _measured(frame: pl.DataFrame, offer: CompiledCampaign) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
-    """`frame` with `encoding` and `segments`; what is longer than allowed is skipped. An MMS counts as one segment."""
-    message, capabilities = offer.campaign.message, offer.capabilities
-    replaced: tuple[Mapping[str, Any], ...] = ()
-    if message.smart_encoding:
-        bodies, replacements = segments.smart_encode(frame["body"])
-        frame = frame.with_columns(body=bodies)
-        replaced = tuple(replacements.to_dicts())
-    sizes = segments.measure(frame["body"]).select("encoding", "segments")
-    frame = frame.hstack(sizes).with_columns(
-        segments=pl.when(offer.is_mms).then(pl.lit(1, pl.UInt32)).otherwise("segments")
-    )
-    chars, media, title = pl.col("body").str.len_chars(), pl.col("media").list.len(), pl.lit(capabilities.title)
-    most_parts = pl.lit(message.max_segments, pl.UInt32)
-    too_much = (
-        pl.when(chars > capabilities.body_max_chars)
-        .then(pl.format("{} characters; {} takes {}", chars, title, capabilities.body_max_chars))
-        .when(pl.col("segments") > most_parts)
-        .then(pl.format("{} segments ({}); max_segments is {}", "segments", "encoding", most_parts))
-        .when(media > capabilities.media_max)
-        .then(pl.format("{} media; {} takes {}", media, title, capabilities.media_max))
-    )
-    frame = frame.with_columns(_why=pl.when(pl.col("reason").is_null()).then(too_much))
-    skipped = pl.col("_why").is_not_null()
-    return frame.with_columns(
-        reason=pl.when(skipped).then(pl.lit(SkipReason.TOO_LONG.value)).otherwise("reason"),
-        detail=pl.coalesce("_why", "detail"),
-    ).drop("_why"), replaced
-
-
-def _sender_column(people: Recipients, cells: pl.DataFrame, offer: CompiledCampaign) -> pl.DataFrame:
-    """Columns `text`, `reason`, `detail`: each row's own sender by the template, or from its cell; null without."""
-    if offer.sender is not None:
-        made = templating.render(offer.sender, cells, people.names)
-        return made.with_columns(
-            text=pl.col("text").str.strip_chars(), detail=pl.lit(f"{own_fields.PREFIX}from`: ") + pl.col("detail")
+    if campaign.limits.max_cost is not None and campaign.prices is None:
+        raise CampaignError(
+            "`limits.max_cost` without prices: nobody can say what the plan costs",
+            where="limits.max_cost",
+            fix=f"set {setting('prices', 'prices.yaml')}; campaigns/prices.example.yaml is an example",
         )
-    nothing = pl.Series([None] * cells.height, dtype=pl.String)
-    own = not offer.senders and people.sender is not None and offer.capabilities.service_field not in offer.fields
-    return templating.verbatim(cells[people.sender].str.strip_chars() if own and people.sender is not None else nothing)
-
-
-def _with_senders(frame: pl.DataFrame, people: Recipients, offer: CompiledCampaign) -> pl.DataFrame:
-    """`frame` with `from_number`, from a pool always the same for a recipient; what the provider refuses is skipped."""
-    if offer.pool is not None:
-        frame = frame.with_columns(from_number=offer.pool.assign(frame["to"], frame["region"])).drop("_sender")
-    elif offer.senders:
-        frame = frame.with_columns(from_number=pl.lit(offer.senders[0], pl.String)).drop("_sender")
-    else:
-        frame = frame.rename({"_sender": "from_number"}).with_columns(pl.col("from_number").replace("", None))
-        frame = _without_sender(frame, people, offer)
-    varying = not offer.senders and frame["from_number"].null_count() < frame.height
-    return _held(frame, people, offer) if varying or offer.templates.sources else frame
-
-
-def _without_sender(frame: pl.DataFrame, people: Recipients, offer: CompiledCampaign) -> pl.DataFrame:
-    """`frame` with the rows skipped that have no sender where nothing else picks one."""
-    service = offer.capabilities.service_field
-    if service is not None and service in offer.fields:
-        return frame
-    if offer.sender is not None:
-        why = "no sender: `from` came out blank"
-    elif people.sender is not None:
-        why = f"no sender: the cell in {people.sender!r} is blank and the campaign has no `from`"
-    else:
-        return frame
-    served = pl.lit(value=False) if service is None else message_fields.own(service).is_not_null()
-    lacks = pl.col("reason").is_null() & pl.col("from_number").is_null() & ~served
-    return frame.with_columns(
-        reason=pl.when(lacks).then(pl.lit(SkipReason.MISSING_DATA.value)).otherwise("reason"),
-        detail=pl.when(lacks).then(pl.lit(why)).otherwise("detail"),
+    dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
+    capabilities = providers.capabilities(dialect)
+    written, senders = _place_senders(campaign, capabilities)
+    fields, row_fields = compile_fields(written)
+    sender = None
+    if senders and is_template(senders[0]):
+        sender, senders = templating.compile_template(senders[0], where="from"), ()
+    body, template_input = _compile_body(campaign)
+    media = tuple(templating.compile_template(url, where="message.media") for url in campaign.message.media)
+    numbers, rates = _number_rules(campaign), _rate_settings(campaign)
+    pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
+    send_context = SendContext(
+        campaign=campaign.name,
+        provider=campaign.provider,
+        service=message_fields.find_service(fields),
+        simulated=campaign.provider == "sandbox",
+        skip_dead=campaign.skip_dead,
+    )
+    table, inputs = None, template_input
+    if campaign.prices is not None:
+        table = prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
+        inputs = (*template_input, InputFile("prices", table.name, table.size, table.sha256))
+    return CompiledCampaign(
+        name=campaign.name,
+        provider=campaign.provider,
+        dialect=dialect,
+        capabilities=capabilities,
+        fields=fields,
+        row_fields=row_fields,
+        senders=senders,
+        sender=sender,
+        pool=pool,
+        pool_settings=pool_settings,
+        body=body,
+        media=media,
+        smart_encoding=campaign.message.smart_encoding,
+        max_segments=campaign.message.max_segments,
+        numbers=numbers,
+        prices=table,
+        max_cost=campaign.limits.max_cost,
+        rates=rates,
+        sandbox={
+            "latency_ms": campaign.sandbox.latency_ms,
+            "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
+        },
+        send_context=send_context,
+        inputs=inputs,
+        source=campaign.source,
     )
 
 
-def _held(frame: pl.DataFrame, people: Recipients, offer: CompiledCampaign) -> pl.DataFrame:
-    """`frame` with the rows skipped whose own sender and fields the provider does not take, each case asked once."""
-    like = {number: _first_alike(number, offer) for number in offer.senders}
-    key = {
-        "_from": pl.col("from_number").replace(like) if like else pl.col("from_number"),
-        "_fields": pl.col("fields"),
-        "_media": pl.col("media").list.len() if offer.templates.sources else pl.lit(0, pl.UInt32),
-    }
-    live = pl.col("reason").is_null()
-    cases = frame.filter(live).select(**key).unique()
-    whys: list[str | None] = []
-    for sender, own, media in cases.iter_rows():
+def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
+    """Raise InputError for what would be wrong with every row of `recipients`."""
+    varying = {*compiled.row_fields.sources}
+    if varying or compiled.sender is not None:  # what a row fills in is checked row by row
+        known = {**compiled.fields, **compiled.row_fields.probe}
+        providers.check_parts(compiled.capabilities, senders=compiled.senders, fields=known, varying=varying)
+    else:
+        any_number = ("+12025550100",) if recipients.sender and not compiled.senders else ()  # checked row by row
+        providers.check(
+            compiled.capabilities,
+            senders=compiled.senders or any_number,
+            fields=compiled.fields,
+            media_count=len(compiled.media),
+        )
+    if compiled.provider_writes_text and (compiled.body is not None or recipients.body is not None):
+        raise Unsupported(
+            "the provider would send its own template, not the body",
+            where="content_sid",
+            fix="remove the body or `content_sid`",
+        )
+    content = [template for template in (compiled.body, *compiled.media) if template is not None]
+    senders = [] if compiled.sender is None else [compiled.sender]
+    for template in (*content, *senders, *compiled.row_fields.templates):
+        template.check(recipients.names, recipients.headers)
+    has_content = content or recipients.body is not None or recipients.media is not None
+    if not has_content and not compiled.provider_writes_text:
+        raise CampaignError(
+            "there is nothing to say: no template, no body, no media",
+            where=str(compiled.source) if compiled.source else None,
+            fix="set `message: {body: 'Hi {{ name }}'}` or `message: {template: file.j2}` (or --body, --template)",
+        )
+
+
+def _place_senders(campaign: Campaign, capabilities: Capabilities) -> tuple[dict[str, FieldValue], tuple[str, ...]]:
+    """Return the provider fields and the senders; a service id given as `from` is moved to the provider's field."""
+    fields: dict[str, FieldValue] = campaign.fields()
+    senders = campaign.senders
+    templates = [sender for sender in senders if is_template(sender)]
+    services = [
+        sender for sender in senders if sender not in templates and providers.sender_kind(sender) is SenderKind.SERVICE
+    ]
+    if len(senders) > 1 and (services or templates):
+        what = "a service id" if services else "a template"
+        raise CampaignError(
+            f"`from` mixes {what} with other senders", where="from", fix="keep only that one, or only numbers"
+        )
+    if not services:
+        return fields, senders
+    if capabilities.service_field is None:
+        providers.check(capabilities, senders=services, fields=fields, media_count=0)  # its error names who has it
+    else:
+        fields[capabilities.service_field] = services[0]
+    return fields, ()
+
+
+def _compile_pool(campaign: Campaign) -> tuple[dict[str, Any], SenderPool]:
+    weights = {sender.number: sender.weight for sender in campaign.from_.numbers}
+    return {"weights": weights, "match": campaign.from_.match}, SenderPool(weights, campaign.from_.match)
+
+
+def _number_rules(campaign: Campaign) -> NumberRules:
+    spec = campaign.recipients
+    return NumberRules(
+        default_region=spec.default_region,
+        caution=spec.caution,
+        skip_types=spec.skip_types,
+        dedupe=campaign.dedupe,
+        suppress=tuple((path.as_posix(), campaign.path(path)) for path in campaign.suppress),
+    )
+
+
+def _rate_settings(campaign: Campaign) -> RateSettings:
+    return RateSettings(
+        rate=campaign.rate,
+        by_number={sender.number: sender.rate for sender in campaign.from_.numbers},
+        queue=campaign.limits.queue,
+        concurrency=campaign.concurrency,
+        retries=campaign.retries,
+        timeout_s=campaign.timeout_s,
+        transport=campaign.transport,
+    )
+
+
+def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile, ...]]:
+    message = campaign.message
+    if message.body is not None:
+        source, where = message.body, "message.body"
+        data, name = source.encode(), "(message.body)"
+    elif message.template is not None:
+        path = campaign.path(message.template)
+        data, name = _read_template(path), message.template.as_posix()
         try:
-            providers.check(
-                offer.capabilities,
-                senders=() if sender is None else (sender,),
-                fields=message_fields.of_row(offer.fields, own),
-                media_count=media or 0,
-            )
-            whys.append(None)
-        except InputError as error:  # stays with its rows
-            whys.append(_sentence(error, offer))
-    judged = cases.with_columns(_why=pl.Series(whys, dtype=pl.String)).filter(pl.col("_why").is_not_null())
-    if judged.is_empty():
-        return frame
-    by_cell = offer.sender is None and people.sender is not None
-    about_cell = pl.lit(by_cell) & ~pl.col("_why").str.starts_with(own_fields.PREFIX)
-    refused = live & pl.col("_why").is_not_null()
-    return (
-        frame.with_columns(**key)
-        .join(judged, on=list(key), how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(
-            reason=pl.when(refused & about_cell)
-            .then(pl.lit(SkipReason.MISSING_DATA.value))
-            .when(refused)
-            .then(pl.lit(SkipReason.RENDER_ERROR.value))
-            .otherwise("reason"),
-            detail=pl.when(refused).then("_why").otherwise("detail"),
-        )
-        .drop("_why", *key)
-    )
+            source, where = data.decode("utf-8-sig"), str(path)
+        except UnicodeDecodeError as error:
+            raise TemplateError(
+                f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8"
+            ) from None
+    else:
+        return None, ()
+    template_input = InputFile("template", name, len(data), hashlib.sha256(data).hexdigest())
+    return templating.compile_template(source, where=where), (template_input,)
 
 
-def _first_alike(number: str, offer: CompiledCampaign) -> str:
-    """A sender of the same kind: with the same fields, a provider takes both or neither."""
-    kind = providers.sender_kind(number)
-    return next(one for one in offer.senders if providers.sender_kind(one) is kind)
-
-
-def _sentence(error: InputError, offer: CompiledCampaign) -> str:
-    """What the provider does not take, with the field that each row fills in before it."""
-    first = str(error).splitlines()[0]
-    key = (error.where or "").partition(".")[0]
-    templated = key in offer.templates.sources or (key == "from" and offer.sender is not None)
-    return f"{own_fields.PREFIX}{error.where}`: {error.what}" if templated or key in offer.fields else first
+def _read_template(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TemplateError(
+            f"the template cannot be read: {error.strerror}",
+            where=str(path),
+            fix="the path is relative to the campaign file",
+        ) from None

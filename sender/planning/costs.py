@@ -1,7 +1,7 @@
 """What a plan's messages cost by the campaign's price table, and whether that may be spent.
 
-Columns in, columns out; whole micro-units all the way, so that totals are exact. A message without a price is counted
-and told, never taken for free. Reads no files, and knows no prices of its own.
+Columns in, columns out; whole micro-units throughout, so that totals are exact. A message without a price is counted
+and shown, never taken as free. Reads no files, and knows no prices of its own.
 """
 
 from __future__ import annotations
@@ -17,50 +17,61 @@ from sender.campaign.prices import MessagePrice, PriceTable
 from sender.core import money
 from sender.core.errors import CostLimit, InputError, setting
 
-NOWHERE = "other"  # the region of a number that has none: short codes, +800, satellites
+NO_REGION = "other"  # short codes, +800, satellites
 _KEYS = ("_prefix", "region", "_sender", "_mms")
 
 
-def price(frame: pl.DataFrame, table: PriceTable, *, is_mms: pl.Expr) -> pl.DataFrame:
-    """`frame` with `cost_micros` (Int64): price and fee for each segment of an SMS, or for an MMS.
+def price_messages(frame: pl.DataFrame, table: PriceTable | None, *, is_mms: pl.Expr) -> pl.DataFrame:
+    """Return `frame` with `cost_micros` (Int64) filled in: price and fee for each segment of an SMS, or for an MMS.
 
-    `frame` holds `to, region, from_number, media, fields, segments` and `reason`; a row with a reason costs nothing
-    (null), and so, for now, does a message without a price. `is_mms` says of each row whether it goes as MMS.
+    `frame` has `to, region, from_number, media, fields, segments, cost_micros` and `reason`. The cost is null for a row
+    with a reason and for a message without a price; without a `table` the frame is returned as it is.
     """
-    keyed = frame.with_columns(_prefix=_longest(table.prefixes), _sender=_sender_types(frame), _mms=is_mms)
+    if table is None:
+        return frame
+    keyed = frame.drop("cost_micros").with_columns(
+        _prefix=_longest_prefix(table.prefixes), _sender=_sender_types(frame), _mms=is_mms
+    )
     distinct = keyed.filter(pl.col("reason").is_null()).select(_KEYS).unique()
-    rates = [table.rate(prefix, region, kind, mms=mms) for prefix, region, kind, mms in distinct.iter_rows()]
-    unit = [None if rate is None else rate.price + rate.fee for rate in rates]
+    found = [table.find(prefix, region, kind, mms=mms) for prefix, region, kind, mms in distinct.iter_rows()]
+    unit = [None if price is None else price.price + price.fee for price in found]
     units = distinct.with_columns(_unit=pl.Series(unit, dtype=pl.Int64))
-    parts = pl.col("segments").cast(pl.Int64)  # 0: the provider fills in the text, so nobody knows its size
-    times = pl.when("_mms").then(pl.lit(1, pl.Int64)).when(parts > 0).then(parts)
+    segments = pl.col("segments").cast(pl.Int64)  # 0: the provider writes the text, so its size is unknown
+    times = pl.when("_mms").then(pl.lit(1, pl.Int64)).when(segments > 0).then(segments)
     return (
         keyed.join(units, on=_KEYS, how="left", nulls_equal=True, maintain_order="left")
         .with_columns(cost_micros=pl.when(pl.col("reason").is_null()).then(pl.col("_unit") * times))
-        .drop("_prefix", "_sender", "_mms", "_unit")
+        .select(frame.columns)
     )
 
 
-def rate_of(row: Mapping[str, Any], table: PriceTable, *, mms: bool) -> MessagePrice | None:
-    """The rate of one message of a plan (its row as a dict); None without a price."""
-    prefix = next((one for one in reversed(table.prefixes) if str(row["to"]).startswith(one)), None)
-    return table.rate(prefix, row["region"], _sender_type(row["from_number"]), mms=mms)
+def find_price(row: Mapping[str, Any], table: PriceTable, *, mms: bool) -> MessagePrice | None:
+    """Return the price of one message of a plan (its row as a dict); None without a price."""
+    prefix = next((prefix for prefix in reversed(table.prefixes) if str(row["to"]).startswith(prefix)), None)
+    return table.find(prefix, row["region"], _sender_type(row["from_number"]), mms=mms)
 
 
-def totals(sent: pl.LazyFrame, table: PriceTable) -> dict[str, Any]:
-    """What the messages in `sent` cost, as plain values for a manifest; amounts are exact decimal text.
+def total_cost(messages: pl.LazyFrame, table: PriceTable | None, *, max_cost: Decimal | None) -> dict[str, Any] | None:
+    """Return what `messages` cost, as plain values for a manifest; amounts are exact decimal text. None without prices.
 
-    `currency`, `total`, `by_region` (region to `messages`, `segments`, `cost`; dearest first; `other` has no region),
-    and `unpriced` (region to how many messages have no price).
+    `currency`, `total`, `by_region` (region to `messages`, `segments`, `cost`; dearest first; NO_REGION has none),
+    `unpriced` (region to the number of messages without a price), `max_cost` (text or None) and `table`, its name.
     """
-    return {"currency": table.currency, **add_up(sent)}
+    if table is None:
+        return None
+    return {
+        "currency": table.currency,
+        **sum_costs(messages),
+        "max_cost": None if max_cost is None else f"{max_cost:f}",
+        "table": table.name,
+    }
 
 
-def add_up(sent: pl.DataFrame | pl.LazyFrame) -> dict[str, Any]:
-    """`totals` without the currency."""
-    region = pl.col("region").fill_null(NOWHERE)
+def sum_costs(messages: pl.DataFrame | pl.LazyFrame) -> dict[str, Any]:
+    """Return `total`, `by_region` and `unpriced` of `total_cost`."""
+    region = pl.col("region").fill_null(NO_REGION)
     groups = (
-        sent.lazy()
+        messages.lazy()
         .group_by(region=region)
         .agg(
             messages=pl.col("cost_micros").count(),
@@ -74,24 +85,23 @@ def add_up(sent: pl.DataFrame | pl.LazyFrame) -> dict[str, Any]:
     return {
         "total": money.text(int(groups["cost"].sum())),
         "by_region": {
-            one["region"]: {
-                "messages": one["messages"],
-                "segments": one["segments"],
-                "cost": money.text(one["cost"]),
+            group["region"]: {
+                "messages": group["messages"],
+                "segments": group["segments"],
+                "cost": money.text(group["cost"]),
             }
-            for one in groups.iter_rows(named=True)
-            if one["messages"]
+            for group in groups.iter_rows(named=True)
+            if group["messages"]
         },
-        "unpriced": {one["region"]: one["unpriced"] for one in groups.iter_rows(named=True) if one["unpriced"]},
+        "unpriced": {group["region"]: group["unpriced"] for group in groups.iter_rows(named=True) if group["unpriced"]},
     }
 
 
 def check_limit(spent: Mapping[str, Any] | None, allowed: Mapping[str, Any] | None) -> None:
-    """Raises CostLimit when a plan must not be sent for what it costs.
+    """Raise CostLimit when a plan costs more than its campaign allows, or its cost is unknown.
 
-    `spent` is the manifest's `cost` of the plan to be sent; `allowed` is that of the plan whose campaign sets
-    `max_cost`: the same one, but where a run is finished with the plan it began with. Without a `max_cost`
-    everything is allowed.
+    `spent` is the manifest's `cost` of the plan to be sent, `allowed` that of the plan whose campaign sets `max_cost`.
+    They differ only where a run is finished with the plan it began with. Without a `max_cost` every cost is allowed.
     """
     if allowed is None or allowed["max_cost"] is None:
         return
@@ -101,13 +111,13 @@ def check_limit(spent: Mapping[str, Any] | None, allowed: Mapping[str, Any] | No
             f" limits.max_cost is {allowed['max_cost']} {allowed['currency']}",
             fix="leave `limits.max_cost` or --max-cost out to finish it all the same",
         )
-    problem = excess({**spent, "max_cost": allowed["max_cost"]})
+    problem = cost_problem({**spent, "max_cost": allowed["max_cost"]})
     if problem is not None:
         raise CostLimit(problem[0], fix=problem[1])
 
 
-def excess(cost: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a plan of this `cost` must not be sent, and what to do; None when it may."""
+def cost_problem(cost: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return why a plan of this `cost` must not be sent, and what to do; None when it may."""
     if cost["max_cost"] is None:
         return None
     most = f"limits.max_cost is {cost['max_cost']}"
@@ -127,23 +137,23 @@ def excess(cost: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _longest(prefixes: tuple[str, ...]) -> pl.Expr:
+def _longest_prefix(prefixes: tuple[str, ...]) -> pl.Expr:
     """The longest of `prefixes` that `to` begins with, or null."""
     by_length: dict[int, list[str]] = {}
-    for one in prefixes:
-        by_length.setdefault(len(one), []).append(one)
-    heads = [
+    for prefix in prefixes:
+        by_length.setdefault(len(prefix), []).append(prefix)
+    matches = [
         pl.when(pl.col("to").str.slice(0, length).is_in(by_length[length])).then(pl.col("to").str.slice(0, length))
         for length in sorted(by_length, reverse=True)
     ]
-    return pl.coalesce(*heads, pl.lit(None, pl.String))
+    return pl.coalesce(*matches, pl.lit(None, pl.String))
 
 
 def _sender_types(frame: pl.DataFrame) -> pl.Series:
-    """The sender's type in each row (String): a few distinct senders for any number of rows."""
+    """Return the sender's type in each row (String); there are few distinct senders, whatever the number of rows."""
     distinct = frame["from_number"].unique()
     kinds = pl.DataFrame(
-        {"from_number": distinct, "_type": [_sender_type(one) for one in distinct]},
+        {"from_number": distinct, "_type": [_sender_type(sender) for sender in distinct]},
         schema={"from_number": pl.String, "_type": pl.String},
     )
     return frame.select("from_number").join(
@@ -152,10 +162,10 @@ def _sender_types(frame: pl.DataFrame) -> pl.Series:
 
 
 def _sender_type(sender: str | None) -> str:
-    """As price tables have it: a number abroad is a long code too, and without a number a service picks it."""
+    """Return the type that price tables know: a number abroad is a long code; without a number, a service picks it."""
     if sender is None:
         return "service"
     try:
         return providers.rate_kind(sender).removesuffix("_abroad")
-    except InputError:  # the row is skipped for it
+    except InputError:  # not a sender: the row is skipped for it elsewhere
         return "service"

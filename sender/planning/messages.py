@@ -1,107 +1,114 @@
-"""The plan's rows out of what is known of each recipient, a block at a time. Columns in and out; reads no files."""
+"""The plan's rows: what each recipient gets (body, media, size, sender, price), a block at a time.
+
+Columns in, columns out. A row that cannot be composed keeps its reason and a sentence, and stops no other. Reads no
+files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from sender import segments
-from sender.campaign import prices
+from sender import providers, segments, templating
+from sender.core.errors import InputError
+from sender.core.outcomes import SkipReason
+from sender.plan import message_fields
 from sender.plan.plan import PLAN_SCHEMA
-from sender.planning import audience, costs
-from sender.planning.compiled import CompiledCampaign, compose
-from sender.planning.eligibility import Audience
+from sender.planning.audience import Audience, count_sendable, skip_beyond_limit
+from sender.planning.compiled import CompiledCampaign
+from sender.planning.costs import price_messages
+from sender.planning.row_fields import FIELD_PREFIX
 from sender.recipients.columns import Recipients
+
+Suppress = Callable[[pl.DataFrame], pl.DataFrame]  # marks the rows that the suppression list holds back
 
 
 class MessageBuilder:
-    """Composes the plan's rows a block at a time, and remembers what goes on from block to block.
+    """Composes the plan's rows block by block, and keeps what carries over from one block to the next.
 
-    `number` (a row of `sender.phone`) stands in for every recipient in a test. `held_back` puts those out who are on
-    the suppression list; what is hashed is the plan without it, for a STOP does not make another campaign of this one.
+    `test_number` (a row of `sender.phone`) replaces every recipient in a test. `suppress` marks the rows that the
+    suppression list holds back. The hash is over the plan without it: a STOP after a run must not make the same
+    campaign look unsent.
     """
 
     def __init__(
         self,
-        offer: CompiledCampaign,
-        people: Recipients,
-        reached: Audience,
-        table: prices.PriceTable | None,
+        compiled: CompiledCampaign,
+        recipients: Recipients,
+        audience: Audience,
         *,
         limit: int | None,
-        number: Mapping[str, Any] | None,
-        held_back: Callable[[pl.DataFrame], pl.DataFrame] | None,
+        test_number: Mapping[str, Any] | None,
+        suppress: Suppress | None,
     ) -> None:
-        self._offer = offer
-        self._people = people
-        self._reached = reached
-        self._table = table
+        self._compiled = compiled
+        self._recipients = recipients
+        self._audience = audience
+        self._suppress = suppress
+        self._sequencer = _Sequencer(limit, test_number)
+        self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
-        self._held_back = held_back
-        self._kept, self._hashed = _Sequencer(limit, number), _Sequencer(limit, number)
 
     @property
     def messages(self) -> int:
-        """How many of the rows until now get a message."""
-        return self._kept.messages
+        """How many of the rows built so far get a message."""
+        return self._sequencer.messages
 
     def blocks(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """The plan's rows in order, as PLAN_SCHEMA says, and `recipient`; and the rows to hash in their place."""
+        """Yield the plan's rows in order (PLAN_SCHEMA and `recipient`), each block with the rows to hash for it."""
         start = 0
-        for block, numbers in zip(self._people.blocks(), self._reached.numbers.frames(), strict=True):
-            out = self._reached.out[start : start + numbers.height]
+        for block, numbers in zip(self._recipients.blocks(), self._audience.numbers.frames(), strict=True):
+            marks = self._audience.marks[start : start + numbers.height]
             start += numbers.height
-            yield self._block(block, numbers, out)
+            yield self._build_block(block, numbers, marks)
 
     def replacements(self) -> tuple[Mapping[str, Any], ...]:
-        """What smart encoding replaced, as `segments.smart_encode` tells it, in all blocks."""
+        """What smart encoding replaced in all blocks: rows of `segments.smart_encode`, most messages first."""
         order = {character: place for place, character in enumerate(segments.LOOK_ALIKES)}
-        rows = sorted(self._replaced.values(), key=lambda one: (-one["messages"], order[one["character"]]))
-        return tuple(rows)
+        return tuple(sorted(self._replaced.values(), key=lambda row: (-row["messages"], order[row["character"]])))
 
-    def _block(self, people: Recipients, numbers: pl.DataFrame, out: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _build_block(
+        self, recipients: Recipients, numbers: pl.DataFrame, marks: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
         frame = numbers.with_columns(
-            people.row_numbers,
-            reason=out["reason"],
-            detail=pl.when(pl.col("reason").is_null()).then(out["detail"]).otherwise("detail"),
+            recipients.row_numbers,
+            reason=marks["reason"],
+            detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
-        frame, replaced = compose(frame, people, self._offer)
-        for one in replaced:
-            earlier = self._replaced.get(one["character"], {"messages": 0})
-            self._replaced[one["character"]] = {**one, "messages": one["messages"] + earlier["messages"]}
-        frame = frame.with_columns(recipient=pl.struct(people.cells) if people.cells.width else pl.lit(None))
-        kept = frame if self._held_back is None else self._held_back(frame)
-        rows = self._priced(self._kept.number(kept))
-        hashed = self._hashed.number(frame) if self._held_back is not None else rows
-        return rows, hashed
-
-    def _priced(self, frame: pl.DataFrame) -> pl.DataFrame:
-        if self._table is None:
-            return frame
-        return costs.price(frame.drop("cost_micros"), self._table, is_mms=self._offer.is_mms).select(frame.columns)
+        frame, replacements = compose_block(frame, recipients, self._compiled)
+        for row in replacements:
+            earlier = self._replaced.get(row["character"], {"messages": 0})
+            self._replaced[row["character"]] = {**row, "messages": row["messages"] + earlier["messages"]}
+        cells = recipients.cells
+        frame = frame.with_columns(recipient=pl.struct(cells) if cells.width else pl.lit(None))
+        if self._suppress is None:
+            rows = hashed = self._sequencer.number(frame)
+        else:
+            rows, hashed = self._sequencer.number(self._suppress(frame)), self._hash_sequencer.number(frame)
+        return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
 
 
 class _Sequencer:
-    """Gives the rows that get a message their `seq`, block after block, and holds those beyond the limit."""
+    """Numbers the rows that get a message (`seq`), block after block, and skips those beyond the limit."""
 
-    def __init__(self, limit: int | None, number: Mapping[str, Any] | None) -> None:
+    def __init__(self, limit: int | None, test_number: Mapping[str, Any] | None) -> None:
         self._limit = limit
-        self._number = number
+        self._test_number = test_number
         self._composed = 0  # rows that would be sent if there were no limit
         self.messages = 0
 
     def number(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The rows as PLAN_SCHEMA has them, without prices, and `recipient`."""
+        """Return the rows as in PLAN_SCHEMA, without prices, and `recipient`."""
         if self._limit is not None:
-            sendable = audience.sendable(frame)
-            frame = audience.limit(frame, self._limit, before=self._composed)
+            sendable = count_sendable(frame)
+            frame = skip_beyond_limit(frame, self._limit, before=self._composed)
             self._composed += sendable
         live = pl.col("reason").is_null()
-        if self._number is not None:
+        if self._test_number is not None:
             frame = frame.with_columns(
-                pl.when(live).then(pl.lit(self._number[name], pl.String)).otherwise(name).alias(name)
+                pl.when(live).then(pl.lit(self._test_number[name], pl.String)).otherwise(name).alias(name)
                 for name in ("to", "region", "number_type")
             )
         frame = frame.with_columns(
@@ -109,3 +116,232 @@ class _Sequencer:
         )
         self.messages += frame["seq"].count()
         return frame.select(*[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()], "recipient")
+
+
+def compose_block(
+    frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign
+) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
+    """Return `frame` with `body, media, fields, encoding, segments, from_number`, and what smart encoding replaced.
+
+    `frame` has a row for each row of `recipients` with `to, region, reason, detail`. A row that already has a reason
+    is not composed.
+    """
+    frame = _render(frame, recipients, compiled)
+    frame, replacements = _measure(frame, compiled)
+    return _assign_senders(frame, recipients, compiled), replacements
+
+
+def render_body(body: templating.Template | None, recipients: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
+    """Return `text`, `reason`, `detail` for each row of `cells`: `body` rendered, or else the cell of the body."""
+    if body is not None:
+        return templating.render(body, cells, recipients.names)
+    texts = cells[recipients.body] if recipients.body is not None else _blank_column(cells)
+    return templating.verbatim(texts)
+
+
+def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
+    """Return `frame` with `body`, `media`, `fields` and `_sender`; only rows that still get a message are rendered."""
+    frame = frame.with_row_index("_index")
+    live = frame.filter(pl.col("reason").is_null())
+    cells = recipients.cells[live["_index"]] if live.height < frame.height else recipients.cells
+    body = render_body(compiled.body, recipients, cells)
+    media, media_failures = _render_media(recipients, cells, compiled)
+    fields = compiled.row_fields.render(cells, recipients)
+    sender = _render_sender(recipients, cells, compiled)
+    failures = [body, *media_failures, fields, sender]
+    rendered = live.select("_index").with_columns(
+        body=body["text"],
+        fields=fields["fields"],
+        _sender=sender["text"],
+        media=media.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))),
+        _reason=_first_value(failures, "reason"),
+        _detail=_first_value(failures, "detail"),
+    )
+    return (
+        frame.join(_skip_empty(rendered, compiled), on="_index", how="left", maintain_order="left")
+        .with_columns(reason=pl.coalesce("reason", "_reason"), detail=pl.coalesce("detail", "_detail"))
+        .drop("_index", "_reason", "_detail")
+    )
+
+
+def _skip_empty(rendered: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:
+    """Return `rendered` with `_reason` and `_detail` where media is not a URL or the message would be empty."""
+    bad_url = (
+        pl.col("media")
+        .list.eval(~pl.element().str.contains(r"^(?i)https?://[^\s/]+\S*$"))
+        .list.any()
+        .fill_null(value=False)
+    )
+    provider_writes = pl.lit("content_sid" in compiled.fields) | message_fields.row_field("content_sid").is_not_null()
+    empty = (
+        ~provider_writes & (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
+    )
+    return rendered.with_columns(
+        _reason=pl.coalesce(
+            "_reason",
+            pl.when(bad_url).then(pl.lit(SkipReason.RENDER_ERROR.value)),
+            pl.when(empty).then(pl.lit(SkipReason.MISSING_DATA.value)),
+        ),
+        _detail=pl.coalesce(
+            "_detail",
+            pl.when(bad_url).then(pl.format("media is not an http or https URL: {}", pl.col("media").list.join(" "))),
+            pl.when(empty).then(pl.lit("the message would be empty: no text and no media")),
+        ),
+    )
+
+
+def _render_media(
+    recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign
+) -> tuple[pl.Series, list[pl.DataFrame]]:
+    """Return each row's media URLs as a list, blanks included, and for each template `reason` and `detail`."""
+    if compiled.media:
+        columns = [templating.render(template, cells, recipients.names) for template in compiled.media]
+        urls = [column["text"].str.strip_chars().alias(str(place)) for place, column in enumerate(columns)]
+        empty = pl.Series([], dtype=pl.List(pl.String))
+        lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else empty
+        return lists, [column.select("reason", "detail") for column in columns]
+    if recipients.media is None:
+        return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
+    written = cells[recipients.media].fill_null("").str.strip_chars()
+    return written.str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" "), []
+
+
+def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:
+    """Return `text`, `reason`, `detail`: each row's own sender by the template, or from its cell; null without."""
+    if compiled.sender is not None:
+        return templating.render(compiled.sender, cells, recipients.names).with_columns(
+            text=pl.col("text").str.strip_chars(), detail=pl.lit(f"{FIELD_PREFIX}from`: ") + pl.col("detail")
+        )
+    by_cell = not compiled.senders and compiled.capabilities.service_field not in compiled.fields
+    if by_cell and recipients.sender is not None:
+        return templating.verbatim(cells[recipients.sender].str.strip_chars())
+    return templating.verbatim(_blank_column(cells))
+
+
+def _blank_column(cells: pl.DataFrame) -> pl.Series:
+    return pl.Series([None] * cells.height, dtype=pl.String)
+
+
+def _first_value(frames: Sequence[pl.DataFrame], column: str) -> pl.Series:
+    """Return each row's first value of `column` in `frames` that is not null."""
+    columns = [frame[column].alias(str(place)) for place, frame in enumerate(frames)]
+    return pl.DataFrame(columns).select(pl.coalesce(pl.all()))[:, 0]
+
+
+def _measure(frame: pl.DataFrame, compiled: CompiledCampaign) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
+    """Return `frame` with `encoding` and `segments`, messages beyond a limit skipped. An MMS counts as one segment."""
+    replacements: tuple[Mapping[str, Any], ...] = ()
+    if compiled.smart_encoding:
+        bodies, replaced = segments.smart_encode(frame["body"])
+        frame = frame.with_columns(body=bodies)
+        replacements = tuple(replaced.to_dicts())
+    sizes = segments.measure(frame["body"]).select("encoding", "segments")
+    frame = frame.hstack(sizes).with_columns(
+        segments=pl.when(compiled.is_mms).then(pl.lit(1, pl.UInt32)).otherwise("segments")
+    )
+    limits = compiled.capabilities
+    chars, media, title = pl.col("body").str.len_chars(), pl.col("media").list.len(), pl.lit(limits.title)
+    max_segments = pl.lit(compiled.max_segments, pl.UInt32)
+    too_long = (
+        pl.when(chars > limits.body_max_chars)
+        .then(pl.format("{} characters; {} takes {}", chars, title, limits.body_max_chars))
+        .when(pl.col("segments") > max_segments)
+        .then(pl.format("{} segments ({}); max_segments is {}", "segments", "encoding", max_segments))
+        .when(media > limits.media_max)
+        .then(pl.format("{} media; {} takes {}", media, title, limits.media_max))
+    )
+    frame = frame.with_columns(_why=pl.when(pl.col("reason").is_null()).then(too_long))
+    skipped = pl.col("_why").is_not_null()
+    return frame.with_columns(
+        reason=pl.when(skipped).then(pl.lit(SkipReason.TOO_LONG.value)).otherwise("reason"),
+        detail=pl.coalesce("_why", "detail"),
+    ).drop("_why"), replacements
+
+
+def _assign_senders(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
+    """Return `frame` with `from_number`; rows whose sender or fields the provider refuses are skipped."""
+    if compiled.pool is not None:
+        frame = frame.with_columns(from_number=compiled.pool.assign(frame["to"], frame["region"])).drop("_sender")
+    elif compiled.senders:
+        frame = frame.with_columns(from_number=pl.lit(compiled.senders[0], pl.String)).drop("_sender")
+    else:
+        frame = frame.rename({"_sender": "from_number"}).with_columns(pl.col("from_number").replace("", None))
+        frame = _skip_without_sender(frame, recipients, compiled)
+    own_senders = not compiled.senders and frame["from_number"].null_count() < frame.height
+    if own_senders or compiled.row_fields.sources:
+        return _skip_refused(frame, recipients, compiled)
+    return frame
+
+
+def _skip_without_sender(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
+    """Return `frame` with the rows skipped that have no sender and no service to pick one."""
+    service = compiled.capabilities.service_field
+    if service is not None and service in compiled.fields:
+        return frame
+    if compiled.sender is not None:
+        why = "no sender: `from` is blank for this row"
+    elif recipients.sender is not None:
+        why = f"no sender: the cell in {recipients.sender!r} is blank and the campaign has no `from`"
+    else:
+        return frame
+    by_service = pl.lit(value=False) if service is None else message_fields.row_field(service).is_not_null()
+    missing = pl.col("reason").is_null() & pl.col("from_number").is_null() & ~by_service
+    return frame.with_columns(
+        reason=pl.when(missing).then(pl.lit(SkipReason.MISSING_DATA.value)).otherwise("reason"),
+        detail=pl.when(missing).then(pl.lit(why)).otherwise("detail"),
+    )
+
+
+def _skip_refused(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
+    """Return `frame` with the rows skipped whose own sender and fields the provider refuses; each case checked once."""
+    same_kind = {number: _first_of_kind(number, compiled) for number in compiled.senders}
+    key = {
+        "_from": pl.col("from_number").replace(same_kind) if same_kind else pl.col("from_number"),
+        "_fields": pl.col("fields"),
+        "_media": pl.col("media").list.len() if compiled.row_fields.sources else pl.lit(0, pl.UInt32),
+    }
+    live = pl.col("reason").is_null()
+    cases = frame.filter(live).select(**key).unique()
+    whys = [_refusal(compiled, sender, fields, media or 0) for sender, fields, media in cases.iter_rows()]
+    refusals = cases.with_columns(_why=pl.Series(whys, dtype=pl.String)).filter(pl.col("_why").is_not_null())
+    if refusals.is_empty():
+        return frame
+    by_cell = compiled.sender is None and recipients.sender is not None
+    about_cell = pl.lit(by_cell) & ~pl.col("_why").str.starts_with(FIELD_PREFIX)
+    refused = live & pl.col("_why").is_not_null()
+    return (
+        frame.with_columns(**key)
+        .join(refusals, on=list(key), how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(
+            reason=pl.when(refused & about_cell)
+            .then(pl.lit(SkipReason.MISSING_DATA.value))
+            .when(refused)
+            .then(pl.lit(SkipReason.RENDER_ERROR.value))
+            .otherwise("reason"),
+            detail=pl.when(refused).then("_why").otherwise("detail"),
+        )
+        .drop("_why", *key)
+    )
+
+
+def _first_of_kind(number: str, compiled: CompiledCampaign) -> str:
+    """Return the first sender of the same kind: a provider takes the same fields from both, or from neither."""
+    kind = providers.sender_kind(number)
+    return next(sender for sender in compiled.senders if providers.sender_kind(sender) is kind)
+
+
+def _refusal(compiled: CompiledCampaign, sender: str | None, own_fields: str | None, media: int) -> str | None:
+    """Return why the provider refuses such a message; None where it takes it."""
+    try:
+        providers.check(
+            compiled.capabilities,
+            senders=() if sender is None else (sender,),
+            fields=message_fields.merge_fields(compiled.fields, own_fields),
+            media_count=media,
+        )
+    except InputError as error:  # a row's fault: it stops no other row
+        key = (error.where or "").partition(".")[0]
+        if key in compiled.varying or key in compiled.fields:
+            return f"{FIELD_PREFIX}{error.where}`: {error.what}"
+        return str(error).splitlines()[0]
+    return None

@@ -138,7 +138,7 @@ def _plan(state: StateDir, root: Run, rows: pl.Series, *, number: int) -> Plan:
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)
-        held = apply_suppression(chosen, suppressions, sending, own_service=message_fields.own_service(SERVICE_FIELDS))
+        held = apply_suppression(chosen, suppressions, sending, own_service=message_fields.row_service(SERVICE_FIELDS))
     live = pl.col("reason").is_null()
     frame = held.with_columns(
         seq=pl.when(live).then(live.cum_sum() - 1).cast(pl.UInt32),
@@ -176,7 +176,7 @@ def _plan(state: StateDir, root: Run, rows: pl.Series, *, number: int) -> Plan:
 
 def _cost(sent: pl.DataFrame, before: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What `sent` costs at the prices of the first plan."""
-    return None if before is None else {**before, **costs.add_up(sent)}
+    return None if before is None else {**before, **costs.sum_costs(sent)}
 
 
 def _counted(column: pl.Series) -> dict[str, int]:

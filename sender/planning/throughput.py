@@ -1,6 +1,6 @@
-"""How fast a plan can go, how long that takes, and what stands against it. Known before the first message leaves.
+"""How fast a plan can be sent, how long that takes, and what bounds it; known before the first message leaves.
 
-Limits stack: the account's (or the campaign's own pace) and those of single numbers. A pool is done when its busiest
+Limits stack: the account's (or the campaign's own rate) and those of single numbers. A pool is done when its busiest
 number is, so the number whose share takes longest decides. Reads no clock and never touches the network.
 """
 
@@ -21,116 +21,131 @@ from sender.providers.base import DocumentedRate
 DAY_S = 86_400
 _SPANS = ((1, "s"), (60, "min"), (3600, "h"))
 _MOST_SENDERS = 100  # listed in a manifest
+_SANDBOX_PER_S = 50.0  # what `rate: auto` means in the sandbox
 
 
-def feasibility(offer: CompiledCampaign, sent: pl.LazyFrame, *, mms: bool = False) -> tuple[Pace, dict[str, Any]]:
-    """The pace of the messages in `sent` (rows of a plan), and plain values for a manifest; `mms`: some have media.
+def estimate_throughput(
+    compiled: CompiledCampaign, messages: pl.LazyFrame, *, mms: bool = False
+) -> tuple[Pace, dict[str, Any]]:
+    """Return the pace of `messages` (rows of a plan) and the manifest's `feasibility`; `mms`: some go as MMS.
 
-    `units` in `unit` and `expected_s` for the whole plan (None: unlimited); `bound_by`, the number that decides (None:
-    the pace as a whole); `senders`, for the busiest 100 of several: `messages`, `units`, `share`, `per_s` (None: no
-    limit of its own) and `expected_s` at it; `warnings`, sentences.
+    Its keys: `units` in `unit` and `expected_s` for the whole plan (None: unlimited); `bound_by`, the number that
+    decides (None: the pace as a whole); `senders`, for the busiest 100 of several: `messages`, `units`, `share`,
+    `per_s` (None: no limit of its own) and `expected_s` at it; `warnings`, sentences.
     """
-    campaign = offer.campaign
-    loads = _loads(sent)
-    senders = list(offer.senders) or loads["from_number"].drop_nulls().to_list()
-    account, own, source = _limits(offer, senders, mms=mms)
-    unit = _documented(offer, senders)[0].unit
+    loads = _sender_loads(messages)
+    senders = list(compiled.senders) or loads["from_number"].drop_nulls().to_list()
+    account, own, source = _rate_limits(compiled, senders, mms=mms)
+    unit = _documented_rates(compiled, senders)[0].unit
     load = dict(loads.select("from_number", unit).iter_rows())
     units = sum(load.values())
-    if len(own) == max(1, len(senders)):  # then all together can do no more than each by itself
+    if len(own) == max(1, len(senders)):  # every sender has a limit: together they can do no more than their sum
         together = sum(own.values())
         account = together if account is None else min(account, together)
     several = len(senders) > 1
+    rates = compiled.rates
     pace = Pace(
-        rate=campaign.rate.text,
+        rate=rates.rate.text,
         per_s=account,
         unit=unit,
-        concurrency=campaign.concurrency,
-        retries=campaign.retries,
-        timeout_s=campaign.timeout_s,
+        concurrency=rates.concurrency,
+        retries=rates.retries,
+        timeout_s=rates.timeout_s,
         source=source,
         senders=own if several else {},
-        transport=campaign.transport,
-        queue=_queue(offer, senders, account),
+        transport=rates.transport,
+        queue=_queue(compiled, senders, account),
     )
-    expected_s, bound_by = _expected(units, load, account, pace.senders)
+    expected_s, bound_by = _expected_duration(units, load, account, pace.senders)
     if pace.queue is not None:
         expected_s = max(expected_s or 0.0, (units - pace.queue.units) / pace.queue.drained_per_s)
-    told = {
+    estimate = {
         "unit": unit,
         "units": units,
         "expected_s": expected_s,
         "bound_by": bound_by,
-        "senders": _by_sender(loads, unit, own) if several else {},
+        "senders": _describe_senders(loads, unit, own) if several else {},
     }
-    warnings = [*_long(pace, told), *_queued(offer, sent, loads, units, expected_s)] if units else []
-    return pace, {**told, "warnings": warnings}
+    warnings: list[str] = []
+    if units:
+        warnings = [*_warn_if_long(pace, estimate), *_warn_if_expiring(compiled, messages, loads, estimate)]
+    return pace, {**estimate, "warnings": warnings}
 
 
-def rate_told(per_s: float, unit: str = "") -> str:
-    """`5/h`, `12.5 segments/min`, `3/s`: in the span in which the figure is at least 1."""
+def format_rate(per_s: float, unit: str = "") -> str:
+    """Return `5/h`, `12.5 segments/min` or `3/s`: over the shortest time in which the figure is at least 1."""
     span, name = next(((span, name) for span, name in _SPANS if per_s * span >= 1), _SPANS[-1])
     return f"{round(per_s * span, 2):g}{f' {unit}' if unit else ''}/{name}"
 
 
-def _loads(sent: pl.LazyFrame) -> pl.DataFrame:
-    """`from_number` (null: a service picks it), `messages` and `segments`, the busiest first."""
+def _sender_loads(messages: pl.LazyFrame) -> pl.DataFrame:
+    """Return `from_number` (null: a service picks it), `messages` and `segments`, the busiest first."""
     return (
-        sent.group_by("from_number")
+        messages.group_by("from_number")
         .agg(messages=pl.len().cast(pl.Int64), segments=pl.col("segments").sum().cast(pl.Int64))
         .sort("segments", "messages", "from_number", descending=[True, True, False])
         .collect(engine="streaming")
     )
 
 
-def _documented(offer: CompiledCampaign, senders: Iterable[str]) -> list[DocumentedRate]:
-    rates = offer.capabilities.rates
-    kinds = dict.fromkeys(_kind(one) for one in senders) or ["service"]
+def _documented_rates(compiled: CompiledCampaign, senders: Iterable[str]) -> list[DocumentedRate]:
+    """Return the provider's documented rate for each kind of sender there is."""
+    rates = compiled.capabilities.rates
+    kinds = dict.fromkeys(_sender_kind(sender) for sender in senders) or ["service"]
     return [rates.get(kind) or rates["long_code"] for kind in kinds]
 
 
-def _kind(sender: str) -> str:
-    """As `providers.rate_kind`, and `long_code_canada` for a long code there."""
+def _sender_kind(sender: str) -> str:
+    """As `providers.rate_kind`, with `long_code_canada` for a Canadian long code."""
     kind = providers.rate_kind(sender)
     return "long_code_canada" if kind == "long_code" and sender_pool.region_of(sender) == "CA" else kind
 
 
-def _limits(
-    offer: CompiledCampaign, senders: list[str], *, mms: bool
+def _rate_limits(
+    compiled: CompiledCampaign, senders: list[str], *, mms: bool
 ) -> tuple[float | None, dict[str, float], str | None]:
-    """The limit of all messages together, those of single numbers, and where a documented one was read."""
-    given = {one.number: one.rate for one in offer.campaign.from_.numbers}
-    pace, simulated = offer.campaign.rate, offer.campaign.provider == "sandbox"
-    own = {
-        number: limit
-        for number in senders
-        if (limit := _own_limit(offer, number, given.get(number), documented=pace.auto and not simulated)) is not None
-    }
-    if not pace.auto:
-        return pace.per_s, own, None
-    if simulated:
-        return 50.0, own, "the sandbox's own default"
-    known = _documented(offer, senders)
-    whole = [rate for rate in known if not rate.per_sender]
-    if len(whole) < len(known) and offer.capabilities.account_rate is not None:
-        whole.append(offer.capabilities.account_rate)
-    if mms and offer.capabilities.mms_rate is not None:  # a mixed list goes at the pace of its slowest
-        whole.append(offer.capabilities.mms_rate)
-        known.append(offer.capabilities.mms_rate)
-    slowest = min(known, key=lambda rate: rate.per_s)  # and so does a mixed pool
-    return min((rate.per_s for rate in whole), default=None), own, slowest.source
+    """Return the limit of all messages together, those of single numbers, and the source of a documented one."""
+    rate = compiled.rates.rate
+    documented = rate.auto and not compiled.simulated
+    limits = {number: _number_limit(compiled, number, documented=documented) for number in senders}
+    own = {number: limit for number, limit in limits.items() if limit is not None}
+    if not rate.auto:
+        return rate.per_s, own, None
+    if compiled.simulated:
+        return _SANDBOX_PER_S, own, "the sandbox's own default"
+    capabilities = compiled.capabilities
+    rates = _documented_rates(compiled, senders)
+    account_rates = [rate for rate in rates if not rate.per_sender]
+    if len(account_rates) < len(rates) and capabilities.account_rate is not None:
+        account_rates.append(capabilities.account_rate)
+    if mms and capabilities.mms_rate is not None:  # a mixed list goes at the rate of its slowest part
+        account_rates.append(capabilities.mms_rate)
+        rates.append(capabilities.mms_rate)
+    slowest = min(rates, key=lambda rate: rate.per_s)  # and so does a mixed pool
+    return min((rate.per_s for rate in account_rates), default=None), own, slowest.source
 
 
-def _drained(offer: CompiledCampaign, senders: Sequence[str]) -> tuple[float, str]:
-    """How fast the provider hands messages on by its documentation, in units a second, and the unit."""
-    slowest = min(_documented(offer, senders), key=lambda rate: rate.per_s)
+def _number_limit(compiled: CompiledCampaign, number: str, *, documented: bool) -> float | None:
+    """Return a number's own limit: the campaign's, or else, with `documented`, the provider's."""
+    rate: Rate | None = compiled.rates.by_number.get(number)
+    if rate is not None and not rate.auto:
+        return rate.per_s
+    if rate is None and not documented:
+        return None
+    (provider_rate,) = _documented_rates(compiled, [number])
+    return float(provider_rate.per_s) if provider_rate.per_sender else None
+
+
+def _drain_rate(compiled: CompiledCampaign, senders: Sequence[str]) -> tuple[float, str]:
+    """Return how many units a second the provider hands on by its documentation, and the unit."""
+    slowest = min(_documented_rates(compiled, senders), key=lambda rate: rate.per_s)
     return slowest.per_s * (max(1, len(senders)) if slowest.per_sender else 1), slowest.unit
 
 
-def _queue(offer: CompiledCampaign, senders: Sequence[str], account: float | None) -> Queue | None:
-    """What may lie at the provider; None where nobody asks, or where nothing gathers there at this pace."""
-    most, documented = offer.campaign.limits.queue, offer.capabilities.queue
-    drained_per_s, _ = _drained(offer, senders)
+def _queue(compiled: CompiledCampaign, senders: Sequence[str], account: float | None) -> Queue | None:
+    """Return the limit on the provider's queue; None where there is none, or where nothing queues at this rate."""
+    most, documented = compiled.rates.queue, compiled.capabilities.queue
+    drained_per_s, _ = _drain_rate(compiled, senders)
     if most == "auto":
         if documented is None:
             return None
@@ -140,19 +155,10 @@ def _queue(offer: CompiledCampaign, senders: Sequence[str], account: float | Non
     return Queue(float(most), drained_per_s)
 
 
-def _own_limit(offer: CompiledCampaign, number: str, given: Rate | None, *, documented: bool) -> float | None:
-    if given is not None and not given.auto:
-        return given.per_s
-    if given is None and not documented:
-        return None
-    (rate,) = _documented(offer, [number])
-    return float(rate.per_s) if rate.per_sender else None
-
-
-def _expected(
+def _expected_duration(
     units: int, load: Mapping[str | None, int], account: float | None, own: Mapping[str, float]
 ) -> tuple[float | None, str | None]:
-    """Seconds that the plan takes, and the number whose share decides that, if one does."""
+    """Return the seconds that the plan takes, and the number whose share decides that, if one does."""
     whole_s = None if account is None else units / account
     seconds = {number: load.get(number, 0) / limit for number, limit in own.items()}
     slowest = max(seconds, key=lambda number: (seconds[number], number), default=None)
@@ -161,7 +167,7 @@ def _expected(
     return seconds[slowest], slowest
 
 
-def _by_sender(loads: pl.DataFrame, unit: str, own: Mapping[str, float]) -> dict[str, Any]:
+def _describe_senders(loads: pl.DataFrame, unit: str, own: Mapping[str, float]) -> dict[str, Any]:
     whole = loads[unit].sum()
     return {
         row["from_number"]: {
@@ -175,28 +181,27 @@ def _by_sender(loads: pl.DataFrame, unit: str, own: Mapping[str, float]) -> dict
     }
 
 
-def _long(pace: Pace, told: Mapping[str, Any]) -> Iterable[str]:
-    if told["expected_s"] is None or told["expected_s"] <= DAY_S:
+def _warn_if_long(pace: Pace, estimate: Mapping[str, Any]) -> Iterable[str]:
+    if estimate["expected_s"] is None or estimate["expected_s"] <= DAY_S:
         return
-    bound = told["bound_by"]
-    cure = "raise `rate`, if the provider allows it, or send to fewer"
+    bound = estimate["bound_by"]
+    fix = "raise `rate`, if the provider allows it, or send to fewer"
     if bound is not None:
-        share = pace.senders[bound] * told["expected_s"] / told["units"]
-        cure = (
-            f"{bound} carries {share:.0%} of it at {rate_told(pace.senders[bound])}: lower its `weight`, or add numbers"
-        )
-    yield f"sending takes {told['expected_s'] / DAY_S:.1f} days at this pace; {cure}"
+        share = pace.senders[bound] * estimate["expected_s"] / estimate["units"]
+        rate = format_rate(pace.senders[bound])
+        fix = f"{bound} carries {share:.0%} of it at {rate}: lower its `weight`, or add numbers"
+    yield f"sending takes {estimate['expected_s'] / DAY_S:.1f} days at this pace; {fix}"
 
 
-def _queued(
-    offer: CompiledCampaign, sent: pl.LazyFrame, loads: pl.DataFrame, units: int, expected_s: float | None
+def _warn_if_expiring(
+    compiled: CompiledCampaign, messages: pl.LazyFrame, loads: pl.DataFrame, estimate: Mapping[str, Any]
 ) -> Iterable[str]:
-    """What is sent faster than the provider's documented limit waits there, and may expire there."""
-    if offer.campaign.rate.auto or offer.campaign.provider == "sandbox":
+    """Warn where messages are sent faster than the provider's documented rate, and would expire in its queue."""
+    if compiled.rates.rate.auto or compiled.simulated:
         return
-    valid_s = _shortest_validity(offer, sent)
-    drained_per_s, unit = _drained(offer, loads["from_number"].drop_nulls().to_list())
-    waits_s = units / drained_per_s - (expected_s or 0.0)
+    valid_s = _shortest_validity(compiled, messages)
+    drained_per_s, unit = _drain_rate(compiled, loads["from_number"].drop_nulls().to_list())
+    waits_s = estimate["units"] / drained_per_s - (estimate["expected_s"] or 0.0)
     if valid_s is not None and waits_s > valid_s:
         yield (
             f"the last messages would wait {waits_s / 60:,.0f} minutes in the provider's queue, which sends"
@@ -205,12 +210,12 @@ def _queued(
         )
 
 
-def _shortest_validity(offer: CompiledCampaign, sent: pl.LazyFrame) -> int | None:
-    """The shortest `validity_period` of a message, in seconds."""
-    if "validity_period" in offer.fields:
-        return int(str(offer.fields["validity_period"]))
-    if "validity_period" not in offer.templates.sources:
+def _shortest_validity(compiled: CompiledCampaign, messages: pl.LazyFrame) -> int | None:
+    """Return the shortest `validity_period` of a message, in seconds; None without one."""
+    if "validity_period" in compiled.fields:
+        return int(str(compiled.fields["validity_period"]))
+    if "validity_period" not in compiled.row_fields.sources:
         return None
-    shortest = message_fields.own("validity_period").cast(pl.Int64).min()
-    own = sent.select(shortest).collect(engine="streaming").item()
-    return None if own is None else int(own)
+    shortest = message_fields.row_field("validity_period").cast(pl.Int64).min()
+    validity_s = messages.select(shortest).collect(engine="streaming").item()
+    return None if validity_s is None else int(validity_s)

@@ -1,9 +1,8 @@
-"""What is learned of a plan's rows as they are made, block by block: hash, counts, blame, repairs."""
+"""What a plan's manifest says of its rows, added up block by block: hashes, counts, causes of UCS-2, repairs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -14,12 +13,19 @@ from sender.segments.blame import Blame
 
 
 class PlanTotals:
-    """Adds up blocks of PLAN_SCHEMA with `recipient`, whose column `phone` holds the cell of the number."""
+    """Adds up blocks of PLAN_SCHEMA with `recipient`, whose field `phone` is the cell with the number."""
 
-    def __init__(self, offer: CompiledCampaign, settings: Mapping[str, Any], *, phone: str) -> None:
-        self._offer = offer
+    def __init__(self, compiled: CompiledCampaign, *, test_to: str | None, phone: str) -> None:
+        self._is_mms = compiled.is_mms
         self._phone = phone
-        self._digest = ContentHash(settings, offer.fields)
+        settings = {
+            "provider": compiled.provider,
+            "dialect": compiled.dialect,
+            "senders": compiled.senders,
+            "fields": compiled.fields,
+            "test_to": test_to,
+        }
+        self._digest = ContentHash(settings, compiled.fields)
         self._blame = Blame()
         self._reasons: Counter[str] = Counter()
         self._segments: Counter[int] = Counter()
@@ -28,9 +34,9 @@ class PlanTotals:
         self.mms = 0  # messages that go as MMS
 
     def add(self, rows: pl.DataFrame, hashed: pl.DataFrame) -> None:
-        """Takes in a block, and the rows that go into the hash in its place. Raises InputError as `Blame.add` does."""
+        """Add a block, and the rows that are hashed for it. Raises InputError as `Blame.add` does."""
         self._digest.update(hashed)
-        sent = rows.lazy().filter(pl.col("seq").is_not_null()).with_columns(_mms=self._offer.is_mms)
+        sent = rows.lazy().filter(pl.col("seq").is_not_null()).with_columns(_mms=self._is_mms)
         sizes = sent.select("body", "encoding", "segments", "_mms").collect()
         for counts, column in (
             (self._reasons, rows["reason"]),
@@ -41,7 +47,7 @@ class PlanTotals:
         texts = sizes.filter(~pl.col("_mms"))  # an MMS has no alphabet and no segments to pay for
         self.mms += sizes.height - texts.height
         self._blame.add(texts)
-        self._repair(rows)
+        self._add_repairs(rows)
 
     @property
     def plan_hash(self) -> str:
@@ -49,12 +55,12 @@ class PlanTotals:
 
     @property
     def identity(self) -> str:
-        """As `sender.plan.hashes` has it."""
+        """The plan's identity, as `sender.plan.hashes` defines it."""
         return self._digest.identity
 
     @property
     def skipped(self) -> dict[str, int]:
-        """Rows by reason."""
+        """Rows by skip reason."""
         return dict(sorted(self._reasons.items()))
 
     @property
@@ -64,7 +70,7 @@ class PlanTotals:
 
     @property
     def segments(self) -> int:
-        """Of all messages."""
+        """Segments of all messages."""
         return sum(segments * count for segments, count in self._segments.items())
 
     @property
@@ -74,21 +80,21 @@ class PlanTotals:
 
     @property
     def blame(self) -> dict[str, Any]:
-        """As `sender.segments.blame.blame` has it."""
+        """What makes texts larger, as `sender.segments.blame.blame` returns it."""
         return self._blame.result()
 
     @property
     def repairs(self) -> list[dict[str, Any]]:
-        """`repair`, the `rows` it was done in, and the first of them: `row_number`, `cell`, `to`. Most rows first."""
-        return sorted(self._repairs.values(), key=lambda one: (-one["rows"], one["repair"]))
+        """Each `repair`, its number of `rows`, and the first of them (`row_number`, `cell`, `to`). Most rows first."""
+        return sorted(self._repairs.values(), key=lambda entry: (-entry["rows"], entry["repair"]))
 
-    def _repair(self, rows: pl.DataFrame) -> None:
+    def _add_repairs(self, rows: pl.DataFrame) -> None:
         repaired = rows.filter(pl.col("repair").is_not_null())
         cell = pl.col("recipient").struct.field(self._phone).alias("cell")
-        found = (
+        repairs = (
             repaired.select("repair", "row_number", cell, "to")
             .group_by("repair", maintain_order=True)
             .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
         )
-        for one in found.iter_rows(named=True):
-            self._repairs.setdefault(one["repair"], {**one, "rows": 0})["rows"] += one["rows"]
+        for entry in repairs.iter_rows(named=True):
+            self._repairs.setdefault(entry["repair"], {**entry, "rows": 0})["rows"] += entry["rows"]

@@ -113,10 +113,10 @@ class Recipients:
             yield replace(self, table=block)
 
 
-def load(campaign: Campaign) -> Recipients:
+def load_recipients(campaign: Campaign) -> Recipients:
     """The campaign's recipients. Raises RecipientsError for whatever is wrong with more than a row."""
     spec = campaign.recipients
-    table, where, inputs = _table(campaign)
+    table, where, file = _read(campaign)
     if not table.height:
         only = "nothing but blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"
         raise RecipientsError(
@@ -135,8 +135,8 @@ def load(campaign: Campaign) -> Recipients:
         if spec.region_column is not None
         else _matching(headers, _REGION_HEADERS, where, "recipients.region_column"),
         names=_names(headers, spec.columns, where),
-        inputs=inputs,
         notes=(*table.notes, *_unread_sheets(table)),
+        inputs=(file if file is not None else _hash_cells(table, framed=campaign.frame is not None),),
     )
 
 
@@ -181,33 +181,32 @@ def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None)
     return every.filter(every.str.strip_chars() != ""), given
 
 
-def _table(campaign: Campaign) -> tuple[Table, str, tuple[InputFile, ...]]:
+def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
+    """Return the rows, where they are (for an error), and the file; None for rows from the campaign or a frame."""
     spec = campaign.recipients
     if campaign.frame is not None:
-        table = table_of_frame(campaign.frame)
-        return table, "the recipients frame", _own_cells("(frame)", table)
+        return table_of_frame(campaign.frame), "the recipients frame", None
     if spec.file is None:
         where = f"{campaign.source}, recipients" if campaign.source else "recipients"
-        table = table_of_items(spec.rows or ())
-        return table, where, _own_cells("(inline rows)", table)
+        return table_of_items(spec.rows or ()), where, None
     path = campaign.path(spec.file)
-    shown = spec.file
-    if shown.is_absolute() and shown.is_relative_to(campaign.base.absolute()):
-        shown = shown.relative_to(campaign.base.absolute())
+    name = spec.file
+    if name.is_absolute() and name.is_relative_to(campaign.base.absolute()):
+        name = name.relative_to(campaign.base.absolute())
     with _opened(path) as source:
         table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
-        given = InputFile("recipients", shown.as_posix(), *source.finish())
-    return table, str(path), (given,)
+        file = InputFile("recipients", name.as_posix(), *source.finish())
+    return table, str(path), file
 
 
-def _own_cells(name: str, table: Table) -> tuple[InputFile, ...]:
-    """What stands for a file where there is none: the cells as JSON lines."""
+def _hash_cells(table: Table, *, framed: bool) -> InputFile:
+    """Return what takes the place of a file where there is none: the cells, hashed as JSON lines."""
     size, digest = 0, hashlib.sha256()
     for block in table.blocks():
         lines = block.cells.write_ndjson().encode()
         size += len(lines)
         digest.update(lines)
-    return (InputFile("recipients", name, size, digest.hexdigest()),)
+    return InputFile("recipients", "(frame)" if framed else "(inline rows)", size, digest.hexdigest())
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from sender.core.clock import steady_s
 from sender.core.errors import StateError, Unsupported
 from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
-from sender.plan.message_fields import service_of
+from sender.plan.message_fields import find_service
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.sender_pool import UNHEALTHY, SenderPool
@@ -230,7 +230,7 @@ class Dispatcher:
     async def _carry(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
             refuses = self._refuses
-            if refuses and (refusal := refuses(message.to, message.from_number, service_of(message.fields))):
+            if refuses and (refusal := refuses(message.to, message.from_number, find_service(message.fields))):
                 self._settle(claim, refusal)
                 return
             request = self._adapter.request(message)

@@ -94,15 +94,15 @@ default: {sms: 12, mms: 13, mms_fee: 1}
 def test_the_most_exact_price_counts(
     prefix: str | None, region: str | None, sender: str, mms: bool, price: float, fee: float, tmp_path: Path
 ) -> None:
-    rate = table(tmp_path, TABLE).rate(prefix, region, sender, mms=mms)
+    rate = table(tmp_path, TABLE).find(prefix, region, sender, mms=mms)
     assert rate is not None
     assert (rate.price, rate.fee) == (price * money.MICROS, fee * money.MICROS)
 
 
 def test_without_a_default_there_may_be_no_price(tmp_path: Path) -> None:
     found = table(tmp_path, "currency: USD\nprices: [{to: US, sms: 1}]\n")
-    assert found.rate(None, "FR", "long_code", mms=False) is None
-    assert found.rate(None, "US", "long_code", mms=True) is None
+    assert found.find(None, "FR", "long_code", mms=False) is None
+    assert found.find(None, "US", "long_code", mms=True) is None
     assert found.prefixes == ()
 
 
@@ -154,6 +154,6 @@ def test_the_example_is_valid_and_says_that_it_is_one() -> None:
     path = ROOT / "campaigns" / "prices.example.yaml"
     found = load_prices(path)
     assert path.read_text(encoding="utf-8").startswith("# AN EXAMPLE WITH INVENTED PRICES.")
-    rate = found.rate("+447", "GB", "alphanumeric", mms=False)
+    rate = found.find("+447", "GB", "alphanumeric", mms=False)
     assert rate is not None
     assert (money.text(rate.price), found.currency) == ("0.04", "USD")

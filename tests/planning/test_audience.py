@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.planning.audience import dedupe, limit, skip_types, suppress
+from sender.planning.audience import skip_beyond_limit, skip_duplicates, skip_suppressed, skip_types
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
@@ -45,7 +45,7 @@ OUT = (None, "invalid_number")
     ],
 )
 def test_suppress(numbers, expected):
-    frame = suppress(rows((A, None), (B, None), (C, None), OUT), pl.Series(numbers, dtype=pl.String), "stop.csv")
+    frame = skip_suppressed(rows((A, None), (B, None), (C, None), OUT), pl.Series(numbers, dtype=pl.String), "stop.csv")
     assert frame["reason"].to_list() == expected
     assert set(frame.filter(pl.col("reason") == "suppressed")["detail"]) <= {"the number is in stop.csv"}
 
@@ -97,7 +97,7 @@ def test_skip_types(types, expected):
     ],
 )
 def test_dedupe(keep, given_rows, expected):
-    frame = dedupe(rows(*given_rows), keep)
+    frame = skip_duplicates(rows(*given_rows), keep)
     assert frame["detail"].to_list() == expected
     assert frame["reason"].to_list() == [
         {"out": given_rows[i][1], None: None}.get(detail, "duplicate") for i, detail in enumerate(expected)
@@ -113,7 +113,7 @@ def test_dedupe(keep, given_rows, expected):
     ],
 )
 def test_limit(n, expected):
-    frame = limit(rows((A, None), (B, "x"), (B, None), (C, None)), n)
+    frame = skip_beyond_limit(rows((A, None), (B, "x"), (B, None), (C, None)), n)
     assert frame["reason"].to_list() == expected
 
 
@@ -127,7 +127,9 @@ ROWS = st.lists(
 def test_laws(given_rows, keep, suppressed, n):
     """Against a plain loop: no row is lost or moved, one row a number is left, and the right one."""
     before = rows(*given_rows)
-    after = limit(dedupe(suppress(before, pl.Series(list(suppressed), dtype=pl.String), "s"), keep), n)
+    after = skip_beyond_limit(
+        skip_duplicates(skip_suppressed(before, pl.Series(list(suppressed), dtype=pl.String), "s"), keep), n
+    )
     assert after.schema == before.schema
     assert after.drop("reason", "detail").equals(before.drop("reason", "detail"))
     winners: dict[str, int] = {}

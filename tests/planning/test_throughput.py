@@ -12,7 +12,7 @@ from sender.cli.console import rate_line, senders_line
 from sender.cli.duration import format_duration
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.planning.throughput import rate_told
+from sender.planning.throughput import format_rate
 
 A, B, C = "+12025550100", "+12025550101", "+18885550102"
 SERVICE = "MG" + "0" * 32
@@ -120,7 +120,13 @@ def test_a_plan_of_nobody_takes_no_time() -> None:
 def test_how_it_is_told() -> None:
     assert senders_line(manifest(2, from_=pool(A, B, match="area_code"))) == f"a pool of 2, by area code: {A}, {B}"
     assert senders_line(manifest(2, from_="{{ phone }}")) == "{{ phone }}, in each row"
-    assert [rate_told(one) for one in (40.0, 1.0, 0.5, 5 / 3600, 0.0001)] == ["40/s", "1/s", "30/min", "5/h", "0.36/h"]
+    assert [format_rate(one) for one in (40.0, 1.0, 0.5, 5 / 3600, 0.0001)] == [
+        "40/s",
+        "1/s",
+        "30/min",
+        "5/h",
+        "0.36/h",
+    ]
     assert (format_duration(50 * 3600), format_duration(3 * 3600)) == ("2 d 02 h", "3 h 00 min")
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sender.campaign.model import load_campaign
 from sender.core.errors import RecipientsError
 from sender.recipients import readers
-from sender.recipients.columns import Recipients, _identifier, _names, load, load_numbers
+from sender.recipients.columns import Recipients, _identifier, _names, load_numbers, load_recipients
 from sender.recipients.readers import delimited
 from sender.recipients.readers.source import FileSource, TextStream
 
@@ -30,7 +30,9 @@ A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
 def read(tmp_path: Path, content: str | bytes, file: str = "people.csv", **spec) -> Recipients:
     (tmp_path / file).write_bytes(content.encode() if isinstance(content, str) else content)
-    return load(load_campaign(name="t", provider="sandbox", recipients={"file": file, **spec}, base=tmp_path))
+    return load_recipients(
+        load_campaign(name="t", provider="sandbox", recipients={"file": file, **spec}, base=tmp_path)
+    )
 
 
 def rows(recipients: Recipients) -> list[tuple]:
@@ -191,7 +193,7 @@ def test_a_file_that_cannot_be_opened(tmp_path):
     (tmp_path / "folder").mkdir()
 
     def opened(file: str) -> None:
-        load(load_campaign(name="t", provider="sandbox", recipients=file, base=tmp_path))
+        load_recipients(load_campaign(name="t", provider="sandbox", recipients=file, base=tmp_path))
 
     with pytest.raises(RecipientsError, match=r"(?s)no such file.*did you mean `people\.csv`"):
         opened("peopel.csv")
@@ -209,7 +211,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
     path.write_text("phone\n1\n")
     path.chmod(0)
     with pytest.raises(RecipientsError, match=r"(?s)cannot be read.*may read"):
-        load(load_campaign(name="t", provider="sandbox", recipients="people.csv", base=tmp_path))
+        load_recipients(load_campaign(name="t", provider="sandbox", recipients="people.csv", base=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_what_the_campaign_has_settled_is_no_longer_ambiguous(tmp_path):
         recipients={"file": "p.csv", "phone_column": "PHONE"},
         base=tmp_path,
     )
-    recipients = load(campaign)
+    recipients = load_recipients(campaign)
     assert (recipients.phone, recipients.body, recipients.media, recipients.sender) == ("phone", None, None, None)
 
 
@@ -447,7 +449,7 @@ def test_parquet(tmp_path):
 
 
 def test_polars_frame():
-    recipients = load(load_campaign(name="t", provider="sandbox", recipients=TYPED))
+    recipients = load_recipients(load_campaign(name="t", provider="sandbox", recipients=TYPED))
     assert rows(recipients) == TYPED_ROWS
     assert [(one.role, one.path) for one in recipients.inputs] == [("recipients", "(frame)")]
     assert readers.table_of_frame(TYPED.lazy()).cells.equals(recipients.cells)
@@ -464,7 +466,7 @@ def test_pandas_frame():
         },
         index=[9, 8, 7],
     )
-    recipients = load(load_campaign(name="t", provider="sandbox", recipients=frame))
+    recipients = load_recipients(load_campaign(name="t", provider="sandbox", recipients=frame))
     assert recipients.cells.columns == ["phone", "name", "day", "n", "5"]
     assert rows(recipients) == [
         (1, "12025550101", "Ann", "2024-01-15 10:30:00", "1", "x"),
@@ -475,11 +477,11 @@ def test_pandas_frame():
 
 def test_rows_in_place():
     given_rows = [{"phone": 12025550101, "name": "Ann"}, {}, {"phone": B, "vip": True, "day": dt.date(2024, 1, 15)}]
-    recipients = load(load_campaign(name="t", provider="sandbox", recipients=given_rows))
+    recipients = load_recipients(load_campaign(name="t", provider="sandbox", recipients=given_rows))
     assert rows(recipients) == [(1, "12025550101", "Ann", "", ""), (3, B, "", "true", "2024-01-15")]
     assert (recipients.blank_rows, [one.path for one in recipients.inputs]) == (1, ["(inline rows)"])
     with pytest.raises(RecipientsError, match="no recipients"):
-        load(load_campaign(name="t", provider="sandbox", recipients=[{"phone": ""}]))
+        load_recipients(load_campaign(name="t", provider="sandbox", recipients=[{"phone": ""}]))
 
 
 def test_inputs(tmp_path):
@@ -489,9 +491,9 @@ def test_inputs(tmp_path):
     assert given_file.path == "people.csv"
     assert (given_file.bytes, given_file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     campaign = load_campaign(name="t", provider="sandbox", recipients=str(tmp_path / "people.csv"), base=tmp_path)
-    assert load(campaign).inputs[0].path == "people.csv", "absolute, but inside the campaign's folder"
+    assert load_recipients(campaign).inputs[0].path == "people.csv", "absolute, but inside the campaign's folder"
     campaign = load_campaign(name="t", provider="sandbox", recipients=str(tmp_path / "people.csv"), base=tmp_path / "x")
-    assert load(campaign).inputs[0].path == (tmp_path / "people.csv").as_posix()
+    assert load_recipients(campaign).inputs[0].path == (tmp_path / "people.csv").as_posix()
 
 
 @pytest.mark.parametrize(

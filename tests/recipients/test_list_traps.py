@@ -21,7 +21,7 @@ from backports import zstd
 from sender import build_plan, load_campaign
 from sender.core.errors import RecipientsError, TemplateError
 from sender.plan.plan import Plan
-from sender.recipients.columns import load
+from sender.recipients.columns import load_recipients
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
@@ -138,9 +138,9 @@ def test_read_right(tmp_path, content, name, spec, expected):
     )
     if isinstance(expected, str):
         with pytest.raises(RecipientsError, match=expected):
-            load(campaign)
+            load_recipients(campaign)
         return
-    people = load(campaign)
+    people = load_recipients(campaign)
     assert [(number, *cells) for number, cells in zip(people.row_numbers, people.cells.rows(), strict=True)] == expected
     assert people.inputs[0].bytes == len(content)
 
@@ -150,7 +150,7 @@ def test_refused_with_one_message(tmp_path, content, name, says):
     """File, place, what is wrong and the way out: and nothing of the list is planned."""
     campaign = load_campaign(name="t", provider="sandbox", recipients=write(tmp_path, name, content), base=tmp_path)
     with pytest.raises(RecipientsError) as caught:
-        load(campaign)
+        load_recipients(campaign)
     for part in [name, *says]:
         assert part in str(caught.value)
     assert caught.value.fix

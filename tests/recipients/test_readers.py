@@ -25,7 +25,7 @@ from sender.core.frame_buffer import SpillingFrames
 from sender.plan.hashes import ContentHash
 from sender.plan.stored_rows import StoredRows, gather
 from sender.recipients import readers
-from sender.recipients.columns import PHONE_HEADERS, _key, load
+from sender.recipients.columns import PHONE_HEADERS, _key, load_recipients
 from sender.recipients.readers import cells, delimited, documents, source, table
 
 A = "+12025550101"
@@ -187,10 +187,10 @@ def test_the_number_is_found_as_the_design_says(headers):
         name="t", provider="sandbox", message="Hi", from_=A, recipients=[dict.fromkeys(written, A)]
     )
     if len(wanted) == 1:
-        assert load(campaign).phone == wanted[0]
+        assert load_recipients(campaign).phone == wanted[0]
         return
     with pytest.raises(RecipientsError) as caught:
-        load(campaign)
+        load_recipients(campaign)
     for header in wanted or written:
         assert f"`{header}`" in str(caught.value)
     assert "recipients.phone_column" in str(caught.value)
@@ -392,4 +392,4 @@ def test_a_file_is_hashed_as_it_stands(tmp_path):
     data = gzip.compress(_csv([["phone"], ["+12025550101"]] * 50))
     (tmp_path / "p.csv.gz").write_bytes(data)
     campaign = load_campaign(name="t", provider="sandbox", recipients="p.csv.gz", base=tmp_path)
-    assert load(campaign).inputs[0].sha256 == hashlib.sha256(data).hexdigest()
+    assert load_recipients(campaign).inputs[0].sha256 == hashlib.sha256(data).hexdigest()

@@ -60,7 +60,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
         repairs=manifest.numbers.get("repairs", ()),
         by_encoding=_by_encoding(plan),
         by_region=_by_region(manifest),
-        excess=costs.excess(manifest.cost) if manifest.cost else None,
+        excess=costs.cost_problem(manifest.cost) if manifest.cost else None,
         blamed=[blame.sentence(one) for one in manifest.blame.get("characters", ())[:_BLAMED]],
         more_blamed=max(0, len(manifest.blame.get("characters", ())) - _BLAMED) + manifest.blame.get("unlisted", 0),
     )
@@ -77,7 +77,7 @@ def preview_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         part = pl.col("seq").is_between(start, start + _SLICE, closed="left")
         for row in _messages(plan).filter(part).collect().iter_rows(named=True):
             micros = row.pop("cost_micros")
-            own = message_fields.merged_json(row.pop("fields"))
+            own = message_fields.parse_fields(row.pop("fields"))
             yield {**row, "fields": own, "cost": None if micros is None else money.text(micros)}
 
 
@@ -166,7 +166,7 @@ def _bubble(row: Mapping[str, Any], units: int) -> Bubble:
         causes=tuple(causes[:_CAUSES]),
         more_causes=max(0, len(causes) - _CAUSES),
         script=script,
-        fields=message_fields.merged_json(row["fields"]),
+        fields=message_fields.parse_fields(row["fields"]),
     )
 
 
