@@ -32,7 +32,6 @@ from sender.suppression.entries import (
     REASONS,
     EntrySource,
     SuppressionEntry,
-    SuppressionList,
     of_frame,
     to_frame,
 )

@@ -14,7 +14,6 @@ from sender.suppression.entries import (
     EVERYWHERE,
     EntrySource,
     SuppressionEntry,
-    SuppressionList,
     check_scope,
     is_number,
 )

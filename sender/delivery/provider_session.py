@@ -13,7 +13,7 @@ from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.providers.base import Adapter
 from sender.state.ledger import Run
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.live_check import LiveSuppression, SendContext
 
 SANDBOX_FILE = "sandbox.sqlite3"

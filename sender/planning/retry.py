@@ -23,7 +23,7 @@ from sender.planning import costs
 from sender.state.ledger import Run
 from sender.state.message_status import what_became
 from sender.state.state_dir import StateDir
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.live_check import SendContext, apply_suppression
 
 # What may be chosen by its status. The others are not over yet, or never were messages.

@@ -38,7 +38,7 @@ from sender.sending.workers.worker import WorkerConfig
 from sender.state.heartbeat import HeartbeatFile, Progress
 from sender.state.ledger import Counts, Run
 from sender.state.state_dir import StateDir, resolved
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.learn import learn_refusals
 from sender.transport.base import Transport, TransportFailure
 from sender.transport.factory import open_transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from sender.suppression.entries import Learned, Refusal, SuppressionEntry, SuppressionList
+from sender.suppression.entries import Learned, Refusal, SuppressionEntry
+from sender.suppression.suppression_list import SuppressionList
 
 __all__ = ["Learned", "Refusal", "SuppressionEntry", "SuppressionList"]

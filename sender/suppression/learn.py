@@ -8,14 +8,16 @@ from pathlib import Path
 import polars as pl
 
 from sender.state.ledger import Run
-from sender.state.state_dir import StateDir
-from sender.suppression.entries import TAUGHT, Refusal, SuppressionList
+from sender.state.open import open_state
+from sender.state.state import State
+from sender.suppression.entries import TAUGHT, Refusal
 from sender.suppression.live_check import HELD_BACK
+from sender.suppression.suppression_list import SuppressionList
 
 _REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
 
 
-def learn_refusals(state: StateDir, run: Run) -> int:
+def learn_refusals(state: State, run: Run) -> int:
     """Teach the suppression list what the errors of this run say about numbers. Return how many entries were new."""
     refused = state.ledger.journal(run.run_id, reasons=TAUGHT.keys())
     taught = refused.filter(pl.col("error_code").ne_missing(HELD_BACK))
@@ -34,15 +36,15 @@ def learn_refusals(state: StateDir, run: Run) -> int:
             pl.coalesce("final_at", "updated_at"),  # a price that comes later says nothing new about the number
         )
     )
-    with SuppressionList.open(state.path) as suppressions:
-        return suppressions.learn_errors(
-            (Refusal(*row) for row in rows.iter_rows()), provider=run.provider, simulated=run.simulated
-        )
+    refusals = (Refusal(*row) for row in rows.iter_rows())
+    return SuppressionList(state.suppressions).learn_errors(
+        refusals, provider=run.provider, simulated=run.simulated
+    )
 
 
-def learn_from_runs(state_dir: Path, run_ids: Collection[str | None]) -> None:
-    """`learn_refusals` for these runs; None among them stands for all that reports may still be about."""
-    with StateDir(state_dir, read_only=True) as state:
+def learn_from_runs(where: str | Path, run_ids: Collection[str | None]) -> None:
+    """`learn_refusals` for these runs of the state at `where`; None stands for all that may still be reported on."""
+    with open_state(where, create=False) as state:
         since_ms = state.ledger.now_ms() - _REPORTED_S * 1000
         for run in state.ledger.runs():
             if run.run_id in run_ids or (None in run_ids and run.created_at_ms > since_ms):

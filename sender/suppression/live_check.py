@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from sender.core.outcomes import Reason, Rejected
-from sender.suppression.entries import DEAD, REASONS, SuppressionEntry, SuppressionList
+from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
+from sender.suppression.suppression_list import SuppressionList
 
 HELD_BACK = "suppressed"  # the error code of a message that was stopped here; no provider was asked
 _POLL_S = 0.2

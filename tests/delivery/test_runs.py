@@ -32,7 +32,7 @@ from sender.sending.run_result import DeliveryOptions
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.state_dir import StateDir
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.learn import learn_from_runs, learn_refusals
 from sender.transport.base import NotSent
 

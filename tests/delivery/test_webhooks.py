@@ -32,7 +32,7 @@ from sender.delivery.webhooks.server import Listener
 from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.state.ledger import Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 
 RUN = "run-1"
 KEYS = Keys.of(sandbox.environment(""))

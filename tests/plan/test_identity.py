@@ -26,7 +26,7 @@ from sender.sandbox.credentials import environment
 from sender.sandbox.server import embedded
 from sender.state.ledger import Run
 from sender.state.state_dir import StateDir
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 
 FROM = "+12025550100"
 ADA = {"phone": "202-555-0101", "name": "Ada", "note": "vip", "url": "https://e.example/a.png", "ttl": "60"}

@@ -10,7 +10,8 @@ import pytest
 from sender import build_plan, explain_row, load_campaign
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
-from sender.suppression.entries import REASONS, SuppressionList
+from sender.suppression.entries import REASONS
+from sender.suppression.suppression_list import SuppressionList
 
 FROM = "+12025550100"
 ROWS = [

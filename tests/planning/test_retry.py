@@ -17,7 +17,7 @@ from sender.planning.retry import retry_plan
 from sender.reports.run_results import latest_results
 from sender.state.ledger import ReceivedReport, Run
 from sender.state.state_dir import StateDir
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 
 OURS = "+12025550150"
 

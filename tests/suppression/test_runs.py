@@ -17,7 +17,7 @@ import sender
 from sender import providers, sandbox
 from sender.core.errors import InputError, ProviderRefused, RunComplete
 from sender.delivery.provider_optouts import import_opt_outs
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 from sender.transport.httpx_transport import HttpxTransport
 
 OURS = "+12025550150"

@@ -21,7 +21,7 @@ from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.providers.base import InboundMessage
 from sender.providers.registry import DIALECTS
 from sender.state.sqlite.ledger import SqliteLedger
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 
 DEFAULT_PORT = 8026
 _KEEP_ALIVE_S = 75  # longer than a proxy's or a provider's, so that none of them finds its connection just closed

@@ -36,7 +36,7 @@ from sender.sending.dispatcher import Dispatcher
 from sender.sending.progress import Meter
 from sender.state.heartbeat import Progress
 from sender.state.state_dir import StateDir
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 from sender.transport.factory import open_transport
 
 log = logging.getLogger("sender.sending.workers.worker")

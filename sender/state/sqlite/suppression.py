@@ -13,12 +13,13 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import apsw
 
 from sender.core.errors import StateError
 from sender.state.sqlite.file import create, failures_explained, use_wal
+from sender.state.suppression import LiftRow, SuppressionRow
 
 _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
 _SCHEMA_VERSION = 1
@@ -88,34 +89,13 @@ ON CONFLICT DO UPDATE SET at = excluded.at, change = excluded.change WHERE exclu
 """
 
 
-class SuppressionRow(NamedTuple):
-    """An entry as it is stored. `at` is milliseconds UTC."""
-
-    number: str
-    scope: str
-    reason: str
-    source: str
-    via: str
-    at: int
-    note: str | None = None
-
-
-class LiftRow(NamedTuple):
-    """What takes entries back. `by` is `start` or `person`; `scope` '' means every scope. `at` is milliseconds UTC."""
-
-    number: str
-    by: str
-    scope: str
-    via: str
-    at: int
-
-
 class SuppressionFile:
     """The list in one SQLite file. May be used from any thread, by one at a time; by any number of processes."""
 
     def __init__(self, db: apsw.Connection, path: Path) -> None:
         self._db = db
         self._path = path
+        self._own_changes = 0  # `data_version` does not count this connection's
         self.list_id: str = db.execute("SELECT id FROM list").get
 
     @classmethod
@@ -137,10 +117,10 @@ class SuppressionFile:
             self._db.close()
 
     def version(self) -> int:
-        """A number that is another one after any other connection changed the file; about 3 µs."""
+        """A number that differs after anybody changed the list; about 3 µs."""
         with failures_explained(self._path):
             version: int = self._db.execute("PRAGMA data_version").get
-        return version
+        return version + self._own_changes
 
     def change(self) -> int:
         """How many transactions changed something."""
@@ -163,12 +143,12 @@ class SuppressionFile:
         return size
 
     def active(self) -> Iterator[tuple[Any, ...]]:
-        """Every entry that counts, as Row."""
+        """Every entry that counts, as the fields of `SuppressionRow`."""
         with failures_explained(self._path):
             yield from self._db.execute(_ACTIVE)
 
     def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """The entries of `numbers` that count, as Row. Sorted numbers are found faster."""
+        """The entries of `numbers` that count, as `active`. Sorted numbers are found faster."""
         with failures_explained(self._path):
             for start in range(0, len(numbers), _LOOKED_UP):
                 yield from self._db.execute(_LOOK_UP, (json.dumps(numbers[start : start + _LOOKED_UP]),))
@@ -177,14 +157,6 @@ class SuppressionFile:
         """Every entry of the number, and whether it counts."""
         with failures_explained(self._path):
             return [(SuppressionRow(*row[:-1]), bool(row[-1])) for row in self._db.execute(_ALL_OF, (number,))]
-
-    def lifts(self, number: str) -> list[LiftRow]:
-        """What took entries of the number back, oldest first."""
-        with failures_explained(self._path):
-            rows = self._db.execute(
-                "SELECT number, by, scope, via, at FROM lift WHERE number = ? ORDER BY at", (number,)
-            )
-            return [LiftRow(*row) for row in rows]
 
     def changed_since(self, change: int, most: int) -> list[str] | None:
         """The numbers whose entries or lifts are newer than `change`; None when they are more than `most`."""
@@ -200,6 +172,7 @@ class SuppressionFile:
             changed: int = db.total_changes() - before
             if changed:
                 db.execute("UPDATE list SET change = ?", (change,))
+        self._own_changes += changed > 0
         return changed
 
     @contextmanager

@@ -1,0 +1,1 @@
+"""The state of one machine, as far as plain files hold it: locks, plans and heartbeats."""

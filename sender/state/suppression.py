@@ -1,0 +1,125 @@
+"""What a store of suppression entries keeps and answers: the protocol, and its rows.
+
+Entries are never deleted: a START or a person *lifts* them, by a row with a time of its own, and an entry counts while
+no later lift covers it. So the same events make the same list in any order, once or twice. The rules of who may lift
+what are the store's; what a reply or an error means is `sender.suppression`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sender.core.errors import InputError
+
+
+class SuppressionRow(NamedTuple):
+    """An entry as it is stored. `at` is milliseconds UTC."""
+
+    number: str
+    scope: str
+    reason: str
+    source: str
+    via: str
+    at: int
+    note: str | None = None
+
+
+class LiftRow(NamedTuple):
+    """What takes entries back. `by` is `start` or `person`; `scope` '' means every scope. `at` is milliseconds UTC."""
+
+    number: str
+    by: str
+    scope: str
+    via: str
+    at: int
+
+
+class SuppressionStore(Protocol):
+    """The entries and lifts of one state. What is written is on disk before a method returns.
+
+    A handle may be used from any thread, by one at a time; any number of processes may have one open.
+    """
+
+    @property
+    def list_id(self) -> str:
+        """The list's name for ever: a change number means nothing to another list."""
+        ...
+
+    def version(self) -> int:
+        """A number that differs after anybody changed the list. Takes microseconds: it is asked five times a second."""
+        ...
+
+    def change(self) -> int:
+        """The number of transactions that changed something."""
+        ...
+
+    def changed_since(self, change: int, most: int) -> list[str] | None:
+        """The numbers whose entries or lifts are newer than `change`; None when there are more than `most`."""
+        ...
+
+    def add(self, rows: Iterable[SuppressionRow]) -> int:
+        """Enter `rows` in one transaction; return how many are new or newer."""
+        ...
+
+    def lift(self, lifts: Iterable[LiftRow]) -> int:
+        """Take entries back in one transaction; return how many lifts are new or newer."""
+        ...
+
+    def size(self) -> int:
+        """The number of entries, lifted ones included."""
+        ...
+
+    def active(self) -> Iterator[tuple[Any, ...]]:
+        """Every entry that counts, as the fields of `SuppressionRow`."""
+        ...
+
+    def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The entries of `numbers` that count, as `active`. Sorted numbers are found faster."""
+        ...
+
+    def history(self, number: str) -> list[tuple[SuppressionRow, bool]]:
+        """Every entry of the number, oldest first, and whether it counts."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class EmptySuppressions:
+    """The store of a state that has none yet: nobody is on it, and nothing can be written. A `SuppressionStore`."""
+
+    list_id = ""
+
+    def version(self) -> int:
+        raise _read_only()
+
+    def change(self) -> int:
+        return 0
+
+    def changed_since(self, change: int, most: int) -> list[str] | None:  # noqa: ARG002 (the protocol's)
+        raise _read_only()
+
+    def add(self, rows: Iterable[SuppressionRow]) -> int:  # noqa: ARG002
+        raise _read_only()
+
+    def lift(self, lifts: Iterable[LiftRow]) -> int:  # noqa: ARG002
+        raise _read_only()
+
+    def size(self) -> int:
+        return 0
+
+    def active(self) -> Iterator[tuple[Any, ...]]:
+        return iter(())
+
+    def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:  # noqa: ARG002
+        return iter(())
+
+    def history(self, number: str) -> list[tuple[SuppressionRow, bool]]:  # noqa: ARG002
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+def _read_only() -> InputError:
+    return InputError("this list was opened to be read", fix="open it with create=True")

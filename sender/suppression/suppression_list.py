@@ -1,0 +1,243 @@
+"""The suppression list: which numbers get nothing, since when, who said so, and how far that goes.
+
+It belongs to a state and outlives every run. People, files, replies, providers' errors and providers' own lists write
+to it; `sender.suppression.live_check` holds back who is on it. It never sends, and never reads a campaign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+
+from sender.core.outcomes import Reason, SkipReason
+from sender.state.open import open_suppressions
+from sender.state.suppression import LiftRow, SuppressionRow, SuppressionStore
+from sender.suppression.entries import (
+    EVERYWHERE,
+    SANDBOX,
+    TAUGHT,
+    EntrySource,
+    Learned,
+    Refusal,
+    SuppressionEntry,
+    check_scope,
+    is_number,
+)
+from sender.suppression.keywords import Keyword, keyword_of
+
+WHOLE_LIST = 200_000  # entries: up to here reading all of them is cheaper than looking numbers up
+MANY_CHANGES = 50_000  # numbers: beyond it the plan's own numbers are looked up instead
+_NOTE_CHARS = 200
+_QUOTED_CHARS = 40  # of a reply
+
+
+class SuppressionList:
+    """The suppression list of one state, over its store.
+
+    May be used from any thread, by one at a time; any number of processes may have it open.
+    """
+
+    def __init__(self, store: SuppressionStore) -> None:
+        """The list in `store`, which belongs to the caller."""
+        self._store = store
+
+    @classmethod
+    def open(cls, where: str | Path, *, create: bool = True) -> Self:
+        """The list of the state at `where`, with a handle of its own. Use as a context manager, or call `close`.
+
+        With `create=False` a missing one is an empty list, and nothing is written. Raises StateError when it cannot be
+        used, and InputError as `sender.state.open.open_state` does.
+        """
+        return cls(open_suppressions(where, create=create))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._store.close()
+
+    # -- what it holds ---------------------------------------------------------------------------------------------
+
+    def why(self, number: str) -> list[SuppressionEntry]:
+        """Every entry about `number` (E.164), oldest first, lifted ones too; empty when there is none."""
+        return [_entry(row, active=active) for row, active in self._store.history(number)]
+
+    def entries(self, scope: str | None = None) -> Iterator[SuppressionEntry]:
+        """Every entry that counts, by number; of one scope, or of all."""
+        for row in self._store.active():
+            entry = _entry(SuppressionRow(*row))
+            if scope is None or entry.scope == scope:
+                yield entry
+
+    def matching(self, numbers: pl.Series) -> list[SuppressionEntry]:
+        """The entries that count about any of `numbers` (E.164; null or repeated).
+
+        Takes seconds for millions on either side.
+        """
+        size = self._store.size()
+        if not size:
+            return []
+        asked = numbers.drop_nulls().unique().sort()
+        if size > max(WHOLE_LIST, asked.len()):
+            return [_entry(SuppressionRow(*row)) for row in self._store.look_up(asked.to_list())]
+        listed = pl.DataFrame(self._store.active(), schema=list(SuppressionRow._fields), orient="row")
+        if listed.is_empty():
+            return []
+        matching = listed.filter(pl.col("number").cast(pl.String).is_in(asked.implode()))
+        return [_entry(SuppressionRow(*row)) for row in matching.iter_rows()]
+
+    # -- what people and files say ---------------------------------------------------------------------------------
+
+    def add(
+        self,
+        numbers: Iterable[str],
+        *,
+        reason: SkipReason = SkipReason.SUPPRESSED,
+        source: EntrySource = EntrySource.PERSON,
+        scope: str = EVERYWHERE,
+        via: str = "",
+        at: datetime | None = None,
+        note: str | None = None,
+    ) -> int:
+        """Put `numbers` (E.164) on the list, in one transaction; return how many are new, or newer than before."""
+        scope, at_ms = check_scope(scope), _ms(at or _now())
+        return self._store.add(
+            SuppressionRow(number, scope, SkipReason(reason).value, source.value, via, at_ms, note)
+            for number in numbers
+        )
+
+    def restore(self, entries: Iterable[SuppressionEntry]) -> int:
+        """Enter entries as they are, such as another machine exported them; return how many were new."""
+        return self._store.add(
+            SuppressionRow(
+                entry.number,
+                check_scope(entry.scope),
+                entry.reason.value,
+                entry.source.value,
+                entry.via,
+                _ms(entry.at),
+                entry.note,
+            )
+            for entry in entries
+        )
+
+    def remove(self, numbers: Iterable[str], *, scope: str | None = None) -> int:
+        """Take `numbers` off the list, in one scope or in all; return how many were on it.
+
+        Whatever is said later puts a number back on it.
+        """
+        now_ms = _ms(_now())
+        lifts = []
+        for number in dict.fromkeys(numbers):
+            entries = [entry for entry in self.why(number) if entry.active and scope in (None, entry.scope)]
+            if entries:
+                lifts.append(LiftRow(number, "person", scope or "", "", lift_time_ms(entries, now_ms)))
+        self._store.lift(lifts)
+        return len(lifts)
+
+    # -- what recipients and providers say -------------------------------------------------------------------------
+
+    def learn_inbound(
+        self,
+        number: str,
+        text: str | None,
+        our_number: str | None,
+        provider: str,
+        at: datetime,
+        *,
+        keyword: str | None = None,
+        simulated: bool = False,
+    ) -> Learned | None:
+        """Enter the reply `text` from `number`; return what it taught, or None when it is neither a STOP nor a START.
+
+        A STOP holds everywhere: the person means the sender, not one of its numbers. A START takes back what was
+        learned through the same number of ours. `keyword` is how the provider itself read the text, where it says so
+        (Telnyx `autoresponse_type`, Twilio `OptOutType`); a STOP in either counts. `at` is aware: when it was written.
+        Doubled and reordered replies make the same list.
+        """
+        keywords = {keyword_of(text, provider), keyword_of(keyword)}
+        if not is_number(number) or not keywords & {Keyword.STOP, Keyword.START}:
+            return None
+        via = our_number or ""
+        if Keyword.STOP in keywords:
+            asked, scope = Keyword.STOP, SANDBOX if simulated else EVERYWHERE
+            quoted = (text or keyword or "").strip()[:_QUOTED_CHARS]
+            row = SuppressionRow(
+                number, scope, SkipReason.OPTED_OUT.value, EntrySource.REPLY.value, via, _ms(at), quoted
+            )
+            new = self._store.add([row])
+        else:
+            asked, scope = Keyword.START, SANDBOX if simulated else ""
+            new = self._store.lift([LiftRow(number, "start", scope, via, _ms(at))])
+        return Learned(number, asked, bool(new), tuple(entry for entry in self.why(number) if entry.active))
+
+    def learn_errors(self, refusals: Iterable[Refusal], *, provider: str, simulated: bool = False) -> int:
+        """Enter what providers' errors teach, in one transaction; return how many were new.
+
+        Taught again, an entry keeps the latest time.
+        """
+        scope = SANDBOX if simulated else EVERYWHERE
+        return self._store.add(
+            SuppressionRow(
+                refusal.number,
+                scope,
+                TAUGHT[Reason(refusal.reason)].value,
+                EntrySource.PROVIDER_ERROR.value,
+                refusal.our_number or "",
+                _ms(refusal.at),
+                " ".join(part for part in (provider, refusal.code, refusal.message) if part)[:_NOTE_CHARS],
+            )
+            for refusal in refusals
+            if refusal.reason in TAUGHT and is_number(refusal.number)
+        )
+
+    # -- what a send loop asks -------------------------------------------------------------------------------------
+
+    def version(self) -> int:
+        """A number that differs after anybody changed the list; microseconds."""
+        return self._store.version()
+
+    def mark(self) -> str:
+        """A mark of the list as it is now: `changed_since` returns what came later. '' for a list that is not there."""
+        return f"{self._store.list_id}:{self._store.change()}" if self._store.list_id else ""
+
+    def changed_since(self, mark: str | None) -> list[str] | None:
+        """The numbers about which something changed after `mark`; None when there are too many to list.
+
+        None or the mark of another list means from the beginning.
+        """
+        list_id, _, change = (mark or "").partition(":")
+        return self._store.changed_since(int(change) if list_id == self._store.list_id else 0, MANY_CHANGES)
+
+
+def lift_time_ms(entries: Iterable[SuppressionEntry], now_ms: int) -> int:
+    """When a person's lift takes effect that takes back `entries`: now, and later than each of them.
+
+    An entry may come from a machine whose clock is ahead, and at the same millisecond the entry wins.
+    """
+    return max(now_ms, *(_ms(entry.at) + 1 for entry in entries))
+
+
+def _entry(row: SuppressionRow, *, active: bool = True) -> SuppressionEntry:
+    at = datetime.fromtimestamp(row.at / 1000, UTC)
+    return SuppressionEntry(
+        row.number, SkipReason(row.reason), EntrySource(row.source), row.via, row.scope, at, row.note, active
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
