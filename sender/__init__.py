@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sender.reports.run_results import run_summary as run_summary
     from sender.sending.run_result import RunResult as RunResult
     from sender.state.heartbeat import Progress as Progress
+    from sender.state.open import open_state as open_state
     from sender.state.state_dir import StateDir as StateDir
 
 _HOME = {
@@ -52,6 +53,7 @@ _HOME = {
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
     "load_campaign": "campaign.model",
+    "open_state": "state.open",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",
     "send": "api",

@@ -21,7 +21,7 @@ from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.sending.run import RunSession
 from sender.sending.run_result import DeliveryOptions
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
 from sender.suppression.learn import learn_from_runs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -91,7 +91,7 @@ def receiving(
     if port is None:
         port = 0 if session.simulated and public_url is None else spec.port
     with webhooks.listen(
-        session.state.path / StateDir.LEDGER_FILE,
+        session.state,
         public_url=public_url,
         keys=keys,
         policy=webhooks.Policy(options["signatures"] or spec.signatures),
@@ -124,8 +124,6 @@ def listen(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug, log_format=log_format)
-    with StateDir(state_dir) as state:
-        ledger = state.path / StateDir.LEDGER_FILE
 
     def ready(listener: webhooks.Listener) -> None:
         console.out.print(f"listening on {listener.url} for {listener.public_url}")
@@ -136,16 +134,17 @@ def listen(
             )
         console.out.print(f"  health: {listener.url}/health; Ctrl-C stops it")
 
-    listener = webhooks.serve(
-        ledger,
-        public_url=public_url,
-        keys=webhooks.Keys.of(environment(env_file)),
-        policy=webhooks.Policy(signatures or "require"),
-        host=host,
-        port=port,
-        on_ready=ready,
-        on_refused=partial(learn_from_runs, state_dir),
-    )
+    with open_state(state_dir) as state:
+        listener = webhooks.serve(
+            state,
+            public_url=public_url,
+            keys=webhooks.Keys.of(environment(env_file)),
+            policy=webhooks.Policy(signatures or "require"),
+            host=host,
+            port=port,
+            on_ready=ready,
+            on_refused=partial(learn_from_runs, state.where),
+        )
     tally, refused = listener.tally, sum(listener.refused.values())
     console.out.print(
         f"stopped: {tally.applied:,} reports applied, {tally.same:,} with nothing new, {tally.kept:,} kept for messages"

@@ -13,7 +13,7 @@ from sender.cli import console
 from sender.cli.options import RUN_HELP, env_file_option, environment, state_options
 from sender.delivery.refresh import reconcile_run
 from sender.reports.run_results import run_summary
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
 
 
 @click.command(
@@ -25,7 +25,7 @@ from sender.state.state_dir import StateDir
 @state_options
 def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with StateDir(state_dir, create=False) as state:
+    with open_state(state_dir, create=False) as state:
         entry = state.find(run)
         settled = asyncio.run(reconcile_run(state, entry, environment(env_file)))
         summary = run_summary(state, entry)

@@ -14,7 +14,7 @@ from sender.cli.options import RUN_HELP, state_options
 from sender.core.errors import InputError
 from sender.reports.figures import Figures, Group, figures, to_dict
 from sender.reports.labels import LEADS, amounts, per_second, seconds, share
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
 
 _BAR, _SHOWN = 24, 8
 _TONES = {"delivered": "green", "undelivered": "red", "failed": "red", "rejected": "red", "unknown": "yellow"}
@@ -32,7 +32,7 @@ _TONES = {"delivered": "green", "undelivered": "red", "failed": "red", "rejected
 @state_options
 def report(run: str, html: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with StateDir(state_dir, read_only=True) as state:
+    with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)
         journal = state.ledger.journal(entry.run_id)
         numbers = figures(state.plan(entry), journal, entry, retries=state.retries(entry))

@@ -14,7 +14,7 @@ from sender.cli.options import RUN_HELP, state_options
 from sender.core.errors import InputError
 from sender.reports import results as results_file
 from sender.reports.run_results import latest_results, run_results
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
 
 
 @click.command(help=f"Write the result of every row: ids, statuses, errors, and all original columns.\n\n{RUN_HELP}")
@@ -36,7 +36,7 @@ from sender.state.state_dir import StateDir
 @state_options
 def results(run: str, form: str | None, output: Path | None, with_retries: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    with StateDir(state_dir, read_only=True) as state:
+    with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)
         frame = latest_results(state, entry) if with_retries else run_results(state, entry)
     if output is not None:

@@ -12,7 +12,7 @@ from sender.cli.send import send
 from sender.core.outcomes import Reason
 from sender.planning.retry import BY_DEFAULT, NO_REASON, STATUSES, TEMPORARY, retry_plan
 from sender.state.ledger import RunKind
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
 
 _WARNINGS = {
     "unknown": "--include-unknown: the provider may have accepted them; who got the first one gets a second",
@@ -51,7 +51,7 @@ def retry(
 ) -> int:
     console.set_up_logs(debug=debug)
     asked = {"unknown": unknown, "delivered": delivered, "opted_out": opted_out}
-    with StateDir(state_dir, read_only=True) as state:
+    with open_state(state_dir, read_only=True) as state:
         found = state.find(run)
         plan = retry_plan(state, found, statuses=_listed(statuses), reasons=_listed(reasons), **asked)
         root = state.ledger.run(plan.manifest.retry_of or found.run_id)

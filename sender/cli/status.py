@@ -27,7 +27,8 @@ from sender.delivery.refresh import refresh_run
 from sender.reports.labels import per_second, share
 from sender.reports.status import RunStatus, StatusMonitor
 from sender.state.ledger import Counts, Run
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
+from sender.state.state import State
 
 _EVERY_S = 1.0
 _LINE_EVERY_S = 5.0  # between lines where there is no terminal
@@ -65,7 +66,7 @@ def status(
         raise InputError("--watch follows one run", fix="name it: `sender status RUN --watch`")
     if refresh and run is None:
         raise InputError("--refresh asks about one run", fix="name it: `sender status RUN --refresh`")
-    with StateDir(state_dir, create=False, read_only=not refresh) as state:
+    with open_state(state_dir, create=False, read_only=not refresh) as state:
         if run is None:
             return _list_runs(state, as_json=as_json)
         entry = state.find(run)
@@ -81,7 +82,7 @@ def status(
         return 0
 
 
-def _list_runs(state: StateDir, *, as_json: bool) -> int:
+def _list_runs(state: State, *, as_json: bool) -> int:
     runs = [(run, state.ledger.counts(run.run_id)) for run in reversed(state.ledger.runs())]
     if as_json:
         console.print_json([_run_to_dict(run, counts) for run, counts in runs])

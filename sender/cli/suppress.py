@@ -26,15 +26,9 @@ from sender.delivery.provider_optouts import import_opt_outs
 from sender.recipients import columns
 from sender.recipients.readers.read import read_table
 from sender.reports import results
-from sender.suppression.entries import (
-    EVERYWHERE,
-    EXPORTED,
-    REASONS,
-    EntrySource,
-    SuppressionEntry,
-    of_frame,
-    to_frame,
-)
+from sender.suppression.entries import EVERYWHERE, REASONS, EntrySource, SuppressionEntry
+from sender.suppression.export import EXPORTED, entries_from_frame, entries_to_frame
+from sender.suppression.suppression_list import SuppressionList
 from sender.transport.httpx_transport import HttpxTransport
 
 _SHOWN = 20
@@ -164,7 +158,7 @@ def _import_file(
     table = read_table(file.read_bytes(), where=str(file))
     name = escape(file.name)
     if set(EXPORTED) <= set(table.headers):
-        entries = of_frame(table.cells)
+        entries = entries_from_frame(table.cells)
         new = suppressions.restore(entries)
         console.out.print(f"{name}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
         return
@@ -189,7 +183,7 @@ def _import_file(
 def export(file: Path | None, scope: str | None, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     with SuppressionList.open(state_dir, create=False) as suppressions:
-        frame = to_frame(suppressions.entries(scope))
+        frame = entries_to_frame(suppressions.entries(scope))
     if file is None:
         buffer = io.BytesIO()
         frame.write_csv(buffer)

@@ -17,6 +17,7 @@ from sender.suppression.entries import (
     check_scope,
     is_number,
 )
+from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import Transport
 
 _PAGE_PAUSE_S = 0.1

@@ -13,8 +13,8 @@ from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.providers.base import Adapter
 from sender.state.ledger import Run
-from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.live_check import LiveSuppression, SendContext
+from sender.suppression.suppression_list import SuppressionList
 
 SANDBOX_FILE = "sandbox.sqlite3"
 SANDBOX_URL = "SENDER_SANDBOX_URL"  # a sandbox that runs already; means nothing to a live run

@@ -17,21 +17,21 @@ from sender.delivery.reconcile import ReconcileResult
 from sender.plan.manifest import Manifest
 from sender.providers.base import Adapter, LogFacts
 from sender.state.ledger import Run
-from sender.state.state_dir import StateDir
+from sender.state.state import State
 from sender.suppression.learn import learn_refusals
 from sender.transport.factory import open_transport
 
 SANDBOX_LOG_PER_S = 100.0
 
 
-async def refresh_run(state: StateDir, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> RefreshResult:
+async def refresh_run(state: State, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> RefreshResult:
     """Update the delivery statuses of the run's messages from the provider's log.
 
     Reads the log once, or until every status is final or `wait_s` seconds have passed. What the refusals say about
     numbers goes to the suppression list. Another process may be sending the run meanwhile.
     """
     plan = state.plan(run)
-    with provider_session.connected(run, plan.manifest, env, state.folder(run)) as adapter:
+    with provider_session.connected(run, plan.manifest, env, state.plans.folder(run)) as adapter:
         async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
             sweep = LogSweep(
                 ledger=state.ledger,
@@ -47,16 +47,16 @@ async def refresh_run(state: StateDir, run: Run, env: Mapping[str, str], *, wait
     return refreshed
 
 
-async def reconcile_run(state: StateDir, run: Run, env: Mapping[str, str]) -> ReconcileResult:
+async def reconcile_run(state: State, run: Run, env: Mapping[str, str]) -> ReconcileResult:
     """Settle the run's unknown messages from the provider's log, as far as it proves anything.
 
     Raises RunLocked while another process is sending the run.
     """
-    with state.locked(run.campaign, run.kind):
+    with state.locks.hold_campaign(run.campaign, run.kind):
         plan = state.plan(run)
         state.ledger.check(run.run_id)
         state.ledger.orphans_to_unknown(run.run_id)
-        with provider_session.connected(run, plan.manifest, env, state.folder(run)) as adapter:
+        with provider_session.connected(run, plan.manifest, env, state.plans.folder(run)) as adapter:
             facts = log_facts(run, plan.manifest, adapter, env)
             async with contextlib.aclosing(open_transport("httpx", 1)) as transport:
                 result = await reconcile.reconcile(

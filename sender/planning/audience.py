@@ -25,7 +25,7 @@ from sender.core.outcomes import SkipReason
 from sender.plan.message_fields import SERVICE_FIELDS, row_service
 from sender.planning.compiled import CompiledCampaign
 from sender.recipients.columns import InputFile, Recipients, load_numbers
-from sender.suppression.entries import SuppressionList
+from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.live_check import apply_suppression
 
 FIXED_LINE = "fixed_line"

@@ -22,9 +22,9 @@ from sender.plan.plan import Plan
 from sender.planning import costs
 from sender.state.ledger import Run
 from sender.state.message_status import what_became
-from sender.state.state_dir import StateDir
-from sender.suppression.suppression_list import SuppressionList
+from sender.state.state import State
 from sender.suppression.live_check import SendContext, apply_suppression
+from sender.suppression.suppression_list import SuppressionList
 
 # What may be chosen by its status. The others are not over yet, or never were messages.
 STATUSES = (Status.FAILED, Status.UNDELIVERED, Status.REJECTED, Status.CANCELED, Status.UNCONFIRMED)
@@ -45,7 +45,7 @@ NO_REASON = "none"  # a message that failed without one
 
 
 def retry_plan(
-    state: StateDir,
+    state: State,
     run: Run,
     *,
     statuses: Collection[str] = (),
@@ -119,7 +119,7 @@ def _wanted(
     return wanted
 
 
-def _last_words(state: StateDir, runs: tuple[Run, ...]) -> pl.DataFrame:
+def _last_words(state: State, runs: tuple[Run, ...]) -> pl.DataFrame:
     """`row_number, status, reason` of every message, as the newest run that sent it has it."""
     told = [what_became(state.plan(one), state.ledger.journal(one.run_id)) for one in runs]
     return pl.concat(told).unique("row_number", keep="last", maintain_order=True).sort("row_number")
@@ -130,11 +130,11 @@ def _left(told: pl.DataFrame) -> str:
     return ", ".join(f"{n:,} {status}" for status, n in counts.iter_rows()) or "there are no messages"
 
 
-def _plan(state: StateDir, root: Run, rows: pl.Series, *, number: int) -> Plan:
+def _plan(state: State, root: Run, rows: pl.Series, *, number: int) -> Plan:
     source = state.plan(root)
     before = source.manifest
     chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & pl.col("seq").is_not_null()).collect()
-    with SuppressionList.open(state.path, create=False) as suppressions:
+    with SuppressionList.open(state.where, create=False) as suppressions:
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)

@@ -6,25 +6,25 @@ import polars as pl
 
 from sender.reports.results import Summary, latest, results, summarise
 from sender.state.ledger import Run
-from sender.state.state_dir import StateDir
+from sender.state.state import State
 
 
-def run_results(state: StateDir, run: Run) -> pl.DataFrame:
+def run_results(state: State, run: Run) -> pl.DataFrame:
     """Every input row of the run with what became of it, as `sender.reports.results.results` says."""
     return results(state.plan(run), state.ledger.journal(run.run_id), run.run_id)
 
 
-def latest_results(state: StateDir, run: Run) -> pl.DataFrame:
+def latest_results(state: State, run: Run) -> pl.DataFrame:
     """`run_results`, each row as the newest retry that sent it has it."""
     return latest([run_results(state, sent) for sent in (run, *state.retries(run))])
 
 
-def run_summary(state: StateDir, run: Run) -> Summary:
+def run_summary(state: State, run: Run) -> Summary:
     """The run in numbers, with the totals that must add up."""
     return summarise(state.plan(run), state.ledger.journal(run.run_id))
 
 
-def results_and_summary(state: StateDir, run: Run) -> tuple[pl.DataFrame, Summary]:
+def results_and_summary(state: State, run: Run) -> tuple[pl.DataFrame, Summary]:
     """`run_results` and `run_summary` of one moment: the journal, a million rows in 4 s, is read once for both."""
     plan, journal = state.plan(run), state.ledger.journal(run.run_id)
     return results(plan, journal, run.run_id), summarise(plan, journal)

@@ -15,9 +15,9 @@ import polars as pl
 from sender.plan.plan import Plan
 from sender.reports.figures import Stage, waiting_and_funnel
 from sender.reports.results import Summary, summarise
-from sender.state import heartbeat
 from sender.state.ledger import Counts, Run
-from sender.state.state_dir import Holder, StateDir
+from sender.state.locks import Holder
+from sender.state.state import State
 
 _WINDOW_S = 15.0  # over which a pace is told
 _FRESH_S = 15.0  # after the last message left, the run is no longer under way
@@ -59,7 +59,7 @@ class RunStatus:
 class StatusMonitor:
     """Tells how a run stands, again and again: the plan is opened once, and the pace is that between two looks."""
 
-    state: StateDir
+    state: State
     run: Run
     _plan: Plan | None = None
     _looks: deque[tuple[float, int]] = field(default_factory=deque)
@@ -75,8 +75,8 @@ class StatusMonitor:
         per_s = self._pace(journal, monotonic(), ledger.now_ms() / 1000)
         left = counts.pending + counts.intent
         planned = plan.manifest.expected_s
-        holder = self.state.holder(self.run)
-        told = None if holder is None else heartbeat.read(self.state.folder(self.run))
+        holder = self.state.locks.holder(self.run.campaign, self.run.kind)
+        told = None if holder is None else self.state.heartbeats.read(self.run)
         eta_s = None
         if left and told is not None and told.eta_s is not None:
             eta_s = told.eta_s

@@ -17,7 +17,10 @@ from sender.plan.plan import Plan
 from sender.planning import costs
 from sender.sending.run import RunSession
 from sender.state.ledger import Counts, Run, RunKind
-from sender.state.state_dir import DEFAULT_STATE_DIR, StateDir, resolved
+from sender.state.open import open_state
+from sender.state.runs import resolve_path
+from sender.state.state import State
+from sender.state.state_dir import DEFAULT_STATE_DIR
 
 
 @contextlib.contextmanager
@@ -42,7 +45,7 @@ def open_run(
     simulated = rehearse or manifest.provider == "sandbox"
     if not manifest.messages:
         raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
-    with StateDir(state_dir) as state, state.locked(manifest.campaign, kind):
+    with open_state(state_dir) as state, state.locks.hold_campaign(manifest.campaign, kind):
         run = _run_for(state, plan, kind, again=again, new_run=new_run, resume=resume)
         sent = plan if run is None else state.plan(run)
         same = run is None or _sends_the_same(state, run, plan)  # then at the prices and the pace of today
@@ -57,7 +60,7 @@ def open_run(
             kind=kind,
             provider=manifest.provider,
             plan_hash=plan.hash,
-            source=resolved(source) if source is not None else None,
+            source=resolve_path(source) if source is not None else None,
             rows=manifest.rows,
             messages=manifest.messages,
             skipped=manifest.rows - manifest.messages,
@@ -70,7 +73,7 @@ def open_run(
         yield RunSession(state, plan, run, resumed=False, earlier=earlier[-1] if earlier else None)
 
 
-def _run_for(state: StateDir, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool) -> Run | None:
+def _run_for(state: State, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool) -> Run | None:
     """The run to resume; None to begin one."""
     if again + new_run + resume > 1:
         raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
@@ -106,11 +109,11 @@ def _run_for(state: StateDir, plan: Plan, kind: RunKind, *, again: bool, new_run
     )
 
 
-def _sends_the_same(state: StateDir, run: Run, plan: Plan) -> bool:
+def _sends_the_same(state: State, run: Run, plan: Plan) -> bool:
     """Whether the run is one of these messages through this provider."""
     if run.plan_hash == plan.hash:
         return True
-    begun, manifest = state.manifest(run), plan.manifest
+    begun, manifest = state.plans.manifest(run), plan.manifest
     return (
         begun is not None
         and (begun.provider, begun.dialect) == (manifest.provider, manifest.dialect)
@@ -118,7 +121,7 @@ def _sends_the_same(state: StateDir, run: Run, plan: Plan) -> bool:
     )
 
 
-def _has_sent(state: StateDir, run: Run, counts: Counts, plan: Plan) -> bool:
+def _has_sent(state: State, run: Run, counts: Counts, plan: Plan) -> bool:
     """Whether the run, with these counts, is one of these messages.
 
     Another provider makes no difference once somebody has been reached. It does to a simulation, which reaches nobody.
@@ -126,11 +129,11 @@ def _has_sent(state: StateDir, run: Run, counts: Counts, plan: Plan) -> bool:
     reached = counts.accepted + counts.unknown > 0 and not counts.pending + counts.intent
     if run.simulated or not reached or run.plan_hash == plan.hash:
         return _sends_the_same(state, run, plan)
-    begun = state.manifest(run)
+    begun = state.plans.manifest(run)
     return begun is not None and begun.identity == plan.identity
 
 
-def _retry_for(state: StateDir, plan: Plan) -> Run | None:
+def _retry_for(state: State, plan: Plan) -> Run | None:
     """The unfinished run of a retry's plan; None to begin one."""
     manifest = plan.manifest
     retries = [run for run in state.ledger.runs() if run.retry_of == manifest.retry_of]
@@ -146,7 +149,7 @@ def _retry_for(state: StateDir, plan: Plan) -> Run | None:
     return None
 
 
-def _refuse_changed(state: StateDir, last: Run, counts: Counts, plan: Plan) -> None:
+def _refuse_changed(state: State, last: Run, counts: Counts, plan: Plan) -> None:
     """Raises InputsChanged when the newest run is unfinished, began with other inputs, and has reached somebody."""
     if not counts.pending + counts.intent or not counts.accepted + counts.unknown + counts.intent:
         return

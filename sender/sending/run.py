@@ -35,11 +35,12 @@ from sender.sending.run_result import NO_WAIT, DeliveryOptions, RunResult
 from sender.sending.shared_rate_limit import resumed_pacer
 from sender.sending.workers.supervisor import Supervisor, check_workers
 from sender.sending.workers.worker import WorkerConfig
-from sender.state.heartbeat import HeartbeatFile, Progress
+from sender.state.heartbeat import Progress
 from sender.state.ledger import Counts, Run
-from sender.state.state_dir import StateDir, resolved
-from sender.suppression.suppression_list import SuppressionList
+from sender.state.runs import resolve_path
+from sender.state.state import State
 from sender.suppression.learn import learn_refusals
+from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import Transport, TransportFailure
 from sender.transport.factory import open_transport
 
@@ -78,7 +79,7 @@ class RunSession:
 
     def __init__(
         self,
-        state: StateDir,
+        state: State,
         plan: Plan,
         run: Run,
         *,
@@ -133,7 +134,7 @@ class RunSession:
         """
         check_workers(workers)
         cancel = cancel or asyncio.Event()
-        path = results_path or self.state.folder(self.run) / RESULTS_FILE
+        path = results_path or self.state.plans.folder(self.run) / RESULTS_FILE
         if results_path is not None:
             self._check_results_path(results_path)
         course = _SendState()
@@ -161,7 +162,7 @@ class RunSession:
             plan=self.plan,
             summary=summary,
             results_path=path,
-            state_dir=self.state.path,
+            state_dir=Path(self.state.where),
             reconciled=course.reconciled,
             refreshed=course.refreshed,
             limit=limit,
@@ -184,9 +185,9 @@ class RunSession:
         """What sending needs, until `stack` is closed. A new run is entered in the ledger."""
         adapter = stack.enter_context(self.connected(env))
         facts = log_facts(self.run, self.plan.manifest, adapter, env)
-        suppressions = stack.enter_context(SuppressionList.open(self.state.path))
+        suppressions = SuppressionList(self.state.suppressions)
         plan = self._begin(adapter)
-        told = stack.enter_context(HeartbeatFile(self.state.folder(self.run), on_progress))
+        told = stack.enter_context(self.state.heartbeats.publish(self.run, on_progress))
         reader = MessageReader(plan, self.run.run_id, callback=callback)
         orders = self._orders(workers, env, adapter, callback, limit)
         pacer = stack.enter_context(self._pacing(orders, reader))
@@ -221,7 +222,7 @@ class RunSession:
         if self.simulated:
             env = {**env, provider_session.SANDBOX_URL: adapter.base_url}  # of the sandbox that runs here
         return WorkerConfig(
-            state_dir=resolved(self.state.path),
+            state_dir=resolve_path(self.state.where),
             run_id=self.run.run_id,
             number=0,
             of=min(workers, self.pace.concurrency or workers),
@@ -370,7 +371,7 @@ class RunSession:
     def _begin(self, adapter: Adapter) -> Plan:
         """The plan on disk; for a new run, written and entered in the ledger."""
         if not self._begun:
-            self.plan = self.plan.write(self.state.folder(self.run) / "plan")
+            self.plan = self.state.plans.save(self.run, self.plan)
             self.run = replace(self.run, account=adapter.account_id or None)
             self.state.ledger.create_run(self.run)
             self._begun = True
@@ -379,7 +380,9 @@ class RunSession:
     @contextlib.contextmanager
     def connected(self, env: Mapping[str, str]) -> Iterator[Adapter]:
         """The provider's adapter, or the sandbox's, as `equipment.connected` says."""
-        with provider_session.connected(self.run, self.plan.manifest, env, self.state.folder(self.run)) as adapter:
+        with provider_session.connected(
+            self.run, self.plan.manifest, env, self.state.plans.folder(self.run)
+        ) as adapter:
             yield adapter
 
 

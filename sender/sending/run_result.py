@@ -15,7 +15,7 @@ from sender.plan.plan import Plan
 from sender.reports.results import Summary
 from sender.reports.run_results import run_results
 from sender.state.ledger import Run
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +71,5 @@ class RunResult:
 
     def results(self) -> pl.DataFrame:
         """Every input row with what has become of it by now, as `sender.reports.results.results` says."""
-        with StateDir(self.state_dir, read_only=True) as state:
+        with open_state(self.state_dir, read_only=True) as state:
             return run_results(state, self.run)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sender.core.errors import UnknownRun
 from sender.core.filesystem import make_folder, refuse_network
-from sender.state.files.heartbeats import HeartbeatFiles
 from sender.state.files.failures import explain_unwritable
+from sender.state.files.heartbeats import HeartbeatFiles
 from sender.state.files.locks import LOCKS_FOLDER, LockFiles
 from sender.state.files.plans import RUNS_FOLDER, PlanFolders
 from sender.state.ledger import Ledger, RunKind

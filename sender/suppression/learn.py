@@ -37,9 +37,7 @@ def learn_refusals(state: State, run: Run) -> int:
         )
     )
     refusals = (Refusal(*row) for row in rows.iter_rows())
-    return SuppressionList(state.suppressions).learn_errors(
-        refusals, provider=run.provider, simulated=run.simulated
-    )
+    return SuppressionList(state.suppressions).learn_errors(refusals, provider=run.provider, simulated=run.simulated)
 
 
 def learn_from_runs(where: str | Path, run_ids: Collection[str | None]) -> None:

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from sender.state.ledger import RunKind
-from sender.state.state_dir import StateDir
+from sender.state.state_dir import LEDGER_FILE, StateDir
 from tests import warm
 from tests.cli.conftest import Sandbox, Shell
 
@@ -139,7 +139,7 @@ with StateDir(sys.argv[1]) as state:
         name = line.strip()
         begun = time.monotonic()
         try:
-            with state.locked(name, RunKind.LIVE):
+            with state.locks.hold_campaign(name, RunKind.LIVE):
                 print(json.dumps({"won": True, "pid": os.getpid()}), flush=True)
                 sys.stdin.readline()
         except RunLocked as error:
@@ -191,7 +191,7 @@ def test_a_lock_dies_with_its_process_and_its_name_with_it(sender: Shell) -> Non
     process.kill()
     process.communicate()
     assert list((sender.folder / "state" / "locks").glob("*.json"))
-    with StateDir(sender.folder / "state") as state, state.locked("offer", RunKind.LIVE):
+    with StateDir(sender.folder / "state") as state, state.locks.hold_campaign("offer", RunKind.LIVE):
         pass
 
 
@@ -199,10 +199,10 @@ STANDS_STILL = """
 import contextlib, sys
 import sender
 from sender.sending import producer
-from sender.state import state_dir
+from sender.state.files.locks import LockFiles
 
 producer.LEASE_MS = 700
-state_dir.StateDir.locked = lambda *_: contextlib.nullcontext()  # a lock that was lost
+LockFiles.hold_campaign = lambda *_: contextlib.nullcontext()  # a lock that was lost
 result = sender.send(sender.Plan.open("plan"), settle_unknowns=False)
 print(result.summary.law(), flush=True)
 """
@@ -245,7 +245,7 @@ def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
         text=True,
     )
     server.wait_for(10)
-    freeze(process, sender.folder / ".sender" / StateDir.LEDGER_FILE)
+    freeze(process, sender.folder / ".sender" / LEDGER_FILE)
     time.sleep(1.0)  # past the lease; and what was on its way has arrived
     done = sender("send", "plan", "--yes", "--wait", "0", **env)
     assert done.code == 0, done

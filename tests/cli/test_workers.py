@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from sender.state.state_dir import StateDir
+from sender.state.state_dir import LEDGER_FILE
 from tests import warm
 from tests.cli.conftest import SENDER, Sandbox, Shell
 from tests.cli.test_guarantee import campaign, freeze, law, posix
@@ -102,7 +102,7 @@ def test_a_killed_parent_leaves_workers_that_end_and_until_then_nobody_takes_ove
     process = sender.start("send", path, "--yes", "--workers", "2", **server.env)
     workers = workers_of(process)
     server.wait_for(20)
-    freeze(workers[1], sender.folder / ".sender" / StateDir.LEDGER_FILE)
+    freeze(workers[1], sender.folder / ".sender" / LEDGER_FILE)
     process.kill()
     process.wait()  # its pipes are the workers', too
     refused = sender("send", path, "--yes", "--workers", "2", **server.env)

@@ -32,8 +32,8 @@ from sender.sending.run_result import DeliveryOptions
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.state_dir import StateDir
-from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.learn import learn_from_runs, learn_refusals
+from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import NotSent
 
 DIALECTS = providers.DIALECTS
@@ -70,7 +70,7 @@ def plan_of(dialect: str, people: list[str], **keys: Any) -> sender.Plan:
 @contextmanager
 def receiving(state: Path, **options: Any) -> Iterator[webhooks.Listener]:
     state.mkdir(exist_ok=True)
-    with webhooks.listen(state / "ledger.sqlite3", public_url=None, keys=KEYS, **options) as listener:
+    with StateDir(state) as opened, webhooks.listen(opened, public_url=None, keys=KEYS, **options) as listener:
         yield listener
 
 

@@ -32,6 +32,7 @@ from sender.delivery.webhooks.server import Listener
 from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.state.ledger import Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
+from sender.state.state_dir import StateDir
 from sender.suppression.suppression_list import SuppressionList
 
 RUN = "run-1"
@@ -54,9 +55,8 @@ def ledger(tmp_path: Path) -> Iterator[SqliteLedger]:
 @contextmanager
 def listening(ledger: SqliteLedger, tmp_path: Path, **options: Any) -> Iterator[tuple[Listener, httpx.Client]]:
     with (
-        webhooks.listen(
-            tmp_path / "ledger.sqlite3", **{"public_url": None, "keys": KEYS, "policy": Policy.REQUIRE, **options}
-        ) as listener,
+        StateDir(tmp_path) as state,
+        webhooks.listen(state, **{"public_url": None, "keys": KEYS, "policy": Policy.REQUIRE, **options}) as listener,
         httpx.Client(base_url=listener.url, trust_env=False, timeout=20) as client,
     ):
         yield listener, client

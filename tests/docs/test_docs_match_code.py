@@ -259,7 +259,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     shutil.copytree(ROOT / "tests" / "samples" / "state-6dd9dae" / "state", older)
     with sender.StateDir(older) as opened:
         for run in opened.ledger.runs():
-            opened.manifest(run)
+            opened.plans.manifest(run)
         seen.update(path.relative_to(older).as_posix() for path in older.rglob("*") if path.is_file())
     return seen
 

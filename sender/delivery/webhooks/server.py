@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -20,7 +19,7 @@ from sender.delivery.webhooks.intake import Intake, OnRefused, WebhookCounts
 from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.providers.base import InboundMessage
 from sender.providers.registry import DIALECTS
-from sender.state.sqlite.ledger import SqliteLedger
+from sender.state.state import State
 from sender.suppression.suppression_list import SuppressionList
 
 DEFAULT_PORT = 8026
@@ -41,7 +40,7 @@ class Listener:
 
 @contextmanager
 def listen(
-    ledger: Path,
+    state: State,
     *,
     public_url: str | None,
     keys: Keys,
@@ -51,20 +50,20 @@ def listen(
     dialect: str | None = None,
     on_refused: OnRefused | None = None,
 ) -> Iterator[Listener]:
-    """A receiver in a thread of this process, writing to the ledger in that file; stopped and closed at the end.
+    """A receiver in a thread of this process, writing to the ledger of `state`; stopped and closed at the end.
 
     `public_url` None: the address it listens on, for the sandbox. `dialect` is the one that must be checkable (None:
     any). `on_refused` is told in which runs numbers were refused, as `Intake` does; without one it is for the sender
     beside it to see. Raises InputError or CredentialsError when it could not do its work.
     """
     with closing(listening(host, port)) as sock:
-        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, dialect, on_refused)
+        server, listener = _server(state, base_url(sock), public_url, keys, policy, dialect, on_refused)
         with asgi_server.in_thread(server, sock, "receiver"):
             yield listener
 
 
 def serve(
-    ledger: Path,
+    state: State,
     *,
     public_url: str | None,
     keys: Keys,
@@ -76,14 +75,14 @@ def serve(
 ) -> Listener:
     """Serves until interrupted, as `sender.core.asgi_server.serve`; then what it has taken. Otherwise as `listen`."""
     with closing(listening(host, port)) as sock:
-        server, listener = _server(ledger, base_url(sock), public_url, keys, policy, None, on_refused)
+        server, listener = _server(state, base_url(sock), public_url, keys, policy, None, on_refused)
         server.on_ready = partial(on_ready, listener) if on_ready else None
         asgi_server.serve(server, sock)
     return listener
 
 
 def _server(
-    ledger: Path,
+    state: State,
     url: str,
     public_url: str | None,
     keys: Keys,
@@ -107,7 +106,7 @@ def _server(
             " (docs/delivery.md says where each is shown)",
         )
     simulated = is_loopback(public)  # only the sandbox can call it there
-    intake = Intake(partial(SqliteLedger.open, ledger), partial(_learn, ledger.parent, simulated), on_refused)
+    intake = Intake(state.open_ledger, partial(_learn, state, simulated), on_refused)
     receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
     config = uvicorn.Config(
         receiver.app,
@@ -124,10 +123,10 @@ def _server(
     return asgi_server.Server(config), Listener(url, public, checkable, intake.tally, receiver.refused)
 
 
-def _learn(state_dir: Path, simulated: bool, message: InboundMessage, dialect: str, at: datetime) -> None:
+def _learn(state: State, simulated: bool, message: InboundMessage, dialect: str, at: datetime) -> None:
     """What people write back: a STOP is on the suppression list when its webhook is answered."""
-    with SuppressionList.open(state_dir) as suppression:
-        suppression.learn_inbound(
+    with SuppressionList(state.open_suppressions()) as suppressions:
+        suppressions.learn_inbound(
             message.from_number,
             message.text,
             message.to,

@@ -35,7 +35,7 @@ from sender.sending.concurrency import Concurrency, most_connections
 from sender.sending.dispatcher import Dispatcher
 from sender.sending.progress import Meter
 from sender.state.heartbeat import Progress
-from sender.state.state_dir import StateDir
+from sender.state.open import open_state
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.factory import open_transport
 
@@ -211,14 +211,16 @@ async def _work(orders: WorkerConfig, parent: Parent) -> None:
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(parent.stop.set))
     with contextlib.ExitStack() as held:
-        state = held.enter_context(StateDir(orders.state_dir, create=False))
+        state = held.enter_context(open_state(orders.state_dir, create=False))
         run = state.ledger.run(orders.run_id)
-        held.enter_context(state.worker_locked(run.campaign, run.kind, orders.number))
+        held.enter_context(state.locks.hold_worker(run.campaign, run.kind, orders.number))
         parent.say("ready")
         plan = state.plan(run)
         shared = held.enter_context(shared_rate_limit.joined(Path(orders.cells), orders.pace, orders.of))
-        adapter = held.enter_context(provider_session.connected(run, plan.manifest, orders.env, state.folder(run)))
-        gate = provider_session.gate(run, plan, held.enter_context(SuppressionList.open(state.path)))
+        adapter = held.enter_context(
+            provider_session.connected(run, plan.manifest, orders.env, state.plans.folder(run))
+        )
+        gate = provider_session.gate(run, plan, SuppressionList(state.suppressions))
         pace = orders.own_pace
         concurrency = Concurrency(pace.concurrency, pace.per_s, most=max(1, most_connections() // orders.of))
         if not await parent.told_to_go():

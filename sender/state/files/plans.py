@@ -61,9 +61,7 @@ class PlanFolders:
     def _compute_identity(self, run: Run) -> str:
         identity = self.open(run).identity
         with contextlib.suppress(OSError):  # then it is computed again next time
-            write_note(
-                self.folder(run) / IDENTITY_FILE, {"plan_hash": run.plan_hash, "identity": identity}
-            )
+            write_note(self.folder(run) / IDENTITY_FILE, {"plan_hash": run.plan_hash, "identity": identity})
         return identity
 
     def _other_plan(self, run: Run) -> PlanError:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from sender.core.errors import InputError, StateError
 from sender.core.outcomes import Reason, Rejected, SkipReason
-from sender.suppression.entries import FILE_NAME, EntrySource, SuppressionList, check_scope
+from sender.state.state_dir import SUPPRESSIONS_FILE
+from sender.suppression.entries import EntrySource, Refusal, check_scope
 from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression
+from sender.suppression.suppression_list import SuppressionList
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
 OURS, OTHER = "+12025550150", "+12025550151"
@@ -56,8 +58,10 @@ def is_held(
 def test_a_stop_holds_everywhere_and_says_why(listed: SuppressionList) -> None:
     learned = listed.learn_inbound(ADA, " Stop! ", OURS, "twilio", NOON)
     assert learned is not None
-    assert (learned.number, learned.keyword, learned.reason, learned.new) == (ADA, "STOP", SkipReason.OPTED_OUT, True)
+    assert (learned.number, learned.keyword, learned.new) == (ADA, "STOP", True)
     [entry] = listed.why(ADA)
+    assert entry.reason is SkipReason.OPTED_OUT
+    assert learned.active == (entry,)
     assert entry.sentence() == f"replied Stop! to {OURS} on 2026-11-21 12:00 UTC"
     assert is_held(listed, ADA)
     assert is_held(listed, ADA, SendContext("another", "telnyx"), OTHER)
@@ -68,17 +72,17 @@ def test_a_start_takes_back_what_was_said_to_the_same_number(listed: Suppression
     listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
     elsewhere = listed.learn_inbound(ADA, "start", OTHER, "twilio", later(1))
     assert elsewhere is not None
-    assert [entry.via for entry in elsewhere.standing] == [OURS]  # still opted out, and it says of which number
+    assert [entry.via for entry in elsewhere.active] == [OURS]  # still opted out, and it says of which number
     assert is_held(listed, ADA)
     same = listed.learn_inbound(ADA, "Start", OURS, "twilio", later(2))
     assert same is not None
-    assert same.standing == ()
+    assert same.active == ()
     assert not is_held(listed, ADA)
     assert [entry.active for entry in listed.why(ADA)] == [False]  # and the list remembers
 
 
 def test_a_start_takes_back_the_provider_s_refusal_too_and_no_person_s_word(listed: SuppressionList) -> None:
-    listed.learn_error(ADA, "opted_out", code="21610", message="", our_number=OURS, provider="twilio", at=NOON)
+    listed.learn_errors([Refusal(ADA, "opted_out", "21610", "", OURS, NOON)], provider="twilio")
     listed.add([BOB], note="asked by phone", at=NOON)
     listed.add([EVE], source=EntrySource.FILE, via="old.csv", at=NOON)
     for number in (ADA, BOB, EVE):
@@ -123,9 +127,7 @@ def test_doubled_and_reordered_replies_make_the_same_list(
         with tempfile.TemporaryDirectory() as folder, SuppressionList.open(folder) as listed:
             for what, ours, minute in events:
                 if what == "error":
-                    listed.learn_error(
-                        ADA, Reason.OPTED_OUT, code="1", message=None, our_number=ours, provider="x", at=later(minute)
-                    )
+                    listed.learn_errors([Refusal(ADA, "opted_out", "1", None, ours, later(minute))], provider="x")
                 else:
                     listed.learn_inbound(ADA, what, ours, "x", later(minute))
             held.append({(one.source, one.via, one.at, one.active) for one in listed.why(ADA)})
@@ -146,19 +148,19 @@ def test_doubled_and_reordered_replies_make_the_same_list(
         (Reason.INVALID_NUMBER, SkipReason.INVALID_NUMBER),
         (Reason.LANDLINE, SkipReason.LANDLINE),
         *((one, None) for one in Reason if one not in (Reason.OPTED_OUT, Reason.INVALID_NUMBER, Reason.LANDLINE)),
-        (None, None),
     ],
 )
-def test_what_an_error_teaches(listed: SuppressionList, reason: Reason | None, listed_as: SkipReason | None) -> None:
-    learned = listed.learn_error(
-        ADA, reason, code="21610", message="unsubscribed", our_number=OURS, provider="twilio", at=NOON
+def test_what_an_error_teaches(listed: SuppressionList, reason: Reason, listed_as: SkipReason | None) -> None:
+    refusal = Refusal(ADA, reason, "21610", "unsubscribed", OURS, NOON)
+    assert listed.learn_errors([refusal], provider="twilio") == (listed_as is not None)
+    assert listed.learn_errors([refusal], provider="twilio") == 0, "nothing new"
+    assert [(one.reason, one.via, one.note) for one in listed.why(ADA)] == (
+        [(listed_as, OURS, "twilio 21610 unsubscribed")] if listed_as else []
     )
-    assert (learned.reason if learned else None) == listed_as
-    assert [entry.reason for entry in listed.why(ADA)] == ([listed_as] if listed_as else [])
 
 
 def test_a_dead_number_is_skipped_only_where_that_is_asked(listed: SuppressionList) -> None:
-    listed.learn_error(ADA, "landline", code="30006", message=None, our_number=OURS, provider="twilio", at=NOON)
+    listed.learn_errors([Refusal(ADA, "landline", "30006", None, OURS, NOON)], provider="twilio")
     assert not is_held(listed, ADA)
     assert is_held(listed, ADA, SendContext("spring", "twilio", skip_dead=True))
 
@@ -273,7 +275,7 @@ def test_a_list_moves_to_another_machine_as_it_is(listed: SuppressionList, tmp_p
         assert other.restore(listed.entries()) == 0
         assert list(other.entries()) == list(listed.entries())
         other.learn_inbound(ADA, "start", OURS, "twilio", later(1))
-        assert other.numbers().to_list() == [BOB]
+        assert [entry.number for entry in other.entries()] == [BOB]
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------
@@ -283,7 +285,7 @@ def test_a_plan_needs_no_state_directory(tmp_path: Path) -> None:
     with SuppressionList.open(tmp_path / "nowhere", create=False) as listed:
         assert not is_held_by(listed, ADA)
         assert listed.why(ADA) == []
-        assert listed.numbers().to_list() == []
+        assert list(listed.entries()) == []
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -294,7 +296,7 @@ def is_held_by(listed: SuppressionList, number: str) -> bool:
 def test_another_program_s_file_is_left_alone(tmp_path: Path) -> None:
     import apsw
 
-    db = apsw.Connection(str(tmp_path / FILE_NAME))
+    db = apsw.Connection(str(tmp_path / SUPPRESSIONS_FILE))
     db.execute("CREATE TABLE theirs (x)")
     db.close()
     with pytest.raises(StateError, match="no suppression list"):
@@ -303,14 +305,14 @@ def test_another_program_s_file_is_left_alone(tmp_path: Path) -> None:
 
 def test_only_its_owner_reads_it(listed: SuppressionList, tmp_path: Path) -> None:
     listed.add([ADA])
-    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{FILE_NAME}*")} == {0o600}
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{SUPPRESSIONS_FILE}*")} == {0o600}
 
 
 @pytest.mark.parametrize("most", [0, 1_000_000])
 def test_both_ways_of_looking_up_find_the_same(
     listed: SuppressionList, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sender.suppression.entries._WHOLE_LIST", most)
+    monkeypatch.setattr("sender.suppression.suppression_list.WHOLE_LIST", most)
     numbers = [f"+1202555{n:04}" for n in range(3000)]
     listed.add(numbers[::3])
     listed.remove(numbers[::9])
@@ -353,7 +355,7 @@ def test_a_stop_from_another_process_counts_within_a_second(tmp_path: Path) -> N
 def test_a_plan_made_before_the_list_grew_is_held_against_what_came_since(
     tmp_path: Path, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sender.suppression.entries._MANY_CHANGES", many)
+    monkeypatch.setattr("sender.suppression.suppression_list.MANY_CHANGES", many)
     with SuppressionList.open(tmp_path) as listed:
         listed.add([BOB])
         mark = listed.mark()

@@ -1,0 +1,119 @@
+"""One door to a state: `open_state` and `open_suppressions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import sender
+from sender.core.errors import InputError, StateError, UnknownRun
+from sender.state.ledger import Run, RunKind
+from sender.state.open import open_state, open_suppressions
+from sender.state.state_dir import LEDGER_FILE, SUPPRESSIONS_FILE
+from sender.state.suppression import SuppressionRow
+
+RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", None, 1, 1, 0, 0)
+ROW = SuppressionRow("+12025550101", "all", "suppressed", "person", "", 0)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "postgresql://user:s3cret@db/sender",
+        "sqlite:///state",
+        "s3://bucket/state",
+        Path("postgresql://user:s3cret@db/sender"),
+    ],
+)
+def test_a_url_is_refused_in_a_sentence_without_its_password(
+    where: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for opener in (open_state, open_suppressions):
+        with pytest.raises(InputError, match=r"this version cannot keep its state in (postgresql|sqlite|s3)") as caught:
+            opener(where)
+        assert "s3cret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd:").mkdir()
+    (tmp_path / "odd:" / "state").mkdir()
+    with open_state("odd:/state") as state:
+        assert state.ledger.runs() == []
+
+
+def test_it_is_made_or_must_be_there(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "state"
+    for options in ({"create": False}, {"read_only": True}, {"create": True, "read_only": True}):
+        with pytest.raises(UnknownRun, match="nothing has been sent"):
+            open_state(folder, **options)
+        assert not folder.exists()
+    with open_state(folder) as state:
+        state.ledger.create_run(RUN)
+        assert {path.name for path in folder.iterdir()} >= {LEDGER_FILE, "runs", "locks"}
+        assert not (folder / SUPPRESSIONS_FILE).exists(), "made when it is first written"
+    for options in ({"create": False}, {"read_only": True}):
+        with open_state(folder, **options) as state:
+            assert state.ledger.runs() == [RUN]
+
+
+def test_its_address_opens_it_again(tmp_path: Path) -> None:
+    with open_state(tmp_path / "state") as state:
+        state.ledger.create_run(RUN)
+        with open_state(state.where, create=False) as again:
+            assert again.ledger.run("run-1") == RUN
+
+
+def test_handles_of_their_own_see_one_another_and_outlive_the_state(tmp_path: Path) -> None:
+    with open_state(tmp_path) as state:
+        ledger, suppressions = state.open_ledger(), state.open_suppressions()
+        state.ledger.create_run(RUN)
+        assert ledger.runs() == [RUN]
+        state.suppressions.add([ROW])
+        assert suppressions.size() == 1
+    assert ledger.runs() == [RUN]
+    assert suppressions.size() == 1
+    ledger.close()
+    suppressions.close()
+
+
+def test_reading_makes_no_suppression_list(tmp_path: Path) -> None:
+    open_state(tmp_path).close()
+    with open_state(tmp_path, read_only=True) as state:
+        assert state.suppressions.size() == 0
+        with pytest.raises(InputError, match="opened to be read"):
+            state.suppressions.add([ROW])
+    assert not (tmp_path / SUPPRESSIONS_FILE).exists()
+
+
+def test_suppressions_need_no_ledger(tmp_path: Path) -> None:
+    store = open_suppressions(tmp_path / "state")
+    assert store.add([ROW]) == 1
+    store.close()
+    assert not (tmp_path / "state" / LEDGER_FILE).exists()
+    store = open_suppressions(tmp_path / "state", create=False)
+    assert [row[0] for row in store.active()] == [ROW.number]
+    store.close()
+
+
+def test_a_file_in_its_way_is_bad_input_and_a_full_disk_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        open_state(tmp_path / "file" / "state")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(StateError, match="No space left on device"):
+        open_state(tmp_path / "state")
+
+
+def test_the_library_s_class_is_a_state(tmp_path: Path) -> None:
+    with sender.StateDir(tmp_path) as state:
+        assert (state.path, state.where) == (tmp_path, str(tmp_path))
+    with sender.open_state(str(tmp_path)) as state:
+        assert isinstance(state, sender.StateDir)
