@@ -25,8 +25,8 @@ from sender.core.outcomes import SkipReason
 from sender.plan.message_fields import SERVICE_FIELDS, row_service
 from sender.planning.compiled import CompiledCampaign
 from sender.recipients.columns import InputFile, Recipients, load_numbers
-from sender.suppression.suppression_list import SuppressionList
 from sender.suppression.live_check import apply_suppression
+from sender.suppression.suppression_list import SuppressionList
 
 FIXED_LINE = "fixed_line"
 
