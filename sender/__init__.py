@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sender.api import asend as asend
     from sender.api import send as send
+    from sender.campaign.load import load_campaign as load_campaign
     from sender.campaign.model import Campaign as Campaign
-    from sender.campaign.model import load_campaign as load_campaign
     from sender.core.errors import GuardStop as GuardStop
     from sender.core.errors import InputError as InputError
     from sender.core.errors import SenderError as SenderError
@@ -52,7 +52,7 @@ _HOME = {
     "build_plan": "planning.build",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
-    "load_campaign": "campaign.model",
+    "load_campaign": "campaign.load",
     "open_state": "state.open",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",

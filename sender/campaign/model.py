@@ -1,36 +1,30 @@
-"""The campaign file: YAML (or a dict, or keyword arguments) to a frozen, validated `Campaign`.
+"""The campaign: what to send, to whom, through which provider and how fast, as a frozen, validated value.
 
-Says what to send, to whom, through which provider, how fast. Unknown keys are refused; an error names file, line,
-key and the fix. Holds no secrets: credentials come from the environment (`sender.providers`). Reads the campaign
-file only; recipients, templates and suppression files are read by the plan.
+The descriptions of its fields are the reference in `docs/campaign.md`. Holds no secrets: credentials come from the
+environment (`sender.providers`). Reads no files; `sender.campaign.load` makes a `Campaign` of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     Field,
     PrivateAttr,
-    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from sender.campaign import safe_yaml
-from sender.campaign.validation import explain
 from sender.campaign.values import (
     Body,
     FromSpec,
     NumberTypes,
     PaceText,
-    PoolNumber,
     ProviderFields,
     Rate,
     Region,
@@ -41,7 +35,6 @@ from sender.campaign.values import (
     parse_rate,
 )
 from sender.core import money
-from sender.core.errors import CampaignError
 
 __all__ = [
     "PROVIDERS",
@@ -54,7 +47,6 @@ __all__ = [
     "Rate",
     "RecipientsSpec",
     "SandboxSpec",
-    "load_campaign",
     "parse_rate",
 ]
 
@@ -68,7 +60,7 @@ def _auto_is_none(value: object) -> object:
 
 
 class RecipientsSpec(Strict):
-    """Who gets the message: a file, or rows in place."""
+    """Who gets the message: a file, or rows in the campaign itself."""
 
     file: Path | None = Field(
         None, description="CSV, TSV, XLSX, Parquet, JSONL or YAML file, relative to the campaign file."
@@ -263,8 +255,8 @@ class Campaign(ProviderFields):
 
     @property
     def senders(self) -> tuple[str, ...]:
-        """What stands in `from`: nothing, one sender (or its template), or the numbers of a pool."""
-        return tuple(one.number for one in self.from_.numbers)
+        """The senders in `from`: none, one (or its template), or the numbers of a pool."""
+        return tuple(sender.number for sender in self.from_.numbers)
 
     @property
     def base(self) -> Path:
@@ -278,143 +270,33 @@ class Campaign(ProviderFields):
 
     @property
     def frame(self) -> Any:
-        """Recipients handed over from Python as a polars or pandas frame; None when they are in a file or in place."""
+        """The recipients as a polars or pandas frame; None when they are in a file or in the campaign."""
         return self._frame
 
+    def set_origin(self, *, base: Path, source: Path | None, frame: Any, lines: safe_yaml.Document) -> None:
+        """Record where the campaign comes from; `sender.campaign.load` does so once."""
+        self._base = base
+        self._source = source or (self.path(self.recipients.file) if self.recipients.file else None)
+        self._frame = frame
+        self._lines = lines
+
     def locate(self, key: str) -> str | None:
-        """`FILE, line N, key `KEY`` for a dotted key that stands in the campaign file; None for what does not."""
-        place, _, rest = key.partition(", ")  # `message.body, line 2` tells a line of its own
+        """Return `FILE, line N, key `KEY`` for a dotted key of the campaign file; None for a key that is not in it."""
+        place, _, rest = key.partition(", ")  # `message.body, line 2` has a line of its own
         path: safe_yaml.KeyPath = tuple(place.split("."))
         if self._source is None or path[:1] not in self._lines.lines:
             return None
         return f"{self._source}, line {self._lines.line(path)}, key `{place}`{f' ({rest} of it)' if rest else ''}"
 
     def path(self, path: Path) -> Path:
-        """`path` as the campaign means it."""
+        """Return `path`, relative to the campaign's base unless it is absolute."""
         return path.expanduser() if path.expanduser().is_absolute() else self._base / path
 
     def fields(self) -> dict[str, Any]:
-        """The provider fields that are set, by campaign key, in the model's order."""
+        """Return the provider fields that are set, by campaign key, in the model's order."""
         values = {key: getattr(self, key) for key in ProviderFields.model_fields}
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in values.items()
             if value is not None
         }
-
-
-def load_campaign(
-    source: str | Path | Mapping[str, Any] | None = None,
-    /,
-    *,
-    recipients: Any = None,
-    base: str | Path | None = None,
-    **keys: Any,
-) -> Campaign:
-    """The campaign in `source` (a YAML file or a dict), with `keys` set over it; or one of `keys` alone.
-
-    `recipients` may be a file name, a list of rows, a mapping, or a polars or pandas frame, or `{"frame": frame,
-    "default_region": "US"}` with settings beside the frame. `from` is a Python
-    keyword: write `from_=`. Raises CampaignError with every problem found.
-    """
-    path: Path | None = None
-    lines = safe_yaml.Document(None, {})
-    data: dict[str, Any] = {}
-    if isinstance(source, Mapping):
-        data = dict(source)
-    elif source is not None:
-        path = Path(source)
-        lines = _read(path)
-        if not isinstance(lines.value, dict):
-            what = (
-                "the file is empty"
-                if lines.value is None
-                else "a campaign is a mapping of keys (`name: ...`), this is not"
-            )
-            raise CampaignError(what, where=str(path), fix="`sender init` writes one that runs")
-        data = dict(lines.value)
-        data.setdefault("name", path.stem)
-    overridden = {("from" if key == "from_" else key): value for key, value in keys.items()}
-    frame = None
-    if isinstance(recipients, Mapping) and "frame" in recipients:
-        keys_of = {name: value for name, value in recipients.items() if name != "frame"}
-        data["recipients"] = _merged("recipients", data.get("recipients"), keys_of)
-        recipients = recipients["frame"]
-    if recipients is not None and hasattr(type(recipients), "columns"):  # a frame of polars or pandas
-        frame, given = recipients, data.get("recipients")
-        overridden["recipients"] = {**given, "file": None, "rows": None} if isinstance(given, dict) else {}
-    elif recipients is not None:
-        overridden["recipients"] = recipients
-    for key, value in overridden.items():
-        data[key] = _merged(key, data.get(key), value)
-        lines.lines.pop((key,), None)
-    data.setdefault("name", "campaign")
-    campaign = _validated(data, lines, path)
-    spec = campaign.recipients
-    if frame is None and spec.file is None and spec.rows is None:
-        raise CampaignError(
-            "no recipients",
-            where=str(path) if path else None,
-            fix="set `recipients: people.csv`, or `recipients: {rows: [...]}`",
-        )
-    campaign._base = Path(base) if base is not None else path.parent if path else Path()  # noqa: SLF001
-    campaign._source = path or (campaign.path(spec.file) if spec.file else None)  # noqa: SLF001
-    campaign._frame = frame  # noqa: SLF001
-    campaign._lines = lines  # noqa: SLF001
-    return campaign
-
-
-def _merged(key: str, below: Any, above: Any) -> Any:
-    """`above` over `below`: mappings key by key (a new body or template replaces the other), lists together."""
-    if key == "suppress" and below is not None:
-        return [
-            *([below] if isinstance(below, str) else below),
-            *([above] if isinstance(above, str) else above),
-        ]
-    if not isinstance(above, Mapping) or below is None:
-        return above
-    if not isinstance(below, Mapping):  # the short form
-        short = {"message": "body", "from": "numbers"}.get(key, "rows" if isinstance(below, list) else "file")
-        below = {short: below}
-    replaced = {"body", "template"} if {"body", "template"} & set(above) else set()
-    return {**{name: value for name, value in below.items() if name not in replaced}, **above}
-
-
-def _read(path: Path) -> safe_yaml.Document:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise CampaignError(
-            "there is no such file", where=str(path), fix="`sender init` writes a campaign that runs"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise CampaignError(f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8") from None
-    except OSError as error:
-        raise CampaignError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    try:
-        return safe_yaml.load(text)
-    except safe_yaml.YamlError as error:
-        raise CampaignError("not valid", where=str(path), problems=(error.problem,)) from None
-
-
-def _validated(data: dict[str, Any], lines: safe_yaml.Document, path: Path | None) -> Campaign:
-    try:
-        return Campaign.model_validate(data)
-    except ValidationError as error:
-        problems = explain(error, data, lines, known_keys=_known_keys)
-    raise CampaignError("the campaign is not valid", where=str(path) if path else None, problems=tuple(problems))
-
-
-def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
-    model: type[BaseModel] = Campaign
-    nested: dict[str, type[BaseModel]] = {
-        "recipients": RecipientsSpec,
-        "message": MessageSpec,
-        "limits": LimitsSpec,
-        "listen": ListenSpec,
-        "sandbox": SandboxSpec,
-        "from": FromSpec,
-    }
-    for part in parents:
-        model = PoolNumber if model is FromSpec else nested.get(str(part), model)
-    return [info.alias or name for name, info in model.model_fields.items()]

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from sender.campaign import safe_yaml
-from sender.campaign.model import PROVIDERS, Campaign, load_campaign
+from sender.campaign.load import load_campaign
+from sender.campaign.model import PROVIDERS, Campaign
 from sender.cli.invocation import debug_option
 from sender.core.errors import CampaignError, InputError
 from sender.plan.manifest import MANIFEST_FILE

@@ -118,12 +118,7 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
     Raises CampaignError, TemplateError, PricesError or Unsupported for what is wrong with the campaign whatever its
     recipients are.
     """
-    if campaign.limits.max_cost is not None and campaign.prices is None:
-        raise CampaignError(
-            "`limits.max_cost` without prices: nobody can say what the plan costs",
-            where="limits.max_cost",
-            fix=f"set {setting('prices', 'prices.yaml')}; campaigns/prices.example.yaml is an example",
-        )
+    _check_prices(campaign)
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
     capabilities = providers.capabilities(dialect)
     written, senders = _place_senders(campaign, capabilities)
@@ -133,15 +128,10 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         sender, senders = templating.compile_template(senders[0], where="from"), ()
     body, template_input = _compile_body(campaign)
     media = tuple(templating.compile_template(url, where="message.media") for url in campaign.message.media)
-    numbers, rates = _number_rules(campaign), _rate_settings(campaign)
+    numbers, rates, sandbox = _number_rules(campaign), _rate_settings(campaign), _sandbox_settings(campaign)
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
-    send_context = SendContext(
-        campaign=campaign.name,
-        provider=campaign.provider,
-        service=message_fields.find_service(fields),
-        simulated=campaign.provider == "sandbox",
-        skip_dead=campaign.skip_dead,
-    )
+    service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
+    send_context = SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
     table, inputs = None, template_input
     if campaign.prices is not None:
         table = prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
@@ -165,10 +155,7 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         prices=table,
         max_cost=campaign.limits.max_cost,
         rates=rates,
-        sandbox={
-            "latency_ms": campaign.sandbox.latency_ms,
-            "rate_per_s": campaign.sandbox.rate.per_s if campaign.sandbox.rate else None,
-        },
+        sandbox=sandbox,
         send_context=send_context,
         inputs=inputs,
         source=campaign.source,
@@ -205,6 +192,15 @@ def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
             "there is nothing to say: no template, no body, no media",
             where=str(compiled.source) if compiled.source else None,
             fix="set `message: {body: 'Hi {{ name }}'}` or `message: {template: file.j2}` (or --body, --template)",
+        )
+
+
+def _check_prices(campaign: Campaign) -> None:
+    if campaign.limits.max_cost is not None and campaign.prices is None:
+        raise CampaignError(
+            "`limits.max_cost` without prices: nobody can say what the plan costs",
+            where="limits.max_cost",
+            fix=f"set {setting('prices', 'prices.yaml')}; campaigns/prices.example.yaml is an example",
         )
 
 
@@ -256,6 +252,11 @@ def _rate_settings(campaign: Campaign) -> RateSettings:
         timeout_s=campaign.timeout_s,
         transport=campaign.transport,
     )
+
+
+def _sandbox_settings(campaign: Campaign) -> dict[str, Any]:
+    sandbox = campaign.sandbox
+    return {"latency_ms": sandbox.latency_ms, "rate_per_s": sandbox.rate.per_s if sandbox.rate else None}
 
 
 def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile, ...]]:

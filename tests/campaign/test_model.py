@@ -13,7 +13,8 @@ import pytest
 
 from sender.campaign import safe_yaml
 from sender.campaign.json_schema import json_schema, reference
-from sender.campaign.model import PROVIDERS, Campaign, load_campaign
+from sender.campaign.load import load_campaign
+from sender.campaign.model import PROVIDERS, Campaign
 from sender.campaign.values import parse_rate
 from sender.core.errors import CampaignError
 

@@ -18,7 +18,7 @@ import xlsxwriter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sender.campaign.model import load_campaign
+from sender.campaign.load import load_campaign
 from sender.core.errors import RecipientsError
 from sender.recipients import readers
 from sender.recipients.columns import Recipients, _identifier, _names, load_numbers, load_recipients
