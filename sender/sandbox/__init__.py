@@ -1,7 +1,7 @@
 """The sandbox: a simulator of four providers' messaging APIs, over real HTTP, on this machine.
 
-For rehearsals, demonstrations and tests. It delivers nothing and charges nothing, says so in every answer, and keeps
-the truth of what it accepted, so that "nothing twice" can be counted. `docs/sandbox.md` has the magic numbers.
+For rehearsals, demonstrations and tests. It delivers nothing and charges nothing, says so in every answer, and records
+what it accepted, so that "nothing twice" can be counted. `docs/sandbox.md` has the magic numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sender.sandbox.fault_plan import parse as parse_faults
 from sender.sandbox.magic_numbers import MAGIC_NUMBERS, MAGIC_SENDERS
 from sender.sandbox.server import embedded, serve
 from sender.sandbox.store import counts
-from sender.sandbox.webhooks import Mischief
+from sender.sandbox.webhooks import WebhookFaults
 
 __all__ = [
     "FAULTS",
@@ -22,8 +22,8 @@ __all__ = [
     "MAGIC_SENDERS",
     "SIMULATOR",
     "Faults",
-    "Mischief",
     "Options",
+    "WebhookFaults",
     "app",
     "counts",
     "embedded",

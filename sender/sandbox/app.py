@@ -1,7 +1,7 @@
 """The sandbox as an ASGI app: authenticate → validate → decide → store → answer, for four providers' dialects.
 
-It is a simulator and says so in a header of every answer. It sends no message and opens no connection. Everything it
-accepted is told under `/sandbox/`, which is no provider's path.
+It is a simulator and says so in a header of every answer. It sends no message. Everything that it has accepted is
+shown under `/sandbox/`, which is not a path of any provider.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ from sender.sandbox.dialect import (
     StoredMessage,
     Trouble,
     TroubleAnswer,
-    measure,
 )
-from sender.sandbox.fault_plan import NO_FAULTS, Drawing, Faults
-from sender.sandbox.laml import CompatibilityApi, TwilioApi
+from sender.sandbox.fault_plan import NO_FAULTS, FaultPicker, Faults
 from sender.sandbox.magic_numbers import ORDINARY, AnswerDelivery, Behavior, BehaviorPicker
+from sender.sandbox.segment_count import count_segments
 from sender.sandbox.signalwire import SignalWireApi
+from sender.sandbox.signalwire_compat import CompatibilityApi
 from sender.sandbox.store import Store
 from sender.sandbox.telnyx import TelnyxApi
-from sender.sandbox.webhooks import NO_MISCHIEF, Mischief, SimulatedReply, WebhookSender
+from sender.sandbox.twilio import TwilioApi
+from sender.sandbox.webhooks import NO_WEBHOOK_FAULTS, SimulatedReply, WebhookFaults, WebhookSender
 
 SIMULATOR = "campaign-sender sandbox"
 _HEADER = (b"x-simulator", SIMULATOR.encode())
@@ -55,9 +56,9 @@ class Options:
 
     `latency_ms` passes between storing a message and answering. Above `rate_per_s` create requests in a sliding second
     it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
-    creation. `hang_s` is how long it stays silent where silence is the outcome, and how long a slow answer takes.
-    `state_file` None keeps all in memory. `faults` are injected, and `callbacks` says how those go wrong; an outage
-    lasts `outage_s`, and the log shows a message only `log_lag_s` after its creation.
+    creation. `hang_s` is how long a silent answer stays silent, and how long a slow one takes. `state_file` None keeps
+    everything in memory. `faults` are injected into answers, `webhook_faults` into webhooks; an outage lasts
+    `outage_s`, and the log shows a message only `log_lag_s` after its creation.
     """
 
     latency_ms: float = 0.0
@@ -67,57 +68,57 @@ class Options:
     delivered_after_s: float = 1.5
     hang_s: float = 60.0
     faults: Faults = NO_FAULTS
-    callbacks: Mischief = NO_MISCHIEF
+    webhook_faults: WebhookFaults = NO_WEBHOOK_FAULTS
     outage_s: float = 2.0
     log_lag_s: float = 0.0
 
     def __post_init__(self) -> None:
         times = (self.latency_ms, self.sent_after_s, self.hang_s, self.outage_s, self.log_lag_s)
         if min(times) < 0 or self.delivered_after_s < self.sent_after_s:
-            raise ValueError("times are not negative, and a message is sent before it is delivered")
+            raise ValueError("times must not be negative, and a message is sent before it is delivered")
         if self.rate_per_s is not None and self.rate_per_s <= 0:
-            raise ValueError("rate_per_s is above 0, or None for no limit")
+            raise ValueError("rate_per_s must be above 0, or None for no limit")
 
 
 class Sandbox:
-    """The five steps, and what they share. Raises StateError when the state file cannot be used."""
+    """Answers requests, and holds what the answers share. Raises StateError if the state file cannot be used."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.store = Store(options.state_file)
         self.optouts = optouts_list.OptOuts()
-        self.fates = BehaviorPicker(options.rate_per_s)
-        self.drawing = Drawing(options.faults)
-        self.callbacks = WebhookSender(options.callbacks)
+        self.behaviors = BehaviorPicker(options.rate_per_s)
+        self.faults = FaultPicker(options.faults)
+        self.webhooks = WebhookSender(options.webhook_faults)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
-        self.outage: Callable[[float], None] = lambda _: None  # what the server does, for so many seconds
+        self.start_outage: Callable[[float], None] = lambda _: None  # set by the server; for a number of seconds
 
-    async def create(self, dialect: Dialect, request: Request) -> ASGIApp:
+    async def create_message(self, dialect: Dialect, request: Request) -> ASGIApp:
         body = await request.body()
         now_ms = _now_ms()
         try:
-            account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
-            draft = dialect.draft(account, request.headers.get("content-type", ""), body, now_ms)
+            account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
+            draft = dialect.parse_draft(account, request.headers.get("content-type", ""), body, now_ms)
         except Refused as refused:
-            return await self._answer(dialect, dialect.refused(refused.problems))
-        fate = self.fates.decide(draft, time.monotonic())
-        if fate is ORDINARY:
-            fate = self.drawing.create(draft.to) or fate
-        if fate.fault:
-            self.store.count_fault(fate.fault)
-        verdict = dialect.verdicts[fate.trouble] if fate.trouble else None
-        if verdict and not verdict.is_late(draft):
-            answer = _refusal(dialect, verdict, fate)
-        elif fate.accepts:
-            message = self._store(dialect, draft, verdict, now_ms)
-            answer = dialect.created(message, _now_ms())
-            await self.callbacks.accepted(message)
+            return await self._answer(dialect, dialect.answer_refused(refused.problems))
+        behavior = self.behaviors.pick(draft, time.monotonic())
+        if behavior is ORDINARY:
+            behavior = self.faults.pick_for_message(draft.to) or behavior
+        if behavior.fault:
+            self.store.count_fault(behavior.fault)
+        trouble = dialect.trouble_answers[behavior.trouble] if behavior.trouble else None
+        if trouble and not trouble.is_late(draft):
+            answer = _refusal(dialect, trouble, behavior)
+        elif behavior.accepts:
+            message = self._store(dialect, draft, trouble, now_ms)
+            answer = dialect.answer_created(message, _now_ms())
+            await self.webhooks.schedule_reports(message)
         else:
-            answer = Answer(503, {})  # never told as it is: such a fate has its own delivery
-        return await self._deliver(dialect, answer, fate.delivery)
+            answer = Answer(503, {})  # never sent as it is: such a behavior has a delivery of its own
+        return await self._deliver(dialect, answer, behavior.delivery)
 
     def _store(self, dialect: Dialect, draft: Draft, late: TroubleAnswer | None, now_ms: int) -> StoredMessage:
-        """The accepted message, committed. `late` is what the provider will say of it, if it fails."""
+        """Store the accepted message and return it. `late` is the trouble that the provider will report; None: none."""
         start_ms = draft.send_at_ms or now_ms
         sent_ms = start_ms + round(1000 * self.options.sent_after_s)
         final_ms = start_ms + round(1000 * self.options.delivered_after_s)
@@ -128,7 +129,7 @@ class Sandbox:
             final, final_ms = "sent", NEVER_MS
         return self.store.add(
             draft,
-            ("GSM-7", 1) if draft.mms else measure(draft.body),
+            ("GSM-7", 1) if draft.mms else count_segments(draft.body),
             times_ms=(now_ms, sent_ms, final_ms),
             final=final,
             error=(late.code, late.message) if late else (None, None),
@@ -145,8 +146,7 @@ class Sandbox:
             case AnswerDelivery.PLAIN:
                 return whole
             case AnswerDelivery.SERVER_ERROR:
-                verdict = dialect.verdicts[Trouble.SERVER_ERROR]
-                return _json(_refusal(dialect, verdict))
+                return _json(_refusal(dialect, dialect.trouble_answers[Trouble.SERVER_ERROR]))
             case AnswerDelivery.BAD_GATEWAY:
                 return _page(502, "Bad Gateway")
             case AnswerDelivery.UNAVAILABLE:
@@ -166,20 +166,20 @@ class Sandbox:
             case AnswerDelivery.HUGE:
                 return network_faults.Huge(answer.status, [_HEADER, _JSON])
             case AnswerDelivery.OUTAGE:
-                self.outage(self.options.outage_s)
+                self.start_outage(self.options.outage_s)
                 return network_faults.Cut(closing, rst=True)
 
-    async def one(self, dialect: Dialect, request: Request) -> ASGIApp:
+    async def show_message(self, dialect: Dialect, request: Request) -> ASGIApp:
         try:
-            account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
-            answer = dialect.one(self.store, account, request.path_params["message_id"], _now_ms())
+            account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
+            answer = dialect.answer_message(self.store, account, request.path_params["message_id"], _now_ms())
         except Refused as refused:
-            answer = dialect.refused(refused.problems)
+            answer = dialect.answer_refused(refused.problems)
         return await self._answer(dialect, answer)
 
-    async def page(self, dialect: Dialect, request: Request) -> ASGIApp:
+    async def list_messages(self, dialect: Dialect, request: Request) -> ASGIApp:
         try:
-            account = dialect.account(request.headers.get("authorization"), request.path_params.get("account"))
+            account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
             listing = Listing(
                 account=account,
                 base_url=f"{request.url.scheme}://{request.headers.get('host', '')}",
@@ -189,10 +189,10 @@ class Sandbox:
             )
             lag_ms = round(1000 * self.options.log_lag_s)
             log = self.store.as_of(listing.now_ms - lag_ms) if lag_ms else self.store
-            answer = dialect.page(log, listing)
+            answer = dialect.answer_page(log, listing)
         except Refused as refused:
-            answer = dialect.refused(refused.problems)
-        fault, delivery = self.drawing.page() or (None, AnswerDelivery.PLAIN)
+            answer = dialect.answer_refused(refused.problems)
+        fault, delivery = self.faults.pick_for_page() or (None, AnswerDelivery.PLAIN)
         if fault:
             self.store.count_fault(fault)
         return await self._deliver(dialect, answer, delivery)
@@ -201,11 +201,12 @@ class Sandbox:
         return await self._deliver(dialect, answer, AnswerDelivery.PLAIN)
 
 
-def _refusal(dialect: Dialect, verdict: TroubleAnswer, fate: Behavior = ORDINARY) -> Answer:
-    answer = dialect.refused([FieldProblem(verdict.status or 500, verdict.code, verdict.message, verdict.attribute)])
-    if fate.retry_after is None:
+def _refusal(dialect: Dialect, trouble: TroubleAnswer, behavior: Behavior = ORDINARY) -> Answer:
+    problem = FieldProblem(trouble.status or 500, trouble.code, trouble.message, trouble.attribute)
+    answer = dialect.answer_refused([problem])
+    if behavior.retry_after is None:
         return answer
-    return Answer(answer.status, answer.payload, {"retry-after": fate.retry_after.header(fate.retry_after_s)})
+    return Answer(answer.status, answer.payload, {"retry-after": behavior.retry_after.header(behavior.retry_after_s)})
 
 
 def _now_ms() -> int:
@@ -225,8 +226,8 @@ def _raw(content: bytes, status: int, headers: Mapping[str, str]) -> Response:
     return response
 
 
-def _page(status: int, words: str) -> Response:
-    return HTMLResponse(f"<html><body><h1>{words}</h1></body></html>", status, {"x-simulator": SIMULATOR})
+def _page(status: int, heading: str) -> Response:
+    return HTMLResponse(f"<html><body><h1>{heading}</h1></body></html>", status, {"x-simulator": SIMULATOR})
 
 
 # ── Routes ────────────────────────────────────────────────────────────────────────────────────────
@@ -235,7 +236,7 @@ _NATIVE, _COMPATIBILITY, _TELNYX, _TWILIO = SignalWireApi(), CompatibilityApi(),
 _LAML = "/api/laml/2010-04-01/Accounts/{account}/Messages"
 _V2010 = "/2010-04-01/Accounts/{account}/Messages"
 
-# Dialect, path that creates, path that lists, path of one. `.json` stands before the bare path it would match.
+# Dialect, path that creates, path that lists, path of a message. `.json` goes before the bare path, which matches it.
 _PATHS: tuple[tuple[Dialect, str, str, str], ...] = (
     (_NATIVE, "/api/messaging/messages", "/api/messaging/logs", "/api/messaging/logs/{message_id}"),
     (_TELNYX, "/v2/messages", "/v2/detail_records", "/v2/messages/{message_id}"),
@@ -243,7 +244,7 @@ _PATHS: tuple[tuple[Dialect, str, str, str], ...] = (
     (_COMPATIBILITY, f"{_LAML}.json", f"{_LAML}.json", f"{_LAML}/{{message_id}}.json"),
     (_COMPATIBILITY, _LAML, _LAML, f"{_LAML}/{{message_id}}"),
 )
-# Who answers for a path that is not there.
+# Which dialect answers for an unknown path, and with which code.
 _PREFIXES: tuple[tuple[str, Dialect, str], ...] = (
     ("/api/laml/", _COMPATIBILITY, "20404"),
     ("/api/", _NATIVE, "not_found"),
@@ -263,35 +264,35 @@ def _route(path: str, method: str, step: _Step, dialect: Dialect) -> Route:
 def _provider_routes(sandbox: Sandbox) -> list[Route]:
     routes = []
     for dialect, creates, lists, single in _PATHS:
-        routes.append(_route(creates, "POST", sandbox.create, dialect))
-        routes.append(_route(lists, "GET", sandbox.page, dialect))
-        routes.append(_route(single, "GET", sandbox.one, dialect))
+        routes.append(_route(creates, "POST", sandbox.create_message, dialect))
+        routes.append(_route(lists, "GET", sandbox.list_messages, dialect))
+        routes.append(_route(single, "GET", sandbox.show_message, dialect))
 
     async def optouts(request: Request) -> ASGIApp:
         try:
-            _TELNYX.account(request.headers.get("authorization"), None)
+            _TELNYX.authenticate(request.headers.get("authorization"), None)
             answer = sandbox.optouts.page(request.query_params)
         except Refused as refused:
-            answer = _TELNYX.refused(refused.problems)
+            answer = _TELNYX.answer_refused(refused.problems)
         return _json(answer)
 
     return [*routes, Route(optouts_list.PATH, optouts, methods=["GET"])]
 
 
-def _truth_routes(sandbox: Sandbox) -> list[Route]:
-    """What was accepted, for people and tests."""
+def _sandbox_routes(sandbox: Sandbox) -> list[Route]:
+    """Return the routes that show what was accepted, for people and tests."""
 
     async def messages(request: Request) -> Response:
         if request.method == "DELETE":
             sandbox.store.clear()
-            sandbox.fates.reset()
-            sandbox.drawing.reset()
+            sandbox.behaviors.reset()
+            sandbox.faults.reset()
             return _json(Answer(200, {"total": 0}))
         now_ms = _now_ms()
-        found = [_truth(message, now_ms) for message in sandbox.store.everything()]
-        return _json(Answer(200, {"total": len(found), "messages": found}))
+        rows = [_to_dict(message, now_ms) for message in sandbox.store.everything()]
+        return _json(Answer(200, {"total": len(rows), "messages": rows}))
 
-    async def stopped(request: Request) -> Response:
+    async def opt_out(request: Request) -> Response:
         sandbox.optouts.add(await request.json(), _now_ms())
         return _json(Answer(201, {}))
 
@@ -302,26 +303,26 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
         return _json(Answer(200, sandbox.store.faults()))
 
     async def callbacks(request: Request) -> Response:
-        if request.method == "POST":  # how they go wrong from now on
+        if request.method == "POST":  # the faults from now on
             try:
-                sandbox.callbacks.misbehave(Mischief(**await request.json()))
+                sandbox.webhooks.set_faults(WebhookFaults(**await request.json()))
             except (TypeError, ValueError) as error:
                 return _json(Answer(400, {"error": str(error)}))
-        return _json(Answer(200, sandbox.callbacks.counts()))
+        return _json(Answer(200, sandbox.webhooks.counts()))
 
     async def inbound(request: Request) -> Response:
         try:
-            told = SimulatedReply(**await request.json())
+            reply = SimulatedReply(**await request.json())
         except (TypeError, ValueError) as error:
             return _json(Answer(400, {"error": str(error)}))
-        return _json(Answer(200, {"answer": await sandbox.callbacks.inbound(told)}))
+        return _json(Answer(200, {"answer": await sandbox.webhooks.deliver_reply(reply)}))
 
     async def health(_: Request) -> Response:
         return _json(Answer(200, {"status": "ok", "simulator": SIMULATOR, "accepted": sandbox.store.total}))
 
     return [
         Route("/sandbox/messages", messages, methods=["GET", "DELETE"]),
-        Route("/sandbox/optouts", stopped, methods=["POST"]),
+        Route("/sandbox/optouts", opt_out, methods=["POST"]),
         Route("/sandbox/counts", counts),
         Route("/sandbox/faults", faults),
         Route("/sandbox/callbacks", callbacks, methods=["GET", "POST"]),
@@ -330,7 +331,7 @@ def _truth_routes(sandbox: Sandbox) -> list[Route]:
     ]
 
 
-def _truth(message: StoredMessage, now_ms: int) -> dict[str, Any]:
+def _to_dict(message: StoredMessage, now_ms: int) -> dict[str, Any]:
     draft = message.draft
     return {
         "number": message.number,
@@ -354,38 +355,40 @@ def _truth(message: StoredMessage, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _nowhere(request: Request, _: Exception) -> Response:
-    """404 for an unknown path or method, in the words of whoever owns the path."""
+def _answer_unknown(request: Request, _: Exception) -> Response:
+    """Answer 404 for an unknown path or method, as the API that owns the path does."""
     for prefix, dialect, code in _PREFIXES:
         if request.url.path.startswith(prefix):
-            return _json(dialect.refused([FieldProblem(404, code, "Not found: the sandbox does not simulate this")]))
+            return _json(
+                dialect.answer_refused([FieldProblem(404, code, "Not found: the sandbox does not simulate this")])
+            )
     return _json(Answer(404, {"error": "not found", "simulator": SIMULATOR}))
 
 
-def _broken(_request: Request, _error: Exception) -> Response:
+def _answer_failure(_request: Request, _error: Exception) -> Response:
     return _json(Answer(500, {"error": "the sandbox itself failed", "simulator": SIMULATOR}))
 
 
 def app(options: Options | None = None) -> Starlette:
-    """The ASGI app; `app.state.sandbox` is its Sandbox. Its lifespan's end closes the store.
+    """Return the ASGI app; `app.state.sandbox` is its Sandbox, whose store is closed at the end of the lifespan.
 
-    Raises StateError when the state file cannot be used. Served by anything but `sender.sandbox`, the outcome
-    outcomes below HTTP (silence, a reset, half an answer) are failures of the server instead.
+    Raises StateError if the state file cannot be used. The outcomes below HTTP (silence, a reset, half an answer) need
+    the server of `sender.sandbox.server`; another one would fail on them.
     """
     sandbox = Sandbox(options or Options())
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            async with sandbox.callbacks:
+            async with sandbox.webhooks:
                 yield
         finally:
             sandbox.store.close()
 
     starlette = Starlette(
-        routes=[*_provider_routes(sandbox), *_truth_routes(sandbox)],
+        routes=[*_provider_routes(sandbox), *_sandbox_routes(sandbox)],
         lifespan=lifespan,
-        exception_handlers={404: _nowhere, 405: _nowhere, 500: _broken},
+        exception_handlers={404: _answer_unknown, 405: _answer_unknown, 500: _answer_failure},
     )
     starlette.state.sandbox = sandbox
     return starlette

@@ -8,7 +8,7 @@ _HEX32 = "5a" * 16
 
 
 def environment(base_url: str) -> dict[str, str]:
-    """Environment variables that point every adapter at a sandbox, with credentials that are good nowhere else."""
+    """Return environment variables that point every adapter at a sandbox, with credentials valid nowhere else."""
     return {
         "SIGNALWIRE_SPACE_URL": base_url,
         "SIGNALWIRE_PROJECT_ID": "5a5a5a5a-0000-4000-8000-5a5a5a5a5a5a",

@@ -1,8 +1,8 @@
-"""Faults on order: which create and log requests meet one, by probability and seed or by recipient.
+"""Injected faults: which create and log requests get one, by probability and seed or by recipient.
 
-Every kind is a row of a table. Drawing depends on the seed, the recipient and how often that recipient was asked
-for, and not on the order in which requests arrive, so a run with the same seed meets the same faults however many
-requests are under way at once.
+Each kind is a row of a table. The pick depends on the seed, the recipient and the number of the recipient's request,
+and not on the order in which requests arrive. So the same seed gives the same faults, however many requests are under
+way at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sender.core.errors import InputError
 from sender.sandbox.dialect import Trouble
 from sender.sandbox.magic_numbers import AnswerDelivery, Behavior, RetryAfter
 
-# What a create request can meet. "Before" and "after" are of the acceptance: after it, the message is in the log.
+# Faults of create requests. "Before" and "after" refer to acceptance: after it, the message is in the log.
 FAULTS: Mapping[str, Behavior] = {
     "429": Behavior("429, `Retry-After` in seconds", Trouble.RATE_LIMITED, retry_after=RetryAfter.SECONDS),
     "429-date": Behavior("429, `Retry-After` as a date", Trouble.RATE_LIMITED, retry_after=RetryAfter.DATE),
@@ -47,7 +47,7 @@ FAULTS: Mapping[str, Behavior] = {
     "drip": Behavior("accepted; the answer comes byte by byte", delivery=AnswerDelivery.DRIP),
     "huge": Behavior("accepted; an answer of 100 MB", delivery=AnswerDelivery.HUGE),
 }
-# What a request for a page of the log can meet.
+# Faults of requests for a page of the log.
 LOG_FAULTS: Mapping[str, AnswerDelivery] = {
     "log-500": AnswerDelivery.SERVER_ERROR,
     "log-reset": AnswerDelivery.RESET,
@@ -57,10 +57,10 @@ LOG_FAULTS: Mapping[str, AnswerDelivery] = {
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What to inject: `probabilities` by kind (they add up to at most 1 for each table), `recipients` by number.
+    """What to inject: `probabilities` by kind (at most 1 in all for each table), `recipients` by number.
 
-    A recipient's kinds are for its first, second, ... request; after the last of several it is ordinary, and a
-    single one is for every request.
+    A recipient's kinds apply to its first, second, ... request, and later ones are ordinary; a single kind applies to
+    every request.
     """
 
     probabilities: Mapping[str, float] = field(default_factory=dict)
@@ -70,46 +70,46 @@ class Faults:
     def __post_init__(self) -> None:
         for kind in (*self.probabilities, *(kind for kinds in self.recipients.values() for kind in kinds)):
             if kind not in FAULTS and (kind not in LOG_FAULTS or kind not in self.probabilities):
-                raise ValueError(f"there is no fault {kind!r}: {', '.join([*FAULTS, *LOG_FAULTS])}")
+                raise ValueError(f"{kind!r} is not a fault: {', '.join([*FAULTS, *LOG_FAULTS])}")
         for table in (FAULTS, LOG_FAULTS):
             if sum(self.probabilities.get(kind, 0.0) for kind in table) > 1 + 1e-9:
                 raise ValueError("the probabilities add up to more than 1")
         if any(not 0 <= chance <= 1 for chance in self.probabilities.values()):
-            raise ValueError("a probability is between 0 and 1")
+            raise ValueError("a probability must be between 0 and 1")
 
 
 NO_FAULTS = Faults()
 
 
-class Drawing:
-    """Draws from `Faults`, and remembers how often each recipient and the log were asked for."""
+class FaultPicker:
+    """Picks from `Faults`. Remembers how many requests each recipient and the log have had."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self._asked: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
 
-    def create(self, to: str) -> Behavior | None:
-        """What this request to create a message meets; None for nothing out of the ordinary."""
+    def pick_for_message(self, to: str) -> Behavior | None:
+        """Return the fault of this request to create a message; None: no fault."""
         if not self._faults.recipients and not self._faults.probabilities:
             return None
-        self._asked[to] += 1
-        nth = self._asked[to]
+        self._requests[to] += 1
+        nth = self._requests[to]
         if kinds := self._faults.recipients.get(to):
             kind = kinds[0] if len(kinds) == 1 else kinds[nth - 1] if nth <= len(kinds) else None
         else:
-            kind = self._draw(FAULTS, to, nth)
+            kind = self._pick(FAULTS, to, nth)
         return None if kind is None else replace(FAULTS[kind], fault=kind)
 
-    def page(self) -> tuple[str, AnswerDelivery] | None:
-        """What this request for a page of the log meets."""
-        self._asked["log"] += 1
-        kind = self._draw(LOG_FAULTS, "log", self._asked["log"])
+    def pick_for_page(self) -> tuple[str, AnswerDelivery] | None:
+        """Return kind and delivery of the fault of this request for a page of the log; None: no fault."""
+        self._requests["log"] += 1
+        kind = self._pick(LOG_FAULTS, "log", self._requests["log"])
         return None if kind is None else (kind, LOG_FAULTS[kind])
 
     def reset(self) -> None:
-        self._asked.clear()
+        self._requests.clear()
 
-    def _draw(self, table: Iterable[str], what: str, nth: int) -> str | None:
+    def _pick(self, table: Iterable[str], what: str, nth: int) -> str | None:
         chance = random.Random(f"{self._faults.seed} {what} {nth}").random()
         for kind in table:
             chance -= self._faults.probabilities.get(kind, 0.0)
@@ -119,26 +119,25 @@ class Drawing:
 
 
 def parse(text: str, *, seed: int = 0) -> Faults:
-    """`text` as Faults: the path of a YAML file, or `kind=probability` and `number=kind` separated by commas.
+    """Return `text` as Faults: the path of a YAML file, or `kind=probability` and `number=kind` separated by commas.
 
-    The file is a mapping of the same: a kind to its probability, a number to a kind or a list of them. Raises
-    InputError.
+    The file is a mapping of a kind to its probability, or of a number to a kind or a list of kinds. Raises InputError.
     """
     if "=" in text:
         items: dict[str, object] = {}
         for part in text.split(","):
-            name, sign, value = (word.strip() for word in part.partition("="))
+            name, sign, value = (piece.strip() for piece in part.partition("="))
             if not sign or name in items:
-                raise _wrong("--faults", f"{part.strip()!r} is no `kind=probability`, or stands twice")
+                raise _error("--faults", f"{part.strip()!r} is not `kind=probability`, or occurs twice")
             items[name] = value
         return _faults(items, "--faults", seed)
     path = Path(text)
     try:
         document = load(path.read_text(encoding="utf-8")).value
     except (OSError, UnicodeDecodeError, YamlError) as error:
-        raise _wrong(text, f"cannot be read: {error}") from None
+        raise _error(text, f"cannot be read: {error}") from None
     if not isinstance(document, dict):
-        raise _wrong(text, "is not a mapping of kinds to probabilities")
+        raise _error(text, "is not a mapping of kinds to probabilities")
     return _faults(document, text, seed)
 
 
@@ -154,9 +153,9 @@ def _faults(items: Mapping[str, object], where: str, seed: int) -> Faults:
                 probabilities[name] = float(str(value))
         return Faults(MappingProxyType(probabilities), MappingProxyType(recipients), seed)
     except ValueError as error:
-        raise _wrong(where, str(error)) from None
+        raise _error(where, str(error)) from None
 
 
-def _wrong(where: str, what: str) -> InputError:
+def _error(where: str, what: str) -> InputError:
     fix = "write `500-after=0.02,reset-after=0.01`, or name a YAML file; docs/sandbox.md lists the kinds"
     return InputError(what, where=where, fix=fix)

@@ -1,7 +1,8 @@
-"""What becomes of a well-formed create request: the magic numbers and the rate limit, in one place.
+"""What becomes of a well-formed create request: the magic numbers and the rate limit.
 
-The last step before the store. To add an outcome, add a row to `MAGIC`; to add a way of answering badly, add a
-`Delivery` and its half in `sender.sandbox.network_faults`. Faults on order are in `sender.sandbox.fault_plan`.
+This is the last step before the store. To add an outcome, add a row to `MAGIC_NUMBERS`; to add a way in which an answer
+fails to arrive, add an `AnswerDelivery` and its part in `sender.sandbox.network_faults`. Injected faults are in
+`sender.sandbox.fault_plan`.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ _FICTIONAL = re.compile(r"\+1[2-9]\d\d555(01\d\d)")
 
 
 class AnswerDelivery(StrEnum):
-    """How the answer reaches the client. What is accepted is stored first, whatever is chosen."""
+    """How the answer reaches the client. An accepted message is stored first, however it is answered."""
 
     PLAIN = "plain"
     SERVER_ERROR = "server_error"  # the provider's own 500
-    BAD_GATEWAY = "bad_gateway"  # 502 and 503 in HTML, as what stands before an API says them
+    BAD_GATEWAY = "bad_gateway"  # 502 and 503 in HTML, as a gateway in front of the API answers
     UNAVAILABLE = "unavailable"
     SILENCE = "silence"  # no byte for `Options.hang_s`, then the connection is closed
     RESET = "reset"  # RST instead of an answer
     HALF = "half"  # half of the answer's body, then the end of the connection
     TRUNCATED = "truncated"  # a whole answer that holds half of its JSON
-    HTML = "html"  # 200, and a page for people
+    HTML = "html"  # 200, and a page of HTML
     DRIP = "drip"  # byte by byte, for `Options.hang_s`
     HUGE = "huge"  # 100 MB
     OUTAGE = "outage"  # RST for everybody, and no new connections for `Options.outage_s`
 
 
 class RetryAfter(StrEnum):
-    """How a 429 names its wait."""
+    """How a 429 says how long to wait."""
 
     SECONDS = "seconds"
     DATE = "date"
@@ -56,10 +57,10 @@ class RetryAfter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """What is to happen to one request.
+    """What happens to a request.
 
     `trouble` is refused at once or reported later, as the dialect's table says. `accepts` False: nothing is stored,
-    whatever is answered. `once`: only every other time. `fault` names a fault on order.
+    whatever the answer. `once`: only every other time. `fault` is the kind of an injected fault.
     """
 
     about: str
@@ -97,36 +98,36 @@ MAGIC_SENDERS: Mapping[str, Behavior] = {
 
 
 class BehaviorPicker:
-    """Decides, and remembers what deciding needs: the last second's requests and who was turned away once."""
+    """Picks a request's behavior. Remembers the requests of the last second, and which recipients were refused once."""
 
     def __init__(self, rate_per_s: float | None) -> None:
         self._window = _Window(rate_per_s) if rate_per_s else None
-        self._turned_away: set[tuple[str, str, str]] = set()
+        self._refused: set[tuple[str, str, str]] = set()
 
-    def decide(self, draft: Draft, now_s: float) -> Behavior:
-        """`now_s` is monotonic. Only requests within the limit count against it."""
+    def pick(self, draft: Draft, now_s: float) -> Behavior:
+        """Return the behavior. `now_s` is monotonic. Only requests within the limit count against it."""
         if self._window and (wait_s := self._window.wait_s(now_s)):
             about = "above the sandbox's rate limit"
             return Behavior(
                 about, Trouble.RATE_LIMITED, retry_after=RetryAfter.SECONDS, retry_after_s=math.ceil(wait_s)
             )
-        fate = _magic(MAGIC_SENDERS, draft.from_number) or _magic(MAGIC_NUMBERS, draft.to) or ORDINARY
-        return ORDINARY if fate.once and self._was_turned_away(draft) else fate
+        behavior = _find(MAGIC_SENDERS, draft.from_number) or _find(MAGIC_NUMBERS, draft.to) or ORDINARY
+        return ORDINARY if behavior.once and self._was_refused_before(draft) else behavior
 
-    def _was_turned_away(self, draft: Draft) -> bool:
-        """Alternates, so that the next run meets the refusal again."""
+    def _was_refused_before(self, draft: Draft) -> bool:
+        """Whether the recipient's last request was refused; alternates, so that the next run is refused again."""
         key = (draft.dialect, draft.account, draft.to)
-        if key in self._turned_away:
-            self._turned_away.discard(key)
+        if key in self._refused:
+            self._refused.discard(key)
             return True
-        self._turned_away.add(key)
+        self._refused.add(key)
         return False
 
     def reset(self) -> None:
-        self._turned_away.clear()
+        self._refused.clear()
 
 
-def _magic(table: Mapping[str, Behavior], number: str | None) -> Behavior | None:
+def _find(table: Mapping[str, Behavior], number: str | None) -> Behavior | None:
     match = _FICTIONAL.fullmatch(number or "")
     return table.get(match[1]) if match else None
 
@@ -140,7 +141,7 @@ class _Window:
         self._passed_s: deque[float] = deque(maxlen=size)
 
     def wait_s(self, now_s: float) -> float:
-        """0 and counted, or how long until the next request would pass."""
+        """Return 0 and count the request, or return the seconds until a request would pass."""
         if len(self._passed_s) == self._passed_s.maxlen:
             wait_s = self._passed_s[0] + self._span_s - now_s
             if wait_s > 0:

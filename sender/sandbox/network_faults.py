@@ -1,7 +1,7 @@
-"""The ways in which an answer can fail to arrive, below and beside HTTP. Decides nothing and stores nothing.
+"""The ways in which an answer can fail to arrive. Decides nothing and stores nothing.
 
-ASGI has no words for a reset or for half an answer, so these take the connection itself, which `sender.sandbox.server`
-hands over in `scope["state"]["transport"]`.
+ASGI cannot express a reset or half an answer, so these take the connection itself, which `sender.sandbox.server` hands
+over in `scope["state"]["transport"]`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from starlette.types import Receive, Scope, Send
 
 HUGE_BYTES = 100_000_000
 _CHUNK = b" " * 1_000_000
-# Linger on, for no time: closing throws away what is unsent and sends RST. Windows has two shorts there.
+# SO_LINGER on, 0 s: closing discards what is unsent and sends RST. Windows has two shorts there.
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 Headers = list[tuple[bytes, bytes]]
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Closes the connection with RST instead of FIN."""
+    """Close the connection with RST instead of FIN."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
@@ -32,10 +32,10 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 class Cut:
-    """A part of an answer, or none of it, then silence, then the end of the connection.
+    """An answer that is cut: `content`, then silence for `last_s`, then the end of the connection.
 
-    `part` of `content` goes out at once, the rest byte by byte over `last_s` when `drip`. Ends early when the
-    client or the server goes. `rst` ends it with a reset.
+    With `drip` the content is sent byte by byte over `last_s`. Without `start` nothing is sent. Ends early if the
+    client disconnects or the server stops. `rst` ends the connection with a reset.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Cut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport: asyncio.Transport = scope["state"]["transport"]
-        async with _gone(receive, self._closing) as gone:
+        async with _watch_ends(receive, self._closing) as ended:
             if self._start is not None:
                 status, headers = self._start
                 await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -65,12 +65,12 @@ class Cut:
                 pause_s = self._last_s / max(1, len(self._content))
                 for byte in self._content:
                     await send({"type": "http.response.body", "body": bytes((byte,)), "more_body": True})
-                    if await gone(pause_s):
+                    if await ended(pause_s):
                         break
             else:
                 if self._content:
                     await send({"type": "http.response.body", "body": self._content, "more_body": True})
-                await gone(self._last_s)
+                await ended(self._last_s)
             if self._rst:
                 reset(transport)
             else:
@@ -78,7 +78,7 @@ class Cut:
 
 
 class Huge:
-    """A success of 100 MB, all of it sent if the client takes it."""
+    """A success of 100 MB, sent as far as the client reads it."""
 
     def __init__(self, status: int, headers: Headers) -> None:
         self._status = status
@@ -92,8 +92,8 @@ class Huge:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Gone:
-    """Waits, and says whether the client or the server went meanwhile."""
+class _EndWatcher:
+    """Waits, and returns whether the client disconnected or the server stopped meanwhile."""
 
     def __init__(self, *ends: asyncio.Future[object]) -> None:
         self._ends = ends
@@ -104,11 +104,13 @@ class _Gone:
 
 
 @asynccontextmanager
-async def _gone(receive: Receive, closing: asyncio.Event) -> AsyncIterator[_Gone]:
-    disconnect: asyncio.Future[object] = asyncio.ensure_future(receive())  # the body has been read: nothing else comes
+async def _watch_ends(receive: Receive, closing: asyncio.Event) -> AsyncIterator[_EndWatcher]:
+    disconnect: asyncio.Future[object] = asyncio.ensure_future(
+        receive()
+    )  # the body has been read: only a disconnect follows
     stop: asyncio.Future[object] = asyncio.ensure_future(closing.wait())
     try:
-        yield _Gone(disconnect, stop)
+        yield _EndWatcher(disconnect, stop)
         await disconnect
     finally:
         disconnect.cancel()

@@ -1,4 +1,4 @@
-"""Puts the sandbox on a real socket: `serve` for a process of its own, `embedded` for a thread of this one.
+"""Runs the sandbox on a real socket: `serve` in a process of its own, `embedded` in a thread of this one.
 
 Loopback by default. Prints nothing, configures no logging and, in a thread, touches no signal handler.
 """
@@ -27,7 +27,7 @@ else:
 
 
 class _RequestProtocol(_Protocol):
-    """uvicorn's HTTP protocol, which also hands each request its connection, for answers HTTP has no words for."""
+    """uvicorn's HTTP protocol, which also hands each request its connection, for answers that HTTP cannot express."""
 
     app_state: dict[str, object]
 
@@ -37,7 +37,7 @@ class _RequestProtocol(_Protocol):
 
 
 class _SandboxServer(asgi_server.Server):
-    """Goes away for an outage, and lets go of silent answers before it waits for requests."""
+    """Refuses connections during an outage, and ends silent answers before it waits for open requests."""
 
     def __init__(self, starlette: Starlette) -> None:
         config = uvicorn.Config(
@@ -52,22 +52,22 @@ class _SandboxServer(asgi_server.Server):
         )
         super().__init__(config)
         self._sandbox: Sandbox = starlette.state.sandbox
-        self._sandbox.outage = self._go_away
-        self._coming_back: asyncio.Task[None] | None = None
+        self._sandbox.start_outage = self._start_outage
+        self._recovery: asyncio.Task[None] | None = None
 
-    def _go_away(self, seconds: float) -> None:
-        """Resets every connection and refuses new ones for so long. One outage at a time."""
-        if self._coming_back is not None or self.should_exit:
+    def _start_outage(self, seconds: float) -> None:
+        """Reset every connection and refuse new ones for `seconds`. One outage at a time."""
+        if self._recovery is not None or self.should_exit:
             return
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             reset(cast("asyncio.Transport", cast("_RequestProtocol", connection).app_state["transport"]))
-        self._coming_back = asyncio.create_task(self._come_back(host, port, seconds))
+        self._recovery = asyncio.create_task(self._recover(host, port, seconds))
 
-    async def _come_back(self, host: str, port: int, seconds: float) -> None:
-        sock = await self._taken_again(host, port)  # bound and not listening, it keeps the port and refuses
+    async def _recover(self, host: str, port: int, seconds: float) -> None:
+        sock = await self._rebind(host, port)  # bound but not listening, it keeps the port and refuses
         await asyncio.sleep(seconds)
 
         def connection() -> asyncio.Protocol:
@@ -78,11 +78,11 @@ class _SandboxServer(asgi_server.Server):
         self.servers = [
             await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=asgi_server.BACKLOG)
         ]
-        self._coming_back = None
+        self._recovery = None
 
     @staticmethod
-    async def _taken_again(host: str, port: int) -> socket.socket:
-        while True:  # a client anywhere may have got the port for a moment
+    async def _rebind(host: str, port: int) -> socket.socket:
+        while True:  # a client's socket may hold the port for a moment
             try:
                 return asgi_server.bound(host, port)
             except InputError:
@@ -90,8 +90,8 @@ class _SandboxServer(asgi_server.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._sandbox.closing.set()
-        if self._coming_back is not None:
-            self._coming_back.cancel()
+        if self._recovery is not None:
+            self._recovery.cancel()
         await super().shutdown(sockets)
 
 
@@ -102,10 +102,10 @@ def serve(
     *,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serves until interrupted (Ctrl-C returns; SIGTERM ends the process after a clean stop). Port 0 picks one.
+    """Serve until interrupted (Ctrl-C returns; SIGTERM ends the process after a clean stop). Port 0 is any free port.
 
-    `on_ready` is called with the base URL once requests are answered. Raises InputError when the address cannot be
-    used and StateError when the state file cannot.
+    `on_ready` is called with the base URL once requests are answered. Raises InputError if the address cannot be
+    used, StateError if the state file cannot.
     """
     with closing(listening(host, port)) as sock:
         url = base_url(sock)
@@ -116,9 +116,9 @@ def serve(
 
 @contextmanager
 def embedded(options: Options | None = None) -> Iterator[str]:
-    """The base URL of a sandbox in a daemon thread, on a free loopback port; stopped and closed at the end.
+    """Yield the base URL of a sandbox in a daemon thread, on a free loopback port; stopped and closed at the end.
 
-    Raises StateError when the state file cannot be used.
+    Raises StateError if the state file cannot be used.
     """
     starlette = app(options)
     with closing(listening(LOOPBACK, 0)) as sock, asgi_server.in_thread(_SandboxServer(starlette), sock, "sandbox"):

@@ -25,6 +25,8 @@ from sender.sandbox.dialect import (
     StoredMessage,
     Trouble,
     TroubleAnswer,
+)
+from sender.sandbox.wire_formats import (
     basic,
     cursor,
     day_end_ms,
@@ -41,7 +43,7 @@ from sender.sandbox.dialect import (
 
 NAME = "signalwire"
 COMPATIBILITY = "signalwire-compat"
-_UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _TO = re.compile(r"\+\d{5,17}|\+?988")
 _FROM = re.compile(r"\+\d{5,17}|\d{5,6}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -51,8 +53,8 @@ _PHRASES = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 500: "Int
 _HELP = "https://signalwire.com/docs/apis/error-codes"
 _MAX_BODY, _MAX_MEDIA, _MAX_VARIABLES, _MAX_VALUE_BYTES, _MAX_PAGE = 1600, 8, 20, 1024, 1000
 
-# Which code comes at once and which in the log is not documented; this split is the sandbox's reading.
-_VERDICTS: Mapping[Trouble, TroubleAnswer] = {
+# Which code comes at once and which in the log is not documented; this split is the sandbox's choice.
+_TROUBLE_ANSWERS: Mapping[Trouble, TroubleAnswer] = {
     Trouble.INVALID_NUMBER: TroubleAnswer(422, "invalid_to_number", "The destination number is invalid.", "to"),
     Trouble.OPTED_OUT: TroubleAnswer(422, "message_blocked_by_number", "The destination blocked this sender.", "to"),
     Trouble.LANDLINE: TroubleAnswer(None, "unknown_destination_handset", "No handset at the destination number."),
@@ -66,25 +68,25 @@ _VERDICTS: Mapping[Trouble, TroubleAnswer] = {
 
 
 def project(authorization: str | None) -> str | None:
-    """The project id of good credentials (a UUID and a token), else None. Both SignalWire APIs use it."""
+    """Return the project id of good credentials (a UUID and a token), else None. Both SignalWire APIs use it."""
     user, _ = basic(authorization) or ("", "")
-    return user.lower() if _UUID.fullmatch(user) else None
+    return user.lower() if UUID.fullmatch(user) else None
 
 
 class SignalWireApi:
     """The native API."""
 
     name = NAME
-    verdicts = _VERDICTS
+    trouble_answers = _TROUBLE_ANSWERS
     mms_receipts = False  # an MMS stays at `sent` (status callback page)
 
-    def account(self, authorization: str | None, _path_account: str | None) -> str:
+    def authenticate(self, authorization: str | None, _path_account: str | None) -> str:
         account = project(authorization)
         if account is None:
             raise Refused(FieldProblem(401, "unauthorized", "Unauthorized"))
         return account
 
-    def draft(self, account: str, content_type: str, body: bytes, _now_ms: int) -> Draft:
+    def parse_draft(self, account: str, content_type: str, body: bytes, _now_ms: int) -> Draft:
         fields = json_object(body) if is_json(content_type) else None
         if fields is None:
             raise Refused(FieldProblem(400, "bad_request", "Bad Request"))
@@ -107,7 +109,7 @@ class SignalWireApi:
             extra={"custom_variables": variables} if variables else {},
         )
 
-    def created(self, message: StoredMessage, now_ms: int) -> Answer:
+    def answer_created(self, message: StoredMessage, now_ms: int) -> Answer:
         draft = message.draft
         code, text = message.error(now_ms)
         return Answer(
@@ -131,7 +133,7 @@ class SignalWireApi:
             },
         )
 
-    def refused(self, problems: Sequence[FieldProblem]) -> Answer:
+    def answer_refused(self, problems: Sequence[FieldProblem]) -> Answer:
         status = problems[0].status
         if status in _PHRASES:
             return Answer(status, {"error": _PHRASES[status]})
@@ -152,23 +154,23 @@ class SignalWireApi:
             },
         )
 
-    def one(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
+    def answer_message(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
         message = log.get((NAME, COMPATIBILITY), account, message_id)
         if message is None:
             raise Refused(FieldProblem(404, "not_found", "Not Found"))
         return Answer(200, _log_entry(message, now_ms))
 
-    def page(self, log: Log, listing: Listing) -> Answer:
+    def answer_page(self, log: Log, listing: Listing) -> Answer:
         params = listing.params
         size = _number(params, "page_size", 50, 1, _MAX_PAGE)
         number = _number(params, "page_number", 0, 0, 10**9)
         edge = _cursor(params.get("page_token"), number)
         page = log.page((NAME, COMPATIBILITY), listing.account, _window(params), limit=size, **edge)
         position = {"page_number", "page_token"}
-        kept = [(name, value) for name, value in listing.query if name not in position]
+        others = [(name, value) for name, value in listing.query if name not in position]
 
         def link(*added: tuple[str, str | int]) -> str:
-            query = urlencode([*kept, *added])
+            query = urlencode([*others, *added])
             return f"{listing.base_url}{listing.path}{'?' if query else ''}{query}"
 
         here = [(name, value) for name, value in listing.query if name in position]

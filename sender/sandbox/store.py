@@ -1,7 +1,7 @@
-"""The truth of the sandbox: every accepted message, in SQLite, committed before the answer goes out.
+"""The sandbox's record: every accepted message, in SQLite, committed before the answer is sent.
 
-In memory by default. A state file survives a killed process (not a power cut: a simulator need not sync) and belongs
-to one process at a time. Never holds credentials: an account is a public id or a digest.
+In memory by default. A state file survives a killed process (not a power cut: a simulator need not sync); one process
+uses it at a time. Never holds credentials: an account is a public id or a digest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import apsw
 from sender.core.errors import StateError
 from sender.sandbox.dialect import Column, Condition, Draft, Log, Op, Page, StoredMessage
 
-_APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger handed over by mistake is refused, not written to
+_APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger passed by mistake is refused, not written to
 _SCHEMA = """
 CREATE TABLE message (
     number        INTEGER PRIMARY KEY,
@@ -39,7 +39,7 @@ CREATE TABLE message (
 ) STRICT;
 CREATE INDEX message_recipient ON message (recipient);
 """
-# Apart from the schema, for files that were made before there were faults.
+# Apart from the schema, for files of versions without faults.
 _FAULT_TABLE = "CREATE TABLE IF NOT EXISTS fault (kind TEXT PRIMARY KEY, injected INTEGER NOT NULL) STRICT"
 _COUNT_FAULT = "INSERT INTO fault VALUES (?, 1) ON CONFLICT (kind) DO UPDATE SET injected = injected + 1"
 _COLUMNS = (
@@ -51,7 +51,7 @@ _COUNTS = "SELECT recipient, count(*) FROM message GROUP BY recipient ORDER BY r
 
 
 class Store:
-    """Raises StateError when the file cannot be used: taken by another process, or not a sandbox's."""
+    """The accepted messages. Raises StateError if the file is held by another process, or not a sandbox's."""
 
     def __init__(self, state_file: Path | None) -> None:
         self._db = _open(state_file)
@@ -69,7 +69,7 @@ class Store:
     def _one(self, sql: str) -> int:
         return _number(self._db.execute(sql))
 
-    def add(  # the write: everything after the draft is what fate and the clock made of it
+    def add(
         self,
         draft: Draft,
         measured: tuple[str, int],
@@ -78,7 +78,7 @@ class Store:
         final: str,
         error: tuple[str | None, str | None],
     ) -> StoredMessage:
-        """The stored message. `times_ms` are created, sent and final; they never run behind an earlier message."""
+        """Store a message and return it. `times_ms` are created, sent and final, moved behind the last message's."""
         late = max(0, self._last_ms - times_ms[0])
         created_ms, sent_ms, final_ms = (ms + late for ms in times_ms)
         encoding, segments = measured
@@ -104,15 +104,17 @@ class Store:
         older_than: int | None = None,
         newer_than: int | None = None,
     ) -> Page:
-        """Up to `limit` messages, newest first, on one side of a cursor: messages accepted meanwhile shift nothing."""
+        """Return up to `limit` messages, newest first, next to a cursor: messages accepted meanwhile shift nothing."""
         clause, values = _where(dialects, account, where)
         if newer_than is not None:
-            found = self._select(f"{clause} AND number > ? ORDER BY number LIMIT ?", (*values, newer_than, limit + 1))
-            return Page(tuple(reversed(found[:limit])), has_newer=len(found) > limit, has_older=True)
+            messages = self._select(
+                f"{clause} AND number > ? ORDER BY number LIMIT ?", (*values, newer_than, limit + 1)
+            )
+            return Page(tuple(reversed(messages[:limit])), has_newer=len(messages) > limit, has_older=True)
         if older_than is not None:
             clause, values = f"{clause} AND number < ?", (*values, older_than)
-        found = self._select(f"{clause} ORDER BY number DESC LIMIT ?", (*values, limit + 1))
-        return Page(tuple(found[:limit]), has_newer=older_than is not None, has_older=len(found) > limit)
+        messages = self._select(f"{clause} ORDER BY number DESC LIMIT ?", (*values, limit + 1))
+        return Page(tuple(messages[:limit]), has_newer=older_than is not None, has_older=len(messages) > limit)
 
     def numbered_page(
         self,
@@ -124,49 +126,49 @@ class Store:
         limit: int,
         newest_first: bool,
     ) -> tuple[tuple[StoredMessage, ...], int]:
-        """The messages at `offset`, and how many there are in all."""
+        """Return the messages at `offset`, and the number of all that match."""
         clause, values = _where(dialects, account, where)
         total = _number(self._db.execute(f"SELECT count(*) FROM message WHERE {clause}", values))  # noqa: S608
         order = "DESC" if newest_first else "ASC"
-        found = self._select(f"{clause} ORDER BY number {order} LIMIT ? OFFSET ?", (*values, limit, offset))
-        return tuple(found), total
+        messages = self._select(f"{clause} ORDER BY number {order} LIMIT ? OFFSET ?", (*values, limit, offset))
+        return tuple(messages), total
 
     def everything(self) -> list[StoredMessage]:
         return self._select("true", ())
 
     def counts(self) -> dict[str, Any]:
-        """`{"total": n, "recipients": {number: accepted messages}}`."""
+        """Return `{"total": n, "recipients": {number: accepted messages}}`."""
         return _counts(self._db)
 
     def count_fault(self, kind: str) -> None:
         self._db.execute(_COUNT_FAULT, (kind,))
 
     def faults(self) -> dict[str, Any]:
-        """`{"total": n, "faults": {kind: times injected}}`."""
+        """Return `{"total": n, "faults": {kind: times injected}}`."""
         kinds = {str(kind): int(times) for kind, times in self._db.execute("SELECT * FROM fault ORDER BY kind")}
         return {"total": sum(kinds.values()), "faults": kinds}
 
     def as_of(self, created_ms: int) -> Log:
-        """The log as it was when nothing newer than `created_ms` had reached it; one message is found at once."""
-        return _Lagging(self, created_ms)
+        """Return the log with pages that end at `created_ms`; a single message is messages at once."""
+        return _LaggingLog(self, created_ms)
 
     @property
     def total(self) -> int:
         return self._total
 
     def clear(self) -> None:
-        """Forgets every message and fault. Numbers go on, so an old cursor cannot point into a new log."""
+        """Delete every message and fault. Numbers continue, so that an old cursor cannot point into a new log."""
         self._db.execute("DELETE FROM message; DELETE FROM fault")
         self._total = 0
 
     def _select(self, clause: str, values: tuple[str | int, ...]) -> list[StoredMessage]:
-        # `clause` is made of this module's constants and the enums Column and Op; values are bound.
+        # `clause` consists of this module's constants and the enums Column and Op; values are bound.
         sql = f"SELECT {_COLUMNS} FROM message WHERE {clause}"  # noqa: S608
         return [_message(row) for row in self._db.execute(sql, values)]
 
 
-class _Lagging:
-    """A store whose pages end at a moment."""
+class _LaggingLog:
+    """A store's log whose pages end at a moment."""
 
     def __init__(self, store: Store, created_ms: int) -> None:
         self._store = store
@@ -205,12 +207,12 @@ class _Lagging:
 
 
 def counts(state_file: Path) -> dict[str, Any]:
-    """`{"total": n, "recipients": {number: accepted messages}}` from the state file of a stopped sandbox.
+    """Return `{"total": n, "recipients": {number: accepted messages}}` from the state file of a stopped sandbox.
 
-    Raises StateError when there is no such file, it is no sandbox's, or a running sandbox holds it.
+    Raises StateError if the file does not exist, is not a sandbox's, or is held by a running sandbox.
     """
     if not state_file.is_file():
-        raise StateError("there is no sandbox state file here", where=str(state_file))
+        raise StateError("no sandbox state file here", where=str(state_file))
     db = _open(state_file)
     try:
         return _counts(db)
@@ -219,7 +221,7 @@ def counts(state_file: Path) -> dict[str, Any]:
 
 
 def _number(rows: apsw.Cursor) -> int:
-    """The one integer a query answers with."""
+    """Return the only value of the only row, an integer."""
     ((number,),) = rows.fetchall()
     if not isinstance(number, int):
         raise TypeError(f"expected an integer, got {number!r}")
@@ -237,7 +239,7 @@ def _open(state_file: Path | None) -> apsw.Connection:
         db.execute(f"{_SCHEMA}; {_FAULT_TABLE}")
         return db
     try:
-        # Message texts are in it: nobody else's business.
+        # It holds message texts, which only the owner may read.
         os.close(os.open(state_file, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise StateError(f"cannot write the state file: {error.strerror}", where=str(state_file)) from error
@@ -246,7 +248,7 @@ def _open(state_file: Path | None) -> apsw.Connection:
         _prepare(db, state_file)
     except (apsw.BusyError, apsw.LockedError) as error:
         db.close()
-        fix = "stop it first, or ask it: GET /sandbox/counts"
+        fix = "stop it first, or read GET /sandbox/counts"
         raise StateError("a running sandbox holds this state file", where=str(state_file), fix=fix) from error
     except apsw.Error as error:
         db.close()
@@ -258,12 +260,12 @@ def _open(state_file: Path | None) -> apsw.Connection:
 
 
 def _prepare(db: apsw.Connection, state_file: Path) -> None:
-    # The exclusive lock is taken before anything is read and held until close or death: one process at a time.
+    # The exclusive lock is taken before anything is read and held until the process closes the file or ends.
     db.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
     tables = _number(db.execute("SELECT count(*) FROM sqlite_schema"))
     application = _number(db.execute("PRAGMA application_id"))
     if tables and application != _APPLICATION_ID:
-        fix = "name another file: this one is left as it is"
+        fix = "name another file; this one was not changed"
         raise StateError("this database is not a sandbox's", where=str(state_file), fix=fix)
     # A killed process loses nothing with synchronous OFF, only a power cut may.
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")

@@ -28,12 +28,14 @@ from sender.sandbox.dialect import (
     Trouble,
     TroubleAnswer,
     glob,
+)
+from sender.sandbox.segment_count import count_segments
+from sender.sandbox.wire_formats import (
     instant_ms,
     is_http_url,
     is_json,
     iso,
     json_object,
-    measure,
     ref_in_callback,
     says_bad,
     whole,
@@ -48,7 +50,7 @@ _SCHEDULE_S = (300, 5 * 86_400)
 _VALID_FOR_S = 14_400  # the queue holds a message for 4 hours
 _ORGANIZATION = str(uuid.uuid5(uuid.NAMESPACE_DNS, "sandbox.example"))
 
-_VERDICTS: Mapping[Trouble, TroubleAnswer] = {
+_TROUBLE_ANSWERS: Mapping[Trouble, TroubleAnswer] = {
     Trouble.INVALID_NUMBER: TroubleAnswer(400, "40310", "Invalid 'to' address", "/to"),
     Trouble.OPTED_OUT: TroubleAnswer(400, "40300", "Blocked due to STOP message", "/to"),
     Trouble.LANDLINE: TroubleAnswer(None, "40001", "Not routable"),
@@ -65,26 +67,26 @@ _FINALS = {record: final for final, record in _RECORD_STATUS.items()}
 
 
 class TelnyxApi:
-    """One account to each API key; the key itself is never kept."""
+    """The API. Each API key has an account; the key itself is never stored."""
 
     name = NAME
-    verdicts = _VERDICTS
+    trouble_answers = _TROUBLE_ANSWERS
     mms_receipts = True
 
-    def account(self, authorization: str | None, _path_account: str | None) -> str:
+    def authenticate(self, authorization: str | None, _path_account: str | None) -> str:
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key or " " in key or says_bad(key):
             raise Refused(FieldProblem(401, "10009", "Authentication failed"))
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def draft(self, account: str, content_type: str, body: bytes, now_ms: int) -> Draft:
+    def parse_draft(self, account: str, content_type: str, body: bytes, now_ms: int) -> Draft:
         if not is_json(content_type):
             raise Refused(FieldProblem(415, "10029", "Expected JSON Content-Type"))
         fields = json_object(body)
         if fields is None:
             raise Refused(FieldProblem(400, "10023", "Invalid JSON"))
-        # One status an answer: a missing parameter (422) is told before a wrong one (400).
+        # One status an answer: a missing parameter (422) goes before a wrong one (400).
         problems = [*_types(fields)] or [*_addresses(fields), *_content(fields), *_extras(fields, now_ms)]
         if problems:
             first = problems[0].status
@@ -108,10 +110,10 @@ class TelnyxApi:
             extra={name: fields[name] for name in shown if fields.get(name)},
         )
 
-    def created(self, message: StoredMessage, now_ms: int) -> Answer:
+    def answer_created(self, message: StoredMessage, now_ms: int) -> Answer:
         return Answer(200, {"data": payload(message, now_ms)})
 
-    def refused(self, problems: Sequence[FieldProblem]) -> Answer:
+    def answer_refused(self, problems: Sequence[FieldProblem]) -> Answer:
         errors = []
         for problem in problems:
             error: dict[str, Any] = {
@@ -125,13 +127,13 @@ class TelnyxApi:
             errors.append(error)
         return Answer(problems[0].status, {"errors": errors})
 
-    def one(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
+    def answer_message(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
         message = log.get((NAME,), account, message_id)
         if message is None:
             raise Refused(FieldProblem(404, "10005", "Resource not found"))
         return Answer(200, {"data": payload(message, now_ms)})
 
-    def page(self, log: Log, listing: Listing) -> Answer:
+    def answer_page(self, log: Log, listing: Listing) -> Answer:
         params = listing.params
         number = _number(params, "page[number]", 1, 10**9)
         size = _number(params, "page[size]", 20, _MAX_PAGE)
@@ -162,7 +164,7 @@ class TelnyxApi:
 
 
 def payload(message: StoredMessage, now_ms: int) -> dict[str, Any]:
-    """The message object of answers and events."""
+    """Return the message object of answers and events."""
     draft = message.draft
     sent_ms = message.sent_at_ms(now_ms)
     code, text = message.error(now_ms)
@@ -235,7 +237,7 @@ def _record(message: StoredMessage, now_ms: int) -> dict[str, Any]:
 
 
 def _types(fields: dict[str, Any]) -> list[FieldProblem]:
-    """Parameters of the wrong JSON type; null counts as absent, as in the OpenAPI file for `send_at`."""
+    """Return a problem for each parameter of the wrong JSON type; null counts as absent, as the OpenAPI file has it."""
     kinds: dict[str, type] = {
         **dict.fromkeys(("to", "from", "text", "messaging_profile_id", "subject", "send_at", "encoding", "type"), str),
         **dict.fromkeys(("webhook_url", "webhook_failover_url"), str),
@@ -282,7 +284,7 @@ def _content(fields: dict[str, Any]) -> list[FieldProblem]:
         return [FieldProblem(400, "40317", "Invalid MMS content", "/media_urls")]
     if not all(is_http_url(url) for url in media):
         return [FieldProblem(400, "10003", "Invalid URL", "/media_urls")]
-    if not media and kind != "MMS" and measure(text)[1] > _MAX_PARTS:
+    if not media and kind != "MMS" and count_segments(text)[1] > _MAX_PARTS:
         return [FieldProblem(400, "40302", "Message too large", "/text")]
     return []
 
@@ -316,7 +318,7 @@ _COMPARISONS = {"gte": Op.GE, "gt": Op.GT, "lte": Op.LE, "lt": Op.LT}
 
 
 def _filters(params: Mapping[str, str], now_ms: int) -> list[Condition]:
-    """Raises Refused for a filter the sandbox does not know: ignoring it would show too much."""
+    """Return the filters as conditions. Raises Refused for an unknown one: ignored, it would show too much."""
     if params.get("filter[record_type]") != "messaging":
         raise Refused(FieldProblem(400, "10004", "filter[record_type]=messaging is required", "filter[record_type]"))
     where: list[Condition] = []
@@ -332,7 +334,7 @@ def _filter(field: str, op: str | None, value: str, name: str, now_ms: int) -> l
         case ("record_type", None) | ("status", None):  # status is read where the clock is
             return []
         case ("direction", None):
-            return [] if value == "outbound" else [(Column.TO, Op.EQ, "")]  # nothing else is in this log
+            return [] if value == "outbound" else [(Column.TO, Op.EQ, "")]  # the log holds outbound messages only
         case ("cld" | "cli", None):
             return [(_TEXTS[field], Op.EQ, value)]
         case ("cld" | "cli", "contains"):
@@ -341,8 +343,8 @@ def _filter(field: str, op: str | None, value: str, name: str, now_ms: int) -> l
             return [(_TEXTS[field], Op.GLOB, glob("", value, "*"))]
         case ("cld" | "cli", "ends_with"):
             return [(_TEXTS[field], Op.GLOB, glob("*", value, ""))]
-        case ("created_at", ("gte" | "gt" | "lte" | "lt") as word) if (ms := instant_ms(value)) is not None:
-            return [(Column.CREATED, _COMPARISONS[word], ms)]
+        case ("created_at", ("gte" | "gt" | "lte" | "lt") as text) if (ms := instant_ms(value)) is not None:
+            return [(Column.CREATED, _COMPARISONS[text], ms)]
         case ("date_range", None) if (days := _days(value, now_ms)) is not None:
             start_ms, end_ms = days
             return [(Column.CREATED, Op.GE, start_ms), (Column.CREATED, Op.LT, end_ms)]
@@ -350,14 +352,14 @@ def _filter(field: str, op: str | None, value: str, name: str, now_ms: int) -> l
             raise Refused(FieldProblem(400, "10031", "Invalid request filter", name))
 
 
-def _days(word: str, now_ms: int) -> tuple[int, int] | None:
-    """Start and end (ms) of `today`, `yesterday` or `last_N_days` (which ends now, with today)."""
+def _days(name: str, now_ms: int) -> tuple[int, int] | None:
+    """Return start and end (ms) of `today`, `yesterday` or `last_N_days` (which ends now, with today)."""
     today = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     tomorrow = today + timedelta(days=1)
-    last = re.fullmatch(r"last_(\d{1,3})_days", word)
-    if word == "today":
+    last = re.fullmatch(r"last_(\d{1,3})_days", name)
+    if name == "today":
         span = (today, tomorrow)
-    elif word == "yesterday":
+    elif name == "yesterday":
         span = (today - timedelta(days=1), today)
     elif last:
         span = (today - timedelta(days=int(last[1])), tomorrow)

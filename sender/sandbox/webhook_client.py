@@ -1,7 +1,7 @@
-"""A small HTTP client for the sandbox's callbacks: POST to loopback, kept connections, the answer's status.
+"""A small HTTP client for the sandbox's webhooks: POST to loopback, keep connections open, return the answer's status.
 
-Callbacks outnumber messages three to one, so the sandbox would spend most of its time in a general client; and what is
-cancelled here, at any step, leaves no socket behind.
+Webhooks outnumber messages three to one, so the sandbox would spend most of its time in a general client. A request
+that is cancelled at any step leaves no socket behind.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _HEAD_MAX_BYTES = 64 * 1024
 
 
 class WebhookClient:
-    """Keeps connections that the other side keeps. Use from one event loop; `close` at the end."""
+    """Reuses connections that the receiver keeps open. Use it from a single event loop, and `close` it at the end."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[str, int], list[_Connection]] = defaultdict(list)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> int | None:
-        """The status of the answer; None when none came in time. A kept connection that has died is replaced once."""
+        """Return the answer's status; None if none came in time. Dead connections are replaced by a fresh one."""
         parts = urlsplit(url)
         place = (parts.hostname or "", parts.port or 80)
         target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -37,30 +37,30 @@ class WebhookClient:
                         return status
                 fresh = await asyncio.open_connection(*place, limit=_HEAD_MAX_BYTES)
                 return await self._exchange(place, fresh, request)
-        except OSError:  # TimeoutError is one
+        except OSError:  # TimeoutError is an OSError
             return None
 
     async def _exchange(self, place: tuple[str, int], connection: _Connection, request: bytes) -> int | None:
         reader, writer = connection
-        kept = False
+        reusable = False
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
             fields = dict(line.split(": ", 1) for line in head[1:] if ": " in line)
             if "content-length" in fields:
                 await reader.readexactly(int(fields["content-length"]))
-                kept = fields.get("connection") != "close"
+                reusable = fields.get("connection") != "close"
             return int(head[0].split(" ")[1])
         except (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError):
             return None
         finally:
-            if kept:
+            if reusable:
                 self._idle[place].append(connection)
             else:
                 writer.close()
 
     async def close(self) -> None:
-        """Lets go of every connection."""
+        """Close every connection."""
         for connections in self._idle.values():
             for _, writer in connections:
                 writer.close()

@@ -1,8 +1,8 @@
-"""Calls back: signed status reports and inbound messages, in the words of the four providers.
+"""Sends webhooks: signed status reports and inbound messages, as each of the four providers writes them.
 
-Only to loopback, whatever URL a message names: the sandbox never talks to anybody else. Tries again as the provider
-does, and on order doubles, reorders, forges, loses or hurries what it sends. What was still to be sent when the
-sandbox stops is lost, as a provider's reports may be: its log tells the same.
+Only to loopback, whatever URL a message names: the sandbox never calls another machine. Retries as the provider does,
+and on request doubles, reorders, forges, drops or hurries what it sends. Webhooks that are due after the sandbox stops
+are lost, as a provider's may be; its log has the same facts.
 """
 
 from __future__ import annotations
@@ -25,24 +25,28 @@ from urllib.parse import parse_qsl, urlencode
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sender.core.asgi_server import is_loopback
-from sender.sandbox.dialect import POOL_NUMBER, StoredMessage, iso
+from sender.sandbox.dialect import POOL_NUMBER, StoredMessage
 from sender.sandbox.telnyx import payload
 from sender.sandbox.webhook_client import WebhookClient
+from sender.sandbox.wire_formats import iso
 
-# The sandbox's own keys: well-formed, and worth nothing anywhere.
+# The sandbox's own keys: well-formed, and valid nowhere else.
 SIGNING_KEY = "PSK_sandbox"
 TWILIO_TOKEN = "5a" * 16
 _TELNYX_KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"sandbox").digest())
 TELNYX_PUBLIC_KEY = base64.b64encode(_TELNYX_KEY.public_key().public_bytes_raw()).decode()
 
-_AT_ONCE = 64  # callbacks under way
-_EARLY_S = 2.0  # the longest that an early callback may hold up the answer
+_MOST_UNDER_WAY = 64
+_EARLY_S = 2.0  # the longest that an early webhook may delay the answer
 
 
 @dataclass(frozen=True, slots=True)
-class Mischief:
-    """How often (0 to 1) a message's callbacks are sent twice, out of order, before the create's answer, or never; and
-    how often a forged one that says the opposite goes along."""
+class WebhookFaults:
+    """Probabilities (0 to 1) of what may go wrong with a message's webhooks.
+
+    They are sent twice, out of order, before the create's answer (`early`), along with a forged one that says the
+    opposite, or never (`drop`).
+    """
 
     double: float = 0.0
     reorder: float = 0.0
@@ -54,15 +58,15 @@ class Mischief:
     def __post_init__(self) -> None:
         chances = (self.double, self.reorder, self.early, self.forge, self.drop)
         if not all(0 <= chance <= 1 for chance in chances):
-            raise ValueError("a probability is 0 to 1")
+            raise ValueError("a probability must be 0 to 1")
 
 
-NO_MISCHIEF = Mischief()
+NO_WEBHOOK_FAULTS = WebhookFaults()
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedReply:
-    """Somebody's text to one of the account's numbers, to be told to `url`."""
+    """A text to a number of the account, delivered to `url` as the provider would."""
 
     dialect: str
     url: str
@@ -72,14 +76,14 @@ class SimulatedReply:
 
     def __post_init__(self) -> None:
         if self.dialect not in _RETRIES:
-            raise ValueError(f"dialect is one of {', '.join(_RETRIES)}")
+            raise ValueError(f"dialect must be one of {', '.join(_RETRIES)}")
         if not all(isinstance(value, str) for value in (self.url, self.sender, self.to, self.text)):
-            raise TypeError("url, sender, to and text are texts")
+            raise TypeError("url, sender, to and text must be strings")
 
 
 @dataclass(frozen=True, slots=True)
 class _Retries:
-    """`attempts` in all; `on_status`: also after an answer that is no success. Times in seconds, the first doubling."""
+    """`attempts` in all; `on_status`: also after an answer that is not a success; `wait_s` doubles with each retry."""
 
     attempts: int
     on_status: bool
@@ -88,8 +92,8 @@ class _Retries:
 
 
 # Telnyx: 3 attempts, 2 s to answer ("Receiving webhooks for messaging", 2026-04). Twilio: one more after a failed
-# connection ("Webhooks connection overrides", 2026). SignalWire documents time limits and no schedule: the sandbox's
-# own reading. The waits are shorter than anybody's, so that a rehearsal ends.
+# connection ("Webhooks connection overrides", 2026). SignalWire documents time limits and no schedule: the
+# sandbox's choice. The waits are shorter than any provider's, so that a rehearsal ends.
 _RETRIES: Mapping[str, _Retries] = {
     "signalwire": _Retries(3, on_status=True, wait_s=0.5, timeout_s=5),
     "signalwire-compat": _Retries(3, on_status=True, wait_s=0.5, timeout_s=5),
@@ -108,14 +112,14 @@ class _Post:
 
 
 class WebhookSender:
-    """Sends them from the loop that it is entered in."""
+    """Sends webhooks from the event loop in which it is entered."""
 
-    def __init__(self, mischief: Mischief = NO_MISCHIEF) -> None:
-        self.mischief = mischief
-        self._dice = random.Random(mischief.seed)
+    def __init__(self, faults: WebhookFaults = NO_WEBHOOK_FAULTS) -> None:
+        self.faults = faults
+        self._random = random.Random(faults.seed)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._caller = WebhookClient()
+        self._slots = asyncio.Semaphore(_MOST_UNDER_WAY)
+        self._client = WebhookClient()
         self._counts: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()
 
@@ -128,15 +132,15 @@ class WebhookSender:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._caller.close()
+        await self._client.close()
 
-    def misbehave(self, mischief: Mischief) -> None:
-        """From now on."""
-        self.mischief = mischief
-        self._dice = random.Random(mischief.seed)
+    def set_faults(self, faults: WebhookFaults) -> None:
+        """Inject `faults` from now on."""
+        self.faults = faults
+        self._random = random.Random(faults.seed)
 
     def counts(self) -> dict[str, Any]:
-        """What has been sent, how it was answered by status (forged ones apart), and what is still to come."""
+        """Return counts of webhooks sent, of answers by status (to forged ones apart), and of webhooks under way."""
         return {
             "sent": self._counts["sent"],
             "forged": self._counts["forged"],
@@ -147,16 +151,16 @@ class WebhookSender:
             "answers": dict(sorted(self._answers.items())),
         }
 
-    async def accepted(self, message: StoredMessage) -> None:
-        """Sends what is due about a message from now on; waits only for what is to arrive before the answer."""
+    async def schedule_reports(self, message: StoredMessage) -> None:
+        """Schedule the status reports of a message; wait only for one that has to arrive before the answer."""
         url = message.draft.callback
         if url is None:
             return
         if not is_loopback(url):
             self._counts["refused"] += 1
             return
-        events = _events(message)
-        dice, chances = self._dice, self.mischief
+        events = _report_times(message)
+        dice, chances = self._random, self.faults
         if dice.random() < chances.drop:
             self._counts["lost"] += len(events)
             return
@@ -165,42 +169,44 @@ class WebhookSender:
             events = [(due, at_ms) for due, (_, at_ms) in zip(times, reversed(events), strict=True)]
         if dice.random() < chances.double:
             events = sorted(events * 2)
-        posts = [(due, _status(message, url, at_ms)) for due, at_ms in events]
+        posts = [(due, _status_webhook(message, url, at_ms)) for due, at_ms in events]
         if dice.random() < chances.forge:
-            posts.append((events[0][0], replace(_status(_opposite(message), url, message.final_ms), genuine=False)))
+            posts.append(
+                (events[0][0], replace(_status_webhook(_opposite(message), url, message.final_ms), genuine=False))
+            )
         early = dice.random() < chances.early
         if early:
-            first = self._start(0, posts.pop(0)[1])
+            first = self._schedule(0, posts.pop(0)[1])
             await asyncio.wait([first], timeout=_EARLY_S)
         for due_ms, post in posts:
-            self._start(due_ms, post)
+            self._schedule(due_ms, post)
 
-    async def inbound(self, told: SimulatedReply) -> int | None:
-        """Tells it to its URL; the answer's status (None: none came, or the URL is not loopback)."""
-        if not is_loopback(told.url):
+    async def deliver_reply(self, reply: SimulatedReply) -> int | None:
+        """Post the reply and return the answer's status (None: no answer, or the URL is not loopback)."""
+        if not is_loopback(reply.url):
             self._counts["refused"] += 1
             return None
-        return await self._carry(_inbound(told.dialect, told.url, told.sender, told.to, told.text))
+        return await self._post(_reply_webhook(reply))
 
-    def _start(self, due_ms: int, post: _Post) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._send(due_ms, post))
+    def _schedule(self, due_ms: int, post: _Post) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._post_when_due(due_ms, post))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _send(self, due_ms: int, post: _Post) -> None:
+    async def _post_when_due(self, due_ms: int, post: _Post) -> None:
         await asyncio.sleep(max(0.0, due_ms / 1000 - time.time()))
-        await self._carry(post)
+        await self._post(post)
 
-    async def _carry(self, post: _Post) -> int | None:
-        """One webhook with its retries; the status of the last answer."""
+    async def _post(self, post: _Post) -> int | None:
+        """Post a webhook, with its retries, and return the status of the last answer."""
         retries = _RETRIES[post.dialect]
         status = None
         for attempt in range(retries.attempts):
             if attempt:
                 await asyncio.sleep(retries.wait_s * 2 ** (attempt - 1))
-            async with self._gate:
-                status = await self._caller.post(post.url, _headers(post), post.body, timeout_s=retries.timeout_s)
+            async with self._slots:
+                status = await self._client.post(post.url, _headers(post), post.body, timeout_s=retries.timeout_s)
             self._counts["sent" if post.genuine else "forged"] += 1
             name = "none" if status is None else str(status)
             self._answers[name if post.genuine else f"forged: {name}"] += 1
@@ -211,16 +217,16 @@ class WebhookSender:
 
 
 def _headers(post: _Post) -> dict[str, str]:
-    return {"content-type": post.content_type, "user-agent": "campaign-sender sandbox", **_signed(post)}
+    return {"content-type": post.content_type, "user-agent": "campaign-sender sandbox", **_signature_headers(post)}
 
 
-def _events(message: StoredMessage) -> list[tuple[int, int]]:
-    """When a report is due, and as of when it tells the message (ms)."""
+def _report_times(message: StoredMessage) -> list[tuple[int, int]]:
+    """Return when each report is due, and the moment whose status it reports (ms)."""
     dialect = message.draft.dialect
     # Twilio sends none for the first status, and Telnyx' first event is message.sent.
     moments = [message.created_ms] if dialect.startswith("signalwire") else []
     moments.append(message.sent_ms)
-    if message.final != "sent":  # no receipt will come
+    if message.final != "sent":  # `sent` is final: no receipt will come
         moments.append(message.final_ms)
     return [(ms, ms) for ms in moments]
 
@@ -230,7 +236,7 @@ def _opposite(message: StoredMessage) -> StoredMessage:
     return replace(message, final=final, final_ms=message.final_ms if message.final != "sent" else message.sent_ms)
 
 
-def _status(message: StoredMessage, url: str, at_ms: int) -> _Post:
+def _status_webhook(message: StoredMessage, url: str, at_ms: int) -> _Post:
     match message.draft.dialect:
         case "signalwire":
             return _json("signalwire", url, _native_status(message, at_ms))
@@ -243,8 +249,8 @@ def _status(message: StoredMessage, url: str, at_ms: int) -> _Post:
 
 def _native_status(message: StoredMessage, at_ms: int) -> dict[str, Any]:
     draft = message.draft
-    code, words = message.error(at_ms)
-    told = {
+    code, text = message.error(at_ms)
+    report = {
         "id": message.message_id,
         "project_id": draft.account,
         "status": message.status(at_ms),
@@ -254,9 +260,11 @@ def _native_status(message: StoredMessage, at_ms: int) -> dict[str, Any]:
         "number_of_segments": message.segments,
         "timestamp": iso(at_ms),
         "error_code": code,
-        "error_message": words,
+        "error_message": text,
     }
-    return told | ({"custom_variables": dict(variables)} if (variables := draft.extra.get("custom_variables")) else {})
+    return report | (
+        {"custom_variables": dict(variables)} if (variables := draft.extra.get("custom_variables")) else {}
+    )
 
 
 def _laml_status(message: StoredMessage, at_ms: int) -> list[tuple[str, str]]:
@@ -278,23 +286,24 @@ def _laml_status(message: StoredMessage, at_ms: int) -> list[tuple[str, str]]:
     return [*fields, ("ErrorCode", code)] if code else fields
 
 
-def _telnyx_event(kind: str, at_ms: int, told: Mapping[str, Any], url: str) -> dict[str, Any]:
+def _telnyx_event(kind: str, at_ms: int, message: Mapping[str, Any], url: str) -> dict[str, Any]:
     event = {
         "record_type": "event",
         "id": str(uuid.uuid4()),
         "event_type": kind,
         "occurred_at": iso(at_ms, fraction=True),
-        "payload": told,
+        "payload": message,
     }
     return {"data": event, "meta": {"attempt": 1, "delivered_to": url}}
 
 
-def _inbound(dialect: str, url: str, sender: str, to: str, text: str) -> _Post:
+def _reply_webhook(reply: SimulatedReply) -> _Post:
+    dialect, url, sender, to, text = reply.dialect, reply.url, reply.sender, reply.to, reply.text
     now_ms = time.time_ns() // 1_000_000
-    ident = str(uuid.uuid4())
+    message_id = str(uuid.uuid4())
     if dialect == "signalwire":
         message = {
-            "message_id": ident,
+            "message_id": message_id,
             "project_id": str(uuid.UUID(int=0)),
             "space_id": str(uuid.UUID(int=0)),
             "direction": "inbound",
@@ -308,10 +317,10 @@ def _inbound(dialect: str, url: str, sender: str, to: str, text: str) -> _Post:
         }
         return _json(dialect, url, {"message": message, "params": {}})
     if dialect == "telnyx":
-        told: dict[str, Any] = {
+        inbound: dict[str, Any] = {
             "record_type": "message",
             "direction": "inbound",
-            "id": ident,
+            "id": message_id,
             "type": "SMS",
             "from": {"phone_number": sender, "carrier": "Sandbox", "line_type": "Wireless", "status": "delivered"},
             "to": [{"phone_number": to, "status": "delivered", "carrier": "Sandbox", "line_type": "VoIP"}],
@@ -321,9 +330,9 @@ def _inbound(dialect: str, url: str, sender: str, to: str, text: str) -> _Post:
             "received_at": iso(now_ms, fraction=True),
         }
         if text.strip().upper() in {"STOP", "START", "HELP"}:
-            told["autoresponse_type"] = text.strip().upper()
-        return _json(dialect, url, _telnyx_event("message.received", now_ms, told, url))
-    sid = f"SM{uuid.uuid4().hex}" if dialect == "twilio" else ident
+            inbound["autoresponse_type"] = text.strip().upper()
+        return _json(dialect, url, _telnyx_event("message.received", now_ms, inbound, url))
+    sid = f"SM{uuid.uuid4().hex}" if dialect == "twilio" else message_id
     fields = [("MessageSid", sid), ("AccountSid", "sandbox"), ("From", sender), ("To", to), ("Body", text)]
     fields += [("NumMedia", "0"), ("SmsStatus", "received")]
     return _form(dialect, url, fields)
@@ -337,11 +346,11 @@ def _form(dialect: str, url: str, fields: Sequence[tuple[str, str]]) -> _Post:
     return _Post(dialect, url, "application/x-www-form-urlencoded", urlencode(fields).encode())
 
 
-# ── Signatures: written again, and not taken from the receiver, so that it can be judged ─────────────────────────────
+# ── Signatures: written a second time, not taken from the receiver, so that they test it ──────────────────────────
 
 
-def _signed(post: _Post) -> dict[str, str]:
-    """The headers a provider signs with; a forger has another key."""
+def _signature_headers(post: _Post) -> dict[str, str]:
+    """Return the headers with which the provider signs; a forger has another key."""
     salt = "" if post.genuine else "forged"
     if post.dialect == "telnyx":
         stamp = str(int(time.time()))

@@ -26,7 +26,7 @@ from sender.delivery.refresh import refresh_run
 from sender.plan.message_reader import MessageReader
 from sender.providers.base import Request, Response
 from sender.sandbox.app import Options
-from sender.sandbox.webhooks import Mischief
+from sender.sandbox.webhooks import WebhookFaults
 from sender.sending.open_run import open_run
 from sender.sending.run_result import DeliveryOptions
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
@@ -162,10 +162,10 @@ def test_polling_alone_brings_every_message_to_its_end(dialect: str, tmp_path: P
 def test_doubled_reordered_early_and_forged_callbacks_leave_the_right_statuses(
     dialect: str, tmp_path: Path, many: int
 ) -> None:
-    mischief = Mischief(double=0.5, reorder=0.5, early=0.5, forge=0.7, seed=7)
+    mischief = WebhookFaults(double=0.5, reorder=0.5, early=0.5, forge=0.7, seed=7)
     lost = [f"+1{area}5550194" for area in AREAS[: many // 50]]
     people = [*numbers(3 * many // 10 - len(lost)), *lost]  # some four reports for each message
-    with sandbox.embedded(replace(FAST, callbacks=mischief)) as url, receiving(tmp_path) as listener:
+    with sandbox.embedded(replace(FAST, webhook_faults=mischief)) as url, receiving(tmp_path) as listener:
         result = send(plan_of(dialect, people), tmp_path, url, DeliveryOptions(listener.public_url, wait_s=0))
         until = time.monotonic() + 30 + many / 50
         while callbacks(url)["under_way"]:
@@ -293,7 +293,10 @@ def test_an_mms_without_a_receipt_is_unconfirmed(dialect: str, tmp_path: Path) -
 
 
 def test_lost_callbacks_are_made_up_for_by_the_log(tmp_path: Path) -> None:
-    with sandbox.embedded(replace(FAST, callbacks=Mischief(drop=0.5, seed=3))) as url, receiving(tmp_path) as listener:
+    with (
+        sandbox.embedded(replace(FAST, webhook_faults=WebhookFaults(drop=0.5, seed=3))) as url,
+        receiving(tmp_path) as listener,
+    ):
         how = DeliveryOptions(listener.public_url, listening=True, wait_s=6)
         result = send(plan_of("twilio", numbers(40)), tmp_path, url, how)
         assert callbacks(url)["lost"] > 10

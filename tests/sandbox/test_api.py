@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from sender.sandbox.app import SIMULATOR, Options
 from sender.sandbox.credentials import environment
-from sender.sandbox.dialect import Draft, measure
+from sender.sandbox.dialect import Draft
 from sender.sandbox.magic_numbers import MAGIC_NUMBERS, MAGIC_SENDERS, BehaviorPicker
+from sender.sandbox.segment_count import count_segments
 from sender.sandbox.server import embedded
 from sender.segments.encoding import measure as sender_measure
 
@@ -707,8 +708,8 @@ def test_numbers_of_the_table_are_valid_and_the_rest_is_ordinary(ending: int) ->
     number = f"+12025550{ending}"
     assert phonenumbers.is_valid_number(phonenumbers.parse(number))
     draft = Draft(message_id="m", dialect="d", account="a", to=number, from_number=FROM, body="x")
-    fate = BehaviorPicker(None).decide(draft, 0.0)
-    assert (fate.trouble is None and fate.delivery == "plain") is (ending < 190)
+    behavior = BehaviorPicker(None).pick(draft, 0.0)
+    assert (behavior.trouble is None and behavior.delivery == "plain") is (ending < 190)
 
 
 def test_every_magic_row_is_tested_here() -> None:
@@ -720,7 +721,7 @@ def test_every_magic_row_is_tested_here() -> None:
 @pytest.mark.parametrize("to", ["+442079460190", "+12024560190", "+447700900190"])
 def test_only_the_fictional_range_is_magic(to: str) -> None:
     draft = Draft(message_id="m", dialect="d", account="a", to=to, from_number=FROM, body="x")
-    assert BehaviorPicker(None).decide(draft, 0.0).trouble is None
+    assert BehaviorPicker(None).pick(draft, 0.0).trouble is None
 
 
 # ── Validation ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -934,13 +935,13 @@ def test_what_is_not_simulated_is_not_found(method: str, path: str, code: str, c
     ],
 )
 def test_segments(body: str, encoding: str, segments: int) -> None:
-    assert measure(body) == (encoding, segments)
+    assert count_segments(body) == (encoding, segments)
 
 
 @given(st.text(alphabet="ab €^\n\r`éçΔ’中😀🇩", min_size=1, max_size=400))
 def test_segments_agree_with_the_senders_own_count(body: str) -> None:
     row = sender_measure(pl.Series([body])).row(0, named=True)
-    assert measure(body) == (row["encoding"], row["segments"])
+    assert count_segments(body) == (row["encoding"], row["segments"])
 
 
 def test_the_documentation_is_true(pytestconfig: pytest.Config) -> None:
@@ -949,7 +950,9 @@ def test_the_documentation_is_true(pytestconfig: pytest.Config) -> None:
     table = text.partition("## Magic numbers")[2].partition("keyed on the **sender**")[0]
     rows = dict(re.findall(r"^\| `(01\d\d)` \| (.+) \|$", table, flags=re.MULTILINE))
     cells = {ending: [cell.strip() for cell in row.split("|")] for ending, row in rows.items()}
-    assert {ending: row[0] for ending, row in cells.items()} == {e: fate.about for e, fate in MAGIC_NUMBERS.items()}
+    assert {ending: row[0] for ending, row in cells.items()} == {
+        e: behavior.about for e, behavior in MAGIC_NUMBERS.items()
+    }
     documented = {e: dict(zip(NAMED, row[1:], strict=True)) for e, row in cells.items()}
     for ending, api, status, code in ONCE_CASES:
         said = f"{status} `{code}`" if re.search("[0-9_]", code) else f"{status}"

@@ -16,7 +16,7 @@ import pytest
 from sender.core.errors import InputError
 from sender.sandbox.app import Options
 from sender.sandbox.credentials import environment
-from sender.sandbox.fault_plan import FAULTS, LOG_FAULTS, Drawing, Faults
+from sender.sandbox.fault_plan import FAULTS, LOG_FAULTS, FaultPicker, Faults
 from sender.sandbox.fault_plan import parse as parse_faults
 from sender.sandbox.server import embedded
 
@@ -283,7 +283,7 @@ def test_a_state_file_from_before_there_were_faults_is_continued(tmp_path: Path)
         assert accepted(url) == 1
 
 
-# ── Drawing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Picking ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_same_seed_draws_the_same_whatever_the_order() -> None:
@@ -291,8 +291,11 @@ def test_the_same_seed_draws_the_same_whatever_the_order() -> None:
     faults = Faults({"500-after": 0.2, "reset-after": 0.1}, seed=5)
 
     def draw(order: list[str], faults: Faults = faults) -> dict[str, list[str | None]]:
-        drawing = Drawing(faults)
-        return {to: [fate.fault if (fate := drawing.create(to)) else None for _ in range(3)] for to in order}
+        picker = FaultPicker(faults)
+        return {
+            to: [behavior.fault if (behavior := picker.pick_for_message(to)) else None for _ in range(3)]
+            for to in order
+        }
 
     there, back = draw(numbers), draw(numbers[::-1])
     assert there == back
@@ -321,14 +324,14 @@ def test_faults_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("nope=0.1", "no fault 'nope'"),
+        ("nope=0.1", "'nope' is not a fault"),
         ("html=2", "more than 1"),
         ("html=-1", "between 0 and 1"),
         ("html=0.6,drip=0.6", "more than 1"),
         ("html=often", "often"),
         ("html=0.1,html=0.2", "twice"),
         ("html=0.1,drip", "'drip'"),
-        ("+12025550123=log-500", "no fault 'log-500'"),
+        ("+12025550123=log-500", "'log-500' is not a fault"),
         ("no-such-file.yaml", "cannot be read"),
     ],
 )

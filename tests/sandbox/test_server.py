@@ -101,9 +101,9 @@ def test_above_the_rate_limit_it_answers_429() -> None:
 def test_the_limit_holds_in_every_sliding_window(
     rate_per_s: float | None, times_s: list[float], passed: list[bool]
 ) -> None:
-    fates = BehaviorPicker(rate_per_s)
+    picker = BehaviorPicker(rate_per_s)
     draft = Draft(message_id="m", dialect="d", account="a", to="+12025550123", from_number=None, body="x")
-    assert [fates.decide(draft, now_s).trouble is None for now_s in times_s] == passed
+    assert [picker.pick(draft, now_s).trouble is None for now_s in times_s] == passed
 
 
 @pytest.mark.parametrize(
