@@ -1,7 +1,7 @@
-"""Asks the provider's log what became of accepted messages: whole pages of it, not one request a message.
+"""Asks the provider's log what became of accepted messages: whole pages of it, rather than a request a message.
 
-For a sender without a public URL this is the only word; for one with, it fills in what callbacks lost or do not tell
-(the price). Sends nothing but these questions, paced; touches only the ledger.
+For a sender without a public URL this is the only source; for one with, it fills in what callbacks lost or never
+contain (the price). Sends only these questions, with pauses between them; touches only the ledger.
 """
 
 from __future__ import annotations
@@ -10,40 +10,43 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from sender.core.outcomes import FINAL, DeliveryReport, State, Status
+from sender.delivery.provider_log import SKEW, CutPageError, LogReader, wait_or_cancelled
 from sender.plan import message_fields
 from sender.plan.plan import Plan
-from sender.providers._rules import sender_kind
-from sender.providers.base import Adapter, LogEntry, LogPage, LogQuery, Request, SenderKind
+from sender.providers import sender_kind
+from sender.providers.base import Adapter, LogEntry, LogPage, LogQuery, Request, Response, SenderKind
 from sender.state.ledger import Ledger, ReceivedReport, Run
 from sender.transport.base import Transport, TransportFailure
 
 log = logging.getLogger("sender.delivery")
 
 # The longest time that any of the providers lets a message wait (SignalWire Compatibility `ValidityPeriod`, 172,800 s):
-# whatever has no receipt by then gets none.
+# a message without a receipt by then gets none.
 UNCONFIRMED_AFTER_S = 172_800.0
-LOOKUP_AFTER_S = 600.0  # a message that no page shows is asked for by its id once it is this old
+LOOKUP_AFTER_S = 600.0  # a message this old that no page shows is looked up by its id
 LOOKUPS_MAX = 200  # in one sweep
 PAGE_PAUSE_S = 0.1  # ten pages a second, far below what any provider allows
-QUERY_TIMEOUT_S = 30.0
-SKEW = timedelta(minutes=2)  # between our clock and the provider's
-_PAGE_SIZES = (500, 50)  # a page that the transport has cut is asked for again, shorter
-_SENDERS_MAX = 3  # walks by sender number; with more, one walk over all of the account's is fewer pages
+_PAGE_SIZES = (500, 50)  # entries; a page that the transport has cut is asked for again, shorter
+_SENDERS_MAX = 3  # walks by sender number; beyond that, one walk over the whole account takes fewer pages
+_TRIES = 1  # for a page: the next sweep is the second try, and a wait for delivery must keep its bound
 
-# Without a price as long as the provider may still tell one; what failed before the carrier costs nothing.
+# The provider may still report a price for these; what failed before the carrier costs nothing.
 _COSTS = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """How a sweep and a wait go: seconds between pages, until an unseen message is asked for by id, between sweeps."""
+    """When to ask: the pause between pages, the age at which an unseen message is looked up, the pauses between sweeps.
+
+    Sweeps are `first_s` apart at first, and later up to `longest_s`.
+    """
 
     page_pause_s: float = PAGE_PAUSE_S
     lookup_after_s: float = LOOKUP_AFTER_S
@@ -57,10 +60,10 @@ SIMULATED = PollSchedule(page_pause_s=0.0, lookup_after_s=1.0, first_s=0.1, long
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """What a sweep came to.
+    """The result of a sweep.
 
-    `updated` messages learned something; `unconfirmed` were given up on; `delivering` have no final status yet.
-    `failure` says why the log could not be read to its end.
+    `updated` messages have news, `unconfirmed` were given up on, `delivering` have no final status yet. `pages` and
+    `lookups` count requests. `failure` is why the log could not be read to its end.
     """
 
     updated: int = 0
@@ -72,14 +75,14 @@ class RefreshResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenMessages:
+class _OpenMessage:
     seq: int
     intent_at: datetime
     status: Status
 
 
 class LogSweep:
-    """Reads the log for one run. `await Sweep(...).refresh()` may be called again and again."""
+    """Reads the log for one run. `refresh` may be called again and again."""
 
     def __init__(
         self,
@@ -98,24 +101,26 @@ class LogSweep:
         self._plan = plan
         self._adapter = adapter
         self._transport = transport
-        self._pace = pace
+        self._schedule = pace
         self._unconfirmed_after = timedelta(seconds=unconfirmed_after_s)
         self._cancel = cancel or asyncio.Event()
-        self._pages = self._lookups = self._updated = 0
+        self._reader = self._open_reader()
+        self._lookups = self._updated = 0
 
     async def refresh(self) -> RefreshResult:
-        """One sweep: reports that found no message yet, the log's pages, what no page shows, what is too old.
+        """Sweep once: match early reports, walk the log's pages, look up what no page shows, give up what is too old.
 
-        Raises StateError when the ledger cannot be used; a log that cannot be read is in the result.
+        Raises StateError when the ledger cannot be used; why a log could not be read is in the result.
         """
-        self._pages = self._lookups = self._updated = 0
+        self._reader = self._open_reader()
+        self._lookups = self._updated = 0
         failure = None
         self._updated += self._ledger.match_reports()
         messages = self._messages()
-        wanted = _wanted(messages)
+        open_messages = _by_message_id(messages)
         try:
-            await self._walk(wanted, self._senders(messages))
-            await self._look_up(wanted)
+            await self._walk(open_messages, self._senders(messages))
+            await self._look_up(open_messages)
         except (TransportFailure, ValueError) as error:
             failure = str(error) or type(error).__name__
             log.warning(
@@ -126,39 +131,43 @@ class LogSweep:
             updated=self._updated,
             unconfirmed=unconfirmed,
             delivering=self._ledger.delivering(self._run.run_id),
-            pages=self._pages,
+            pages=self._reader.pages,
             lookups=self._lookups,
             failure=failure,
         )
 
     async def follow(self, wait_s: float, *, listening: bool = False) -> RefreshResult:
-        """Sweeps until every accepted message has a final status, `wait_s` are over, or `cancel` is set.
+        """Sweep until every accepted message has a final status, `wait_s` seconds have passed, or `cancel` is set.
 
-        With `listening`, callbacks are given the time first, and sweeps come at its end; one comes in any case, for
-        the prices.
+        With `listening`, callbacks get the first three quarters of the time before a sweep begins. There is always at
+        least one sweep, for the prices.
         """
         until = time.monotonic() + wait_s
-        pause_s = self._pace.first_s
-        while listening and self._ledger.delivering(self._run.run_id) and time.monotonic() < until - wait_s / 4:
-            await self._rest(self._pace.first_s)
+        pause_s = self._schedule.first_s
+        while listening and not self._cancel.is_set() and time.monotonic() < until - wait_s / 4:
+            if not self._ledger.delivering(self._run.run_id):
+                break
+            await wait_or_cancelled(self._schedule.first_s, self._cancel)
         last = RefreshResult(delivering=1)
         while not self._cancel.is_set():
             last = await self.refresh()
             left_s = until - time.monotonic()
             if not last.delivering or left_s <= 0:
                 break
-            await self._rest(min(pause_s, left_s))
-            pause_s = min(self._pace.longest_s, 1.5 * pause_s)
+            await wait_or_cancelled(min(pause_s, left_s), self._cancel)
+            pause_s = min(self._schedule.longest_s, 1.5 * pause_s)
         return replace(last, delivering=self._ledger.delivering(self._run.run_id))
 
-    # -- what is missing -------------------------------------------------------------------------------------------
+    # -- what to ask about -----------------------------------------------------------------------------------------
 
     def _messages(self) -> pl.DataFrame:
-        """The journal of accepted messages without a final status or without a price, with what the plan says of them:
-        `from_number` (String), `mms` (Boolean), `send_at` (Datetime, null when not scheduled)."""
-        open_ = ~pl.col("status").is_in([status.value for status in FINAL])
+        """The journal of accepted messages without a final status or without a price.
+
+        The plan adds `from_number` (String), `mms` (Boolean) and `send_at` (Datetime, null when not scheduled).
+        """
+        undecided = ~pl.col("status").is_in([status.value for status in FINAL])
         priceless = pl.col("price").is_null() & pl.col("status").is_in([status.value for status in _COSTS])
-        accepted = self._ledger.journal(self._run.run_id, states=[State.ACCEPTED]).filter(open_ | priceless)
+        accepted = self._ledger.journal(self._run.run_id, states=[State.ACCEPTED]).filter(undecided | priceless)
         if accepted.is_empty():
             return accepted
         constant = self._plan.manifest.fields
@@ -180,123 +189,103 @@ class LogSweep:
 
     # -- the log ---------------------------------------------------------------------------------------------------
 
-    async def _walk(self, wanted: dict[str, _OpenMessages], senders: Sequence[str | None]) -> None:
-        """Takes over what pages tell, and takes out of `wanted` whatever one of them shows."""
+    def _open_reader(self) -> LogReader:
+        return LogReader(self._transport, pause_s=self._schedule.page_pause_s, tries=_TRIES, cancel=self._cancel)
+
+    async def _walk(self, open_messages: dict[str, _OpenMessage], senders: Sequence[str | None]) -> None:
+        """Record what pages say, and take out of `open_messages` each message that a page shows."""
         for sender in senders:
             for size in _PAGE_SIZES:
-                if await self._walked(wanted, sender, size):
+                try:
+                    await self._walk_sender(open_messages, sender, size)
                     break
-
-    async def _walked(self, wanted: dict[str, _OpenMessages], sender: str | None, size: int) -> bool:
-        """Walks the log of one sender (None: of all); False when a page came cut, so that shorter ones are needed."""
-        if not wanted:
-            return True
-        times = [one.intent_at for one in wanted.values()]
-        now = datetime.fromtimestamp(self._ledger.now_ms() / 1000, UTC)
-        until = now if self._adapter.log_facts.filters_by_recipient else max(times)
-        query = LogQuery(min(times) - SKEW, until + SKEW, from_number=sender, sent_only=True, page_size=size)
-        async with contextlib.aclosing(self._pages_of(self._adapter.log_request(query))) as pages:
-            async for page in pages:
-                if page is None:
+                except CutPageError:
                     if size == _PAGE_SIZES[-1]:
-                        raise ValueError("a page of the log is too large")
-                    return False
-                self._take(page.entries, wanted)
-                if not wanted:
+                        raise
+
+    async def _walk_sender(self, open_messages: dict[str, _OpenMessage], sender: str | None, size: int) -> None:
+        """Walk the log of one sender (None: of all), in pages of `size` entries. Raises CutPageError."""
+        if not open_messages:
+            return
+        times = [message.intent_at for message in open_messages.values()]
+        until = self._now() if self._adapter.log_facts.filters_by_recipient else max(times)
+        query = LogQuery(min(times) - SKEW, until + SKEW, from_number=sender, sent_only=True, page_size=size)
+        first = self._adapter.log_request(query)
+        async with contextlib.aclosing(self._reader.pages_from(first, self._read_page)) as pages:
+            async for page in pages:
+                self._record(page.entries, open_messages)
+                if not open_messages:
                     break
-        return True
 
-    async def _pages_of(self, first: Request) -> AsyncGenerator[LogPage | None, None]:
-        """The pages from `first` on; None, at the end, for one that the transport has cut."""
-        request: Request | None = first
-        walked: set[str] = set()
-        while request is not None:
-            if self._cancel.is_set():
-                raise ValueError("interrupted")
-            if request.url in walked:
-                raise ValueError("the log's pages lead in a circle")
-            walked.add(request.url)
-            response = await self._transport.send(request, timeout_s=QUERY_TIMEOUT_S)
-            self._pages += 1
-            if response.truncated:
-                yield None
-                return
-            page = self._adapter.log_page(response, request)
-            yield page
-            request = page.next
-            if request is not None:
-                await self._rest(self._pace.page_pause_s)
+    def _read_page(self, response: Response, request: Request) -> LogPage:
+        return self._adapter.log_page(response, request)
 
-    async def _look_up(self, wanted: dict[str, _OpenMessages]) -> None:
-        """Asks for messages that no page showed, oldest first, when they are old enough to be in it."""
-        now = datetime.fromtimestamp(self._ledger.now_ms() / 1000, UTC)
-        due = now - timedelta(seconds=self._pace.lookup_after_s)
-        unseen = [(one.intent_at, ident) for ident, one in wanted.items() if one.status not in FINAL]
-        for intent_at, ident in sorted(unseen)[:LOOKUPS_MAX]:
+    async def _look_up(self, open_messages: dict[str, _OpenMessage]) -> None:
+        """Look up messages that no page showed, oldest first, if they are old enough to be in the log."""
+        due = self._now() - timedelta(seconds=self._schedule.lookup_after_s)
+        unseen = [
+            (message.intent_at, message_id)
+            for message_id, message in open_messages.items()
+            if message.status not in FINAL
+        ]
+        for intent_at, message_id in sorted(unseen)[:LOOKUPS_MAX]:
             if intent_at > due:
                 break
-            if self._cancel.is_set():
-                raise ValueError("interrupted")
-            request = self._adapter.lookup(ident)
-            response = await self._transport.send(request, timeout_s=QUERY_TIMEOUT_S)
+            response = await self._reader.fetch(self._adapter.lookup(message_id))
             self._lookups += 1
             entry = self._adapter.lookup_result(response)
             if entry is not None:
-                self._take([entry], wanted)
-            await self._rest(self._pace.page_pause_s)
+                self._record([entry], open_messages)
 
-    def _take(self, entries: Iterable[LogEntry], wanted: dict[str, _OpenMessages]) -> None:
-        told = [
-            ReceivedReport(_report(entry), self._run.run_id, known.seq)
+    def _record(self, entries: Iterable[LogEntry], open_messages: dict[str, _OpenMessage]) -> None:
+        reports = [
+            ReceivedReport(_report(entry), self._run.run_id, message.seq)
             for entry in entries
-            if (known := wanted.pop(entry.message_id, None)) is not None
+            if (message := open_messages.pop(entry.message_id, None)) is not None
         ]
-        if told:
-            self._updated += self._ledger.record_reports(told).applied
+        if reports:
+            self._updated += self._ledger.record_reports(reports).applied
 
     def _senders(self, messages: pl.DataFrame) -> Sequence[str | None]:
         """The numbers whose logs are walked; None stands for all of the account's."""
         if messages.is_empty() or not self._adapter.log_facts.filters_by_recipient:
             return (None,)
         senders: list[str | None] = messages["from_number"].unique().sort().to_list()
-        plain = all(one and sender_kind(one) in (SenderKind.NUMBER, SenderKind.SHORT_CODE) for one in senders)
-        return senders if plain and len(senders) <= _SENDERS_MAX else (None,)
+        plain = (SenderKind.NUMBER, SenderKind.SHORT_CODE)
+        filterable = all(sender and sender_kind(sender) in plain for sender in senders)
+        return senders if filterable and len(senders) <= _SENDERS_MAX else (None,)
 
-    # -- what will never be told -----------------------------------------------------------------------------------
+    # -- what nobody will report any more --------------------------------------------------------------------------
 
     def _give_up(self) -> int:
-        """`unconfirmed` for what is too old to get a receipt, and for an MMS that is sent where none gets one."""
+        """Record `unconfirmed` for messages too old to get a receipt, and for MMS sent where MMS get none."""
         messages = self._messages()
         messages = messages.filter(~pl.col("status").is_in([status.value for status in FINAL]))
         if messages.is_empty():
             return 0
-        limit = datetime.fromtimestamp(self._ledger.now_ms() / 1000, UTC) - self._unconfirmed_after
-        given_up = pl.max_horizontal("intent_at", "send_at") <= limit
+        given_up = pl.max_horizontal("intent_at", "send_at") <= self._now() - self._unconfirmed_after
         if not self._adapter.capabilities.mms_receipts:
             given_up |= (pl.col("status") == Status.SENT.value) & pl.col("mms")
-        told = [
-            ReceivedReport(DeliveryReport(ident, Status.UNCONFIRMED), self._run.run_id, seq)
-            for seq, ident in messages.filter(given_up).select("seq", "message_id").iter_rows()
+        reports = [
+            ReceivedReport(DeliveryReport(message_id, Status.UNCONFIRMED), self._run.run_id, seq)
+            for seq, message_id in messages.filter(given_up).select("seq", "message_id").iter_rows()
         ]
-        return self._ledger.record_reports(told).applied if told else 0
+        return self._ledger.record_reports(reports).applied if reports else 0
 
-    async def _rest(self, seconds: float) -> None:
-        """Waits, unless `cancel` is set meanwhile."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._cancel.wait()
-        except TimeoutError:
-            pass
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._ledger.now_ms() / 1000, UTC)
 
 
-def _wanted(messages: pl.DataFrame) -> dict[str, _OpenMessages]:
-    """By message id."""
+def _by_message_id(messages: pl.DataFrame) -> dict[str, _OpenMessage]:
     rows = messages.select("message_id", "seq", "intent_at", "status")
-    return {ident: _OpenMessages(seq, at, Status(status)) for ident, seq, at, status in rows.iter_rows()}
+    return {
+        message_id: _OpenMessage(seq, intent_at, Status(status))
+        for message_id, seq, intent_at, status in rows.iter_rows()
+    }
 
 
 def _report(entry: LogEntry) -> DeliveryReport:
-    """A log entry as a report. A record that says when it was sent, and no status yet, is `sent` (Telnyx)."""
+    """A log entry as a report. An entry with a time of sending and no status yet is `sent` (Telnyx)."""
     sent = Status.SENT if entry.sent_at is not None and entry.provider_status is None else None
     return DeliveryReport(
         message_id=entry.message_id,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from sender.core.errors import ProviderRefused
 from sender.core.outcomes import SkipReason
-from sender.providers.base import Request
-from sender.providers.optouts import OptOut, opt_out_list
+from sender.delivery.provider_log import LogReader
+from sender.providers.base import Request, Response
+from sender.providers.optouts import OptOutList, OptOutPage, opt_out_list
 from sender.suppression.entries import (
     EVERYWHERE,
     EntrySource,
@@ -21,7 +22,6 @@ from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import Transport
 
 _PAGE_PAUSE_S = 0.1
-_TIMEOUT_S = 30.0
 
 
 async def import_opt_outs(
@@ -33,45 +33,48 @@ async def import_opt_outs(
     profile: str | None = None,
     since: datetime | None = None,
 ) -> tuple[int, int]:
-    """How many opt-outs the provider has, and how many were new here; each is dated as the provider dates it.
+    """Import the provider's opt-outs, each with the date the provider gives. Return how many it has, and the new ones.
 
-    What was read before a failure stays: an opt-out that is known is honoured. Raises InputError where the provider
-    has no list that can be read, ProviderRefused when it does not give it, TransportFailure.
+    Pages that were read before a failure stay imported: a known opt-out is honoured. Raises InputError where the
+    provider has no list that can be read, ProviderRefused when a page cannot be read, and TransportFailure.
     """
     scope, seen, new = check_scope(scope), 0, 0
-    async for page in _pages(adapter, transport, profile=profile, since=since):
-        entries = [
-            SuppressionEntry(
-                number=one.number,
-                reason=SkipReason.OPTED_OUT,
-                source=EntrySource.PROVIDER_LIST,
-                via=one.our_number or "",
-                scope=scope,
-                at=one.at or datetime.now(UTC),
-                note=one.keyword,
-            )
-            for one in page
-            if is_number(one.number)
-        ]
-        seen += len(entries)
-        new += suppressions.restore(entries)
+    opt_outs = opt_out_list(adapter)
+    reader = LogReader(transport, pause_s=_PAGE_PAUSE_S)
+    first = opt_outs.request(profile=profile, since=since)
+    async with contextlib.aclosing(_pages(reader, opt_outs, first)) as pages:
+        async for page in pages:
+            entries = [
+                SuppressionEntry(
+                    number=opt_out.number,
+                    reason=SkipReason.OPTED_OUT,
+                    source=EntrySource.PROVIDER_LIST,
+                    via=opt_out.our_number or "",
+                    scope=scope,
+                    at=opt_out.at or datetime.now(UTC),
+                    note=opt_out.keyword,
+                )
+                for opt_out in page.entries
+                if is_number(opt_out.number)
+            ]
+            seen += len(entries)
+            new += suppressions.restore(entries)
     return seen, new
 
 
-async def _pages(
-    adapter: object, transport: Transport, *, profile: str | None, since: datetime | None
-) -> AsyncIterator[tuple[OptOut, ...]]:
-    source = opt_out_list(adapter)
-    request: Request | None = source.request(profile=profile, since=since)
-    while request is not None:
-        response = await transport.send(request, timeout_s=_TIMEOUT_S)
+async def _pages(reader: LogReader, opt_outs: OptOutList, first: Request) -> AsyncGenerator[OptOutPage, None]:
+    def read_page(response: Response, request: Request) -> OptOutPage:
         try:
-            page = source.page(response, request)
+            return opt_outs.page(response, request)
         except ValueError as error:
-            raise ProviderRefused(
-                f"the provider's list of opt-outs cannot be read: HTTP {response.status}, {error}",
-                fix="check the credentials; nothing was sent, and what was read is kept",
-            ) from None
-        yield page.entries
-        request = page.next
-        await asyncio.sleep(_PAGE_PAUSE_S)
+            raise ValueError(f"HTTP {response.status}, {error}") from None
+
+    try:
+        async with contextlib.aclosing(reader.pages_from(first, read_page)) as pages:
+            async for page in pages:
+                yield page
+    except ValueError as error:
+        raise ProviderRefused(
+            f"the provider's list of opt-outs cannot be read: {error}",
+            fix="check the credentials; nothing was sent, and the opt-outs read so far are kept",
+        ) from None

@@ -1,7 +1,7 @@
 """Settles unknown messages from the provider's own log.
 
-Found means accepted, with the provider's id. Absent counts only after a complete walk of the log and after the time
-in which the log may lag; then the message is pending again. Whatever is left in doubt stays `unknown`. Sends nothing.
+A message that is found was accepted, and has the provider's id. Absence counts only after a complete walk of the log,
+and once the log can no longer lag; the message is then pending again. Everything else stays `unknown`. Sends nothing.
 """
 
 from __future__ import annotations
@@ -9,37 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import polars as pl
-from aiolimiter import AsyncLimiter
 
 from sender.core.outcomes import Accepted, State, Status
 from sender.core.refs import make_ref
+from sender.delivery.provider_log import SKEW, LogReader
 from sender.plan.plan import Plan
-from sender.providers._http import retry_after_s
-from sender.providers.base import Adapter, LogEntry, LogFacts, LogQuery, Request, Response
+from sender.providers.base import Adapter, LogEntry, LogFacts, LogPage, LogQuery, Request, Response
 from sender.state.ledger import Ledger, LogFinding, Run
 from sender.transport.base import Transport, TransportFailure
 
 log = logging.getLogger("sender.delivery.reconcile")
 
-SKEW = timedelta(minutes=2)  # between our clock and the provider's
-QUERY_TIMEOUT_S = 30.0
-PAGE_TRIES = 6  # of one page that is refused, fails or does not come: reading twice harms nobody
-BACKOFF_S = 1.0  # before the second try; doubles, to BACKOFF_CAP_S
-BACKOFF_CAP_S = 60.0  # the provider's own wish may be longer
-
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """What became of the unknowns: found at the provider, proved absent (pending again), still in doubt.
+    """Counts of unknown messages: found at the provider, proved absent (pending again), still doubtful.
 
-    `decidable_at` is when the doubtful ones can be decided (None: the provider's log never proves absence, or there
-    are none). `failure` says why the log could not be read to its end.
+    `decidable_at` is when the doubtful ones can be decided (None when there are none, or when the provider's log never
+    proves absence). `failure` is why the log could not be read to its end.
     """
 
     found: int = 0
@@ -57,8 +50,21 @@ class _UnknownMessage:
     from_number: str | None
     body: str | None
     intent_at: datetime
-    doubted_at: datetime  # by then nothing of it was under way any more
+    doubted_at: datetime  # from then on, nothing of it was in flight
     attempt: int
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """What the log says about unknown messages; `complete` once every page has been read."""
+
+    entries: dict[int, LogEntry] = field(default_factory=dict)  # by seq
+    rivalled: set[int] = field(default_factory=set)  # an entry to the same number is left over, and may be this message
+    failure: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.failure is None
 
 
 async def reconcile(
@@ -71,68 +77,34 @@ async def reconcile(
     facts: LogFacts,
     cancel: asyncio.Event,
 ) -> ReconcileResult:
-    """Settles what can be settled of `run`'s unknown messages. `facts` say what the provider's log can prove.
+    """Settle those of `run`'s unknown messages that the log decides. `facts` say what the log can prove.
 
-    Setting `cancel` ends the walk: what has been found by then is settled, and absence proves nothing.
+    Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing.
     Raises StateError when the ledger cannot be written.
     """
-    doubts = _doubts(ledger.journal(run.run_id, states=[State.UNKNOWN]), plan, run.run_id)
-    if not doubts:
+    messages = _unknown_messages(ledger.journal(run.run_id, states=[State.UNKNOWN]), plan, run.run_id)
+    if not messages:
         return ReconcileResult()
-    now = datetime.fromtimestamp(ledger.now_ms() / 1000, UTC)
-    known = ledger.message_ids()  # of every run: another run's text to the same number is not this one
-    found: dict[int, LogEntry] = {}
-    rivalled: set[int] = set()  # an entry to the same number is left over: it may be this one after all
-    failure = None
-    pages = _Pages(adapter, transport, facts, ledger.now_ms, cancel)
-    try:
-        async for entries in _entries(doubts, pages, facts, now):
-            fresh = [entry for entry in entries if entry.message_id not in known]
-            open_doubts = [doubt for doubt in doubts if doubt.seq not in found]
-            matched = _match(open_doubts, fresh, facts)
-            found |= matched
-            known |= {entry.message_id for entry in matched.values()}
-            left = [entry for entry in fresh if entry.message_id not in known]
-            rivalled |= {doubt.seq for doubt in open_doubts if any(_may_be(doubt, entry) for entry in left)}
-    except (TransportFailure, ValueError) as error:
-        failure = str(error) or type(error).__name__
-        log.warning(
-            "the provider's log could not be read to its end: %s",
-            failure,
-            extra={"event": "reconcile_failed"},
-        )
-    attempts = {doubt.seq: doubt.attempt for doubt in doubts}
-    settled = [LogFinding(seq, _accepted(entry), attempts[seq]) for seq, entry in found.items()]
-    absent: list[LogFinding] = []
-    waiting: list[datetime] = []
-    for doubt in doubts:
-        if doubt.seq in found or doubt.seq in rivalled or facts.settle_s is None:
-            continue
-        decidable = doubt.doubted_at + timedelta(seconds=facts.settle_s)
-        if failure is None and decidable <= now:
-            absent.append(LogFinding(doubt.seq, None, doubt.attempt))
-        else:
-            waiting.append(decidable)
-    ledger.reconcile(run.run_id, [*settled, *absent])
-    doubtful = len(doubts) - len(settled) - len(absent)
-    log.info(
-        "%d unknown looked up in the provider's log: %d found, %d proved absent (pending again), %d still unknown",
-        len(doubts),
-        len(settled),
-        len(absent),
-        doubtful,
-        extra={"event": "reconciled", "found": len(settled), "absent": len(absent), "unknown": doubtful},
-    )
-    return ReconcileResult(
-        found=len(settled),
+    now = _now(ledger.now_ms)
+    reader = LogReader(transport, pause_s=1 / facts.requests_per_s, cancel=cancel)
+    queries = _queries(messages, facts, now)
+    walk = _walk(reader, adapter, queries, ledger.now_ms)
+    # Messages of other runs count as well: another run's text to the same number is not this one.
+    evidence = await _gather_evidence(messages, walk, facts, ledger.message_ids())
+    absent, decidable_at = _decide_absence(messages, evidence, facts, now)
+    _record(ledger, run, messages, evidence, absent)
+    result = ReconcileResult(
+        found=len(evidence.entries),
         absent=len(absent),
-        doubtful=doubtful,
-        decidable_at=max(waiting, default=None),
-        failure=failure,
+        doubtful=len(messages) - len(evidence.entries) - len(absent),
+        decidable_at=decidable_at,
+        failure=evidence.failure,
     )
+    _log_result(result)
+    return result
 
 
-def _doubts(unknown: pl.DataFrame, plan: Plan, run_id: str) -> list[_UnknownMessage]:
+def _unknown_messages(unknown: pl.DataFrame, plan: Plan, run_id: str) -> list[_UnknownMessage]:
     unknown = unknown.select("seq", "intent_at", "updated_at", "attempts", "sender")
     if unknown.is_empty():
         return []
@@ -143,7 +115,7 @@ def _doubts(unknown: pl.DataFrame, plan: Plan, run_id: str) -> list[_UnknownMess
         .filter(pl.col("seq").is_in(unknown["seq"].implode()))
         .collect()
         .join(unknown, on="seq")
-        .with_columns(from_number=pl.coalesce("sender", "from_number"))  # the number it really left from
+        .with_columns(from_number=pl.coalesce("sender", "from_number"))  # the number that really sent it
         .drop("sender")
     )
     return [
@@ -152,85 +124,108 @@ def _doubts(unknown: pl.DataFrame, plan: Plan, run_id: str) -> list[_UnknownMess
     ]
 
 
-async def _entries(
-    doubts: list[_UnknownMessage], pages: _Pages, facts: LogFacts, now: datetime
-) -> AsyncIterator[list[LogEntry]]:
-    """The log's entries that may matter, a whole query at a time so that an entry is judged beside its rivals."""
-    since, until = min(doubt.intent_at for doubt in doubts) - SKEW, now + SKEW
+def _queries(messages: Sequence[_UnknownMessage], facts: LogFacts, now: datetime) -> list[LogQuery]:
+    since, until = min(message.intent_at for message in messages) - SKEW, now + SKEW
     if facts.filters_by_recipient:
-        queries = [LogQuery(since, until, to=to) for to in sorted({doubt.to for doubt in doubts})]
-    else:
-        queries = [LogQuery(since, until)]
+        return [LogQuery(since, until, to=to) for to in sorted({message.to for message in messages})]
+    return [LogQuery(since, until)]
+
+
+async def _walk(
+    reader: LogReader, adapter: Adapter, queries: Iterable[LogQuery], now_ms: Callable[[], int]
+) -> AsyncIterator[list[LogEntry]]:
+    """Yield every entry of a query at once, so that an entry is compared with its rivals.
+
+    Raises TransportFailure, or ValueError: the walk then proves no absence.
+    """
+
+    def read_page(response: Response, request: Request) -> LogPage:
+        check_clock(response, now_ms())
+        return adapter.log_page(response, request)
+
     for query in queries:
-        yield await pages.walk(query)
+        async with contextlib.aclosing(reader.pages_from(adapter.log_request(query), read_page)) as pages:
+            yield [entry async for page in pages for entry in page.entries]
 
 
-class _Pages:
-    """Reads the provider's log, at its own pace and with patience."""
+async def _gather_evidence(
+    messages: Sequence[_UnknownMessage],
+    walk: AsyncIterator[list[LogEntry]],
+    facts: LogFacts,
+    known: set[str],
+) -> _Evidence:
+    """Match entries to messages. An entry whose id is `known` belongs to another message; ids matched here join."""
+    evidence = _Evidence()
+    try:
+        async for entries in walk:
+            fresh = [entry for entry in entries if entry.message_id not in known]
+            unmatched = [message for message in messages if message.seq not in evidence.entries]
+            matches = _match(unmatched, fresh, facts)
+            evidence.entries |= matches
+            known |= {entry.message_id for entry in matches.values()}
+            rest = [entry for entry in fresh if entry.message_id not in known]
+            evidence.rivalled |= {
+                message.seq for message in unmatched if any(_may_be(message, entry) for entry in rest)
+            }
+    except (TransportFailure, ValueError) as error:
+        evidence.failure = str(error) or type(error).__name__
+        log.warning(
+            "the provider's log could not be read to its end: %s",
+            evidence.failure,
+            extra={"event": "reconcile_failed"},
+        )
+    return evidence
 
-    def __init__(
-        self,
-        adapter: Adapter,
-        transport: Transport,
-        facts: LogFacts,
-        now_ms: Callable[[], int],
-        cancel: asyncio.Event,
-    ) -> None:
-        self._adapter = adapter
-        self._transport = transport
-        self._pace = AsyncLimiter(1, 1 / facts.requests_per_s)
-        self._now_ms = now_ms
-        self._cancel = cancel
 
-    async def walk(self, query: LogQuery) -> list[LogEntry]:
-        """Every entry of the query, to the last page. Raises TransportFailure or ValueError: then nothing is proved."""
-        entries: list[LogEntry] = []
-        walked: set[str] = set()
-        request: Request | None = self._adapter.log_request(query)
-        while request is not None:
-            if request.url in walked:
-                raise ValueError("the log's pages lead in a circle")
-            walked.add(request.url)
-            response = await self._fetch(request)
-            _same_clock(response, self._now_ms())
-            page = self._adapter.log_page(response, request)
-            entries.extend(page.entries)
-            request = page.next
-        return entries
+def _decide_absence(
+    messages: Sequence[_UnknownMessage], evidence: _Evidence, facts: LogFacts, now: datetime
+) -> tuple[list[_UnknownMessage], datetime | None]:
+    """The messages that are proved absent, and when all others could be (None: there are none, or never)."""
+    if facts.settle_s is None:
+        return [], None
+    absent: list[_UnknownMessage] = []
+    waiting: list[datetime] = []
+    for message in messages:
+        if message.seq in evidence.entries or message.seq in evidence.rivalled:
+            continue
+        decidable_at = message.doubted_at + timedelta(seconds=facts.settle_s)
+        if evidence.complete and decidable_at <= now:
+            absent.append(message)
+        else:
+            waiting.append(decidable_at)
+    return absent, max(waiting, default=None)
 
-    async def _fetch(self, request: Request) -> Response:
-        """The page's answer; a refusal of the pace, a 5xx or no answer is tried again, later."""
-        wait_s = 0.0
-        for attempt in range(PAGE_TRIES):
-            await self._wait(wait_s)
-            await self._pace.acquire()
-            last = attempt == PAGE_TRIES - 1
-            wait_s = min(BACKOFF_CAP_S, BACKOFF_S * 2**attempt)
-            try:
-                response = await self._transport.send(request, timeout_s=QUERY_TIMEOUT_S)
-            except TransportFailure:
-                if last:
-                    raise
-                continue
-            if last or not (response.status == 429 or response.status >= 500):
-                return response
-            wait_s = max(wait_s, retry_after_s(response.headers) or 0.0)
-            log.info(
-                "the provider's log answers %d: asked again in %.0f s",
-                response.status,
-                wait_s,
-                extra={"event": "reconcile_waits", "status": response.status, "wait_s": round(wait_s, 1)},
-            )
-        raise AssertionError  # the last try returned or raised
 
-    async def _wait(self, seconds: float) -> None:
-        """Raises ValueError when the walk is to end."""
-        if not self._cancel.is_set() and seconds > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._cancel.wait()
-        if self._cancel.is_set():
-            raise ValueError("interrupted")
+def _record(
+    ledger: Ledger,
+    run: Run,
+    messages: Sequence[_UnknownMessage],
+    evidence: _Evidence,
+    absent: Iterable[_UnknownMessage],
+) -> None:
+    attempts = {message.seq: message.attempt for message in messages}
+    findings = [LogFinding(seq, _accepted(entry), attempts[seq]) for seq, entry in evidence.entries.items()]
+    findings += [LogFinding(message.seq, None, message.attempt) for message in absent]
+    ledger.reconcile(run.run_id, findings)
+
+
+def _log_result(result: ReconcileResult) -> None:
+    log.info(
+        "%d unknown looked up in the provider's log: %d found, %d proved absent (pending again), %d still unknown",
+        result.found + result.absent + result.doubtful,
+        result.found,
+        result.absent,
+        result.doubtful,
+        extra={
+            "event": "reconciled",
+            "found": result.found,
+            "absent": result.absent,
+            "unknown": result.doubtful,
+        },
+    )
+
+
+# -- clocks ---------------------------------------------------------------------------------------------------------
 
 
 def clocks_apart_s(response: Response, now_ms: int) -> float | None:
@@ -239,61 +234,71 @@ def clocks_apart_s(response: Response, now_ms: int) -> float | None:
     Times in the provider's log could then not be compared with ours.
     """
     try:
-        told = parsedate_to_datetime(response.headers.get("date", ""))
+        answered_at = parsedate_to_datetime(response.headers.get("date", ""))
     except ValueError:
         return None
-    apart_s = abs(told.timestamp() - now_ms / 1000)
+    apart_s = abs(answered_at.timestamp() - now_ms / 1000)
     return apart_s if apart_s > SKEW.total_seconds() else None
 
 
-def _same_clock(response: Response, now_ms: int) -> None:
-    """Raises ValueError when the answer's date is further from our clock than SKEW: no time could be compared."""
+def check_clock(response: Response, now_ms: int) -> None:
+    """Raise ValueError when the answer's date is further than SKEW from our clock: times could not be compared."""
     apart_s = clocks_apart_s(response, now_ms)
     if apart_s is not None:
         raise ValueError(f"the provider's clock and ours are {apart_s:.0f} s apart: set this machine's clock")
 
 
-def _match(doubts: list[_UnknownMessage], entries: Iterable[LogEntry], facts: LogFacts) -> dict[int, LogEntry]:
-    """One entry at most for each doubt, one doubt at most for each entry: by ref, else by what the log tells.
+def _now(now_ms: Callable[[], int]) -> datetime:
+    return datetime.fromtimestamp(now_ms() / 1000, UTC)
 
-    Where the log carries refs, an entry without ours is another message.
+
+# -- which entry is which message -----------------------------------------------------------------------------------
+
+
+def _match(messages: Sequence[_UnknownMessage], entries: Iterable[LogEntry], facts: LogFacts) -> dict[int, LogEntry]:
+    """Entries by the `seq` of their message, matched by ref, else by what the log says; each is used once at most.
+
+    Where the log carries refs, an entry without one of ours is another message.
     """
-    by_ref = {doubt.ref: doubt for doubt in doubts}
-    found: dict[int, LogEntry] = {}
-    unnamed: list[LogEntry] = []
+    by_ref = {message.ref: message for message in messages}
+    matches: dict[int, LogEntry] = {}
+    without_ref: list[LogEntry] = []
     for entry in entries:
-        if entry.ref is not None and (named := by_ref.get(entry.ref)):
-            found.setdefault(named.seq, entry)
+        if entry.ref is not None and (message := by_ref.get(entry.ref)):
+            matches.setdefault(message.seq, entry)
         elif entry.ref is None and not facts.carries_ref:
-            unnamed.append(entry)
-    for entry in sorted(unnamed, key=lambda one: one.created_at or datetime.max.replace(tzinfo=UTC)):
-        for doubt in doubts:
-            if doubt.seq not in found and _same(doubt, entry, facts):
-                found[doubt.seq] = entry
+            without_ref.append(entry)
+    for entry in sorted(without_ref, key=lambda entry: entry.created_at or datetime.max.replace(tzinfo=UTC)):
+        for message in messages:
+            if message.seq not in matches and _is_same(message, entry, facts):
+                matches[message.seq] = entry
                 break
-    return found
+    return matches
 
 
-def _same(doubt: _UnknownMessage, entry: LogEntry, facts: LogFacts) -> bool:
-    if entry.to != doubt.to or (doubt.from_number and entry.from_number and entry.from_number != doubt.from_number):
+def _is_same(message: _UnknownMessage, entry: LogEntry, facts: LogFacts) -> bool:
+    """Whether everything the entry says fits the message."""
+    if entry.to != message.to:
         return False
-    if facts.carries_body and entry.body is not None and not _says(entry.body, doubt.body):
+    if message.from_number and entry.from_number and entry.from_number != message.from_number:
+        return False
+    if facts.carries_body and entry.body is not None and not _has_body(entry.body, message.body):
         return False
     if entry.created_at is None:
         return True
-    return doubt.intent_at - SKEW <= entry.created_at <= doubt.doubted_at + SKEW
+    return message.intent_at - SKEW <= entry.created_at <= message.doubted_at + SKEW
 
 
-def _says(told: str, body: str | None) -> bool:
-    """Whether the log's text is `body`; a trial account's provider puts words before it."""
-    return told.endswith(body) if body else told == ""
+def _has_body(logged: str, body: str | None) -> bool:
+    """Whether the log's text is `body`. Providers put a notice before the text of a trial account."""
+    return logged.endswith(body) if body else logged == ""
 
 
-def _may_be(doubt: _UnknownMessage, entry: LogEntry) -> bool:
-    """Whether `entry` could be `doubt` with another body than we gave: enough to doubt its absence."""
-    if entry.to != doubt.to or (entry.ref is not None and entry.ref != doubt.ref):
+def _may_be(message: _UnknownMessage, entry: LogEntry) -> bool:
+    """Whether `entry` could be the message with another body than ours: enough to doubt that it is absent."""
+    if entry.to != message.to or (entry.ref is not None and entry.ref != message.ref):
         return False
-    return entry.created_at is None or entry.created_at >= doubt.intent_at - SKEW
+    return entry.created_at is None or entry.created_at >= message.intent_at - SKEW
 
 
 def _accepted(entry: LogEntry) -> Accepted:

@@ -1,20 +1,36 @@
-"""Which entry of a provider's log is which of our unknown messages."""
+"""Which entry of a provider's log is which of our unknown messages, and what the log proves about the rest."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
-from sender.core.outcomes import Status
-from sender.delivery import reconcile as module
-from sender.delivery.reconcile import SKEW, _match, _Pages, _same_clock, _UnknownMessage
+import sender
+from sender.core.outcomes import Accepted, Status, Unknown
+from sender.delivery import provider_log
+from sender.delivery.reconcile import (
+    SKEW,
+    ReconcileResult,
+    _match,
+    _UnknownMessage,
+    check_clock,
+    clocks_apart_s,
+    reconcile,
+)
 from sender.providers.base import LogEntry, LogFacts, LogPage, LogQuery, Request, Response
-from sender.transport.base import MaybeSent, NotSent
+from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.sqlite.ledger import SqliteLedger
+from sender.transport.base import MaybeSent
+from tests import virtual_time
 
 T0 = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 FULL = LogFacts(filters_by_recipient=True, carries_ref=False, carries_body=True, settle_s=60, source="test")
@@ -59,8 +75,14 @@ SKEW_S = SKEW.total_seconds()
         ),
         pytest.param([doubt(0)], [entry("a", after_s=30 + SKEW_S + 1)], FULL, {}, id="after-nothing-was-under-way"),
         pytest.param([doubt(0)], [entry("a", after_s=30 + SKEW_S - 1)], FULL, {0: "a"}, id="just-before"),
+        pytest.param([doubt(0)], [entry("a", after_s=30 + SKEW_S)], FULL, {0: "a"}, id="at-the-windows-end"),
+        pytest.param([doubt(0)], [entry("a", after_s=-SKEW_S)], FULL, {0: "a"}, id="at-the-windows-start"),
         pytest.param([doubt(0)], [entry("a", after_s=-SKEW_S - 1)], FULL, {}, id="before-our-intent"),
         pytest.param([doubt(0)], [entry("a", after_s=-SKEW_S + 1)], FULL, {0: "a"}, id="within-the-clocks-skew"),
+        pytest.param([doubt(0)], [entry("a", after_s=None), entry("b")], FULL, {0: "b"}, id="a-time-beats-no-time"),
+        pytest.param([doubt(0)], [entry("a", sender=None)], FULL, {0: "a"}, id="no-sender-in-the-log"),
+        pytest.param([doubt(0)], [entry("a", body=None)], FULL, {0: "a"}, id="a-body-is-missing-from-the-log"),
+        pytest.param([doubt(0), doubt(1)], [entry("a", ref="run.1")], FULL, {1: "a"}, id="by-ref-where-refs-are-rare"),
         pytest.param([doubt(0)], [entry("a", after_s=None)], FULL, {0: "a"}, id="no-time-in-the-log"),
         pytest.param([doubt(0, sender=None)], [entry("a")], FULL, {0: "a"}, id="a-service-chose-the-sender"),
         pytest.param([doubt(0)], [entry("a", ref="run.0")], NAMED, {0: "a"}, id="by-ref"),
@@ -79,7 +101,7 @@ SKEW_S = SKEW.total_seconds()
 def test_matching(
     doubts: list[_UnknownMessage], entries: list[LogEntry], facts: LogFacts, found: dict[int, str]
 ) -> None:
-    assert {seq: one.message_id for seq, one in _match(doubts, entries, facts).items()} == found
+    assert {seq: match.message_id for seq, match in _match(doubts, entries, facts).items()} == found
 
 
 @pytest.mark.parametrize(
@@ -87,6 +109,9 @@ def test_matching(
     [
         pytest.param("Sat, 21 Nov 2026 12:00:00 GMT", None, id="the-same"),
         pytest.param("Sat, 21 Nov 2026 12:01:59 GMT", None, id="within-the-skew"),
+        pytest.param("Sat, 21 Nov 2026 12:02:00 GMT", None, id="at-the-skew"),
+        pytest.param("Sat, 21 Nov 2026 11:58:00 GMT", None, id="at-the-skew-ahead"),
+        pytest.param("Sat, 21 Nov 2026 12:02:01 GMT", "121 s apart", id="beyond-the-skew"),
         pytest.param("Sat, 21 Nov 2026 12:05:00 GMT", "300 s apart", id="ours-behind"),
         pytest.param("Sat, 21 Nov 2026 11:55:00 GMT", "300 s apart", id="ours-ahead"),
         pytest.param("yesterday", None, id="no-date"),
@@ -96,128 +121,228 @@ def test_matching(
 def test_a_log_of_another_clock_proves_nothing(date: str | None, apart: str | None) -> None:
     response = Response(200, {} if date is None else {"date": date}, b"")
     if apart is None:
-        _same_clock(response, round(T0.timestamp() * 1000))
+        check_clock(response, round(T0.timestamp() * 1000))
     else:
         with pytest.raises(ValueError, match=apart):
-            _same_clock(response, round(T0.timestamp() * 1000))
+            check_clock(response, round(T0.timestamp() * 1000))
 
 
-# The walk through the log: its own pace, patience with a provider that is busy, and an end when asked
+# What a walk of the log settles: a run of a few messages, all unknown, and a log that is read by script
+
+INTENT = T0  # each message was intended then, and nothing of it was in flight from DOUBTED on
+DOUBTED = T0 + timedelta(seconds=30)
+SETTLED = DOUBTED + timedelta(seconds=60)  # from then on, the log of FULL proves absence
+PEOPLE = ("+12025550101", "+12025550102", "+12025550103")
 
 
-class Log:
-    """A provider's log of a few pages, in numbers; adapter and transport in one. `script` goes before the pages."""
+@dataclass
+class Provider:
+    """Adapter and transport in one: answers each query with the log's entries to its recipient."""
 
-    def __init__(self, pages: int, script: list[Response | Exception] | None = None) -> None:
-        self.pages = pages
-        self.script = script or []
-        self.asked_s: list[float] = []
+    entries: list[LogEntry] = field(default_factory=list)
+    failing: str | None = None  # the recipient whose part of the log cannot be read
+    clock: Callable[[], datetime] = lambda: SETTLED
+    queries: list[LogQuery] = field(default_factory=list)
+    asked_s: list[float] = field(default_factory=list)
 
     def log_request(self, query: LogQuery) -> Request:
-        return Request("GET", "0", ())
+        self.queries.append(query)
+        return Request("GET", str(query.to), ())
 
     async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
-        self.asked_s.append(time.monotonic())
-        if self.script:
-            step = self.script.pop(0)
-            if isinstance(step, Exception):
-                raise step
-            return step
-        return Response(200, {}, request.url.encode())
+        self.asked_s.append(asyncio.get_running_loop().time())
+        if request.url == self.failing:
+            raise MaybeSent("no answer")
+        return Response(200, {"date": format_datetime(self.clock(), usegmt=True)}, request.url.encode())
 
-    def log_page(self, response: Response, request: Request | None = None) -> LogPage:
-        if response.status != 200:
-            raise ValueError(f"HTTP {response.status}")
-        page = int(response.content)
-        following = Request("GET", str(page + 1), ()) if page + 1 < self.pages else None
-        return LogPage((entry(f"m{page}"),), following)
+    def log_page(self, response: Response, request: Request) -> LogPage:
+        to = response.content.decode()
+        return LogPage(tuple(entry for entry in self.entries if to in (entry.to, "None")), None)
 
-    def walk(self, facts: LogFacts = FULL, cancel: asyncio.Event | None = None) -> list[str]:
-        async def go() -> list[str]:
-            pages = _Pages(self, self, facts, lambda: 0, cancel or asyncio.Event())  # type: ignore[arg-type]
-            return [one.message_id for one in await pages.walk(LogQuery(T0, T0))]
+    async def aclose(self) -> None: ...
 
-        return asyncio.run(go())
+
+@dataclass
+class Unsettled:
+    """A run whose messages to PEOPLE are unknown since DOUBTED."""
+
+    ledger: SqliteLedger
+    run: Run
+    plan: sender.Plan
+    now: list[datetime]
+
+    def reconcile(
+        self, provider: Provider, facts: LogFacts = FULL, *, now: datetime = SETTLED, cancelled: bool = False
+    ) -> ReconcileResult:
+        self.now[0] = now
+        provider.clock = lambda: self.now[0]
+
+        async def go() -> ReconcileResult:
+            cancel = asyncio.Event()
+            if cancelled:
+                cancel.set()
+            return await reconcile(
+                ledger=self.ledger,
+                run=self.run,
+                plan=self.plan,
+                adapter=provider,  # type: ignore[arg-type]
+                transport=provider,
+                facts=facts,
+                cancel=cancel,
+            )
+
+        return virtual_time.run(go())
+
+    @property
+    def states(self) -> list[str]:
+        """By seq; a message that was proved absent is pending."""
+        journal = self.ledger.journal("run-1")
+        known = dict(zip(journal["seq"], journal["state"], strict=True))
+        return [known.get(seq, "pending") for seq in range(len(PEOPLE))]
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKOFF_S", 0.01)
+def unsettled(tmp_path: Path) -> Any:
+    plan = sender.build_plan(
+        sender.load_campaign(
+            recipients=pl.DataFrame({"phone": PEOPLE}),
+            provider="telnyx",
+            from_="+12025550100",
+            message="Hi",
+            rate="none",
+            name="unsettled",
+        )
+    ).write(tmp_path / "plan")
+    now = [INTENT]
+    ledger = SqliteLedger.open(tmp_path / "ledger.sqlite3", clock=lambda: round(now[0].timestamp() * 1000))
+    messages = len(PEOPLE)
+    run = Run("run-1", "unsettled", RunKind.LIVE, "telnyx", plan.hash, None, messages, messages, 0, 0)
+    ledger.create_run(run)
+    claims = ledger.claim("run-1", limit=messages, lease_ms=600_000)
+    now[0] = DOUBTED
+    ledger.record("run-1", [Settlement(claim, Unknown("no answer")) for claim in claims])
+    yield Unsettled(ledger, run, plan, now)
+    ledger.close()
 
 
-FAST = replace(FULL, requests_per_s=1000.0)
-
-
-def test_every_page_is_read_and_none_faster_than_the_logs_own_pace() -> None:
-    log = Log(5)
-    assert log.walk(replace(FULL, requests_per_s=20.0)) == ["m0", "m1", "m2", "m3", "m4"]
-    gaps = [later - earlier for earlier, later in zip(log.asked_s, log.asked_s[1:], strict=False)]
-    assert min(gaps) > 0.04
-
-
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        pytest.param(Response(429, {}, b""), id="429"),
-        pytest.param(Response(503, {}, b"busy"), id="503"),
-        pytest.param(NotSent("no connection"), id="no connection"),
-        pytest.param(MaybeSent("no answer"), id="no answer"),
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_page_that_does_not_come_is_asked_for_again(trouble: Response | Exception) -> None:
-    log = Log(2, [trouble, trouble])
-    assert log.walk(FAST) == ["m0", "m1"]
-    assert len(log.asked_s) == 4
-
-
-@pytest.mark.usefixtures("impatient")
-def test_the_providers_wish_to_wait_is_obeyed() -> None:
-    log = Log(1, [Response(429, {"retry-after": "0.3"}, b"")])
-    assert log.walk(FAST) == ["m0"]
-    assert log.asked_s[1] - log.asked_s[0] > 0.28
+def test_a_message_in_the_log_is_accepted_with_what_the_log_says(unsettled: Unsettled) -> None:
+    result = unsettled.reconcile(Provider([entry("m1", PEOPLE[1])]), now=DOUBTED)
+    assert (result.found, result.absent, result.doubtful, result.failure) == (1, 0, 2, None)
+    assert unsettled.states == ["unknown", "accepted", "unknown"]
+    [accepted] = unsettled.ledger.journal("run-1").filter(pl.col("seq") == 1).rows(named=True)
+    assert (accepted["message_id"], accepted["status"], accepted["provider_status"]) == ("m1", "queued", "queued")
 
 
 @pytest.mark.parametrize(
-    ("trouble", "error"),
+    ("early_s", "absent"),
+    [pytest.param(0.001, 0, id="one-millisecond-too-early"), pytest.param(0, 3, id="as-soon-as-the-log-has-settled")],
+)
+def test_absence_counts_once_the_log_can_no_longer_lag(unsettled: Unsettled, early_s: float, absent: int) -> None:
+    result = unsettled.reconcile(Provider(), now=SETTLED - timedelta(seconds=early_s))
+    assert (result.found, result.absent, result.doubtful) == (0, absent, 3 - absent)
+    assert result.decidable_at == (None if absent else SETTLED)
+    assert unsettled.states == ["pending" if absent else "unknown"] * 3
+
+
+def test_a_log_that_never_proves_absence_leaves_everything_else_unknown(unsettled: Unsettled) -> None:
+    never = LogFacts(True, carries_ref=False, carries_body=True, settle_s=None, source="test")
+    result = unsettled.reconcile(Provider([entry("m0", PEOPLE[0])]), never, now=SETTLED + timedelta(days=30))
+    assert (result.found, result.absent, result.doubtful, result.decidable_at) == (1, 0, 2, None)
+    assert unsettled.states == ["accepted", "unknown", "unknown"]
+
+
+def test_what_was_found_before_the_log_failed_is_settled_and_absence_is_not_proved(unsettled: Unsettled) -> None:
+    provider = Provider([entry("m0", PEOPLE[0]), entry("m2", PEOPLE[2])], failing=PEOPLE[1])
+    result = unsettled.reconcile(provider)
+    assert (result.found, result.absent, result.doubtful, result.failure) == (1, 0, 2, "no answer")
+    assert result.decidable_at == SETTLED
+    assert len(provider.asked_s) == 1 + provider_log.PAGE_TRIES
+    assert unsettled.states == ["accepted", "unknown", "unknown"]
+
+
+def test_a_cancelled_walk_proves_nothing(unsettled: Unsettled) -> None:
+    provider = Provider()
+    result = unsettled.reconcile(provider, cancelled=True)
+    assert (result.found, result.absent, result.doubtful, result.failure) == (0, 0, 3, "interrupted")
+    assert provider.asked_s == []
+
+
+def test_a_clock_that_differs_proves_nothing(unsettled: Unsettled) -> None:
+    provider = Provider()
+    unsettled.now[0] = SETTLED
+    provider_clock = SETTLED + SKEW + timedelta(seconds=1)
+
+    async def go() -> ReconcileResult:
+        provider.clock = lambda: provider_clock
+        return await reconcile(
+            ledger=unsettled.ledger,
+            run=unsettled.run,
+            plan=unsettled.plan,
+            adapter=provider,  # type: ignore[arg-type]
+            transport=provider,
+            facts=FULL,
+            cancel=asyncio.Event(),
+        )
+
+    result = virtual_time.run(go())
+    assert (result.absent, result.doubtful) == (0, 3)
+    assert "121 s apart" in (result.failure or "")
+
+
+@pytest.mark.parametrize(
+    ("rival", "absent"),
     [
-        pytest.param(Response(429, {}, b""), ValueError, id="429"),
-        pytest.param(Response(500, {}, b""), ValueError, id="500"),
-        pytest.param(NotSent("no connection"), NotSent, id="no connection"),
+        pytest.param(entry("x", PEOPLE[0], body="Bye"), False, id="another-body-to-the-same-number"),
+        pytest.param(entry("x", PEOPLE[0], body="Bye", after_s=None), False, id="without-a-time"),
+        pytest.param(entry("x", PEOPLE[0], body="Bye", after_s=-SKEW_S), False, id="as-early-as-the-clocks-allow"),
+        pytest.param(entry("x", PEOPLE[0], body="Bye", after_s=-SKEW_S - 1), True, id="before-our-intent"),
+        pytest.param(entry("x", PEOPLE[0], body="Bye", after_s=30 + SKEW_S + 1), False, id="later-than-ours-could-be"),
+        pytest.param(entry("x", PEOPLE[0], ref="other.0"), True, id="another-runs-ref"),
+        pytest.param(entry("x", "+12025550109"), True, id="another-number"),
     ],
 )
-@pytest.mark.usefixtures("impatient")
-def test_patience_has_an_end_and_then_nothing_is_proved(trouble: Response | Exception, error: type[Exception]) -> None:
-    log = Log(1, [trouble] * 50)
-    with pytest.raises(error):
-        log.walk(FAST)
-    assert len(log.asked_s) == module.PAGE_TRIES
+def test_an_entry_that_may_be_the_message_speaks_against_its_absence(
+    unsettled: Unsettled, rival: LogEntry, absent: bool
+) -> None:
+    result = unsettled.reconcile(Provider([rival]))
+    assert (result.found, result.absent) == (0, 3 if absent else 2)
+    assert unsettled.states == ["pending" if absent else "unknown", "pending", "pending"]
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_refusal_for_good_is_not_asked_twice() -> None:
-    log = Log(1, [Response(403, {}, b"")])
-    with pytest.raises(ValueError, match="403"):
-        log.walk(FAST)
-    assert len(log.asked_s) == 1
+def test_a_message_of_another_run_is_not_ours(unsettled: Unsettled) -> None:
+    other = Run("run-2", "other", RunKind.LIVE, "telnyx", unsettled.plan.hash, None, 1, 1, 0, 0)
+    unsettled.ledger.create_run(other)
+    claims = unsettled.ledger.claim("run-2", limit=1, lease_ms=600_000)
+    unsettled.ledger.record("run-2", [Settlement(claims[0], Accepted("theirs"))])
+    result = unsettled.reconcile(Provider([entry("theirs", PEOPLE[0])]))
+    assert (result.found, result.absent) == (0, 3)
 
 
-def test_a_walk_that_is_cancelled_ends_at_once() -> None:
-    cancel = asyncio.Event()
-    log = Log(1, [Response(429, {"retry-after": "3600"}, b"")])
-
-    async def go() -> None:
-        pages = _Pages(log, log, FAST, lambda: 0, cancel)  # type: ignore[arg-type]
-        walking = asyncio.create_task(pages.walk(LogQuery(T0, T0)))
-        await asyncio.sleep(0.1)
-        cancel.set()
-        with pytest.raises(ValueError, match="interrupted"):
-            await asyncio.wait_for(walking, 5)
-
-    asyncio.run(go())
+@pytest.mark.parametrize(("facts", "recipients"), [(FULL, list(PEOPLE)), (BARE, [None])])
+def test_the_log_is_asked_for_the_whole_window(
+    unsettled: Unsettled, facts: LogFacts, recipients: list[str | None]
+) -> None:
+    provider = Provider()
+    unsettled.reconcile(provider, facts)
+    assert [query.to for query in provider.queries] == recipients
+    assert {(query.since, query.until) for query in provider.queries} == {(INTENT - SKEW, SETTLED + SKEW)}
+    gaps_s = [later - earlier for earlier, later in zip(provider.asked_s, provider.asked_s[1:], strict=False)]
+    assert [round(gap_s, 3) for gap_s in gaps_s] == [1 / facts.requests_per_s] * (len(recipients) - 1)
 
 
-def test_pages_that_lead_in_a_circle_prove_nothing() -> None:
-    log = Log(3, [Response(200, {}, b"0"), Response(200, {}, b"0")])
-    with pytest.raises(ValueError, match="circle"):
-        log.walk(FAST)
+def test_one_entry_is_not_used_for_two_messages_to_the_same_number(unsettled: Unsettled) -> None:
+    result = unsettled.reconcile(Provider([entry("m", PEOPLE[0]), entry("m", PEOPLE[0])]), BARE)
+    assert (result.found, result.absent) == (1, 2)
+
+
+def test_a_run_without_unknown_messages_asks_nothing(unsettled: Unsettled) -> None:
+    unsettled.reconcile(Provider())
+    provider = Provider()
+    assert unsettled.reconcile(provider) == ReconcileResult()
+    assert provider.asked_s == []
+
+
+def test_seconds_between_two_clocks_are_given_only_when_they_matter() -> None:
+    now_ms = round(T0.timestamp() * 1000)
+    assert clocks_apart_s(Response(200, {"date": "Sat, 21 Nov 2026 11:50:00 GMT"}, b""), now_ms) == 600
+    assert clocks_apart_s(Response(200, {"date": "Sat, 21 Nov 2026 12:00:00 GMT"}, b""), now_ms) is None

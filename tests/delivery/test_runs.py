@@ -458,3 +458,26 @@ def test_a_log_that_cannot_be_read_is_told_and_changes_nothing(swept: Any, answe
 def test_a_live_sweep_is_paced() -> None:
     assert LIVE.page_pause_s >= 0.1
     assert LIVE.first_s >= 1
+
+
+def test_a_wait_that_is_interrupted_while_listening_ends_at_once(swept: Any) -> None:
+    ledger, run, plan, _ = swept
+    script = Script(lambda _: twilio_page())
+
+    async def go() -> RefreshResult:
+        cancel = asyncio.Event()
+        cancel.set()
+        sweep = LogSweep(
+            ledger=ledger,
+            run=run,
+            plan=plan,
+            adapter=providers.sandbox_adapter("twilio", "http://127.0.0.1:1"),
+            transport=script,
+            cancel=cancel,
+        )
+        return await sweep.follow(20, listening=True)
+
+    began = time.monotonic()
+    assert asyncio.run(go()).delivering == 3
+    assert time.monotonic() - began < 10
+    assert script.requests == []
