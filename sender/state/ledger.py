@@ -1,6 +1,6 @@
-"""The durable record of what was attempted and what came of it: the protocol every ledger keeps.
+"""The durable record of what was attempted and what became of it: the protocol of every ledger.
 
-A ledger keeps the guarantee, so its rules are here and not in the loop around it: an intent is committed before a
+The ledger upholds the guarantee, so its rules are here and not in the loop around it: an intent is committed before a
 request may leave, transitions are guarded by state and attempt, and time is read from the ledger. A message without
 a row is pending. Nothing outside this package knows SQL.
 """
@@ -16,8 +16,8 @@ import polars as pl
 
 from sender.core.outcomes import DeliveryReport, Outcome, Reason, State
 
-# The frame `Ledger.journal` returns, one row a message that was ever claimed or set aside. Times are milliseconds UTC.
-# `sender` is the number its last claim used instead of the planned one, null where that was the planned one.
+# The frame `Ledger.journal` returns, one row for each message that was ever claimed or prefetched. Times are
+# milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null.
 JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "seq": pl.UInt32(),
     "state": pl.String(),
@@ -36,8 +36,8 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "created_at": pl.Datetime("ms", "UTC"),
     "sent_at": pl.Datetime("ms", "UTC"),
     "updated_at": pl.Datetime("ms", "UTC"),
-    "final_at": pl.Datetime("ms", "UTC"),  # when the status became final, as far as the provider or the report says
-    "resent": pl.UInt32(),  # how often a person had it put back to pending though it may have been accepted
+    "final_at": pl.Datetime("ms", "UTC"),  # when the status became final, by the provider or by the report's arrival
+    "resent": pl.UInt32(),  # times a person had it sent again though it may have been accepted
 }
 
 
@@ -58,9 +58,9 @@ class RunKind(StrEnum):
 class Run:
     """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any.
 
-    `simulated` says that it talks to the sandbox, whatever its kind. `account` is the public id of the account it is
-    sent by (None where credentials do not tell it): only that account's log can say what became of it. `retry_of` is
-    the run whose messages this one sends again.
+    `simulated`: it talks to the sandbox, whatever its kind. `account` is the public id of the account that sends it
+    (None where credentials do not contain it): only that account's log shows what became of it. `retry_of` is the run
+    whose messages this one sends again.
     """
 
     run_id: str
@@ -79,7 +79,7 @@ class Run:
     retry_of: str | None = None
 
 
-class Claim(NamedTuple):  # a tuple, as is a Settlement: each message makes one, and they are four times as quick
+class Claim(NamedTuple):  # a tuple, like Settlement: each message makes one, and tuples are four times as fast
     """A committed intent: this process may submit message `seq` until `deadline_ms`, as attempt `attempt` (from 1).
 
     `fence` numbers the claims ever made of a message. A release gives the attempt back but never the fence, so an
@@ -93,7 +93,7 @@ class Claim(NamedTuple):  # a tuple, as is a Settlement: each message makes one,
 
 
 class Settlement(NamedTuple):
-    """What came of a claim. `not_before_ms` delays a Deferred message."""
+    """The outcome of a claim. `not_before_ms` delays a Deferred message."""
 
     claim: Claim
     outcome: Outcome
@@ -102,10 +102,10 @@ class Settlement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LogFinding:
-    """What reconciliation proved of an unknown message: an Accepted, or None for proved absent (back to pending).
+    """What reconciliation proved about an unknown message: an Accepted, or None for proved absent (back to pending).
 
-    `attempt` is the journal's when the proof was begun: a proof about an earlier attempt changes nothing. None
-    trusts the state alone, which is enough only while the run's lock is held.
+    `attempt` is the journal's from when the proof began: a proof about an earlier attempt changes nothing. None trusts
+    the state alone, which is enough only while the run's lock is held.
     """
 
     seq: int
@@ -115,7 +115,7 @@ class LogFinding:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedReport:
-    """A delivery report and the message it is about, where its ref (or who asked for it) names one."""
+    """A delivery report, and the message it is about where its ref, or the caller, names one."""
 
     report: DeliveryReport
     run_id: str | None = None
@@ -124,7 +124,7 @@ class ReceivedReport:
 
 @dataclass(frozen=True, slots=True)
 class ReportCounts:
-    """What became of a batch of reports: `applied`, `same` (nothing new), or `kept` for a message to come."""
+    """The reports of a batch by effect: `applied`, `same` (nothing new), or `kept` for messages not recorded yet."""
 
     applied: int = 0
     same: int = 0
@@ -143,16 +143,21 @@ class Counts:
 
 
 class Ledger(Protocol):
-    """Synchronous: the send loop calls it from its own thread. What changes is committed before a method returns."""
+    """Synchronous: the send loop calls it from a thread of its own. Changes are committed before a method returns.
+
+    Methods that take a run id raise UnknownRun for one that is not there, and all raise StateError.
+    """
 
     def now_ms(self) -> int:
-        """Milliseconds UTC, from the ledger's own clock: it does not jump when the system's clock is set."""
+        """Milliseconds UTC by the ledger's own clock, which does not jump when the system's clock is set."""
         ...
 
-    def create_run(self, run: Run) -> None: ...
+    def create_run(self, run: Run) -> None:
+        """Enter a new run. Raises ValueError when its id is taken, or its rows do not add up."""
+        ...
 
     def run(self, run_id: str) -> Run:
-        """Raises UnknownRun."""
+        """The run of that id. Raises UnknownRun."""
         ...
 
     def runs(self) -> list[Run]:
@@ -160,11 +165,11 @@ class Ledger(Protocol):
         ...
 
     def finish_run(self, run_id: str) -> bool:
-        """Marks the run finished if nothing is pending or in doubt between intent and outcome; says whether it is."""
+        """Mark the run finished if no message is pending or an intent; return whether it is finished."""
         ...
 
     def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
-        """Up to `limit` intents, committed and durable: deferred messages that are due first, then the next in order.
+        """Claim up to `limit` messages durably: deferred ones that are due first, then the next in order.
 
         `below_seq` bounds the messages touched (`--limit N` is the first N of the plan).
         """
@@ -179,101 +184,105 @@ class Ledger(Protocol):
         below_seq: int | None = None,
         partition: tuple[int, int] = WHOLE_RUN,
     ) -> list[int]:
-        """The `seq` of up to `limit` messages that may be claimed now, in the order of `claim`, without claiming them.
+        """The `seq` of up to `limit` messages that may be claimed now, in the order of `claim`; none is claimed.
 
         Those in `exclude` are left out: the caller has them already. From now on they can be claimed in any order, by
-        whoever comes first; processes that ask for different parts get different ones.
+        whoever comes first; processes that ask for different partitions get different messages.
         """
         ...
 
     def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
-        """Intents for those of `seqs` that were set aside and may still be claimed now, committed and durable."""
+        """Claim those of `seqs` that were prefetched and may be claimed now, committed and durable."""
         ...
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
-        """`(seq, at_ms)` of up to `limit` messages that may have left, those first whose row changed last.
+        """`(seq, at_ms)` of up to `limit` messages that may have left, the last changed row first.
 
         A request leaves after its intent and before its outcome is written, so none of them left after its `at_ms`.
-        What was released did not leave.
+        A released message did not leave.
         """
         ...
 
     def pending_from(self, run_id: str) -> tuple[int, list[int]]:
-        """The `seq` from which on nothing was ever claimed, and those before it that are pending all the same."""
+        """The `seq` from which on nothing was ever claimed, and those before it that are pending."""
         ...
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
-        """Back to pending: intents whose request provably never started. The attempt does not count."""
+        """Put intents back to pending whose request provably never started; return how many. No attempt is counted."""
         ...
 
     def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
-        """Notes, before a request leaves, the number that a claim uses instead of the planned one; says how many.
+        """Note the number that each claim uses instead of the planned one; return how many changed a row.
 
-        Guarded as `record` is. The next claim of the message begins with the planned one again.
+        Call it before the request leaves. Guarded as `record` is. The next claim of the message begins with the planned
+        number again.
         """
         ...
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
-        """Writes outcomes, guarded by state `intent` and the attempt; says how many changed a row."""
+        """Write outcomes, guarded by state `intent`, attempt and fence; return how many changed a row."""
         ...
 
     def orphans_to_unknown(self, run_id: str) -> int:
-        """Intents left by a process that died become unknown; says how many. Call only while holding the run's lock."""
+        """Make intents unknown that a dead process left; return how many. Call it only while holding the run's lock."""
         ...
 
-    def reconcile(self, run_id: str, found: Sequence[LogFinding]) -> int:
-        """Settles unknown messages; guarded by state `unknown`; says how many changed."""
+    def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:
+        """Settle unknown messages, guarded by state `unknown`; return how many changed."""
         ...
 
     def resend_unknown(self, run_id: str) -> int:
-        """Unknown messages become pending because a person said so; each keeps count in `resent`. Says how many.
+        """Put unknown messages back to pending because a person says so; return how many. Each counts it in `resent`.
 
-        A finished run is no longer finished. Call only while holding the run's lock.
+        A finished run is no longer finished. Call it only while holding the run's lock.
         """
         ...
 
     def check(self, run_id: str) -> None:
-        """Raises StateError when the run's rows contradict one another: some were lost, doubled or changed."""
+        """Raise StateError when the run's rows contradict one another: some were lost, doubled or changed."""
         ...
 
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
-        """Writes delivery reports in one commit, in this order; all of them are on disk when it returns.
+        """Write delivery reports in one commit, in this order.
 
         A status moves forward by rank only. A report with our ref settles an unknown or pending message as accepted.
-        What comes before the outcome is recorded is kept and applied with it; what names no message is kept too.
+        A report that comes before its message's outcome is kept and applied with it; one that names no message is kept
+        too.
         """
         ...
 
     def match_reports(self) -> int:
-        """Applies what was kept without a ref to the messages of those ids; says how many changed one."""
+        """Apply kept reports without a ref to the messages of their ids; return how many changed one."""
         ...
 
     def delivering(self, run_id: str) -> int:
-        """How many accepted messages have no final status yet."""
+        """The number of accepted messages without a final status."""
         ...
 
     def kept_reports(self) -> int:
-        """How many reports wait for their message."""
+        """The number of reports that wait for their message."""
         ...
 
     def forget_reports(self, before_ms: int) -> int:
-        """Drops kept reports that came before then; says how many. Other programs of the account have messages too."""
+        """Drop kept reports that came before then; return how many. They may be about another program's messages."""
         ...
 
-    def counts(self, run_id: str) -> Counts: ...
+    def counts(self, run_id: str) -> Counts:
+        """The run's messages by submission state."""
+        ...
 
     def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
-        """When the earliest deferred message is due; None when none waits."""
+        """When the earliest deferred message is due, in milliseconds UTC; None when none waits."""
         ...
 
     def journal(
         self, run_id: str, *, states: Collection[State] | None = None, reasons: Collection[Reason] | None = None
     ) -> pl.DataFrame:
-        """The run's rows in `seq` order, as JOURNAL_SCHEMA says: all, or those of some states, of some reasons."""
+        """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states or reasons."""
         ...
 
     def message_ids(self) -> set[str]:
-        """The provider's ids of everything accepted, in every run: a log entry with one of them is no other message."""
+        """The provider's ids of everything accepted, in every run: a log entry with such an id is accounted for."""
         ...
 
     def close(self) -> None: ...

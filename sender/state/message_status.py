@@ -1,4 +1,4 @@
-"""A message's status for people: what the ledger and the provider know of it, in one word of a closed set."""
+"""A message's status for people: what the ledger and the provider know of it, as one of a closed set."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sender.plan.plan import Plan
 def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
     """`row_number` (UInt32), `status` and `reason` (String) of every message of `plan`, in file order."""
     messages = plan.scan().filter(pl.col("seq").is_not_null()).select("row_number", "seq").collect()
-    told = journal.select("seq", pl.exclude("seq").name.prefix("_"))
-    return messages.join(told, on="seq", how="left", maintain_order="left").select(
+    rows = journal.select("seq", pl.exclude("seq").name.prefix("_"))
+    return messages.join(rows, on="seq", how="left", maintain_order="left").select(
         "row_number", status_of(), pl.col("_reason").alias("reason")
     )
 

@@ -1,4 +1,4 @@
-"""What a delivery report makes of a message's row, in words every database shares. Performs no I/O, knows no SQL.
+"""What a delivery report changes in a message's row, in terms every database shares. Performs no I/O, knows no SQL.
 
 The order in which reports arrive does not matter: a status moves forward by rank only, and what comes before the
 create's answer has been recorded waits for it.
@@ -15,7 +15,7 @@ from sender.state.rows import cleaned, epoch_ms, uint32
 
 
 class ReportEffect(StrEnum):
-    """What became of a report."""
+    """What a report did."""
 
     APPLIED = "applied"
     SAME = "same"  # it says nothing new
@@ -41,7 +41,7 @@ class MessageRow(NamedTuple):
 
     @classmethod
     def read(cls, values: Sequence[Any]) -> Self:
-        """From a row's values in this order."""
+        """The row with these values, in the order of the fields."""
         row = cls(*values)
         return row._replace(state=State(row.state), status=row.status and Status(row.status))
 
@@ -64,12 +64,13 @@ class ReportFields(NamedTuple):
 
     @classmethod
     def read(cls, values: Sequence[Any]) -> Self:
-        """From a kept report's values in this order."""
-        told = cls(*values)
-        return told._replace(status=told.status and Status(told.status))
+        """The report with these values, in the order of the fields."""
+        fields = cls(*values)
+        return fields._replace(status=fields.status and Status(fields.status))
 
     @classmethod
     def of(cls, report: DeliveryReport, *, now_ms: int) -> Self:
+        """`report`, received at `now_ms`, without what cannot be stored."""
         return cls(
             message_id=cleaned(report.message_id) or "",
             status=report.status if report.status in RANK else None,
@@ -86,64 +87,67 @@ class ReportFields(NamedTuple):
         )
 
 
-def apply_report(row: MessageRow, told: ReportFields) -> MessageRow | ReportEffect:
-    """The row once `told` has been heard; else why it stays as it is.
+def apply_report(row: MessageRow, report: ReportFields) -> MessageRow | ReportEffect:
+    """The row after `report`; or why it stays as it is.
 
-    - accepted, with this id: the status moves forward by rank, the price and segments are taken over.
+    - accepted, with this id: the status moves forward by rank; price and segments are taken over.
     - unknown, or pending: a report is about a message the provider has, so it was accepted, and must not leave again.
     - intent: a request is on its way, or its process died; its outcome is written first.
     - rejected, or accepted with another id: it contradicts what is known, and changes nothing.
     """
     match row.state:
-        case State.ACCEPTED if row.message_id == told.message_id:
-            new = _moved(row, told)
+        case State.ACCEPTED if row.message_id == report.message_id:
+            new = _move_forward(row, report)
             return ReportEffect.SAME if new == row else new
         case State.UNKNOWN | State.PENDING:
-            bare = MessageRow(State.ACCEPTED, max(1, row.attempts), told.message_id, Status.QUEUED)
-            return _moved(bare, told)
+            bare = MessageRow(State.ACCEPTED, max(1, row.attempts), report.message_id, Status.QUEUED)
+            return _move_forward(bare, report)
         case _:
             return ReportEffect.KEPT
 
 
-def _moved(row: MessageRow, told: ReportFields) -> MessageRow:
-    if row.status is None:  # an accepted row has one
+def _move_forward(row: MessageRow, report: ReportFields) -> MessageRow:
+    if row.status is None:  # cannot be: an accepted row has one
         return row
     known = row._replace(
-        segments=told.segments or row.segments,
-        price=row.price if told.price is None else told.price,
-        currency=row.currency if told.price is None else told.currency,
-        sent_at=told.sent_at if row.sent_at is None else row.sent_at,
+        segments=report.segments or row.segments,
+        price=row.price if report.price is None else report.price,
+        currency=row.currency if report.price is None else report.currency,
+        sent_at=report.sent_at if row.sent_at is None else row.sent_at,
     )
-    if told.status is None:  # a word we do not know
-        final = row.status in FINAL or told.provider_status is None
-        return known if final else known._replace(provider_status=told.provider_status)
-    if told.status is row.status:  # a log may tell the sentence, or the word, that a callback did not
+    if report.status is None:  # a status that we do not know
+        final = row.status in FINAL or report.provider_status is None
+        return known if final else known._replace(provider_status=report.provider_status)
+    if report.status is row.status:  # a log may have the text or the code that a callback left out
         return known._replace(
-            provider_status=row.provider_status or told.provider_status,
-            reason=row.reason or told.reason,
-            error_code=row.error_code or told.error_code,
-            error_message=row.error_message or told.error_message,
+            provider_status=row.provider_status or report.provider_status,
+            reason=row.reason or report.reason,
+            error_code=row.error_code or report.error_code,
+            error_message=row.error_message or report.error_message,
         )
-    if RANK[told.status] <= RANK[row.status]:
+    if RANK[report.status] <= RANK[row.status]:
         return known
-    at = _when(told)
-    if known.sent_at is None and told.status is Status.SENT:
+    at = _event_time_ms(report)
+    if known.sent_at is None and report.status is Status.SENT:
         known = known._replace(sent_at=at)
     return known._replace(
-        status=told.status,
-        provider_status=told.provider_status or row.provider_status,
-        reason=told.reason,
-        error_code=told.error_code,
-        error_message=told.error_message,
-        final_at=at if told.status in FINAL else None,
+        status=report.status,
+        provider_status=report.provider_status or row.provider_status,
+        reason=report.reason,
+        error_code=report.error_code,
+        error_message=report.error_message,
+        final_at=at if report.status in FINAL else None,
     )
 
 
-def _when(told: ReportFields) -> int:
-    """When it happened. Most providers tell whole seconds, cut off: such a second counts as over, or as far as it was
-    when the report came, or else messages would have arrived before they left."""
-    if told.reported_at is None:
-        return told.received_at
-    if told.reported_at % 1000:
-        return told.reported_at
-    return max(told.reported_at, min(told.received_at, told.reported_at + 999))
+def _event_time_ms(report: ReportFields) -> int:
+    """When the report's event happened.
+
+    Most providers cut times off to whole seconds. Such a second counts as over, or as far as it was when the report
+    came: otherwise messages would arrive before they leave.
+    """
+    if report.reported_at is None:
+        return report.received_at
+    if report.reported_at % 1000:
+        return report.reported_at
+    return max(report.reported_at, min(report.received_at, report.reported_at + 999))

@@ -1,4 +1,4 @@
-"""Between outcomes and a ledger's rows, in words every database shares. Performs no I/O and knows no SQL.
+"""Between values and a ledger's rows, in terms every database shares. Performs no I/O and knows no SQL.
 
 A provider's odd value must not cost the record of what it accepted: what cannot be stored is left out.
 """
@@ -6,13 +6,14 @@ A provider's odd value must not cost the record of what it accepted: what cannot
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from sender.core.outcomes import FINAL, Accepted, Deferred, Outcome, Reason, Rejected, State, Status, Unknown
-from sender.state.ledger import JOURNAL_SCHEMA
+from sender.state.ledger import JOURNAL_SCHEMA, Run, RunKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,6 +38,18 @@ class SettledFields(NamedTuple):
     created_at: int | None = None
     sent_at: int | None = None
     final_at: int | None = None
+
+
+def run_columns(run: Run) -> tuple[Any, ...]:
+    """The columns of a run's row, in the order of the fields of `Run`."""
+    campaign, source = cleaned(run.campaign), cleaned(run.source)
+    return astuple(replace(run, campaign=campaign or "", source=source))
+
+
+def read_run(row: Sequence[Any]) -> Run:
+    """The run with these columns, in the order of `run_columns`."""
+    run = Run(*row)
+    return replace(run, kind=RunKind(run.kind), simulated=bool(run.simulated))
 
 
 def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> SettledFields:

@@ -1,8 +1,8 @@
 """The ledger of one machine: a SQLite file in the state directory, holding every run.
 
-Intents and outcomes are on disk before a method returns (WAL, synchronous FULL). The schema keeps the rules
-that a bug outside must not break: what each state needs and may not have stands in CHECK constraints. Holds
-no message bodies and no recipients' numbers. Never deletes a row.
+Intents and outcomes are on disk before a method returns (WAL, synchronous FULL). The schema keeps the rules that a bug
+outside must not break: CHECK constraints say what each state needs and may not have. Holds no message bodies and no
+recipients' numbers. Never deletes a row of a message.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from sender.state.ledger import (
     ReceivedReport,
     ReportCounts,
     Run,
-    RunKind,
     Settlement,
 )
-from sender.state.rows import cleaned, journal_frame, settled
+from sender.state.rows import journal_frame, read_run, run_columns, settled
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import (
@@ -47,7 +46,7 @@ from sender.state.sqlite.file import (
 )
 from sender.state.sqlite.schema import SCHEMA_VERSION
 
-_JOURNAL_CHUNK = 5_000  # rows that stand as Python tuples at one time; many more cost cache and collector
+_JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
 
 
 class SqliteLedger:
@@ -62,12 +61,12 @@ class SqliteLedger:
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], int] | None = None, read_only: bool = False) -> Self:
-        """The ledger in the file `path`, made with its directory if there is none.
+        """Open the ledger in the file `path`; make it, and its directory, if there is none.
 
         `clock` gives milliseconds UTC (default: `sender.core.clock.wall_clock_ms`, read when the ledger is opened).
-        With `read_only` nothing is made or changed, and whoever may read the file may open it. Raises StateError when
-        the file cannot be used, is another program's, was written by a newer version, or has lost commits. A file of an
-        older version is brought up to this one, which needs write access.
+        With `read_only` nothing is made or changed, and read access is enough. Raises StateError when the file cannot
+        be used, belongs to another program, was written by a newer version, or has lost commits. A file of an older
+        version is upgraded, which needs write access.
         """
         path = path.absolute()  # SQLite reads names such as `:memory:` its own way
         db = open_to_read(path) if read_only else open_to_write(path)
@@ -93,26 +92,9 @@ class SqliteLedger:
         return self._clock()
 
     def create_run(self, run: Run) -> None:
-        """Writes a new run. Raises ValueError when there is one of that id, or its rows do not add up."""
-        columns = (
-            run.run_id,
-            cleaned(run.campaign),
-            run.kind.value,
-            run.provider,
-            run.plan_hash,
-            cleaned(run.source),
-            run.rows,
-            run.messages,
-            run.skipped,
-            run.created_at_ms,
-            run.finished_at_ms,
-            run.simulated,
-            run.account,
-            run.retry_of,
-        )
         try:
             with self._transaction() as db:
-                db.execute(sql.INSERT_RUN, columns)
+                db.execute(sql.INSERT_RUN, run_columns(run))
         except apsw.ConstraintError as error:
             raise ValueError(f"run {run.run_id} cannot be created: {error}") from None
 
@@ -121,12 +103,12 @@ class SqliteLedger:
             row = self._db.execute(sql.SELECT_RUNS + "WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             raise self._unknown_run(run_id)
-        return _run(row)
+        return read_run(row)
 
     def runs(self) -> list[Run]:
         with failures_explained(self._path):
             rows = self._db.execute(sql.SELECT_RUNS + "ORDER BY created_at, key").fetchall()
-        return [_run(row) for row in rows]
+        return [read_run(row) for row in rows]
 
     def finish_run(self, run_id: str) -> bool:
         key, messages = self._run_key(run_id)
@@ -201,11 +183,11 @@ class SqliteLedger:
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         key, _ = self._run_key(run_id)
-        given_back = list(claims)
+        released = list(claims)
         with self._transaction() as db:
             now = self.now_ms()
-            changed = _changed(db, sql.RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in given_back))
-            delivery_reports.apply_waiting(db, key, (c.seq for c in given_back), now)
+            changed = _changed(db, sql.RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in released))
+            delivery_reports.apply_waiting(db, key, (c.seq for c in released), now)
         return changed
 
     def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
@@ -231,18 +213,18 @@ class SqliteLedger:
                 changed -= delivery_reports.apply_waiting(db, key, None, now)
         return changed
 
-    def reconcile(self, run_id: str, found: Sequence[LogFinding]) -> int:
+    def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:
         """As the protocol says. A finished run that gets a pending message back is no longer finished."""
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
             rows = (
-                (*settled(f.outcome, due_ms=now, now_ms=now), now, key, f.seq, f.attempt)
-                for f in found
-                if not isinstance(f.outcome, Unknown)  # proves nothing new
+                (*settled(finding.outcome, due_ms=now, now_ms=now), now, key, finding.seq, finding.attempt)
+                for finding in findings
+                if not isinstance(finding.outcome, Unknown)  # proves nothing new
             )
             changed = _changed(db, sql.RECONCILE, rows)
-            delivery_reports.apply_waiting(db, key, (f.seq for f in found), now)
+            delivery_reports.apply_waiting(db, key, (finding.seq for finding in findings), now)
             db.execute(sql.REOPEN, (key,))
         return changed
 
@@ -267,29 +249,29 @@ class SqliteLedger:
 
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         with self._transaction() as db:
-            return delivery_reports.report(db, reports, self._find_run, self.now_ms())
+            return delivery_reports.record_reports(db, reports, self._find_run, self.now_ms())
 
     def match_reports(self) -> int:
         """As the protocol says. Looks through all messages, in a snapshot that holds up no writer."""
         with failures_explained(self._path):
-            found = delivery_reports.strays(self._db)
-        if not found:
+            strays = delivery_reports.find_strays(self._db)
+        if not strays:
             return 0
         with self._transaction() as db:
-            return delivery_reports.apply_strays(db, found, self.now_ms())
+            return delivery_reports.apply_strays(db, strays, self.now_ms())
 
     def delivering(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            return delivery_reports.delivering(self._db, key)
+            return delivery_reports.count_delivering(self._db, key)
 
     def kept_reports(self) -> int:
         with failures_explained(self._path):
-            return delivery_reports.kept(self._db)
+            return delivery_reports.count_kept(self._db)
 
     def forget_reports(self, before_ms: int) -> int:
         with self._transaction() as db:
-            return delivery_reports.forget(db, before_ms)
+            return delivery_reports.forget_kept(db, before_ms)
 
     def counts(self, run_id: str) -> Counts:
         key, messages = self._run_key(run_id)
@@ -308,11 +290,12 @@ class SqliteLedger:
     ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
         chunks: list[pl.DataFrame] = []
-        wanted = {
-            name: None if some is None else _json(some) for name, some in (("states", states), ("reasons", reasons))
+        filters = {
+            "states": None if states is None else _json(states),
+            "reasons": None if reasons is None else _json(reasons),
         }
         with failures_explained(self._path):
-            rows = self._db.execute(sql.JOURNAL, {"run": key, **wanted})  # one statement, so one snapshot
+            rows = self._db.execute(sql.JOURNAL, {"run": key, **filters})  # one statement, so one snapshot
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
         return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
@@ -345,13 +328,13 @@ class SqliteLedger:
         )
 
     def _count(self, key: int, messages: int) -> Counts:
-        found: dict[str, int] = dict(self._db.execute(sql.COUNT, (key,)))
+        counts: dict[str, int] = dict(self._db.execute(sql.COUNT, (key,)))
         return Counts(
-            pending=messages - sum(found.values()),
-            intent=found.get(State.INTENT, 0),
-            accepted=found.get(State.ACCEPTED, 0),
-            rejected=found.get(State.REJECTED, 0),
-            unknown=found.get(State.UNKNOWN, 0),
+            pending=messages - sum(counts.values()),
+            intent=counts.get(State.INTENT, 0),
+            accepted=counts.get(State.ACCEPTED, 0),
+            rejected=counts.get(State.REJECTED, 0),
+            unknown=counts.get(State.UNKNOWN, 0),
         )
 
     @contextmanager
@@ -378,31 +361,26 @@ def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]
 
 
 def _recorded(db: apsw.Connection, key: int, settlements: Iterable[Settlement], now_ms: int) -> int:
-    """Settles each claim that still holds its message, those with like outcomes by one statement."""
+    """Settle each claim that still holds its message, those with like outcomes by one statement."""
     before = db.total_changes()
     alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     claims: set[tuple[int, int, int]] = set()
-    for claim, outcome, due_ms in ((one.claim, one.outcome, one.not_before_ms) for one in settlements):
-        told = (claim.seq, claim.attempt, claim.fence)
-        if told in claims:
+    for claim, outcome, due_ms in settlements:
+        key_of_claim = (claim.seq, claim.attempt, claim.fence)
+        if key_of_claim in claims:
             continue
-        claims.add(told)
+        claims.add(key_of_claim)
         row = settled(outcome, due_ms=now_ms if due_ms is None else due_ms, now_ms=now_ms)
-        varying = (*told, row.message_id, row.segments, row.created_at)
+        varying = (*key_of_claim, row.message_id, row.segments, row.created_at)
         alike.setdefault(sql.common(row), []).append(varying)
     for common, rows in alike.items():
         named = dict(zip(sql.COMMON, common, strict=True)) | {
-            "told": orjson.dumps(rows).decode(),
+            "settlements": orjson.dumps(rows).decode(),
             "run": key,
             "now": now_ms,
         }
         db.execute(sql.RECORD, named)
     return db.total_changes() - before
-
-
-def _run(row: tuple[Any, ...]) -> Run:
-    run_id, campaign, kind, *middle, simulated, account, retry_of = row
-    return Run(*(run_id, campaign, RunKind(kind), *middle, bool(simulated), account, retry_of))
 
 
 def _json(values: Collection[int] | Collection[str]) -> str:

@@ -43,7 +43,7 @@ WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
     AND seq NOT IN (SELECT value FROM json_each(:exclude)) AND seq % :of = :partition
 ORDER BY not_before, seq LIMIT :limit
 """
-# A row that waits for nothing: it was never claimed, and stands only so that those behind it can be.
+# A row that waits for nothing: it was never claimed, and is there only so that those behind it can be.
 PREFETCH = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
 INSERT INTO message (run, seq, state, attempts, fence, intent_at, not_before, updated_at)
@@ -72,23 +72,23 @@ UPDATE message
 SET {", ".join(f"{name} = ?" for name in SettledFields._fields)}, deadline = NULL, updated_at = ?
 """  # noqa: S608 (our names)
 RECONCILE = SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
-# Python lets its other threads run around each step of SQLite, and getting its turn back costs more than the step. So
-# what came of a group is written by few statements: one for all outcomes that differ in no more than these columns.
+# Python lets other threads run around each step of SQLite, and getting its turn back costs more than the step. So the
+# outcomes of a group are written by few statements: one for all outcomes that differ in these columns alone.
 VARYING = ("message_id", "segments", "created_at")
 COMMON = tuple(name for name in SettledFields._fields if name not in VARYING)
 common = itemgetter(*map(SettledFields._fields.index, COMMON))
 RECORD = f"""
-WITH told AS MATERIALIZED (
+WITH settled AS MATERIALIZED (
     SELECT value ->> 0 AS seq, value ->> 1 AS attempt, value ->> 2 AS fence, value ->> 3 AS message_id,
         value ->> 4 AS segments, value ->> 5 AS created_at
-    FROM json_each(:told)
+    FROM json_each(:settlements)
 )
 UPDATE message
-SET {", ".join(f"{name} = :{name}" for name in COMMON)}, message_id = told.message_id, segments = told.segments,
-    created_at = told.created_at, deadline = NULL, updated_at = :now
-FROM told
-WHERE message.run = :run AND message.seq = told.seq AND message.state = 'intent' AND message.attempts = told.attempt
-    AND message.fence = told.fence
+SET {", ".join(f"{name} = :{name}" for name in COMMON)}, message_id = settled.message_id, segments = settled.segments,
+    created_at = settled.created_at, deadline = NULL, updated_at = :now
+FROM settled
+WHERE message.run = :run AND message.seq = settled.seq AND message.state = 'intent'
+    AND message.attempts = settled.attempt AND message.fence = settled.fence
 """  # noqa: S608 (our names)
 ORPHANS = """
 UPDATE message
@@ -102,8 +102,8 @@ SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error
     updated_at = ?
 WHERE run = ? AND state = 'unknown'
 """
-# Rows are dense from 0, so their count, highest and sum of `seq` follow from one another; no single change to a key
-# leaves all three as they were. What CHECK constraints say is looked at again, because a damaged page asks nobody.
+# Rows are dense from 0, so the count, the highest and the sum of `seq` follow from one another; no single change to a
+# key leaves all three as they were. CHECK constraints are evaluated again, because a damaged page never met them.
 CHECK = """
 SELECT count(*), coalesce(max(seq) + 1, 0), coalesce(sum(seq), 0), coalesce(sum(
     state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')

@@ -228,11 +228,11 @@ def test_the_schema_refuses_a_row_that_breaks_a_rule(ledger: SqliteLedger, chang
         pytest.param(statements.NEXT_SEQ, range(1), "USING PRIMARY KEY (run=?)", id="next in order"),
         pytest.param(
             statements.RECORD,
-            dict.fromkeys((*statements.COMMON, "told", "run", "now"), "[]"),
+            dict.fromkeys((*statements.COMMON, "settlements", "run", "now"), "[]"),
             "SEARCH message USING PRIMARY KEY (run=? AND seq=?)",
             id="record",
         ),
-        pytest.param(reports._WAITING, range(3), "USING INDEX report_waiting (run=? AND seq>?", id="kept"),
+        pytest.param(reports._SELECT_WAITING, range(3), "USING INDEX report_waiting (run=? AND seq>?", id="kept"),
         pytest.param(reports._SELECT_ROW, range(2), "USING PRIMARY KEY (run=? AND seq=?)", id="reported"),
     ],
 )
@@ -243,7 +243,7 @@ def test_what_runs_for_every_batch_never_scans_the_run(
     lines = ledger._db.execute(f"EXPLAIN QUERY PLAN {statement}", bindings).fetchall()
     plan = "; ".join(str(line[3]) for line in lines)
     assert way in plan
-    batch = ("SCAN told", "SCAN json_each VIRTUAL TABLE INDEX 1:")  # what is asked for, not the run
+    batch = ("SCAN settled", "SCAN json_each VIRTUAL TABLE INDEX 1:")  # what is asked for, not the run
     assert not [line for line in plan.split("; ") if line.startswith("SCAN") and line not in batch]
     assert "TEMP B-TREE" not in plan
 
