@@ -62,13 +62,15 @@ def send_half(folder: str, messages: int) -> None:
     from sender.core.outcomes import Accepted
     from sender.plan.plan import Plan
     from sender.sending.open_run import open_run
+    from sender.sending.options import SendOptions
     from sender.state.ledger import Settlement
 
     plan = Plan.open(Path(folder) / "plan")
-    with open_run(plan, state_dir=Path(folder) / "state") as session:
+    options = SendOptions(state_dir=Path(folder) / "state", env={"SENDER_SANDBOX_URL": NOWHERE}, settle_unknowns=False)
+    with open_run(plan, options) as session:
         stop = asyncio.Event()
         stop.set()
-        asyncio.run(session.send(env={"SENDER_SANDBOX_URL": NOWHERE}, cancel=stop, settle_unknowns=False))
+        asyncio.run(session.send(options, cancel=stop))
         ledger, run_id = session.state.ledger, session.run.run_id
         while messages > 0:
             claims = ledger.claim(run_id, limit=min(messages, 10_000), lease_ms=60_000)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from sender.planning.build import build_plan as build_plan
     from sender.planning.diff import diff_plans as diff_plans
     from sender.planning.explain import explain_row as explain_row
+    from sender.planning.retry import retry_plan as retry_plan
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
+    from sender.sending.options import SendOptions as SendOptions
     from sender.sending.run_result import RunResult as RunResult
     from sender.state.heartbeat import Progress as Progress
     from sender.state.open import open_state as open_state
@@ -44,6 +46,7 @@ _HOME = {
     "Plan": "plan.plan",
     "Progress": "state.heartbeat",
     "RunResult": "sending.run_result",
+    "SendOptions": "sending.options",
     "SenderError": "core.errors",
     "SkipReason": "core.outcomes",
     "StateDir": "state.state_dir",
@@ -54,6 +57,7 @@ _HOME = {
     "explain_row": "planning.explain",
     "load_campaign": "campaign.load",
     "open_state": "state.open",
+    "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",
     "send": "api",

@@ -3,99 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
+from typing import Unpack
 
 from sender.core.errors import InputError
-from sender.delivery.webhooks.app import check_public_url
 from sender.plan.plan import Plan
 from sender.sending import event_loop
 from sender.sending.open_run import open_run
-from sender.sending.run_result import DeliveryOptions, RunResult
+from sender.sending.options import SendKeywords, SendOptions
+from sender.sending.run_result import RunResult
 from sender.state.heartbeat import Progress
-from sender.state.state_dir import DEFAULT_STATE_DIR
 
 
 async def asend(
     plan: Plan,
+    options: SendOptions | None = None,
     *,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
-    env: Mapping[str, str] | None = None,
-    rehearse: bool = False,
-    limit: int | None = None,
-    again: bool = False,
-    new_run: bool = False,
-    resume: bool = False,
-    settle_unknowns: bool = True,
-    resend_unknown: bool = False,
-    public_url: str | None = None,
-    wait_s: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
     cancel: asyncio.Event | None = None,
-    workers: int = 1,
+    **keywords: Unpack[SendKeywords],
 ) -> RunResult:
-    """What became of `plan`: sent, or resumed where an earlier call stopped.
+    """Send `plan`, or resume it where an earlier call stopped, and return the result.
 
-    `env` holds the credentials (default: the process's environment). `on_progress` is called about ten times a
-    second. `public_url` is what `sender listen` runs behind, for delivery reports; `wait_s` is how long to ask the
-    provider's log for final statuses afterwards. Setting `cancel` stops claiming and waits for the answers under way;
-    the same call resumes. `workers` is how many processes send, for a pace that one cannot keep. The other options are
-    those of `sender send`. Raises InputError, RunLocked, RunComplete or InputsChanged before anything is sent; a guard
-    that stops the run later is in `RunResult.stopped`.
+    `options` say how; their fields may be given as keyword arguments instead. `on_progress` is called about ten times a
+    second. Once `cancel` is set, nothing new is claimed and the answers in flight are awaited; the same call resumes.
+    Raises InputError, RunLocked, RunComplete or InputsChanged before anything is sent; a guard that stops the run later
+    is in `RunResult.stopped`.
     """
-    with open_run(plan, state_dir=state_dir, rehearse=rehearse, again=again, new_run=new_run, resume=resume) as session:
-        return await session.send(
-            env=os.environ if env is None else env,
-            limit=limit,
-            settle_unknowns=settle_unknowns,
-            resend_unknown=resend_unknown,
-            on_progress=on_progress,
-            cancel=cancel,
-            delivery=DeliveryOptions(check_public_url(public_url) if public_url else None, wait_s=wait_s),
-            workers=workers,
-        )
+    options = _options(options, keywords)
+    with open_run(plan, options) as session:
+        return await session.send(options, on_progress=on_progress, cancel=cancel)
 
 
 def send(
     plan: Plan,
+    options: SendOptions | None = None,
     *,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
-    env: Mapping[str, str] | None = None,
-    rehearse: bool = False,
-    limit: int | None = None,
-    again: bool = False,
-    new_run: bool = False,
-    resume: bool = False,
-    settle_unknowns: bool = True,
-    resend_unknown: bool = False,
-    public_url: str | None = None,
-    wait_s: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
-    workers: int = 1,
+    **keywords: Unpack[SendKeywords],
 ) -> RunResult:
-    """`asend`, blocking. Raises InputError where an event loop runs already: await `asend` there."""
+    """Send `plan` as `asend` does, and block until the result is there.
+
+    Raises InputError where an event loop is running: await `asend` there.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         pass
     else:
         raise InputError("an event loop is running here", fix="use `await sender.asend(...)`")
-    return event_loop.run(
-        asend(
-            plan,
-            state_dir=state_dir,
-            env=env,
-            rehearse=rehearse,
-            limit=limit,
-            again=again,
-            new_run=new_run,
-            resume=resume,
-            settle_unknowns=settle_unknowns,
-            resend_unknown=resend_unknown,
-            public_url=public_url,
-            wait_s=wait_s,
-            on_progress=on_progress,
-            workers=workers,
+    return event_loop.run(asend(plan, _options(options, keywords), on_progress=on_progress))
+
+
+def _options(options: SendOptions | None, keywords: SendKeywords) -> SendOptions:
+    if options is None:
+        return SendOptions(**keywords)
+    if keywords:
+        raise InputError(
+            f"both options and keyword arguments are given: {', '.join(keywords)}",
+            fix="use `dataclasses.replace(options, ...)` to change single options",
         )
-    )
+    return options

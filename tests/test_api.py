@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 import sender
 from sender.core.errors import RunComplete
+from sender.sending.options import SendKeywords
 
 
 def campaign(n: int = 5, **keys: Any) -> sender.Campaign:
@@ -81,6 +84,44 @@ def test_a_sent_plan_is_refused_and_again_sends_it(tmp_path: Path) -> None:
     with pytest.raises(RunComplete):
         sender.send(plan, state_dir=tmp_path)
     assert sender.send(plan, state_dir=tmp_path, again=True).run.run_id != first.run.run_id
+
+
+def test_options_as_a_value_or_as_keywords(tmp_path: Path) -> None:
+    plan = sender.build_plan(campaign(5))
+    options = sender.SendOptions(state_dir=tmp_path, limit=2)
+    assert sender.send(plan, options).summary.accepted == 2
+    assert sender.send(plan, state_dir=tmp_path, limit=4).summary.accepted == 4
+    assert sender.send(plan, replace(options, limit=None)).summary.accepted == 5
+
+
+def test_options_and_keywords_together_are_refused(tmp_path: Path) -> None:
+    plan = sender.build_plan(campaign(1))
+    with pytest.raises(sender.InputError, match="both options and keyword arguments are given: limit"):
+        sender.send(plan, sender.SendOptions(state_dir=tmp_path), limit=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_keywords_are_the_fields_of_the_options() -> None:
+    annotations = {field.name: field.type for field in fields(sender.SendOptions)}
+    assert {name: hint.__forward_arg__ for name, hint in SendKeywords.__annotations__.items()} == annotations
+
+
+def test_options_survive_the_way_to_another_process() -> None:
+    options = sender.SendOptions(state_dir=Path("state"), env={"TOKEN": "s3cret"}, limit=3, wait_s=None)
+    plain = json.loads(json.dumps(options.to_dict()))
+    assert sender.SendOptions(**plain) == replace(options, state_dir="state")
+    assert "s3cret" not in repr(options)
+
+
+def test_a_retry_from_python(tmp_path: Path) -> None:
+    """A plan of what did not arrive is sent like any other, and is stored with its run alone."""
+    people = [{"phone": phone, "name": "x"} for phone in ("+12025550101", "+12025550190")]  # the last one is refused
+    first = sender.send(sender.build_plan(campaign(recipients=people)), state_dir=tmp_path)
+    with sender.StateDir(tmp_path, read_only=True) as state:
+        plan = sender.retry_plan(state, first.run, reasons=["invalid_number"])
+    result = sender.send(plan, sender.SendOptions(state_dir=tmp_path))
+    assert (result.run.retry_of, result.summary.rows, result.summary.rejected) == (first.run.run_id, 1, 1)
+    assert not (tmp_path / "plans").exists()
 
 
 def test_logs_hold_no_numbers_and_no_bodies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

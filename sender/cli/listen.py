@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,16 +12,15 @@ from typing import Any, TypeVar
 import click
 
 from sender import sandbox
-from sender.campaign.model import Campaign, ListenSpec
+from sender.campaign.model import ListenSpec
 from sender.cli import console
-from sender.cli.duration import parse_duration_s
 from sender.cli.invocation import log_format_option
 from sender.cli.options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback
+from sender.sending.options import SendOptions
 from sender.sending.run import RunSession
-from sender.sending.run_result import DeliveryOptions
 from sender.state.open import open_state
 from sender.suppression.learn import learn_from_runs
 
@@ -57,21 +57,28 @@ def delivery_options(command: Command) -> Command:
     return command
 
 
+@dataclass(frozen=True, slots=True)
+class ListenOptions:
+    """Whether to receive delivery reports here while sending, on which port, and how signatures are checked."""
+
+    listen: bool
+    port: int | None
+    signatures: str | None
+
+
 @contextmanager
 def receiving(
-    session: RunSession, campaign: Campaign | None, env: Mapping[str, str], options: Mapping[str, Any]
-) -> Iterator[DeliveryOptions]:
-    """Yield how the run learns of delivery, by the options and the campaign's `listen`; with a receiver for --listen.
+    session: RunSession, options: SendOptions, spec: ListenSpec, listen_options: ListenOptions
+) -> Iterator[SendOptions]:
+    """Yield `options` with the address of the receiver of delivery reports, which runs meanwhile for --listen.
 
-    Raises InputError or CredentialsError if it cannot listen.
+    `spec` is the campaign's `listen`. Raises InputError or CredentialsError if it cannot listen.
     """
-    spec = campaign.listen if campaign is not None else ListenSpec()
-    public_url = options["public_url"] or spec.public_url
+    public_url = options.public_url or spec.public_url
     if public_url is not None:
         public_url = check_public_url(public_url)
-    wait_s = None if options["wait"] is None else parse_duration_s(options["wait"], "--wait")
-    if not options["listen"]:
-        yield DeliveryOptions(public_url, wait_s=wait_s)
+    if not listen_options.listen:
+        yield replace(options, public_url=public_url)
         return
     manifest = session.plan.manifest
     if "status_callback" in {*manifest.fields, *manifest.templates}:
@@ -86,19 +93,19 @@ def receiving(
             where="--listen",
             fix="name it with --public-url, or leave out --listen: the provider's log is read then",
         )
-    keys = webhooks.Keys.of(sandbox.environment("") if session.simulated else env)
-    port = options["listen_port"]
+    keys = webhooks.Keys.of(sandbox.environment("") if session.simulated else options.environment)
+    port = listen_options.port
     if port is None:
         port = 0 if session.simulated and public_url is None else spec.port
     with webhooks.listen(
         session.state,
         public_url=public_url,
         keys=keys,
-        policy=webhooks.Policy(options["signatures"] or spec.signatures),
+        policy=webhooks.Policy(listen_options.signatures or spec.signatures),
         port=port,
         dialect=manifest.dialect,
     ) as listener:
-        yield DeliveryOptions(listener.public_url, listening=True, wait_s=wait_s)
+        yield replace(options, public_url=listener.public_url, listening=True)
 
 
 @click.command(

@@ -50,58 +50,61 @@ def retry_plan(
     *,
     statuses: Collection[str] = (),
     reasons: Collection[str] = (),
-    unknown: bool = False,
-    delivered: bool = False,
-    opted_out: bool = False,
+    include_unknown: bool = False,
+    include_delivered: bool = False,
+    include_opted_out: bool = False,
 ) -> Plan:
-    """The plan that sends messages of `run` again; the unfinished retry of it, if there is one.
+    """The plan that sends messages of `run` again; where a retry of the run is unfinished, that retry's plan.
 
     `statuses` are of STATUSES (default BY_DEFAULT); `reasons` are Reason values or `none` (default: TEMPORARY, and what
-    failed after acceptance for another or no reason). Those that may have arrived (`unknown`, `delivered`), and who has
-    opted out, are chosen only if they are asked for; whoever is on the suppression list is skipped all the same.
+    failed after acceptance for another or no reason). Messages that may have arrived (unknown, delivered) and people
+    who have opted out are left out unless they are included; numbers on the suppression list are skipped in any case.
     Raises RunUnfinished when the run itself is not finished, InputError when nothing is left to send.
     """
-    _check(statuses, reasons, opted_out=opted_out)
+    _check_choice(statuses, reasons, include_opted_out=include_opted_out)
     root = state.ledger.run(run.retry_of) if run.retry_of else run
-    earlier = [one for one in state.ledger.runs() if one.retry_of == root.run_id]
-    for one in (root, *earlier):
-        counts = state.ledger.counts(one.run_id)
+    retries = state.retries(root)
+    for run_or_retry in (root, *retries):
+        counts = state.ledger.counts(run_or_retry.run_id)
         if counts.pending or counts.intent:
-            if one is not root:
-                return state.plan(one)
+            if run_or_retry is not root:
+                return state.plan(run_or_retry)
             raise RunUnfinished(
                 f"run {root.run_id} is unfinished: {counts.pending + counts.intent:,} messages are pending",
                 fix="send the campaign again to finish it, then retry what failed",
             )
-    wanted = _wanted(statuses, reasons, unknown=unknown, delivered=delivered, opted_out=opted_out)
-    told = _last_words(state, (root, *earlier))
-    rows = told.filter(wanted)["row_number"]
+    chosen = _is_chosen(statuses, reasons, include_opted_out=include_opted_out)
+    if include_unknown:
+        chosen |= pl.col("status") == Status.UNKNOWN
+    if include_delivered:
+        chosen |= pl.col("status") == Status.DELIVERED
+    messages = _newest_statuses(state, (root, *retries))
+    rows = messages.filter(chosen)["row_number"]
     if rows.is_empty():
         raise InputError(
-            f"nothing of run {root.run_id} is to be sent again: {_left(told)}",
+            f"nothing of run {root.run_id} is to be sent again: {_status_counts(messages)}",
             fix="choose with --status and --reason; `sender status` and `sender results` say what became of each",
         )
-    return _plan(state, root, rows, number=1 + len(earlier))
+    return _plan(state, root, rows, number=1 + len(retries))
 
 
-def _check(statuses: Collection[str], reasons: Collection[str], *, opted_out: bool) -> None:
-    for one in statuses:
-        if one not in STATUSES:
+def _check_choice(statuses: Collection[str], reasons: Collection[str], *, include_opted_out: bool) -> None:
+    for status in statuses:
+        if status not in STATUSES:
             why = {
                 Status.UNKNOWN: "it may have arrived: --include-unknown sends it all the same",
                 Status.DELIVERED: "it has arrived: --include-delivered sends it all the same",
-            }.get(Status(one) if one in set(Status) else Status.SKIPPED, f"choose of {', '.join(STATUSES)}")
-            raise InputError(f"`{one}` is no status to retry by", fix=why)
-    for one in reasons:
-        if one != NO_REASON and one not in set(Reason):
-            raise InputError(f"there is no reason `{one}`", fix=f"choose of {', '.join(Reason)}, {NO_REASON}")
-        if one == Reason.OPTED_OUT and not opted_out:
+            }.get(Status(status) if status in set(Status) else Status.SKIPPED, f"choose of {', '.join(STATUSES)}")
+            raise InputError(f"`{status}` is no status to retry by", fix=why)
+    for reason in reasons:
+        if reason != NO_REASON and reason not in set(Reason):
+            raise InputError(f"there is no reason `{reason}`", fix=f"choose of {', '.join(Reason)}, {NO_REASON}")
+        if reason == Reason.OPTED_OUT and not include_opted_out:
             raise InputError("they have opted out", fix="--include-opted-out, if they have asked for it since")
 
 
-def _wanted(
-    statuses: Collection[str], reasons: Collection[str], *, unknown: bool, delivered: bool, opted_out: bool
-) -> pl.Expr:
+def _is_chosen(statuses: Collection[str], reasons: Collection[str], *, include_opted_out: bool) -> pl.Expr:
+    """Whether a message's `status` and `reason` are among those to send again."""
     status, reason = pl.col("status"), pl.col("reason")
     after_acceptance = status.is_in([Status.FAILED, Status.UNDELIVERED, Status.CANCELED, Status.UNCONFIRMED])
     by_status = status.is_in(list(statuses or BY_DEFAULT))
@@ -109,24 +112,21 @@ def _wanted(
         by_reason = reason.fill_null(NO_REASON).is_in(list(reasons))
     else:
         by_reason = reason.is_in(TEMPORARY) | (after_acceptance & reason.fill_null(Reason.OTHER).eq(Reason.OTHER))
-    stopped = reason.eq_missing(pl.lit(Reason.OPTED_OUT.value))
-    wanted = by_status & by_reason & ~stopped
-    if opted_out:
-        wanted |= stopped & status.is_in([Status.REJECTED, Status.FAILED, Status.UNDELIVERED])
-    for told, one in ((unknown, Status.UNKNOWN), (delivered, Status.DELIVERED)):
-        if told:
-            wanted |= status == one
-    return wanted
+    opted_out = reason.eq_missing(pl.lit(Reason.OPTED_OUT.value))
+    chosen = by_status & by_reason & ~opted_out
+    if include_opted_out:
+        chosen |= opted_out & status.is_in([Status.REJECTED, Status.FAILED, Status.UNDELIVERED])
+    return chosen
 
 
-def _last_words(state: State, runs: tuple[Run, ...]) -> pl.DataFrame:
-    """`row_number, status, reason` of every message, as the newest run that sent it has it."""
-    told = [what_became(state.plan(one), state.ledger.journal(one.run_id)) for one in runs]
-    return pl.concat(told).unique("row_number", keep="last", maintain_order=True).sort("row_number")
+def _newest_statuses(state: State, runs: tuple[Run, ...]) -> pl.DataFrame:
+    """`row_number, status, reason` of every message, from the newest run that sent it."""
+    statuses = [what_became(state.plan(run), state.ledger.journal(run.run_id)) for run in runs]
+    return pl.concat(statuses).unique("row_number", keep="last", maintain_order=True).sort("row_number")
 
 
-def _left(told: pl.DataFrame) -> str:
-    counts = told["status"].value_counts(name="n").sort("n", descending=True)
+def _status_counts(messages: pl.DataFrame) -> str:
+    counts = messages["status"].value_counts(name="n").sort("n", descending=True)
     return ", ".join(f"{n:,} {status}" for status, n in counts.iter_rows()) or "there are no messages"
 
 

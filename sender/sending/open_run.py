@@ -9,44 +9,32 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sender.core.errors import InputError, InputsChanged, RunComplete
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import costs
+from sender.sending.options import SendOptions
 from sender.sending.run import RunSession
 from sender.state.ledger import Counts, Run, RunKind
 from sender.state.open import open_state
 from sender.state.runs import resolve_path
 from sender.state.state import State
-from sender.state.state_dir import DEFAULT_STATE_DIR
 
 
 @contextlib.contextmanager
-def open_run(
-    plan: Plan,
-    *,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
-    rehearse: bool = False,
-    again: bool = False,
-    new_run: bool = False,
-    resume: bool = False,
-    source: str | Path | None = None,
-) -> Iterator[RunSession]:
+def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
     """The session for `plan`: resumes its unfinished run, or prepares a new one.
 
-    `again` starts another run of a plan that has been sent; `new_run` starts afresh though an unfinished run began
-    with other inputs; `resume` finishes that one with the plan it began with. Raises RunLocked, RunComplete,
-    InputsChanged, CostLimit, StateError, and InputError for a plan without messages.
+    Raises RunLocked, RunComplete, InputsChanged, CostLimit, StateError, and InputError for a plan without messages.
     """
     manifest = plan.manifest
-    kind = _kind(manifest, rehearse=rehearse)
-    simulated = rehearse or manifest.provider == "sandbox"
+    kind = _kind(manifest, rehearse=options.rehearse)
+    simulated = options.rehearse or manifest.provider == "sandbox"
     if not manifest.messages:
         raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
-    with open_state(state_dir) as state, state.locks.hold_campaign(manifest.campaign, kind):
-        run = _run_for(state, plan, kind, again=again, new_run=new_run, resume=resume)
+    with open_state(options.state_dir) as state, state.locks.hold_campaign(manifest.campaign, kind):
+        run = _run_for(state, plan, kind, options)
         sent = plan if run is None else state.plan(run)
         same = run is None or _sends_the_same(state, run, plan)  # then at the prices and the pace of today
         costs.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
@@ -60,7 +48,7 @@ def open_run(
             kind=kind,
             provider=manifest.provider,
             plan_hash=plan.hash,
-            source=resolve_path(source) if source is not None else None,
+            source=resolve_path(options.source) if options.source is not None else None,
             rows=manifest.rows,
             messages=manifest.messages,
             skipped=manifest.rows - manifest.messages,
@@ -73,8 +61,9 @@ def open_run(
         yield RunSession(state, plan, run, resumed=False, earlier=earlier[-1] if earlier else None)
 
 
-def _run_for(state: State, plan: Plan, kind: RunKind, *, again: bool, new_run: bool, resume: bool) -> Run | None:
+def _run_for(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> Run | None:
     """The run to resume; None to begin one."""
+    again, new_run, resume = options.again, options.new_run, options.resume
     if again + new_run + resume > 1:
         raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
     if plan.manifest.retry_of is not None:

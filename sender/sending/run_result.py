@@ -1,4 +1,4 @@
-"""What a call of `send` is asked to wait for, and what it came to."""
+"""What a call of `send` did, and its exit code."""
 
 from __future__ import annotations
 
@@ -16,24 +16,6 @@ from sender.reports.results import Summary
 from sender.reports.run_results import run_results
 from sender.state.ledger import Run
 from sender.state.open import open_state
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryOptions:
-    """How a run learns what becomes of its messages.
-
-    `public_url` is what a receiver listens behind: it is put into each message, unless the campaign has a
-    `status_callback` of its own. `listening` says that it listens here and now, so that callbacks are given time
-    before the log is asked. `wait_s` is how long to wait after the last message (None: 5 s for the sandbox, two
-    minutes else; 0: not at all).
-    """
-
-    public_url: str | None = None
-    listening: bool = False
-    wait_s: float | None = None
-
-
-NO_WAIT = DeliveryOptions(wait_s=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ import apsw
 import sender.cli
 from sender.core.outcomes import Accepted
 from sender.delivery import reconcile
-from sender.sending import producer, run
+from sender.sending import producer, run, send_resources
 from sender.sending.workers import supervisor, worker
 from sender.state.ledger import Settlement
 from sender.state.sqlite.file import CommitMark
@@ -241,12 +241,12 @@ def set_traps(reaper: Reaper) -> None:
     run.write = write_results
     blind = reaper.trap.mutant == "blind_retry"
 
-    class Dispatcher(run.Dispatcher):
+    class Dispatcher(send_resources.Dispatcher):
         def __init__(self, *, transport: Any, adapter: Any, **options: Any) -> None:
             wire = Wire(transport, reaper, "send", blind=blind)
             super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
 
-    run.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
+    send_resources.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
     settle = reconcile.reconcile
 
     async def settle_unknowns(*, transport: Any, facts: Any, **options: Any) -> Any:

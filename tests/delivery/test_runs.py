@@ -28,7 +28,7 @@ from sender.providers.base import Request, Response
 from sender.sandbox.app import Options
 from sender.sandbox.webhooks import WebhookFaults
 from sender.sending.open_run import open_run
-from sender.sending.run_result import DeliveryOptions
+from sender.sending.options import SendOptions
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.state_dir import StateDir
@@ -74,11 +74,21 @@ def receiving(state: Path, **options: Any) -> Iterator[webhooks.Listener]:
         yield listener
 
 
-def send(plan: sender.Plan, state: Path, url: str, how: DeliveryOptions, **options: Any) -> sender.RunResult:
+def send(
+    plan: sender.Plan, state: Path, url: str, public_url: str | None = None, *, on_progress: Any = None, **keywords: Any
+) -> sender.RunResult:
+    options = SendOptions(
+        state_dir=state,
+        rehearse=True,
+        env={"SENDER_SANDBOX_URL": url},
+        settle_unknowns=False,
+        public_url=public_url,
+        **keywords,
+    )
+
     async def go() -> sender.RunResult:
-        with open_run(plan, state_dir=state, rehearse=True) as session:
-            env = {"SENDER_SANDBOX_URL": url}
-            return await session.send(env=env, settle_unknowns=False, delivery=how, **options)
+        with open_run(plan, options) as session:
+            return await session.send(options, on_progress=on_progress)
 
     return asyncio.run(go())
 
@@ -122,7 +132,7 @@ def many(request: pytest.FixtureRequest) -> int:
 def test_callbacks_alone_bring_every_message_to_its_end(dialect: str, tmp_path: Path, many: int) -> None:
     people = [*numbers(many - 1), "+12025550194"]  # the last one is never reached
     with sandbox.embedded(FAST) as url, receiving(tmp_path) as listener:
-        result = send(plan_of(dialect, people), tmp_path, url, DeliveryOptions(listener.public_url, wait_s=0))
+        result = send(plan_of(dialect, people), tmp_path, url, listener.public_url)
         assert result.summary.accepted == many
         journal = wait_until_final(tmp_path, result.run.run_id, 60 + many / 50)
         assert statuses(journal) == truth(url)
@@ -143,7 +153,7 @@ def test_callbacks_alone_bring_every_message_to_its_end(dialect: str, tmp_path: 
 def test_polling_alone_brings_every_message_to_its_end(dialect: str, tmp_path: Path, many: int) -> None:
     people = [*numbers(many - 1), "+12025550194"]
     with sandbox.embedded(FAST) as url:
-        result = send(plan_of(dialect, people), tmp_path, url, DeliveryOptions(wait_s=60 + many / 50))
+        result = send(plan_of(dialect, people), tmp_path, url, wait_s=60 + many / 50)
         journal = wait_until_final(tmp_path, result.run.run_id)
         assert statuses(journal) == truth(url)
         assert callbacks(url)["sent"] == 0
@@ -166,7 +176,7 @@ def test_doubled_reordered_early_and_forged_callbacks_leave_the_right_statuses(
     lost = [f"+1{area}5550194" for area in AREAS[: many // 50]]
     people = [*numbers(3 * many // 10 - len(lost)), *lost]  # some four reports for each message
     with sandbox.embedded(replace(FAST, webhook_faults=mischief)) as url, receiving(tmp_path) as listener:
-        result = send(plan_of(dialect, people), tmp_path, url, DeliveryOptions(listener.public_url, wait_s=0))
+        result = send(plan_of(dialect, people), tmp_path, url, listener.public_url)
         until = time.monotonic() + 30 + many / 50
         while callbacks(url)["under_way"]:
             assert time.monotonic() < until
@@ -190,7 +200,7 @@ def test_a_callback_settles_what_is_unknown(dialect: str, tmp_path: Path) -> Non
     options = replace(FAST, hang_s=0.3)
     with sandbox.embedded(options) as url, receiving(tmp_path) as listener:
         people = ["+12025550101", "+12025550197", "+12025550198", "+12025550196"]
-        result = send(plan_of(dialect, people), tmp_path, url, DeliveryOptions(listener.public_url, wait_s=0))
+        result = send(plan_of(dialect, people), tmp_path, url, listener.public_url)
         until = time.monotonic() + 20
         ledger = SqliteLedger.open(tmp_path / "ledger.sqlite3")
         while ledger.counts(result.run.run_id).accepted < 3:
@@ -223,8 +233,9 @@ def test_a_stop_mid_run_holds_within_a_second(dialect: str, tmp_path: Path) -> N
 
     writer = threading.Thread(target=reply)
     with sandbox.embedded(FAST) as url, receiving(tmp_path) as listener:
-        how = DeliveryOptions(listener.public_url, wait_s=0)
-        result = send(plan_of(dialect, people, rate="40/s"), tmp_path, url, how, on_progress=on_progress)
+        result = send(
+            plan_of(dialect, people, rate="40/s"), tmp_path, url, listener.public_url, on_progress=on_progress
+        )
         writer.join()
     became = result.results()
     assert became.filter(~pl.col("to").is_in([people[at] for at in replies]))["status"].is_in(["rejected"]).sum() == 0
@@ -253,7 +264,7 @@ def test_the_receiver_learns_of_numbers_that_are_refused_later(tmp_path: Path) -
     learn = partial(learn_from_runs, tmp_path)
     with sandbox.embedded(FAST) as url, receiving(tmp_path, on_refused=learn) as listener:
         for plan in plans:
-            send(plan, tmp_path, url, DeliveryOptions(listener.public_url, wait_s=0))
+            send(plan, tmp_path, url, listener.public_url)
         until = time.monotonic() + 30
         while listed_in(tmp_path) != REFUSED_LATER:
             assert time.monotonic() < until, listed_in(tmp_path)
@@ -273,7 +284,7 @@ def test_the_receiver_learns_of_numbers_that_are_refused_later(tmp_path: Path) -
 def test_a_refresh_learns_of_numbers_that_are_refused_later(tmp_path: Path) -> None:
     plan = plan_of("twilio", ["+12025550101", "+12025550191"], from_="MG" + "0" * 32)
     with sandbox.embedded(FAST) as url:
-        result = send(plan, tmp_path, url, DeliveryOptions(wait_s=0))
+        result = send(plan, tmp_path, url, wait_s=0)
         assert listed_in(tmp_path) == {}
         with StateDir(tmp_path) as state:
             told = asyncio.run(refresh_run(state, result.run, {"SENDER_SANDBOX_URL": url}, wait_s=20))
@@ -285,7 +296,7 @@ def test_a_refresh_learns_of_numbers_that_are_refused_later(tmp_path: Path) -> N
 def test_an_mms_without_a_receipt_is_unconfirmed(dialect: str, tmp_path: Path) -> None:
     message = {"body": "Hi", "media": ["https://cdn.example.com/a.png"]}
     with sandbox.embedded(FAST) as url:
-        result = send(plan_of(dialect, numbers(3), message=message), tmp_path, url, DeliveryOptions(wait_s=30))
+        result = send(plan_of(dialect, numbers(3), message=message), tmp_path, url, wait_s=30)
         journal = wait_until_final(tmp_path, result.run.run_id)
     assert journal["status"].to_list() == ["unconfirmed"] * 3
     assert journal["provider_status"].to_list() == ["sent"] * 3, "the provider's own word stays"
@@ -297,8 +308,7 @@ def test_lost_callbacks_are_made_up_for_by_the_log(tmp_path: Path) -> None:
         sandbox.embedded(replace(FAST, webhook_faults=WebhookFaults(drop=0.5, seed=3))) as url,
         receiving(tmp_path) as listener,
     ):
-        how = DeliveryOptions(listener.public_url, listening=True, wait_s=6)
-        result = send(plan_of("twilio", numbers(40)), tmp_path, url, how)
+        result = send(plan_of("twilio", numbers(40)), tmp_path, url, listener.public_url, listening=True, wait_s=6)
         assert callbacks(url)["lost"] > 10
     assert result.refreshed is not None
     assert result.summary.statuses == {"delivered": 40}
@@ -307,7 +317,7 @@ def test_lost_callbacks_are_made_up_for_by_the_log(tmp_path: Path) -> None:
 
 def test_the_wait_is_bounded_and_says_how_to_go_on(tmp_path: Path) -> None:
     with sandbox.embedded(replace(FAST, delivered_after_s=3600)) as url:
-        result = send(plan_of("signalwire", numbers(3)), tmp_path, url, DeliveryOptions(wait_s=0.7))
+        result = send(plan_of("signalwire", numbers(3)), tmp_path, url, wait_s=0.7)
     assert result.refreshed is not None
     assert result.refreshed.delivering == 3
     assert result.summary.statuses == {"sent": 3}

@@ -13,6 +13,7 @@ from sender import build_plan, load_campaign, send
 from sender.core.errors import CampaignError, CostLimit
 from sender.plan.plan import Plan
 from sender.sending.open_run import open_run
+from sender.sending.options import SendOptions
 
 PRICES = """\
 currency: USD
@@ -174,7 +175,7 @@ def test_a_run_finished_with_its_own_plan_is_held_against_the_limit_too(
 
 def test_a_rehearsal_meets_the_limit_too(tmp_path: Path) -> None:
     made = plan(tmp_path, ADA, provider="twilio", limits={"max_cost": 0})
-    with pytest.raises(CostLimit), open_run(made, state_dir=tmp_path / "state", rehearse=True):
+    with pytest.raises(CostLimit), open_run(made, SendOptions(state_dir=tmp_path / "state", rehearse=True)):
         pass
 
 

@@ -105,10 +105,10 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
         ({"reasons": ["unreachable", "none"]}, [4, 5]),
         ({"reasons": ["invalid_number"]}, [8, 11]),
         ({"statuses": ["rejected"], "reasons": ["invalid_number"]}, [11]),
-        ({"delivered": True}, [1, 4, 5, 6]),
-        ({"delivered": True, "reasons": ["filtered"]}, [1, 7]),
-        ({"opted_out": True}, [4, 5, 6, 9]),
-        ({"unknown": True}, [4, 5, 6]),
+        ({"include_delivered": True}, [1, 4, 5, 6]),
+        ({"include_delivered": True, "reasons": ["filtered"]}, [1, 7]),
+        ({"include_opted_out": True}, [4, 5, 6, 9]),
+        ({"include_unknown": True}, [4, 5, 6]),
     ],
     ids=str,
 )
@@ -214,4 +214,4 @@ def test_the_unknown_are_sent_again_only_when_told(tmp_path: Path) -> None:
     past = Past(tmp_path, [1, 97], retries=0)  # 0197: accepted, and a 500 for an answer
     assert past.result.summary.unknown == 1
     assert past.rows() == []
-    assert past.rows(unknown=True) == [2]
+    assert past.rows(include_unknown=True) == [2]

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from sender.sandbox.server import embedded
 from sender.sending import shared_rate_limit
 from sender.sending.concurrency import Concurrency
 from sender.sending.open_run import open_run
+from sender.sending.options import SendOptions
 from sender.sending.workers import supervisor, worker
 from sender.state.ledger import Counts, RunKind
 from sender.state.state_dir import StateDir
@@ -140,10 +142,11 @@ def test_a_shared_pace_that_cannot_be_written_is_explained(tmp_path: Path) -> No
 @pytest.mark.parametrize("queue", [None, Queue(10_000, 10.0)])
 def test_orders_come_as_they_were_given(queue: Queue | None) -> None:
     pace = Pace("auto", 5.0, "segments", concurrency=7, retries=1, timeout_s=9.5, senders={GOOD: 1.0}, queue=queue)
-    given = worker.WorkerConfig("state", "r", 1, 3, pace, None, 5, {"TOKEN": "s3cret"}, "cells", 20)
+    options = SendOptions(state_dir="state", env={"TOKEN": "s3cret"}, limit=5)
+    given = worker.WorkerConfig(options, "r", 1, 3, pace, None, "slots", 20)
     assert worker.WorkerConfig.from_json(given.to_json()) == given
     assert "s3cret" not in repr(given)
-    shares = [worker.WorkerConfig("", "", n, 3, pace, None, None, {}, "", 0).own_pace.concurrency for n in range(3)]
+    shares = [replace(given, number=number).own_pace.concurrency for number in range(3)]
     assert shares == [3, 2, 2], "together as many as were allowed"
     assert given.own_pace.per_s == pytest.approx(5 / 3)
 
@@ -218,15 +221,13 @@ def test_workers_that_cannot_start_stop_the_run_before_anything_is_sent(
 def begun(state_dir: Path, url: str) -> tuple[worker.WorkerConfig, sender.Plan]:
     """The orders of a worker of a run of which nothing has been sent, and whose process is gone."""
     made = plan(10)
-    with open_run(made, state_dir=state_dir) as session:
+    options = SendOptions(state_dir=str(state_dir), env={"SENDER_SANDBOX_URL": url})
+    with open_run(made, options) as session:
         stop = asyncio.Event()
         stop.set()
-        env = {"SENDER_SANDBOX_URL": url}
-        asyncio.run(session.send(env=env, cancel=stop))
-        cells = session.state.workers_folder("offer", RunKind.SANDBOX) / "pace"
-        return worker.WorkerConfig(
-            str(state_dir), session.run.run_id, 0, 1, session.pace, None, None, env, str(cells), 20
-        ), made
+        asyncio.run(session.send(options, cancel=stop))
+        slots = session.state.workers_folder("offer", RunKind.SANDBOX) / "pace"
+        return worker.WorkerConfig(options, session.run.run_id, 0, 1, session.pace, None, str(slots), 20), made
 
 
 def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
     with contextlib.ExitStack() as open_:
         url = open_.enter_context(embedded(Options()))
         orders, made = begun(tmp_path, url)
-        open_.enter_context(shared_rate_limit.created(Path(orders.cells), orders.pace, 1))
+        open_.enter_context(shared_rate_limit.created(Path(orders.slots_file), orders.pace, 1))
         process = open_.enter_context(
             subprocess.Popen(
                 supervisor.COMMAND,
@@ -252,7 +253,7 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
         began = time.monotonic()
         with (
             pytest.raises(RunLocked, match=rf"a worker of it \(pid {process.pid} on"),
-            open_run(made, state_dir=tmp_path, resume=True),
+            open_run(made, SendOptions(state_dir=tmp_path, resume=True)),
         ):
             pass
         assert time.monotonic() - began >= 1, "most workers end in a moment, and that is waited for"

@@ -21,7 +21,7 @@ from typing import Any
 
 from sender.core import errors
 from sender.core.clock import steady_s
-from sender.core.errors import InputError, SenderError, WorkersLost
+from sender.core.errors import SenderError, WorkersLost
 from sender.core.outcomes import State
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
@@ -34,23 +34,9 @@ from sender.state.ledger import Ledger, Run
 log = logging.getLogger("sender.sending.workers.supervisor")
 
 COMMAND = (sys.executable, "-P", "-m", "sender.sending.workers.worker")
-MOST_EACH_CPU = 4
 TELL_EVERY_S = 0.1
 LONGEST_LINE = 1 << 20
 KILL_AFTER_S = 5.0  # a worker that was told to quit at once
-
-
-def check_workers(workers: int) -> int:
-    """`workers`, if a run can be sent by so many processes here. Raises InputError."""
-    if workers < 1:
-        raise InputError(f"a run cannot be sent by {workers} workers", fix="1 is this process alone; 2 may be faster")
-    cpus = os.cpu_count() or 1
-    if workers > MOST_EACH_CPU * cpus:
-        raise InputError(
-            f"{workers} workers are more than this machine can use: it has {cpus} processors",
-            fix=f"use at most {MOST_EACH_CPU * cpus}; one for each processor is the most that helps",
-        )
-    return workers
 
 
 class Supervisor:
@@ -86,14 +72,14 @@ class Supervisor:
         What a lost one had under way are intents in the ledger, and what is pending may be sent by whoever calls this.
         Raises what stopped a worker, after all have drained, and WorkersLost when none could be started.
         """
-        below_seq = self._orders.below_seq
+        below_seq = self._orders.options.limit
         self._total = self._run.messages if below_seq is None else min(below_seq, self._run.messages)
         self._before = self._ledger.counts(self._run.run_id)
         self._expected: Mapping[str | None, float] | None = None
         teller = asyncio.create_task(self._report())
         stopper = asyncio.create_task(self._stop_on(cancel))
         try:
-            for number in range(self._orders.of):
+            for number in range(self._orders.count):
                 self._workers.append(await _WorkerProcess.start(replace(self._orders, number=number), self))
             ended, _ = await asyncio.wait([worker.ended for worker in self._workers])
             for task in ended:
@@ -189,7 +175,7 @@ class Supervisor:
         """Counts what is left of the plan, beside the first messages."""
         try:
             from_seq, waiting = self._ledger.pending_from(self._run.run_id)
-            pace, below_seq = self._orders.pace, self._orders.below_seq
+            pace, below_seq = self._orders.pace, self._orders.options.limit
             count = partial(self._reader.units, pace.unit, from_seq, waiting, below_seq=below_seq)
             self._expected = await asyncio.to_thread(count)
             if self._meter is not None:

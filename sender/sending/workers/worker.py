@@ -20,7 +20,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from sender.plan.plan import Plan
 from sender.sending import event_loop, shared_rate_limit
 from sender.sending.concurrency import Concurrency, most_connections
 from sender.sending.dispatcher import Dispatcher
+from sender.sending.options import SendOptions
 from sender.sending.progress import Meter
 from sender.state.heartbeat import Progress
 from sender.state.open import open_state
@@ -48,29 +49,30 @@ _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "ascti
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is told: worker `number` of `of`, from 0. The limits of `pace` bind all of them together.
+    """What worker `number` (from 0) of `count` is given. The limits of `pace` bind all of them together.
 
-    `env` holds the credentials, so orders go through a pipe and are never shown. `cells` is the shared pace's file.
+    `options` are those of the run; they hold the credentials, so a config goes through a pipe and is never shown.
+    `callback` is the URL for delivery reports, and `slots_file` holds the shared state of the rate limiter.
     """
 
-    state_dir: str
+    options: SendOptions
     run_id: str
     number: int
-    of: int
+    count: int
     pace: Pace
     callback: str | None
-    below_seq: int | None
-    env: Mapping[str, str] = field(repr=False)
-    cells: str
+    slots_file: str
     log_level: int
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return json.dumps(values | {"options": self.options.to_dict(), "pace": asdict(self.pace)})
 
     @staticmethod
     def from_json(text: str) -> WorkerConfig:
         values = json.loads(text)
-        return WorkerConfig(**{**values, "pace": Pace.from_json(values["pace"])})
+        options, pace = SendOptions(**values["options"]), Pace.from_json(values["pace"])
+        return WorkerConfig(**values | {"options": options, "pace": pace})
 
     @property
     def own_pace(self) -> Pace:
@@ -78,8 +80,8 @@ class WorkerConfig:
         fixed = self.pace.concurrency
         return replace(
             self.pace,
-            per_s=None if self.pace.per_s is None else self.pace.per_s / self.of,
-            concurrency=None if fixed is None else fixed // self.of + (self.number < fixed % self.of),
+            per_s=None if self.pace.per_s is None else self.pace.per_s / self.count,
+            concurrency=None if fixed is None else fixed // self.count + (self.number < fixed % self.count),
         )
 
 
@@ -211,18 +213,18 @@ async def _work(orders: WorkerConfig, parent: Parent) -> None:
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(parent.stop.set))
     with contextlib.ExitStack() as held:
-        state = held.enter_context(open_state(orders.state_dir, create=False))
+        state = held.enter_context(open_state(orders.options.state_dir, create=False))
         run = state.ledger.run(orders.run_id)
         held.enter_context(state.locks.hold_worker(run.campaign, run.kind, orders.number))
         parent.say("ready")
         plan = state.plan(run)
-        shared = held.enter_context(shared_rate_limit.joined(Path(orders.cells), orders.pace, orders.of))
+        shared = held.enter_context(shared_rate_limit.joined(Path(orders.slots_file), orders.pace, orders.count))
         adapter = held.enter_context(
-            provider_session.connected(run, plan.manifest, orders.env, state.plans.folder(run))
+            provider_session.connected(run, plan.manifest, orders.options.environment, state.plans.folder(run))
         )
         gate = provider_session.gate(run, plan, SuppressionList(state.suppressions))
         pace = orders.own_pace
-        concurrency = Concurrency(pace.concurrency, pace.per_s, most=max(1, most_connections() // orders.of))
+        concurrency = Concurrency(pace.concurrency, pace.per_s, most=max(1, most_connections() // orders.count))
         if not await parent.told_to_go():
             return
         async with contextlib.aclosing(open_transport(pace.transport, concurrency.most)) as transport:
@@ -237,8 +239,8 @@ async def _work(orders: WorkerConfig, parent: Parent) -> None:
                 concurrency=concurrency,
                 pacer=shared_rate_limit.make_pacer(orders.pace, shared),
                 pool=news.pool,
-                below_seq=orders.below_seq,
-                partition=(orders.number, orders.of),
+                below_seq=orders.options.limit,
+                partition=(orders.number, orders.count),
                 refuses=gate.refuses,
                 on_progress=lambda now: news.tell(now, dispatcher),
                 meter=news.meter,

@@ -1,0 +1,141 @@
+"""The options that `send` and `retry` share, collected into one `SendRequest`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sender.cli import console
+from sender.cli.duration import parse_duration_s
+from sender.cli.invocation import log_format_option
+from sender.cli.listen import ListenOptions, delivery_options
+from sender.cli.options import environment, state_options
+from sender.sending.options import SendOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """What the user asked for: how to send, and what the command does around it.
+
+    `yes` sends without asking, `dry_run` sends nothing, `as_json` prints the summary as JSON, and `show_bar` draws a
+    progress bar.
+    """
+
+    options: SendOptions
+    listen: ListenOptions
+    yes: bool
+    dry_run: bool
+    as_json: bool
+    show_bar: bool
+
+
+_OPTIONS = (
+    click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+    click.option("--dry-run", is_flag=True, help="Show what would be done, and send nothing."),
+    click.option(
+        "--limit",
+        type=click.IntRange(1),
+        help="Send only the first N messages of the plan; run again without it for the rest.",
+    ),
+    click.option(
+        "--rehearse",
+        is_flag=True,
+        help="Speak the provider's own dialect to the sandbox: nothing leaves this machine.",
+    ),
+    click.option(
+        "--on-unknown",
+        type=click.Choice(["reconcile", "hold"]),
+        default="reconcile",
+        show_default=True,
+        help="Unknown messages: look them up, or leave them.",
+    ),
+    delivery_options,
+    click.option(
+        "--workers",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Send by N processes where one cannot keep the rate; the limits hold for all of them together.",
+    ),
+    click.option(
+        "--resend-unknown",
+        is_flag=True,
+        help="Send unknown messages again if the log does not settle them: some people may get them twice.",
+    ),
+    click.option(
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Results file (.csv, .jsonl, .parquet, .xlsx).",
+    ),
+    click.option(
+        "--env-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="File of KEY=value lines with the credentials.",
+    ),
+    log_format_option,
+    click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
+    state_options,
+)
+
+
+def send_options(command: Command) -> Command:
+    """Add the options of sending, those of every command among them; `command` gets them as `request`."""
+
+    @wraps(command)
+    def with_request(**values: Any) -> Any:
+        shared = {name: values.pop(name) for name in _NAMES}
+        return command(request=_request(**shared), **values)
+
+    decorated: Any = with_request
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def _names() -> tuple[str, ...]:
+    """The parameters that the options set, as click names them."""
+
+    def nothing() -> None: ...
+
+    for option in _OPTIONS:
+        option(nothing)
+    return tuple(parameter.name for parameter in nothing.__click_params__)  # type: ignore[attr-defined]
+
+
+_NAMES = _names()
+
+
+def _request(**values: Any) -> SendRequest:
+    show_bar = sys.stderr.isatty() and values["log_format"] == "text"
+    console.set_up_logs(debug=values["debug"], log_format=values["log_format"], quiet=show_bar)
+    options = SendOptions(
+        state_dir=values["state_dir"],
+        workers=values["workers"],
+        env=environment(values["env_file"]),
+        rehearse=values["rehearse"],
+        limit=values["limit"],
+        settle_unknowns=values["on_unknown"] == "reconcile",
+        resend_unknown=values["resend_unknown"],
+        public_url=values["public_url"],
+        wait_s=None if values["wait"] is None else parse_duration_s(values["wait"], "--wait"),
+        results_path=values["output"],
+    )
+    return SendRequest(
+        options,
+        ListenOptions(values["listen"], values["listen_port"], values["signatures"]),
+        yes=values["yes"],
+        dry_run=values["dry_run"],
+        as_json=values["as_json"],
+        show_bar=show_bar,
+    )

@@ -1,0 +1,98 @@
+"""How a plan is sent: one value, passed whole by the library, the commands and the worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypedDict
+
+from sender.core.errors import InputError
+from sender.state.state_dir import DEFAULT_STATE_DIR
+
+MAX_WORKERS_PER_CPU = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """How a plan is sent. Raises InputError for a number of workers that this machine cannot use.
+
+    `state_dir` is the state directory, `env` holds the credentials (None: the process's environment), and `rehearse`
+    speaks the provider's own dialect to the sandbox. `limit` sends only the first messages of the plan.
+
+    `again` sends a plan that has been sent, `new_run` starts over though an unfinished run began with other inputs,
+    `resume` finishes that run with the plan it began with; at most one of the three. `source` is the file or folder by
+    which the run can be found later.
+
+    `settle_unknowns` looks up unknown messages in the provider's log; `resend_unknown` sends again what the log does
+    not settle, so that some people may get the message twice. `workers` is the number of processes that send.
+
+    `public_url` is the address of a receiver of delivery reports; it is put into each message unless the campaign has a
+    `status_callback` of its own. `listening` says that the receiver runs meanwhile, so that callbacks are given time
+    before the log is read. `wait_s` is how long to wait for final statuses after the last message; None waits 5 seconds
+    for the sandbox and two minutes for a provider. `results_path` is the results file (None: in the run's own folder).
+    """
+
+    state_dir: str | Path = DEFAULT_STATE_DIR
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+    rehearse: bool = False
+    limit: int | None = None
+    again: bool = False
+    new_run: bool = False
+    resume: bool = False
+    source: str | Path | None = None
+    settle_unknowns: bool = True
+    resend_unknown: bool = False
+    workers: int = 1
+    public_url: str | None = None
+    listening: bool = False
+    wait_s: float | None = 0.0
+    results_path: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        _check_workers(self.workers)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The credentials, and the sandbox's settings."""
+        return os.environ if self.env is None else self.env
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `SendOptions(**values)` in another process. They include the credentials."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return values | {
+            "env": None if self.env is None else dict(self.env),
+            **{name: str(value) for name, value in values.items() if isinstance(value, Path)},
+        }
+
+
+class SendKeywords(TypedDict, total=False):
+    """The fields of `SendOptions` as keyword arguments; a test holds the two to one another."""
+
+    state_dir: str | Path
+    env: Mapping[str, str] | None
+    rehearse: bool
+    limit: int | None
+    again: bool
+    new_run: bool
+    resume: bool
+    source: str | Path | None
+    settle_unknowns: bool
+    resend_unknown: bool
+    workers: int
+    public_url: str | None
+    listening: bool
+    wait_s: float | None
+    results_path: str | Path | None
+
+
+def _check_workers(workers: int) -> None:
+    if workers < 1:
+        raise InputError(f"a run cannot be sent by {workers} workers", fix="1 is this process alone; 2 may be faster")
+    cpus = os.cpu_count() or 1
+    if workers > MAX_WORKERS_PER_CPU * cpus:
+        raise InputError(
+            f"{workers} workers are more than this machine can use: it has {cpus} processors",
+            fix=f"use at most {MAX_WORKERS_PER_CPU * cpus}; one for each processor is the most that helps",
+        )

@@ -1,0 +1,108 @@
+"""What one call of `send` works with: provider, suppression list, rate limiter, transport, workers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sender.delivery import provider_session
+from sender.plan.message_reader import MessageReader
+from sender.plan.pace import Pace
+from sender.plan.sender_pool import SenderPool
+from sender.providers.base import Adapter, LogFacts
+from sender.sending import shared_rate_limit
+from sender.sending.concurrency import Concurrency
+from sender.sending.dispatcher import Dispatcher
+from sender.sending.options import SendOptions
+from sender.sending.rate_limit import RateLimiter
+from sender.sending.shared_rate_limit import resumed_pacer
+from sender.sending.workers.supervisor import Supervisor
+from sender.sending.workers.worker import WorkerConfig
+from sender.state.heartbeat import Progress
+from sender.state.ledger import Ledger, Run
+from sender.state.runs import resolve_path
+from sender.state.state import State
+from sender.suppression.live_check import LiveSuppression
+from sender.transport.base import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class SendResources:
+    """What one call of `send` works with. `workers` is what each worker process is given, all but its number."""
+
+    ledger: Ledger
+    run: Run
+    adapter: Adapter
+    transport: Transport
+    facts: LogFacts
+    reader: MessageReader
+    pace: Pace
+    rate_limiter: RateLimiter
+    concurrency: Concurrency
+    pool: SenderPool | None
+    suppression: LiveSuppression
+    workers: WorkerConfig
+    on_progress: Callable[[Progress], None]
+
+    def make_dispatcher(self) -> Dispatcher:
+        """A dispatcher that sends in this process."""
+        return Dispatcher(
+            ledger=self.ledger,
+            run=self.run,
+            reader=self.reader,
+            adapter=self.adapter,
+            transport=self.transport,
+            pace=self.pace,
+            concurrency=self.concurrency,
+            pacer=self.rate_limiter,
+            pool=self.pool,
+            below_seq=self.workers.options.limit,
+            refuses=self.suppression.refuses,
+            on_progress=self.on_progress,
+        )
+
+    def make_supervisor(self) -> Supervisor | None:
+        """A supervisor of the worker processes; None where this process sends alone."""
+        if self.workers.count == 1:
+            return None
+        return Supervisor(
+            self.workers,
+            self.run,
+            ledger=self.ledger,
+            reader=self.reader,
+            pacer=self.rate_limiter,
+            pool=self.pool,
+            on_progress=self.on_progress,
+        )
+
+
+def worker_config(
+    state: State, run: Run, pace: Pace, adapter: Adapter, options: SendOptions, callback: str | None
+) -> WorkerConfig:
+    """What workers are given; there are never more of them than concurrent requests."""
+    env = dict(options.environment)
+    if run.simulated:
+        env[provider_session.SANDBOX_URL] = adapter.base_url  # of the sandbox that runs in this process
+    return WorkerConfig(
+        options=replace(options, state_dir=resolve_path(state.where), env=env),
+        run_id=run.run_id,
+        number=0,
+        count=min(options.workers, pace.concurrency or options.workers),
+        pace=pace,
+        callback=callback,
+        slots_file=str(state.workers_folder(run.campaign, run.kind).resolve() / "pace"),
+        log_level=logging.getLogger("sender").getEffectiveLevel(),
+    )
+
+
+@contextlib.contextmanager
+def open_rate_limiter(state: State, run: Run, reader: MessageReader, workers: WorkerConfig) -> Iterator[RateLimiter]:
+    """The rate limiter of this process; its limits bind the workers, too."""
+    if workers.count == 1:
+        yield resumed_pacer(workers.pace, state.ledger, reader, run.run_id)
+        return
+    with shared_rate_limit.created(Path(workers.slots_file), workers.pace, workers.count) as shared:
+        yield resumed_pacer(workers.pace, state.ledger, reader, run.run_id, shared)
