@@ -65,10 +65,10 @@ def ways(rows: int, plain_rows: int) -> Iterator[Figure]:
         named = tuple((one, NAMES[one]) for one in sorted(template.uses & NAMES.keys()))
         others: dict[str, tuple[pl.DataFrame, str | None]] = {
             "ours": (cells, None),
-            "in blocks": (cells, "_pieces"),
+            "in blocks": (cells, "_compile_pieces"),
             "row by row": (few, "both"),
         }
-        if render_columns._pieces(template, named, tuple(cells.columns)) is None:  # noqa: SLF001
+        if render_columns._compile_pieces(template, named, tuple(cells.columns)) is None:  # noqa: SLF001
             del others["in blocks"]
         for way, (frame, without) in others.items():
             with mock.patch.multiple(render_columns, _SEPARATOR=render_columns._SEPARATOR, **patches(without)):  # noqa: SLF001
@@ -82,7 +82,9 @@ def patches(without: str | None) -> dict[str, Callable[..., None]]:
     """What to switch off, so that a slower way is taken."""
     if without is None:
         return {}
-    return {name: lambda *_: None for name in (("_pieces", "_block") if without == "both" else (without,))}
+    return {
+        name: lambda *_: None for name in (("_compile_pieces", "_compile_block") if without == "both" else (without,))
+    }
 
 
 def people(rows: int) -> pl.DataFrame:

@@ -1,7 +1,7 @@
-"""Texts from Jinja templates: a column of them, each what plain jinja2 makes of its row, or a reason.
+"""Texts from Jinja templates: a column of them, each what plain jinja2 renders for its row, or a reason.
 
-`compile_template` reads a template and says what is wrong with it; `render` makes a column of texts with it;
-`verbatim` takes texts as they stand. Nothing here reads files, knows providers, or lets a template do so.
+`compile_template` compiles a template and says what is wrong with it; `render` renders a column of texts with it;
+`verbatim` takes texts as they are. Nothing here reads files, knows providers, or lets a template do so.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How much time and memory one text may take, whatever its template does.
 
-Python cannot interrupt an operation, so nothing here waits for one to end: what could grow is estimated before
-it is done and weighed afterwards. The unit is a character or an item. No value may weigh more than MAX_CHARS,
-counted deep; a text may spend MAX_UNITS on values made, calls and turns of loops, and MAX_CPU_S of its thread's
-time. Counting is the same on every machine and system; the time is only a net below it. Never looks at what a
+Python cannot interrupt an operation, so an operation whose result may be large is estimated before it runs, and its
+result is weighed afterwards. The unit is a character or an item. No value may weigh more than MAX_CHARS, counted with
+all that is in it; a text may spend MAX_UNITS on new values, calls and turns of loops, and MAX_CPU_S of its thread's
+time. The count is the same on every machine; the time limit is only a safety net below it. Never looks at what a
 template means.
 """
 
@@ -18,105 +18,105 @@ from typing import Any
 from jinja2.exceptions import SecurityError
 from jinja2.utils import Namespace
 
-MAX_CHARS = 100_000  # of one text or value; the longest a provider takes is some thousands
+MAX_CHARS = 100_000  # of one text or value; the longest message a provider takes has a few thousand
 MAX_UNITS = 1_000_000  # spent on one text
 MAX_CPU_S = 5.0  # of one text; a million units take about a second
-FREE_UNITS = 10_000_000  # of all texts of a template together, beside UNITS_A_TEXT for each
+FREE_UNITS = 10_000_000  # for all texts of a template together, in addition to UNITS_A_TEXT for each
 UNITS_A_TEXT = 5_000
 _MAX_BITS = 10_000  # of an integer
-_SMALL_CHARS = 300  # 300 characters put between 300 characters are still within bounds
-CALL_UNITS = 20  # a call of a macro takes as long as a loop's turns
-_LOOK_UNITS = 1_000  # between two looks at the clock
+_SMALL_CHARS = 300  # 300 characters inserted between each of 300 are still within MAX_CHARS
+CALL_UNITS = 20  # calling a macro takes as long as this many turns of a loop
+_CHECK_UNITS = 1_000  # between two looks at the clock
 
 
-class Overspent(Exception):  # noqa: N818 (no fault of a row)
-    """A template has used up what all its texts may spend together."""
+class Overspent(Exception):  # noqa: N818 (not the fault of a row)
+    """A template has used up what all its texts together may spend."""
 
 
 class Budget:
-    """What the text being made may still spend, and all texts of its template together.
+    """What the text being rendered may still spend, and all texts of its template together.
 
-    There is one, so whoever makes texts holds `lock`: Python would not make two at once anyway.
+    There is only one, so rendering holds `lock`; Python would not render two texts at once anyway.
     """
 
-    __slots__ = ("_all_left", "_begun_s", "_left", "_next_look", "lock")
+    __slots__ = ("_all_left", "_left", "_next_check", "_started_s", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.open()
 
     def open(self) -> None:
-        """Starts the texts of a template."""
+        """Start with the texts of a template."""
         self._all_left = FREE_UNITS
-        self._left, self._next_look = MAX_UNITS, MAX_UNITS - _LOOK_UNITS
-        self._begun_s: float | None = None
+        self._left, self._next_check = MAX_UNITS, MAX_UNITS - _CHECK_UNITS
+        self._started_s: float | None = None
 
     def begin(self) -> None:
-        """Starts the next text. Raises Overspent when those before have spent too much."""
+        """Start the next text. Raises Overspent when the earlier ones have spent too much."""
         self._all_left += UNITS_A_TEXT - (MAX_UNITS - self._left)
-        self._left, self._next_look, self._begun_s = MAX_UNITS, MAX_UNITS - _LOOK_UNITS, None
+        self._left, self._next_check, self._started_s = MAX_UNITS, MAX_UNITS - _CHECK_UNITS, None
         if self._all_left < 0:
             raise Overspent
 
     def spend(self, units: int) -> None:
-        """Takes `units` off. Raises SecurityError when the text's share is used up."""
+        """Spend `units`. Raises SecurityError when the text has used up its share."""
         self._left -= units
-        if self._left < self._next_look:
-            self._look()
+        if self._left < self._next_check:
+            self._check()
 
-    def _look(self) -> None:
-        self._next_look = self._left - _LOOK_UNITS
+    def _check(self) -> None:
+        self._next_check = self._left - _CHECK_UNITS
         if self._left < 0:
-            raise SecurityError(f"making this text takes more than {MAX_UNITS:,} steps")
+            raise SecurityError(f"this text takes more than {MAX_UNITS:,} steps to render")
         now_s = time.thread_time()
-        if self._begun_s is None:
-            self._begun_s = now_s
-        elif now_s - self._begun_s > MAX_CPU_S:
-            raise SecurityError(f"making this text takes more than {MAX_CPU_S:g} seconds")
+        if self._started_s is None:
+            self._started_s = now_s
+        elif now_s - self._started_s > MAX_CPU_S:
+            raise SecurityError(f"this text takes more than {MAX_CPU_S:g} seconds to render")
 
 
 BUDGET = Budget()
 
 
 def too_large(what: str) -> SecurityError:
-    """The error for an operation whose result would be out of all proportion."""
+    """Return the error for an operation whose result would be too large."""
     return SecurityError(f"`{what}` makes more than a message can hold")
 
 
 def weigh(value: Any) -> int:
-    """Characters and items in `value`, each counted as often as it is reached; stops beyond MAX_CHARS.
+    """Return the number of characters and items in `value`; counting stops beyond MAX_CHARS.
 
-    Something that stands twice in a list counts twice, because it is written twice when the list becomes text.
+    An item that occurs twice counts twice, because it is written twice when a list becomes text.
     """
-    if type(value) is str:  # nearly always: worth its own line
+    if type(value) is str:  # nearly always, so it is worth a line of its own
         return len(value)
     total, stack = 0, [value]
     while stack and total <= MAX_CHARS:
-        one = stack.pop()
+        item = stack.pop()
         total += 1
-        if isinstance(one, str | bytes | bytearray | range):
-            total += len(one)
-        elif isinstance(one, bool | float) or one is None:
+        if isinstance(item, str | bytes | bytearray | range):
+            total += len(item)
+        elif isinstance(item, bool | float) or item is None:
             continue
-        elif isinstance(one, int):
-            total += one.bit_length() // 3
-        elif isinstance(one, Namespace):
-            stack.append(object.__getattribute__(one, "_Namespace__attrs"))
-        elif isinstance(one, Mapping):
-            if len(one) > MAX_CHARS:
-                return len(one)
-            stack.extend(one.keys())
-            stack.extend(one.values())
-        elif isinstance(one, Sequence | set | frozenset):
-            if len(one) > MAX_CHARS:
-                return len(one)
-            stack.extend(one)
+        elif isinstance(item, int):
+            total += item.bit_length() // 3
+        elif isinstance(item, Namespace):
+            stack.append(object.__getattribute__(item, "_Namespace__attrs"))
+        elif isinstance(item, Mapping):
+            if len(item) > MAX_CHARS:
+                return len(item)
+            stack.extend(item.keys())
+            stack.extend(item.values())
+        elif isinstance(item, Sequence | set | frozenset):
+            if len(item) > MAX_CHARS:
+                return len(item)
+            stack.extend(item)
     return total
 
 
-def held(value: Any, what: str) -> Any:
-    """`value`, after paying for it. Raises SecurityError if it is too large."""
-    weight = weigh(value) if type(value) is not range else 1  # a range is not made before it is used
+def charge(value: Any, what: str) -> Any:
+    """Return `value` after spending its weight. Raises SecurityError if it is too large."""
+    weight = weigh(value) if type(value) is not range else 1  # a range has no items until it is used
     if weight > MAX_CHARS:
         raise too_large(what)
     BUDGET.spend(1 + weight)
@@ -124,51 +124,51 @@ def held(value: Any, what: str) -> Any:
 
 
 def check_call(name: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises SecurityError if the filter or method `name` on `value` would make too much."""
+    """Raise SecurityError if the filter or method `name` on `value` would return too much."""
     if not kwargs and name not in _BY_NUMBER and _is_small(value, args):
         return
-    given = [*args, *kwargs.values()]
-    weight = weigh(value) + sum(map(weigh, given))
+    arguments = [*args, *kwargs.values()]
+    weight = weigh(value) + sum(map(weigh, arguments))
     if weight > MAX_CHARS:
         raise too_large(name)
     BUDGET.spend(1 + weight)
     growth = _GROWTH.get(name)
-    if growth is not None and growth(value, given) > MAX_CHARS:
+    if growth is not None and growth(value, arguments) > MAX_CHARS:
         raise too_large(name)
 
 
 def _is_small(value: Any, args: Sequence[Any]) -> bool:
-    """Whether even the product of these texts is within bounds. (What is made of them is still paid for.)"""
+    """Whether even the product of these texts is within bounds. (The result is still paid for.)"""
     if type(value) is not str:
         return False
     chars = len(value)
-    for one in args:
-        if type(one) is str:
-            chars += len(one)
-        elif type(one) is not int and type(one) is not bool:
+    for argument in args:
+        if type(argument) is str:
+            chars += len(argument)
+        elif type(argument) is not int and type(argument) is not bool:
             return False
     return chars <= _SMALL_CHARS
 
 
 def check_binop(operator: str, left: Any, right: Any) -> None:
-    """Raises SecurityError if `*`, `**` or `%` would make too much. (What `+` makes is no larger than its sides.)"""
+    """Raise SecurityError if `*`, `**` or `%` would return too much. (`+` returns no more than its operands hold.)"""
     if operator == "%":
-        if isinstance(left, str | bytes) and _formatted(left, [right]) > MAX_CHARS:
+        if isinstance(left, str | bytes) and _formatted_size(left, [right]) > MAX_CHARS:
             raise too_large("%")
-    elif operator in {"*", "**"} and _product(operator, left, right) > 1:
+    elif operator in {"*", "**"} and _product_share(operator, left, right) > 1:
         raise too_large(operator)
 
 
 def check_width(spec: str) -> None:
-    """Raises SecurityError if a format specification, such as `>100`, pads too far."""
+    """Raise SecurityError if a format specification, such as `>100`, pads too far."""
     width = sum(int(digits) for digits in re.findall(r"\d+", spec))
     if width > MAX_CHARS:
         raise too_large("format")
     BUDGET.spend(width)
 
 
-def _product(operator: str, left: Any, right: Any) -> float:
-    """How large the result will be, as a part of what is allowed."""
+def _product_share(operator: str, left: Any, right: Any) -> float:
+    """Return the size of the result as a share of what is allowed."""
     if isinstance(left, int) and isinstance(right, int):
         bits = left.bit_length()
         return (bits * right if operator == "**" else bits + right.bit_length()) / _MAX_BITS
@@ -178,79 +178,83 @@ def _product(operator: str, left: Any, right: Any) -> float:
     return 0
 
 
-def _numbers(given: Sequence[Any]) -> int:
-    """The largest integer among the arguments."""
-    return max((abs(one) for one in given if isinstance(one, int)), default=0)
+# How large a result may get, by filter or method: (value, arguments) -> units.
 
 
-def _texts(given: Sequence[Any]) -> int:
-    """Length of the texts among the arguments."""
-    return sum(len(one) for one in given if isinstance(one, str | bytes))
+def _largest_number(arguments: Sequence[Any]) -> int:
+    return max((abs(argument) for argument in arguments if isinstance(argument, int)), default=0)
 
 
-def _padded(_: Any, given: Sequence[Any]) -> int:
-    return _numbers(given)
+def _text_length(arguments: Sequence[Any]) -> int:
+    return sum(len(argument) for argument in arguments if isinstance(argument, str | bytes))
 
 
-def _indented(value: Any, given: Sequence[Any]) -> int:
-    return weigh(value) * (_numbers(given) + _texts(given))
+def _padded_size(_: Any, arguments: Sequence[Any]) -> int:
+    return _largest_number(arguments)
 
 
-def _inserted(value: Any, given: Sequence[Any]) -> int:
-    """Where a text may be put between any two characters or items."""
-    return (weigh(value) + 1) * _texts(given)
+def _indented_size(value: Any, arguments: Sequence[Any]) -> int:
+    return weigh(value) * (_largest_number(arguments) + _text_length(arguments))
 
 
-def _joined(value: Any, given: Sequence[Any]) -> int:
+def _inserted_size(value: Any, arguments: Sequence[Any]) -> int:
+    """A text may be inserted between any two characters or items."""
+    return (weigh(value) + 1) * _text_length(arguments)
+
+
+def _joined_size(value: Any, arguments: Sequence[Any]) -> int:
     """`items | join(text)` and `text.join(items)`."""
-    return max(_inserted(value, given), weigh(value) * sum(map(weigh, given)) if isinstance(value, str) else 0)
+    by_method = weigh(value) * sum(map(weigh, arguments)) if isinstance(value, str) else 0
+    return max(_inserted_size(value, arguments), by_method)
 
 
-def _replaced(value: Any, given: Sequence[Any]) -> int:
-    if len(given) < 2 or not isinstance(value, str | bytes):
-        return _inserted(value, given)
-    old, new = (one if isinstance(one, type(value)) else str(one) for one in given[:2])
+def _replaced_size(value: Any, arguments: Sequence[Any]) -> int:
+    if len(arguments) < 2 or not isinstance(value, str | bytes):
+        return _inserted_size(value, arguments)
+    old, new = (text if isinstance(text, type(value)) else str(text) for text in arguments[:2])
     return weigh(value) + value.count(old) * len(new)  # type: ignore[arg-type]
 
 
-def _tabbed(value: Any, given: Sequence[Any]) -> int:
-    return weigh(value) * max(_numbers(given), 8)
+def _tabbed_size(value: Any, arguments: Sequence[Any]) -> int:
+    return weigh(value) * max(_largest_number(arguments), 8)
 
 
-def _formatted(value: Any, given: Sequence[Any]) -> int:
-    """`'%5s' % x`: widths that are written, widths that are given (`*`), and each argument as often as it may stand."""
+def _formatted_size(value: Any, arguments: Sequence[Any]) -> int:
+    """`'%5s' % x`: widths in the text, widths among the arguments (`*`), and each argument once for each `%`."""
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     widths = sum(int(digits) for digits in re.findall(r"%[^%a-zA-Z]*?(\d{4,})", text)) + sum(
         int(digits) for digits in re.findall(r"\.(\d{4,})", text)
     )
-    starred = [one for some in given for one in (some if isinstance(some, tuple) else [some])] if "*" in text else []
-    return widths + _numbers(starred) + text.count("%") * sum(map(weigh, given))
+    starred: list[Any] = []
+    if "*" in text:
+        starred = [item for group in arguments for item in (group if isinstance(group, tuple) else [group])]
+    return widths + _largest_number(starred) + text.count("%") * sum(map(weigh, arguments))
 
 
-def _braced(value: Any, given: Sequence[Any]) -> int:
-    return str(value).count("{") * sum(map(weigh, given))
+def _braced_size(value: Any, arguments: Sequence[Any]) -> int:
+    return str(value).count("{") * sum(map(weigh, arguments))
 
 
-def _endless(_: Any, __: Sequence[Any]) -> int:
+def _unbounded_size(_: Any, __: Sequence[Any]) -> int:
     return MAX_CHARS + 1
 
 
-# Where a number or a format in the arguments says how much is made.
+# Where a number or a format in the arguments decides the size of the result.
 _BY_NUMBER = frozenset(
     {"center", "ljust", "rjust", "zfill", "to_bytes", "batch", "slice", "round", "indent", "tojson", "expandtabs"}
     | {"format", "str.format", "format_map", "translate"}
 )
 
-# What the result may weigh, for the filters and methods that can make much of little: (value, arguments) -> units.
+# For the filters and methods that can make a large result of small values.
 _GROWTH: Mapping[str, Callable[[Any, Sequence[Any]], int]] = {
-    **dict.fromkeys(("center", "ljust", "rjust", "zfill", "to_bytes", "batch", "slice", "round"), _padded),
-    **dict.fromkeys(("indent", "tojson"), _indented),
-    **dict.fromkeys(("wordwrap", "urlize"), _inserted),
-    "join": _joined,
-    "replace": _replaced,
-    "expandtabs": _tabbed,
-    "format": _formatted,
-    "str.format": _braced,
-    "format_map": _braced,
-    "translate": _endless,  # a table can put any text for any character, and a message needs none
+    **dict.fromkeys(("center", "ljust", "rjust", "zfill", "to_bytes", "batch", "slice", "round"), _padded_size),
+    **dict.fromkeys(("indent", "tojson"), _indented_size),
+    **dict.fromkeys(("wordwrap", "urlize"), _inserted_size),
+    "join": _joined_size,
+    "replace": _replaced_size,
+    "expandtabs": _tabbed_size,
+    "format": _formatted_size,
+    "str.format": _braced_size,
+    "format_map": _braced_size,
+    "translate": _unbounded_size,  # a table can replace any character by any text; no message needs that
 }

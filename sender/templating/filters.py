@@ -1,9 +1,9 @@
-"""Filters for texts, beside jinja2's own: names, amounts, dates by locale, numbers, length in segments.
+"""Filters for texts, in addition to jinja2's own: names, amounts, dates by locale, numbers, length in segments.
 
-Each takes a cell as it stands and gives a text. A cell that cannot be meant is a ValueError, which stays with
-its row: nothing is guessed about money, dates or numbers. A blank goes through, so that `default` may follow.
-What CLDR writes with a no-break space has a plain one here, because a no-break space costs a text its GSM-7.
-Never asks the machine for its locale, its time zone or the time.
+Each takes a cell as it is and returns a text. A cell it cannot read is a ValueError, which stays with its row: nothing
+is guessed about money, dates or numbers. A blank passes through, so that `default` may follow. Where CLDR has a
+no-break space there is a plain one here, because a no-break space would force UCS-2. Never asks the machine for its
+locale, its time zone or the time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jinja2 import Undefined
 
 from sender import segments as sms
 
-_CACHED = 20_000  # results a filter remembers: names and amounts repeat
+_CACHED = 20_000  # results that a filter caches: names and amounts repeat
 _PATTERN_CHARS = 100
 _MOST_DIGITS = 12
 _MOST_SEGMENTS = 10
@@ -35,7 +35,7 @@ _TITLES = frozenset(
     {"mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "madam", "rev", "herr", "frau", "hr", "dhr", "mevr"}
     | {"m", "mme", "mlle", "sr", "sra", "srta", "dott"}
 )
-# Words inside a name that are written small; at its beginning they are not.
+# Words that are lower case inside a name, but not at its beginning.
 _PARTICLES = frozenset(
     {"van", "der", "den", "de", "het", "'t", "te", "ten", "ter", "op", "von", "vom", "und", "zu", "zum", "zur"}
     | {"af", "av", "ap", "of", "and", "da", "das", "degli", "dei", "del", "della", "di", "do", "dos", "du", "des"}
@@ -48,23 +48,23 @@ _APOSTROPHES = "'\u2019\u02bc"
 def first_name(value: str) -> str:
     """The first name in a full name, in name case: `ADA LOVELACE`, `lovelace, ada` and `Dr. Ada` give `Ada`.
 
-    Titles are left out. A name that is written in mixed case stays as written.
+    Titles are left out. A name in mixed case stays as it is.
     """
-    _, comma, given = value.partition(",")
-    words = (given if comma and given.strip() else value.replace(",", " ")).split()
+    _, comma, after = value.partition(",")
+    words = (after if comma and after.strip() else value.replace(",", " ")).split()
     named = [word for word in words if word.rstrip(".").casefold() not in _TITLES] or words
     return name_case(named[0]) if named else ""
 
 
 def name_case(value: str) -> str:
-    """A name in name case if it is all capitals or all small: `LUDWIG VAN BEETHOVEN` gives `Ludwig van Beethoven`.
+    """A name in name case if it is all capitals or all lower case: `LUDWIG VAN BEETHOVEN` gives `Ludwig van Beethoven`.
 
-    Knows hyphens, `O'Brien`, `D'Angelo`, `McDonald` and particles. One that is written in mixed case stays.
+    Knows hyphens, `O'Brien`, `D'Angelo`, `McDonald` and particles. A name in mixed case stays as it is.
     """
     words = value.split()
     letters = "".join(filter(str.isalpha, value))
     if letters.isupper() or letters.islower():
-        # A lone initial is no shouting: `J Smith` is mixed, `J` and `J. R.` stay capitals all the same.
+        # `J Smith` is mixed case; `J` and `J. R.` alone stay capitals.
         words = [_cased(word, first=place == 0) for place, word in enumerate(words)]
     return " ".join(words)
 
@@ -80,16 +80,16 @@ def _cased(word: str, *, first: bool) -> str:
 
 def _cased_part(part: str) -> str:
     for mark in _APOSTROPHES:
-        before, found, after = part.partition(mark)
-        if found and len(before) <= 1 and len(after) > 1:  # O'Brien, D'Angelo, 'Ofa; not Ja'net, nor a final 's
-            return before.title() + found + _titled(after)
+        before, apostrophe, after = part.partition(mark)
+        if apostrophe and len(before) <= 1 and len(after) > 1:  # O'Brien, D'Angelo, 'Ofa; not Ja'net, nor a final 's
+            return before.title() + apostrophe + _titled(after)
     if re.fullmatch(r"mc[^\W\d_]{3,}", part):
         return "Mc" + _titled(part[2:])
     return _titled(part)
 
 
 def _titled(text: str) -> str:
-    at = next((place for place, letter in enumerate(text) if letter.isalnum()), 0)  # behind a bracket or a quote
+    at = next((place for place, letter in enumerate(text) if letter.isalnum()), 0)  # after a bracket or a quote
     return text[:at] + text[at : at + 1].title() + text[at + 1 :]
 
 
@@ -102,11 +102,11 @@ def currency(value: str, code: str, locale: str = "en_US") -> str:
 
 
 def number(value: str, locale: str = "en_US", digits: int | None = None) -> str:
-    """A number such as `1234.5` as people there write it; `digits` after the decimal mark, rounded half to even."""
+    """A number such as `1234.5` as the locale writes it; `digits` after the decimal mark, rounded half to even."""
     if digits is None:
         return _plain(format_decimal(_decimal(value), locale=_locale(locale), decimal_quantization=False))
     if not 0 <= digits <= _MOST_DIGITS:
-        raise ValueError(f"`digits` goes from 0 to {_MOST_DIGITS}")
+        raise ValueError(f"`digits` must be from 0 to {_MOST_DIGITS}")
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
     return _plain(format_decimal(_decimal(value), format=pattern, locale=_locale(locale)))
 
@@ -117,7 +117,7 @@ def date(value: str, format: str = "medium", locale: str = "en_US") -> str:  # n
 
 
 def time(value: str, format: str = "short", locale: str = "en_US", tz: str | None = None) -> str:  # noqa: A002
-    """The time of day in `09:30` or an ISO 8601 time; with `tz`, a moment that carries its offset is moved there."""
+    """The time of day in `09:30` or an ISO 8601 time; with `tz`, a time with an offset is converted to that zone."""
     try:
         moment: dt.datetime | dt.time = dt.time.fromisoformat(value.strip())
     except ValueError:
@@ -126,7 +126,9 @@ def time(value: str, format: str = "short", locale: str = "en_US", tz: str | Non
             raise ValueError(f"`{value}` has no time of day; write it as 09:30 or 2026-03-01T09:30") from None
     if tz is not None:
         if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
-            raise ValueError(f"`{value}` has no offset, so it cannot be moved to {tz}; write it as 2026-03-01T09:30Z")
+            raise ValueError(
+                f"`{value}` has no offset, so it cannot be converted to {tz}; write it as 2026-03-01T09:30Z"
+            )
         return _plain(
             format_datetime(moment.astimezone(_zone(tz)), _time_pattern(format, locale), locale=_locale(locale))
         )
@@ -134,7 +136,7 @@ def time(value: str, format: str = "short", locale: str = "en_US", tz: str | Non
 
 
 def phone(value: str, style: str = "national", region: str | None = None) -> str:
-    """A phone number to be read: `national`, `international`, `e164` or `rfc3966`; `region` for one without `+`."""
+    """A phone number as `national`, `international`, `e164` or `rfc3966`; `region` for one without `+`."""
     styles = {
         "national": phonenumbers.PhoneNumberFormat.NATIONAL,
         "international": phonenumbers.PhoneNumberFormat.INTERNATIONAL,
@@ -153,20 +155,20 @@ def phone(value: str, style: str = "national", region: str | None = None) -> str
 
 
 def truncate_sms(value: str, segments: int = 1, end: str = "...") -> str:
-    """The text if it fits in so many segments, else as many whole words of it as do, and `end`.
+    """The text if it fits in `segments` segments, else as many whole words as fit, and `end`.
 
-    Counts as `sender.segments` does: a text that is GSM-7 has 160 septets in one segment and 153 in each of
-    several, any other 70 and 67 units of UTF-16. A first word that is too long by itself is cut.
+    Counts as `sender.segments` does: a GSM-7 text has 160 septets in one segment and 153 in each of several, any other
+    text 70 and 67 units of UTF-16. A first word that is too long by itself is cut.
     """
     if not 1 <= segments <= _MOST_SEGMENTS:
-        raise ValueError(f"`segments` goes from 1 to {_MOST_SEGMENTS}")
+        raise ValueError(f"`segments` must be from 1 to {_MOST_SEGMENTS}")
     if _fits(value, segments):
         return value
     text = value[: 160 * segments + 1]
-    ends = [found.start() for found in re.finditer(r"(?<=\S)(?=\s)", text)]
+    ends = [match.start() for match in re.finditer(r"(?<=\S)(?=\s)", text)]
     words = _longest(text, ends, end, segments)
     if words is None:
-        # Not before a mark that belongs to the character before it: accents, joiners, skin tones.
+        # Not before a mark that modifies the previous character: accents, joiners, skin tones.
         cuts = [at for at in range(1, len(text)) if not _MARKS.match(text[at]) and text[at - 1] != "\u200d"]
         words = _longest(text, cuts, end, segments)
     if words is None:
@@ -175,7 +177,7 @@ def truncate_sms(value: str, segments: int = 1, end: str = "...") -> str:
 
 
 def _longest(text: str, ends: list[int], end: str, segments: int) -> str | None:
-    """The longest text to one of `ends`, and `end`, that fits. The shorter of two that fit never fits less."""
+    """Return the longest text up to one of `ends`, with `end`, that fits; None if none does."""
     low, high = 0, len(ends)
     while low < high:
         middle = (low + high) // 2
@@ -189,7 +191,7 @@ def _longest(text: str, ends: list[int], end: str, segments: int) -> str | None:
 _ONE_SEPTET = frozenset(sms.GSM_BASIC)
 _TWO_SEPTETS = frozenset(sms.GSM_EXTENSION)
 _SEPTETS = _ONE_SEPTET | _TWO_SEPTETS
-# Characters that may not be parted from their neighbours: where there is one, `measure` counts.
+# Characters that must not be separated from their neighbours: a text with one is counted by `measure`.
 _TOGETHER = re.compile(
     r"[^\u0000-\u02ff\u0370-\u0482\u048a-\u0590\u1e00-\u1fff\u2010-\u2027\u2030-\u205e\u20a0-\u20c0"
     r"\u3001-\u3029\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3]"
@@ -210,11 +212,11 @@ def _fits(text: str, segments: int) -> bool:
 def _decimal(value: str) -> Decimal:
     text = value.strip()
     if not _NUMBER.fullmatch(text) or not text.isascii():
-        raise ValueError(f"`{value}` is no plain number; write it as 1234.50, without separators or signs of currency")
+        raise ValueError(f"`{value}` is no plain number; write it as 1234.50, without separators or currency signs")
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"`{value}` is no number") from None
+        raise ValueError(f"`{value}` is not a number") from None
 
 
 def _moment(value: str) -> dt.datetime:
@@ -245,7 +247,7 @@ def _zone(name: str) -> ZoneInfo:
 
 def _pattern(text: str) -> str:
     if len(text) > _PATTERN_CHARS:
-        raise ValueError(f"a pattern has at most {_PATTERN_CHARS} characters")
+        raise ValueError(f"a pattern may have at most {_PATTERN_CHARS} characters")
     return text
 
 
@@ -259,14 +261,14 @@ def _plain(text: str) -> str:
 
 
 def _filter(function: Callable[..., str]) -> Callable[..., Any]:
-    """`function` as a filter: a blank goes through, numbers are taken as their text, results are remembered."""
-    remembered = lru_cache(_CACHED)(function)
+    """Return `function` as a filter: a blank passes through, numbers are taken as text, results are cached."""
+    cached = lru_cache(_CACHED)(function)
 
     @wraps(function)
     def filtered(value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, Undefined):
             return value
-        return remembered(str(value), *args, **kwargs)
+        return cached(str(value), *args, **kwargs)
 
     return filtered
 
@@ -277,8 +279,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def misuse(name: str, args: list[Any], kwargs: dict[str, Any]) -> str | None:
-    """What is wrong with a filter's constant arguments, or None. An argument that is not known yet is None."""
+def find_misuse(name: str, args: list[Any], kwargs: dict[str, Any]) -> str | None:
+    """Return what is wrong with a filter's constant arguments, or None. An argument that depends on the row is None."""
     try:
         bound = inspect.signature(FILTERS[name]).bind("", *args, **kwargs).arguments
         if bound.get("locale") is not None:

@@ -1,7 +1,7 @@
-"""Template trees: which names they use, which of their expressions are cells, and the bounds put into them.
+"""Template trees: which names they use, which of their expressions are cells, and the charges put into them.
 
-`instrumented` makes a tree pay for what it does (`sender.templating.budget`): for a turn of a loop, a value made, a
-text put out. What such a template makes is what plain jinja2 makes of it, or a SecurityError. Never runs a template.
+`instrumented` makes a tree pay (`sender.templating.budget`) for each turn of a loop, each new value and each text it
+puts out. Such a template gives the text that plain jinja2 gives, or a SecurityError. Never runs a template.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from jinja2.visitor import NodeTransformer
 
 from sender.templating.filters import FILTERS
 from sender.templating.jinja_environment import (
+    CHARGE,
     CONCAT,
     HARMLESS,
-    HELD,
     ONCE,
-    SHOWN,
+    SHOW,
     TURN,
     environment,
     is_header,
@@ -28,23 +28,23 @@ from sender.templating.jinja_environment import (
 
 _TEXT_FILTERS = frozenset({"upper", "lower", "trim", "capitalize", "title", *FILTERS})  # text to text
 _SPECIAL_NAMES = frozenset({"self", "loop", "caller", "varargs", "kwargs"})
-_SHORT = 100  # characters, or a width, that may be written as an argument of a filter in ONCE
+_SHORT = 100  # characters, or a width, in a constant argument of a filter in ONCE
 
 
 @cache
 def _without_globals() -> jinja2.Environment:
-    """For looking at trees only."""
-    made = environment().overlay()
-    made.globals = {}
-    return made
+    """Return an environment for inspecting trees only."""
+    overlay = environment().overlay()
+    overlay.globals = {}
+    return overlay
 
 
 class Names:
-    """The names of a tree: `free` come from outside (or from jinja2), `stored` are given a value somewhere in it."""
+    """The names of a tree: `free` come from outside (or from jinja2), `stored` are assigned somewhere in it."""
 
     def __init__(self, tree: nodes.Template) -> None:
         before, tree.environment = tree.environment, _without_globals()
-        self.free = frozenset(meta.find_undeclared_variables(tree))  # leaves out what the environment has itself
+        self.free = frozenset(meta.find_undeclared_variables(tree))  # names that the environment has are left out
         tree.environment = before
         self.stored = frozenset(
             [name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"]
@@ -52,18 +52,18 @@ class Names:
         )
 
     def only_cells(self) -> frozenset[str]:
-        """Those that can stand for nothing but a cell or a blank."""
+        """Return the names that can only be a cell or a blank."""
         return self.free - self.stored - _SPECIAL_NAMES - environment().globals.keys() - {"row"}
 
 
 def instrumented(tree: nodes.Template) -> tuple[nodes.Template, bool]:
-    """`tree`, changed in place, with the bounds in it; and whether there is anything to pay for."""
-    armour = _Instrumenter(Names(tree))
-    return armour.visit(tree), armour.pays
+    """Return `tree`, changed in place, with charges in it; and whether there are any."""
+    instrumenter = _Instrumenter(Names(tree))
+    return instrumenter.visit(tree), instrumenter.pays
 
 
-def filtered(name: str, node: nodes.Expr, *args: nodes.Expr) -> nodes.Filter:
-    """`{{ node | name(args) }}` as a node."""
+def apply_filter(name: str, node: nodes.Expr, *args: nodes.Expr) -> nodes.Filter:
+    """Return `{{ node | name(args) }}` as a node."""
     return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
 
 
@@ -72,15 +72,15 @@ class _Instrumenter(NodeTransformer):
         self.pays = False
         self._cells = names.only_cells()
         self._row_is_ours = "row" not in names.stored
-        self._depth = 0  # of statements whose content is written more than once, or into a name
+        self._depth = 0  # of statements whose content is rendered more than once, or into a name
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
-        units = 1 + sum(len(data.data) for one in node.body for data in one.find_all(nodes.TemplateData))
+        units = 1 + sum(len(data.data) for child in node.body for data in child.find_all(nodes.TemplateData))
         self._deeper(node)
-        turn = filtered(TURN, nodes.Const(units, lineno=node.lineno))
+        turn = apply_filter(TURN, nodes.Const(units, lineno=node.lineno))
         node.body.insert(0, nodes.ExprStmt(turn, lineno=node.lineno))
         if node.test is not None:
-            turn = filtered(TURN, nodes.Const(1, lineno=node.lineno))
+            turn = apply_filter(TURN, nodes.Const(1, lineno=node.lineno))
             node.test = nodes.And(turn, node.test, lineno=node.lineno)
         self.pays = True
         return node
@@ -94,30 +94,30 @@ class _Instrumenter(NodeTransformer):
     visit_Macro = visit_CallBlock = visit_FilterBlock = visit_AssignBlock = visit_Block = _deeper
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:
-        for place, one in enumerate(node.nodes):
-            if isinstance(one, nodes.TemplateData):
+        for place, child in enumerate(node.nodes):
+            if isinstance(child, nodes.TemplateData):
                 continue
-            is_text = self._is_text(one)
-            changed = self.visit(one)
-            if not is_text or (self._depth and not isinstance(one, nodes.Const)):
+            is_text = self._is_text(child)
+            changed = self.visit(child)
+            if not is_text or (self._depth and not isinstance(child, nodes.Const)):
                 self.pays = True
-                changed = filtered(SHOWN, changed)
+                changed = apply_filter(SHOW, changed)
             node.nodes[place] = changed
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        if all(isinstance(one, nodes.Const) for one in node.nodes):
+        if all(isinstance(child, nodes.Const) for child in node.nodes):
             return node
         self.pays = True
-        return filtered(CONCAT, *node.nodes)
+        return apply_filter(CONCAT, *node.nodes)
 
     def _literal(self, node: nodes.List | nodes.Tuple | nodes.Dict) -> nodes.Node:
         self.generic_visit(node)
         if getattr(node, "ctx", "load") != "load" or not any(node.find_all((nodes.Name, nodes.Filter, nodes.Call))):
             return node
         self.pays = True
-        return filtered(HELD, node)
+        return apply_filter(CHARGE, node)
 
     visit_List = visit_Tuple = visit_Dict = _literal
 
@@ -135,9 +135,9 @@ class _Instrumenter(NodeTransformer):
         return self.generic_visit(node)
 
     def _is_text(self, node: nodes.Expr | None, *, once: bool = True) -> bool:
-        """Whether `node` can come to nothing but a text of a cell's order of size, or to a failure.
+        """Whether `node` always evaluates to text about as long as a cell, or fails.
 
-        `once` says whether one filter that makes it grow is allowed.
+        `once` says whether one filter that makes it longer is allowed.
         """
         match node:
             case nodes.Const():
@@ -149,7 +149,7 @@ class _Instrumenter(NodeTransformer):
             case nodes.Getattr(node=nodes.Name(name="row")):
                 return self._row_is_ours and is_header(node.attr)
             case nodes.Filter(name="default" | "d"):
-                return len(node.args) == 1 and all(self._is_text(one, once=once) for one in (node.node, node.args[0]))
+                return len(node.args) == 1 and all(self._is_text(part, once=once) for part in (node.node, node.args[0]))
             case nodes.Filter() if node.name in ONCE:
                 return once and not self._depth and _short(node) and self._is_text(node.node, once=False)
             case nodes.Filter():
@@ -160,18 +160,18 @@ class _Instrumenter(NodeTransformer):
 
 
 def _short(node: nodes.Filter) -> bool:
-    """Whether all arguments of a filter are written there, and small."""
+    """Whether all arguments of a filter are constant and small."""
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         return False
-    for one in [*node.args, *[pair.value for pair in node.kwargs]]:
-        value = one.value if isinstance(one, nodes.Const) else None
+    for argument in [*node.args, *[pair.value for pair in node.kwargs]]:
+        value = argument.value if isinstance(argument, nodes.Const) else None
         if not (isinstance(value, str) and len(value) <= _SHORT) and not (isinstance(value, int) and value <= _SHORT):
             return False
     return True
 
 
-class Lookup:
-    """Which column an expression is, if it is nothing but a cell."""
+class CellLookup:
+    """Finds the column of an expression that is only a cell."""
 
     def __init__(self, named: Mapping[str, str], columns: Sequence[str], names: Names) -> None:
         self.named = named
@@ -179,13 +179,13 @@ class Lookup:
         self._row_is_ours = "row" not in names.stored
 
     def header(self, node: nodes.Node) -> str | None:
-        """The header whose cell `node` stands for."""
+        """Return the header whose cell `node` is; None if it is more than a cell."""
         if isinstance(node, nodes.Name):
             return self.named.get(node.name)
-        return self.in_row(node)
+        return self.row_header(node)
 
-    def in_row(self, node: nodes.Node) -> str | None:
-        """The header in `row["Header"]` and `row.header`."""
+    def row_header(self, node: nodes.Node) -> str | None:
+        """Return the header in `row["Header"]` and `row.header`; None for another expression."""
         header = None
         match node:
             case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))):
@@ -197,15 +197,15 @@ class Lookup:
 
 
 class RowCells(NodeTransformer):
-    """Turns `row["Header"]` into a variable of its own, so that no row needs a dict."""
+    """Replaces `row["Header"]` by a variable of its own, so that a row needs no dict."""
 
-    def __init__(self, lookup: Lookup, prefix: str) -> None:
+    def __init__(self, lookup: CellLookup, prefix: str) -> None:
         self.headers: dict[str, str] = {}  # header to variable
         self._lookup = lookup
         self._prefix = prefix
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
-        header = self._lookup.in_row(node)
+        header = self._lookup.row_header(node)
         if header is None:
             return self.generic_visit(node)
         name = self.headers.setdefault(header, f"{self._prefix}{len(self.headers)}")

@@ -1,9 +1,9 @@
-"""A template: compiled, with what it needs, and one text from it at a time.
+"""A compiled template: what it requires, and one text from it at a time.
 
-A text is what plain jinja2 makes of its row in a sandbox with StrictUndefined and without escaping, with
-`sender.templating.filters` beside jinja2's own. As in jinja2, one final newline of the source is dropped and every
-line break of the source becomes a line feed. A template reaches no files, no Python internals and no chance:
-the same inputs make the same texts.
+A text is what plain jinja2 renders in a sandbox with StrictUndefined and without escaping, with
+`sender.templating.filters` in addition to jinja2's own. As in jinja2, one final newline of the source is dropped and
+every line break of the source becomes a line feed. A template reaches no files, no Python internals and nothing random:
+the same inputs give the same texts.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from jinja2.exceptions import SecurityError
 
 from sender.core.errors import TemplateError
 from sender.templating.budget import BUDGET, MAX_CHARS
-from sender.templating.filters import FILTERS, misuse
+from sender.templating.filters import FILTERS, find_misuse
 from sender.templating.instrument import Names, instrumented
 from sender.templating.jinja_environment import environment, row_key
-from sender.templating.variables import VariableFinder
+from sender.templating.variables import find_required_variables
 
 TOO_LONG = f"the text is longer than {MAX_CHARS:,} characters"
 _MOST_NAMED = 30  # columns an error lists
 
-# U+FFFD stands where a character was lost. The rest is UTF-8 that was read as cp1252 or Latin-1, in forms
-# that no language writes: `Ã¼` for ü, `â€™` for an apostrophe, `ðŸ` for an emoji, `Ð¿Ñ€` for Cyrillic.
+# U+FFFD replaces a character that was lost. The rest is UTF-8 that was read as cp1252 or Latin-1, in sequences
+# that no language uses: `Ã¼` for ü, `â€™` for an apostrophe, `ðŸ` for an emoji, `Ð¿Ñ€` for Cyrillic.
 _CP1252 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 DAMAGED = (
     r"\x{FFFD}"
@@ -45,8 +45,8 @@ DAMAGED = (
 class Template:
     """A compiled template. `where` names its file or key.
 
-    `needs` are the names it cannot do without, `needs_headers` the headers it takes from `row["Any Header"]`;
-    what stands only under `default()` or `is defined` is in neither. `uses` are all names it looks up.
+    `needs` are the names it requires, `needs_headers` the headers in `row["Any Header"]`; what has a `default()` or is
+    tested by `is defined` is in neither. `uses` are all names it looks up.
     """
 
     where: str
@@ -58,10 +58,9 @@ class Template:
     _compiled: jinja2.Template = field(repr=False)
 
     def check(self, names: Collection[str], headers: Collection[str] | None = None) -> None:
-        """Raises TemplateError for the first column that the template needs and that is not there.
+        """Raise TemplateError for the first column that the template needs and that is missing.
 
-        `names` are the names a template may use, `headers` the file's headers (None: `row[...]` is not
-        checked).
+        `names` are the names a template may use, `headers` the file's headers (None: `row[...]` is not checked).
         """
         absent = [(self._lines[name], name, f"`{name}`", names) for name in self.needs.difference(names)]
         if headers is not None:
@@ -71,9 +70,9 @@ class Template:
             ]
         if not absent:
             return
-        line, name, shown, there = min(absent, key=lambda one: one[:2])
-        near = difflib.get_close_matches(name.lower(), [one.lower() for one in there])
-        close = [one for one in there if one.lower() in near]
+        line, name, shown, there = min(absent, key=lambda column: column[:2])
+        near = difflib.get_close_matches(name.lower(), [column.lower() for column in there])
+        close = [column for column in there if column.lower() in near]
         others = sorted({shown for _, _, shown, _ in absent} - {shown})
         raise TemplateError(
             f"there is no column {shown}" + (f" (nor {', '.join(others)})" if others else ""),
@@ -82,8 +81,8 @@ class Template:
             + f"columns here: {_listed(there)}; or write `{shown.strip('`')} | default('...')`",
         )
 
-    def text(self, variables: Mapping[str, Any]) -> str:
-        """One text. Raises whatever the template raises, and SecurityError beyond MAX_CHARS."""
+    def render_text(self, variables: Mapping[str, Any]) -> str:
+        """Render one text. Raises whatever the template raises, and SecurityError beyond MAX_CHARS."""
         parts: list[str] = []
         room = MAX_CHARS
         BUDGET.begin()
@@ -94,12 +93,12 @@ class Template:
             parts.append(part)
         text = "".join(parts)
         if not text.isascii():
-            text.encode()  # a lone surrogate (an escape in the template) is no text
+            text.encode()  # raises for a lone surrogate (an escape in the template)
         return text
 
 
 def compile_template(source: str, *, where: str) -> Template:
-    """The template in `source`. Raises TemplateError with file and line if it is broken for every row."""
+    """Return the template in `source`, compiled. Raises TemplateError with file and line if it fails for every row."""
     damage = pl.Series([source]).str.extract(f"({DAMAGED})").item()
     if damage is not None:
         line = source.count("\n", 0, source.index(damage)) + 1
@@ -107,42 +106,43 @@ def compile_template(source: str, *, where: str) -> Template:
             f"damaged characters (`{damage}`)", where=f"{where}, line {line}", fix="save the file as UTF-8"
         )
     if len(source) > MAX_CHARS:
-        raise TemplateError(f"longer than {MAX_CHARS:,} characters", where=where, fix="a text has room for far less")
+        raise TemplateError(
+            f"longer than {MAX_CHARS:,} characters", where=where, fix="shorten it: a message has room for far less"
+        )
     jinja = environment()
     try:
         tree = jinja.parse(source)
         _refuse_other_files(tree, where)
         _refuse_misuse(tree, where)
         uses = Names(tree).free - {"self"}
-        survey = VariableFinder(row_is_ours="row" in uses)
-        survey.visit(tree, frozenset())
-        needs = meta.find_undeclared_variables(tree) & survey.lines.keys() - jinja.globals.keys() - {"row"}
+        required = find_required_variables(tree, row_is_ours="row" in uses)
+        needs = meta.find_undeclared_variables(tree) & required.lines.keys() - jinja.globals.keys() - {"row"}
         compiled = jinja.from_string(instrumented(jinja.parse(source))[0])
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             str(error.message), where=f"{where}, line {error.lineno}", fix=_syntax_fix(str(error.message))
         ) from None
-    except (RecursionError, SyntaxError, MemoryError):  # Python's limits on the code that jinja2 writes
-        raise TemplateError("nested too deeply", where=where, fix="write it simpler") from None
-    if survey.bare_row is not None and "row" in uses:
+    except (RecursionError, SyntaxError, MemoryError):  # Python's limits on the code that jinja2 generates
+        raise TemplateError("nested too deeply", where=where, fix="simplify it") from None
+    if required.bare_row is not None and "row" in uses:
         raise TemplateError(
-            "`row` stands for the whole row",
-            where=f"{where}, line {survey.bare_row}",
+            "`row` alone is the whole row",
+            where=f"{where}, line {required.bare_row}",
             fix='write `row["Header"]` for the column you mean',
         )
     return Template(
         where=where,
         needs=frozenset(needs),
-        needs_headers=frozenset(survey.headers),
+        needs_headers=required.headers,
         uses=uses,
         source=source,
-        _lines=survey.lines,
+        _lines=required.lines,
         _compiled=compiled,
     )
 
 
 def _listed(names: Iterable[str]) -> str:
-    every = list({name.lower(): name for name in names}.values())  # `Name` and `name` are one column
+    every = list({name.lower(): name for name in names}.values())  # `Name` and `name` are the same column
     more = f" and {len(every) - _MOST_NAMED} more" if len(every) > _MOST_NAMED else ""
     return ", ".join(f"`{name}`" for name in every[:_MOST_NAMED]) + more if every else "none"
 
@@ -157,19 +157,19 @@ def _refuse_other_files(tree: nodes.Template, where: str) -> None:
 
 
 def _refuse_misuse(tree: nodes.Template, where: str) -> None:
-    """Raises TemplateError for a filter of ours with arguments that no row could mend."""
+    """Raise TemplateError for a filter of ours whose arguments are wrong for every row."""
     for node in tree.find_all(nodes.Filter):
         if node.name not in FILTERS or node.dyn_args is not None or node.dyn_kwargs is not None:
             continue
-        args = [_constant(one) for one in node.args]
-        kwargs = {str(one.key): _constant(one.value) for one in node.kwargs}
-        wrong = misuse(node.name, args, kwargs)
+        args = [_constant(argument) for argument in node.args]
+        kwargs = {str(pair.key): _constant(pair.value) for pair in node.kwargs}
+        wrong = find_misuse(node.name, args, kwargs)
         if wrong is not None:
             raise TemplateError(wrong, where=f"{where}, line {node.lineno}", fix="see docs/templates.md")
 
 
 def _constant(node: nodes.Expr) -> Any:
-    """The value that is written there; None where a row decides."""
+    """Return the value of a constant; None where the value depends on the row."""
     return node.value if isinstance(node, nodes.Const) else None
 
 

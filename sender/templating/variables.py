@@ -1,6 +1,8 @@
-"""Which names and headers a template needs. Never runs anything."""
+"""The variables a template requires: names and headers that must be there. Never runs a template."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from jinja2 import nodes
 
@@ -8,21 +10,41 @@ from sender.templating.filters import FILTERS
 from sender.templating.jinja_environment import is_header, row_key
 
 
-class VariableFinder:
-    """Finds which names and headers a template needs, by jinja2's own tree.
+@dataclass(frozen=True, slots=True)
+class RequiredVariables:
+    """What a template cannot do without.
 
-    A name under `default()`, or where `is defined` has been asked, is renamed in the tree; what jinja2 then
-    still finds undeclared is needed, with jinja2's own idea of scopes.
+    `lines` has the first line of each use without a default, by name or `row["Header"]`; `headers` are the headers
+    among them. `bare_row` is the first line where `row` is used as a whole (None: nowhere).
     """
 
+    lines: dict[str, int]
+    headers: frozenset[str]
+    bare_row: int | None
+
+
+def find_required_variables(tree: nodes.Template, *, row_is_ours: bool) -> RequiredVariables:
+    """Return the variables that `tree` requires. A name with a default is renamed in the tree.
+
+    So jinja2, which knows its own scopes, then finds only required names undeclared. `row_is_ours` says that the
+    template does not assign `row` itself.
+    """
+    finder = _VariableFinder(row_is_ours=row_is_ours)
+    finder.visit(tree, frozenset())
+    return RequiredVariables(finder.lines, frozenset(finder.headers), finder.bare_row)
+
+
+class _VariableFinder:
+    """Walks jinja2's tree. A name under `default()`, or after a test `is defined`, is not required."""
+
     def __init__(self, *, row_is_ours: bool) -> None:
-        self.lines: dict[str, int] = {}  # first line of each unguarded use, of a name or a `row["..."]`
+        self.lines: dict[str, int] = {}
         self.headers: set[str] = set()
         self.bare_row: int | None = None
         self._row_is_ours = row_is_ours
 
     def visit(self, node: nodes.Node | None, safe: frozenset[str]) -> None:
-        """Walks `node`, where the names and row keys in `safe` may be missing."""
+        """Visit `node`, where the names and row keys in `safe` may be missing."""
         match node:
             case None:
                 return
@@ -64,7 +86,7 @@ class VariableFinder:
         if isinstance(node, nodes.Filter) and node.name in ("default", "d"):  # {{ a | default(b) | default('c') }}
             for child in node.iter_child_nodes():
                 self._may_be_missing(child, safe)
-        elif isinstance(node, nodes.Filter) and node.name in FILTERS:  # ours hand a blank on
+        elif isinstance(node, nodes.Filter) and node.name in FILTERS:  # ours pass a blank on
             self._may_be_missing(node.node, safe)
             for child in node.iter_child_nodes(exclude=("node",)):
                 self.visit(child, safe)
@@ -91,14 +113,14 @@ class VariableFinder:
         return self._row_is_ours and isinstance(node, nodes.Name) and node.name == "row"
 
     def _key(self, node: nodes.Node | None) -> str | None:
-        """What a name or `row["Header"]` is called in `safe` and `lines`; None for any other expression."""
+        """Return the key of a name or `row["Header"]` in `safe` and `lines`; None for any other expression."""
         if isinstance(node, nodes.Name):
             return node.name
         header = self._header(node)
         return None if header is None else row_key(header)
 
     def _header(self, node: nodes.Node | None) -> str | None:
-        """The header in `row["Header"]` and `row.header`; None for any other expression."""
+        """Return the header in `row["Header"]` and `row.header`; None for any other expression."""
         if isinstance(node, nodes.Getitem) and self._is_row(node.node) and isinstance(node.arg, nodes.Const):
             return str(node.arg.value)
         if isinstance(node, nodes.Getattr) and self._is_row(node.node) and is_header(node.attr):
@@ -106,7 +128,7 @@ class VariableFinder:
         return None
 
     def _proven(self, test: nodes.Node) -> tuple[frozenset[str], frozenset[str]]:
-        """What has been asked about being defined where `test` is true, and where it is false."""
+        """Return which keys are known to be tested where `test` is true, and where it is false."""
         nothing: frozenset[str] = frozenset()
         match test:
             case nodes.Test(name="defined" | "undefined"):

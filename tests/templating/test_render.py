@@ -293,7 +293,7 @@ def test_every_way_equals_plain_jinja2(source, rows, second):
         return
     cells = pl.DataFrame(rows, schema={"A a": pl.String, "B": pl.String}, orient="row")
     frames = []
-    for ways in ([], ["_pieces"], ["_pieces", "_block"]):
+    for ways in ([], ["_compile_pieces"], ["_compile_pieces", "_compile_block"]):
         with mock.patch.multiple(
             render_columns, DAMAGED=render_columns.DAMAGED, **{way: lambda *_: None for way in ways}
         ):
@@ -337,7 +337,10 @@ def test_which_way_a_template_goes(source, way):
     given = (template, (("a", "A a"), ("b", "B"), ("range", "C")), ("A a", "B", "C"))
     ways = [
         name
-        for name, made in (("columns", render_columns._pieces(*given)), ("block", render_columns._block(*given)))
+        for name, made in (
+            ("columns", render_columns._compile_pieces(*given)),
+            ("block", render_columns._compile_block(*given)),
+        )
         if made is not None
     ]
     assert (ways or ["row"])[0] == way
@@ -347,7 +350,7 @@ def test_a_separator_in_a_cell_and_many_failing_rows_in_blocks():
     cells = pl.DataFrame({"a": ["\x1e" if n % 7_000 == 1 else "" if n % 3 == 2 else f"n{n}" for n in range(12_000)]})
     template = compile_template("a\n{{ a | title }}.", where="t")
     frame = render(template, cells, {"a": "a"})
-    with mock.patch.multiple(render_columns, DAMAGED=render_columns.DAMAGED, _block=lambda *_: None):
+    with mock.patch.multiple(render_columns, DAMAGED=render_columns.DAMAGED, _compile_block=lambda *_: None):
         assert frame.equals(render(template, cells, {"a": "a"}))
     assert frame["reason"].is_not_null().sum() == 3_999  # row 7001 is a separator instead
     assert frame["detail"].drop_nulls().unique().item().startswith("template line 2: `a` is blank")
