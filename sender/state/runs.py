@@ -27,7 +27,7 @@ def find_run(runs: Sequence[Run], target: str | Path, *, where: str) -> Run:
         return max(named, key=lambda run: (run.kind in real, run.retry_of is None, named.index(run)))
     newest = ", ".join(run.run_id for run in runs[-5:]) or "none"
     raise UnknownRun(
-        f"several runs begin with {name!r}" if begun else f"no run answers to {name!r}",
+        f"several runs begin with {name!r}" if begun else f"no run is called {name!r}",
         where=where,
         fix=f"newest runs here: {newest} (`sender status` lists them)",
     )

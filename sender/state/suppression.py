@@ -122,4 +122,4 @@ class EmptySuppressions:
 
 
 def _read_only() -> InputError:
-    return InputError("this list was opened to be read", fix="open it with create=True")
+    return InputError("this suppression list was opened for reading", fix="open it with create=True")

@@ -84,7 +84,7 @@ def test_reading_makes_no_suppression_list(tmp_path: Path) -> None:
     open_state(tmp_path).close()
     with open_state(tmp_path, read_only=True) as state:
         assert state.suppressions.size() == 0
-        with pytest.raises(InputError, match="opened to be read"):
+        with pytest.raises(InputError, match="opened for reading"):
             state.suppressions.add([ROW])
     assert not (tmp_path / SUPPRESSIONS_FILE).exists()
 

@@ -299,7 +299,7 @@ def test_another_program_s_file_is_left_alone(tmp_path: Path) -> None:
     db = apsw.Connection(str(tmp_path / SUPPRESSIONS_FILE))
     db.execute("CREATE TABLE theirs (x)")
     db.close()
-    with pytest.raises(StateError, match="no suppression list"):
+    with pytest.raises(StateError, match="not a suppression list"):
         SuppressionList.open(tmp_path)
 
 

@@ -13,10 +13,10 @@ def explain_unwritable(path: Path, error: OSError) -> SenderError:
         return InputError(
             f"the state directory cannot be written: {error.strerror}",
             where=str(path),
-            fix="a file stands in its way; choose another folder with --state-dir",
+            fix="a file is in its way; choose another folder with --state-dir",
         )
     return StateError(
         f"the state directory cannot be written: {error.strerror or error}",
         where=str(path),
-        fix="free some space or mend its permissions, or choose another with --state-dir",
+        fix="free some space or correct its permissions, or choose another folder with --state-dir",
     )

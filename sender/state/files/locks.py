@@ -57,7 +57,7 @@ class LockFiles:
             try:
                 stack.enter_context(self._hold(name))
             except filelock.Timeout:
-                raise RunLocked(f"worker {number} of {campaign} is still there ({_await_holder(name)})") from None
+                raise RunLocked(f"worker {number} of {campaign} is still running ({_await_holder(name)})") from None
             yield
 
     def holder(self, campaign: str, kind: RunKind) -> Holder | None:
@@ -144,4 +144,4 @@ def _await_holder(name: Path) -> str:
         if holder is not None:
             return str(holder)
         time.sleep(0.02)
-    return "its name is not known"
+    return "it left no note of its process id"

@@ -65,4 +65,4 @@ class PlanFolders:
         return identity
 
     def _other_plan(self, run: Run) -> PlanError:
-        return PlanError(f"the plan in it is not the one of run {run.run_id}", where=str(self._plan_folder(run)))
+        return PlanError(f"this is not the plan of run {run.run_id}", where=str(self._plan_folder(run)))

@@ -1,7 +1,7 @@
-"""The file under the SQLite ledger: opened, checked, brought to this version's schema, and explained when it fails.
+"""The file of the SQLite ledger: opened, checked, upgraded to this version's schema, and explained when it fails.
 
-Knows no tables but `commits`. What SQLite cannot notice by itself is noticed here: that commits which were made are
-gone, because the file or its log was damaged, replaced or restored.
+Knows no tables but `commits`. Notices what SQLite itself cannot: that commits are gone, because the file or its log was
+damaged, replaced or restored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ APPLICATION_ID = int.from_bytes(b"cmps")  # in the file's header: `file` and we 
 BUSY_TIMEOUT_S = 10.0  # other runs' commits take milliseconds; this is for a machine that stalls
 
 # The first without the WAL-reset bug, which may lose commits where two processes write. apsw's wheels bring a newer
-# one; a system's own build of apsw may stand on an older one.
+# one; a system's own build of apsw may use an older one.
 OLDEST_SQLITE = (3, 51, 3)
 
 # What a person can do about each failure of the file. A class that is not here is a bug of ours.
@@ -40,20 +40,21 @@ _FAILURES: dict[type[apsw.Error], tuple[str, str]] = {
     apsw.BusyError: ("another process holds it", _WAIT),
     apsw.LockedError: ("another process holds it", _WAIT),
     apsw.CorruptError: ("it is damaged", _RESTORE),
-    apsw.NotADBError: ("it is not a ledger of campaign-sender", "name another one with --state-dir"),
+    apsw.NotADBError: ("it is not a {subject} of campaign-sender", "name another one with --state-dir"),
 }
 
 
 @contextmanager
-def failures_explained(path: Path) -> Iterator[None]:
-    """Turns what SQLite says of a file into a StateError that says what to do."""
+def failures_explained(path: Path, subject: str = "ledger") -> Iterator[None]:
+    """Turn an error of SQLite about the file into a StateError that says what to do. `subject` is what the file is."""
     try:
         yield
     except apsw.Error as error:
         if type(error) not in _FAILURES:
             raise
         what, fix = _FAILURES[type(error)]
-        raise StateError(f"the ledger cannot be used: {what} ({error})", where=str(path), fix=fix) from error
+        what = what.format(subject=subject)
+        raise StateError(f"the {subject} cannot be used: {what} ({error})", where=str(path), fix=fix) from error
 
 
 def damaged(path: Path, how: str) -> StateError:
@@ -62,7 +63,7 @@ def damaged(path: Path, how: str) -> StateError:
 
 
 def open_to_write(path: Path) -> apsw.Connection:
-    """The file at `path`, made if there is none, and of this version's schema. Raises StateError."""
+    """Open the file at `path`, or make it, with this version's schema. Raises StateError."""
     _refuse_old_sqlite(path)
     create(path)
     with failures_explained(path), _closed_on_failure(apsw.SQLITE_OPEN_READWRITE, str(path)) as db:
@@ -88,7 +89,7 @@ def _refuse_old_sqlite(path: Path) -> None:
     version = apsw.sqlite_lib_version()
     if tuple(int(part) for part in version.split(".")) < OLDEST_SQLITE:
         raise StateError(
-            f"this apsw stands on SQLite {version}, which may lose what two processes write",
+            f"this apsw uses SQLite {version}, which may lose what two processes write",
             where=str(path),
             fix=f"install apsw's own wheel, which brings its SQLite: pip install --force-reinstall --only-binary=apsw"
             f" 'apsw>={'.'.join(map(str, OLDEST_SQLITE))}'",
@@ -96,9 +97,9 @@ def _refuse_old_sqlite(path: Path) -> None:
 
 
 def open_to_read(path: Path) -> apsw.Connection:
-    """The file at `path`, which is not written, nor anything beside it unless SQLite needs and may. Raises StateError.
+    """Open the file at `path` without writing to it; SQLite may write files next to it. Raises StateError.
 
-    A file that nobody may write is read as it lies there, if the last process that wrote it closed it.
+    A file that this user may not write is read as it is, if the last process that wrote it closed it.
     """
     with failures_explained(path):
         try:
@@ -116,7 +117,7 @@ def schema_version(db: apsw.Connection) -> int:
 
 
 def refuse_other_schema(db: apsw.Connection, path: Path) -> None:
-    """Raises StateError for a schema this program does not know."""
+    """Raise StateError for a schema that this program does not know."""
     version = schema_version(db)
     if version > SCHEMA_VERSION:
         raise StateError(
@@ -127,11 +128,11 @@ def refuse_other_schema(db: apsw.Connection, path: Path) -> None:
 
 
 class CommitMark:
-    """How many commits the ledger has had, in a small file beside it, written after each.
+    """The number of the ledger's commits, in a small file next to it, written after each.
 
-    SQLite drops whatever follows a damaged place in its log without a word, and then intents that were committed are
-    gone: what was sent would be sent again. The mark is not synced, so it may lag behind the ledger after a power cut;
-    a ledger that lags behind its mark has lost commits.
+    SQLite silently drops whatever follows a damaged place in its log, and then committed intents are gone: what was
+    sent would be sent again. The mark is not synced, so it may lag behind the ledger after a power cut; a ledger that
+    lags behind its mark has lost commits.
     """
 
     _FORMAT = struct.Struct("<QI")  # the count, and its CRC-32
@@ -142,16 +143,16 @@ class CommitMark:
         self._handle: int | None = None
 
     def read(self) -> int | None:
-        """The count; None when there is no mark, or one that is damaged itself."""
+        """The count; None when there is no mark, or it is damaged itself."""
         try:
             content = self.path.read_bytes()
-            count, told = self._FORMAT.unpack(content)
+            count, checksum = self._FORMAT.unpack(content)
         except (OSError, struct.error):
             return None
-        return int(count) if zlib.crc32(content[:8]) == told else None
+        return int(count) if zlib.crc32(content[:8]) == checksum else None
 
     def check(self, marked: int | None, commits: int) -> None:
-        """Raises StateError when the ledger has fewer commits than were marked before they were counted."""
+        """Raise StateError when the ledger has fewer `commits` than `marked`, which was read before."""
         if marked is not None and marked > commits:
             raise StateError(
                 f"the ledger is damaged: the last {marked - commits} of its {marked} commits are missing; the file or"
@@ -162,7 +163,7 @@ class CommitMark:
             )
 
     def write(self, commits: int) -> None:
-        """Notes a commit that was made. Failing to is no failure: the commit counts."""
+        """Note the number of commits after one was made. Failing to is not an error: the commit counts."""
         with suppress(OSError):
             if self._handle is None:
                 self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
@@ -198,8 +199,8 @@ def _uri_path(path: Path) -> str:
     return path.as_uri().removeprefix("file://")
 
 
-def create(path: Path) -> None:
-    """An empty file of mode 0600 where there is none; SQLite gives its -wal and -shm files the same mode."""
+def create(path: Path, subject: str = "ledger") -> None:
+    """Make an empty file of mode 0600 where there is none; SQLite gives its -wal and -shm files the same mode."""
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a directory")
@@ -207,14 +208,14 @@ def create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StateError(
-            f"the ledger cannot be opened: {error.strerror}",
+            f"the {subject} cannot be opened: {error.strerror}",
             where=str(path),
             fix="give this user write access to the directory, or name another with --state-dir",
         ) from error
 
 
 def _bring_up(db: apsw.Connection, path: Path) -> None:
-    """Makes a ledger of a blank file, and of an older one this version's."""
+    """Make a ledger of a blank file, and upgrade an older one to this version's schema."""
     blank = not (
         db.execute("SELECT count(*) FROM sqlite_schema").get or db.pragma("application_id") or schema_version(db)
     )
@@ -242,8 +243,8 @@ def _check_identity(db: apsw.Connection, path: Path) -> None:
         )
 
 
-def use_wal(db: apsw.Connection, path: Path) -> None:
-    """WAL mode, which the file remembers. SQLite does not always wait for the lock that the switch needs."""
+def use_wal(db: apsw.Connection, path: Path, subject: str = "ledger") -> None:
+    """Switch to WAL mode, which the file remembers. SQLite does not always wait for the lock that it needs."""
     give_up = time.monotonic() + BUSY_TIMEOUT_S
     while time.monotonic() < give_up:
         with suppress(apsw.BusyError):
@@ -252,7 +253,7 @@ def use_wal(db: apsw.Connection, path: Path) -> None:
             break
         time.sleep(0.01)
     raise StateError(
-        "the ledger cannot be used: another process holds it, or the file system cannot share its log",
+        f"the {subject} cannot be used: another process holds it, or the file system cannot share its log",
         where=str(path),
         fix="name a state directory on a local disk with --state-dir",
     )

@@ -243,9 +243,9 @@ class SqliteLedger:
             row: tuple[Any, ...] = self._db.execute(sql.CHECK, (key,)).fetchall()[0]
         rows, top, total, sound = row
         if rows != top or total != rows * (rows - 1) // 2 or rows > messages:
-            raise damaged(self._path, f"run {run_id} has {rows} rows of messages where {top} were claimed")
+            raise damaged(self._path, f"run {run_id} has {rows} rows of messages, and {top} were claimed")
         if sound != rows:
-            raise damaged(self._path, f"{rows - sound} messages of run {run_id} are in no state there is")
+            raise damaged(self._path, f"{rows - sound} messages of run {run_id} are in an impossible state")
 
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         with self._transaction() as db:

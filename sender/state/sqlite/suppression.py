@@ -1,4 +1,4 @@
-"""The suppression list's own SQLite file: who gets nothing, since when, on whose word.
+"""The suppression list's own SQLite file: who gets nothing, since when, and who said so.
 
 Beside the ledger and not in it: a send loop asks `PRAGMA data_version` whether the list changed, and the ledger's file
 changes with every delivery report. What is written is on disk before a method returns. Entries are never deleted: a
@@ -12,6 +12,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,8 +26,10 @@ _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_MS = 10_000
 _LOOKED_UP = 20_000  # numbers in one statement
+_SUBJECT = "suppression list"
+_failures_explained = partial(failures_explained, subject=_SUBJECT)
 
-# Times are milliseconds UTC. `via` is what the word came through: our number, a file, a provider; '' where unknown.
+# Times are milliseconds UTC. `via` is what the entry came through: our number, a file, a provider; '' where unknown.
 # `change` numbers the transactions that changed something, so that a reader asks only for what is new.
 _SCHEMA = """
 CREATE TABLE list (id TEXT NOT NULL, change INTEGER NOT NULL) STRICT;
@@ -76,8 +79,8 @@ _ALL_OF = f"SELECT {_COLUMNS}, NOT {_LIFTED} FROM entry AS e WHERE e.number = ? 
 _CHANGED = """
 SELECT number FROM entry WHERE change > ?1 UNION SELECT number FROM lift WHERE change > ?1 LIMIT ?2
 """
-# A learned entry keeps its latest time, so that a START is compared with the last STOP. Of a person's or a file's
-# entry the first time is the one that tells: saying it again changes it only if it was lifted in between.
+# A learned entry keeps its latest time, so that a START is compared with the last STOP. A person's or a file's entry
+# keeps its first time: saying it again changes it only if it was lifted in between.
 _ADD = f"""
 INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET at = excluded.at, note = excluded.note, change = excluded.change
@@ -100,10 +103,10 @@ class SuppressionFile:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The file at `path`, made with its directory if there is none. Raises StateError when it cannot be used."""
+        """Open the file at `path`; make it, and its directory, if there is none. Raises StateError."""
         path = path.absolute()
-        create(path)
-        with failures_explained(path):
+        create(path, subject=_SUBJECT)
+        with _failures_explained(path):
             db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
             try:
                 _configure(db, path)
@@ -113,54 +116,54 @@ class SuppressionFile:
         return cls(db, path)
 
     def close(self) -> None:
-        with failures_explained(self._path):
+        with _failures_explained(self._path):
             self._db.close()
 
     def version(self) -> int:
         """A number that differs after anybody changed the list; about 3 µs."""
-        with failures_explained(self._path):
+        with _failures_explained(self._path):
             version: int = self._db.execute("PRAGMA data_version").get
         return version + self._own_changes
 
     def change(self) -> int:
-        """How many transactions changed something."""
-        with failures_explained(self._path):
+        """The number of transactions that changed something."""
+        with _failures_explained(self._path):
             change: int = self._db.execute("SELECT change FROM list").get
         return change
 
     def add(self, rows: Iterable[SuppressionRow]) -> int:
-        """Enters them; says how many are new or newer."""
+        """Enter `rows` in one transaction; return how many are new or newer."""
         return self._write(_ADD, rows)
 
     def lift(self, lifts: Iterable[LiftRow]) -> int:
-        """Takes entries back; says how many lifts are new or newer."""
+        """Take entries back in one transaction; return how many lifts are new or newer."""
         return self._write(_LIFT, lifts)
 
     def size(self) -> int:
-        """How many entries there are, lifted ones too."""
-        with failures_explained(self._path):
+        """The number of entries, lifted ones included."""
+        with _failures_explained(self._path):
             size: int = self._db.execute("SELECT count(*) FROM entry").get
         return size
 
     def active(self) -> Iterator[tuple[Any, ...]]:
         """Every entry that counts, as the fields of `SuppressionRow`."""
-        with failures_explained(self._path):
+        with _failures_explained(self._path):
             yield from self._db.execute(_ACTIVE)
 
     def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The entries of `numbers` that count, as `active`. Sorted numbers are found faster."""
-        with failures_explained(self._path):
+        with _failures_explained(self._path):
             for start in range(0, len(numbers), _LOOKED_UP):
                 yield from self._db.execute(_LOOK_UP, (json.dumps(numbers[start : start + _LOOKED_UP]),))
 
     def history(self, number: str) -> list[tuple[SuppressionRow, bool]]:
         """Every entry of the number, and whether it counts."""
-        with failures_explained(self._path):
+        with _failures_explained(self._path):
             return [(SuppressionRow(*row[:-1]), bool(row[-1])) for row in self._db.execute(_ALL_OF, (number,))]
 
     def changed_since(self, change: int, most: int) -> list[str] | None:
-        """The numbers whose entries or lifts are newer than `change`; None when they are more than `most`."""
-        with failures_explained(self._path):
+        """The numbers whose entries or lifts are newer than `change`; None when there are more than `most`."""
+        with _failures_explained(self._path):
             numbers = [row[0] for row in self._db.execute(_CHANGED, (change, most + 1))]
         return None if len(numbers) > most else numbers
 
@@ -177,7 +180,7 @@ class SuppressionFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
-        with failures_explained(self._path):
+        with _failures_explained(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -204,13 +207,13 @@ def _configure(db: apsw.Connection, path: Path) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    use_wal(db, path)
+    use_wal(db, path, subject=_SUBJECT)
 
 
 def _check_identity(db: apsw.Connection, path: Path) -> None:
     if db.pragma("application_id") != _APPLICATION_ID or db.pragma("user_version") != _SCHEMA_VERSION:
         raise StateError(
-            "this is no suppression list, or one of a newer campaign-sender",
+            "this is not a suppression list, or a newer campaign-sender wrote it",
             where=str(path),
             fix="upgrade campaign-sender, or restore the file from a backup",
         )
