@@ -173,9 +173,15 @@ def test_a_mark_that_lags_behind_is_right(path: Path) -> None:
         pytest.param("DELETE FROM message WHERE seq = 17", "rows of messages, and", id="a row is gone"),
         pytest.param("UPDATE message SET seq = 399 WHERE seq = 239", "rows of messages, and", id="the last one moved"),
         pytest.param("UPDATE message SET run = 2 WHERE seq = 3", "rows of messages, and", id="to another run"),
-        pytest.param("UPDATE message SET state = 'accepteD' WHERE seq = 3", "in an impossible state", id="a state of no name"),
-        pytest.param("UPDATE message SET message_id = NULL WHERE seq = 0", "in an impossible state", id="accepted without an id"),
-        pytest.param("UPDATE message SET attempts = 9 WHERE seq = 0", "in an impossible state", id="more tries than claims"),
+        pytest.param(
+            "UPDATE message SET state = 'accepteD' WHERE seq = 3", "in an impossible state", id="a state of no name"
+        ),
+        pytest.param(
+            "UPDATE message SET message_id = NULL WHERE seq = 0", "in an impossible state", id="accepted without an id"
+        ),
+        pytest.param(
+            "UPDATE message SET attempts = 9 WHERE seq = 0", "in an impossible state", id="more tries than claims"
+        ),
     ],
 )
 def test_rows_that_contradict_one_another_are_refused(path: Path, change: str, what: str) -> None:
