@@ -1,4 +1,4 @@
-"""Columns of raw numbers to E.164, or a reason why not. Knows no campaign."""
+"""Columns of raw numbers as E.164, or a reason why not. Knows no campaign."""
 
 from __future__ import annotations
 

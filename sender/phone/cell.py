@@ -1,9 +1,9 @@
-"""One cell to E.164, or a reason why not: by `phonenumbers`, with the sender's caution on top.
+"""Reads a cell as E.164, or returns a reason why it cannot: by `phonenumbers`, with caution on top.
 
-The truth about numbers is `phonenumbers`, the Python port of libphonenumber: parse with the row's region, valid or not,
-E.164. On top stands `caution`: a cell that libphonenumber reads as some number although a person could not say which
-one is meant is held. A wrong recipient is worse than a missed one. What a spreadsheet did to a number is undone where
-only one number can have been meant, and said; nothing else is repaired, nothing is guessed.
+`phonenumbers`, the Python port of libphonenumber, decides what a number is: parse with the row's region, valid or not,
+E.164. `caution` comes on top: a cell that libphonenumber reads as a number, although a person could not tell which
+number is meant, is held. A wrong recipient is worse than a missed one. A spreadsheet's change to a number is undone
+where only one number can be meant, and reported; nothing else is repaired, nothing is guessed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FAULT_SENTENCES = {
     NumberVerdict.LOCAL_ONLY: "lacks its area code in {place}; write the whole number",
     NumberVerdict.TOO_LONG: "is too long for {place}; check for extra digits or a missing + before the country code",
     NumberVerdict.ODD_LENGTH: "has a number of digits that {place} does not use",
-    NumberVerdict.NOT_IN_USE: "is no number in use in {place}; check its digits",
+    NumberVerdict.NOT_IN_USE: "is not a number in use in {place}; check the digits",
 }
-"""What is wrong with a number that is not valid, as a predicate. `{place}`: the region, or `+` and the country code."""
+"""What is wrong with a number that is not valid, as a predicate. `{place}`: the region, or what `place_of` returns."""
 HINT = " (is {number} meant?)"
 BLANK = "the number cell is blank"
 NO_REGION = "has no country code; write it with + and country code, or set " + setting("recipients.default_region")
@@ -57,7 +57,7 @@ LOCAL_DIGITS = 7  # enough for a number of its own, without an area code
 
 
 class Reading(NamedTuple):
-    """What one cell comes to: a row of `sender.phone.normalize`."""
+    """What was read from a cell: a row of `sender.phone.normalize`."""
 
     to: str | None = None
     region: str | None = None
@@ -73,14 +73,14 @@ def region_ok(region: str) -> bool:
 
 
 def bad_region(text: str) -> str:
-    """Why a number without a country code is held whose region column says `text` (a predicate)."""
+    """Return why a number without a country code is held whose region column says `text` (a predicate)."""
     return BAD_REGION.format(region=_shown(text), fault=countries.fault(text))
 
 
 def caution(cell: str) -> str | None:
-    """Why a cell must not be read as one number (a predicate: `looks like a date`), or None.
+    """Return why a cell must not be read as a number (a predicate: `looks like a date`), or None.
 
-    Judges the text alone; what depends on the region is judged after parsing.
+    Looks at the text alone; what depends on the region is checked after parsing.
     """
     text = unicodedata.normalize("NFKC", _TEL_URI.sub("", cell)).strip()
     if _EXPONENT.fullmatch(text):
@@ -100,7 +100,7 @@ def caution(cell: str) -> str | None:
         for character in text
         if character not in _PUNCTUATION and unicodedata.category(character) not in _INVISIBLE_OR_DIGIT
     ]
-    return f"has a `{strange[0]}`, which is no part of a number; write digits only" if strange else None
+    return f"has a `{strange[0]}`, which cannot be part of a number; write digits only" if strange else None
 
 
 def _holds_two_numbers(text: str) -> bool:
@@ -115,12 +115,12 @@ def _holds_two_numbers(text: str) -> bool:
 
 
 def _count_long(parts: list[str]) -> int:
-    """How many of these could be a number of their own."""
+    """Return how many of `parts` could be a number of their own."""
     return sum(sum(map(str.isdigit, part)) >= LOCAL_DIGITS for part in parts)
 
 
 class Reader:
-    """Reads one cell after the other under one set of rules (those of `sender.phone.normalize`)."""
+    """Reads cells under the rules of a `sender.phone.normalize` call."""
 
     def __init__(self, passthrough: frozenset[str], *, short_codes: bool, careful: bool) -> None:
         self._passthrough = passthrough
@@ -128,8 +128,8 @@ class Reader:
         self._careful = careful
 
     def read(self, cell: str | None, asked: str | None) -> Reading:
-        """What a cell without blanks around it (None: blank) comes to in the region that was asked for: a region of
-        libphonenumber's, None, or a text that names none."""
+        """Return what a cell without surrounding blanks (None: a blank cell) holds, in the region `asked`: a region of
+        libphonenumber's, None, or a text that does not name a region."""
         if cell is None:
             return Reading(reason=SkipReason.MISSING_DATA.value, detail=BLANK)
         for short in (cell, cell.removeprefix("+")):
@@ -146,7 +146,7 @@ class Reader:
             region = None
         number, error = _parsed(cell, region)
         kind = PhoneNumberType.UNKNOWN if number is None else phonenumbers.number_type(number)
-        if number is not None and kind != PhoneNumberType.UNKNOWN:  # which is what is_valid_number asks, at once
+        if number is not None and kind != PhoneNumberType.UNKNOWN:  # the same as is_valid_number, in one step
             why = self._doubt(cell, number, region) if self._careful and not international else None
             return _held(cell, why) if why else _good(number, kind)
         if self._short_codes and _SHORT_CODE_CELL.fullmatch(cell):
@@ -155,7 +155,7 @@ class Reader:
         return _held(cell, _fault(number, error, region, international=international) + hint)
 
     def _repaired(self, cell: str, asked: str | None) -> Reading | None:
-        """What a cell that a spreadsheet changed comes to without the change; None if nothing is known to undo."""
+        """Return the reading of a cell with a spreadsheet's change undone; None if there is nothing to undo."""
         undone = _undone(cell)
         if undone is None:
             return None
@@ -166,7 +166,7 @@ class Reader:
             return _held(cell, f"is {_shown(text)} as a spreadsheet shows it, which {why}")
         if reading.number_type == SHORT_CODE:
             return None
-        if _DECIMAL_TAIL.fullmatch(cell):  # with its zeros it may be a number too
+        if _DECIMAL_TAIL.fullmatch(cell):  # it may also be a number with its zeros
             number, _ = _parsed(cell.replace(",", "."), asked if asked and region_ok(asked) else None)
             if number is not None and phonenumbers.is_valid_number(number):
                 other = phonenumbers.format_number(number, PhoneNumberFormat.E164)
@@ -175,7 +175,7 @@ class Reader:
         return reading._replace(repair=repair)
 
     def _doubt(self, cell: str, number: PhoneNumber, region: str | None) -> str | None:
-        """Why a valid national reading may not be the number that was meant."""
+        """Return why a valid national reading may not be the number that is meant, or None."""
         digits = phonenumbers.normalize_digits_only(cell)
         metadata = PhoneMetadata.metadata_for_region(region) if region else None
         lengths = metadata.mobile.possible_length if metadata and metadata.mobile else ()
@@ -190,7 +190,7 @@ class Reader:
 
 
 def _undone(cell: str) -> tuple[str, str] | None:
-    """A cell as it was before a spreadsheet changed it, and what was undone; None where digits are lost."""
+    """Return a cell as it was before a spreadsheet changed it, and what was undone; None where digits are lost."""
     if tail := _DECIMAL_TAIL.fullmatch(cell):
         return (tail[1], TAIL_REPAIR) if len(tail[1].removeprefix("+")) <= EXACT_DIGITS else None
     if mark := _TEXT_MARK.fullmatch(cell):
@@ -242,17 +242,17 @@ def _plus_hint(cell: str) -> str:
 
 
 def _fault(number: PhoneNumber | None, error: int | None, region: str | None, *, international: bool) -> str:
-    """What is wrong with a number that is not valid, as a predicate."""
+    """Return what is wrong with a number that is not valid, as a predicate."""
     if number is None:
         if error == NumberParseException.INVALID_COUNTRY_CODE and international:
-            return "begins with no country code there is; write + and the country code first"
+            return "does not begin with a country code; write + and the country code first"
         if error == NumberParseException.INVALID_COUNTRY_CODE:
             return NO_REGION
         if error == NumberParseException.TOO_LONG:
             return "is too long for a phone number"
         if error in (NumberParseException.TOO_SHORT_NSN, NumberParseException.TOO_SHORT_AFTER_IDD):
             return "is too short for a phone number"
-        return "is no phone number"
+        return "is not a phone number"
     national = region is not None and phonenumbers.country_code_for_region(region) == number.country_code
-    place = region if national and not international else f"+{number.country_code}"
+    place = region if national and not international else countries.place_of(number.country_code or 0)
     return FAULT_SENTENCES[FAULTS[phonenumbers.is_possible_number_with_reason(number)]].format(place=place)

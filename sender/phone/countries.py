@@ -1,8 +1,8 @@
-"""What people write for a country, to libphonenumber's two-letter region: codes, calling codes, names in any language.
+"""Reads what people write for a country as libphonenumber's two-letter region: codes, calling codes, names.
 
 Understood are ISO 3166-1 codes of two and three letters, a calling code with its `+`, and the country's name as CLDR
-(through Babel) has it in English and in every official language, without regard to case, accents and punctuation. A
-few names that people and ISO write and CLDR does not are listed here. What may mean several countries is not guessed.
+(through Babel) has it in English and in every official language, whatever the case, accents and punctuation. A few
+names that people and ISO write and CLDR does not have are listed here. Never guesses between several countries.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from babel.languages import get_official_languages
 _CALLING_CODE = re.compile(r"\+ ?(\d{1,3})")
 _ACCENTS = re.compile("[\u0300-\u036f]")  # of Latin, Greek and Cyrillic letters; the signs of other scripts are letters
 
-# Beside CLDR's names, as `_key` makes them: ISO's long forms, older names, parts of a country, short forms. Several
-# regions: the name alone does not say which.
+# In addition to CLDR's names, as `_key` returns them: ISO's long forms, older names, parts of a country, short forms.
+# Several regions: the name alone does not say which.
 _ALSO = {
     "america": "US",
     "u s": "US",
@@ -90,10 +90,10 @@ _ALSO = {
 
 
 def regions_of(text: str) -> tuple[str, ...]:
-    """The two-letter regions that `text` may mean: one, several (sorted), or none.
+    """Return the two-letter regions that `text` may mean, sorted; empty if it names none.
 
-    A calling code means its main region: national numbers are read alike in all regions that share it. Digits without
-    a plus mean nothing: `36` is Hungary's calling code and Australia's number in ISO 3166-1.
+    A calling code means its main region: national numbers read alike in all regions that share it. Digits without a
+    plus mean nothing: `36` is Hungary's calling code and Australia's number in ISO 3166-1.
     """
     written = text.strip()
     code = written.upper()
@@ -111,17 +111,26 @@ def regions_of(text: str) -> tuple[str, ...]:
 
 
 def fault(text: str) -> str:
-    """Why `text`, which means not one region, names none (a predicate), and what to write."""
-    found = regions_of(text)
-    if found:
-        return f"may mean {' or '.join(found)}; write the one that is meant"
-    return "is no country that we know by that name; write its two letters, such as US or GB"
+    """Return why `text` does not name a single region (a predicate), and what to write."""
+    regions = regions_of(text)
+    if regions:
+        return f"may mean {' or '.join(regions)}; write the one that is meant"
+    return "is not a country name or code that we know; write its two letters, such as US or GB"
+
+
+@cache
+def place_of(calling_code: int) -> str:
+    """Return the country of a calling code as a sentence names it: `France (+33)`, or `country code +44`."""
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(calling_code, ())
+    if len(regions) != 1 or regions[0] not in phonenumbers.SUPPORTED_REGIONS:
+        return f"country code +{calling_code}"
+    return f"{Locale.parse('en').territories[regions[0]]} (+{calling_code})"
 
 
 @cache
 def _codes() -> dict[str, str]:
-    """ISO's three letters, and `UK`, to the region of today. (Other former codes of two letters would more often be
-    a slip of the pen.)"""
+    """Return the region of ISO's codes of three letters and of `UK`. (Other former codes of two letters are more often
+    a typing error.)"""
     aliases: Mapping[str, list[str]] = get_global("territory_aliases")
     return {
         code: regions[0]
@@ -134,30 +143,30 @@ def _codes() -> dict[str, str]:
 
 @cache
 def _names(locales: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Every region's name in these locales, as `_key` makes it, to the regions that have it."""
-    found: dict[str, set[str]] = {}
+    """Return the regions of each name in these locales; the names as `_key` returns them."""
+    regions_by_name: dict[str, set[str]] = {}
     for locale in locales:
         for region, name in Locale.parse(locale).territories.items():
             if region in phonenumbers.SUPPORTED_REGIONS:
-                found.setdefault(_key(name), set()).add(region)
-    return {name: tuple(sorted(regions)) for name, regions in found.items()}
+                regions_by_name.setdefault(_key(name), set()).add(region)
+    return {name: tuple(sorted(regions)) for name, regions in regions_by_name.items()}
 
 
 @cache
 def _official_languages() -> tuple[str, ...]:
-    """The locales of all languages that are official somewhere. (Some hundred and fifty: half a second to read, so
-    English, which most lists are in, goes first.)"""
+    """Return the locales of all languages that are official somewhere. (They are about 150 and take half a second to
+    read, so English, in which most lists are written, is tried first.)"""
     languages = {
         language
         for region in phonenumbers.SUPPORTED_REGIONS
         for language in get_official_languages(region, regional=True, de_facto=True)
     }
-    return tuple(sorted(one for one in languages if localedata.exists(one)))
+    return tuple(sorted(filter(localedata.exists, languages)))
 
 
 def _key(name: str) -> str:
-    """A name as it is compared: without case, accents, punctuation and a leading `the`."""
+    """Return a name as it is compared: without case, accents, punctuation and a leading `the`."""
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", name)).casefold().replace("&", " and ")
     plain = re.sub("['\u2019\u02bb\u02bc`]", "", plain)
-    letters = "".join(" " if unicodedata.category(one)[0] in "PSZC" else one for one in plain)
+    letters = "".join(" " if unicodedata.category(char)[0] in "PSZC" else char for char in plain)
     return " ".join(letters.split()).removeprefix("the ")

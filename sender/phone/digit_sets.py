@@ -1,10 +1,10 @@
-"""Sets of digit strings as sorted, disjoint ranges of integers, and the regular expressions that spell them.
+"""Sets of digit strings as sorted, disjoint ranges of integers, and the regular expressions that describe them.
 
-A string of digits is held as the integer that a leading 1 and the string make (its key): `007` is 1007. So a key holds
-length and leading zeros, and the strings of one length are one block of integers. 18 digits fit an Int64.
+A string of digits is held as its key, the integer of a leading 1 and the string: `007` is 1007. So a key keeps length
+and leading zeros, and the strings of a length are a block of integers. 18 digits fit an Int64.
 
-Knows nothing of phone numbers. Reads only the expressions that a set of this form can hold exactly (digits, classes,
-groups, alternatives, counted repeats, and `$` at an end); anything else raises Unreadable, nothing is approximated.
+Knows nothing of phone numbers. Reads only expressions that such a set can hold exactly (digits, classes, groups,
+alternatives, counted repeats, and `$` at an end); anything else raises Unreadable. Never approximates.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ DigitSet = tuple[tuple[int, int], ...]
 EMPTY: DigitSet = ()
 
 
-class Unreadable(ValueError):  # noqa: N818  (a verdict on an expression; the caller has another way)
-    """An expression, or a set, that cannot be held exactly."""
+class Unreadable(ValueError):  # noqa: N818  (a property of the expression; the caller has another way)
+    """An expression or a set that cannot be held exactly."""
 
 
 def key(digits: str) -> int:
-    """The integer that stands for a string of digits."""
+    """Return the key of a string of digits."""
     return int("1" + digits)
 
 
-def length(one_key: int) -> int:
-    """How many digits the string of a key has."""
-    return len(str(one_key)) - 1
+def length(of_key: int) -> int:
+    """Return the number of digits of a key's string."""
+    return len(str(of_key)) - 1
 
 
-def joined(ranges: Iterable[tuple[int, int]]) -> DigitSet:
-    """The set of all keys in `ranges`, which may overlap and stand in any order."""
+def union(ranges: Iterable[tuple[int, int]]) -> DigitSet:
+    """Return the set of all keys in `ranges`, which may overlap and be in any order."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted(ranges):
         if merged and low <= merged[-1][1] + 1:
@@ -51,51 +51,51 @@ def joined(ranges: Iterable[tuple[int, int]]) -> DigitSet:
     return tuple(merged)
 
 
-def common(one: DigitSet, other: DigitSet) -> DigitSet:
-    """What is in both."""
-    if len(one) > len(other):
-        one, other = other, one
-    found: list[tuple[int, int]] = []
-    for first, last in one:
-        at = _reaching(first, other)
-        while at < len(other) and other[at][0] <= last:
-            found.append((max(first, other[at][0]), min(last, other[at][1])))
+def intersection(a: DigitSet, b: DigitSet) -> DigitSet:
+    """Return what is in both."""
+    if len(a) > len(b):
+        a, b = b, a
+    ranges: list[tuple[int, int]] = []
+    for first, last in a:
+        at = _reaching(first, b)
+        while at < len(b) and b[at][0] <= last:
+            ranges.append((max(first, b[at][0]), min(last, b[at][1])))
             at += 1
-    return tuple(found)
+    return tuple(ranges)
 
 
-def without(one: DigitSet, other: DigitSet) -> DigitSet:
-    """What is in `one` and not in `other`."""
+def difference(a: DigitSet, b: DigitSet) -> DigitSet:
+    """Return what is in `a` and not in `b`."""
     left: list[tuple[int, int]] = []
-    at, low = 0, one[0][0] if one else 0  # the range that may still be cut, and where what is left of it begins
-    for first, last in other:
-        reaching = _reaching(first, one)
-        if reaching > at:  # what lies between two cuts is copied as a whole
-            left.append((low, one[at][1]))
-            left += one[at + 1 : reaching]
-            at, low = reaching, one[reaching][0] if reaching < len(one) else 0
-        while at < len(one) and low <= last:
+    at, low = 0, a[0][0] if a else 0  # the range to cut next, and where the rest of it begins
+    for first, last in b:
+        reaching = _reaching(first, a)
+        if reaching > at:  # what is between two cuts is copied as a whole
+            left.append((low, a[at][1]))
+            left += a[at + 1 : reaching]
+            at, low = reaching, a[reaching][0] if reaching < len(a) else 0
+        while at < len(a) and low <= last:
             if low < first:
                 left.append((low, first - 1))
-            if one[at][1] > last:
+            if a[at][1] > last:
                 low = last + 1
                 break
             at += 1
-            low = one[at][0] if at < len(one) else 0
-    if at < len(one):
-        left.append((low, one[at][1]))
-        left += one[at + 1 :]
+            low = a[at][0] if at < len(a) else 0
+    if at < len(a):
+        left.append((low, a[at][1]))
+        left += a[at + 1 :]
     return tuple(left)
 
 
-def _reaching(one_key: int, members: DigitSet) -> int:
-    """The place of the first range that ends at `one_key` or behind it."""
-    at = bisect_right(members, (one_key,))
-    return at - 1 if at and members[at - 1][1] >= one_key else at
+def _reaching(from_key: int, members: DigitSet) -> int:
+    """Return the index of the first range that ends at `from_key` or behind it."""
+    at = bisect_right(members, (from_key,))
+    return at - 1 if at and members[at - 1][1] >= from_key else at
 
 
 def after(prefix: str, members: DigitSet) -> DigitSet:
-    """Each member with `prefix` before it; those that become longer than MAX_DIGITS are dropped."""
+    """Return each member with `prefix` before it, without those that become longer than MAX_DIGITS."""
     if not prefix:
         return members
     lead = key(prefix)
@@ -109,40 +109,40 @@ def after(prefix: str, members: DigitSet) -> DigitSet:
 
 
 def anything(prefix: str = "", shortest: int = 0) -> DigitSet:
-    """Every string that begins with `prefix`, of `shortest` to MAX_DIGITS digits."""
+    """Return every string of `shortest` to MAX_DIGITS digits that begins with `prefix`."""
     lead = key(prefix)
     more = range(max(0, shortest - len(prefix)), MAX_DIGITS - len(prefix) + 1)
     return tuple((lead * 10**n, (lead + 1) * 10**n - 1) for n in more)
 
 
 def continued(members: DigitSet) -> DigitSet:
-    """Every string of up to MAX_DIGITS digits that begins with a member."""
-    return joined(
+    """Return every string of up to MAX_DIGITS digits that begins with a member."""
+    return union(
         (low * 10**n, (high + 1) * 10**n - 1) for low, high in members for n in range(MAX_DIGITS - length(low) + 1)
     )
 
 
 def of_lengths(members: DigitSet, lengths: Iterable[int]) -> DigitSet:
-    """The members that have one of these lengths."""
-    wanted = frozenset(lengths)
-    return tuple(one for one in members if length(one[0]) in wanted)
+    """Return the members of these lengths."""
+    allowed = frozenset(lengths)
+    return tuple((low, high) for low, high in members if length(low) in allowed)
 
 
 @lru_cache(maxsize=512)
 def language(pattern: str) -> DigitSet:
-    """The strings that the whole of `pattern` matches. Raises Unreadable."""
+    """Return the strings that the whole of `pattern` matches. Raises Unreadable."""
     return strings(parse(pattern))
 
 
 def strings(node: Choice) -> DigitSet:
-    """The strings that the whole of `node` matches. Raises Unreadable where a `$` is not at the end of all."""
-    return joined(one for sequence in node.sequences for one in _sequence_language(sequence))
+    """Return the strings that the whole of `node` matches. Raises Unreadable for a `$` before an end."""
+    return union(keys for sequence in node.sequences for keys in _sequence_language(sequence))
 
 
 def spelled(node: Choice, most: int = 500) -> list[str] | None:
-    """The strings that `node` matches, in the order in which a backtracking engine tries them; None above `most`.
+    """Return the strings that `node` matches, in the order of a backtracking engine; None if more than `most`.
 
-    So the first that begins a text is what `re.match` takes of it.
+    The first of them with which a text begins is what `re.match` takes of it.
     """
     texts: list[str] = []
     for sequence in node.sequences:
@@ -167,7 +167,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Pieces one after the other; `ends` where a `$` follows them."""
+    """Pieces one after the other; `ends`: a `$` follows them."""
 
     pieces: tuple[Repeat, ...]
     ends: bool
@@ -175,22 +175,22 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Alternatives, the first first; `captures` where the group around them is numbered."""
+    """Alternatives in order; `captures`: the group around them is numbered."""
 
     sequences: tuple[Sequence, ...]
     captures: bool
 
     def parts(self) -> Iterator[Choice]:
-        """The alternatives, each as a choice of one."""
+        """Yield the alternatives, each as a choice of one."""
         return (Choice((sequence,), captures=False) for sequence in self.sequences)
 
     def has_group(self) -> bool:
-        """Whether a numbered group is in it."""
+        """Whether it contains a numbered group."""
         inner = (piece.of for sequence in self.sequences for piece in sequence.pieces)
-        return self.captures or any(isinstance(one, Choice) and one.has_group() for one in inner)
+        return self.captures or any(isinstance(part, Choice) and part.has_group() for part in inner)
 
     def split_group(self) -> tuple[Choice, Choice | None]:
-        """A choice of one with its numbered group filled, and, where the group may be left out, without it."""
+        """Return a choice of one with its numbered group filled, and without the group where that is optional."""
         pieces = self.sequences[0].pieces
         for at, piece in enumerate(pieces):
             if isinstance(piece.of, Choice) and piece.of.has_group() and (piece.least, piece.most) == (0, 1):
@@ -202,7 +202,7 @@ class Choice:
         return self, None
 
     def ends(self) -> bool:
-        """Whether a `$` is in it, at whatever depth."""
+        """Whether it contains a `$`, at whatever depth."""
         return any(
             sequence.ends or any(isinstance(piece.of, Choice) and piece.of.ends() for piece in sequence.pieces)
             for sequence in self.sequences
@@ -210,7 +210,7 @@ class Choice:
 
 
 def parse(pattern: str) -> Choice:
-    """The structure of a regular expression over digits. Raises Unreadable."""
+    """Return the structure of a regular expression over digits. Raises Unreadable."""
     parser = _Parser(pattern)
     node = parser.choice(captures=False)
     if parser.at != len(pattern):
@@ -225,7 +225,7 @@ class _Parser:
 
     def choice(self, *, captures: bool) -> Choice:
         sequences = [self._sequence()]
-        while self._took("|"):
+        while self._take("|"):
             sequences.append(self._sequence())
         return Choice(tuple(sequences), captures)
 
@@ -233,20 +233,20 @@ class _Parser:
         pieces = []
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)$":
             pieces.append(self._piece())
-        ends = self._took("$")
+        ends = self._take("$")
         if ends and self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
             raise Unreadable(self.pattern)
         return Sequence(tuple(pieces), ends)
 
     def _piece(self) -> Repeat:
         of: str | Choice
-        if self._took("(?:"):
+        if self._take("(?:"):
             of = self._closed(captures=False)
-        elif self._took("(") and not self.pattern.startswith("?", self.at):
+        elif self._take("(") and not self.pattern.startswith("?", self.at):
             of = self._closed(captures=True)
-        elif self._took("["):
+        elif self._take("["):
             of = self._class()
-        elif self._took("\\d"):
+        elif self._take("\\d"):
             of = _DIGITS
         elif self.at < len(self.pattern) and self.pattern[self.at] in _DIGITS:
             of = self.pattern[self.at]
@@ -257,7 +257,7 @@ class _Parser:
 
     def _closed(self, *, captures: bool) -> Choice:
         node = self.choice(captures=captures)
-        if not self._took(")"):
+        if not self._take(")"):
             raise Unreadable(self.pattern)
         return node
 
@@ -277,9 +277,9 @@ class _Parser:
         return "".join(sorted(chars))
 
     def _times(self) -> tuple[int, int]:
-        if self._took("?"):
+        if self._take("?"):
             least, most = 0, 1
-        elif self._took("{"):
+        elif self._take("{"):
             inside, _, _ = self.pattern[self.at :].partition("}")
             self.at += len(inside) + 1
             low, comma, high = inside.partition(",")
@@ -292,30 +292,30 @@ class _Parser:
             raise Unreadable(self.pattern)  # lazy, unbounded or doubled repeats
         return least, most
 
-    def _took(self, token: str) -> bool:
-        found = self.pattern.startswith(token, self.at)
-        self.at += len(token) if found else 0
-        return found
+    def _take(self, token: str) -> bool:
+        matches = self.pattern.startswith(token, self.at)
+        self.at += len(token) if matches else 0
+        return matches
 
 
 def _sequence_language(sequence: Sequence) -> DigitSet:
-    found: DigitSet = ((1, 1),)  # the empty string
-    for piece in reversed(sequence.pieces):  # the tails are mostly whole blocks, which stay one range
+    members: DigitSet = ((1, 1),)  # the empty string
+    for piece in reversed(sequence.pieces):  # the tails are mostly whole blocks, which stay a single range
         if isinstance(piece.of, Choice):
             if piece.of.ends():
                 raise Unreadable("`$` inside")
-            one = strings(piece.of)
+            heads = strings(piece.of)
         else:
-            one = joined((10 + int(digit), 10 + int(digit)) for digit in piece.of)
+            heads = union((10 + int(digit), 10 + int(digit)) for digit in piece.of)
         repeats: list[tuple[int, int]] = []
-        grown = found
+        grown = members
         for count in range(piece.most + 1):
             if count >= piece.least:
                 repeats += grown
             if count < piece.most:
-                grown = _concatenated(one, grown)
-        found = joined(repeats)
-    return found
+                grown = _concatenated(heads, grown)
+        members = union(repeats)
+    return members
 
 
 def _concatenated(heads: DigitSet, tails: DigitSet) -> DigitSet:
@@ -329,7 +329,7 @@ def _concatenated(heads: DigitSet, tails: DigitSet) -> DigitSet:
             if len(ranges) + last - first > _MOST_RANGES:
                 raise Unreadable(f"more than {_MOST_RANGES} ranges")
             ranges += [(head * block + low - block, head * block + high - block) for head in range(first, last + 1)]
-    return joined(ranges)
+    return union(ranges)
 
 
 def _spelled_piece(piece: Repeat, most: int) -> list[str] | None:

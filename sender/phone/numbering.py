@@ -1,7 +1,7 @@
 """The national numbers of each country code as ranges of digit strings: which are valid, of which region and type.
 
-Compiled from the metadata of `phonenumbers`: the expressions and lengths by which it decides. What stands before a
-national number (prefixes, country codes) is `sender.phone.ranges`' business. Never guesses, reads no files.
+Compiled from the metadata of `phonenumbers`: the expressions and lengths by which it decides. What precedes a national
+number (prefixes, country codes) is the subject of `sender.phone.ranges`. Never guesses, reads no files.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sender.phone.digit_sets import (
     DigitSet,
     Unreadable,
     anything,
-    common,
     continued,
-    joined,
+    difference,
+    intersection,
     language,
     length,
     of_lengths,
-    without,
+    union,
 )
 
 MAX_NATIONAL = 17  # libphonenumber's own limit
@@ -51,16 +51,16 @@ _TYPES = list(NUMBER_TYPES)
 
 
 class NumberVerdict(IntEnum):
-    """An answer below zero: no valid number, or none that a table gives. (From zero on: a region and a type.)"""
+    """An answer below zero: the number is not valid, or no table has it. (From zero on: a region and a type.)"""
 
     ASK = -1
-    ABROAD = -2  # the international prefix: what follows is to be read as after a `+`
+    ABROAD = -2  # the international prefix: what follows reads as after a `+`
     NOT_IN_USE = -3
     TOO_SHORT = -4
     LOCAL_ONLY = -5
     TOO_LONG = -6
     ODD_LENGTH = -7
-    NO_CODE = -8  # after a `+`: these digits begin with no country code
+    NO_CODE = -8  # after a `+`: the digits do not begin with a country code
     UNBUILT = -9
 
 
@@ -71,12 +71,12 @@ FAULTS = {
     ValidationResult.TOO_LONG: NumberVerdict.TOO_LONG,
     ValidationResult.INVALID_LENGTH: NumberVerdict.ODD_LENGTH,
 }
-"""Why a number that is not valid is not, by what libphonenumber says of its length."""
+"""Why a number is not valid, by libphonenumber's result for its length."""
 
 
 @cache
 def meanings() -> pl.DataFrame:
-    """`region` and `number_type` of the answers from zero on; the answer is the row."""
+    """Return `region` and `number_type` of the answers from zero on; the answer is the row's index."""
     return pl.DataFrame(
         [(region, NUMBER_TYPES[kind]) for region in _REGIONS for kind in _TYPES],
         schema={"region": pl.String, "number_type": pl.String},
@@ -86,32 +86,33 @@ def meanings() -> pl.DataFrame:
 
 @cache
 def national_plan(code: int) -> tuple[list[int], list[tuple[int, int, int]]]:
-    """The national numbers of a country code: the ranges' first keys; first key, last key, answer. All of 2 to 17
-    digits are in it."""
+    """Return the national numbers of a country code, of 2 to 17 digits: the ranges' first keys, and the ranges as first
+    key, last key, answer."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
     rest = of_lengths(anything(), range(2, MAX_NATIONAL + 1))
-    found: list[tuple[int, int, int]] = []
-    for region in regions:  # the first that takes a number has it
+    ranges: list[tuple[int, int, int]] = []
+    for region in regions:  # the first region that matches a number has it
         metadata = metadata_of(code, region)
         mine = rest
         if len(regions) > 1 and metadata.leading_digits is not None:
-            mine = common(rest, continued(language(metadata.leading_digits)))
-            rest = without(rest, mine)
+            mine = intersection(rest, continued(language(metadata.leading_digits)))
+            rest = difference(rest, mine)
         for kind, numbers in _typed(mine, metadata):
             answer = _RANK[region] * len(_TYPES) + _TYPES.index(kind)
-            found += [(low, high, answer) for low, high in numbers]
-            rest = without(rest, numbers)
+            ranges += [(low, high, answer) for low, high in numbers]
+            rest = difference(rest, numbers)
     lengths = main_metadata(code)
-    valid = joined((low, high) for low, high, _ in found)
-    for low, high in without(of_lengths(anything(), range(2, MAX_NATIONAL + 1)), valid):
-        found.append((low, high, FAULTS[possible(length(low), lengths)]))
-    found.sort()
-    return [low for low, _, _ in found], found
+    valid = union((low, high) for low, high, _ in ranges)
+    for low, high in difference(of_lengths(anything(), range(2, MAX_NATIONAL + 1)), valid):
+        ranges.append((low, high, FAULTS[possible(length(low), lengths)]))
+    ranges.sort()
+    return [low for low, _, _ in ranges], ranges
 
 
 def _typed(numbers: DigitSet, metadata: PhoneMetadata) -> Iterator[tuple[int, DigitSet]]:
-    """Which of `numbers` are of which type in a region. The order is libphonenumber's: the first that fits."""
-    left = common(numbers, _described(metadata.general_desc))
+    """Yield each type with those of `numbers` that have it in the region. The first type that fits counts, as in
+    libphonenumber."""
+    left = intersection(numbers, _described(metadata.general_desc))
     for kind, described in (
         (PhoneNumberType.PREMIUM_RATE, metadata.premium_rate),
         (PhoneNumberType.TOLL_FREE, metadata.toll_free),
@@ -122,19 +123,19 @@ def _typed(numbers: DigitSet, metadata: PhoneMetadata) -> Iterator[tuple[int, Di
         (PhoneNumberType.UAN, metadata.uan),
         (PhoneNumberType.VOICEMAIL, metadata.voicemail),
     ):
-        hit = common(left, _described(described))
-        left = without(left, hit)
+        hit = intersection(left, _described(described))
+        left = difference(left, hit)
         yield kind, hit
-    fixed, mobile = common(left, _described(metadata.fixed_line)), common(left, _described(metadata.mobile))
-    both = fixed if metadata.same_mobile_and_fixed_line_pattern else common(fixed, mobile)
+    fixed, mobile = intersection(left, _described(metadata.fixed_line)), intersection(left, _described(metadata.mobile))
+    both = fixed if metadata.same_mobile_and_fixed_line_pattern else intersection(fixed, mobile)
     yield PhoneNumberType.FIXED_LINE_OR_MOBILE, both
-    yield PhoneNumberType.FIXED_LINE, without(fixed, both)
+    yield PhoneNumberType.FIXED_LINE, difference(fixed, both)
     if not metadata.same_mobile_and_fixed_line_pattern:
-        yield PhoneNumberType.MOBILE, without(mobile, fixed)
+        yield PhoneNumberType.MOBILE, difference(mobile, fixed)
 
 
 def _described(described: PhoneNumberDesc | None) -> DigitSet:
-    """The national numbers that a description fits."""
+    """Return the national numbers that match a description."""
     if described is None or not described.national_number_pattern:
         return EMPTY
     numbers = language(described.national_number_pattern)
@@ -142,14 +143,14 @@ def _described(described: PhoneNumberDesc | None) -> DigitSet:
 
 
 def general(metadata: PhoneMetadata) -> DigitSet:
-    """What could be a national number of the region, of whatever length."""
+    """Return what could be a national number of the region, of whatever length."""
     described = metadata.general_desc
     pattern = described.national_number_pattern if described else None
     return language(pattern) if pattern else EMPTY
 
 
 def possible(digits: int, metadata: PhoneMetadata) -> int:
-    """A ValidationResult: what libphonenumber says of a national number of so many digits."""
+    """Return libphonenumber's ValidationResult for a national number of `digits` digits."""
     described = metadata.general_desc
     if described is None or not described.possible_length:
         raise Unreadable("no lengths")
@@ -163,7 +164,7 @@ def possible(digits: int, metadata: PhoneMetadata) -> int:
 
 
 def main_metadata(code: int) -> PhoneMetadata:
-    """The metadata of the country code's main region, whose prefixes and lengths count for all of them."""
+    """Return the metadata of the country code's main region, whose prefixes and lengths apply to all its regions."""
     return metadata_of(code, phonenumbers.region_code_for_country_code(code))
 
 

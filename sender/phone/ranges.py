@@ -1,12 +1,12 @@
-"""What libphonenumber makes of a string of digits, compiled from its metadata into sorted integer ranges.
+"""How libphonenumber reads a string of digits, compiled from its metadata into sorted integer ranges.
 
 `phonenumbers` decides by regular expressions over digits and by lengths, and what it strips from the front (the
-international prefix, the country code, the national prefix) is fixed text. So for one region, and for one country
-code after a `+`, all strings of 4 to 18 digits fall into ranges in which the answer is the same and E.164 is the string
-plus a constant. A table holds these ranges; one binary search answers for a row.
+international prefix, the country code, the national prefix) is fixed text. So for a region, and for a country code
+after a `+`, all strings of 4 to 18 digits fall into ranges in which the answer is the same and E.164 is the string plus
+a constant. A table holds these ranges; a binary search answers for a row.
 
 Tables are built when a list needs them (5 to 100 ms each) and kept for the life of the process. Where a rule rewrites a
-number or cannot be read, the range says ASK: the answer is left to `phonenumbers`. Never guesses, reads no files.
+number or cannot be compiled, the range says ASK: `phonenumbers` answers. Never guesses, reads no files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from threading import Lock
 from typing import NamedTuple
 
@@ -31,9 +31,9 @@ from sender.phone.digit_sets import (
     Unreadable,
     after,
     anything,
-    common,
     continued,
-    joined,
+    difference,
+    intersection,
     key,
     language,
     length,
@@ -41,7 +41,7 @@ from sender.phone.digit_sets import (
     parse,
     spelled,
     strings,
-    without,
+    union,
 )
 from sender.phone.numbering import (
     MAX_NATIONAL,
@@ -60,8 +60,8 @@ _BARE_DATE = "(?:19|20)\\d\\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\\d|3[01])"
 
 
 class Range(NamedTuple):
-    """First and last key; what to add to the key for E.164's digits, of a fault the country code; the answer, and the
-    answer of a careful sender."""
+    """First and last key; the shift, which added to the key gives E.164's digits (for a fault: the country code); the
+    answer, and the answer of a careful sender."""
 
     low: int
     high: int
@@ -74,7 +74,7 @@ class NumberTable:
     """Ranges that cover every key of 4 to 18 digits. `starts` (Int64) has their first keys, in order."""
 
     def __init__(self, ranges: list[Range]) -> None:
-        self.starts = pl.Series([one.low for one in ranges], dtype=pl.Int64)
+        self.starts = pl.Series([part.low for part in ranges], dtype=pl.Int64)
         self._values = pl.DataFrame(
             ranges,
             schema={"low": pl.Int64, "high": pl.Int64, "shift": pl.Int64, "answer": pl.Int16, "careful": pl.Int16},
@@ -82,8 +82,8 @@ class NumberTable:
         )
 
     def read(self, keys: pl.Series, *, careful: bool) -> tuple[pl.Series, pl.Series]:
-        """For each key (Int64, of 4 to 18 digits) the answer (Int16), and the key with the shift added, or where
-        the answer is a fault the country code (Int64)."""
+        """Return for each key (Int64, of 4 to 18 digits) the answer (Int16), and the key plus its shift, or the country
+        code where the answer is a fault (Int64)."""
         at = self.starts.search_sorted(keys, side="right") - 1
         answers = self._values["careful" if careful else "answer"].gather(at)
         shifts = self._values["shift"].gather(at)
@@ -96,7 +96,7 @@ class NumberTable:
 
 
 class International:
-    """How digits after a `+` read: a table that grows by the country codes that lists bring."""
+    """How digits after a `+` read: a table that grows with the country codes that lists contain."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -104,7 +104,7 @@ class International:
         self._table = NumberTable(_covering([], NumberVerdict.UNBUILT))
 
     def read(self, keys: pl.Series, *, from_rows: int) -> tuple[pl.Series, pl.Series]:
-        """As `Table.read`. A country code that fewer than `from_rows` of the keys have is not built for them:
+        """As `NumberTable.read`. A country code with fewer than `from_rows` of the keys is not built; they get
         UNBUILT."""
         answers, numbers = self._table.read(keys, careful=False)
         leads = keys.filter(answers == NumberVerdict.UNBUILT).cast(pl.String).str.slice(1, 3).value_counts(name="n")
@@ -117,17 +117,17 @@ class International:
         for lead, count in leads.iter_rows():
             prefix = _country_prefix(lead)
             rows[prefix] = rows.get(prefix, 0) + count
-        wanted = [prefix for prefix, count in rows.items() if count >= from_rows]
+        frequent = [prefix for prefix, count in rows.items() if count >= from_rows]
         with self._lock:
-            self._built |= {prefix: _after_plus(prefix) for prefix in wanted if prefix not in self._built}
-            if wanted:
-                ranges = [one for some in self._built.values() for one in some]
+            self._built |= {prefix: _after_plus(prefix) for prefix in frequent if prefix not in self._built}
+            if frequent:
+                ranges = list(chain.from_iterable(self._built.values()))
                 self._table = NumberTable(_covering(ranges, NumberVerdict.UNBUILT))
-        return bool(wanted)
+        return bool(frequent)
 
 
 def _country_prefix(lead: str) -> str:
-    """The country code that these three digits begin with, or where there is none the three digits."""
+    """Return the country code with which these three digits begin; the three digits if there is none."""
     for digits in (1, 2, 3):
         if lead[0] != "0" and int(lead[:digits]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
             return lead[:digits]
@@ -136,20 +136,20 @@ def _country_prefix(lead: str) -> str:
 
 @cache
 def _after_plus(prefix: str) -> list[Range]:
-    """The ranges of what begins with one country code."""
+    """Return the ranges of what begins with a country code."""
     whole = anything(prefix, MIN_DIGITS)
     if int(prefix) not in phonenumbers.COUNTRY_CODE_TO_REGION_CODE or prefix[0] == "0":
         return _ranges(whole, NumberVerdict.NO_CODE)
     try:
-        found = _Ranges(int(prefix))
-        found.strip(whole, prefix, main_metadata(int(prefix)))
+        builder = _RangeBuilder(int(prefix))
+        builder.strip(whole, prefix, main_metadata(int(prefix)))
     except Unreadable:
         return _ranges(whole, NumberVerdict.ASK)
-    return found.merged(EMPTY)
+    return builder.merged(EMPTY)
 
 
 def region_table(region: str) -> NumberTable:
-    """How digits without a `+` read in a region of libphonenumber's."""
+    """Return how digits without a `+` read in a region of libphonenumber's."""
     with _BUILDING:  # once, whichever thread comes first
         return _region_table(region)
 
@@ -164,79 +164,80 @@ def _region_table(region: str) -> NumberTable:
 
 
 def _without_plus(region: str) -> list[Range]:
-    """The ranges of one region, by the steps of libphonenumber's `parse`."""
+    """Return the ranges of a region, by the steps of libphonenumber's `parse`."""
     code = phonenumbers.country_code_for_region(region)
     metadata = metadata_of(code, region)
-    found = _Ranges(code)
-    left = found.abroad(anything("", MIN_DIGITS), metadata)
+    builder = _RangeBuilder(code)
+    left = builder.abroad(anything("", MIN_DIGITS), metadata)
     prefix, plan = str(code), general(metadata)
     too_long = [n for n in range(MIN_DIGITS, MAX_DIGITS + 1) if possible(n, metadata) == ValidationResult.TOO_LONG]
-    with_code = common(left, anything(prefix))
-    own = without(left, with_code)
+    with_code = intersection(left, anything(prefix))
+    own = difference(left, with_code)
     stripped, asks = _stripped(with_code, prefix, metadata)
-    found.add(asks, NumberVerdict.ASK)
+    builder.add(asks, NumberVerdict.ASK)
     for inputs, cut in stripped:  # the country code without its `+`
-        better = common(without(inputs, plan), after(cut, plan))
-        taken = joined((*better, *of_lengths(inputs, too_long)))
-        found.strip(taken, cut, main_metadata(code))
-        own = joined((*own, *without(inputs, taken)))
-    found.strip(own, "", metadata)
+        better = intersection(difference(inputs, plan), after(cut, plan))
+        taken = union((*better, *of_lengths(inputs, too_long)))
+        builder.strip(taken, cut, main_metadata(code))
+        own = union((*own, *difference(inputs, taken)))
+    builder.strip(own, "", metadata)
     mobile = metadata.mobile.possible_length if metadata.mobile else ()
     dates = EMPTY if 8 in mobile else language(_BARE_DATE)
-    return found.merged(joined((*dates, *_two_readings(found.merged(EMPTY), _after_plus(prefix)))))
+    return builder.merged(union((*dates, *_two_readings(builder.merged(EMPTY), _after_plus(prefix)))))
 
 
 def _two_readings(here: list[Range], with_plus: list[Range]) -> DigitSet:
-    """Where both are valid and do not mean the same number."""
-    found = []
-    starts = [one.low for one in with_plus]
-    for one in here:
-        if one.answer < 0:
+    """Return the keys that are valid in both readings and mean different numbers."""
+    keys = []
+    starts = [part.low for part in with_plus]
+    for part in here:
+        if part.answer < 0:
             continue
-        at = max(bisect_right(starts, one.low) - 1, 0)
+        at = max(bisect_right(starts, part.low) - 1, 0)
         for other in with_plus[at:]:
-            if other.low > one.high:
+            if other.low > part.high:
                 break
-            if other.high >= one.low and other.answer >= 0 and other.shift != one.shift:
-                found.append((max(one.low, other.low), min(one.high, other.high)))
-    return joined(found)
+            if other.high >= part.low and other.answer >= 0 and other.shift != part.shift:
+                keys.append((max(part.low, other.low), min(part.high, other.high)))
+    return union(keys)
 
 
-class _Ranges:
-    """Gathers what is found for one country code: the inputs, by shift and answer."""
+class _RangeBuilder:
+    """Collects the inputs of a country code by shift and answer."""
 
     def __init__(self, code: int) -> None:
         self._code = code
-        self._found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._inputs: dict[tuple[int, int], list[tuple[int, int]]] = {}
 
     def add(self, inputs: DigitSet, answer: int, shift: int = 0) -> None:
-        self._found.setdefault((shift, answer), []).extend(inputs)
+        self._inputs.setdefault((shift, answer), []).extend(inputs)
 
     def abroad(self, inputs: DigitSet, metadata: PhoneMetadata) -> DigitSet:
-        """Takes what begins with the international prefix out of `inputs`; returns the rest."""
+        """Take what begins with the international prefix out of `inputs`, and return the rest."""
         pattern = metadata.international_prefix
         rest = inputs
         for prefix, begins in _prefixes(pattern, rewrites=False) if pattern else ():
-            hit = common(inputs, begins)
-            inputs = without(inputs, hit)
+            hit = intersection(inputs, begins)
+            inputs = difference(inputs, hit)
             if prefix is None:
                 self.add(hit, NumberVerdict.ASK)
-                rest = without(rest, hit)
+                rest = difference(rest, hit)
                 continue
-            no_code = common(hit, anything(prefix + "0"))  # no country code begins with 0, so it is none after all
-            rest = without(rest, without(hit, no_code))
-            for low, high in without(hit, no_code):
+            # No country code begins with 0, so before one this is not the international prefix.
+            no_code = intersection(hit, anything(prefix + "0"))
+            rest = difference(rest, difference(hit, no_code))
+            for low, high in difference(hit, no_code):
                 digits = length(low) - len(prefix)
                 alike = prefix.startswith(str(self._code)) or str(self._code).startswith(prefix)
                 unclear = digits < MIN_DIGITS or length(low) == 8 or alike
-                if unclear:  # a date, two readings, too short: rare, and judged one by one
+                if unclear:  # a date, two readings, too short: rare, so `phonenumbers` decides
                     self.add(((low, high),), NumberVerdict.ASK)
                 else:
                     self.add(((low, high),), NumberVerdict.ABROAD, (1 - key(prefix)) * 10**digits)
         return rest
 
     def strip(self, inputs: DigitSet, cut: str, metadata: PhoneMetadata) -> None:
-        """Judges `inputs` of which `cut` is no part of the national number, the national prefix still may be."""
+        """Judge `inputs` without their `cut`, which precedes the national number; a national prefix may follow it."""
         stripped, asks = _stripped(inputs, cut, metadata)
         self.add(asks, NumberVerdict.ASK)
         for some, longer_cut in stripped:
@@ -265,46 +266,46 @@ class _Ranges:
                 self.add(part, answer, (self._code - key(cut)) * 10**digits)
 
     def merged(self, doubtful: DigitSet) -> list[Range]:
-        """The ranges in order. In the valid ones that are `doubtful` too the careful answer is ASK."""
+        """Return the ranges in order. Where valid ones are `doubtful`, the careful answer is ASK."""
         ranges = []
-        for (shift, answer), parts in self._found.items():
-            inputs = joined(parts)
-            held = common(inputs, doubtful) if answer >= 0 else EMPTY
-            ranges += [Range(low, high, shift, answer, answer) for low, high in without(inputs, held)]
+        for (shift, answer), parts in self._inputs.items():
+            inputs = union(parts)
+            held = intersection(inputs, doubtful) if answer >= 0 else EMPTY
+            ranges += [Range(low, high, shift, answer, answer) for low, high in difference(inputs, held)]
             ranges += [Range(low, high, shift, answer, NumberVerdict.ASK) for low, high in held]
         return sorted(ranges)
 
 
 def _stripped(inputs: DigitSet, cut: str, metadata: PhoneMetadata) -> tuple[list[tuple[DigitSet, str]], DigitSet]:
-    """`inputs` by what goes from their front when the national prefix follows `cut`, and those that must be asked."""
+    """Return `inputs` by what is cut from their front, `cut` or that and a national prefix, and those to ask about."""
     pattern = metadata.national_prefix_for_parsing
     if not pattern:
         return [(inputs, cut)], EMPTY
     plan = general(metadata)
-    rest, asks, found = inputs, EMPTY, []
+    rest, asks, parts = inputs, EMPTY, []
     for text, begins in _prefixes(pattern, rewrites=metadata.national_prefix_transform_rule is not None):
-        hit = common(rest, after(cut, begins))
-        rest = without(rest, hit)
+        hit = intersection(rest, after(cut, begins))
+        rest = difference(rest, hit)
         if text is None:
-            asks = joined((*asks, *hit))
+            asks = union((*asks, *hit))
             continue
-        # A number that is whole as it stands is not cut down to one that is not.
-        kept = without(common(hit, after(cut, plan)), after(cut + text, plan))
-        found += [(kept, cut), (without(hit, kept), cut + text)]
-    return [*found, (rest, cut)], asks
+        # A number that is complete with the prefix is not cut down to an incomplete one.
+        whole = difference(intersection(hit, after(cut, plan)), after(cut + text, plan))
+        parts += [(whole, cut), (difference(hit, whole), cut + text)]
+    return [*parts, (rest, cut)], asks
 
 
 def _prefixes(pattern: str, *, rewrites: bool) -> Iterator[tuple[str | None, DigitSet]]:
-    """The texts that `pattern` takes from a front, first come first served, each with all that begins with it.
+    """Yield the texts that `pattern` cuts from a front, in order, each with all strings that begin with it.
 
-    There is no text, and `phonenumbers` is to be asked, where a group is filled and `rewrites` the number, and where
+    The text is None, and `phonenumbers` has to answer, where a filled group rewrites the number (`rewrites`), and where
     a length has many texts (carrier codes): they are seldom written, and would fill the tables.
     """
     for part in parse(pattern).parts():
         plain: Choice | None = part
         if rewrites and part.has_group():
             filled, plain = part.split_group()
-            yield None, _begins(filled)  # whatever could fill the group, so that below it is empty
+            yield None, _begins(filled)  # all that fills the group, so that the group is empty below
         if plain is None:
             continue
         texts = None if plain.ends() else spelled(plain, most=5_000)
@@ -314,13 +315,13 @@ def _prefixes(pattern: str, *, rewrites: bool) -> Iterator[tuple[str | None, Dig
         many = {size for size, count in Counter(map(len, texts)).items() if count > _MOST_LITERALS}
         for carriers, some in groupby(texts, key=lambda text: len(text) in many):
             if carriers:
-                yield None, continued(joined((key(text), key(text)) for text in some))
+                yield None, continued(union((key(text), key(text)) for text in some))
             else:
                 yield from ((text, anything(text)) for text in some)
 
 
 def _begins(part: Choice) -> DigitSet:
-    """The strings of which `part` matches the front."""
+    """Return the strings of which `part` matches the front."""
     return strings(part) if part.ends() else continued(strings(part))
 
 
@@ -329,10 +330,10 @@ def _ranges(inputs: DigitSet, answer: int) -> list[Range]:
 
 
 def _covering(ranges: list[Range], filler: int) -> list[Range]:
-    """`ranges` in order, with `filler` where none is."""
-    gaps = without(anything("", MIN_DIGITS), joined((one.low, one.high) for one in ranges))
+    """Return `ranges` in order, with `filler` in the gaps."""
+    gaps = difference(anything("", MIN_DIGITS), union((part.low, part.high) for part in ranges))
     return sorted([*ranges, *_ranges(gaps, filler)])
 
 
 INTERNATIONAL = International()
-"""The one of this process."""
+"""The table of this process."""

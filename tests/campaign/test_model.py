@@ -132,7 +132,7 @@ def test_short_forms(given: dict[str, Any], meant: dict[str, Any]) -> None:
         pytest.param("status_callback: example.com/x", 5, "status_callback", "not an http or https URL", None, id="url"),
         pytest.param("validity_period: 0", 5, "validity_period", "greater than or equal to 1", None, id="range"),
         pytest.param("recipients: {file: a.csv, default_region: Narnia}", 5, "recipients.default_region", "two letters", None, id="region"),
-        pytest.param("recipients: {file: a.csv, default_region: ZZ}", 5, "recipients.default_region", "'ZZ' is no country", None, id="two-letters-no-region"),
+        pytest.param("recipients: {file: a.csv, default_region: ZZ}", 5, "recipients.default_region", "'ZZ' is not a country", None, id="two-letters-no-region"),
         pytest.param("recipients: {file: a.csv, default_region: Congo}", 5, "recipients.default_region", "may mean CD or CG", None, id="two-regions"),
         pytest.param("recipients: {file: a.csv, caution: perhaps}", 5, "recipients.caution", "should be true or false", None, id="caution"),
         pytest.param("recipients: {file: a.csv, skip_types: [satellite]}", 5, "recipients.skip_types.0", "'fixed_line', 'mobile'", "choose one of fixed_line, mobile,", id="number-type"),

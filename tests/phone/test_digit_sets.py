@@ -14,16 +14,16 @@ from sender.phone.digit_sets import (
     Unreadable,
     after,
     anything,
-    common,
     continued,
-    joined,
+    difference,
+    intersection,
     key,
     language,
     length,
     of_lengths,
     parse,
     spelled,
-    without,
+    union,
 )
 
 ALL = ["".join(digits) for n in range(6) for digits in itertools.product("0123456789", repeat=n)]
@@ -40,7 +40,7 @@ PATTERNS = st.recursive(
     ),
     max_leaves=4,
 )
-SETS = st.lists(st.sampled_from(sorted(BY_KEY)), max_size=12).map(lambda keys: joined((one, one) for one in keys))
+SETS = st.lists(st.sampled_from(sorted(BY_KEY)), max_size=12).map(lambda keys: union((one, one) for one in keys))
 
 
 def strings(members) -> set[str]:
@@ -70,9 +70,9 @@ def test_the_first_spelled_is_what_match_takes(pattern, text):
 
 @given(SETS, SETS)
 def test_set_algebra(one, other):
-    assert strings(common(one, other)) == strings(one) & strings(other)
-    assert strings(without(one, other)) == strings(one) - strings(other)
-    assert strings(joined((*one, *other))) == strings(one) | strings(other)
+    assert strings(intersection(one, other)) == strings(one) & strings(other)
+    assert strings(difference(one, other)) == strings(one) - strings(other)
+    assert strings(union((*one, *other))) == strings(one) | strings(other)
 
 
 SHORT = [text for text in ALL if len(text) <= 3]
@@ -80,7 +80,7 @@ SHORT = [text for text in ALL if len(text) <= 3]
 
 @given(st.lists(st.sampled_from(SHORT), max_size=6), st.text("0123456789", max_size=2))
 def test_prefixes(texts, prefix):
-    members = joined((key(text), key(text)) for text in texts)
+    members = union((key(text), key(text)) for text in texts)
 
     def short(found) -> set[str]:
         return strings(of_lengths(found, range(4)))

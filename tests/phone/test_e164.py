@@ -76,17 +76,23 @@ def test_accepted(cell, region, expected):
         pytest.param("442079460123", "US", "is +442079460123 meant?", id="another country's code without plus"),
         pytest.param("555-0100", "US", "lacks its area code in US", id="local number"),
         pytest.param("20255501", "US", "too short for US", id="digits missing"),
-        pytest.param("+1 202 555 01", "DE", "too short for +1", id="digits missing after the country code"),
+        pytest.param(
+            "+1 202 555 01", "DE", "too short for country code +1", id="digits missing after the country code"
+        ),
         pytest.param("20255501001", "US", "too long for US", id="a digit too many"),
         pytest.param("2" * 30, "US", "too long for a phone number", id="thirty digits"),
         pytest.param("0" * 5000, "US", "`0000000000000000000000000000000000000000…`", id="a very long cell is cut"),
-        pytest.param("1202555010", "US", "no number in use in US", id="shifted by one"),
-        pytest.param("+447700900123", None, "no number in use in +44", id="UK drama range is not assigned"),
-        pytest.param("+999123456", "US", "no country code there is", id="country code that does not exist"),
-        pytest.param("0", "US", "is no phone number", id="zero"),
-        pytest.param("202\u2009555\u20090100", "US", "is no phone number", id="thin spaces, as libphonenumber has it"),
-        pytest.param("-", "US", "is no phone number", id="dash for nothing"),
-        pytest.param("+", "US", "is no phone number", id="plus alone"),
+        pytest.param("1202555010", "US", "is not a number in use in US", id="shifted by one"),
+        pytest.param(
+            "+447700900123", None, "is not a number in use in country code +44", id="UK drama range is not assigned"
+        ),
+        pytest.param("+999123456", "US", "does not begin with a country code", id="country code that does not exist"),
+        pytest.param("0", "US", "is not a phone number", id="zero"),
+        pytest.param(
+            "202\u2009555\u20090100", "US", "is not a phone number", id="thin spaces, as libphonenumber has it"
+        ),
+        pytest.param("-", "US", "is not a phone number", id="dash for nothing"),
+        pytest.param("+", "US", "is not a phone number", id="plus alone"),
         pytest.param("988", "US", "too short", id="988 where the provider does not take it"),
         pytest.param("12345", "US", "too short", id="short code where the provider takes none"),
         # from here on libphonenumber would find some number, or nearly
@@ -293,11 +299,13 @@ def test_region_column(cell, own, to):
 @pytest.mark.parametrize(
     ("own", "says"),
     [
-        pytest.param("Narnia", "`Narnia` is no country that we know", id="no country"),
-        pytest.param("ZZ", "`ZZ` is no country that we know", id="two letters that are no region"),
-        pytest.param("49", "`49` is no country that we know", id="digits: a calling code or ISO's number"),
+        pytest.param("Narnia", "`Narnia` is not a country name or code that we know", id="no country"),
+        pytest.param("ZZ", "`ZZ` is not a country name or code that we know", id="two letters that are no region"),
+        pytest.param(
+            "49", "`49` is not a country name or code that we know", id="digits: a calling code or ISO's number"
+        ),
         pytest.param("Congo", "`Congo` may mean CD or CG; write the one that is meant", id="two countries"),
-        pytest.param("Antarctica", "`Antarctica` is no country", id="a country without numbers"),
+        pytest.param("Antarctica", "`Antarctica` is not a country", id="a country without numbers"),
     ],
 )
 def test_a_region_that_cannot_be_told_holds_the_row(own, says):
