@@ -400,9 +400,10 @@ def test_clocks_that_are_apart_stop_the_run_before_the_first_message(sender: She
     assert "a message came" not in out
 
 
-def test_a_run_without_faults_leaves_nothing_unknown(sender: Shell, sandbox: Start) -> None:
-    """A thousand here; ten thousand by hand: `SENDER_FAULT_FREE=10000 pytest -k without_faults`."""
-    n = int(os.environ.get("SENDER_FAULT_FREE", "1000"))
+def test_a_run_without_faults_leaves_nothing_unknown(
+    sender: Shell, sandbox: Start, pytestconfig: pytest.Config
+) -> None:
+    n = pytestconfig.getoption("--fault-free")
     areas = [area for area in range(201, 990) if area % 100 != 11 and (area // 10) % 10 != 9]
     rows = "".join(f"N{i},+1{areas[i // 90]}55501{i % 90:02}\n" for i in range(n))
     campaign(sender, 1, provider="sandbox")

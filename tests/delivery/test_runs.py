@@ -120,7 +120,7 @@ def statuses(journal: pl.DataFrame) -> dict[str, str]:
     return dict(zip(journal["message_id"], journal["status"], strict=True))
 
 
-# A run through each dialect: `--delivery-messages 10000` for the full size
+# A run through each dialect; `--delivery-messages 10000` makes it a long one
 
 
 @pytest.fixture

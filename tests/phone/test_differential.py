@@ -1,7 +1,7 @@
 """A column against `phonenumbers`, row by row: random and damaged numbers of all regions, none may differ.
 
-A fresh seed each time, printed; `SENDER_NUMBERS_SEED=N` repeats one. 100,000 rows; `--numbers-rows N` or
-`SENDER_NUMBERS_ROWS=N` for a longer run. The numbers are made up and go nowhere.
+A fresh seed each time, printed; `SENDER_NUMBERS_SEED=N` repeats one. The profile (tests/profiles.py) says how
+many rows; `--numbers-rows N` or `SENDER_NUMBERS_ROWS=N` overrides it. The numbers are made up and go nowhere.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.plan.sender_pool import SenderPool
+from tests.profiles import examples
 
 AREAS = ("202", "212", "415", "416")  # the last is in Canada
 NUMBERS = [f"+1{area}55501{n:02}" for area in AREAS for n in range(5)]
@@ -30,7 +31,7 @@ def assigned(pool: SenderPool, recipients: list[str] = RECIPIENTS) -> list[str]:
     return pool.assign(pl.Series(recipients), pl.Series([region_of(one) for one in recipients])).to_list()
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(weights=weights, match=matches)
 def test_the_column_and_the_single_number_say_the_same(weights: dict[str, float], match: str | None) -> None:
     pool = SenderPool(weights, match)
@@ -38,7 +39,7 @@ def test_the_column_and_the_single_number_say_the_same(weights: dict[str, float]
     assert all(sorted(pool.order(one)) == sorted(weights) for one in RECIPIENTS[:5])
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(weights=weights, match=matches, new=st.sampled_from(NUMBERS))
 def test_a_number_that_joins_takes_its_share_and_moves_nobody_else(
     weights: dict[str, float], match: str | None, new: str
@@ -48,7 +49,7 @@ def test_a_number_that_joins_takes_its_share_and_moves_nobody_else(
     assert all(after in (earlier, new) for earlier, after in zip(old, now, strict=True))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(weights=weights, match=matches, data=st.data())
 def test_numbers_that_are_out_are_stood_in_for_as_if_they_had_never_been_there(
     weights: dict[str, float], match: str | None, data: st.DataObject

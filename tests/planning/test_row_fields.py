@@ -21,6 +21,7 @@ from sender.planning.diff import diff_plans
 from sender.planning.explain import explain_row
 from sender.providers.registry import log_facts, sandbox_adapter
 from sender.reports.pages.preview_page import preview_html, preview_rows
+from tests.profiles import examples
 
 FROM = "+12025550100"
 UUID = "12345678-1234-1234-1234-123456789abc"
@@ -119,7 +120,7 @@ TEMPLATES = st.lists(
 CELLS = st.text(st.sampled_from(list('ab"\\{}%:,é🎉\n ')), max_size=6)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(template=TEMPLATES, rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
 def test_a_field_is_what_plain_jinja2_makes_of_each_row(template: str, rows: list[tuple[str, str]]) -> None:
     jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined)

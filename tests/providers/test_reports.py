@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sender import providers
 from sender.core.outcomes import DeliveryReport, Reason, Status
 from sender.providers.base import InboundMessage
+from tests.profiles import examples
 
 UUID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 SM = "SM" + "0f1e2d3c4b5a6978" * 2
@@ -294,7 +295,7 @@ def test_a_form_of_too_many_fields_is_refused() -> None:
         providers.reports("twilio", FORM, b"&".join(b"a=1" for _ in range(5000)), URL)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     dialect=st.sampled_from(providers.DIALECTS),
     said=st.recursive(

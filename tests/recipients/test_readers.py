@@ -27,6 +27,7 @@ from sender.plan.stored_rows import StoredRows, gather
 from sender.recipients import readers
 from sender.recipients.columns import PHONE_HEADERS, _key, load_recipients
 from sender.recipients.readers import cells, delimited, documents, source, table
+from tests.profiles import examples
 
 A = "+12025550101"
 
@@ -66,7 +67,7 @@ GRID = st.integers(1, 4).flatmap(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     GRID,
     st.sampled_from(readers.SEPARATORS),
@@ -99,7 +100,7 @@ def test_what_csv_wrote_is_read_back(grid, separator, line_end, everything_quote
 TEXT = st.text(st.sampled_from('abé,,;""\n\n\n\r\x02 '), max_size=60)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(TEXT, st.integers(1, 30))
 @example('phone,a\n1,"x\ny"\n2,b\n3,"c\n', 9)
 @example('a,5" x\nb,6" y\nc,d\n', 6)
@@ -159,7 +160,7 @@ HEADER = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(HEADER, min_size=1, max_size=5))
 def test_the_number_is_found_as_the_design_says(headers):
     """Against a plain reading of the rule: without case, blanks, `_`, `-`; none or several are an error with what was

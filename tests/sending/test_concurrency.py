@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.sending.concurrency import LEAST, MOST, Concurrency, most_connections
+from tests.profiles import examples
 
 
 def sent(
@@ -79,7 +80,7 @@ def test_without_a_pace_it_grows_to_what_goes_through() -> None:
     assert all(100 <= limit <= 1000 for at_s, limit, _ in looks if at_s > 4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     pace=st.none() | st.floats(0.1, 10_000),
     most=st.integers(1, 5000),

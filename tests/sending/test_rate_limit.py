@@ -23,6 +23,7 @@ from sender.sending.rate_limit import (
     new_slots,
     queue_limit,
 )
+from tests.profiles import examples
 from tests.virtual_time import most_in_a_second, now, run
 
 PAID_S = 1.025  # that a unit of a limit of one a second takes: what 97.6 % of the limit needs
@@ -387,7 +388,7 @@ def above(left: list[tuple[float, float]], per_s: float, span_s: float) -> list[
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     account=st.none() | st.floats(0.3, 60),
     own=st.floats(0.2, 20),
@@ -477,7 +478,7 @@ def test_the_providers_queue_is_taken_as_it_was_left(queued: float, age_s: float
     assert run(scenario()) == pytest.approx(room, abs=2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @example(account=9.0, own=2.0, sizes=[2, 2, 1], refused=True, ahead=0)
 @given(
     account=st.none() | st.floats(0.5, 50),

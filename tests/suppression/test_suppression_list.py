@@ -17,6 +17,7 @@ from sender.state.state_dir import SUPPRESSIONS_FILE
 from sender.suppression.entries import EntrySource, Refusal, check_scope
 from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression
 from sender.suppression.suppression_list import SuppressionList
+from tests.profiles import examples
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
 OURS, OTHER = "+12025550150", "+12025550151"
@@ -114,7 +115,7 @@ SAYINGS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.lists(SAYINGS, max_size=8), st.randoms(use_true_random=False))
 def test_doubled_and_reordered_replies_make_the_same_list(
     sayings: list[tuple[str, str | None, int]], random: object

@@ -17,6 +17,7 @@ from sender.templating.budget import MAX_CHARS
 from sender.templating.filters import FILTERS
 from sender.templating.render_columns import render, verbatim
 from sender.templating.template import compile_template
+from tests.profiles import examples
 
 HEADERS = ["First Name", "amount", "Prénom d'usage"]
 NAMES = {"first_name": "First Name", "amount": "amount"}
@@ -277,7 +278,7 @@ PLAIN = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoesca
 PLAIN.filters.update(FILTERS)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.lists(PIECES, max_size=6).map("".join),
     st.lists(st.tuples(CELLS, CELLS), max_size=6),

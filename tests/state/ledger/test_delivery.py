@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sender.core.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Reason, Rejected, Status, Unknown
 from sender.state.ledger import Claim, Ledger, LogFinding, ReceivedReport, ReportCounts, Run, RunKind, Settlement
+from tests.profiles import examples
 
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
 RUN = Run("run-1", "welcome", RunKind.LIVE, "twilio", "9f86", None, 10, 10, 0, NOON_MS)
@@ -291,7 +292,7 @@ def test_two_handles_see_one_truth(ledger: Ledger, store: Any) -> None:
     assert status(listener) == ("accepted", "sent", "sent")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_order_of_reports_and_outcome_does_not_matter(new_store: Callable[[], Any], data: st.DataObject) -> None:
     """Whatever comes first, doubled or in whatever groups: the end is the highest rank that was told."""

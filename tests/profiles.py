@@ -1,0 +1,48 @@
+"""How much the tests do: `SENDER_TEST_PROFILE` is quick (the default), ci or long.
+
+The same tests run in each, at other sizes; quick leaves out what is marked `slow` when all tests are asked for. An option
+or a variable of its own overrides one size: `pytest --kills 400`, `SENDER_LEDGER_LIVES=40x20 pytest`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+VARIABLE = "SENDER_TEST_PROFILE"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The sizes of the tests that have one."""
+
+    name: str
+    kills: int  # of the sender by the crash harness
+    numbers_rows: int  # of the differential test of numbers; its edges are sampled alike
+    ledger_lives: str  # lives and steps of the ledger's state machines
+    delivery_messages: int  # of each run that is followed to its end, by callbacks and by polling
+    fault_free: int  # messages of the run in which nothing goes wrong
+    examples: float  # of property tests: how many times those that hypothesis makes by default, or a test asks for
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("quick", 25, 5_000, "10x20", 270, 300, 0.25),
+        Profile("ci", 100, 100_000, "200x50", 2_500, 1_000, 1),
+        Profile("long", 1_000, 1_000_000, "2000x50", 10_000, 10_000, 10),
+    )
+}
+
+
+def current() -> Profile:
+    """The profile that the environment names. Raises ValueError for one that does not exist."""
+    name = os.environ.get(VARIABLE) or "quick"
+    if name not in PROFILES:
+        raise ValueError(f"{VARIABLE}={name}: choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def examples(count: int = 100) -> int:
+    """For `@settings(max_examples=examples(200))`: `count` examples of the ci profile, at the size of the current one."""
+    return max(10, round(count * current().examples))
