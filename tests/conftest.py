@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,14 +15,15 @@ from tests import profiles
 settings.register_profile("suite", deadline=None, max_examples=profiles.examples())
 settings.load_profile("suite")
 
-# Of the files, by their names, the ones that take longest: their tests begin first where several processes share them.
+# The files that take longest: their tests begin first where several processes share the tests, and last where one has all.
 SLOWEST = (
-    "test_crash",
-    "test_guarantee",
-    "test_sending",
-    "test_delivery_runs",
-    "test_phone_differential",
-    "test_workers",
+    "crash/test_crash.py",
+    "cli/test_guarantee.py",
+    "cli/test_sending.py",
+    "delivery/test_runs.py",
+    "phone/test_differential.py",
+    "cli/test_workers.py",
+    "templating/test_budget.py",
 )
 SIZES = {
     "kills": ("SENDER_KILLS", int, "kills of the sender by the crash harness"),
@@ -54,14 +56,27 @@ def pytest_report_header() -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is slow, if the profile is quick and all tests are asked for; put the slowest files first or last."""
-    whole = config.args_source is not pytest.Config.ArgsSource.ARGS and not config.option.markexpr
-    if whole and profiles.current().name == "quick":
+    if wants_all(config) and profiles.current().name == "quick":
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
     shared = hasattr(config, "workerinput")  # else they come last: a plain test that fails says more
     ranks = {name: place - len(SLOWEST) if shared else len(SLOWEST) - place for place, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, 0))
+    items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), 0))
+
+
+def wants_all(config: pytest.Config) -> bool:
+    """Whether the tests were asked for without naming any."""
+    if hasattr(config, "workerinput"):  # a worker is given the folder as if somebody had named it
+        return bool(config.workerinput["wants_all"])
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return not (named or config.option.markexpr or config.option.keyword)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker process what its own command line does not."""
+    node.workerinput["wants_all"] = wants_all(node.config)
 
 
 def pytest_collection_finish() -> None:

@@ -23,6 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
 
 
+@pytest.mark.slow
 def test_every_part_is_in_the_table() -> None:
     """But for sending, which has a test of its own."""
     parts = [name for name in PARTS if name != "send"]
@@ -34,6 +35,7 @@ def test_every_part_is_in_the_table() -> None:
     assert list(dict.fromkeys(line.split()[0] for line in lines)) == parts
 
 
+@pytest.mark.slow
 def test_sending_is_measured_from_plan_to_pace() -> None:
     small = ("--messages", "5", "--latencies", "0", "--contenders", "httpx", "--paces", "20", "--pace-seconds", "0.2")
     done = run("send", *small)

@@ -65,6 +65,7 @@ def law(out: str) -> dict[str, int]:
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [pytest.param(0, marks=pytest.mark.process), 1, 2, 3])
 def test_a_signal_at_any_moment_drains_and_leaves_no_doubt(sender: Shell, sandbox: Start, batch: int) -> None:
     """20 moments, five runs at a time: before, while and after sending. One of five gets a second signal, which quits
@@ -107,6 +108,7 @@ def test_a_signal_at_any_moment_drains_and_leaves_no_doubt(sender: Shell, sandbo
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_waits_for_answers_no_longer_than_a_request_may_take(sender: Shell, sandbox: Start, number: int) -> None:
     """Nobody answers, for a minute: what is under way is unknown after its own time limit, and that is the end."""
@@ -227,7 +229,7 @@ def freeze(process: warm.Process | psutil.Process, ledger: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("transport", ["fast", "httpx"])
+@pytest.mark.parametrize("transport", ["fast", pytest.param("httpx", marks=pytest.mark.slow)])
 def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
     sender: Shell, sandbox: Start, transport: str
 ) -> None:
@@ -258,6 +260,7 @@ def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
 
 
 @posix
+@pytest.mark.slow
 def test_a_crashed_run_says_what_it_found_and_what_it_will_do(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "1000")
     path = campaign(sender, 90, rate="60/s")
@@ -292,7 +295,7 @@ def test_resending_says_what_it_risks_and_asks(sender: Shell) -> None:
     """0198 is accepted without an answer. Held back, it is sent again only when told to, and the ledger keeps that."""
     campaign(sender, 1, provider="sandbox")
     sender.write("people.csv", "name,phone\nAda,+12025550101\nBob,+12025550198\n")
-    first = sender("send", "offer.yaml", "--yes", "--on-unknown", "hold")
+    first = sender("send", "offer.yaml", "--yes", "--on-unknown", "hold", "--wait", "0")
     assert first.code == 4
     asked = sender("send", "offer.yaml", "--resend-unknown", "--on-unknown", "hold")
     assert asked.code == 2, "there is nobody to ask"
@@ -300,12 +303,12 @@ def test_resending_says_what_it_risks_and_asks(sender: Shell) -> None:
         "warning: --resend-unknown sends 1 message again which the provider may have accepted: up to 1 person may get"
         " the same text twice, and it is billed twice." in asked.err
     )
-    again = sender("send", "offer.yaml", "--yes", "--resend-unknown", "--on-unknown", "hold")
+    again = sender("send", "offer.yaml", "--yes", "--resend-unknown", "--on-unknown", "hold", "--wait", "0")
     assert again.code == 4, again
     assert "1 unknown message sent again on request" in again.out
     status = sender("status", "offer")
     assert "1 message sent again on request, though the provider may have accepted the first" in status.out
-    settled = sender("send", "offer.yaml", "--yes")
+    settled = sender("send", "offer.yaml", "--yes", "--wait", "0")
     assert settled.code == 0, settled
 
 

@@ -29,6 +29,8 @@ status_callback: https://hooks.example.com/status?x=1
 """
 DIALECTS = ("signalwire", "signalwire-compat", "telnyx", "twilio")
 
+NOW = ("--yes", "--wait", "0")  # without waiting for what becomes of the messages
+
 Start = Callable[..., Sandbox]
 
 
@@ -85,21 +87,21 @@ def test_a_live_run_over_the_base_url_reaches_everybody_once(sender: Shell, sand
 
 def test_a_complete_run_is_not_sent_twice(sender: Shell) -> None:
     path = campaign(sender, 3)
-    assert sender("send", path, "--yes").code == 0
-    refused = sender("send", path, "--yes")
+    assert sender("send", path, *NOW).code == 0
+    refused = sender("send", path, *NOW)
     assert refused.code == 3
     assert "has been sent" in refused.err
     assert "--again" in refused.err
-    again = sender("send", path, "--yes", "--again")
+    again = sender("send", path, *NOW, "--again")
     assert again.code == 0
     assert len(list((sender.folder / ".sender" / "runs").iterdir())) == 2
 
 
 def test_a_rehearsal_does_not_count_as_sent(sender: Shell, sandbox: Start) -> None:
     path = campaign(sender, 3, provider="twilio")
-    assert sender("send", path, "--yes", "--rehearse").code == 0
+    assert sender("send", path, *NOW, "--rehearse").code == 0
     server = sandbox()
-    assert sender("send", path, "--yes", **server.env).code == 0
+    assert sender("send", path, *NOW, **server.env).code == 0
     assert sum(server.counts().values()) == 3
 
 
@@ -122,10 +124,10 @@ def test_limit_sends_the_first_and_then_the_rest(sender: Shell, sandbox: Start) 
     server = sandbox()
     path = campaign(sender, 10, provider="telnyx")
     for _ in range(2):  # twice the same changes nothing
-        done = sender("send", path, "--yes", "--limit", "4", **server.env)
+        done = sender("send", path, *NOW, "--limit", "4", **server.env)
         assert done.code == 0, done
         assert "4 accepted + 0 rejected + 0 unknown + 6 pending" in done.out
-    assert sender("send", path, "--yes", **server.env).code == 0
+    assert sender("send", path, *NOW, **server.env).code == 0
     assert sorted(server.counts().values()) == [1] * 10
 
 
@@ -133,24 +135,26 @@ def test_a_test_message_goes_to_one_number_and_does_not_touch_the_run(sender: Sh
     server = sandbox()
     path = campaign(sender, 5, provider="signalwire")
     for _ in range(2):
-        done = sender("send", path, "--yes", "--test-to", "+12125550177", **server.env)
+        done = sender("send", path, *NOW, "--test-to", "+12125550177", **server.env)
         assert done.code == 0, done
     assert server.counts() == {"+12125550177": 2}
-    assert sender("send", path, "--yes", **server.env).code == 0
+    assert sender("send", path, *NOW, **server.env).code == 0
     assert sum(server.counts().values()) == 7
 
 
-@pytest.mark.parametrize("dialect", [pytest.param(DIALECTS[0], marks=pytest.mark.process), *DIALECTS[1:]])
+@pytest.mark.parametrize(
+    "dialect", [pytest.param(DIALECTS[0], marks=[pytest.mark.process, pytest.mark.slow]), *DIALECTS[1:]]
+)
 def test_kill_nine_half_way_then_the_rest_and_nothing_twice(sender: Shell, sandbox: Start, dialect: str) -> None:
     server = sandbox("--latency", "30")
     path = campaign(sender, 200, provider=dialect, rate="100/s")
     env = server.env
-    process = sender.start("send", path, "--yes", "--rehearse", SENDER_SANDBOX_URL=server.url, **env)
+    process = sender.start("send", path, *NOW, "--rehearse", SENDER_SANDBOX_URL=server.url, **env)
     server.wait_for(60)
     process.kill()
     process.communicate()
     time.sleep(0.2)  # what was on its way arrives
-    done = sender("send", path, "--yes", "--rehearse", SENDER_SANDBOX_URL=server.url, **env)
+    done = sender("send", path, *NOW, "--rehearse", SENDER_SANDBOX_URL=server.url, **env)
     assert "resuming run" in done.out
     assert sorted(set(server.counts().values())) == [1], "somebody was texted twice"
     assert "200 accepted + 0 rejected + 0 unknown + 0 pending" in done.out, done
@@ -161,11 +165,11 @@ def test_kill_nine_half_way_then_the_rest_and_nothing_twice(sender: Shell, sandb
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.process
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandbox: Start, number: int) -> None:
     server = sandbox("--latency", "100")
     path = campaign(sender, 100, provider="twilio", rate="50/s")
-    process = sender.start("send", path, "--yes", **server.env)
+    process = sender.start("send", path, *NOW, **server.env)
     server.wait_for(20)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
@@ -175,17 +179,16 @@ def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandb
     law = re.search(r"(\d+) accepted \+ 0 rejected \+ 0 unknown \+ (\d+) pending", out)
     assert law, out
     assert int(law[1]) == sum(server.counts().values())
-    assert sender("send", path, "--yes", **server.env).code == 0
+    assert sender("send", path, *NOW, **server.env).code == 0
     assert sorted(server.counts().values()) == [1] * 100
 
 
-@pytest.mark.process
 def test_an_overlapping_start_is_refused_at_once(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "50")
     path = campaign(sender, 500, provider="telnyx", rate="2/s")  # minutes, on however busy a machine
-    first = sender.start("send", path, "--yes", **server.env)
+    first = sender.start("send", path, *NOW, **server.env)
     server.wait_for(5)
-    second = sender("send", path, "--yes", **server.env)
+    second = sender("send", path, *NOW, **server.env)
     assert second.code == 3, second
     assert f"pid {first.pid}" in second.err
     assert first.poll() is None  # refused while the first one sends, and not after
@@ -196,14 +199,14 @@ def test_an_overlapping_start_is_refused_at_once(sender: Shell, sandbox: Start) 
 class TestChangedInputs:
     def begun(self, shell: Shell, server: Sandbox) -> str:
         path = campaign(shell, 10, provider="twilio")
-        assert shell("send", path, "--yes", "--limit", "4", **server.env).code == 0
+        assert shell("send", path, *NOW, "--limit", "4", **server.env).code == 0
         text = (shell.folder / "people.csv").read_text()
         shell.write("people.csv", text + "Zoe,+13125550150\n")
         return path
 
     def test_are_refused_with_what_changed(self, sender: Shell, sandbox: Start) -> None:
         server = sandbox()
-        done = sender("send", self.begun(sender, server), "--yes", **server.env)
+        done = sender("send", self.begun(sender, server), *NOW, **server.env)
         assert done.code == 3
         assert "recipients people.csv changed" in done.err
         assert "10 messages became 11" in done.err
@@ -213,19 +216,19 @@ class TestChangedInputs:
 
     def test_resume_keeps_to_the_old_plan(self, sender: Shell, sandbox: Start) -> None:
         server = sandbox()
-        assert sender("send", self.begun(sender, server), "--yes", "--resume", **server.env).code == 0
+        assert sender("send", self.begun(sender, server), *NOW, "--resume", **server.env).code == 0
         assert sorted(server.counts().values()) == [1] * 10
 
     def test_new_run_starts_over(self, sender: Shell, sandbox: Start) -> None:
         server = sandbox()
-        assert sender("send", self.begun(sender, server), "--yes", "--new-run", **server.env).code == 0
+        assert sender("send", self.begun(sender, server), *NOW, "--new-run", **server.env).code == 0
         assert sorted(server.counts().values()) == [1] * 7 + [2] * 4
 
 
 @pytest.mark.process
 def test_rejected_messages_are_told_and_counted(sender: Shell) -> None:
     sender.write("people.csv", "phone,name\n+12025550101,Ada\n+12025550190,Bad\n+12025550191,Out\n")
-    done = sender("send", "people.csv", "--yes", "--provider", "sandbox", *BODY)
+    done = sender("send", "people.csv", *NOW, "--provider", "sandbox", *BODY)
     assert done.code == 1, done
     assert "3 rows = 0 skipped + 1 accepted + 2 rejected" in done.out
     rows = sender.results()
@@ -237,7 +240,7 @@ def test_rejected_messages_are_told_and_counted(sender: Shell) -> None:
 @pytest.mark.process
 def test_unknown_messages_are_told_first_and_settled_from_the_log(sender: Shell) -> None:
     sender.write("people.csv", "phone,name\n+12025550101,Ada\n+12025550197,After\n+12025550196,Before\n")
-    done = sender("send", "people.csv", "--yes", "--provider", "sandbox", "--on-unknown", "hold", *BODY)
+    done = sender("send", "people.csv", *NOW, "--provider", "sandbox", "--on-unknown", "hold", *BODY)
     assert done.code == 4, done
     assert "2 messages unknown" in done.out
     assert done.out.index("unknown:") < done.out.index("3 rows =")
@@ -250,18 +253,18 @@ def test_unknown_messages_are_told_first_and_settled_from_the_log(sender: Shell)
 def test_a_refused_account_stops_the_run(sender: Shell, sandbox: Start) -> None:
     server = sandbox()
     path = campaign(sender, 50, provider="telnyx", rate="20/s")
-    done = sender("send", path, "--yes", **(server.env | {"TELNYX_API_KEY": "KEY_bad"}))
+    done = sender("send", path, *NOW, **(server.env | {"TELNYX_API_KEY": "KEY_bad"}))
     assert done.code == 3, done
     assert "credentials" in done.err
     assert "50 pending" in done.out
     assert server.counts() == {}
-    assert sender("send", path, "--yes", "--set", "rate=none", **server.env).code == 0
+    assert sender("send", path, *NOW, "--set", "rate=none", **server.env).code == 0
 
 
 @pytest.mark.process
 def test_an_unreachable_provider_stops_the_run_and_loses_nothing(sender: Shell) -> None:
     path = campaign(sender, 5, provider="telnyx")
-    done = sender("send", path, "--yes", TELNYX_API_KEY="KEY0123", TELNYX_API_BASE="http://127.0.0.1:9")
+    done = sender("send", path, *NOW, TELNYX_API_KEY="KEY0123", TELNYX_API_BASE="http://127.0.0.1:9")
     assert done.code == 3, done
     assert "no connection to http://127.0.0.1:9" in done.err
     assert "0 accepted + 0 rejected + 0 unknown + 5 pending" in done.out
@@ -270,7 +273,7 @@ def test_an_unreachable_provider_stops_the_run_and_loses_nothing(sender: Shell) 
 
 @pytest.mark.parametrize("provider", DIALECTS)
 def test_missing_credentials_are_named_before_anything_is_written(sender: Shell, provider: str) -> None:
-    done = sender("send", campaign(sender, 2, provider=provider), "--yes")
+    done = sender("send", campaign(sender, 2, provider=provider), *NOW)
     assert done.code == 2
     assert re.search(r"SIGNALWIRE_API_TOKEN|TELNYX_API_KEY|TWILIO_AUTH_TOKEN", done.err), done
     assert not list((sender.folder / ".sender" / "runs").iterdir())
@@ -280,10 +283,11 @@ def test_an_env_file_holds_credentials(sender: Shell, sandbox: Start) -> None:
     server = sandbox()
     path = campaign(sender, 2, provider="twilio")
     sender.write("secrets.env", "".join(f"{name}={value}\n" for name, value in server.env.items()))
-    assert sender("send", path, "--yes", "--env-file", "secrets.env").code == 0
+    assert sender("send", path, *NOW, "--env-file", "secrets.env").code == 0
     assert sum(server.counts().values()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_no_secret_is_ever_written(sender: Shell, sandbox: Start) -> None:
     server = sandbox()
@@ -307,7 +311,7 @@ def test_no_secret_is_ever_written(sender: Shell, sandbox: Start) -> None:
 
 
 def test_json_for_machines(sender: Shell) -> None:
-    done = sender("send", campaign(sender, 3), "--yes", "--json", "--log-format", "json")
+    done = sender("send", campaign(sender, 3), *NOW, "--json", "--log-format", "json")
     summary = done.json
     assert (summary["exit_code"], summary["accepted"], summary["pending"]) == (0, 3, 0)
     assert Path(sender.folder / summary["results"]).is_file()
@@ -319,7 +323,7 @@ def test_json_for_machines(sender: Shell) -> None:
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet", "out.xlsx"])
 def test_the_results_file_may_be_named(sender: Shell, name: str) -> None:
-    assert sender("send", campaign(sender, 2), "--yes", "--output", name).code == 0
+    assert sender("send", campaign(sender, 2), *NOW, "--output", name).code == 0
     assert (sender.folder / name).stat().st_size > 100
 
 
@@ -329,7 +333,7 @@ def test_the_results_file_may_be_named(sender: Shell, name: str) -> None:
 def test_a_results_file_that_cannot_be_written_stops_before_anything_is_sent(sender: Shell, name: str) -> None:
     path = campaign(sender, 2)
     before = (sender.folder / "people.csv").read_bytes()
-    done = sender("send", path, "--yes", "--output", name)
+    done = sender("send", path, *NOW, "--output", name)
     assert done.code == 2, done
     assert name in done.err
     assert (sender.folder / "people.csv").read_bytes() == before
@@ -343,7 +347,7 @@ class TestAgainNewRunResume:
     def begun(self, sender: Shell, sandbox: Start) -> tuple[str, Sandbox]:
         server = sandbox()
         path = campaign(sender, 4, provider="twilio")
-        assert sender("send", path, "--yes", "--limit", "1", **server.env).code == 0
+        assert sender("send", path, *NOW, "--limit", "1", **server.env).code == 0
         return path, server
 
     @pytest.mark.parametrize(
@@ -360,7 +364,7 @@ class TestAgainNewRunResume:
         self, sender: Shell, begun: tuple[str, Sandbox], flags: tuple[str, ...], code: int, counts: list[int], says: str
     ) -> None:
         path, server = begun
-        done = sender("send", path, "--yes", *flags, **server.env)
+        done = sender("send", path, *NOW, *flags, **server.env)
         assert done.code == code, done
         assert says in done.out + done.err
         assert sorted(server.counts().values()) == counts
@@ -369,15 +373,15 @@ class TestAgainNewRunResume:
         self, sender: Shell, begun: tuple[str, Sandbox]
     ) -> None:
         path, server = begun
-        assert sender("send", path, "--yes", "--new-run", "--body", "Another", **server.env).code == 0
-        done = sender("send", path, "--yes", **server.env)
+        assert sender("send", path, *NOW, "--new-run", "--body", "Another", **server.env).code == 0
+        done = sender("send", path, *NOW, **server.env)
         assert "resuming run" in done.out, done
         assert "4 rows = 0 skipped + 4 accepted" in done.out
         assert sorted(server.counts().values()) == [2, 2, 2, 2]
 
     def test_another_account_cannot_go_on(self, sender: Shell, begun: tuple[str, Sandbox]) -> None:
         path, server = begun
-        done = sender("send", path, "--yes", **(server.env | {"TWILIO_ACCOUNT_SID": "AC" + "1" * 32}))
+        done = sender("send", path, *NOW, **(server.env | {"TWILIO_ACCOUNT_SID": "AC" + "1" * 32}))
         assert done.code == 3, done
         assert "is sent by account" in done.err
         assert sorted(server.counts().values()) == [1]
@@ -385,11 +389,11 @@ class TestAgainNewRunResume:
     def test_another_pace_can(self, sender: Shell, begun: tuple[str, Sandbox]) -> None:
         path, server = begun
         begin = time.monotonic()
-        assert sender("send", path, "--yes", "--rate", "2/s", **server.env).code == 0
+        assert sender("send", path, *NOW, "--rate", "2/s", **server.env).code == 0
         assert time.monotonic() - begin > 1.0, "three at 2/s"
 
     def test_nothing_to_resume(self, sender: Shell) -> None:
-        done = sender("send", campaign(sender, 2), "--yes", "--resume")
+        done = sender("send", campaign(sender, 2), *NOW, "--resume")
         assert done.code == 2
         assert "unfinished" in done.err
 
@@ -397,8 +401,8 @@ class TestAgainNewRunResume:
 def test_a_run_that_reached_nobody_does_not_hold_its_inputs(sender: Shell, sandbox: Start) -> None:
     server = sandbox()
     path = campaign(sender, 3, provider="telnyx")
-    assert sender("send", path, "--yes", **(server.env | {"TELNYX_API_KEY": "KEY_bad"})).code == 3
-    assert sender("send", path, "--yes", "--from", "+12025550101", **server.env).code == 0
+    assert sender("send", path, *NOW, **(server.env | {"TELNYX_API_KEY": "KEY_bad"})).code == 3
+    assert sender("send", path, *NOW, "--from", "+12025550101", **server.env).code == 0
     assert sorted(server.counts().values()) == [1, 1, 1]
 
 
@@ -436,7 +440,7 @@ def test_ctrl_c_at_the_question_stops_at_once(sender: Shell) -> None:
 
 
 def test_an_error_is_an_event_where_the_log_is_json(sender: Shell) -> None:
-    done = sender("send", "nothing.yaml", "--yes", "--log-format", "json")
+    done = sender("send", "nothing.yaml", *NOW, "--log-format", "json")
     event = json.loads(done.err)
     assert (event["event"], event["level"]) == ("error", "error")
     assert "nothing.yaml" in event["message"]
@@ -446,10 +450,10 @@ def test_a_written_plan_is_sent_as_it_was_reviewed(sender: Shell) -> None:
     path = campaign(sender, 3)
     assert sender("plan", path, "--out", "reviewed").code == 0
     sender.people(9)  # the list changes after the review
-    done = sender("send", "reviewed", "--yes")
+    done = sender("send", "reviewed", *NOW)
     assert done.code == 0, done
     assert "3 rows = 0 skipped + 3 accepted" in done.out
-    refused = sender("send", "reviewed", "--yes", "--rate", "1/s", "--again")
+    refused = sender("send", "reviewed", *NOW, "--rate", "1/s", "--again")
     assert refused.code == 2
     assert "never changes" in refused.err
 
@@ -460,13 +464,13 @@ def test_a_damaged_plan_is_not_sent(sender: Shell) -> None:
     raw = bytearray(file.read_bytes())
     raw[len(raw) // 2] ^= 1
     file.write_bytes(raw)
-    done = sender("send", "reviewed", "--yes")
+    done = sender("send", "reviewed", *NOW)
     assert done.code == 2
     assert "damaged" in done.err
 
 
 def test_the_ledger_is_a_plain_sqlite_file_of_narrow_rows(sender: Shell) -> None:
-    assert sender("send", campaign(sender, 3), "--yes").code == 0
+    assert sender("send", campaign(sender, 3), *NOW).code == 0
     with sqlite3.connect(sender.folder / ".sender" / "ledger.sqlite3") as db:
         assert db.execute("SELECT count(*) FROM message WHERE state = 'accepted'").fetchone() == (3,)
         text = " ".join(str(row) for row in db.execute("SELECT * FROM message"))
@@ -476,6 +480,6 @@ def test_the_ledger_is_a_plain_sqlite_file_of_narrow_rows(sender: Shell) -> None
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
 def test_state_files_are_for_their_owner_only(sender: Shell) -> None:
-    assert sender("send", campaign(sender, 3), "--yes").code == 0
+    assert sender("send", campaign(sender, 3), *NOW).code == 0
     state = sender.folder / ".sender"
     assert {oct(path.stat().st_mode & 0o077) for path in [state, *state.rglob("*")]} == {"0o0"}

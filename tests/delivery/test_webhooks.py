@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +32,7 @@ from sender.state.ledger import Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.state_dir import StateDir
 from sender.suppression.suppression_list import SuppressionList
+from tests import warm
 
 RUN = "run-1"
 KEYS = Keys.of(sandbox.environment(""))
@@ -342,18 +341,13 @@ def test_hundreds_at_once(listener: tuple[Listener, httpx.Client], ledger: Sqlit
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
-    started: list[subprocess.Popen[str]] = []
+def command(tmp_path: Path) -> Iterator[Callable[..., tuple[warm.Process, str]]]:
+    started: list[warm.Process] = []
     clean = {name: text for name, text in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)}
 
-    def start(*args: str, **env: str) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sender", "listen", "--port", "0", "--state-dir", str(tmp_path), *args],
-            env=clean | {"PYTHONPATH": str(Path(__file__).parents[2])} | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(*args: str, **env: str) -> tuple[warm.Process, str]:
+        arguments = ["listen", "--port", "0", "--state-dir", str(tmp_path), *args]
+        process = warm.start("sender", arguments, cwd=tmp_path, env=clean | {"PYTHONPATH": str(warm.ROOT)} | env)
         started.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -369,7 +363,7 @@ def command(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_listen_stops_cleanly(
-    command: Callable[..., tuple[subprocess.Popen[str], str]], ledger: SqliteLedger, sign: signal.Signals
+    command: Callable[..., tuple[warm.Process, str]], ledger: SqliteLedger, sign: signal.Signals
 ) -> None:
     process, url = command(**sandbox.environment(""))
     body, path = native("delivered"), f"/status/signalwire?ref={RUN}.0"
@@ -400,14 +394,14 @@ def test_listen_stops_cleanly(
     }
 
 
-def test_listen_without_keys_says_which(command: Callable[..., tuple[subprocess.Popen[str], str]]) -> None:
+def test_listen_without_keys_says_which(command: Callable[..., tuple[warm.Process, str]]) -> None:
     process, _ = command()
     _, err = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN" in err
 
 
-def test_listen_says_what_to_configure(command: Callable[..., tuple[subprocess.Popen[str], str]]) -> None:
+def test_listen_says_what_to_configure(command: Callable[..., tuple[warm.Process, str]]) -> None:
     process, _ = command("--public-url", "https://hooks.example.com/x", TWILIO_AUTH_TOKEN="secret")
     assert process.stdout is not None
     told = ""

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any, Self
 import pytest
 
 import sender
+from tests import warm
 
 A, B = "+12025550100", "+12025550101"
 posix = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
@@ -131,6 +131,7 @@ def test_no_second_sees_more_than_the_limit(
 
 
 @posix
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_keeps_its_pace(receiver: Receiver, tmp_path: Path) -> None:
     """Killed right after a message has left and started again at once: no start is for free.
 
@@ -139,14 +140,15 @@ def test_a_killed_and_resumed_run_keeps_its_pace(receiver: Receiver, tmp_path: P
     """
     (tmp_path / "people.csv").write_text("phone\n" + "".join(f"{one['phone']}\n" for one in people(9)))
     (tmp_path / "pace.yaml").write_text(json.dumps(campaign(recipients="people.csv", timeout_s=40)))
-    command = [sys.executable, "-m", "sender", "send", "pace.yaml", "--yes", "--on-unknown", "hold"]
+    command = ["send", "pace.yaml", "--yes", "--on-unknown", "hold"]
     per_min = 1.0
     for count in (1, 2, 3):
         begun_s = time.monotonic()
-        process = subprocess.Popen(
+        process = warm.start(
+            "sender",
             [*command, "--rate", f"{per_min:.4f}/min"],
             cwd=tmp_path,
-            env=os.environ | {"SENDER_SANDBOX_URL": receiver.url, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env=os.environ | {"SENDER_SANDBOX_URL": receiver.url, "PYTHONPATH": str(warm.ROOT)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sender.core.errors import InputsChanged, ProviderRefused
 from sender.plan.sender_pool import SenderPool
 from sender.sandbox.app import Options
 from sender.sandbox.server import embedded
+from tests.cli import in_process
 
 BAD, GOOD, OTHER = "+12025550190", "+12025550161", "+12025550162"  # the sandbox refuses the first as a sender
 POOL = SenderPool(dict.fromkeys((BAD, GOOD, OTHER), 1.0))
@@ -99,20 +101,11 @@ def test_a_resume_with_another_pool_is_refused_and_told(changes: dict[str, Any],
 
 
 def test_the_command_says_which_number_was_taken_out(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     people = tmp_path / "people.csv"
     people.write_text("\n".join(["phone", *PLANNED_BAD, *PLANNED_WELL]) + "\n")
     flags = [word for number in (BAD, GOOD, OTHER) for word in ("--from", number)]
     words = ["send", str(people), "--provider", "sandbox", *flags, "--body", "Hi", "--rate", "none", "--yes"]
-    done = subprocess.run(
-        [sys.executable, "-m", "sender", *words, "--state-dir", str(tmp_path / "state")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"taken out of the pool: {BAD}" in done.stdout
-    assert f"{BAD} is taken out of the pool, the others carry its messages" in done.stderr
+    code, out, err = in_process.run([*words, "--state-dir", "state"], folder=tmp_path, env=dict(os.environ))
+    assert code == 0, err
+    assert f"taken out of the pool: {BAD}" in out
+    assert f"{BAD} is taken out of the pool, the others carry its messages" in err

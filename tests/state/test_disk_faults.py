@@ -21,6 +21,8 @@ import sender
 from sender import sandbox
 from sender.core.errors import RunComplete, StateError
 from sender.state.sqlite.ledger import SqliteLedger
+from tests import warm
+from tests.cli.conftest import Done
 
 N = 60
 VICTIM = "ledger.sqlite3"
@@ -185,33 +187,40 @@ def people(n: int) -> str:
     return "name,phone\n" + "".join(f"N{i},+1{areas[i // 90]}55501{i % 90:02}\n" for i in range(n))
 
 
+def run_sender(arguments: list[str], folder: Path) -> Done:
+    """What comes of `sender` in a process of its own, whose state may be on a disk that fills up."""
+    process = warm.start("sender", arguments, cwd=folder, env=os.environ | {"PYTHONPATH": str(warm.ROOT)})
+    out, err = process.communicate(timeout=60)
+    assert process.returncode is not None
+    return Done(process.returncode, out, err)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_a_real_disk_that_fills_up(small_disk: Path, provider: str, tmp_path: Path) -> None:
     """The command: exit 5, a sentence, and the same command goes on when there is room."""
     (tmp_path / "people.csv").write_text(people(60))
     command = [
-        *(sys.executable, "-m", "sender", "send", "people.csv", "--body", "Hi {{ name }}", "--from", "+12025550150"),
-        *("--provider", "sandbox", "--yes", "--state-dir", str(small_disk / "state"), "--default-region", "US"),
+        *("send", "people.csv", "--body", "Hi {{ name }}", "--from", "+12025550150", "--provider", "sandbox", "--yes"),
+        *("--wait", "0", "--state-dir", str(small_disk / "state"), "--default-region", "US"),
     ]
 
-    def send() -> subprocess.CompletedProcess[str]:
-        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    def send() -> Done:
+        return run_sender(command, tmp_path)
 
     codes = set()
     for room_kib in (8, 180):
         ballast = fill(small_disk, leave_kib=room_kib)
         done = send()
-        codes.add(done.returncode)
+        codes.add(done.code)
         ballast.unlink()
-        if done.returncode == 0:
+        if done.code == 0:
             break
-        assert done.returncode == 5, done.stdout + done.stderr
-        assert "fix:" in done.stderr
-        assert "Traceback" not in done.stderr
+        assert done.code == 5, done
+        assert "fix:" in done.err
+        assert "Traceback" not in done.err
     assert 5 in codes
     done = send()
-    assert done.returncode in (0, 3), done.stdout + done.stderr  # 3: it was complete, and is not sent twice
+    assert done.code in (0, 3), done  # 3: it was complete, and is not sent twice
     assert set(accepted(provider).values()) == {1}
     assert len(accepted(provider)) == 60
 
@@ -221,30 +230,13 @@ def test_results_that_do_not_fit_lose_nothing(small_disk: Path, provider: str, t
     """What was sent is in the ledger; the results file can be written again at any time."""
     fill(small_disk, leave_kib=4)
     (tmp_path / "people.csv").write_text(people(60))
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [
-        sys.executable,
-        "-m",
-        "sender",
-        "send",
-        "people.csv",
-        "--body",
-        "Hi {{ name }}",
-        "--from",
-        "+12025550150",
-    ]
-    command += ["--provider", "sandbox", "--yes", "--default-region", "US"]
-    out = small_disk / "results.xlsx"
-    done = subprocess.run(
-        [*command, "--output", str(out)], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 5, done.stdout + done.stderr
-    assert "60 accepted" in done.stdout
-    assert "sender results" in done.stderr
+    command = ["send", "people.csv", "--body", "Hi {{ name }}", "--from", "+12025550150", "--provider", "sandbox"]
+    command += ["--yes", "--default-region", "US", "--output", str(small_disk / "results.xlsx")]
+    done = run_sender(command, tmp_path)
+    assert done.code == 5, done
+    assert "60 accepted" in done.out
+    assert "sender results" in done.err
     assert not list(small_disk.glob(".results.*")), "half a file is left"
-    again = subprocess.run(
-        [sys.executable, "-m", "sender", "results", "people"],
-        cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert again.returncode == 0
-    assert again.stdout.count("queued") + again.stdout.count("delivered") + again.stdout.count("sent") >= 60
+    again = run_sender(["results", "people"], tmp_path)
+    assert again.code == 0
+    assert again.out.count("queued") + again.out.count("delivered") + again.out.count("sent") >= 60

@@ -67,7 +67,24 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("source", "says"), [pytest.param(source, says, id=name) for name, source, says in HOSTILE])
+# Each of these takes seconds.
+SLOW = {
+    "nested-loops",
+    "filtered-loop",
+    "macro-twice-itself",
+    "list",
+    "tuple-as-key",
+    "dict",
+    "compared",
+    "namespace",
+    "sort",
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [pytest.param(source, says, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, source, says in HOSTILE],
+)
 def test_a_hostile_template_is_stopped(source: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sender.templating.budget.MAX_CPU_S", 60.0)  # tracemalloc makes it some ten times slower
     tracemalloc.start()

@@ -119,6 +119,7 @@ def post(port: int, *, scheme: str = "http", host: str = "127.0.0.1") -> Request
 
 @asynccontextmanager
 async def transporting(concurrency: int = 4, **options: Any) -> AsyncIterator[Transport]:
+    gc.freeze()  # so that only what is made here is looked through
     transport = under_test[0](concurrency=concurrency, **options)
     try:
         yield transport
