@@ -1,7 +1,7 @@
-"""The two hashes of a plan: its identity, over the messages alone, and its content hash, over all that was reviewed.
+"""The two hashes of a plan: its identity, over the messages alone, and its content hash, over every row and setting.
 
-The identity recognises a plan that has been sent or begun. Reasons, sentences, repairs and cells that no message shows
-are not in it, so that neither a new version of the program nor a corrected name in a skipped row makes everybody look
+The identity recognises a plan that has been sent or started. Reasons, sentences, repairs and cells that no message uses
+are not in it, so that neither a new version of the program nor a corrected name in a skipped row makes everyone look
 unreached. Every plan ever stored is recognised by it: its encoding never changes.
 """
 
@@ -27,7 +27,7 @@ COLUMNS = ("to", "from_number", "body", "media", "fields")
 _HASHED_ROWS = 4_096  # at once
 _LONG = 64  # bytes
 _NOT_HASHED = ("cost_micros", "repair")
-# What the suppression list of format 3 gave as a reason to a row that had its message already.
+# The reasons that the suppression list of format 3 gave to rows that were composed already.
 _BY_LIST = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
 
 
@@ -61,7 +61,7 @@ class MessageHash:
         return self._digest.hexdigest()
 
     def _encoded(self, own: pl.Series) -> pl.Series | str:
-        """All fields of each message, or of all of them where none has its own."""
+        """Return all fields of each message, or one text for all of them where none has its own."""
         common = _encode(self._common)
         if own.null_count() == own.len():
             return common
@@ -74,8 +74,8 @@ class ContentHash:
     """SHA-256 over settings and rows, not over the file: a newer writer of Parquet changes bytes, not the plan. The
     same whatever blocks the rows come in.
 
-    It is made of the identity and of everything else as CSV under the columns' names, every text in quotes, which tells
-    a blank from none: JSON lines say the same in three times the time.
+    It is the hash of the identity and of everything else as CSV with a header, every text in quotes, so that a blank
+    differs from null. (JSON lines take three times as long.)
     """
 
     def __init__(self, settings: Mapping[str, Any], fields: Mapping[str, FieldValue]) -> None:
@@ -104,11 +104,11 @@ class ContentHash:
 def hash_stored(
     rows: pl.LazyFrame, *, fields: Mapping[str, FieldValue], height: int, messages: int, limited: bool
 ) -> str:
-    """The identity of a plan that was stored without one (format 3), from its rows in file order.
+    """Return the identity of a plan that was stored without one (format 3), from its rows in file order.
 
     `messages` of its `height` rows are sent; with `limited`, rows were left out because there was a limit. A message
-    that the suppression list held back counts, as it does in a new plan. Where a limit left nobody out because some
-    were held back, the rows do not tell it, and all of them count.
+    that the suppression list held back counts, as it does in a new plan. Where a limit left no row out because some
+    were held back, the rows do not show it, and all of them count.
     """
     reason = pl.col("reason")
     held_back = reason.is_in(_BY_LIST) & pl.col("media").is_not_null()  # rows skipped earlier were never composed
@@ -124,7 +124,7 @@ def hash_stored(
 
 
 class _Digested(io.RawIOBase):
-    """A file that puts what is written into a digest."""
+    """A file that hashes what is written to it."""
 
     def __init__(self, digest: hashlib._Hash) -> None:
         self._digest = digest
@@ -149,13 +149,13 @@ def _encode(fields: Mapping[str, Any]) -> str:
 
 
 def _without(name: str, column: pl.Series, sent: pl.Series) -> pl.Series:
-    """The column, blank where a message is sent, for the identity has it; null where it was."""
+    """Return the column, blank where a message is sent, since the identity covers it; null stays null."""
     blank = pl.lit([], dtype=column.dtype) if column.dtype == pl.List else pl.lit("")
     return pl.select(pl.when(sent & column.is_not_null()).then(blank).otherwise(column).alias(name)).to_series()
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with a column for each field of a struct, and lists as JSON."""
+    """Return `frame` with a column for each field of a struct, and lists as JSON."""
     lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
     structs = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Struct)]
     frame = frame.with_columns(pl.struct(name).struct.json_encode().alias(name) for name in lists)

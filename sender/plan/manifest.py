@@ -1,4 +1,4 @@
-"""A plan in numbers and settings, and what it was made from: `manifest.json`, beside the plan's rows."""
+"""A plan in numbers and settings, and the files it was built from: `manifest.json`, next to the plan's rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the plan holds, in numbers, and what it was made from. JSON beside the plan's rows."""
+    """The plan in numbers, its settings, and the files it was built from: the keys of `manifest.json`."""
 
     campaign: str
     provider: str
@@ -49,25 +49,24 @@ class Manifest:
     versions: Mapping[str, str]
     plan_hash: str
     notes: tuple[str, ...] = ()
-    # What `sender.segments.blame.blame` and `sender.planning.costs.totals` say; `cost` (None without a price table)
-    # has also `max_cost` (decimal text or None) and `table`, the file.
+    # From `sender.segments.blame.blame` and `sender.planning.costs.total_cost`; `cost` is None without prices.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
     # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
-    # was undone), `rows`, and of the first of them `row_number`, `cell` and `to`.
+    # was undone), `rows`, and the first row's `row_number`, `cell` and `to`.
     numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)
-    # A pool of senders: `weights` by number, and `match`. What `sender.planning.throughput.feasibility` says.
+    # A pool of senders: `weights` by number, and `match`. `feasibility` is from `sender.planning.throughput`.
     pool: Mapping[str, Any] | None = None
     feasibility: Mapping[str, Any] = field(default_factory=dict)
-    # Where the suppression list stood that the plan was held against (`mark`), and `skip_dead`; None without a list.
+    # The suppression list's state when the plan was checked against it (`mark`), and `skip_dead`; None without a list.
     suppression: Mapping[str, Any] | None = None
-    # The run whose messages this plan sends again, and the how manyth time that is.
+    # The run this plan retries, and the retry's number, from 1.
     retry_of: str | None = None
     retry: int = 0
     parquet_sha256: str | None = None
-    # What recognises the plan, as `sender.plan.hashes` has it; None in a plan stored in format 3.
+    # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None
     format: int = FORMAT
 
@@ -77,40 +76,43 @@ class Manifest:
         return find_service(self.fields)
 
     def sender_pool(self) -> SenderPool | None:
-        """The pool to send from, with every number in it; None where there is no choice."""
+        """Return the pool to send from, with every number enabled; None without a pool."""
         return None if self.pool is None else SenderPool(self.pool["weights"], self.pool["match"])
 
     @property
     def units(self) -> int:
-        """What the pace counts for the whole plan."""
+        """The units of the whole plan, as the pace counts them."""
         return self.segments if self.pace.unit == "segments" else self.messages
 
     @property
     def per_s(self) -> float | None:
-        """What the pace counts for the whole plan, a second of the time it takes; None when nothing limits it."""
+        """Units a second over the time that the plan takes; None when nothing limits it."""
         if self.feasibility.get("bound_by") is None or not self.expected_s:
             return self.pace.per_s
         return self.units / self.expected_s
 
     @property
     def expected_s(self) -> float | None:
-        """Seconds the plan needs at its pace and within its numbers' limits; None when nothing limits it."""
+        """Seconds that the plan takes at its pace and within its numbers' limits; None when nothing limits it."""
         if "expected_s" in self.feasibility:
-            told: float | None = self.feasibility["expected_s"]
-            return told
+            estimate: float | None = self.feasibility["expected_s"]
+            return estimate
         return self.units / self.pace.per_s if self.pace.per_s else None
 
     def to_json(self) -> str:
-        """The manifest with a checksum over itself, so that a flipped byte in it is noticed."""
+        """Return the manifest as JSON, with a checksum over its content, so that damage is noticed."""
         values = json.loads(json.dumps(asdict(self), default=str))
         return json.dumps(values | {_CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Manifest:
-        """Raises ValueError when the checksum is not the content's, KeyError or TypeError when parts are missing."""
+        """Return the manifest in `data`.
+
+        Raises ValueError if the checksum does not match, KeyError or TypeError if parts are missing.
+        """
         values = dict(data)
         if values.pop(_CHECKSUM) != _checksum(values):
-            raise ValueError("its checksum is not that of its content")
+            raise ValueError("its checksum does not match its content")
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
@@ -124,7 +126,7 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """The manifest of the plan written in `directory`; its rows are not looked at. Raises PlanError as `Plan.open`."""
+    """Return the manifest of the plan written in `directory`, without reading rows. Raises PlanError as `Plan.open`."""
     try:
         data = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
         if data.get("format") not in _READABLE:
@@ -145,6 +147,6 @@ def missing_file(name: str, directory: Path) -> PlanError:
 
 
 def sender_shown(manifest: Manifest) -> pl.Expr:
-    """Who a plan's message comes from: its number, or else the service that picks one, its own or the plan's."""
+    """The sender of a plan's message: its number, or else the service that picks one, the row's or the plan's."""
     picked = [row_service(SERVICE_FIELDS)] if manifest.templates else []
     return pl.coalesce("from_number", *picked, pl.lit(manifest.service, pl.String))

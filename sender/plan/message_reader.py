@@ -1,4 +1,4 @@
-"""Messages of a written plan by `seq`, a block of its rows at a time."""
+"""Reads the messages of a written plan by `seq`, a block of rows at a time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sender.plan.plan import Plan
 from sender.plan.stored_rows import ROW_GROUP
 from sender.providers.base import Message
 
-_FEW = 512  # messages behind the front for which no block is loaded
+_FEW = 512  # up to this many messages of an earlier block are read without loading the block
 
 
 class MessageReader:
-    """Reads a written plan's messages by `seq`, a block of its rows at a time. Holds at most two blocks."""
+    """Reads a written plan's messages by `seq`, a block of rows at a time. Holds at most two blocks."""
 
     _COLUMNS = ("seq", "to", "from_number", "body", "media", "fields", "segments")
 
@@ -31,41 +31,41 @@ class MessageReader:
         self._blocks: dict[int, pl.DataFrame] = {}
 
     def read(self, seqs: Sequence[int]) -> list[tuple[Message, int]]:
-        """The messages of `seqs` with their segments, in that order."""
-        found: dict[int, tuple[Message, int]] = {}
-        far: list[int] = []
-        for number, wanted in self._by_block(seqs).items():
-            if number not in self._blocks and number < max(self._blocks, default=0) and len(wanted) < _FEW:
-                far += wanted  # messages that waited for another try, behind the front
+        """Return the messages of `seqs` with their segments, in that order."""
+        messages: dict[int, tuple[Message, int]] = {}
+        retried: list[int] = []
+        for block, block_seqs in self._group_by_block(seqs).items():
+            if block not in self._blocks and block < max(self._blocks, default=0) and len(block_seqs) < _FEW:
+                retried += block_seqs  # they waited for another attempt while later blocks were sent
                 continue
-            start = self._first_seqs()[number]
-            rows = self._loaded(number)
-            low, high = wanted[0] - start, wanted[-1] - start + 1
-            if high - low == len(wanted):
-                found |= self._messages(rows.slice(low, high - low))
+            start = self._first_seqs()[block]
+            rows = self._load_block(block)
+            low, high = block_seqs[0] - start, block_seqs[-1] - start + 1
+            if high - low == len(block_seqs):
+                messages |= self._make_messages(rows.slice(low, high - low))
             else:
-                found |= self._messages(rows[[seq - start for seq in wanted]])
-        if far:
-            found |= self._messages(self._scan.filter(pl.col("seq").is_in(far)).collect())
-        return [found[seq] for seq in seqs]
+                messages |= self._make_messages(rows[[seq - start for seq in block_seqs]])
+        if retried:
+            messages |= self._make_messages(self._scan.filter(pl.col("seq").is_in(retried)).collect())
+        return [messages[seq] for seq in seqs]
 
     def units(
         self, unit: str, from_seq: int, also: Sequence[int] = (), *, below_seq: int | None = None
     ) -> dict[str | None, int]:
-        """How many `messages` or `segments` (`unit`) each sender has in the messages from `from_seq` on and in `also`.
+        """Return each sender's `messages` or `segments` (`unit`) from `from_seq` on and in `also`.
 
         None is the sender of messages whose number the provider picks. `below_seq` bounds both.
         """
-        wanted = pl.col("seq") >= from_seq
+        selected = pl.col("seq") >= from_seq
         if also:
-            wanted |= pl.col("seq").is_in(list(also))
+            selected |= pl.col("seq").is_in(list(also))
         if below_seq is not None:
-            wanted &= pl.col("seq") < below_seq
+            selected &= pl.col("seq") < below_seq
         counted = pl.col("segments").sum() if unit == "segments" else pl.len()
-        found = self._scan.filter(wanted).group_by("from_number").agg(counted.cast(pl.Int64).alias("units"))
-        return dict(found.collect(engine="streaming").iter_rows())
+        units = self._scan.filter(selected).group_by("from_number").agg(counted.cast(pl.Int64).alias("units"))
+        return dict(units.collect(engine="streaming").iter_rows())
 
-    def _by_block(self, seqs: Sequence[int]) -> dict[int, list[int]]:
+    def _group_by_block(self, seqs: Sequence[int]) -> dict[int, list[int]]:
         blocks: dict[int, list[int]] = {}
         starts, ordered = self._first_seqs(), sorted(seqs)
         if ordered and (first := bisect_right(starts, ordered[0])) == bisect_right(starts, ordered[-1]):
@@ -75,7 +75,7 @@ class MessageReader:
         return blocks
 
     def _first_seqs(self) -> list[int]:
-        """The first `seq` of each block of rows: numbers are dense, but skipped rows have none."""
+        """Return the first `seq` of each block of rows: only messages are numbered, without gaps."""
         if self._starts is None:
             numbered = self._scan.select(pl.col("seq").is_not_null().alias("numbered")).with_row_index("row")
             counts = (
@@ -87,7 +87,7 @@ class MessageReader:
             self._starts = [0, *counts.cast(pl.Int64).cum_sum().to_list()[:-1]]
         return self._starts
 
-    def _loaded(self, number: int) -> pl.DataFrame:
+    def _load_block(self, number: int) -> pl.DataFrame:
         if number not in self._blocks:
             while len(self._blocks) > 1:
                 del self._blocks[min(self._blocks)]
@@ -95,7 +95,7 @@ class MessageReader:
             self._blocks[number] = rows.filter(pl.col("seq").is_not_null())
         return self._blocks[number]
 
-    def _messages(self, rows: pl.DataFrame) -> dict[int, tuple[Message, int]]:
+    def _make_messages(self, rows: pl.DataFrame) -> dict[int, tuple[Message, int]]:
         run_id, common = self._run_id, self._fields
         return {
             seq: (

@@ -1,4 +1,4 @@
-"""How fast a plan is sent, and how stubbornly."""
+"""How fast a plan is sent: rates, retries and time-outs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What may lie at the provider, accepted and not yet handed to a carrier, and how fast it gets less; in units."""
+    """The provider's queue: how many units may wait in it, and how many leave it a second."""
 
     units: float
     drained_per_s: float
@@ -17,12 +17,11 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast, and how stubbornly. Not part of the hash: a run may be resumed at another pace.
+    """How fast to send, and how often to retry. Not part of the hash: a run may be resumed at another pace.
 
-    `per_s` is in `unit` (`messages` or `segments`, as the provider counts); None is unlimited. It is
-    for all messages together; `senders` are the limits of single numbers beside it, in the same unit. `concurrency`
-    None follows from the pace and the latency. `transport` is `fast` or `httpx`. `queue` None lets the provider's queue
-    grow as it will.
+    `per_s` limits all messages together, in `unit`s (`messages` or `segments`, as the provider counts); None is
+    unlimited. `senders` are the limits of single numbers, in the same unit. A `concurrency` of None follows from the
+    rate and the latency. `transport` is `fast` or `httpx`. A `queue` of None does not limit the provider's queue.
     """
 
     rate: str
@@ -38,6 +37,6 @@ class Pace:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Pace:
-        """What `asdict` made. Raises KeyError or TypeError when parts are missing."""
+        """Return the Pace that `asdict` made `values` of. Raises KeyError or TypeError when parts are missing."""
         queue = values.get("queue")
         return Pace(**{**values, "queue": Queue(**queue) if queue else None})

@@ -1,7 +1,7 @@
 """The Plan: every input row, in file order, as a message to send or as a skipped row with its reason.
 
-Immutable, hashed, written as a directory (`plan.parquet` and `manifest.json`) and read back from it a block at a
-time. `sender.planning.build` builds it; `send` reads the plan and nothing else. Never touches the network.
+Immutable, hashed, written as a directory (`plan.parquet` and `manifest.json`) and read back a block at a time.
+`sender.planning.build` builds it; `send` reads only the plan. Never touches the network.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from sender.plan.manifest import (
 )
 from sender.plan.stored_rows import PLAN_FILE, ROW_GROUP, StoredRows
 
-_KEPT_ROWS = 50_000  # a written plan of no more rows stays in memory: some 25 MiB
+_ROWS_IN_MEMORY = 50_000  # a written plan of up to this many rows stays in memory: some 25 MiB
 
 # The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
-# `repair` says what was undone in the number's cell, null where nothing was.
-# `fields` has the provider fields of this message alone as a JSON object, null where the manifest's are all.
+# `repair` says what was undone in the cell with the number, null where nothing was.
+# `fields` has the message's own provider fields as a JSON object, null where it has only the manifest's.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
     "row_number": pl.UInt32(),
@@ -56,7 +56,7 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
 
 
 class Plan:
-    """A plan in memory, in a file that goes with it, or written in `directory`. Never changes."""
+    """A plan in memory, in a temporary file, or written in `directory`. Never changes."""
 
     def __init__(
         self, manifest: Manifest, rows: pl.DataFrame | StoredRows | None, directory: Path | None = None
@@ -98,24 +98,24 @@ class Plan:
         return self.scan().filter(pl.col("seq").is_null()).collect()
 
     def first_skipped(self, n: int) -> pl.DataFrame:
-        """`row_number`, `reason` and `detail` of the first `n` of them; a large plan is not read as a whole."""
+        """Return `row_number`, `reason` and `detail` of the first `n` skipped rows, without reading the whole plan."""
         skipped = self.scan().filter(pl.col("seq").is_null())
         return skipped.select("row_number", "reason", "detail").head(n).collect(engine="streaming")
 
     def recipients(self) -> pl.Series:
-        """The numbers that messages go to (String, distinct)."""
+        """Return the numbers that messages go to (String, distinct)."""
         return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
 
     def scan(self) -> pl.LazyFrame:
-        """The same rows to be read as far as they are asked for; a large plan's are in a file."""
+        """Return the rows as a lazy frame, so that only what is needed of a large plan is read."""
         if self.directory is not None:
             return pl.scan_parquet(self.directory / PLAN_FILE)
         return self._rows.scan() if isinstance(self._rows, StoredRows) else self.frame.lazy()
 
     def write(self, directory: Path) -> Plan:
-        """The same plan, now in `directory` and no longer in memory. The directory appears whole or not at all.
+        """Write the plan and return it as read from `directory`, which appears whole or not at all.
 
-        A large plan leaves memory itself, too: whoever sends it may hold on to it for hours.
+        The rows of a large plan leave memory in this object too: a caller that sends may hold it for hours.
         """
         partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -123,13 +123,13 @@ class Plan:
         file = partial / PLAN_FILE
         if isinstance(self._rows, StoredRows):
             self._rows.copy_to(file)
-        elif self.directory is not None:  # a copy, and no link: that folder is somebody else's
+        elif self.directory is not None:  # a copy, not a link: that folder is not ours
             shutil.copyfile(self.directory / PLAN_FILE, file)
         else:
             self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=False)
-            if self.manifest.rows > _KEPT_ROWS:
-                with suppress(OSError):  # no room for temporary files: then it stays in memory
-                    self._rows = StoredRows.of(file)
+            if self.manifest.rows > _ROWS_IN_MEMORY:
+                with suppress(OSError):  # no room for temporary files: it stays in memory
+                    self._rows = StoredRows.link(file)
         manifest = replace(self.manifest, parquet_sha256=_file_sha256(file), identity=self.identity, format=FORMAT)
         (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         for path in partial.iterdir():
@@ -139,19 +139,19 @@ class Plan:
         if directory.exists():
             shutil.rmtree(directory)
         partial.replace(directory)
-        sync_folder(directory.parent)  # the ledger may name the plan right after
+        sync_folder(directory.parent)  # the ledger may name the plan next
         return Plan(manifest, None, directory)
 
     @staticmethod
     def open(directory: str | Path) -> Plan:
-        """The plan written in `directory`. Raises PlanError when it is missing, damaged, or of another format."""
+        """Return the plan written in `directory`. Raises PlanError if it is missing, damaged, or of another format."""
         directory = Path(directory)
         manifest = read_manifest(directory)
         try:
-            found = _file_sha256(directory / PLAN_FILE)
+            digest = _file_sha256(directory / PLAN_FILE)
         except FileNotFoundError:
             raise missing_file(PLAN_FILE, directory) from None
-        if found != manifest.parquet_sha256:
+        if digest != manifest.parquet_sha256:
             raise PlanError(
                 f"{PLAN_FILE} is damaged: its SHA-256 is not the one in {MANIFEST_FILE}",
                 where=str(directory),

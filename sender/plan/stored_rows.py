@@ -1,7 +1,7 @@
-"""A plan's rows as they are made, a block at a time: looked at, and kept in a file if more than one block.
+"""A plan's rows while they are built, a block at a time: in memory, or in a file if there are several blocks.
 
-The file is Parquet in a temporary folder, which goes with the object that stands for it. Writing it, and what is to be
-learned of the rows, go on beside the making of the next block.
+The file is Parquet in a temporary folder, which is deleted with its `StoredRows`. It is written, and the rows are
+observed, in a thread while the next block is built.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from polars.io.plugins import register_io_source
 from sender.core.frame_buffer import TemporaryFolder, no_room
 
 PLAN_FILE = "plan.parquet"
-ROW_GROUP = 65_536  # rows: what the reader decodes at once while sending
-_LOOK_AFTER_S = 0.2  # how often a waiting maker of rows looks whether their writer still lives
+ROW_GROUP = 65_536  # rows that the reader decodes at once while sending
+_CHECK_S = 0.2  # how often a builder that waits checks that the writer still lives
 
 
 class StoredRows:
-    """The rows of a plan in a file of their own, until the last who knows of them is gone."""
+    """The rows of a plan in a temporary file, which lives as long as this object."""
 
     def __init__(self) -> None:
         self._folder = TemporaryFolder()
         self.path = self._folder.path / PLAN_FILE
 
     @classmethod
-    def of(cls, file: Path) -> Self:
-        """The rows in `file`, in a file of their own, so that they outlive it."""
+    def link(cls, file: Path) -> Self:
+        """Return the rows in `file` as a file of their own, so that they outlive it."""
         rows = cls()
         _link(file, rows.path)
         return rows
@@ -43,7 +43,7 @@ class StoredRows:
         return pl.scan_parquet(self.path)
 
     def copy_to(self, path: Path) -> None:
-        """The same file at `path`, without copying where both are on one file system; it never changes."""
+        """Put the file at `path` too: as a link where both are on one file system, since it never changes."""
         _link(self.path, path)
 
 
@@ -54,40 +54,39 @@ def _link(file: Path, path: Path) -> None:
         shutil.copyfile(file, path)
 
 
-Block = tuple[pl.DataFrame, pl.DataFrame]  # rows, and those that go into the hash in their place
+Block = tuple[pl.DataFrame, pl.DataFrame]  # rows, and the rows that are hashed for them
 
 
-def gather(blocks: Iterator[Block], seen: Callable[[pl.DataFrame, pl.DataFrame], None]) -> pl.DataFrame | StoredRows:
-    """The rows of all `blocks` (one at least, of one schema). `seen` is called with each block in order, in another
-    thread where there are several.
+def gather(blocks: Iterator[Block], observe: Callable[[pl.DataFrame, pl.DataFrame], None]) -> pl.DataFrame | StoredRows:
+    """Return the rows of all `blocks` (at least one, all of one schema). A single block stays in memory.
 
-    A single block stays in memory. Raises what `blocks` and `seen` raise, and InputError where there is no room for
-    the file.
+    `observe` is called with each block in order; where there are several, in another thread. Raises what `blocks` and
+    `observe` raise, and InputError where there is no room for the file.
     """
     first = next(blocks)
     second = next(blocks, None)
     if second is None:
-        seen(*first)
+        observe(*first)
         return first[0]
     rows = StoredRows()
-    with _Sink(rows.path, first[0].schema, seen) as sink:
+    with _Sink(rows.path, first[0].schema, observe) as sink:
         sink.put(first)
         sink.put(second)
-        del first, second  # this call would hold them to the end
+        del first, second  # or they would stay in memory until the end
         for block in blocks:
             sink.put(block)
     return rows
 
 
 class _Sink:
-    """Shows blocks to `seen` and writes their rows to a Parquet file, in a thread."""
+    """Calls `observe` with each block and writes its rows to a Parquet file, in a thread."""
 
-    def __init__(self, path: Path, schema: pl.Schema, seen: Callable[[pl.DataFrame, pl.DataFrame], None]) -> None:
+    def __init__(self, path: Path, schema: pl.Schema, observe: Callable[[pl.DataFrame, pl.DataFrame], None]) -> None:
         self._path = path
         self._schema = schema
-        self._seen = seen
+        self._observe = observe
         self._blocks: queue.Queue[Block | None] = queue.Queue(maxsize=1)
-        self._given_up = False
+        self._aborted = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="plan-rows", daemon=True)
 
@@ -98,14 +97,14 @@ class _Sink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._given_up = error is not None
+        self._aborted = error is not None
         self._hand_over(None)
         self._thread.join()
         if self._error is not None and error is None:
             raise self._error
 
     def put(self, block: Block) -> None:
-        """Adds rows; waits while the ones before are being written. Raises InputError once they cannot be."""
+        """Add rows; wait while earlier ones are being written. Raises InputError once they cannot be."""
         self._hand_over(block)
         if self._error is not None:
             raise self._error
@@ -113,7 +112,7 @@ class _Sink:
     def _hand_over(self, block: Block | None) -> None:
         while self._thread.is_alive():
             try:
-                self._blocks.put(block, timeout=_LOOK_AFTER_S)
+                self._blocks.put(block, timeout=_CHECK_S)
             except queue.Full:
                 continue
             return
@@ -123,22 +122,22 @@ class _Sink:
             register_io_source(self._source, schema=self._schema).sink_parquet(
                 self._path, compression="zstd", row_group_size=ROW_GROUP, statistics=False, maintain_order=True
             )
-        except _GivenUpError:
+        except _AbortedError:
             pass
-        except Exception as error:  # noqa: BLE001 (told where the rows are put)
+        except Exception as error:  # noqa: BLE001 (raised where the rows are put)
             self._error = self._error or no_room(error)
 
     def _source(self, *_: object) -> Iterator[pl.DataFrame]:
         while (block := self._blocks.get()) is not None:
             try:
-                self._seen(*block)
+                self._observe(*block)
             except Exception as error:
-                self._error = error  # as it is: the writer would wrap it up
+                self._error = error  # kept as it is: the writer would wrap it
                 raise
             yield block[0]
-        if self._given_up:
-            raise _GivenUpError
+        if self._aborted:
+            raise _AbortedError
 
 
-class _GivenUpError(Exception):
-    """The rows end before their end."""
+class _AbortedError(Exception):
+    """The builder failed, so the file is not finished."""

@@ -188,7 +188,7 @@ class Dispatcher:
             log.exception("how long it will take cannot be told", extra={"event": "eta_failed"})
 
     def _needs_s(self, units: Mapping[str | None, float], last: float) -> float:
-        return self._pacer.needs_s(units if self._pool is None else self._pool.spread(units), last=last)
+        return self._pacer.needs_s(units if self._pool is None else self._pool.redistribute(units), last=last)
 
     # -- what the feed asks ----------------------------------------------------------------------------------------
 
@@ -306,8 +306,8 @@ class Dispatcher:
         """Whether a refusal is of this sender alone and others of its pool are left: then they carry its messages."""
         if self._pool is None or sender is None or outcome.reason not in UNHEALTHY:
             return False
-        known = sender in self._pool.taken_out
-        if not self._pool.out(sender, outcome.error_message or outcome.reason.value):
+        known = sender in self._pool.disabled
+        if not self._pool.disable(sender, outcome.error_message or outcome.reason.value):
             return False
         if not known:
             log.warning(

@@ -221,7 +221,7 @@ class Producer:
 
     async def _from_pool(self, batch: _Batch, flight: Submitter) -> _Batch:
         """The batch; a message whose number is out has another, noted before it leaves."""
-        if self._pool is None or not self._pool.taken_out:
+        if self._pool is None or not self._pool.disabled:
             return batch
         work: deque[tuple[Claim, Message, int]] = deque()
         moved: list[tuple[Claim, str]] = []

@@ -122,7 +122,7 @@ class RunSession:
             except SenderError as error:
                 course.stopped = error
             if resources.pool is not None:
-                course.disabled_senders = resources.pool.taken_out
+                course.disabled_senders = resources.pool.disabled
         summary = self._write_results(path, course)
         return RunResult(
             run=self.state.ledger.run(self.run.run_id),

@@ -57,12 +57,12 @@ def test_numbers_that_are_out_are_stood_in_for_as_if_they_had_never_been_there(
     pool = SenderPool(weights, match)
     out = data.draw(st.sets(st.sampled_from(sorted(weights)), max_size=len(weights) - 1))
     for number in out:
-        assert pool.out(number, "refused")
+        assert pool.disable(number, "refused")
     planned = assigned(pool)
     left = SenderPool({number: weight for number, weight in weights.items() if number not in out}, match)
     for recipient, number, without in zip(RECIPIENTS, planned, assigned(left), strict=True):
         assert pool.choose(recipient, number) == (number if number not in out else without)
-    assert set(pool.taken_out) == out
+    assert set(pool.disabled) == out
 
 
 @pytest.mark.parametrize(
@@ -101,18 +101,18 @@ def test_a_near_number_is_preferred(match: str, to: str, expected: str) -> None:
     pool = SenderPool(dict.fromkeys(["+12125550100", "+12025550100", "+14165550100", "+447900900100"], 1.0), match)
     assert assigned(pool, [to]) == [expected]
     assert pool.order(to)[0] == expected
-    assert pool.out(expected, "gone")
+    assert pool.disable(expected, "gone")
     assert pool.choose(to, expected) != expected
 
 
 def test_the_last_number_is_never_taken_out() -> None:
     pool = SenderPool({"+12025550100": 1.0, "+12025550101": 1.0})
-    assert pool.out("+12025550100", "refused")
-    assert pool.out("+12025550100", "refused again"), "what was under way from it comes back too"
-    assert not pool.out("+12025550101", "refused")
-    assert not pool.out("+12025550199", "no number of the pool")
-    assert not pool.out(None, "a service")
-    assert pool.taken_out == {"+12025550100": "refused"}
+    assert pool.disable("+12025550100", "refused")
+    assert pool.disable("+12025550100", "refused again"), "what was under way from it comes back too"
+    assert not pool.disable("+12025550101", "refused")
+    assert not pool.disable("+12025550199", "no number of the pool")
+    assert not pool.disable(None, "a service")
+    assert pool.disabled == {"+12025550100": "refused"}
     assert pool.choose("+12125550123", "+12025550100") == "+12025550101"
     assert pool.choose("+12125550123", "ROWSOWN") == "ROWSOWN"
     assert pool.choose("+12125550123", None) is None
@@ -127,6 +127,6 @@ def test_rows_without_a_number_get_some_number_and_an_empty_list_none() -> None:
 
 def test_what_numbers_that_are_out_had_is_spread_by_weight() -> None:
     pool = SenderPool({A: 1.0, B: 3.0, C: 2.0})
-    assert pool.spread({A: 10.0, B: 4.0, None: 2.0}) == {A: 10.0, B: 4.0, None: 2.0, C: 0.0}
-    assert pool.out(C, "refused")
-    assert pool.spread({A: 10.0, B: -2.0, C: 8.0, None: 1.0}) == {A: 12.0, B: 4.0, None: 1.0}
+    assert pool.redistribute({A: 10.0, B: 4.0, None: 2.0}) == {A: 10.0, B: 4.0, None: 2.0, C: 0.0}
+    assert pool.disable(C, "refused")
+    assert pool.redistribute({A: 10.0, B: -2.0, C: 8.0, None: 1.0}) == {A: 12.0, B: 4.0, None: 1.0}

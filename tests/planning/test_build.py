@@ -380,7 +380,7 @@ def test_the_public_names_are_there() -> None:
 
 def test_a_large_plan_leaves_memory_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends it may hold on to it for hours; it is the same plan all the same, whatever becomes of the file."""
-    monkeypatch.setattr(plan_module, "_KEPT_ROWS", 1)
+    monkeypatch.setattr(plan_module, "_ROWS_IN_MEMORY", 1)
     made = plan([ADA, GRACE])
     before = made.frame
     made.write(tmp_path / "plan")

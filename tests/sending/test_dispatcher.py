@@ -517,7 +517,7 @@ def test_a_number_that_is_refused_is_taken_out_and_the_others_send_for_it(
         tmp_path / "ledger.sqlite3", {"+12025550100": Deferred(reason, "21606", "not your number", halt=True)}
     )
     assert send(ledger, plan, wire, pool=pool) == counts(accepted=N)
-    assert dict(pool.taken_out) == {"+12025550100": "not your number"}
+    assert dict(pool.disabled) == {"+12025550100": "not your number"}
     assert all(n == 1 for n in wire.accepted.values())
     journal = ledger.journal("r")
     for seq, used in wire.used.items():

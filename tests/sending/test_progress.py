@@ -61,7 +61,7 @@ async def simulated(
         total=before + len(messages),
         before=counts,
         now_s=now(),
-        needs_s=lambda units, last: pacer.needs_s(pool.spread(units), last=last),
+        needs_s=lambda units, last: pacer.needs_s(pool.redistribute(units), last=last),
     )
     waiting: dict[str, deque[tuple[int, str, int]]] = {}  # with their places in the plan
     load: dict[str | None, float] = {}
@@ -78,7 +78,7 @@ async def simulated(
         await asyncio.sleep(latency_s * random.uniform(0.8, 1.2))
         flying -= 1
         room.release()
-        if sender in pool.taken_out:
+        if sender in pool.disabled:
             gone -= units
             meter.came_back(sender)
             other = str(pool.choose(str(random.randrange(10**9)), sender))
@@ -110,8 +110,8 @@ async def simulated(
             if refusals and now() - started_s >= refusals[0]:
                 refusals.popleft()
                 pacer.refused(1.0)
-            if out is not None and now() - started_s > 2 and out not in pool.taken_out:
-                pool.out(out, "refused")
+            if out is not None and now() - started_s > 2 and out not in pool.disabled:
+                pool.disable(out, "refused")
                 while waiting[out]:
                     seq, _, units = waiting[out].popleft()
                     other = pool.choose(str(random.randrange(10**9)), out)

@@ -197,7 +197,7 @@ def test_what_one_worker_is_told_by_another_counts_before_it_meets_it(tmp_path: 
     news = worker._WorkerReporter(parent, made, Concurrency(4, None))
     news.tell(SimpleNamespace(in_flight=0), SimpleNamespace(halted_by=None))  # type: ignore[arg-type]
     assert news.pool is not None
-    assert news.pool.taken_out == {BAD: "unregistered"}
+    assert news.pool.disabled == {BAD: "unregistered"}
     assert [what for what, _ in said] == ["tally"], "and is not told again"
 
 

@@ -130,7 +130,7 @@ class Supervisor:
 
     def _out(self, source: _WorkerProcess, number: str, why: str) -> None:
         if self._pool is not None:
-            self._pool.out(number, why)
+            self._pool.disable(number, why)
         for worker in self._workers:
             if worker is not source:
                 worker.say("out", number=number, why=why)
@@ -169,7 +169,7 @@ class Supervisor:
             self._meter.settled([State(state)] * count)
 
     def _needs_s(self, units: Mapping[str | None, float], last: float) -> float:
-        return self._pacer.needs_s(units if self._pool is None else self._pool.spread(units), last=last)
+        return self._pacer.needs_s(units if self._pool is None else self._pool.redistribute(units), last=last)
 
     async def _expect(self) -> None:
         """Counts what is left of the plan, beside the first messages."""

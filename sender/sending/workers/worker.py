@@ -301,7 +301,7 @@ class _WorkerReporter:
         counted = self._meter.since_told() if self._meter is not None else {}
         self._parent.say("tally", in_flight=now.in_flight, answer_s=self._concurrency.latency_s, **counted)
         if self.pool is not None:
-            for number, why in self.pool.taken_out.items():
+            for number, why in self.pool.disabled.items():
                 if number not in self._told_out:
                     self._told_out.add(number)
                     self._parent.say("out", number=number, why=why)
@@ -314,7 +314,7 @@ class _WorkerReporter:
             number, why = self._parent.out.pop()
             self._told_out.add(number)
             if self.pool is not None:
-                self.pool.out(number, why)
+                self.pool.disable(number, why)
 
 
 if __name__ == "__main__":
