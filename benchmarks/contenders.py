@@ -73,7 +73,7 @@ def ours(url: str, folder: Path) -> dict[str, Any]:
         plan, state_dir=folder / "state", env={"SENDER_SANDBOX_URL": url}, on_progress=tell, settle_unknowns=False
     )
     whole_s = time.perf_counter() - begun
-    assert result.summary.accepted == plan.manifest.messages, result.summary.law()
+    assert result.summary.accepted == plan.manifest.messages, result.summary.totals_line()
     (start, cpu_start, *_), (end, cpu_end, *_) = samples[0], samples[-1]
     mib = [one for *_, one in samples]
     return {

@@ -49,7 +49,7 @@ def speed(folder: Path, url: str, workers: int) -> float:
             workers=workers,
             on_progress=lambda now: told.append((time.perf_counter(), now.done)),
         )
-    assert result.summary.accepted == plan.manifest.messages, result.summary.law()
+    assert result.summary.accepted == plan.manifest.messages, result.summary.totals_line()
     begun = next(moment for moment in told if moment[1])
     end = next(moment for moment in told if moment[1] == told[-1][1])
     return (end[1] - begun[1]) / max(end[0] - begun[0], TICK_S)

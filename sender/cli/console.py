@@ -23,7 +23,7 @@ from sender.segments import blame
 
 if TYPE_CHECKING:  # every command imports this module, and few of them these
     from sender.delivery.poll import RefreshResult
-    from sender.reports.results import Summary
+    from sender.reports.summary import Summary
 
 _MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the manifest has all
 _WIDTH_WITHOUT_TERMINAL = 160
@@ -209,7 +209,7 @@ def skipped_table(plan: Plan, *, most: int = 20) -> None:
 
 def run_summary(summary: Summary) -> None:
     """Print the totals, and why messages were rejected or failed."""
-    out.print(f"[bold]{escape(summary.law())}[/]")
+    out.print(f"[bold]{escape(summary.totals_line())}[/]")
     if summary.errors:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for name in ("messages", "reason", "code", "the provider says"):

@@ -30,7 +30,7 @@ def reconcile(run: str, env_file: Path | None, as_json: bool, debug: bool, state
         settled = asyncio.run(reconcile_run(state, entry, environment(env_file)))
         summary = run_summary(state, entry)
     if as_json:
-        console.print_json({"run_id": entry.run_id, **asdict(settled), "law": summary.law(), **asdict(summary)})
+        console.print_json({"run_id": entry.run_id, **asdict(settled), "law": summary.totals_line(), **asdict(summary)})
         return summary.exit_code
     console.out.print(
         f"{settled.found:,} found at the provider, {settled.absent:,} proved absent (pending again),"

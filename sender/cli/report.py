@@ -12,7 +12,8 @@ from rich.table import Table
 from sender.cli import console
 from sender.cli.options import RUN_HELP, state_options
 from sender.core.errors import InputError
-from sender.reports.figures import Figures, Group, figures, to_dict
+from sender.reports.figures import Figures, build_figures, figures_to_dict
+from sender.reports.groups import Group
 from sender.reports.labels import LEADS, amounts, per_second, seconds, share
 from sender.state.open import open_state
 
@@ -35,11 +36,11 @@ def report(run: str, html: Path | None, as_json: bool, debug: bool, state_dir: P
     with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)
         journal = state.ledger.journal(entry.run_id)
-        numbers = figures(state.plan(entry), journal, entry, retries=state.retries(entry))
+        numbers = build_figures(state.plan(entry), journal, entry, retries=state.retries(entry))
     if html is not None:
         _write_page(numbers, html)
     if as_json:
-        console.print_json(to_dict(numbers))
+        console.print_json(figures_to_dict(numbers))
     elif html is None:
         _print(numbers)
     return 0
@@ -69,7 +70,7 @@ def _print(numbers: Figures) -> None:
     console.about_unknowns(summary.unknown, numbers.run.run_id)
     started = f", started {numbers.begun:%Y-%m-%d %H:%M:%S} UTC" if numbers.begun else ""
     out.print(f"[bold]{escape(numbers.campaign)}[/] run {numbers.run.run_id}, through {numbers.provider}{started}")
-    out.print(escape(summary.law()))
+    out.print(escape(summary.totals_line()))
     _print_bars("from rows to delivered", [(stage.name, stage.count, "") for stage in numbers.funnel], summary.rows)
     statuses = [(name, n, LEADS.get(name, "")) for name, n in summary.statuses.items()]
     _print_bars("status", statuses, summary.rows)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from sender.cli import console
 from sender.cli.options import RUN_HELP, state_options
 from sender.core.errors import InputError
-from sender.reports import results as results_file
+from sender.reports import results_file
 from sender.reports.run_results import latest_results, run_results
 from sender.state.open import open_state
 
@@ -40,11 +40,11 @@ def results(run: str, form: str | None, output: Path | None, with_retries: bool,
         entry = state.find(run)
         frame = latest_results(state, entry) if with_retries else run_results(state, entry)
     if output is not None:
-        results_file.write(frame, output, form)
+        results_file.write_results(frame, output, form)
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
     elif form in (None, "csv", "jsonl"):
         buffer = io.BytesIO()
-        results_file.dump(frame, buffer, form or "csv")
+        results_file.dump_results(frame, buffer, form or "csv")
         sys.stdout.buffer.write(buffer.getvalue())
     else:
         raise InputError(f"{form} cannot be written to a terminal", fix=f"add --output results.{form}")

@@ -242,7 +242,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     log.info(
         "run %s ends: %s",
         run.run_id,
-        summary.law(),
+        summary.totals_line(),
         extra={
             "event": "run_ended",
             "run_id": run.run_id,
@@ -262,7 +262,7 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
                 "interrupted": result.interrupted,
                 "resent": result.resent,
                 "taken_out": dict(result.taken_out),
-                "law": summary.law(),
+                "law": summary.totals_line(),
                 **json.loads(json.dumps(asdict(summary), default=str)),
             }
         )

@@ -78,7 +78,7 @@ def status(
         if watch:
             _watch(StatusMonitor(state, entry), as_json=as_json, until=until)
             return 0
-        _print_status(StatusMonitor(state, entry).look(time.monotonic), as_json=as_json)
+        _print_status(StatusMonitor(state, entry).read(time.monotonic), as_json=as_json)
         return 0
 
 
@@ -158,7 +158,7 @@ def _watch(monitor: StatusMonitor, *, as_json: bool, until: str) -> None:
 def _looks(monitor: StatusMonitor, until: str, every_s: float) -> Iterator[RunStatus]:
     while True:
         begun_s = time.monotonic()
-        now = monitor.look(time.monotonic)
+        now = monitor.read(time.monotonic)
         yield now
         if now.complete and (until == "submitted" or not now.waiting):
             return
@@ -184,7 +184,7 @@ def _run_to_dict(run: Run, counts: Counts) -> dict[str, Any]:
 def _to_dict(now: RunStatus) -> dict[str, Any]:
     return {
         **_run_to_dict(now.run, now.counts),
-        "law": now.summary.law(),
+        "law": now.summary.totals_line(),
         **asdict(now.summary),
         "funnel": {stage.name: stage.count for stage in now.funnel},
         "waiting": now.waiting,
@@ -239,7 +239,7 @@ def _retry_lines(now: RunStatus) -> Iterator[str]:
 def _log_line(now: RunStatus) -> str:
     moment = f"{datetime.now(UTC).astimezone():%H:%M:%S}"
     unknown = f"{now.counts.unknown:,} unknown, " if now.counts.unknown else ""
-    submitted = f"{unknown}{now.submitted:,}/{now.run.messages:,} submitted, {now.summary.law()}"
+    submitted = f"{unknown}{now.submitted:,}/{now.run.messages:,} submitted, {now.summary.totals_line()}"
     return ", ".join(part for part in (f"{moment} {submitted}", _progress_line(now)) if part)
 
 
@@ -263,7 +263,7 @@ def _screen(now: RunStatus) -> RenderableType:
     funnel.add_column(justify="right", style="dim")
     for stage in now.funnel:
         funnel.add_row(stage.name, f"{stage.count:,}", share(stage.count, summary.rows))
-    parts += [title, bar, funnel, Text(summary.law(), "bold")]
+    parts += [title, bar, funnel, Text(summary.totals_line(), "bold")]
     parts += [
         Text(f"  {error.count:,} {error.status}: {error.reason or ''} {error.example or ''}", "dim")
         for error in summary.errors[:5]

@@ -25,7 +25,7 @@ from sender.core.outcomes import SkipReason
 from sender.delivery.provider_optouts import import_opt_outs
 from sender.recipients import columns
 from sender.recipients.readers.read import read_table
-from sender.reports import results
+from sender.reports import results_file
 from sender.suppression.entries import EVERYWHERE, REASONS, EntrySource, SuppressionEntry
 from sender.suppression.export import EXPORTED, entries_from_frame, entries_to_frame
 from sender.suppression.suppression_list import SuppressionList
@@ -189,7 +189,7 @@ def export(file: Path | None, scope: str | None, debug: bool, state_dir: Path) -
         frame.write_csv(buffer)
         sys.stdout.buffer.write(buffer.getvalue())
         return 0
-    results.write_table(frame, file)
+    results_file.write_table(frame, file)
     console.err.print(f"wrote {console.many(frame.height, 'entry', 'entries')} to {escape(str(file))}")
     return 0
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import polars as pl
 
-from sender.reports.results import Summary, latest, results, summarise
+from sender.reports.results import merge_retries, results_frame
+from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
 from sender.state.state import State
 
 
 def run_results(state: State, run: Run) -> pl.DataFrame:
-    """Every input row of the run with what became of it, as `sender.reports.results.results` says."""
-    return results(state.plan(run), state.ledger.journal(run.run_id), run.run_id)
+    """Every input row of the run with its outcome: the columns of `sender.reports.results.results_frame`."""
+    return results_frame(state.plan(run), state.ledger.journal(run.run_id), run.run_id)
 
 
 def latest_results(state: State, run: Run) -> pl.DataFrame:
-    """`run_results`, each row as the newest retry that sent it has it."""
-    return latest([run_results(state, sent) for sent in (run, *state.retries(run))])
+    """`run_results`, with each row from the newest retry that sent it."""
+    return merge_retries([run_results(state, sent) for sent in (run, *state.retries(run))])
 
 
 def run_summary(state: State, run: Run) -> Summary:
@@ -25,6 +26,6 @@ def run_summary(state: State, run: Run) -> Summary:
 
 
 def results_and_summary(state: State, run: Run) -> tuple[pl.DataFrame, Summary]:
-    """`run_results` and `run_summary` of one moment: the journal, a million rows in 4 s, is read once for both."""
+    """`run_results` and `run_summary` of one moment; the journal (4 s for a million rows) is read once for both."""
     plan, journal = state.plan(run), state.ledger.journal(run.run_id)
-    return results(plan, journal, run.run_id), summarise(plan, journal)
+    return results_frame(plan, journal, run.run_id), summarise(plan, journal)

@@ -1,6 +1,6 @@
-"""How a run stands at this moment: the law, how fast it goes, when it will be over, and who is sending it.
+"""The status of a run: its totals, its speed, when it will be over, and which process is sending it.
 
-Told from the ledger and the plan alone, so that any process may ask while another one sends.
+Read from the ledger, the plan and the heartbeat file alone, so that any process may ask while another one sends.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from datetime import datetime
 import polars as pl
 
 from sender.plan.plan import Plan
-from sender.reports.figures import Stage, waiting_and_funnel
-from sender.reports.results import Summary, summarise
+from sender.reports.funnel import Stage, count_waiting, make_funnel
+from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Counts, Run
 from sender.state.locks import Holder
 from sender.state.state import State
 
-_WINDOW_S = 15.0  # over which a pace is told
-_FRESH_S = 15.0  # after the last message left, the run is no longer under way
+_WINDOW_S = 15.0  # over which the speed is measured
+_FRESH_S = 15.0  # after the last intent, nothing is being sent any more
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A moment of a run.
+    """The status of a run at one moment.
 
-    `per_s` is messages a second over the last seconds of sending (None: nothing is being sent). `eta_s` is until the
-    last one has been submitted: as the sending process reckons, or else at that pace or the planned one (None: nothing
-    is pending, or the pace is unlimited and nothing is being sent). `slowed_to_per_s` is the pace to which the
-    provider's refusals hold the sending process (None: to none). `waiting` counts accepted messages without a final
-    word.
+    `per_s` is messages a second over the last seconds of sending (None: nothing is being sent). `eta_s` is the time
+    until the last message has been submitted, as the sending process estimates it, or else at `per_s` or the planned
+    rate (None: nothing is pending, or the rate is unlimited and nothing is being sent). `slowed_to_per_s` is the rate
+    to which the provider's refusals have slowed the sending process (None: they have not). `waiting` counts accepted
+    messages without a final status.
     """
 
     run: Run
@@ -57,60 +57,62 @@ class RunStatus:
 
 @dataclass(slots=True)
 class StatusMonitor:
-    """Tells how a run stands, again and again: the plan is opened once, and the pace is that between two looks."""
+    """Reads a run's status again and again: the plan is opened once, and the speed is measured between readings."""
 
     state: State
     run: Run
     _plan: Plan | None = None
-    _looks: deque[tuple[float, int]] = field(default_factory=deque)
+    _readings: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def look(self, monotonic: Callable[[], float]) -> RunStatus:
-        """The run as it stands now. `monotonic` is a clock in seconds. Raises PlanError, StateError."""
+    def read(self, clock: Callable[[], float]) -> RunStatus:
+        """Return the run's status now. `clock` is a monotonic clock in seconds. Raises PlanError, StateError."""
         self._plan = plan = self._plan or self.state.plan(self.run)
         ledger = self.state.ledger
         journal = ledger.journal(self.run.run_id)
         summary = summarise(plan, journal)
         counts = ledger.counts(self.run.run_id)
-        waiting, funnel = waiting_and_funnel(summary)
-        per_s = self._pace(journal, monotonic(), ledger.now_ms() / 1000)
-        left = counts.pending + counts.intent
-        planned = plan.manifest.expected_s
+        per_s = self._measure_rate(journal, clock(), ledger.now_ms() / 1000)
         holder = self.state.locks.holder(self.run.campaign, self.run.kind)
-        told = None if holder is None else self.state.heartbeats.read(self.run)
-        eta_s = None
-        if left and told is not None and told.eta_s is not None:
-            eta_s = told.eta_s
-        elif left and per_s:
-            eta_s = left / per_s
-        elif left and planned is not None:
-            eta_s = planned * left / plan.manifest.messages
+        heartbeat = None if holder is None else self.state.heartbeats.read(self.run)
+        eta_s = None if heartbeat is None else heartbeat.eta_s
+        left = counts.pending + counts.intent
         return RunStatus(
             run=self.run,
             counts=counts,
             summary=summary,
-            funnel=funnel,
-            waiting=waiting,
+            funnel=make_funnel(summary),
+            waiting=count_waiting(summary),
             per_s=per_s,
-            eta_s=eta_s,
-            slowed_to_per_s=None if told is None else told.slowed_to_per_s,
+            eta_s=eta_s if left and eta_s is not None else _estimate_s(left, per_s, plan),
+            slowed_to_per_s=None if heartbeat is None else heartbeat.slowed_to_per_s,
             holder=holder,
-            retries=tuple(one.run_id for one in self.state.retries(self.run)),
+            retries=tuple(retry.run_id for retry in self.state.retries(self.run)),
             resent=int(journal["resent"].gt(0).sum()),
         )
 
-    def _pace(self, journal: pl.DataFrame, now_s: float, wall_s: float) -> float | None:
-        """Messages a second: between looks where there are two apart enough, else by the last intents."""
+    def _measure_rate(self, journal: pl.DataFrame, now_s: float, wall_s: float) -> float | None:
+        """Messages a second: between two readings far enough apart, else by the last intents."""
         last = journal["intent_at"].max()
         if not isinstance(last, datetime) or wall_s - last.timestamp() > _FRESH_S:
-            self._looks.clear()
+            self._readings.clear()
             return None
-        self._looks.append((now_s, journal.height))
-        while self._looks[-1][0] - self._looks[0][0] > _WINDOW_S:
-            self._looks.popleft()
-        (before_s, before), (after_s, after) = self._looks[0], self._looks[-1]
+        self._readings.append((now_s, journal.height))
+        while self._readings[-1][0] - self._readings[0][0] > _WINDOW_S:
+            self._readings.popleft()
+        (before_s, before), (after_s, after) = self._readings[0], self._readings[-1]
         if after_s - before_s >= 2:
             return (after - before) / (after_s - before_s) or None
         recent = journal.filter(pl.col("intent_at") > last - pl.duration(seconds=_WINDOW_S))["intent_at"]
         first = recent.min()
         span_s = (last - first).total_seconds() if isinstance(first, datetime) else 0.0
         return int((recent < last).sum()) / span_s if span_s >= 1 else None
+
+
+def _estimate_s(left: int, per_s: float | None, plan: Plan) -> float | None:
+    """Seconds until `left` messages have been submitted, at `per_s` or else the planned rate; None if neither says."""
+    if not left:
+        return None
+    if per_s:
+        return left / per_s
+    planned_s = plan.manifest.expected_s
+    return None if planned_s is None else planned_s * left / plan.manifest.messages

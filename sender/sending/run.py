@@ -23,8 +23,9 @@ from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
 from sender.providers.base import Adapter, Request
-from sender.reports.results import Summary, check_target, write
+from sender.reports.results_file import check_results_path, write_results
 from sender.reports.run_results import results_and_summary, run_summary
+from sender.reports.summary import Summary
 from sender.sending.concurrency import Concurrency
 from sender.sending.options import SendOptions
 from sender.sending.run_result import RunResult
@@ -208,7 +209,7 @@ class RunSession:
         if options.results_path is None:
             return self.state.plans.folder(self.run) / RESULTS_FILE
         path = Path(options.results_path)
-        target, _ = check_target(path)
+        target, _ = check_results_path(path)
         base = Path(self.run.source).parent if self.run.source else Path()
         if target in [(base / source.path).resolve() for source in self.plan.manifest.inputs]:
             raise InputError(
@@ -327,7 +328,7 @@ class RunSession:
             self.state.ledger.finish_run(self.run.run_id)
             learn_refusals(self.state, self.run)
             frame, summary = results_and_summary(self.state, self.run)
-            write(frame, path)
+            write_results(frame, path)
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them, as soon as there is room"
             course.stopped = course.stopped or StateError(f"the results {error.what}", where=str(path), fix=fix)

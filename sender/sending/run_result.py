@@ -12,8 +12,8 @@ from sender.core.errors import GuardStop, SenderError, StateError
 from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
 from sender.plan.plan import Plan
-from sender.reports.results import Summary
 from sender.reports.run_results import run_results
+from sender.reports.summary import Summary
 from sender.state.ledger import Run
 from sender.state.open import open_state
 
@@ -52,6 +52,6 @@ class RunResult:
         return self.summary.exit_code
 
     def results(self) -> pl.DataFrame:
-        """Every input row with what has become of it by now, as `sender.reports.results.results` says."""
+        """Every input row with what has become of it by now, as `sender.reports.results.results_frame` says."""
         with open_state(self.state_dir, read_only=True) as state:
             return run_results(state, self.run)

@@ -206,7 +206,7 @@ from sender.state.files.locks import LockFiles
 producer.LEASE_MS = 700
 LockFiles.hold_campaign = lambda *_: contextlib.nullcontext()  # a lock that was lost
 result = sender.send(sender.Plan.open("plan"), settle_unknowns=False)
-print(result.summary.law(), flush=True)
+print(result.summary.totals_line(), flush=True)
 """
 
 

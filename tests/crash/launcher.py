@@ -230,7 +230,7 @@ def set_traps(reaper: Reaper) -> None:
     for name in LEDGER_CALLS:
         setattr(SqliteLedger, name, wrapped(name, getattr(SqliteLedger, name)))
 
-    write = run.write
+    write = run.write_results
 
     def write_results(*args: Any, **options: Any) -> Any:
         reaper.passes("results:before")
@@ -238,7 +238,7 @@ def set_traps(reaper: Reaper) -> None:
         reaper.passes("results:after")
         return written
 
-    run.write = write_results
+    run.write_results = write_results
     blind = reaper.trap.mutant == "blind_retry"
 
     class Dispatcher(send_resources.Dispatcher):

@@ -24,7 +24,7 @@ import pytest
 import sender
 from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Rejected, Status, Unknown
 from sender.plan.plan import Plan
-from sender.reports.figures import Figures, figures, to_dict
+from sender.reports.figures import Figures, build_figures, figures_to_dict
 from sender.reports.labels import amounts, per_second, seconds, share
 from sender.reports.pages.run_page import run_html
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
@@ -109,7 +109,7 @@ def make(
     journal = ledger.journal(run.run_id)
     ledger.close()
     retry = dataclasses.replace(run, run_id="20261121-100000-ffffffff", retry_of=run.run_id)
-    return figures(plan, journal, run, retries=[retry])
+    return build_figures(plan, journal, run, retries=[retry])
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +199,8 @@ def test_planned_against_real(found: Figures) -> None:
 
 
 def test_json_has_plain_values(found: Figures) -> None:
-    told = json.loads(json.dumps(to_dict(found)))
-    assert told["law"] == found.summary.law()
+    told = json.loads(json.dumps(figures_to_dict(found)))
+    assert told["law"] == found.summary.totals_line()
     assert told["cost_planned"] == f"{found.cost_planned:f}"
     assert told["begun"] == "2026-11-20T09:00:00.000+00:00"
 
@@ -390,7 +390,7 @@ def test_a_plan_without_prices_or_deliveries(tmp_path: Path) -> None:
     plan: Plan = sender.build_plan(campaign)
     result = sender.send(plan, state_dir=tmp_path)
     with sender.StateDir(tmp_path) as state:
-        found = figures(state.plan(result.run), state.ledger.journal(result.run.run_id), result.run)
+        found = build_figures(state.plan(result.run), state.ledger.journal(result.run.run_id), result.run)
     html = run_html(found)
     assert "without a price table" in html
     assert "Why messages did not arrive" not in html

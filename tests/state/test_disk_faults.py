@@ -131,7 +131,7 @@ def test_nothing_leaves_unwritten_and_the_rest_goes_on(disk: Disk, provider: str
     assert stopped is not None or result.stopped is not None
     with contextlib.suppress(RunComplete):  # the last write of all failed
         done = sender.send(plan(), state_dir=tmp_path)
-        assert done.summary.accepted == N, f"seed {seed}: {done.summary.law()}"
+        assert done.summary.accepted == N, f"seed {seed}: {done.summary.totals_line()}"
     assert accepted(provider) == {f"+120255501{i:02}": 1 for i in range(N)}
 
 

@@ -98,7 +98,7 @@ def test_a_stop_while_the_run_is_under_way_is_honoured(tmp_path: Path) -> None:
 
     result = sender.send(made, state_dir=tmp_path, on_progress=on_progress)
     assert told
-    assert result.summary.law() == "60 rows = 0 skipped + 59 accepted + 1 rejected + 0 unknown + 0 pending"
+    assert result.summary.totals_line() == "60 rows = 0 skipped + 59 accepted + 1 rejected + 0 unknown + 0 pending"
     last = result.results().row(59, named=True)
     assert (last["status"], last["reason"], last["error_code"]) == ("rejected", "opted_out", "suppressed")
     assert last["error_message"].startswith(f"not sent: replied stop to {OURS} on ")

@@ -1,6 +1,6 @@
-"""What every page shares: one frame and style sheet, one templating environment, and how figures are written.
+"""What every page shares: a frame, a style sheet, a templating environment, and the formats of figures.
 
-A page is one file without scripts and without anything to fetch, and its Content-Security-Policy forbids both.
+A page is one file without scripts or external resources, and its Content-Security-Policy forbids both.
 Everything that comes from a recipients file is hostile until escaped: autoescaping is on for every template, and
 no template marks anything safe but `drawn`, our own plots. The same values give the same bytes: no clock is read.
 """
@@ -20,7 +20,7 @@ from sender.reports.labels import seconds as seconds_of
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that `template` (a file of this package) makes of `values`."""
+    """Return the page that `template` (a file of this package) renders from `values`."""
     return _environment().get_template(template).render(values)
 
 
@@ -35,7 +35,7 @@ def count(number: int, singular: str = "", plural: str | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """About how long, in words: `< 1 min`, `42 min`, `6 h 10 min`, `3 d 4 h`."""
+    """An approximate duration: `< 1 min`, `42 min`, `6 h 10 min`, `3 d 4 h`."""
     minutes = round(seconds / 60)
     if seconds < 60:
         return "< 1 min"
@@ -49,17 +49,17 @@ def duration(seconds: float) -> str:
 
 
 def words(code: str) -> str:
-    """A reason code as a person would write it: `invalid_number` → `Invalid number`."""
+    """A code as a phrase: `invalid_number` → `Invalid number`."""
     return code.replace("_", " ").capitalize()
 
 
 def percent(part: int, whole: int) -> str:
-    """A share as a width in CSS; something is never drawn as nothing."""
+    """A share as a CSS width; a share above zero is never drawn as nothing."""
     return f"{max(100 * part / whole, 1) if part else 0:.1f}%"
 
 
 def link(url: str) -> str | None:
-    """`url` when it is safe to follow (http or https), else None: it is then shown as text."""
+    """`url` if it is safe to follow (http or https), else None; it is then shown as text."""
     try:
         return url if urlsplit(url).scheme in ("http", "https") else None
     except ValueError:
@@ -67,7 +67,7 @@ def link(url: str) -> str | None:
 
 
 def visible(text: str) -> str:
-    """`text`, or its characters' names when it would look like nothing: `U+00A0 no-break space`."""
+    """`text`, or the names of its characters if it would be invisible: `U+00A0 no-break space`."""
     if any(unicodedata.category(character)[0] not in "CZM" for character in text):
         return text
     return names(text)

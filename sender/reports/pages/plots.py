@@ -1,8 +1,8 @@
-"""Plots as SVG to stand in a page: drawn by matplotlib, coloured by the page's own style sheet.
+"""Plots as SVG elements of a page: drawn by matplotlib, coloured by the page's own style sheet.
 
-Each plot is drawn twice, wide and narrow, so that its words stay readable on a phone; the style sheet shows one of
-them. Colours are CSS variables, so a plot follows the page into the dark and onto paper. The same values give the same
-bytes. Needs matplotlib (the extra `report`).
+Each plot is drawn twice, wide and narrow, so that its text stays readable on a phone; the style sheet shows one of
+them. Colours are CSS variables, so a plot follows the page into dark mode and onto paper. The same values give the
+same bytes. Needs matplotlib (the extra `report`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sender.reports.figures import STEPS_S, Timeline
+from sender.reports.timeline import STEPS_S, Timeline
 
-# What matplotlib draws with, and what stands in the page instead. No two may be alike.
+# The colours matplotlib draws with, and what replaces each of them in the page. No two may be alike.
 _PAINT: Mapping[str, str] = {
     "#010101": "var(--text)",
     "#020202": "var(--soft)",
@@ -35,7 +35,7 @@ _PAINT: Mapping[str, str] = {
 _TEXT, _SOFT, _LINE, _BAR, _GOOD, _BAD, _WARN, _ACCENT = _PAINT
 _WIDE, _NARROW = (10.4, 2.9), (4.5, 3.1)  # inches; 72 units of the SVG each
 _STYLE: Mapping[str, Any] = {
-    "svg.fonttype": "none",  # words stay words: searchable, and in the page's own typeface
+    "svg.fonttype": "none",  # text stays text: searchable, and in the page's own typeface
     "svg.hashsalt": "campaign-sender",
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -68,93 +68,108 @@ _Draw = Callable[[Axes, bool], None]
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot in two widths, as SVG elements. `says` is what it shows, for whoever cannot see it."""
+    """A plot in two widths, as SVG elements. `description` is read to people who cannot see it."""
 
     title: str
-    says: str
+    description: str
     wide: str
     narrow: str
 
 
-def throughput(line: Timeline, per_s: float | None) -> Plot:
-    """What was submitted when, by what came of it; `per_s` is the pace it was held to, in messages."""
-    told = (("accepted", line.accepted, _BAR), ("rejected", line.rejected, _BAD), ("unknown", line.unknown, _WARN))
-    series = [(name, [value / line.step_s for value in values], colour) for name, values, colour in told if any(values)]
-    most = max((sum(at) for at in zip(*(values for _, values, _ in series), strict=True)), default=0.0)
+def draw_throughput(timeline: Timeline, per_s: float | None) -> Plot:
+    """Draw messages submitted over time, by outcome. `per_s` is the rate limit, in messages a second."""
+    outcomes = (
+        ("accepted", timeline.accepted, _BAR),
+        ("rejected", timeline.rejected, _BAD),
+        ("unknown", timeline.unknown, _WARN),
+    )
+    series = [
+        (name, [value / timeline.step_s for value in values], colour)
+        for name, values, colour in outcomes
+        if any(values)
+    ]
+    most = max((sum(heights) for heights in zip(*(values for _, values, _ in series), strict=True)), default=0.0)
 
     def draw(axes: Axes, narrow: bool) -> None:
-        base = [0.0] * len(line.accepted)
+        base = [0.0] * len(timeline.accepted)
         for name, values, colour in series:
-            axes.bar(_starts(line), values, line.step_s * 0.9, base, align="edge", color=colour, label=name)
+            axes.bar(_bin_starts(timeline), values, timeline.step_s * 0.9, base, align="edge", color=colour, label=name)
             base = [low + value for low, value in zip(base, values, strict=True)]
         if per_s is not None and per_s <= 3 * most:
-            axes.axhline(per_s, color=_SOFT, linewidth=1.2, linestyle="--", label="pace")
-        _finish(axes, line, narrow, "messages a second")
+            axes.axhline(per_s, color=_SOFT, linewidth=1.2, linestyle="--", label="rate limit")
+        _finish_axes(axes, timeline, narrow, "messages a second")
 
-    return _plot("Submitted", f"Messages submitted a second over time; at most {most:.3g}.", draw)
+    return _make_plot("Submitted", f"Messages submitted a second over time; at most {most:.3g}.", draw)
 
 
-def arrivals(line: Timeline) -> Plot:
-    """How many had been accepted, and how many had their final word, by then."""
-    told = (("accepted", line.accepted, _BAR), ("delivered", line.delivered, _GOOD), ("failed", line.failed, _BAD))
+def draw_arrivals(timeline: Timeline) -> Plot:
+    """Draw the messages accepted, delivered and failed so far, over time."""
+    outcomes = (
+        ("accepted", timeline.accepted, _BAR),
+        ("delivered", timeline.delivered, _GOOD),
+        ("failed", timeline.failed, _BAD),
+    )
 
     def draw(axes: Axes, narrow: bool) -> None:
-        ends = [0.0, *(one + line.step_s for one in _starts(line))]
-        for name, values, colour in told:
+        ends = [0.0, *(start + timeline.step_s for start in _bin_starts(timeline))]
+        for name, values, colour in outcomes:
             if any(values):
-                axes.plot(ends, _summed(values), color=colour, label=name)
-        _finish(axes, line, narrow, "messages so far")
+                axes.plot(ends, _running_sums(values), color=colour, label=name)
+        _finish_axes(axes, timeline, narrow, "messages so far")
 
-    says = f"{sum(line.delivered):,} of {sum(line.accepted):,} accepted messages delivered, over time."
-    return _plot("Accepted and delivered", says, draw)
+    description = f"{sum(timeline.delivered):,} of {sum(timeline.accepted):,} accepted messages delivered, over time."
+    return _make_plot("Accepted and delivered", description, draw)
 
 
-def latencies(line: Timeline) -> Plot:
-    """How long messages took to arrive, by when they were submitted."""
-    starts = _starts(line)
+def draw_latencies(timeline: Timeline) -> Plot:
+    """Draw the time to delivery by the time of submission."""
+    starts = _bin_starts(timeline)
 
     def draw(axes: Axes, narrow: bool) -> None:
-        for name, values, colour, dash in (("median", line.median_s, _BAR, "-"), ("95 %", line.p95_s, _ACCENT, "--")):
+        for name, values, colour, dash in (
+            ("median", timeline.median_s, _BAR, "-"),
+            ("95 %", timeline.p95_s, _ACCENT, "--"),
+        ):
             points = [
-                (at + line.step_s / 2, seconds)
+                (at + timeline.step_s / 2, seconds)
                 for at, seconds in zip(starts, values, strict=True)
                 if seconds is not None
             ]
             times, heights = [at for at, _ in points], [seconds for _, seconds in points]
             axes.plot(times, heights, color=colour, linestyle=dash, label=name, marker="o", markersize=3)
-        _finish(axes, line, narrow, "seconds")
+        _finish_axes(axes, timeline, narrow, "seconds")
 
-    says = "Seconds from submission to delivery, the median and the 95th percentile, by time of submission."
-    return _plot("Time to delivery", says, draw)
-
-
-def _starts(line: Timeline) -> list[float]:
-    """When each bin begins, in seconds from the first message on."""
-    return [line.step_s * number for number in range(len(line.accepted))]
+    description = "Seconds from submission to delivery, the median and the 95th percentile, by time of submission."
+    return _make_plot("Time to delivery", description, draw)
 
 
-def _summed(values: Sequence[int]) -> list[int]:
+def _bin_starts(timeline: Timeline) -> list[float]:
+    """The start of each bin, in seconds after the first message."""
+    return [timeline.step_s * number for number in range(len(timeline.accepted))]
+
+
+def _running_sums(values: Sequence[int]) -> list[int]:
     sums = [0]
     for value in values:
         sums.append(sums[-1] + value)
     return sums
 
 
-def _finish(axes: Axes, line: Timeline, narrow: bool, unit: str) -> None:
-    """Axes and legend: round clock times below, the unit and the names above."""
-    span_s = line.step_s * len(line.accepted)
+def _finish_axes(axes: Axes, timeline: Timeline, narrow: bool, unit: str) -> None:
+    """Add axes and legend: round clock times below, the unit and the names above."""
+    span_s = timeline.step_s * len(timeline.accepted)
     axes.set_xlim(0, span_s)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
     most = 4 if narrow else 9
     tick_s = next((step for step in STEPS_S if span_s / step <= most), span_s / most)
-    start_s = line.start.timestamp()
+    start_s = timeline.start.timestamp()
     first_s = -(-start_s // tick_s) * tick_s
-    at = [first_s - start_s + tick_s * number for number in range(most + 1)]
-    shape = "%H:%M:%S" if tick_s < 60 else "%H:%M" if tick_s < 43_200 else "%d %b"
+    ticks_s = [first_s - start_s + tick_s * number for number in range(most + 1)]
+    time_format = "%H:%M:%S" if tick_s < 60 else "%H:%M" if tick_s < 43_200 else "%d %b"
     if tick_s < 1:
-        shape += ".%f"
-    labels = [datetime.fromtimestamp(start_s + one, UTC).strftime(shape) for one in at]
-    axes.set_xticks(at, [one[:-5] if tick_s < 1 else one for one in labels])
+        time_format += ".%f"
+    labels = [datetime.fromtimestamp(start_s + tick, UTC).strftime(time_format) for tick in ticks_s]
+    axes.set_xticks(ticks_s, [label[:-5] if tick_s < 1 else label for label in labels])
     axes.set_xlim(0, span_s)
     axes.locator_params(axis="y", nbins=5)
     axes.yaxis.set_major_formatter("{x:,g}")
@@ -172,31 +187,31 @@ def _finish(axes: Axes, line: Timeline, narrow: bool, unit: str) -> None:
         )
 
 
-def _plot(title: str, says: str, draw: _Draw) -> Plot:
-    wide, narrow = (_svg(size, draw, says) for size in (_WIDE, _NARROW))
-    return Plot(title, says, wide, narrow)
+def _make_plot(title: str, description: str, draw: _Draw) -> Plot:
+    wide, narrow = (_draw_svg(size, draw, description) for size in (_WIDE, _NARROW))
+    return Plot(title, description, wide, narrow)
 
 
-def _svg(size: tuple[float, float], draw: _Draw, says: str) -> str:
+def _draw_svg(size: tuple[float, float], draw: _Draw, description: str) -> str:
     style: Any = dict(_STYLE)
     with rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot(), size == _NARROW)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inlined(buffer.getvalue(), says)
+    return _inline_svg(buffer.getvalue(), description)
 
 
-def _inlined(svg: str, says: str) -> str:
-    """The SVG element alone, in the page's colours, with its own ids and nothing that styles the rest of the page."""
+def _inline_svg(svg: str, description: str) -> str:
+    """Return the SVG element alone, in the page's colours, with ids of its own and nothing that styles the page."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*", "", body, flags=re.DOTALL)
     for paint, variable in _PAINT.items():
         body = body.replace(paint, variable)
     body = re.sub(r" font-family: [^;\"]*;?", "", body)
     width, height = re.findall(r'(?:width|height)="([\d.]+)pt"', body)[:2]
-    start = f'<svg role="img" aria-label="{says}" viewBox="0 0 {width} {height}">'
+    start = f'<svg role="img" aria-label="{description}" viewBox="0 0 {width} {height}">'
     body = re.sub(r"<svg [^>]*>", start, body, count=1)
-    own = "p" + hashlib.sha256(body.encode()).hexdigest()[:8]
-    body = re.sub(r'\bid="', f'id="{own}-', body)
-    return re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{own}-", body).strip()
+    prefix = "p" + hashlib.sha256(body.encode()).hexdigest()[:8]
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    return re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{prefix}-", body).strip()

@@ -1,6 +1,6 @@
-"""A run as a page: one HTML file, complete in itself, for whoever wants to know how it went.
+"""A run as a page: one self-contained HTML file that shows how the run went.
 
-Shows what `sender.reports.figures` found and nothing else. Needs matplotlib (the extra `report`).
+Shows the values of `sender.reports.figures` and nothing else. Needs matplotlib (the extra `report`).
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from sender.reports.pages import page, plots
 _GROUPS = 12  # countries, and senders, in a table
 
 
-def run_html(found: Figures) -> str:
-    """The page; the same figures give the same bytes."""
+def run_html(figures: Figures) -> str:
+    """Return the page. The same figures give the same bytes."""
     return page.render(
         "run.html.j2",
-        found=found,
-        summary=found.summary,
-        law=found.summary.law(),
-        title=_title(found),
-        plots=_plots(found),
+        figures=figures,
+        summary=figures.summary,
+        totals=figures.summary.totals_line(),
+        title=_provider_title(figures),
+        plots=_draw_plots(figures),
         leads=LEADS,
-        countries=[(_country(one.name), one) for one in found.countries[:_GROUPS]],
-        more_countries=max(0, len(found.countries) - _GROUPS),
-        senders_named=[(one.name, one) for one in found.senders[:_GROUPS]],
-        more_senders=max(0, len(found.senders) - _GROUPS),
-        price=amounts(found.summary.price),
+        countries=[(_country_name(group.name), group) for group in figures.countries[:_GROUPS]],
+        more_countries=max(0, len(figures.countries) - _GROUPS),
+        senders_named=[(group.name, group) for group in figures.senders[:_GROUPS]],
+        more_senders=max(0, len(figures.senders) - _GROUPS),
+        price=amounts(figures.summary.price),
         amounts=amounts,
         share=share,
-        has_prices=any(one.price for one in found.countries),
-        has_plan=found.cost_planned is not None,
+        has_prices=any(group.price for group in figures.countries),
+        has_plan=figures.cost_planned is not None,
     )
 
 
-def _title(found: Figures) -> str:
-    if found.run.simulated or found.provider == "sandbox":
+def _provider_title(figures: Figures) -> str:
+    if figures.run.simulated or figures.provider == "sandbox":
         return "the sandbox"
-    return providers.capabilities(found.provider).title
+    return providers.capabilities(figures.provider).title
 
 
-def _plots(found: Figures) -> list[plots.Plot]:
-    line = found.timeline
-    if line is None:
+def _draw_plots(figures: Figures) -> list[plots.Plot]:
+    timeline = figures.timeline
+    if timeline is None:
         return []
-    drawn = [plots.throughput(line, found.planned_per_s if found.unit == "messages" else None)]
-    if any(line.delivered) or any(line.failed):
-        drawn.append(plots.arrivals(line))
-    if found.latency is not None:
-        drawn.append(plots.latencies(line))
-    return drawn
+    drawings = [plots.draw_throughput(timeline, figures.planned_per_s if figures.unit == "messages" else None)]
+    if any(timeline.delivered) or any(timeline.failed):
+        drawings.append(plots.draw_arrivals(timeline))
+    if figures.latency is not None:
+        drawings.append(plots.draw_latencies(timeline))
+    return drawings
 
 
-def _country(code: str) -> str:
+def _country_name(code: str) -> str:
     """`US` as `United States`."""
     names: Mapping[str, str] = Locale("en").territories
     return names.get(code, code)

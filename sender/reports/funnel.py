@@ -1,0 +1,36 @@
+"""How far the rows of a run have come, from the list to the phone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sender.core.outcomes import FINAL, Status
+from sender.reports.summary import Summary
+
+_WITH_CARRIER = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.UNCONFIRMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of the funnel, and the number of rows that have reached it."""
+
+    name: str
+    count: int
+
+
+def count_waiting(summary: Summary) -> int:
+    """The number of accepted messages without a final status."""
+    return summary.accepted - sum(summary.statuses.get(status, 0) for status in FINAL)
+
+
+def make_funnel(summary: Summary) -> tuple[Stage, ...]:
+    """Return the stages from all rows to delivered messages, in order."""
+    messages = summary.rows - sum(summary.skipped.values())
+    return (
+        Stage("rows", summary.rows),
+        Stage("messages", messages),
+        Stage("submitted", messages - summary.pending),
+        Stage("accepted", summary.accepted),
+        Stage("with the carrier", sum(summary.statuses.get(status, 0) for status in _WITH_CARRIER)),
+        Stage("delivered", summary.statuses.get(Status.DELIVERED, 0)),
+    )

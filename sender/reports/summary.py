@@ -1,0 +1,132 @@
+"""A run in numbers, with the totals that must add up: every input row is counted exactly once.
+
+Reads the plan and the journal's frame it is given; opens no ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+import polars as pl
+
+from sender.core.outcomes import State, Status
+from sender.plan.plan import Plan
+from sender.state.message_status import status_of
+
+_BAD = (Status.REJECTED, Status.FAILED, Status.UNDELIVERED)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """The number of messages of one `status` with the same reason and code; `example` is one of their sentences."""
+
+    status: str
+    reason: str | None
+    error_code: str | None
+    example: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run in numbers. `rows` is from the plan's manifest, every other count from the rows themselves.
+
+    `skipped` and `statuses` are counts by reason and by `status`, largest first; so are `errors`. `segments` counts
+    accepted messages. `price` is what accepted messages cost so far, by currency ("" where none was named).
+    """
+
+    rows: int
+    skipped: Mapping[str, int]
+    accepted: int
+    rejected: int
+    unknown: int
+    pending: int
+    statuses: Mapping[str, int]
+    errors: tuple[ErrorCount, ...]
+    segments: int
+    price: Mapping[str, Decimal]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every input row is accounted for exactly once."""
+        parts = (sum(self.skipped.values()), self.accepted, self.rejected, self.unknown, self.pending)
+        return self.rows == sum(parts)
+
+    def totals_line(self) -> str:
+        """The totals, which must add up: `47 rows = 5 skipped + 42 accepted + 0 rejected + ...`; `≠` if they do not."""
+        parts = (
+            f"{sum(self.skipped.values())} skipped",
+            f"{self.accepted} accepted",
+            f"{self.rejected} rejected",
+            f"{self.unknown} unknown",
+            f"{self.pending} pending",
+        )
+        return f"{self.rows} row{'' if self.rows == 1 else 's'} {'=' if self.holds else '≠'} {' + '.join(parts)}"
+
+    @property
+    def exit_code(self) -> int:
+        """4 when something is unknown, else 1 when something was rejected, failed or undelivered, else 0.
+
+        Pending messages do not matter here: only the caller knows whether it asked for a part.
+        """
+        if self.unknown:
+            return 4
+        return 1 if any(self.statuses.get(status) for status in _BAD) else 0
+
+
+def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
+    """Return the run's Summary. States are counted in the journal itself, so the totals show a stray row."""
+    rows = plan.scan().select("seq", "reason", "segments").collect()
+    skipped = rows.filter(pl.col("seq").is_null())
+    messages = rows.filter(pl.col("seq").is_not_null()).select("seq", "segments")
+    states = _count_values(journal["state"])
+    never_claimed = messages.join(journal, on="seq", how="anti").height
+    outcomes = messages.join(
+        journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
+    ).with_columns(status=status_of())
+    accepted = outcomes.filter(pl.col("_state") == State.ACCEPTED)
+    statuses = _count_values(outcomes["status"]) | ({Status.SKIPPED.value: skipped.height} if skipped.height else {})
+    return Summary(
+        rows=plan.manifest.rows,
+        skipped=_count_values(skipped["reason"]),
+        accepted=states.get(State.ACCEPTED, 0),
+        rejected=states.get(State.REJECTED, 0),
+        unknown=states.get(State.UNKNOWN, 0) + states.get(State.INTENT, 0),
+        pending=states.get(State.PENDING, 0) + never_claimed,
+        statuses=dict(sorted(statuses.items(), key=lambda item: -item[1])),
+        errors=_count_errors(outcomes),
+        segments=int(accepted.select(pl.coalesce("_segments", "segments").sum()).item()),
+        price=_sum_prices(accepted),
+    )
+
+
+def _count_errors(outcomes: pl.DataFrame) -> tuple[ErrorCount, ...]:
+    """Messages with a reason, a code or a sentence, counted by status, reason and code."""
+    counts = (
+        outcomes.filter(pl.any_horizontal(pl.col("_reason", "_error_code", "_error_message").is_not_null()))
+        .group_by("status", "_reason", "_error_code", maintain_order=True)
+        .agg(pl.col("_error_message").drop_nulls().first(), pl.len())
+        .sort("len", descending=True, maintain_order=True)
+    )
+    return tuple(ErrorCount(*row) for row in counts.iter_rows())
+
+
+def _sum_prices(accepted: pl.DataFrame) -> dict[str, Decimal]:
+    """The exact sum of absolute amounts by currency: Twilio writes a charge as a negative amount, others do not."""
+    totals: dict[str, Decimal] = {}
+    for currency, price, count in accepted.group_by("_currency", "_price").len().sort(pl.all()).iter_rows():
+        try:
+            amount = abs(Decimal(price or ""))
+        except InvalidOperation:  # none yet, or one we cannot read; the row itself keeps it
+            continue
+        if amount.is_finite():
+            totals[currency or ""] = totals.get(currency or "", Decimal()) + amount * count
+    return totals
+
+
+def _count_values(column: pl.Series) -> dict[str, int]:
+    """The number of times each value occurs in `column`, largest first."""
+    counts = column.value_counts(name="n").sort("n", column.name, descending=[True, False])
+    return {str(value): int(count) for value, count in counts.iter_rows()}
