@@ -1,4 +1,4 @@
-"""The errors a caller catches: all of them are `SenderError`, with a sentence that says what to do."""
+"""The errors that a caller can catch. Each is a `SenderError`, with a sentence that says what to do."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Hook:
 
 @contextmanager
 def hook() -> Iterator[Hook]:
-    with closing(asgi_server.listening("127.0.0.1", 0)) as sock:
+    with closing(asgi_server.listening_socket("127.0.0.1", 0)) as sock:
         kept = Hook(asgi_server.base_url(sock))
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,1 +1,1 @@
-"""Words and tools that everything may use: errors, outcomes, clocks, money, durable files. Imports nothing of ours."""
+"""Values and tools for every package: errors, outcomes, clocks, money, durable files. Imports nothing of `sender`."""

@@ -1,4 +1,4 @@
-"""Puts an ASGI app on a real socket, in this process or a thread of it. Shared by the sandbox and the receiver.
+"""Runs an ASGI app on a real socket, in this process or in a thread. Shared by the sandbox and the webhook receiver.
 
 Prints nothing, configures no logging and, in a thread, touches no signal handler.
 """
@@ -21,12 +21,12 @@ from sender.core.errors import InputError
 LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 10.0
 BACKLOG = 2048
-# Without a handler, logging's last resort prints uvicorn's warnings to stderr; handlers of the root see them still.
+# Without a handler, logging's last resort prints uvicorn's warnings to stderr. Handlers of the root logger get them.
 logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that says when it answers requests, if it is told whom to say it to."""
+    """A uvicorn server that calls `on_ready` once it accepts requests."""
 
     on_ready: Callable[[], None] | None = None
 
@@ -36,8 +36,8 @@ class Server(uvicorn.Server):
             self.on_ready()
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket with that address (port 0: any free one). Raises InputError when it cannot be had."""
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Return a socket bound to the address (port 0: any free port). Raises InputError if it cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's delay off only for sockets that say they are TCP.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -49,26 +49,26 @@ def bound(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        fix = "choose another port, or 0 for any free one"
+        fix = "choose another port, or 0 for any free port"
         raise InputError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", fix=fix) from error
     return sock
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises InputError when the address cannot be used."""
-    sock = bound(host, port)
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket (port 0: any free port). Raises InputError if the address cannot be used."""
+    sock = bound_socket(host, port)
     sock.listen(BACKLOG)
     return sock
 
 
 def base_url(sock: socket.socket) -> str:
-    """The URL of what listens there, without a slash at its end."""
+    """Return the URL of a listening socket, without a slash at its end."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine by its very name: `localhost`, 127.0.0.0/8 or ::1."""
+    """Whether the URL's host is this machine by name: `localhost`, 127.0.0.0/8 or ::1."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -77,7 +77,7 @@ def is_loopback(url: str) -> bool:
 
 
 def serve(server: Server, sock: socket.socket) -> None:
-    """Serves until interrupted: Ctrl-C returns, SIGTERM ends the process, both after a clean stop."""
+    """Serve until interrupted: Ctrl-C returns, SIGTERM ends the process, both after a clean stop."""
     try:
         asyncio.run(server.serve(sockets=[sock]))
     except KeyboardInterrupt:  # uvicorn stops cleanly, then raises the signal again
@@ -86,7 +86,7 @@ def serve(server: Server, sock: socket.socket) -> None:
 
 @contextmanager
 def in_thread(server: Server, sock: socket.socket, name: str) -> Iterator[None]:
-    """Serves in a daemon thread of that name, stopped at the end. Raises RuntimeError if it does not start."""
+    """Serve in a daemon thread called `name`, stopped at the end. Raises RuntimeError if it does not start."""
     ready = threading.Event()
     failures: list[BaseException] = []
     server.on_ready = ready.set

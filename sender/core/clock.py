@@ -1,7 +1,7 @@
-"""The two clocks everything here is timed by. Both run on while the machine sleeps, where the system has such a clock.
+"""The two clocks of the program. Both keep running while the machine sleeps, where the system has such a clock.
 
-Durations and deadlines are measured by `steady_s`, which nobody can set. Times of day come from `wall_clock_ms`, which
-is read once and then runs on steadily: setting the system's clock while a run is under way moves nothing.
+`steady_s` measures durations and deadlines; nothing can set it. `wall_clock_ms` gives the time of day: it reads the
+system's clock once and then runs steadily, so setting that clock during a run changes nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def _steady() -> Callable[[], float]:
     return time.monotonic
 
 
-steady_s: Callable[[], float] = _steady()  # seconds since some moment; never go back, never jump
+steady_s: Callable[[], float] = _steady()  # seconds since some moment; it never goes back or jumps
 
 
 def wall_clock_ms(
     wall_ns: Callable[[], int] = time.time_ns, steady: Callable[[], float] = steady_s
 ) -> Callable[[], int]:
-    """A clock of milliseconds UTC: what `wall_ns` says now, and from then on as much later as `steady` says."""
+    """Return a clock of milliseconds UTC that reads `wall_ns` once and then advances with `steady`."""
     begun_ms, begun_s = wall_ns() // 1_000_000, steady()
     return lambda: begun_ms + int((steady() - begun_s) * 1000)

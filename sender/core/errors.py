@@ -1,7 +1,7 @@
 """Every error this package raises on purpose. A person reads each one: what is wrong, where, what to do.
 
 SenderError
-├── InputError                 exit 2: mend the input and run again; nothing was sent
+├── InputError                 exit 2: fix the input and run again; nothing was sent
 │   ├── CampaignError          the campaign file: file, line, key
 │   │   └── PricesError        the price table it names: file, line, key
 │   ├── RecipientsError        the recipients or a suppression file: file, line, column
@@ -9,18 +9,18 @@ SenderError
 │   ├── PlanError              a stored plan is missing, damaged or of another version
 │   ├── Unsupported            the provider cannot carry what the campaign asks for
 │   ├── CredentialsError       an environment variable is missing or cannot be used
-│   └── UnknownRun             no run answers to that name
+│   └── UnknownRun             no run has that id or name
 ├── StateError                 exit 5: the state directory or the ledger cannot be used: full, failing, damaged, remote
 └── GuardStop                  exit 3: stopped before harm; says what to do next
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
-    ├── RunUnfinished          what is asked for needs a finished run
-    ├── CostLimit              the plan costs more than the campaign allows, or nobody knows what it costs
+    ├── RunUnfinished          the command needs a finished run
+    ├── CostLimit              the plan costs more than the campaign allows, or its cost is unknown
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
     ├── ProviderRefused        the account, the sender or the funds were refused
     ├── ProviderUnreachable    no connection to the provider
-    └── WorkersLost            the processes that were to send could not be started, or failed
+    └── WorkersLost            the worker processes could not be started, or failed
 
 Row errors are not here: they stay with their row, as a code and a sentence, in the plan.
 """
@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What stands on the command line for a key of the campaign.
+# The command-line option of a campaign key.
 _OPTIONS = {
     "from": "--from",
     "limits.max_cost": "--max-cost",
@@ -44,7 +44,7 @@ _OPTIONS = {
 
 
 def setting(key: str, value: str = "") -> str:
-    """A key of the campaign as a sentence names it, with what stands for it on the command line."""
+    """Return a campaign key as a sentence names it, with its command-line option."""
     option = _OPTIONS.get(key)
     if option is None:
         return f"`{key}{': ' if value else ''}{value}` (--set {key}={value or '...'})"
@@ -76,7 +76,7 @@ class InputError(SenderError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a file: `line` counts from 1 as an editor does, `key` is dotted."""
+    """One problem in a file: `line` counts from 1, as an editor does; `key` is dotted."""
 
     line: int | None
     key: str | None
@@ -117,7 +117,7 @@ class PricesError(CampaignError):
 
 
 class RecipientsError(InputError):
-    """The recipients file (or a suppression file) cannot be read right, so it is not read at all."""
+    """The recipients file or a suppression file cannot be read correctly, so it is not read at all."""
 
 
 class TemplateError(InputError):
@@ -128,8 +128,8 @@ class PlanError(InputError):
     """A stored plan is missing, damaged, or was written by another version."""
 
 
-class Unsupported(InputError):  # noqa: N818 (the design's word)
-    """The provider cannot carry this faithfully, so the adapter refuses rather than trims."""
+class Unsupported(InputError):  # noqa: N818 (the name of the design)
+    """The provider cannot carry the message unchanged, so the adapter refuses it."""
 
 
 class CredentialsError(InputError):
@@ -141,13 +141,13 @@ class UnknownRun(InputError):  # noqa: N818
 
 
 class StateError(SenderError):
-    """The state directory or the ledger in it cannot be used. Nothing is sent that could not be written down first."""
+    """The state directory or its ledger cannot be used. Nothing is sent that could not be recorded first."""
 
     exit_code = 5
 
 
 class GuardStop(SenderError):  # noqa: N818 (a stop, not an accident)
-    """Stopped by a guard, before harm. What was pending is still pending."""
+    """Stopped before harm. What was pending is still pending."""
 
     exit_code = 3
 
@@ -161,7 +161,7 @@ class RunComplete(GuardStop):
 
 
 class RunUnfinished(GuardStop):
-    """What is asked for needs a finished run, and this one is not."""
+    """The command needs a finished run, and this run is not finished."""
 
 
 class CostLimit(GuardStop):
@@ -173,11 +173,11 @@ class InputsChanged(GuardStop):
 
 
 class ClockWrong(GuardStop):
-    """This machine's clock is not the provider's: times in its log could not be compared with ours."""
+    """This machine's clock differs from the provider's, so that times in its log cannot be compared with ours."""
 
 
 class ProviderRefused(GuardStop):
-    """The provider refuses the account, the sender, or asks for funds: every further message would fail too."""
+    """The provider refuses the account or the sender, or the account has no funds: every message would fail."""
 
 
 class ProviderUnreachable(GuardStop):
@@ -185,4 +185,4 @@ class ProviderUnreachable(GuardStop):
 
 
 class WorkersLost(GuardStop):
-    """The processes that were to send the run could not be started, or one of them failed."""
+    """The worker processes could not be started, or one of them failed."""

@@ -1,8 +1,8 @@
-"""What a state directory needs of its disk: folders that outlast a power cut, and no file system of a network.
+"""What a state directory needs of its disk: folders that survive a power cut, and a local file system.
 
-A file that was synced is lost with a folder that was not, and then the list would be sent to everybody again. A run's
-lock and the ledger's log rest on locks and shared memory of one machine. On a network file system two machines may both
-believe that they hold them, and each would send everything.
+A synced file in a folder that was not synced can be lost, and then the list would be sent to everybody again. A run's
+lock and the ledger's log depend on locks and shared memory of a single machine. On a network file system two machines
+may both believe that they hold the lock, and each would send everything.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NETWORK_FUSE = re.compile(
 
 
 class Mounted(Protocol):
-    """A mounted file system, as psutil tells it."""
+    """A mounted file system, as psutil returns it."""
 
     @property
     def mountpoint(self) -> str: ...
@@ -42,23 +42,25 @@ class Mounted(Protocol):
 
 
 def refuse_network(path: Path, mounts: Iterable[Mounted] | None = None) -> None:
-    """Raises StateError when `path` (or the nearest folder above it) is on a network file system.
+    """Raise StateError if `path` (or the nearest folder above it) is on a network file system.
 
     `mounts` are those of this machine by default. On Windows a mapped drive and a UNC path count too.
     """
     if os.environ.get(OVERRIDE) == "1":
         return
-    found = _network_type(path.expanduser().resolve(), psutil.disk_partitions(all=True) if mounts is None else mounts)
-    if found is not None:
+    mounted = psutil.disk_partitions(all=True) if mounts is None else mounts
+    network_type = _network_type(path.expanduser().resolve(), mounted)
+    if network_type is not None:
         raise StateError(
-            f"the state directory is on a network file system ({found}): its locks cannot keep two machines apart",
+            f"the state directory is on a network file system ({network_type}),"
+            " whose locks cannot keep two machines apart",
             where=str(path),
-            fix=f"name a folder on a local disk with --state-dir; {OVERRIDE}=1 if you know that its locks hold",
+            fix=f"name a folder on a local disk with --state-dir, or set {OVERRIDE}=1 if you know that its locks hold",
         )
 
 
 def make_folder(path: Path, mode: int = 0o700) -> None:
-    """Makes `path`, and what is missing above it; after a power cut they are still there. Raises OSError."""
+    """Make `path` and missing folders above it so that they survive a power cut. Raises OSError."""
     if path.is_dir():
         return
     make_folder(path.parent, 0o777)
@@ -67,7 +69,7 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """The entries of the folder are on disk when this returns. Windows has no such call. Raises OSError."""
+    """Write the folder's entries to disk. Windows has no such call. Raises OSError."""
     if os.name == "posix":
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -77,7 +79,7 @@ def sync_folder(path: Path) -> None:
 
 
 def _network_type(path: Path, mounts: Iterable[Mounted]) -> str | None:
-    """The file system's type if it is one of a network, else None. Of mounts on one folder the last one shows."""
+    """Return the file system's type if it is a network's, else None. Of mounts on the same folder the last counts."""
     if str(path).startswith(("\\\\", "//")):
         return "UNC path"
     deepest, parts = None, 0

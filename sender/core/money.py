@@ -1,4 +1,4 @@
-"""Amounts of money as whole millionths of a currency unit, so that no sum is ever rounded. Never a float.
+"""Amounts of money as whole millionths of a currency unit, so that sums are exact. Never a float.
 
 Vendors price a segment in fractions of a cent (0.0079); six decimals hold them all.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-MICROS = 1_000_000  # to a currency unit
+MICROS = 1_000_000  # in a currency unit
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 
 
 def parse(value: object) -> int:
-    """The micro-units of an amount such as `0.0079` or `25`. Raises ValueError that says how to write it."""
+    """Return the micro-units of an amount such as `0.0079` or `25`. Raises ValueError, which says how to write it."""
     text = str(value).strip()
     if isinstance(value, bool) or not _AMOUNT.fullmatch(text):
         raise ValueError(
@@ -23,7 +23,7 @@ def parse(value: object) -> int:
 
 
 def text(micros: int) -> str:
-    """The exact amount as decimal text, with two decimals at least: `12.30`, `0.0079`."""
+    """Return the exact amount as decimal text, with at least two decimals: `12.30`, `0.0079`."""
     whole, rest = divmod(micros, MICROS)
     decimals = f"{rest:06}".rstrip("0").ljust(2, "0")
     return f"{whole}.{decimals}"

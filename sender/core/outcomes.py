@@ -1,7 +1,7 @@
-"""The closed sets: what can become of a row, of a submission, and of an accepted message.
+"""The closed sets of results: of a row, of a submission, and of an accepted message.
 
-Two facts, never mixed. The *submission state* is ours: what our own request is proved to have done. The
-*delivery status* is the provider's word about a message it accepted. `docs/guarantee.md` has the rules.
+Two facts, never mixed. The *submission state* is ours: what our own request is proved to have done. The *delivery
+status* is what the provider reports about a message it accepted. `docs/guarantee.md` has the rules.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class State(StrEnum):
     """Submission state of one message in the ledger. A message without a row is `PENDING`."""
 
     PENDING = "pending"  # not submitted, or proved not accepted and to be submitted again
-    INTENT = "intent"  # written before the request; only a crash leaves it standing
+    INTENT = "intent"  # written before the request; only a crash leaves it
     ACCEPTED = "accepted"  # the provider has it, and gave an id
-    REJECTED = "rejected"  # the provider refused it for good
-    UNKNOWN = "unknown"  # it may have been accepted: never sent again without being told
+    REJECTED = "rejected"  # the provider refused it permanently
+    UNKNOWN = "unknown"  # it may have been accepted: never sent again unless the user asks for it
 
 
 class Status(StrEnum):
@@ -34,12 +34,12 @@ class Status(StrEnum):
     FAILED = "failed"  # the provider gave up before the carrier
     CANCELED = "canceled"
     REJECTED = "rejected"  # refused at submission
-    UNKNOWN = "unknown"  # was it accepted? nobody can say yet
+    UNKNOWN = "unknown"  # not known yet whether it was accepted
     UNCONFIRMED = "unconfirmed"  # accepted and sent, and no receipt will come
 
 
-# How far a message has come. A report moves it forward by rank only, so doubled, late and reordered ones are harmless.
-# No final status replaces another; `unconfirmed` says that no receipt came, and gives way to one that does.
+# The progress of a message. A report moves it forward by rank only, so doubled, late and reordered ones are harmless.
+# No final status replaces another; `unconfirmed` says that no receipt came, and a late receipt replaces it.
 RANK: Mapping[Status, int] = {
     Status.QUEUED: 0,
     Status.SENT: 1,
@@ -91,13 +91,13 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
-# Every message makes one of these: as tuples they take a third of a frozen dataclass's time. Told apart by their kind.
+# Each message creates one of these, and tuples take a third of a frozen dataclass's time. Their types tell them apart.
 
 
 class Accepted(NamedTuple):
     """The provider has the message: a readable success answer with an id.
 
-    `status` is normalised, `provider_status` the provider's own word (None when it gave none we can read).
+    `status` is normalised, `provider_status` as the provider wrote it (None if it gave none we can read).
     `price` is a decimal string in `currency` as the provider wrote it, without sign conventions changed.
     Times are ISO 8601 UTC. `wait_s` is the provider's own estimate of its queue (Telnyx `wait_seconds`), `pause_s` the
     time until its rate limit, used up by this message, begins anew (`x-ratelimit-remaining: 0`).
@@ -119,7 +119,7 @@ class Accepted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """The provider refused this message for good."""
+    """The provider refused this message permanently."""
 
     reason: Reason
     error_code: str | None = None
@@ -129,9 +129,9 @@ class Rejected(NamedTuple):
 class Deferred(NamedTuple):
     """Proved not accepted, and worth another try: back to pending.
 
-    `retry_after_s` is the provider's wish. `slow_down` says that the wish is for the account, not just for
-    this message. `halt` says that every further message would meet the same answer (credentials, funds,
-    sender), so the run stops at once.
+    `retry_after_s` is the wait the provider asks for. `slow_down`: the wait applies to the account, not just to this
+    message. `halt`: every further message would get the same answer (credentials, funds, sender), so the run stops at
+    once.
     """
 
     reason: Reason
@@ -143,7 +143,7 @@ class Deferred(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """It may have been accepted: a timeout, a reset, an undocumented 5xx, an answer that cannot be read."""
+    """The message may have been accepted: a timeout, a reset, an undocumented 5xx, an answer that cannot be read."""
 
     error_message: str
     error_code: str | None = None
@@ -151,10 +151,10 @@ class Unknown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """A later word from the provider about a message it accepted: a callback, or an entry of its log.
+    """A later report from the provider about a message it accepted: a callback, or an entry of its log.
 
-    `status` is None for a word we do not know, which is kept in `provider_status` and changes nothing else. `ref` is
-    ours where the report carries it. `price` is a decimal string as the provider wrote it. `sent_at` and `reported_at`
+    `status` is None for a status we do not know; `provider_status` holds it, and nothing else changes. `ref` is ours
+    where the report carries it. `price` is a decimal string as the provider wrote it. `sent_at` and `reported_at`
     (when the message came to this status) are ISO 8601 UTC; None where the provider does not say.
     """
 

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from sender.core import asgi_server
-from sender.core.asgi_server import LOOPBACK, base_url, listening
+from sender.core.asgi_server import LOOPBACK, base_url, listening_socket
 from sender.core.errors import InputError
 from sender.sandbox.app import Options, Sandbox, app
 from sender.sandbox.network_faults import reset
@@ -84,7 +84,7 @@ class _SandboxServer(asgi_server.Server):
     async def _rebind(host: str, port: int) -> socket.socket:
         while True:  # a client's socket may hold the port for a moment
             try:
-                return asgi_server.bound(host, port)
+                return asgi_server.bound_socket(host, port)
             except InputError:
                 await asyncio.sleep(0.05)
 
@@ -107,7 +107,7 @@ def serve(
     `on_ready` is called with the base URL once requests are answered. Raises InputError if the address cannot be
     used, StateError if the state file cannot.
     """
-    with closing(listening(host, port)) as sock:
+    with closing(listening_socket(host, port)) as sock:
         url = base_url(sock)
         server = _SandboxServer(app(options))
         server.on_ready = (lambda: on_ready(url)) if on_ready else None
@@ -121,5 +121,8 @@ def embedded(options: Options | None = None) -> Iterator[str]:
     Raises StateError if the state file cannot be used.
     """
     starlette = app(options)
-    with closing(listening(LOOPBACK, 0)) as sock, asgi_server.in_thread(_SandboxServer(starlette), sock, "sandbox"):
+    with (
+        closing(listening_socket(LOOPBACK, 0)) as sock,
+        asgi_server.in_thread(_SandboxServer(starlette), sock, "sandbox"),
+    ):
         yield base_url(sock)

@@ -1,4 +1,4 @@
-"""How texts are encoded on the air, how many segments each takes, and which character costs them. Knows no campaign."""
+"""How texts are encoded, how many segments each takes, and which characters cost segments. Knows no campaign."""
 
 from __future__ import annotations
 

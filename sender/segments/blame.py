@@ -1,16 +1,16 @@
 """Which characters cost money: those that force UCS-2, or fill an extra segment, and what to write instead.
 
-A *character* here is a grapheme cluster, what a reader takes for one: an emoji of several code points is one, and so
-is a letter with its accent. Two kinds are blamed:
+A *character* here is a grapheme cluster, what a reader takes for a single character: an emoji of several code points,
+or a letter with its accent. Two kinds are blamed:
 
-- one outside GSM-7, which turns the whole text into UCS-2, in every text it stands in; and
-- one of GSM-7's extension table (two septets), in the texts where it costs a segment.
+- those outside GSM-7, which turn the whole text into UCS-2, in every text that has them; and
+- those of GSM-7's extension table (two septets), in the texts where they cost a segment.
 
-What a character costs is what would be saved if it alone, in all its places, were replaced by what `instead` says (its
-look-alike in GSM-7, else its base letter, else nothing), and everything else stayed: `segments` is the sum over all
-texts, where a text that would grow counts as nothing saved. Two curly quotes in a text may each save nothing alone;
-so the sum of replacing all of them at once stands beside them. A text whose letters are mostly outside GSM-7 is in
-another script: there UCS-2 is no accident, and none of its characters is blamed. Advises only; changes no text.
+A character costs what would be saved if only this character were replaced, in all its places, by `instead` (its
+look-alike in GSM-7, else its base letter, else nothing): `segments` is the sum over all texts; a text that would grow
+counts as nothing saved. Two curly quotes in a text may each save nothing alone, so the sum of replacing all characters
+at once is given, too. A text whose letters are mostly outside GSM-7 is in another script: UCS-2 is intended there, and
+none of its characters is blamed. Only advises; changes no text.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _FEW_FOREIGN = 3
 _MANY_PLAIN = f"[A-Za-z]{{{2 * _FEW_FOREIGN}}}"
 _GSM = frozenset(GSM_BASIC + GSM_EXTENSION)
 
-# What reads alike in one septet. The euro sign has nothing: `EUR` would be longer still.
+# What reads alike and takes a single septet. The euro sign has nothing: `EUR` would be longer still.
 _SHORTER = {"[": "(", "]": ")", "{": "(", "}": ")", "~": "-", "\\": "/", "|": "/", "^": "'", "\f": "\n"}
 
-# Letters that Unicode does not take apart.
+# Letters that Unicode does not decompose.
 _STROKED = {"Ł": "L", "ł": "l", "Đ": "D", "đ": "d", "Ħ": "H", "ħ": "h", "ı": "i", "Œ": "OE", "œ": "oe", "ẞ": "SS"}
 
 _LISTED = {"character": pl.String, "instead": pl.String, "messages": pl.UInt32, "segments": pl.UInt32}
 
 
 def instead_of(character: str) -> str:
-    """What to write for `character` in GSM-7: its look-alike, else its base letters, else "" (leave it out)."""
+    """Return what to write for `character` in GSM-7: its look-alike, else its base letters, else "" (leave it out)."""
     if character in GSM_EXTENSION:
         return _SHORTER.get(character, "")
     if character in LOOK_ALIKES:
@@ -54,41 +54,43 @@ def instead_of(character: str) -> str:
     if character in _STROKED:
         return _STROKED[character]
     composed = unicodedata.normalize("NFC", character)  # e and a combining acute are GSM-7's own é
-    letters = "".join(one for one in unicodedata.normalize("NFKD", character) if not _is_mark(one))
-    looks = "".join(LOOK_ALIKES.get(one, one) for one in character)
-    base = "".join(LOOK_ALIKES.get(one, one) for one in letters)
+    letters = "".join(part for part in unicodedata.normalize("NFKD", character) if not _is_mark(part))
+    looks = "".join(LOOK_ALIKES.get(part, part) for part in character)
+    base = "".join(LOOK_ALIKES.get(part, part) for part in letters)
     for candidate in (composed, looks, base):
         if candidate and _GSM.issuperset(candidate):
             return candidate
     return ""
 
 
-def sentence(one: Mapping[str, Any]) -> str:
-    """One of the `characters` of `blame` for a person: `'’' costs 3 segments in 40 messages: write "'"`."""
-    names = ", ".join(unicodedata.name(part, f"U+{ord(part):04X}").lower() for part in one["character"][:_NAMED])
-    messages, parts = one["messages"], one["segments"]
+def sentence(entry: Mapping[str, Any]) -> str:
+    """Return an entry of `characters` of `blame` as a sentence: `'’' costs 3 segments in 40 messages: write "'"`."""
+    names = ", ".join(unicodedata.name(part, f"U+{ord(part):04X}").lower() for part in entry["character"][:_NAMED])
+    messages, parts = entry["messages"], entry["segments"]
     where = f"in {messages:,} message{'' if messages == 1 else 's'}"
     costs = f"costs {parts:,} segment{'' if parts == 1 else 's'}" if parts else "alone costs no segment"
-    advice = f"write {one['instead']!r}" if one["instead"] else "leave it out"
-    return f"{one['character']!r} ({names}) {costs} {where}: {advice}"
+    advice = f"write {entry['instead']!r}" if entry["instead"] else "leave it out"
+    return f"{entry['character']!r} ({names}) {costs} {where}: {advice}"
 
 
 def other_script(texts: pl.Series) -> pl.Series:
-    """Whether each text (String) is written in letters that are mostly outside GSM-7 (Boolean; null counts as not)."""
+    """Return whether the letters of each text (String) are mostly outside GSM-7 (Boolean; false for null)."""
     foreign = texts.str.count_matches(_FOREIGN_LETTER).fill_null(0)
-    few = (foreign <= _FEW_FOREIGN) & texts.str.contains(_MANY_PLAIN)  # most texts: counting all their letters is dear
+    few = (foreign <= _FEW_FOREIGN) & texts.str.contains(
+        _MANY_PLAIN
+    )  # true of most texts: counting all their letters is slow
     some = ((foreign > 0) & ~few).arg_true()
     mostly = 2 * foreign.gather(some) > texts.gather(some).str.count_matches(r"\p{L}")
     return pl.repeat(value=False, n=texts.len(), eager=True).scatter(some, mostly)
 
 
 def blame(sizes: pl.DataFrame) -> dict[str, Any]:
-    """What characters cost in these texts: a frame with `body` (String), and `encoding` and `segments` as of `measure`.
+    """Return what characters cost in texts: a frame of `body` (String), and `encoding` and `segments` as of `measure`.
 
     Plain values for a manifest. `characters` lists `character`, `instead`, `messages` (texts that it forces into UCS-2,
-    or, of the extension table, texts it costs a segment) and `segments` (saved if it alone were replaced), dearest
-    first, at most MOST_LISTED of them; `unlisted` counts the rest. `messages` and `segments` tell how many texts hold
-    a blamed character and what replacing all of them at once would save. `other_script` counts the texts left out.
+    or, of the extension table, texts that it costs a segment) and `segments` (saved if only it were replaced), the
+    costliest first, at most MOST_LISTED of them; `unlisted` counts the rest. `messages` counts the texts with a blamed
+    character, `segments` what replacing all of them at once would save, `other_script` the texts left out.
     """
     blamed = Blame()
     blamed.add(sizes)
@@ -96,22 +98,22 @@ def blame(sizes: pl.DataFrame) -> dict[str, Any]:
 
 
 class Blame:
-    """`blame` of texts that come in parts. Of them it keeps only those that could save a segment together."""
+    """`blame` of texts in parts. It stores only those that could save a segment."""
 
     def __init__(self) -> None:
-        self._found = pl.DataFrame(schema=_LISTED)
+        self._totals = pl.DataFrame(schema=_LISTED)
         self._messages = self._other_script = 0
         self._long = SpillingFrames()
 
     def add(self, sizes: pl.DataFrame) -> None:
-        """Takes in a part. Raises InputError where there is no room to keep what must be looked at again."""
+        """Add a part. Raises InputError if there is no room to store the texts that are read again."""
         texts, foreign = _texts(sizes)
         self._other_script += foreign
         if texts.is_empty():
             return
         pairs = _blamed_pairs(texts)
         counted = pairs.select("character", "instead", messages=1, segments="saved")
-        self._found = _totalled(pl.concat([self._found, _totalled(counted)]))
+        self._totals = _sum_by_character(pl.concat([self._totals, _sum_by_character(counted)]))
         holding = texts[pairs["text"].unique()]
         self._messages += holding.height
         long = holding.filter(pl.col("segments") > 1)
@@ -119,8 +121,8 @@ class Blame:
             self._long.append(long.select("body", "segments"))
 
     def result(self) -> dict[str, Any]:
-        """As `blame` has it."""
-        listed = self._found.sort("segments", "messages", "character", descending=[True, True, False])
+        """Return what `blame` returns."""
+        listed = self._totals.sort("segments", "messages", "character", descending=[True, True, False])
         return {
             "characters": listed.head(MOST_LISTED).to_dicts(),
             "unlisted": max(0, listed.height - MOST_LISTED),
@@ -131,7 +133,7 @@ class Blame:
 
 
 def _texts(sizes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The texts that could be cheaper, numbered in `text`, and how many of them are in another script and left out."""
+    """Return the texts that could be cheaper, numbered in `text`, and the number of those left out (another script)."""
     texts = sizes.select("body", "segments", ucs=pl.col("encoding") == UCS_2)
     texts = texts.filter(pl.col("ucs") | (pl.col("segments") > 1)).with_columns(units=_ucs_units("body"))
     foreign = texts["ucs"] & other_script(texts["body"])
@@ -139,9 +141,9 @@ def _texts(sizes: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
 
 def _blamed_pairs(texts: pl.DataFrame) -> pl.DataFrame:
-    """A row for each text and each `character` blamed in it, with `instead` and the segments `saved` by it alone."""
+    """Return a row for each text and `character` blamed in it, with `instead` and the segments `saved` by it alone."""
     pairs = pl.concat(
-        [_standing_in(texts.filter("ucs"), _FORCING), _standing_in(texts.filter(~pl.col("ucs")), _EXTENDED)]
+        [_find_characters(texts.filter("ucs"), _FORCING), _find_characters(texts.filter(~pl.col("ucs")), _EXTENDED)]
     )
     distinct = pairs["character"].unique().to_list()
     instead = pl.DataFrame(
@@ -152,17 +154,17 @@ def _blamed_pairs(texts: pl.DataFrame) -> pl.DataFrame:
     return pairs.with_columns(saved=_saved_alone(pairs, texts)).filter(pl.col("ucs") | (pl.col("saved") > 0))
 
 
-def _totalled(rows: pl.DataFrame) -> pl.DataFrame:
-    """`messages` and `segments` added up by character."""
+def _sum_by_character(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the sums of `messages` and `segments` by character."""
     sums = rows.group_by("character").agg(pl.col("instead").first(), pl.col("messages", "segments").sum())
     return sums.select(pl.col(name).cast(dtype) for name, dtype in _LISTED.items())
 
 
-def _standing_in(texts: pl.DataFrame, pattern: str) -> pl.DataFrame:
-    """A row for each text and each distinct `character` that `pattern` finds in it; `times` it stands there."""
-    found = texts.select("text", "units", "segments", "ucs", character=pl.col("body").str.extract_all(pattern))
+def _find_characters(texts: pl.DataFrame, pattern: str) -> pl.DataFrame:
+    """Return a row for each text and each distinct `character` that `pattern` finds in it, `times` times."""
+    matches = texts.select("text", "units", "segments", "ucs", character=pl.col("body").str.extract_all(pattern))
     return (
-        found.filter(pl.col("character").list.len() > 0)
+        matches.filter(pl.col("character").list.len() > 0)
         .explode("character")
         .group_by("text", "units", "segments", "ucs", "character")
         .agg(times=pl.len())
@@ -170,13 +172,13 @@ def _standing_in(texts: pl.DataFrame, pattern: str) -> pl.DataFrame:
 
 
 def _saved_alone(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.Series:
-    """Segments (Int64) that each row's text would save with its `character` replaced by `instead`."""
+    """Return the segments (Int64) that each row's text would save with its `character` replaced by `instead`."""
     index = pairs.select(_may_save()).to_series().arg_true()
     tried = pairs[index]
     bodies = texts["body"].gather(tried["text"])
     parts = pl.select(bodies.str.split(tried["character"])).to_series()
     after = pl.select(parts.list.join(tried["instead"])).to_series()
-    # The same code points may also stand inside a longer cluster, or across two: those are not this character.
+    # The same code points may also be inside a longer cluster, or across two: those are not this character.
     hidden = (parts.list.len() != tried["times"] + 1).arg_true()
     by_cluster = zip(
         bodies.gather(hidden).str.extract_all(CLUSTER),
@@ -184,16 +186,18 @@ def _saved_alone(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.Series:
         tried["instead"].gather(hidden),
         strict=True,
     )
-    rewritten = ["".join(plain if one == bad else one for one in clusters) for clusters, bad, plain in by_cluster]
+    rewritten = [
+        "".join(plain if cluster == bad else cluster for cluster in clusters) for clusters, bad, plain in by_cluster
+    ]
     after = after.scatter(hidden, pl.Series(rewritten, dtype=pl.String))
     return pl.zeros(pairs.height, dtype=pl.Int64, eager=True).scatter(index, _saved(tried["segments"], after))
 
 
 def _may_save() -> pl.Expr:
-    """Where replacing a character could save a segment, by sizes alone; spares most texts a second measuring.
+    """Return where replacing a character could save a segment, by sizes alone; most texts need no second measuring.
 
-    A text with another character outside GSM-7 stays UCS-2, and must shrink below a boundary; one of its last such
-    character becomes GSM-7. A message has one segment at least.
+    A text with another character outside GSM-7 stays UCS-2 and must shrink below a boundary; without another it becomes
+    GSM-7. A message has at least a segment.
     """
     alone = pl.len().over("text") == 1
     shrunk = pl.col("units") - pl.col("times") * _ucs_units("character") + pl.col("times") * _ucs_units("instead")
@@ -215,7 +219,7 @@ def _saved_together(long: pl.DataFrame, listed: pl.DataFrame) -> int:
 
 
 def _saved(before: pl.Series, after: pl.Series) -> pl.Series:
-    """Segments saved by each text in its new form (Int64): none where it grows or nothing of it is left."""
+    """Return the segments saved by each text's new form (Int64): none where it grows or becomes empty."""
     saved = before.cast(pl.Int64) - measure(after)["segments"].cast(pl.Int64)
     return saved.clip(lower_bound=0).set((after == "").fill_null(value=True), 0)
 

@@ -1,11 +1,11 @@
-"""How a column of texts is encoded on the air, and how many segments each takes.
+"""How a column of texts is encoded, and how many segments each takes.
 
-A text that fits GSM 03.38 (the basic table and its extension) travels in septets: 160 in one segment, 153 in
-each of several. Any other character turns the whole text into UCS-2: 70 units of UTF-16 in one segment, 67 in
-each of several. An extension character (escape and code), a surrogate pair and a grapheme cluster (an emoji of
-several code points, a letter with its marks) are not split across segments, so plain division is wrong for some
-long texts; those take an exact path. A cluster longer than a whole segment has to be split: it is taken as the
-characters it is made of, which flow on where they stand. Never changes a text unasked.
+A text that fits GSM 03.38 (the basic table and its extension) is sent in septets: 160 in one segment, 153 in each of
+several. Any other character turns the whole text into UCS-2: 70 units of UTF-16 in one segment, 67 in each of several.
+An extension character (escape and code), a surrogate pair and a grapheme cluster (an emoji of several code points, a
+letter with its marks) are not split across segments, so plain division is wrong for some long texts; those are packed
+exactly. A cluster longer than a whole segment has to be split: it counts as its characters. Never changes a text unless
+asked.
 
 Source: 3GPP TS 23.038 (alphabets), TS 23.040 section 9.2.3.24.1 (concatenation). That clusters stay whole is how
 the providers count (Twilio's segment calculator, github.com/TwilioDevEd/message-segment-calculator, read 2026-11).
@@ -23,7 +23,7 @@ from sender.segments.graphemes import ASTRAL_UNITS, CLUSTER, JOINER, LONG, SHORT
 GSM_7 = "GSM-7"
 UCS_2 = "UCS-2"
 
-# TS 23.038 section 6.2.1 without ESC, which announces the extension table and is no character of its own.
+# TS 23.038 section 6.2.1 without ESC, which announces the extension table and is not a character itself.
 GSM_BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
@@ -32,14 +32,14 @@ GSM_EXTENSION = "\f^{}\\[~]|€"  # section 6.2.1.1: two septets each
 
 
 def _class(characters: str) -> str:
-    """A regular expression's class of these characters, as code points so that none is syntax."""
+    """Return a regular expression's class of these characters, as code points so that none is syntax."""
     return "[" + "".join(f"\\x{{{ord(character):X}}}" for character in characters) + "]"
 
 
 _ONLY_GSM = f"^{_class(GSM_BASIC + GSM_EXTENSION)}*$"
 _EXTENDED = _class(GSM_EXTENSION)
 _ASTRAL = r"[\x{10000}-\x{10FFFF}]"  # two units of UTF-16 each
-_GSM_PART, _UCS_PART = 153, 67  # units of a segment among several
+_GSM_PART, _UCS_PART = 153, 67  # units of a segment of several
 
 # What forces UCS-2 and reads the same in GSM-7. Letters are not here: `á` is not `a`.
 LOOK_ALIKES: dict[str, str] = {
@@ -130,7 +130,7 @@ _ANY_LOOK_ALIKE = _class("".join(LOOK_ALIKES))
 
 
 def measure(texts: pl.Series) -> pl.DataFrame:
-    """Columns `encoding` (String, `GSM-7` or `UCS-2`), `units` and `segments` (UInt32), a row a text.
+    """Return columns `encoding` (String, `GSM-7` or `UCS-2`), `units` and `segments` (UInt32), a row for each text.
 
     Units are septets in GSM-7 and 16-bit units in UCS-2. An empty or null text has no encoding (null), and 0
     units and segments.
@@ -161,32 +161,32 @@ def measure(texts: pl.Series) -> pl.DataFrame:
     for index, exact in (_exact_gsm(measured), _exact_ucs(measured)):
         if index.len():
             segments = segments.scatter(index, exact)
-    spoken = pl.when(pl.col("units") > 0)
+    not_empty = pl.when(pl.col("units") > 0)
     return measured.with_columns(segments=segments).select(
-        encoding=spoken.then(pl.when("gsm").then(pl.lit(GSM_7)).otherwise(pl.lit(UCS_2))),
+        encoding=not_empty.then(pl.when("gsm").then(pl.lit(GSM_7)).otherwise(pl.lit(UCS_2))),
         units=pl.col("units").fill_null(0).cast(pl.UInt32),
         segments=pl.col("segments").fill_null(0),
     )
 
 
 def _exact_gsm(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Indexes of the GSM-7 texts that division may have wrong, and their segments.
+    """Return the indexes of the GSM-7 texts for which division may be wrong, and their segments.
 
-    Each boundary but the last may leave one septet unused for the sake of a pair; when that many are free anyway,
-    division is exact.
+    Each boundary but the last may leave a septet unused because of a pair; if as many are free anyway, division is
+    exact.
     """
     most_waste = pl.min_horizontal("doubled", pl.col("segments") - 1)
     unsure = pl.col("gsm") & (pl.col("segments") > 1) & (pl.col("free") < most_waste)
     index = measured.select(unsure).to_series().arg_true()
-    return index, _packed(measured["text"].gather(index), "(?s).", _septets, _GSM_PART)
+    return index, _pack(measured["text"].gather(index), "(?s).", _septets, _GSM_PART)
 
 
 def _exact_ucs(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Indexes of the UCS-2 texts that division may have wrong, and their segments.
+    """Return the indexes of the UCS-2 texts for which division may be wrong, and their segments.
 
-    What the boundaries leave unused is less than the units that hold on to the one before them: the second halves of
-    surrogate pairs, and one for each place where two characters hold together. And it is less than a cluster at each
-    boundary but the last.
+    The boundaries leave fewer units unused than there are units that must follow the one before them: the second halves
+    of surrogate pairs, and one for each place where two characters hold together. They also leave less than a cluster
+    at each boundary but the last.
     """
     text = pl.col("text")
     index = measured.select(~pl.col("gsm") & (pl.col("segments") > 1)).to_series().arg_true()
@@ -196,13 +196,13 @@ def _exact_ucs(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     long = measured[index]
     most = (pl.col("segments") - 1) * pl.when(pl.col("doubled") == 0).then(SHORT_UNITS - 1).otherwise(ASTRAL_UNITS - 1)
     index = index.filter(long.select((pl.col("free") < most) | text.str.contains(LONG)).to_series())
-    return index, _packed(measured["text"].gather(index), CLUSTER, _utf16_units, _UCS_PART)
+    return index, _pack(measured["text"].gather(index), CLUSTER, _utf16_units, _UCS_PART)
 
 
-def _packed(texts: pl.Series, piece: str, units: Callable[[pl.Series], pl.Series], room: int) -> pl.Series:
-    """Segments (UInt32) of texts known to need several, filled with whole pieces one after the other.
+def _pack(texts: pl.Series, piece: str, units: Callable[[pl.Series], pl.Series], room: int) -> pl.Series:
+    """Return the segments (UInt32) of texts known to need several, filled with whole pieces one after the other.
 
-    `piece` is the pattern of what stays together, `units` tells its size, `room` is a segment's.
+    `piece` is the pattern of what stays together, `units` returns its size, `room` is the size of a segment.
     """
     pieces = pl.DataFrame({"piece": texts.str.extract_all(piece)}).with_row_index("row").explode("piece")
     sizes = units(pieces["piece"])
@@ -214,12 +214,12 @@ def _packed(texts: pl.Series, piece: str, units: Callable[[pl.Series], pl.Series
     lasts = pieces["row"].rle().struct.field("len").cum_sum().to_list()
     firsts = [0, *lasts[:-1]]
     return pl.Series(
-        [_filled(ends, first, last, room) for first, last in zip(firsts, lasts, strict=False)], dtype=pl.UInt32
+        [_fill(ends, first, last, room) for first, last in zip(firsts, lasts, strict=False)], dtype=pl.UInt32
     )
 
 
-def _filled(ends: list[int], first: int, last: int, room: int) -> int:
-    """How many segments of `room` units hold the pieces `first` to `last` (not included), none longer than `room`.
+def _fill(ends: list[int], first: int, last: int, room: int) -> int:
+    """Return the segments of `room` units that the pieces `first` to `last` (excluded) fill, none longer than `room`.
 
     `ends` has the unit at which each piece ends, counted from the beginning of the first text.
     """
@@ -237,27 +237,27 @@ def _septets(characters: pl.Series) -> pl.Series:
 
 
 def _utf16_units(clusters: pl.Series) -> pl.Series:
-    """Units of each cluster: counted character by character only where there are several and one may be astral."""
+    """Return the units of each cluster: counted by character only where there are several and one may be astral."""
     chars, size = clusters.str.len_chars().cast(pl.Int64), clusters.str.len_bytes()
     units = chars + (size == 4).cast(pl.Int64) * (chars == 1).cast(pl.Int64)
     several = ((chars > 1) & (size > 4)).arg_true()
-    found = clusters.gather(several)
-    return units.scatter(several, (found.str.len_chars() + found.str.count_matches(_ASTRAL)).cast(pl.Int64))
+    longer = clusters.gather(several)
+    return units.scatter(several, (longer.str.len_chars() + longer.str.count_matches(_ASTRAL)).cast(pl.Int64))
 
 
 def smart_encode(texts: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
-    """The texts with look-alikes replaced where that makes them GSM-7, and what was replaced.
+    """Return the texts with look-alikes replaced where that makes them GSM-7, and what was replaced.
 
-    A text that stays UCS-2 all the same (an emoji, another script), or would need more segments, is left as
-    it is: a replacement would cost its looks and save nothing. The frame has a row a character, most frequent
-    first: `character` (String), `replacement` (String), `messages` (UInt32, how many texts had it replaced).
+    A text that would stay UCS-2 (an emoji, another script) or need more segments is not changed: a replacement would
+    save nothing. The frame has a row for each character, most frequent first: `character` (String), `replacement`
+    (String), `messages` (UInt32, the texts in which it was replaced).
     """
     before = texts.cast(pl.String)
     dirty = before.str.contains(_ANY_LOOK_ALIKE).fill_null(value=False)
     index = dirty.arg_true()
     old = before.gather(index)
     new = old.str.replace_many(list(LOOK_ALIKES), list(LOOK_ALIKES.values()))
-    # A text of nothing but invisible characters would become empty: another message, so it is left alone too.
+    # A text of invisible characters only would become empty, another message, so it is not changed either.
     better = (new.str.contains(_ONLY_GSM) & (new != "")) & (measure(new)["segments"] <= measure(old)["segments"])
     replaced = old.filter(better)
     counts = [(look, plain, replaced.str.contains(look, literal=True).sum()) for look, plain in LOOK_ALIKES.items()]

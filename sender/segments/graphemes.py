@@ -1,4 +1,4 @@
-"""What a reader takes for one character: extended grapheme clusters, as patterns for polars' regular expressions.
+"""What a reader takes for a single character: extended grapheme clusters, as patterns for polars' regular expressions.
 
 The rules are those of Unicode Standard Annex #29 (Unicode 16, the tables of polars' regex engine), with two limits:
 CR and LF stay two characters, as billing counts them; and a consonant joins over a virama (rule GB9c) in the six
@@ -28,7 +28,7 @@ _EMOJI = r"\p{Extended_Pictographic}(?:\p{gcb=Extend}*\p{gcb=ZWJ}\p{Extended_Pic
 _CONJUNCT = f"[{_CONSONANT}](?:{_JOINING}*[{_LINKER}]{_JOINING}*[{_CONSONANT}])+"
 _CONTROL = r"\p{gcb=Control}\r\n"
 
-_SPECIAL = f"{_CONJUNCT}|{_EMOJI}|{_FLAG}|{_HANGUL}"  # what joins by more than marks
+_SPECIAL = f"{_CONJUNCT}|{_EMOJI}|{_FLAG}|{_HANGUL}"  # what is joined by more than marks
 
 CLUSTER = rf"(?:\p{{gcb=Prepend}}*(?:{_SPECIAL}|[^{_CONTROL}]){_TRAILING}*|[{_CONTROL}])"
 
@@ -45,9 +45,9 @@ SHORT_UNITS, ASTRAL_UNITS = 7, 12
 
 
 def cluster_outside(alphabet: str) -> str:
-    """A pattern of the clusters that hold any character outside `alphabet` (the inside of a character class).
+    """Return a pattern of the clusters with a character outside `alphabet` (the inside of a character class).
 
-    `alphabet` holds characters that only marks join: letters, digits and signs, CR, LF and FF.
+    `alphabet` consists of characters that only marks join: letters, digits and signs, CR, LF and FF.
     """
     return (
         rf"(?:[{alphabet}--\r\n\f]{_TRAILING}+"

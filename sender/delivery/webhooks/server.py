@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from sender.core import asgi_server
-from sender.core.asgi_server import LOOPBACK, base_url, is_loopback, listening
+from sender.core.asgi_server import LOOPBACK, base_url, is_loopback, listening_socket
 from sender.core.errors import CredentialsError, InputError
 from sender.delivery.webhooks.app import Receiver, check_public_url
 from sender.delivery.webhooks.intake import Intake, OnRefused, WebhookCounts
@@ -56,7 +56,7 @@ def listen(
     any). `on_refused` is told in which runs numbers were refused, as `Intake` does; without one it is for the sender
     beside it to see. Raises InputError or CredentialsError when it could not do its work.
     """
-    with closing(listening(host, port)) as sock:
+    with closing(listening_socket(host, port)) as sock:
         server, listener = _server(state, base_url(sock), public_url, keys, policy, dialect, on_refused)
         with asgi_server.in_thread(server, sock, "receiver"):
             yield listener
@@ -74,7 +74,7 @@ def serve(
     on_refused: OnRefused | None = None,
 ) -> Listener:
     """Serves until interrupted, as `sender.core.asgi_server.serve`; then what it has taken. Otherwise as `listen`."""
-    with closing(listening(host, port)) as sock:
+    with closing(listening_socket(host, port)) as sock:
         server, listener = _server(state, base_url(sock), public_url, keys, policy, None, on_refused)
         server.on_ready = partial(on_ready, listener) if on_ready else None
         asgi_server.serve(server, sock)
