@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.core.errors import InputError, StateError
-from sender.core.outcomes import Reason, Rejected, SkipReason
+from sender.core.outcomes import Reason, SkipReason
 from sender.state.state_dir import SUPPRESSIONS_FILE
-from sender.suppression.entries import EntrySource, Refusal, check_scope
+from sender.suppression.entries import EntrySource, Refusal, SuppressionEntry, check_scope
 from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression
-from sender.suppression.suppression_list import SuppressionList
+from sender.suppression.suppression_list import SuppressionList, lift_time_ms
 from tests.profiles import examples
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
@@ -268,6 +270,72 @@ def test_a_file_read_again_keeps_the_first_date(listed: SuppressionList) -> None
     assert is_held(listed, ADA)  # the file still says so
 
 
+def test_entries_are_of_one_scope_or_of_all(listed: SuppressionList) -> None:
+    listed.add([ADA], scope="campaign:spring")
+    listed.add([BOB])
+    listed.add([EVE], scope="campaign:spring")
+    listed.remove([EVE])
+    for scope, numbers in ((None, {ADA, BOB}), ("campaign:spring", {ADA}), ("all", {BOB}), ("campaign:autumn", set())):
+        entries = list(listed.entries(scope))
+        assert {entry.number for entry in entries} == numbers
+        assert all(entry.active for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("said_ms", "now_ms", "lift_ms"),
+    [
+        pytest.param([100], 500, 500, id="now"),
+        pytest.param([500], 500, 501, id="said at this moment"),
+        pytest.param([499], 500, 500, id="a millisecond ago"),
+        pytest.param([100, 900, 300], 500, 901, id="by a clock that is ahead"),
+    ],
+)
+def test_a_lift_is_later_than_what_it_takes_back(said_ms: list[int], now_ms: int, lift_ms: int) -> None:
+    entries = [
+        SuppressionEntry(
+            ADA, SkipReason.SUPPRESSED, EntrySource.PERSON, "", "all", datetime.fromtimestamp(ms / 1000, UTC)
+        )
+        for ms in said_ms
+    ]
+    assert lift_time_ms(entries, now_ms) == lift_ms
+
+
+def test_a_long_reply_and_a_long_error_are_cut(listed: SuppressionList) -> None:
+    """A STOP is a whole message, but what a provider reads as one may be long."""
+    listed.learn_inbound(ADA, " x" * 50, OURS, "telnyx", NOON, keyword="STOP")
+    listed.learn_errors([Refusal(BOB, "opted_out", "1", "y" * 300, OURS, NOON)], provider="telnyx")
+    assert [entry.note for entry in listed.why(ADA)] == [(" x" * 50).strip()[:40]]
+    assert [entry.note for entry in listed.why(BOB)] == ["telnyx 1 " + "y" * 191]
+
+
+def test_what_the_provider_alone_read_is_quoted(listed: SuppressionList) -> None:
+    listed.learn_inbound(ADA, None, None, "telnyx", NOON, keyword="STOP")
+    [entry] = listed.why(ADA)
+    assert (entry.note, entry.via) == ("STOP", "")
+
+
+def test_a_stop_in_either_reading_counts(listed: SuppressionList) -> None:
+    for number, text, keyword in ((ADA, "stop", "START"), (BOB, "start", "STOP")):
+        learned = listed.learn_inbound(number, text, OURS, "telnyx", NOON, keyword=keyword)
+        assert learned is not None
+        assert learned.keyword == "STOP"
+        assert is_held(listed, number)
+
+
+def test_what_is_learned_again_is_not_new(listed: SuppressionList) -> None:
+    stops = [listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON) for _ in range(2)]
+    assert [learned.new for learned in stops if learned] == [True, False]
+    starts = [listed.learn_inbound(ADA, "start", OURS, "twilio", later(1)) for _ in range(2)]
+    assert [learned.new for learned in starts if learned] == [True, False]
+
+
+def test_errors_about_no_number_teach_nothing(listed: SuppressionList) -> None:
+    refusals = [Refusal(to, "opted_out", "1", None, None, NOON) for to in ("whatsapp:+12025550101", "", ADA)]
+    assert listed.learn_errors(refusals, provider="x") == 1
+    assert [entry.number for entry in listed.entries()] == [ADA]
+    assert [(entry.via, entry.note, entry.scope) for entry in listed.why(ADA)] == [("", "x 1", "all")]
+
+
 def test_a_list_moves_to_another_machine_as_it_is(listed: SuppressionList, tmp_path: Path) -> None:
     listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
     listed.add([BOB], scope="campaign:spring", note="by phone", at=NOON)
@@ -309,6 +377,36 @@ def test_only_its_owner_reads_it(listed: SuppressionList, tmp_path: Path) -> Non
     assert {file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{SUPPRESSIONS_FILE}*")} == {0o600}
 
 
+@pytest.mark.parametrize(
+    ("asked", "most", "looked_up"),
+    [
+        pytest.param(1, 2, True, id="a larger list"),
+        pytest.param(1, 3, False, id="a list that is read as a whole"),
+        pytest.param(3, 0, False, id="as many numbers as entries"),
+        pytest.param(2, 0, True, id="fewer numbers"),
+    ],
+)
+def test_a_list_is_read_or_looked_up(
+    listed: SuppressionList, asked: int, most: int, looked_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sender.suppression.suppression_list.WHOLE_LIST", most)
+    store = listed._store
+    calls: list[str] = []
+
+    def noted(name: str, call: Any, *args: object) -> Any:
+        calls.append(name)
+        return call(*args)
+
+    for name in ("look_up", "active"):
+        monkeypatch.setattr(store, name, partial(noted, name, getattr(store, name)))
+    listed.add([ADA, BOB, EVE])
+    assert {entry.number for entry in listed.matching(pl.Series([ADA, BOB, EVE][:asked]))} == {ADA, BOB, EVE} - {
+        BOB if asked < 2 else "",
+        EVE if asked < 3 else "",
+    }
+    assert calls == ["look_up" if looked_up else "active"]
+
+
 @pytest.mark.parametrize("most", [0, 1_000_000])
 def test_both_ways_of_looking_up_find_the_same(
     listed: SuppressionList, most: int, monkeypatch: pytest.MonkeyPatch
@@ -322,48 +420,7 @@ def test_both_ways_of_looking_up_find_the_same(
     assert found == set(numbers[:50:3]) - set(numbers[::9])
 
 
-# -- beside a send loop ------------------------------------------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_stop_from_another_process_counts_within_a_second(tmp_path: Path) -> None:
-    """Another connection writes, as `sender listen` or `sender suppress add` do; the gate notices by itself."""
-    clock = Clock()
-    with SuppressionList.open(tmp_path) as ours, SuppressionList.open(tmp_path) as theirs:
-        gate = LiveSuppression(
-            ours, LIVE, since=ours.mark(), numbers=lambda: pytest.fail("asked for the plan"), clock=clock
-        )
-        assert gate.refuses(ADA, OURS) is None
-        theirs.learn_inbound(ADA, "STOP", OURS, "twilio", NOON)
-        clock.now = 1.0
-        assert gate.refuses(ADA, OURS) == Rejected(
-            Reason.OPTED_OUT, "suppressed", f"not sent: replied STOP to {OURS} on 2026-11-21 12:00 UTC"
-        )
-        assert gate.refuses(BOB, OURS) is None
-        theirs.learn_inbound(ADA, "start", OURS, "twilio", later(1))
-        clock.now = 2.0
-        assert gate.refuses(ADA, OURS) is None
-
-
-@pytest.mark.parametrize("many", [0, 1_000_000])
-def test_a_plan_made_before_the_list_grew_is_held_against_what_came_since(
-    tmp_path: Path, many: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sender.suppression.suppression_list.MANY_CHANGES", many)
-    with SuppressionList.open(tmp_path) as listed:
-        listed.add([BOB])
-        mark = listed.mark()
-        listed.add([ADA])
-        gate = LiveSuppression(listed, LIVE, since=mark, numbers=lambda: pl.Series([ADA, EVE]))
-        assert gate.refuses(ADA, OURS)
-        assert gate.refuses(EVE, OURS) is None
+# -- what a send loop asks ---------------------------------------------------------------------------------------------
 
 
 def test_a_mark_of_another_list_means_from_the_beginning(tmp_path: Path) -> None:
@@ -373,3 +430,12 @@ def test_a_mark_of_another_list_means_from_the_beginning(tmp_path: Path) -> None
         assert b.changed_since(b.mark()) == []
         assert b.changed_since(a.mark()) == [ADA]
         assert b.changed_since(None) == [ADA]
+
+
+@pytest.mark.parametrize(("extra", "listed_"), [(0, True), (1, False)])
+def test_too_many_changes_are_not_listed(
+    listed: SuppressionList, extra: int, listed_: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sender.suppression.suppression_list.MANY_CHANGES", 3)
+    listed.add([f"+1202555{n:04}" for n in range(100, 103 + extra)])
+    assert (listed.changed_since(None) is not None) is listed_

@@ -245,7 +245,9 @@ class SqliteLedger:
         if rows != top or total != rows * (rows - 1) // 2 or rows > messages:
             raise damaged(self._path, f"run {run_id} has {rows} rows of messages, and {top} were claimed")
         if sound != rows:
-            raise damaged(self._path, f"{rows - sound} messages of run {run_id} are in an impossible state")
+            broken = rows - sound
+            subject = f"1 message of run {run_id} is" if broken == 1 else f"{broken} messages of run {run_id} are"
+            raise damaged(self._path, f"{subject} in an impossible state")
 
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         with self._transaction() as db:

@@ -1,0 +1,201 @@
+"""What every store of suppression entries does. A new one adds a factory to `STORES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sender.state.sqlite import suppression as sqlite_suppression
+from sender.state.sqlite.suppression import SuppressionFile
+from sender.state.suppression import LiftRow, SuppressionRow, SuppressionStore
+
+STORES: dict[str, Callable[[Path], SuppressionStore]] = {
+    "sqlite": lambda folder: SuppressionFile.open(folder / "suppression.sqlite3"),
+}
+ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
+OURS, OTHER = "+12025550150", "+12025550151"
+Open = Callable[[], SuppressionStore]
+
+
+@pytest.fixture(params=STORES)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Opens one more handle."""
+    handles: list[SuppressionStore] = []
+
+    def one_more() -> SuppressionStore:
+        handles.append(STORES[request.param](tmp_path))
+        return handles[-1]
+
+    yield one_more
+    for handle in handles:
+        handle.close()
+
+
+@pytest.fixture
+def store(opened: Open) -> SuppressionStore:
+    return opened()
+
+
+def entry(number: str = ADA, *, source: str = "reply", reason: str = "opted_out", scope: str = "all", via: str = OURS, at: int = 100) -> SuppressionRow:  # fmt: skip
+    return SuppressionRow(number, scope, reason, source, via, at, "note")
+
+
+def lift(number: str = ADA, *, by: str = "start", scope: str = "", via: str = OURS, at: int = 101) -> LiftRow:
+    return LiftRow(number, by, scope, via, at)
+
+
+def active(store: SuppressionStore) -> set[str]:
+    listed = {row[0] for row in store.active()}
+    assert listed == {row[0] for row in store.look_up([ADA, BOB, EVE])}
+    assert listed == {row.number for number in (ADA, BOB, EVE) for row, counts in store.history(number) if counts}
+    return listed
+
+
+@pytest.mark.parametrize(("at", "still"), [(99, True), (100, True), (101, False)])
+def test_at_the_same_millisecond_the_entry_wins(store: SuppressionStore, at: int, still: bool) -> None:
+    store.add([entry(at=100)])
+    store.lift([lift(at=at)])
+    assert (ADA in active(store)) is still
+
+
+@pytest.mark.parametrize(
+    ("row", "lifted"),
+    [
+        pytest.param(entry(), True, id="a STOP to this number"),
+        pytest.param(entry(via=OTHER), False, id="a STOP to another number"),
+        pytest.param(entry(via=""), True, id="a STOP to a number that is not known"),
+        pytest.param(entry(source="provider_error"), True, id="the provider's error"),
+        pytest.param(entry(source="provider_list"), True, id="the provider's list"),
+        pytest.param(entry(source="provider_error", reason="landline"), False, id="an error of another kind"),
+        pytest.param(entry(source="person"), False, id="a person's entry"),
+        pytest.param(entry(source="file"), False, id="a file's entry"),
+    ],
+)
+def test_what_a_start_takes_back(store: SuppressionStore, row: SuppressionRow, lifted: bool) -> None:
+    store.add([row])
+    store.lift([lift()])
+    assert (ADA not in active(store)) is lifted
+
+
+@pytest.mark.parametrize(("scope", "lifted"), [("", True), ("campaign:a", True), ("campaign:b", False), ("all", False)])
+@pytest.mark.parametrize("source", ["person", "file", "reply", "provider_error", "provider_list"])
+def test_a_person_takes_back_anything_in_one_scope_or_in_all(
+    store: SuppressionStore, source: str, scope: str, lifted: bool
+) -> None:
+    store.add([entry(source=source, scope="campaign:a")])
+    store.lift([lift(by="person", via="", scope=scope)])
+    assert (ADA not in active(store)) is lifted
+
+
+def test_a_lift_is_of_one_number(store: SuppressionStore) -> None:
+    store.add([entry(ADA), entry(BOB)])
+    store.lift([lift(BOB)])
+    assert active(store) == {ADA}
+
+
+@pytest.mark.parametrize("source", ["reply", "provider_error", "provider_list"])
+def test_what_is_learned_again_keeps_the_latest_time(store: SuppressionStore, source: str) -> None:
+    assert store.add([entry(source=source, at=100)]) == 1
+    assert [store.add([entry(source=source, at=at)]) for at in (99, 100, 101)] == [0, 0, 1]
+    assert [row.at for row, _ in store.history(ADA)] == [101]
+
+
+@pytest.mark.parametrize("source", ["person", "file"])
+def test_what_people_say_again_keeps_the_first_time_unless_it_was_lifted(store: SuppressionStore, source: str) -> None:
+    store.add([entry(source=source, at=100)])
+    assert store.add([entry(source=source, at=200)]) == 0
+    store.lift([lift(by="person", via="", at=300)])
+    assert store.add([entry(source=source, at=100)]) == 0, "no later than it was"
+    assert store.add([entry(source=source, at=299)]) == 1
+    assert [(row.at, counts) for row, counts in store.history(ADA)] == [(299, False)], "before the lift"
+    assert store.add([entry(source=source, at=300)]) == 1
+    assert active(store) == {ADA}
+
+
+def test_a_lift_keeps_the_latest_time(store: SuppressionStore) -> None:
+    store.add([entry(at=100)])
+    assert [store.lift([lift(at=at)]) for at in (50, 50, 40, 101, 60)] == [1, 0, 0, 1, 0]
+    assert active(store) == set()
+
+
+def test_history_is_in_order_of_time(store: SuppressionStore) -> None:
+    store.add([entry(source="file", at=300), entry(at=100), entry(source="person", at=200)])
+    assert [row.at for row, _ in store.history(ADA)] == [100, 200, 300]
+    assert [row.source for row, _ in store.history(BOB)] == []
+
+
+# -- changes -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_is_a_transaction_that_changed_something(store: SuppressionStore) -> None:
+    changes = [store.change()]
+    for call in (
+        lambda: store.add([entry(ADA), entry(BOB)]),
+        lambda: store.add([entry(ADA)]),  # nothing new
+        lambda: store.lift([lift()]),
+        lambda: store.lift([]),
+        lambda: store.add([entry(EVE)]),
+    ):
+        call()
+        changes.append(store.change())
+    assert changes == [0, 1, 1, 2, 2, 3]
+    assert store.size() == 3
+
+
+def test_what_changed_since(store: SuppressionStore) -> None:
+    store.add([entry(BOB)])
+    store.add([entry(ADA)])
+    store.lift([lift(BOB)])
+    everything = [sorted(store.changed_since(change, 9) or []) for change in range(4)]
+    assert everything == [[ADA, BOB], [ADA, BOB], [BOB], []]
+
+
+@pytest.mark.parametrize(("most", "listed"), [(1, None), (2, [ADA, BOB]), (3, [ADA, BOB])])
+def test_too_many_changes_are_not_listed(store: SuppressionStore, most: int, listed: list[str] | None) -> None:
+    store.add([entry(ADA), entry(BOB), entry(BOB, source="person")])
+    numbers = store.changed_since(0, most)
+    assert (None if numbers is None else sorted(numbers)) == listed
+
+
+def test_a_version_differs_after_each_change_by_whomever(opened: Open) -> None:
+    ours, theirs = opened(), opened()
+    versions = [ours.version()]
+    for store, number in ((ours, ADA), (theirs, BOB), (ours, EVE)):
+        store.add([entry(number)])
+        versions.append(ours.version())
+    assert len(set(versions)) == 4
+    ours.add([entry(EVE)])  # nothing new
+    assert ours.version() == versions[-1]
+    theirs.lift([lift(EVE)])
+    assert ours.version() not in versions
+
+
+def test_each_list_has_a_name_for_ever(opened: Open, tmp_path: Path) -> None:
+    assert opened().list_id == opened().list_id
+    other = SuppressionFile.open(tmp_path / "other" / "suppression.sqlite3")
+    assert other.list_id != opened().list_id
+    other.close()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+def test_numbers_are_looked_up_some_at_a_time(
+    store: SuppressionStore, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_suppression, "_LOOKED_UP", at_once)
+    store.add([entry(ADA), entry(BOB), entry(EVE)])
+    assert [row[0] for row in store.look_up([ADA, BOB, EVE])] == [ADA, BOB, EVE]
+    assert list(store.look_up([])) == []
+    assert list(store.look_up([OURS])) == []
+
+
+def test_a_batch_that_fails_changes_nothing(store: SuppressionStore) -> None:
+    def rows() -> Iterator[SuppressionRow]:
+        yield entry(ADA)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        store.add(rows())
+    assert (store.size(), store.change()) == (0, 0)
+    assert store.add([entry(ADA)]) == 1

@@ -1,0 +1,50 @@
+"""The list as a table: what it was comes back, and what was changed is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from sender.core.errors import InputError
+from sender.core.outcomes import SkipReason
+from sender.suppression.entries import EntrySource, SuppressionEntry
+from sender.suppression.export import EXPORTED, entries_from_frame, entries_to_frame
+
+AT = datetime(2026, 11, 21, 12, 0, 0, 123_000, tzinfo=UTC)
+ENTRIES = [
+    SuppressionEntry("+12025550101", SkipReason.OPTED_OUT, EntrySource.REPLY, "+12025550150", "all", AT, "STOP"),
+    SuppressionEntry("+12025550102", SkipReason.LANDLINE, EntrySource.PROVIDER_ERROR, "", "account:twilio", AT),
+]
+
+
+def test_entries_come_back_as_they_were() -> None:
+    frame = entries_to_frame(ENTRIES)
+    assert frame.schema == dict.fromkeys(EXPORTED, pl.String)
+    assert entries_from_frame(frame) == ENTRIES
+    assert entries_from_frame(frame.with_columns(more=pl.lit("x"))) == ENTRIES
+    assert entries_from_frame(entries_to_frame([])) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("number", "2025550101x", "a number, a reason or a time"),
+        ("reason", "duplicate", "a number, a reason or a time"),
+        ("reason", "bored", "'bored' is not a valid SkipReason"),
+        ("scope", "everywhere", "is not a scope"),
+        ("source", "rumour", "is not a valid EntrySource"),
+        ("at", "yesterday", "Invalid isoformat"),
+        ("at", "2026-11-21T12:00:00", "a number, a reason or a time"),
+        ("at", None, "is not as it was exported"),
+    ],
+)
+def test_what_was_changed_is_refused_with_its_row(column: str, value: str | None, says: str) -> None:
+    frame = entries_to_frame(ENTRIES)
+    frame = frame.with_columns(
+        pl.when(pl.int_range(pl.len()) == 1).then(pl.lit(value, pl.String)).otherwise(column).alias(column)
+    )
+    with pytest.raises(InputError, match=says) as caught:
+        entries_from_frame(frame)
+    assert caught.value.where == "row 3", "the header is row 1"
