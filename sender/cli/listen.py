@@ -15,7 +15,7 @@ from sender import sandbox
 from sender.campaign.model import ListenSpec
 from sender.cli import console
 from sender.cli.invocation import log_format_option
-from sender.cli.options import env_file_option, environment, state_options
+from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback

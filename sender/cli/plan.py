@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sender.campaign.model import Campaign
 from sender.cli import console
-from sender.cli.options import TARGET_HELP, campaign_options, read_plan, state_options
+from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan, state_options
 from sender.core.errors import StateError
 from sender.plan.plan import Plan
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from sender.cli import console
-from sender.cli.options import TARGET_HELP, campaign_options, read_plan, state_options
+from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan, state_options
 from sender.core.errors import InputError
 from sender.plan.message_fields import parse_fields
 from sender.plan.plan import Plan

@@ -10,7 +10,7 @@ import click
 from rich.markup import escape
 
 from sender.cli import console
-from sender.cli.options import RUN_HELP, env_file_option, environment, state_options
+from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.delivery.refresh import reconcile_run
 from sender.reports.run_results import run_summary
 from sender.state.open import open_state

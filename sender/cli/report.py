@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender.cli import console
-from sender.cli.options import RUN_HELP, state_options
+from sender.cli.shared_options import RUN_HELP, state_options
 from sender.core.errors import InputError
 from sender.reports.figures import Figures, build_figures, figures_to_dict
 from sender.reports.groups import Group

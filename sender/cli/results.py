@@ -10,7 +10,7 @@ import click
 from rich.markup import escape
 
 from sender.cli import console
-from sender.cli.options import RUN_HELP, state_options
+from sender.cli.shared_options import RUN_HELP, state_options
 from sender.core.errors import InputError
 from sender.reports import results_file
 from sender.reports.run_results import latest_results, run_results

@@ -8,9 +8,9 @@ import click
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console
-from sender.cli.options import RUN_HELP, Command
 from sender.cli.send import send_plan
 from sender.cli.send_options import SendRequest, send_options
+from sender.cli.shared_options import RUN_HELP, Command
 from sender.core.outcomes import Reason
 from sender.planning.retry import BY_DEFAULT, NO_REASON, STATUSES, TEMPORARY, retry_plan
 from sender.state.ledger import RunKind

@@ -21,10 +21,10 @@ from rich.markup import escape
 from sender.campaign.model import ListenSpec
 from sender.cli import console
 from sender.cli.listen import receiving
-from sender.cli.options import TARGET_HELP, campaign_options, read_plan
 from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
 from sender.cli.send_options import SendRequest, send_options
+from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan
 from sender.core.errors import InputError
 from sender.plan.plan import Plan
 from sender.sending import event_loop

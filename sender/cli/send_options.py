@@ -15,7 +15,7 @@ from sender.cli import console
 from sender.cli.duration import parse_duration_s
 from sender.cli.invocation import log_format_option
 from sender.cli.listen import ListenOptions, delivery_options
-from sender.cli.options import environment, state_options
+from sender.cli.shared_options import environment, state_options
 from sender.sending.options import SendOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])

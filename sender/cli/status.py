@@ -21,7 +21,7 @@ from rich.text import Text
 
 from sender.cli import console
 from sender.cli.duration import format_duration, parse_duration_s
-from sender.cli.options import RUN_HELP, env_file_option, environment, state_options
+from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.delivery.refresh import refresh_run
 from sender.reports.labels import per_second, share

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from sender import phone, providers
 from sender.cli import console
-from sender.cli.options import env_file_option, environment, state_options
+from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.delivery.provider_optouts import import_opt_outs
