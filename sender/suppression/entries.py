@@ -1,4 +1,4 @@
-"""What stands on the suppression list: entries, why and how far they count, and what a refusal teaches."""
+"""An entry of the suppression list: its reason, source and scope, and what a refusal teaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teaches the suppression list what providers' errors say about numbers."""
+"""What providers' errors about numbers teach the suppression list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sender.suppression.entries import TAUGHT, Refusal
 from sender.suppression.live_check import HELD_BACK
 from sender.suppression.suppression_list import SuppressionList
 
-_REPORTED_S = 8 * 86_400  # after it began, a run may still be reported on
+_REPORTED_S = 8 * 86_400  # reports about a run may come until so long after it began
 
 
 def learn_refusals(state: State, run: Run) -> int:
@@ -33,7 +33,9 @@ def learn_refusals(state: State, run: Run) -> int:
         .select(
             *("to", "reason", "error_code", "error_message"),
             pl.coalesce("sender", "from_number"),
-            pl.coalesce("final_at", "updated_at"),  # a price that comes later says nothing new about the number
+            pl.coalesce(
+                "final_at", "updated_at"
+            ),  # not `updated_at` alone: a price that comes later says nothing about the number
         )
     )
     refusals = (Refusal(*row) for row in rows.iter_rows())

@@ -1,6 +1,6 @@
-"""Who of a plan is held back by the suppression list: when it is planned, and again before each message leaves.
+"""Whom the suppression list holds back: when a plan is made, and again before each message leaves.
 
-A STOP that comes while a run is under way counts from the next message on. Sends nothing and teaches the list nothing.
+A STOP that comes during a run counts from the next message on. Sends nothing and teaches the list nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sender.core.outcomes import Reason, Rejected
 from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
 
-HELD_BACK = "suppressed"  # the error code of a message that was stopped here; no provider was asked
+HELD_BACK = "suppressed"  # the error code of a message that was stopped here and never reached a provider
 _POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class SendContext:
-    """What is being sent, as far as scopes ask. `service` is the sender of rows without a number."""
+    """What is being sent, as far as scopes depend on it. `service` is the sender of rows without a number."""
 
     campaign: str
     provider: str
@@ -30,7 +30,7 @@ class SendContext:
     skip_dead: bool = False
 
     def covers(self, entry: SuppressionEntry, from_number: str | None, service: str | None = None) -> bool:
-        """Whether `entry` holds back a message of this from that number, or through that service (None: the usual)."""
+        """Whether `entry` holds back a message from `from_number`, or through `service` (None: the campaign's own)."""
         if entry.reason in DEAD and not self.skip_dead:
             return False
         kind, _, name = entry.scope.partition(":")
@@ -47,12 +47,12 @@ class SendContext:
 
 
 def apply_suppression(
-    frame: pl.DataFrame, suppressions: SuppressionList, sending: SendContext, *, own_service: pl.Expr | None = None
+    frame: pl.DataFrame, suppressions: SuppressionList, context: SendContext, *, own_service: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """`frame` with `reason` and `detail` on the rows whose number is on the list; the others as they are.
+    """`frame` with `reason` and `detail` set on the rows whose number is on the list; the other rows as they are.
 
     `frame` holds `to, from_number, reason, detail` (String); a row that has a reason already keeps it. `own_service` is
-    a row's own service, where it is null the usual one.
+    the row's own service; where it is null, the campaign's is used.
     """
     open_rows = pl.col("reason").is_null() & pl.col("to").is_not_null()
     entries = suppressions.matching(frame.filter(open_rows)["to"])
@@ -61,15 +61,15 @@ def apply_suppression(
     for entry in entries:
         kind, _, name = entry.scope.partition(":")
         sender = name if kind == "sender" else None
-        if sending.covers(entry, sender):
+        if context.covers(entry, sender):
             rows.append((entry.number, sender, entry.reason.value, entry.sentence()))
     if not rows:
         return frame
     schema = {"to": pl.String(), "_from": pl.String(), "_reason": pl.String(), "_detail": pl.String()}
-    found = pl.DataFrame(rows, schema=schema, orient="row").unique(["to", "_from"], keep="first", maintain_order=True)
-    general = found.filter(pl.col("_from").is_null()).drop("_from")
-    own = found.filter(pl.col("_from").is_not_null()).rename({"_reason": "_own_reason", "_detail": "_own_detail"})
-    services = [*([] if own_service is None else [own_service]), pl.lit(sending.service, pl.String)]
+    listed = pl.DataFrame(rows, schema=schema, orient="row").unique(["to", "_from"], keep="first", maintain_order=True)
+    general = listed.filter(pl.col("_from").is_null()).drop("_from")
+    own = listed.filter(pl.col("_from").is_not_null()).rename({"_reason": "_own_reason", "_detail": "_own_detail"})
+    services = [*([] if own_service is None else [own_service]), pl.lit(context.service, pl.String)]
     joined = (
         frame.with_columns(_service=pl.coalesce(services))
         .join(general, on="to", how="left", maintain_order="left")
@@ -84,24 +84,23 @@ def apply_suppression(
 
 
 class LiveSuppression:
-    """The list beside a send loop: `refuses` is asked for each message right before it leaves.
+    """The list as a send loop sees it: `refuses` is called for each message right before it leaves.
 
-    Another process's change counts within `_POLL_S`; so does this one's, if it was made through another open list.
-    Holds only numbers that something is known about.
+    A change by any process counts within `_POLL_S`. Holds only numbers that have an entry.
     """
 
     def __init__(
         self,
         suppressions: SuppressionList,
-        sending: SendContext,
+        context: SendContext,
         *,
         since: str | None,
         numbers: Callable[[], pl.Series],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`since` is the mark the plan was checked at; `numbers` reads the plan's recipients, asked only if it must."""
+        """`since` is the list's mark when the plan was checked; `numbers` reads the plan's recipients if it has to."""
         self._list = suppressions
-        self._sending = sending
+        self._context = context
         self._numbers = numbers
         self._clock = clock
         self._held: dict[str, list[SuppressionEntry]] = {}
@@ -113,7 +112,7 @@ class LiveSuppression:
     def refuses(self, to: str, from_number: str | None, service: str | None = None) -> Rejected | None:
         """The outcome of a message that must not leave; None when it may. Raises StateError.
 
-        `service` picks its number, where that is its own business (None: the usual one).
+        `service` is the message's own service that picks the number (None: the campaign's).
         """
         now = self._clock()
         if now >= self._look_at:
@@ -123,7 +122,7 @@ class LiveSuppression:
                 self._version = version
                 self._read()
         for entry in self._held.get(to, ()):
-            if self._sending.covers(entry, from_number, service):
+            if self._context.covers(entry, from_number, service):
                 return Rejected(Reason.OPTED_OUT, HELD_BACK, f"not sent: {entry.sentence()}")
         return None
 

@@ -1,7 +1,7 @@
 """What the SQLite ledger's tables look like, and how a file of an older version becomes one of this version.
 
 `STEPS[n]` makes version n + 1 of version n; the first makes a ledger of an empty file. To change the schema, append
-a step. A step that has been released is never edited: files that it made exist.
+a step. A released step is never edited: files that it made exist.
 """
 
 from __future__ import annotations
