@@ -1,4 +1,4 @@
-"""The campaign model told to others: JSON Schema for editors, and the reference table of `docs/campaign.md`."""
+"""Exports the campaign model: JSON Schema for editors, and the reference table of `docs/campaign.md`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/Po
 
 
 def json_schema() -> dict[str, Any]:
-    """The campaign file's JSON Schema (draft 2020-12), for editors and validators."""
+    """Return the campaign file's JSON Schema (draft 2020-12), for editors and validators."""
     schema = Campaign.model_json_schema(by_alias=True)
     short: dict[str, list[dict[str, Any]]] = {
         "recipients": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
@@ -24,14 +24,14 @@ def json_schema() -> dict[str, Any]:
     }
     for key, forms in short.items():
         long_form = schema["properties"][key]
-        kept = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
-        schema["properties"][key] = {"anyOf": [*forms, long_form], **kept}
+        outer = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
+        schema["properties"][key] = {"anyOf": [*forms, long_form], **outer}
     schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
     for model, key in (("MessageSpec", "media"), ("RecipientsSpec", "skip_types")):
-        listed = schema["$defs"][model]["properties"][key]
+        listing = schema["$defs"][model]["properties"][key]
         schema["$defs"][model]["properties"][key] = {
-            "anyOf": [{"type": "string"}, {name: listed[name] for name in ("type", "items") if name in listed}],
-            "description": listed["description"],
+            "anyOf": [{"type": "string"}, {name: listing[name] for name in ("type", "items") if name in listing}],
+            "description": listing["description"],
         }
     schema["required"] = [key for key in schema.get("required", []) if key != "name"]
     return {
@@ -42,7 +42,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def reference() -> str:
-    """Every key of the campaign file in Markdown tables: key, what it takes, default, meaning."""
+    """Return every key of the campaign file in Markdown tables: key, what it takes, default, meaning."""
     own = {name: info for name, info in Campaign.model_fields.items() if name not in ProviderFields.model_fields}
     properties = Campaign.model_json_schema(by_alias=True)
     definitions = properties["$defs"]
@@ -63,12 +63,12 @@ def reference() -> str:
         for name, info in fields.items():
             key = info.alias or name
             meaning = (info.description or "").replace("|", "\\|")
-            lines.append(f"| `{key}` | {_takes(types[key])} | {_default(info)} | {meaning} |")
+            lines.append(f"| `{key}` | {_describe_type(types[key])} | {_describe_default(info)} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _takes(schema: dict[str, Any]) -> str:
+def _describe_type(schema: dict[str, Any]) -> str:
     if schema.get("pattern") == TEMPLATE_PATTERN:
         return "template"
     if "enum" in schema:
@@ -78,18 +78,20 @@ def _takes(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return "mapping" if not schema["$ref"].endswith("Dialect") else "provider"
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_takes(one) for one in schema["anyOf"] if one.get("type") != "null"))
+        return " or ".join(
+            dict.fromkeys(_describe_type(form) for form in schema["anyOf"] if form.get("type") != "null")
+        )
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " or ".join(_WORDS[str(one)] for one in kind)
+        return " or ".join(_TYPE_NAMES[str(name)] for name in kind)
     if kind == "array":
-        return f"list of {_takes(schema.get('items', {}))}"
+        return f"list of {_describe_type(schema.get('items', {}))}"
     if schema.get("format") == "path":
         return "file"
-    return _WORDS.get(str(kind), "value")
+    return _TYPE_NAMES.get(str(kind), "value")
 
 
-_WORDS = {
+_TYPE_NAMES = {
     "string": "text",
     "integer": "whole number",
     "number": "number",
@@ -98,7 +100,7 @@ _WORDS = {
 }
 
 
-def _default(info: Any) -> str:
+def _describe_default(info: Any) -> str:
     if info is Campaign.model_fields["name"]:
         return "the file's name"
     if info.is_required():
@@ -106,5 +108,5 @@ def _default(info: Any) -> str:
     value = info.get_default(call_default_factory=True)
     if value in (None, (), {}) or isinstance(value, BaseModel):
         return ""
-    text = getattr(value, "text", value)  # a rate is told as it is written
+    text = getattr(value, "text", value)  # a rate has the text it was written as
     return f"`{str(text).lower() if isinstance(text, bool) else text}`"

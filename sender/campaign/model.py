@@ -31,8 +31,8 @@ from sender.campaign.values import (
     Strict,
     Text,
     Url,
-    listed,
     parse_rate,
+    to_list,
 )
 from sender.core import money
 
@@ -55,7 +55,7 @@ Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
 PROVIDERS: tuple[str, ...] = get_args(ProviderName)
 
 
-def _auto_is_none(value: object) -> object:
+def _auto_to_none(value: object) -> object:
     return None if value == "auto" else value
 
 
@@ -99,18 +99,18 @@ class RecipientsSpec(Strict):
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> RecipientsSpec:
+    def _check_source(self) -> RecipientsSpec:
         if self.file is not None and self.rows is not None:
             raise ValueError("both `file` and `rows` are given: keep one")
         return self
 
 
 class MessageSpec(Strict):
-    """What they get."""
+    """The message: its text and media."""
 
     template: Path | None = Field(None, description="Jinja file with the body, relative to the campaign file.")
     body: Body | None = Field(None, description="The body in place, as a Jinja template.")
-    media: Annotated[tuple[Text, ...], BeforeValidator(listed)] = Field(
+    media: Annotated[tuple[Text, ...], BeforeValidator(to_list)] = Field(
         (), description="Media URLs, each a Jinja template; one that renders to nothing is left out."
     )
     smart_encoding: bool = Field(
@@ -121,7 +121,7 @@ class MessageSpec(Strict):
     )
 
     @model_validator(mode="after")
-    def _one_body(self) -> MessageSpec:
+    def _check_body(self) -> MessageSpec:
         if self.template is not None and self.body is not None:
             raise ValueError("both `template` and `body` are given: keep one")
         return self
@@ -193,7 +193,7 @@ class Campaign(ProviderFields):
     dedupe: Literal["first", "last", "none"] = Field(
         "first", description="Which row of a repeated number gets the message."
     )
-    suppress: Annotated[tuple[Path, ...], BeforeValidator(listed)] = Field(
+    suppress: Annotated[tuple[Path, ...], BeforeValidator(to_list)] = Field(
         (), description="Files of numbers that get nothing (any recipients format)."
     )
     skip_dead: bool = Field(
@@ -213,7 +213,7 @@ class Campaign(ProviderFields):
     )
     concurrency: Annotated[
         int | None,
-        BeforeValidator(_auto_is_none),
+        BeforeValidator(_auto_to_none),
         WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 4096}, {"const": "auto"}]}),
     ] = Field(
         default_factory=lambda: None,
@@ -238,19 +238,19 @@ class Campaign(ProviderFields):
 
     @field_validator("from_", mode="before")
     @classmethod
-    def _from_short(cls, value: object) -> object:
-        return {"numbers": listed(value)} if isinstance(value, str | int | list | tuple) else value
+    def _expand_from(cls, value: object) -> object:
+        return {"numbers": to_list(value)} if isinstance(value, str | int | list | tuple) else value
 
     @field_validator("recipients", mode="before")
     @classmethod
-    def _recipients_short(cls, value: object) -> object:
+    def _expand_recipients(cls, value: object) -> object:
         if isinstance(value, str | Path):
             return {"file": value}
         return {"rows": value} if isinstance(value, list | tuple) else value
 
     @field_validator("message", mode="before")
     @classmethod
-    def _message_short(cls, value: object) -> object:
+    def _expand_message(cls, value: object) -> object:
         return {"body": value} if isinstance(value, str) else value
 
     @property

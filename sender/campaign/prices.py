@@ -1,8 +1,8 @@
-"""The price table: a YAML file to validated prices, and which of them a message has.
+"""The price table: a YAML file to validated prices, and the price of a message.
 
-A price stands for a destination (a region, or the beginning of a number), for SMS (a segment) and MMS (a message),
-for any sender or for one type of sender, with the carrier's fee beside it. The most exact entry counts. Holds what the
-file says and nothing else: the project knows no vendor's prices. Reads that file only.
+A price is for a destination (a region, or the beginning of a number), for SMS (a segment) or MMS (a message), for any
+sender or for one type of sender, and has the carrier's fee with it. The most specific entry applies. The prices are the
+file's alone: the project knows no vendor's prices. Reads that file only.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from sender.core.errors import PricesError, Problem
 SenderType = Literal["long_code", "toll_free", "short_code", "alphanumeric", "service"]
 
 
-def _listed(value: object) -> object:
+def _to_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _destination(value: str) -> str:
+def _parse_destination(value: str) -> str:
     if value.startswith("+"):
         if not value[1:].isascii() or not value[1:].isdigit():
             raise ValueError(f"{value!r} is not the beginning of a number: write + and digits, as in +1 or +4477")
@@ -49,11 +49,11 @@ def _destination(value: str) -> str:
 
 
 Amount = Annotated[int, BeforeValidator(money.parse)]
-Destination = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_destination)]
+Destination = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_parse_destination)]
 
 
 class PriceFields(BaseModel):
-    """What a message costs: `sms` and `sms_fee` a segment, `mms` and `mms_fee` a message, in micro-units."""
+    """Prices in micro-units: `sms` and `sms_fee` for a segment, `mms` and `mms_fee` for a message."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
@@ -63,7 +63,7 @@ class PriceFields(BaseModel):
     mms_fee: Amount = 0
 
     @model_validator(mode="after")
-    def _priced(self) -> PriceFields:
+    def _check_prices(self) -> PriceFields:
         if self.sms is None and self.mms is None:
             raise ValueError("neither `sms` nor `mms` has a price: give one of them")
         for kind in ("sms", "mms"):
@@ -73,10 +73,10 @@ class PriceFields(BaseModel):
 
 
 class PriceEntry(PriceFields):
-    """The rates of destinations, for the sender types in `from` or, where it is empty, for all of them."""
+    """The prices of some destinations, for the sender types in `from`, or for all of them if it is empty."""
 
-    to: Annotated[tuple[Destination, ...], BeforeValidator(_listed)] = Field(min_length=1)
-    from_: Annotated[tuple[SenderType, ...], BeforeValidator(_listed)] = Field((), alias="from")
+    to: Annotated[tuple[Destination, ...], BeforeValidator(_to_list)] = Field(min_length=1)
+    from_: Annotated[tuple[SenderType, ...], BeforeValidator(_to_list)] = Field((), alias="from")
 
 
 class _File(BaseModel):
@@ -89,7 +89,7 @@ class _File(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class MessagePrice:
-    """The price and the carrier's fee in micro-units, of a segment or of an MMS; `entry` says whose, for a person."""
+    """The price and the carrier's fee in micro-units, of a segment or of an MMS, and the `entry` they are from."""
 
     price: int
     fee: int
@@ -110,32 +110,33 @@ class PriceTable:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """The beginnings of numbers that have prices."""
-        return tuple(sorted({one for entry in self.entries for one in entry.to if one.startswith("+")}))
+        destinations = {destination for entry in self.entries for destination in entry.to}
+        return tuple(sorted(destination for destination in destinations if destination.startswith("+")))
 
     def find(self, prefix: str | None, region: str | None, sender_type: str, *, mms: bool) -> MessagePrice | None:
-        """What such a message costs; None without a price.
+        """Return the price of such a message; None without one.
 
         `prefix` is the longest of `prefixes` that the recipient's number begins with, or None.
-        The most exact destination counts: a prefix that says more than the country's calling code, the longest first;
-        then the region; then the calling code; then `default`. Of one destination, an entry for the sender's type goes
-        before one for all. An entry without a price for this kind of message is passed over.
+        The most specific destination applies: prefixes longer than the country's calling code, the longest first;
+        then the region; then the calling code; then `default`. For one destination, an entry for the sender's type
+        comes before one for all types. An entry without a price for this kind of message is passed over.
         """
         kind = "mms" if mms else "sms"
         for destination in _destinations(prefix, region):
-            for exact in (True, False):
+            for for_type in (True, False):
                 for entry in self.entries:
-                    meant = sender_type in entry.from_ if exact else not entry.from_
+                    applies = sender_type in entry.from_ if for_type else not entry.from_
                     price = getattr(entry, kind)
-                    if meant and price is not None and destination in entry.to:
-                        whose = f"{destination}, {sender_type}" if exact else destination
-                        return MessagePrice(price, getattr(entry, f"{kind}_fee"), whose)
+                    if applies and price is not None and destination in entry.to:
+                        name = f"{destination}, {sender_type}" if for_type else destination
+                        return MessagePrice(price, getattr(entry, f"{kind}_fee"), name)
         price = getattr(self.default, kind, None)
         return None if price is None else MessagePrice(price, getattr(self.default, f"{kind}_fee"), "default")
 
 
 def load_prices(path: Path, *, name: str | None = None) -> PriceTable:
-    """The price table in `path`. Raises PricesError with every problem found; `name` is how the plan names the file."""
-    data = _bytes(path)
+    """Return the price table in `path`, called `name` in the plan. Raises PricesError with every problem found."""
+    data = _read_bytes(path)
     try:
         document = safe_yaml.load(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -153,13 +154,13 @@ def load_prices(path: Path, *, name: str | None = None) -> PriceTable:
     except ValidationError as error:
         problems = explain(error, document.value, document, known_keys=_known_keys, file="price table")
         raise PricesError("the price table is not valid", where=str(path), problems=problems) from None
-    _refuse_twice(table.prices, document, path)
+    _refuse_repeated(table.prices, document, path)
     return PriceTable(
         name or str(path), table.currency, table.prices, table.default, len(data), hashlib.sha256(data).hexdigest()
     )
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -171,11 +172,11 @@ def _bytes(path: Path) -> bytes:
 
 
 def _destinations(prefix: str | None, region: str | None) -> list[str]:
-    """From the most exact to the least. A calling code alone says less than a region: +1 is 25 countries."""
+    """Return a number's destinations, most specific first. A calling code is less specific than a region: +1 is 25."""
     shorter = [] if prefix is None else [prefix[:end] for end in range(len(prefix), 1, -1)]
-    exact = [one for one in shorter if not _is_calling_code(one)]
-    codes = [one for one in shorter if _is_calling_code(one)]
-    return [*exact, *([region] if region else []), *codes]
+    specific = [start for start in shorter if not _is_calling_code(start)]
+    codes = [start for start in shorter if _is_calling_code(start)]
+    return [*specific, *([region] if region else []), *codes]
 
 
 def _is_calling_code(prefix: str) -> bool:
@@ -184,8 +185,8 @@ def _is_calling_code(prefix: str) -> bool:
     return int(digits) in codes or (len(digits) < 3 and any(str(code).startswith(digits) for code in codes))
 
 
-def _refuse_twice(entries: tuple[PriceEntry, ...], document: safe_yaml.Document, path: Path) -> None:
-    """Two prices for the same thing: which one counts must not hang on their order."""
+def _refuse_repeated(entries: tuple[PriceEntry, ...], document: safe_yaml.Document, path: Path) -> None:
+    """Raise PricesError for two prices of the same thing: which one applies must not depend on their order."""
     seen: dict[tuple[str, str | None, str], int] = {}
     problems = []
     for index, entry in enumerate(entries):
@@ -205,7 +206,7 @@ def _refuse_twice(entries: tuple[PriceEntry, ...], document: safe_yaml.Document,
 
 def _keys(entry: PriceEntry) -> list[tuple[str, str | None, str]]:
     kinds = [kind for kind in ("sms", "mms") if getattr(entry, kind) is not None]
-    return [(to, one, kind) for to in entry.to for one in entry.from_ or (None,) for kind in kinds]
+    return [(to, sender_type, kind) for to in entry.to for sender_type in entry.from_ or (None,) for kind in kinds]
 
 
 def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:

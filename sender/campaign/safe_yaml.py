@@ -1,8 +1,8 @@
-"""YAML read as a person wrote it: scalars stay text, every value knows its line, bombs are refused.
+"""YAML as a person wrote it: scalars stay text, every value has its line, YAML bombs are refused.
 
-`from: +12025550100` is an integer to a YAML parser, `0151…` an octal one and `NO` a boolean; each would become
-another number or another word. So scalars are kept as the text that stands in the file (only `null`, `~` and an
-empty value mean "nothing"), and whoever needs a number converts the text. Never constructs Python objects.
+To a YAML parser `from: +12025550100` is an integer, `0151…` an octal one and `NO` a boolean; each would change. So
+scalars stay the text of the file (only `null`, `~` and an empty value are None), and code that needs a number converts
+the text. Never constructs Python objects.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sender.core.errors import Problem
 KeyPath = tuple[str | int, ...]
 MAX_DEPTH = 40
 MAX_NODES = 5_000_000
-_SIMPLER = "write the values out, as few as they are; a large list belongs into a CSV file"
+_SIMPLER = "write out only the values you need; put a large list in a CSV file"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 class YamlError(ValueError):
-    """The text is not YAML we read. `problem` says where and what to do."""
+    """The text is not YAML that we accept. `problem` says where, and what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -37,7 +37,7 @@ class Document:
     lines: dict[KeyPath, int]
 
     def line(self, path: KeyPath) -> int | None:
-        """The line of the longest known prefix of `path`."""
+        """Return the line of the longest known prefix of `path`."""
         while path:
             if path in self.lines:
                 return self.lines[path]
@@ -45,8 +45,11 @@ class Document:
         return self.lines.get(())
 
 
-def load(text: str, *, max_nodes: int = MAX_NODES) -> Document:
-    """The document in `text`. Raises YamlError: bad syntax, duplicate keys, several documents, too much, too deep."""
+def load(text: str) -> Document:
+    """Return the document in `text`.
+
+    Raises YamlError for bad syntax, duplicate keys, several documents, and too many or too deeply nested values.
+    """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         root = yaml.compose(text, Loader=loader)
@@ -67,13 +70,12 @@ def load(text: str, *, max_nodes: int = MAX_NODES) -> Document:
         raise YamlError(Problem(None, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER)) from error
     if root is None:
         return Document(None, {})
-    return _Builder(max_nodes).document(root)
+    return _Builder().document(root)
 
 
 class _Builder:
-    def __init__(self, max_nodes: int) -> None:
-        self._left = max_nodes
-        self._max_nodes = max_nodes
+    def __init__(self) -> None:
+        self._left = MAX_NODES
         self._lines: dict[KeyPath, int] = {}
 
     def document(self, root: yaml.Node) -> Document:
@@ -83,10 +85,8 @@ class _Builder:
         line = node.start_mark.line + 1
         self._lines.setdefault(path, line)
         self._left -= 1
-        if self._left < 0:  # counts what aliases expand to, which is what a bomb multiplies
-            raise YamlError(
-                Problem(line, None, f"more than {self._max_nodes:,} values after aliases are expanded", _SIMPLER)
-            )
+        if self._left < 0:  # counts values after aliases are expanded, which a bomb multiplies
+            raise YamlError(Problem(line, None, f"more than {MAX_NODES:,} values after aliases are expanded", _SIMPLER))
         if len(path) > MAX_DEPTH:
             raise YamlError(Problem(line, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER))
         if isinstance(node, yaml.ScalarNode):

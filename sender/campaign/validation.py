@@ -1,6 +1,6 @@
-"""pydantic's complaints in the words of the file: line, key, what is wrong, what to write.
+"""pydantic's errors as sentences about the file: line, key, what is wrong, what to write.
 
-Knows nothing of campaigns; whoever validates says which keys stand where.
+Knows nothing of campaigns; the caller says which keys are allowed where.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def explain(
     known_keys: KnownKeys,
     file: str = "campaign",
 ) -> tuple[Problem, ...]:
-    """What is wrong with `data`, in file order, once for each key.
+    """Return what is wrong with `data`, in file order, one problem a key.
 
-    `known_keys` lists the keys allowed below a path; `file` is the word for what is validated.
+    `known_keys` lists the keys allowed below a path; `file` names the kind of file in the sentences.
     """
-    found = _problems(error, data, lines, known_keys, file)
-    return tuple(sorted(found, key=lambda problem: problem.line or 0))
+    problems = _find_problems(error, data, lines, known_keys, file)
+    return tuple(sorted(problems, key=lambda problem: problem.line or 0))
 
 
-def wanted(error: ValidationError) -> str:
-    """What is wrong with one value that stands by itself, such as `should be a whole number`."""
+def describe_error(error: ValidationError) -> str:
+    """Return what is wrong with a single value, such as `should be a whole number`."""
     what, fix = _explain(error.errors()[0], (), lambda _path: [], "")
     what = what.removeprefix("Input ")
     return f"{what}: {fix}" if fix and fix.startswith(("choose", "did you")) else what
 
 
-def _problems(
+def _find_problems(
     error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys, file: str
 ) -> Iterator[Problem]:
     seen: set[str] = set()
@@ -55,7 +55,7 @@ def _problems(
 
 
 def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
-    """pydantic's location without the parts that are not in the file (short forms, union branches)."""
+    """Return pydantic's location without the parts that are not in the file (short forms, union branches)."""
     path: list[int | str] = []
     here = data
     for part in loc:
@@ -70,7 +70,7 @@ def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
     return tuple(path)
 
 
-_WANTED = {
+_EXPECTED = {
     "bool": ("should be true or false", "write true or false"),
     "int": ("should be a whole number", "write a whole number"),
     "float": ("should be a number", "write a number"),
@@ -102,7 +102,7 @@ def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: 
         choices = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
         near = difflib.get_close_matches(str(detail["input"]), choices, n=1, cutoff=0.5)
         return str(detail["msg"]), f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
-    for prefix, (what, fix) in _WANTED.items():
+    for prefix, (what, fix) in _EXPECTED.items():
         if kind.startswith(prefix) and kind.endswith(("_type", "_parsing")):
             return what, fix
     if kind in ("too_short", "string_too_short"):

@@ -1,7 +1,7 @@
-"""What a campaign says about its senders and its provider's own fields, and the scalars a campaign is made of.
+"""The values of a campaign file: scalars, senders and provider fields, and their types.
 
-The types of values as they stand in a campaign file, and `typed`, which makes the same values of a rendered text.
-Knows no provider: which of them carries a field is for `sender.providers`.
+`typed` converts a rendered text to the same value. Knows no provider: which of them takes a field is for
+`sender.providers`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from sender.campaign.validation import wanted
+from sender.campaign.validation import describe_error
 from sender.phone import countries
 
 TEMPLATE_PATTERN = r"\{[{%]"
@@ -37,7 +37,7 @@ _PER_SECOND = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A pace. `per_s` is None for `none` (unlimited) and for `auto` (the provider's documented limit)."""
+    """A rate. `per_s` is None for `none` (unlimited) and for `auto` (the provider's documented limit)."""
 
     text: str
     per_s: float | None
@@ -45,7 +45,7 @@ class Rate:
 
 
 def parse_rate(value: object) -> Rate:
-    """The pace `4/s`, `240/min`, `10000/h`, `auto`, `none`, or a bare number a second. Raises ValueError."""
+    """Return the rate of `4/s`, `240/min`, `10000/h`, `auto`, `none`, or a bare number a second. Raises ValueError."""
     if isinstance(value, Rate):
         return value
     text = str(value).strip()
@@ -69,45 +69,45 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and re.search(TEMPLATE_PATTERN, value) is not None
 
 
-def _text(value: object) -> object:
-    """YAML without quotes makes integers of numbers; in a dict from Python they may be meant as text."""
+def _number_to_text(value: object) -> object:
+    """Return an integer as text: a dict from Python may hold one where a campaign has text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value
 
 
-def listed(value: object) -> object:
-    """One value where a list is meant, as that list."""
+def to_list(value: object) -> object:
+    """Return a single value as a list of one; anything else unchanged."""
     return [value] if isinstance(value, str | Path | int) and not isinstance(value, bool) else value
 
 
-def _web_url(value: str) -> str:
+def _check_url(value: str) -> str:
     if not re.match(r"https?://[^\s/]+", value, re.IGNORECASE):
         raise ValueError(f"{value!r} is not an http or https URL")
     return value
 
 
-def _region(value: str) -> str:
-    found = countries.regions_of(value)
-    if len(found) != 1:
+def _parse_region(value: str) -> str:
+    regions = countries.regions_of(value)
+    if len(regions) != 1:
         raise ValueError(f"{value!r} {countries.fault(value)}")
-    return found[0]
+    return regions[0]
 
 
-def _number_types(value: object) -> object:
-    """`--skip-types fixed_line,premium_rate` and a YAML list alike; `toll-free` is `toll_free`."""
-    given = value.split(",") if isinstance(value, str) else value
-    if not isinstance(given, list | tuple):
+def _parse_number_types(value: object) -> object:
+    """Return the types in a list, or in text with commas; `toll-free` is `toll_free`."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
         return value
-    return [re.sub(r"[\s-]+", "_", one.strip().lower()) if isinstance(one, str) else one for one in given]
+    return [re.sub(r"[\s-]+", "_", name.strip().lower()) if isinstance(name, str) else name for name in names]
 
 
 _LINE = StringConstraints(min_length=1, strip_whitespace=True)
-Text = Annotated[str, BeforeValidator(_text), _LINE]
-Body = Annotated[str, BeforeValidator(_text)]
-Sender = Annotated[str, BeforeValidator(_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
-Url = Annotated[str, _LINE, AfterValidator(_web_url)]
-Region = Annotated[str, _LINE, AfterValidator(_region), WithJsonSchema({"type": "string"})]
+Text = Annotated[str, BeforeValidator(_number_to_text), _LINE]
+Body = Annotated[str, BeforeValidator(_number_to_text)]
+Sender = Annotated[str, BeforeValidator(_number_to_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
+Url = Annotated[str, _LINE, AfterValidator(_check_url)]
+Region = Annotated[str, _LINE, AfterValidator(_parse_region), WithJsonSchema({"type": "string"})]
 NumberType = Literal[
     "fixed_line",
     "mobile",
@@ -122,9 +122,9 @@ NumberType = Literal[
     "voicemail",
     "short_code",
 ]
-NumberTypes = Annotated[tuple[NumberType, ...], BeforeValidator(_number_types)]
+NumberTypes = Annotated[tuple[NumberType, ...], BeforeValidator(_parse_number_types)]
 PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
-# What stands where a number, a switch or one of a few words is meant, when each row decides. (Text takes it as text.)
+# A template in place of a number, a switch or a choice, so that each row has its own. (Text accepts one anyway.)
 FieldTemplate = Annotated[
     str,
     StringConstraints(pattern=TEMPLATE_PATTERN),
@@ -139,7 +139,7 @@ _Amount = Annotated[
 
 
 class Strict(BaseModel):
-    """A part of a campaign: frozen, and nothing in it that it does not know."""
+    """A part of a campaign: frozen; unknown keys are refused."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -165,11 +165,11 @@ class PoolNumber(Strict):
 
 
 class FromSpec(Strict):
-    """Who it comes from: one sender, or a pool of numbers."""
+    """The sender: one, or a pool of numbers."""
 
     numbers: Annotated[
         tuple[Annotated[PoolNumber, BeforeValidator(lambda v: {"number": v} if isinstance(v, str | int) else v)], ...],
-        BeforeValidator(listed),
+        BeforeValidator(to_list),
     ] = Field((), description="The senders, each as text or as a mapping of `number`, `weight` and `rate`.")
     match: Literal["area_code", "country"] | None = Field(
         None,
@@ -178,17 +178,17 @@ class FromSpec(Strict):
     )
 
     @model_validator(mode="after")
-    def _each_once(self) -> FromSpec:
+    def _refuse_repeated(self) -> FromSpec:
         seen: set[str] = set()
-        for one in self.numbers:
-            if one.number in seen:
-                raise ValueError(f"{one.number!r} stands twice: raise its `weight` instead")
-            seen.add(one.number)
+        for sender in self.numbers:
+            if sender.number in seen:
+                raise ValueError(f"{sender.number!r} stands twice: raise its `weight` instead")
+            seen.add(sender.number)
         return self
 
 
 class ProviderFields(Strict):
-    """What only some providers carry. A key the chosen provider does not take is an error, never dropped.
+    """Fields that only some providers have. A key that the chosen provider does not take is an error, never dropped.
 
     A value may be a template; then each row has its own.
     """
@@ -264,20 +264,20 @@ class ProviderFields(Strict):
 
 
 def typed(key: str, text: str) -> Any:
-    """The value of the provider field `key` that a rendered text stands for, in the type a campaign has there.
+    """Return the value of the provider field `key` that a rendered text says, in the field's type.
 
-    A text of a mapping or of a list is one of its values. Raises ValueError with a sentence.
+    For a mapping or a list, the text is one of its values. Raises ValueError with a sentence.
     """
     try:
         return _reader(key).validate_python(text)
     except ValidationError as error:
-        what = wanted(error)
+        what = describe_error(error)
         raise ValueError(what if what.startswith(repr(text)) else f"{text!r} {what}") from None
 
 
 @cache
 def is_text(key: str) -> bool:
-    """Whether any text that is not blank is a value of the field."""
+    """Whether any text that is not blank is a valid value of the field."""
     return Text in _kinds(key) or not _scalar(key)
 
 
@@ -297,6 +297,6 @@ def _scalar(key: str) -> bool:
 
 
 def _kinds(key: str) -> list[Any]:
-    """The types a field's value may have, but for templates: a cell that looks like one is no template."""
+    """Return the types of a field without templates: a cell that looks like a template is not one."""
     annotation = ProviderFields.model_fields[key].annotation
     return [kind for kind in get_args(annotation) if kind not in (FieldTemplate, type(None))]

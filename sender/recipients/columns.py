@@ -1,8 +1,7 @@
 """The recipients of a campaign: its file or rows as columns of text, and which column means what.
 
-Headers are matched without case, spaces, `_` and `-`. Where two columns could hold the number, or none does,
-the file is refused with the headers seen and the way out; nothing is guessed. Numbers are not looked at here
-(`sender.phone`).
+Headers are matched without case, spaces, `_` and `-`. Where two columns could have the number, or none does, the file
+is refused with its headers and what to set; nothing is guessed. Numbers are read elsewhere (`sender.phone`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from sender.recipients.readers.read import read_table
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
 
-# As `_key` makes them.
+# As `_header_key` returns them.
 PHONE_HEADERS = frozenset(
     {
         "to",
@@ -46,7 +45,7 @@ _MEDIA_HEADERS = frozenset({"mediaurl", "mediaurls"})
 _SENDER_HEADERS = frozenset({"from"})
 _REGION_HEADERS = frozenset({"country"})
 
-# Words that jinja2 keeps for itself, and `row`, which is ours (`sender.templating`).
+# Names that jinja2 reserves, and `row`, which is ours (`sender.templating`).
 _RESERVED = frozenset(
     {"true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "elif", "else", "for"}
     | {"recursive", "self", "loop", "row"}
@@ -56,7 +55,7 @@ _MOST_NAMED = 30  # headers an error lists
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file that went into a plan. `path` is relative to the campaign where that is possible; `bytes` its size."""
+    """A file that a plan was built from. `path` is relative to the campaign if possible; `bytes` is its size."""
 
     role: str
     path: str
@@ -68,15 +67,13 @@ class InputFile:
 class Recipients:
     """The rows, and which column is what.
 
-    `table` holds the file's own columns under its own headers (a repeated one numbered: `Phone (2)`), every
-    cell the text that stands in the file, never null. The rows' numbers are as a spreadsheet shows them for CSV
-    and workbooks, the line for JSON lines, else counted from 1. Rows of nothing but blanks are not in it:
-    `blank_rows` of them.
+    `table` has the file's own columns under its own headers (a repeated one numbered: `Phone (2)`); every cell is the
+    text in the file, never null. Row numbers are those a spreadsheet shows for CSV and workbooks, the line for JSON
+    lines, else they count from 1. Blank rows are not in it; `blank_rows` counts them.
 
-    `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `names`
-    says which header each name of a template stands for; other headers are reached by `row["Header"]`.
-    `inputs` is the file, or `(inline rows)` or `(frame)` with the hash of the cells. `notes` are sentences about
-    what a person should know of the list.
+    `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `names` maps each
+    name of a template to a header; other headers are reached by `row["Header"]`. `inputs` is the file, or
+    `(inline rows)` or `(frame)` with the hash of the cells. `notes` are sentences about the list, for a person.
     """
 
     table: Table
@@ -99,7 +96,7 @@ class Recipients:
 
     @property
     def cells(self) -> pl.DataFrame:
-        """The cells of all rows. They stand apart from the row numbers: a file may have a column `row_number`."""
+        """The cells of all rows, without the row numbers: a file may have a column `row_number`."""
         return self.table.cells
 
     @property
@@ -108,13 +105,13 @@ class Recipients:
         return self.table.row_numbers
 
     def blocks(self) -> Iterator[Recipients]:
-        """The same recipients in order, some at a time: large lists are never in memory as a whole."""
+        """Yield the same recipients in order, a block at a time: a large list is never in memory as a whole."""
         for block in self.table.blocks():
             yield replace(self, table=block)
 
 
 def load_recipients(campaign: Campaign) -> Recipients:
-    """The campaign's recipients. Raises RecipientsError for whatever is wrong with more than a row."""
+    """Return the campaign's recipients. Raises RecipientsError for whatever is wrong with more than a row."""
     spec = campaign.recipients
     table, where, file = _read(campaign)
     if not table.height:
@@ -124,61 +121,62 @@ def load_recipients(campaign: Campaign) -> Recipients:
         )
     headers = list(table.headers)
     message = campaign.message
-    own_body = message.body is not None or message.template is not None
+    has_body = message.body is not None or message.template is not None
     return Recipients(
         table=table,
-        phone=_phone(table, spec.phone_column, where),
-        body=_matching(headers, _BODY_HEADERS, where, "message.body", settled=own_body),
-        media=_matching(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
-        sender=_matching(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
-        region=_named(headers, spec.region_column, "recipients.region_column", where)
+        phone=_find_phone(table, spec.phone_column, where),
+        body=_find_header(headers, _BODY_HEADERS, where, "message.body", settled=has_body),
+        media=_find_header(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
+        sender=_find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
+        region=_resolve_header(headers, spec.region_column, "recipients.region_column", where)
         if spec.region_column is not None
-        else _matching(headers, _REGION_HEADERS, where, "recipients.region_column"),
-        names=_names(headers, spec.columns, where),
-        notes=(*table.notes, *_unread_sheets(table)),
+        else _find_header(headers, _REGION_HEADERS, where, "recipients.region_column"),
+        names=_template_names(headers, spec.columns, where),
+        notes=(*table.notes, *_note_unread_sheets(table)),
         inputs=(file if file is not None else _hash_cells(table, framed=campaign.frame is not None),),
     )
 
 
-def _unread_sheets(table: Table) -> Iterator[str]:
+def _note_unread_sheets(table: Table) -> Iterator[str]:
     if table.other_sheets:
         sheets = "sheets" if len(table.other_sheets) > 1 else "sheet"
-        yield f"not read: the workbook's {sheets} {_listed(table.other_sheets)}; {setting('recipients.sheet')} chooses"
+        names = _list_names(table.other_sheets)
+        yield f"not read: the workbook's {sheets} {names}; {setting('recipients.sheet')} chooses"
 
 
 def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None) -> tuple[pl.Series, InputFile]:
-    """The raw numbers in a file (String, no blanks), such as a suppression list, and the file.
+    """Return the raw numbers in a file such as a suppression list (String, no blanks), and the file.
 
-    Any recipients format; also a plain list with a number a line and no header. Every column that could hold
-    a number is read, since one number too many in such a list harms less than one too few; for the same reason
-    text that is no UTF-8 is read all the same, and a workbook of several sheets refused. An empty file is an empty
-    list. `name` is how the file is named in the plan. Raises RecipientsError.
+    It may have any recipients format, or be a plain list with a number a line and no header. Every column that could
+    have numbers is read, since in such a list a number too many does less harm than one too few; for the same reason
+    text that is not UTF-8 is read too, and a workbook with several sheets is refused. An empty file is an empty list.
+    `name` is the file's name in the plan. Raises RecipientsError.
     """
-    with _opened(path) as source:
+    with _open_source(path) as source:
         table = read_table(source, where=str(path), digits_matter=True)
-        given = InputFile(role, name or str(path), *source.finish())
+        file = InputFile(role, name or str(path), *source.finish())
     if table.other_sheets:
         raise RecipientsError(
-            f"has more than one sheet with something in it; the others: {_listed(table.other_sheets)}",
+            f"has more than one sheet with something in it; the others: {_list_names(table.other_sheets)}",
             where=str(path),
             fix="put the numbers on one sheet, or save each sheet as CSV",
         )
-    found = [header for header in table.headers if _key(header) in PHONE_HEADERS]
-    if not found:
-        found = [header for header in table.headers if _is_number(header)]
-    if not found and len(table.headers) > 1:
+    chosen = [header for header in table.headers if _header_key(header) in PHONE_HEADERS]
+    if not chosen:
+        chosen = [header for header in table.headers if _is_number_like(header)]
+    if not chosen and len(table.headers) > 1:
         raise RecipientsError(
             "no column that could hold the number",
             where=str(path),
-            fix=f"name it `phone`, or keep a single column; headers here: {_listed(table.headers)}",
+            fix=f"name it `phone`, or keep a single column; headers here: {_list_names(table.headers)}",
         )
-    columns = found or table.headers
-    numbers = [pl.Series("number", [header for header in found if _is_number(header)], dtype=pl.String)]
+    columns = chosen or table.headers
+    numbers = [pl.Series("number", [header for header in chosen if _is_number_like(header)], dtype=pl.String)]
     blocks = list(table.columns(columns))
     for index in range(len(columns)):
         numbers += [block[str(index)].alias("number") for block in blocks]
-    every = pl.concat(numbers)
-    return every.filter(every.str.strip_chars() != ""), given
+    cells = pl.concat(numbers)
+    return cells.filter(cells.str.strip_chars() != ""), file
 
 
 def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
@@ -193,7 +191,7 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
     name = spec.file
     if name.is_absolute() and name.is_relative_to(campaign.base.absolute()):
         name = name.relative_to(campaign.base.absolute())
-    with _opened(path) as source:
+    with _open_source(path) as source:
         table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
         file = InputFile("recipients", name.as_posix(), *source.finish())
     return table, str(path), file
@@ -210,16 +208,16 @@ def _hash_cells(table: Table, *, framed: bool) -> InputFile:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[FileSource]:
-    """The file's bytes to read. Raises RecipientsError where it cannot be opened or read."""
+def _open_source(path: Path) -> Iterator[FileSource]:
+    """Open a file to read its bytes. Raises RecipientsError where it cannot be opened or read."""
     if path.is_dir():
         raise RecipientsError("is a folder, not a file", where=str(path), fix="name the file in it")
     try:
         with FileSource(path, where=str(path)) as source:
             yield source
     except FileNotFoundError:
-        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, beside, n=1)
+        siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, siblings, n=1)
         raise RecipientsError(
             "there is no such file",
             where=str(path),
@@ -231,76 +229,77 @@ def _opened(path: Path) -> Iterator[FileSource]:
         ) from None
 
 
-def _key(header: str) -> str:
-    """A header as it is compared: without case, spaces, `_`, `-`, and the number that tells repeated ones apart."""
+def _header_key(header: str) -> str:
+    """Return a header as it is compared: without case, spaces, `_`, `-`, and the number that repeated ones have."""
     return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", header)).casefold()
 
 
-def _is_number(header: str) -> bool:
-    """Whether a header is no header but the first number of a plain list."""
+def _is_number_like(header: str) -> bool:
+    """Whether a header is really the first number of a plain list."""
     return sum(map(str.isdigit, header)) >= 3 and not any(map(str.isalpha, header))
 
 
-def _phone(table: Table, chosen: str | None, where: str) -> str:
+def _find_phone(table: Table, chosen: str | None, where: str) -> str:
     headers = list(table.headers)
     if chosen is not None:
-        return _named(headers, chosen, "recipients.phone_column", where)
-    found = _matching(headers, PHONE_HEADERS, where, "recipients.phone_column")
-    if found is not None:
-        return found
-    if any(map(_is_number, headers)):
+        return _resolve_header(headers, chosen, "recipients.phone_column", where)
+    header = _find_header(headers, PHONE_HEADERS, where, "recipients.phone_column")
+    if header is not None:
+        return header
+    if any(map(_is_number_like, headers)):
         fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"
     else:
-        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {_listed(headers)}"
+        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {_list_names(headers)}"
     if table.other_sheets:
-        fix += f"; or another sheet by {setting('recipients.sheet')}: {_listed(table.other_sheets)}"
+        fix += f"; or another sheet by {setting('recipients.sheet')}: {_list_names(table.other_sheets)}"
     raise RecipientsError("no column that could hold the number", where=where, fix=fix)
 
 
-def _matching(headers: list[str], wanted: frozenset[str], where: str, key: str, *, settled: bool = False) -> str | None:
-    """The one header that is `wanted`, or None. Several are an error that names the campaign's `key` as the way out.
+def _find_header(
+    headers: list[str], keys: frozenset[str], where: str, key: str, *, settled: bool = False
+) -> str | None:
+    """Return the header that has one of `keys`, or None. Several are an error that says to set the campaign's `key`.
 
-    `settled` says that the campaign has set the key already: then several are just data.
+    `settled` says that the campaign has set the key already: then several are only data.
     """
-    found = [header for header in headers if _key(header) in wanted]
-    if len(found) < 2:
-        return found[0] if found else None
+    matches = [header for header in headers if _header_key(header) in keys]
+    if len(matches) < 2:
+        return matches[0] if matches else None
     if settled:
         return None
     raise RecipientsError(
-        f"{len(found)} columns could be meant: {_listed(found)}",
+        f"{len(matches)} columns could be meant: {_list_names(matches)}",
         where=where,
         fix=f"say which by {setting(key)}",
     )
 
 
-def _named(headers: list[str], name: str, key: str, where: str) -> str:
-    """The header that the campaign calls `name`: exactly, or the only one equal without case, spaces, `_`, `-`."""
+def _resolve_header(headers: list[str], name: str, key: str, where: str) -> str:
+    """Return the header `name`, or else the only one that is equal without case, spaces, `_`, `-`."""
     if name in headers:
         return name
-    alike = [header for header in headers if _key(header) == _key(name)]
+    alike = [header for header in headers if _header_key(header) == _header_key(name)]
     if len(alike) == 1:
         return alike[0]
-    near = {_key(header): header for header in headers}
-    close = difflib.get_close_matches(_key(name), near, n=1)
+    near = {_header_key(header): header for header in headers}
+    close = difflib.get_close_matches(_header_key(name), near, n=1)
     raise RecipientsError(
         f"`{key}` names a column `{name}`, which is not there",
         where=where,
-        fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {_listed(headers)}",
+        fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {_list_names(headers)}",
     )
 
 
-def _names(headers: list[str], chosen: Mapping[str, str], where: str) -> dict[str, str]:
-    """Template name to header: the campaign's own names, then headers that are names, then those made into names.
+def _template_names(headers: list[str], chosen: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return template name to header: the campaign's own names, then headers that are names, then names from headers.
 
-    Two headers that make the same name have neither: `First Name` and `first-name` are told apart by
-    `row[...]` only.
+    Two headers that make the same name have none: only `row[...]` distinguishes `First Name` and `first-name`.
     """
     names = {header: header for header in headers if _is_name(header)}
-    made: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for header in headers:
-        made.setdefault(_identifier(header), []).append(header)
-    for name, sources in made.items():
+        by_name.setdefault(_identifier(header), []).append(header)
+    for name, sources in by_name.items():
         if len(sources) == 1 and _is_name(name):
             names.setdefault(name, sources[0])
     for name, header in chosen.items():
@@ -311,7 +310,7 @@ def _names(headers: list[str], chosen: Mapping[str, str], where: str) -> dict[st
                 where=key,
                 fix="use letters, digits and `_`, as in `first_name`",
             )
-        names[name] = _named(headers, header, key, where)
+        names[name] = _resolve_header(headers, header, key, where)
     return names
 
 
@@ -320,12 +319,12 @@ def _is_name(text: str) -> bool:
 
 
 def _identifier(header: str) -> str:
-    """`first_name` for `First Name`: lower case, everything but letters, digits and `_` as one `_`."""
+    """Return `first_name` for `First Name`: lower case, everything but letters, digits and `_` as one `_`."""
     plain = unicodedata.normalize("NFKC", header).lower()
     return re.sub(r"_+", "_", re.sub(r"\W+", "_", plain)).strip("_")
 
 
-def _listed(headers: Iterable[str]) -> str:
-    every = [f"`{header}`" for header in headers]
-    more = f" and {len(every) - _MOST_NAMED} more" if len(every) > _MOST_NAMED else ""
-    return ", ".join(every[:_MOST_NAMED]) + more
+def _list_names(headers: Iterable[str]) -> str:
+    names = [f"`{header}`" for header in headers]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sender.campaign.load import load_campaign
 from sender.core.errors import RecipientsError
 from sender.recipients import readers
-from sender.recipients.columns import Recipients, _identifier, _names, load_numbers, load_recipients
+from sender.recipients.columns import Recipients, _identifier, _template_names, load_numbers, load_recipients
 from sender.recipients.readers import delimited
 from sender.recipients.readers.source import FileSource, TextStream
 
@@ -556,10 +556,10 @@ RAW = st.text(st.sampled_from('ab,,""\n\n\r\x02 ;'), min_size=1, max_size=30)
 @example("a,b\n\nc,d,e")
 def test_the_quick_way_never_differs_from_the_strict_one(text):
     """Any text: the quick way gives what the strict one gives, or nothing."""
-    quick = delimited._quickly(text, ",")
+    quick = delimited._read_quickly(text, ",")
     if quick is not None:
         stream = TextStream(FileSource(text.encode(), where="x"), None)
-        strict, lines = delimited._strictly(stream, ",", "x", 0, None)
+        strict, lines = delimited._read_strictly(stream, ",", "x", 0, None)
         assert quick.fill_null("").rows() == strict.rows()
         assert lines == len(text.splitlines()) or "\r" in text or '"' in text
 
@@ -584,6 +584,6 @@ def test_header_mapping_is_never_ambiguous(headers):
     assert len(set(columns)) == len(headers) + 1
     for header, column in zip(headers, columns[1:], strict=True):
         assert column.startswith(header or "column ")
-    for name, header in _names(columns, {}, "x").items():
+    for name, header in _template_names(columns, {}, "x").items():
         assert name.isidentifier()
         assert header == name or (name not in columns and [_identifier(one) for one in columns].count(name) == 1)

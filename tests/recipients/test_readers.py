@@ -25,7 +25,7 @@ from sender.core.frame_buffer import SpillingFrames
 from sender.plan.hashes import ContentHash
 from sender.plan.stored_rows import StoredRows, gather
 from sender.recipients import readers
-from sender.recipients.columns import PHONE_HEADERS, _key, load_recipients
+from sender.recipients.columns import PHONE_HEADERS, _header_key, load_recipients
 from sender.recipients.readers import cells, delimited, documents, source, table
 from tests.profiles import examples
 
@@ -201,8 +201,8 @@ def test_the_number_is_found_as_the_design_says(headers):
 def test_headers_are_compared_without_case_blanks_and_dashes(header):
     assume(not re.search(r" \(\d+\)$", header))
     plain = "".join(one for one in header if not one.isspace() and one not in "_-").casefold()
-    assert _key(header) == plain
-    assert (_key(header) in PHONE_HEADERS) == (plain in PHONE_HEADERS)
+    assert _header_key(header) == plain
+    assert (_header_key(header) in PHONE_HEADERS) == (plain in PHONE_HEADERS)
 
 
 def _csv(grid: list[list[str]]) -> bytes:

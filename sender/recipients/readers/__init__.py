@@ -1,6 +1,6 @@
-"""Files of rows to columns of text: CSV and its kin, workbooks, Parquet, JSON lines, YAML, and rows from Python.
+"""Files of rows to columns of text: CSV and similar, workbooks, Parquet, JSON lines, YAML, and rows from Python.
 
-Knows nothing of recipients: which column means what is `sender.recipients.columns`' business.
+Knows nothing of recipients: which column means what is for `sender.recipients.columns`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values of Python and of typed columns as cells of text, and the tables made of them."""
+"""Python values and typed columns as cells of text, and the tables made of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sender.recipients.readers.table import BLOCK_ROWS, Rows, Table
 
 
 def table_of_items(items: Iterable[Mapping[str, Any]]) -> Table:
-    """The rows in mappings of header to value. A header that a row does not have is blank there."""
+    """Return the rows in mappings of header to value. A header that a row does not have is blank there."""
     builder = ItemRows()
     rows = list(items)
     for start in range(0, len(rows), BLOCK_ROWS):
@@ -24,18 +24,18 @@ def table_of_items(items: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def table_of_frame(frame: Any) -> Table:
-    """The rows of a polars frame (eager or lazy) or a pandas one, as text; null, None, NaN and NaT are blank."""
+    """Return the rows of a polars frame (eager or lazy) or a pandas one, as text; null, None, NaN and NaT are blank."""
     if isinstance(frame, pl.LazyFrame):
         headers = frame.collect_schema().names()
         parts: Iterator[pl.DataFrame] = (
-            _as_texts(part) for part in frame.collect_batches(chunk_size=BLOCK_ROWS, maintain_order=True)
+            _frame_to_text(part) for part in frame.collect_batches(chunk_size=BLOCK_ROWS, maintain_order=True)
         )
     elif isinstance(frame, pl.DataFrame):
         headers = frame.columns
-        parts = (_as_texts(part) for part in frame.iter_slices(BLOCK_ROWS))
+        parts = (_frame_to_text(part) for part in frame.iter_slices(BLOCK_ROWS))
     else:
         headers = [str(name) for name in frame.columns]
-        parts = _pandas(frame)
+        parts = _pandas_blocks(frame)
     rows = Rows()
     start = 1
     for cells in parts:
@@ -45,7 +45,7 @@ def table_of_frame(frame: Any) -> Table:
 
 
 class ItemRows:
-    """Builds a Table out of mappings; a header counts from where it is first seen."""
+    """Builds a Table of mappings; the headers have the order in which they are first seen."""
 
     def __init__(self) -> None:
         self.rows = Rows()
@@ -69,7 +69,7 @@ class ItemRows:
 
 
 def cell_text(value: Any) -> str:
-    """A Python value as a cell: whole numbers as digits, dates in ISO form, None and NaN blank, a list spaced out."""
+    """Return a Python value as a cell: whole numbers as digits, ISO dates, None and NaN blank, a list with spaces."""
     match value:
         case None:
             return ""
@@ -86,16 +86,16 @@ def cell_text(value: Any) -> str:
         case dt.date() | dt.time():
             return value.isoformat()
         case list() | tuple():
-            return " ".join(map(cell_text, value))  # several media URLs; a blank cannot stand in one
+            return " ".join(map(cell_text, value))  # several media URLs, which have no spaces
         case bytes():
-            return value.decode(errors="replace")  # shows damage where it is no text
+            return value.decode(errors="replace")  # what is not text becomes damaged characters
         case Mapping():
             return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
 
 
-def _pandas(frame: Any) -> Iterator[pl.DataFrame]:
-    """A pandas frame's values one by one, since polars would need pyarrow to take them over."""
+def _pandas_blocks(frame: Any) -> Iterator[pl.DataFrame]:
+    """Yield a pandas frame's values, converted one by one: polars would need pyarrow for it."""
     for start in range(0, len(frame), BLOCK_ROWS):
         part = frame.iloc[start : start + BLOCK_ROWS]
         columns = []
@@ -107,11 +107,11 @@ def _pandas(frame: Any) -> Iterator[pl.DataFrame]:
         yield pl.DataFrame(columns)
 
 
-def _as_texts(frame: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame([_as_text(column) for column in frame.iter_columns()])
+def _frame_to_text(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([_column_to_text(column) for column in frame.iter_columns()])
 
 
-def _as_text(column: pl.Series) -> pl.Series:
+def _column_to_text(column: pl.Series) -> pl.Series:
     """`cell_text` of a typed column."""
     dtype = column.dtype
     if dtype.is_nested() or dtype in (pl.Object, pl.Binary):
@@ -121,7 +121,7 @@ def _as_text(column: pl.Series) -> pl.Series:
         digits = column.set(~whole, None).cast(pl.Int64).cast(pl.String)
         text = digits.fill_null(column.fill_nan(None).cast(pl.String))
     elif dtype.is_temporal():
-        text = column.cast(pl.String).str.replace(r"\.0+(\D|$)", "$1")  # no seconds in fractions
+        text = column.cast(pl.String).str.replace(r"\.0+(\D|$)", "$1")  # without fractions of a second
     else:
         text = column.cast(pl.String)
     return text.fill_null("")

@@ -1,6 +1,6 @@
-"""CSV, TSV and the like, a block at a time. Plain blocks take polars' way; any doubt takes the strict one.
+"""CSV, TSV and similar, a block at a time. Plain blocks are read by polars, doubtful ones by a strict reader.
 
-The strict way is Python's csv; it names the line of what it refuses. Both give the same rows.
+The strict reader is Python's csv; it names the line of what it refuses. Both give the same rows.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from sender.recipients.readers.table import HeadedRows, Table
 
 SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
-_SAMPLE_CHARS = 65_536  # what separator and line ends are guessed from
-_MOST_LINES_BACK = 1_000  # of a block's end, to find one that is outside quotes
-_MOST_LINES_TOLD = 10
-_MOST_ROWS_AHEAD = 100_000  # where more ragged rows are looked for
-_HIDDEN = "\x02"  # stands for a quoted cell while structure is checked
+_SAMPLE_CHARS = 65_536  # from which the separator and the line ends are guessed
+_MOST_LINES_BACK = 1_000  # from a block's end, to find a line end outside quotes
+_MOST_LINES_LISTED = 10
+_MOST_ROWS_AHEAD = 100_000  # in which more ragged rows are looked for
+_HIDDEN = "\x02"  # replaces a quoted cell while the structure is checked
 
 
 def read_delimited(stream: TextStream, separator: str | None, where: str) -> Table:
-    """The rows of `stream`. Raises RecipientsError where a row is not as the first one is, or quotes stay open."""
+    """Return the rows of `stream`. Raises RecipientsError for a row of another width than the first, or open quotes."""
     stream.fill(_SAMPLE_CHARS)
     sample = stream.text[:_SAMPLE_CHARS]
     if "\r" in sample and "\n" not in sample:
         stream.unify_line_ends()
     if stream.text.lstrip()[:9].lower().startswith(("<!doctype", "<html", "<table", "<?xml")):
         raise RecipientsError("is a web page or XML, not a table", where=where, fix="export it as CSV or XLSX")
-    told = re.match(r'"?sep=(.)"?\r?\n', stream.text, re.IGNORECASE)  # a spreadsheet's own note, not shown as a row
-    if told:
-        separator, stream.position = separator or told[1], told.end()
+    hint = re.match(r'"?sep=(.)"?\r?\n', stream.text, re.IGNORECASE)  # a spreadsheet's own line, not shown as a row
+    if hint:
+        separator, stream.position = separator or hint[1], hint.end()
     blank_lines = _skip_blank_lines(stream)
     rows = HeadedRows(1 + blank_lines)
     if stream.fill(_SAMPLE_CHARS):
-        separator = separator or _guessed_separator(stream)
-        for grid in _grids(stream, separator, where, lines=blank_lines + bool(told)):
+        separator = separator or _guess_separator(stream)
+        for grid in _read_grids(stream, separator, where, lines=blank_lines + bool(hint)):
             rows.add(grid)
     return rows.table()
 
 
 def _skip_blank_lines(stream: TextStream) -> int:
-    """How many blank lines stood here."""
+    """Skip blank lines, and return how many there were."""
     skipped = 0
     while stream.fill(_SAMPLE_CHARS):
         leading = re.compile(r"(?:[ \t]*\r?\n)*").match(stream.text)
@@ -62,42 +62,42 @@ def _skip_blank_lines(stream: TextStream) -> int:
     return skipped
 
 
-def _guessed_separator(stream: TextStream) -> str:
-    """The separator that splits the header, and the rows after it most evenly; a comma where none does."""
+def _guess_separator(stream: TextStream) -> str:
+    """Return the separator that splits the header, and the later rows most evenly; a comma where none does."""
     sample = stream.text[stream.position : stream.position + _SAMPLE_CHARS]
     whole = stream.ended and len(stream.text) - stream.position == len(sample)
     best, best_score = ",", (0.0, 1)
     for candidate in SEPARATORS:
         widths: list[int] = []
         rows = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate)
-        with contextlib.suppress(csv.Error):  # a cell beyond the limit: judge by what came before
+        with contextlib.suppress(csv.Error):  # a cell is too long: judge by the rows before it
             widths.extend(len(row) for row in rows if row)
         if not whole:
-            widths = widths[:-1] or widths  # the last is cut
+            widths = widths[:-1] or widths  # the last row is cut off
         if not widths or widths[0] == 1:
             continue
         even = sum(width == widths[0] for width in widths) / len(widths)
-        best, best_score = max((best, best_score), (candidate, (even, widths[0])), key=lambda one: one[1])
+        best, best_score = max((best, best_score), (candidate, (even, widths[0])), key=lambda pair: pair[1])
     return best
 
 
-def _grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Iterator[pl.DataFrame]:
-    """The rows as grids of one width. `lines` stand above them."""
+def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows as grids of one width. `lines` is the number of lines above them."""
     width: int | None = None
     while stream.fill(BLOCK_CHARS):
         text = _whole_rows(stream)
-        grid = _quickly(text, separator, width) if text else None
+        grid = _read_quickly(text, separator, width) if text else None
         if grid is None:
-            grid, lines = _strictly(stream, separator, where, lines, width)
+            grid, lines = _read_strictly(stream, separator, where, lines, width)
         else:
             stream.position += len(text)
-            lines += _count_lines(text) if '"' in text else grid.height  # then every row is a line
+            lines += _count_lines(text) if '"' in text else grid.height  # without quotes every row is a line
         width = grid.width
         yield grid
 
 
 def _whole_rows(stream: TextStream) -> str:
-    """The rows that are there, as far as quotes in pairs tell; empty where they leave it open."""
+    """Return the whole rows in the buffer, judged by quotes in pairs; empty where they do not decide it."""
     text = stream.text[:BLOCK_CHARS]
     if stream.ended and len(text) == len(stream.text):
         return text
@@ -118,16 +118,16 @@ def _count_lines(text: str) -> int:
     return text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
 
 
-def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFrame | None:
-    """The grid by polars, which would fill short rows up in silence; None unless every row is as long as the first.
+def _read_quickly(text: str, separator: str, width: int | None = None) -> pl.DataFrame | None:
+    """Return the grid as polars reads it; None unless every row has the width of the first.
 
-    `width` is that of the rows before, if there are any.
+    polars would fill up short rows silently. `width` is that of earlier rows, if there are any.
     """
     quoted = '"' in text
     expected = width - 1 if width is not None else None
     height = None if quoted else _even_height(text, separator, expected)
     if height is None:
-        lines = _lines_of(text, separator, quoted=quoted)
+        lines = _split_lines(text, separator, quoted=quoted)
         if lines is None:
             return None
         separators = lines.str.count_matches(separator, literal=True)
@@ -154,9 +154,11 @@ def _quickly(text: str, separator: str, width: int | None = None) -> pl.DataFram
 
 
 def _even_height(text: str, separator: str, expected: int | None) -> int | None:
-    """How many rows a text without quotes has if they have `expected` separators each, as far as sums can tell: where
-    one row makes up for another, one of them is too long, and polars refuses it, unless it is the last and lacks its
-    line end. None where they do not."""
+    """Return how many rows a text without quotes has if each has `expected` separators; None where they do not.
+
+    Only sums are compared. Where a short row makes up for a long one, polars refuses the long one, unless it is the
+    last and has no line end, so that one is checked here.
+    """
     if "\r" in text and text.count("\r") != text.count("\r\n"):
         return None
     each = text.partition("\n")[0].count(separator) if expected is None else expected
@@ -168,8 +170,8 @@ def _even_height(text: str, separator: str, expected: int | None) -> int | None:
     return height if text.count(separator) == each * height else None
 
 
-def _lines_of(text: str, separator: str, *, quoted: bool) -> pl.Series | None:
-    """The lines of `text` without their ends, quoted cells hidden; None where quotes are in doubt."""
+def _split_lines(text: str, separator: str, *, quoted: bool) -> pl.Series | None:
+    """Return the lines of `text` without line ends, quoted cells hidden; None where quotes are doubtful."""
     bare = pl.Series([text])
     if quoted:
         if _HIDDEN in text:
@@ -181,15 +183,15 @@ def _lines_of(text: str, separator: str, *, quoted: bool) -> pl.Series | None:
     return bare.str.strip_suffix("\n").str.split("\n").explode().str.strip_suffix("\r")
 
 
-def _strictly(
+def _read_strictly(
     stream: TextStream, separator: str, where: str, lines: int, width: int | None
 ) -> tuple[pl.DataFrame, int]:
-    """About a block of rows by Python's csv, and the lines down to their end.
+    """Return about a block of rows as Python's csv reads them, and the number of lines down to their end.
 
-    Raises RecipientsError at the first row that is not as the first one is.
+    Raises RecipientsError at the first row with another width than the first.
     """
     start = stream.taken
-    reader = _numbered(stream, separator, lines)
+    reader = _number_rows(stream, separator, lines)
     rows: list[list[str]] = []
     try:
         for row, end in reader:
@@ -197,9 +199,10 @@ def _strictly(
             if len(row) != width:
                 if any(map(str.strip, row)):
                     raise RecipientsError(
-                        f"{_counted(len(row))} where the first row has {width}" + _more_of_them(reader, width, end),
+                        f"{_count_cells(len(row))} where the first row has {width}"
+                        + _list_more_ragged(reader, width, end),
                         where=at_line(where, lines),
-                        fix=_ragged_fix(len(row), width, separator),
+                        fix=_fix_for_ragged(len(row), width, separator),
                     )
                 row = [*row, *[""] * width][:width]  # noqa: PLW2901 (a blank row, of whatever length)
             rows.append(row)
@@ -211,7 +214,7 @@ def _strictly(
         if "end of data" in str(error):
             what = "a quote is opened and never closed"
         elif "limit" in str(error):
-            what = f"a cell of more than {csv.field_size_limit():,} characters, as if a quote were never closed"
+            what = f"a cell has more than {csv.field_size_limit():,} characters, as if a quote were never closed"
         raise RecipientsError(
             what,
             where=at_line(where, lines),
@@ -221,34 +224,36 @@ def _strictly(
     return pl.DataFrame([pl.Series(str(i), cells, dtype=pl.String) for i, cells in enumerate(columns)]), lines
 
 
-def _numbered(stream: TextStream, separator: str, above: int) -> Iterator[tuple[list[str], int]]:
-    """Each row, and the lines down to its end; `above` stand before the first. Raises csv.Error."""
-    reader = csv.reader(_lines(stream), delimiter=separator, strict=True)
+def _number_rows(stream: TextStream, separator: str, above: int) -> Iterator[tuple[list[str], int]]:
+    """Yield each row and the number of lines down to its end; `above` are before the first. Raises csv.Error."""
+    reader = csv.reader(_take_lines(stream), delimiter=separator, strict=True)
     for row in reader:
         yield row, above + reader.line_num
 
 
-def _more_of_them(reader: Iterator[tuple[list[str], int]], width: int, end: int) -> str:
-    """The next ragged rows, so that they can be mended in one go."""
-    found: list[int] = []
-    with contextlib.suppress(csv.Error, RecipientsError):  # what is worse is told when these are mended
+def _list_more_ragged(reader: Iterator[tuple[list[str], int]], width: int, end: int) -> str:
+    """List the next ragged rows, so that a person can fix all of them at once."""
+    ragged: list[int] = []
+    with contextlib.suppress(csv.Error, RecipientsError):  # a worse error is shown once these are fixed
         for row, below in islice(reader, _MOST_ROWS_AHEAD):
             if len(row) != width and any(map(str.strip, row)):
-                found.append(end + 1)
+                ragged.append(end + 1)
             end = below
-            if len(found) > _MOST_LINES_TOLD:
+            if len(ragged) > _MOST_LINES_LISTED:
                 break
-    if not found:
+    if not ragged:
         return ""
-    more = ", ..." if len(found) > _MOST_LINES_TOLD else ""
-    return f"; more ragged rows in line{'s' * (len(found) > 1)} {', '.join(map(str, found[:_MOST_LINES_TOLD]))}{more}"
+    more = ", ..." if len(ragged) > _MOST_LINES_LISTED else ""
+    return (
+        f"; more ragged rows in line{'s' * (len(ragged) > 1)} {', '.join(map(str, ragged[:_MOST_LINES_LISTED]))}{more}"
+    )
 
 
-def _lines(stream: TextStream) -> Iterator[str]:
-    """The lines of `stream` with their ends; it stands behind the last one taken."""
+def _take_lines(stream: TextStream) -> Iterator[str]:
+    """Yield the lines of `stream` with their ends; its position is after the last one yielded."""
     while stream.fill(_SAMPLE_CHARS):
         text = stream.text
-        # A carriage return at the very end may be half of a line end.
+        # A carriage return at the very end may be the first half of a line end.
         end = len(text) if stream.ended else max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
         if not end:
             stream.more()
@@ -258,11 +263,11 @@ def _lines(stream: TextStream) -> Iterator[str]:
             yield line
 
 
-def _counted(cells: int) -> str:
+def _count_cells(cells: int) -> str:
     return "1 cell" if cells == 1 else f"{cells} cells"
 
 
-def _ragged_fix(cells: int, width: int, separator: str) -> str:
+def _fix_for_ragged(cells: int, width: int, separator: str) -> str:
     shown = {"\t": "a tab"}.get(separator, f"`{separator}`")
     if width == 1:
         return (

@@ -26,7 +26,7 @@ _MOST_WORKBOOK_BYTES = 4 * 2**30  # a sheet of a million rows by 16 columns unpa
 
 
 def read_parquet(source: FileSource, where: str) -> Table:
-    """The rows of a Parquet file, a block of them in memory at a time."""
+    """Return the rows of a Parquet file; a block of them is in memory at a time."""
     whole = source.path if source.path is not None and source.packed is None else source.read_all()
     try:
         return table_of_frame(pl.scan_parquet(whole, glob=False, hive_partitioning=False))
@@ -37,7 +37,7 @@ def read_parquet(source: FileSource, where: str) -> Table:
 
 
 def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
-    """The rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
+    """Return the rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
     data = source.read_all()
     _refuse_other_archives(data, where)
     try:
@@ -49,7 +49,7 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
                 where=where,
                 fix=(f"did you mean `{near[0]}`? " if near else "") + f"its sheets: {', '.join(book.sheet_names)}",
             )
-        name, grid = _grid_of(book, sheet)
+        name, grid = _read_sheet(book, sheet)
     except (fastexcel.FastExcelError, IndexError) as error:
         raise RecipientsError(
             f"cannot be read as a workbook: {_first_line(error)}",
@@ -58,7 +58,7 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
         ) from None
     rows = HeadedRows(1)
     for part in grid.iter_slices(BLOCK_ROWS):
-        # A date without time carries midnight, and a time without date the day zero of spreadsheets.
+        # A date without a time has midnight, and a time without a date has the day zero of spreadsheets.
         rows.add(
             part.select(
                 pl.all()
@@ -66,22 +66,21 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
                 .str.replace(r"^1899-12-3[01] (\d\d:\d\d:\d\d)$", "$1")
             )
         )
-    found = rows.table()
-    others = [one for one in book.sheet_names if one != name and sheet is None]
-    return replace(found, other_sheets=tuple(one for one in others if _holds_cells(book, one)))
+    others = [other for other in book.sheet_names if other != name and sheet is None]
+    return replace(rows.table(), other_sheets=tuple(other for other in others if _has_cells(book, other)))
 
 
-def _grid_of(book: fastexcel.ExcelReader, sheet: str | None) -> tuple[str, pl.DataFrame]:
-    """The name and the cells of `sheet`, by default the first that a person who opens the workbook sees."""
+def _read_sheet(book: fastexcel.ExcelReader, sheet: str | None) -> tuple[str, pl.DataFrame]:
+    """Return the name and the cells of `sheet`, by default the first that a person sees in the workbook."""
     names = book.sheet_names if sheet is None else [sheet]
     for name in [*names, names[0]]:
-        found = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
-        if sheet is not None or found.visible == "visible":
+        cells = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
+        if sheet is not None or cells.visible == "visible":
             break
-    return name, found.to_polars()
+    return name, cells.to_polars()
 
 
-def _holds_cells(book: fastexcel.ExcelReader, name: str) -> bool:
+def _has_cells(book: fastexcel.ExcelReader, name: str) -> bool:
     try:
         return book.load_sheet(name, header_row=None, n_rows=1, dtypes="string").total_height > 0
     except fastexcel.FastExcelError:
@@ -89,7 +88,7 @@ def _holds_cells(book: fastexcel.ExcelReader, name: str) -> bool:
 
 
 def _refuse_other_archives(data: bytes, where: str) -> None:
-    """Raises RecipientsError for a zip file that is no workbook, or that would unpack to too much."""
+    """Raise RecipientsError for a zip file that is not a workbook, or that would unpack to too much."""
     if not data.startswith(ZIP):
         return
     try:
@@ -97,23 +96,23 @@ def _refuse_other_archives(data: bytes, where: str) -> None:
             members = archive.infolist()
     except zipfile.BadZipFile:
         return  # the reader of workbooks says what is wrong
-    names = [one.filename for one in members]
+    names = [member.filename for member in members]
     if not any(name == "mimetype" or name.startswith("xl/") for name in names):
-        held = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        files = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise RecipientsError(
-            f"is a zip archive (of {held}), not a table", where=where, fix="unpack it and name the file in it"
+            f"is a zip archive (of {files}), not a table", where=where, fix="unpack it and name the file in it"
         )
-    unpacked = sum(one.file_size for one in members)
+    unpacked = sum(member.file_size for member in members)
     if unpacked > _MOST_WORKBOOK_BYTES:
         raise RecipientsError(
-            f"is a workbook that unpacks to {unpacked:,} bytes, as no list does",
+            f"is a workbook that unpacks to {unpacked:,} bytes, more than any list has",
             where=where,
             fix="save the sheet as CSV",
         )
 
 
 def read_json_lines(stream: TextStream, where: str) -> Table:
-    """The rows of a file with a JSON object on each line."""
+    """Return the rows of a file with a JSON object on each line."""
     builder = ItemRows()
     items: list[dict[str, Any]] = []
     numbers: list[int] = []
@@ -134,7 +133,7 @@ def read_json_lines(stream: TextStream, where: str) -> Table:
 
 
 def _lines(stream: TextStream) -> Iterator[str]:
-    """The lines without their ends; not those of splitlines, since U+2028 may stand inside a JSON string."""
+    """Yield the lines without line ends. Not by splitlines, since U+2028 may be inside a JSON string."""
     while stream.fill(_BLOCK_CHARS):
         end = len(stream.text) if stream.ended else stream.text.rfind("\n") + 1
         if not end:
@@ -143,14 +142,16 @@ def _lines(stream: TextStream) -> Iterator[str]:
         lines = stream.text[:end].split("\n")
         stream.position = end
         if not lines[-1].strip():
-            lines.pop()  # what follows the last line end
+            lines.pop()  # the rest after the last line end
         yield from lines
 
 
 def _json_object(line: str, place: str) -> dict[str, Any]:
     try:
-        # Numbers stay as written: 1e5 and 0.10 are text to us.
-        row = json.loads(line, parse_int=str, parse_float=str, parse_constant=lambda _: None, object_pairs_hook=_once)
+        # Numbers stay as written: 1e5 and 0.10 are text here.
+        row = json.loads(
+            line, parse_int=str, parse_float=str, parse_constant=lambda _: None, object_pairs_hook=_refuse_repeated
+        )
     except (ValueError, RecursionError) as error:
         raise RecipientsError(f"is not JSON: {error}", where=place, fix="write one JSON object a line") from None
     if not isinstance(row, dict):
@@ -158,7 +159,7 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
     return row
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
         raise ValueError("a key stands twice")
@@ -166,7 +167,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_yaml(stream: TextStream, where: str) -> Table:
-    """The rows of a YAML list of mappings; scalars as they are written."""
+    """Return the rows of a YAML list of mappings; scalars as they are written."""
     try:
         document = safe_yaml.load(stream.all())
     except safe_yaml.YamlError as error:

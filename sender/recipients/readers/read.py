@@ -1,9 +1,8 @@
-"""Files of rows to columns of text: CSV and its kin, workbooks, Parquet, JSON lines, YAML, and rows from Python.
+"""Reads a file of rows, in any format, to columns of text.
 
-A file is read right or refused with one RecipientsError: file, line as an editor counts, way out. Every cell
-is the text that stands in the file; no cell is null, and a row of nothing but blanks is counted and left out.
-What can be large (CSV, JSON lines, Parquet, compressed or not) is read a block at a time, and put aside in blocks.
-Knows nothing of recipients: which column means what is `sender.recipients.columns`' business.
+A file is read correctly or refused with one RecipientsError: file, line as an editor counts, what to do. Every cell is
+the text in the file; no cell is null, and a blank row is counted and left out. Files that can be large (CSV, JSON
+lines, Parquet, compressed or not) are read a block at a time and kept in blocks.
 """
 
 from __future__ import annotations
@@ -56,11 +55,11 @@ def read_table(
     encoding: str | None = None,
     digits_matter: bool = False,
 ) -> Table:
-    """The rows of a file. `where` is its name.
+    """Return the rows of a file. `where` is its name.
 
-    Content tells workbooks, Parquet and compression, the name JSON and YAML; what else there is, is CSV or its kin.
-    A file without rows gives a table without rows. With `digits_matter`, as in a list of numbers, text that is no UTF-8
-    is no fault: its letters may come out wrong. Raises RecipientsError for whatever cannot be read right.
+    Workbooks, Parquet and compression are recognised by content, JSON and YAML by name; everything else is read as CSV
+    or similar. A file without rows gives a table without rows. With `digits_matter`, as in a list of numbers, text that
+    is not UTF-8 is accepted, though its letters may be wrong. Raises RecipientsError for what cannot be read correctly.
     """
     if isinstance(source, bytes):
         source = FileSource(source, where=where)
@@ -85,14 +84,14 @@ def read_table(
 
 
 def _suffix(where: str) -> str:
-    """What the name says of the format; `.csv` for `people.csv.gz`."""
+    """Return the suffix that names the format: `.csv` for `people.csv.gz`."""
     path = PurePath(where)
     suffix = path.suffix.lower()
     return PurePath(path.stem).suffix.lower() if suffix in _PACKED else suffix
 
 
 def _refuse_false_name(stream: TextStream, suffix: str, where: str) -> None:
-    """Raises RecipientsError for text that is named as a workbook or Parquet: somebody expects something else of it."""
+    """Raise RecipientsError for text that is named as a workbook or Parquet: its author expects something else."""
     named = _BINARY[suffix]
     try:
         stream.fill(1)
@@ -110,7 +109,7 @@ def _refuse_false_name(stream: TextStream, suffix: str, where: str) -> None:
     elif _is_json(text):
         what, fix = "JSON", "name it .jsonl, with one object a line"
     else:
-        what, fix = "text, as CSV is", "name it .csv if that is what it is, or export it again"
+        what, fix = "text, as CSV is", "name it .csv if it is CSV, or export it again"
     raise RecipientsError(f"is named {suffix}, but it is no {named}: it is {what}", where=where, fix=fix)
 
 

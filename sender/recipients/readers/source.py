@@ -1,6 +1,6 @@
-"""A file read once, front to back: unpacked where it is compressed, decoded where it is text, hashed as it passes.
+"""A file read once from start to end: unpacked if it is compressed, decoded if it is text, and hashed on the way.
 
-Compression is told by content, not by name. What unpacks to far more than a list ever would is refused.
+Compression is recognised by content, not by name. A file that unpacks to far more than any list is refused.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-HEAD_BYTES = 4096  # by which a format is told
+HEAD_BYTES = 4096  # by which a format is recognised
 READ_BYTES = 4 * 2**20
 _MOST_LINE_CHARS = 64 * 2**20  # no row is that long
-# A list of names and numbers packs to a tenth of its size, one of almost equal rows to a fiftieth.
+# A list of names and numbers compresses to a tenth of its size, one of almost equal rows to a fiftieth.
 _MOST_TIMES = 200
 _ALWAYS_ROOM_BYTES = 64 * 2**20
 
@@ -52,10 +52,10 @@ codecs.register_error(_AS_LATIN_1, _as_latin_1)
 
 
 class FileSource:
-    """The bytes of a file, unpacked. `path` is None for bytes that are no file, `packed` where nothing was compressed.
+    """The bytes of a file, unpacked. `path` is None for bytes without a file, `packed` is None if not compressed.
 
-    `head` holds the first bytes, for a look at them; `read` begins with them all the same. Raises OSError when the
-    file cannot be opened or read, RecipientsError when it cannot be unpacked.
+    `head` has the first bytes, to recognise the format; `read` starts with them too. Raises OSError when the file
+    cannot be opened or read, RecipientsError when it cannot be unpacked.
     """
 
     def __init__(self, data: Path | bytes, *, where: str) -> None:
@@ -87,16 +87,16 @@ class FileSource:
         self._raw.close()
 
     def read(self) -> bytes:
-        """The next bytes, some millions of them; empty at the end."""
+        """Return the next bytes, up to a few million; empty at the end."""
         ahead, self._ahead = self._ahead, b""
         return ahead + self._read(READ_BYTES)
 
     def read_all(self) -> bytes:
-        """All bytes from here on."""
+        """Return all remaining bytes."""
         return b"".join(iter(self.read, b""))
 
     def finish(self) -> tuple[int, str]:
-        """Size and SHA-256 in hex of the whole file as it stands, compressed or not."""
+        """Read the rest, and return size and SHA-256 in hex of the whole file as it is, compressed or not."""
         while self._file.read(READ_BYTES):
             pass
         return self._raw.size, self._raw.digest.hexdigest()
@@ -116,20 +116,20 @@ class FileSource:
         self._unpacked += len(data)
         if self._unpacked > max(_ALWAYS_ROOM_BYTES, _MOST_TIMES * self._raw.size):
             raise RecipientsError(
-                f"unpacks to more than {_MOST_TIMES} times its size, as no list does"
+                f"unpacks to more than {_MOST_TIMES} times its size, which no list does"
                 f" ({self._raw.size:,} bytes became {self._unpacked:,}, and there is more)",
                 where=self.where,
-                fix="if it is a list all the same, unpack it and name the unpacked file",
+                fix="if it really is a list, unpack it and name the unpacked file",
             )
         return data
 
 
 class TextStream:
-    """The text of a source, as much of it at a time as is asked for.
+    """The text of a source, as much at a time as is asked for.
 
-    What is there and not yet taken is `text[position:]`; whoever takes some of it moves `position`. `ended` says that
-    nothing follows. Raises RecipientsError with the line of what cannot be decoded; with `digits_matter` only what is
-    no UTF-8 is taken for Latin-1, since digits are the same in both.
+    The text that is read and not yet taken is `text[position:]`; code that takes some moves `position`. `ended` says
+    that nothing follows. Raises RecipientsError with the line of what cannot be decoded; with `digits_matter`, bytes
+    that are not UTF-8 are taken as Latin-1, since digits are the same in both.
     """
 
     def __init__(self, source: FileSource, encoding: str | None, *, digits_matter: bool = False) -> None:
@@ -137,7 +137,7 @@ class TextStream:
         self.position = 0
         self.ended = False
         self._source = source
-        self._told, name, mark = _encoding(source, encoding)
+        self._shown_name, name, mark = _find_encoding(source, encoding)
         self._name = name
         lenient = digits_matter and name == "utf-8"
         self._decoder = codecs.getincrementaldecoder(name)(_AS_LATIN_1 if lenient else "strict")
@@ -149,42 +149,42 @@ class TextStream:
 
     @property
     def taken(self) -> int:
-        """How many characters have been taken."""
+        """The number of characters taken."""
         return self._taken + self.position
 
     def fill(self, size: int) -> bool:
-        """Whether anything is left, with at least `size` characters of it in `text` where there are so many."""
+        """Read until `text` has at least `size` characters or the source ends; return whether anything is left."""
         if self.position:
             self._taken += self.position
             self.text, self.position = self.text[self.position :], 0
         if len(self.text) < size and not self.ended:
             pieces = [self.text]
-            there = len(self.text)
-            while there < size and not self.ended:
+            chars = len(self.text)
+            while chars < size and not self.ended:
                 pieces.append(self._next())
-                there += len(pieces[-1])
+                chars += len(pieces[-1])
             self.text = "".join(pieces)
         return bool(self.text)
 
     def more(self) -> None:
-        """Reads on though nothing of `text` could be taken: a row is longer than what is there."""
+        """Read more although nothing of `text` was taken: a row is longer than the text."""
         if len(self.text) - self.position > _MOST_LINE_CHARS:
             raise RecipientsError(
-                f"a line of more than {_MOST_LINE_CHARS:,} characters",
+                f"a line has more than {_MOST_LINE_CHARS:,} characters",
                 where=self._source.where,
-                fix="check that it is a table, with a line for each row",
+                fix="check that it is a table with a line for each row",
             )
         self.fill(2 * (len(self.text) - self.position))
 
     def all(self) -> str:
-        """All that is left."""
+        """Return all that is left."""
         while not self.ended:
             self.fill(len(self.text) + READ_BYTES)
         text, self.position = self.text[self.position :], len(self.text)
         return text
 
     def unify_line_ends(self) -> None:
-        """From here on every kind of line end is `\n`, for files of old Macs."""
+        """From here on turn every kind of line end into `\n`, for files of old Macs."""
         self._unified = True
         self.text = self.text[: self.position] + self._with_one_line_end(self.text[self.position :])
 
@@ -201,14 +201,16 @@ class TextStream:
             if b"\0" in error.object[:HEAD_BYTES] and self._name == "utf-8":
                 raise self._nul(line) from None  # UTF-16 read as UTF-8 may fail at a letter before it meets a NUL
             raise RecipientsError(
-                f"is not {self._told.upper()}: byte 0x{error.object[start]:02X} cannot be read",
+                f"is not {self._shown_name.upper()}: byte 0x{error.object[start]:02X} cannot be read",
                 where=at_line(self._source.where, line),
                 fix="save it as UTF-8, or say what it is: "
                 f"{setting('recipients.encoding', 'cp1252')} (Windows) or latin-1, ...",
             ) from None
         except UnicodeError as error:
             raise RecipientsError(
-                f"is not {self._told}: {error}", where=self._source.where, fix=f"mend {setting('recipients.encoding')}"
+                f"is not {self._shown_name}: {error}",
+                where=self._source.where,
+                fix=f"correct {setting('recipients.encoding')}",
             ) from None
         nul = text.find("\0")
         if nul >= 0:
@@ -218,7 +220,7 @@ class TextStream:
 
     def _nul(self, line: int) -> RecipientsError:
         return RecipientsError(
-            "holds a NUL byte, which no text does",
+            "has a NUL byte, which no text has",
             where=at_line(self._source.where, line),
             fix="save it as UTF-8 again; if it is UTF-16 without its mark, set "
             + setting("recipients.encoding", "utf-16-le"),
@@ -226,7 +228,7 @@ class TextStream:
 
     def _with_one_line_end(self, text: str) -> str:
         text, self._held = self._held + text, ""
-        if text.endswith("\r") and not self.ended:  # it may be half of a line end
+        if text.endswith("\r") and not self.ended:  # it may be the first half of a line end
             text, self._held = text[:-1], "\r"
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -235,11 +237,11 @@ def at_line(where: str, lines_before: int) -> str:
     return f"{where}, line {lines_before + 1}"
 
 
-def _encoding(source: FileSource, chosen: str | None) -> tuple[str, str, bytes]:
-    """The encoding's name for a person, the one to decode by, and the byte order mark that the file begins with."""
-    found = next((one for one in _BOMS if source.head.startswith(one[0])), None)
+def _find_encoding(source: FileSource, chosen: str | None) -> tuple[str, str, bytes]:
+    """Return the encoding's name for a person, the codec to decode by, and the byte order mark of the file."""
+    bom = next((bom for bom in _BOMS if source.head.startswith(bom[0])), None)
     if chosen is None:
-        return ("utf-8", "utf-8", b"") if found is None else (found[1], found[2], found[0])
+        return ("utf-8", "utf-8", b"") if bom is None else (bom[1], bom[2], bom[0])
     try:
         b"a".decode(chosen, "replace")
         codecs.getincrementaldecoder(chosen)
@@ -247,17 +249,17 @@ def _encoding(source: FileSource, chosen: str | None) -> tuple[str, str, bytes]:
         raise RecipientsError(
             f"there is no encoding `{chosen}`",
             where=source.where,
-            fix=f"{setting('recipients.encoding')} is utf-8, cp1252, utf-16-le, ...",
+            fix=f"set {setting('recipients.encoding')} to utf-8, cp1252, utf-16-le, ...",
         ) from None
     except UnicodeError:
-        pass  # an encoding of more than a byte a character
-    if found is not None and codecs.lookup(chosen).name in {codecs.lookup(name).name for name in found[1:]}:
-        return chosen, found[2], found[0]
+        pass  # an encoding with more than a byte a character
+    if bom is not None and codecs.lookup(chosen).name in {codecs.lookup(name).name for name in bom[1:]}:
+        return chosen, bom[2], bom[0]
     return chosen, chosen, b""
 
 
 class _Hashed(io.RawIOBase):
-    """A file that counts and hashes what is read of it."""
+    """A file that counts and hashes what is read from it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Rows of text under distinct headers, kept a block at a time, and what builds them."""
+"""Rows of text under distinct headers, kept in blocks, and the classes that build them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import polars as pl
 
 from sender.core.frame_buffer import SpillingFrames
 
-BLOCK_ROWS = 200_000  # of what does not come in blocks by itself
-_NUMBER = "number"  # the stored column of row numbers; those of cells are named by their place
+BLOCK_ROWS = 200_000  # for sources that do not come in blocks
+_NUMBER = "number"  # the stored column of row numbers; columns of cells are named by their place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Rows read: `height` of them under `headers`, which are distinct; `blank_rows` were left out.
+    """The rows of a file: `height` of them under `headers`, which are distinct; `blank_rows` were left out.
 
-    Row numbers are those a spreadsheet shows (the header is row 1) for CSV and workbooks, line numbers for
-    JSON lines, and count from 1 for everything else. `notes` are sentences about what a person should know.
-    `other_sheets` of a workbook were not read, and not asked for.
+    Row numbers are those a spreadsheet shows (the header is row 1) for CSV and workbooks, line numbers for JSON lines,
+    and count from 1 for everything else. `notes` are sentences for a person. `other_sheets` are a workbook's sheets
+    that were not read, because none was chosen.
     """
 
     headers: tuple[str, ...]
@@ -35,8 +35,8 @@ class Table:
 
     @property
     def cells(self) -> pl.DataFrame:
-        """The cells of all rows: String columns without nulls. Of a large table better block by block."""
-        parts = [self._named(frame) for frame in self._rows.frames()]
+        """The cells of all rows: String columns without nulls. A large table is better read block by block."""
+        parts = [self._name_columns(frame) for frame in self._rows.frames()]
         return pl.concat(parts) if parts else pl.DataFrame(schema=dict.fromkeys(self.headers, pl.String))
 
     @property
@@ -46,50 +46,50 @@ class Table:
         return pl.concat(parts) if parts else pl.Series("row_number", [], dtype=pl.UInt32)
 
     def blocks(self) -> Iterator[Table]:
-        """The same rows in order, each block a table in memory."""
+        """Yield the same rows in order, each block as a table in memory."""
         for frame in self._rows.frames():
             yield Table(self.headers, 0, (), SpillingFrames(frame), self._places)
 
     def columns(self, headers: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """For each block `row_number` (UInt32) and the cells under `headers`, named `0`, `1`, ... in their order."""
+        """Yield for each block `row_number` (UInt32) and the cells under `headers`, named `0`, `1`, ... in order."""
         places = [self._places[self.headers.index(header)] for header in headers]
         for frame in self._rows.frames([_NUMBER, *places]):
-            yield _whole(frame, places).select(
+            yield _fill_columns(frame, places).select(
                 pl.col(_NUMBER).alias("row_number"),
                 *[pl.col(place).alias(str(index)) for index, place in enumerate(places)],
             )
 
     def row(self, row_number: int) -> pl.DataFrame:
-        """The cells of the row of that number: a frame of one row, or of none."""
+        """Return the cells of the row with that number: a frame of one row, or of none."""
         for frame in self._rows.frames():
-            found = frame.filter(pl.col(_NUMBER) == row_number)
-            if found.height:
-                return self._named(found[:1])
+            rows = frame.filter(pl.col(_NUMBER) == row_number)
+            if rows.height:
+                return self._name_columns(rows[:1])
         return pl.DataFrame(schema=dict.fromkeys(self.headers, pl.String))
 
-    def _named(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _name_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
         named = zip(self._places, self.headers, strict=True)
-        return _whole(frame, self._places).select(pl.col(place).alias(header) for place, header in named)
+        return _fill_columns(frame, self._places).select(pl.col(place).alias(header) for place, header in named)
 
 
-def _whole(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
-    """`frame` with all of `places`; blank where the block was read before that header was first seen."""
+def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
+    """Return `frame` with all of `places`, blank where the block was read before that header was first seen."""
     absent = [place for place in places if place not in frame.columns]
     return frame.with_columns(pl.lit("").alias(place) for place in absent) if absent else frame
 
 
 class Rows:
-    """Builds a Table out of blocks of cells."""
+    """Builds a Table of blocks of cells."""
 
     def __init__(self) -> None:
         self._rows = SpillingFrames()
         self.blank_rows = 0
 
     def add(self, cells: pl.DataFrame, numbers: pl.Series) -> None:
-        """Adds the rows of `cells`, whose columns count as their places, without the blank ones."""
+        """Add the rows of `cells`, without the blank ones. Its columns are known by their places from here on."""
         frame = cells.rename(dict(zip(cells.columns, map(str, range(cells.width)), strict=True)))
         frame = frame.with_columns(numbers.cast(pl.UInt32).alias(_NUMBER))
-        filled = _filled(frame.drop(_NUMBER))
+        filled = _find_filled(frame.drop(_NUMBER))
         if filled is not None:
             frame = frame.filter(filled)
             self.blank_rows += len(filled) - frame.height
@@ -97,13 +97,13 @@ class Rows:
             self._rows.append(frame)
 
     def table(self, headers: Sequence[str], places: Sequence[int] | None = None, notes: Sequence[str] = ()) -> Table:
-        """The rows under `headers`, which stand for the columns at `places` (as they are, by default)."""
+        """Return the rows under `headers`, which name the columns at `places` (by default, all in order)."""
         at = range(len(headers)) if places is None else places
         return Table(tuple(headers), self.blank_rows, tuple(notes), self._rows, tuple(map(str, at)))
 
 
 class HeadedRows:
-    """Builds a Table out of grids of text, whose first row that is not blank is the header.
+    """Builds a Table of grids of text, whose first row that is not blank is the header.
 
     `first_row` is the number of the first row. All grids have the same width.
     """
@@ -116,11 +116,11 @@ class HeadedRows:
         self._rows = Rows()
 
     def add(self, grid: pl.DataFrame) -> None:
-        """Adds the rows of `grid` (String columns; null is blank)."""
+        """Add the rows of `grid` (String columns; null is blank)."""
         grid = grid.with_columns(pl.all().fill_null(""))
         start, self._next = self._next, self._next + grid.height
         if self._header is None:
-            filled = _filled(grid)
+            filled = _find_filled(grid)
             index = 0 if filled is None else filled.arg_max()
             if not grid.height or index is None or (filled is not None and not filled[index]):
                 self._above += grid.height
@@ -133,12 +133,12 @@ class HeadedRows:
         self._rows.add(grid, pl.int_range(start, start + grid.height, dtype=pl.UInt32, eager=True))
 
     def table(self) -> Table:
-        """The rows read. Exports leave columns without name or content: one with content gets a name, others go."""
+        """Return the rows read. A column without a header gets one if it has content, and is dropped if it has none."""
         if self._header is None:
             return Table((), self._above, (), SpillingFrames(), ())
         places = [i for i, header in enumerate(self._header) if header.strip() or i in self._with_content]
         written = [self._header[i] if self._header[i].strip() else f"column {i + 1}" for i in places]
-        headers = _distinct(written)
+        headers = _make_distinct(written)
         notes = [
             f"several columns are headed `{old}`; column {place + 1} is called `{new}` here"
             for old, new, place in zip(written, headers, places, strict=True)
@@ -152,8 +152,8 @@ class HeadedRows:
         return self._rows.table(headers, places, notes)
 
 
-def _filled(cells: pl.DataFrame) -> pl.Series | None:
-    """Which rows hold more than blanks; None where all do."""
+def _find_filled(cells: pl.DataFrame) -> pl.Series | None:
+    """Return which rows are not blank; None where all rows have content."""
     known: pl.Series | None = None
     for column in cells.iter_columns():
         filled = column.str.strip_chars() != ""
@@ -167,8 +167,8 @@ def _has_content(column: pl.Series) -> bool:
     return bool((column.str.strip_chars() != "").any())
 
 
-def _distinct(headers: Sequence[str]) -> list[str]:
-    """The headers, a repeated one with a number: `Phone`, `Phone (2)`."""
+def _make_distinct(headers: Sequence[str]) -> list[str]:
+    """Return the headers, a repeated one with a number: `Phone`, `Phone (2)`."""
     taken: set[str] = set(headers)
     seen: set[str] = set()
     result = []
