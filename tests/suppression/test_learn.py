@@ -1,0 +1,122 @@
+"""What the reports of runs teach the suppression list, and which runs are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import sender
+from sender.core.errors import UnknownRun
+from sender.core.outcomes import Accepted, Reason, Rejected, Status
+from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.open import open_state
+from sender.suppression import learn
+from sender.suppression.learn import learn_from_runs, learn_refusals
+from sender.suppression.live_check import HELD_BACK
+from sender.suppression.suppression_list import SuppressionList
+
+OURS, OTHER = "+12025550100", "+12025550199"
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(scope="module")
+def plan() -> sender.Plan:
+    people = [{"phone": f"+120255501{n:02}"} for n in range(1, 7)]
+    return sender.build_plan(
+        sender.load_campaign(name="spring", provider="sandbox", from_=OURS, message="Hi", recipients=people)
+    )
+
+
+@pytest.fixture
+def begin(tmp_path: Path, plan: sender.Plan) -> Callable[..., Run]:
+    """Begins a run that is so many milliseconds old, with these outcomes."""
+
+    def new_run(run_id: str, *outcomes: Accepted | Rejected, age_ms: int = 0, simulated: bool = False) -> Run:
+        with open_state(tmp_path) as state:
+            run = Run(
+                *(run_id, "spring", RunKind.LIVE, "twilio", plan.hash, None, 6, 6, 0),
+                created_at_ms=state.ledger.now_ms() - age_ms,
+                simulated=simulated,
+            )
+            state.ledger.create_run(run)
+            state.plans.save(run, plan)
+            claims = state.ledger.claim(run_id, limit=6, lease_ms=1000)
+            state.ledger.use_senders(run_id, [(claims[1], OTHER)])
+            state.ledger.record(run_id, [Settlement(*pair) for pair in zip(claims, outcomes, strict=False)])
+        return run
+
+    return new_run
+
+
+def listed(folder: Path) -> dict[str, tuple[str, str, str]]:
+    with SuppressionList.open(folder) as suppressions:
+        return {entry.number[-2:]: (entry.reason.value, entry.via, entry.scope) for entry in suppressions.entries()}
+
+
+STOPPED = Rejected(Reason.OPTED_OUT, "21610", "unsubscribed")
+
+
+def test_what_a_run_teaches(tmp_path: Path, begin: Callable[..., Run]) -> None:
+    run = begin(
+        "run-1",
+        STOPPED,
+        Accepted("SM1", status=Status.UNDELIVERED, reason=Reason.LANDLINE, error_code="30006"),
+        Rejected(Reason.INVALID_NUMBER, "21211"),
+        Rejected(Reason.OPTED_OUT, HELD_BACK, "not sent"),  # what we held back teaches nothing
+        Accepted("SM2", status=Status.UNDELIVERED, reason=Reason.UNREACHABLE),
+        Accepted("SM3"),
+    )
+    with open_state(tmp_path) as state:
+        assert learn_refusals(state, run) == 3
+        assert learn_refusals(state, run) == 0
+    assert listed(tmp_path) == {
+        "01": ("opted_out", OURS, "all"),
+        "02": ("landline", OTHER, "all"),  # the number it was really sent from
+        "03": ("invalid_number", OURS, "all"),
+    }
+
+
+def test_a_simulated_run_teaches_the_sandbox(tmp_path: Path, begin: Callable[..., Run]) -> None:
+    run = begin("run-1", STOPPED, simulated=True)
+    with open_state(tmp_path) as state:
+        assert learn_refusals(state, run) == 1
+    assert listed(tmp_path) == {"01": ("opted_out", OURS, "sandbox")}
+
+
+def test_a_run_without_refusals_needs_no_plan(tmp_path: Path, begin: Callable[..., Run]) -> None:
+    run = begin("run-1", Accepted("SM1"))
+    with open_state(tmp_path) as state:
+        assert learn_refusals(state, replace(run, plan_hash="another")) == 0
+        assert not (tmp_path / "suppression.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("ids", "taught"),
+    [
+        pytest.param(["old"], {"01"}, id="a run that is named, however old"),
+        pytest.param(["new"], {"02"}, id="no other"),
+        pytest.param([None], {"02", "03"}, id="all that may still be reported on"),
+        pytest.param([None, "old"], {"01", "02", "03"}, id="both"),
+        pytest.param([], set(), id="none"),
+        pytest.param(["elsewhere"], set(), id="a run that is not here"),
+    ],
+)
+def test_which_runs_are_asked(
+    tmp_path: Path, begin: Callable[..., Run], ids: list[str | None], taught: set[str]
+) -> None:
+    accepted = Accepted("SM")
+    begin("old", STOPPED, age_ms=8 * DAY_MS + 60_000)
+    begin("new", accepted, STOPPED, age_ms=8 * DAY_MS - 60_000)
+    begin("today", accepted, accepted, STOPPED)
+    learn_from_runs(tmp_path, ids)
+    assert set(listed(tmp_path)) == taught
+    assert learn._REPORTED_S == 8 * 86_400
+
+
+def test_where_nothing_was_sent_nothing_is_learned(tmp_path: Path) -> None:
+    with pytest.raises(UnknownRun):
+        learn_from_runs(tmp_path, [None])
+    assert list(tmp_path.iterdir()) == []
