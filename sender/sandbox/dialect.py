@@ -169,7 +169,7 @@ def glob(prefix: str, text: str, suffix: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class LogPage:
+class MessagePage:
     """One page of a log, newest first. Its cursors are the `StoredMessage.number`s at its edges."""
 
     messages: tuple[StoredMessage, ...]
@@ -191,7 +191,7 @@ class Log(Protocol):
         limit: int,
         older_than: int | None = None,
         newer_than: int | None = None,
-    ) -> LogPage: ...
+    ) -> MessagePage: ...
 
     def numbered_page(
         self,

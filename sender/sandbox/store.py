@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from sender.core.errors import StateError
-from sender.sandbox.dialect import Column, Condition, Draft, Log, LogPage, Op, StoredMessage
+from sender.sandbox.dialect import Column, Condition, Draft, Log, MessagePage, Op, StoredMessage
 
 _APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger passed by mistake is refused, not written to
 _SCHEMA = """
@@ -103,18 +103,18 @@ class Store:
         limit: int,
         older_than: int | None = None,
         newer_than: int | None = None,
-    ) -> LogPage:
+    ) -> MessagePage:
         """Return up to `limit` messages, newest first, next to a cursor: messages accepted meanwhile shift nothing."""
         clause, values = _where(dialects, account, where)
         if newer_than is not None:
             messages = self._select(
                 f"{clause} AND number > ? ORDER BY number LIMIT ?", (*values, newer_than, limit + 1)
             )
-            return LogPage(tuple(reversed(messages[:limit])), has_newer=len(messages) > limit, has_older=True)
+            return MessagePage(tuple(reversed(messages[:limit])), has_newer=len(messages) > limit, has_older=True)
         if older_than is not None:
             clause, values = f"{clause} AND number < ?", (*values, older_than)
         messages = self._select(f"{clause} ORDER BY number DESC LIMIT ?", (*values, limit + 1))
-        return LogPage(tuple(messages[:limit]), has_newer=older_than is not None, has_older=len(messages) > limit)
+        return MessagePage(tuple(messages[:limit]), has_newer=older_than is not None, has_older=len(messages) > limit)
 
     def numbered_page(
         self,
@@ -186,7 +186,7 @@ class _LaggingLog:
         limit: int,
         older_than: int | None = None,
         newer_than: int | None = None,
-    ) -> LogPage:
+    ) -> MessagePage:
         where = [*where, self._seen]
         return self._store.page(dialects, account, where, limit=limit, older_than=older_than, newer_than=newer_than)
 

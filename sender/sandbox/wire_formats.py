@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sender.sandbox.dialect import LogPage
+from sender.sandbox.dialect import MessagePage
 
 # ── Credentials ───────────────────────────────────────────────────────────────────────────────────
 
@@ -85,12 +85,12 @@ def whole(params: Mapping[str, str], name: str, default: int, low: int, high: in
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and low <= int(text) <= high else None
 
 
-def older_token(page: LogPage) -> str | None:
+def older_token(page: MessagePage) -> str | None:
     """Return the page token that continues after the last message; None at the end of the log."""
     return f"PA{page.messages[-1].number:08x}" if page.has_older and page.messages else None
 
 
-def newer_token(page: LogPage) -> str | None:
+def newer_token(page: MessagePage) -> str | None:
     """Return the page token that goes back before the first message; None at the start."""
     return f"PB{page.messages[0].number:08x}" if page.has_newer and page.messages else None
 

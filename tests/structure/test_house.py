@@ -1,0 +1,65 @@
+"""How `sender/` is laid out: what is where, what has which name, and how long things are. CONTRIBUTING.md has the rules."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from sender.cli.entry import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+SENDER = ROOT / "sender"
+TREES = {path.relative_to(SENDER): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SENDER.rglob("*.py"))}
+
+# Folders whose files of the same name have the same role.
+PARALLEL = (
+    {Path("providers"), Path("sandbox")},  # an API as the adapter speaks it, and as the simulator does
+    {Path("delivery/webhooks"), Path("sandbox")},  # an ASGI app and its server
+    {Path("providers"), Path("transport")},  # base.py: the protocol of the package
+    {Path("state"), Path("state/sqlite"), Path("state/files")},  # a protocol and its implementations
+    {Path(), Path("core")},  # errors.py: the tree, and the library's door to it
+)
+
+MOST_LAYERS = 14
+
+
+def test_the_top_holds_the_library_and_nothing_else() -> None:
+    files = {path.name for path in SENDER.iterdir() if path.is_file()}
+    assert files == {"__init__.py", "__main__.py", "py.typed", "api.py", "errors.py"}
+
+
+@pytest.mark.parametrize("path", [path for path in TREES if path.name == "__init__.py"], ids=Path.as_posix)
+def test_an_init_file_holds_a_docstring_and_what_it_exports(path: Path) -> None:
+    tree = TREES[path]
+    assert ast.get_docstring(tree)
+    if path == Path("__init__.py"):  # the library's names are loaded when they are first used
+        return
+    for node in tree.body[1:]:
+        exports = isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+        assert exports or isinstance(node, ast.Import | ast.ImportFrom), f"line {node.lineno} is logic"
+
+
+def test_file_names_are_unique_but_for_parallel_roles() -> None:
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for path in TREES:
+        is_command_file = path.parent == Path("cli") and path.stem in {module for module, _ in COMMANDS.values()}
+        if path.name != "__init__.py" and not is_command_file:  # a command's file has the command's name
+            folders[path.name].append(path.parent)
+    repeated = {
+        name: [folder.as_posix() for folder in places]
+        for name, places in folders.items()
+        if any(not any({a, b} <= rooms for rooms in PARALLEL) for a, b in combinations(places, 2))
+    }
+    assert repeated == {}
+
+
+def test_import_layers_are_few() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = [contract["layers"] for contract in project["tool"]["importlinter"]["contracts"] if "layers" in contract]
+    assert len(layers) == 1
+    assert len(layers[0]) <= MOST_LAYERS
