@@ -18,12 +18,13 @@ import polars as pl
 
 from sender.core.outcomes import FINAL, DeliveryReport, State, Status
 from sender.delivery.provider_log import SKEW, CutPageError, LogReader, wait_or_cancelled
+from sender.delivery.provider_session import ProviderSession
 from sender.plan import message_fields
 from sender.plan.plan import Plan
 from sender.providers import sender_kind
-from sender.providers.base import Adapter, LogEntry, LogPage, LogQuery, Request, Response, SenderKind
+from sender.providers.base import LogEntry, LogPage, LogQuery, Request, Response, SenderKind
 from sender.state.ledger import Ledger, ReceivedReport, Run
-from sender.transport.base import Transport, TransportFailure
+from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.delivery")
 
@@ -90,18 +91,18 @@ class LogSweep:
         ledger: Ledger,
         run: Run,
         plan: Plan,
-        adapter: Adapter,
-        transport: Transport,
-        pace: PollSchedule = LIVE,
+        provider: ProviderSession,
+        schedule: PollSchedule = LIVE,
         unconfirmed_after_s: float = UNCONFIRMED_AFTER_S,
         cancel: asyncio.Event | None = None,
     ) -> None:
         self._ledger = ledger
         self._run = run
         self._plan = plan
-        self._adapter = adapter
-        self._transport = transport
-        self._schedule = pace
+        self._adapter = provider.adapter
+        self._transport = provider.transport
+        self._facts = provider.facts
+        self._schedule = schedule
         self._unconfirmed_after = timedelta(seconds=unconfirmed_after_s)
         self._cancel = cancel or asyncio.Event()
         self._reader = self._open_reader()
@@ -208,7 +209,7 @@ class LogSweep:
         if not open_messages:
             return
         times = [message.intent_at for message in open_messages.values()]
-        until = self._now() if self._adapter.log_facts.filters_by_recipient else max(times)
+        until = self._now() if self._facts.filters_by_recipient else max(times)
         query = LogQuery(min(times) - SKEW, until + SKEW, from_number=sender, sent_only=True, page_size=size)
         first = self._adapter.log_request(query)
         async with contextlib.aclosing(self._reader.pages_from(first, self._read_page)) as pages:
@@ -248,7 +249,7 @@ class LogSweep:
 
     def _senders(self, messages: pl.DataFrame) -> Sequence[str | None]:
         """The numbers whose logs are walked; None stands for all of the account's."""
-        if messages.is_empty() or not self._adapter.log_facts.filters_by_recipient:
+        if messages.is_empty() or not self._facts.filters_by_recipient:
             return (None,)
         senders: list[str | None] = messages["from_number"].unique().sort().to_list()
         plain = (SenderKind.NUMBER, SenderKind.SHORT_CODE)

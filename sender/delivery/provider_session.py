@@ -1,41 +1,71 @@
-"""What a process needs to send messages of a run: the provider's adapter with its credentials, and the gate."""
+"""A provider connected for one run, or the sandbox in its place: adapter, transport, and what its log proves."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sender import providers, sandbox
 from sender.core.errors import InputError, InputsChanged
 from sender.core.filesystem import make_folder
 from sender.plan.manifest import Manifest
-from sender.plan.plan import Plan
-from sender.providers.base import Adapter
+from sender.providers.base import Adapter, LogFacts
 from sender.state.ledger import Run
-from sender.suppression.live_check import LiveSuppression, SendContext
-from sender.suppression.suppression_list import SuppressionList
+from sender.transport.base import Transport
+from sender.transport.factory import open_transport
 
 SANDBOX_FILE = "sandbox.sqlite3"
-SANDBOX_URL = "SENDER_SANDBOX_URL"  # a sandbox that runs already; means nothing to a live run
-SANDBOX_SETTLE_S = 2.0  # the simulator's log lags only when told to; a request under way may still arrive
-SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; means nothing to a live run
+SANDBOX_URL = "SENDER_SANDBOX_URL"  # of a sandbox that is already running; live runs ignore it
+SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; live runs ignore it
+SANDBOX_SETTLE_S = 2.0  # the sandbox's log does not lag by itself, but a request in flight may still arrive
+SANDBOX_LOG_PER_S = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSession:
+    """A provider connected for one run. `facts` say what its log can prove about the run's messages."""
+
+    adapter: Adapter
+    transport: Transport
+    facts: LogFacts
+
+
+@contextlib.asynccontextmanager
+async def open_provider(
+    run: Run,
+    manifest: Manifest,
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    transport: str = "httpx",
+    concurrency: int = 1,
+) -> AsyncIterator[ProviderSession]:
+    """Connect the run's provider, or the sandbox, as `open_adapter` does, with `concurrency` connections at most.
+
+    Raises InputError, CredentialsError, InputsChanged. Asks the provider nothing yet.
+    """
+    with open_adapter(run, manifest, env, folder) as adapter:
+        facts = log_facts(run, manifest, adapter, env)
+        async with contextlib.aclosing(open_transport(transport, concurrency)) as opened:
+            yield ProviderSession(adapter, opened, facts)
 
 
 @contextlib.contextmanager
-def connected(run: Run, manifest: Manifest, env: Mapping[str, str], folder: Path) -> Iterator[Adapter]:
-    """The provider's adapter with its credentials; for a simulated run, the sandbox's, which runs meanwhile.
+def open_adapter(run: Run, manifest: Manifest, env: Mapping[str, str], folder: Path) -> Iterator[Adapter]:
+    """The provider's adapter with its credentials; for a simulated run, the adapter of a running sandbox.
 
-    A sandbox without an address of its own is started here and keeps its state in `folder`. Raises CredentialsError,
+    A sandbox without an address of its own is started here, and keeps its state in `folder`. Raises CredentialsError,
     and InputsChanged for credentials of another account than the run's.
     """
     if not run.simulated:
         adapter = providers.adapter(manifest.provider, env)
         if run.account and adapter.account_id != run.account:
             raise InputsChanged(
-                f"run {run.run_id} is sent by account {run.account}, and these credentials are of"
-                f" {adapter.account_id}: its log cannot say what the other one sent",
-                fix="use the credentials the run began with, or --new-run",
+                f"run {run.run_id} is sent by account {run.account}, and these credentials belong to"
+                f" {adapter.account_id}, whose log does not show what the other account sent",
+                fix="use the credentials that the run started with, or --new-run",
             )
         yield adapter
     elif url := env.get(SANDBOX_URL):
@@ -53,26 +83,22 @@ def connected(run: Run, manifest: Manifest, env: Mapping[str, str], folder: Path
             yield providers.sandbox_adapter(manifest.dialect, url)
 
 
-def sandbox_settle_s(env: Mapping[str, str]) -> float:
-    """How long the log of a simulated run's sandbox may lag. Raises InputError."""
+def log_facts(run: Run, manifest: Manifest, adapter: Adapter, env: Mapping[str, str]) -> LogFacts:
+    """What the provider's log, or the sandbox's, can prove about the run's messages. Raises InputError."""
+    facts = providers.log_facts(adapter, manifest.fields, manifest.templates)
+    if not run.simulated:
+        return facts
+    return replace(facts, settle_s=_sandbox_settle_s(env), requests_per_s=SANDBOX_LOG_PER_S)
+
+
+def _sandbox_settle_s(env: Mapping[str, str]) -> float:
+    """The seconds by which the log of a simulated run's sandbox may lag. Raises InputError."""
     text = (env.get(SANDBOX_SETTLE, "").strip() if env.get(SANDBOX_URL) else "") or str(SANDBOX_SETTLE_S)
     try:
         if 0 <= (seconds := float(text)) <= 3600:
             return seconds
     except ValueError:
         pass
-    raise InputError(f"{text!r} is no number of seconds", where=SANDBOX_SETTLE, fix="write 2.5, say")
-
-
-def gate(run: Run, plan: Plan, suppressions: SuppressionList) -> LiveSuppression:
-    """The suppression list beside the loop: whoever comes onto it after the plan was made gets nothing either."""
-    manifest = plan.manifest
-    checked = manifest.suppression or {}
-    sending = SendContext(
-        campaign=manifest.campaign,
-        provider=manifest.provider,
-        service=manifest.service,
-        simulated=run.simulated,
-        skip_dead=bool(checked.get("skip_dead")),
+    raise InputError(
+        f"{text!r} is not a number of seconds from 0 to 3600", where=SANDBOX_SETTLE, fix="write 2.5, for example"
     )
-    return LiveSuppression(suppressions, sending, since=checked.get("mark"), numbers=plan.recipients)

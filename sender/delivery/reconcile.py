@@ -19,10 +19,11 @@ import polars as pl
 from sender.core.outcomes import Accepted, State, Status
 from sender.core.refs import make_ref
 from sender.delivery.provider_log import SKEW, LogReader
+from sender.delivery.provider_session import ProviderSession
 from sender.plan.plan import Plan
 from sender.providers.base import Adapter, LogEntry, LogFacts, LogPage, LogQuery, Request, Response
 from sender.state.ledger import Ledger, LogFinding, Run
-from sender.transport.base import Transport, TransportFailure
+from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.delivery.reconcile")
 
@@ -72,12 +73,10 @@ async def reconcile(
     ledger: Ledger,
     run: Run,
     plan: Plan,
-    adapter: Adapter,
-    transport: Transport,
-    facts: LogFacts,
+    provider: ProviderSession,
     cancel: asyncio.Event,
 ) -> ReconcileResult:
-    """Settle those of `run`'s unknown messages that the log decides. `facts` say what the log can prove.
+    """Settle those of `run`'s unknown messages that the provider's log decides.
 
     Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing.
     Raises StateError when the ledger cannot be written.
@@ -85,10 +84,10 @@ async def reconcile(
     messages = _unknown_messages(ledger.journal(run.run_id, states=[State.UNKNOWN]), plan, run.run_id)
     if not messages:
         return ReconcileResult()
-    now = _now(ledger.now_ms)
-    reader = LogReader(transport, pause_s=1 / facts.requests_per_s, cancel=cancel)
+    facts, now = provider.facts, _now(ledger.now_ms)
+    reader = LogReader(provider.transport, pause_s=1 / facts.requests_per_s, cancel=cancel)
     queries = _queries(messages, facts, now)
-    walk = _walk(reader, adapter, queries, ledger.now_ms)
+    walk = _walk(reader, provider.adapter, queries, ledger.now_ms)
     # Messages of other runs count as well: another run's text to the same number is not this one.
     evidence = await _gather_evidence(messages, walk, facts, ledger.message_ids())
     absent, decidable_at = _decide_absence(messages, evidence, facts, now)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sender.core.asgi_server import is_loopback
 from sender.core.errors import ClockWrong, InputError, ProviderRefused, SenderError, StateError
-from sender.delivery import provider_session, reconcile
+from sender.delivery import reconcile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
+from sender.delivery.provider_session import open_adapter, open_provider
 from sender.delivery.reconcile import ReconcileResult, clocks_apart_s
-from sender.delivery.refresh import log_facts
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
@@ -34,9 +34,9 @@ from sender.state.heartbeat import Progress
 from sender.state.ledger import Counts, Run
 from sender.state.state import State
 from sender.suppression.learn import learn_refusals
+from sender.suppression.live_check import watch_suppressions
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import TransportFailure
-from sender.transport.factory import open_transport
 
 log = logging.getLogger("sender.sending.run")
 
@@ -95,7 +95,8 @@ class RunSession:
     def check_credentials(self, options: SendOptions) -> None:
         """Raise CredentialsError now, rather than after the user has been asked."""
         if not self.simulated:
-            with self._connected(options):
+            folder = self.state.plans.folder(self.run)
+            with open_adapter(self.run, self.plan.manifest, options.environment, folder):
                 pass
 
     async def send(
@@ -142,46 +143,41 @@ class RunSession:
 
     # -- before the first message ------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _connected(self, options: SendOptions) -> Iterator[Adapter]:
-        """The provider's adapter, or the sandbox's while it runs here."""
-        folder = self.state.plans.folder(self.run)
-        with provider_session.connected(self.run, self.plan.manifest, options.environment, folder) as adapter:
-            yield adapter
-
     @contextlib.asynccontextmanager
     async def _open_resources(
         self, options: SendOptions, on_progress: Callable[[Progress], None] | None
     ) -> AsyncIterator[SendResources]:
         """Open what sending needs. A new run is entered in the ledger as soon as the provider can be reached."""
         callback = self._callback(options.public_url)
-        with self._connected(options) as adapter:
-            suppressions = SuppressionList(self.state.suppressions)
-            facts = log_facts(self.run, self.plan.manifest, adapter, options.environment)
-            self._begin(adapter)
+        concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+        async with open_provider(
+            self.run,
+            self.plan.manifest,
+            options.environment,
+            self.state.plans.folder(self.run),
+            transport=self.pace.transport,
+            concurrency=concurrency.most,
+        ) as provider:
+            self._begin(provider.adapter)
             reader = MessageReader(self.plan, self.run.run_id, callback=callback)
-            workers = worker_config(self.state, self.run, self.pace, adapter, options, callback)
-            concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
+            workers = worker_config(self.state, self.run, self.pace, provider.adapter, options, callback)
             with (
                 self.state.heartbeats.publish(self.run, on_progress) as publish,
                 open_rate_limiter(self.state, self.run, reader, workers) as rate_limiter,
             ):
-                async with contextlib.aclosing(open_transport(self.pace.transport, concurrency.most)) as transport:
-                    yield SendResources(
-                        ledger=self.state.ledger,
-                        run=self.run,
-                        adapter=adapter,
-                        transport=transport,
-                        facts=facts,
-                        reader=reader,
-                        pace=self.pace,
-                        rate_limiter=rate_limiter,
-                        concurrency=concurrency,
-                        pool=self.plan.manifest.sender_pool(),
-                        suppression=provider_session.gate(self.run, self.plan, suppressions),
-                        workers=workers,
-                        on_progress=publish,
-                    )
+                yield SendResources(
+                    ledger=self.state.ledger,
+                    run=self.run,
+                    provider=provider,
+                    reader=reader,
+                    pace=self.pace,
+                    rate_limiter=rate_limiter,
+                    concurrency=concurrency,
+                    pool=self.plan.manifest.sender_pool(),
+                    suppression=watch_suppressions(self.run, self.plan, SuppressionList(self.state.suppressions)),
+                    workers=workers,
+                    on_progress=publish,
+                )
 
     def _begin(self, adapter: Adapter) -> None:
         """Write the plan of a new run into its folder, and the run into the ledger."""
@@ -225,9 +221,9 @@ class RunSession:
         """
         if self.simulated:
             return
-        request = Request("GET", resources.adapter.base_url + "/", ())
+        request = Request("GET", resources.provider.adapter.base_url + "/", ())
         try:
-            answer = await resources.transport.send(request, timeout_s=CLOCK_TIMEOUT_S)
+            answer = await resources.provider.transport.send(request, timeout_s=CLOCK_TIMEOUT_S)
         except TransportFailure:
             return
         apart_s = clocks_apart_s(answer, self.state.ledger.now_ms())
@@ -254,9 +250,7 @@ class RunSession:
             ledger=self.state.ledger,
             run=self.run,
             plan=self.plan,
-            adapter=resources.adapter,
-            transport=resources.transport,
-            facts=resources.facts,
+            provider=resources.provider,
             cancel=cancel,
         )
 
@@ -315,9 +309,8 @@ class RunSession:
             ledger=self.state.ledger,
             run=self.run,
             plan=self.plan,
-            adapter=resources.adapter,
-            transport=resources.transport,
-            pace=SIMULATED if self.simulated else LIVE,
+            provider=resources.provider,
+            schedule=SIMULATED if self.simulated else LIVE,
             cancel=cancel,
         )
         course.refreshed = await sweep.follow(wait_s, listening=options.listening)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sender.delivery import provider_session
+from sender.delivery.provider_session import SANDBOX_URL, ProviderSession
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
-from sender.providers.base import Adapter, LogFacts
+from sender.providers.base import Adapter
 from sender.sending import shared_rate_limit
 from sender.sending.concurrency import Concurrency
 from sender.sending.dispatcher import Dispatcher
@@ -26,7 +26,6 @@ from sender.state.ledger import Ledger, Run
 from sender.state.runs import resolve_path
 from sender.state.state import State
 from sender.suppression.live_check import LiveSuppression
-from sender.transport.base import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,7 @@ class SendResources:
 
     ledger: Ledger
     run: Run
-    adapter: Adapter
-    transport: Transport
-    facts: LogFacts
+    provider: ProviderSession
     reader: MessageReader
     pace: Pace
     rate_limiter: RateLimiter
@@ -53,8 +50,8 @@ class SendResources:
             ledger=self.ledger,
             run=self.run,
             reader=self.reader,
-            adapter=self.adapter,
-            transport=self.transport,
+            adapter=self.provider.adapter,
+            transport=self.provider.transport,
             pace=self.pace,
             concurrency=self.concurrency,
             pacer=self.rate_limiter,
@@ -85,7 +82,7 @@ def worker_config(
     """What workers are given; there are never more of them than concurrent requests."""
     env = dict(options.environment)
     if run.simulated:
-        env[provider_session.SANDBOX_URL] = adapter.base_url  # of the sandbox that runs in this process
+        env[SANDBOX_URL] = adapter.base_url  # of the sandbox that runs in this process
     return WorkerConfig(
         options=replace(options, state_dir=resolve_path(state.where), env=env),
         run_id=run.run_id,

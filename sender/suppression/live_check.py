@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from sender.core.outcomes import Reason, Rejected
+from sender.plan.plan import Plan
+from sender.state.ledger import Run
 from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
 
@@ -140,3 +142,17 @@ class LiveSuppression:
                 self._held.pop(number, None)
             self._held |= held
         self._mark = mark
+
+
+def watch_suppressions(run: Run, plan: Plan, suppressions: SuppressionList) -> LiveSuppression:
+    """Return the check that holds back whoever joins the list after the plan was made."""
+    manifest = plan.manifest
+    checked = manifest.suppression or {}
+    context = SendContext(
+        campaign=manifest.campaign,
+        provider=manifest.provider,
+        service=manifest.service,
+        simulated=run.simulated,
+        skip_dead=bool(checked.get("skip_dead")),
+    )
+    return LiveSuppression(suppressions, context, since=checked.get("mark"), numbers=plan.recipients)

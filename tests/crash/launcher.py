@@ -249,10 +249,11 @@ def set_traps(reaper: Reaper) -> None:
     send_resources.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
     settle = reconcile.reconcile
 
-    async def settle_unknowns(*, transport: Any, facts: Any, **options: Any) -> Any:
+    async def settle_unknowns(*, provider: Any, **options: Any) -> Any:
+        provider = replace(provider, transport=Wire(provider.transport, reaper, "log"))
         if reaper.trap.mutant == "no_grace":
-            facts = replace(facts, settle_s=0.0)
-        settled = await settle(transport=Wire(transport, reaper, "log"), facts=facts, **options)
+            provider = replace(provider, facts=replace(provider.facts, settle_s=0.0))
+        settled = await settle(provider=provider, **options)
         if settled.found or settled.absent:
             reaper.note(event="settled", found=settled.found, absent=settled.absent)
         return settled

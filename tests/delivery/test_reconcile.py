@@ -17,6 +17,7 @@ import pytest
 import sender
 from sender.core.outcomes import Accepted, Status, Unknown
 from sender.delivery import provider_log
+from sender.delivery.provider_session import ProviderSession
 from sender.delivery.reconcile import (
     SKEW,
     ReconcileResult,
@@ -185,9 +186,7 @@ class Unsettled:
                 ledger=self.ledger,
                 run=self.run,
                 plan=self.plan,
-                adapter=provider,  # type: ignore[arg-type]
-                transport=provider,
-                facts=facts,
+                provider=ProviderSession(provider, provider, facts),  # type: ignore[arg-type]
                 cancel=cancel,
             )
 
@@ -278,9 +277,7 @@ def test_a_clock_that_differs_proves_nothing(unsettled: Unsettled) -> None:
             ledger=unsettled.ledger,
             run=unsettled.run,
             plan=unsettled.plan,
-            adapter=provider,  # type: ignore[arg-type]
-            transport=provider,
-            facts=FULL,
+            provider=ProviderSession(provider, provider, FULL),  # type: ignore[arg-type]
             cancel=asyncio.Event(),
         )
 

@@ -22,6 +22,7 @@ from sender import phone, providers, sandbox
 from sender.core.outcomes import Accepted, DeliveryReport, Status
 from sender.delivery import webhooks
 from sender.delivery.poll import LIVE, LogSweep, PollSchedule, RefreshResult
+from sender.delivery.provider_session import ProviderSession
 from sender.delivery.refresh import refresh_run
 from sender.plan.message_reader import MessageReader
 from sender.providers.base import Request, Response
@@ -377,8 +378,9 @@ def swept(tmp_path: Path) -> Iterator[tuple[SqliteLedger, Run, sender.Plan, Any]
 def refresh(swept: Any, script: Script, **options: Any) -> RefreshResult:
     ledger, run, plan, _ = swept
     adapter = providers.sandbox_adapter("twilio", "http://127.0.0.1:1")
-    options = {"pace": PollSchedule(page_pause_s=0, lookup_after_s=600), **options}
-    sweep = LogSweep(ledger=ledger, run=run, plan=plan, adapter=adapter, transport=script, **options)
+    options = {"schedule": PollSchedule(page_pause_s=0, lookup_after_s=600), **options}
+    provider = ProviderSession(adapter, script, adapter.log_facts)
+    sweep = LogSweep(ledger=ledger, run=run, plan=plan, provider=provider, **options)
     return asyncio.run(sweep.refresh())
 
 
@@ -477,14 +479,9 @@ def test_a_wait_that_is_interrupted_while_listening_ends_at_once(swept: Any) -> 
     async def go() -> RefreshResult:
         cancel = asyncio.Event()
         cancel.set()
-        sweep = LogSweep(
-            ledger=ledger,
-            run=run,
-            plan=plan,
-            adapter=providers.sandbox_adapter("twilio", "http://127.0.0.1:1"),
-            transport=script,
-            cancel=cancel,
-        )
+        adapter = providers.sandbox_adapter("twilio", "http://127.0.0.1:1")
+        provider = ProviderSession(adapter, script, adapter.log_facts)
+        sweep = LogSweep(ledger=ledger, run=run, plan=plan, provider=provider, cancel=cancel)
         return await sweep.follow(20, listening=True)
 
     began = time.monotonic()

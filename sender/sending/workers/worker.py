@@ -37,6 +37,7 @@ from sender.sending.options import SendOptions
 from sender.sending.progress import Meter
 from sender.state.heartbeat import Progress
 from sender.state.open import open_state
+from sender.suppression.live_check import watch_suppressions
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.factory import open_transport
 
@@ -220,9 +221,9 @@ async def _work(orders: WorkerConfig, parent: Parent) -> None:
         plan = state.plan(run)
         shared = held.enter_context(shared_rate_limit.joined(Path(orders.slots_file), orders.pace, orders.count))
         adapter = held.enter_context(
-            provider_session.connected(run, plan.manifest, orders.options.environment, state.plans.folder(run))
+            provider_session.open_adapter(run, plan.manifest, orders.options.environment, state.plans.folder(run))
         )
-        gate = provider_session.gate(run, plan, SuppressionList(state.suppressions))
+        gate = watch_suppressions(run, plan, SuppressionList(state.suppressions))
         pace = orders.own_pace
         concurrency = Concurrency(pace.concurrency, pace.per_s, most=max(1, most_connections() // orders.count))
         if not await parent.told_to_go():
