@@ -1,4 +1,4 @@
-"""A state: everything durable of many runs, wherever it is kept."""
+"""A state: everything durable about any number of runs, wherever it is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sender.state.suppression import SuppressionStore
 class State(ABC):
     """The stores of one state, each behind its protocol. Use as a context manager, or call `close`.
 
-    `where` is what `open_state` takes to open the same state again, here or in another process.
+    `where` is what `open_state` takes to open the same state again, from the same working directory.
     """
 
     where: str
@@ -67,10 +67,10 @@ class State(ABC):
         return self.plans.open(run)
 
     def find(self, target: str | Path) -> Run:
-        """The run that `target` names: a run id or its unique beginning, a campaign or recipients file, or a campaign.
+        """The run that `target` names: a run id or its unique beginning, a file, or a campaign's name.
 
-        Of several runs the newest is meant, and a test, a rehearsal or a retry only if there is nothing else. Raises
-        UnknownRun.
+        A file is a campaign or a recipients file. Of several runs the newest is meant, and a test, a rehearsal or a
+        retry only if there is nothing else. Raises UnknownRun.
         """
         return find_run(self.ledger.runs(), target, where=self.where)
 

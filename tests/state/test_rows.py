@@ -1,0 +1,104 @@
+"""Values and rows: what cannot be stored is left out, and the rest comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Status, Unknown
+from sender.state.ledger import JOURNAL_SCHEMA, Run, RunKind
+from sender.state.rows import (
+    SettledFields,
+    cleaned,
+    epoch_ms,
+    journal_frame,
+    read_run,
+    run_columns,
+    settled,
+    uint32,
+)
+
+NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
+RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", "spring.yaml", 3, 2, 1, NOON_MS, NOON_MS + 1, account="AC1", retry_of="run-0")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fields"),
+    [
+        pytest.param(
+            Accepted("SM1", status=Status.SENT, segments=2, price="0.01", currency="USD", created_at="2026-01-01T12:00:00Z"),
+            SettledFields(State.ACCEPTED, message_id="SM1", status=Status.SENT, segments=2, price="0.01", currency="USD", created_at=NOON_MS),
+            id="accepted",
+        ),
+        pytest.param(
+            Accepted("SM1", status=Status.DELIVERED),
+            SettledFields(State.ACCEPTED, message_id="SM1", status=Status.DELIVERED, final_at=20),
+            id="accepted and final at once",
+        ),
+        pytest.param(
+            Rejected(Reason.BLOCKED, "1", "no"),
+            SettledFields(State.REJECTED, reason=Reason.BLOCKED, error_code="1", error_message="no"),
+            id="rejected",
+        ),
+        pytest.param(
+            Deferred(Reason.RATE_LIMITED, "2", "later"),
+            SettledFields(State.PENDING, not_before=10, reason=Reason.RATE_LIMITED, error_code="2", error_message="later"),
+            id="deferred",
+        ),
+        pytest.param(Unknown("timeout"), SettledFields(State.UNKNOWN, error_message="timeout"), id="unknown"),
+        pytest.param(None, SettledFields(State.PENDING, not_before=10), id="proved absent"),
+    ],
+)  # fmt: skip
+def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: SettledFields) -> None:
+    row = settled(outcome, due_ms=10, now_ms=20)
+    assert row._replace(error_message=fields.error_message) == fields
+    if fields.error_message is not None:
+        assert fields.error_message in (row.error_message or "")
+
+
+@pytest.mark.parametrize(
+    "run", [RUN, replace(RUN, simulated=True, source=None, finished_at_ms=None, kind=RunKind.TEST)]
+)
+def test_a_run_comes_back(run: Run) -> None:
+    columns = run_columns(run)
+    assert len(columns) == 14
+    assert read_run([int(value) if isinstance(value, bool) else value for value in columns]) == run
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    assert cleaned("caf\u00e9 \ud83d") == "caf\u00e9 ?"
+    assert cleaned("\U0001f600") == "\U0001f600"
+    assert cleaned(None) is None
+    assert run_columns(replace(RUN, campaign="\ud83d", source="\ud83d"))[1:6:4] == ("?", "?")
+
+
+@pytest.mark.parametrize(("value", "stored"), [(None, None), (-1, None), (0, 0), (2**32 - 1, 2**32 - 1), (2**32, None)])
+def test_a_count_that_fits_is_stored(value: int | None, stored: int | None) -> None:
+    assert uint32(value) == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        (None, None),
+        ("", None),
+        ("yesterday", None),
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00", 0),
+        ("1970-01-01T01:00:00.0019+01:00", 1),
+        ("1969-12-31T23:59:59.999Z", -1),
+        ("0001-01-01T00:00:00+14:00", None),
+    ],
+)
+def test_a_time_is_milliseconds_utc(text: str | None, ms: int | None) -> None:
+    assert epoch_ms(text) == ms
+
+
+def test_a_journal_s_frame_has_its_schema() -> None:
+    row = dict.fromkeys(JOURNAL_SCHEMA) | {"seq": 7, "state": "accepted", "intent_at": NOON_MS, "resent": 0}
+    frame = journal_frame([tuple(row.values()), tuple((row | {"seq": 8, "intent_at": None}).values())])
+    assert dict(frame.schema) == JOURNAL_SCHEMA
+    assert frame["seq"].to_list() == [7, 8]
+    assert frame["intent_at"].to_list() == [datetime(2026, 1, 1, 12, tzinfo=UTC), None]
