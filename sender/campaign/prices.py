@@ -197,7 +197,7 @@ def _refuse_repeated(entries: tuple[PriceEntry, ...], document: safe_yaml.Docume
                 what = f"{kind} to {to}" + (f" from {sender_type}" if sender_type else "")
                 first = document.line(("prices", seen[key]))
                 problems.append(
-                    Problem(line, f"prices.{index}", f"{what} has a price already (line {first})", "keep one of them")
+                    Problem(line, f"prices.{index}", f"{what} already has a price (line {first})", "keep one of them")
                 )
             seen.setdefault(key, index)
     if problems:

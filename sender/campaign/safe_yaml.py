@@ -103,11 +103,13 @@ class _Builder:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise YamlError(Problem(line, None, "a key must be a plain word", "quote it if it is text"))
+                raise YamlError(Problem(line, None, "a key must be plain text", "quote it if it is text"))
             key = key_node.value
             if key in result:
                 first = self._lines.get((*path, key))
-                raise YamlError(Problem(line, key, f"the key stands twice (first on line {first})", "keep one of them"))
+                raise YamlError(
+                    Problem(line, key, f"the key is there twice (first on line {first})", "keep one of them")
+                )
             self._lines[(*path, key)] = line
             result[key] = self._value(value_node, (*path, key))
         return result

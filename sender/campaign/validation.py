@@ -77,8 +77,8 @@ _EXPECTED = {
     "string": ("should be text", "write text"),
     "dict": ("should be a mapping", "write a mapping (`key: value`)"),
     "model": ("should be a mapping", "write a mapping (`key: value`)"),
-    "tuple": ("should be a list", "write a list (`- one`)"),
-    "list": ("should be a list", "write a list (`- one`)"),
+    "tuple": ("should be a list", "write a list (`- item`)"),
+    "list": ("should be a list", "write a list (`- item`)"),
 }
 _FORMS = {
     "name": "leave out / and \\, and keep it under 100 characters",
@@ -108,5 +108,5 @@ def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: 
     if kind in ("too_short", "string_too_short"):
         return "is empty", f"write a value for `{key}`, or leave the key out"
     if kind == "string_pattern_mismatch":
-        return "has characters or a form that it cannot have", _FORMS.get(key)
+        return "has characters or a form that is not allowed", _FORMS.get(key)
     return str(detail["msg"]), "write a number in that range" if kind.startswith(("greater", "less")) else None

@@ -182,7 +182,7 @@ class FromSpec(Strict):
         seen: set[str] = set()
         for sender in self.numbers:
             if sender.number in seen:
-                raise ValueError(f"{sender.number!r} stands twice: raise its `weight` instead")
+                raise ValueError(f"{sender.number!r} is listed twice: raise its `weight` instead")
             seen.add(sender.number)
         return self
 

@@ -131,7 +131,7 @@ def read_manifest(directory: Path) -> Manifest:
         data = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
         if data.get("format") not in _READABLE:
             raise PlanError(
-                f"the plan has format {data.get('format')}, this version reads {_READABLE[0]} to {FORMAT}",
+                f"the plan has format {data.get('format')}; this version reads {_READABLE[0]} to {FORMAT}",
                 where=str(directory),
                 fix="make the plan again with `sender plan`",
             )

@@ -118,7 +118,7 @@ def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
     """
     if not types:
         return frame
-    detail = pl.format("a {} number: recipients.skip_types leaves those out", "number_type")
+    detail = pl.format("a {} number, a type that recipients.skip_types leaves out", "number_type")
     fixed = pl.col("number_type") == FIXED_LINE
     frame = _skip(frame, fixed & pl.lit(FIXED_LINE in types), SkipReason.LANDLINE, detail)
     return _skip(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
@@ -234,7 +234,9 @@ def _read_suppressed(compiled: CompiledCampaign, cells: pl.Series) -> tuple[pl.S
 def _note_unreadable(cells: pl.Series, name: str) -> Iterator[str]:
     if cells.len():
         examples = ", ".join(f"`{cell}`" for cell in cells.head(_EXAMPLES))
-        yield f"{cells.len()} of {name} are no numbers and suppress nobody: {examples}"
+        what = "1 cell" if cells.len() == 1 else f"{cells.len():,} cells"
+        verb = "is not a number and suppresses" if cells.len() == 1 else "are not numbers and suppress"
+        yield f"{what} of {name} {verb} nobody: {examples}"
 
 
 def _normalize(compiled: CompiledCampaign, cells: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:

@@ -189,7 +189,7 @@ def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
     has_content = content or recipients.body is not None or recipients.media is not None
     if not has_content and not compiled.provider_writes_text:
         raise CampaignError(
-            "there is nothing to say: no template, no body, no media",
+            "the campaign has no message: no template, no body and no media",
             where=str(compiled.source) if compiled.source else None,
             fix="set `message: {body: 'Hi {{ name }}'}` or `message: {template: file.j2}` (or --body, --template)",
         )
@@ -198,7 +198,7 @@ def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
 def _check_prices(campaign: Campaign) -> None:
     if campaign.limits.max_cost is not None and campaign.prices is None:
         raise CampaignError(
-            "`limits.max_cost` without prices: nobody can say what the plan costs",
+            "`limits.max_cost` is set without `prices`, so the plan's cost is unknown",
             where="limits.max_cost",
             fix=f"set {setting('prices', 'prices.yaml')}; campaigns/prices.example.yaml is an example",
         )

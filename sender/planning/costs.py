@@ -107,7 +107,7 @@ def check_limit(spent: Mapping[str, Any] | None, allowed: Mapping[str, Any] | No
         return
     if spent is None or spent["currency"] != allowed["currency"]:
         raise CostLimit(
-            "the run began with a plan that has no prices in this currency, so nobody can say what it costs, and"
+            "the run began with a plan that has no prices in this currency, so its cost is unknown, and"
             f" limits.max_cost is {allowed['max_cost']} {allowed['currency']}",
             fix="leave `limits.max_cost` or --max-cost out to finish it all the same",
         )
@@ -126,7 +126,7 @@ def cost_problem(cost: Mapping[str, Any]) -> tuple[str, str] | None:
         where = ", ".join(f"{region} {count:,}" for region, count in cost["unpriced"].items())
         have = "1 message has" if missing == 1 else f"{missing:,} messages have"
         return (
-            f"{have} no price ({where}), so nobody can say what the plan costs, and {most}",
+            f"{have} no price ({where}), so the plan's cost is unknown, and {most}",
             f"add prices for them, or a `default`, to {cost['table']}, or leave them out",
         )
     if Decimal(cost["total"]) > Decimal(cost["max_cost"]):

@@ -152,7 +152,7 @@ class _RowTrace:
 
     def _describe_type(self) -> str | None:
         types = self._skipped_types()
-        return f"{self._row['number_type']} is none of those left out: {', '.join(types)}" if types else None
+        return f"{self._row['number_type']} is not one of the types left out: {', '.join(types)}" if types else None
 
     def _describe_suppression(self) -> str:
         files = [file.path for file in self._plan.manifest.inputs if file.role == "suppress"]

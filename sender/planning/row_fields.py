@@ -100,7 +100,7 @@ def _compile_parts(key: str, value: FieldValue) -> Iterator[_FieldPart]:
     if isinstance(value, Mapping):
         for name, text in value.items():
             if is_template(name):
-                raise CampaignError("a name is no template", where=f"{key}.{name}", fix="write the name itself")
+                raise CampaignError("a name cannot be a template", where=f"{key}.{name}", fix="write the name itself")
             yield _compile_part(name, text, f"{key}.{name}")
     elif isinstance(value, list | tuple):
         for place, text in enumerate(value):

@@ -115,9 +115,9 @@ def load_recipients(campaign: Campaign) -> Recipients:
     spec = campaign.recipients
     table, where, file = _read(campaign)
     if not table.height:
-        only = "nothing but blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"
+        only = "only blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"
         raise RecipientsError(
-            f"there are no recipients: it holds {only}", where=where, fix="add a row for each recipient"
+            f"there are no recipients: it has {only}", where=where, fix="add a row for each recipient"
         )
     headers = list(table.headers)
     message = campaign.message
@@ -139,9 +139,9 @@ def load_recipients(campaign: Campaign) -> Recipients:
 
 def _note_unread_sheets(table: Table) -> Iterator[str]:
     if table.other_sheets:
-        sheets = "sheets" if len(table.other_sheets) > 1 else "sheet"
+        sheets, are = ("sheets", "are") if len(table.other_sheets) > 1 else ("sheet", "is")
         names = _list_names(table.other_sheets)
-        yield f"not read: the workbook's {sheets} {names}; {setting('recipients.sheet')} chooses"
+        yield f"the workbook's {sheets} {names} {are} not read; choose one with {setting('recipients.sheet')}"
 
 
 def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None) -> tuple[pl.Series, InputFile]:
@@ -157,7 +157,7 @@ def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None)
         file = InputFile(role, name or str(path), *source.finish())
     if table.other_sheets:
         raise RecipientsError(
-            f"has more than one sheet with something in it; the others: {_list_names(table.other_sheets)}",
+            f"has more than one sheet with content; the others: {_list_names(table.other_sheets)}",
             where=str(path),
             fix="put the numbers on one sheet, or save each sheet as CSV",
         )
@@ -166,7 +166,7 @@ def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None)
         chosen = [header for header in table.headers if _is_number_like(header)]
     if not chosen and len(table.headers) > 1:
         raise RecipientsError(
-            "no column that could hold the number",
+            "there is no column for the phone number",
             where=str(path),
             fix=f"name it `phone`, or keep a single column; headers here: {_list_names(table.headers)}",
         )
@@ -251,8 +251,8 @@ def _find_phone(table: Table, chosen: str | None, where: str) -> str:
     else:
         fix = f"set {setting('recipients.phone_column')} to one of the headers here: {_list_names(headers)}"
     if table.other_sheets:
-        fix += f"; or another sheet by {setting('recipients.sheet')}: {_list_names(table.other_sheets)}"
-    raise RecipientsError("no column that could hold the number", where=where, fix=fix)
+        fix += f"; or choose another sheet with {setting('recipients.sheet')}: {_list_names(table.other_sheets)}"
+    raise RecipientsError("there is no column for the phone number", where=where, fix=fix)
 
 
 def _find_header(
@@ -268,9 +268,9 @@ def _find_header(
     if settled:
         return None
     raise RecipientsError(
-        f"{len(matches)} columns could be meant: {_list_names(matches)}",
+        f"{len(matches)} columns match: {_list_names(matches)}",
         where=where,
-        fix=f"say which by {setting(key)}",
+        fix=f"choose one with {setting(key)}",
     )
 
 
@@ -284,7 +284,7 @@ def _resolve_header(headers: list[str], name: str, key: str, where: str) -> str:
     near = {_header_key(header): header for header in headers}
     close = difflib.get_close_matches(_header_key(name), near, n=1)
     raise RecipientsError(
-        f"`{key}` names a column `{name}`, which is not there",
+        f"`{key}` names a column `{name}`, which does not exist",
         where=where,
         fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {_list_names(headers)}",
     )

@@ -97,7 +97,7 @@ def currency(value: str, code: str, locale: str = "en_US") -> str:
     """An amount such as `1234.5` as money: `currency('EUR', 'de_DE')` gives `1.234,50 €`."""
     code = code.upper()
     if not is_currency(code):
-        raise ValueError(f"`{code}` is no currency; write its three letters, such as USD")
+        raise ValueError(f"`{code}` is not a currency; write its three-letter code, such as USD")
     return _plain(format_currency(_decimal(value), code, locale=_locale(locale)))
 
 
@@ -127,7 +127,7 @@ def time(value: str, format: str = "short", locale: str = "en_US", tz: str | Non
     if tz is not None:
         if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
             raise ValueError(
-                f"`{value}` has no offset, so it cannot be converted to {tz}; write it as 2026-03-01T09:30Z"
+                f"`{value}` has no UTC offset, so it cannot be converted to {tz}; write it as 2026-03-01T09:30Z"
             )
         return _plain(
             format_datetime(moment.astimezone(_zone(tz)), _time_pattern(format, locale), locale=_locale(locale))
@@ -144,13 +144,13 @@ def phone(value: str, style: str = "national", region: str | None = None) -> str
         "rfc3966": phonenumbers.PhoneNumberFormat.RFC3966,
     }
     if style not in styles:
-        raise ValueError(f"`{style}` is no style of phone numbers; write one of {', '.join(styles)}")
+        raise ValueError(f"`{style}` is not a style of phone numbers; write one of {', '.join(styles)}")
     try:
         parsed = phonenumbers.parse(value, region)
     except phonenumbers.NumberParseException:
         parsed = None
     if parsed is None or not phonenumbers.is_valid_number(parsed):
-        raise ValueError(f"`{value}` is no phone number" + ("" if region else "; without `+` it needs a region"))
+        raise ValueError(f"`{value}` is not a phone number" + ("" if region else "; without `+` it needs a region"))
     return _plain(phonenumbers.format_number(parsed, styles[style]))
 
 
@@ -212,7 +212,7 @@ def _fits(text: str, segments: int) -> bool:
 def _decimal(value: str) -> Decimal:
     text = value.strip()
     if not _NUMBER.fullmatch(text) or not text.isascii():
-        raise ValueError(f"`{value}` is no plain number; write it as 1234.50, without separators or currency signs")
+        raise ValueError(f"`{value}` is not a plain number; write it as 1234.50, without separators or currency signs")
     try:
         return Decimal(text)
     except InvalidOperation:
@@ -222,7 +222,7 @@ def _decimal(value: str) -> Decimal:
 def _moment(value: str) -> dt.datetime:
     text = value.strip()
     if not re.match(r"\d{4}-\d\d-\d\d(?!\d)", text):
-        raise ValueError(f"`{value}` is no ISO 8601 date; write it as 2026-03-01 or 2026-03-01T09:30")
+        raise ValueError(f"`{value}` is not an ISO 8601 date; write it as 2026-03-01 or 2026-03-01T09:30")
     try:
         return dt.datetime.fromisoformat(text)
     except ValueError as error:

@@ -150,7 +150,7 @@ def _listed(names: Iterable[str]) -> str:
 def _refuse_other_files(tree: nodes.Template, where: str) -> None:
     for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
         raise TemplateError(
-            "a template stands alone: include, extends and import are not available",
+            "include, extends and import are not available in a template",
             where=f"{where}, line {node.lineno}",
             fix="write the text into this file",
         )

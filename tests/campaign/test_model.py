@@ -141,7 +141,7 @@ def test_short_forms(given: dict[str, Any], meant: dict[str, Any]) -> None:
         pytest.param("name: 'a/b'", 5, "name", "has characters", "leave out /", id="name-is-a-path"),
         pytest.param("from: {number: 1}", 5, "from.number", "unknown key", "did you mean `numbers`?", id="from-is-no-such-mapping"),
         pytest.param("from: [{number: '+12025550101', wieght: 2}]", 5, "from.0.wieght", "unknown key", "did you mean `weight`?", id="typo-in-a-pool"),
-        pytest.param("from: {numbers: ['+12025550101', '+12025550101']}", 5, "from", "stands twice", None, id="number-twice"),
+        pytest.param("from: {numbers: ['+12025550101', '+12025550101']}", 5, "from", "is listed twice", None, id="number-twice"),
         pytest.param("from: {numbers: ['+12025550101'], match: city}", 5, "from.match", "'area_code' or 'country'", None, id="match"),
         pytest.param("from: {numbers: [{number: '+12025550101', weight: 0}]}", 5, "from.numbers.0.weight", "greater than or equal to 0.01", None, id="no-weight"),
         pytest.param("from: {numbers: [{number: '+12025550101', rate: fast}]}", 5, "from.numbers.0.rate", "'fast' is not a rate", None, id="rate-of-a-number"),
@@ -180,7 +180,7 @@ def test_all_problems_are_told_at_once_in_file_order(tmp_path: Path) -> None:
         pytest.param("a: [", "not valid YAML", id="syntax"),
         pytest.param("provider: sandbox\n", "no recipients", id="nothing-but-a-provider"),
         pytest.param("recipients: a.csv\n", "key `provider`: is missing", id="no-provider"),
-        pytest.param("a: 1\na: 2\n", "line 2, key `a`: the key stands twice", id="duplicate"),
+        pytest.param("a: 1\na: 2\n", "line 2, key `a`: the key is there twice", id="duplicate"),
     ],
 )
 def test_what_is_no_campaign(tmp_path: Path, text: str, says: str) -> None:

@@ -127,7 +127,7 @@ def test_without_a_default_there_may_be_no_price(tmp_path: Path) -> None:
         pytest.param("currency: USD\nprices:\n  - {to: US, from: pigeon, sms: 1}\n", "line 3, key `prices.0.from", id="sender type"),
         pytest.param(
             "currency: USD\nprices:\n  - {to: [US, CA], sms: 1}\n  - {to: CA, sms: 2}\n",
-            "line 4, key `prices.1`: sms to CA has a price already (line 3)\n  fix: keep one of them",
+            "line 4, key `prices.1`: sms to CA already has a price (line 3)\n  fix: keep one of them",
             id="twice",
         ),
         pytest.param("- 1\n", "a price table is a mapping of keys", id="a list"),

@@ -180,14 +180,14 @@ def test_results_in_every_format(sender: Shell, form: str) -> None:
 
 BAD = [
     pytest.param({}, ("plan", "no.csv", *ARGS), "no.csv", id="no-such-file"),
-    pytest.param({"p.csv": "name,city\nAda,X\n"}, ("plan", "p.csv", *ARGS), "no column that could hold the number", id="no-phone-column"),
+    pytest.param({"p.csv": "name,city\nAda,X\n"}, ("plan", "p.csv", *ARGS), "there is no column for the phone number", id="no-phone-column"),
     pytest.param({"p.csv": "name,phone,mobile\nA,1,2\n"}, ("plan", "p.csv", *ARGS), "`phone`, `mobile`", id="two-candidates"),
-    pytest.param({"p.csv": ""}, ("plan", "p.csv", *ARGS), "holds nothing", id="empty-file"),
+    pytest.param({"p.csv": ""}, ("plan", "p.csv", *ARGS), "it has nothing", id="empty-file"),
     pytest.param({"p.csv": "name,phone\n"}, ("plan", "p.csv", *ARGS), "no recipients", id="header-only"),
     pytest.param({"p.csv": "name,phone\nA,1\n"}, ("plan", "p.csv", *ARGS, "--body", "Hi {{ nmae }}"), "`nmae`", id="unknown-column"),
     pytest.param({"p.csv": "name,phone\nA,1\n"}, ("plan", "p.csv", *ARGS, "--body", "Hi {{ name"), "line 1", id="template-syntax"),
     pytest.param({"p.csv": "name,phone\nA,1\n"}, ("plan", "p.csv", *ARGS[:-2], "--template", "no.j2"), "no.j2", id="missing-template"),
-    pytest.param({"p.csv": "name,phone\nA,1\n"}, ("plan", "p.csv", *ARGS[:-2]), "nothing to say", id="no-body"),
+    pytest.param({"p.csv": "name,phone\nA,1\n"}, ("plan", "p.csv", *ARGS[:-2]), "has no message", id="no-body"),
     pytest.param({"p.csv": "name,phone\nA,1\n"}, ("plan", "p.csv", "--body", "Hi", "--from", "+12025550100"), "--provider", id="no-provider"),
     pytest.param({"p.csv": "name,phone\nA,+12025550101\n"}, ("plan", "p.csv", "--body", "Hi", "--provider", "twilio"), "sender", id="no-sender"),
     pytest.param({"p.csv": "name,phone\nA,1\n"}, ("plan", "p.csv", *ARGS, "--set", "subject=x"), "subject", id="field-not-carried"),

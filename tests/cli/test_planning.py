@@ -70,8 +70,8 @@ def test_repairs_and_types_left_out_are_told(sender: Shell) -> None:
     told = [" ".join(line.split()) for line in done.out.splitlines()]
     repair = "dropped the decimals that a spreadsheet added, as in row 2, `2025550101.0` to +12025550101"
     assert f"repair: 2 numbers repaired: {repair}" in told
-    assert "4 landline a fixed_line number: recipients.skip_types leaves those out" in told
-    assert "5 suppressed a premium_rate number: recipients.skip_types leaves those out" in told
+    assert "4 landline a fixed_line number, a type that recipients.skip_types leaves out" in told
+    assert "5 suppressed a premium_rate number, a type that recipients.skip_types leaves out" in told
     told = sender("plan", "people.csv", *options, "--no-caution", "--json").json
     assert told["numbers"] == {"caution": False, "skip_types": [], "repairs": []}
     refused = sender("plan", "people.csv", *options, "--skip-types", "satellite")
@@ -156,7 +156,7 @@ def test_the_option_that_errors_name_stands_for_the_key(key: str, option: str) -
 def test_errors_name_key_and_option(sender: Shell) -> None:
     sender.write("two.csv", "phone,mobile\n1,2\n")
     told = sender("plan", "two.csv", "--provider", "sandbox").err
-    assert "fix: say which by `recipients.phone_column` (--phone-column)" in told
+    assert "fix: choose one with `recipients.phone_column` (--phone-column)" in told
     (sender.folder / "cp.csv").write_bytes(b"phone,name\n2025550101,Zo\xeb\n")
     told = sender("plan", "cp.csv", "--provider", "sandbox").err
     assert "`recipients.encoding: cp1252` (--set recipients.encoding=cp1252)" in told

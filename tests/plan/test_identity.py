@@ -208,7 +208,7 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
     made = plan().write(tmp_path / "p")
     values = json.loads((tmp_path / "p" / "manifest.json").read_text(encoding="utf-8"))
     (tmp_path / "p" / "manifest.json").write_text(json.dumps(values | {"format": 5}), encoding="utf-8")
-    with pytest.raises(sender.SenderError, match="format 5, this version reads 3 to 4"):
+    with pytest.raises(sender.SenderError, match="format 5; this version reads 3 to 4"):
         Plan.open(tmp_path / "p")
     assert made.manifest.format == 4
 

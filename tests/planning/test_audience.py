@@ -73,7 +73,7 @@ def test_skip_types(types, expected):
         .select("number_type", "reason", "detail")
         .rows()
     ):
-        assert detail == f"a {kind} number: recipients.skip_types leaves those out"
+        assert detail == f"a {kind} number, a type that recipients.skip_types leaves out"
         assert reason
     assert frame.drop("reason", "detail").equals(before.drop("reason", "detail"))
 

@@ -82,7 +82,7 @@ def test_types_that_get_nothing() -> None:
     keys: dict[str, Any] = {"recipients": {"rows": rows, "skip_types": ["fixed_line", "premium_rate"]}}
     made = plan(rows, **keys)
     assert made.frame["reason"].to_list() == ["landline", "suppressed", None, None, "landline"]
-    assert made.frame["detail"][1] == "a premium_rate number: recipients.skip_types leaves those out"
+    assert made.frame["detail"][1] == "a premium_rate number, a type that recipients.skip_types leaves out"
     assert made.manifest.numbers["skip_types"] == ["fixed_line", "premium_rate"]
     assert made.manifest.skipped == {"landline": 2, "suppressed": 1}
     assert plan(rows).frame["reason"].to_list() == [None, None, None, None, "duplicate"]
@@ -190,7 +190,7 @@ def test_suppression(tmp_path: Path) -> None:
     made = plan([ADA, GRACE], suppress=["stop.csv"], base=tmp_path)
     assert made.frame["reason"].to_list() == ["suppressed", None]
     assert "stop.csv" in made.frame["detail"][0]
-    assert made.manifest.notes == ("1 of stop.csv are no numbers and suppress nobody: `nobody`",)
+    assert made.manifest.notes == ("1 cell of stop.csv is not a number and suppresses nobody: `nobody`",)
 
 
 def test_suppression_before_dedupe_and_dedupe_over_valid_rows_only() -> None:
@@ -267,7 +267,7 @@ def test_limit_and_test_to() -> None:
         pytest.param({"message": {"body": "x", "media": "{{ url }}"}}, TemplateError, "url", id="unknown-column-in-media"),
         pytest.param({"message": "Hi {{"}, TemplateError, "line 1", id="syntax"),
         pytest.param({"message": {"template": "no.j2"}}, TemplateError, "no.j2", id="no-file"),
-        pytest.param({"message": {}}, InputError, "nothing to say", id="no-body"),
+        pytest.param({"message": {}}, InputError, "has no message", id="no-body"),
         pytest.param({"from_": ()}, Unsupported, "no sender", id="no-sender"),
         pytest.param({"subject": "x"}, Unsupported, "subject", id="field-not-carried"),
         pytest.param({"message": {"body": "x", "media": ["https://e.example/a"] * 9}}, Unsupported, "media", id="too-many-media"),
@@ -277,7 +277,7 @@ def test_limit_and_test_to() -> None:
         pytest.param({"provider": "twilio", "validity_period": "{{ name"}, TemplateError, "validity_period, line 1", id="broken-template-in-a-field"),
         pytest.param({"provider": "twilio", "validity_period": "{{ name }}", "content_sid": "x"}, Unsupported, "content_sid", id="wrong-field-beside-a-template"),
         pytest.param({"custom_variables": {"ref": "{{ name }}"}}, Unsupported, "`ref` is ours", id="name-of-a-templated-variable"),
-        pytest.param({"custom_variables": {"{{ name }}": "x", "a": "{{ name }}"}}, InputError, "a name is no template", id="template-in-a-name"),
+        pytest.param({"custom_variables": {"{{ name }}": "x", "a": "{{ name }}"}}, InputError, "a name cannot be a template", id="template-in-a-name"),
         pytest.param({"from_": ["{{ name }}", FROM]}, InputError, "mixes a template", id="template-in-a-pool"),
         pytest.param({"from_": "{{ nmae }}"}, TemplateError, "from, line 1: there is no column `nmae`", id="unknown-column-in-from"),
         pytest.param({"provider": "twilio", "content_sid": "HX" + "0" * 32}, Unsupported, "content_sid", id="content-and-body"),

@@ -114,7 +114,7 @@ def test_a_test_message_is_priced_where_it_goes(tmp_path: Path) -> None:
         pytest.param("0.0218", [ADA, BOB], None, id="exactly as much is allowed"),
         pytest.param("0.021799", [ADA, BOB], "the plan costs 0.0218 USD, and limits.max_cost is 0.021799", id="a millionth too much"),
         pytest.param("0", [ADA], "limits.max_cost is 0.00", id="nothing at all"),
-        pytest.param("9", [ADA, "+447400123456"], "1 message has no price (GB 1), so nobody can say", id="no price"),
+        pytest.param("9", [ADA, "+447400123456"], "1 message has no price (GB 1), so the plan's cost is unknown", id="no price"),
     ],
 )  # fmt: skip
 def test_the_limit_stops_before_the_first_message(
@@ -183,7 +183,7 @@ def test_a_limit_without_prices_is_no_campaign() -> None:
     campaign = load_campaign(
         provider="sandbox", from_=ADA, message="Hi", recipients=[{"phone": BOB}], limits={"max_cost": 1}
     )
-    with pytest.raises(CampaignError, match=r"`limits\.max_cost` without prices"):
+    with pytest.raises(CampaignError, match=r"`limits\.max_cost` is set without `prices`"):
         build_plan(campaign)
 
 

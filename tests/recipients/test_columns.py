@@ -118,7 +118,7 @@ def test_options(tmp_path):
         pytest.param("", ["nothing"], id="empty"),
         pytest.param(" \n\n", ["nothing"], id="white space"),
         pytest.param("phone,name\n", ["a header but no rows"], id="header only"),
-        pytest.param("phone,name\n,\n\n", ["nothing but blank rows"], id="blank rows only"),
+        pytest.param("phone,name\n,\n\n", ["only blank rows"], id="blank rows only"),
         pytest.param(
             f"phone,name\n{A},Ann\n{B},Bob,x\n", ["line 3", "3 cells where the first row has 2"], id="too long"
         ),
@@ -329,7 +329,7 @@ def test_workbook_sheets(tmp_path):
     data = workbook(("Notes", [["hello"], ["you"]]), ("People", [[], [None, "Phone"], [None, A]]), ("Empty", []))
     assert rows(read(tmp_path, data, "p.xlsx", sheet="People")) == [(3, A)]
     with pytest.raises(
-        RecipientsError, match=r"`hello`; or another sheet by `recipients.sheet` \(--sheet\): `People`$"
+        RecipientsError, match=r"`hello`; or choose another sheet with `recipients.sheet` \(--sheet\): `People`$"
     ):
         read(tmp_path, data, "p.xlsx")
     with pytest.raises(RecipientsError, match=r"(?s)no sheet `Peeple`.*did you mean `People`.*Notes, People, Empty"):
@@ -353,7 +353,9 @@ def test_a_workbook_is_read_from_the_first_sheet_that_a_person_sees(tmp_path):
         book.add_chartsheet("Chart")
     shown = read(tmp_path, buffer.getvalue(), "p.xlsx")
     assert rows(shown) == [(2, A)]
-    assert shown.notes == ("not read: the workbook's sheets `Lists`, `Old`; `recipients.sheet` (--sheet) chooses",)
+    assert shown.notes == (
+        "the workbook's sheets `Lists`, `Old` are not read; choose one with `recipients.sheet` (--sheet)",
+    )
     chosen = read(tmp_path, buffer.getvalue(), "p.xlsx", sheet="Lists")
     assert (rows(chosen), chosen.notes) == ([(2, B)], ())
 
@@ -380,7 +382,7 @@ def test_json_lines(tmp_path):
     [
         pytest.param('{"phone": "1"}\n{"phone": }\n', ["line 2", "not JSON"], id="broken"),
         pytest.param('{"phone": "1"}\n["1"]\n', ["line 2", "not a JSON object"], id="no object"),
-        pytest.param('{"phone": "1", "phone": "2"}\n', ["line 1", "twice"], id="a key twice"),
+        pytest.param('{"phone": "1", "phone": "2"}\n', ["line 1", "repeated"], id="a key twice"),
         pytest.param("[" * 100_000, ["line 1", "not JSON"], id="deep"),
         pytest.param("", ["no recipients"], id="empty"),
     ],

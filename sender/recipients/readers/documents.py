@@ -162,7 +162,7 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is repeated")
     return row
 
 

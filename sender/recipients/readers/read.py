@@ -97,20 +97,20 @@ def _refuse_false_name(stream: TextStream, suffix: str, where: str) -> None:
         stream.fill(1)
     except RecipientsError:
         raise RecipientsError(
-            f"is named {suffix}, but it is no {named}, and no text either",
+            f"is named {suffix}, but it is neither a {named} nor text",
             where=where,
             fix="it may be damaged: copy or export it again",
         ) from None
     text = stream.text.lstrip()
     if not text:
-        raise RecipientsError("there is nothing in it", where=where, fix="copy or export it again")
+        raise RecipientsError("is empty", where=where, fix="copy or export it again")
     if text[:9].lower().startswith(("<!doctype", "<html", "<table", "<?xml")):
         what, fix = "a web page or XML", f"open it in a spreadsheet program and save it as {suffix}, or as CSV"
     elif _is_json(text):
         what, fix = "JSON", "name it .jsonl, with one object a line"
     else:
-        what, fix = "text, as CSV is", "name it .csv if it is CSV, or export it again"
-    raise RecipientsError(f"is named {suffix}, but it is no {named}: it is {what}", where=where, fix=fix)
+        what, fix = "text, such as CSV", "name it .csv if it is CSV, or export it again"
+    raise RecipientsError(f"is named {suffix}, but it is not a {named}: it is {what}", where=where, fix=fix)
 
 
 def _is_json(text: str) -> bool:

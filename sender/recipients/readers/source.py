@@ -203,8 +203,7 @@ class TextStream:
             raise RecipientsError(
                 f"is not {self._shown_name.upper()}: byte 0x{error.object[start]:02X} cannot be read",
                 where=at_line(self._source.where, line),
-                fix="save it as UTF-8, or say what it is: "
-                f"{setting('recipients.encoding', 'cp1252')} (Windows) or latin-1, ...",
+                fix=f"save it as UTF-8, or set {setting('recipients.encoding', 'cp1252')} (Windows) or latin-1, ...",
             ) from None
         except UnicodeError as error:
             raise RecipientsError(
