@@ -77,7 +77,7 @@ class OptOutList:
 
     def _get(self, parameters: list[tuple[str, str]]) -> Request:
         url = f"{self.adapter.base_url}{_PATH}?{_http.form(parameters)}"
-        return _http.get(url, self.adapter.account.authorization.get_secret_value())
+        return _http.get(url, self.adapter.authorization)
 
 
 def opt_out_list(adapter: object) -> OptOutList:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sender.core.errors import InputError
-from sender.providers import _http, _rules, credentials, laml, signalwire, telnyx
+from sender.providers import _http, _rules, credentials, laml, laml_dialects, signalwire, telnyx
 from sender.providers._rules import is_toll_free, sender_kind
 from sender.providers.base import Adapter, Capabilities, FieldValue, LogFacts, Report, SenderKind, WebhookAnswer
 from sender.providers.credentials import (
@@ -37,7 +37,7 @@ class _Provider:
     inbound_answer: WebhookAnswer
 
 
-def _laml(dialect: laml.LamlDialect, make: Callable[[Account], Adapter]) -> _Provider:
+def _laml(dialect: laml_dialects.LamlDialect, make: Callable[[Account], Adapter]) -> _Provider:
     def check_dialect(sender: str | None, fields: Mapping[str, FieldValue], media_count: int) -> SenderKind | None:
         return laml.check(dialect, sender, fields, media_count)
 
@@ -54,7 +54,7 @@ _PROVIDERS: Mapping[str, _Provider] = {
         signalwire.reports,
         _NO_REPLY_SWML,
     ),
-    _rules.COMPAT: _laml(laml.COMPAT, laml.signalwire_compat),
+    _rules.COMPAT: _laml(laml_dialects.COMPAT, laml.signalwire_compat),
     _rules.TELNYX: _Provider(
         telnyx.CAPABILITIES,
         telnyx.RULES,
@@ -63,7 +63,7 @@ _PROVIDERS: Mapping[str, _Provider] = {
         telnyx.reports,
         WebhookAnswer("text/plain", b""),
     ),
-    _rules.TWILIO: _laml(laml.TWILIO, laml.twilio),
+    _rules.TWILIO: _laml(laml_dialects.TWILIO, laml.twilio),
 }
 DIALECTS: tuple[str, ...] = tuple(_PROVIDERS)
 

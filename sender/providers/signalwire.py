@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from sender.core.errors import Unsupported
 from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
-from sender.providers import _http, _rules
-from sender.providers._http import ErrorAction
+from sender.providers import _answers, _http, _rules
+from sender.providers._adapter_base import AdapterBase
+from sender.providers._answers import ErrorAction
 from sender.providers.base import (
     Backlog,
     Capabilities,
@@ -32,7 +33,6 @@ from sender.providers.base import (
     Response,
     SenderKind,
 )
-from sender.providers.credentials import Account
 
 FIELDS = _rules.vendor_fields(_rules.SIGNALWIRE)
 
@@ -76,7 +76,7 @@ STATUSES: Mapping[str, Status] = {
 
 # The list does not say which code comes at create time and which later, in the log and in callbacks. What a
 # carrier or a handset says is no reason to try the same message again, so at create time it rejects.
-ERRORS = _http.error_table(
+ERRORS = _answers.error_table(
     [
         (
             ErrorAction.REJECT,
@@ -168,26 +168,11 @@ def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int
 
 
 @dataclass(frozen=True, slots=True)
-class SignalWireAdapter:
+class SignalWireAdapter(AdapterBase):
     """The adapter of one project; see `sender.providers.base.Adapter`."""
 
-    account: Account
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return CAPABILITIES
-
-    @property
-    def log_facts(self) -> LogFacts:
-        return LOG_FACTS
-
-    @property
-    def base_url(self) -> str:
-        return self.account.base_url
-
-    @property
-    def account_id(self) -> str:
-        return self.account.account_id
+    capabilities: Capabilities = CAPABILITIES
+    log_facts: LogFacts = LOG_FACTS
 
     def request(self, message: Message) -> Request:
         """The create request; `ref` is in the callback's query and `custom_variables`. Raises Unsupported."""
@@ -203,15 +188,15 @@ class SignalWireAdapter:
         if "status_callback" in document:
             document["status_callback"] = _http.with_ref(document["status_callback"], message.ref)
         document["custom_variables"] = {**document.get("custom_variables", {}), "ref": message.ref}
-        return _http.post_json(f"{self.base_url}/api/messaging/messages", self._authorization(), document)
+        return _http.post_json(f"{self.base_url}/api/messaging/messages", self.authorization, document)
 
     def outcome(self, response: Response) -> Outcome:
         """What the answer to a create request proves; never raises."""
-        return _http.outcome(response, _accepted, lambda code, _words: ERRORS.get(code))
+        return _answers.outcome(response, _accepted, lambda code, _words: ERRORS.get(code))
 
     def lookup(self, message_id: str) -> Request:
         """The request for one log entry."""
-        return _http.get(f"{self.base_url}{_LOGS}/{quote(message_id, safe='')}", self._authorization())
+        return _http.get(f"{self.base_url}{_LOGS}/{quote(message_id, safe='')}", self.authorization)
 
     def lookup_result(self, response: Response) -> LogEntry | None:
         """The log entry; None when there is none. Raises ValueError when the answer cannot be read."""
@@ -228,17 +213,14 @@ class SignalWireAdapter:
             ("created_before", _http.utc(query.until + _MARGIN)),
             ("page_size", str(min(query.page_size or _PAGE_SIZE, _PAGE_SIZE))),
         ]
-        return _http.get(f"{self.base_url}{_LOGS}?{_http.form(parameters)}", self._authorization())
+        return _http.get(f"{self.base_url}{_LOGS}?{_http.form(parameters)}", self.authorization)
 
     def log_page(self, response: Response, request: Request | None = None) -> LogPage:  # noqa: ARG002
         """One page, outbound messages only; it links to the next. Raises ValueError when it cannot be read."""
         document = _http.listing(response, "data")
         entries = tuple(_entry(item) for item in document["data"] if item.get("direction") != "inbound")
         links = _http.mapping(document.get("links"))
-        return LogPage(entries, _http.follow(self.base_url, links.get("next"), self._authorization()))
-
-    def _authorization(self) -> str:
-        return self.account.authorization.get_secret_value()
+        return LogPage(entries, _http.follow(self.base_url, links.get("next"), self.authorization))
 
 
 def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:  # noqa: ARG001 (one shape for all)
@@ -259,7 +241,7 @@ def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]: 
             status=status,
             provider_status=word,
             ref=_http.text(_http.mapping(document.get("custom_variables")).get("ref")) or _http.ref_in_url(url),
-            reason=_http.reason(ERRORS, code),
+            reason=_answers.find_reason(ERRORS, code),
             error_code=code,
             error_message=words,
             segments=_http.whole(document.get("number_of_segments")),
@@ -288,7 +270,7 @@ def _accepted(document: dict[str, Any]) -> Accepted:
         provider_status=word,
         segments=_http.whole(document.get("number_of_segments")),
         created_at=_http.iso(document.get("created_at")),
-        reason=_http.reason(ERRORS, code),
+        reason=_answers.find_reason(ERRORS, code),
         error_code=code,
         error_message=words,
     )
@@ -310,7 +292,7 @@ def _entry(document: dict[str, Any]) -> LogEntry:
         segments=_http.whole(document.get("number_of_segments")),
         price=price,
         currency="USD" if price else None,  # "The charge in dollars"
-        reason=_http.reason(ERRORS, code),
+        reason=_answers.find_reason(ERRORS, code),
         error_code=code,
         error_message=words,
     )

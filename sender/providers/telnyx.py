@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from sender.core.errors import Unsupported
 from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Status
-from sender.providers import _http, _rules
-from sender.providers._http import ErrorAction, ErrorMeaning
+from sender.providers import _answers, _http, _rules
+from sender.providers._adapter_base import AdapterBase
+from sender.providers._answers import ErrorAction, ErrorMeaning
 from sender.providers.base import (
     Backlog,
     Capabilities,
@@ -33,7 +34,6 @@ from sender.providers.base import (
     Response,
     SenderKind,
 )
-from sender.providers.credentials import Account
 
 FIELDS = _rules.vendor_fields(_rules.TELNYX)
 
@@ -92,7 +92,7 @@ STATUSES: Mapping[str, Status] = {
 
 # Other Telnyx pages give other meanings for 40001, 40300, 40301 and 40310; the error reference is followed.
 # 40309 is about this recipient's country, so it rejects one message and stops nothing.
-ERRORS = _http.error_table(
+ERRORS = _answers.error_table(
     [
         (ErrorAction.REJECT, Reason.INVALID_NUMBER, "40001 40012 40310 40301 40319 10002 10016"),
         (ErrorAction.REJECT, Reason.OPTED_OUT, "40300"),
@@ -147,26 +147,11 @@ def check(sender: str | None, fields: Mapping[str, FieldValue], media_count: int
 
 
 @dataclass(frozen=True, slots=True)
-class TelnyxAdapter:
+class TelnyxAdapter(AdapterBase):
     """The adapter of one account; see `sender.providers.base.Adapter`."""
 
-    account: Account
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return CAPABILITIES
-
-    @property
-    def log_facts(self) -> LogFacts:
-        return LOG_FACTS
-
-    @property
-    def base_url(self) -> str:
-        return self.account.base_url
-
-    @property
-    def account_id(self) -> str:
-        return self.account.account_id
+    capabilities: Capabilities = CAPABILITIES
+    log_facts: LogFacts = LOG_FACTS
 
     def request(self, message: Message) -> Request:
         """The create request; `ref` is in the query of both webhook URLs. Raises Unsupported.
@@ -193,15 +178,15 @@ class TelnyxAdapter:
                     document["type"] = "MMS"
             else:
                 document[FIELDS[key]] = value
-        return _http.post_json(f"{self.base_url}/v2/messages", self._authorization(), document)
+        return _http.post_json(f"{self.base_url}/v2/messages", self.authorization, document)
 
     def outcome(self, response: Response) -> Outcome:
         """What the answer to a create request proves; never raises."""
-        return _http.outcome(response, _accepted, judge)
+        return _answers.outcome(response, _accepted, judge)
 
     def lookup(self, message_id: str) -> Request:
         """The request for one message; Telnyx keeps it there for ten days."""
-        return _http.get(f"{self.base_url}/v2/messages/{quote(message_id, safe='')}", self._authorization())
+        return _http.get(f"{self.base_url}/v2/messages/{quote(message_id, safe='')}", self.authorization)
 
     def lookup_result(self, response: Response) -> LogEntry | None:
         """The message; None when there is none, or none any more. Raises ValueError when it cannot be read."""
@@ -225,7 +210,7 @@ class TelnyxAdapter:
             ("page[number]", "1"),
         )
         parameters = _http.form((name, value) for name, value in wanted if value)
-        return _http.get(f"{self.base_url}{_RECORDS}?{parameters}", self._authorization())
+        return _http.get(f"{self.base_url}{_RECORDS}?{parameters}", self.authorization)
 
     def log_page(self, response: Response, request: Request | None = None) -> LogPage:
         """One page of detail records. Pages are only numbered: the next is `request` with the next number.
@@ -246,10 +231,7 @@ class TelnyxAdapter:
         address = urlsplit(request.url)
         parameters = [(name, value) for name, value in parse_qsl(address.query) if name != "page[number]"]
         query = _http.form([*parameters, ("page[number]", str(number + 1))])
-        return LogPage(entries, _http.get(f"{self.base_url}{_RECORDS}?{query}", self._authorization()))
-
-    def _authorization(self) -> str:
-        return self.account.authorization.get_secret_value()
+        return LogPage(entries, _http.get(f"{self.base_url}{_RECORDS}?{query}", self.authorization))
 
 
 def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:  # noqa: ARG001 (one shape for all)

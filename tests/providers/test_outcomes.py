@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sender import providers
 from sender.core.outcomes import Accepted, Deferred, Reason, Rejected, Status, Unknown
-from sender.providers import _http, laml, signalwire, telnyx
-from sender.providers._http import ErrorAction
+from sender.providers import _answers, laml_dialects, signalwire, telnyx
+from sender.providers._answers import ErrorAction
 from sender.providers.base import Response
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -154,9 +154,9 @@ def telnyx_error(code):
 
 TABLES = {
     "signalwire": (signalwire.ERRORS, signalwire_error, 422, "words"),
-    "signalwire-compat": (laml.COMPAT_ERRORS, laml_error, 400, "words"),
+    "signalwire-compat": (laml_dialects.COMPAT_ERRORS, laml_error, 400, "words"),
     "telnyx": (telnyx.ERRORS, telnyx_error, 400, "words: blocked by STOP"),
-    "twilio": (laml.TWILIO_ERRORS, laml_error, 400, "words"),
+    "twilio": (laml_dialects.TWILIO_ERRORS, laml_error, 400, "words"),
 }
 
 # The rows of the providers' lists, written again by hand: what each code must mean at create time.
@@ -332,7 +332,7 @@ def test_no_code_of_a_table_is_left_out_above(dialect):
 
 def test_a_code_stands_once_in_a_table():
     with pytest.raises(ValueError, match="21610 stands twice"):
-        _http.error_table([(ErrorAction.REJECT, R.OPTED_OUT, "21610"), (ErrorAction.HALT, R.OTHER, "1 21610")])
+        _answers.error_table([(ErrorAction.REJECT, R.OPTED_OUT, "21610"), (ErrorAction.HALT, R.OTHER, "1 21610")])
 
 
 # ── The status, where no code is known ────────────────────────────────────────────────────────────────
