@@ -113,7 +113,7 @@ def receiving(
     "Each report is on disk before the provider gets an answer. Signatures are checked with SIGNALWIRE_SIGNING_KEY,"
     " TELNYX_PUBLIC_KEY and TWILIO_AUTH_TOKEN. STOP and START replies go to the suppression list."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8026, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8026, show_default=True, help="0: any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @_PUBLIC_URL
 @_SIGNATURES
