@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
+from sender.core.errors import StateError
 from sender.state.sqlite import suppression as sqlite_suppression
 from sender.state.sqlite.suppression import SuppressionFile
 from sender.state.suppression import LiftRow, SuppressionRow, SuppressionStore
@@ -120,6 +122,16 @@ def test_a_lift_keeps_the_latest_time(store: SuppressionStore) -> None:
     assert active(store) == set()
 
 
+def test_an_entry_comes_back_as_it_was(store: SuppressionStore) -> None:
+    rows = [entry(), entry(BOB)._replace(note=None), entry(EVE, source="file", scope="campaign:a", via="old.csv")]
+    store.add(rows)
+    assert sorted(SuppressionRow(*row) for row in store.active()) == sorted(rows)
+    assert sorted(SuppressionRow(*row) for row in store.look_up([ADA, BOB, EVE])) == sorted(rows)
+    assert [store.history(row.number) for row in rows] == [[(row, True)] for row in rows]
+    store.lift([lift()])
+    assert store.history(ADA) == [(rows[0], False)]
+
+
 def test_history_is_in_order_of_time(store: SuppressionStore) -> None:
     store.add([entry(source="file", at=300), entry(at=100), entry(source="person", at=200)])
     assert [row.at for row, _ in store.history(ADA)] == [100, 200, 300]
@@ -199,3 +211,33 @@ def test_a_batch_that_fails_changes_nothing(store: SuppressionStore) -> None:
         store.add(rows())
     assert (store.size(), store.change()) == (0, 0)
     assert store.add([entry(ADA)]) == 1
+
+
+# -- the SQLite file ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_another_version_or_program_is_refused(tmp_path: Path) -> None:
+    """Files of version 1 exist: a program that cannot read them any more must bring them up to date."""
+    path = tmp_path / "suppression.sqlite3"
+    SuppressionFile.open(path).close()
+    db = apsw.Connection(str(path))
+    assert db.pragma("user_version") == 1
+    assert db.pragma("application_id") == int.from_bytes(b"cmpo")
+    for pragma, value, as_it_was in (("user_version", 2, 1), ("application_id", 1, int.from_bytes(b"cmpo"))):
+        db.pragma(pragma, value)
+        with pytest.raises(StateError, match="not a suppression list, or a newer campaign-sender wrote it"):
+            SuppressionFile.open(path)
+        db.pragma(pragma, as_it_was)
+    db.close()
+    SuppressionFile.open(path).close()
+
+
+def test_what_is_not_a_database_is_called_no_suppression_list(tmp_path: Path) -> None:
+    path = tmp_path / "suppression.sqlite3"
+    path.write_bytes(b"x" * 4096)
+    with pytest.raises(StateError, match="the suppression list cannot be used: it is not a suppression list") as caught:
+        SuppressionFile.open(path)
+    assert caught.value.where == str(path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StateError, match="the suppression list cannot be opened"):
+        SuppressionFile.open(tmp_path / "folder")

@@ -407,6 +407,16 @@ def test_the_sender_of_a_claim_is_noted_and_forgotten_with_it(ledger: Ledger, st
     assert row(ledger, 1)["sender"] is None
 
 
+def test_a_prefetched_claim_begins_with_the_planned_sender(ledger: Ledger, store: Any) -> None:
+    (first,) = claim(ledger)
+    ledger.use_senders(RUN.run_id, [(first, "+12025550101")])
+    record(ledger, first, DEFERRED)
+    store.clock.ms += 10 * LEASE_MS
+    assert ledger.prefetch(RUN.run_id, limit=1) == [0]
+    assert len(ledger.claim_prefetched(RUN.run_id, [0], lease_ms=LEASE_MS)) == 1
+    assert row(ledger)["sender"] is None
+
+
 def test_the_journal_of_some_states_and_reasons(ledger: Ledger) -> None:
     one, two, three, *_ = claim(ledger, 5)
     record(ledger, one, ACCEPTED)
