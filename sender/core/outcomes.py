@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class State(StrEnum):
+class SubmissionState(StrEnum):
     """Submission state of one message in the ledger. A message without a row is `PENDING`."""
 
     PENDING = "pending"  # not submitted, or proved not accepted and to be submitted again

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from sender.core.outcomes import FINAL, DeliveryReport, State, Status
+from sender.core.outcomes import FINAL, DeliveryReport, Status, SubmissionState
 from sender.delivery.provider_log import SKEW, CutPageError, LogReader, wait_or_cancelled
 from sender.delivery.provider_session import ProviderSession
 from sender.plan import message_fields
@@ -168,7 +168,9 @@ class LogSweep:
         """
         undecided = ~pl.col("status").is_in([status.value for status in FINAL])
         priceless = pl.col("price").is_null() & pl.col("status").is_in([status.value for status in _COSTS])
-        accepted = self._ledger.journal(self._run.run_id, states=[State.ACCEPTED]).filter(undecided | priceless)
+        accepted = self._ledger.journal(self._run.run_id, states=[SubmissionState.ACCEPTED]).filter(
+            undecided | priceless
+        )
         if accepted.is_empty():
             return accepted
         constant = self._plan.manifest.fields

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 
 import polars as pl
 
-from sender.core.outcomes import Accepted, State, Status
+from sender.core.outcomes import Accepted, Status, SubmissionState
 from sender.core.refs import make_ref
 from sender.delivery.provider_log import SKEW, LogReader
 from sender.delivery.provider_session import ProviderSession
@@ -81,7 +81,7 @@ async def reconcile(
     Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing.
     Raises StateError when the ledger cannot be written.
     """
-    messages = _unknown_messages(ledger.journal(run.run_id, states=[State.UNKNOWN]), plan, run.run_id)
+    messages = _unknown_messages(ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN]), plan, run.run_id)
     if not messages:
         return ReconcileResult()
     facts, now = provider.facts, _now(ledger.now_ms)

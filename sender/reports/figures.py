@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from sender.core.outcomes import State, Status
+from sender.core.outcomes import Status, SubmissionState
 from sender.plan.manifest import sender_shown
 from sender.plan.plan import Plan
 from sender.reports.funnel import Stage, count_waiting, make_funnel
@@ -85,7 +85,7 @@ def build_figures(
     manifest = plan.manifest
     summary = summarise(plan, journal)
     messages = _join_journal(plan, journal)
-    accepted = messages.filter(pl.col("_state") == State.ACCEPTED.value)
+    accepted = messages.filter(pl.col("_state") == SubmissionState.ACCEPTED.value)
     arrived = accepted.filter((pl.col("status") == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null())
     submitted = messages.filter(pl.col("_intent_at").is_not_null())
     begun, ended = submitted["_intent_at"].min(), submitted["_intent_at"].max()

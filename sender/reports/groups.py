@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 import polars as pl
 
 from sender.core import money
-from sender.core.outcomes import State, Status
+from sender.core.outcomes import Status, SubmissionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Group:
 
 def group_messages(messages: pl.DataFrame, by: pl.Expr, *, priced: bool) -> tuple[Group, ...]:
     """Return a group for each value of `by`, largest first. `priced` says that the plan has a price table."""
-    status, is_accepted = pl.col("status"), pl.col("_state") == State.ACCEPTED.value
+    status, is_accepted = pl.col("status"), pl.col("_state") == SubmissionState.ACCEPTED.value
     keyed = messages.with_columns(_group=by)
     counts = (
         keyed.group_by("_group")

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 
 import polars as pl
 
-from sender.core.outcomes import State, Status
+from sender.core.outcomes import Status, SubmissionState
 from sender.plan.plan import Plan
 from sender.state.message_status import status_of
 
@@ -86,15 +86,15 @@ def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
     outcomes = messages.join(
         journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
     ).with_columns(status=status_of())
-    accepted = outcomes.filter(pl.col("_state") == State.ACCEPTED)
+    accepted = outcomes.filter(pl.col("_state") == SubmissionState.ACCEPTED)
     statuses = _count_values(outcomes["status"]) | ({Status.SKIPPED.value: skipped.height} if skipped.height else {})
     return Summary(
         rows=plan.manifest.rows,
         skipped=_count_values(skipped["reason"]),
-        accepted=states.get(State.ACCEPTED, 0),
-        rejected=states.get(State.REJECTED, 0),
-        unknown=states.get(State.UNKNOWN, 0) + states.get(State.INTENT, 0),
-        pending=states.get(State.PENDING, 0) + never_claimed,
+        accepted=states.get(SubmissionState.ACCEPTED, 0),
+        rejected=states.get(SubmissionState.REJECTED, 0),
+        unknown=states.get(SubmissionState.UNKNOWN, 0) + states.get(SubmissionState.INTENT, 0),
+        pending=states.get(SubmissionState.PENDING, 0) + never_claimed,
         statuses=dict(sorted(statuses.items(), key=lambda item: -item[1])),
         errors=_count_errors(outcomes),
         segments=int(accepted.select(pl.coalesce("_segments", "segments").sum()).item()),

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
-from sender.core.outcomes import State, Status
+from sender.core.outcomes import Status, SubmissionState
 
 _BINS = 60  # at most
 _BIN_S = 0.5  # at least: outcomes are written in groups, and no rate can be measured within one
@@ -107,9 +107,9 @@ def make_timeline(submitted: pl.DataFrame) -> Timeline | None:
     return Timeline(
         start=first,
         step_s=step_s,
-        accepted=count_by("_bin", state == State.ACCEPTED.value),
-        rejected=count_by("_bin", state == State.REJECTED.value),
-        unknown=count_by("_bin", state.is_in([State.UNKNOWN.value, State.INTENT.value])),
+        accepted=count_by("_bin", state == SubmissionState.ACCEPTED.value),
+        rejected=count_by("_bin", state == SubmissionState.REJECTED.value),
+        unknown=count_by("_bin", state.is_in([SubmissionState.UNKNOWN.value, SubmissionState.INTENT.value])),
         delivered=count_by("_end", (status == Status.DELIVERED.value) & pl.col("_end").is_not_null()),
         failed=count_by(
             "_end", status.is_in([Status.UNDELIVERED.value, Status.FAILED.value]) & pl.col("_end").is_not_null()

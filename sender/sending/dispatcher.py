@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from sender.core.clock import steady_s
 from sender.core.errors import StateError, Unsupported
-from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Unknown
+from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, SubmissionState, Unknown
 from sender.plan.message_fields import find_service
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
@@ -439,16 +439,16 @@ def _backoff_s(attempt: int) -> float:
     return min(BACKOFF_CAP_S, 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
 
 
-def _state_of(outcome: Outcome) -> State:
+def _state_of(outcome: Outcome) -> SubmissionState:
     match outcome:
         case Accepted():
-            return State.ACCEPTED
+            return SubmissionState.ACCEPTED
         case Rejected():
-            return State.REJECTED
+            return SubmissionState.REJECTED
         case Unknown():
-            return State.UNKNOWN
+            return SubmissionState.UNKNOWN
         case Deferred():
-            return State.PENDING
+            return SubmissionState.PENDING
 
 
 def _now_s() -> float:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from sender.core.outcomes import State
+from sender.core.outcomes import SubmissionState
 from sender.state.heartbeat import Progress
 from sender.state.ledger import Counts
 
@@ -58,7 +58,7 @@ class Meter:
         self._before = before
         self._started_s = now_s
         self._needs_s = needs_s
-        self._session: Counter[State] = Counter()
+        self._session: Counter[SubmissionState] = Counter()
         self._expected: Mapping[str | None, float] | None = None
         self._left: dict[str | None, float] = {}
         self._way = _DepartureLog(now_s)
@@ -86,19 +86,21 @@ class Meter:
         """Units of a message, as seen until now; 1 before the first."""
         return self._way.units / self._way.messages if self._way.messages else 1.0
 
-    def settled(self, states: Iterable[State]) -> None:
+    def settled(self, states: Iterable[SubmissionState]) -> None:
         """Outcomes of these states are on disk."""
         self._session.update(states)
 
     def progress(self, at: Moment) -> Progress:
         """Where the run is now."""
         before, session = self._before, self._session
-        accepted = before.accepted + session[State.ACCEPTED]
-        rejected = before.rejected + session[State.REJECTED]
-        unknown = before.unknown + session[State.UNKNOWN]
+        accepted = before.accepted + session[SubmissionState.ACCEPTED]
+        rejected = before.rejected + session[SubmissionState.REJECTED]
+        unknown = before.unknown + session[SubmissionState.UNKNOWN]
         done = accepted + rejected + unknown
         elapsed_s = at.now_s - self._started_s
-        settled = session[State.ACCEPTED] + session[State.REJECTED] + session[State.UNKNOWN]
+        settled = (
+            session[SubmissionState.ACCEPTED] + session[SubmissionState.REJECTED] + session[SubmissionState.UNKNOWN]
+        )
         rate = settled / elapsed_s if elapsed_s > _SETTLES_S else 0.0
         self._way.look(at)
         return Progress(

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
-from sender.core.outcomes import DeliveryReport, Outcome, Reason, State
+from sender.core.outcomes import DeliveryReport, Outcome, Reason, SubmissionState
 
 # The frame `Ledger.journal` returns, one row for each message that was ever claimed or prefetched. Times are
 # milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null.
@@ -276,7 +276,11 @@ class Ledger(Protocol):
         ...
 
     def journal(
-        self, run_id: str, *, states: Collection[State] | None = None, reasons: Collection[Reason] | None = None
+        self,
+        run_id: str,
+        *,
+        states: Collection[SubmissionState] | None = None,
+        reasons: Collection[Reason] | None = None,
     ) -> pl.DataFrame:
         """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states or reasons."""
         ...

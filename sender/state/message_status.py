@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from sender.core.outcomes import State, Status
+from sender.core.outcomes import Status, SubmissionState
 from sender.plan.plan import Plan
 
 
@@ -23,11 +23,11 @@ def status_of() -> pl.Expr:
     return (
         pl.when(pl.col("seq").is_null())
         .then(pl.lit(Status.SKIPPED.value))
-        .when(state == State.ACCEPTED)
+        .when(state == SubmissionState.ACCEPTED)
         .then(pl.coalesce("_status", pl.lit(Status.QUEUED.value)))
-        .when(state == State.REJECTED)
+        .when(state == SubmissionState.REJECTED)
         .then(pl.lit(Status.REJECTED.value))
-        .when(state.is_in([State.UNKNOWN.value, State.INTENT.value]))
+        .when(state.is_in([SubmissionState.UNKNOWN.value, SubmissionState.INTENT.value]))
         .then(pl.lit(Status.UNKNOWN.value))
         .otherwise(pl.lit(Status.PENDING.value))
         .alias("status")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from sender.core.outcomes import FINAL, RANK, DeliveryReport, Reason, State, Status
+from sender.core.outcomes import FINAL, RANK, DeliveryReport, Reason, Status, SubmissionState
 from sender.state.rows import cleaned, epoch_ms, uint32
 
 
@@ -25,7 +25,7 @@ class ReportEffect(StrEnum):
 class MessageRow(NamedTuple):
     """The part of a message's row that reports may change. Times are milliseconds UTC."""
 
-    state: State
+    state: SubmissionState
     attempts: int
     message_id: str | None = None
     status: Status | None = None
@@ -43,7 +43,7 @@ class MessageRow(NamedTuple):
     def read(cls, values: Sequence[Any]) -> Self:
         """The row with these values, in the order of the fields."""
         row = cls(*values)
-        return row._replace(state=State(row.state), status=row.status and Status(row.status))
+        return row._replace(state=SubmissionState(row.state), status=row.status and Status(row.status))
 
 
 class ReportFields(NamedTuple):
@@ -96,11 +96,11 @@ def apply_report(row: MessageRow, report: ReportFields) -> MessageRow | ReportEf
     - rejected, or accepted with another id: it contradicts what is known, and changes nothing.
     """
     match row.state:
-        case State.ACCEPTED if row.message_id == report.message_id:
+        case SubmissionState.ACCEPTED if row.message_id == report.message_id:
             new = _move_forward(row, report)
             return ReportEffect.SAME if new == row else new
-        case State.UNKNOWN | State.PENDING:
-            bare = MessageRow(State.ACCEPTED, max(1, row.attempts), report.message_id, Status.QUEUED)
+        case SubmissionState.UNKNOWN | SubmissionState.PENDING:
+            bare = MessageRow(SubmissionState.ACCEPTED, max(1, row.attempts), report.message_id, Status.QUEUED)
             return _move_forward(bare, report)
         case _:
             return ReportEffect.KEPT

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from sender.core.outcomes import FINAL, Accepted, Deferred, Outcome, Reason, Rejected, State, Status, Unknown
+from sender.core.outcomes import FINAL, Accepted, Deferred, Outcome, Reason, Rejected, Status, SubmissionState, Unknown
 from sender.state.ledger import JOURNAL_SCHEMA, Run, RunKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,7 +24,7 @@ class SettledFields(NamedTuple):
     Times are milliseconds UTC. PENDING alone has `not_before`; ACCEPTED alone has `message_id` and `status`.
     """
 
-    state: State
+    state: SubmissionState
     not_before: int | None = None
     message_id: str | None = None
     status: Status | None = None
@@ -57,7 +57,7 @@ def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> SettledFiel
     match outcome:
         case Accepted():
             return SettledFields(
-                State.ACCEPTED,
+                SubmissionState.ACCEPTED,
                 message_id=cleaned(outcome.message_id),
                 status=outcome.status,
                 provider_status=cleaned(outcome.provider_status),
@@ -73,14 +73,14 @@ def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> SettledFiel
             )
         case Rejected():
             return SettledFields(
-                State.REJECTED,
+                SubmissionState.REJECTED,
                 reason=outcome.reason,
                 error_code=cleaned(outcome.error_code),
                 error_message=cleaned(outcome.error_message),
             )
         case Deferred():
             return SettledFields(
-                State.PENDING,
+                SubmissionState.PENDING,
                 not_before=due_ms,
                 reason=outcome.reason,
                 error_code=cleaned(outcome.error_code),
@@ -88,12 +88,12 @@ def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> SettledFiel
             )
         case Unknown():
             return SettledFields(
-                State.UNKNOWN,
+                SubmissionState.UNKNOWN,
                 error_code=cleaned(outcome.error_code),
                 error_message=cleaned(outcome.error_message),
             )
         case None:
-            return SettledFields(State.PENDING, not_before=due_ms)
+            return SettledFields(SubmissionState.PENDING, not_before=due_ms)
 
 
 def cleaned(text: str | None) -> str | None:

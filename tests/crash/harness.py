@@ -31,7 +31,7 @@ from typing import Any
 import httpx
 import phonenumbers
 
-from sender.core.outcomes import State
+from sender.core.outcomes import SubmissionState
 from sender.state.state_dir import StateDir
 from tests import warm
 from tests.crash.launcher import POINTS, Trap
@@ -269,16 +269,16 @@ class Campaign:
         if law.pending + law.intent + law.accepted + law.rejected + law.unknown != self.messages:
             tally.problems.append(f"{self.folder.name}: the law does not hold: {law}")
         for seq, row in enumerate(rows):  # the plan has every row, in file order
-            state, ids = states.get(seq, State.PENDING), truth[row["to"]]
-            tally.unknown_left += state == State.UNKNOWN
-            tally.rejected += state == State.REJECTED
+            state, ids = states.get(seq, SubmissionState.PENDING), truth[row["to"]]
+            tally.unknown_left += state == SubmissionState.UNKNOWN
+            tally.rejected += state == SubmissionState.REJECTED
             tally.unaccounted += not _tells(row, state)
-            if state == State.ACCEPTED and row["message_id"] not in ids:
+            if state == SubmissionState.ACCEPTED and row["message_id"] not in ids:
                 tally.losses += not ids
                 if ids:
                     tally.problems.append(f"{row['to']}: message id {row['message_id']} is not the provider's {ids}")
-            tally.misreported += bool(ids) and state in (State.PENDING, State.REJECTED)
-            tally.losses += not ids and state in (State.PENDING, State.INTENT)
+            tally.misreported += bool(ids) and state in (SubmissionState.PENDING, SubmissionState.REJECTED)
+            tally.losses += not ids and state in (SubmissionState.PENDING, SubmissionState.INTENT)
         for event in self._trail():
             if event["event"] == "settled":
                 tally.unknown_found += event["found"]
@@ -319,9 +319,12 @@ class Campaign:
 
 def _tells(row: Mapping[str, str], state: str) -> bool:
     """Whether the row of the results says what the ledger says."""
-    if state == State.ACCEPTED:
+    if state == SubmissionState.ACCEPTED:
         return bool(row["message_id"]) and row["status"] not in ("pending", "unknown", "rejected", "skipped")
-    return row["status"] == {State.INTENT: State.UNKNOWN}.get(State(state), State(state)).value
+    return (
+        row["status"]
+        == {SubmissionState.INTENT: SubmissionState.UNKNOWN}.get(SubmissionState(state), SubmissionState(state)).value
+    )
 
 
 @contextmanager

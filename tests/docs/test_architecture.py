@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from sender.core.outcomes import FINAL, RANK, State
+from sender.core.outcomes import FINAL, RANK, SubmissionState
 from tests.docs.pages import DOCS, ROOT, blocks, read
 
 TEXT = read(DOCS / "architecture.md")
@@ -49,7 +49,7 @@ def transitions(diagram: str) -> set[tuple[str, str]]:
 
 def test_the_submission_states() -> None:
     submission, _ = (block for block in blocks(TEXT, "mermaid") if block.startswith("stateDiagram"))
-    assert {state for pair in transitions(submission) for state in pair} - {"[*]"} == {*State}
+    assert {state for pair in transitions(submission) for state in pair} - {"[*]"} == {*SubmissionState}
 
 
 def test_a_delivery_status_moves_forward_by_rank() -> None:

@@ -14,7 +14,17 @@ import polars as pl
 import pytest
 
 from sender.core.errors import ProviderRefused, ProviderUnreachable, StateError, Unsupported
-from sender.core.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Reason, Rejected, State, Status, Unknown
+from sender.core.outcomes import (
+    Accepted,
+    Deferred,
+    DeliveryReport,
+    Outcome,
+    Reason,
+    Rejected,
+    Status,
+    SubmissionState,
+    Unknown,
+)
 from sender.plan.manifest import Manifest
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace, Queue
@@ -216,7 +226,7 @@ def test_no_request_leaves_before_its_intent_is_on_disk(ledger: SqliteLedger, pl
 
     def check(seq: int) -> None:
         row = other.journal("r").filter(pl.col("seq") == seq)
-        assert row["state"].to_list() == [State.INTENT.value]
+        assert row["state"].to_list() == [SubmissionState.INTENT.value]
 
     wire.before_send = check
     assert send(ledger, plan, wire) == counts(accepted=N)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sender.core.outcomes import State
+from sender.core.outcomes import SubmissionState
 from sender.plan.sender_pool import SenderPool
 from sender.sending.progress import Meter, Moment
 from sender.sending.rate_limit import RateLimit, RateLimiter
@@ -84,7 +84,7 @@ async def simulated(
             other = str(pool.choose(str(random.randrange(10**9)), sender))
             waiting[other].append((len(messages), other, units))
         else:
-            meter.settled([State.ACCEPTED])
+            meter.settled([SubmissionState.ACCEPTED])
 
     async def sends(landing: set[asyncio.Task[None]]) -> None:
         nonlocal flying, gone
@@ -225,7 +225,7 @@ def test_progress_counts_what_is_settled_and_tells_no_time_before_it_knows_what_
     meter.left(1, A, 50.2)
     meter.left(1, A, 51.2)
     meter.came_back(A)
-    meter.settled([State.ACCEPTED, State.PENDING])
+    meter.settled([SubmissionState.ACCEPTED, SubmissionState.PENDING])
     told = meter.progress(Moment(52.0, in_flight=0, answer_s=0.5, paused_s=0.25, slowed_to_per_s=3.0))
     assert (told.accepted, told.rejected, told.unknown, told.pending, told.done, told.total) == (3, 1, 0, 6, 4, 8)
     assert (told.elapsed_s, told.rate_per_s, told.paused_s, told.slowed_to_per_s) == (2.0, 0.5, 0.25, 3.0)
@@ -233,5 +233,5 @@ def test_progress_counts_what_is_settled_and_tells_no_time_before_it_knows_what_
     for at_s in (53, 54, 55, 56):
         meter.left(1, A, at_s)
     assert meter.progress(Moment(56.2, in_flight=1, answer_s=0.5)).eta_s == pytest.approx(0.3)
-    meter.settled([State.ACCEPTED] * 4)
+    meter.settled([SubmissionState.ACCEPTED] * 4)
     assert meter.progress(Moment(57.0)).eta_s == 0

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from sender.core.outcomes import FINAL, RANK, DeliveryReport, Reason, State, Status
+from sender.core.outcomes import FINAL, RANK, DeliveryReport, Reason, Status, SubmissionState
 from sender.state.report_rules import MessageRow, ReportEffect, ReportFields, apply_report
 
-SENT_ROW = MessageRow(State.ACCEPTED, 1, "SM1", Status.SENT, "sent", sent_at=5)
+SENT_ROW = MessageRow(SubmissionState.ACCEPTED, 1, "SM1", Status.SENT, "sent", sent_at=5)
 
 
 def report(status: Status | None = None, **values: object) -> ReportFields:
@@ -35,19 +35,21 @@ def test_a_status_moves_forward_by_rank_only(before: Status, after: Status) -> N
         assert new is ReportEffect.SAME
 
 
-@pytest.mark.parametrize("state", [State.UNKNOWN, State.PENDING])
+@pytest.mark.parametrize("state", [SubmissionState.UNKNOWN, SubmissionState.PENDING])
 @pytest.mark.parametrize("attempts", [0, 1, 3])
-def test_a_report_proves_that_it_was_accepted(state: State, attempts: int) -> None:
+def test_a_report_proves_that_it_was_accepted(state: SubmissionState, attempts: int) -> None:
     row = MessageRow(state, attempts, reason=Reason.RATE_LIMITED, error_code="1")
     new = changed(row, report(Status.DELIVERED))
-    assert new == MessageRow(State.ACCEPTED, max(1, attempts), "SM1", Status.DELIVERED, "delivered", final_at=10_500)
+    assert new == MessageRow(
+        SubmissionState.ACCEPTED, max(1, attempts), "SM1", Status.DELIVERED, "delivered", final_at=10_500
+    )
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param(MessageRow(State.INTENT, 1), id="on its way"),
-        pytest.param(MessageRow(State.REJECTED, 1, reason=Reason.BLOCKED), id="rejected"),
+        pytest.param(MessageRow(SubmissionState.INTENT, 1), id="on its way"),
+        pytest.param(MessageRow(SubmissionState.REJECTED, 1, reason=Reason.BLOCKED), id="rejected"),
         pytest.param(SENT_ROW._replace(message_id="SM2"), id="accepted by another id"),
     ],
 )
@@ -117,7 +119,7 @@ def test_a_kept_report_comes_back() -> None:
     assert again == fields
     assert again.status is Status.DELIVERED
     row = MessageRow.read(["accepted", 1, "SM1", "sent", *[None] * 9])
-    assert row.state is State.ACCEPTED
+    assert row.state is SubmissionState.ACCEPTED
     assert row.status is Status.SENT
 
 

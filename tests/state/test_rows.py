@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, State, Status, Unknown
+from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Status, SubmissionState, Unknown
 from sender.state.ledger import JOURNAL_SCHEMA, Run, RunKind
 from sender.state.rows import (
     SettledFields,
@@ -29,26 +29,26 @@ RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", "spring.yaml", 3, 2
     [
         pytest.param(
             Accepted("SM1", status=Status.SENT, segments=2, price="0.01", currency="USD", created_at="2026-01-01T12:00:00Z"),
-            SettledFields(State.ACCEPTED, message_id="SM1", status=Status.SENT, segments=2, price="0.01", currency="USD", created_at=NOON_MS),
+            SettledFields(SubmissionState.ACCEPTED, message_id="SM1", status=Status.SENT, segments=2, price="0.01", currency="USD", created_at=NOON_MS),
             id="accepted",
         ),
         pytest.param(
             Accepted("SM1", status=Status.DELIVERED),
-            SettledFields(State.ACCEPTED, message_id="SM1", status=Status.DELIVERED, final_at=20),
+            SettledFields(SubmissionState.ACCEPTED, message_id="SM1", status=Status.DELIVERED, final_at=20),
             id="accepted and final at once",
         ),
         pytest.param(
             Rejected(Reason.BLOCKED, "1", "no"),
-            SettledFields(State.REJECTED, reason=Reason.BLOCKED, error_code="1", error_message="no"),
+            SettledFields(SubmissionState.REJECTED, reason=Reason.BLOCKED, error_code="1", error_message="no"),
             id="rejected",
         ),
         pytest.param(
             Deferred(Reason.RATE_LIMITED, "2", "later"),
-            SettledFields(State.PENDING, not_before=10, reason=Reason.RATE_LIMITED, error_code="2", error_message="later"),
+            SettledFields(SubmissionState.PENDING, not_before=10, reason=Reason.RATE_LIMITED, error_code="2", error_message="later"),
             id="deferred",
         ),
-        pytest.param(Unknown("timeout"), SettledFields(State.UNKNOWN, error_message="timeout"), id="unknown"),
-        pytest.param(None, SettledFields(State.PENDING, not_before=10), id="proved absent"),
+        pytest.param(Unknown("timeout"), SettledFields(SubmissionState.UNKNOWN, error_message="timeout"), id="unknown"),
+        pytest.param(None, SettledFields(SubmissionState.PENDING, not_before=10), id="proved absent"),
     ],
 )  # fmt: skip
 def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: SettledFields) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from sender.core import errors
 from sender.core.clock import steady_s
 from sender.core.errors import SenderError, WorkersLost
-from sender.core.outcomes import State
+from sender.core.outcomes import SubmissionState
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
 from sender.sending.progress import Meter, Moment
@@ -166,7 +166,7 @@ class Supervisor:
         for sender in told["came_back"]:
             self._meter.came_back(sender)
         for state, count in told["settled"].items():
-            self._meter.settled([State(state)] * count)
+            self._meter.settled([SubmissionState(state)] * count)
 
     def _needs_s(self, units: Mapping[str | None, float], last: float) -> float:
         return self._pacer.needs_s(units if self._pool is None else self._pool.redistribute(units), last=last)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sender.core.errors import SenderError
-from sender.core.outcomes import State
+from sender.core.outcomes import SubmissionState
 from sender.delivery import provider_session
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
@@ -259,7 +259,7 @@ class _ReportedMeter(Meter):
     def _forget(self) -> None:
         self._told_left: Counter[tuple[float, str | None]] = Counter()
         self._told_back: list[str | None] = []
-        self._told_settled: Counter[State] = Counter()
+        self._told_settled: Counter[SubmissionState] = Counter()
 
     def left(self, units: float, sender: str | None, now_s: float) -> None:
         super().left(units, sender, now_s)
@@ -269,7 +269,7 @@ class _ReportedMeter(Meter):
         super().came_back(sender)
         self._told_back.append(sender)
 
-    def settled(self, states: Iterable[State]) -> None:
+    def settled(self, states: Iterable[SubmissionState]) -> None:
         noted = list(states)
         super().settled(noted)
         self._told_settled.update(noted)

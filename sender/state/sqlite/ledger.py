@@ -20,7 +20,7 @@ import polars as pl
 
 from sender.core.clock import wall_clock_ms
 from sender.core.errors import UnknownRun
-from sender.core.outcomes import Reason, State, Unknown
+from sender.core.outcomes import Reason, SubmissionState, Unknown
 from sender.state.ledger import (
     JOURNAL_SCHEMA,
     WHOLE_RUN,
@@ -288,7 +288,11 @@ class SqliteLedger:
         return None if row is None else row[0]
 
     def journal(
-        self, run_id: str, *, states: Collection[State] | None = None, reasons: Collection[Reason] | None = None
+        self,
+        run_id: str,
+        *,
+        states: Collection[SubmissionState] | None = None,
+        reasons: Collection[Reason] | None = None,
     ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
         chunks: list[pl.DataFrame] = []
@@ -333,10 +337,10 @@ class SqliteLedger:
         counts: dict[str, int] = dict(self._db.execute(sql.COUNT, (key,)))
         return Counts(
             pending=messages - sum(counts.values()),
-            intent=counts.get(State.INTENT, 0),
-            accepted=counts.get(State.ACCEPTED, 0),
-            rejected=counts.get(State.REJECTED, 0),
-            unknown=counts.get(State.UNKNOWN, 0),
+            intent=counts.get(SubmissionState.INTENT, 0),
+            accepted=counts.get(SubmissionState.ACCEPTED, 0),
+            rejected=counts.get(SubmissionState.REJECTED, 0),
+            unknown=counts.get(SubmissionState.UNKNOWN, 0),
         )
 
     @contextmanager

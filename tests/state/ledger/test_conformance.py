@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sender.core.errors import UnknownRun
-from sender.core.outcomes import Accepted, Outcome, Reason, Rejected, State, Status
+from sender.core.outcomes import Accepted, Outcome, Reason, Rejected, Status, SubmissionState
 from sender.state.ledger import JOURNAL_SCHEMA, Claim, Counts, Ledger, LogFinding, Run, RunKind, Settlement
 from tests.state.ledger.steps import (
     ACCEPTED,
@@ -424,11 +424,11 @@ def test_the_journal_of_some_states_and_reasons(ledger: Ledger) -> None:
     record(ledger, three, Rejected(Reason.CONTENT))
     asked: dict[tuple[Any, Any], list[int]] = {
         (None, None): [0, 1, 2, 3, 4],
-        ((State.ACCEPTED,), None): [0],
-        ((State.INTENT, State.ACCEPTED), None): [0, 3, 4],
+        ((SubmissionState.ACCEPTED,), None): [0],
+        ((SubmissionState.INTENT, SubmissionState.ACCEPTED), None): [0, 3, 4],
         (None, (Reason.LANDLINE,)): [1],
-        ((State.REJECTED,), (Reason.CONTENT, Reason.OTHER)): [2],
-        ((State.ACCEPTED,), (Reason.CONTENT,)): [],
+        ((SubmissionState.REJECTED,), (Reason.CONTENT, Reason.OTHER)): [2],
+        ((SubmissionState.ACCEPTED,), (Reason.CONTENT,)): [],
         ((), None): [],
     }
     for (states, reasons), seqs in asked.items():
