@@ -77,7 +77,7 @@ def _read_keys(document: safe_yaml.Document, path: Path) -> dict[str, Any]:
     if not isinstance(document.value, dict):
         empty = document.value is None
         raise CampaignError(
-            "the file is empty" if empty else "a campaign is a mapping of keys (`name: ...`), this is not",
+            "the file is empty" if empty else "not a campaign: it must be a mapping of keys (`name: ...`)",
             where=str(path),
             fix="`sender init` writes one that runs",
         )

@@ -68,7 +68,7 @@ class PriceFields(BaseModel):
             raise ValueError("neither `sms` nor `mms` has a price: give one of them")
         for kind in ("sms", "mms"):
             if getattr(self, kind) is None and getattr(self, f"{kind}_fee"):
-                raise ValueError(f"`{kind}_fee` without `{kind}`: give the price, 0 where there is none")
+                raise ValueError(f"`{kind}_fee` needs `{kind}`: give the price, 0 if there is none")
         return self
 
 
@@ -145,7 +145,7 @@ def load_prices(path: Path, *, name: str | None = None) -> PriceTable:
         raise PricesError("not valid", where=str(path), problems=(error.problem,)) from None
     if not isinstance(document.value, dict):
         raise PricesError(
-            "a price table is a mapping of keys (`currency: USD`), this is not",
+            "not a price table: it must be a mapping of keys (`currency: USD`)",
             where=str(path),
             fix="see the example in docs/campaign.md",
         )

@@ -107,9 +107,7 @@ class _Builder:
             key = key_node.value
             if key in result:
                 first = self._lines.get((*path, key))
-                raise YamlError(
-                    Problem(line, key, f"the key is there twice (first on line {first})", "keep one of them")
-                )
+                raise YamlError(Problem(line, key, f"the key is repeated (first on line {first})", "keep one of them"))
             self._lines[(*path, key)] = line
             result[key] = self._value(value_node, (*path, key))
         return result

@@ -33,8 +33,8 @@ def price_messages(frame: pl.DataFrame, table: PriceTable | None, *, is_mms: pl.
         _prefix=_longest_prefix(table.prefixes), _sender=_sender_types(frame), _mms=is_mms
     )
     distinct = keyed.filter(pl.col("reason").is_null()).select(_KEYS).unique()
-    found = [table.find(prefix, region, kind, mms=mms) for prefix, region, kind, mms in distinct.iter_rows()]
-    unit = [None if price is None else price.price + price.fee for price in found]
+    prices = [table.find(prefix, region, kind, mms=mms) for prefix, region, kind, mms in distinct.iter_rows()]
+    unit = [None if price is None else price.price + price.fee for price in prices]
     units = distinct.with_columns(_unit=pl.Series(unit, dtype=pl.Int64))
     segments = pl.col("segments").cast(pl.Int64)  # 0: the provider writes the text, so its size is unknown
     times = pl.when("_mms").then(pl.lit(1, pl.Int64)).when(segments > 0).then(segments)
@@ -101,15 +101,15 @@ def check_limit(spent: Mapping[str, Any] | None, allowed: Mapping[str, Any] | No
     """Raise CostLimit when a plan costs more than its campaign allows, or its cost is unknown.
 
     `spent` is the manifest's `cost` of the plan to be sent, `allowed` that of the plan whose campaign sets `max_cost`.
-    They differ only where a run is finished with the plan it began with. Without a `max_cost` every cost is allowed.
+    They differ only where a run is finished with the plan it started with. Without a `max_cost` every cost is allowed.
     """
     if allowed is None or allowed["max_cost"] is None:
         return
     if spent is None or spent["currency"] != allowed["currency"]:
         raise CostLimit(
-            "the run began with a plan that has no prices in this currency, so its cost is unknown, and"
+            "the run started with a plan that has no prices in this currency, so its cost is unknown, and"
             f" limits.max_cost is {allowed['max_cost']} {allowed['currency']}",
-            fix="leave `limits.max_cost` or --max-cost out to finish it all the same",
+            fix="remove `limits.max_cost` (or --max-cost) to finish the run anyway",
         )
     problem = cost_problem({**spent, "max_cost": allowed["max_cost"]})
     if problem is not None:
@@ -138,7 +138,7 @@ def cost_problem(cost: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _longest_prefix(prefixes: tuple[str, ...]) -> pl.Expr:
-    """The longest of `prefixes` that `to` begins with, or null."""
+    """Return the longest of `prefixes` that `to` begins with, or null."""
     by_length: dict[int, list[str]] = {}
     for prefix in prefixes:
         by_length.setdefault(len(prefix), []).append(prefix)

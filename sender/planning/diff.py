@@ -1,7 +1,6 @@
-"""What is different between two plans: who came, who went, whose message changed, and what that does to the cost.
+"""The differences between two plans: recipients added and removed, messages changed, and the effect on the cost.
 
-Compares what would be sent, message by message, by recipient number; knows nothing of how the plans were made. Reads
-the two plans and nothing else.
+Compares messages by recipient number; knows nothing of how the plans were built. Reads the two plans, nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import polars as pl
 from sender.core import money
 from sender.plan.plan import Plan
 
-# What a message may change in, and its column in the plan.
+# What may change in a message, and its column in the plan.
 FIELDS: Mapping[str, str] = {
     "body": "body",
     "media": "media",
@@ -27,7 +26,7 @@ FIELDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class PlanSummary:
     """One of the two plans in numbers. `cost` is decimal text in `currency`; both None without a price table."""
 
     plan_hash: str
@@ -42,15 +41,15 @@ class Side:
 class PlanDiff:
     """The differences from plan `a` to plan `b`, as frames in file order.
 
-    `added` and `removed` hold `row_number, to, body, segments, cost_micros` of the plan that has the message, and in
-    `reason` and `detail` why the other plan skips that number (null where it does not have it). `changed` holds `to`,
-    and for `row_number` and each of FIELDS a column of the plan with the suffix `_a` and one with `_b`. `same` counts
-    the messages without a difference. `compared` names the FIELDS that could be compared: not `cost`, where a plan has
-    no prices or the currencies differ, and `fields` only where rows have their own.
+    `added` and `removed` have `row_number, to, body, segments, cost_micros` of the plan with the message, and in
+    `reason` and `detail` why the other plan skips that number (null where it does not have the number). `changed` has
+    `to`, and for `row_number` and each of FIELDS two columns, with the suffixes `_a` and `_b`. `same` counts the
+    messages without a difference. `compared` names the FIELDS that could be compared: not `cost` where a plan has no
+    prices or the currencies differ, and `fields` only where rows have their own.
     """
 
-    a: Side
-    b: Side
+    a: PlanSummary
+    b: PlanSummary
     added: pl.DataFrame
     removed: pl.DataFrame
     changed: pl.DataFrame
@@ -63,7 +62,7 @@ class PlanDiff:
         return {name: int(self.changed.select(_differs(FIELDS[name])).to_series().sum()) for name in self.compared}
 
     def to_dict(self, examples: int | None = None) -> dict[str, Any]:
-        """Plain values: both plans, counts, and the first `examples` of each kind (None: all)."""
+        """Return plain values: both plans, counts, and the first `examples` of each kind (None: all)."""
         return {
             "a": asdict(self.a),
             "b": asdict(self.b),
@@ -74,12 +73,12 @@ class PlanDiff:
                 "same": self.same,
                 **{f"changed_{name}": count for name, count in self.changes.items()},
             },
-            "added": [_plain(row) for row in _first(self.added, examples).iter_rows(named=True)],
-            "removed": [_plain(row) for row in _first(self.removed, examples).iter_rows(named=True)],
-            "changed": [self._change(row) for row in _first(self.changed, examples).iter_rows(named=True)],
+            "added": [_row_to_dict(row) for row in _first(self.added, examples).iter_rows(named=True)],
+            "removed": [_row_to_dict(row) for row in _first(self.removed, examples).iter_rows(named=True)],
+            "changed": [self._describe_change(row) for row in _first(self.changed, examples).iter_rows(named=True)],
         }
 
-    def _change(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _describe_change(self, row: Mapping[str, Any]) -> dict[str, Any]:
         change: dict[str, Any] = {
             "to": row["to"],
             "row_number": {"a": row["row_number_a"], "b": row["row_number_b"]},
@@ -87,14 +86,14 @@ class PlanDiff:
         for name in self.compared:
             before, after = row[f"{FIELDS[name]}_a"], row[f"{FIELDS[name]}_b"]
             if before != after:
-                change[name] = {"a": _amount(name, before), "b": _amount(name, after)}
+                change[name] = {"a": _to_text(name, before), "b": _to_text(name, after)}
         return change
 
 
 def diff_plans(a: Plan, b: Plan) -> PlanDiff:
-    """What is different in `b`, seen from `a`. Where a number has several messages, they are compared in file order."""
-    sides = _side(a), _side(b)
-    priced = sides[0].currency is not None and sides[0].currency == sides[1].currency
+    """Return the differences from `a` to `b`. Where a number has several messages, they are compared in file order."""
+    before, after = _summarize(a), _summarize(b)
+    priced = before.currency is not None and before.currency == after.currency
     own_fields = bool(a.manifest.templates or b.manifest.templates)
     compared = tuple(name for name in FIELDS if {"cost": priced, "fields": own_fields}.get(name, True))
     key = ["to", "nth"]
@@ -105,19 +104,20 @@ def diff_plans(a: Plan, b: Plan) -> PlanDiff:
     paired = both.select("to", pl.exclude("to", "nth")).sort("row_number_b", "row_number_a").collect()
     changed = paired.filter(pl.any_horizontal(_differs(FIELDS[name]) for name in compared))
     return PlanDiff(
-        *sides,
-        added=_only(right, left, a),
-        removed=_only(left, right, b),
+        before,
+        after,
+        added=_select_only(right, left, a),
+        removed=_select_only(left, right, b),
         changed=changed,
         same=paired.height - changed.height,
         compared=compared,
     )
 
 
-def _side(plan: Plan) -> Side:
+def _summarize(plan: Plan) -> PlanSummary:
     manifest = plan.manifest
     cost = manifest.cost or {"total": None, "currency": None}
-    return Side(
+    return PlanSummary(
         manifest.plan_hash, manifest.rows, manifest.messages, manifest.segments, cost["total"], cost["currency"]
     )
 
@@ -131,8 +131,8 @@ def _messages(plan: Plan) -> pl.LazyFrame:
     )
 
 
-def _only(here: pl.LazyFrame, there: pl.LazyFrame, other: Plan) -> pl.DataFrame:
-    """The messages of `here` that `there` lacks, and why its plan skips their number where it does."""
+def _select_only(here: pl.LazyFrame, there: pl.LazyFrame, other: Plan) -> pl.DataFrame:
+    """Return the messages that are only in `here`, and why the `other` plan skips their number, where it does."""
     skipped = other.scan().filter(pl.col("seq").is_null() & pl.col("to").is_not_null())
     why = skipped.select("to", "reason", "detail").unique("to", keep="first", maintain_order=True)
     return (
@@ -155,11 +155,11 @@ def _first(frame: pl.DataFrame, examples: int | None) -> pl.DataFrame:
     return frame if examples is None else frame.head(examples)
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its cost as decimal text."""
+def _row_to_dict(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its cost as decimal text."""
     values = {name: value for name, value in row.items() if name != "cost_micros"}
-    return {**values, "cost": _amount("cost", row["cost_micros"])}
+    return {**values, "cost": _to_text("cost", row["cost_micros"])}
 
 
-def _amount(name: str, value: Any) -> Any:
+def _to_text(name: str, value: Any) -> Any:
     return money.text(value) if name == "cost" and value is not None else value

@@ -176,11 +176,11 @@ def test_all_problems_are_told_at_once_in_file_order(tmp_path: Path) -> None:
     ("text", "says"),
     [
         pytest.param("", "the file is empty", id="empty"),
-        pytest.param("- a\n", "a campaign is a mapping", id="list"),
+        pytest.param("- a\n", "not a campaign: it must be a mapping", id="list"),
         pytest.param("a: [", "not valid YAML", id="syntax"),
         pytest.param("provider: sandbox\n", "no recipients", id="nothing-but-a-provider"),
         pytest.param("recipients: a.csv\n", "key `provider`: is missing", id="no-provider"),
-        pytest.param("a: 1\na: 2\n", "line 2, key `a`: the key is there twice", id="duplicate"),
+        pytest.param("a: 1\na: 2\n", "line 2, key `a`: the key is repeated", id="duplicate"),
     ],
 )
 def test_what_is_no_campaign(tmp_path: Path, text: str, says: str) -> None:

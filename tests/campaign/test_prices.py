@@ -123,15 +123,15 @@ def test_without_a_default_there_may_be_no_price(tmp_path: Path) -> None:
         pytest.param("currency: USD\nprices:\n  - {to: +1a, sms: 1}\n", "'+1a' is not the beginning of a number", id="no prefix"),
         pytest.param("currency: USD\nprices:\n  - {to: [], sms: 1}\n", "key `prices.0.to`", id="nowhere"),
         pytest.param("currency: USD\nprices:\n  - {to: US}\n", "neither `sms` nor `mms` has a price", id="no price"),
-        pytest.param("currency: USD\nprices:\n  - {to: US, sms: 1, mms_fee: 1}\n", "`mms_fee` without `mms`", id="fee alone"),
+        pytest.param("currency: USD\nprices:\n  - {to: US, sms: 1, mms_fee: 1}\n", "`mms_fee` needs `mms`", id="fee alone"),
         pytest.param("currency: USD\nprices:\n  - {to: US, from: pigeon, sms: 1}\n", "line 3, key `prices.0.from", id="sender type"),
         pytest.param(
             "currency: USD\nprices:\n  - {to: [US, CA], sms: 1}\n  - {to: CA, sms: 2}\n",
             "line 4, key `prices.1`: sms to CA already has a price (line 3)\n  fix: keep one of them",
             id="twice",
         ),
-        pytest.param("- 1\n", "a price table is a mapping of keys", id="a list"),
-        pytest.param("", "a price table is a mapping of keys", id="empty"),
+        pytest.param("- 1\n", "not a price table: it must be a mapping of keys", id="a list"),
+        pytest.param("", "not a price table: it must be a mapping of keys", id="empty"),
         pytest.param("currency: [\n", "not valid YAML", id="broken"),
     ],
 )  # fmt: skip

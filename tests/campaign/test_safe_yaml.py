@@ -56,7 +56,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        pytest.param("a: 1\na: 2\n", 2, "twice (first on line 1)", id="duplicate-key"),
+        pytest.param("a: 1\na: 2\n", 2, "repeated (first on line 1)", id="duplicate-key"),
         pytest.param("a: [1\n", 2, "not valid YAML", id="syntax"),
         pytest.param("a:\n\tb: 1\n", 2, "not valid YAML", id="tab"),
         pytest.param("a: 1\n---\nb: 2\n", 2, "not valid YAML", id="two-documents"),
