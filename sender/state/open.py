@@ -34,7 +34,5 @@ def _folder(where: str | Path) -> Path:
     """`where` as a folder. Raises InputError for a URL; its text may hold a password and is not repeated."""
     scheme = _SCHEME.match(str(where))
     if scheme is not None and not Path(where).exists():
-        raise InputError(
-            f"this version cannot keep its state in {scheme[1]}", where=f"{scheme[1]}:", fix="name a folder"
-        )
+        raise InputError(f"this version cannot open a state at {scheme[1]}://", fix="name a folder on a local disk")
     return Path(where)
