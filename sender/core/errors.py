@@ -27,6 +27,7 @@ Row errors are not here: they stay with their row, as a code and a sentence, in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 # The command-line option of a campaign key.
@@ -68,6 +69,22 @@ class SenderError(Exception):
     def __str__(self) -> str:
         first = f"{self.where}: {self.what}" if self.where else self.what
         return f"{first}\n  fix: {self.fix}" if self.fix else first
+
+    def to_dict(self) -> dict[str, str | None]:
+        """The class's name and the three texts, for `from_dict` in another process."""
+        return {"type": type(self).__name__, "what": self.what, "where": self.where, "fix": self.fix}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, str | None]) -> SenderError:
+        """The error of which `to_dict` made `values`, in its class. Raises KeyError for a class outside this module."""
+        kind: type[SenderError] = {cls.__name__: cls for cls in _tree(SenderError)}[values["type"] or ""]
+        return kind(values["what"] or "", where=values["where"], fix=values["fix"])
+
+
+def _tree(root: type[SenderError]) -> Iterator[type[SenderError]]:
+    yield root
+    for cls in root.__subclasses__():
+        yield from _tree(cls)
 
 
 class InputError(SenderError):

@@ -1,7 +1,7 @@
-"""What stops a run: a provider out of reach, one that refuses the pace or the account, answers that prove nothing.
+"""What stops a run: a provider out of reach, one that refuses the rate or the account, answers that prove nothing.
 
-Each question is answered with the error to stop with, or None to go on. Whatever stops a run, what is pending stays
-pending. Reads no clock: the send loop says when. Never touches the network.
+Each method returns the error to stop with, or None to go on. Whatever stops a run, what is pending stays pending.
+Reads no clock: the time is an argument. Never touches the network.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from sender.core.errors import ProviderRefused, ProviderUnreachable
 from sender.core.outcomes import Deferred, Reason
 
 FIRST_CONNECT_TRIES = 3  # before the first answer, an unreachable provider is a wrong address
-OUTAGE_S = 120.0  # after it, an outage this long stops the run
-THROTTLE_S = 900.0  # nothing but refusals of the pace for this long stops the run
-DOUBTS_IN_A_ROW = 20  # so many answers that prove nothing stop the run before the whole list is in doubt
+OUTAGE_S = 120.0  # after it, an outage of this length stops the run
+THROTTLE_S = 900.0  # refusals of the rate alone, for this long, stop the run
+DOUBTS_IN_A_ROW = 20  # inconclusive answers in a row after which the run stops, before the whole list is in doubt
 
 _REFUSAL_FIX = {
     Reason.UNAUTHORIZED: "check the credentials in the environment",
@@ -24,7 +24,7 @@ _REFUSAL_FIX = {
 
 
 class CircuitBreaker:
-    """How long, and how often in a row, one run has met each kind of trouble. `now_s` is of one steady clock."""
+    """How long, and how often in a row, a run has met each kind of trouble. `now_s` is the time of one steady clock."""
 
     def __init__(self, *, title: str, base_url: str) -> None:
         """`title` is the provider's name, `base_url` the address that its requests go to."""
@@ -36,32 +36,32 @@ class CircuitBreaker:
         self._throttled_since_s: float | None = None
         self._doubts = 0
 
-    def answered(self) -> None:
+    def record_answer(self) -> None:
         """An answer came, whatever it says."""
         self._ever_answered = True
         self._failures = 0
         self._outage_since_s = None
 
-    def accepted(self) -> None:
-        """A message was accepted: the pace is not refused."""
+    def record_acceptance(self) -> None:
+        """A message was accepted: the rate is not refused."""
         self._throttled_since_s = None
 
-    def decided(self) -> None:
+    def record_proof(self) -> None:
         """An outcome proved something."""
         self._doubts = 0
 
-    def doubted(self, last: str) -> ProviderUnreachable | None:
-        """An outcome proved nothing, and `last` says why."""
+    def record_doubt(self, why: str) -> ProviderUnreachable | None:
+        """An outcome proved nothing; `why` is its message."""
         self._doubts += 1
         if self._doubts < DOUBTS_IN_A_ROW:
             return None
         return ProviderUnreachable(
-            f"{DOUBTS_IN_A_ROW} answers in a row proved nothing; the last: {last}",
+            f"{DOUBTS_IN_A_ROW} answers in a row proved nothing; the last: {why}",
             fix="look at the provider's status page; `sender reconcile` settles what is unknown",
         )
 
-    def not_sent(self, failure: Exception, now_s: float) -> tuple[int, ProviderUnreachable | None]:
-        """How many times in a row there was no connection."""
+    def record_connection_failure(self, failure: Exception, now_s: float) -> tuple[int, ProviderUnreachable | None]:
+        """There was no connection; the first value is how many times in a row."""
         self._failures += 1
         self._outage_since_s = now_s if self._outage_since_s is None else self._outage_since_s
         if self._ever_answered:
@@ -75,8 +75,8 @@ class CircuitBreaker:
             fix="check the address and the network, then run the same command again: nothing is lost",
         )
 
-    def throttled(self, outcome: Deferred, now_s: float) -> ProviderRefused | None:
-        """The pace was refused."""
+    def record_throttling(self, outcome: Deferred, now_s: float) -> ProviderRefused | None:
+        """The rate was refused."""
         self._throttled_since_s = now_s if self._throttled_since_s is None else self._throttled_since_s
         if now_s - self._throttled_since_s < THROTTLE_S:
             return None
@@ -85,8 +85,8 @@ class CircuitBreaker:
             fix="lower `rate`, or wait until the provider's queue is empty, then run the same command again",
         )
 
-    def refused(self, outcome: Deferred) -> ProviderRefused:
-        """Every further message would meet this answer too."""
+    def refusal(self, outcome: Deferred) -> ProviderRefused:
+        """The error for an answer that every further message would get too."""
         code = f" ({outcome.error_code})" if outcome.error_code else ""
         return ProviderRefused(
             f"{self._title} refuses: {outcome.error_message or outcome.reason.value}{code}",

@@ -13,49 +13,44 @@ from collections.abc import Iterable, Mapping, MutableSequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-# So much lateness (of a timer, of a busy loop) is made good. What it could add to a second is taken out of the rate
-# beforehand: 2 % of the rate buy that no sliding second sees more than the limit. The rest of the 3 % that the pace may
-# stay below its limit goes half to the way there: of two messages, the first may be read that much later.
+# Lateness of up to this long (of a timer, of a busy loop) is caught up. What that could add to a second is taken out of
+# the rate beforehand: for 2 % of the rate, no sliding second sees more than the limit.
 CATCH_UP_S = 0.02
-ON_THE_WAY_S = 0.005
+ON_THE_WAY_S = 0.005  # of two messages, the first may be read this much later: another 0.5 % of the rate
 WINDOW_S = 1.0
-CUT = 0.5  # a refusal of the pace halves it,
+CUT = 0.5  # a refusal of the rate halves it,
 RECOVERY_PER_S = 0.02  # and each second gives this share of the whole back
-LEAST_SHARE = 0.01
-CUT_EVERY_S = 1.0  # what was in flight when the first refusal came is no news
+MIN_SHARE = 0.01
+CUT_EVERY_S = 1.0  # refusals of what was in flight when the first one came do not count again
 
-LOOK_AGAIN_S = 0.5  # room in the provider's queue may come earlier than was reckoned
+LOOK_AGAIN_S = 0.5  # there may be room in the provider's queue earlier than was estimated
 
 _NEVER = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """`per_s` units a second; `unit` is `messages` or `segments`. `burst` more units may go ahead of it (a queue).
+    """`per_s` units a second; `burst` more units may be sent ahead (a queue).
 
-    Raises ValueError unless `per_s` is above 0 and bounded.
+    Raises ValueError unless `per_s` is above 0 and finite.
     """
 
     per_s: float
-    unit: str = "messages"
     burst: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.per_s < math.inf:
             raise ValueError(f"the rate must be above 0, not {self.per_s}")
 
-    def units(self, messages: float, segments: float) -> float:
-        return segments if self.unit == "segments" else messages
-
 
 def queue_limit(units: float, drained_per_s: float) -> RateLimit:
-    """So many units may lie at the provider, which hands on `drained_per_s`: one leaves by the pace, the rest ahead."""
-    return RateLimit(drained_per_s, "segments", burst=max(0.0, units - 1))
+    """The limit of a queue of `units` that drains at `drained_per_s`: all but one may be sent as a burst."""
+    return RateLimit(drained_per_s, burst=max(0.0, units - 1))
 
 
 @dataclass(frozen=True, slots=True)
 class RecentMessage:
-    """A message of so many units that left `age_s` seconds ago."""
+    """A message of `units` units that left `age_s` seconds ago."""
 
     age_s: float
     units: float = 1.0
@@ -63,7 +58,7 @@ class RecentMessage:
 
 
 class RateLimiter:
-    """Hands out leave to send, in the order of asking. Belongs to the event loop that first awaits it."""
+    """Says when each message may leave, in the order of asking. Belongs to the event loop that first awaits it."""
 
     def __init__(
         self,
@@ -73,258 +68,253 @@ class RateLimiter:
         queue: RateLimit | None = None,
         shared: SharedSlots | None = None,
     ) -> None:
-        """`account` limits all messages, `senders` those of one sender each, `queue` what lies at the provider.
+        """`account` limits all messages, `senders` those of one sender each, `queue` the provider's queue.
 
-        `shared` holds the state where several processes see it: the limits then bind all of them together.
+        `shared` holds the state in memory of several processes: the limits then bind all of them together.
         """
         self._account = account
         self._senders = {name: (limit, _FIRST + place) for place, (name, limit) in enumerate((senders or {}).items())}
         self._queue = None if queue is None else (queue, _FIRST + len(self._senders))
         self._shared = shared or SharedSlots(new_slots(account, senders))
-        self._cells = self._shared.cells
+        self._slots = self._shared.slots
         self._turn = asyncio.Lock()
-        self._asking = 0  # who wait, for their turn or their time
-        self._seen = _ObservedRate()
-        self._reported = False  # that the provider's queue gets shorter faster than is documented
+        self._waiting = 0  # calls that wait for their turn or their time
+        self._observed = _ObservedRate()
+        self._drains_faster = False  # than documented, by the provider's delivery reports
 
     # -- pauses ----------------------------------------------------------------------------------------------------
 
     @property
-    def paused_until(self) -> float | None:
-        """The event loop's time at which the pause is over; None if there is none."""
-        return self._cells[_PAUSED_UNTIL] if self.paused else None
-
-    @property
     def paused_s(self) -> float:
-        """Seconds that the pause still lasts; 0 if there is none."""
-        return max(0.0, self._cells[_PAUSED_UNTIL] - _now())
+        """Seconds left of the pause; 0 without one."""
+        return max(0.0, self._slots[_PAUSED_UNTIL] - _now())
 
     @property
     def paused(self) -> bool:
         return self.paused_s > 0
 
     def pause(self, seconds: float) -> None:
-        """Nobody acquires before `seconds` have passed. Of several wishes the one that ends last wins."""
+        """Let nothing leave before `seconds` have passed. Of several pauses, the one that ends last counts."""
         with self._shared.lock:
-            self._cells[_PAUSED_UNTIL] = max(self._cells[_PAUSED_UNTIL], _now() + seconds)
+            self._slots[_PAUSED_UNTIL] = max(self._slots[_PAUSED_UNTIL], _now() + seconds)
 
-    async def resumed(self) -> None:
-        """Returns when there is no pause, or no longer."""
+    async def wait_until_resumed(self) -> None:
+        """Return when there is no pause, or no longer."""
         while self.paused:  # noqa: ASYNC110 (waits for a time, not for a change)
-            await asyncio.sleep(self.paused_s)  # a longer wish may come meanwhile
+            await asyncio.sleep(self.paused_s)  # it may be prolonged meanwhile
 
-    # -- what the provider says ------------------------------------------------------------------------------------
+    # -- the provider's answers --------------------------------------------------------------------------------------
 
-    def refused(self, retry_after_s: float, *, news_after_s: float = CUT_EVERY_S) -> bool:
-        """The provider refuses the pace: a pause of `retry_after_s`, and after it half the pace, which recovers.
+    def slow_down(self, retry_after_s: float, *, again_after_s: float = CUT_EVERY_S) -> bool:
+        """Pause for `retry_after_s`, then send at half the rate, which recovers; the provider refused it.
 
-        Without a limit of the account, the pace seen until now is what is halved. False, and only the pause, within
-        `news_after_s` of the last time: what is said then is about what left before.
+        Without a limit of the account, the rate observed until now is halved. Within `again_after_s` of the last time
+        there is only the pause, and the result is False: such an answer is about what left before.
         """
         self.pause(retry_after_s)
         now = _now()
         with self._shared.lock:
-            if now < self._cells[_CUT_AT] + news_after_s:
+            if now < self._slots[_CUT_AT] + again_after_s:
                 return False
-            if not self._cells[_RATE]:
-                self._cells[_RATE] = self._seen.per_s * self._shared.processes
-            self._cells[_SHARE] = max(LEAST_SHARE, CUT * self._share(now))
-            self._cells[_SHARE_AT] = self._cells[_PAUSED_UNTIL]  # recovers from the end of the pause on
-            self._cells[_CUT_AT] = now
+            if not self._slots[_RATE]:
+                self._slots[_RATE] = self._observed.per_s * self._shared.processes
+            self._slots[_SHARE] = max(MIN_SHARE, CUT * self._share(now))
+            self._slots[_SHARE_AT] = self._slots[_PAUSED_UNTIL]  # recovers from the end of the pause on
+            self._slots[_CUT_AT] = now
             return True
 
     @property
     def slowed(self) -> bool:
-        """Whether the pace is still below its limit because the provider refused it."""
+        """Whether the rate is still below its limit because the provider refused it."""
         return self._share(_now()) < 1
 
     @property
     def per_s(self) -> float | None:
         """The account's units a second as of now; None without a limit."""
-        return self._cells[_RATE] * self._share(_now()) or None
+        return self._slots[_RATE] * self._share(_now()) or None
 
     @property
     def slowed_to_per_s(self) -> float | None:
-        """The account's units a second while refusals hold it below its limit; None while they do not."""
+        """The account's units a second while refusals keep it below its limit; None while they do not."""
         return self.per_s if self.slowed else None
 
-    def left_before(self, messages: Iterable[RecentMessage], *, queued: float = 0.0) -> None:
-        """Another process sent `messages` last: each counts as if it had been sent by this one.
+    def account_for(self, messages: Iterable[RecentMessage], *, queued: float = 0.0) -> None:
+        """Count the `messages` that another process sent last as if this one had sent them.
 
-        It may have used its whole second before the newest of them, and `queued` units still lay at the provider when
-        it ended.
+        It may have used its whole second before the newest of them, and `queued` units were still in the provider's
+        queue when it ended.
         """
         now, newest_s = _now(), math.inf
         with self._shared.lock:
-            for one in messages:
-                age_s = max(0.0, one.age_s)
+            for message in messages:
+                age_s = max(0.0, message.age_s)
                 newest_s = min(newest_s, age_s)
-                for cell, cost_s, _ in self._limits(one.sender, one.units, one.units, now):
-                    if self._queue is None or cell != self._queue[1]:
-                        self._cells[cell] = max(self._cells[cell], now - age_s + cost_s)
+                for slot, cost_s, _ in self._limits(message.sender, message.units, now):
+                    if self._queue is None or slot != self._queue[1]:
+                        self._slots[slot] = max(self._slots[slot], now - age_s + cost_s)
             if newest_s == math.inf:
                 return
-            for cell in [_DUE, *(cell for _, cell in self._senders.values())]:
-                self._cells[cell] = max(self._cells[cell], now - newest_s + WINDOW_S)
+            for slot in [_DUE, *(slot for _, slot in self._senders.values())]:
+                self._slots[slot] = max(self._slots[slot], now - newest_s + WINDOW_S)
             if self._queue is not None:
-                limit, cell = self._queue
+                limit, slot = self._queue
                 room = limit.burst - max(0.0, min(queued, limit.burst + 1 - limit.per_s * newest_s))
-                self._cells[cell] = max(self._cells[cell], now - room / _refill(limit.per_s))
+                self._slots[slot] = max(self._slots[slot], now - room / _refill(limit.per_s))
 
-    def queue_is(self, units: float) -> None:
-        """So much lies in the provider's queue by its own reports: less than was reckoned makes room at once."""
+    def set_queue_length(self, units: float) -> None:
+        """Set the length of the provider's queue by its own reports; less than estimated makes room at once."""
         if self._queue is None:
             return
-        limit, cell = self._queue
+        limit, slot = self._queue
         with self._shared.lock:
             due = _now() - (limit.burst - units) / _refill(limit.per_s)
-            self._reported = self._reported or due < self._cells[cell]
-            self._cells[cell] = min(self._cells[cell], due)
+            self._drains_faster = self._drains_faster or due < self._slots[slot]
+            self._slots[slot] = min(self._slots[slot], due)
 
-    def needs_s(self, units: Mapping[str | None, float], *, last: float = 1.0) -> float:
-        """Seconds until so many units of each sender have left, if nothing but the limits holds them up; 0 without any.
+    def time_to_send_s(self, units: Mapping[str | None, float], *, last: float = 1.0) -> float:
+        """Seconds until `units` of each sender have left, if only the limits hold them up; 0 without limits.
 
-        The last message of each has `last` units, whose time need not pass. A pace that is recovering from a refusal is
-        taken to go on recovering; a queue whose documented pace reports have proved wrong is left out.
+        The last message of each has `last` units, whose time need not pass. A rate that recovers from a refusal is
+        assumed to go on recovering; a queue that reports have shown to drain faster than documented is left out.
         """
         now, together = _now(), max(0.0, sum(units.values()) - last)
-        begins = max(now, self._cells[_PAUSED_UNTIL])
+        begins = max(now, self._slots[_PAUSED_UNTIL])
         ends = [begins]
         if self._account is not None:
-            start = max(begins, self._cells[_DUE], self._cells[_SHARE_AT])
-            whole = together / _refill(self._cells[_RATE])  # seconds at the full pace
-            ends.append(start + _recovering_s(whole, self._share(start)))
-        for name, (limit, cell) in self._senders.items():
+            start = max(begins, self._slots[_DUE], self._slots[_SHARE_AT])
+            full_rate_s = together / _refill(self._slots[_RATE])
+            ends.append(start + _recovering_s(full_rate_s, self._share(start)))
+        for name, (limit, slot) in self._senders.items():
             if (left := units.get(name, 0.0)) > 0:
-                ends.append(max(self._cells[cell], begins) + max(0.0, left - last) / _refill(limit.per_s))
-        if self._queue is not None and not self._reported:
-            limit, cell = self._queue
+                ends.append(max(self._slots[slot], begins) + max(0.0, left - last) / _refill(limit.per_s))
+        if self._queue is not None and not self._drains_faster:
+            limit, slot = self._queue
             slack_s = CATCH_UP_S + limit.burst / _refill(limit.per_s)
-            ends.append(self._scheduled(cell, begins, slack_s) + together / _refill(limit.per_s))
+            ends.append(self._scheduled(slot, begins, slack_s) + together / _refill(limit.per_s))
         return max(ends) - now
 
-    # -- leave to send ---------------------------------------------------------------------------------------------
+    # -- permission to send ------------------------------------------------------------------------------------------
 
-    async def acquire(self, segments: float = 1, *, messages: float = 1, sender: str | None = None) -> bool:
-        """True when a message of so many segments may leave now; False when there is a pause: await `resumed`.
+    async def acquire(self, units: float = 1, *, sender: str | None = None) -> bool:
+        """Return True when a message of `units` units may leave now, False in a pause: then `wait_until_resumed`.
 
         A message leaves as one, and the time of all its units passes before the next. A call that is cancelled or
-        paused has taken nothing. Raises ValueError for a negative or unbounded number.
+        paused has taken nothing. Raises ValueError for a negative or infinite number.
         """
-        if not (0 <= segments < math.inf and 0 <= messages < math.inf):
-            raise ValueError(f"units must be numbers from 0, not {segments} segments, {messages} messages")
-        if not self._asking and (wait_s := self._taken(sender, messages, segments)) <= 0:
+        if not 0 <= units < math.inf:
+            raise ValueError(f"units must be a number from 0, not {units}")
+        if not self._waiting and (wait_s := self._try_acquire(sender, units)) <= 0:
             return wait_s == 0
-        self._asking += 1
+        self._waiting += 1
         try:
             async with self._turn:  # in the order of asking: a long message does not starve among short ones
-                while (wait_s := self._taken(sender, messages, segments)) > 0:  # noqa: ASYNC110 (waits for a time)
+                while (wait_s := self._try_acquire(sender, units)) > 0:  # noqa: ASYNC110 (waits for a time)
                     await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
         finally:
-            self._asking -= 1
+            self._waiting -= 1
         return wait_s == 0
 
-    def _taken(self, sender: str | None, messages: float, segments: float) -> float:
-        """0 when the message may leave now, and its units are taken; else seconds to wait, below 0 in a pause."""
+    def _try_acquire(self, sender: str | None, units: float) -> float:
+        """Take the units and return 0 when the message may leave now; else seconds to wait, below 0 in a pause."""
         with self._shared.lock:
-            now = _now()  # with the lock held: waiting for it must not be made good
-            if self._cells[_PAUSED_UNTIL] > now:
+            now = _now()  # with the lock held: time spent waiting for it must not be caught up
+            if self._slots[_PAUSED_UNTIL] > now:
                 return -1.0
-            limits = self._limits(sender, messages, segments, now)
-            due = max([self._cells[cell] for cell, *_ in limits], default=_NEVER)
+            limits = self._limits(sender, units, now)
+            due = max([self._slots[slot] for slot, *_ in limits], default=_NEVER)
             if due > now:
                 return due - now
-            for cell, cost_s, slack_s in limits:
-                self._cells[cell] = self._scheduled(cell, now, slack_s) + cost_s
-            self._seen.count(messages, now)
+            for slot, cost_s, slack_s in limits:
+                self._slots[slot] = self._scheduled(slot, now, slack_s) + cost_s
+            self._observed.count(now)
             return 0.0
 
     def due_in_s(self, *senders: str | None) -> list[float]:
-        """For each of `senders`, seconds until a message of it may leave, pauses aside; all as of one moment."""
+        """For each of `senders`, seconds until a message of it may leave, pauses aside; all as of the same moment."""
         now = _now()
-        return [max([self._cells[at] - now for at, *_ in self._limits(one, 1, 1, now)] + [0.0]) for one in senders]
+        return [
+            max([self._slots[slot] - now for slot, *_ in self._limits(sender, 1, now)] + [0.0]) for sender in senders
+        ]
 
-    def takes_s(self, units: float, sender: str | None) -> float:
-        """Seconds that pass at its own number between a message of so many units and the next; 0 without a limit."""
+    def interval_s(self, units: float, sender: str | None) -> float:
+        """Seconds between a message of `units` units and the next at `sender`'s own limit; 0 without one."""
         own = self._senders.get(sender or "")
         return 0.0 if own is None else units / _refill(own[0].per_s)
 
-    def _limits(
-        self, sender: str | None, messages: float, segments: float, now: float
-    ) -> list[tuple[int, float, float]]:
-        """For each limit that the message counts in: its cell, the seconds it costs there, the seconds made good."""
-        rate = self._cells[_RATE]
+    def _limits(self, sender: str | None, units: float, now: float) -> list[tuple[int, float, float]]:
+        """For each limit that applies to the message: its slot, the seconds it costs there, the seconds caught up."""
+        rate = self._slots[_RATE]
         if not (rate or self._senders or self._queue):
             return []
-        found = []
+        limits = []
         if rate:
-            units = self._account.units(messages, segments) if self._account else messages
-            found.append((_DUE, units / (_refill(rate) * self._share(now)), CATCH_UP_S))
-        for limit, cell in [one for one in (self._senders.get(sender or ""), self._queue) if one]:
-            cost_s = limit.units(messages, segments) / _refill(limit.per_s)
-            found.append((cell, cost_s, CATCH_UP_S + limit.burst / _refill(limit.per_s)))
-        return [one for one in found if one[1]]
+            counted = units if self._account else 1.0  # a rate that was only observed is one of messages
+            limits.append((_DUE, counted / (_refill(rate) * self._share(now)), CATCH_UP_S))
+        for limit, slot in [limited for limited in (self._senders.get(sender or ""), self._queue) if limited]:
+            cost_s = units / _refill(limit.per_s)
+            limits.append((slot, cost_s, CATCH_UP_S + limit.burst / _refill(limit.per_s)))
+        return [applied for applied in limits if applied[1]]
 
-    def _scheduled(self, cell: int, now: float, slack_s: float) -> float:
-        """When the message that leaves now was due; nothing is saved up before the first but a queue's burst."""
-        due = self._cells[cell]
+    def _scheduled(self, slot: int, now: float, slack_s: float) -> float:
+        """When the message that leaves now was due. Before the first message only a queue's burst is saved up."""
+        due = self._slots[slot]
         return now - (slack_s - CATCH_UP_S) if due == _NEVER else max(due, now - slack_s)
 
     def _share(self, now: float) -> float:
-        """The part of the account's limit in use: 1, and less after a refusal."""
-        since = self._cells[_SHARE_AT]
+        """The share of the account's limit in use: 1, and less after a refusal."""
+        since = self._slots[_SHARE_AT]
         if since == _NEVER:
             return 1.0
-        share = self._cells[_SHARE] + RECOVERY_PER_S * max(0.0, now - since)
-        return min(1.0, share) if self._account else share  # a pace that was only seen may be passed
+        share = self._slots[_SHARE] + RECOVERY_PER_S * max(0.0, now - since)
+        return min(1.0, share) if self._account else share  # a rate that was only observed may be exceeded
 
 
-# The cells of a pacer's state, each a float; from _FIRST on the due times of senders and, last, of the queue.
+# The slots of a rate limiter's state, each a float; from _FIRST on the due times of senders and, last, of the queue.
 _PAUSED_UNTIL, _RATE, _DUE, _SHARE, _SHARE_AT, _CUT_AT, _FIRST = range(7)
 
 
 @dataclass(frozen=True, slots=True)
 class SharedSlots:
-    """A pacer's state, and the lock under which it changes. Processes share it through memory that all of them map.
+    """A rate limiter's state, and the lock under which it changes. Processes share it through a file that they map.
 
     Their event loops run on the system's monotonic clock, which is one for all `processes` of a machine.
     """
 
-    cells: MutableSequence[float] | memoryview[float]
+    slots: MutableSequence[float] | memoryview[float]
     lock: AbstractContextManager[object] = field(default_factory=nullcontext)
     processes: int = 1
 
 
 def new_slots(account: RateLimit | None, senders: Mapping[str, RateLimit] | None = None) -> list[float]:
-    """The state of a pacer that nobody has used."""
-    cells = [_NEVER] * (_FIRST + len(senders or ()) + 1)
-    cells[_RATE] = account.per_s if account else 0.0
-    cells[_SHARE] = 1.0
-    return cells
+    """The state of an unused rate limiter."""
+    slots = [_NEVER] * (_FIRST + len(senders or ()) + 1)
+    slots[_RATE] = account.per_s if account else 0.0
+    slots[_SHARE] = 1.0
+    return slots
 
 
-def _recovering_s(whole_s: float, share: float) -> float:
-    """Seconds for what takes `whole_s` at the full pace, when `share` of it is in use and more of it each second."""
+def _recovering_s(full_rate_s: float, share: float) -> float:
+    """Seconds for what takes `full_rate_s` at the full rate, of which `share` is in use and more each second."""
     if share >= 1:
-        return whole_s
+        return full_rate_s
     recovered_s = (1 - share) / RECOVERY_PER_S
     meanwhile = recovered_s * (1 + share) / 2
-    if whole_s >= meanwhile:
-        return recovered_s + whole_s - meanwhile
-    return (math.sqrt(share**2 + 2 * RECOVERY_PER_S * whole_s) - share) / RECOVERY_PER_S
+    if full_rate_s >= meanwhile:
+        return recovered_s + full_rate_s - meanwhile
+    return (math.sqrt(share**2 + 2 * RECOVERY_PER_S * full_rate_s) - share) / RECOVERY_PER_S
 
 
 class _ObservedRate:
-    """The pace of this process, where nothing limits it: messages of the last whole second."""
+    """The rate of this process where nothing limits it: messages of the last whole second."""
 
     def __init__(self) -> None:
         self._since = _NEVER
         self._count = self._last = 0.0
 
-    def count(self, messages: float, now: float) -> None:
+    def count(self, now: float) -> None:
         if now - self._since >= WINDOW_S:
             self._last, self._count, self._since = self._count, 0.0, now
-        self._count += messages
+        self._count += 1
 
     @property
     def per_s(self) -> float:
@@ -332,7 +322,7 @@ class _ObservedRate:
 
 
 def _refill(per_s: float) -> float:
-    """The pace of the schedule: the limit less what catching up, and the way there, may add to a sliding second."""
+    """The rate of the schedule: the limit less what catching up, and the way there, may add to a sliding second."""
     return per_s / (WINDOW_S + CATCH_UP_S + ON_THE_WAY_S)
 
 

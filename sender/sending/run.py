@@ -30,6 +30,7 @@ from sender.sending.concurrency import Concurrency
 from sender.sending.options import SendOptions
 from sender.sending.run_result import RunResult
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
+from sender.sending.throttle import Throttle
 from sender.state.heartbeat import Progress
 from sender.state.ledger import Counts, Run
 from sender.state.state import State
@@ -156,8 +157,9 @@ class RunSession:
             options.environment,
             self.state.plans.folder(self.run),
             transport=self.pace.transport,
-            concurrency=concurrency.most,
+            concurrency=concurrency.maximum,
         ) as provider:
+            suppressions = SuppressionList(self.state.suppressions)
             self._begin(provider.adapter)
             reader = MessageReader(self.plan, self.run.run_id, callback=callback)
             workers = worker_config(self.state, self.run, self.pace, provider.adapter, options, callback)
@@ -170,11 +172,9 @@ class RunSession:
                     run=self.run,
                     provider=provider,
                     reader=reader,
-                    pace=self.pace,
-                    rate_limiter=rate_limiter,
-                    concurrency=concurrency,
+                    throttle=Throttle(self.pace, rate_limiter, concurrency),
                     pool=self.plan.manifest.sender_pool(),
-                    suppression=watch_suppressions(self.run, self.plan, SuppressionList(self.state.suppressions)),
+                    suppression=watch_suppressions(self.run, self.plan, suppressions),
                     workers=workers,
                     on_progress=publish,
                 )

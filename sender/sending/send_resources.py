@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +14,16 @@ from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Adapter
 from sender.sending import shared_rate_limit
-from sender.sending.concurrency import Concurrency
 from sender.sending.dispatcher import Dispatcher
+from sender.sending.observer import ProgressObserver
 from sender.sending.options import SendOptions
+from sender.sending.producer import Assignment
 from sender.sending.rate_limit import RateLimiter
-from sender.sending.shared_rate_limit import resumed_pacer
+from sender.sending.throttle import Throttle, resume_rate_limiter
+from sender.sending.workers.protocol import WorkerConfig
 from sender.sending.workers.supervisor import Supervisor
-from sender.sending.workers.worker import WorkerConfig
-from sender.state.heartbeat import Progress
+from sender.state.async_ledger import AsyncLedger
+from sender.state.heartbeat import OnProgress
 from sender.state.ledger import Ledger, Run
 from sender.state.runs import resolve_path
 from sender.state.state import State
@@ -36,29 +38,24 @@ class SendResources:
     run: Run
     provider: ProviderSession
     reader: MessageReader
-    pace: Pace
-    rate_limiter: RateLimiter
-    concurrency: Concurrency
+    throttle: Throttle
     pool: SenderPool | None
     suppression: LiveSuppression
     workers: WorkerConfig
-    on_progress: Callable[[Progress], None]
+    on_progress: OnProgress
 
     def make_dispatcher(self) -> Dispatcher:
         """A dispatcher that sends in this process."""
         return Dispatcher(
-            ledger=self.ledger,
-            run=self.run,
+            ledger=AsyncLedger(self.ledger, self.run),
             reader=self.reader,
             adapter=self.provider.adapter,
             transport=self.provider.transport,
-            pace=self.pace,
-            concurrency=self.concurrency,
-            pacer=self.rate_limiter,
+            throttle=self.throttle,
             pool=self.pool,
-            below_seq=self.workers.options.limit,
+            assignment=Assignment(self.workers.options.limit),
             refuses=self.suppression.refuses,
-            on_progress=self.on_progress,
+            observer=ProgressObserver(self.on_progress),
         )
 
     def make_supervisor(self) -> Supervisor | None:
@@ -70,7 +67,7 @@ class SendResources:
             self.run,
             ledger=self.ledger,
             reader=self.reader,
-            pacer=self.rate_limiter,
+            rate_limiter=self.throttle.rate_limiter,
             pool=self.pool,
             on_progress=self.on_progress,
         )
@@ -99,7 +96,7 @@ def worker_config(
 def open_rate_limiter(state: State, run: Run, reader: MessageReader, workers: WorkerConfig) -> Iterator[RateLimiter]:
     """The rate limiter of this process; its limits bind the workers, too."""
     if workers.count == 1:
-        yield resumed_pacer(workers.pace, state.ledger, reader, run.run_id)
+        yield resume_rate_limiter(workers.pace, state.ledger, reader, run.run_id)
         return
-    with shared_rate_limit.created(Path(workers.slots_file), workers.pace, workers.count) as shared:
-        yield resumed_pacer(workers.pace, state.ledger, reader, run.run_id, shared)
+    with shared_rate_limit.create_slots(Path(workers.slots_file), workers.pace, workers.count) as shared:
+        yield resume_rate_limiter(workers.pace, state.ledger, reader, run.run_id, shared)

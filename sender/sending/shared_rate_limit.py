@@ -1,7 +1,7 @@
-"""The pacer of a run: made of its pace, held back by what left before, and shared by processes that send it together.
+"""One rate limiter for several processes: its state is in a file that all of them map into their memory.
 
-What processes share lies in a file that all of them map. The lock under which it changes is the system's lock of that
-file, which dies with its holder: one that is killed in the middle holds up nobody.
+The lock under which it changes is the system's lock on that file, which dies with its holder: a process that is killed
+while holding it holds up nobody.
 """
 
 from __future__ import annotations
@@ -15,64 +15,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sender.core.errors import StateError
-from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
-from sender.sending.producer import left_lately
-from sender.sending.rate_limit import RateLimit, RateLimiter, SharedSlots, new_slots, queue_limit
-from sender.state.ledger import Ledger
+from sender.sending.rate_limit import SharedSlots, new_slots
+from sender.sending.throttle import account_limits
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-_FLOAT = 8  # bytes
-
-
-def make_pacer(pace: Pace, shared: SharedSlots | None = None) -> RateLimiter:
-    """The limits of `pace`, all of them in its unit: the feed counts each message's units."""
-    account, senders = _limits(pace)
-    return RateLimiter(
-        account,
-        senders=senders,
-        queue=None if pace.queue is None else queue_limit(pace.queue.units, pace.queue.drained_per_s),
-        shared=shared,
-    )
-
-
-def resumed_pacer(
-    pace: Pace, ledger: Ledger, reader: MessageReader, run_id: str, shared: SharedSlots | None = None
-) -> RateLimiter:
-    """The limits of `pace`, held from where an earlier process left the run: it may have sent until it stopped."""
-    pacer = make_pacer(pace, shared)
-    left, queued = left_lately(ledger, reader, pace, run_id)
-    pacer.left_before(left, queued=queued)
-    return pacer
+_FLOAT_BYTES = 8
 
 
 @contextlib.contextmanager
-def created(path: Path, pace: Pace, processes: int) -> Iterator[SharedSlots]:
-    """The state of an unused pacer, new in the file `path`, for that many processes. The file goes at the end.
+def create_slots(path: Path, pace: Pace, processes: int) -> Iterator[SharedSlots]:
+    """The state of an unused rate limiter for `processes` processes, in the new file `path`; removed at the end.
 
     Raises StateError when it cannot be written.
     """
-    account, senders = _limits(pace)
-    cells = new_slots(account, senders)
+    values = new_slots(*account_limits(pace))
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.unlink(missing_ok=True)  # one whose processes died
+        path.unlink(missing_ok=True)  # of processes that died
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        os.write(handle, bytes(len(cells) * _FLOAT))  # written, not only sized: a full disk says so now
+        os.write(handle, bytes(len(values) * _FLOAT_BYTES))  # written, not only sized: a full disk fails now
     except OSError as error:
         raise StateError(
             f"what workers share cannot be written: {error.strerror}",
             where=str(path),
-            fix="free some space or mend the permissions of its folder",
+            fix="free some space or fix the permissions of its folder",
         ) from error
     try:
-        with _mapped(handle, len(cells), processes) as shared:
-            for place, value in enumerate(cells):
-                shared.cells[place] = value
+        with _mapped(handle, len(values), processes) as shared:
+            for place, value in enumerate(values):
+                shared.slots[place] = value
             yield shared
     finally:
         with contextlib.suppress(OSError):  # Windows keeps it while another process maps it
@@ -80,28 +56,27 @@ def created(path: Path, pace: Pace, processes: int) -> Iterator[SharedSlots]:
 
 
 @contextlib.contextmanager
-def joined(path: Path, pace: Pace, processes: int) -> Iterator[SharedSlots]:
-    """The state that another process has `created` for the same pace. Raises OSError when it is not there."""
-    account, senders = _limits(pace)
+def join_slots(path: Path, pace: Pace, processes: int) -> Iterator[SharedSlots]:
+    """The state that another process has created for the same pace. Raises OSError when there is none."""
     handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-    with _mapped(handle, len(new_slots(account, senders)), processes) as shared:
+    with _mapped(handle, len(new_slots(*account_limits(pace))), processes) as shared:
         yield shared
 
 
 @contextlib.contextmanager
-def _mapped(handle: int, cells: int, processes: int) -> Iterator[SharedSlots]:
+def _mapped(handle: int, slots: int, processes: int) -> Iterator[SharedSlots]:
     try:
-        with mmap.mmap(handle, cells * _FLOAT) as memory, memoryview(memory) as raw, raw.cast("d") as view:
-            yield SharedSlots(view, _FileLock(handle, cells * _FLOAT), processes)
+        with mmap.mmap(handle, slots * _FLOAT_BYTES) as memory, memoryview(memory) as raw, raw.cast("d") as view:
+            yield SharedSlots(view, _FileLock(handle, slots * _FLOAT_BYTES), processes)
     finally:
         os.close(handle)
 
 
 class _FileLock:
-    """The system's lock of an open file: for microseconds at a time, and gone with whoever dies holding it."""
+    """The system's lock on an open file: held for microseconds, and released when its holder dies."""
 
     def __init__(self, handle: int, beyond: int) -> None:
-        """`beyond` is a place behind the file's content: on Windows a locked byte cannot be read by others."""
+        """`beyond` is a position after the file's content: on Windows others cannot read a locked byte."""
         self._handle = handle
         self._beyond = beyond
 
@@ -128,8 +103,3 @@ class _FileLock:
 
         def __exit__(self, *_: object) -> None:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
-
-
-def _limits(pace: Pace) -> tuple[RateLimit | None, dict[str, RateLimit]]:
-    account = None if pace.per_s is None else RateLimit(pace.per_s, "segments")
-    return account, {number: RateLimit(per_s, "segments") for number, per_s in pace.senders.items()}

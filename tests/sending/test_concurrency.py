@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.sending.concurrency import LEAST, MOST, Concurrency, most_connections
+from sender.sending.concurrency import MAX_IN_FLIGHT, MIN_IN_FLIGHT, Concurrency, max_connections
 from tests.profiles import examples
 
 
@@ -29,7 +29,7 @@ def sent(
         leaves_s = max(at_s, next_s) if free else math.inf
         at_s = min(leaves_s, flying[0][0] if flying else math.inf, next_look_s)
         if at_s == next_look_s:
-            concurrency.look(at_s)
+            concurrency.update(at_s)
             looks.append((at_s, concurrency.limit, answers))
             next_look_s += 0.2
         elif at_s == leaves_s:
@@ -37,7 +37,7 @@ def sent(
             heapq.heappush(flying, (at_s + took_s, took_s))
             next_s = at_s + (1 / pace if pace else 1e-5)
         else:
-            concurrency.answered(heapq.heappop(flying)[1])
+            concurrency.record_answer(heapq.heappop(flying)[1])
             answers += 1
     return looks
 
@@ -51,10 +51,10 @@ def per_s(looks: list[tuple[float, int, int]], since_s: float) -> float:
 @pytest.mark.parametrize("latency_s", [0.02, 0.3, 1.5])
 def test_a_pace_is_held_whatever_the_latency(pace: float, latency_s: float) -> None:
     """Little's law: what must be under way is pace x latency; twice that is allowed, and no more is needed."""
-    concurrency = Concurrency(None, pace, most=4096)
+    concurrency = Concurrency(None, pace, maximum=4096)
     looks = sent(concurrency, 8 + 6 * latency_s, lambda at_s, flying: latency_s, pace)
     assert per_s(looks, 2 + 4 * latency_s) == pytest.approx(pace, rel=0.05)
-    assert looks[-1][1] <= LEAST + 2.3 * pace * latency_s + 1
+    assert looks[-1][1] <= MIN_IN_FLIGHT + 2.3 * pace * latency_s + 1
 
 
 def test_latency_that_grows_is_followed_and_one_that_falls_again_too() -> None:
@@ -63,7 +63,7 @@ def test_latency_that_grows_is_followed_and_one_that_falls_again_too() -> None:
     def latency_s(at_s: float, flying: int) -> float:
         return 0.05 + 1.95 * min(1.0, max(0.0, at_s - 5) / 10) if at_s < 30 else 0.05
 
-    concurrency = Concurrency(None, 200.0, most=4096)
+    concurrency = Concurrency(None, 200.0, maximum=4096)
     looks = sent(concurrency, 60, latency_s, 200.0)
     limits = {round(at_s, 1): limit for at_s, limit, _ in looks}
     assert per_s([look for look in looks if look[0] < 29], 18) == pytest.approx(200, rel=0.05)
@@ -74,7 +74,7 @@ def test_latency_that_grows_is_followed_and_one_that_falls_again_too() -> None:
 
 def test_without_a_pace_it_grows_to_what_goes_through() -> None:
     """A provider that does 1,000 a second at 100 ms: more at once wait longer, and nothing more goes through."""
-    concurrency = Concurrency(None, None, most=1000)
+    concurrency = Concurrency(None, None, maximum=1000)
     looks = sent(concurrency, 12, lambda at_s, flying: max(0.1, flying / 1000))
     assert per_s(looks, 4) > 900
     assert all(100 <= limit <= 1000 for at_s, limit, _ in looks if at_s > 4)
@@ -87,23 +87,23 @@ def test_without_a_pace_it_grows_to_what_goes_through() -> None:
     latencies=st.lists(st.lists(st.floats(0, 120), max_size=30), max_size=30),
 )
 def test_it_is_bounded_whatever_is_seen(pace: float | None, most: int, latencies: list[list[float]]) -> None:
-    concurrency = Concurrency(None, pace, most=most)
+    concurrency = Concurrency(None, pace, maximum=most)
     for place, group in enumerate(latencies):
         for one in group:
-            concurrency.answered(one)
+            concurrency.record_answer(one)
         before = concurrency.limit
-        assert concurrency.look(0.3 * place) is (concurrency.limit > before)
+        assert concurrency.update(0.3 * place) is (concurrency.limit > before)
         assert 1 <= concurrency.limit <= most
-        assert concurrency.limit >= min(LEAST, most)
+        assert concurrency.limit >= min(MIN_IN_FLIGHT, most)
 
 
 def test_a_number_that_is_given_stays() -> None:
     concurrency = Concurrency(7, 100.0)
     looks = sent(concurrency, 3, lambda at_s, flying: 1.0, 100.0)
     assert {limit for _, limit, _ in looks} == {7}
-    assert concurrency.most == 7
+    assert concurrency.maximum == 7
     assert concurrency.latency_s == pytest.approx(1.0, abs=0.1), "told all the same"
 
 
 def test_connections_need_files() -> None:
-    assert LEAST <= most_connections() <= MOST
+    assert MIN_IN_FLIGHT <= max_connections() <= MAX_IN_FLIGHT

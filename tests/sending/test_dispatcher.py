@@ -31,9 +31,13 @@ from sender.plan.pace import Pace, Queue
 from sender.plan.plan import PLAN_SCHEMA, Plan
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message, Request, Response
-from sender.sending import circuit_breaker, dispatcher, producer
+from sender.sending import circuit_breaker, dispatcher, outcome_policy, producer
+from sender.sending.concurrency import Concurrency
 from sender.sending.dispatcher import Dispatcher
-from sender.sending.shared_rate_limit import resumed_pacer
+from sender.sending.observer import ProgressObserver
+from sender.sending.producer import Assignment
+from sender.sending.throttle import Throttle, resume_rate_limiter
+from sender.state.async_ledger import AsyncLedger
 from sender.state.heartbeat import Progress
 from sender.state.ledger import Claim, Counts, ReceivedReport, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
@@ -96,7 +100,7 @@ class Wire:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "_backoff_s", lambda attempt: 0.01)
+    monkeypatch.setattr(outcome_policy, "_backoff_s", lambda attempt: 0.01)
 
 
 @pytest.fixture
@@ -144,6 +148,19 @@ def a_run(ledger: SqliteLedger) -> Run:
     return run
 
 
+def make_dispatcher(ledger: Any, run: Run, plan: Plan, wire: Wire, pace: Pace, **options: Any) -> Dispatcher:
+    reader = MessageReader(plan, run.run_id)
+    rate_limiter = resume_rate_limiter(pace, ledger, reader, run.run_id)
+    return Dispatcher(
+        ledger=AsyncLedger(ledger, run),
+        reader=reader,
+        adapter=wire,  # type: ignore[arg-type]
+        transport=wire,
+        throttle=Throttle(pace, rate_limiter, Concurrency(pace.concurrency, pace.per_s)),
+        **options,
+    )
+
+
 def send(
     ledger: SqliteLedger,
     plan: Plan,
@@ -157,18 +174,17 @@ def send(
     pool: SenderPool | None = None,
 ) -> Counts:
     async def go() -> Counts:
-        run = a_run(ledger)
-        return await Dispatcher(
-            ledger=using or ledger,
-            run=run,
-            reader=MessageReader(plan, run.run_id),
-            adapter=wire,  # type: ignore[arg-type]
-            transport=wire,
-            pace=pace or plan.manifest.pace,
+        dispatcher = make_dispatcher(
+            using or ledger,
+            a_run(ledger),
+            plan,
+            wire,
+            pace or plan.manifest.pace,
             pool=pool,
-            below_seq=below_seq,
-            on_progress=on_progress,
-        ).run(stop or asyncio.Event())
+            assignment=Assignment(below_seq),
+            observer=None if on_progress is None else ProgressObserver(on_progress),
+        )
+        return await dispatcher.run(stop or asyncio.Event())
 
     return asyncio.run(go())
 
@@ -462,17 +478,8 @@ def test_cancelling_the_task_records_what_is_known(ledger: SqliteLedger, plan: P
     wire = Wire(latency_s=0.01)
 
     async def go() -> None:
-        run = a_run(ledger)
-        sending = asyncio.create_task(
-            Dispatcher(
-                ledger=ledger,
-                run=run,
-                reader=MessageReader(plan, run.run_id),
-                adapter=wire,  # type: ignore[arg-type]
-                transport=wire,
-                pace=Pace("40/s", 40.0, "messages", 1, 2, 5),
-            ).run(asyncio.Event())
-        )
+        dispatcher = make_dispatcher(ledger, a_run(ledger), plan, wire, Pace("40/s", 40.0, "messages", 1, 2, 5))
+        sending = asyncio.create_task(dispatcher.run(asyncio.Event()))
         enough = asyncio.Event()
         wire.before_send = lambda seq: enough.set() if seq == 4 else None
         await enough.wait()
@@ -655,6 +662,6 @@ def test_a_resumed_run_begins_where_the_last_process_ended(
     ledger.record("r", [Settlement(claim, Accepted("id"))])
 
     async def due() -> float:
-        return resumed_pacer(pace, ledger, reader, "r").due_in_s("+12025550100")[0]
+        return resume_rate_limiter(pace, ledger, reader, "r").due_in_s("+12025550100")[0]
 
     assert asyncio.run(due()) == pytest.approx(due_s, abs=0.5)

@@ -1,4 +1,4 @@
-"""The feed in virtual time: many numbers with limits of their own, and none of them waits for another."""
+"""The producer in virtual time: many numbers with limits of their own, and none of them waits for another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,23 +16,22 @@ import pytest
 from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
-from sender.sending import producer
 from sender.sending.concurrency import Concurrency
 from sender.sending.producer import Producer
-from sender.sending.shared_rate_limit import make_pacer
+from sender.sending.throttle import Throttle, make_rate_limiter
 from sender.state.ledger import Claim
 from tests.virtual_time import most_in_a_second, now, run
 
-T = TypeVar("T")
 NUMBERS = [f"+120255501{n:02}" for n in range(10)]
 Messages = list[tuple[str, int]]  # sender and segments of each
 
 
 class Ledger:
-    """What the feed asks of a ledger, in memory; every commit takes `commit_s`."""
+    """What a producer asks of a ledger, in memory; every commit takes `commit_s`."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, commit_s: float = 0.01) -> None:
         self._count = count
+        self._commit_s = commit_s
         self._next = 0
         self._aside: list[int] = []
         self.claimed_s: dict[int, float] = {}
@@ -41,9 +40,10 @@ class Ledger:
     def pending(self) -> bool:
         return bool(self._aside) or self._next < self._count
 
-    def prefetch(
-        self, run_id: str, *, limit: int, exclude: Collection[int], below_seq: int | None, partition: tuple[int, int]
+    async def prefetch(
+        self, *, limit: int, exclude: Collection[int], below_seq: int | None, partition: tuple[int, int]
     ) -> list[int]:
+        await asyncio.sleep(self._commit_s)
         assert partition == (0, 1), "one process has everything"
         due = [seq for seq in self._aside if seq not in exclude][:limit]
         fresh = list(range(self._next, min(self._count, self._next + limit - len(due))))
@@ -51,11 +51,13 @@ class Ledger:
         self._aside += fresh
         return due + fresh
 
-    def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+    async def claim_prefetched(self, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+        await asyncio.sleep(self._commit_s)
         self._aside = [seq for seq in self._aside if seq not in seqs]
         return [self._claim(seq) for seq in sorted(seqs)]
 
-    def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None) -> list[Claim]:
+    async def claim(self, *, limit: int, lease_ms: int, below_seq: int | None) -> list[Claim]:
+        await asyncio.sleep(self._commit_s)
         back, self._aside = sorted(self._aside)[:limit], sorted(self._aside)[limit:]
         fresh = range(self._next, min(self._count, self._next + limit - len(back)))
         self._next += len(fresh)
@@ -65,9 +67,13 @@ class Ledger:
         self.claimed_s[seq] = now()
         return Claim(seq, 1, 0)
 
-    def release(self, run_id: str, claims: Collection[Claim]) -> int:
+    async def release(self, claims: Collection[Claim]) -> int:
+        await asyncio.sleep(self._commit_s)
         self._aside += [claim.seq for claim in claims]
         return len(claims)
+
+    async def in_thread(self, call: Callable[[list[int]], Messages], seqs: list[int]) -> Messages:
+        return call(seqs)
 
 
 @dataclass
@@ -75,13 +81,12 @@ class Flight:
     """Takes what leaves, and notes when and from which number."""
 
     ledger: Ledger
-    commit_s: float = 0.01
     left: list[tuple[float, str, int]] = field(default_factory=list)
     seqs: list[int] = field(default_factory=list)
 
-    async def room(self) -> None: ...
+    async def wait_for_room(self) -> None: ...
 
-    async def more(self) -> bool:
+    async def wait_for_more(self) -> bool:
         return self.ledger.pending
 
     def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
@@ -89,17 +94,8 @@ class Flight:
         self.seqs.append(claim.seq)
         self.left.append((now(), str(message.from_number), int(message.body or "")))
 
-    async def in_ledger(self, call: Callable[[], T]) -> T:
-        await asyncio.sleep(self.commit_s)
-        return call()
-
     def times(self, number: str) -> list[float]:
         return [at_s for at_s, one, _ in self.left if one == number]
-
-
-@pytest.fixture(autouse=True)
-def virtual_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer, "steady_s", now)
 
 
 def fed(messages: Messages, pace: Pace, *, late_s: float = 0.0) -> tuple[Flight, Ledger, float]:
@@ -115,8 +111,9 @@ def fed(messages: Messages, pace: Pace, *, late_s: float = 0.0) -> tuple[Flight,
     async def scenario() -> tuple[Flight, Ledger, float]:
         ledger, begun_s = Ledger(len(messages)), now()
         flight = Flight(ledger)
-        given: dict[str, Any] = {"ledger": ledger, "reader": Reader(), "run_id": "r"}
-        await Producer(pace=pace, pacer=make_pacer(pace), concurrency=Concurrency(64, None), **given).run(flight)
+        given: dict[str, Any] = {"ledger": ledger, "reader": Reader()}
+        throttle = Throttle(pace, make_rate_limiter(pace), Concurrency(64, None))
+        await Producer(throttle=throttle, clock=now, **given).run(flight)
         return flight, ledger, flight.left[-1][0] - begun_s
 
     told: tuple[Flight, Ledger, float] = run(scenario(), late_s=late_s)

@@ -12,7 +12,7 @@ import pytest
 
 from sender.core.outcomes import SubmissionState
 from sender.plan.sender_pool import SenderPool
-from sender.sending.progress import Meter, Moment
+from sender.sending.progress import LoopState, Meter
 from sender.sending.rate_limit import RateLimit, RateLimiter
 from sender.state.ledger import Counts
 from tests.virtual_time import now, run
@@ -61,14 +61,14 @@ async def simulated(
         total=before + len(messages),
         before=counts,
         now_s=now(),
-        needs_s=lambda units, last: pacer.needs_s(pool.redistribute(units), last=last),
+        time_to_send_s=lambda units, last: pacer.time_to_send_s(pool.redistribute(units), last=last),
     )
     waiting: dict[str, deque[tuple[int, str, int]]] = {}  # with their places in the plan
     load: dict[str | None, float] = {}
     for seq, (sender, units) in enumerate(messages):
         waiting.setdefault(sender, deque()).append((seq, sender, units))
         load[sender] = load.get(sender, 0) + units
-    meter.expect(load)
+    meter.set_expected(load)
     whole, gone, flying = sum(load.values()), 0.0, 0
     room = asyncio.Semaphore(at_once)
     started_s = now()
@@ -80,11 +80,11 @@ async def simulated(
         room.release()
         if sender in pool.disabled:
             gone -= units
-            meter.came_back(sender)
+            meter.record_returned(sender)
             other = str(pool.choose(str(random.randrange(10**9)), sender))
             waiting[other].append((len(messages), other, units))
         else:
-            meter.settled([SubmissionState.ACCEPTED])
+            meter.record_outcomes({SubmissionState.ACCEPTED: 1})
 
     async def sends(landing: set[asyncio.Task[None]]) -> None:
         nonlocal flying, gone
@@ -98,8 +98,8 @@ async def simulated(
             _, sender, units = waiting[first].popleft()
             await room.acquire()
             while not await pacer.acquire(units, sender=sender):
-                await pacer.resumed()
-            meter.left(units, sender, now())
+                await pacer.wait_until_resumed()
+            meter.record_sent(units, sender, now())
             gone, flying = gone + units, flying + 1
             landing.add(asyncio.create_task(answered(sender, units)))
 
@@ -109,14 +109,14 @@ async def simulated(
             await asyncio.sleep(0.1)
             if refusals and now() - started_s >= refusals[0]:
                 refusals.popleft()
-                pacer.refused(1.0)
+                pacer.slow_down(1.0)
             if out is not None and now() - started_s > 2 and out not in pool.disabled:
                 pool.disable(out, "refused")
                 while waiting[out]:
                     seq, _, units = waiting[out].popleft()
                     other = pool.choose(str(random.randrange(10**9)), out)
                     waiting[str(other)].append((seq, str(other), units))
-            at = Moment(
+            at = LoopState(
                 now(), flying, latency_s if meter.messages > flying else 0.0, pacer.paused_s, pacer.slowed_to_per_s
             )
             told.looks.append((gone / whole, now(), meter.progress(at).eta_s))
@@ -142,9 +142,9 @@ SHAPES = {
     "ten-a-second": (of(A, 300), lambda: RateLimiter(RateLimit(10)), {}, 0.5),
     "a-thousand-a-second": (of(A, 5000), lambda: RateLimiter(RateLimit(1000)), {}, 0.3),
     "slow-answers": (of(A, 600), lambda: RateLimiter(RateLimit(20)), {"latency_s": 1.5}, 0.8),
-    "segments": (of(A, 200, (1, 1, 2, 3, 10)), lambda: RateLimiter(RateLimit(4, "segments")), {}, 3.0),
-    "the-long-ones-last": (of(A, 200) + of(A, 200, (5,)), lambda: RateLimiter(RateLimit(10, "segments")), {}, 1.0),
-    "the-long-ones-first": (of(A, 200, (5,)) + of(A, 200), lambda: RateLimiter(RateLimit(10, "segments")), {}, 1.0),
+    "segments": (of(A, 200, (1, 1, 2, 3, 10)), lambda: RateLimiter(RateLimit(4)), {}, 3.0),
+    "the-long-ones-last": (of(A, 200) + of(A, 200, (5,)), lambda: RateLimiter(RateLimit(10)), {}, 1.0),
+    "the-long-ones-first": (of(A, 200, (5,)) + of(A, 200), lambda: RateLimiter(RateLimit(10)), {}, 1.0),
     "a-pool-one-number-busier": (
         of(A, 240) + of(B, 60),
         lambda: RateLimiter(RateLimit(6), senders={A: RateLimit(2), B: RateLimit(2)}),
@@ -153,18 +153,18 @@ SHAPES = {
     ),
     "a-pool-in-segments": (
         of(A, 100, (1, 3)) + of(B, 100, (1,)) + of(C, 20, (7,)),
-        lambda: RateLimiter(RateLimit(9, "segments"), senders={one: RateLimit(3, "segments") for one in (A, B, C)}),
+        lambda: RateLimiter(RateLimit(9), senders={one: RateLimit(3) for one in (A, B, C)}),
         {},
         3.0,
     ),
     "no-pace-slow-answers": (of(A, 400), lambda: RateLimiter(None), {"latency_s": 0.5, "at_once": 4}, 1.0),
     "a-pace-that-latency-does-not-allow": (
         of(A, 400, (1, 2)),
-        lambda: RateLimiter(RateLimit(50, "segments")),
+        lambda: RateLimiter(RateLimit(50)),
         {"latency_s": 0.5, "at_once": 4},
         1.0,
     ),
-    "resumed": (of(A, 200, (1, 4)), lambda: RateLimiter(RateLimit(8, "segments")), {"before": 800}, 1.0),
+    "resumed": (of(A, 200, (1, 4)), lambda: RateLimiter(RateLimit(8)), {"before": 800}, 1.0),
     "a-queue-at-the-provider": (of(A, 300), lambda: RateLimiter(RateLimit(50), queue=RateLimit(5, burst=100)), {}, 1.0),
 }
 
@@ -217,21 +217,21 @@ def test_a_provider_that_goes_on_refusing_is_reckoned_with() -> None:
 def test_progress_counts_what_is_settled_and_tells_no_time_before_it_knows_what_is_left() -> None:
     before = Counts(pending=7, intent=0, accepted=2, rejected=1, unknown=0)
     meter = Meter(
-        messages=10, total=8, before=before, now_s=50.0, needs_s=lambda units, last: sum(units.values()) - last
+        messages=10, total=8, before=before, now_s=50.0, time_to_send_s=lambda units, last: sum(units.values()) - last
     )
-    assert meter.progress(Moment(50.1)).eta_s is None
-    meter.expect({A: 5})
-    assert meter.progress(Moment(50.1)).eta_s == 4
-    meter.left(1, A, 50.2)
-    meter.left(1, A, 51.2)
-    meter.came_back(A)
-    meter.settled([SubmissionState.ACCEPTED, SubmissionState.PENDING])
-    told = meter.progress(Moment(52.0, in_flight=0, answer_s=0.5, paused_s=0.25, slowed_to_per_s=3.0))
+    assert meter.progress(LoopState(50.1)).eta_s is None
+    meter.set_expected({A: 5})
+    assert meter.progress(LoopState(50.1)).eta_s == 4
+    meter.record_sent(1, A, 50.2)
+    meter.record_sent(1, A, 51.2)
+    meter.record_returned(A)
+    meter.record_outcomes({SubmissionState.ACCEPTED: 1, SubmissionState.PENDING: 1})
+    told = meter.progress(LoopState(52.0, in_flight=0, answer_s=0.5, paused_s=0.25, slowed_to_per_s=3.0))
     assert (told.accepted, told.rejected, told.unknown, told.pending, told.done, told.total) == (3, 1, 0, 6, 4, 8)
     assert (told.elapsed_s, told.rate_per_s, told.paused_s, told.slowed_to_per_s) == (2.0, 0.5, 0.25, 3.0)
     assert told.eta_s == 3.5
     for at_s in (53, 54, 55, 56):
-        meter.left(1, A, at_s)
-    assert meter.progress(Moment(56.2, in_flight=1, answer_s=0.5)).eta_s == pytest.approx(0.3)
-    meter.settled([SubmissionState.ACCEPTED] * 4)
-    assert meter.progress(Moment(57.0)).eta_s == 0
+        meter.record_sent(1, A, at_s)
+    assert meter.progress(LoopState(56.2, in_flight=1, answer_s=0.5)).eta_s == pytest.approx(0.3)
+    meter.record_outcomes({SubmissionState.ACCEPTED: 4})
+    assert meter.progress(LoopState(57.0)).eta_s == 0

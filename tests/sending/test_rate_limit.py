@@ -29,15 +29,15 @@ from tests.virtual_time import most_in_a_second, now, run
 PAID_S = 1.025  # that a unit of a limit of one a second takes: what 97.6 % of the limit needs
 
 
-def at(rate_per_s: float | None, unit: str = "messages") -> RateLimiter:
-    return RateLimiter(None if rate_per_s is None else RateLimit(rate_per_s, unit))
+def at(rate_per_s: float | None) -> RateLimiter:
+    return RateLimiter(None if rate_per_s is None else RateLimit(rate_per_s))
 
 
 async def times_of(pacer: RateLimiter, count: int) -> list[float]:
     times = []
     for _ in range(count):
         while not await pacer.acquire():
-            await pacer.resumed()
+            await pacer.wait_until_resumed()
         times.append(now())
     return times
 
@@ -107,7 +107,7 @@ def test_no_pattern_of_waiting_and_pausing_gets_above_the_rate(
 @pytest.mark.parametrize("units", [3, 4.5, 10])
 def test_the_time_of_all_units_of_a_message_passes_before_the_next(rate_per_s: float, units: float) -> None:
     async def scenario() -> float:
-        pacer, start = at(rate_per_s, "segments"), now()
+        pacer, start = at(rate_per_s), now()
         for _ in range(11):
             await pacer.acquire(units)
         return now() - start
@@ -117,7 +117,7 @@ def test_the_time_of_all_units_of_a_message_passes_before_the_next(rate_per_s: f
 
 def test_a_long_message_does_not_starve_among_short_ones() -> None:
     async def scenario() -> list[int]:
-        pacer, order = at(10, "segments"), []
+        pacer, order = at(10), []
 
         async def one(units: int) -> None:
             await pacer.acquire(units)
@@ -160,15 +160,14 @@ def test_nobody_acquires_before_the_longest_pause_is_over(
             await asyncio.sleep(start + at_s - now())
             pacer.pause(seconds)
             waiting = waiting or asyncio.create_task(times_of(pacer, 1))
-        assert pacer.paused_until == (pytest.approx(start + over_s, abs=1e-6) if over_s else None)
         assert pacer.paused is (over_s > 0)
         assert pacer.paused_s == pytest.approx(start + over_s - now() if over_s else 0, abs=1e-6)
         assert waiting is not None
-        resumed = asyncio.create_task(time_after(pacer.resumed()))
+        resumed = asyncio.create_task(time_after(pacer.wait_until_resumed()))
         (got,) = await waiting
         assert await resumed - start == pytest.approx(over_s, abs=1e-6)
         assert got - start == pytest.approx(over_s, abs=1e-6)
-        assert pacer.paused_until is None
+        assert not pacer.paused
 
     run(scenario())
 
@@ -247,18 +246,6 @@ def test_limits_stack_and_none_is_passed() -> None:
     assert most_in_a_second(sorted(first + second)) <= 6
 
 
-def test_each_limit_counts_in_its_own_unit() -> None:
-    async def scenario() -> list[float]:
-        pacer, start = RateLimiter(RateLimit(10, "messages"), senders={"A": RateLimit(3, "segments")}), now()
-        times = []
-        for sender in ("A", "A", "B", "B"):
-            await pacer.acquire(3, sender=sender)
-            times.append(now() - start)
-        return times
-
-    assert run(scenario()) == pytest.approx([0, 1.025, 1.1275, 1.23], abs=0.025)
-
-
 def test_a_queue_takes_its_burst_and_then_what_the_provider_drains() -> None:
     async def scenario() -> list[float]:
         pacer, start = RateLimiter(RateLimit(100), queue=RateLimit(4, burst=50)), now()
@@ -273,10 +260,10 @@ def test_a_queue_that_gets_shorter_faster_than_documented_is_not_reckoned_with()
     async def scenario() -> tuple[float, float]:
         pacer = RateLimiter(RateLimit(100), queue=queue_limit(50, 1))
         await times_of(pacer, 50)
-        before_s = pacer.needs_s({None: 100})
-        pacer.queue_is(10)
+        before_s = pacer.time_to_send_s({None: 100})
+        pacer.set_queue_length(10)
         assert len(await times_of(pacer, 40)) == 40
-        return before_s, pacer.needs_s({None: 100})
+        return before_s, pacer.time_to_send_s({None: 100})
 
     before_s, after_s = run(scenario())
     assert before_s == pytest.approx(101, abs=3)
@@ -292,7 +279,7 @@ def test_a_refusal_pauses_halves_the_pace_and_gives_it_back_bit_by_bit() -> None
         await times_of(pacer, 10)
         assert not pacer.slowed
         for _ in range(20):  # all that was in flight is refused: one refusal
-            pacer.refused(2.0)
+            pacer.slow_down(2.0)
         refused_s = now()
         first, *_ = await times_of(pacer, 1)
         assert first - refused_s == pytest.approx(2, abs=0.03)
@@ -312,7 +299,7 @@ def test_refusals_that_go_on_slow_further_but_never_stop() -> None:
         pacer = at(100)
         for _ in range(30):
             await times_of(pacer, 1)
-            pacer.refused(CUT_EVERY_S)
+            pacer.slow_down(CUT_EVERY_S)
         start = now()
         await times_of(pacer, 3)
         return now() - start
@@ -327,7 +314,7 @@ def test_a_refusal_without_a_limit_makes_one_of_the_pace_seen() -> None:
         for _ in range(40):
             await pacer.acquire()
             await asyncio.sleep(0.05)
-        pacer.refused(1.0)
+        pacer.slow_down(1.0)
         return pacer.per_s
 
     assert run(scenario()) == pytest.approx(10, abs=1)
@@ -340,7 +327,7 @@ def test_a_refusal_without_a_limit_makes_one_of_the_pace_seen() -> None:
 def test_what_another_process_sent_counts_in_the_first_second(age_s: float) -> None:
     async def scenario() -> float:
         pacer, start = RateLimiter(RateLimit(50), senders={"A": RateLimit(5)}), now()
-        pacer.left_before([RecentMessage(age_s, sender="A")])
+        pacer.account_for([RecentMessage(age_s, sender="A")])
         await pacer.acquire(sender="A")
         return now() - start
 
@@ -405,8 +392,8 @@ def test_no_limit_is_passed_in_any_second_whatever_happens(
         most = account
 
         def pacer() -> RateLimiter:
-            limit = None if most is None else RateLimit(most, "segments")
-            return RateLimiter(limit, senders={one: RateLimit(own, "segments") for one in "AB"})
+            limit = None if most is None else RateLimit(most)
+            return RateLimiter(limit, senders={one: RateLimit(own) for one in "AB"})
 
         current = pacer()
         for what, amount in steps:
@@ -414,18 +401,18 @@ def test_no_limit_is_passed_in_any_second_whatever_happens(
                 case "send":
                     for sender, units in amount:
                         while not await current.acquire(units, sender=sender):
-                            await current.resumed()
+                            await current.wait_until_resumed()
                         left.append((now(), units, sender))
                 case "idle":
                     await asyncio.sleep(amount)
                 case "stall":
                     asyncio.get_running_loop().now_s += amount  # type: ignore[attr-defined]
                 case "refused":
-                    current.refused(amount)
+                    current.slow_down(amount)
                 case "restart":  # a lower pace holds from now on, a higher one would pass the lower one's second
                     most = None if most is None else most * min(1.0, amount)
                     current = pacer()
-                    current.left_before(
+                    current.account_for(
                         [RecentMessage(now() - at_s, units, sender) for at_s, units, sender in left[-200:]]
                     )
         return left
@@ -455,8 +442,8 @@ def test_what_the_last_process_sent_counts_at_its_number_and_in_its_size(
     """The account takes one in two seconds, each number one in five."""
 
     async def scenario() -> list[float]:
-        pacer = RateLimiter(RateLimit(0.5, "segments"), senders={one: RateLimit(0.2, "segments") for one in due_s})
-        pacer.left_before(left)
+        pacer = RateLimiter(RateLimit(0.5), senders={one: RateLimit(0.2) for one in due_s})
+        pacer.account_for(left)
         return pacer.due_in_s(*due_s)
 
     assert run(scenario()) == pytest.approx(list(due_s.values()), abs=0.001)
@@ -471,7 +458,7 @@ def test_the_providers_queue_is_taken_as_it_was_left(queued: float, age_s: float
 
     async def scenario() -> int:
         pacer = RateLimiter(None, queue=queue_limit(100, 5))
-        pacer.left_before([RecentMessage(age_s)], queued=queued)
+        pacer.account_for([RecentMessage(age_s)], queued=queued)
         begun_s = now()
         return sum(at_s - begun_s < 0.01 for at_s in await times_of(pacer, 105))
 
@@ -491,16 +478,16 @@ def test_the_time_that_is_needed_is_the_time_it_takes(
     account: float | None, own: float | None, sizes: list[int], refused: bool, ahead: int
 ) -> None:
     async def scenario() -> tuple[float, float]:
-        limit = None if account is None else RateLimit(account, "segments")
-        pacer = RateLimiter(limit, senders={} if own is None else {"A": RateLimit(own, "segments")})
+        limit = None if account is None else RateLimit(account)
+        pacer = RateLimiter(limit, senders={} if own is None else {"A": RateLimit(own)})
         for _ in range(ahead):
             await pacer.acquire(1, sender="A")
         if refused and account is not None:
-            pacer.refused(1.5)
-        begun_s, told_s = now(), pacer.needs_s({"A": sum(sizes)}, last=sizes[-1])
+            pacer.slow_down(1.5)
+        begun_s, told_s = now(), pacer.time_to_send_s({"A": sum(sizes)}, last=sizes[-1])
         for units in sizes:
             while not await pacer.acquire(units, sender="A"):
-                await pacer.resumed()
+                await pacer.wait_until_resumed()
         return told_s, now() - begun_s
 
     told_s, took_s = run(scenario())

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ import pytest
 
 import sender
 from sender.core.errors import InputError, ProviderRefused, RunLocked, WorkersLost
+from sender.core.outcomes import SubmissionState
 from sender.plan.pace import Pace, Queue
 from sender.plan.sender_pool import SenderPool
 from sender.sandbox.app import Options
@@ -27,7 +29,9 @@ from sender.sending import shared_rate_limit
 from sender.sending.concurrency import Concurrency
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
-from sender.sending.workers import supervisor, worker
+from sender.sending.workers import supervisor
+from sender.sending.workers.protocol import WorkerConfig
+from sender.sending.workers.worker import WorkerReporter
 from sender.state.ledger import Counts, RunKind
 from sender.state.state_dir import StateDir
 
@@ -41,7 +45,7 @@ PACE = Pace("60/s", 60.0, "messages", concurrency=None, retries=2, timeout_s=5, 
 SHARES = """
 import asyncio, sys
 from pathlib import Path
-from sender.sending import rate_limit, shared_rate_limit
+from sender.sending import rate_limit, shared_rate_limit, throttle
 from tests.sending.test_workers import PACE
 
 last = 0.0
@@ -53,13 +57,13 @@ def noted_now():
 rate_limit._now = noted_now  # the moment that counts: the one at which leave was given, lock in hand
 
 async def main():
-    with shared_rate_limit.joined(Path(sys.argv[1]), PACE, 3) as shared:
-        pacer, times = shared_rate_limit.make_pacer(PACE, shared), []
+    with shared_rate_limit.join_slots(Path(sys.argv[1]), PACE, 3) as shared:
+        pacer, times = throttle.make_rate_limiter(PACE, shared), []
         print("ready", flush=True)
         sys.stdin.readline()
         for n in range(60):
             while not await pacer.acquire(sender="+12025550161" if n % 3 == 0 else None):
-                await pacer.resumed()
+                await pacer.wait_until_resumed()
             times.append(last)
         print(*times, flush=True)
 
@@ -89,7 +93,7 @@ def most_in_a_second(times: list[float]) -> int:
 
 @pytest.mark.slow
 def test_three_processes_keep_one_limit_together(tmp_path: Path) -> None:
-    with shared_rate_limit.created(tmp_path / "locks" / "pace", PACE, 3):
+    with shared_rate_limit.create_slots(tmp_path / "locks" / "pace", PACE, 3):
         processes = [child(SHARES, str(tmp_path / "locks" / "pace")) for _ in range(3)]
         for process in processes:
             assert process.stdout is not None
@@ -113,29 +117,29 @@ import sys, time
 from pathlib import Path
 from sender.sending import shared_rate_limit
 from tests.sending.test_workers import PACE
-with shared_rate_limit.joined(Path(sys.argv[1]), PACE, 2) as shared, shared.lock:
-    shared.cells[0] = 1.0
+with shared_rate_limit.join_slots(Path(sys.argv[1]), PACE, 2) as shared, shared.lock:
+    shared.slots[0] = 1.0
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 def test_a_process_killed_with_the_lock_in_hand_holds_up_nobody(tmp_path: Path) -> None:
-    with shared_rate_limit.created(tmp_path / "pace", PACE, 2) as shared:
+    with shared_rate_limit.create_slots(tmp_path / "pace", PACE, 2) as shared:
         process = child(HOLDS, str(tmp_path / "pace"))
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         process.kill()
         process.communicate()
         with shared.lock:
-            assert shared.cells[0] == 1.0, "what it wrote is seen here"
+            assert shared.slots[0] == 1.0, "what it wrote is seen here"
 
 
 def test_a_shared_pace_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "pace").mkdir()
     with (
         pytest.raises(sender.SenderError, match="what workers share cannot be written"),
-        shared_rate_limit.created(tmp_path / "pace", PACE, 2),
+        shared_rate_limit.create_slots(tmp_path / "pace", PACE, 2),
     ):
         pass
 
@@ -144,8 +148,8 @@ def test_a_shared_pace_that_cannot_be_written_is_explained(tmp_path: Path) -> No
 def test_orders_come_as_they_were_given(queue: Queue | None) -> None:
     pace = Pace("auto", 5.0, "segments", concurrency=7, retries=1, timeout_s=9.5, senders={GOOD: 1.0}, queue=queue)
     options = SendOptions(state_dir="state", env={"TOKEN": "s3cret"}, limit=5)
-    given = worker.WorkerConfig(options, "r", 1, 3, pace, None, "slots", 20)
-    assert worker.WorkerConfig.from_json(given.to_json()) == given
+    given = WorkerConfig(options, "r", 1, 3, pace, None, "slots", 20)
+    assert WorkerConfig.from_json(given.to_json()) == given
     assert "s3cret" not in repr(given)
     shares = [replace(given, number=number).own_pace.concurrency for number in range(3)]
     assert shares == [3, 2, 2], "together as many as were allowed"
@@ -192,13 +196,34 @@ def test_a_number_that_is_refused_is_out_for_all_workers(tmp_path: Path) -> None
 
 def test_what_one_worker_is_told_by_another_counts_before_it_meets_it(tmp_path: Path) -> None:
     said: list[tuple[str, dict[str, Any]]] = []
-    parent: Any = SimpleNamespace(out=[(BAD, "unregistered")], say=lambda what, **more: said.append((what, more)))
-    made = plan(3, from_=[BAD, GOOD])
-    news = worker._WorkerReporter(parent, made, Concurrency(4, None))
-    news.tell(SimpleNamespace(in_flight=0), SimpleNamespace(halted_by=None))  # type: ignore[arg-type]
-    assert news.pool is not None
-    assert news.pool.disabled == {BAD: "unregistered"}
-    assert [what for what, _ in said] == ["tally"], "and is not told again"
+    parent: Any = SimpleNamespace(
+        disabled_senders=[(BAD, "unregistered")], send=lambda message, **values: said.append((message, values))
+    )
+    pool = plan(3, from_=[BAD, GOOD]).manifest.sender_pool()
+    assert pool is not None
+    WorkerReporter(parent, pool, Concurrency(4, None)).progressed(SimpleNamespace(in_flight=0))  # type: ignore[arg-type]
+    assert pool.disabled == {BAD: "unregistered"}
+    assert [message for message, _ in said] == ["counts"], "and is not told again"
+
+
+def test_what_a_worker_reports_is_what_its_dispatcher_counted(tmp_path: Path) -> None:
+    """Each report has what happened since the last one; the supervisor's meter adds them up to the same progress."""
+    said: list[dict[str, Any]] = []
+    parent: Any = SimpleNamespace(disabled_senders=[], send=lambda message, **values: said.append(values))
+    reporter = WorkerReporter(parent, None, Concurrency(4, None))
+    moment: Any = SimpleNamespace(in_flight=2)
+    for units in (1, 3, 3):
+        reporter.message_sent(units, GOOD)
+    reporter.message_returned(GOOD)
+    reporter.outcomes_recorded(Counter({SubmissionState.ACCEPTED: 2}))
+    reporter.progressed(moment)
+    reporter.progressed(moment)
+    assert (said[0]["sent"], said[0]["returned"], said[0]["outcomes"]) == (
+        [(1, GOOD, 1), (3, GOOD, 2)],
+        [GOOD],
+        {"accepted": 2},
+    )
+    assert (said[1]["sent"], said[1]["returned"], said[1]["outcomes"]) == ([], [], {})
 
 
 def test_a_refusal_that_stops_one_worker_stops_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -220,7 +245,7 @@ def test_workers_that_cannot_start_stop_the_run_before_anything_is_sent(
     assert (result.exit_code, result.summary.pending) == (3, 3)
 
 
-def begun(state_dir: Path, url: str) -> tuple[worker.WorkerConfig, sender.Plan]:
+def begun(state_dir: Path, url: str) -> tuple[WorkerConfig, sender.Plan]:
     """The orders of a worker of a run of which nothing has been sent, and whose process is gone."""
     made = plan(10)
     options = SendOptions(state_dir=str(state_dir), env={"SENDER_SANDBOX_URL": url})
@@ -229,7 +254,7 @@ def begun(state_dir: Path, url: str) -> tuple[worker.WorkerConfig, sender.Plan]:
         stop.set()
         asyncio.run(session.send(options, cancel=stop))
         slots = session.state.workers_folder("offer", RunKind.SANDBOX) / "pace"
-        return worker.WorkerConfig(options, session.run.run_id, 0, 1, session.pace, None, str(slots), 20), made
+        return WorkerConfig(options, session.run.run_id, 0, 1, session.pace, None, str(slots), 20), made
 
 
 def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_path: Path) -> None:
@@ -237,7 +262,7 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
     with contextlib.ExitStack() as open_:
         url = open_.enter_context(embedded(Options()))
         orders, made = begun(tmp_path, url)
-        open_.enter_context(shared_rate_limit.created(Path(orders.slots_file), orders.pace, 1))
+        open_.enter_context(shared_rate_limit.create_slots(Path(orders.slots_file), orders.pace, 1))
         process = open_.enter_context(
             subprocess.Popen(
                 supervisor.COMMAND,
@@ -251,7 +276,7 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
         assert process.stdout is not None
         process.stdin.write(orders.to_json() + "\n")
         process.stdin.flush()
-        assert json.loads(process.stdout.readline())["tell"] == "ready"
+        assert json.loads(process.stdout.readline())["message"] == "ready"
         began = time.monotonic()
         with (
             pytest.raises(RunLocked, match=rf"a worker of it \(pid {process.pid} on"),

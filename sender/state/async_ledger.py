@@ -1,0 +1,84 @@
+"""One run's part of a ledger for an event loop: its calls are made one after another, in a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from sender.state.ledger import WHOLE_RUN, Claim, Counts, Ledger, Run, Settlement
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncLedger:
+    """The ledger's calls for `run`, as coroutines. Each does what `Ledger` says, and raises what it raises.
+
+    A call that has begun is carried out even if the task that awaits it is cancelled. Nobody else may use the ledger
+    before `close` has returned.
+    """
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self.run = run
+        self._ledger = ledger
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+
+    def close(self) -> None:
+        """Return when the calls under way have been carried out. The ledger itself stays open."""
+        self._thread.shutdown()
+
+    def now_ms(self) -> int:
+        return self._ledger.now_ms()
+
+    async def counts(self) -> Counts:
+        return await self.in_thread(self._ledger.counts, self.run.run_id)
+
+    async def claim(self, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
+        claim = self._ledger.claim
+        return await self.in_thread(claim, self.run.run_id, limit=limit, lease_ms=lease_ms, below_seq=below_seq)
+
+    async def prefetch(
+        self,
+        *,
+        limit: int,
+        exclude: Collection[int] = (),
+        below_seq: int | None = None,
+        partition: tuple[int, int] = WHOLE_RUN,
+    ) -> list[int]:
+        return await self.in_thread(
+            self._ledger.prefetch,
+            self.run.run_id,
+            limit=limit,
+            exclude=exclude,
+            below_seq=below_seq,
+            partition=partition,
+        )
+
+    async def claim_prefetched(self, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+        return await self.in_thread(self._ledger.claim_prefetched, self.run.run_id, seqs, lease_ms=lease_ms)
+
+    async def release(self, claims: Iterable[Claim]) -> int:
+        return await self.in_thread(self._ledger.release, self.run.run_id, claims)
+
+    async def use_senders(self, choices: Iterable[tuple[Claim, str]]) -> int:
+        return await self.in_thread(self._ledger.use_senders, self.run.run_id, choices)
+
+    async def record(self, settlements: Sequence[Settlement]) -> int:
+        return await self.in_thread(self._ledger.record, self.run.run_id, settlements)
+
+    async def pending_from(self) -> tuple[int, list[int]]:
+        return await self.in_thread(self._ledger.pending_from, self.run.run_id)
+
+    async def next_due_ms(self, *, below_seq: int | None = None) -> int | None:
+        return await self.in_thread(self._ledger.next_due_ms, self.run.run_id, below_seq=below_seq)
+
+    async def delivering(self) -> int:
+        return await self.in_thread(self._ledger.delivering, self.run.run_id)
+
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `call`, made in the ledger's thread, in order with the other calls."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(call, *args, **kwargs))

@@ -1,0 +1,96 @@
+"""What stops a run, and what does not: each kind of trouble with its bound, one step before it and at it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sender.core.errors import ProviderRefused, ProviderUnreachable
+from sender.core.outcomes import Deferred, Reason
+from sender.sending.circuit_breaker import (
+    DOUBTS_IN_A_ROW,
+    FIRST_CONNECT_TRIES,
+    OUTAGE_S,
+    THROTTLE_S,
+    CircuitBreaker,
+)
+
+NO_ROUTE = OSError("no route to host")
+THROTTLED = Deferred(Reason.RATE_LIMITED, "429", "too many requests", slow_down=True)
+
+
+@pytest.fixture
+def breaker() -> CircuitBreaker:
+    return CircuitBreaker(title="Example", base_url="https://api.example.com")
+
+
+def test_before_the_first_answer_the_third_failure_to_connect_stops_the_run(breaker: CircuitBreaker) -> None:
+    results = [breaker.record_connection_failure(NO_ROUTE, 0.0) for _ in range(FIRST_CONNECT_TRIES)]
+    assert [tries for tries, _ in results] == list(range(1, FIRST_CONNECT_TRIES + 1))
+    assert [stop is None for _, stop in results] == [True] * (FIRST_CONNECT_TRIES - 1) + [False]
+    stop = results[-1][1]
+    assert isinstance(stop, ProviderUnreachable)
+    assert stop.what == "no connection to https://api.example.com: no route to host"
+
+
+def test_after_an_answer_only_a_long_outage_stops_the_run(breaker: CircuitBreaker) -> None:
+    breaker.record_answer()
+    for now_s in (10.0, 11.0, 12.0, 10.0 + OUTAGE_S - 0.001):
+        assert breaker.record_connection_failure(NO_ROUTE, now_s)[1] is None
+    assert isinstance(breaker.record_connection_failure(NO_ROUTE, 10.0 + OUTAGE_S)[1], ProviderUnreachable)
+
+
+def test_an_answer_ends_an_outage(breaker: CircuitBreaker) -> None:
+    breaker.record_answer()
+    breaker.record_connection_failure(NO_ROUTE, 0.0)
+    breaker.record_answer()
+    assert breaker.record_connection_failure(NO_ROUTE, OUTAGE_S) == (1, None)
+
+
+def test_refusals_of_the_rate_alone_stop_the_run_after_a_while(breaker: CircuitBreaker) -> None:
+    assert breaker.record_throttling(THROTTLED, 5.0) is None
+    assert breaker.record_throttling(THROTTLED, 5.0 + THROTTLE_S - 0.001) is None
+    stop = breaker.record_throttling(THROTTLED, 5.0 + THROTTLE_S)
+    assert isinstance(stop, ProviderRefused)
+    assert "15 minutes: too many requests" in stop.what
+
+
+def test_an_accepted_message_shows_that_the_rate_is_not_refused(breaker: CircuitBreaker) -> None:
+    breaker.record_throttling(THROTTLED, 0.0)
+    breaker.record_acceptance()
+    assert breaker.record_throttling(THROTTLED, THROTTLE_S) is None
+
+
+def test_inconclusive_answers_in_a_row_stop_the_run(breaker: CircuitBreaker) -> None:
+    stops = [breaker.record_doubt(f"reset {place}") for place in range(DOUBTS_IN_A_ROW)]
+    assert [stop is None for stop in stops] == [True] * (DOUBTS_IN_A_ROW - 1) + [False]
+    assert isinstance(stops[-1], ProviderUnreachable)
+    assert f"reset {DOUBTS_IN_A_ROW - 1}" in stops[-1].what
+
+
+def test_any_proof_in_between_counts_doubts_from_the_start(breaker: CircuitBreaker) -> None:
+    for _ in range(DOUBTS_IN_A_ROW - 1):
+        assert breaker.record_doubt("reset") is None
+    breaker.record_proof()
+    for _ in range(DOUBTS_IN_A_ROW - 1):
+        assert breaker.record_doubt("reset") is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "what", "fix"),
+    [
+        (
+            Deferred(Reason.INSUFFICIENT_FUNDS, "402", "no funds", halt=True),
+            "Example refuses: no funds (402)",
+            "add funds to the account",
+        ),
+        (Deferred(Reason.UNAUTHORIZED, None, "", halt=True), "Example refuses: unauthorized", "check the credentials"),
+        (Deferred(Reason.OTHER, "9", "closed", halt=True), "Example refuses: closed (9)", ""),
+    ],
+)
+def test_a_refusal_of_the_account_says_what_to_do(
+    breaker: CircuitBreaker, outcome: Deferred, what: str, fix: str
+) -> None:
+    stop = breaker.refusal(outcome)
+    assert stop.what == what
+    assert (stop.fix or "").startswith(fix)
+    assert (stop.fix or "").endswith("then run the same command again: nothing is lost")
