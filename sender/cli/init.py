@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import click
@@ -11,6 +13,7 @@ from sender.cli import console
 from sender.cli.invocation import debug_option
 from sender.cli.schema import schema_text
 from sender.core.errors import InputError
+from sender.core.output_files import PUBLIC, OutputKind, check_output, not_writable, write_text_beside
 
 _CAMPAIGN = """\
 # yaml-language-server: $schema=campaign.schema.json
@@ -44,30 +47,32 @@ Bob,555-01,Monday
 """
 
 _FILES = {"campaign.yaml": _CAMPAIGN, "message.j2": _MESSAGE, "recipients.csv": _RECIPIENTS}
+_NEW_FILE = OutputKind("a new file", lambda _: False)
 _SCHEMA_FILE = "campaign.schema.json"
 
 
 @click.command(help="Write a campaign, a template, a list and the campaign schema into FOLDER, ready to run.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @debug_option(hidden=True)
-def init(folder: Path, force: bool, debug: bool) -> int:
+def init(folder: Path, debug: bool) -> int:
     files = {**_FILES, _SCHEMA_FILE: schema_text()}
-    existing = [name for name in files if (folder / name).exists()]
-    if existing and not force:
+    existing = [name for name in files if os.path.lexists(folder / name)]
+    if existing:
         raise InputError(
             f"{', '.join(existing)} already {'exists' if len(existing) == 1 else 'exist'}",
             where=str(folder),
-            fix="choose another folder, or --force to overwrite",
+            fix="choose another folder, or move what is there away: `sender init` never overwrites a file",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror}", where=str(folder), fix="choose another folder"
-        ) from None
+        raise not_writable(str(folder), error) from None
+    with contextlib.ExitStack() as undo:
+        for name, text in files.items():
+            target = check_output(folder / name, _NEW_FILE)
+            write_text_beside(target, text, mode=PUBLIC, replace=False)
+            undo.callback(target.unlink, missing_ok=True)
+        undo.pop_all()  # all are there
     campaign = folder / "campaign.yaml"
     console.out.print(f"wrote {', '.join(files)} in {escape(str(folder))}")
     console.out.print(f"  look:  sender preview {escape(str(campaign))}")

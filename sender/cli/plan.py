@@ -12,9 +12,11 @@ from rich.table import Table
 
 from sender.campaign.model import Campaign
 from sender.cli import console
+from sender.cli.outputs import protected_inputs
 from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan, state_options
 from sender.core.errors import StateError
-from sender.plan.plan import Plan
+from sender.core.output_files import Protected
+from sender.plan.plan import Plan, check_plan_folder
 
 if TYPE_CHECKING:
     from sender.planning.explain import Explanation
@@ -46,6 +48,8 @@ def plan(
         return _explain(built, explain, built_from, as_json=as_json)
     if built.directory is None:
         folder = out or state_dir / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}"
+        own = (state_dir / "plans" / folder.name,)
+        check_plan_folder(folder, Protected(protected_inputs(campaign, built, built_from), state_dir, own))
         try:
             built = built.write(folder)
         except OSError as error:

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from sender.cli import console
+from sender.cli.outputs import force_option, protected_inputs
 from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan, state_options
-from sender.core.errors import InputError
+from sender.core.output_files import Protected
 from sender.plan.message_fields import parse_fields
 from sender.plan.plan import Plan
 
@@ -33,27 +34,27 @@ from sender.plan.plan import Plan
     default="table",
     help="jsonl: one JSON object a message.",
 )
+@force_option
 @state_options
 def preview(
     campaign: Path,
     limit: int | None,
     html: Path | None,
     form: str,
+    force: bool,
     debug: bool,
     state_dir: Path,
     **options: Any,
 ) -> int:
+    from sender.reports.pages.page_files import PREVIEW_PAGE, check_page, write_page
     from sender.reports.pages.preview_page import preview_html, preview_rows
 
     console.set_up_logs(debug=debug)
-    plan, _ = read_plan(campaign, options, state_dir=state_dir)
+    plan, built_from = read_plan(campaign, options, state_dir=state_dir)
     if html is not None:
-        try:
-            html.write_text(preview_html(plan, limit=limit), encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"the page cannot be written: {error.strerror}", where=str(html), fix="name another file"
-            ) from None
+        protected = Protected(protected_inputs(campaign, plan, built_from), state_dir)
+        check_page(html, PREVIEW_PAGE, protected, force=force)
+        write_page(preview_html(plan, limit=limit), html, PREVIEW_PAGE, protected, force=force)
         if form == "table":
             console.out.print(f"wrote {escape(str(html))}")
             return 0

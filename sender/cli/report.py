@@ -10,11 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender.cli import console
+from sender.cli.outputs import force_option
 from sender.cli.shared_options import RUN_HELP, state_options
 from sender.core.errors import InputError
+from sender.core.output_files import Protected
 from sender.reports.figures import Figures, build_figures, figures_to_dict
 from sender.reports.groups import Group
 from sender.reports.labels import LEADS, amounts, per_second, seconds, share
+from sender.reports.pages.page_files import REPORT_PAGE, check_page, write_page
+from sender.reports.run_results import protected_files
 from sender.state.open import open_state
 
 _BAR, _SHOWN = 24, 8
@@ -30,15 +34,19 @@ _TONES = {"delivered": "green", "undelivered": "red", "failed": "red", "rejected
     "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with plots."
 )
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+@force_option
 @state_options
-def report(run: str, html: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+def report(run: str, html: Path | None, as_json: bool, force: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)
+        protected = protected_files(state, entry)
+        if html is not None:
+            check_page(html, REPORT_PAGE, protected, force=force)
         journal = state.ledger.journal(entry.run_id)
         numbers = build_figures(state.plan(entry), journal, entry, retries=state.retries(entry))
     if html is not None:
-        _write_page(numbers, html)
+        _write_page(numbers, html, protected, force=force)
     if as_json:
         console.print_json(figures_to_dict(numbers))
     elif html is None:
@@ -46,7 +54,7 @@ def report(run: str, html: Path | None, as_json: bool, debug: bool, state_dir: P
     return 0
 
 
-def _write_page(numbers: Figures, html: Path) -> None:
+def _write_page(numbers: Figures, html: Path, protected: Protected, *, force: bool) -> None:
     try:
         from sender.reports.pages.run_page import run_html
     except ModuleNotFoundError as error:
@@ -56,12 +64,7 @@ def _write_page(numbers: Figures, html: Path) -> None:
             "the plots of the page need matplotlib, which is not installed",
             fix="python3 -m pip install 'campaign-sender[report]'; without --html the same figures are printed",
         ) from None
-    try:
-        html.write_text(run_html(numbers), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"the page cannot be written: {error.strerror}", where=str(html), fix="name another file"
-        ) from None
+    write_page(run_html(numbers), html, REPORT_PAGE, protected, force=force)
     console.err.print(f"wrote {escape(str(html))}")
 
 

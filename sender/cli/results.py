@@ -10,10 +10,12 @@ import click
 from rich.markup import escape
 
 from sender.cli import console
+from sender.cli.outputs import force_option
 from sender.cli.shared_options import RUN_HELP, state_options
 from sender.core.errors import InputError
 from sender.reports import results_file
-from sender.reports.run_results import latest_results, run_results
+from sender.reports.run_results import latest_results, protected_files, run_results
+from sender.reports.table_files import FORMATS
 from sender.state.open import open_state
 
 
@@ -22,7 +24,7 @@ from sender.state.open import open_state
 @click.option(
     "--format",
     "form",
-    type=click.Choice(results_file.FORMATS),
+    type=click.Choice(FORMATS),
     help="Default: by the file's suffix, else csv.",
 )
 @click.option(
@@ -33,14 +35,26 @@ from sender.state.open import open_state
     help="Default: standard output (csv, jsonl).",
 )
 @click.option("--with-retries", is_flag=True, help="Take each row's result from the newest retry that sent it.")
+@force_option
 @state_options
-def results(run: str, form: str | None, output: Path | None, with_retries: bool, debug: bool, state_dir: Path) -> int:
+def results(
+    run: str,
+    form: str | None,
+    output: Path | None,
+    with_retries: bool,
+    force: bool,
+    debug: bool,
+    state_dir: Path,
+) -> int:
     console.set_up_logs(debug=debug)
     with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)
+        protected = protected_files(state, entry)
+        if output is not None:
+            results_file.check_results_path(output, form, protected, force=force)
         frame = latest_results(state, entry) if with_retries else run_results(state, entry)
     if output is not None:
-        results_file.write_results(frame, output, form)
+        results_file.write_results(frame, output, form, protected, force=force)
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
     elif form in (None, "csv", "jsonl"):
         buffer = io.BytesIO()

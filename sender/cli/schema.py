@@ -9,7 +9,8 @@ import click
 
 from sender.campaign.json_schema import json_schema, reference
 from sender.cli.invocation import debug_option
-from sender.core.errors import InputError
+from sender.cli.outputs import force_option
+from sender.core.output_files import PUBLIC, OutputKind, check_output, write_text_beside
 
 
 @click.command(help="Print the campaign file's JSON Schema, with which editors complete and check campaign files.")
@@ -19,19 +20,27 @@ from sender.core.errors import InputError
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: standard output."
 )
+@force_option
 @debug_option(hidden=True)
-def schema(form: str, output: Path | None, debug: bool) -> int:
+def schema(form: str, output: Path | None, force: bool, debug: bool) -> int:
     text = schema_text() if form == "json" else reference()
     if output is None:
         click.echo(text, nl=False)
         return 0
-    try:
-        output.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(output)) from None
+    write_text_beside(check_output(output, _SCHEMA, force=force), text, where=str(output), mode=PUBLIC)
     return 0
 
 
 def schema_text() -> str:
     """Return the JSON Schema as the file that `sender schema` and `sender init` write."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _is_schema(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8")
+    if text.startswith("{"):
+        return bool(json.loads(text).get("$comment") == json_schema()["$comment"])
+    return text.splitlines()[:3] == reference().splitlines()[:3]
+
+
+_SCHEMA = OutputKind("a campaign schema", _is_schema)

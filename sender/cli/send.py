@@ -21,6 +21,7 @@ from rich.markup import escape
 from sender.campaign.model import ListenSpec
 from sender.cli import console
 from sender.cli.listen import receiving
+from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
 from sender.cli.send_options import SendRequest, send_options
@@ -69,7 +70,10 @@ def send(
         resume=resume,
         source=built_from.source if built_from else campaign,
     )
-    return send_plan(plan, replace(request, options=options), built_from.listen if built_from else ListenSpec())
+    inputs = (*request.inputs, *protected_inputs(campaign, plan, built_from))
+    return send_plan(
+        plan, replace(request, options=options, inputs=inputs), built_from.listen if built_from else ListenSpec()
+    )
 
 
 def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
@@ -86,6 +90,7 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
         return 0
     with open_run(plan, options) as session:
         session.check_credentials(options)
+        session.check_results_path(options, request.inputs)
         if not request.as_json:
             _announce(session, options)
             _announce_unknowns(session, options)

@@ -25,6 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class SendRequest:
     """What the user asked for: how to send, and what the command does around it.
 
+    `inputs` are the files that the results must not replace.
     `yes` sends without asking, `dry_run` sends nothing, `as_json` prints the summary as JSON, and `show_bar` draws a
     progress bar.
     """
@@ -35,6 +36,7 @@ class SendRequest:
     dry_run: bool
     as_json: bool
     show_bar: bool
+    inputs: tuple[Path, ...] = ()
 
 
 _OPTIONS = (
@@ -138,4 +140,5 @@ def _request(**values: Any) -> SendRequest:
         dry_run=values["dry_run"],
         as_json=values["as_json"],
         show_bar=show_bar,
+        inputs=() if values["env_file"] is None else (values["env_file"],),
     )

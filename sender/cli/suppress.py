@@ -19,19 +19,22 @@ from rich.table import Table
 
 from sender import phone, providers
 from sender.cli import console
+from sender.cli.outputs import force_option
 from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
+from sender.core.output_files import OutputKind, Protected
 from sender.delivery.provider_optouts import import_opt_outs
 from sender.recipients import columns
 from sender.recipients.readers.read import read_table
-from sender.reports import results_file
+from sender.reports.table_files import has_headers, write_table
 from sender.suppression.entries import EVERYWHERE, REASONS, EntrySource, SuppressionEntry
 from sender.suppression.export import EXPORTED, entries_from_frame, entries_to_frame
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.httpx_transport import HttpxTransport
 
 _SHOWN = 20
+_EXPORTED_LIST = OutputKind("an exported suppression list", lambda file: has_headers(file, EXPORTED))
 SCOPE_HELP = "all, campaign:NAME, sender:NUMBER or account:PROVIDER."
 
 _scope = click.option("--scope", default=EVERYWHERE, show_default=True, help=f"What it applies to: {SCOPE_HELP}")
@@ -179,8 +182,9 @@ def _import_file(
 @suppress.command(help="Write the list to FILE (.csv, .jsonl, .parquet), or as CSV to standard output.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @_only_scope
+@force_option
 @state_options
-def export(file: Path | None, scope: str | None, debug: bool, state_dir: Path) -> int:
+def export(file: Path | None, scope: str | None, force: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     with SuppressionList.open(state_dir, create=False) as suppressions:
         frame = entries_to_frame(suppressions.entries(scope))
@@ -189,7 +193,7 @@ def export(file: Path | None, scope: str | None, debug: bool, state_dir: Path) -
         frame.write_csv(buffer)
         sys.stdout.buffer.write(buffer.getvalue())
         return 0
-    results_file.write_table(frame, file)
+    write_table(frame, file, _EXPORTED_LIST, Protected(state_dir=state_dir), force=force)
     console.err.print(f"wrote {console.many(frame.height, 'entry', 'entries')} to {escape(str(file))}")
     return 0
 

@@ -75,6 +75,14 @@ class Manifest:
         """The service, profile or number group that picks a message's sender where `from_number` is null."""
         return find_service(self.fields)
 
+    def input_paths(self, source: str | None) -> tuple[Path, ...]:
+        """Where the files of `inputs` are, if `source` is the campaign (or the list) that the plan was made from.
+
+        Of a plan whose campaign is not known, where they would be from the current folder.
+        """
+        folders = (Path(source).parent, Path()) if source is not None else (Path(),)
+        return tuple(folder / entry.path for folder in folders for entry in self.inputs)
+
     def sender_pool(self) -> SenderPool | None:
         """Return the pool to send from, with every number enabled; None without a pool."""
         return None if self.pool is None else SenderPool(self.pool["weights"], self.pool["match"])

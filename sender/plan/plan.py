@@ -7,7 +7,7 @@ Immutable, hashed, written as a directory (`plan.parquet` and `manifest.json`) a
 from __future__ import annotations
 
 import hashlib
-import os
+import json
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -17,8 +17,8 @@ from pathlib import Path
 import polars as pl
 
 from sender.core.errors import PlanError
-from sender.core.filesystem import make_folder, sync_folder
 from sender.core.outcomes import SkipReason
+from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output_folder, folder_beside
 from sender.plan.hashes import hash_stored
 from sender.plan.manifest import (
     FORMAT,
@@ -115,12 +115,20 @@ class Plan:
     def write(self, directory: Path) -> Plan:
         """Write the plan and return it as read from `directory`, which appears whole or not at all.
 
-        The rows of a large plan leave memory in this object too: a caller that sends may hold it for hours.
+        An older plan there is replaced, and is still there if the new one cannot be written. Raises InputError for a
+        folder with anything else in it, and OSError. The rows of a large plan leave memory in this object too: a caller
+        that sends may hold it for hours.
         """
-        partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        make_folder(partial)
-        file = partial / PLAN_FILE
+        free = not directory.exists() or directory.parent.name == "plans"  # in a state directory, a run's plan stays
+        target = check_plan_folder(directory, Protected(own=(directory,) if free else ()))
+        with folder_beside(target, _FILES) as folder:
+            self._write_rows(folder / PLAN_FILE)
+            digest = _file_sha256(folder / PLAN_FILE)
+            manifest = replace(self.manifest, parquet_sha256=digest, identity=self.identity, format=FORMAT)
+            (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        return Plan(manifest, None, directory)
+
+    def _write_rows(self, file: Path) -> None:
         if isinstance(self._rows, StoredRows):
             self._rows.copy_to(file)
         elif self.directory is not None:  # a copy, not a link: that folder is not ours
@@ -130,17 +138,6 @@ class Plan:
             if self.manifest.rows > _ROWS_IN_MEMORY:
                 with suppress(OSError):  # no room for temporary files: it stays in memory
                     self._rows = StoredRows.link(file)
-        manifest = replace(self.manifest, parquet_sha256=_file_sha256(file), identity=self.identity, format=FORMAT)
-        (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        for path in partial.iterdir():
-            path.chmod(0o600)
-            _fsync(path)
-        sync_folder(partial)
-        if directory.exists():
-            shutil.rmtree(directory)
-        partial.replace(directory)
-        sync_folder(directory.parent)  # the ledger may name the plan next
-        return Plan(manifest, None, directory)
 
     @staticmethod
     def open(directory: str | Path) -> Plan:
@@ -160,11 +157,27 @@ class Plan:
         return Plan(manifest, None, directory)
 
 
+def check_plan_folder(directory: str | Path, protected: Protected = NOTHING_PROTECTED) -> Path:
+    """Return the folder behind `directory` if a plan may be written there. Raises InputError.
+
+    It may be missing, empty, or hold a written plan and nothing else.
+    """
+    return check_output_folder(directory, _PLAN, protected)
+
+
+def _is_plan_folder(folder: Path) -> bool:
+    """Whether there is a plan in the folder, of whatever version, and nothing else."""
+    entries = list(folder.iterdir())
+    if {entry.name for entry in entries} != set(_FILES) or any(entry.is_symlink() for entry in entries):
+        return False
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    return isinstance(manifest, dict) and {"format", "plan_hash", "campaign"} <= manifest.keys()
+
+
+_FILES = (PLAN_FILE, MANIFEST_FILE)
+_PLAN = OutputKind("a written plan", _is_plan_folder)
+
+
 def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

@@ -5,6 +5,7 @@ Reads the plan and the journal's frame it is given; opens no ledger, never touch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import polars as pl
@@ -106,7 +107,19 @@ def our_columns(frame: pl.DataFrame) -> dict[str, str]:
 
     Found by position: an original column may have any name. Raises ValueError for a frame of another shape.
     """
-    ours = dict(zip(COLUMNS, [*frame.columns[:1], *frame.columns[1 - len(COLUMNS) :]], strict=False))
+    ours = _by_position(frame.columns)
     if frame.width < len(COLUMNS) or any(not title.endswith(name) for name, title in ours.items()):
         raise ValueError("only a frame with the columns of results_frame() can be written")
     return ours
+
+
+def are_results_headers(headers: list[str]) -> bool:
+    """Whether a table with these headers has the columns of `results_frame`."""
+    return len(headers) >= len(COLUMNS) and all(
+        re.fullmatch(f"({_PREFIX})*{name}", header) is not None for name, header in _by_position(headers).items()
+    )
+
+
+def _by_position(headers: list[str]) -> dict[str, str]:
+    """The headers where our columns are, by their names in COLUMNS."""
+    return dict(zip(COLUMNS, [*headers[:1], *headers[1 - len(COLUMNS) :]], strict=False))

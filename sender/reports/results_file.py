@@ -5,79 +5,57 @@ Text in our own columns never becomes a formula in a spreadsheet; original colum
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import polars as pl
 
-from sender.core.errors import InputError
-from sender.reports.results import our_columns
+from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output, not_writable, write_beside
+from sender.reports.results import are_results_headers, our_columns
 from sender.reports.spreadsheet import guard_formula, write_workbook
-
-FORMATS: tuple[str, ...] = ("csv", "jsonl", "parquet", "xlsx")
-
-_SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl"}
+from sender.reports.table_files import find_format, read_headers, unknown_format
 
 
-def check_results_path(path: str | Path, format: str | None = None) -> tuple[Path, str]:  # noqa: A002 (as the flag)
-    """Return the file behind `path` and its format. Raises InputError when results could not be written there."""
-    target = Path(path).resolve()  # through a link, to the file it names
-    chosen = _resolve_format(target, format)
-    if target.exists() and not target.is_file():  # replacing a device would destroy it
-        raise InputError("not a file", where=str(path), fix="name a file to write the results to")
-    if not target.parent.is_dir():
-        raise InputError(
-            f"there is no folder {target.parent}", where=str(path), fix="create the folder, or name another"
-        )
-    return target, chosen
+def check_results_path(
+    path: str | Path,
+    format: str | None = None,  # noqa: A002 (as the flag)
+    protected: Protected = NOTHING_PROTECTED,
+    *,
+    force: bool | None = False,
+) -> tuple[Path, str]:
+    """Return the file behind `path` and its format. Raises InputError when results may not or cannot be written there.
+
+    Older results are replaced, any other file only with `force`; None says that the command has no such option.
+    """
+    target = check_output(path, _RESULTS_FILE, protected, force=force)
+    return target, find_format(target, format)
 
 
-def write_results(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> None:  # noqa: A002 (as the flag)
+def write_results(
+    frame: pl.DataFrame,
+    path: str | Path,
+    format: str | None = None,  # noqa: A002 (as the flag)
+    protected: Protected = NOTHING_PROTECTED,
+    *,
+    force: bool | None = False,
+) -> None:
     """Write `frame`, rows of `results_frame`, to `path`: whole or not at all, readable by its owner only.
 
-    `format` is one of FORMATS; None means the suffix decides. Raises InputError when the format is unknown or cannot
-    hold the frame, or the file cannot be written.
+    `format` is one of FORMATS; None means the suffix decides. Raises InputError as `check_results_path`, and when the
+    format is unknown or cannot hold the frame, or the file cannot be written.
     """
-    target, chosen = check_results_path(path, format)
-    _replace(target, str(path), lambda file: dump_results(frame, file, chosen))
-
-
-def write_table(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write any frame of text to a CSV, JSONL or Parquet file, as `write_results` does. Raises InputError."""
-    target, chosen = check_results_path(path)
-    match chosen:
-        case "csv":
-            _replace(target, str(path), frame.write_csv)
-        case "jsonl":
-            _replace(target, str(path), frame.write_ndjson)
-        case "parquet":
-            _replace(target, str(path), frame.write_parquet)
-        case _:
-            raise InputError(
-                f"{chosen} cannot be written here", where=str(path), fix="name a .csv, .jsonl or .parquet file"
-            )
-
-
-def _replace(target: Path, where: str, fill: Callable[[IO[bytes]], None]) -> None:
-    """Replace the file `target` by what `fill` writes: whole or not at all. Raises InputError."""
+    target, chosen = check_results_path(path, format, protected, force=force)
     try:
-        handle, name = tempfile.mkstemp(prefix=".results.", suffix=".partial", dir=target.parent)  # mode 0600
-    except OSError as error:
-        raise _not_writable(where, error) from None
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except (OSError, pl.exceptions.ComputeError) as error:  # polars' Parquet writer wraps a full disk
-        raise _not_writable(where, error) from None
-    finally:
-        partial.unlink(missing_ok=True)
+        write_beside(target, lambda file: dump_results(frame, file, chosen), where=str(path))
+    except pl.exceptions.ComputeError as error:  # polars' Parquet writer wraps a full disk
+        raise not_writable(str(path), error) from None
+
+
+def _is_results_file(path: Path) -> bool:
+    return are_results_headers(read_headers(path))
+
+
+_RESULTS_FILE = OutputKind("a results file", _is_results_file)
 
 
 def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # noqa: A002
@@ -108,27 +86,8 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
         case "xlsx":
             write_workbook(_with_text_times(frame), file, price=ours["price"])
         case _:
-            raise _unknown_format(format, None)
+            raise unknown_format(format, None)
 
 
 def _with_text_times(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
-
-
-def _resolve_format(path: Path, asked_for: str | None) -> str:
-    name = _SUFFIXES.get(path.suffix.lower()) if asked_for is None else asked_for
-    if name not in FORMATS:
-        raise _unknown_format(asked_for or path.suffix, None if asked_for else str(path))
-    return name
-
-
-def _unknown_format(name: str, where: str | None) -> InputError:
-    what = f"{name!r} is not a format of results" if name else "the file's name has no suffix that shows the format"
-    return InputError(what, where=where, fix=f"choose one of {', '.join(FORMATS)}")
-
-
-def _not_writable(where: str, error: Exception) -> InputError:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InputError(
-        f"cannot be written: {why}", where=where, fix="close it in other programs, check its folder, or name another"
-    )

@@ -1,13 +1,21 @@
-"""The results of one run, from its plan and its journal in the state."""
+"""The results of one run, from its plan and its journal in the state, and what writing them must leave alone."""
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import polars as pl
 
+from sender.core.errors import PlanError
+from sender.core.output_files import Protected
+from sender.plan.manifest import Manifest
 from sender.reports.results import merge_retries, results_frame
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
 from sender.state.state import State
+
+RESULTS_FILE = "results.csv"  # in the run's folder
 
 
 def run_results(state: State, run: Run) -> pl.DataFrame:
@@ -29,3 +37,26 @@ def results_and_summary(state: State, run: Run) -> tuple[pl.DataFrame, Summary]:
     """`run_results` and `run_summary` of one moment; the journal (4 s for a million rows) is read once for both."""
     plan, journal = state.plan(run), state.ledger.journal(run.run_id)
     return results_frame(plan, journal, run.run_id), summarise(plan, journal)
+
+
+def own_results_path(state: State, run: Run) -> Path:
+    """Where the run's results are written if no other file is named."""
+    return state.plans.folder(run) / RESULTS_FILE
+
+
+def protected_files(state: State, run: Run, manifest: Manifest | None = None) -> Protected:
+    """What no file about the run may replace: what it was made from, and the state but for its own results.
+
+    `manifest` is that of its plan; by default the one in the state, where there is one.
+    """
+    inputs: list[Path] = []
+    for made in (run, state.ledger.run(run.retry_of)) if run.retry_of else (run,):
+        known = manifest if made is run else None
+        if known is None:
+            with contextlib.suppress(PlanError):
+                known = state.plans.manifest(made)
+        if known is not None:
+            inputs += known.input_paths(made.source)
+        if made.source is not None:
+            inputs.append(Path(made.source))
+    return Protected(tuple(inputs), Path(state.where), own=(own_results_path(state, run),))

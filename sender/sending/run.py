@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sender.core.asgi_server import is_loopback
 from sender.core.errors import ClockWrong, InputError, ProviderRefused, SenderError, StateError
+from sender.core.output_files import Protected
 from sender.delivery import reconcile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
 from sender.delivery.provider_session import open_adapter, open_provider
@@ -24,7 +25,7 @@ from sender.plan.pace import Pace
 from sender.plan.plan import Plan
 from sender.providers.base import Adapter, Request
 from sender.reports.results_file import check_results_path, write_results
-from sender.reports.run_results import results_and_summary, run_summary
+from sender.reports.run_results import own_results_path, protected_files, results_and_summary, run_summary
 from sender.reports.summary import Summary
 from sender.sending.concurrency import Concurrency
 from sender.sending.options import SendOptions
@@ -41,7 +42,6 @@ from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.sending.run")
 
-RESULTS_FILE = "results.csv"
 WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message
 RECONCILE_WAIT_S = 5.0  # at the end of a run, for unknown messages to become decidable
 CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
@@ -200,18 +200,23 @@ class RunSession:
             )
         return status_callback(url, self.plan.manifest.dialect)
 
+    def check_results_path(self, options: SendOptions, inputs: tuple[Path, ...] = ()) -> None:
+        """Raise InputError now rather than after the question has been answered. `inputs` are not to be replaced."""
+        if options.results_path is not None:
+            protected = self._protected()
+            protected = replace(protected, inputs=(*protected.inputs, *inputs))
+            check_results_path(options.results_path, protected=protected, force=None)
+
     def _results_path(self, options: SendOptions) -> Path:
-        """Where to write the results. Raises InputError for a file that cannot be written or is an input."""
+        """Where to write the results. Raises InputError for a file that may not or cannot be written."""
         if options.results_path is None:
-            return self.state.plans.folder(self.run) / RESULTS_FILE
+            return own_results_path(self.state, self.run)
         path = Path(options.results_path)
-        target, _ = check_results_path(path)
-        base = Path(self.run.source).parent if self.run.source else Path()
-        if target in [(base / source.path).resolve() for source in self.plan.manifest.inputs]:
-            raise InputError(
-                "this file is an input of the campaign", where=str(path), fix="name another for the results"
-            )
+        check_results_path(path, protected=self._protected(), force=None)
         return path
+
+    def _protected(self) -> Protected:
+        return protected_files(self.state, self.run, self.plan.manifest)
 
     async def _compare_clocks(self, resources: SendResources) -> None:
         """Raise ClockWrong when the times we are about to write down could not be found in the provider's log.
@@ -321,10 +326,12 @@ class RunSession:
             self.state.ledger.finish_run(self.run.run_id)
             learn_refusals(self.state, self.run)
             frame, summary = results_and_summary(self.state, self.run)
-            write_results(frame, path)
+            own = path == own_results_path(self.state, self.run)
+            write_results(frame, path, protected=self._protected(), force=own or None)
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them, as soon as there is room"
-            course.stopped = course.stopped or StateError(f"the results {error.what}", where=str(path), fix=fix)
+            what = f"the results were not written: {error.what}"
+            course.stopped = course.stopped or StateError(what, where=str(path), fix=fix)
         except SenderError as error:
             course.stopped = course.stopped or error
         else:

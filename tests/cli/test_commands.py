@@ -107,8 +107,7 @@ def test_init_writes_what_runs_and_overwrites_nothing(sender: Shell) -> None:
     assert "5 rows = 2 skipped + 3 accepted" in done.out
     again = sender("init", "first")
     assert again.code == 2
-    assert "--force" in again.err
-    assert sender("init", "first", "--force").code == 0
+    assert "never overwrites" in again.err
 
 
 def test_schema(sender: Shell) -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from sender.core.errors import InputError
 from sender.reports import results_file, spreadsheet
 from sender.reports.results import COLUMNS, results_frame
+from sender.reports.table_files import FORMATS
 from tests.reports.runs import RUN, make_journal, make_plan, one_result
 
 
@@ -35,7 +36,7 @@ from tests.reports.runs import RUN, make_journal, make_plan, one_result
         pytest.param(["sender_to"], {}, id="only the prefixed name"),
     ],
 )
-@pytest.mark.parametrize("form", results_file.FORMATS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_clash_renames_our_column_and_never_theirs(
     originals: list[str], renamed: dict[str, str], form: str, tmp_path: Path
 ):
@@ -190,7 +191,7 @@ def test_a_workbook_of_no_rows(tmp_path: Path):
 def test_write_replaces_the_file_whole_for_its_owner_only(name: str, form: str | None, starts: bytes, tmp_path: Path):
     path = tmp_path / name
     path.write_text("what was there before")
-    results_file.write_results(one_result(), path, form)
+    results_file.write_results(one_result(), path, form, force=True)
     assert path.read_bytes().startswith(starts)
     assert list(tmp_path.iterdir()) == [path]
     if sys.platform != "win32":
@@ -252,7 +253,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     monkeypatch.setattr(results_file, "dump_results", half_written)
     (tmp_path / "out.csv").write_text("old")
     with pytest.raises(InputError, match="cannot be written: No space left on device"):
-        results_file.write_results(one_result(), tmp_path / "out.csv")
+        results_file.write_results(one_result(), tmp_path / "out.csv", force=True)
     assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"out.csv": "old"}
 
 
@@ -263,5 +264,5 @@ def test_nothing_is_replaced_before_the_new_file_is_on_disk(tmp_path: Path, monk
     monkeypatch.setattr(os, "fsync", failing)
     (tmp_path / "out.csv").write_text("old")
     with pytest.raises(InputError, match="Input/output error"):
-        results_file.write_results(one_result(), tmp_path / "out.csv")
+        results_file.write_results(one_result(), tmp_path / "out.csv", force=True)
     assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"out.csv": "old"}

@@ -1,0 +1,99 @@
+"""Tables as files: the format that a name asks for, the headers that a file has, a plain table written whole.
+
+Never prints, never opens a ledger.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import IO
+
+import fastexcel
+import polars as pl
+
+from sender.core.errors import InputError
+from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output, not_writable, write_beside
+
+FORMATS: tuple[str, ...] = ("csv", "jsonl", "parquet", "xlsx")
+
+_SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl"}
+_LONGEST_HEAD = 4 << 20  # bytes that hold a header or a first object: those of a real table are shorter
+
+
+def find_format(path: Path, given: str | None = None) -> str:
+    """The format named, or else that of the file's suffix. Raises InputError when it is none of FORMATS."""
+    name = _SUFFIXES.get(path.suffix.lower()) if given is None else given
+    if name not in FORMATS:
+        raise unknown_format(given or path.suffix, None if given else str(path))
+    return name
+
+
+def unknown_format(name: str, where: str | None) -> InputError:
+    """The error for a format that is none of FORMATS."""
+    what = f"{name!r} is not a format of results" if name else "the file's name has no suffix that shows the format"
+    return InputError(what, where=where, fix=f"choose one of {', '.join(FORMATS)}")
+
+
+def read_headers(path: Path) -> list[str]:
+    """The headers of a CSV, JSONL, Parquet or XLSX file, told apart by their content.
+
+    Of a workbook those of its first sheet, of JSON lines the first object's keys. Raises OSError, and ValueError for
+    a file that is none of them.
+    """
+    with path.open("rb") as file:
+        head = file.read(_LONGEST_HEAD)
+    try:
+        if head.startswith(b"PAR1"):
+            return list(pl.read_parquet_schema(path))
+        if head.startswith(b"PK\x03\x04"):
+            sheet = fastexcel.read_excel(str(path)).load_sheet(0, n_rows=0)
+            return [column.name for column in sheet.available_columns()]
+        text = head.decode("utf-8-sig", errors="replace")  # it may end within a character
+        return (
+            list(json.loads(text.partition("\n")[0])) if text.startswith("{") else next(csv.reader(StringIO(text)), [])
+        )
+    except (pl.exceptions.PolarsError, fastexcel.FastExcelError, csv.Error) as error:
+        raise ValueError(str(error)) from error
+
+
+def write_table(
+    frame: pl.DataFrame,
+    path: str | Path,
+    kind: OutputKind,
+    protected: Protected = NOTHING_PROTECTED,
+    *,
+    force: bool = False,
+) -> None:
+    """Write a frame of text to a CSV, JSONL or Parquet file of `kind`, whole or not at all, readable by its owner only.
+
+    Raises InputError as `check_output`, for another format, and when the file cannot be written.
+    """
+    target = check_output(path, kind, protected, force=force)
+    chosen = find_format(target)
+    if chosen == "xlsx":
+        raise InputError(
+            f"{chosen} cannot be written here", where=str(path), fix="name a .csv, .jsonl or .parquet file"
+        )
+
+    def fill(file: IO[bytes]) -> None:
+        match chosen:
+            case "csv":
+                frame.write_csv(file)
+            case "jsonl":
+                frame.write_ndjson(file)
+            case _:
+                frame.write_parquet(file)
+
+    try:
+        write_beside(target, fill, where=str(path))
+    except pl.exceptions.ComputeError as error:  # polars' Parquet writer wraps a full disk
+        raise not_writable(str(path), error) from None
+
+
+def has_headers(path: Path, headers: Sequence[str]) -> bool:
+    """Whether the file is a table with exactly these headers. Raises OSError and ValueError as `read_headers`."""
+    return read_headers(path) == list(headers)
