@@ -29,8 +29,8 @@ VAGUE = {"one", "told", "found", "made", "given", "kept", "wanted"}
 
 MOST_LAYERS = 14
 MOST_PARAMETERS = 10
-MOST_LINES_OF_FILE = 450
-MOST_LINES_OF_FUNCTION = 60
+MOST_LINES_OF_FILE = 420
+MOST_LINES_OF_FUNCTION = 55
 MOST_VAGUE = 0.005
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
