@@ -16,39 +16,39 @@ from sender.providers.base import Response
 
 
 class ErrorAction(IntEnum):
-    """What to do about an error code. Of several codes in one answer the highest decides."""
+    """What to do about an error code. If an answer has several codes, the highest action decides."""
 
-    RETRY = 1  # this message, later
-    SLOW = 2  # this message, later, and everything else slower
-    REJECT = 3  # this message never
-    HALT = 4  # every further message would meet the same
-    DOUBT = 5  # the code tells of an accident at the provider: nothing is proved
+    RETRY = 1  # send this message later
+    SLOW = 2  # send this message later, and everything else more slowly
+    REJECT = 3  # never send this message
+    HALT = 4  # every further message would get the same answer
+    DOUBT = 5  # something broke at the provider: nothing is proved
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorMeaning:
     """What an error code means for us."""
 
-    act: ErrorAction
+    action: ErrorAction
     reason: Reason
 
 
-Judge = Callable[[str, str], ErrorMeaning | None]  # (code, words) -> verdict; None for a code we do not know
+Judge = Callable[[str, str], ErrorMeaning | None]  # (code, text) -> its meaning; None for an unknown code
 
 
 def error_table(rows: Iterable[tuple[ErrorAction, Reason, str]]) -> dict[str, ErrorMeaning]:
-    """Code -> verdict, from rows of codes separated by spaces. Raises ValueError if a code stands twice."""
+    """Return the meaning by code, from rows of codes separated by spaces. Raises ValueError for a repeated code."""
     table: dict[str, ErrorMeaning] = {}
-    for act, reason, codes in rows:
+    for action, reason, codes in rows:
         for code in codes.split():
             if code in table:
-                raise ValueError(f"error code {code} stands twice")
-            table[code] = ErrorMeaning(act, reason)
+                raise ValueError(f"error code {code} is listed twice")
+            table[code] = ErrorMeaning(action, reason)
     return table
 
 
-# Without a code we know, the status decides. 404 and 405 halt: a create request names nothing of the message
-# in its path, so the account or the address is wrong for every message. 408 is a timeout, whoever noticed it.
+# Without a known code, the status decides. 404 and 405 halt: the path of a create request names nothing of the
+# message, so the account or the address is wrong for every message. 408 is a timeout, whoever noticed it.
 _BY_STATUS: Mapping[int, ErrorMeaning] = {
     401: ErrorMeaning(ErrorAction.HALT, Reason.UNAUTHORIZED),
     402: ErrorMeaning(ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS),
@@ -61,13 +61,13 @@ _BY_STATUS: Mapping[int, ErrorMeaning] = {
 _REFUSED = ErrorMeaning(ErrorAction.REJECT, Reason.OTHER)
 
 
-def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judge: Judge) -> Outcome:
-    """What the answer to a create request proves.
+def read_outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judge: Judge) -> Outcome:
+    """Return what the answer to a create request proves.
 
-    `read` makes an Accepted of a 2xx document or raises ValueError.
+    `read` turns a 2xx document into Accepted, or raises ValueError.
 
     5xx is always Unknown. Telnyx and SignalWire call 500 and 503 retryable on their error pages, but that is
-    advice: no page says that such a request was not accepted, and none of them deduplicates a repeat.
+    advice: no page says that such a request was not accepted, and neither deduplicates a repeated one.
     """
     status = response.status
     if 200 <= status < 300:
@@ -78,29 +78,29 @@ def outcome(response: Response, read: Callable[[dict[str, Any]], Accepted], judg
         if response.headers.get("x-ratelimit-remaining", "").strip() == "0":
             return accepted._replace(pause_s=_http.retry_after_s(response.headers))
         return accepted
-    faults, words = _http.refusal_words(response)
+    faults, sentence = _http.refusal_text(response)
     if not 400 <= status < 500:
-        return Unknown(_http.clean(f"HTTP {status}: {words}"), faults[0][0] if faults else None)
-    judged = [(verdict, code) for code, text in faults if code and (verdict := judge(code, text))]
-    verdict, code = max(judged, key=lambda pair: pair[0].act, default=(None, faults[0][0] if faults else None))
-    if verdict is None or (status == 429 and verdict.act < ErrorAction.HALT):
-        verdict = _BY_STATUS.get(status, _REFUSED)
-    if verdict.act is ErrorAction.DOUBT:
-        return Unknown(_http.clean(f"HTTP {status}: {words}"), code)
-    if verdict.act is ErrorAction.REJECT:
-        return Rejected(verdict.reason, code, words)
+        return Unknown(_http.clean(f"HTTP {status}: {sentence}"), faults[0][0] if faults else None)
+    judged = [(meaning, code) for code, text in faults if code and (meaning := judge(code, text))]
+    meaning, code = max(judged, key=lambda pair: pair[0].action, default=(None, faults[0][0] if faults else None))
+    if meaning is None or (status == 429 and meaning.action < ErrorAction.HALT):
+        meaning = _BY_STATUS.get(status, _REFUSED)
+    if meaning.action is ErrorAction.DOUBT:
+        return Unknown(_http.clean(f"HTTP {status}: {sentence}"), code)
+    if meaning.action is ErrorAction.REJECT:
+        return Rejected(meaning.reason, code, sentence)
     return Deferred(
-        verdict.reason,
+        meaning.reason,
         code,
-        words,
+        sentence,
         _http.retry_after_s(response.headers),
-        slow_down=verdict.act is ErrorAction.SLOW,
-        halt=verdict.act is ErrorAction.HALT,
+        slow_down=meaning.action is ErrorAction.SLOW,
+        halt=meaning.action is ErrorAction.HALT,
     )
 
 
 def find_reason(errors: Mapping[str, ErrorMeaning], code: str | None) -> Reason | None:
-    """The reason for an error code on a message; `other` for one we do not know, None for none."""
+    """The reason for a message's error code: `other` for an unknown code, None without a code."""
     if code is None:
         return None
     return errors[code].reason if code in errors else Reason.OTHER

@@ -1,7 +1,6 @@
-"""The wire's side of the adapters: bytes of requests, values in answers, and what a refusal proves. Pure.
+"""Requests as bytes, and answers as values: JSON, forms, dates, headers. Pure; performs no I/O.
 
-Knows JSON, forms, dates, headers and the HTTP statuses every provider shares; knows no provider. Never raises
-for what an answer holds except ValueError where it says so.
+Knows no provider. Raises nothing for the content of an answer but ValueError, where a docstring says so.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import orjson
 from sender.core.errors import Unsupported
 from sender.providers.base import Request, Response
 
-WORDS_MAX_CHARS = 500
+TEXT_MAX_CHARS = 500
 RETRY_AFTER_MAX_S = 3600.0
 FIELDS_MAX = 200  # in a webhook's form; a Twilio MMS with ten files has about fifty
 _EPOCH_FROM = 10**9  # a larger x-ratelimit-reset is a Unix time, a smaller one seconds (Telnyx documents both)
@@ -31,14 +30,14 @@ _VISIBLE_ASCII = re.compile(r"[!-~]{1,200}")
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
-def refusal_words(response: Response) -> tuple[list[tuple[str | None, str]], str]:
-    """The (code, words) pairs of an error answer in any documented shape, and one sentence of all words."""
+def refusal_text(response: Response) -> tuple[list[tuple[str | None, str]], str]:
+    """The (code, text) pairs of an error answer in any documented shape, and all texts as one sentence."""
     try:
         faults = list(_faults(json_object(response)))
     except ValueError:
         faults = []
-    words = clean("; ".join(dict.fromkeys(text for _, text in faults if text)))
-    return faults, words or snippet(response) or _phrase(response.status)
+    sentence = clean("; ".join(dict.fromkeys(text for _, text in faults if text)))
+    return faults, sentence or snippet(response) or _phrase(response.status)
 
 
 def json_object(response: Response) -> dict[str, Any]:
@@ -51,8 +50,8 @@ def json_object(response: Response) -> dict[str, Any]:
 def parsed(content: bytes) -> dict[str, Any]:
     """The JSON object in a body, fractions as Decimal. Raises ValueError: not JSON, not an object."""
     try:
-        plainly = content.startswith(b'{"')  # UTF-8, as RFC 8259 wants it; what else there is has NULs or a mark here
-        encoding = "utf-8" if plainly else json.detect_encoding(content)
+        is_utf8 = content.startswith(b'{"')  # UTF-8, as RFC 8259 requires; any other encoding has NULs or a mark here
+        encoding = "utf-8" if is_utf8 else json.detect_encoding(content)
         document = _DECODER.decode(content.decode(encoding, "surrogatepass"))
     except (ValueError, ArithmeticError, RecursionError):
         raise ValueError("is not JSON") from None
@@ -69,7 +68,7 @@ def is_form(headers: Mapping[str, str]) -> bool:
 def webhook_fields(headers: Mapping[str, str], body: bytes, url: str) -> dict[str, Any]:
     """Name -> value of a webhook: of its form, of its JSON object, or of the query where there is no body (GET).
 
-    Of a name that stands several times the first value counts. Raises ValueError when it cannot be read.
+    The first value of a repeated name counts. Raises ValueError when it cannot be read.
     """
     if body and not is_form(headers):
         return parsed(body)
@@ -81,16 +80,16 @@ def webhook_fields(headers: Mapping[str, str], body: bytes, url: str) -> dict[st
     return dict(reversed(pairs))
 
 
-def found(response: Response) -> dict[str, Any] | None:
-    """The document of a lookup; None when the provider itself says there is none. Else raises ValueError."""
+def looked_up(response: Response) -> dict[str, Any] | None:
+    """The document of a lookup; None when the provider itself says that there is none. Raises ValueError."""
     if response.status == 404:
-        json_object(response)  # a proxy's page about a missing page is no word of the provider
+        json_object(response)  # a proxy's own 404 page says nothing about the message
         return None
     return _read(response)
 
 
 def listing(response: Response, key: str) -> dict[str, Any]:
-    """The document of a list, with a list of objects under `key`. Raises ValueError for all else."""
+    """The document of a list, with a list of objects under `key`. Raises ValueError for anything else."""
     document = _read(response)
     if not (isinstance(rows := document.get(key), list) and all(isinstance(row, dict) for row in rows)):
         raise ValueError(f"has no list of objects under {key!r}")
@@ -115,34 +114,34 @@ def message_id(value: object) -> str:
 
 
 def needed(value: object, name: str) -> str:
-    """A text that a document must have. Raises ValueError when it is not there."""
-    found = text(value)
-    if found is None:
+    """A text that a document must have. Raises ValueError when it is missing."""
+    present = text(value)
+    if present is None:
         raise ValueError(f"has no {name!r}")
-    return found
+    return present
 
 
 def text(value: object) -> str | None:
-    """A string or a whole number as clean text; None for anything else or nothing."""
+    """A string or a whole number as clean text; None for anything else, and for an empty one."""
     if value is None or isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     return clean(str(value)) or None
 
 
 def raw_text(value: object) -> str | None:
-    """A string as it stands (a message body keeps its line breaks), safe to encode."""
+    """A string unchanged (a message body keeps its line breaks), but safe to encode."""
     return _encodable(value) if isinstance(value, str) else None
 
 
 def whole(value: object) -> int | None:
-    """A positive count, as number or digits; None for zero (Twilio: not counted yet) and all else."""
+    """A positive count, from a number or digits; None for zero (Twilio: not counted yet) and anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9 else None
 
 
 def amount(value: object) -> str | None:
-    """A price as plain decimal text, sign and digits as the provider wrote them; None when it is none."""
+    """A price as plain decimal text, sign and digits as the provider wrote them; None for anything else."""
     if isinstance(value, str) and len(value) < 40:
         try:
             Decimal(value)
@@ -190,7 +189,7 @@ def utc(value: datetime) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The provider's wish in seconds, at most an hour; None when it says none we can read.
+    """The wait that the provider asks for, in seconds, at most an hour; None without a readable one.
 
     `retry-after` is seconds or an HTTP date, else `x-ratelimit-reset` is seconds or a Unix time. A point in
     time is measured against the answer's own `date`, so that our clock does not matter; without one it is
@@ -215,15 +214,15 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 def clean(value: str) -> str:
     """One line of at most 500 characters that can be encoded."""
-    if len(value) <= WORDS_MAX_CHARS and value.isascii() and value.isalnum():  # a word
+    if len(value) <= TEXT_MAX_CHARS and value.isascii() and value.isalnum():
         return value
-    line = " ".join(_encodable(value[: 4 * WORDS_MAX_CHARS]).split())
-    return line if len(line) <= WORDS_MAX_CHARS else f"{line[: WORDS_MAX_CHARS - 1]}…"
+    line = " ".join(_encodable(value[: 4 * TEXT_MAX_CHARS]).split())
+    return line if len(line) <= TEXT_MAX_CHARS else f"{line[: TEXT_MAX_CHARS - 1]}…"
 
 
 def snippet(response: Response) -> str:
-    """The beginning of an answer that has no structure we know, as one line."""
-    return clean(response.content[: 4 * WORDS_MAX_CHARS].decode("utf-8", "replace"))
+    """The beginning of an answer of unknown structure, as one line."""
+    return clean(response.content[: 4 * TEXT_MAX_CHARS].decode("utf-8", "replace"))
 
 
 def with_ref(url: str, ref: str) -> str:
@@ -277,7 +276,7 @@ def follow(base_url: str, link: object, authorization: str) -> Request | None:
     """The request for a next page; None for no link. Raises ValueError when the link is not one.
 
     Only path and query of the link count: credentials go to `base_url` and nowhere else, whatever an answer
-    says.
+    contains.
     """
     if link is None or link == "":
         return None
@@ -291,7 +290,7 @@ def follow(base_url: str, link: object, authorization: str) -> Request | None:
 
 def _read(response: Response) -> dict[str, Any]:
     if response.status != 200:
-        raise ValueError(clean(f"HTTP {response.status}: {refusal_words(response)[1]}"))
+        raise ValueError(clean(f"HTTP {response.status}: {refusal_text(response)[1]}"))
     return json_object(response)
 
 
@@ -312,16 +311,16 @@ def _encoded(text: str) -> bytes:
 
 
 def _not_text() -> Unsupported:
-    return Unsupported("the message holds half a character (a lone surrogate)", where="message", fix="mend the text")
+    return Unsupported("the message contains half a character (a lone surrogate)", where="message", fix="fix the text")
 
 
 def _faults(document: dict[str, Any]) -> Iterable[tuple[str | None, str]]:
     """In the documented shapes: `{errors: [{code, message | title, detail}]}`, `{code, message}`, `{error}`."""
-    found = document.get("errors") or document.get("error") or document
-    for entry in found if isinstance(found, list) else [found]:
+    errors = document.get("errors") or document.get("error") or document
+    for entry in errors if isinstance(errors, list) else [errors]:
         if isinstance(entry, dict):
-            words = [text(entry.get(name)) for name in ("title", "message", "detail")]
-            yield text(entry.get("code")), ": ".join(dict.fromkeys(word for word in words if word))
+            texts = [text(entry.get(name)) for name in ("title", "message", "detail")]
+            yield text(entry.get("code")), ": ".join(dict.fromkeys(part for part in texts if part))
         elif isinstance(entry, str):
             yield None, clean(entry)
 
@@ -334,7 +333,7 @@ def _no_constant(name: str) -> float:
     raise ValueError(name)
 
 
-# `json.loads` and `json.dumps` make these anew for each call with options: 4 µs a message.
+# `json.loads` and `json.dumps` create these for each call with options, which takes 4 µs a message.
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -343,4 +342,4 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "no words"
+        return "no reason given"

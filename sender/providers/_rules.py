@@ -1,7 +1,7 @@
-"""What a campaign asks of a provider, held against what that provider carries faithfully. Pure.
+"""Checks a campaign against what its provider can carry faithfully. Pure; performs no I/O.
 
 The one table of campaign keys and vendor fields is here, below every adapter, so that a refusal can name the
-providers that do carry a key although adapters know nothing of one another. Never trims, drops or guesses:
+providers that do carry a key, although adapters know nothing of one another. Never trims, drops or guesses:
 what cannot be carried is refused with a sentence.
 """
 
@@ -28,7 +28,7 @@ TITLES: Mapping[str, str] = {
 }
 
 # Campaign key -> dialect -> the vendor's field, from the create-message reference page of each (2026-08).
-# `send_at` needs `ScheduleType=fixed` beside it on Twilio; `send_as_mms` is `type: MMS` on Telnyx.
+# Twilio wants `ScheduleType=fixed` with `send_at`; `send_as_mms` is `type: MMS` on Telnyx.
 CARRIERS: Mapping[str, Mapping[str, str]] = {
     "status_callback": {
         SIGNALWIRE: "status_callback",
@@ -77,7 +77,7 @@ _RECIPIENT = re.compile(r"\+[0-9]{5,17}")
 _OWN_REF = re.compile(r"[^#]*[?&]ref=")
 _TOLL_FREE = re.compile(r"\+1(?:800|833|844|855|866|877|888)[0-9]{7}")
 
-_KIND_WORDS: Mapping[SenderKind, str] = {
+_KIND_NAMES: Mapping[SenderKind, str] = {
     SenderKind.NUMBER: "a number (+1...)",
     SenderKind.SHORT_CODE: "a short code",
     SenderKind.ALPHANUMERIC: "an alphanumeric id",
@@ -87,9 +87,9 @@ _KIND_WORDS: Mapping[SenderKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class FieldRules:
-    """What a provider asks of the values, beyond the keys it takes.
+    """What a provider requires of values, beyond the keys it takes.
 
-    `shapes`: key -> (pattern, in words). `ranges`: key -> lowest and highest. `own`: key -> a check that raises
+    `shapes`: key -> (pattern, its description). `ranges`: key -> lowest and highest. `own`: key -> a check that raises
     Unsupported. `needs`: key -> the key that must be set with it. `short_code_digits`: lengths of a short code used as
     sender.
     """
@@ -108,7 +108,7 @@ def vendor_fields(dialect: str) -> Mapping[str, str]:
 
 @lru_cache(maxsize=4096)
 def sender_kind(text: str) -> SenderKind:
-    """What `from` is, by its shape alone. Raises InputError when it has none of the four."""
+    """The kind of a sender, by its shape alone. Raises InputError when it has none of the four shapes."""
     for kind, pattern in (
         (SenderKind.NUMBER, _NUMBER),
         (SenderKind.SHORT_CODE, _SHORT_CODE),
@@ -138,9 +138,9 @@ def check(
     fields: Mapping[str, FieldValue],
     media_count: int,
 ) -> SenderKind | None:
-    """The kind of `sender` (None for None), once everything here can be carried.
+    """Return the kind of `sender` (None for None), if the provider can carry all of this.
 
-    Raises Unsupported for the first thing that cannot, InputError when `sender` has no sender's shape.
+    Raises Unsupported for the first thing that it cannot, InputError when `sender` is not a sender.
     """
     check_values(capabilities, rules, fields)
     kind = None if sender is None else check_kind(capabilities, rules, sender)
@@ -156,7 +156,7 @@ def check(
 
 
 def check_values(capabilities: Capabilities, rules: FieldRules, fields: Mapping[str, FieldValue]) -> None:
-    """Raises Unsupported for the first field that the provider lacks, or whose value alone it does not take."""
+    """Raise Unsupported for the first field that the provider lacks, or whose value it does not take."""
     for key, value in fields.items():
         if key not in capabilities.fields:
             raise not_carried(capabilities, key)
@@ -164,12 +164,12 @@ def check_values(capabilities: Capabilities, rules: FieldRules, fields: Mapping[
 
 
 def check_kind(capabilities: Capabilities, rules: FieldRules, sender: str) -> SenderKind:
-    """The kind of `sender`. Raises Unsupported for one that the provider does not send from, InputError for none."""
+    """The kind of `sender`. Raises Unsupported when the provider does not send from it, InputError when it is none."""
     kind = sender_kind(sender)
     if kind not in capabilities.sender_kinds:
-        takes = listed(_KIND_WORDS[each] for each in SenderKind if each in capabilities.sender_kinds)
+        takes = listed(_KIND_NAMES[each] for each in SenderKind if each in capabilities.sender_kinds)
         raise Unsupported(
-            f"{sender!r} is {_KIND_WORDS[kind]}, which {capabilities.title} does not send from",
+            f"{sender!r} is {_KIND_NAMES[kind]}, which {capabilities.title} does not send from",
             where="from",
             fix=f"use {takes}",
         )
@@ -184,7 +184,7 @@ def check_kind(capabilities: Capabilities, rules: FieldRules, sender: str) -> Se
 
 
 def not_carried(capabilities: Capabilities, key: str) -> Unsupported:
-    """The refusal of a key that the provider has no field for, naming the providers that have."""
+    """The refusal of a key that the provider has no field for; it names the providers that have one."""
     others = [TITLES[dialect] for dialect in CARRIERS.get(key, {})]
     return Unsupported(
         f"{capabilities.title} has no field for `{key}`",
@@ -194,7 +194,7 @@ def not_carried(capabilities: Capabilities, key: str) -> Unsupported:
 
 
 def check_message(capabilities: Capabilities, message: Message, *, has_template: bool = False) -> None:
-    """Raises Unsupported for a recipient, a body or an emptiness that the provider cannot carry."""
+    """Raise Unsupported for a recipient or a body that the provider cannot carry, or for an empty message."""
     to = message.to
     if not (
         _RECIPIENT.fullmatch(to)
@@ -213,13 +213,13 @@ def check_message(capabilities: Capabilities, message: Message, *, has_template:
             fix="shorten it",
         )
     if not (message.body or message.media or has_template):
-        raise Unsupported("there is neither text nor media", where="message", fix="write a body")
+        raise Unsupported("the message has neither text nor media", where="message", fix="write a body")
 
 
 def choose_service(
     capabilities: Capabilities, kind: SenderKind | None, message: Message
 ) -> tuple[str | None, Mapping[str, FieldValue]]:
-    """The number to send from and the fields; a service id that stood in `from` is moved to its own field."""
+    """The number to send from, and the fields; a service id in `from` is moved to a field of its own."""
     if kind is SenderKind.SERVICE and capabilities.service_field and message.from_number:
         return None, {**message.fields, capabilities.service_field: message.from_number}
     return message.from_number, message.fields
@@ -235,7 +235,7 @@ def utc_time(key: str, value: FieldValue) -> str:
         moment = datetime.fromisoformat(str(value))
         if moment.tzinfo is None:
             raise Unsupported(
-                f"{value!r} says no offset from UTC",
+                f"{value!r} has no offset from UTC",
                 where=key,
                 fix="write 2026-12-01T09:00:00-05:00, or end it with Z",
             )
@@ -246,17 +246,17 @@ def utc_time(key: str, value: FieldValue) -> str:
         ) from None
 
 
-def listed(words: Iterable[str]) -> str:
+def listed(items: Iterable[str]) -> str:
     """`a`, `a or b`, `a, b or c`."""
-    *head, last = words
+    *head, last = items
     return f"{', '.join(head)} or {last}" if head else last
 
 
 def _check_value(capabilities: Capabilities, rules: FieldRules, key: str, value: FieldValue) -> None:
     if key in rules.shapes:
-        pattern, in_words = rules.shapes[key]
+        pattern, description = rules.shapes[key]
         if not pattern.fullmatch(str(value)):
-            raise Unsupported(f"{value!r} is not {in_words}, as {capabilities.title} wants it", where=key)
+            raise Unsupported(f"{value!r} is not {description}, as {capabilities.title} requires", where=key)
     if key in rules.ranges:
         lowest, highest = rules.ranges[key]
         if not (isinstance(value, int) and lowest <= value <= highest):
@@ -267,7 +267,9 @@ def _check_value(capabilities: Capabilities, rules: FieldRules, key: str, value:
         utc_time(key, value)
     if key in CALLBACKS and _OWN_REF.match(str(value)):
         raise Unsupported(
-            "the URL has a `ref` of its own; ours would stand beside it", where=key, fix="rename the one in the URL"
+            "the URL already has a `ref` parameter, and ours would be added to it",
+            where=key,
+            fix="rename the parameter in the URL",
         )
 
 
@@ -289,9 +291,9 @@ def _check_service(
             )
         return
     if kind is SenderKind.SERVICE and service_field:
-        pattern, in_words = rules.shapes[service_field]
+        pattern, description = rules.shapes[service_field]
         if not pattern.fullmatch(str(sender)):
-            raise Unsupported(f"{sender!r} is not {in_words}, as {capabilities.title} wants it", where="from")
+            raise Unsupported(f"{sender!r} is not {description}, as {capabilities.title} requires", where="from")
         if service not in (None, sender):
             raise Unsupported(f"`from` and `{service_field}` name two pools", where="from", fix="keep one of them")
 

@@ -1,4 +1,4 @@
-"""The values an adapter speaks, and the protocol every adapter keeps. Performs no I/O.
+"""The values that adapters take and return, and the protocol of every adapter. Performs no I/O.
 
 An adapter is the pure half of a provider: a message in, the bytes of a request out; the bytes of an answer
 in, what it proves out. `Request` and `Response` are our own small values, so that any HTTP client can carry
@@ -23,7 +23,7 @@ FieldValue = str | int | float | bool | Mapping[str, str] | Sequence[str]
 _NO_FIELDS: Mapping[str, FieldValue] = MappingProxyType({})
 
 
-# What every message makes are tuples: a frozen dataclass takes three times as long to make.
+# What is created for every message is a tuple: a frozen dataclass takes three times as long to create.
 
 
 class Request(NamedTuple):
@@ -48,7 +48,7 @@ class Response(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message, ready to be put into a provider's words.
+    """One message, ready for an adapter.
 
     `from_number` is a number (E.164), a short code or an alphanumeric id; None when a service, profile or
     number group in `fields` chooses. `fields` are campaign keys (`validity_period`, `status_callback`, ...).
@@ -74,7 +74,7 @@ class SenderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentedRate:
-    """A documented pace: `per_s` in `unit`s, and where it was read. `per_sender`: each number has it for itself."""
+    """A documented rate: `per_s` in `unit`s, and where it was read. `per_sender`: each number has its own."""
 
     per_s: float
     unit: str  # "messages" or "segments"
@@ -84,7 +84,7 @@ class DocumentedRate:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much may wait at the provider: so many units, or what its documented pace does in so many seconds."""
+    """The length of the provider's queue: in units, or in seconds' worth of the documented rate."""
 
     source: str
     units: int | None = None
@@ -93,16 +93,16 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a provider can carry faithfully. Facts and their sources stand beside each adapter's instance.
+    """What a provider can carry faithfully. Facts and their sources are with each adapter's instance.
 
     `fields` are the campaign keys it takes. `service_field` is the key that names a sender pool at the provider
-    (None: there is none). `passthrough` are recipients taken as they stand besides E.164 (`988`);
+    (None: it has none). `passthrough` are recipients taken unchanged, besides E.164 numbers (`988`);
     `short_code_recipients` says whether a 3 to 8 digit short code may be a recipient. `rates` are the
-    documented paces by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`),
-    `account_rate` what the account may do where those are of single senders (None: as much as they do together), and
-    `mms_rate` what it may do of messages with media (None: as much as of others).
+    documented rates by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`),
+    `account_rate` the account's rate where those are of single senders (None: their sum), and `mms_rate` its rate of
+    messages with media (None: that of other messages).
     `queue` is the provider's own (None: it is not documented).
-    `mms_receipts` is False where no receipt for an MMS ever comes, so that it stays at `sent`.
+    `mms_receipts` is False where an MMS never gets a receipt, so that it stays at `sent`.
     """
 
     provider: str
@@ -123,7 +123,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One message as the provider's own log tells it.
+    """One message as the provider's own log shows it.
 
     `ref` is ours when the log echoes it (in the callback URL or in variables), `body` None when the log has none.
     `created_at` is aware UTC.
@@ -141,7 +141,7 @@ class LogEntry:
     price: str | None = None
     currency: str | None = None
     sent_at: datetime | None = None
-    updated_at: datetime | None = None  # when it came to this status
+    updated_at: datetime | None = None  # when it got this status
     reason: Reason | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -149,10 +149,10 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """What to look for in a provider's log: a window of creation, and recipient and sender where it can filter.
+    """What to look for in a provider's log: a window of creation time, and recipient and sender where it can filter.
 
-    `sent_only` says that messages which are not sent yet may be left out, where only those that are can be found by
-    time (LaML). `page_size` is the most entries a page may have (None: the adapter's own choice).
+    `sent_only` allows messages that are not sent yet to be left out, where only sent ones can be found by time (LaML).
+    `page_size` is the maximum of entries on a page (None: the adapter's own choice).
     """
 
     since: datetime
@@ -165,7 +165,7 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
-    """A text that somebody sent to one of the account's numbers.
+    """A text that a person sent to one of the account's numbers.
 
     `keyword` is STOP, START or HELP where the provider itself has recognised one, in whatever language. `at` is
     ISO 8601 UTC; None where the provider does not say.
@@ -205,7 +205,7 @@ class LogFacts:
     `filters_by_recipient`: one query a message instead of a walk over the window. `carries_ref`, `carries_body`:
     what can be compared. `settle_s`: how long after submission a message may still be missing from the log, so
     absence proves nothing before that (None: absence never proves anything). `requests_per_s`: how fast the log is
-    read; no vendor writes down a limit for it (2026-11), so this is ours, and a 429 slows it further.
+    read; no vendor documents a limit for it (2026-11), so this one is ours, and a 429 slows it further.
     """
 
     filters_by_recipient: bool
@@ -230,7 +230,7 @@ class Adapter(Protocol):
 
     @property
     def account_id(self) -> str:
-        """The account's public id; empty where credentials do not tell it (Telnyx)."""
+        """The account's public id; empty where the credentials do not contain it (Telnyx)."""
         ...
 
     def request(self, message: Message) -> Request:
@@ -254,8 +254,8 @@ class Adapter(Protocol):
         ...
 
     def log_page(self, response: Response, request: Request | None = None) -> LogPage:
-        """One page of the log. Raises ValueError when it cannot be read: a walk that is not complete proves nothing.
+        """One page of the log. Raises ValueError when it cannot be read: an incomplete walk proves nothing.
 
-        `request` is the one this answers: where pages are only numbered (Telnyx), the next one is made from it.
+        `request` is the request of this page: where pages are only numbered (Telnyx), the next one is made from it.
         """
         ...

@@ -1,4 +1,4 @@
-"""Credentials and addresses: from an environment mapping to an `Account` an adapter can speak for.
+"""Credentials and addresses: from an environment mapping to the `Account` of an adapter.
 
 The only place that knows the names of environment variables. Never reads the process's environment or a file
 by itself, never writes a secret into an exception, and lets credentials travel over plain http to loopback
@@ -19,13 +19,13 @@ from pydantic import SecretStr
 from sender.core.errors import CredentialsError
 from sender.providers import _rules
 
-# What the sandbox is given in place of credentials: well-formed, and worth nothing anywhere.
+# The sandbox's credentials: well-formed, and worthless anywhere else.
 SANDBOX_PROJECT_ID = "5a6d1e2c-0c1f-4f5e-9e37-2d4c8e1f7a60"
 SANDBOX_TOKEN = "PT-sandbox-token"  # noqa: S105 (not a secret)
 SANDBOX_TELNYX_KEY = "KEY-sandbox-key"
 SANDBOX_ACCOUNT_SID = "AC5a6d1e2c0c1f4f5e9e372d4c8e1f7a60"
 
-# Every spelling the vendor's SDKs of several generations read; the first is the one we name.
+# Every spelling that several generations of the vendors' SDKs read; messages name the first.
 _PROJECT = ("SIGNALWIRE_PROJECT_ID", "SIGNALWIRE_API_PROJECT")
 _TOKEN = ("SIGNALWIRE_API_TOKEN", "SIGNALWIRE_TOKEN")
 _SPACE = ("SIGNALWIRE_SPACE_URL", "SIGNALWIRE_SPACE", "SIGNALWIRE_API_HOSTNAME")
@@ -43,13 +43,13 @@ _FOUND_AT = {
     _SPACE: "your space, as in https://example.signalwire.com",
     _TELNYX_KEY: "an API key, under API Keys in the Telnyx portal",
     _TWILIO_SID: "the account SID (AC...), on the first page of the Twilio console",
-    _TWILIO_TOKEN: "the auth token beside it, or TWILIO_API_KEY and TWILIO_API_SECRET",
+    _TWILIO_TOKEN: "the auth token next to it, or TWILIO_API_KEY and TWILIO_API_SECRET",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom an adapter speaks for.
+    """An account at a provider, with its credentials.
 
     `base_url` has no slash at its end; `account_id` is the one in LaML paths, empty for Telnyx.
     """
@@ -76,14 +76,14 @@ class _VariableLookup:
             self._missing.append(names)
         elif not (value.isascii() and value.isprintable()) or " " in value:
             raise CredentialsError(
-                f"{names[0]} holds a character that no credential has",
+                f"{names[0]} contains a character that no credential has",
                 where="environment",
                 fix="copy it again",
             )
         return value
 
     def complete(self, title: str) -> None:
-        """Raises CredentialsError naming every missing variable."""
+        """Raise CredentialsError with every missing variable."""
         if self._missing:
             names = ", ".join(names[0] for names in self._missing)
             where_found = "".join(f"\n    {names[0]}: {_FOUND_AT[tuple(names)]}" for names in self._missing)
@@ -95,7 +95,7 @@ class _VariableLookup:
 
 
 def account(dialect: str, env: Mapping[str, str], *, base_url: str | None = None) -> Account:
-    """The account that `env` holds for a dialect. `base_url` goes before the environment's.
+    """The account in `env` for a dialect. `base_url` takes precedence over the environment's.
 
     Raises CredentialsError listing every missing variable, or for an address that must not get credentials.
     """
@@ -105,7 +105,7 @@ def account(dialect: str, env: Mapping[str, str], *, base_url: str | None = None
         key = environment.need(_TELNYX_KEY)
         environment.complete(title)
         url = base_url or environment.find(_TELNYX_BASE) or "https://api.telnyx.com"
-        # Telnyx' own SDKs count the version into the base URL; our paths begin with it.
+        # Telnyx' own SDKs include the version in the base URL; our paths begin with it.
         return Account(_address(url).removesuffix("/v2"), "", SecretStr(f"Bearer {key}"))
     if dialect == _rules.TWILIO:
         sid = environment.need(_TWILIO_SID)

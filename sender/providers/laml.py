@@ -73,8 +73,8 @@ class LamlAdapter(AdapterBase):
         return _http.post_form(self._messages(), self.authorization, pairs)
 
     def outcome(self, response: Response) -> Outcome:
-        """What the answer to a create request proves; never raises."""
-        return _answers.outcome(response, self._accepted, lambda code, _words: self.dialect.errors.get(code))
+        """Return what the answer to a create request proves; never raises."""
+        return _answers.read_outcome(response, self._accepted, lambda code, _text: self.dialect.errors.get(code))
 
     def lookup(self, message_id: str) -> Request:
         """The request for one message."""
@@ -82,7 +82,7 @@ class LamlAdapter(AdapterBase):
 
     def lookup_result(self, response: Response) -> LogEntry | None:
         """The message; None when there is none. Raises ValueError when the answer cannot be read."""
-        document = _http.found(response)
+        document = _http.looked_up(response)
         return None if document is None else self._entry(document)
 
     def log_request(self, query: LogQuery) -> Request:
@@ -92,13 +92,13 @@ class LamlAdapter(AdapterBase):
         compares `created_at`.
         """
         days = {"DateSent>": query.since, "DateSent<": query.until} if query.sent_only else {}
-        wanted = (
+        filters = (
             ("To", query.to),
             ("From", query.from_number),
             *((name, moment.astimezone(UTC).date().isoformat()) for name, moment in days.items()),
             ("PageSize", str(min(query.page_size or _PAGE_SIZE, _PAGE_SIZE_MAX))),
         )
-        parameters = _http.form((name, value) for name, value in wanted if value)
+        parameters = _http.form((name, value) for name, value in filters if value)
         return _http.get(f"{self._messages()}?{parameters}", self.authorization)
 
     def log_page(self, response: Response, request: Request | None = None) -> LogPage:  # noqa: ARG002
@@ -129,13 +129,13 @@ class LamlAdapter(AdapterBase):
         return f"{self.base_url}{self.dialect.prefix}/Accounts/{account_id}/Messages{rest}{self.dialect.suffix}"
 
     def _accepted(self, document: dict[str, Any]) -> Accepted:
-        word = _http.text(document.get("status"))
+        status = _http.text(document.get("status"))
         price = _http.amount(document.get("price"))
         code = _http.text(document.get("error_code"))
         return Accepted(
             message_id=_http.message_id(document.get("sid")),
-            status=STATUSES.get(word or "", Status.QUEUED),
-            provider_status=word,
+            status=STATUSES.get(status or "", Status.QUEUED),
+            provider_status=status,
             segments=_http.whole(document.get("num_segments")),
             price=price,
             currency=_currency(document) if price else None,
@@ -175,9 +175,9 @@ def reports(errors: Mapping[str, ErrorMeaning], headers: Mapping[str, str], body
     callbacks" and "Twilio's request to your incoming message webhook" (2026). Raises ValueError when it cannot be read.
     """
     fields = _http.webhook_fields(headers, body, url)
-    word = _http.text(fields.get("MessageStatus")) or _http.text(fields.get("SmsStatus"))
+    status = _http.text(fields.get("MessageStatus")) or _http.text(fields.get("SmsStatus"))
     message_id = _http.message_id(fields.get("MessageSid") or fields.get("SmsSid"))
-    if word in (None, "receiving", "received"):
+    if status in (None, "receiving", "received"):
         return [
             InboundMessage(
                 message_id=message_id,
@@ -191,8 +191,8 @@ def reports(errors: Mapping[str, ErrorMeaning], headers: Mapping[str, str], body
     return [
         DeliveryReport(
             message_id=message_id,
-            status=STATUSES.get(word or ""),
-            provider_status=word,
+            status=STATUSES.get(status or ""),
+            provider_status=status,
             ref=_http.ref_in_url(url),
             reason=_answers.find_reason(errors, code),
             error_code=code,

@@ -21,7 +21,7 @@ _PAGE_SIZE = 250  # the most a page may have
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """One line of the list: `number` told `our_number` to stop. `at` is aware UTC; None where the list has none."""
+    """One entry of the list: `number` asked `our_number` to stop. `at` is aware UTC; None where the list has none."""
 
     number: str
     our_number: str | None
@@ -45,14 +45,14 @@ class OptOutList:
 
     def request(self, *, profile: str | None = None, since: datetime | None = None) -> Request:
         """The first page: of one messaging profile or all, from `since` on. Numbers are asked for unredacted."""
-        wanted = [
+        filters = [
             ("redaction_enabled", "false"),
             ("filter[messaging_profile_id]", profile),
             ("created_at[gte]", since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if since else None),
             ("page[size]", str(_PAGE_SIZE)),
             ("page[number]", "1"),
         ]
-        return self._get([(name, value) for name, value in wanted if value])
+        return self._get([(name, value) for name, value in filters if value])
 
     def page(self, response: Response, request: Request) -> OptOutPage:
         """One page; the next is `request` with the next number. Raises ValueError when it cannot be read."""
@@ -85,6 +85,6 @@ def opt_out_list(adapter: object) -> OptOutList:
     if not isinstance(adapter, TelnyxAdapter):
         raise InputError(
             "only Telnyx lists its opt-outs",
-            fix="import the file that the provider's console exports; refusals and replies are learned by themselves",
+            fix="import the file that the provider's console exports; refusals and replies are learned automatically",
         )
     return OptOutList(adapter)

@@ -22,7 +22,7 @@ from sender.providers.credentials import (
 _Check = Callable[[str | None, Mapping[str, FieldValue], int], SenderKind | None]
 
 
-# What says that nobody gets a text back. The least SWML document is not shown on any page (2026-11); this one is valid.
+# These answers send no text back. No page shows the smallest SWML document (2026-11); this one is valid.
 _NO_REPLY_XML = WebhookAnswer("text/xml", b'<?xml version="1.0" encoding="UTF-8"?><Response></Response>')
 _NO_REPLY_SWML = WebhookAnswer("application/json", b'{"version":"1.0.0","sections":{"main":[]}}')
 
@@ -69,21 +69,21 @@ DIALECTS: tuple[str, ...] = tuple(_PROVIDERS)
 
 
 def capabilities(name: str) -> Capabilities:
-    """What a dialect can carry; needs no credentials. Raises InputError for a name we do not know."""
+    """What a dialect can carry; needs no credentials. Raises InputError for an unknown name."""
     return _provider(name).capabilities
 
 
 def adapter(name: str, env: Mapping[str, str], *, base_url: str | None = None) -> Adapter:
-    """The adapter of a dialect with the credentials in `env`; `base_url` goes before the address in `env`.
+    """The adapter of a dialect with the credentials in `env`; `base_url` takes precedence over the address in `env`.
 
     Raises CredentialsError that lists every missing variable, or for an address that must not get credentials
-    (plain http to anything but loopback); InputError for a name we do not know.
+    (plain http to anything but loopback); InputError for an unknown name.
     """
     return _provider(name).adapter(credentials.account(name, env, base_url=base_url))
 
 
 def sandbox_adapter(dialect: str, base_url: str) -> Adapter:
-    """The adapter of a dialect pointed at a sandbox, with credentials that are worth nothing anywhere else.
+    """The adapter of a dialect pointed at a sandbox, with credentials that are worthless anywhere else.
 
     Raises CredentialsError and InputError as `adapter` does.
     """
@@ -91,12 +91,12 @@ def sandbox_adapter(dialect: str, base_url: str) -> Adapter:
 
 
 def webhook_dialect(name: str, headers: Mapping[str, str]) -> str:
-    """Whose words a webhook for `name` is in: a SignalWire number that is set to cXML sends forms."""
+    """The dialect of a webhook for `name`: a SignalWire number that is set to cXML sends forms."""
     return _rules.COMPAT if name == _rules.SIGNALWIRE and _http.is_form(headers) else name
 
 
 def reports(name: str, headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:
-    """What a webhook says, in order: delivery reports and inbound messages; empty for what concerns neither.
+    """The delivery reports and inbound messages in a webhook, in order; empty for other events.
 
     `headers` have lower-case names; `url` is the one that was called. Signatures are checked before
     (`sender.delivery.webhooks.signatures`). Needs no credentials. Raises ValueError when the body cannot be read.
@@ -112,11 +112,11 @@ def inbound_answer(name: str, headers: Mapping[str, str]) -> WebhookAnswer:
 def check(
     capabilities: Capabilities, *, senders: Sequence[str], fields: Mapping[str, FieldValue], media_count: int
 ) -> None:
-    """Holds a campaign against its provider before anything is planned.
+    """Check a campaign against its provider before anything is planned.
 
     `senders` is all of `from` (empty when only a service in `fields` sends), `media_count` the most media one
     message may have. Raises Unsupported for what the provider cannot carry, InputError for a `from` that is
-    no sender.
+    not a sender.
     """
     provider = _provider(capabilities.provider)
     for sender in senders or (None,):
@@ -128,8 +128,8 @@ def check_parts(
 ) -> None:
     """`check` where each row has its own value of the fields `varying`: what is wrong whatever that value is.
 
-    Holds each sender and each of the other `fields` against the provider alone; what they need beside them, or do not
-    bear, is for `check` with a row's own values. Raises as it does.
+    Checks each sender and each of the other `fields` by itself; what they need together, or exclude, is for `check`
+    with a row's own values. Raises as it does.
     """
     rules = _provider(capabilities.provider).rules
     for key in varying:
@@ -141,10 +141,10 @@ def check_parts(
 
 
 def rate_kind(sender: str) -> str:
-    """The key of `Capabilities.rates` for a sender: its kind, a number's told apart by what carriers allow it.
+    """The key of `Capabilities.rates` for a sender: its kind, for numbers, by what carriers allow.
 
     `toll_free`, `long_code`, `long_code_abroad` (not +1; a provider without such a rate means `long_code`),
-    `short_code`, `alphanumeric` or `service`. Raises InputError for a `sender` that is none.
+    `short_code`, `alphanumeric` or `service`. Raises InputError for what is not a sender.
     """
     kind = sender_kind(sender)
     if kind is not SenderKind.NUMBER:
@@ -155,11 +155,11 @@ def rate_kind(sender: str) -> str:
 
 
 def log_facts(adapter: Adapter, fields: Mapping[str, FieldValue], varying: Collection[str] = ()) -> LogFacts:
-    """What the provider's log can prove of messages that were sent with these campaign fields.
+    """What the provider's log can prove about messages that were sent with these campaign fields.
 
     Some fields change or hide what the log shows: then a body that differs, or an entry that is not found,
-    proves nothing, and a message that was accepted must not look absent. Of a field in `varying`, which each row
-    sets in its own way, the worst is taken.
+    proves nothing, and a message that was accepted must not look absent. For a field in `varying`, which each row
+    sets in its own way, the worst case counts.
     """
     facts = adapter.log_facts
     if (
@@ -173,7 +173,7 @@ def log_facts(adapter: Adapter, fields: Mapping[str, FieldValue], varying: Colle
     )
     if rewrites:
         facts = replace(facts, carries_body=False)
-    if "status_callback" not in fields:  # the only place where a log shows our ref
+    if "status_callback" not in fields:  # the only place where a log contains our ref
         facts = replace(facts, carries_ref=False)
     return facts
 

@@ -44,7 +44,7 @@ CAPABILITIES = Capabilities(
     fields=frozenset(FIELDS),
     service_field=None,
     media_max=8,
-    body_max_chars=1600,  # the create page leaves it to the carrier; the platform's SMS page says 1600
+    body_max_chars=1600,  # the create page leaves it to the carrier; the platform's SMS page says 1600 (2026-08-21)
     passthrough=frozenset({"988", "+988"}),
     mms_receipts=False,  # status callback page (2026-08-21)
     rates={
@@ -61,7 +61,7 @@ LOG_FACTS = LogFacts(
     carries_body=False,
     settle_s=600,
     source="SignalWire, GET /api/messaging/logs (2026-08-21); the answer to a create already links to its log"
-    " entry, the ten minutes are ours, for a create that is still under way when its answer is given up",
+    " entry; the ten minutes are ours, for a create request still in flight when we stop waiting for its answer",
 )
 
 STATUSES: Mapping[str, Status] = {
@@ -75,7 +75,7 @@ STATUSES: Mapping[str, Status] = {
 }
 
 # The list does not say which code comes at create time and which later, in the log and in callbacks. What a
-# carrier or a handset says is no reason to try the same message again, so at create time it rejects.
+# carrier or a handset says does not make the same message worth another try, so at create time it rejects.
 ERRORS = _answers.error_table(
     [
         (
@@ -148,12 +148,12 @@ def _check_variables(variables: FieldValue) -> None:
     for name, value in variables.items() if isinstance(variables, Mapping) else ():
         where = f"custom_variables.{name}"
         if name == "ref":
-            raise Unsupported("`ref` is ours: it names the message in callbacks", where=where, fix="rename it")
+            raise Unsupported("`ref` is reserved: it names the message in callbacks", where=where, fix="rename it")
         if not _VARIABLE.fullmatch(name) or name.lower().startswith(_RESERVED):
             raise Unsupported(
-                "not a name SignalWire takes",
+                "SignalWire does not take this name",
                 where=where,
-                fix=f"use letters, digits and _, no digit first, and none of {', '.join(_RESERVED)} in front",
+                fix=f"use letters, digits and _; do not begin with a digit or with {_rules.listed(_RESERVED)}",
             )
         if not 0 < len(value.encode("utf-8", "replace")) <= 1024:
             raise Unsupported("SignalWire takes values of 1 to 1024 bytes", where=where)
@@ -191,8 +191,8 @@ class SignalWireAdapter(AdapterBase):
         return _http.post_json(f"{self.base_url}/api/messaging/messages", self.authorization, document)
 
     def outcome(self, response: Response) -> Outcome:
-        """What the answer to a create request proves; never raises."""
-        return _answers.outcome(response, _accepted, lambda code, _words: ERRORS.get(code))
+        """Return what the answer to a create request proves; never raises."""
+        return _answers.read_outcome(response, _accepted, lambda code, _text: ERRORS.get(code))
 
     def lookup(self, message_id: str) -> Request:
         """The request for one log entry."""
@@ -200,7 +200,7 @@ class SignalWireAdapter(AdapterBase):
 
     def lookup_result(self, response: Response) -> LogEntry | None:
         """The log entry; None when there is none. Raises ValueError when the answer cannot be read."""
-        document = _http.found(response)
+        document = _http.looked_up(response)
         return None if document is None else _entry(document)
 
     def log_request(self, query: LogQuery) -> Request:
@@ -231,19 +231,19 @@ def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]: 
     document = _http.parsed(body)
     if "message" in document:
         return [_inbound(_http.mapping(document["message"]))]
-    word = _http.text(document.get("status"))
-    code, words = _error(document)
+    provider_status = _http.text(document.get("status"))
+    code, error_message = _error(document)
     at = _http.iso(document.get("timestamp"))
-    status = STATUSES.get(word or "")
+    status = STATUSES.get(provider_status or "")
     return [
         DeliveryReport(
             message_id=_http.message_id(document.get("id")),
             status=status,
-            provider_status=word,
+            provider_status=provider_status,
             ref=_http.text(_http.mapping(document.get("custom_variables")).get("ref")) or _http.ref_in_url(url),
             reason=_answers.find_reason(ERRORS, code),
             error_code=code,
-            error_message=words,
+            error_message=error_message,
             segments=_http.whole(document.get("number_of_segments")),
             sent_at=at if status is Status.SENT else None,
             reported_at=at,
@@ -262,39 +262,39 @@ def _inbound(message: dict[str, Any]) -> InboundMessage:
 
 
 def _accepted(document: dict[str, Any]) -> Accepted:
-    word = _http.text(document.get("status"))
-    code, words = _error(document)
+    provider_status = _http.text(document.get("status"))
+    code, error_message = _error(document)
     return Accepted(
         message_id=_http.message_id(document.get("id")),
-        status=STATUSES.get(word or "", Status.QUEUED),
-        provider_status=word,
+        status=STATUSES.get(provider_status or "", Status.QUEUED),
+        provider_status=provider_status,
         segments=_http.whole(document.get("number_of_segments")),
         created_at=_http.iso(document.get("created_at")),
         reason=_answers.find_reason(ERRORS, code),
         error_code=code,
-        error_message=words,
+        error_message=error_message,
     )
 
 
 def _entry(document: dict[str, Any]) -> LogEntry:
     """A log entry. Its error code may be a number of the Compatibility API, if that API made the message."""
-    word = _http.text(document.get("status"))
+    provider_status = _http.text(document.get("status"))
     price = _http.amount(document.get("charge"))
-    code, words = _error(document)
+    code, error_message = _error(document)
     return LogEntry(
         message_id=_http.message_id(document.get("id")),
         to=_http.text(document.get("to")) or "",
         from_number=_http.text(document.get("from")),
         body=None,
         created_at=_http.moment(document.get("created_at")),
-        status=STATUSES.get(word or ""),
-        provider_status=word,
+        status=STATUSES.get(provider_status or ""),
+        provider_status=provider_status,
         segments=_http.whole(document.get("number_of_segments")),
         price=price,
         currency="USD" if price else None,  # "The charge in dollars"
         reason=_answers.find_reason(ERRORS, code),
         error_code=code,
-        error_message=words,
+        error_message=error_message,
     )
 
 

@@ -68,7 +68,7 @@ LOG_FACTS = LogFacts(
     carries_body=False,
     settle_s=None,
     source="Telnyx, GET /v2/detail_records (2026-07-16): a message appears once it was sent, after up to 4 h in"
-    " the queue or 5 days on schedule, and no page says how soon after: found proves, absent does not",
+    " the queue or 5 days on schedule, and no page says how soon after: an entry proves something, its absence nothing",
 )
 
 STATUSES: Mapping[str, Status] = {
@@ -82,7 +82,7 @@ STATUSES: Mapping[str, Status] = {
     "delivery_failed": Status.UNDELIVERED,
     "delivery_unconfirmed": Status.UNCONFIRMED,
     "cancelled": Status.CANCELED,
-    # words of the detail record; the gateway's failures have their own, so `failed` is the carrier's
+    # statuses of the detail record; the gateway has failures of its own, so `failed` is the carrier's
     "gw_timeout": Status.FAILED,
     "gw_reject": Status.FAILED,
     "failed": Status.UNDELIVERED,
@@ -181,8 +181,8 @@ class TelnyxAdapter(AdapterBase):
         return _http.post_json(f"{self.base_url}/v2/messages", self.authorization, document)
 
     def outcome(self, response: Response) -> Outcome:
-        """What the answer to a create request proves; never raises."""
-        return _answers.outcome(response, _accepted, judge)
+        """Return what the answer to a create request proves; never raises."""
+        return _answers.read_outcome(response, _accepted, judge)
 
     def lookup(self, message_id: str) -> Request:
         """The request for one message; Telnyx keeps it there for ten days."""
@@ -190,7 +190,7 @@ class TelnyxAdapter(AdapterBase):
 
     def lookup_result(self, response: Response) -> LogEntry | None:
         """The message; None when there is none, or none any more. Raises ValueError when it cannot be read."""
-        document = _http.found(response)
+        document = _http.looked_up(response)
         return None if document is None else _message_entry(document)
 
     def log_request(self, query: LogQuery) -> Request:
@@ -198,7 +198,7 @@ class TelnyxAdapter(AdapterBase):
 
         Whole days, because the reference shows dates only; the caller compares `created_at`.
         """
-        wanted = (
+        filters = (
             ("filter[record_type]", "messaging"),
             ("filter[direction]", "outbound"),
             ("filter[cld]", query.to),
@@ -209,7 +209,7 @@ class TelnyxAdapter(AdapterBase):
             ("page[size]", str(min(query.page_size or _PAGE_SIZE, _PAGE_SIZE))),
             ("page[number]", "1"),
         )
-        parameters = _http.form((name, value) for name, value in wanted if value)
+        parameters = _http.form((name, value) for name, value in filters if value)
         return _http.get(f"{self.base_url}{_RECORDS}?{parameters}", self.authorization)
 
     def log_page(self, response: Response, request: Request | None = None) -> LogPage:
@@ -227,7 +227,7 @@ class TelnyxAdapter(AdapterBase):
         if number is None or total is None or number >= total:
             return LogPage(entries, None)
         if request is None:
-            raise ValueError("has more pages, and the request for this one is not given")
+            raise ValueError("has more pages, and the request of this one is missing")
         address = urlsplit(request.url)
         parameters = [(name, value) for name, value in parse_qsl(address.query) if name != "page[number]"]
         query = _http.form([*parameters, ("page[number]", str(number + 1))])
@@ -235,7 +235,7 @@ class TelnyxAdapter(AdapterBase):
 
 
 def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]:  # noqa: ARG001 (one shape for all)
-    """What an event says: message.sent and message.finalized of ours, message.received of somebody's; else nothing.
+    """The reports in an event: message.sent, message.finalized, or a person's message.received; else an empty list.
 
     Facts: Telnyx' OpenAPI file, OutboundMessageEvent and InboundMessageEvent (2026-07-16); "Receiving webhooks for
     messaging" (2026-04). Raises ValueError when it cannot be read.
@@ -254,19 +254,19 @@ def reports(headers: Mapping[str, str], body: bytes, url: str) -> list[Report]: 
 
 
 def _report(payload: dict[str, Any], url: str, *, occurred_at: str | None) -> DeliveryReport:
-    told = _accepted({"data": payload})
+    accepted = _accepted({"data": payload})
     return DeliveryReport(
-        message_id=told.message_id,
-        status=STATUSES.get(told.provider_status or ""),
-        provider_status=told.provider_status,
+        message_id=accepted.message_id,
+        status=STATUSES.get(accepted.provider_status or ""),
+        provider_status=accepted.provider_status,
         ref=_http.ref_in_url(payload.get("webhook_url")) or _http.ref_in_url(url),
-        reason=told.reason,
-        error_code=told.error_code,
-        error_message=told.error_message,
-        segments=told.segments,
-        price=told.price,
-        currency=told.currency,
-        sent_at=told.sent_at,
+        reason=accepted.reason,
+        error_code=accepted.error_code,
+        error_message=accepted.error_message,
+        segments=accepted.segments,
+        price=accepted.price,
+        currency=accepted.currency,
+        sent_at=accepted.sent_at,
         reported_at=_http.iso(payload.get("completed_at")) or occurred_at,
     )
 
@@ -283,7 +283,7 @@ def _inbound(payload: dict[str, Any]) -> InboundMessage:
 
 
 def judge(code: str, words: str) -> ErrorMeaning | None:
-    """What an error code means. 40300 is an opt-out only if its words speak of one: the pages disagree."""
+    """What an error code means. 40300 is an opt-out only if its text says so: Telnyx' pages disagree."""
     if code == "40300" and not _STOP.search(words):
         return ErrorMeaning(ErrorAction.REJECT, Reason.BLOCKED)
     return ERRORS.get(code)
@@ -291,14 +291,14 @@ def judge(code: str, words: str) -> ErrorMeaning | None:
 
 def _accepted(document: dict[str, Any]) -> Accepted:
     data = _http.mapping(document.get("data"))
-    word = _status_word(data)
+    provider_status = _recipient_status(data)
     cost = _http.mapping(data.get("cost"))
     price = _http.amount(cost.get("amount"))
-    reason, code, words = _error(data.get("errors"), word)
+    reason, code, error_message = _error(data.get("errors"), provider_status)
     return Accepted(
         message_id=_http.message_id(data.get("id")),
-        status=STATUSES.get(word or "", Status.QUEUED),
-        provider_status=word,
+        status=STATUSES.get(provider_status or "", Status.QUEUED),
+        provider_status=provider_status,
         segments=_http.whole(data.get("parts")),
         price=price,
         currency=_http.text(cost.get("currency")) if price else None,
@@ -306,7 +306,7 @@ def _accepted(document: dict[str, Any]) -> Accepted:
         sent_at=_http.iso(data.get("sent_at")),
         reason=reason,
         error_code=code,
-        error_message=words,
+        error_message=error_message,
         wait_s=_http.seconds(data.get("wait_seconds")),
     )
 
@@ -335,17 +335,17 @@ def _message_entry(document: dict[str, Any]) -> LogEntry:
 
 
 def _record_entry(record: dict[str, Any]) -> LogEntry:
-    word = _http.text(record.get("status"))
+    provider_status = _http.text(record.get("status"))
     price = _http.amount(record.get("cost"))
-    reason, code, words = _error(record.get("errors"), word)
+    reason, code, error_message = _error(record.get("errors"), provider_status)
     return LogEntry(
         message_id=_http.message_id(record.get("uuid")),
         to=_http.text(record.get("cld")) or "",
         from_number=_http.text(record.get("cli")),
         body=None,
         created_at=_http.moment(record.get("created_at")),
-        status=STATUSES.get(word or ""),
-        provider_status=word,
+        status=STATUSES.get(provider_status or ""),
+        provider_status=provider_status,
         ref=_http.ref_in_url(record.get("delivery_status_webhook_url")),
         segments=_http.whole(record.get("parts")),
         price=price,
@@ -354,11 +354,11 @@ def _record_entry(record: dict[str, Any]) -> LogEntry:
         updated_at=_http.moment(record.get("completed_at")),
         reason=reason,
         error_code=code,
-        error_message=words,
+        error_message=error_message,
     )
 
 
-def _status_word(data: Mapping[str, Any]) -> str | None:
+def _recipient_status(data: Mapping[str, Any]) -> str | None:
     return _http.text(_first(data.get("to")).get("status"))
 
 
@@ -367,7 +367,7 @@ def _first(value: object) -> dict[str, Any]:
 
 
 def _error(errors: object, word: str | None) -> tuple[Reason | None, str | None, str | None]:
-    """Reason, code and words of the first error: an object in a message, a bare code in a detail record."""
+    """Reason, code and text of the first error: an object in a message, a bare code in a detail record."""
     first = next(iter(_http.items(errors)), None)
     if isinstance(first, dict):
         code = _http.text(first.get("code"))
@@ -377,5 +377,5 @@ def _error(errors: object, word: str | None) -> tuple[Reason | None, str | None,
         code, words = _http.text(first), None
     if code is None:
         return (Reason.EXPIRED if word == "expired" else None), None, words
-    verdict = judge(code, words or "stop")  # a bare 40300 is taken at its documented meaning
+    verdict = judge(code, words or "stop")  # a bare 40300 has its documented meaning
     return verdict.reason if verdict else Reason.OTHER, code, words

@@ -1,8 +1,8 @@
-"""Carries a Request and brings a Response: the only place that opens a connection to a provider.
+"""Carries a Request and returns a Response: the only place that connects to a provider.
 
 A failure is raised as `NotSent` (proved that the provider did not get the whole request) or `MaybeSent` (it may
-have). Knows nothing of providers' meanings, never retries, never follows a redirect, keeps no cookies, unfolds no
-compressed answer. What the environment says counts: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (never for
+have). Knows nothing about providers, never retries, never follows a redirect, keeps no cookies, accepts no compressed
+answer. Follows the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (never for
 loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
 """
 

@@ -1,4 +1,4 @@
-"""What every transport promises, and how it says what a failure proves."""
+"""What every transport promises, and what each failure proves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 from sender.providers.base import Request, Response
 
-MAX_ANSWER_BYTES = 1024 * 1024  # a create or log answer has some kilobytes; more is a mistake or an attack
+MAX_ANSWER_BYTES = 1024 * 1024  # an answer has some kilobytes; a larger one is a mistake or an attack
 CONNECT_TIMEOUT_S = 10.0  # DNS, TCP, proxy and TLS; a provider that takes longer cannot be reached
 
 # An idle connection that the other side closes just as we write leaves a message in doubt, so ours go first.
@@ -32,7 +32,7 @@ class NotSent(TransportFailure):
 
 
 class Expired(NotSent):
-    """The time to leave had passed when the request was about to: nothing is wrong with the way."""
+    """The request's time to leave had passed before it was written; nothing is wrong with the connection."""
 
 
 class MaybeSent(TransportFailure):
@@ -43,17 +43,17 @@ class Transport(Protocol):
     """One pool of connections to one provider."""
 
     async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
-        """The whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
+        """Return the whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
 
         No byte of the request's body leaves after that time, nor after `send_by_s` on `sender.core.clock.steady_s`. A
-        cancelled call raises CancelledError with the NotSent or MaybeSent that holds at that moment as its `__cause__`.
+        cancelled call raises CancelledError with the NotSent or MaybeSent that is true at that moment as its `__cause__`.
         """
         ...
 
     async def warm(self, url: str, connections: int) -> None:
-        """Opens up to that many connections to the host of `url`, with TLS where it has it, and sends no request.
+        """Open up to `connections` connections to the host of `url`, with TLS for https, and send no request.
 
-        A failure is no matter here: the first request will meet it again.
+        A failure is ignored: the first request will meet it again.
         """
         ...
 
@@ -61,11 +61,11 @@ class Transport(Protocol):
 
 
 class TooLate(Exception):  # noqa: N818
-    """The request's time to leave had passed when it was about to."""
+    """The request's time to leave had passed before it was written."""
 
 
 class NotHttp(Exception):  # noqa: N818
-    """What came is no valid HTTP answer, or the connection was closed before the whole of it."""
+    """The answer is not valid HTTP, or the connection was closed before its end."""
 
 
 class InvalidRequest(Exception):  # noqa: N818
@@ -73,7 +73,7 @@ class InvalidRequest(Exception):  # noqa: N818
 
 
 class InvalidUrl(Exception):  # noqa: N818
-    """The URL is none."""
+    """The URL is not valid."""
 
 
 class UnsupportedScheme(Exception):  # noqa: N818
@@ -81,10 +81,10 @@ class UnsupportedScheme(Exception):  # noqa: N818
 
 
 class ProxyRefused(Exception):  # noqa: N818
-    """The proxy gave no tunnel."""
+    """The proxy refused a tunnel."""
 
 
-_CLOSED = "the connection was closed, or brought no valid HTTP, before a whole answer"
+_CLOSED = "the connection was closed before a whole answer, or the answer is not valid HTTP"
 _SENTENCES: dict[type[BaseException], str] = {
     TooLate: "it could no longer leave in time",
     NotHttp: _CLOSED,
@@ -107,29 +107,29 @@ _SENTENCES: dict[type[BaseException], str] = {
 }
 
 
-def failure(error: BaseException, *, unsent: bool, connecting: bool = False) -> TransportFailure:
-    """NotSent or MaybeSent with a sentence that holds no text of a request or an answer."""
-    known = next((text for kind, text in _SENTENCES.items() if isinstance(error, kind)), "the exchange failed")
+def make_failure(error: BaseException, *, unsent: bool, connecting: bool = False) -> TransportFailure:
+    """Return NotSent or MaybeSent, with a sentence that quotes neither request nor answer."""
+    sentence = next((known for kind, known in _SENTENCES.items() if isinstance(error, kind)), "the exchange failed")
     detail = type(error).__name__
     if connecting and isinstance(error, TimeoutError):
-        known = "no connection in time"
+        sentence = "no connection in time"
     elif unsent and isinstance(error, (httpx.ConnectError, OSError)) and not isinstance(error, TimeoutError):
-        known, detail = "no connection", _system_reason(error)
-    words = f"{known} ({detail}); {'nothing was sent' if unsent else 'it may have been sent'}"
+        sentence, detail = "no connection", _system_reason(error)
+    text = f"{sentence} ({detail}); {'nothing was sent' if unsent else 'it may have been sent'}"
     if unsent and isinstance(error, TooLate):
-        return Expired(words)
-    return (NotSent if unsent else MaybeSent)(words)
+        return Expired(text)
+    return (NotSent if unsent else MaybeSent)(text)
 
 
 def _system_reason(error: BaseException) -> str:
-    """The system's or OpenSSL's own words at the root of a failed connect; they name no more than the host."""
+    """The system's or OpenSSL's reason for a failed connect, which names no more than the host."""
     reason = str(error) or type(error).__name__
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):  # one failure for each address that was tried
             cause = cause.exceptions[0]
         if isinstance(cause, OSError) and cause.strerror:
-            said = getattr(cause, "verify_message", None) if isinstance(cause, ssl.SSLError) else None
-            reason = said or cause.strerror
+            verification = getattr(cause, "verify_message", None) if isinstance(cause, ssl.SSLError) else None
+            reason = verification or cause.strerror
         cause = cause.__cause__ or cause.__context__
     return reason

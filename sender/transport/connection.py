@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: a request out, its answer in, one at a time. Opens nothing and waits for nothing itself."""
+"""One HTTP/1.1 connection: a request out, its answer in, one at a time. Does not open itself and never waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sender.providers.base import Response
 from sender.transport.base import MAX_ANSWER_BYTES, NotHttp
 
 _MAX_HEAD_BYTES = 64 * 1024
-# With chunks of one byte an answer is six times as long as its content.
+# In chunks of one byte, an answer is six times as long as its content.
 _MAX_BYTES = 8 * MAX_ANSWER_BYTES
 
 
@@ -22,7 +22,7 @@ def _header_name(name: bytes) -> str:
 
 
 class Connection(asyncio.Protocol):
-    """A connection that is up. `reusable` says whether it may carry another request."""
+    """An open connection. `reusable` says whether it may carry another request."""
 
     def __init__(self) -> None:
         self.idle_since_s = 0.0
@@ -37,13 +37,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether it is up, carries no request, and nothing came that nobody asked for."""
+        """Whether it is open, carries no request, and has received nothing unasked."""
         return self._open and self._answer is None and not self._transport.is_closing()
 
     def exchange(self, request: bytes, until_s: float) -> asyncio.Future[Response]:
-        """Writes `request` now; the answer, or TimeoutError at the loop's time `until_s`, NotHttp or an OSError.
+        """Write `request` now, and return the future of its answer.
 
-        The bytes may have left as soon as this is called. Whoever gives up waiting must `abort`.
+        The future raises TimeoutError at the loop's time `until_s`, NotHttp or an OSError. The bytes may have left as
+        soon as this is called. A caller that stops waiting must call `abort`.
         """
         answer = self._answer = self._loop.create_future()
         self._status = 0
@@ -53,16 +54,16 @@ class Connection(asyncio.Protocol):
         self._content: list[bytes] = []
         self._until_s = until_s
         if self._timer is None or self._timer.when() > until_s:
-            self._watch()
+            self._set_timer()
         self._transport.write(request)
         return answer
 
     def abort(self) -> None:
-        """Closes at once, whatever is under way."""
+        """Close at once, whatever is in flight."""
         self._open = False
         self._transport.abort()
 
-    # -- asyncio's calls -------------------------------------------------------------------------------------------
+    # -- called by asyncio -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -70,14 +71,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer
-        if answer is None:  # an answer to nothing: whose would the next one be?
+        if answer is None:  # an answer to no request: the next one could not be attributed
             self.abort()
             return
         self._received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._fail(NotHttp())  # without the parser's words, which may quote what came
+            self._fail(NotHttp())  # without the parser's message, which may quote the answer
             return
         if not answer.done() and self._received > (_MAX_BYTES if self._head_done else _MAX_HEAD_BYTES):
             self._fail(NotHttp())
@@ -94,13 +95,13 @@ class Connection(asyncio.Protocol):
             self.lost.set_result(None)
         if self._answer is None:
             return
-        to_its_end = self._head_done and "content-length" not in self._headers
-        if exc is None and to_its_end and "transfer-encoding" not in self._headers:
-            self._finish(truncated=False)  # such an answer ends where the connection does
+        ends_with_connection = self._head_done and "content-length" not in self._headers
+        if exc is None and ends_with_connection and "transfer-encoding" not in self._headers:
+            self._finish(truncated=False)  # such an answer ends when the connection does
         else:
             self._fail(exc or NotHttp())
 
-    # -- httptools' calls ------------------------------------------------------------------------------------------
+    # -- called by httptools ------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         if self._answer is None:
@@ -138,12 +139,12 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, *, truncated: bool) -> None:
         content = self._content[0] if len(self._content) == 1 else b"".join(self._content)
-        answer = self._over()
+        answer = self._end_exchange()
         if answer is not None:
             answer.set_result(Response(self._status, self._headers, content[:MAX_ANSWER_BYTES], truncated=truncated))
 
-    def _watch(self) -> None:
-        """One timer stands for exchange after exchange, since hardly any comes to its end."""
+    def _set_timer(self) -> None:
+        """Set the one timer that serves exchange after exchange, since hardly any exchange lasts until it fires."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self._until_s, self._expire)
@@ -153,17 +154,17 @@ class Connection(asyncio.Protocol):
         if self._answer is None or timer is None:
             return
         if timer.when() < self._until_s:  # it was set for an earlier exchange
-            self._watch()
+            self._set_timer()
         else:
             self._fail(TimeoutError())
 
     def _fail(self, error: BaseException) -> None:
-        answer = self._over()
+        answer = self._end_exchange()
         self.abort()
         if answer is not None:
             answer.set_exception(error)
 
-    def _over(self) -> asyncio.Future[Response] | None:
-        """The one who waits, if there still is one; the exchange is over."""
+    def _end_exchange(self) -> asyncio.Future[Response] | None:
+        """End the exchange, and return the future that its caller still waits for (None: it does not)."""
         answer, self._answer = self._answer, None
         return answer if answer is not None and not answer.done() else None

@@ -1,4 +1,4 @@
-"""The transport a campaign names."""
+"""Opens the transport that a campaign names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sender.transport.httpx_transport import HttpxTransport
 
 
 def open_transport(kind: str, concurrency: int) -> Transport:
-    """The transport of that name (`fast`, `httpx`), for at most so many requests at one time.
+    """Return the transport `kind` (`fast`, `httpx`), for at most `concurrency` requests at a time.
 
     Raises CredentialsError when the environment's proxies or certificates cannot be used.
     """

@@ -1,7 +1,7 @@
 """The fast transport: HTTP/1.1 over asyncio's own connections, parsed by httptools (Node's parser).
 
-Writes a request with one call, straight after the last look at the clock. So what has left is known from our own
-steps and not from the name of an exception: before that call nothing, after it perhaps everything.
+Writes a request with one call, straight after the last look at the clock. So our own steps show what has left, and no
+exception needs to be interpreted: before that call nothing has left, after it perhaps everything.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from sender.transport.base import (
     InvalidUrl,
     TooLate,
     UnsupportedScheme,
-    failure,
+    make_failure,
 )
 from sender.transport.connection import Connection
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"[\x21-\x7e]+")
-_HEADS_KEPT = 256  # a run has one; a log's pages have one each
+_HEADS_MAX = 256  # a run has one head; each page of a log has its own
 
 
 @dataclass(slots=True)
 class _Route:
-    """The way to one origin, and its connections that wait for work, the longest idle first."""
+    """The way to one origin, and its idle connections, the longest idle first."""
 
     secure: bool
     host: str
@@ -45,8 +45,8 @@ class _Route:
     proxy: tunnel.Proxy | None
     idle: deque[Connection] = field(default_factory=deque)
 
-    def ready(self, now_s: float) -> Connection | None:
-        """The connection used last, so that those not needed grow old."""
+    def take_idle(self, now_s: float) -> Connection | None:
+        """Take the idle connection that was used last, so that spare ones time out."""
         while self.idle and now_s - self.idle[0].idle_since_s > KEEPALIVE_S:
             self.idle.popleft().abort()
         while self.idle:
@@ -55,8 +55,8 @@ class _Route:
                 return connection
         return None
 
-    def keep(self, connection: Connection, now_s: float) -> None:
-        """Puts a connection that has done its work to those that wait for more."""
+    def put_back(self, connection: Connection, now_s: float) -> None:
+        """Add a connection whose exchange is over to the idle ones."""
         if connection.reusable:
             connection.idle_since_s = now_s
             self.idle.append(connection)
@@ -65,34 +65,36 @@ class _Route:
 
 
 class _ConnectionSlots:
-    """So many at one time, the others in the order of asking. A semaphore of asyncio's asks whether others wait before
-    each turn, and takes several times as long where nobody does."""
+    """At most `places` requests at a time; others wait in the order of asking.
+
+    asyncio.Semaphore looks for waiters before each turn, and takes several times as long where there are none.
+    """
 
     def __init__(self, places: int) -> None:
         self._free = places
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def entered(self) -> bool:
-        """Takes a free place, if there is one."""
+    def try_enter(self) -> bool:
+        """Take a free place. Return whether there was one."""
         if not self._free:
             return False
         self._free -= 1
         return True
 
-    async def wait(self, until_s: float) -> None:
-        """Returns with a place. Raises TimeoutError at the loop's time `until_s`."""
+    async def enter(self, until_s: float) -> None:
+        """Wait for a place and take it. Raises TimeoutError at the loop's time `until_s`."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
             async with asyncio.timeout_at(until_s):
                 await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():  # the place was given to one who had just gone
-                self.left()
+            if turn.done() and not turn.cancelled():  # a place was given to a waiter that had just gone
+                self.leave()
             raise
 
-    def left(self) -> None:
-        """Gives the place to the next who still waits for one."""
+    def leave(self) -> None:
+        """Give the place to the next waiter that is still there, or free it."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -110,10 +112,10 @@ class FastTransport:
         `clock` gives seconds that never go back. Raises CredentialsError when the environment's proxies or
         certificates cannot be used.
         """
-        self._gate = _ConnectionSlots(concurrency)
+        self._slots = _ConnectionSlots(concurrency)
         self._clock = clock
-        self._context = network_settings.ssl_context()
-        self._proxies = {url: tunnel.proxy(url) for url in network_settings.proxies().values()}
+        self._context = network_settings.make_ssl_context()
+        self._proxies = {url: tunnel.parse_proxy(url) for url in network_settings.read_proxies().values()}
         self._routes: dict[tuple[str, str, int], _Route] = {}
         self._heads: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[bytes, _Route]] = {}
         self._connections: set[Connection] = set()
@@ -124,43 +126,43 @@ class FastTransport:
         too_late_s = min(self._clock() + timeout_s, send_by_s)
         connecting = written = False
         try:
-            head, route = self._head(request)
-            if not self._gate.entered():
-                await self._gate.wait(ends_s)
+            first_lines, route = self._make_head(request)
+            if not self._slots.try_enter():
+                await self._slots.enter(ends_s)
             try:
-                connection = route.ready(loop.time())
+                connection = route.take_idle(loop.time())
                 if connection is None:
                     connecting = True
-                    connection = await self._connected(route, min(ends_s, loop.time() + CONNECT_TIMEOUT_S))
+                    connection = await self._connect(route, min(ends_s, loop.time() + CONNECT_TIMEOUT_S))
                     connecting = False
-                if self._clock() >= too_late_s:  # the process stood still, and the timers have not fired yet
-                    route.keep(connection, loop.time())
+                if self._clock() >= too_late_s:  # the process was suspended, and the timers have not fired yet
+                    route.put_back(connection, loop.time())
                     raise TooLate
                 written = True
                 try:
-                    return await connection.exchange(head + request.content, ends_s)
+                    return await connection.exchange(first_lines + request.content, ends_s)
                 finally:
-                    route.keep(connection, loop.time())
+                    route.put_back(connection, loop.time())
             finally:
-                self._gate.left()
+                self._slots.leave()
         except asyncio.CancelledError as cancelled:
-            raise cancelled from failure(cancelled, unsent=not written)
-        except Exception as error:  # noqa: BLE001 (what has left is told by the steps taken, whatever broke)
-            raise failure(error, unsent=not written, connecting=connecting) from None
+            raise cancelled from make_failure(cancelled, unsent=not written)
+        except Exception as error:  # noqa: BLE001 (the steps taken show what has left, whatever broke)
+            raise make_failure(error, unsent=not written, connecting=connecting) from None
 
     async def warm(self, url: str, connections: int) -> None:
         try:
-            _, route = self._head(Request("GET", url, ()))
+            _, route = self._make_head(Request("GET", url, ()))
         except (InvalidUrl, UnsupportedScheme):
             return
         loop = asyncio.get_running_loop()
         until_s = loop.time() + CONNECT_TIMEOUT_S
         opened = await asyncio.gather(
-            *(self._connected(route, until_s) for _ in range(connections)), return_exceptions=True
+            *(self._connect(route, until_s) for _ in range(connections)), return_exceptions=True
         )
-        for one in opened:
-            if isinstance(one, Connection):
-                route.keep(one, loop.time())
+        for connection in opened:
+            if isinstance(connection, Connection):
+                route.put_back(connection, loop.time())
 
     async def aclose(self) -> None:
         for connection in self._connections:
@@ -168,8 +170,8 @@ class FastTransport:
         if self._connections:
             await asyncio.wait([connection.lost for connection in self._connections], timeout=1.0)
 
-    async def _connected(self, route: _Route, until_s: float) -> Connection:
-        """A new connection to the origin. Raises OSError, TimeoutError, ProxyRefused or NotHttp: nothing was sent."""
+    async def _connect(self, route: _Route, until_s: float) -> Connection:
+        """Open a connection to the origin. Raises OSError, TimeoutError, ProxyRefused or NotHttp: nothing was sent."""
         async with asyncio.timeout_at(until_s):
             context = self._context if route.secure else None
             connection = await tunnel.connect(route.host, route.port, context, route.proxy, self._context)
@@ -179,15 +181,15 @@ class FastTransport:
 
     # -- what is written before the body ---------------------------------------------------------------------------
 
-    def _head(self, request: Request) -> tuple[bytes, _Route]:
+    def _make_head(self, request: Request) -> tuple[bytes, _Route]:
         """The request's first lines, up to its body. Raises InvalidUrl, UnsupportedScheme or InvalidRequest."""
         key = (request.method, request.url, request.headers)
-        made = self._heads.get(key)
-        if made is None:
-            if len(self._heads) >= _HEADS_KEPT:
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _HEADS_MAX:
                 self._heads.clear()
-            made = self._heads[key] = self._first_lines(request)
-        lines, route = made
+            head = self._heads[key] = self._first_lines(request)
+        lines, route = head
         size = len(request.content)
         return (
             b"%scontent-length: %d\r\n\r\n" % (lines, size) if size or request.method != "GET" else lines + b"\r\n"
@@ -208,7 +210,9 @@ class FastTransport:
         origin = (url.scheme, host, port or usual)
         route = self._routes.get(origin)
         if route is None:
-            proxy = self._proxies.get(network_settings.proxy_for(network_settings.proxies(), url.scheme, host) or "")
+            proxy = self._proxies.get(
+                network_settings.proxy_for(network_settings.read_proxies(), url.scheme, host) or ""
+            )
             route = self._routes[origin] = _Route(secure, host, port or usual, proxy)
         shown = f"[{host}]" if ":" in host else host
         place = shown if port in {None, usual} else f"{shown}:{port}"
@@ -217,15 +221,15 @@ class FastTransport:
         if route.proxy is not None and not secure:
             target = f"http://{place}{target}"
             headers += route.proxy.headers
-        given = {name.lower() for name, _ in headers}
-        headers += [header for header in DEFAULT_HEADERS if header[0] not in given]
-        if "host" not in given:
+        present = {name.lower() for name, _ in headers}
+        headers += [header for header in DEFAULT_HEADERS if header[0] not in present]
+        if "host" not in present:
             headers.insert(0, ("host", place))
-        return _written(request.method, target, headers), route
+        return _encode_lines(request.method, target, headers), route
 
 
-def _written(method: str, target: str, headers: list[tuple[str, str]]) -> bytes:
-    """The lines as bytes. Raises InvalidRequest for what would not stay in its line."""
+def _encode_lines(method: str, target: str, headers: list[tuple[str, str]]) -> bytes:
+    """Return the lines as bytes. Raises InvalidRequest for text that would not stay in its line."""
     if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):
         raise InvalidRequest
     if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers):

@@ -20,14 +20,14 @@ from sender.transport.base import (
     MAX_ANSWER_BYTES,
     TooLate,
     TransportFailure,
-    failure,
+    make_failure,
 )
 
 _HEADERS = "send_request_headers.started"  # httpcore's trace events behind `http11.` or `http2.`, just before it writes
 _BODY = "send_request_body.started"
 HTTP2 = find_spec("h2") is not None  # with the extra `http2`; then the provider chooses, in the TLS handshake
-# The exceptions that httpx raises only before a request's first byte is written. They decide where a transport does
-# not tell its steps. Not here, because bytes may have left: ReadError, ReadTimeout, WriteError, WriteTimeout,
+# The exceptions that httpx raises only before a request's first byte is written. They decide where a transport
+# shows no steps. Not in this list, because bytes may have left: ReadError, ReadTimeout, WriteError, WriteTimeout,
 # RemoteProtocolError (also "Server disconnected without sending a response"), CloseError, DecodingError.
 _BEFORE_WRITING = (
     httpx.ConnectError,  # DNS, TCP connect and TLS handshake
@@ -45,8 +45,8 @@ class HttpxTransport:
 
     Speaks HTTP/2 where the extra `http2` is installed and the provider offers it.
 
-    Uses httpx's transports without its client, whose log tells whole URLs (and so recipients' numbers), which
-    keeps cookies and looks into redirects.
+    Uses httpx's transports without its client, whose log contains whole URLs (and so recipients' numbers), which
+    keeps cookies and reads redirects.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class HttpxTransport:
         `transport` replaces the network (httpx.MockTransport in tests). `clock` gives seconds that never go
         back. Raises CredentialsError when the environment's proxies or certificates cannot be used.
         """
-        # Our own gate, and no limit in the pool: httpcore 1.0.9 loses a place for good when a request is
-        # cancelled between being given a connection and waking up.
-        self._gate = asyncio.Semaphore(concurrency)
+        # A semaphore of our own, and no limit in the pool: httpcore 1.0.9 loses a place for good when a request is
+        # cancelled between getting a connection and waking up.
+        self._semaphore = asyncio.Semaphore(concurrency)
         self._clock = clock or steady_s
-        self._proxies = {} if transport else network_settings.proxies()
+        self._proxies = {} if transport else network_settings.read_proxies()
         self._routes: dict[str | None, httpx.AsyncBaseTransport]
         self._routes = {None: transport} if transport else _routes(self._proxies, concurrency)
         self._chosen: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
@@ -75,14 +75,14 @@ class HttpxTransport:
             self._clock, min(self._clock() + timeout_s, send_by_s), has_body=bool(request.content)
         )
         try:
-            async with asyncio.timeout(timeout_s), self._gate:
+            async with asyncio.timeout(timeout_s), self._semaphore:
                 try:
                     return await self._exchange(request, progress)
                 finally:
                     await progress.close_unowned()
         except asyncio.CancelledError as cancelled:
             raise cancelled from progress.failure(cancelled)
-        except Exception as error:  # noqa: BLE001 (what has left is told by the steps taken, whatever broke)
+        except Exception as error:  # noqa: BLE001 (the steps taken show what has left, whatever broke)
             raise progress.failure(error) from None  # h11 puts header values, and so credentials, into its texts
 
     async def warm(self, url: str, connections: int) -> None:
@@ -93,11 +93,11 @@ class HttpxTransport:
             await transport.aclose()
 
     async def _exchange(self, request: Request, progress: _RequestProgress) -> Response:
-        given = {name.lower() for name, _ in request.headers}
+        present = {name.lower() for name, _ in request.headers}
         outgoing = httpx.Request(
             request.method,
             request.url,
-            headers=[*request.headers, *(header for header in DEFAULT_HEADERS if header[0] not in given)],
+            headers=[*request.headers, *(header for header in DEFAULT_HEADERS if header[0] not in present)],
             content=request.content,
             extensions={"trace": progress.trace, "timeout": {"connect": CONNECT_TIMEOUT_S}},
         )
@@ -129,7 +129,7 @@ class HttpxTransport:
 def _routes(proxies: dict[str, str], concurrency: int) -> dict[str | None, httpx.AsyncBaseTransport]:
     """A pool of connections for each proxy, and under None one without."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=KEEPALIVE_S)
-    context = network_settings.ssl_context()
+    context = network_settings.make_ssl_context()
     try:
         return {
             proxy: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, http2=HTTP2)
@@ -140,13 +140,13 @@ def _routes(proxies: dict[str, str], concurrency: int) -> dict[str | None, httpx
 
 
 class _RequestProgress:
-    """How far one request came, told by httpcore's trace events, and so what its failure proves."""
+    """How far one request came, by httpcore's trace events, and so what its failure proves."""
 
     def __init__(self, clock: Callable[[], float], deadline_s: float, *, has_body: bool) -> None:
         self.handed_over = False
         self._clock = clock
         self._deadline_s = deadline_s
-        self._told = False
+        self._traced = False
         self._committed = self._http2 = False
         # The message is in the body: headers that promise a body which never comes ask for nothing, and httpcore
         # writes no body when the headers could not be written.
@@ -154,13 +154,13 @@ class _RequestProgress:
         self._unowned: Any = None
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        self._told = True
+        self._traced = True
         if event.endswith("connect_tcp.complete"):
             self._unowned = info["return_value"]
         protocol, _, step = event.partition(".")
         if step not in {_HEADERS, _BODY} or info["request"].method == b"CONNECT":  # CONNECT is for a proxy
             return
-        if self._clock() >= self._deadline_s:  # the process stood still: asyncio's own timer may come second
+        if self._clock() >= self._deadline_s:  # the process was suspended, and asyncio's own timer may fire later
             raise TooLate
         self._unowned = None
         self._http2 = protocol == "http2"
@@ -168,14 +168,14 @@ class _RequestProgress:
             self._committed = True
 
     async def close_unowned(self) -> None:
-        """Closes what httpcore 1.0.9 forgets: the connection whose TLS handshake is cancelled, also by a timeout."""
+        """Close what httpcore 1.0.9 forgets: the connection whose TLS handshake is cancelled, also by a timeout."""
         if self._unowned is not None:
             await self._unowned.aclose()
 
     def failure(self, error: BaseException) -> TransportFailure:
-        steps_known = self._told or not self.handed_over
+        steps_known = self._traced or not self.handed_over
         proved = isinstance(error, _BEFORE_WRITING)
         if self._http2 and isinstance(error, httpx.LocalProtocolError):  # about the connection, at any time
             proved = False
         unsent = proved or (steps_known and not self._committed)
-        return failure(error, unsent=unsent)
+        return make_failure(error, unsent=unsent)

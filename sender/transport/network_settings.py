@@ -1,4 +1,4 @@
-"""What the environment says about the way out: proxies and certificates, the same for every transport."""
+"""The environment's proxies and certificates, the same for every transport."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sender.core.errors import CredentialsError
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def proxies() -> dict[str, str]:
+def read_proxies() -> dict[str, str]:
     """Proxy URLs by scheme (`http`, `https`, `all`): HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, or the system's settings."""
     return {
         scheme: proxy if "://" in proxy else f"http://{proxy}"
@@ -23,13 +23,13 @@ def proxies() -> dict[str, str]:
 
 def proxy_for(proxies: dict[str, str], scheme: str, host: str) -> str | None:
     """The proxy on the way to `host`; None for loopback (where the sandbox is) and what NO_PROXY names."""
-    if host in _LOOPBACK or urllib.request.proxy_bypass(host):  # on Windows and macOS the system's settings are asked
+    if host in _LOOPBACK or urllib.request.proxy_bypass(host):  # on Windows and macOS, by the system's settings
         return None
     return proxies.get(scheme) or proxies.get("all")
 
 
-def ssl_context() -> ssl.SSLContext:
-    """Verifies certificates: by SSL_CERT_FILE or SSL_CERT_DIR, else by certifi's. Raises CredentialsError."""
+def make_ssl_context() -> ssl.SSLContext:
+    """A context that verifies by SSL_CERT_FILE or SSL_CERT_DIR, else by certifi. Raises CredentialsError."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one
@@ -41,7 +41,7 @@ def ssl_context() -> ssl.SSLContext:
 
 
 def unusable_proxy() -> CredentialsError:
-    """Without the proxy's URL, which may hold a password."""
+    """The error for a proxy, without its URL, which may contain a password."""
     return CredentialsError(
         "the proxy cannot be used: its URL is not valid, or it is a SOCKS proxy",
         where="HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",

@@ -20,7 +20,7 @@ _MAX_HEAD_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy on the way. `headers` may hold a password."""
+    """A proxy on the way. `headers` may contain a password."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class Proxy:
     headers: tuple[tuple[str, str], ...]
 
 
-def proxy(url: str) -> Proxy:
+def parse_proxy(url: str) -> Proxy:
     """The proxy at an `http://` or `https://` URL, its user and password as a header. Raises CredentialsError."""
     try:
         parts = urlsplit(url)
@@ -48,18 +48,18 @@ def proxy(url: str) -> Proxy:
 async def connect(
     host: str, port: int, context: ssl.SSLContext | None, through: Proxy | None, proxy_context: ssl.SSLContext
 ) -> Connection:
-    """A connection to `host`, with TLS if there is a `context`. Only greetings have left, and CONNECT to a proxy.
+    """Open a connection to `host`, with TLS if there is a `context`. Nothing is sent but handshakes and CONNECT.
 
     Raises OSError (also for certificates), ProxyRefused or NotHttp. A cancelled call leaves nothing open.
     """
     loop = asyncio.get_running_loop()
     if through is None:
-        _, made = await loop.create_connection(Connection, host, port, ssl=context)
-        return made
+        _, connection = await loop.create_connection(Connection, host, port, ssl=context)
+        return connection
     outer = proxy_context if through.secure else None
     if context is None:  # the proxy reads the whole URL in each request
-        _, made = await loop.create_connection(Connection, through.host, through.port, ssl=outer)
-        return made
+        _, connection = await loop.create_connection(Connection, through.host, through.port, ssl=outer)
+        return connection
     plain, tunnel = await loop.create_connection(_Tunnel, through.host, through.port, ssl=outer)
     try:
         await tunnel.open(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", through.headers)
@@ -73,7 +73,7 @@ async def connect(
 
 
 class _Tunnel(asyncio.Protocol):
-    """The talk with a proxy before it is a tunnel."""
+    """The exchange with a proxy that opens a tunnel."""
 
     def __init__(self) -> None:
         self._answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -81,7 +81,7 @@ class _Tunnel(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     async def open(self, place: str, headers: tuple[tuple[str, str], ...]) -> None:
-        """Returns when bytes go through to `place`. Raises ProxyRefused, NotHttp or OSError."""
+        """Return once bytes go through to `place`. Raises ProxyRefused, NotHttp or OSError."""
         lines = [f"CONNECT {place} HTTP/1.1", f"host: {place}", *(f"{name}: {value}" for name, value in headers)]
         self._transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         if not 200 <= await self._answered < 300:

@@ -331,7 +331,7 @@ def test_numbered_pages_go_on_from_their_own_request():
     last = json.loads(sample("telnyx/records-1-of-2").content)
     last["meta"]["page_number"] = 2
     assert adapter.log_page(answer(200, last), second).next is None
-    with pytest.raises(ValueError, match="the request for this one is not given"):
+    with pytest.raises(ValueError, match="the request of this one is missing"):
         adapter.log_page(sample("telnyx/records-1-of-2"))
 
 

@@ -331,7 +331,7 @@ def test_no_code_of_a_table_is_left_out_above(dialect):
 
 
 def test_a_code_stands_once_in_a_table():
-    with pytest.raises(ValueError, match="21610 stands twice"):
+    with pytest.raises(ValueError, match="21610 is listed twice"):
         _answers.error_table([(ErrorAction.REJECT, R.OPTED_OUT, "21610"), (ErrorAction.HALT, R.OTHER, "1 21610")])
 
 
