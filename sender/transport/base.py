@@ -46,7 +46,7 @@ class Transport(Protocol):
         """Return the whole answer, within `timeout_s` in total. Raises NotSent or MaybeSent.
 
         No byte of the request's body leaves after that time, nor after `send_by_s` on `sender.core.clock.steady_s`. A
-        cancelled call raises CancelledError with the NotSent or MaybeSent that is true at that moment as its `__cause__`.
+        cancelled call raises CancelledError, with the NotSent or MaybeSent that is true then as its `__cause__`.
         """
         ...
 
