@@ -19,6 +19,7 @@ settings.load_profile("suite")
 SLOWEST = (
     "crash/test_crash.py",
     "cli/test_guarantee.py",
+    "docs/test_readme_lines.py",
     "cli/test_sending.py",
     "delivery/test_runs.py",
     "phone/test_differential.py",
