@@ -1,236 +1,28 @@
-"""The sandbox as an ASGI app: authenticate → validate → decide → store → answer, for four providers' dialects.
+"""The sandbox as an ASGI app: which path is whose, and what it has accepted.
 
-It is a simulator and says so in a header of every answer. It sends no message. Everything that it has accepted is
-shown under `/sandbox/`, which is not a path of any provider.
+Everything that the sandbox has accepted is shown under `/sandbox/`, which is not a path of any provider.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sender.sandbox import network_faults
 from sender.sandbox import optouts as optouts_list
-from sender.sandbox.dialect import (
-    NEVER_MS,
-    Answer,
-    Dialect,
-    Draft,
-    FieldProblem,
-    Listing,
-    Refused,
-    StoredMessage,
-    Trouble,
-    TroubleAnswer,
-)
-from sender.sandbox.fault_plan import NO_FAULTS, FaultPicker, Faults
-from sender.sandbox.magic_numbers import ORDINARY, AnswerDelivery, Behavior, BehaviorPicker
-from sender.sandbox.segment_count import count_segments
+from sender.sandbox.dialect import Answer, Dialect, FieldProblem, Refused, StoredMessage
 from sender.sandbox.signalwire import SignalWireApi
 from sender.sandbox.signalwire_compat import CompatibilityApi
-from sender.sandbox.store import Store
+from sender.sandbox.simulator import SIMULATOR, Options, Sandbox, json_response, utc_ms
 from sender.sandbox.telnyx import TelnyxApi
 from sender.sandbox.twilio import TwilioApi
-from sender.sandbox.webhooks import NO_WEBHOOK_FAULTS, SimulatedReply, WebhookFaults, WebhookSender
-
-SIMULATOR = "campaign-sender sandbox"
-_HEADER = (b"x-simulator", SIMULATOR.encode())
-_JSON = (b"content-type", b"application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the sandbox behaves.
-
-    `latency_ms` passes between storing a message and answering. Above `rate_per_s` create requests in a sliding second
-    it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
-    creation. `hang_s` is how long a silent answer stays silent, and how long a slow one takes. `state_file` None keeps
-    everything in memory. `faults` are injected into answers, `webhook_faults` into webhooks; an outage lasts
-    `outage_s`, and the log shows a message only `log_lag_s` after its creation.
-    """
-
-    latency_ms: float = 0.0
-    rate_per_s: float | None = None
-    state_file: Path | None = None
-    sent_after_s: float = 0.5
-    delivered_after_s: float = 1.5
-    hang_s: float = 60.0
-    faults: Faults = NO_FAULTS
-    webhook_faults: WebhookFaults = NO_WEBHOOK_FAULTS
-    outage_s: float = 2.0
-    log_lag_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        times = (self.latency_ms, self.sent_after_s, self.hang_s, self.outage_s, self.log_lag_s)
-        if min(times) < 0 or self.delivered_after_s < self.sent_after_s:
-            raise ValueError("times must not be negative, and a message is sent before it is delivered")
-        if self.rate_per_s is not None and self.rate_per_s <= 0:
-            raise ValueError("rate_per_s must be above 0, or None for no limit")
-
-
-class Sandbox:
-    """Answers requests, and holds what the answers share. Raises StateError if the state file cannot be used."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.store = Store(options.state_file)
-        self.optouts = optouts_list.OptOuts()
-        self.behaviors = BehaviorPicker(options.rate_per_s)
-        self.faults = FaultPicker(options.faults)
-        self.webhooks = WebhookSender(options.webhook_faults)
-        self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
-        self.start_outage: Callable[[float], None] = lambda _: None  # set by the server; for a number of seconds
-
-    async def create_message(self, dialect: Dialect, request: Request) -> ASGIApp:
-        body = await request.body()
-        now_ms = _now_ms()
-        try:
-            account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
-            draft = dialect.parse_draft(account, request.headers.get("content-type", ""), body, now_ms)
-        except Refused as refused:
-            return await self._answer(dialect, dialect.answer_refused(refused.problems))
-        behavior = self.behaviors.pick(draft, time.monotonic())
-        if behavior is ORDINARY:
-            behavior = self.faults.pick_for_message(draft.to) or behavior
-        if behavior.fault:
-            self.store.count_fault(behavior.fault)
-        trouble = dialect.trouble_answers[behavior.trouble] if behavior.trouble else None
-        if trouble and not trouble.is_late(draft):
-            answer = _refusal(dialect, trouble, behavior)
-        elif behavior.accepts:
-            message = self._store(dialect, draft, trouble, now_ms)
-            answer = dialect.answer_created(message, _now_ms())
-            await self.webhooks.schedule_reports(message)
-        else:
-            answer = Answer(503, {})  # never sent as it is: such a behavior has a delivery of its own
-        return await self._deliver(dialect, answer, behavior.delivery)
-
-    def _store(self, dialect: Dialect, draft: Draft, late: TroubleAnswer | None, now_ms: int) -> StoredMessage:
-        """Store the accepted message and return it. `late` is the trouble that the provider will report; None: none."""
-        start_ms = draft.send_at_ms or now_ms
-        sent_ms = start_ms + round(1000 * self.options.sent_after_s)
-        final_ms = start_ms + round(1000 * self.options.delivered_after_s)
-        final = "delivered"
-        if late:
-            final = "undelivered"
-        elif draft.mms and not dialect.mms_receipts:
-            final, final_ms = "sent", NEVER_MS
-        return self.store.add(
-            draft,
-            ("GSM-7", 1) if draft.mms else count_segments(draft.body),
-            times_ms=(now_ms, sent_ms, final_ms),
-            final=final,
-            error=(late.code, late.message) if late else (None, None),
-        )
-
-    async def _deliver(self, dialect: Dialect, answer: Answer, delivery: AnswerDelivery) -> ASGIApp:
-        if self.options.latency_ms:
-            await asyncio.sleep(self.options.latency_ms / 1000)
-        whole = _json(answer)
-        start = (answer.status, whole.raw_headers)
-        content = bytes(whole.body)
-        hang_s, closing = self.options.hang_s, self.closing
-        match delivery:
-            case AnswerDelivery.PLAIN:
-                return whole
-            case AnswerDelivery.SERVER_ERROR:
-                return _json(_refusal(dialect, dialect.trouble_answers[Trouble.SERVER_ERROR]))
-            case AnswerDelivery.BAD_GATEWAY:
-                return _page(502, "Bad Gateway")
-            case AnswerDelivery.UNAVAILABLE:
-                return _page(503, "Service Unavailable")
-            case AnswerDelivery.SILENCE:
-                return network_faults.Cut(closing, last_s=hang_s)
-            case AnswerDelivery.RESET:
-                return network_faults.Cut(closing, rst=True)
-            case AnswerDelivery.HALF:
-                return network_faults.Cut(closing, start=start, content=content[: len(content) // 2])
-            case AnswerDelivery.TRUNCATED:
-                return _raw(content[: len(content) // 2], answer.status, answer.headers)
-            case AnswerDelivery.HTML:
-                return _page(200, "Welcome to the network")
-            case AnswerDelivery.DRIP:
-                return network_faults.Cut(closing, start=start, content=content, last_s=hang_s, drip=True)
-            case AnswerDelivery.HUGE:
-                return network_faults.Huge(answer.status, [_HEADER, _JSON])
-            case AnswerDelivery.OUTAGE:
-                self.start_outage(self.options.outage_s)
-                return network_faults.Cut(closing, rst=True)
-
-    async def show_message(self, dialect: Dialect, request: Request) -> ASGIApp:
-        try:
-            account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
-            answer = dialect.answer_message(self.store, account, request.path_params["message_id"], _now_ms())
-        except Refused as refused:
-            answer = dialect.answer_refused(refused.problems)
-        return await self._answer(dialect, answer)
-
-    async def list_messages(self, dialect: Dialect, request: Request) -> ASGIApp:
-        try:
-            account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
-            listing = Listing(
-                account=account,
-                base_url=f"{request.url.scheme}://{request.headers.get('host', '')}",
-                path=request.url.path,
-                query=tuple(request.query_params.multi_items()),
-                now_ms=_now_ms(),
-            )
-            lag_ms = round(1000 * self.options.log_lag_s)
-            log = self.store.as_of(listing.now_ms - lag_ms) if lag_ms else self.store
-            answer = dialect.answer_page(log, listing)
-        except Refused as refused:
-            answer = dialect.answer_refused(refused.problems)
-        fault, delivery = self.faults.pick_for_page() or (None, AnswerDelivery.PLAIN)
-        if fault:
-            self.store.count_fault(fault)
-        return await self._deliver(dialect, answer, delivery)
-
-    async def _answer(self, dialect: Dialect, answer: Answer) -> ASGIApp:
-        return await self._deliver(dialect, answer, AnswerDelivery.PLAIN)
-
-
-def _refusal(dialect: Dialect, trouble: TroubleAnswer, behavior: Behavior = ORDINARY) -> Answer:
-    problem = FieldProblem(trouble.status or 500, trouble.code, trouble.message, trouble.attribute)
-    answer = dialect.answer_refused([problem])
-    if behavior.retry_after is None:
-        return answer
-    return Answer(answer.status, answer.payload, {"retry-after": behavior.retry_after.header(behavior.retry_after_s)})
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _json(answer: Answer) -> Response:
-    # Starlette's JSONResponse is the same with more steps, and this runs once a message.
-    content = json.dumps(answer.payload, ensure_ascii=False, separators=(",", ":")).encode()
-    return _raw(content, answer.status, answer.headers)
-
-
-def _raw(content: bytes, status: int, headers: Mapping[str, str]) -> Response:
-    response = Response(content, status)
-    response.raw_headers = [_HEADER, _JSON, (b"content-length", str(len(content)).encode())]
-    response.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]
-    return response
-
-
-def _page(status: int, heading: str) -> Response:
-    return HTMLResponse(f"<html><body><h1>{heading}</h1></body></html>", status, {"x-simulator": SIMULATOR})
-
-
-# ── Routes ────────────────────────────────────────────────────────────────────────────────────────
+from sender.sandbox.webhooks import SimulatedReply, WebhookFaults
 
 _NATIVE, _COMPATIBILITY, _TELNYX, _TWILIO = SignalWireApi(), CompatibilityApi(), TelnyxApi(), TwilioApi()
 _LAML = "/api/laml/2010-04-01/Accounts/{account}/Messages"
@@ -274,7 +66,7 @@ def _provider_routes(sandbox: Sandbox) -> list[Route]:
             answer = sandbox.optouts.page(request.query_params)
         except Refused as refused:
             answer = _TELNYX.answer_refused(refused.problems)
-        return _json(answer)
+        return json_response(answer)
 
     return [*routes, Route(optouts_list.PATH, optouts, methods=["GET"])]
 
@@ -287,38 +79,38 @@ def _sandbox_routes(sandbox: Sandbox) -> list[Route]:
             sandbox.store.clear()
             sandbox.behaviors.reset()
             sandbox.faults.reset()
-            return _json(Answer(200, {"total": 0}))
-        now_ms = _now_ms()
+            return json_response(Answer(200, {"total": 0}))
+        now_ms = utc_ms()
         rows = [_to_dict(message, now_ms) for message in sandbox.store.everything()]
-        return _json(Answer(200, {"total": len(rows), "messages": rows}))
+        return json_response(Answer(200, {"total": len(rows), "messages": rows}))
 
     async def opt_out(request: Request) -> Response:
-        sandbox.optouts.add(await request.json(), _now_ms())
-        return _json(Answer(201, {}))
+        sandbox.optouts.add(await request.json(), utc_ms())
+        return json_response(Answer(201, {}))
 
     async def counts(_: Request) -> Response:
-        return _json(Answer(200, sandbox.store.counts()))
+        return json_response(Answer(200, sandbox.store.counts()))
 
     async def faults(_: Request) -> Response:
-        return _json(Answer(200, sandbox.store.faults()))
+        return json_response(Answer(200, sandbox.store.faults()))
 
     async def callbacks(request: Request) -> Response:
         if request.method == "POST":  # the faults from now on
             try:
                 sandbox.webhooks.set_faults(WebhookFaults(**await request.json()))
             except (TypeError, ValueError) as error:
-                return _json(Answer(400, {"error": str(error)}))
-        return _json(Answer(200, sandbox.webhooks.counts()))
+                return json_response(Answer(400, {"error": str(error)}))
+        return json_response(Answer(200, sandbox.webhooks.counts()))
 
     async def inbound(request: Request) -> Response:
         try:
             reply = SimulatedReply(**await request.json())
         except (TypeError, ValueError) as error:
-            return _json(Answer(400, {"error": str(error)}))
-        return _json(Answer(200, {"answer": await sandbox.webhooks.deliver_reply(reply)}))
+            return json_response(Answer(400, {"error": str(error)}))
+        return json_response(Answer(200, {"answer": await sandbox.webhooks.deliver_reply(reply)}))
 
     async def health(_: Request) -> Response:
-        return _json(Answer(200, {"status": "ok", "simulator": SIMULATOR, "accepted": sandbox.store.total}))
+        return json_response(Answer(200, {"status": "ok", "simulator": SIMULATOR, "accepted": sandbox.store.total}))
 
     return [
         Route("/sandbox/messages", messages, methods=["GET", "DELETE"]),
@@ -359,14 +151,14 @@ def _answer_unknown(request: Request, _: Exception) -> Response:
     """Answer 404 for an unknown path or method, as the API that owns the path does."""
     for prefix, dialect, code in _PREFIXES:
         if request.url.path.startswith(prefix):
-            return _json(
+            return json_response(
                 dialect.answer_refused([FieldProblem(404, code, "Not found: the sandbox does not simulate this")])
             )
-    return _json(Answer(404, {"error": "not found", "simulator": SIMULATOR}))
+    return json_response(Answer(404, {"error": "not found", "simulator": SIMULATOR}))
 
 
 def _answer_failure(_request: Request, _error: Exception) -> Response:
-    return _json(Answer(500, {"error": "the sandbox itself failed", "simulator": SIMULATOR}))
+    return json_response(Answer(500, {"error": "the sandbox itself failed", "simulator": SIMULATOR}))
 
 
 def app(options: Options | None = None) -> Starlette:

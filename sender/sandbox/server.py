@@ -17,8 +17,9 @@ from starlette.applications import Starlette
 from sender.core import asgi_server
 from sender.core.asgi_server import LOOPBACK, base_url, listening_socket
 from sender.core.errors import InputError
-from sender.sandbox.app import Options, Sandbox, app
+from sender.sandbox.app import app
 from sender.sandbox.network_faults import reset
+from sender.sandbox.simulator import Options, Sandbox
 
 if TYPE_CHECKING:
     _Protocol = asyncio.Protocol

@@ -20,8 +20,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from sender import providers
 from sender.core.outcomes import DeliveryReport
 from sender.providers.base import InboundMessage, Message
-from sender.sandbox.app import Options
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 from tests.contract.conftest import DEFAULT_FOLDER, FILES
 from tests.hooks import Call, Hook, hook
 

@@ -22,9 +22,9 @@ from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
-from sender.sandbox.app import Options
 from sender.sandbox.credentials import environment
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 
 pytestmark = pytest.mark.contract
 

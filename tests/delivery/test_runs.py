@@ -26,7 +26,7 @@ from sender.delivery.provider_session import ProviderSession
 from sender.delivery.refresh import refresh_run
 from sender.plan.message_reader import MessageReader
 from sender.providers.base import Request, Response
-from sender.sandbox.app import Options
+from sender.sandbox.simulator import Options
 from sender.sandbox.webhooks import WebhookFaults
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions

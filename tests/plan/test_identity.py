@@ -21,9 +21,9 @@ from sender.plan import plan as plan_file
 from sender.plan.hashes import MessageHash
 from sender.plan.plan import Plan
 from sender.planning.retry import retry_plan
-from sender.sandbox.app import Options
 from sender.sandbox.credentials import environment
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 from sender.state.ledger import Run
 from sender.state.state_dir import StateDir
 from sender.suppression.suppression_list import SuppressionList

@@ -17,8 +17,8 @@ import pytest
 from sender import providers
 from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
 from sender.providers.base import Adapter, LogEntry, LogQuery, Message, Request, Response
-from sender.sandbox.app import Options
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 from sender.transport.base import MaybeSent
 from sender.transport.httpx_transport import HttpxTransport
 

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.sandbox.app import SIMULATOR, Options
 from sender.sandbox.credentials import environment
 from sender.sandbox.dialect import Draft
 from sender.sandbox.magic_numbers import MAGIC_NUMBERS, MAGIC_SENDERS, BehaviorPicker
 from sender.sandbox.segment_count import count_segments
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import SIMULATOR, Options
 from sender.segments.encoding import measure as sender_measure
 
 ENV = environment("http://127.0.0.1")

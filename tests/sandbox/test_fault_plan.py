@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from sender.core.errors import InputError
-from sender.sandbox.app import Options
 from sender.sandbox.credentials import environment
 from sender.sandbox.fault_plan import FAULTS, LOG_FAULTS, FaultPicker, Faults
 from sender.sandbox.fault_plan import parse as parse_faults
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 
 ENV = environment("")
 BASIC = httpx.BasicAuth

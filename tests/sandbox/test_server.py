@@ -21,11 +21,12 @@ import httpx
 import pytest
 
 from sender.core.errors import InputError, StateError
-from sender.sandbox.app import Options, app
+from sender.sandbox.app import app
 from sender.sandbox.credentials import environment
 from sender.sandbox.dialect import Draft
 from sender.sandbox.magic_numbers import BehaviorPicker
 from sender.sandbox.server import embedded, serve
+from sender.sandbox.simulator import Options
 from sender.sandbox.store import counts
 
 ENV = environment("")

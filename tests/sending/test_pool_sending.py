@@ -14,8 +14,8 @@ import pytest
 import sender
 from sender.core.errors import InputsChanged, ProviderRefused
 from sender.plan.sender_pool import SenderPool
-from sender.sandbox.app import Options
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 from tests.cli import in_process
 
 BAD, GOOD, OTHER = "+12025550190", "+12025550161", "+12025550162"  # the sandbox refuses the first as a sender

@@ -23,8 +23,8 @@ from sender.core.errors import InputError, ProviderRefused, RunLocked, WorkersLo
 from sender.core.outcomes import SubmissionState
 from sender.plan.pace import Pace, Queue
 from sender.plan.sender_pool import SenderPool
-from sender.sandbox.app import Options
 from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 from sender.sending import shared_rate_limit
 from sender.sending.concurrency import Concurrency
 from sender.sending.open_run import open_run
