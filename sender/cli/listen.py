@@ -152,9 +152,9 @@ def listen(
             on_ready=ready,
             on_refused=partial(learn_from_runs, state.where),
         )
-    tally, refused = listener.tally, sum(listener.refused.values())
+    counts, refused = listener.counts, sum(listener.refused.values())
     console.out.print(
-        f"stopped: {tally.applied:,} reports applied, {tally.same:,} with nothing new, {tally.kept:,} kept for messages"
-        f" not recorded yet, {tally.inbound:,} replies, {refused:,} refused"
+        f"stopped: {counts.applied:,} reports applied, {counts.same:,} with nothing new, {counts.kept:,} kept for"
+        f" messages not recorded yet, {counts.inbound:,} replies, {refused:,} refused"
     )
     return 0

@@ -1,4 +1,4 @@
-"""Words and figures that the page and the terminal share, so that both say the same."""
+"""Texts and formats that the page and the terminal share, so that both say the same."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_doubled_reordered_early_and_forged_callbacks_leave_the_right_statuses(
         assert told["answers"].keys() == {"200", "forged: 403"}
         assert sum(told["answers"].values()) + unanswered == told["sent"] + told["forged"]
         assert listener.refused.keys() == {403}
-        assert listener.tally.kept > len(people) / 5, "early ones waited for the outcome"
+        assert listener.counts.kept > len(people) / 5, "early ones waited for the outcome"
     assert journal.filter(pl.col("status") == "undelivered").height == len(lost)
 
 

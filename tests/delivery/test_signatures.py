@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sender.core.errors import CredentialsError
 from sender.delivery.webhooks import signatures
-from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, allowed
+from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed
 
 # Published with the providers' own libraries; the first two stand in twilio-python's unit test.
 TWILIO_URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
@@ -38,7 +38,7 @@ TELNYX_PUBLIC = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
 TELNYX_BODY = b'{"data":{"event_type":"message.finalized","id":"4ee8c3a6-4995-4309-a3c6-38e3db9ea4be"}}'
 TELNYX_SIGNATURE = "hbbpeBDZCNvHPY0S2L5O8pbyLgs3zeEKViiVeel8fDpqIAbaRQOj7vYoq0sAAhx0dg80SGusUmeXkBebuGGQCA=="
 TELNYX_AT = 1_700_000_000
-KEYS = Keys(signalwire="PSK_test_key", twilio="12345", telnyx=signatures.telnyx_key(TELNYX_PUBLIC))
+KEYS = Keys(signalwire="PSK_test_key", twilio="12345", telnyx=signatures.read_telnyx_key(TELNYX_PUBLIC))
 FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
@@ -47,7 +47,7 @@ def form(fields: object) -> bytes:
 
 
 def passes(dialect: str, webhook: Webhook, policy: Policy = Policy.REQUIRE, keys: Keys = KEYS) -> bool:
-    return allowed(dialect, webhook, keys, policy, now_s=TELNYX_AT + 10)
+    return is_allowed(dialect, webhook, keys, policy, now_s=TELNYX_AT + 10)
 
 
 GENUINE: dict[str, tuple[str, Webhook]] = {
@@ -219,7 +219,7 @@ def test_a_form_that_is_none_is_not_covered() -> None:
 )
 def test_telnyx_timestamps_are_close(apart_s: int, good: bool) -> None:
     _, webhook = GENUINE["telnyx"]
-    assert allowed("telnyx", webhook, KEYS, Policy.REQUIRE, now_s=TELNYX_AT + apart_s) is good
+    assert is_allowed("telnyx", webhook, KEYS, Policy.REQUIRE, now_s=TELNYX_AT + apart_s) is good
 
 
 @pytest.mark.parametrize("stamp", ["", "soon", "1.7e9", "-1700000000", "１７０００００００００", "9" * 40])

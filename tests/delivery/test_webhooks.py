@@ -223,7 +223,7 @@ def test_off_is_for_loopback_only(ledger: SqliteLedger, tmp_path: Path) -> None:
         pass
     for host, public_url in (("0.0.0.0", "http://127.0.0.1:1"), ("0.0.0.0", None)):
         with (
-            pytest.raises(InputError, match="others than this machine could call it"),
+            pytest.raises(InputError, match="reachable from the network"),
             listening(ledger, tmp_path, host=host, public_url=public_url, policy=Policy.OFF),
         ):
             pass
@@ -334,7 +334,7 @@ def test_hundreds_at_once(listener: tuple[Listener, httpx.Client], ledger: Sqlit
         thread.join(60)
     assert answers == [200] * 300
     assert set(statuses(ledger).values()) == {"delivered"}
-    assert told.tally.applied + told.tally.same == 300
+    assert told.counts.applied + told.counts.same == 300
 
 
 # The command

@@ -1,8 +1,8 @@
 """The ASGI app that providers call: status callbacks and inbound messages of the four dialects.
 
-A webhook is believed only with its provider's signature, and answered with success only when what it says is on disk.
-Whatever is wrong with one is answered in a word: 403 forged, 413 too large, 400 not readable, 503 come again. Never
-logs a number, a text or a URL's query.
+A webhook is believed only with its provider's signature, and gets a success only once its content is on disk. Other
+answers: 403 forged, 413 too large, 400 not readable, 503 not stored, so that the provider retries. Never logs a
+number, a text or a URL's query.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from sender import providers
 from sender.core.asgi_server import is_loopback
 from sender.core.errors import InputError, StateError
 from sender.delivery.webhooks.intake import Intake, Overloaded
-from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, allowed
+from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed
 from sender.providers.base import InboundMessage
 
 log = logging.getLogger("sender.delivery")
 
 BODY_MAX_BYTES = 256 * 1024  # the largest that a provider sends, an MMS with ten links, has about ten kilobytes
 BODY_TIMEOUT_S = 10.0
-_COMPLAIN_EVERY_S = 10.0
+_WARN_EVERY_S = 10.0
 _REFUSALS: Mapping[int, str] = {
     400: "not readable",
     403: "forged, or not signed",
     408: "too slow",
     413: "too large",
-    503: "not written: come again",
+    503: "not stored; retry",
 }
 
 
 def status_callback(public_url: str, dialect: str) -> str:
-    """The URL that messages of a dialect are sent with, so that their reports come to a receiver at `public_url`."""
+    """The callback URL for messages of a dialect, whose reports a receiver at `public_url` takes."""
     return f"{public_url}/status/{dialect}"
 
 
 def check_public_url(text: str) -> str:
-    """`text` without a slash at its end. Raises InputError when providers could not, or should not, call it."""
+    """Return `text` without a slash at its end. Raises InputError if providers could not, or should not, call it."""
     url = text.strip().rstrip("/")
-    fix = "write https://host, or with a path; a tunnel's or a reverse proxy's address, say"
+    fix = "write https://host, or https://host/path: the address of a tunnel or a reverse proxy, for example"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -59,17 +59,17 @@ def check_public_url(text: str) -> str:
         raise InputError("the public URL is not an http or https URL", where="public_url", fix=fix)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise InputError(
-            "the public URL has more than scheme, host, port and path: it stands in every message's request",
+            "the public URL has more than scheme, host, port and path, and every message's request contains it",
             where="public_url",
             fix=fix,
         )
     if parts.scheme == "http" and not is_loopback(url):
-        raise InputError(f"{host} would get reports with recipients' numbers over plain http", where=url, fix=fix)
+        raise InputError(f"reports with recipients' numbers would reach {host} over plain http", where=url, fix=fix)
     return url
 
 
 class Receiver:
-    """What providers call for one state directory. `app` is the ASGI app; its lifespan opens and closes the intake."""
+    """The receiver of one state directory. `app` is the ASGI app; its lifespan opens and closes the intake."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class Receiver:
         policy: Policy,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`public_url` is what `check_public_url` returned: signatures are over it, whatever stands before us.
+        """`public_url` is from `check_public_url`: signatures cover it, whatever proxy is in front of us.
 
-        `clock` gives Unix time. Raises InputError for a policy of `off` where others than this machine may call.
+        `clock` gives Unix time. Raises InputError for a policy of `off` unless only this machine can call.
         """
         if policy is Policy.OFF and not is_loopback(public_url):
             raise InputError(
-                "signatures may go unchecked on loopback only: anybody could report anything",
+                "signatures may be left unchecked on loopback only; elsewhere anybody could report anything",
                 where="--signatures off",
                 fix="use require, or verify-if-present",
             )
@@ -95,38 +95,40 @@ class Receiver:
         self._keys = keys
         self._policy = policy
         self._clock = clock
-        self._complained_at: dict[int, float] = {}
+        self._warned_at: dict[int, float] = {}
         self.refused: dict[int, int] = {}
-        self.app = self._app()
+        self.app = self._make_app()
 
-    def _app(self) -> Starlette:
+    def _make_app(self) -> Starlette:
         prefix = urlsplit(self._public_url).path
         routes = [
             route
-            for base in dict.fromkeys(["", prefix])  # a proxy may take the public URL's path away, or leave it
-            for route in self._routes(base)
+            for base in dict.fromkeys(["", prefix])  # a proxy may strip the public URL's path, or leave it
+            for route in self._make_routes(base)
         ]
-        app = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers={500: _broken})
-        app.router.redirect_slashes = False  # providers take a redirect for a failure
+        app = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers={500: _answer_failure})
+        app.router.redirect_slashes = False  # providers treat a redirect as a failure
         return app
 
-    def _routes(self, base: str) -> list[Route]:
+    def _make_routes(self, base: str) -> list[Route]:
         routes = [Route(f"{base}/health", self._health)]
         for dialect in providers.DIALECTS:
-            routes.append(self._route(f"{base}/status/{dialect}", dialect, ["POST"]))
-            routes.append(self._route(f"{base}/inbound/{dialect}", dialect, ["POST", "GET"]))  # cXML may ask by GET
+            routes.append(self._make_route(f"{base}/status/{dialect}", dialect, ["POST"]))
+            routes.append(
+                self._make_route(f"{base}/inbound/{dialect}", dialect, ["POST", "GET"])
+            )  # cXML may ask by GET
         return routes
 
-    def _route(self, path: str, dialect: str, methods: list[str]) -> Route:
+    def _make_route(self, path: str, dialect: str, methods: list[str]) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await self._take(dialect, request)
+            return await self._receive(dialect, request)
 
         return Route(path, endpoint, methods=methods)
 
-    async def _take(self, dialect: str, request: Request) -> Response:
+    async def _receive(self, dialect: str, request: Request) -> Response:
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _body(request)
+                body = await _read_body(request)
         except TimeoutError:
             return self._refuse(408, dialect)
         except ClientDisconnect:
@@ -134,17 +136,17 @@ class Receiver:
         if body is None:
             return self._refuse(413, dialect)
         query = request.scope["query_string"].decode("latin-1")
-        url = f"{self._public_url}{_own_path(request.scope['path'])}{f'?{query}' if query else ''}"
+        url = f"{self._public_url}{_strip_prefix(request.scope['path'])}{f'?{query}' if query else ''}"
         headers = dict(request.headers)
-        speaks = providers.webhook_dialect(dialect, headers)
-        if not allowed(speaks, Webhook(url, headers, body), self._keys, self._policy, now_s=self._clock()):
+        spoken = providers.webhook_dialect(dialect, headers)
+        if not is_allowed(spoken, Webhook(url, headers, body), self._keys, self._policy, now_s=self._clock()):
             return self._refuse(403, dialect)
         try:
             reports = providers.reports(dialect, headers, body, url)
         except ValueError:
             return self._refuse(400, dialect)
         try:
-            await self._intake.put(speaks, reports)
+            await self._intake.put(spoken, reports)
         except (Overloaded, StateError):
             return self._refuse(503, dialect)
         if any(isinstance(report, InboundMessage) for report in reports):
@@ -155,8 +157,8 @@ class Receiver:
     def _refuse(self, status: int, dialect: str) -> Response:
         self.refused[status] = self.refused.get(status, 0) + 1
         now = time.monotonic()
-        if now - self._complained_at.get(status, -_COMPLAIN_EVERY_S) >= _COMPLAIN_EVERY_S:
-            self._complained_at[status] = now
+        if now - self._warned_at.get(status, -_WARN_EVERY_S) >= _WARN_EVERY_S:
+            self._warned_at[status] = now
             log.warning(
                 "a webhook for %s was refused with %d: %s (%d so far)",
                 dialect,
@@ -169,18 +171,18 @@ class Receiver:
 
     async def _health(self, _: Request) -> Response:
         intake = self._intake
-        tally = intake.tally
-        told = {
+        counts = intake.counts
+        health = {
             "status": "ok" if intake.failure is None else "failing",
             "waiting": intake.waiting,
-            "applied": tally.applied,
-            "nothing_new": tally.same,
-            "kept": tally.kept,
-            "matched": tally.matched,
-            "inbound": tally.inbound,
+            "applied": counts.applied,
+            "nothing_new": counts.same,
+            "kept": counts.kept,
+            "matched": counts.matched,
+            "inbound": counts.inbound,
             "refused": {str(status): count for status, count in sorted(self.refused.items())},
         }
-        return Response(json.dumps(told), 200 if intake.failure is None else 503, media_type="application/json")
+        return Response(json.dumps(health), 200 if intake.failure is None else 503, media_type="application/json")
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -188,13 +190,13 @@ class Receiver:
             yield
 
 
-def _own_path(path: str) -> str:
-    """`/status/twilio`, whatever the public URL or a proxy has put before it."""
+def _strip_prefix(path: str) -> str:
+    """`/status/twilio`, without what the public URL or a proxy has put before it."""
     return "/" + "/".join(path.rsplit("/", 2)[-2:])
 
 
-async def _body(request: Request) -> bytes | None:
-    """The whole body; None when it is too large, however large it says it is."""
+async def _read_body(request: Request) -> bytes | None:
+    """The whole body; None when it is too large, whatever size it declares."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > BODY_MAX_BYTES:
         return None
@@ -206,5 +208,5 @@ async def _body(request: Request) -> bytes | None:
     return bytes(content)
 
 
-def _broken(_request: Request, _error: Exception) -> Response:
-    return Response("failed: come again", 500, media_type="text/plain")
+def _answer_failure(_request: Request, _error: Exception) -> Response:
+    return Response("failed; retry", 500, media_type="text/plain")

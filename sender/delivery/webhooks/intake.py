@@ -1,8 +1,7 @@
-"""Writes what webhooks say into the ledger, many in a commit, and says when it is on disk.
+"""Writes the content of webhooks into the ledger, many in a commit, and confirms once it is on disk.
 
-One thread writes: whatever has come while it was busy goes into its next commit. Another one looks for the messages
-of reports that carry no ref, with a handle of its own, and tells of numbers that were refused: a long look holds up
-nobody.
+One thread writes: what arrives while it is busy goes into its next commit. Another thread looks for the messages of
+reports without a ref, with a handle of its own, and passes on refused numbers, so that a long search delays nothing.
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ T = TypeVar("T")
 
 log = logging.getLogger("sender.delivery")
 
-GATHER_S = 0.004  # before a commit: at a thousand reports a second four go into one, and the sender gets its turn
-WAITING_MAX = 20_000  # reports that wait for the disk; beyond it the provider is asked to come again
+GATHER_S = 0.004  # before a commit: at a thousand reports a second it gathers four, and the sender gets its turn
+WAITING_MAX = 20_000  # webhooks waiting for the disk; above this we answer 503, and the provider retries
 MATCH_EVERY_S = 2.0
-MATCH_FOR_S = 600.0  # after the last report without a message: its create's answer may still be on the way
-KEEP_S = 8 * 86_400.0  # a report that finds no message in this time was another program's
+MATCH_FOR_S = 600.0  # after the last report without a message: the answer to its create request may still arrive
+KEEP_S = 8 * 86_400.0  # a report without a message after this time belongs to another program
 
-OnInbound = Callable[[InboundMessage, str, datetime], object]  # (message, dialect, when it was written)
-OnRefused = Callable[[Collection[str | None]], object]  # the runs (None: some that are not named)
+OnInbound = Callable[[InboundMessage, str, datetime], object]  # (message, dialect, time it was received)
+OnRefused = Callable[[Collection[str | None]], object]  # the runs (None: unnamed ones)
 
 
 class Overloaded(Exception):  # noqa: N818
-    """Too many reports wait for the disk."""
+    """Too many webhooks wait for the disk."""
 
 
 @dataclass
 class WebhookCounts:
-    """What has been received, for the health page and the end of a run."""
+    """Counts of what was received, for the health page and the end of a run."""
 
     applied: int = 0
     same: int = 0
@@ -60,7 +59,7 @@ class WebhookCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Delivered:
+class _WaitingWebhook:
     reports: Sequence[Report]
     dialect: str
     at: datetime
@@ -76,19 +75,19 @@ class Intake:
         on_inbound: OnInbound | None = None,
         on_refused: OnRefused | None = None,
     ) -> None:
-        """`open_ledger` gives a handle; `on_inbound` has made durable what it learned when it returns.
+        """`open_ledger` returns a handle of its own; `on_inbound` stores what it learns before it returns.
 
-        `on_refused` is told, a moment after they are on disk, in which runs reports say something about a number.
+        `on_refused` gets the runs whose reports say something about a number, a moment after they are on disk.
         """
         self._open_ledger = open_ledger
         self._on_inbound = on_inbound
         self._on_refused = on_refused
         self._refused: set[str | None] = set()
-        self._waiting: list[_Delivered] = []
-        self._came = asyncio.Event()
+        self._waiting: list[_WaitingWebhook] = []
+        self._arrived = asyncio.Event()
         self._closing = False
         self._strays_until = 0.0
-        self.tally = WebhookCounts()
+        self.counts = WebhookCounts()
         self.failure: str | None = None  # of the last commit
 
     async def __aenter__(self) -> Self:
@@ -99,36 +98,36 @@ class Intake:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Writes what has come, then lets go of the ledger."""
+        """Write what has arrived, then close the ledger."""
         self._closing = True
-        self._came.set()
+        self._arrived.set()
         writer, matcher = self._tasks
         await writer
         matcher.cancel()
         await asyncio.wait([matcher])
-        await self._tell_refused()
+        await self._report_refused()
         await _in(self._writer_thread, self._ledger.close)
         self._writer_thread.shutdown()
         self._matcher_thread.shutdown()
 
     @property
     def waiting(self) -> int:
-        """How many webhooks wait for the disk."""
+        """The number of webhooks that wait for the disk."""
         return len(self._waiting)
 
     async def put(self, dialect: str, reports: Sequence[Report]) -> None:
-        """Returns when `reports` are on disk. Raises Overloaded at once, or StateError when they cannot be written."""
+        """Return once `reports` are on disk. Raises Overloaded at once, and StateError when they cannot be written."""
         if len(self._waiting) >= WAITING_MAX or self._closing:
             raise Overloaded
         written = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Delivered(reports, dialect, datetime.now(UTC), written))
-        self._came.set()
+        self._waiting.append(_WaitingWebhook(reports, dialect, datetime.now(UTC), written))
+        self._arrived.set()
         await written
 
     async def _write_forever(self) -> None:
         while self._waiting or not self._closing:
-            await self._came.wait()
-            self._came.clear()
+            await self._arrived.wait()
+            self._arrived.clear()
             if not self._closing:
                 await asyncio.sleep(GATHER_S)
             group, self._waiting = self._waiting, []
@@ -136,42 +135,44 @@ class Intake:
                 continue
             try:
                 await _in(self._writer_thread, partial(self._write, group))
-            except Exception as error:  # noqa: BLE001 (told to whoever waits; the next group may fare better)
+            except Exception as error:  # noqa: BLE001 (raised for each caller that waits; the next group may succeed)
                 self._fail(group, error)
             else:
                 self.failure = None
-                for one in group:
-                    if not one.written.done():  # the caller may have gone
-                        one.written.set_result(None)
+                for webhook in group:
+                    if not webhook.written.done():  # the caller may have gone
+                        webhook.written.set_result(None)
 
-    def _fail(self, group: list[_Delivered], error: Exception) -> None:
+    def _fail(self, group: list[_WaitingWebhook], error: Exception) -> None:
         self.failure = str(error).splitlines()[0]
         log.error("reports could not be written: %s", self.failure, extra={"event": "reports_failed"})
         failure = error if isinstance(error, StateError) else StateError("the reports could not be written")
-        for one in group:
-            if not one.written.done():
-                one.written.set_exception(failure)
+        for webhook in group:
+            if not webhook.written.done():
+                webhook.written.set_exception(failure)
 
-    def _write(self, group: list[_Delivered]) -> None:
-        reported: list[ReceivedReport] = []
-        for one in group:
-            for report in one.reports:
+    def _write(self, group: list[_WaitingWebhook]) -> None:
+        received: list[ReceivedReport] = []
+        for webhook in group:
+            for report in webhook.reports:
                 if isinstance(report, DeliveryReport):
-                    reported.append(named(report))
+                    received.append(attach_message(report))
                     if report.reason in TAUGHT and self._on_refused is not None:
-                        self._refused.add(reported[-1].run_id)
+                        self._refused.add(received[-1].run_id)
                 elif self._on_inbound is not None:
-                    self._on_inbound(report, one.dialect, _moment(report.at) or one.at)
-                    self.tally.inbound += 1
-        if reported:
-            counts = self._ledger.record_reports(reported)
-            self.tally.add(counts)
+                    self._on_inbound(report, webhook.dialect, _moment(report.at) or webhook.at)
+                    self.counts.inbound += 1
+        if received:
+            counts = self._ledger.record_reports(received)
+            self.counts.add(counts)
             if counts.kept:
                 self._strays_until = time.monotonic() + MATCH_FOR_S
 
     async def _match_forever(self) -> None:
-        """Looks for the messages of reports without a ref while there may be some, and tells of refused numbers; a
-        tenth of the time at most."""
+        """Look for the messages of reports without a ref while there may be some, and pass on refused numbers.
+
+        Takes a tenth of the time at most.
+        """
         await _in(self._matcher_thread, self._forget)
         pause_s = MATCH_EVERY_S
         while True:
@@ -179,19 +180,19 @@ class Intake:
             started = time.monotonic()
             if started < self._strays_until:
                 try:
-                    self.tally.matched += await _in(self._matcher_thread, self._match)
+                    self.counts.matched += await _in(self._matcher_thread, self._match)
                 except StateError as error:
                     log.warning("reports without a ref wait: %s", error.what, extra={"event": "match_failed"})
-            await self._tell_refused()
+            await self._report_refused()
             pause_s = max(MATCH_EVERY_S, 10 * (time.monotonic() - started))
 
-    async def _tell_refused(self) -> None:
+    async def _report_refused(self) -> None:
         refused, self._refused = self._refused, set()
         if not refused or self._on_refused is None:
             return
         try:
             await _in(self._matcher_thread, partial(self._on_refused, refused))
-        except SenderError as error:  # the end of the run, or the next refresh, teaches it again
+        except SenderError as error:  # the end of the run, or the next refresh, learns it again
             log.warning("nothing was learned of refused numbers: %s", error.what, extra={"event": "learn_failed"})
 
     def _match(self) -> int:
@@ -215,10 +216,10 @@ async def _in(thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(thread, call)
 
 
-def named(report: DeliveryReport) -> ReceivedReport:
-    """The report with the message that its ref names, if it has one."""
-    place = read_ref(report.ref)
-    return ReceivedReport(report, *place) if place else ReceivedReport(report)
+def attach_message(report: DeliveryReport) -> ReceivedReport:
+    """Return the report with the message that its ref names, if it has a ref."""
+    message = read_ref(report.ref)
+    return ReceivedReport(report, *message) if message else ReceivedReport(report)
 
 
 def _moment(text: str | None) -> datetime | None:

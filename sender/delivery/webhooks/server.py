@@ -1,4 +1,4 @@
-"""Puts the receiver on a real socket: for a process of its own (`sender listen`), or beside a run (`send --listen`)."""
+"""Puts the receiver on a real socket: for a process of its own (`sender listen`), or during a run (`send --listen`)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _DRAIN_S = 10  # at the end, for requests under way
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A receiver that answers: where it listens, what providers call, and what it has taken by now."""
+    """A running receiver: where it listens, what providers call, and what it has received so far."""
 
     url: str
     public_url: str
-    dialects: tuple[str, ...]  # whose signatures it can check
-    tally: WebhookCounts
+    dialects: tuple[str, ...]  # those whose signatures it can check
+    counts: WebhookCounts
     refused: Mapping[int, int]
 
 
@@ -50,14 +50,14 @@ def listen(
     dialect: str | None = None,
     on_refused: OnRefused | None = None,
 ) -> Iterator[Listener]:
-    """A receiver in a thread of this process, writing to the ledger of `state`; stopped and closed at the end.
+    """Run a receiver in a thread of this process, writing to the ledger of `state`; stop it on exit.
 
-    `public_url` None: the address it listens on, for the sandbox. `dialect` is the one that must be checkable (None:
-    any). `on_refused` is told in which runs numbers were refused, as `Intake` does; without one it is for the sender
-    beside it to see. Raises InputError or CredentialsError when it could not do its work.
+    Without `public_url`, it is the address it listens on, for the sandbox. `dialect` is the one that must be checkable
+    (None: any). `on_refused` gets the runs in which numbers were refused, as for `Intake`; without it the sender of
+    the run learns that itself. Raises InputError or CredentialsError when the receiver could not do its work.
     """
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _server(state, base_url(sock), public_url, keys, policy, dialect, on_refused)
+        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, dialect, on_refused)
         with asgi_server.in_thread(server, sock, "receiver"):
             yield listener
 
@@ -73,15 +73,15 @@ def serve(
     on_ready: Callable[[Listener], None] | None = None,
     on_refused: OnRefused | None = None,
 ) -> Listener:
-    """Serves until interrupted, as `sender.core.asgi_server.serve`; then what it has taken. Otherwise as `listen`."""
+    """Serve until interrupted, and return the listener with what it has received. Otherwise as `listen`."""
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _server(state, base_url(sock), public_url, keys, policy, None, on_refused)
+        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, None, on_refused)
         server.on_ready = partial(on_ready, listener) if on_ready else None
         asgi_server.serve(server, sock)
     return listener
 
 
-def _server(
+def _make_server(
     state: State,
     url: str,
     public_url: str | None,
@@ -92,21 +92,22 @@ def _server(
 ) -> tuple[asgi_server.Server, Listener]:
     if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
         raise InputError(
-            "others than this machine could call it",
+            "the receiver would be reachable from the network",
             where=f"--host {urlsplit(url).hostname}",
-            fix="name the address they call with --public-url, and check signatures (require, or verify-if-present)",
+            fix="name the address that providers call with --public-url, and check signatures with require or"
+            " verify-if-present",
         )
     public = check_public_url(public_url or url)
-    checkable = tuple(one for one in DIALECTS if keys.has(one))
+    checkable = tuple(name for name in DIALECTS if keys.has(name))
     if policy is Policy.REQUIRE and not (dialect in checkable if dialect else checkable):
         raise CredentialsError(
-            f"no key to check the signatures of {dialect or 'any provider'} with",
+            f"there is no key to check the signatures of {dialect or 'any provider'}",
             where="environment",
             fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN, as your provider needs"
             " (docs/delivery.md says where each is shown)",
         )
     simulated = is_loopback(public)  # only the sandbox can call it there
-    intake = Intake(state.open_ledger, partial(_learn, state, simulated), on_refused)
+    intake = Intake(state.open_ledger, partial(_learn_reply, state, simulated), on_refused)
     receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
     config = uvicorn.Config(
         receiver.app,
@@ -120,11 +121,11 @@ def _server(
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
     )
-    return asgi_server.Server(config), Listener(url, public, checkable, intake.tally, receiver.refused)
+    return asgi_server.Server(config), Listener(url, public, checkable, intake.counts, receiver.refused)
 
 
-def _learn(state: State, simulated: bool, message: InboundMessage, dialect: str, at: datetime) -> None:
-    """What people write back: a STOP is on the suppression list when its webhook is answered."""
+def _learn_reply(state: State, simulated: bool, message: InboundMessage, dialect: str, at: datetime) -> None:
+    """Learn from a reply: a STOP is on the suppression list before its webhook is answered."""
     with SuppressionList(state.open_suppressions()) as suppressions:
         suppressions.learn_inbound(
             message.from_number,

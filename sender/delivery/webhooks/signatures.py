@@ -28,7 +28,7 @@ _STANDARD_PORTS = {"https": 443, "http": 80}
 
 
 class Policy(StrEnum):
-    """What is asked of a webhook's signature."""
+    """Which webhooks are believed, by their signature."""
 
     REQUIRE = "require"
     VERIFY_IF_PRESENT = "verify-if-present"  # SignalWire names no signature for its JSON status callbacks (2026-11)
@@ -37,7 +37,7 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What signatures are checked with; None where the environment holds none.
+    """The keys that signatures are checked with; None where the environment has none.
 
     SignalWire: the project's signing key, which is not its API token. Twilio: the auth token. Telnyx: the public key.
     """
@@ -48,12 +48,12 @@ class Keys:
 
     @classmethod
     def of(cls, env: Mapping[str, str]) -> Keys:
-        """The keys in `env`. Raises CredentialsError for one that is none."""
+        """The keys in `env`. Raises CredentialsError for one that is not a key."""
         public = env.get("TELNYX_PUBLIC_KEY", "").strip()
         return cls(
             signalwire=env.get("SIGNALWIRE_SIGNING_KEY", "").strip() or None,
             twilio=env.get("TWILIO_AUTH_TOKEN", "").strip() or None,
-            telnyx=telnyx_key(public) if public else None,
+            telnyx=read_telnyx_key(public) if public else None,
         )
 
     def has(self, dialect: str) -> bool:
@@ -63,25 +63,25 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One request as it came. `url` is the public one, as the provider was given it; header names are lower-case."""
+    """One request as received. `url` is the public one that the provider knows; header names are lower-case."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
-def allowed(dialect: str, webhook: Webhook, keys: Keys, policy: Policy, *, now_s: float) -> bool:
+def is_allowed(dialect: str, webhook: Webhook, keys: Keys, policy: Policy, *, now_s: float) -> bool:
     """Whether the webhook may be believed under `policy`. `now_s` is Unix time."""
     if policy is Policy.OFF:
         return True
-    given = [name for name in _HEADERS[dialect] if name in webhook.headers]
-    if not given:
+    signed = any(name in webhook.headers for name in _HEADERS[dialect])
+    if not signed:
         return policy is Policy.VERIFY_IF_PRESENT
     if dialect == "telnyx":
-        return keys.telnyx is not None and telnyx(keys.telnyx, webhook, now_s=now_s)
+        return keys.telnyx is not None and check_telnyx(keys.telnyx, webhook, now_s=now_s)
     if dialect == "twilio":
-        return keys.twilio is not None and twilio(keys.twilio, webhook)
-    return keys.signalwire is not None and signalwire(keys.signalwire, webhook)
+        return keys.twilio is not None and check_twilio(keys.twilio, webhook)
+    return keys.signalwire is not None and check_signalwire(keys.signalwire, webhook)
 
 
 _HEADERS: Mapping[str, tuple[str, ...]] = {
@@ -92,31 +92,31 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def signalwire(key: str, webhook: Webhook) -> bool:
-    """Whether every SignalWire signature of the webhook holds.
+def check_signalwire(key: str, webhook: Webhook) -> bool:
+    """Whether every SignalWire signature of the webhook is right.
 
     JSON: hexadecimal HMAC-SHA1 over URL and raw body (and, for calls, a second header with HMAC-SHA256). Forms: base64
-    HMAC-SHA1 over URL and fields, which may stand in a header of Twilio's name.
+    HMAC-SHA1 over URL and fields, which may be in Twilio's header.
     """
     strong = webhook.headers.get("x-signalwire-sha256-signature")
-    if strong is not None and not _equal(strong, signalwire_json(key, webhook.url, webhook.body, "sha256")):
+    if strong is not None and not _equals(strong, signalwire_json(key, webhook.url, webhook.body, "sha256")):
         return False
-    given = webhook.headers.get("x-signalwire-signature", webhook.headers.get("x-twilio-signature"))
-    if given is None:
+    signature = webhook.headers.get("x-signalwire-signature", webhook.headers.get("x-twilio-signature"))
+    if signature is None:
         return strong is not None
-    if _equal(given, signalwire_json(key, webhook.url, webhook.body)):
+    if _equals(signature, signalwire_json(key, webhook.url, webhook.body)):
         return True
-    return _form_holds(key, webhook, given, distinct=False)
+    return _form_matches(key, webhook, signature, distinct=False)
 
 
-def twilio(token: str, webhook: Webhook) -> bool:
-    """Whether Twilio's signature holds: over the URL and the form, or over a URL that names the body's SHA-256."""
-    given = webhook.headers.get("x-twilio-signature", "")
-    return _form_holds(token, webhook, given, distinct=True)
+def check_twilio(token: str, webhook: Webhook) -> bool:
+    """Whether Twilio's signature is right: over the URL and the form, or over a URL that names the body's SHA-256."""
+    signature = webhook.headers.get("x-twilio-signature", "")
+    return _form_matches(token, webhook, signature, distinct=True)
 
 
-def telnyx(key: Ed25519PublicKey, webhook: Webhook, *, now_s: float) -> bool:
-    """Whether Telnyx' signature over `timestamp|body` holds, and the timestamp is within five minutes of `now_s`."""
+def check_telnyx(key: Ed25519PublicKey, webhook: Webhook, *, now_s: float) -> bool:
+    """Whether Telnyx' signature over `timestamp|body` is right, and the timestamp is within five minutes of `now_s`."""
     stamp = webhook.headers.get("telnyx-timestamp", "")
     if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > 12 or abs(now_s - int(stamp)) > TOLERANCE_S:
         return False
@@ -128,8 +128,8 @@ def telnyx(key: Ed25519PublicKey, webhook: Webhook, *, now_s: float) -> bool:
     return True
 
 
-def telnyx_key(text: str) -> Ed25519PublicKey:
-    """The public key in base64. Raises CredentialsError when it is none."""
+def read_telnyx_key(text: str) -> Ed25519PublicKey:
+    """The public key in base64. Raises CredentialsError when it is not one."""
     try:
         return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):
@@ -148,21 +148,21 @@ def signalwire_json(key: str, url: str, body: bytes, digest: str = "sha1") -> st
 def form_signature(key: str, url: str, fields: Sequence[tuple[str, str]], *, distinct: bool) -> str:
     """Base64 HMAC-SHA1 over URL and fields sorted by name.
 
-    Of a name that stands several times Twilio signs each different value once, sorted (`distinct`); SignalWire signs
-    them all, in the order in which they came.
+    For a repeated name, Twilio signs each different value once, sorted (`distinct`); SignalWire signs all values, in
+    the order received.
     """
     ordered = sorted(set(fields)) if distinct else sorted(fields, key=lambda pair: pair[0])
     text = url + "".join(name + value for name, value in ordered)
     return base64.b64encode(hmac.new(key.encode(), text.encode("utf-8", "replace"), hashlib.sha1).digest()).decode()
 
 
-def _form_holds(key: str, webhook: Webhook, given: str, *, distinct: bool) -> bool:
+def _form_matches(key: str, webhook: Webhook, signature: str, *, distinct: bool) -> bool:
     fields = _signed_fields(webhook)
     if fields is None:
         return False
-    # Whether the standard port is in the signed URL depends on what made the request: both ways are documented.
+    # Whether the signed URL contains the standard port depends on the sender of the request: both are documented.
     return any(
-        _equal(given, form_signature(key, url, fields, distinct=distinct)) for url in _port_variants(webhook.url)
+        _equals(signature, form_signature(key, url, fields, distinct=distinct)) for url in _port_variants(webhook.url)
     )
 
 
@@ -172,7 +172,7 @@ def _signed_fields(webhook: Webhook) -> list[tuple[str, str]] | None:
         return []
     query = dict(parse_qsl(urlsplit(webhook.url).query, keep_blank_values=True))
     if "bodySHA256" in query:
-        return [] if _equal(query["bodySHA256"], body_sha256(webhook.body)) else None
+        return [] if _equals(query["bodySHA256"], body_sha256(webhook.body)) else None
     kind = webhook.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return None
@@ -183,12 +183,12 @@ def _signed_fields(webhook: Webhook) -> list[tuple[str, str]] | None:
 
 
 def body_sha256(body: bytes) -> str:
-    """What Twilio puts into the query as `bodySHA256` for a body that is no form."""
+    """The `bodySHA256` that Twilio adds to the query for a body that is not a form."""
     return hashlib.sha256(body).hexdigest()
 
 
 def _port_variants(url: str) -> list[str]:
-    """`url` as it stands, and with its scheme's standard port added or taken away."""
+    """`url` unchanged, and with its scheme's standard port added or removed."""
     parts = urlsplit(url)
     standard = _STANDARD_PORTS.get(parts.scheme)
     if standard is None:
@@ -198,5 +198,5 @@ def _port_variants(url: str) -> list[str]:
     return [url, parts._replace(netloc=parts.netloc.rpartition(":")[0]).geturl()]
 
 
-def _equal(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+def _equals(signature: str, expected: str) -> bool:
+    return hmac.compare_digest(signature.encode("utf-8", "replace"), expected.encode())

@@ -1,6 +1,6 @@
-"""A plan as a person sees it before anything is sent: a page, rows for a machine, a frame for a terminal.
+"""A preview of a plan before anything is sent: a page, rows for a program, a frame for a terminal.
 
-Shows what the plan holds and nothing else: reads no other file, reads no clock, never touches the network.
+Shows the plan and nothing else: reads no other file, reads no clock, never touches the network.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sender.reports.pages import page
 from sender.segments import blame
 
 _SLICE = 65_536  # messages: a row group of the plan's file
-_SHOWN = 200  # messages, and skipped rows, on a page nobody gave a limit
-_CAUSES = 4  # named under a bubble; more would be a second message
+_SHOWN = 200  # messages, and skipped rows, on a page without a limit
+_CAUSES = 4  # listed under a bubble; more would be as long as the message
 _CAUSE_CHARS = 12
-_BLAMED, _REGIONS = 8, 12  # characters and countries named on the page
+_BLAMED, _REGIONS = 8, 12  # characters and countries listed on the page
 
 _GSM = re.escape(segments.GSM_BASIC + segments.GSM_EXTENSION)
 # What joins the character before it: a run that begins with one takes that character along, so that a page never
@@ -37,7 +37,7 @@ _FORCING = re.compile(f"((?:[{_GSM}](?=[{_COMBINING}]))?[^{_GSM}]+)")
 def preview_html(plan: Plan, *, limit: int | None = None) -> str:
     """One HTML page, complete in itself: counts, bubbles, skipped rows, and what the plan was made from.
 
-    `limit` bounds the messages and the skipped rows shown, each; None is 200, what a person scrolls through. The
+    `limit` bounds the messages and the skipped rows shown, each; None is 200, as much as a person scrolls through. The
     counts are always of the whole plan.
     """
     manifest = plan.manifest
@@ -61,7 +61,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
         by_encoding=_by_encoding(plan),
         by_region=_by_region(manifest),
         excess=costs.cost_problem(manifest.cost) if manifest.cost else None,
-        blamed=[blame.sentence(one) for one in manifest.blame.get("characters", ())[:_BLAMED]],
+        blamed=[blame.sentence(character) for character in manifest.blame.get("characters", ())[:_BLAMED]],
         more_blamed=max(0, len(manifest.blame.get("characters", ())) - _BLAMED) + manifest.blame.get("unlisted", 0),
     )
 
@@ -114,9 +114,9 @@ class BodyPiece:
 class Bubble:
     """One message as the page shows it. `units` of `room` are used (None where characters are not counted).
 
-    `causes` are what forced UCS-2, ready to be read; `more_causes` how many are left out; `script` says that the
-    text is written in letters GSM-7 does not have, so that no single character is to blame. `fields` are the provider
-    fields that its row set.
+    `causes` are the characters that forced UCS-2, in readable form; `more_causes` is the number left out; `script` says
+    that the text is written in letters GSM-7 does not have, so that no single character is the cause. `fields` are the
+    provider fields that its row set.
     """
 
     row_number: int
@@ -137,7 +137,7 @@ class Bubble:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A bar of the chart: how many messages take so many segments, and a row where one can be seen."""
+    """A bar of the chart: the number of messages of `segments` segments, and a row with one of them."""
 
     segments: int
     messages: int
@@ -171,7 +171,7 @@ def _bubble(row: Mapping[str, Any], units: int) -> Bubble:
 
 
 def _room(encoding: str | None, parts: int) -> int:
-    """Units that so many segments hold (3GPP TS 23.040): what the copywriter has left."""
+    """The units that `parts` segments hold (3GPP TS 23.040)."""
     whole, part = (70, 67) if encoding == segments.UCS_2 else (160, 153)
     return whole if parts <= 1 else parts * part
 
@@ -188,7 +188,7 @@ def _other_script(body: str) -> bool:
 
 
 def _cause(run: str) -> str:
-    """A run of characters to be read on its own, cut where it is long."""
+    """A run of characters in readable form, shortened if it is long."""
     shown = page.visible(run)
     return shown if len(run) <= _CAUSE_CHARS else shown[:_CAUSE_CHARS] + "…"
 
@@ -206,18 +206,19 @@ def _by_segments(plan: Plan) -> list[Share]:
 
 
 def _by_region(manifest: Manifest) -> list[tuple[str, str, int, int]]:
-    """Where the money goes: region, cost, and its part of the whole in micro-units; dearest first."""
+    """Region, cost, and the cost and the total in micro-units; most expensive first."""
     if manifest.cost is None:
         return []
     whole = money.parse(manifest.cost["total"])
     return [
-        (region, one["cost"], money.parse(one["cost"]), whole) for region, one in manifest.cost["by_region"].items()
+        (region, entry["cost"], money.parse(entry["cost"]), whole)
+        for region, entry in manifest.cost["by_region"].items()
     ][:_REGIONS]
 
 
 def _by_encoding(plan: Plan) -> list[tuple[str, int]]:
-    """How many messages travel in each encoding, or as MMS. They add up to the messages (unlike the manifest's counts,
-    which have the texts of MMS among the encodings)."""
+    """The messages by encoding, or MMS. They add up to all messages, unlike the manifest's counts, which include the
+    texts of MMS among the encodings."""
     mms = message_fields.is_mms(plan.manifest.fields)
     kind = pl.when(mms).then(pl.lit("MMS")).otherwise(pl.col("encoding").fill_null("filled in by the provider"))
     counts = plan.scan().filter(pl.col("seq").is_not_null()).group_by(kind=kind).len().collect()
@@ -234,7 +235,7 @@ def _provider(manifest: Manifest) -> str:
 
 
 def _senders(manifest: Manifest) -> tuple[str, ...]:
-    """Who it comes from; empty when each row names its own."""
+    """The senders; empty when each row has its own."""
     return manifest.senders or ((manifest.service,) if manifest.service else ())
 
 
