@@ -94,11 +94,11 @@ def _check_choice(statuses: Collection[str], reasons: Collection[str], *, includ
             why = {
                 Status.UNKNOWN: "it may have arrived: --include-unknown sends it all the same",
                 Status.DELIVERED: "it has arrived: --include-delivered sends it all the same",
-            }.get(Status(status) if status in set(Status) else Status.SKIPPED, f"choose of {', '.join(STATUSES)}")
-            raise InputError(f"`{status}` is no status to retry by", fix=why)
+            }.get(Status(status) if status in set(Status) else Status.SKIPPED, f"choose one of {', '.join(STATUSES)}")
+            raise InputError(f"cannot retry by status `{status}`", fix=why)
     for reason in reasons:
         if reason != NO_REASON and reason not in set(Reason):
-            raise InputError(f"there is no reason `{reason}`", fix=f"choose of {', '.join(Reason)}, {NO_REASON}")
+            raise InputError(f"there is no reason `{reason}`", fix=f"choose one of {', '.join(Reason)}, {NO_REASON}")
         if reason == Reason.OPTED_OUT and not include_opted_out:
             raise InputError("they have opted out", fix="--include-opted-out, if they have asked for it since")
 

@@ -121,8 +121,8 @@ def test_which_rows_are_sent_again(past: Past, options: dict[str, Any], rows: li
     [
         ({"statuses": ["unknown"]}, "--include-unknown"),
         ({"statuses": ["delivered"]}, "--include-delivered"),
-        ({"statuses": ["sent"]}, "no status to retry by"),
-        ({"statuses": ["lost"]}, "no status to retry by"),
+        ({"statuses": ["sent"]}, "cannot retry by status"),
+        ({"statuses": ["lost"]}, "cannot retry by status"),
         ({"reasons": ["bad luck"]}, "there is no reason"),
         ({"reasons": ["opted_out"]}, "--include-opted-out"),
     ],

@@ -1,1 +1,1 @@
-"""The state of one machine, as far as plain files hold it: locks, plans and heartbeats."""
+"""The parts of a state that are plain files on one machine: locks, plans and heartbeats."""
