@@ -37,10 +37,13 @@ def schema_text() -> str:
 
 
 def _is_schema(file: Path) -> bool:
+    if file.stat().st_size > _LARGEST_SCHEMA:
+        return False
     text = file.read_text(encoding="utf-8")
     if text.startswith("{"):
         return bool(json.loads(text).get("$comment") == json_schema()["$comment"])
     return text.splitlines()[:3] == reference().splitlines()[:3]
 
 
+_LARGEST_SCHEMA = 1 << 20  # bytes
 _SCHEMA = OutputKind("a campaign schema", _is_schema)

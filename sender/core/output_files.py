@@ -27,6 +27,7 @@ PUBLIC = 0o666  # for what holds neither; less what the umask takes away
 
 _STATE_FILES = ("ledger.sqlite3", "suppression.sqlite3")  # a folder with one of them is a state directory
 _SHOWN_ENTRIES = 3
+_MAX_LINKS = 40  # one after the other, as Linux allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,25 +180,43 @@ def not_writable(where: str, error: Exception) -> InputError:
 
 
 def _follow_links(path: str | Path) -> Path:
-    """The file or folder behind `path`. Raises InputError for a link that somebody else may have put there."""
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 (the links on the way are looked at one by one)
-    for place in (*reversed(absolute.parents), absolute):
-        if place.is_symlink() and _others_may_write(place.parent):
-            raise InputError(
-                f"{place} is a symbolic link in a folder that others may write to",
-                where=str(path),
-                fix="name the file itself, or another folder",
-            )
-    return Path(os.path.realpath(absolute))
+    """The file or folder behind `path`. Raises InputError for a link that somebody else may have put there, OSError.
+
+    Links are followed one by one: the second of a chain may be where others may write, although the first is not.
+    """
+    if os.name != "posix":
+        return Path(os.path.realpath(path))
+    absolute = Path(path).absolute()
+    place, names, links = Path(absolute.anchor), list(reversed(absolute.parts[1:])), 0
+    while names:
+        name = names.pop()
+        entry = place / name
+        if name == "..":
+            place = place.parent
+        elif entry.is_symlink():
+            if _others_may_write(place):
+                raise InputError(
+                    f"{entry} is a symbolic link in a folder that others may write to",
+                    where=str(path),
+                    fix="name the file itself, or another folder",
+                )
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            leads_to = entry.readlink()
+            if leads_to.is_absolute():
+                place = Path(leads_to.anchor)
+            names += reversed(leads_to.parts[leads_to.is_absolute() :])
+        else:
+            place = entry
+    return place
 
 
 def _others_may_write(folder: Path) -> bool:
-    if os.name != "posix":  # a link needs a privilege there
-        return False
-    found = folder.stat()
-    if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
+    status = folder.stat()
+    if status.st_mode & stat.S_IWOTH or status.st_uid not in (0, os.geteuid()):
         return True
-    return bool(found.st_mode & stat.S_IWGRP) and not _is_own_group(found.st_gid)
+    return bool(status.st_mode & stat.S_IWGRP) and not _is_own_group(status.st_gid)
 
 
 def _is_own_group(gid: int) -> bool:

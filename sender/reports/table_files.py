@@ -24,11 +24,11 @@ _SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl"}
 _LONGEST_HEAD = 4 << 20  # bytes that hold a header or a first object: those of a real table are shorter
 
 
-def find_format(path: Path, given: str | None = None) -> str:
+def find_format(path: Path, asked_for: str | None = None) -> str:
     """The format named, or else that of the file's suffix. Raises InputError when it is none of FORMATS."""
-    name = _SUFFIXES.get(path.suffix.lower()) if given is None else given
+    name = _SUFFIXES.get(path.suffix.lower()) if asked_for is None else asked_for
     if name not in FORMATS:
-        raise unknown_format(given or path.suffix, None if given else str(path))
+        raise unknown_format(asked_for or path.suffix, None if asked_for else str(path))
     return name
 
 

@@ -179,6 +179,7 @@ class TestInputs:
         before = contents(sent.folder)
         for path in ("people.csv", "offer.yaml", "stop.csv"):
             assert sender_refuses(sent, ("results", run, "--format", "csv", "--output", path, "--force"))
+            assert sender_refuses(sent, ("retry", "offer", "--include-delivered", "--yes", "--output", path))
         assert contents(sent.folder) == before
 
 

@@ -142,7 +142,7 @@ class TestCheckOutput:
             pytest.param("letter.txt", "is not a note", id="to another kind"),
             pytest.param("nowhere/new.txt", "there is no folder", id="to no folder"),
             pytest.param("plan", "not a file", id="to a folder"),
-            pytest.param("link.txt", "not a file", id="to itself"),
+            pytest.param("link.txt", "Too many levels of symbolic links", id="to itself"),
         ],
     )
     def test_a_link_is_what_it_leads_to(self, place: Place, to: str, what: str) -> None:
@@ -170,6 +170,25 @@ class TestCheckOutput:
         with pytest.raises(InputError, match="symbolic link in a folder that others may write to"):
             check_output(path, NOTE, force=force)
         assert check_output("shared/new.txt", NOTE) == shared / "new.txt"
+
+    @posix
+    @pytest.mark.parametrize("chain", ["file", "folder"])
+    def test_a_link_to_a_link_in_a_folder_of_all_is_refused(self, place: Place, chain: str) -> None:
+        shared = place.folder / "shared"
+        shared.mkdir()
+        (shared / "link.txt").symlink_to("../note.txt")
+        (place.folder / "first").symlink_to("shared/link.txt" if chain == "file" else "shared")
+        shared.chmod(0o1777)
+        with pytest.raises(InputError, match="symbolic link in a folder that others may write to"):
+            check_output("first" if chain == "file" else "first/link.txt", NOTE)
+
+    @posix
+    def test_the_folder_above_a_link_is_that_of_where_it_leads(self, place: Place) -> None:
+        """As the system has it, and not as the letters of the path read."""
+        (place.folder / "deep" / "er").mkdir(parents=True)
+        (place.folder / "link").symlink_to("deep/er", target_is_directory=True)
+        assert check_output("link/../new.txt", NOTE) == place.folder / "deep" / "new.txt"
+        assert check_output("link/../../note.txt", NOTE) == place.folder / "note.txt"
 
     @posix
     def test_a_group_with_others_in_it_counts_as_others(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ def _page_kind(name: str, title: str) -> OutputKind:
     def matches(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(_HEAD).decode("utf-8", errors="replace")
-        found = re.search(r"<title>(.*?)</title>", head, re.DOTALL)
-        return _POLICY in head and found is not None and found[1].endswith(f": {title}")
+        title_tag = re.search(r"<title>(.*?)</title>", head, re.DOTALL)
+        return _POLICY in head and title_tag is not None and title_tag[1].endswith(f": {title}")
 
     return OutputKind(name, matches)
 
