@@ -9,7 +9,7 @@ from sender.core.outcomes import Status
 
 # What each status means, in a sentence a person can act on.
 LEADS: Mapping[str, str] = {
-    Status.UNKNOWN: "may have been accepted; never sent again unasked",
+    Status.UNKNOWN: "may have been accepted; not sent again unless you ask for it",
     Status.DELIVERED: "the carrier says it arrived",
     Status.SENT: "handed to the carrier; no receipt yet",
     Status.QUEUED: "accepted by the provider; not with the carrier yet",

@@ -45,18 +45,18 @@ def own_results_path(state: State, run: Run) -> Path:
 
 
 def protected_files(state: State, run: Run, manifest: Manifest | None = None) -> Protected:
-    """What no file about the run may replace: what it was made from, and the state but for its own results.
+    """What no file about the run may replace: its inputs, and the state except its own results.
 
     `manifest` is that of its plan; by default the one in the state, where there is one.
     """
     inputs: list[Path] = []
-    for made in (run, state.ledger.run(run.retry_of)) if run.retry_of else (run,):
-        known = manifest if made is run else None
+    for planned_run in (run, state.ledger.run(run.retry_of)) if run.retry_of else (run,):
+        known = manifest if planned_run is run else None
         if known is None:
             with contextlib.suppress(PlanError):
-                known = state.plans.manifest(made)
+                known = state.plans.manifest(planned_run)
         if known is not None:
-            inputs += known.input_paths(made.source)
-        if made.source is not None:
-            inputs.append(Path(made.source))
+            inputs += known.input_paths(planned_run.source)
+        if planned_run.source is not None:
+            inputs.append(Path(planned_run.source))
     return Protected(tuple(inputs), Path(state.where), own=(own_results_path(state, run),))

@@ -39,7 +39,7 @@ def unknown_format(name: str, where: str | None) -> InputError:
 
 
 def read_headers(path: Path) -> list[str]:
-    """The headers of a CSV, JSONL, Parquet or XLSX file, told apart by their content.
+    """The headers of a CSV, JSONL, Parquet or XLSX file, recognised by content.
 
     Of a workbook those of its first sheet, of JSON lines the first object's keys. Raises OSError, and ValueError for
     a file that is none of them.
