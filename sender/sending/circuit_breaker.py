@@ -90,6 +90,6 @@ class CircuitBreaker:
         code = f" ({outcome.error_code})" if outcome.error_code else ""
         return ProviderRefused(
             f"{self._title} refuses: {outcome.error_message or outcome.reason.value}{code}",
-            fix=_REFUSAL_FIX.get(outcome.reason, "mend it at the provider")
+            fix=_REFUSAL_FIX.get(outcome.reason, "fix it in the provider's console")
             + ", then run the same command again: nothing is lost",
         )
