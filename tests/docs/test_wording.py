@@ -1,4 +1,4 @@
-"""The checker of the language rule finds what it should."""
+"""The language rule holds wherever a user can read, and its checker finds what it should."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.wording import findings
+from tests.wording import ROOT, findings, public_files
+
+
+@pytest.mark.parametrize("path", public_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_user_can_read_follows_the_language_rule(path: Path) -> None:
+    assert [str(finding) for finding in findings(path)] == []
 
 
 @pytest.mark.parametrize(
