@@ -75,6 +75,13 @@ def wants_all(config: pytest.Config) -> bool:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n logical`: three processes for two processors, because many tests wait for a process, a pause or a log."""
+    processors = os.cpu_count() or 1
+    return processors + max(1, processors // 2)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker process what its own command line does not."""
     node.workerinput["wants_all"] = wants_all(node.config)

@@ -1,0 +1,127 @@
+"""`python -m tests.mutation.score`: how many of mutmut's mutants the tests have killed, by module, and which survived.
+
+Run it after `mutmut run`, in the same folder. A mutant that cannot be told from the original is listed in equivalent.toml
+with the reason, and counts for nothing; one that no test ran counts as a survivor, one that never ended as killed. The exit
+code is 1 when a module has fewer killed than `--at-least` percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+KILLED = {"killed", "timeout", "caught by type check"}
+SURVIVED = {"survived", "no tests", "suspicious", "segfault"}
+_NAME = re.compile(r"(?P<module>[\w.]+)\.x(?:ǁ(?P<of>\w+)ǁ|_)(?P<function>\w+)__mutmut_\d+")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    status: str
+
+    @property
+    def module(self) -> str:
+        return self._parts["module"]
+
+    @property
+    def where(self) -> str:
+        """The function that was changed: `sender.plan.sender_pool.SenderPool.order`."""
+        parts = self._parts
+        return ".".join(part for part in (parts["module"], parts["of"], parts["function"]) if part)
+
+    @property
+    def _parts(self) -> re.Match[str]:
+        match = _NAME.fullmatch(self.name)
+        assert match, self.name
+        return match
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a mutant changes: the lines that go and the lines that come, without their indentation."""
+
+    where: str
+    was: str
+    now: str
+
+
+def mutants() -> list[Mutant]:
+    lines = _mutmut("results", "--all", "true").splitlines()
+    found = (line.strip().rsplit(": ", 1) for line in lines if "__mutmut_" in line)
+    return [Mutant(name, status) for name, status in found]
+
+
+def change_of(mutant: Mutant) -> Change:
+    lines = [line for line in _mutmut("show", mutant.name).splitlines() if not line.startswith(("---", "+++"))]
+    sides = ("\n".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
+    return Change(mutant.where, *sides)
+
+
+def equivalents() -> set[Change]:
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
+    return {Change(entry["where"], entry["was"].strip(), entry["now"].strip()) for entry in entries}
+
+
+def _mutmut(*arguments: str) -> str:
+    command = [str(Path(sys.executable).with_name("mutmut")), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def report(found: Iterable[Mutant], at_least: float) -> int:
+    """Print a line a module and each survivor; return the exit code."""
+    listed, seen = equivalents(), set[Change]()
+    killed: dict[str, int] = defaultdict(int)
+    survivors: dict[str, list[Change]] = defaultdict(list)
+    for mutant in found:
+        if mutant.status in KILLED:
+            killed[mutant.module] += 1
+        elif mutant.status in SURVIVED:
+            change = change_of(mutant)
+            if change in listed:
+                seen.add(change)
+            else:
+                survivors[mutant.module].append(change)
+    for module in sorted({*killed, *survivors}):
+        for change in survivors[module]:
+            print(f"\n{change.where}\n  - {change.was}\n  + {change.now}".replace("\n\n", "\n"))
+    print()
+    low = []
+    for module in sorted({*killed, *survivors}):
+        total = killed[module] + len(survivors[module])
+        percent = 100 * killed[module] / total
+        low += [module] if percent < at_least else []
+        print(f"{percent:6.1f} %  {killed[module]:5} of {total:5}  {module}")
+    all_killed, left = sum(killed.values()), sum(map(len, survivors.values()))
+    print(f"{100 * all_killed / max(all_killed + left, 1):6.1f} %  {all_killed:5} of {all_killed + left:5}  in all")
+    print(f"{len(seen)} more are equivalent to the original (tests/mutation/equivalent.toml)")
+    for module in low:
+        print(f"fewer than {at_least:g} % killed: {module}")
+    return 1 if low else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--at-least", type=float, default=90.0, metavar="PERCENT", help="of each module's mutants")
+    parser.add_argument("modules", nargs="*", help="only these, as sender.sending.circuit_breaker")
+    options = parser.parse_args()
+    chosen = [mutant for mutant in mutants() if not options.modules or mutant.module in options.modules]
+    checked = [mutant for mutant in chosen if mutant.status in KILLED | SURVIVED]
+    if not checked:
+        print("nothing has been checked: `mutmut run` comes first", file=sys.stderr)
+        return 2
+    if len(checked) < len(chosen):
+        print(f"{len(chosen) - len(checked)} of {len(chosen)} are not checked yet", file=sys.stderr)
+    return report(checked, options.at_least)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
