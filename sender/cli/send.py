@@ -1,4 +1,4 @@
-"""`sender send`: says what it will do, asks, sends, shows how it goes, and ends with the law."""
+"""`sender send`: announces what it will do, asks, sends, shows progress, and ends with the totals."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _show_dry_run(plan: Plan, *, as_json: bool) -> None:
 
 
 def _announce(session: RunSession, options: SendOptions) -> None:
-    """What is about to happen, in a sentence or two."""
+    """Print what is about to happen."""
     counts, run = session.counts(), session.run
     if session.resumed:
         console.out.print(
@@ -132,15 +132,15 @@ def _announce(session: RunSession, options: SendOptions) -> None:
 
 
 def _announce_unknowns(session: RunSession, options: SendOptions) -> None:
-    """What the last process left in doubt, and what will be done about it."""
+    """Print what the last process left unknown, and what will be done about it."""
     unknown = session.counts().unknown
     if not unknown:
         return
     rest = "the rest is sent again" if options.resend_unknown else "the rest stays unknown and is not sent again"
     if session.orphans:
-        died = "was under way" if session.orphans == 1 else "were under way"
+        were_in_flight = "was under way" if session.orphans == 1 else "were under way"
         console.out.print(
-            f"the last process died or was killed while {console.many(session.orphans, 'message')} {died}:"
+            f"the last process died or was killed while {console.many(session.orphans, 'message')} {were_in_flight}:"
             " the provider may have accepted them"
         )
     if options.settle_unknowns:
@@ -153,7 +153,7 @@ def _announce_unknowns(session: RunSession, options: SendOptions) -> None:
 
 
 def _warn_of_resending(session: RunSession, options: SendOptions) -> None:
-    """What --resend-unknown risks, in the words of the people it concerns."""
+    """Print what --resend-unknown means for the people who get these messages."""
     unknown = session.counts().unknown
     if not unknown:
         console.err.print("--resend-unknown: nothing is unknown")
@@ -214,9 +214,9 @@ async def _send(session: RunSession, options: SendOptions, *, show_bar: bool) ->
 
 @contextmanager
 def _signals(cancel: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) drains; the second quits at once, which is as safe as a crash.
+    """Drain on the first Ctrl-C (or SIGTERM), and quit at once on the second, which is as safe as a crash.
 
-    Afterwards there is nothing left to stop, and the exit code is to say what came of the run: they count no more.
+    Afterwards both signals are ignored: there is nothing left to stop, and the exit code must be that of the run.
     """
     loop, asked = asyncio.get_running_loop(), threading.Event()
 

@@ -1,6 +1,6 @@
-"""Which run a plan belongs to: begun runs are resumed, sent ones refused, changed inputs explained.
+"""Begins, resumes or refuses a run: unfinished runs are resumed, sent plans refused, changed inputs explained.
 
-Never prints, asks or exits; the shell and the library both stand on this.
+Shared by the command line and the library; never prints, asks or exits.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from sender.state.state import State
 
 @contextlib.contextmanager
 def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
-    """The session for `plan`: resumes its unfinished run, or prepares a new one.
+    """Yield the session for `plan`: of its unfinished run, or of a new one.
 
     Raises RunLocked, RunComplete, InputsChanged, CostLimit, StateError, and InputError for a plan without messages.
     """
     manifest = plan.manifest
-    kind = _kind(manifest, rehearse=options.rehearse)
+    kind = _run_kind(manifest, rehearse=options.rehearse)
     simulated = options.rehearse or manifest.provider == "sandbox"
     if not manifest.messages:
         raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
     with open_state(options.state_dir) as state, state.locks.hold_campaign(manifest.campaign, kind):
-        run = _run_for(state, plan, kind, options)
-        sent = plan if run is None else state.plan(run)
-        same = run is None or _sends_the_same(state, run, plan)  # then at the prices and the pace of today
-        costs.check_limit(manifest.cost if same else sent.manifest.cost, manifest.cost)
+        run = _find_unfinished(state, plan, kind, options)
+        run_plan = plan if run is None else state.plan(run)
+        is_same = run is None or _has_same_messages(state, run, plan)  # then today's prices and pace apply
+        costs.check_limit(manifest.cost if is_same else run_plan.manifest.cost, manifest.cost)
         if run is not None:
-            yield RunSession(state, sent, run, resumed=True, pace=manifest.pace if same else None)
+            yield RunSession(state, run_plan, run, resumed=True, pace=manifest.pace if is_same else None)
             return
         now_ms = state.ledger.now_ms()
         run = Run(
@@ -57,23 +57,23 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
             retry_of=manifest.retry_of,
         )
         before = [] if run.retry_of else state.runs_of(run.campaign, kind)
-        earlier = [one for one in before if state.ledger.counts(one.run_id).accepted]
+        earlier = [other for other in before if state.ledger.counts(other.run_id).accepted]
         yield RunSession(state, plan, run, resumed=False, earlier=earlier[-1] if earlier else None)
 
 
-def _run_for(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> Run | None:
-    """The run to resume; None to begin one."""
+def _find_unfinished(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> Run | None:
+    """The run to resume; None to begin a new one. Raises InputError, InputsChanged and RunComplete."""
     again, new_run, resume = options.again, options.new_run, options.resume
     if again + new_run + resume > 1:
         raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
     if plan.manifest.retry_of is not None:
-        return _retry_for(state, plan)
+        return _find_unfinished_retry(state, plan)
     runs = [run for run in state.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
     if new_run or kind is RunKind.TEST:
         return None
     counts = {run.run_id: state.ledger.counts(run.run_id) for run in runs}
     unfinished = [run for run in runs if counts[run.run_id].pending + counts[run.run_id].intent]
-    same = [run for run in unfinished if _sends_the_same(state, run, plan)]
+    same = [run for run in unfinished if _has_same_messages(state, run, plan)]
     if resume and not unfinished:
         raise InputError(f"no run of {plan.manifest.campaign} is unfinished", fix="leave out --resume to begin one")
     if again and same:
@@ -90,7 +90,7 @@ def _run_for(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> R
     sent = next((run for run in reversed(runs) if _has_sent(state, run, counts[run.run_id], plan)), None)
     if sent is None:
         return None
-    if counts[sent.run_id].unknown and _sends_the_same(state, sent, plan):
+    if counts[sent.run_id].unknown and _has_same_messages(state, sent, plan):
         return sent  # nothing to send, but something to settle, which may become something to send
     raise RunComplete(
         f"this plan of {sent.campaign} has been sent: run {sent.run_id} of {_utc(sent.created_at_ms)}",
@@ -98,37 +98,38 @@ def _run_for(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> R
     )
 
 
-def _sends_the_same(state: State, run: Run, plan: Plan) -> bool:
-    """Whether the run is one of these messages through this provider."""
+def _has_same_messages(state: State, run: Run, plan: Plan) -> bool:
+    """Whether the run sends the messages of `plan` through the same provider."""
     if run.plan_hash == plan.hash:
         return True
-    begun, manifest = state.plans.manifest(run), plan.manifest
+    stored, manifest = state.plans.manifest(run), plan.manifest
     return (
-        begun is not None
-        and (begun.provider, begun.dialect) == (manifest.provider, manifest.dialect)
-        and begun.identity == plan.identity
+        stored is not None
+        and (stored.provider, stored.dialect) == (manifest.provider, manifest.dialect)
+        and stored.identity == plan.identity
     )
 
 
 def _has_sent(state: State, run: Run, counts: Counts, plan: Plan) -> bool:
-    """Whether the run, with these counts, is one of these messages.
+    """Whether the run, with these counts, has sent the messages of `plan`.
 
-    Another provider makes no difference once somebody has been reached. It does to a simulation, which reaches nobody.
+    Another provider makes no difference once somebody has been reached, but it does for a simulation, which reaches
+    nobody.
     """
     reached = counts.accepted + counts.unknown > 0 and not counts.pending + counts.intent
     if run.simulated or not reached or run.plan_hash == plan.hash:
-        return _sends_the_same(state, run, plan)
-    begun = state.plans.manifest(run)
-    return begun is not None and begun.identity == plan.identity
+        return _has_same_messages(state, run, plan)
+    stored = state.plans.manifest(run)
+    return stored is not None and stored.identity == plan.identity
 
 
-def _retry_for(state: State, plan: Plan) -> Run | None:
+def _find_unfinished_retry(state: State, plan: Plan) -> Run | None:
     """The unfinished run of a retry's plan; None to begin one."""
     manifest = plan.manifest
     retries = [run for run in state.ledger.runs() if run.retry_of == manifest.retry_of]
     for number, run in enumerate(retries, 1):
         counts = state.ledger.counts(run.run_id)
-        if counts.pending + counts.intent and number == manifest.retry and _sends_the_same(state, run, plan):
+        if counts.pending + counts.intent and number == manifest.retry and _has_same_messages(state, run, plan):
             return run
     if len(retries) != manifest.retry - 1:  # or the same people would get it twice
         raise RunComplete(
@@ -139,7 +140,7 @@ def _retry_for(state: State, plan: Plan) -> Run | None:
 
 
 def _refuse_changed(state: State, last: Run, counts: Counts, plan: Plan) -> None:
-    """Raises InputsChanged when the newest run is unfinished, began with other inputs, and has reached somebody."""
+    """Raise InputsChanged when the newest run is unfinished, began with other inputs, and has reached somebody."""
     if not counts.pending + counts.intent or not counts.accepted + counts.unknown + counts.intent:
         return
     changes = "; ".join(_changes(state.plan(last).manifest, plan.manifest))
@@ -152,8 +153,8 @@ def _refuse_changed(state: State, last: Run, counts: Counts, plan: Plan) -> None
 
 
 def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
-    old = {(one.role, one.path): one.sha256 for one in before.inputs}
-    new = {(one.role, one.path): one.sha256 for one in after.inputs}
+    """Each change of the inputs, as a phrase."""
+    old, new = ({(file.role, file.path): file.sha256 for file in manifest.inputs} for manifest in (before, after))
     for role, path in sorted({*old, *new}):
         if (role, path) not in new:
             yield f"{role} {path} is no longer used"
@@ -168,7 +169,7 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
         yield f"from: {', '.join(before.senders) or 'none'} became {', '.join(after.senders) or 'none'}"
     elif before.pool != after.pool:
         yield "from: the weights or the `match` of the pool changed"
-    was, now = ({**one.fields, **one.templates} for one in (before, after))
+    was, now = ({**manifest.fields, **manifest.templates} for manifest in (before, after))
     for key in sorted({*was, *now}):
         if was.get(key) != now.get(key):
             yield f"{key}: {was.get(key, 'not set')} became {now.get(key, 'not set')}"
@@ -179,7 +180,7 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
         yield f"{before.messages} messages became {after.messages}"
 
 
-def _kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
+def _run_kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
     if manifest.test_to is not None:
         return RunKind.TEST
     if manifest.provider == "sandbox":

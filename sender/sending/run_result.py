@@ -20,10 +20,11 @@ from sender.state.open import open_state
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a call of `send` came to. `stopped` is the guard that stopped it, if one did, or the disk that failed.
+    """What a call of `send` did. `stopped` is the guard or the failure of the state that stopped it, or None.
 
-    `resent` is how many unknown messages were put back to pending because the caller said so. `taken_out` are the
-    numbers of a pool that the provider refused, and why: the others carried their messages.
+    `refreshed` is what waiting for delivery found, or None without a wait. `resent` is how many unknown messages were
+    sent again on request. `taken_out` are the numbers of a pool that the provider refused, and why: the others carried
+    their messages.
     """
 
     run: Run
@@ -33,7 +34,7 @@ class RunResult:
     state_dir: Path
     reconciled: ReconcileResult
     limit: int | None
-    refreshed: RefreshResult | None = None  # what the wait for delivery came to; None without one
+    refreshed: RefreshResult | None = None
     interrupted: bool = False
     stopped: SenderError | None = None
     resent: int = 0
@@ -41,8 +42,8 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 all accepted, 1 some rejected or failed, 3 stopped by a guard, 4 unknowns remain, 5 the state could not be
-        written, 130 interrupted."""
+        """The exit code of `sender send`: 0 all accepted, 1 some rejected or failed, 3 stopped by a guard,
+        4 some unknown, 5 the state could not be written, 130 unfinished."""
         if isinstance(self.stopped, StateError):
             return StateError.exit_code
         if self.stopped is not None:
@@ -52,6 +53,6 @@ class RunResult:
         return self.summary.exit_code
 
     def results(self) -> pl.DataFrame:
-        """Every input row with what has become of it by now, as `sender.reports.results.results_frame` says."""
+        """Every input row with its outcome as of now, in the columns of `sender.reports.results.results_frame`."""
         with open_state(self.state_dir, read_only=True) as state:
             return run_results(state, self.run)
