@@ -17,10 +17,11 @@ from sender.state.ledger import RunKind
 from sender.state.open import open_state
 
 _WARNINGS = {
-    "include_unknown": "--include-unknown: the provider may have accepted them; who got the first one gets a second",
-    "include_delivered": "--include-delivered: they have got it, and get it again",
-    "include_opted_out": "--include-opted-out: only if they have asked for it since; take them off with"
-    " `sender suppress remove` first",
+    "include_unknown": "--include-unknown: the provider may have accepted these messages;"
+    " people who got the first one get a second",
+    "include_delivered": "--include-delivered: people who have the message get it again",
+    "include_opted_out": "--include-opted-out: only for people who have opted in again since;"
+    " remove them from the list with `sender suppress remove` first",
 }
 
 

@@ -124,7 +124,7 @@ def _announce(session: RunSession, options: SendOptions) -> None:
     elif session.earlier is not None:
         console.out.print(
             f"[yellow]note:[/] run {session.earlier.run_id} of {escape(run.campaign)} has been sent before;"
-            " whoever is in both lists gets this one too"
+            " people on both lists get this message too"
         )
     if options.limit is not None:
         todo = max(0, min(counts.pending, options.limit - (run.messages - counts.pending)))
@@ -138,15 +138,15 @@ def _announce_unknowns(session: RunSession, options: SendOptions) -> None:
         return
     rest = "the rest is sent again" if options.resend_unknown else "the rest stays unknown and is not sent again"
     if session.orphans:
-        were_in_flight = "was under way" if session.orphans == 1 else "were under way"
+        were_in_flight = "was in flight" if session.orphans == 1 else "were in flight"
         console.out.print(
             f"the last process died or was killed while {console.many(session.orphans, 'message')} {were_in_flight}:"
             " the provider may have accepted them"
         )
     if options.settle_unknowns:
         console.out.print(
-            f"{console.many(unknown, 'unknown message')} will be looked up in the provider's log first: what it has"
-            f" counts as accepted, what it proves absent is sent, {rest}"
+            f"{console.many(unknown, 'unknown message')} will be looked up in the provider's log first: those found"
+            f" there count as accepted, those proved absent are sent, {rest}"
         )
     elif not options.resend_unknown:
         console.out.print("unknown messages are left as they are (--on-unknown hold) and not sent again")
@@ -156,14 +156,14 @@ def _warn_of_resending(session: RunSession, options: SendOptions) -> None:
     """Print what --resend-unknown means for the people who get these messages."""
     unknown = session.counts().unknown
     if not unknown:
-        console.err.print("--resend-unknown: nothing is unknown")
+        console.err.print("--resend-unknown: no message is unknown")
         return
     settled = ", except those that its log settles now" if options.settle_unknowns else ""
     people = console.many(unknown, "person", "people")
     console.err.print(
         f"[bold yellow]warning:[/] --resend-unknown sends {console.many(unknown, 'message')} again which the provider"
         f" may have accepted{settled}: up to {people} may get the same text twice, and it is billed twice."
-        " Nothing can take that back."
+        " This cannot be undone."
     )
 
 
@@ -183,7 +183,7 @@ def _log_start(session: RunSession) -> None:
     )
     if session.orphans:
         log.warning(
-            "%s under way when the last process died: looked up before anything is sent",
+            "%s in flight when the last process died: looked up before anything is sent",
             "1 message was" if session.orphans == 1 else f"{session.orphans:,} messages were",
             extra={"event": "orphans", "run_id": run.run_id, "unknown": session.orphans},
         )
@@ -223,7 +223,7 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
     def drain() -> None:
         cancel.set()
         log.warning(
-            "stopping: waiting for the answers to what has been sent (Ctrl-C again quits at once)",
+            "stopping: waiting for the answers to requests in flight (Ctrl-C again quits at once)",
             extra={"event": "stopping"},
         )
 
@@ -278,7 +278,9 @@ def _conclude(result: RunResult, *, as_json: bool) -> None:
     console.about_unknowns(summary.unknown, run.run_id, decidable_at=settled.decidable_at, failure=settled.failure)
     console.run_summary(summary)
     for number, why in result.taken_out.items():
-        console.out.print(f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others sent for it")
+        console.out.print(
+            f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others carried its messages"
+        )
     console.about_delivery(result.refreshed, summary, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":

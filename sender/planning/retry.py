@@ -82,8 +82,8 @@ def retry_plan(
     rows = messages.filter(chosen)["row_number"]
     if rows.is_empty():
         raise InputError(
-            f"nothing of run {root.run_id} is to be sent again: {_status_counts(messages)}",
-            fix="choose with --status and --reason; `sender status` and `sender results` say what became of each",
+            f"no message of run {root.run_id} is to be sent again: {_status_counts(messages)}",
+            fix="choose with --status and --reason; `sender status` and `sender results` show what became of each",
         )
     return _plan(state, root, rows, number=1 + len(retries))
 
@@ -92,15 +92,17 @@ def _check_choice(statuses: Collection[str], reasons: Collection[str], *, includ
     for status in statuses:
         if status not in STATUSES:
             why = {
-                Status.UNKNOWN: "it may have arrived: --include-unknown sends it all the same",
-                Status.DELIVERED: "it has arrived: --include-delivered sends it all the same",
+                Status.UNKNOWN: "it may have arrived; --include-unknown sends it anyway",
+                Status.DELIVERED: "it has arrived; --include-delivered sends it anyway",
             }.get(Status(status) if status in set(Status) else Status.SKIPPED, f"choose one of {', '.join(STATUSES)}")
             raise InputError(f"cannot retry by status `{status}`", fix=why)
     for reason in reasons:
         if reason != NO_REASON and reason not in set(Reason):
             raise InputError(f"there is no reason `{reason}`", fix=f"choose one of {', '.join(Reason)}, {NO_REASON}")
         if reason == Reason.OPTED_OUT and not include_opted_out:
-            raise InputError("they have opted out", fix="--include-opted-out, if they have asked for it since")
+            raise InputError(
+                "these people have opted out", fix="use --include-opted-out if they have opted in again since"
+            )
 
 
 def _is_chosen(statuses: Collection[str], reasons: Collection[str], *, include_opted_out: bool) -> pl.Expr:

@@ -56,8 +56,8 @@ class CircuitBreaker:
         if self._doubts < DOUBTS_IN_A_ROW:
             return None
         return ProviderUnreachable(
-            f"{DOUBTS_IN_A_ROW} answers in a row proved nothing; the last: {why}",
-            fix="look at the provider's status page; `sender reconcile` settles what is unknown",
+            f"{DOUBTS_IN_A_ROW} answers in a row were inconclusive; the last: {why}",
+            fix="check the provider's status page; `sender reconcile` looks up unknown messages",
         )
 
     def record_connection_failure(self, failure: Exception, now_s: float) -> tuple[int, ProviderUnreachable | None]:
@@ -81,7 +81,7 @@ class CircuitBreaker:
         if now_s - self._throttled_since_s < THROTTLE_S:
             return None
         return ProviderRefused(
-            f"the provider has refused the pace for {THROTTLE_S / 60:.0f} minutes: {outcome.error_message}",
+            f"the provider has refused the rate for {THROTTLE_S / 60:.0f} minutes: {outcome.error_message}",
             fix="lower `rate`, or wait until the provider's queue is empty, then run the same command again",
         )
 

@@ -32,7 +32,9 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
     kind = _run_kind(manifest, rehearse=options.rehearse)
     simulated = options.rehearse or manifest.provider == "sandbox"
     if not manifest.messages:
-        raise InputError("there is nobody to send to: every row is skipped", fix="`sender plan` says why for each row")
+        raise InputError(
+            "there is nobody to send to: every row is skipped", fix="`sender plan` shows the reason for each row"
+        )
     with open_state(options.state_dir) as state, state.locks.hold_campaign(manifest.campaign, kind):
         run = _find_unfinished(state, plan, kind, options)
         run_plan = plan if run is None else state.plan(run)
@@ -65,7 +67,7 @@ def _find_unfinished(state: State, plan: Plan, kind: RunKind, options: SendOptio
     """The run to resume; None to begin a new one. Raises InputError, InputsChanged and RunComplete."""
     again, new_run, resume = options.again, options.new_run, options.resume
     if again + new_run + resume > 1:
-        raise InputError("`again`, `new_run` and `resume` exclude one another", fix="choose one of them")
+        raise InputError("only one of `again`, `new_run` and `resume` can be used", fix="choose one of them")
     if plan.manifest.retry_of is not None:
         return _find_unfinished_retry(state, plan)
     runs = [run for run in state.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
@@ -134,7 +136,7 @@ def _find_unfinished_retry(state: State, plan: Plan) -> Run | None:
     if len(retries) != manifest.retry - 1:  # or the same people would get it twice
         raise RunComplete(
             f"run {manifest.retry_of} has been retried since this plan was made: run {retries[-1].run_id}",
-            fix=f"`sender retry {manifest.retry_of}` plans again what has still not arrived",
+            fix=f"`sender retry {manifest.retry_of}` makes a plan of what has still not arrived",
         )
     return None
 
@@ -147,7 +149,7 @@ def _refuse_changed(state: State, last: Run, counts: Counts, plan: Plan) -> None
     raise InputsChanged(
         f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
         f" and the inputs changed since it began: {changes}",
-        fix="--resume finishes it with the plan it began with; --new-run starts afresh and texts those"
+        fix="--resume finishes it with the plan it began with; --new-run starts over and texts those"
         f" {counts.accepted} again if they are still in the list",
     )
 

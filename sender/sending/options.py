@@ -94,5 +94,5 @@ def _check_workers(workers: int) -> None:
     if workers > MAX_WORKERS_PER_CPU * cpus:
         raise InputError(
             f"{workers} workers are more than this machine can use: it has {cpus} processors",
-            fix=f"use at most {MAX_WORKERS_PER_CPU * cpus}; one for each processor is the most that helps",
+            fix=f"use at most {MAX_WORKERS_PER_CPU * cpus}; more than one for each processor does not help",
         )

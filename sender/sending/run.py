@@ -234,8 +234,8 @@ class RunSession:
         apart_s = clocks_apart_s(answer, self.state.ledger.now_ms())
         if apart_s is not None:
             raise ClockWrong(
-                f"the provider's clock and this machine's are {apart_s:.0f} s apart: after a crash nobody could say"
-                " which message in its log is which",
+                f"the provider's clock and this machine's are {apart_s:.0f} s apart: after a crash,"
+                " messages could not be found in its log",
                 fix="set this machine's clock, then run the same command again: nothing is lost",
             )
 
@@ -329,7 +329,7 @@ class RunSession:
             own = path == own_results_path(self.state, self.run)
             write_results(frame, path, protected=self._protected(), force=own or None)
         except InputError as error:  # what was sent is in the ledger all the same
-            fix = f"`sender results {self.run.run_id} --output FILE` writes them, as soon as there is room"
+            fix = f"`sender results {self.run.run_id} --output FILE` writes them once there is room"
             what = f"the results were not written: {error.what}"
             course.stopped = course.stopped or StateError(what, where=str(path), fix=fix)
         except SenderError as error:
@@ -340,7 +340,8 @@ class RunSession:
 
 
 def _never_arrive(messages: int) -> ProviderRefused:
+    do_not = "1 message does not" if messages == 1 else f"{messages:,} messages do not"
     return ProviderRefused(
-        f"{messages} messages never arrive: each try proved nothing, and the log has none",
-        fix="look at the results, and at the provider's status page, before you run it again",
+        f"{do_not} arrive: no answer was conclusive, and the provider's log has no trace",
+        fix="check the results and the provider's status page before you run it again",
     )

@@ -41,7 +41,7 @@ def create_slots(path: Path, pace: Pace, processes: int) -> Iterator[SharedSlots
         os.write(handle, bytes(len(values) * _FLOAT_BYTES))  # written, not only sized: a full disk fails now
     except OSError as error:
         raise StateError(
-            f"what workers share cannot be written: {error.strerror}",
+            f"the file that workers share cannot be written: {error.strerror}",
             where=str(path),
             fix="free some space or fix the permissions of its folder",
         ) from error

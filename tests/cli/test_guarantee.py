@@ -273,7 +273,7 @@ def test_a_crashed_run_says_what_it_found_and_what_it_will_do(sender: Shell, san
     rows = sender("results", "offer").out
     assert rows.count(",unknown,") >= 5, "a message under way shows as unknown"
     held = sender("send", path, "--yes", "--on-unknown", "hold", "--limit", "1", "--wait", "0", **server.env)
-    assert re.search(r"the last process died or was killed while \d+ messages were under way", held.out), held
+    assert re.search(r"the last process died or was killed while \d+ messages were in flight", held.out), held
     assert "left as they are (--on-unknown hold)" in held.out
     assert held.code == 4, held
     told = sender("status", "offer").out

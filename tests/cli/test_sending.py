@@ -357,7 +357,7 @@ class TestAgainNewRunResume:
             pytest.param(("--resume",), 0, [1, 1, 1, 1], "resuming run", id="resume"),
             pytest.param(("--again",), 3, [1], "is unfinished", id="again"),
             pytest.param(("--new-run",), 0, [1, 1, 1, 2], "has been sent before", id="new-run"),
-            pytest.param(("--resume", "--again"), 2, [1], "exclude one another", id="contradiction"),
+            pytest.param(("--resume", "--again"), 2, [1], "only one of", id="contradiction"),
         ],
     )  # fmt: skip
     def test_of_an_unfinished_run(

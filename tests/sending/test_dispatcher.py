@@ -408,7 +408,7 @@ def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(
 ) -> None:
     monkeypatch.setattr(circuit_breaker, "DOUBTS_IN_A_ROW", 3)
     wire = Wire({seq: [MaybeSent("timed out")] for seq in range(N)})
-    with pytest.raises(ProviderUnreachable, match="3 answers in a row proved nothing; the last: timed out"):
+    with pytest.raises(ProviderUnreachable, match="3 answers in a row were inconclusive; the last: timed out"):
         send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5))
     after = ledger.counts("r")
     assert (after.accepted, after.intent) == (0, 0)

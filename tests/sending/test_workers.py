@@ -138,7 +138,7 @@ def test_a_process_killed_with_the_lock_in_hand_holds_up_nobody(tmp_path: Path) 
 def test_a_shared_pace_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "pace").mkdir()
     with (
-        pytest.raises(sender.SenderError, match="what workers share cannot be written"),
+        pytest.raises(sender.SenderError, match="the file that workers share cannot be written"),
         shared_rate_limit.create_slots(tmp_path / "pace", PACE, 2),
     ):
         pass
