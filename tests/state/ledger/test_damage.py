@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -241,6 +241,15 @@ def test_reading_while_another_process_writes(path: Path) -> None:
     writing.close()
 
 
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that other users may enter; pytest's own are closed to them, again at each start of a pytest."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
@@ -257,10 +266,10 @@ print(ledger.counts("run-1").accepted)
 
 @posix
 @pytest.mark.parametrize("log_left", [False, True], ids=["closed", "crashed"])
-def test_a_directory_that_nobody_may_write_can_be_read(path: Path, tmp_path: Path, log_left: bool) -> None:
+def test_a_directory_that_nobody_may_write_can_be_read(path: Path, public_folder: Path, log_left: bool) -> None:
     """As another user, so that it holds for root too. What a crash left in the log needs its shared memory as well."""
     ledger = half_sent(path)
-    place = tmp_path / "mounted"
+    place = public_folder / "mounted"
     if log_left:
         shutil.copytree(path.parent, place)
     ledger.close()
@@ -269,19 +278,11 @@ def test_a_directory_that_nobody_may_write_can_be_read(path: Path, tmp_path: Pat
     for file in place.iterdir():
         file.chmod(0o444)
     place.chmod(0o555)
-    open_up(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", AS_NOBODY, str(place / path.name)], capture_output=True, text=True, check=False
     )
     place.chmod(0o755)
     assert done.stdout.strip() == "54", done.stderr
-
-
-def open_up(folder: Path) -> None:
-    """Lets another user through to `folder`."""
-    for one in (folder, *folder.parents):
-        if "pytest" in str(one) or one == folder:
-            one.chmod(stat.S_IMODE(one.stat().st_mode) | 0o555)
 
 
 def test_a_ledger_that_is_not_there_is_not_made_by_reading(path: Path) -> None:
