@@ -117,7 +117,7 @@ class LogReader:
 
 async def wait_or_cancelled(seconds: float, cancel: asyncio.Event) -> None:
     """Wait `seconds`, or until `cancel` is set."""
-    if seconds > 0 and not cancel.is_set():
+    if seconds > 0:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await cancel.wait()

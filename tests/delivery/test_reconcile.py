@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -222,6 +222,14 @@ def unsettled(tmp_path: Path) -> Any:
     ledger.record("run-1", [Settlement(claim, Unknown("no answer")) for claim in claims])
     yield Unsettled(ledger, run, plan, now)
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("logged", "recorded"), [(Status.DELIVERED, "delivered"), (Status.QUEUED, "queued"), (None, "queued")]
+)
+def test_the_status_is_the_logs_or_queued(unsettled: Unsettled, logged: Status | None, recorded: str) -> None:
+    unsettled.reconcile(Provider([replace(entry("m0", PEOPLE[0]), status=logged)]), now=DOUBTED)
+    assert unsettled.ledger.journal("run-1").filter(pl.col("seq") == 0)["status"].item() == recorded
 
 
 def test_a_message_in_the_log_is_accepted_with_what_the_log_says(unsettled: Unsettled) -> None:
