@@ -49,6 +49,6 @@ bench *arguments:
     {{ python }} -m pip install --quiet --editable '.[dev,bench]'
     {{ python }} -m benchmarks "$@"
 
-# All tests at full size, for hours
-long *arguments:
-    SENDER_TEST_PROFILE=long {{ python }} -m pytest -q -n logical "$@"
+# All tests at full size, a thousand kills, and mutants, for hours: just long, or one part: just long mutants
+long *parts:
+    bash .ci/long "$@"
