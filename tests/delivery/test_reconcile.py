@@ -21,6 +21,8 @@ from sender.delivery.provider_session import ProviderSession
 from sender.delivery.reconcile import (
     SKEW,
     ReconcileResult,
+    _decide_absence,
+    _Evidence,
     _match,
     _UnknownMessage,
     check_clock,
@@ -351,3 +353,13 @@ def test_seconds_between_two_clocks_are_given_only_when_they_matter() -> None:
     now_ms = round(T0.timestamp() * 1000)
     assert clocks_apart_s(Response(200, {"date": "Sat, 21 Nov 2026 11:50:00 GMT"}, b""), now_ms) == 600
     assert clocks_apart_s(Response(200, {"date": "Sat, 21 Nov 2026 12:00:00 GMT"}, b""), now_ms) is None
+
+
+def test_all_are_decidable_once_the_last_one_is() -> None:
+    messages = [doubt(0), replace(doubt(1), doubted_at=DOUBTED + timedelta(minutes=5)), doubt(2)]
+    absent, decidable_at = _decide_absence(messages, _Evidence(entries={2: entry("m2")}), FULL, INTENT)
+    assert absent == []
+    assert decidable_at == SETTLED + timedelta(minutes=5)
+    absent, decidable_at = _decide_absence(messages, _Evidence(rivalled={2}), FULL, SETTLED)
+    assert absent == messages[:1]
+    assert decidable_at == SETTLED + timedelta(minutes=5)
