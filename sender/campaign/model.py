@@ -181,6 +181,13 @@ class Campaign(ProviderFields):
         pattern=r"^[^/\\\x00-\x1f]{1,100}$",
         description="Names the run and its files. Default: the file's name.",
     )
+    edition: Text = Field(
+        "",
+        max_length=100,
+        description="Names a new edition of a campaign that is sent again and again, so that people who have had an"
+        " earlier one get this one: text, or a template of `date` (2026-11-28), `week` (2026-W48) and `month` (2026-11)"
+        " in local time. Without it the campaign is one edition for ever, and nobody gets it twice.",
+    )
     provider: ProviderName = Field(description="Whose API carries the messages.")
     from_: FromSpec = Field(
         default_factory=FromSpec,

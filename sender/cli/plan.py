@@ -13,7 +13,7 @@ from rich.table import Table
 from sender.campaign.model import Campaign
 from sender.cli import console
 from sender.cli.outputs import protected_inputs
-from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan, state_options
+from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
 from sender.core.errors import StateError
 from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(0), help="Plan only the first N messages.")
 @click.option("--explain", type=click.IntRange(0), metavar="ROW", help="Show each step of planning for that row.")
 @click.option("--json", "as_json", is_flag=True, help="The manifest (or the explanation) as JSON.")
+@only_new_option
 @state_options
 def plan(
     campaign: Path,
@@ -40,10 +41,11 @@ def plan(
     as_json: bool,
     debug: bool,
     state_dir: Path,
+    only_new: bool,
     **options: Any,
 ) -> int:
     console.set_up_logs(debug=debug)
-    built, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit)
+    built, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit, only_new=only_new)
     if explain is not None:
         return _explain(built, explain, built_from, as_json=as_json)
     if built.directory is None:

@@ -12,7 +12,7 @@ from rich.panel import Panel
 
 from sender.cli import console
 from sender.cli.outputs import force_option, protected_inputs
-from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan, state_options
+from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
 from sender.core.output_files import Protected
 from sender.plan.message_fields import parse_fields
 from sender.plan.plan import Plan
@@ -35,6 +35,7 @@ from sender.plan.plan import Plan
     help="jsonl: one JSON object a message.",
 )
 @force_option
+@only_new_option
 @state_options
 def preview(
     campaign: Path,
@@ -44,13 +45,14 @@ def preview(
     force: bool,
     debug: bool,
     state_dir: Path,
+    only_new: bool,
     **options: Any,
 ) -> int:
     from sender.reports.pages.page_files import PREVIEW_PAGE, check_page, write_page
     from sender.reports.pages.preview_page import preview_html, preview_rows
 
     console.set_up_logs(debug=debug)
-    plan, built_from = read_plan(campaign, options, state_dir=state_dir)
+    plan, built_from = read_plan(campaign, options, state_dir=state_dir, only_new=only_new)
     if html is not None:
         protected = Protected(protected_inputs(campaign, plan, built_from), state_dir)
         check_page(html, PREVIEW_PAGE, protected, force=force)

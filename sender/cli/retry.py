@@ -58,7 +58,9 @@ def retry(
     options = request.options
     with open_state(options.state_dir, read_only=True) as state:
         named = state.find(run)
-        plan = retry_plan(state, named, statuses=_items(statuses), reasons=_items(reasons), **included)
+        plan = retry_plan(
+            state, named, statuses=_items(statuses), reasons=_items(reasons), rehearse=options.rehearse, **included
+        )
         root = state.ledger.run(plan.manifest.retry_of or named.run_id)
     for name in (name for name, is_included in included.items() if is_included):
         console.err.print(f"[yellow]warning:[/] {_WARNINGS[name]}")

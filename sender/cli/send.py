@@ -25,8 +25,9 @@ from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
 from sender.cli.send_options import SendRequest, send_options
-from sender.cli.shared_options import TARGET_HELP, campaign_options, read_plan
+from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan
 from sender.core.errors import InputError
+from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
 from sender.sending import event_loop
 from sender.sending.open_run import open_run
@@ -40,7 +41,8 @@ log = logging.getLogger("sender.cli")
 @click.command(help=f"Send a campaign; run it again to resume.\n\n{TARGET_HELP}")
 @campaign_options
 @click.option("--test-to", metavar="NUMBER", help="Send the first message (or --limit N) to this number instead.")
-@click.option("--again", is_flag=True, help="Send a plan that has been sent once more, to everybody.")
+@only_new_option
+@click.option("--again", is_flag=True, help="Send once more, to everybody, also to those who have had it.")
 @click.option("--new-run", is_flag=True, help="Start over though an unfinished run began with other inputs.")
 @click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
 @send_options
@@ -51,6 +53,7 @@ def send(
     again: bool,
     new_run: bool,
     resume: bool,
+    only_new: bool,
     request: SendRequest,
     **campaign_keys: Any,
 ) -> int:
@@ -61,6 +64,8 @@ def send(
         state_dir=Path(options.state_dir),
         limit=options.limit if test_to else None,
         test_to=test_to,
+        only_new=only_new,
+        rehearse=options.rehearse,
     )
     options = replace(
         options,
@@ -85,6 +90,9 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
     if not request.as_json:
         console.plan_summary(plan, simulated=options.rehearse or plan.manifest.provider == "sandbox")
         console.skipped_table(plan, most=10)
+    if not plan.manifest.messages and plan.manifest.skipped.get(SkipReason.ALREADY_SENT):
+        _show_nobody_new(plan, as_json=request.as_json)
+        return 0
     if request.dry_run:
         _show_dry_run(plan, as_json=request.as_json)
         return 0
@@ -105,6 +113,13 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
     return result.exit_code
 
 
+def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
+        console.print_json({"nobody_new": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
+    else:
+        console.out.print("nobody new: nothing was sent")
+
+
 def _show_dry_run(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         console.print_json({"dry_run": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
@@ -121,10 +136,11 @@ def _announce(session: RunSession, options: SendOptions) -> None:
             f"resuming run {run.run_id}: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
             f" {counts.unknown:,} unknown, {counts.pending:,} to send"
         )
-    elif session.earlier is not None:
+    elif session.repeated:
+        people = console.many(session.repeated, "person", "people")
+        have, get = ("has", "gets") if session.repeated == 1 else ("have", "get")
         console.out.print(
-            f"[yellow]note:[/] run {session.earlier.run_id} of {escape(run.campaign)} has been sent before;"
-            " people on both lists get this message too"
+            f"[yellow]note:[/] {people} who {have} had {escape(run.campaign)}, or may have had it, {get} it once more"
         )
     if options.limit is not None:
         todo = max(0, min(counts.pending, options.limit - (run.messages - counts.pending)))

@@ -75,6 +75,12 @@ _CAMPAIGN_OPTIONS = (
         help="Any other campaign key, e.g. validity_period=3600.",
     ),
     click.option("--name", help="Name of the campaign. Default: the file's."),
+    click.option("--edition", help="Names a new edition of a campaign that is sent again and again."),
+)
+
+
+only_new_option = click.option(
+    "--only-new", is_flag=True, help="Skip those who have had this campaign, or may have had it, in the same edition."
 )
 
 
@@ -132,20 +138,29 @@ def read_plan(
     state_dir: Path,
     limit: int | None = None,
     test_to: str | None = None,
+    only_new: bool = False,
+    rehearse: bool = False,
 ) -> tuple[Plan, Campaign | None]:
     """Return the plan that `target` and the options name, and the campaign it was built from (None: a written plan).
 
-    Numbers on the suppression list in `state_dir` are skipped. Raises InputError.
+    Numbers on the suppression list in `state_dir` are skipped, and with `only_new` those that have had the campaign;
+    with `rehearse` too, from a rehearsal. Raises InputError.
     """
     if is_written_plan(target):
-        if any(value not in (None, ()) for value in options.values()) or limit is not None or test_to is not None:
+        if (
+            any(value not in (None, ()) for value in options.values())
+            or limit is not None
+            or test_to is not None
+            or only_new
+        ):
             raise InputError(
                 f"{target} is a written plan, which never changes",
                 fix="plan the campaign again with those options",
             )
         return Plan.open(target), None
     campaign = read_campaign(target, options)
-    return build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir), campaign
+    plan = build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir, only_new=only_new, rehearse=rehearse)
+    return plan, campaign
 
 
 def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
@@ -185,7 +200,7 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys.setdefault(section, {})[name] = value
         else:
             keys[section] = value
-    for name in ("provider", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name"):
+    for name in ("provider", "edition", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name"):
         if options[name] is not None:
             keys[name] = options[name]
     if options["from_"]:

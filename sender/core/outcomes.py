@@ -57,6 +57,7 @@ class SkipReason(StrEnum):
 
     INVALID_NUMBER = "invalid_number"
     DUPLICATE = "duplicate"
+    ALREADY_SENT = "already_sent"
     OPTED_OUT = "opted_out"
     SUPPRESSED = "suppressed"
     MISSING_DATA = "missing_data"

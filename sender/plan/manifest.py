@@ -65,6 +65,8 @@ class Manifest:
     # The run this plan retries, and the retry's number, from 1.
     retry_of: str | None = None
     retry: int = 0
+    # Which edition of a recurring campaign this is; '' for the only one.
+    edition: str = ""
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None

@@ -162,6 +162,19 @@ def skip_duplicates(frame: pl.DataFrame, keep: Literal["first", "last", "none"])
     )
 
 
+def skip_already_sent(frame: pl.DataFrame, contacts: pl.DataFrame) -> pl.DataFrame:
+    """Skip, as `already_sent`, the rows whose `to` is in `contacts` (CONTACTS_SCHEMA): they have had it, or may have.
+
+    The detail names the run and its date.
+    """
+    if contacts.is_empty():
+        return frame
+    day = pl.from_epoch("at_ms", time_unit="ms").dt.strftime("%Y-%m-%d")
+    earlier = contacts.select("to", _sent=pl.format("had it, or may have had it, from run {} on {}", "run_id", day))
+    joined = frame.join(earlier, on="to", how="left", maintain_order="left")
+    return _skip(joined, pl.col("_sent").is_not_null(), SkipReason.ALREADY_SENT, pl.col("_sent")).drop("_sent")
+
+
 def skip_beyond_limit(frame: pl.DataFrame, n: int, *, before: int = 0) -> pl.DataFrame:
     """Skip, as `limit`, each sendable row after the first `n`; `before` of them are in earlier frames."""
     beyond = _SENDABLE.cum_sum() > n - before

@@ -14,17 +14,27 @@ from pathlib import Path
 import polars as pl
 
 from sender.campaign.model import Campaign
-from sender.core.errors import InputError, PricesError
+from sender.core.errors import InputError, PricesError, UnknownRun
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import StoredRows, gather
 from sender.planning import costs
-from sender.planning.audience import Audience, PlanSuppression, open_suppression, read_test_number, resolve_audience
+from sender.planning.audience import (
+    Audience,
+    PlanSuppression,
+    open_suppression,
+    read_test_number,
+    resolve_audience,
+    skip_already_sent,
+)
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
-from sender.planning.messages import MessageBuilder
+from sender.planning.messages import MessageBuilder, Suppress
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
 from sender.recipients.columns import InputFile, Recipients, load_recipients
+from sender.state.contacts import CONTACTS_SCHEMA, Edition, find_reached
+from sender.state.ledger import RunKind
+from sender.state.open import open_state
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
 _VERSIONED = ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")  # packages that shape a plan
@@ -36,12 +46,16 @@ def build_plan(
     limit: int | None = None,
     test_to: str | None = None,
     state_dir: str | Path | None = None,
+    only_new: bool = False,
+    rehearse: bool = False,
 ) -> Plan:
     """Return the plan of `campaign`. Raises InputError for whatever is wrong with more than a row.
 
     `limit` plans only the first messages, up to that number; the others are skipped as `limit`. `test_to` sends them
     to that one number instead of the recipients (one message, unless `limit` says more). Numbers on the suppression
-    list in `state_dir`, if there is one, are skipped. The list is not in the hash: a STOP after a run must not make the
+    list in `state_dir`, if there is one, are skipped. With `only_new` people are skipped, as `already_sent`, whom this
+    campaign has reached in the same edition, or may have reached, by the runs in `state_dir`; with `rehearse` too, by
+    its rehearsals. The list is not in the hash: a STOP after a run must not make the
     same campaign look unsent.
     """
     with _located(campaign):
@@ -52,13 +66,39 @@ def build_plan(
     test_number = None if test_to is None else read_test_number(compiled, test_to)
     limit = 1 if test_number and limit is None else limit
     totals = PlanTotals(compiled, test_to=test_to, phone=recipients.phone)
+    contacts = _find_contacts(compiled, state_dir, rehearse=rehearse) if only_new else None
     with open_suppression(compiled, state_dir) as suppression:
         builder = MessageBuilder(
-            compiled, recipients, audience, limit=limit, test_number=test_number, suppress=suppression.mark_rows
+            compiled,
+            recipients,
+            audience,
+            limit=limit,
+            test_number=test_number,
+            suppress=_join_marks(suppression.mark_rows, contacts),
         )
         rows = gather(builder.blocks(), totals.add)
     manifest = _manifest(compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to)
     return Plan(manifest, rows)
+
+
+def _find_contacts(compiled: CompiledCampaign, state_dir: str | Path | None, *, rehearse: bool) -> pl.DataFrame:
+    """The people this campaign has reached in this edition, as CONTACTS_SCHEMA. Raises InputError without a state."""
+    if state_dir is None:
+        raise InputError("only_new needs to know who has been reached", fix="name the state directory: state_dir=...")
+    kind = RunKind.of(compiled.provider, rehearse=rehearse)
+    dialect = None if kind is RunKind.LIVE else compiled.dialect
+    try:
+        with open_state(state_dir, read_only=True) as state:
+            return find_reached(state, Edition(compiled.name, kind, compiled.edition, dialect))
+    except UnknownRun:  # nothing has been sent from here
+        return pl.DataFrame(schema=CONTACTS_SCHEMA)
+
+
+def _join_marks(suppress: Suppress | None, contacts: pl.DataFrame | None) -> Suppress | None:
+    """The function that gives rows their reason for the suppression list, then for having been reached."""
+    if contacts is None:
+        return suppress
+    return lambda frame: skip_already_sent(frame if suppress is None else suppress(frame), contacts)
 
 
 def _manifest(
@@ -77,6 +117,7 @@ def _manifest(
     pace, feasibility = estimate_throughput(compiled, messages, mms=totals.mms > 0)
     return Manifest(
         campaign=compiled.name,
+        edition=compiled.edition,
         provider=compiled.provider,
         dialect=compiled.dialect,
         senders=compiled.senders,

@@ -23,6 +23,7 @@ from sender.campaign.values import Rate, is_template
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.plan import message_fields
 from sender.plan.sender_pool import SenderPool
+from sender.planning.edition import render_edition
 from sender.planning.row_fields import RowFields, compile_fields
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients.columns import InputFile, Recipients
@@ -69,6 +70,7 @@ class CompiledCampaign:
     """
 
     name: str
+    edition: str
     provider: str
     dialect: str
     capabilities: Capabilities
@@ -138,6 +140,7 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         inputs = (*template_input, InputFile("prices", table.name, table.size, table.sha256))
     return CompiledCampaign(
         name=campaign.name,
+        edition=render_edition(campaign.edition),
         provider=campaign.provider,
         dialect=dialect,
         capabilities=capabilities,

@@ -31,9 +31,10 @@ from sender.segments import blame
 _MOST_ROWS = 10  # row numbers of one phone number that are listed
 
 # The step at which a row is skipped for each reason. Later steps did not happen.
-_STEPS = ("number", "type", "suppression", "duplicates", "text", "fields", "size", "sender", "limit")
+_STEPS = ("number", "type", "suppression", "history", "duplicates", "text", "fields", "size", "sender", "limit")
 _SKIPPED_AT = {
     SkipReason.OPTED_OUT: "suppression",
+    SkipReason.ALREADY_SENT: "history",
     SkipReason.DUPLICATE: "duplicates",
     SkipReason.RENDER_ERROR: "text",
     SkipReason.TOO_LONG: "size",

@@ -20,7 +20,7 @@ from sender.plan.manifest import FORMAT
 from sender.plan.message_fields import SERVICE_FIELDS
 from sender.plan.plan import Plan
 from sender.planning import costs
-from sender.state.ledger import Run
+from sender.state.ledger import Run, RunKind
 from sender.state.message_status import what_became
 from sender.state.state import State
 from sender.suppression.live_check import SendContext, apply_suppression
@@ -53,17 +53,21 @@ def retry_plan(
     include_unknown: bool = False,
     include_delivered: bool = False,
     include_opted_out: bool = False,
+    rehearse: bool = False,
 ) -> Plan:
     """The plan that sends messages of `run` again; where a retry of the run is unfinished, that retry's plan.
 
     `statuses` are of STATUSES (default BY_DEFAULT); `reasons` are Reason values or `none` (default: TEMPORARY, and what
     failed after acceptance for another or no reason). Messages that may have arrived (unknown, delivered) and people
     who have opted out are left out unless they are included; numbers on the suppression list are skipped in any case.
+    With `rehearse` the retry of a live run will be a rehearsal; rehearsed retries and live ones do not count for each
+    other.
     Raises RunUnfinished when the run itself is not finished, InputError when nothing is left to send.
     """
     _check_choice(statuses, reasons, include_opted_out=include_opted_out)
     root = state.ledger.run(run.retry_of) if run.retry_of else run
-    retries = state.retries(root)
+    kind = RunKind.REHEARSAL if rehearse and root.kind is RunKind.LIVE else root.kind
+    retries = [retry for retry in state.retries(root) if retry.kind is kind]
     for run_or_retry in (root, *retries):
         counts = state.ledger.counts(run_or_retry.run_id)
         if counts.pending or counts.intent:

@@ -10,11 +10,12 @@ import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from sender.core.errors import InputError, InputsChanged, RunComplete
+from sender.core.errors import InputError, InputsChanged, RunComplete, StateError
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import costs
 from sender.sending.options import SendOptions
+from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken, refuse_repeated
 from sender.sending.run import RunSession
 from sender.state.ledger import Counts, Run, RunKind
 from sender.state.open import open_state
@@ -41,6 +42,7 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
         is_same = run is None or _has_same_messages(state, run, plan)  # then today's prices and pace apply
         costs.check_limit(manifest.cost if is_same else run_plan.manifest.cost, manifest.cost)
         if run is not None:
+            _check_kind(run, kind)
             yield RunSession(state, run_plan, run, resumed=True, pace=manifest.pace if is_same else None)
             return
         now_ms = state.ledger.now_ms()
@@ -58,9 +60,8 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
             simulated=simulated,
             retry_of=manifest.retry_of,
         )
-        before = [] if run.retry_of else state.runs_of(run.campaign, kind)
-        earlier = [other for other in before if state.ledger.counts(other.run_id).accepted]
-        yield RunSession(state, plan, run, resumed=False, earlier=earlier[-1] if earlier else None)
+        repeated = 0 if run.retry_of else count_repeated(state, plan, kind)
+        yield RunSession(state, plan, run, resumed=False, repeated=repeated)
 
 
 def _find_unfinished(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> Run | None:
@@ -69,30 +70,38 @@ def _find_unfinished(state: State, plan: Plan, kind: RunKind, options: SendOptio
     if again + new_run + resume > 1:
         raise InputError("only one of `again`, `new_run` and `resume` can be used", fix="choose one of them")
     if plan.manifest.retry_of is not None:
-        return _find_unfinished_retry(state, plan)
+        return _find_unfinished_retry(state, plan, kind)
     runs = [run for run in state.runs_of(plan.manifest.campaign, kind) if run.retry_of is None]
     if new_run or kind is RunKind.TEST:
         return None
     counts = {run.run_id: state.ledger.counts(run.run_id) for run in runs}
     unfinished = [run for run in runs if counts[run.run_id].pending + counts[run.run_id].intent]
-    same = [run for run in unfinished if _has_same_messages(state, run, plan)]
+    overtaken = {run.run_id: count_overtaken(state, run) for run in unfinished}
+    waiting = [run for run in unfinished if not overtaken[run.run_id]]
+    same = [run for run in waiting if _has_same_messages(state, run, plan)]
     if resume and not unfinished:
         raise InputError(f"no run of {plan.manifest.campaign} is unfinished", fix="leave out --resume to begin one")
-    if again and same:
+    if resume and not waiting:
+        raise explain_overtaken(unfinished[-1], overtaken[unfinished[-1].run_id])
+    if again and waiting:
+        pending = counts[waiting[-1].run_id].pending
         raise InputsChanged(
-            f"run {same[-1].run_id} of this plan is unfinished: {counts[same[-1].run_id].pending} messages are pending",
+            f"run {waiting[-1].run_id} of {waiting[-1].campaign} is unfinished:"
+            f" {pending:,} {'message is' if pending == 1 else 'messages are'} pending",
             fix="--resume finishes it; --new-run leaves it and starts over with everybody",
         )
     if same or resume:
-        return (same or unfinished)[-1]
-    if runs:
+        return (same or waiting)[-1]
+    if runs and not overtaken.get(runs[-1].run_id):
         _refuse_changed(state, runs[-1], counts[runs[-1].run_id], plan)
     if again:
         return None
-    sent = next((run for run in reversed(runs) if _has_sent(state, run, counts[run.run_id], plan)), None)
+    candidates = [run for run in runs if not overtaken.get(run.run_id)]
+    sent = next((run for run in reversed(candidates) if _has_sent(state, run, counts[run.run_id], plan)), None)
     if sent is None:
+        refuse_repeated(state, plan, kind)
         return None
-    if counts[sent.run_id].unknown and _has_same_messages(state, sent, plan):
+    if counts[sent.run_id].unknown and _has_same_messages(state, sent, plan) and not count_overtaken(state, sent):
         return sent  # nothing to send, but something to settle, which may become something to send
     raise RunComplete(
         f"this plan of {sent.campaign} has been sent: run {sent.run_id} of {_utc(sent.created_at_ms)}",
@@ -118,17 +127,27 @@ def _has_sent(state: State, run: Run, counts: Counts, plan: Plan) -> bool:
     Another provider makes no difference once somebody has been reached, but it does for a simulation, which reaches
     nobody.
     """
+    stored = state.plans.manifest(run)
+    if (stored.edition if stored is not None else "") != plan.manifest.edition:
+        return False
     reached = counts.accepted + counts.unknown > 0 and not counts.pending + counts.intent
     if run.simulated or not reached or run.plan_hash == plan.hash:
         return _has_same_messages(state, run, plan)
-    stored = state.plans.manifest(run)
     return stored is not None and stored.identity == plan.identity
 
 
-def _find_unfinished_retry(state: State, plan: Plan) -> Run | None:
-    """The unfinished run of a retry's plan; None to begin one."""
+def _check_kind(run: Run, kind: RunKind) -> None:
+    """Raise StateError when a run that is simulated would be resumed for real, or the other way round."""
+    if run.kind is not kind or run.simulated is not (kind in (RunKind.SANDBOX, RunKind.REHEARSAL)):
+        if kind is RunKind.TEST and run.kind is kind:
+            return  # a test of either
+        raise StateError(f"run {run.run_id} is recorded as {run.kind.value}, and this start is {kind.value}")
+
+
+def _find_unfinished_retry(state: State, plan: Plan, kind: RunKind) -> Run | None:
+    """The unfinished run of a retry's plan; None to begin one. A rehearsed retry is none of a live run's."""
     manifest = plan.manifest
-    retries = [run for run in state.ledger.runs() if run.retry_of == manifest.retry_of]
+    retries = [run for run in state.ledger.runs() if run.retry_of == manifest.retry_of and run.kind is kind]
     for number, run in enumerate(retries, 1):
         counts = state.ledger.counts(run.run_id)
         if counts.pending + counts.intent and number == manifest.retry and _has_same_messages(state, run, plan):
@@ -183,11 +202,7 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
 
 
 def _run_kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
-    if manifest.test_to is not None:
-        return RunKind.TEST
-    if manifest.provider == "sandbox":
-        return RunKind.SANDBOX
-    return RunKind.REHEARSAL if rehearse else RunKind.LIVE
+    return RunKind.TEST if manifest.test_to is not None else RunKind.of(manifest.provider, rehearse=rehearse)
 
 
 def _new_run_id(now_ms: int) -> str:

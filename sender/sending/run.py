@@ -69,13 +69,13 @@ class RunSession:
         *,
         resumed: bool,
         pace: Pace | None = None,
-        earlier: Run | None = None,
+        repeated: int = 0,
     ) -> None:
-        """`earlier` is the last run of the campaign that reached somebody, where this is a new one.
+        """`repeated` is how many people of a new run have had the campaign in this edition, or may have had it.
 
         `pace` is the one to send at; a run may be resumed at another pace than it began with.
         """
-        self.earlier = earlier
+        self.repeated = repeated
         self.pace = pace or plan.manifest.pace
         self.state = state
         self.plan = plan

@@ -53,6 +53,13 @@ class RunKind(StrEnum):
     REHEARSAL = "rehearsal"  # the provider's own dialect, spoken to the sandbox
     TEST = "test"  # --test-to: every message went to one number
 
+    @classmethod
+    def of(cls, provider: str, *, rehearse: bool) -> RunKind:
+        """The kind of a run that goes to everybody."""
+        if provider == "sandbox":
+            return cls.SANDBOX
+        return cls.REHEARSAL if rehearse else cls.LIVE
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -283,6 +290,13 @@ class Ledger(Protocol):
         reasons: Collection[Reason] | None = None,
     ) -> pl.DataFrame:
         """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states or reasons."""
+        ...
+
+    def reached(self, run_id: str) -> pl.Series:
+        """The `seq` (UInt32, ascending) of the messages that people have got or may have got.
+
+        They are accepted, unknown, or an intent: a request that may have left.
+        """
         ...
 
     def message_ids(self) -> set[str]:

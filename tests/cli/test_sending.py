@@ -356,7 +356,7 @@ class TestAgainNewRunResume:
             pytest.param((), 0, [1, 1, 1, 1], "resuming run", id="nothing-said"),
             pytest.param(("--resume",), 0, [1, 1, 1, 1], "resuming run", id="resume"),
             pytest.param(("--again",), 3, [1], "is unfinished", id="again"),
-            pytest.param(("--new-run",), 0, [1, 1, 1, 2], "has been sent before", id="new-run"),
+            pytest.param(("--new-run",), 0, [1, 1, 1, 2], "gets it once more", id="new-run"),
             pytest.param(("--resume", "--again"), 2, [1], "only one of", id="contradiction"),
         ],
     )  # fmt: skip
@@ -369,15 +369,16 @@ class TestAgainNewRunResume:
         assert says in done.out + done.err
         assert sorted(server.counts().values()) == counts
 
-    def test_an_older_unfinished_run_of_this_very_plan_is_resumed(
-        self, sender: Shell, begun: tuple[str, Sandbox]
+    @pytest.mark.parametrize("flags", [(), ("--resume",)], ids=["plain", "resume"])
+    def test_an_older_unfinished_run_is_not_resumed_once_its_people_have_had_it(
+        self, sender: Shell, begun: tuple[str, Sandbox], flags: tuple[str, ...]
     ) -> None:
         path, server = begun
         assert sender("send", path, *NOW, "--new-run", "--body", "Another", **server.env).code == 0
-        done = sender("send", path, *NOW, **server.env)
-        assert "resuming run" in done.out, done
-        assert "4 rows = 0 skipped + 4 accepted" in done.out
-        assert sorted(server.counts().values()) == [2, 2, 2, 2]
+        done = sender("send", path, *NOW, *flags, **server.env)
+        assert done.code == 3, done
+        assert "--only-new" in done.err
+        assert sorted(server.counts().values()) == [1, 1, 1, 2]
 
     def test_another_account_cannot_go_on(self, sender: Shell, begun: tuple[str, Sandbox]) -> None:
         path, server = begun

@@ -306,6 +306,11 @@ class SqliteLedger:
                 chunks.append(journal_frame(chunk))
         return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
 
+    def reached(self, run_id: str) -> pl.Series:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return pl.Series("seq", [row[0] for row in self._db.execute(sql.REACHED, (key,))], dtype=pl.UInt32)
+
     def message_ids(self) -> set[str]:
         with failures_explained(self._path):
             return {row[0] for row in self._db.execute("SELECT message_id FROM message WHERE message_id IS NOT NULL")}

@@ -120,6 +120,7 @@ UPDATE run SET finished_at = NULL
 WHERE key = ?1 AND finished_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM message WHERE run = ?1 AND state = 'pending')
 """
+REACHED = "SELECT seq FROM message WHERE run = ? AND state IN ('accepted', 'unknown', 'intent') ORDER BY seq"
 COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
 JOURNAL = f"""
 SELECT {", ".join(JOURNAL_SCHEMA)} FROM message

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 import pytest
 
 from sender.core.errors import UnknownRun
@@ -74,6 +75,7 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "counts": lambda ledger: ledger.counts("nope"),
     "next_due_ms": lambda ledger: ledger.next_due_ms("nope"),
     "journal": lambda ledger: ledger.journal("nope"),
+    "reached": lambda ledger: ledger.reached("nope"),
 }
 
 
@@ -434,6 +436,16 @@ def test_the_journal_of_some_states_and_reasons(ledger: Ledger) -> None:
     for (states, reasons), seqs in asked.items():
         found = ledger.journal(RUN.run_id, states=states, reasons=reasons)
         assert (found["seq"].to_list(), dict(found.schema)) == (seqs, JOURNAL_SCHEMA)
+
+
+def test_reached_is_whoever_has_the_message_or_may_have_it(ledger: Ledger) -> None:
+    accepted, rejected, unknown, deferred, _intent = claim(ledger, 5)
+    record(ledger, accepted, ACCEPTED)
+    record(ledger, rejected, REJECTED)
+    record(ledger, unknown, UNKNOWN)
+    record(ledger, deferred, DEFERRED)
+    reached = ledger.reached(RUN.run_id)
+    assert (reached.to_list(), reached.dtype) == ([0, 2, 4], pl.UInt32())
 
 
 @pytest.mark.parametrize("outcome", [ACCEPTED, REJECTED, UNKNOWN], ids=["accepted", "rejected", "unknown"])

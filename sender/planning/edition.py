@@ -1,0 +1,37 @@
+"""Which edition of a campaign a plan is: what tells today's reminder from yesterday's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from sender import templating
+from sender.campaign.values import is_template
+from sender.core.errors import CampaignError
+
+_NAMES = ("date", "week", "month")
+
+
+def render_edition(text: str, *, now: datetime | None = None) -> str:
+    """The campaign's `edition` with its template filled in; `now` is local time (default: this machine's).
+
+    A template may use `date` (2026-11-28), `week` (2026-W48) and `month` (2026-11). Raises CampaignError or
+    TemplateError.
+    """
+    if not is_template(text):
+        return text
+    now = now or datetime.now().astimezone()
+    year, week, _ = now.isocalendar()
+    cells = pl.DataFrame({"date": [f"{now:%Y-%m-%d}"], "week": [f"{year}-W{week:02}"], "month": [f"{now:%Y-%m}"]})
+    names = {name: name for name in _NAMES}
+    template = templating.compile_template(text, where="edition")
+    template.check(names, _NAMES)
+    rendered = templating.render(template, cells, names).row(0, named=True)
+    if rendered["text"] is None or not rendered["text"].strip():
+        raise CampaignError(
+            f"the edition is blank: {rendered['detail'] or 'its template has no text'}",
+            where="edition",
+            fix="use `date`, `week` or `month`, for example `edition: '{{ week }}'`",
+        )
+    return str(rendered["text"]).strip()

@@ -1,0 +1,67 @@
+"""Who would get a campaign twice: a plan and an unfinished run, compared with whom earlier runs have reached."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+
+from sender.core.errors import PlanError, RunComplete
+from sender.plan.plan import Plan
+from sender.state.contacts import Edition, find_reached, find_unreached
+from sender.state.ledger import Run, RunKind
+from sender.state.state import State
+
+
+def refuse_repeated(state: State, plan: Plan, kind: RunKind) -> None:
+    """Raise RunComplete when somebody in the plan has had this campaign in this edition, or may have had it."""
+    if kind is RunKind.REHEARSAL:  # reaches nobody
+        return
+    manifest = plan.manifest
+    contacts = find_reached(state, Edition.of(manifest, kind))
+    people = plan.recipients()
+    repeated = contacts.filter(pl.col("to").is_in(people.implode()))
+    if repeated.is_empty():
+        return
+    last = repeated.sort("at_ms").row(-1, named=True)
+    created = datetime.fromtimestamp(last["at_ms"] / 1000, UTC)
+    new = people.len() - repeated.height
+    raise RunComplete(
+        f"{repeated.height:,} of {people.len():,} had {manifest.campaign} already, or may have had it, and {new:,}"
+        f" {'is' if new == 1 else 'are'} new: run {last['run_id']} of {created:%Y-%m-%d %H:%M} UTC",
+        fix="--only-new sends to those who have not had it; --again sends to everybody once more; for a message that"
+        " is sent again and again, `edition:` in the campaign names a new one",
+    )
+
+
+def count_repeated(state: State, plan: Plan, kind: RunKind) -> int:
+    """Return how many people of the plan have had this campaign in this edition, or may have had it."""
+    if not state.runs_of(plan.manifest.campaign, kind):
+        return 0
+    try:
+        contacts = find_reached(state, Edition.of(plan.manifest, kind))
+    except (PlanError, RunComplete):  # a person has chosen to send all the same
+        return 0
+    return _count_common(plan.recipients(), contacts)
+
+
+def count_overtaken(state: State, run: Run) -> int:
+    """Return how many people that the run has yet to reach have got the message from a later run of the campaign."""
+    manifest = state.plans.manifest(run)
+    if manifest is None or run.kind is RunKind.REHEARSAL:
+        return 0
+    contacts = find_reached(state, Edition.of(manifest, run.kind), after=run)
+    return 0 if contacts.is_empty() else _count_common(find_unreached(state, run), contacts)
+
+
+def explain_overtaken(run: Run, people: int) -> RunComplete:
+    """Return the error for a run that must not be resumed, because `people` have had the message since."""
+    have = "person has" if people == 1 else "people have"
+    return RunComplete(
+        f"run {run.run_id} of {run.campaign} is unfinished, but {people:,} {have} had the message from a later run",
+        fix="leave out --resume and add --only-new: it sends to those who have not had it",
+    )
+
+
+def _count_common(numbers: pl.Series, contacts: pl.DataFrame) -> int:
+    return int(numbers.is_in(contacts["to"].implode()).sum())
