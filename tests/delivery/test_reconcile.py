@@ -15,12 +15,13 @@ import polars as pl
 import pytest
 
 import sender
-from sender.core.outcomes import Accepted, Status, Unknown
+from sender.core.outcomes import Accepted, Reason, Status, Unknown
 from sender.delivery import provider_log
 from sender.delivery.provider_session import ProviderSession
 from sender.delivery.reconcile import (
     SKEW,
     ReconcileResult,
+    _accepted,
     _decide_absence,
     _Evidence,
     _match,
@@ -30,7 +31,7 @@ from sender.delivery.reconcile import (
     reconcile,
 )
 from sender.providers.base import LogEntry, LogFacts, LogPage, LogQuery, Request, Response
-from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.ledger import LogFinding, Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.transport.base import MaybeSent
 from tests import virtual_time
@@ -144,6 +145,8 @@ class Provider:
 
     entries: list[LogEntry] = field(default_factory=list)
     failing: str | None = None  # the recipient whose part of the log cannot be read
+    failure: str = "no answer"
+    meanwhile: Callable[[], object] = lambda: None  # what others do while the log is read
     clock: Callable[[], datetime] = lambda: SETTLED
     queries: list[LogQuery] = field(default_factory=list)
     asked_s: list[float] = field(default_factory=list)
@@ -155,11 +158,13 @@ class Provider:
     async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         self.asked_s.append(asyncio.get_running_loop().time())
         if request.url == self.failing:
-            raise MaybeSent("no answer")
+            raise MaybeSent(self.failure)
+        self.meanwhile()
         return Response(200, {"date": format_datetime(self.clock(), usegmt=True)}, request.url.encode())
 
     def log_page(self, response: Response, request: Request) -> LogPage:
         to = response.content.decode()
+        assert to == request.url, "the page of this request"
         return LogPage(tuple(entry for entry in self.entries if to in (entry.to, "None")), None)
 
     async def aclose(self) -> None: ...
@@ -269,6 +274,25 @@ def test_what_was_found_before_the_log_failed_is_settled_and_absence_is_not_prov
     assert unsettled.states == ["accepted", "unknown", "unknown"]
 
 
+def test_a_failure_without_words_is_named_by_its_kind(unsettled: Unsettled) -> None:
+    assert unsettled.reconcile(Provider(failing=PEOPLE[0], failure="")).failure == "MaybeSent"
+
+
+def test_what_was_sent_again_meanwhile_is_not_settled_by_what_was_seen_before(unsettled: Unsettled) -> None:
+    """Another process settles them, and sends and doubts them once more, while this one reads the log."""
+
+    def send_again() -> None:
+        if ledger.journal("run-1")["attempts"].max() == 1:
+            ledger.reconcile("run-1", [LogFinding(seq, None) for seq in range(len(PEOPLE))])
+            claims = ledger.claim("run-1", limit=len(PEOPLE), lease_ms=600_000)
+            ledger.record("run-1", [Settlement(claim, Unknown("no answer")) for claim in claims])
+
+    ledger = unsettled.ledger
+    unsettled.reconcile(Provider([entry("m0", PEOPLE[0])], meanwhile=send_again))
+    assert unsettled.states == ["unknown"] * 3
+    assert ledger.journal("run-1")["attempts"].to_list() == [2, 2, 2]
+
+
 def test_a_cancelled_walk_proves_nothing(unsettled: Unsettled) -> None:
     provider = Provider()
     result = unsettled.reconcile(provider, cancelled=True)
@@ -323,6 +347,39 @@ def test_a_message_of_another_run_is_not_ours(unsettled: Unsettled) -> None:
     unsettled.ledger.record("run-2", [Settlement(claims[0], Accepted("theirs"))])
     result = unsettled.reconcile(Provider([entry("theirs", PEOPLE[0])]))
     assert (result.found, result.absent) == (0, 3)
+
+
+def test_a_message_of_another_run_is_not_ours_after_one_of_ours_was_found_either(unsettled: Unsettled) -> None:
+    other = Run("run-2", "other", RunKind.LIVE, "telnyx", unsettled.plan.hash, None, 1, 1, 0, 0)
+    unsettled.ledger.create_run(other)
+    claims = unsettled.ledger.claim("run-2", limit=1, lease_ms=600_000)
+    unsettled.ledger.record("run-2", [Settlement(claims[0], Accepted("theirs"))])
+    result = unsettled.reconcile(Provider([entry("m0", PEOPLE[0]), entry("theirs", PEOPLE[1])]))
+    assert (result.found, result.absent) == (1, 2)
+    assert unsettled.states == ["accepted", "pending", "pending"]
+
+
+@pytest.mark.parametrize(
+    ("logged", "accepted"),
+    [
+        pytest.param(
+            LogEntry(
+                "m", PEOPLE[0], None, "Hi", T0, Status.UNDELIVERED, "failed", None, 2, "0.02", "USD",
+                T0 + timedelta(seconds=3), T0 + timedelta(seconds=5), Reason.UNREACHABLE, "30003", "Unreachable handset",
+            ),
+            Accepted(
+                "m", Status.UNDELIVERED, "failed", 2, "0.02", "USD", "2026-11-21T12:00:00+00:00",
+                "2026-11-21T12:00:03+00:00", Reason.UNREACHABLE, "30003", "Unreachable handset",
+            ),
+            id="everything",
+        ),
+        pytest.param(
+            LogEntry("m", PEOPLE[0], None, None, None, None, None), Accepted("m", Status.QUEUED), id="nothing but its id"
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_log_says_of_a_message_is_kept(logged: LogEntry, accepted: Accepted) -> None:
+    assert _accepted(logged) == accepted
 
 
 @pytest.mark.parametrize(("facts", "recipients"), [(FULL, list(PEOPLE)), (BARE, [None])])

@@ -105,6 +105,23 @@ def test_a_near_number_is_preferred(match: str, to: str, expected: str) -> None:
     assert pool.choose(to, expected) != expected
 
 
+def test_all_near_numbers_come_before_all_others() -> None:
+    """For each recipient, and not only for those whose hash happens to say so."""
+    pool = SenderPool(dict.fromkeys(NUMBERS, 1.0), "area_code")
+    for to in (one for one in RECIPIENTS if one.startswith("+1")):
+        order = [number[2:5] for number in pool.order(to)]
+        near = [area for area in order if area == to[2:5]]
+        at_home = [area for area in order if area != to[2:5] and (area == "416") == (to[2:5] == "416")]
+        assert order[: len(near) + len(at_home)] == near + at_home, to
+
+
+@pytest.mark.parametrize("to", ["", "abc", "\u0661\u0662\u0663", "\u00b2", "-5", " 12"])
+def test_what_is_not_a_number_gets_what_a_row_without_one_gets(to: str) -> None:
+    pool = SenderPool(dict.fromkeys(NUMBERS, 1.0))
+    (nobody,) = pool.assign(pl.Series([None], dtype=pl.String), pl.Series([None], dtype=pl.String))
+    assert pool.order(to)[0] == assigned(pool, [to])[0] == nobody
+
+
 def test_the_last_number_is_never_taken_out() -> None:
     pool = SenderPool({"+12025550100": 1.0, "+12025550101": 1.0})
     assert pool.disable("+12025550100", "refused")

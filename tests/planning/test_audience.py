@@ -117,6 +117,15 @@ def test_limit(n, expected):
     assert frame["reason"].to_list() == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "expected"), [(0, [None, None, "limit"]), (1, [None, "limit", "limit"]), (9, ["limit"] * 3)]
+)
+def test_the_limit_counts_what_earlier_frames_have(before, expected):
+    frame = skip_beyond_limit(rows((A, None), (B, None), (C, None)), 2, before=before)
+    assert frame["reason"].to_list() == expected
+    assert frame["detail"].to_list() == [reason and "beyond the first 2 recipients" for reason in expected]
+
+
 NUMBERS = st.sampled_from([A, B, C])
 ROWS = st.lists(
     st.one_of(st.tuples(NUMBERS, st.none()), st.tuples(NUMBERS, st.just("other")), st.just(OUT)), max_size=12

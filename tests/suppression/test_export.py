@@ -24,6 +24,7 @@ def test_entries_come_back_as_they_were() -> None:
     assert frame.schema == dict.fromkeys(EXPORTED, pl.String)
     assert entries_from_frame(frame) == ENTRIES
     assert entries_from_frame(frame.with_columns(more=pl.lit("x"))) == ENTRIES
+    assert entries_to_frame([]).schema == dict.fromkeys(EXPORTED, pl.String)
     assert entries_from_frame(entries_to_frame([])) == []
 
 
