@@ -193,6 +193,38 @@ def test_suppression(tmp_path: Path) -> None:
     assert made.manifest.notes == ("1 cell of stop.csv is not a number and suppresses nobody: `nobody`",)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 5, 6, 1_000_000])
+def test_a_suppression_file_is_read_in_parts_and_counts_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("sender.planning.audience._NUMBERS_AT_ONCE", at_once)
+    (tmp_path / "stop.csv").write_text("number\nx\n202-555-0101\ny y\nnobody\nz\n202-555-0102\n")
+    people = [ADA, GRACE, {"phone": "202-555-0103", "name": "Joan"}, {"phone": "x", "name": "X"}]
+    made = plan(people, suppress=["stop.csv"], base=tmp_path)
+    assert made.frame["reason"].to_list() == ["suppressed", "suppressed", None, "invalid_number"]
+    assert made.manifest.notes == ("4 cells of stop.csv are not numbers and suppress nobody: `x`, `y y`, `nobody`",)
+    (tmp_path / "stop.csv").write_text("number\n")
+    assert plan(people, suppress=["stop.csv"], base=tmp_path).manifest.notes == ()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 1_000_000])
+def test_numbers_and_their_regions_are_read_in_parts_and_stay_with_their_rows(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("sender.planning.audience._NUMBERS_AT_ONCE", at_once)
+    monkeypatch.setattr("sender.recipients.readers.cells.BLOCK_ROWS", 2)
+    rows = [
+        {"phone": "202-555-0101", "country": "US", "name": "Ada"},
+        {"phone": "020 7946 0101", "country": "GB", "name": "Beth"},
+        {"phone": "416-555-0103", "country": "CA", "name": "Cy"},
+        {"phone": "020 7946 0104", "country": "US", "name": "Dan"},
+        {"phone": "202-555-0105", "country": "US", "name": "Eve"},
+    ]
+    made = plan([], recipients={"rows": rows, "region_column": "country"})
+    assert made.frame["to"].to_list() == ["+12025550101", "+442079460101", "+14165550103", None, "+12025550105"]
+    assert made.frame["reason"].to_list() == [None, None, None, "invalid_number", None]
+
+
 def test_suppression_before_dedupe_and_dedupe_over_valid_rows_only() -> None:
     made = plan([{"phone": "202 555 01", "name": "Bad"}, {**ADA, "phone": "+1 (202) 555-0101"}, ADA])
     assert made.frame["reason"].to_list() == ["invalid_number", None, "duplicate"]
