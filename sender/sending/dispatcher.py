@@ -70,6 +70,7 @@ class Dispatcher:
         self._throttle = throttle
         self._rate_limiter = throttle.rate_limiter
         self._concurrency = throttle.concurrency
+        self._timeout_s = throttle.pace.timeout_s
         self._pool = pool
         self._assignment = assignment
         self._refuses = refuses
@@ -226,8 +227,7 @@ class Dispatcher:
             raise
         begun_s = steady_s()
         try:
-            timeout_s = self._throttle.pace.timeout_s
-            response = await self._transport.send(request, timeout_s=timeout_s, send_by_s=send_by_s)
+            response = await self._transport.send(request, timeout_s=self._timeout_s, send_by_s=send_by_s)
             outcome = self._adapter.outcome(response)
         except NotSent as failure:
             if not isinstance(failure, Expired):  # else this process was suspended, and the network is not at fault

@@ -132,9 +132,10 @@ class Producer:
 
     async def _submit_batch(self, batch: _Batch, submitter: Submitter) -> None:
         """Submit each message at its time, until the account is paused or the rest has come too late."""
+        counts_segments = self._throttle.pace.unit == "segments"
         while batch.work:
             claim, message, segments = batch.work[0]
-            units = self._throttle.units(segments)
+            units = segments if counts_segments else 1
             await submitter.wait_for_room()
             paid = min(units, self._credit)
             if not await self._rate_limiter.acquire(units - paid, sender=message.from_number):
