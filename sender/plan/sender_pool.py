@@ -36,7 +36,7 @@ class PoolMember:
     seed: int
 
     @staticmethod
-    def of(number: str, weight: float = 1.0) -> PoolMember:
+    def of(number: str, weight: float) -> PoolMember:
         seed = int.from_bytes(hashlib.sha256(number.encode()).digest()[:4])
         return PoolMember(number, weight, region_of(number), _area_code(number), seed)
 

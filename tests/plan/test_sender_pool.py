@@ -115,6 +115,54 @@ def test_all_near_numbers_come_before_all_others() -> None:
         assert order[: len(near) + len(at_home)] == near + at_home, to
 
 
+def test_only_a_number_of_north_america_has_an_area_code() -> None:
+    """+49 301 234567 is as long as one of +1, and 930 is an area code of Indiana."""
+    weights = dict.fromkeys(["+19305550100", "+12125550100", "+14155550100", "+442079460100"], 1.0)
+    abroad = ["+49301234567", "+4930123456", "+1930555012", "19305550123", "930"]
+    near, plain = SenderPool(weights, "area_code"), SenderPool(weights)
+    for to in abroad:
+        assert near.order(to) == plain.order(to), to
+    nowhere = pl.Series([None] * len(abroad), dtype=pl.String)
+    assert near.assign(pl.Series(abroad), nowhere).to_list() == plain.assign(pl.Series(abroad), nowhere).to_list()
+    assert near.order("+19305550123")[0] == "+19305550100"
+
+
+def test_a_sender_without_a_region_is_near_nobody() -> None:
+    """A short code; a recipient without a region is not of its country either."""
+    weights = dict.fromkeys(["72345", "72346", "72347", *NUMBERS[:3]], 1.0)
+    pool, plain = SenderPool(weights, "country"), SenderPool(weights)
+    assert all(set(pool.order(to)[:3]) == set(NUMBERS[:3]) for to in RECIPIENTS if region_of(to) == "US")
+    assert {number for to in RECIPIENTS for number in assigned(pool, [to])} >= {"72345", "72346", "72347"}
+    unknown = [f"98{n}" for n in range(40)]
+    nowhere = pl.Series([None] * len(unknown), dtype=pl.String)
+    assert pool.assign(pl.Series(unknown), nowhere).to_list() == [plain.order(to)[0] for to in unknown]
+    assert [pool.order(to)[0] for to in unknown] == [plain.order(to)[0] for to in unknown]
+
+
+def test_all_of_a_country_get_a_number_of_it_where_there_is_one() -> None:
+    weights = dict.fromkeys([*NUMBERS, "+442079460100"], 1.0)
+    pool = SenderPool(weights, "country")
+    assert {
+        to for to, number in zip(RECIPIENTS, assigned(pool), strict=True) if region_of(to) != region_of(number)
+    } == set()
+
+
+@pytest.mark.parametrize(
+    ("match", "number", "nearness"),
+    [
+        ("area_code", "+12125550100", ", of its area code"),
+        ("area_code", "+12025550100", ", of its country"),
+        ("area_code", "+442079460100", ""),
+        ("country", "+12125550100", ", of its country"),
+        ("country", "+442079460100", ""),
+        (None, "+12125550100", ""),
+    ],
+)
+def test_how_near_a_number_is_told_where_it_counts(match: str | None, number: str, nearness: str) -> None:
+    pool = SenderPool(dict.fromkeys(["+442079460100", "+12125550100", "+12025550100"], 1.0), match)
+    assert pool.describe_nearness("+12125550123", number) == nearness
+
+
 @pytest.mark.parametrize("to", ["", "abc", "\u0661\u0662\u0663", "\u00b2", "-5", " 12"])
 def test_what_is_not_a_number_gets_what_a_row_without_one_gets(to: str) -> None:
     pool = SenderPool(dict.fromkeys(NUMBERS, 1.0))

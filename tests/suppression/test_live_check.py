@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
 
 from sender.core.outcomes import Reason, Rejected, SkipReason
 from sender.suppression.entries import EntrySource, SuppressionEntry
-from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression
+from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression, watch_suppressions
 from sender.suppression.suppression_list import SuppressionList
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
@@ -121,6 +123,67 @@ def test_of_like_reasons_the_first_is_shown_and_of_unlike_ones_the_strongest(lis
         "c",
     ]
     assert marked.columns == frame.columns
+
+
+class TestOfARun:
+    """`watch_suppressions`: what a run's check knows is what its plan and the run say."""
+
+    SCOPES = ("campaign:spring", "account:twilio", "sender:MG1", "sandbox")
+    CASES = (
+        pytest.param({}, False, (True, True, True, False, False), id="the plan's own names"),
+        pytest.param({"campaign": "autumn"}, False, (False, True, True, False, False), id="another campaign"),
+        pytest.param({"provider": "telnyx"}, False, (True, False, True, False, False), id="another provider"),
+        pytest.param({"service": None}, False, (True, True, False, False, False), id="no service"),
+        pytest.param({}, True, (True, True, True, True, False), id="simulated"),
+        pytest.param({"suppression": {"skip_dead": True}}, False, (True, True, True, False, True), id="dead ones too"),
+    )
+
+    @staticmethod
+    def watch(
+        listed: SuppressionList, numbers: list[str], *, simulated: bool = False, **manifest: object
+    ) -> tuple[LiveSuppression, list[str]]:
+        asked: list[str] = []
+
+        def recipients() -> pl.Series:
+            asked.extend(numbers)
+            return pl.Series(numbers)
+
+        given = {"campaign": "spring", "provider": "twilio", "service": "MG1", "suppression": None, **manifest}
+        plan: Any = SimpleNamespace(manifest=SimpleNamespace(**given), recipients=recipients)
+        run: Any = SimpleNamespace(simulated=simulated)
+        return watch_suppressions(run, plan, listed), asked
+
+    @pytest.mark.parametrize(("manifest", "simulated", "held"), CASES)
+    def test_scopes(
+        self, listed: SuppressionList, manifest: dict[str, object], simulated: bool, held: tuple[bool, ...]
+    ) -> None:
+        numbers = [f"+1202555011{n}" for n in range(5)]
+        for number, scope in zip(numbers, self.SCOPES, strict=False):
+            listed.add([number], scope=scope)
+        listed.add(numbers[4:], reason=SkipReason.LANDLINE)
+        check, asked = self.watch(listed, numbers, simulated=simulated, **manifest)
+        assert tuple(check.refuses(number, OURS) is not None for number in numbers) == held
+        assert asked == [], "the list has few changes: they are read, not the plan"
+
+    @pytest.mark.parametrize("marked", [True, False])
+    def test_only_what_came_after_the_plan_was_checked_is_looked_at(
+        self, listed: SuppressionList, monkeypatch: pytest.MonkeyPatch, marked: bool
+    ) -> None:
+        monkeypatch.setattr("sender.suppression.suppression_list.MANY_CHANGES", 0)
+        listed.add([ADA])
+        checked = {"mark": listed.mark(), "skip_dead": False} if marked else None
+        check, asked = self.watch(listed, [ADA, BOB], suppression=checked)
+        assert (check.refuses(ADA, OURS) is None) is marked
+        assert asked == ([] if marked else [ADA, BOB]), "too many changes to list: the plan's numbers are looked up"
+
+
+def test_the_name_in_a_scope_may_have_colons(listed: SuppressionList) -> None:
+    listed.add([ADA], scope="sender:our:own")
+    frame = pl.DataFrame(
+        {"to": [ADA], "from_number": ["our:own"], "reason": [None], "detail": [None]},
+        schema_overrides={"reason": pl.String, "detail": pl.String},
+    )
+    assert apply_suppression(frame, listed, LIVE)["reason"].to_list() == ["suppressed"]
 
 
 @pytest.mark.parametrize(
