@@ -15,6 +15,7 @@ from sender.cli import console
 from sender.cli.outputs import protected_inputs
 from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
 from sender.core.errors import StateError
+from sender.core.outcomes import SkipReason
 from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
 
@@ -49,7 +50,10 @@ def plan(
     if explain is not None:
         return _explain(built, explain, built_from, as_json=as_json)
     if built.directory is None:
-        folder = out or state_dir / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}"
+        suffix = (
+            "-new" if SkipReason.ALREADY_SENT in built.manifest.skipped else ""
+        )  # the hash is that of the whole list
+        folder = out or state_dir / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}{suffix}"
         own = (state_dir / "plans" / folder.name,)
         check_plan_folder(folder, Protected(protected_inputs(campaign, built, built_from), state_dir, own))
         try:

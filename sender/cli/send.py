@@ -43,7 +43,7 @@ log = logging.getLogger("sender.cli")
 @click.option("--test-to", metavar="NUMBER", help="Send the first message (or --limit N) to this number instead.")
 @only_new_option
 @click.option("--again", is_flag=True, help="Send once more, to everybody, also to those who have had it.")
-@click.option("--new-run", is_flag=True, help="Start over though an unfinished run began with other inputs.")
+@click.option("--new-run", is_flag=True, help="Start over although a run is unfinished: people may get it twice.")
 @click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
 @send_options
 def send(
@@ -57,6 +57,8 @@ def send(
     request: SendRequest,
     **campaign_keys: Any,
 ) -> int:
+    if only_new and again:
+        raise InputError("--only-new and --again contradict each other", fix="choose one of them")
     options = request.options
     plan, built_from = read_plan(
         campaign,
@@ -117,7 +119,7 @@ def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         console.print_json({"nobody_new": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
     else:
-        console.out.print("nobody new: nothing was sent")
+        console.out.print("everybody who can be texted has had it: nothing was sent")
 
 
 def _show_dry_run(plan: Plan, *, as_json: bool) -> None:

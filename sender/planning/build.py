@@ -28,7 +28,7 @@ from sender.planning.audience import (
     skip_already_sent,
 )
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
-from sender.planning.messages import MessageBuilder, Suppress
+from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
 from sender.recipients.columns import InputFile, Recipients, load_recipients
@@ -55,7 +55,7 @@ def build_plan(
     to that one number instead of the recipients (one message, unless `limit` says more). Numbers on the suppression
     list in `state_dir`, if there is one, are skipped. With `only_new` people are skipped, as `already_sent`, whom this
     campaign has reached in the same edition, or may have reached, by the runs in `state_dir`; with `rehearse` too, by
-    its rehearsals. The list is not in the hash: a STOP after a run must not make the
+    its rehearsals. Neither the suppression list nor `only_new` changes the hash: a STOP after a run must not make the
     same campaign look unsent.
     """
     with _located(campaign):
@@ -74,7 +74,7 @@ def build_plan(
             audience,
             limit=limit,
             test_number=test_number,
-            suppress=_join_marks(suppression.mark_rows, contacts),
+            mark_rows=_join_marks(suppression.mark_rows, contacts),
         )
         rows = gather(builder.blocks(), totals.add)
     manifest = _manifest(compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to)
@@ -94,7 +94,7 @@ def _find_contacts(compiled: CompiledCampaign, state_dir: str | Path | None, *, 
         return pl.DataFrame(schema=CONTACTS_SCHEMA)
 
 
-def _join_marks(suppress: Suppress | None, contacts: pl.DataFrame | None) -> Suppress | None:
+def _join_marks(suppress: MarkRows | None, contacts: pl.DataFrame | None) -> MarkRows | None:
     """The function that gives rows their reason for the suppression list, then for having been reached."""
     if contacts is None:
         return suppress

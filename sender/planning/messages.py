@@ -22,15 +22,15 @@ from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.recipients.columns import Recipients
 
-Suppress = Callable[[pl.DataFrame], pl.DataFrame]  # marks the rows that the suppression list holds back
+MarkRows = Callable[[pl.DataFrame], pl.DataFrame]  # gives its reason to each row that it skips
 
 
 class MessageBuilder:
     """Composes the plan's rows block by block, and keeps what carries over from one block to the next.
 
-    `test_number` (a row of `sender.phone`) replaces every recipient in a test. `suppress` marks the rows that the
-    suppression list holds back. The hash is over the plan without it: a STOP after a run must not make the same
-    campaign look unsent.
+    `test_number` (a row of `sender.phone`) replaces every recipient in a test. `mark_rows` skips the rows that the
+    suppression list or an earlier run holds back. The hash is over the plan without it: a STOP after a run must not
+    make the same campaign look unsent.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class MessageBuilder:
         *,
         limit: int | None,
         test_number: Mapping[str, Any] | None,
-        suppress: Suppress | None,
+        mark_rows: MarkRows | None,
     ) -> None:
         self._compiled = compiled
         self._recipients = recipients
         self._audience = audience
-        self._suppress = suppress
+        self._mark_rows = mark_rows
         self._sequencer = _Sequencer(limit, test_number)
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
@@ -83,10 +83,10 @@ class MessageBuilder:
             self._replaced[row["character"]] = {**row, "messages": row["messages"] + earlier["messages"]}
         cells = recipients.cells
         frame = frame.with_columns(recipient=pl.struct(cells) if cells.width else pl.lit(None))
-        if self._suppress is None:
+        if self._mark_rows is None:
             rows = hashed = self._sequencer.number(frame)
         else:
-            rows, hashed = self._sequencer.number(self._suppress(frame)), self._hash_sequencer.number(frame)
+            rows, hashed = self._sequencer.number(self._mark_rows(frame)), self._hash_sequencer.number(frame)
         return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
 
 

@@ -40,6 +40,7 @@ COLUMNS: tuple[str, ...] = (
     "run_id",
 )
 
+_ALWAYS = {"to", "message_id", "ref", "status", "run_id"}  # in every version's results
 _PREFIX = "sender_"
 
 
@@ -114,10 +115,9 @@ def our_columns(frame: pl.DataFrame) -> dict[str, str]:
 
 
 def are_results_headers(headers: list[str]) -> bool:
-    """Whether a table with these headers has the columns of `results_frame`."""
-    return len(headers) >= len(COLUMNS) and all(
-        re.fullmatch(f"({_PREFIX})*{name}", header) is not None for name, header in _by_position(headers).items()
-    )
+    """Whether a table with these headers is a results file, of this version or of one with other columns."""
+    names = [re.sub(f"^({_PREFIX})*", "", header) for header in headers]
+    return names[:1] == [COLUMNS[0]] and names[-1:] == [COLUMNS[-1]] and set(names) >= _ALWAYS
 
 
 def _by_position(headers: list[str]) -> dict[str, str]:

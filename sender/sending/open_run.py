@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from sender.core.errors import InputError, InputsChanged, RunComplete, StateError
+from sender.core.outcomes import SkipReason
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import costs
@@ -37,7 +38,7 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
             "there is nobody to send to: every row is skipped", fix="`sender plan` shows the reason for each row"
         )
     with open_state(options.state_dir) as state, state.locks.hold_campaign(manifest.campaign, kind):
-        run = _find_unfinished(state, plan, kind, options)
+        run = _choose_run(state, plan, kind, options)
         run_plan = plan if run is None else state.plan(run)
         is_same = run is None or _has_same_messages(state, run, plan)  # then today's prices and pace apply
         costs.check_limit(manifest.cost if is_same else run_plan.manifest.cost, manifest.cost)
@@ -64,8 +65,8 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
         yield RunSession(state, plan, run, resumed=False, repeated=repeated)
 
 
-def _find_unfinished(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> Run | None:
-    """The run to resume; None to begin a new one. Raises InputError, InputsChanged and RunComplete."""
+def _choose_run(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> Run | None:
+    """The run to resume or to settle; None to begin a new one. Raises InputError, InputsChanged and RunComplete."""
     again, new_run, resume = options.again, options.new_run, options.resume
     if again + new_run + resume > 1:
         raise InputError("only one of `again`, `new_run` and `resume` can be used", fix="choose one of them")
@@ -98,11 +99,14 @@ def _find_unfinished(state: State, plan: Plan, kind: RunKind, options: SendOptio
         return None
     candidates = [run for run in runs if not overtaken.get(run.run_id)]
     sent = next((run for run in reversed(candidates) if _has_sent(state, run, counts[run.run_id], plan)), None)
-    if sent is None:
+    only_new = SkipReason.ALREADY_SENT in plan.manifest.skipped  # its people are fewer than its identity covers
+    if sent is None or (only_new and not count_repeated(state, plan, kind)):
         refuse_repeated(state, plan, kind)
         return None
     if counts[sent.run_id].unknown and _has_same_messages(state, sent, plan) and not count_overtaken(state, sent):
         return sent  # nothing to send, but something to settle, which may become something to send
+    if 0 < count_repeated(state, plan, kind) < plan.manifest.messages:
+        refuse_repeated(state, plan, kind)
     raise RunComplete(
         f"this plan of {sent.campaign} has been sent: run {sent.run_id} of {_utc(sent.created_at_ms)}",
         fix=f"`sender results {sent.run_id}` shows what became of it; --again sends it to everybody once more",
@@ -110,7 +114,10 @@ def _find_unfinished(state: State, plan: Plan, kind: RunKind, options: SendOptio
 
 
 def _has_same_messages(state: State, run: Run, plan: Plan) -> bool:
-    """Whether the run sends the messages of `plan` through the same provider."""
+    """Whether the run sends the messages of `plan` through the same provider.
+
+    People whom the suppression list or `--only-new` leaves out of one of the two make no difference.
+    """
     if run.plan_hash == plan.hash:
         return True
     stored, manifest = state.plans.manifest(run), plan.manifest

@@ -8,7 +8,7 @@ import polars as pl
 
 from sender.core.errors import PlanError, RunComplete
 from sender.plan.plan import Plan
-from sender.state.contacts import Edition, find_reached, find_unreached
+from sender.state.contacts import Edition, find_reached, find_unsettled
 from sender.state.ledger import Run, RunKind
 from sender.state.state import State
 
@@ -27,8 +27,9 @@ def refuse_repeated(state: State, plan: Plan, kind: RunKind) -> None:
     created = datetime.fromtimestamp(last["at_ms"] / 1000, UTC)
     new = people.len() - repeated.height
     raise RunComplete(
-        f"{repeated.height:,} of {people.len():,} had {manifest.campaign} already, or may have had it, and {new:,}"
-        f" {'is' if new == 1 else 'are'} new: run {last['run_id']} of {created:%Y-%m-%d %H:%M} UTC",
+        f"{repeated.height:,} of {people.len():,} people {'has' if repeated.height == 1 else 'have'} had"
+        f" {manifest.campaign}, or may have had it (run {last['run_id']} of {created:%Y-%m-%d %H:%M} UTC);"
+        f" {new:,} {'is' if new == 1 else 'are'} new",
         fix="--only-new sends to those who have not had it; --again sends to everybody once more; for a message that"
         " is sent again and again, `edition:` in the campaign names a new one",
     )
@@ -51,7 +52,7 @@ def count_overtaken(state: State, run: Run) -> int:
     if manifest is None or run.kind is RunKind.REHEARSAL:
         return 0
     contacts = find_reached(state, Edition.of(manifest, run.kind), after=run)
-    return 0 if contacts.is_empty() else _count_common(find_unreached(state, run), contacts)
+    return 0 if contacts.is_empty() else _count_common(find_unsettled(state, run), contacts)
 
 
 def explain_overtaken(run: Run, people: int) -> RunComplete:

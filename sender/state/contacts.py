@@ -55,7 +55,7 @@ def find_reached(state: State, edition: Edition, *, after: Run | None = None) ->
     return contacts.unique("to", keep="last", maintain_order=True)
 
 
-def find_unreached(state: State, run: Run) -> pl.Series:
+def find_unsettled(state: State, run: Run) -> pl.Series:
     """The numbers (String, distinct) of the run's messages that may still be sent: pending, unknown or under way."""
     messages = state.plan(run).scan().filter(pl.col("seq").is_not_null())
     settled = state.ledger.journal(run.run_id, states=_SETTLED)["seq"]

@@ -46,7 +46,7 @@ WHOLE_RUN = (0, 1)
 
 
 class RunKind(StrEnum):
-    """What a run reached. Only a `LIVE` run counts when asking whether a plan has been sent."""
+    """What a run reaches. A run is compared with runs of its own kind only."""
 
     LIVE = "live"
     SANDBOX = "sandbox"  # provider: sandbox

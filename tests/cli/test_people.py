@@ -52,7 +52,8 @@ def test_a_corrected_list_goes_only_to_those_who_have_not_had_it(job: Job) -> No
     job.people(ADA, GRACE, JEAN)
     refused = job()
     assert refused.code == 3, refused
-    assert "2 of 3 had offer already, or may have had it, and 1 is new: run " in refused.err
+    assert "2 of 3 people have had offer, or may have had it (run " in refused.err
+    assert "1 is new" in refused.err
     assert all(way in refused.err for way in ("--only-new", "--again", "edition:"))
     done = job("--only-new")
     assert done.code == 0, done
@@ -85,10 +86,36 @@ def test_whatever_changes_those_who_have_had_it_are_not_texted_again(job: Job, c
     assert job.counts == {ADA: 1, GRACE: 1}
 
 
+@pytest.mark.parametrize("missed", ["rejected", "suppressed"])
+def test_only_new_reaches_those_whom_an_unchanged_list_missed(job: Job, missed: str) -> None:
+    if missed == "rejected":
+        job.people(ADA, "+12025550190")
+    else:
+        job.people(ADA, GRACE)
+        assert job.sender("suppress", "add", GRACE).code == 0
+    job()
+    if missed == "suppressed":
+        assert job.sender("suppress", "remove", GRACE).code == 0
+        refused = job()
+        assert (refused.code, "1 is new" in refused.err) == (3, True), refused
+        assert job("--only-new").code == 0
+        assert job.counts == {ADA: 1, GRACE: 1}
+    else:
+        done = job("--only-new")
+        assert done.code == 1, done
+        assert "1 skipped + 0 accepted + 1 rejected" in done.out
+        assert job.counts == {ADA: 1}
+
+
+def test_only_new_and_again_contradict_one_another(job: Job) -> None:
+    done = job("--only-new", "--again")
+    assert (done.code, "--only-new and --again" in done.err) == (2, True), done
+
+
 def test_nobody_new_is_no_failure(job: Job) -> None:
     assert job().code == 0
     done = job("--only-new")
-    assert (done.code, "nobody new: nothing was sent" in done.out) == (0, True), done
+    assert (done.code, "everybody who can be texted has had it: nothing was sent" in done.out) == (0, True), done
     assert job("--only-new", "--json").json["nobody_new"] is True
     assert len(job.sender("status", "--json").json) == 1
 

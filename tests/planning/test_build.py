@@ -308,7 +308,7 @@ def test_limit_and_test_to() -> None:
         pytest.param({"provider": "twilio", "validity_period": "{{ nmae }}"}, TemplateError, "validity_period, line 1: there is no column `nmae`", id="unknown-column-in-a-field"),
         pytest.param({"provider": "twilio", "validity_period": "{{ name"}, TemplateError, "validity_period, line 1", id="broken-template-in-a-field"),
         pytest.param({"provider": "twilio", "validity_period": "{{ name }}", "content_sid": "x"}, Unsupported, "content_sid", id="wrong-field-beside-a-template"),
-        pytest.param({"custom_variables": {"ref": "{{ name }}"}}, Unsupported, "`ref` is ours", id="name-of-a-templated-variable"),
+        pytest.param({"custom_variables": {"ref": "{{ name }}"}}, Unsupported, "`ref` is reserved", id="name-of-a-templated-variable"),
         pytest.param({"custom_variables": {"{{ name }}": "x", "a": "{{ name }}"}}, InputError, "a name cannot be a template", id="template-in-a-name"),
         pytest.param({"from_": ["{{ name }}", FROM]}, InputError, "mixes a template", id="template-in-a-pool"),
         pytest.param({"from_": "{{ nmae }}"}, TemplateError, "from, line 1: there is no column `nmae`", id="unknown-column-in-from"),

@@ -79,7 +79,7 @@ def test_a_rows_own_value_has_the_fields_type(keys: dict[str, Any], cell: str, v
         pytest.param({"risk_check": "{{ v }}"}, "disabled", "'disabled' should be 'enable' or 'disable': did you mean `disable`?", id="another-word"),
         pytest.param({"force_delivery": "{{ v }}"}, "maybe", "'maybe' should be true or false", id="no-switch"),
         pytest.param({"status_callback": "{{ v }}"}, "example.com", "field `status_callback`: 'example.com' is not an http or https URL", id="no-address"),
-        pytest.param({"status_callback": "https://e.example/?ref={{ v }}"}, "1", "field `status_callback`: the URL has a `ref` of its own", id="our-ref"),
+        pytest.param({"status_callback": "https://e.example/?ref={{ v }}"}, "1", "field `status_callback`: the URL already has a `ref` parameter", id="our-ref"),
         pytest.param({"send_at": "{{ v }}", "from_": SERVICE}, "tomorrow", "field `send_at`: 'tomorrow' is not an ISO 8601 time", id="no-time"),
         pytest.param({"send_at": "{{ v }}"}, "2027-01-01T09:00:00Z", "field `send_at`: Twilio takes `send_at` only with `messaging_service_sid`", id="what-it-needs"),
         pytest.param({"custom_variables": {"a": "{{ v }}"}, "provider": "signalwire"}, "x" * 1025, "field `custom_variables.a`: SignalWire takes values of 1 to 1024 bytes", id="one-of-a-mapping"),

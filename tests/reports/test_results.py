@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from sender.core.outcomes import Reason, Status
-from sender.reports.results import COLUMNS, results_frame
+from sender.reports.results import COLUMNS, are_results_headers, results_frame
 from tests.reports.runs import AT, RUN, make_journal, make_plan
 
 
@@ -118,3 +118,21 @@ def test_the_document_names_every_column_status_and_reason() -> None:
     first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
     assert tuple(name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)) == COLUMNS
     assert {*Status, *Reason} <= set(re.findall(r"`(\w+)`", text))
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_one"),
+    [
+        pytest.param([*COLUMNS], True, id="ours"),
+        pytest.param(["row_number", "name", "phone", *COLUMNS[1:]], True, id="with-original-columns"),
+        pytest.param(["sender_row_number", "row_number", *COLUMNS[1:]], True, id="prefixed"),
+        pytest.param([name for name in COLUMNS if name != "encoding"], True, id="of-a-version-with-fewer"),
+        pytest.param([*COLUMNS[:-1], "carrier", "run_id"], True, id="of-a-version-with-more"),
+        pytest.param(["name", "phone"], False, id="a-list"),
+        pytest.param([name for name in COLUMNS if name != "ref"], False, id="without-what-each-has"),
+        pytest.param([*COLUMNS[1:]], False, id="without-row-number"),
+        pytest.param([], False, id="nothing"),
+    ],
+)
+def test_a_results_file_is_recognised_by_its_headers(headers: list[str], is_one: bool) -> None:
+    assert are_results_headers(headers) is is_one
