@@ -105,11 +105,16 @@ def _choose_run(state: State, plan: Plan, kind: RunKind, options: SendOptions) -
         return None
     if counts[sent.run_id].unknown and _has_same_messages(state, sent, plan) and not count_overtaken(state, sent):
         return sent  # nothing to send, but something to settle, which may become something to send
-    if 0 < count_repeated(state, plan, kind) < plan.manifest.messages:
-        refuse_repeated(state, plan, kind)
-    raise RunComplete(
-        f"this plan of {sent.campaign} has been sent: run {sent.run_id} of {_utc(sent.created_at_ms)}",
-        fix=f"`sender results {sent.run_id}` shows what became of it; --again sends it to everybody once more",
+    raise _already_sent(sent, not_reached=plan.manifest.messages - count_repeated(state, plan, kind))
+
+
+def _already_sent(run: Run, *, not_reached: int) -> RunComplete:
+    """The error for a plan that the run has sent; `not_reached` of its people have not had it all the same."""
+    people = "1 person who has" if not_reached == 1 else f"{not_reached:,} people who have"
+    only_new = f" --only-new sends to the {people} not had it;" if not_reached else ""
+    return RunComplete(
+        f"this plan of {run.campaign} has been sent: run {run.run_id} of {_utc(run.created_at_ms)}",
+        fix=f"`sender results {run.run_id}` shows what became of it;{only_new} --again sends it to everybody once more",
     )
 
 

@@ -97,7 +97,9 @@ def test_only_new_reaches_those_whom_an_unchanged_list_missed(job: Job, missed: 
     if missed == "suppressed":
         assert job.sender("suppress", "remove", GRACE).code == 0
         refused = job()
-        assert (refused.code, "1 is new" in refused.err) == (3, True), refused
+        assert (refused.code, "--only-new sends to the 1 person who has not had it" in refused.err) == (3, True), (
+            refused
+        )
         assert job("--only-new").code == 0
         assert job.counts == {ADA: 1, GRACE: 1}
     else:
