@@ -51,18 +51,19 @@ def record_reports(
 
 
 def apply_waiting(db: apsw.Connection, run: int, seqs: Iterable[int] | None, now_ms: int) -> int:
-    """Apply the reports kept for these messages of the run (None: for all); return how many changed one.
+    """Apply the reports kept for these messages of the run (None: for all); return how many messages changed.
 
     Call it when the messages' state has changed.
     """
     changed = None if seqs is None else set(seqs)
     low, high = (0, 2**62) if changed is None else (min(changed, default=0), max(changed, default=-1))
-    applied = 0
+    applied: set[int] = set()
     rows: list[Any] = db.execute(_SELECT_WAITING, (run, low, high)).fetchall()
     for key, seq, *values in rows:
-        if changed is None or seq in changed:
-            applied += _apply_kept(db, key, run, seq, ReportFields.read(values), now_ms)
-    return applied
+        due = changed is None or seq in changed
+        if due and _apply_kept(db, key, run, seq, ReportFields.read(values), now_ms):
+            applied.add(seq)
+    return len(applied)
 
 
 def find_strays(db: apsw.Connection) -> list[tuple[int, int, int]]:

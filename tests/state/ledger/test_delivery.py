@@ -348,3 +348,10 @@ def test_ten_thousand_doubled_reordered_and_early_reports_leave_the_right_status
     assert dict(zip(journal["seq"], journal["status"], strict=True)) == {seq: end.status for seq, end in ends.items()}
     assert fates["same"] > 0
     assert ledger.kept_reports() == 0
+
+
+def test_an_orphan_that_several_reports_settle_is_counted_once(ledger: Ledger) -> None:
+    claim(ledger, 3)
+    assert tell(ledger, SENT, DELIVERED).kept == 2
+    assert ledger.orphans_to_unknown(RUN.run_id) == 2, "three orphans, one of which its reports have settled"
+    assert status(ledger)[0] == "accepted"
