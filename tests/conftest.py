@@ -18,6 +18,8 @@ settings.load_profile("suite")
 # The files that take longest: their tests begin first where several processes share the tests, and last where one has all.
 SLOWEST = (
     "crash/test_crash.py",
+    "ledger/test_machines.py",
+    "docs/test_readme_lines.py",
     "cli/test_guarantee.py",
     "docs/test_readme_lines.py",
     "cli/test_sending.py",
