@@ -12,6 +12,7 @@ from sender.campaign.values import parse_rate
 from sender.cli import console
 from sender.cli.invocation import debug_option
 from sender.core.errors import InputError
+from sender.core.output_files import OutputKind, check_output
 
 _SECONDS = click.FloatRange(0, 3600)
 _HANG_HELP = "Seconds for which a request without an answer, or an answer sent byte by byte, stays open."
@@ -75,6 +76,8 @@ def sandbox(
         rate_per_s = parse_rate(rate).per_s if rate else None
     except ValueError as error:
         raise InputError(f"--rate: {error}") from None
+    if state is not None:
+        state = check_output(state, _STATE_FILE, force=None)
     options = simulator.Options(
         latency_ms=latency_ms,
         rate_per_s=rate_per_s,
@@ -86,6 +89,10 @@ def sandbox(
     )
     simulator.serve(options, host=host, port=port, on_ready=_announce)
     return 0
+
+
+# Whether an existing file is one, the simulator finds out when it opens it.
+_STATE_FILE = OutputKind("a sandbox state file", lambda _: True)
 
 
 def _announce(url: str) -> None:

@@ -87,7 +87,8 @@ def check_output(
 def check_output_folder(path: str | Path, kind: OutputKind, protected: Protected = NOTHING_PROTECTED) -> Path:
     """Return the folder behind `path`, links followed, if it may be written as one of `kind`.
 
-    It may be missing, empty, or of that kind: a folder with anything else in it is never replaced. Raises InputError.
+    It may be missing, empty, or of that kind: a folder with anything else in it is never replaced, nor is the current
+    folder. Raises InputError.
     """
     where = str(path)
     try:
@@ -105,6 +106,8 @@ def check_output_folder(path: str | Path, kind: OutputKind, protected: Protected
                 where=where,
                 fix="name a new folder",
             )
+        if _is_inside(Path.cwd() / "_", target):  # whoever stands in it would be left in a folder that is gone
+            raise InputError("this is the current folder, or one above it", where=where, fix="name a new folder")
     except OSError as error:
         raise not_writable(where, error) from None
     return target

@@ -469,6 +469,14 @@ class TestInit:
         assert contents(sender.folder) == {}
 
 
+@pytest.mark.parametrize("path", [".sender/new.sqlite3", ".sender/ledger.sqlite3", "nowhere/new", "people.csv"])
+def test_the_sandbox_keeps_its_messages_elsewhere(untouched: Shell, path: str) -> None:
+    before = contents(untouched.folder)
+    done = untouched("sandbox", "--port", "0", "--state", path)
+    assert (done.code, done.out) in ((2, ""), (5, "")), done
+    assert contents(untouched.folder) == before
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /dev")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_device_is_never_replaced(untouched: Shell, command: str) -> None:

@@ -250,6 +250,14 @@ class TestCheckOutputFolder:
             check_output_folder(path, BOX, place.protected)
         assert place.files() == before
 
+    @pytest.mark.parametrize("path", [".", "../deeper", "./"])
+    def test_the_current_folder_is_not_replaced(self, place: Place, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+        """Whoever stands in it would be left in a folder that is gone."""
+        (place.folder / "new" / "deeper").mkdir(parents=True)
+        monkeypatch.chdir(place.folder / "new" / "deeper")
+        with pytest.raises(InputError, match="this is the current folder, or one above it"):
+            check_output_folder(path, BOX)
+
 
 class TestWriteBeside:
     def test_replaces_whole(self, tmp_path: Path) -> None:
