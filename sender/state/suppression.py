@@ -66,6 +66,10 @@ class SuppressionStore(Protocol):
         """Take entries back in one transaction; return how many lifts are new or newer."""
         ...
 
+    def first_heard(self, number: str, message_id: str, at: int) -> int:
+        """When the message was heard first: `at` (milliseconds UTC), unless it has been heard before."""
+        ...
+
     def size(self) -> int:
         """The number of entries, lifted ones included."""
         ...
@@ -103,6 +107,9 @@ class EmptySuppressions:
         raise _read_only()
 
     def lift(self, lifts: Iterable[LiftRow]) -> int:  # noqa: ARG002
+        raise _read_only()
+
+    def first_heard(self, number: str, message_id: str, at: int) -> int:  # noqa: ARG002
         raise _read_only()
 
     def size(self) -> int:

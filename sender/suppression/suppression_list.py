@@ -156,6 +156,8 @@ class SuppressionList:
         at: datetime,
         *,
         keyword: str | None = None,
+        message_id: str | None = None,
+        heard_at: datetime | None = None,
         simulated: bool = False,
     ) -> Learned | None:
         """Enter the reply `text` from `number`; return what it taught, or None when it is neither a STOP nor a START.
@@ -164,21 +166,28 @@ class SuppressionList:
         learned through the same number of ours. `keyword` is how the provider itself read the text, where it says so
         (Telnyx `autoresponse_type`, Twilio `OptOutType`); a STOP in either counts. `at` is aware: when it was written.
         Doubled and reordered replies make the same list.
+
+        With a `message_id`, `heard_at` (aware; None: `at`) is when the reply reached us, and the first such time of an
+        id counts: a STOP is dated to it, a START to it or to `at`, whichever is earlier. So a START never lifts a STOP
+        that was heard after it, however often and late it is delivered.
         """
         keywords = {keyword_of(text, provider), keyword_of(keyword)}
         if not is_number(number) or not keywords & {Keyword.STOP, Keyword.START}:
             return None
         via = our_number or ""
+        at_ms = heard_ms = _ms(at)
+        if message_id:
+            heard_ms = self._store.first_heard(number, message_id, _ms(heard_at or at))
         if Keyword.STOP in keywords:
             asked, scope = Keyword.STOP, SANDBOX if simulated else EVERYWHERE
             quoted = (text or keyword or "").strip()[:_QUOTED_CHARS]
             row = SuppressionRow(
-                number, scope, SkipReason.OPTED_OUT.value, EntrySource.REPLY.value, via, _ms(at), quoted
+                number, scope, SkipReason.OPTED_OUT.value, EntrySource.REPLY.value, via, heard_ms, quoted
             )
             new = self._store.add([row])
         else:
             asked, scope = Keyword.START, SANDBOX if simulated else ""
-            new = self._store.lift([LiftRow(number, "start", scope, via, _ms(at))])
+            new = self._store.lift([LiftRow(number, "start", scope, via, min(at_ms, heard_ms))])
         return Learned(number, asked, bool(new), tuple(entry for entry in self.why(number) if entry.active))
 
     def learn_errors(self, refusals: Iterable[Refusal], *, provider: str, simulated: bool = False) -> int:

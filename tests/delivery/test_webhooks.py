@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -248,6 +249,92 @@ def test_verify_if_present_takes_what_is_not_signed(ledger: SqliteLedger, tmp_pa
         assert bare.status_code == 200
         assert tell(client, told, native("failed"), key="guessed").status_code == 403
     assert statuses(ledger)[0] == "sent"
+
+
+REPLY = {"From": "+12025550147", "To": "+12025550100", "Body": "START", "MessageSid": "SM1"}
+UNSIGNED = {
+    "SignalWire, inbound JSON": (
+        "/inbound/signalwire",
+        json.dumps({"message": {"message_id": "m1", "from": "+12025550147", "to": "+12025550100", "body": "START"}}),
+        JSON,
+    ),
+    "SignalWire, a reply at the address for statuses": (
+        "/status/signalwire",
+        json.dumps({"message": {"message_id": "m1", "from": "+12025550147", "to": "+12025550100", "body": "START"}}),
+        JSON,
+    ),
+    "SignalWire, a status at the address for replies": ("/inbound/signalwire", native("failed"), JSON),
+    "SignalWire, a form": ("/status/signalwire", urlencode(REPLY), FORM),
+    "SignalWire Compatibility": ("/inbound/signalwire-compat", urlencode(REPLY), FORM),
+    "SignalWire Compatibility, a status": (
+        f"/status/signalwire-compat?ref={RUN}.0",
+        urlencode({"MessageSid": "SM0", "MessageStatus": "failed"}),
+        FORM,
+    ),
+    "Twilio": ("/inbound/twilio", urlencode(REPLY), FORM),
+    "Twilio, a status": (
+        f"/status/twilio?ref={RUN}.0",
+        urlencode({"MessageSid": "SM0", "MessageStatus": "failed"}),
+        FORM,
+    ),
+    "Twilio, by GET": (f"/inbound/twilio?{urlencode(REPLY)}", None, {}),
+    "Telnyx": ("/inbound/telnyx", b'{"data":{"event_type":"message.received","payload":{"id":"1"}}}', JSON),
+    "Telnyx, a status": (f"/status/telnyx?ref={RUN}.0", b'{"data":{"event_type":"message.finalized"}}', JSON),
+}
+
+
+@pytest.mark.parametrize(("path", "content", "headers"), UNSIGNED.values(), ids=UNSIGNED)
+def test_verify_if_present_believes_no_other_webhook_without_a_signature(
+    ledger: SqliteLedger, tmp_path: Path, path: str, content: str | bytes | None, headers: dict[str, str]
+) -> None:
+    """Anybody could lift an opt-out, or enter one, if a reply counted without a signature."""
+    with SuppressionList.open(tmp_path) as suppressions:
+        suppressions.learn_inbound("+12025550147", "STOP", "+12025550100", "twilio", datetime(2026, 1, 1, tzinfo=UTC))
+    with listening(ledger, tmp_path, policy=Policy.VERIFY_IF_PRESENT) as (_, client):
+        answer = client.request("GET" if content is None else "POST", path, content=content, headers=headers)
+        assert answer.status_code == 403
+    with SuppressionList.open(tmp_path, create=False) as suppressions:
+        assert [entry.active for entry in suppressions.why("+12025550147")] == [True]
+    assert set(statuses(ledger).values()) == {"queued"}
+
+
+@pytest.mark.parametrize("dialect", ["twilio", "telnyx", "signalwire-compat"])
+def test_verify_if_present_needs_a_key_where_everything_is_signed(
+    ledger: SqliteLedger, tmp_path: Path, dialect: str
+) -> None:
+    options = {"keys": Keys(), "policy": Policy.VERIFY_IF_PRESENT, "dialect": dialect}
+    with pytest.raises(CredentialsError, match="no key"), listening(ledger, tmp_path, **options):
+        pass
+
+
+def test_a_start_that_is_delivered_again_lifts_no_later_stop(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """Providers retry webhooks for hours; Twilio's do not say when the text was written."""
+
+    def reply(client: httpx.Client, listener: Listener, text: str, message_id: str) -> None:
+        said = list({**REPLY, "Body": text, "MessageSid": message_id}.items())
+        signature = signatures.form_signature("5a" * 16, listener.public_url + "/inbound/twilio", said, distinct=True)
+        headers = FORM | {"x-twilio-signature": signature}
+        assert client.post("/inbound/twilio", content=urlencode(said), headers=headers).status_code == 200
+        time.sleep(0.002)  # entries are dated to the millisecond
+
+    def listed() -> bool:
+        with SuppressionList.open(tmp_path, create=False) as suppressions:
+            return any(entry.active for entry in suppressions.why("+12025550147"))
+
+    with listening(ledger, tmp_path) as (listener, client):
+        for text, message_id, holds in [
+            ("STOP", "SM1", True),
+            ("START", "SM2", False),
+            ("START", "SM2", False),
+            ("STOP", "SM1", False),  # an old one, again
+            ("STOP", "SM3", True),
+            ("START", "SM2", True),
+            ("STOP", "SM3", True),
+            ("START", "SM4", False),
+            ("STOP", "SM3", False),
+        ]:
+            reply(client, listener, text, message_id)
+            assert listed() is holds, (text, message_id)
 
 
 @pytest.mark.parametrize(

@@ -217,19 +217,24 @@ def test_a_batch_that_fails_changes_nothing(store: SuppressionStore) -> None:
 
 
 def test_a_file_of_another_version_or_program_is_refused(tmp_path: Path) -> None:
-    """Files of version 1 exist: a program that cannot read them any more must bring them up to date."""
+    """Files of version 1 exist, and are brought up to date."""
     path = tmp_path / "suppression.sqlite3"
     SuppressionFile.open(path).close()
     db = apsw.Connection(str(path))
-    assert db.pragma("user_version") == 1
+    assert db.pragma("user_version") == 2
     assert db.pragma("application_id") == int.from_bytes(b"cmpo")
-    for pragma, value, as_it_was in (("user_version", 2, 1), ("application_id", 1, int.from_bytes(b"cmpo"))):
+    for pragma, value, as_it_was in (("user_version", 3, 2), ("application_id", 1, int.from_bytes(b"cmpo"))):
         db.pragma(pragma, value)
         with pytest.raises(StateError, match="not a suppression list, or a newer campaign-sender wrote it"):
             SuppressionFile.open(path)
         db.pragma(pragma, as_it_was)
+    db.execute("DROP TABLE heard")
+    db.pragma("user_version", 1)
     db.close()
-    SuppressionFile.open(path).close()
+    file = SuppressionFile.open(path)
+    assert [file.first_heard(ADA, "a", at) for at in (5, 3, 7)] == [5, 5, 5]
+    assert [file.first_heard(*key, 9) for key in ((ADA, "b"), ("+12025550102", "a"))] == [9, 9]
+    file.close()
 
 
 def test_what_is_not_a_database_is_called_no_suppression_list(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apsw
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -439,3 +440,46 @@ def test_too_many_changes_are_not_listed(
     monkeypatch.setattr("sender.suppression.suppression_list.MANY_CHANGES", 3)
     listed.add([f"+1202555{n:04}" for n in range(100, 103 + extra)])
     assert (listed.changed_since(None) is not None) is listed_
+
+
+# (text, message id, minute in which it was written, minute in which it reached us), ..., and whether the number is
+# listed then.
+HEARD = {
+    "a START later than the STOP": ([("STOP", "a", 0, 0), ("START", "b", 1, 1)], False),
+    "that START again, after another STOP": (
+        [("STOP", "a", 0, 0), ("START", "b", 1, 1), ("STOP", "c", 2, 2), ("START", "b", 1, 3)],
+        True,
+    ),
+    "the same without times of the provider's": (
+        [("STOP", "a", 0, 0), ("START", "b", 1, 1), ("STOP", "c", 2, 2), ("START", "b", 3, 3)],
+        True,
+    ),
+    "a START that came late, and was written before the STOP": ([("STOP", "a", 1, 1), ("START", "b", 0, 5)], True),
+    "a STOP that came late, after a START": ([("START", "b", 1, 1), ("STOP", "a", 0, 5)], True),
+    "an old STOP that a log repeats": ([("STOP", "a", 0, 0), ("START", "b", 1, 1), ("STOP", "a", 0, 9)], False),
+    "an old STOP that a log brings first": ([("START", "b", 1, 1), ("STOP", "a", 0, 9), ("START", "b", 1, 10)], True),
+    "a START from a clock ahead of ours": ([("START", "b", 60, 1), ("STOP", "a", 2, 2)], True),
+    "a START with the id of a STOP": ([("STOP", "a", 0, 0), ("START", "a", 5, 5)], True),
+    "the next START": ([("STOP", "a", 0, 0), ("START", "b", 1, 1), ("STOP", "c", 2, 2), ("START", "d", 3, 3)], False),
+}
+
+
+@pytest.mark.parametrize(("replies", "listed_then"), HEARD.values(), ids=HEARD)
+def test_a_start_lifts_no_stop_that_was_heard_after_it(
+    listed: SuppressionList, replies: list[tuple[str, str, int, int]], listed_then: bool
+) -> None:
+    for text, message_id, written, heard in replies:
+        listed.learn_inbound(ADA, text, OURS, "twilio", later(written), message_id=message_id, heard_at=later(heard))
+    assert any(entry.active for entry in listed.why(ADA)) is listed_then
+
+
+def test_a_list_of_the_first_version_is_upgraded_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / SUPPRESSIONS_FILE
+    with SuppressionList.open(tmp_path) as listed:
+        listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
+    db = apsw.Connection(str(path))
+    db.execute("DROP TABLE heard; PRAGMA user_version = 1")
+    db.close()
+    with SuppressionList.open(tmp_path) as listed:
+        assert listed.learn_inbound(ADA, "start", OURS, "twilio", later(1), message_id="b")
+        assert not any(entry.active for entry in listed.why(ADA))

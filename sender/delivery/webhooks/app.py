@@ -24,7 +24,7 @@ from sender import providers
 from sender.core.asgi_server import is_loopback
 from sender.core.errors import InputError, StateError
 from sender.delivery.webhooks.intake import Intake, Overloaded
-from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed
+from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed, is_signed
 from sender.providers.base import InboundMessage
 
 log = logging.getLogger("sender.delivery")
@@ -113,19 +113,19 @@ class Receiver:
     def _make_routes(self, base: str) -> list[Route]:
         routes = [Route(f"{base}/health", self._health)]
         for dialect in providers.DIALECTS:
-            routes.append(self._make_route(f"{base}/status/{dialect}", dialect, ["POST"]))
+            routes.append(self._make_route(f"{base}/status/{dialect}", dialect, ["POST"], is_status=True))
             routes.append(
-                self._make_route(f"{base}/inbound/{dialect}", dialect, ["POST", "GET"])
+                self._make_route(f"{base}/inbound/{dialect}", dialect, ["POST", "GET"], is_status=False)
             )  # cXML may ask by GET
         return routes
 
-    def _make_route(self, path: str, dialect: str, methods: list[str]) -> Route:
+    def _make_route(self, path: str, dialect: str, methods: list[str], *, is_status: bool) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await self._receive(dialect, request)
+            return await self._receive(dialect, request, is_status=is_status)
 
         return Route(path, endpoint, methods=methods)
 
-    async def _receive(self, dialect: str, request: Request) -> Response:
+    async def _receive(self, dialect: str, request: Request, *, is_status: bool) -> Response:
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await _read_body(request)
@@ -138,18 +138,22 @@ class Receiver:
         query = request.scope["query_string"].decode("latin-1")
         url = f"{self._public_url}{_strip_prefix(request.scope['path'])}{f'?{query}' if query else ''}"
         headers = dict(request.headers)
+        webhook = Webhook(url, headers, body)
         spoken = providers.webhook_dialect(dialect, headers)
-        if not is_allowed(spoken, Webhook(url, headers, body), self._keys, self._policy, now_s=self._clock()):
+        if not is_allowed(spoken, webhook, self._keys, self._policy, now_s=self._clock(), is_status=is_status):
             return self._refuse(403, dialect)
         try:
             reports = providers.reports(dialect, headers, body, url)
         except ValueError:
             return self._refuse(400, dialect)
+        is_inbound = any(isinstance(report, InboundMessage) for report in reports)
+        if is_inbound and self._policy is not Policy.OFF and not is_signed(spoken, webhook):
+            return self._refuse(403, dialect)
         try:
             await self._intake.put(spoken, reports)
         except (Overloaded, StateError):
             return self._refuse(503, dialect)
-        if any(isinstance(report, InboundMessage) for report in reports):
+        if is_inbound:
             answer = providers.inbound_answer(dialect, headers)
             return Response(answer.content, media_type=answer.content_type)
         return Response(status_code=200)

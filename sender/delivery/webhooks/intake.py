@@ -160,7 +160,7 @@ class Intake:
                     if report.reason in TAUGHT and self._on_refused is not None:
                         self._refused.add(received[-1].run_id)
                 elif self._on_inbound is not None:
-                    self._on_inbound(report, webhook.dialect, _moment(report.at) or webhook.at)
+                    self._on_inbound(report, webhook.dialect, webhook.at)
                     self.counts.inbound += 1
         if received:
             counts = self._ledger.record_reports(received)
@@ -220,7 +220,3 @@ def attach_message(report: DeliveryReport) -> ReceivedReport:
     """Return the report with the message that its ref names, if it has a ref."""
     message = read_ref(report.ref)
     return ReceivedReport(report, *message) if message else ReceivedReport(report)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

@@ -99,7 +99,11 @@ def _make_server(
         )
     public = check_public_url(public_url or url)
     checkable = tuple(name for name in DIALECTS if keys.has(name))
-    if policy is Policy.REQUIRE and not (dialect in checkable if dialect else checkable):
+    unsigned = policy is Policy.VERIFY_IF_PRESENT and dialect in (
+        None,
+        "signalwire",
+    )  # its status callbacks need no key
+    if policy is not Policy.OFF and not unsigned and not (dialect in checkable if dialect else checkable):
         raise CredentialsError(
             f"there is no key to check the signatures of {dialect or 'any provider'}",
             where="environment",
@@ -124,7 +128,7 @@ def _make_server(
     return asgi_server.Server(config), Listener(url, public, checkable, intake.counts, receiver.refused)
 
 
-def _learn_reply(state: State, simulated: bool, message: InboundMessage, dialect: str, at: datetime) -> None:
+def _learn_reply(state: State, simulated: bool, message: InboundMessage, dialect: str, heard_at: datetime) -> None:
     """Learn from a reply: a STOP is on the suppression list before its webhook is answered."""
     with SuppressionList(state.open_suppressions()) as suppressions:
         suppressions.learn_inbound(
@@ -132,7 +136,9 @@ def _learn_reply(state: State, simulated: bool, message: InboundMessage, dialect
             message.text,
             message.to,
             dialect,
-            at,
+            datetime.fromisoformat(message.at) if message.at else heard_at,
             keyword=message.keyword,
+            message_id=message.message_id,
+            heard_at=heard_at,
             simulated=simulated,
         )

@@ -31,7 +31,8 @@ class Policy(StrEnum):
     """Which webhooks are believed, by their signature."""
 
     REQUIRE = "require"
-    VERIFY_IF_PRESENT = "verify-if-present"  # SignalWire names no signature for its JSON status callbacks (2026-11)
+    # As REQUIRE, except for SignalWire's JSON status callbacks, for which it names no signature (2026-11).
+    VERIFY_IF_PRESENT = "verify-if-present"
     OFF = "off"  # on loopback only
 
 
@@ -70,18 +71,28 @@ class Webhook:
     body: bytes = field(repr=False)
 
 
-def is_allowed(dialect: str, webhook: Webhook, keys: Keys, policy: Policy, *, now_s: float) -> bool:
-    """Whether the webhook may be believed under `policy`. `now_s` is Unix time."""
+def is_allowed(
+    dialect: str, webhook: Webhook, keys: Keys, policy: Policy, *, now_s: float, is_status: bool = False
+) -> bool:
+    """Whether the webhook may be believed under `policy`. `now_s` is Unix time.
+
+    `is_status` says that it came to the address for status callbacks. What it holds must be checked as well: an inbound
+    message without a signature proves nothing under VERIFY_IF_PRESENT.
+    """
     if policy is Policy.OFF:
         return True
-    signed = any(name in webhook.headers for name in _HEADERS[dialect])
-    if not signed:
-        return policy is Policy.VERIFY_IF_PRESENT
+    if not is_signed(dialect, webhook):
+        return policy is Policy.VERIFY_IF_PRESENT and is_status and dialect == "signalwire"
     if dialect == "telnyx":
         return keys.telnyx is not None and check_telnyx(keys.telnyx, webhook, now_s=now_s)
     if dialect == "twilio":
         return keys.twilio is not None and check_twilio(keys.twilio, webhook)
     return keys.signalwire is not None and check_signalwire(keys.signalwire, webhook)
+
+
+def is_signed(dialect: str, webhook: Webhook) -> bool:
+    """Whether the webhook has a signature of its dialect, right or wrong."""
+    return any(name in webhook.headers for name in _HEADERS[dialect])
 
 
 _HEADERS: Mapping[str, tuple[str, ...]] = {

@@ -23,7 +23,7 @@ from sender.state.sqlite.file import create, failures_explained, use_wal
 from sender.state.suppression import LiftRow, SuppressionRow
 
 _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_TIMEOUT_MS = 10_000
 _LOOKED_UP = 20_000  # numbers in one statement
 _SUBJECT = "suppression list"
@@ -57,6 +57,15 @@ CREATE TABLE lift (
     PRIMARY KEY (number, by, scope, via)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX lift_change ON lift (change);
+"""
+# Since version 2: when each STOP and START was heard first, however often and however late it comes again.
+_HEARD = """
+CREATE TABLE heard (
+    number TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (number, message_id)
+) WITHOUT ROWID, STRICT;
 """
 
 # A START takes back what was learned through the same number of ours, or through no number we know; a person takes
@@ -139,6 +148,15 @@ class SuppressionFile:
         """Take entries back in one transaction; return how many lifts are new or newer."""
         return self._write(_LIFT, lifts)
 
+    def first_heard(self, number: str, message_id: str, at: int) -> int:
+        """When the message was heard first, in milliseconds UTC: `at`, unless it has been heard before."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO heard VALUES (?, ?, ?)", (number, message_id, at))
+            first: int = db.execute(
+                "SELECT at FROM heard WHERE number = ? AND message_id = ?", (number, message_id)
+            ).get
+        return first
+
     def size(self) -> int:
         """The number of entries, lifted ones included."""
         with _failures_explained(self._path):
@@ -200,6 +218,9 @@ def _configure(db: apsw.Connection, path: Path) -> None:
             db.execute(_SCHEMA)
             db.execute("INSERT INTO list VALUES (?, 0)", (uuid.uuid4().hex,))
             db.pragma("application_id", _APPLICATION_ID)
+            db.pragma("user_version", 1)
+        if db.pragma("application_id") == _APPLICATION_ID and db.pragma("user_version") == 1:
+            db.execute(_HEARD)
             db.pragma("user_version", _SCHEMA_VERSION)
         _check_identity(db, path)
         db.execute("COMMIT")
