@@ -38,4 +38,6 @@ def test_what_became_of_each_message() -> None:
     )
     row = dict.fromkeys(JOURNAL_SCHEMA) | {"seq": 1, "state": "rejected", "reason": "blocked"}
     journal = pl.DataFrame([row], schema=JOURNAL_SCHEMA)
-    assert what_became(plan, journal).rows() == [(1, "pending", None), (3, "rejected", "blocked")]
+    statuses = what_became(plan, journal)
+    assert dict(statuses.schema) == {"row_number": pl.UInt32, "status": pl.String, "reason": pl.String}
+    assert statuses.rows() == [(1, "pending", None), (3, "rejected", "blocked")]

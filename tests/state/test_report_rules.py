@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -106,8 +107,20 @@ def test_the_same_status_fills_in_what_was_missing() -> None:
     assert (new.provider_status, new.reason, new.error_code, new.error_message) == ("f", Reason.BLOCKED, "1", "held")
 
 
+def test_what_the_same_status_has_already_stays() -> None:
+    failed = SENT_ROW._replace(
+        status=Status.FAILED, provider_status="failed", reason=Reason.OTHER, error_code="1", error_message="held"
+    )
+    other = {"provider_status": "f", "reason": Reason.BLOCKED, "error_code": "2", "error_message": "filtered"}
+    assert apply_report(failed, report(Status.FAILED, **other)) is ReportEffect.SAME
+    new = changed(failed._replace(error_code=None), report(Status.FAILED, **other))
+    assert new == failed._replace(error_code="2")
+
+
 def test_a_new_status_brings_its_own_reason() -> None:
     row = SENT_ROW._replace(reason=Reason.BLOCKED, error_code="1", error_message="x")
+    failed = changed(row, report(Status.FAILED, reason=Reason.LANDLINE, error_code="30006", error_message="landline"))
+    assert (failed.reason, failed.error_code, failed.error_message) == (Reason.LANDLINE, "30006", "landline")
     new = changed(row, report(Status.DELIVERED, provider_status=None))
     assert (new.reason, new.error_code, new.error_message) == (None, None, None)
     assert new.provider_status == "sent", "the last one that was named"
@@ -121,6 +134,29 @@ def test_a_kept_report_comes_back() -> None:
     row = MessageRow.read(["accepted", 1, "SM1", "sent", *[None] * 9])
     assert row.state is SubmissionState.ACCEPTED
     assert row.status is Status.SENT
+
+
+def test_every_field_of_a_report_is_kept() -> None:
+    full = DeliveryReport(
+        "SM\ud83d",
+        Status.FAILED,
+        "failed\ud83d",
+        ref="our-ref",
+        reason=Reason.BLOCKED,
+        error_code="30007\ud83d",
+        error_message="\ud83d filtered",
+        segments=2,
+        price="-0.0075\ud83d",
+        currency="USD\ud83d",
+        sent_at="1970-01-01T00:00:01.5Z",
+        reported_at="1970-01-01T00:00:02",
+    )
+    assert ReportFields.of(full, now_ms=3_000) == (
+        "SM?", Status.FAILED, "failed?", Reason.BLOCKED, "30007?", "? filtered", 2, "-0.0075?", "USD?", 1_500, 2_000, 3_000,
+    )  # fmt: skip
+    assert ReportFields.of(DeliveryReport("", None), now_ms=3_000) == ("", *[None] * 10, 3_000)
+    odd = ReportFields.of(replace(full, segments=-1, sent_at="yesterday", reported_at="soon"), now_ms=0)
+    assert (odd.segments, odd.sent_at, odd.reported_at) == (None, None, None)
 
 
 def test_a_status_of_ours_alone_is_none_in_a_report() -> None:

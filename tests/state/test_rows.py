@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -21,7 +23,21 @@ from sender.state.rows import (
 )
 
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
+COLUMNS = len(JOURNAL_SCHEMA)
 RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", "spring.yaml", 3, 2, 1, NOON_MS, NOON_MS + 1, account="AC1", retry_of="run-0")  # fmt: skip
+
+
+@pytest.fixture
+def local_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine is neither in UTC nor in the zones of the tests."""
+    if not hasattr(time, "tzset"):  # Windows
+        yield
+        return
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -38,6 +54,16 @@ RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", "spring.yaml", 3, 2
             id="accepted and final at once",
         ),
         pytest.param(
+            Accepted("SM\ud83d", Status.SENT, "sent\ud83d", 2, "0.01\ud83d", "USD\ud83d", "2026-01-01T12:00:00Z", "2026-01-01T12:00:01Z", Reason.OTHER, "7\ud83d", "\ud83d odd", wait_s=1.0, pause_s=2.0),
+            SettledFields(SubmissionState.ACCEPTED, None, "SM?", Status.SENT, "sent?", Reason.OTHER, "7?", "? odd", 2, "0.01?", "USD?", NOON_MS, NOON_MS + 1000),
+            id="accepted with all that an answer can hold",
+        ),
+        pytest.param(
+            Accepted("SM1", segments=-1, created_at="yesterday", sent_at="soon"),
+            SettledFields(SubmissionState.ACCEPTED, message_id="SM1", status=Status.QUEUED),
+            id="accepted with what cannot be stored",
+        ),
+        pytest.param(
             Rejected(Reason.BLOCKED, "1", "no"),
             SettledFields(SubmissionState.REJECTED, reason=Reason.BLOCKED, error_code="1", error_message="no"),
             id="rejected",
@@ -48,14 +74,14 @@ RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", "spring.yaml", 3, 2
             id="deferred",
         ),
         pytest.param(Unknown("timeout"), SettledFields(SubmissionState.UNKNOWN, error_message="timeout"), id="unknown"),
+        pytest.param(Rejected(Reason.OTHER, "1\ud83d", "\ud83d"), SettledFields(SubmissionState.REJECTED, reason=Reason.OTHER, error_code="1?", error_message="?"), id="rejected in odd text"),
+        pytest.param(Deferred(Reason.OTHER, "1\ud83d", "\ud83d"), SettledFields(SubmissionState.PENDING, 10, reason=Reason.OTHER, error_code="1?", error_message="?"), id="deferred in odd text"),
+        pytest.param(Unknown("\ud83d", "503\ud83d"), SettledFields(SubmissionState.UNKNOWN, error_code="503?", error_message="?"), id="unknown with a code, in odd text"),
         pytest.param(None, SettledFields(SubmissionState.PENDING, not_before=10), id="proved absent"),
     ],
 )  # fmt: skip
 def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: SettledFields) -> None:
-    row = settled(outcome, due_ms=10, now_ms=20)
-    assert row._replace(error_message=fields.error_message) == fields
-    if fields.error_message is not None:
-        assert fields.error_message in (row.error_message or "")
+    assert settled(outcome, due_ms=10, now_ms=20) == fields
 
 
 @pytest.mark.parametrize(
@@ -64,7 +90,13 @@ def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: Settled
 def test_a_run_comes_back(run: Run) -> None:
     columns = run_columns(run)
     assert len(columns) == 14
-    assert read_run([int(value) if isinstance(value, bool) else value for value in columns]) == run
+    stored = [
+        str(value) if isinstance(value, RunKind) else int(value) if isinstance(value, bool) else value
+        for value in columns
+    ]
+    again = read_run(stored)
+    assert again == run
+    assert (type(again.kind), type(again.simulated)) == (RunKind, bool)
 
 
 def test_lone_surrogates_are_replaced() -> None:
@@ -72,6 +104,7 @@ def test_lone_surrogates_are_replaced() -> None:
     assert cleaned("\U0001f600") == "\U0001f600"
     assert cleaned(None) is None
     assert run_columns(replace(RUN, campaign="\ud83d", source="\ud83d"))[1:6:4] == ("?", "?")
+    assert run_columns(replace(RUN, campaign=""))[1] == ""
 
 
 @pytest.mark.parametrize(("value", "stored"), [(None, None), (-1, None), (0, 0), (2**32 - 1, 2**32 - 1), (2**32, None)])
@@ -92,7 +125,7 @@ def test_a_count_that_fits_is_stored(value: int | None, stored: int | None) -> N
         ("0001-01-01T00:00:00+14:00", None),
     ],
 )
-def test_a_time_is_milliseconds_utc(text: str | None, ms: int | None) -> None:
+def test_a_time_is_milliseconds_utc(text: str | None, ms: int | None, local_zone: None) -> None:
     assert epoch_ms(text) == ms
 
 
@@ -102,3 +135,9 @@ def test_a_journal_s_frame_has_its_schema() -> None:
     assert dict(frame.schema) == JOURNAL_SCHEMA
     assert frame["seq"].to_list() == [7, 8]
     assert frame["intent_at"].to_list() == [datetime(2026, 1, 1, 12, tzinfo=UTC), None]
+
+
+@pytest.mark.parametrize("widths", [(COLUMNS - 1,), (COLUMNS, COLUMNS - 1), (COLUMNS + 1,)], ids=str)
+def test_a_row_that_is_not_a_journal_s_is_an_error(widths: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        journal_frame([(None,) * width for width in widths])
