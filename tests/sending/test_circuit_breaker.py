@@ -6,13 +6,13 @@ import pytest
 
 from sender.core.errors import ProviderRefused, ProviderUnreachable
 from sender.core.outcomes import Deferred, Reason
-from sender.sending.circuit_breaker import (
-    DOUBTS_IN_A_ROW,
-    FIRST_CONNECT_TRIES,
-    OUTAGE_S,
-    THROTTLE_S,
-    CircuitBreaker,
-)
+from sender.sending.circuit_breaker import CircuitBreaker
+
+# The bounds that docs/guarantee.md states.
+TRIES = 3  # to connect, before the first answer
+OUTAGE_S = 120.0
+THROTTLE_S = 900.0
+DOUBTS = 20
 
 NO_ROUTE = OSError("no route to host")
 THROTTLED = Deferred(Reason.RATE_LIMITED, "429", "too many requests", slow_down=True)
@@ -24,9 +24,9 @@ def breaker() -> CircuitBreaker:
 
 
 def test_before_the_first_answer_the_third_failure_to_connect_stops_the_run(breaker: CircuitBreaker) -> None:
-    results = [breaker.record_connection_failure(NO_ROUTE, 0.0) for _ in range(FIRST_CONNECT_TRIES)]
-    assert [tries for tries, _ in results] == list(range(1, FIRST_CONNECT_TRIES + 1))
-    assert [stop is None for _, stop in results] == [True] * (FIRST_CONNECT_TRIES - 1) + [False]
+    results = [breaker.record_connection_failure(NO_ROUTE, 0.0) for _ in range(TRIES)]
+    assert [tries for tries, _ in results] == list(range(1, TRIES + 1))
+    assert [stop is None for _, stop in results] == [True] * (TRIES - 1) + [False]
     stop = results[-1][1]
     assert isinstance(stop, ProviderUnreachable)
     assert stop.what == "no connection to https://api.example.com: no route to host"
@@ -46,6 +46,15 @@ def test_an_answer_ends_an_outage(breaker: CircuitBreaker) -> None:
     assert breaker.record_connection_failure(NO_ROUTE, OUTAGE_S) == (1, None)
 
 
+def test_an_outage_begins_after_the_last_answer(breaker: CircuitBreaker) -> None:
+    """What failed before the first answer belongs to no outage, and neither do failures before the latest one."""
+    breaker.record_connection_failure(NO_ROUTE, 0.0)
+    breaker.record_answer()
+    assert breaker.record_connection_failure(NO_ROUTE, 500.0) == (1, None)
+    assert breaker.record_connection_failure(NO_ROUTE, 500.0 + OUTAGE_S - 0.001)[1] is None
+    assert breaker.record_connection_failure(NO_ROUTE, 500.0 + OUTAGE_S)[1] is not None
+
+
 def test_refusals_of_the_rate_alone_stop_the_run_after_a_while(breaker: CircuitBreaker) -> None:
     assert breaker.record_throttling(THROTTLED, 5.0) is None
     assert breaker.record_throttling(THROTTLED, 5.0 + THROTTLE_S - 0.001) is None
@@ -61,17 +70,17 @@ def test_an_accepted_message_shows_that_the_rate_is_not_refused(breaker: Circuit
 
 
 def test_inconclusive_answers_in_a_row_stop_the_run(breaker: CircuitBreaker) -> None:
-    stops = [breaker.record_doubt(f"reset {place}") for place in range(DOUBTS_IN_A_ROW)]
-    assert [stop is None for stop in stops] == [True] * (DOUBTS_IN_A_ROW - 1) + [False]
+    stops = [breaker.record_doubt(f"reset {place}") for place in range(DOUBTS)]
+    assert [stop is None for stop in stops] == [True] * (DOUBTS - 1) + [False]
     assert isinstance(stops[-1], ProviderUnreachable)
-    assert f"reset {DOUBTS_IN_A_ROW - 1}" in stops[-1].what
+    assert f"reset {DOUBTS - 1}" in stops[-1].what
 
 
 def test_any_proof_in_between_counts_doubts_from_the_start(breaker: CircuitBreaker) -> None:
-    for _ in range(DOUBTS_IN_A_ROW - 1):
+    for _ in range(DOUBTS - 1):
         assert breaker.record_doubt("reset") is None
     breaker.record_proof()
-    for _ in range(DOUBTS_IN_A_ROW - 1):
+    for _ in range(DOUBTS - 1):
         assert breaker.record_doubt("reset") is None
 
 
