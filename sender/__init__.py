@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sender.planning.diff import diff_plans as diff_plans
     from sender.planning.explain import explain_row as explain_row
     from sender.planning.retry import retry_plan as retry_plan
+    from sender.reports.history import history as history
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
     from sender.sending.options import SendOptions as SendOptions
@@ -55,6 +56,7 @@ _HOME = {
     "build_plan": "planning.build",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
+    "history": "reports.history",
     "load_campaign": "campaign.load",
     "open_state": "state.open",
     "retry_plan": "planning.retry",

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "List the runs, or show the status of one."),
     "results": ("results", "Write the result of every row."),
     "report": ("report", "Show how a run went, in the terminal or as a page."),
+    "history": ("history", "Show what a person was sent, and what became of it."),
     "listen": ("listen", "Receive delivery reports and replies."),
     "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
     "suppress": ("suppress", "Manage the list of numbers that get nothing."),

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from sender.cli import console
 from sender.cli.outputs import force_option
-from sender.cli.shared_options import RUN_HELP, state_options
+from sender.cli.shared_options import RUN_HELP, state_options, with_body_option
 from sender.core.errors import InputError
 from sender.reports import results_file
 from sender.reports.run_results import latest_results, protected_files, run_results
@@ -35,6 +35,7 @@ from sender.state.open import open_state
     help="Default: standard output (csv, jsonl).",
 )
 @click.option("--with-retries", is_flag=True, help="Take each row's result from the newest retry that sent it.")
+@with_body_option
 @force_option
 @state_options
 def results(
@@ -42,6 +43,7 @@ def results(
     form: str | None,
     output: Path | None,
     with_retries: bool,
+    with_body: bool,
     force: bool,
     debug: bool,
     state_dir: Path,
@@ -52,7 +54,8 @@ def results(
         protected = protected_files(state, entry)
         if output is not None:
             results_file.check_results_path(output, form, protected, force=force)
-        frame = latest_results(state, entry) if with_retries else run_results(state, entry)
+        read = latest_results if with_retries else run_results
+        frame = read(state, entry, with_body=with_body)
     if output is not None:
         results_file.write_results(frame, output, form, protected, force=force)
         console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")

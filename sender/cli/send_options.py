@@ -15,7 +15,7 @@ from sender.cli import console
 from sender.cli.duration import parse_duration_s
 from sender.cli.invocation import log_format_option
 from sender.cli.listen import ListenOptions, delivery_options
-from sender.cli.shared_options import environment, state_options
+from sender.cli.shared_options import environment, state_options, with_body_option
 from sender.sending.options import SendOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -79,6 +79,7 @@ _OPTIONS = (
         metavar="FILE",
         help="Results file (.csv, .jsonl, .parquet, .xlsx).",
     ),
+    with_body_option,
     click.option(
         "--env-file",
         type=click.Path(path_type=Path),
@@ -132,6 +133,7 @@ def _request(**values: Any) -> SendRequest:
         public_url=values["public_url"],
         wait_s=None if values["wait"] is None else parse_duration_s(values["wait"], "--wait"),
         results_path=values["output"],
+        with_body=values["with_body"],
     )
     return SendRequest(
         options,

@@ -84,6 +84,13 @@ only_new_option = click.option(
 )
 
 
+region_option = click.option(
+    "--region", "--default-region", "region", metavar="US", help="Country of a number without its country code."
+)
+
+with_body_option = click.option("--with-body", is_flag=True, help="Add each message's text to the results, as `body`.")
+
+
 def state_options(command: Command) -> Command:
     """Add --state-dir and --debug."""
     return _with_options(

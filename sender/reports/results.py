@@ -39,12 +39,13 @@ COLUMNS: tuple[str, ...] = (
     "updated_at",
     "run_id",
 )
+BODY = "body"  # the text, after our other columns where it was asked for
 
 _ALWAYS = {"to", "message_id", "ref", "status", "run_id"}  # in every version's results
 _PREFIX = "sender_"
 
 
-def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFrame:
+def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: bool = False) -> pl.DataFrame:
     """Every input row of `plan` in file order: COLUMNS, with the original columns after `row_number`.
 
     An original column keeps its name and its text. Where it has a name of ours, ours gets the prefix `sender_`
@@ -54,7 +55,8 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFram
     A skipped row has `to` (where its number could be read), `provider`, `run_id`, and the reason in `reason` and
     `error_message`. `segments` is the provider's count where it gave one, else the plan's; `price` is as the provider
     wrote it. `from` is the number that was really used, or else the planned one, or the service's id where a service
-    picks the number. An intent is shown as `unknown`: only a crash leaves one behind.
+    picks the number. An intent is shown as `unknown`: only a crash leaves one behind. With `with_body` the text of each
+    message is in one more column, the last, called `body`.
     """
     message = pl.col("seq").is_not_null()
     frame = plan.frame
@@ -82,10 +84,11 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str) -> pl.DataFram
         sent_at="_sent_at",
         updated_at="_updated_at",
         run_id=pl.lit(run_id),
+        **({BODY: pl.when(message).then("body")} if with_body else {}),
     )
     cells = frame["recipient"]
     originals = cells.struct.unnest() if isinstance(cells.dtype, pl.Struct) else pl.DataFrame()
-    ours = ours.rename({name: _free_name(name, originals.columns) for name in COLUMNS})
+    ours = ours.rename({name: _free_name(name, originals.columns) for name in ours.columns})
     return pl.concat([ours[:, :1], originals, ours[:, 1:]], how="horizontal")
 
 
@@ -104,7 +107,7 @@ def _free_name(name: str, taken: list[str]) -> str:
 
 
 def our_columns(frame: pl.DataFrame) -> dict[str, str]:
-    """The names of our columns in `frame`, by their names in COLUMNS.
+    """The names of our columns in `frame`, by their names in COLUMNS, and of `body` where it is there.
 
     Found by position: an original column may have any name. Raises ValueError for a frame of another shape.
     """
@@ -116,10 +119,16 @@ def our_columns(frame: pl.DataFrame) -> dict[str, str]:
 
 def are_results_headers(headers: list[str]) -> bool:
     """Whether a table with these headers is a results file, of this version or of one with other columns."""
-    names = [re.sub(f"^({_PREFIX})*", "", header) for header in headers]
-    return names[:1] == [COLUMNS[0]] and names[-1:] == [COLUMNS[-1]] and set(names) >= _ALWAYS
+    names = [_plain_name(header) for header in headers]
+    last = names[-2:-1] if names[-1:] == [BODY] else names[-1:]
+    return names[:1] == [COLUMNS[0]] and last == [COLUMNS[-1]] and set(names) >= _ALWAYS
 
 
 def _by_position(headers: list[str]) -> dict[str, str]:
-    """The headers where our columns are, by their names in COLUMNS."""
-    return dict(zip(COLUMNS, [*headers[:1], *headers[1 - len(COLUMNS) :]], strict=False))
+    """The headers where our columns are, by their names in COLUMNS; `body` is the last one if it is there."""
+    names = (*COLUMNS, BODY) if headers and _plain_name(headers[-1]) == BODY else COLUMNS
+    return dict(zip(names, [*headers[:1], *headers[1 - len(names) :]], strict=False))
+
+
+def _plain_name(header: str) -> str:
+    return re.sub(f"^({_PREFIX})*", "", header)

@@ -18,14 +18,17 @@ from sender.state.state import State
 RESULTS_FILE = "results.csv"  # in the run's folder
 
 
-def run_results(state: State, run: Run) -> pl.DataFrame:
-    """Every input row of the run with its outcome: the columns of `sender.reports.results.results_frame`."""
-    return results_frame(state.plan(run), state.ledger.journal(run.run_id), run.run_id)
+def run_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:
+    """Every input row of the run with its outcome: the columns of `sender.reports.results.results_frame`.
+
+    With `with_body` the text of each message is in one more column, the last.
+    """
+    return results_frame(state.plan(run), state.ledger.journal(run.run_id), run.run_id, with_body=with_body)
 
 
-def latest_results(state: State, run: Run) -> pl.DataFrame:
+def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:
     """`run_results`, with each row from the newest retry that sent it."""
-    return merge_retries([run_results(state, sent) for sent in (run, *state.retries(run))])
+    return merge_retries([run_results(state, sent, with_body=with_body) for sent in (run, *state.retries(run))])
 
 
 def run_summary(state: State, run: Run) -> Summary:
@@ -33,10 +36,10 @@ def run_summary(state: State, run: Run) -> Summary:
     return summarise(state.plan(run), state.ledger.journal(run.run_id))
 
 
-def results_and_summary(state: State, run: Run) -> tuple[pl.DataFrame, Summary]:
+def results_and_summary(state: State, run: Run, *, with_body: bool = False) -> tuple[pl.DataFrame, Summary]:
     """`run_results` and `run_summary` of one moment; the journal (4 s for a million rows) is read once for both."""
     plan, journal = state.plan(run), state.ledger.journal(run.run_id)
-    return results_frame(plan, journal, run.run_id), summarise(plan, journal)
+    return results_frame(plan, journal, run.run_id, with_body=with_body), summarise(plan, journal)
 
 
 def own_results_path(state: State, run: Run) -> Path:

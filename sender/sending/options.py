@@ -31,7 +31,8 @@ class SendOptions:
     `public_url` is the address of a receiver of delivery reports; it is put into each message unless the campaign has a
     `status_callback` of its own. `listening` says that the receiver runs meanwhile, so that callbacks are given time
     before the log is read. `wait_s` is how long to wait for final statuses after the last message; None waits 5 seconds
-    for the sandbox and two minutes for a provider. `results_path` is the results file (None: in the run's own folder).
+    for the sandbox and two minutes for a provider. `results_path` is the results file (None: in the run's own folder);
+    `with_body` puts each message's text into it.
     """
 
     state_dir: str | Path = DEFAULT_STATE_DIR
@@ -49,6 +50,7 @@ class SendOptions:
     listening: bool = False
     wait_s: float | None = 0.0
     results_path: str | Path | None = None
+    with_body: bool = False
 
     def __post_init__(self) -> None:
         _check_workers(self.workers)
@@ -85,6 +87,7 @@ class SendKeywords(TypedDict, total=False):
     listening: bool
     wait_s: float | None
     results_path: str | Path | None
+    with_body: bool
 
 
 def _check_workers(workers: int) -> None:

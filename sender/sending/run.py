@@ -126,7 +126,7 @@ class RunSession:
                 course.stopped = error
             if resources.pool is not None:
                 course.disabled_senders = resources.pool.disabled
-        summary = self._write_results(path, course)
+        summary = self._write_results(path, course, with_body=options.with_body)
         return RunResult(
             run=self.state.ledger.run(self.run.run_id),
             plan=self.plan,
@@ -320,12 +320,12 @@ class RunSession:
         )
         course.refreshed = await sweep.follow(wait_s, listening=options.listening)
 
-    def _write_results(self, path: Path, course: _SendState) -> Summary:
+    def _write_results(self, path: Path, course: _SendState, *, with_body: bool) -> Summary:
         """Finish the run in the ledger, teach the suppression list, and write the results; note what went wrong."""
         try:
             self.state.ledger.finish_run(self.run.run_id)
             learn_refusals(self.state, self.run)
-            frame, summary = results_and_summary(self.state, self.run)
+            frame, summary = results_and_summary(self.state, self.run, with_body=with_body)
             own = path == own_results_path(self.state, self.run)
             write_results(frame, path, protected=self._protected(), force=own or None)
         except InputError as error:  # what was sent is in the ledger all the same

@@ -52,7 +52,10 @@ class RunResult:
             return 130
         return self.summary.exit_code
 
-    def results(self) -> pl.DataFrame:
-        """Every input row with its outcome as of now, in the columns of `sender.reports.results.results_frame`."""
+    def results(self, *, with_body: bool = False) -> pl.DataFrame:
+        """Every input row with its outcome as of now, in the columns of `sender.reports.results.results_frame`.
+
+        With `with_body` the text of each message is in one more column, the last.
+        """
         with open_state(self.state_dir, read_only=True) as state:
-            return run_results(state, self.run)
+            return run_results(state, self.run, with_body=with_body)

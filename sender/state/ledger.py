@@ -288,12 +288,13 @@ class Ledger(Protocol):
         *,
         states: Collection[SubmissionState] | None = None,
         reasons: Collection[Reason] | None = None,
+        seqs: Collection[int] | None = None,
     ) -> pl.DataFrame:
-        """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states or reasons."""
+        """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states, reasons or `seq`."""
         ...
 
-    def reached(self, run_id: str) -> pl.Series:
-        """The `seq` (UInt32, ascending) of the messages that people have got or may have got.
+    def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
+        """The `seq` (UInt32, ascending) of the messages that people have got or may have got, all or of `seqs`.
 
         They are accepted, unknown, or an intent: a request that may have left.
         """

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from sender.core.outcomes import Reason, Status
-from sender.reports.results import COLUMNS, are_results_headers, results_frame
+from sender.reports.results import BODY, COLUMNS, are_results_headers, results_frame
 from tests.reports.runs import AT, RUN, make_journal, make_plan
 
 
@@ -116,7 +116,7 @@ def test_the_document_names_every_column_status_and_reason() -> None:
     text = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
     table = text[text.index("| column |") : text.index("Reasons of skipped rows")]
     first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
-    assert tuple(name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)) == COLUMNS
+    assert tuple(name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)) == (*COLUMNS, BODY)
     assert {*Status, *Reason} <= set(re.findall(r"`(\w+)`", text))
 
 
@@ -124,6 +124,8 @@ def test_the_document_names_every_column_status_and_reason() -> None:
     ("headers", "is_one"),
     [
         pytest.param([*COLUMNS], True, id="ours"),
+        pytest.param([*COLUMNS, "body"], True, id="with-texts"),
+        pytest.param(["row_number", "body", *COLUMNS[1:], "sender_body"], True, id="with-texts-and-a-column-body"),
         pytest.param(["row_number", "name", "phone", *COLUMNS[1:]], True, id="with-original-columns"),
         pytest.param(["sender_row_number", "row_number", *COLUMNS[1:]], True, id="prefixed"),
         pytest.param([name for name in COLUMNS if name != "encoding"], True, id="of-a-version-with-fewer"),

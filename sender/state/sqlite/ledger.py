@@ -293,6 +293,7 @@ class SqliteLedger:
         *,
         states: Collection[SubmissionState] | None = None,
         reasons: Collection[Reason] | None = None,
+        seqs: Collection[int] | None = None,
     ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
         chunks: list[pl.DataFrame] = []
@@ -300,16 +301,19 @@ class SqliteLedger:
             "states": None if states is None else _json(states),
             "reasons": None if reasons is None else _json(reasons),
         }
+        statement, some = (sql.JOURNAL, {}) if seqs is None else (sql.JOURNAL_OF, {"seqs": _json(seqs)})
         with failures_explained(self._path):
-            rows = self._db.execute(sql.JOURNAL, {"run": key, **filters})  # one statement, so one snapshot
+            rows = self._db.execute(statement, {"run": key, **filters, **some})  # one statement, so one snapshot
             while chunk := list(islice(rows, _JOURNAL_CHUNK)):
                 chunks.append(journal_frame(chunk))
         return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
 
-    def reached(self, run_id: str) -> pl.Series:
+    def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
         key, _ = self._run_key(run_id)
+        statement, some = (sql.REACHED, {}) if seqs is None else (sql.REACHED_OF, {"seqs": _json(seqs)})
         with failures_explained(self._path):
-            return pl.Series("seq", [row[0] for row in self._db.execute(sql.REACHED, (key,))], dtype=pl.UInt32)
+            rows = self._db.execute(statement, {"run": key, **some})
+            return pl.Series("seq", [row[0] for row in rows], dtype=pl.UInt32)
 
     def message_ids(self) -> set[str]:
         with failures_explained(self._path):

@@ -120,7 +120,9 @@ UPDATE run SET finished_at = NULL
 WHERE key = ?1 AND finished_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM message WHERE run = ?1 AND state = 'pending')
 """
-REACHED = "SELECT seq FROM message WHERE run = ? AND state IN ('accepted', 'unknown', 'intent') ORDER BY seq"
+_ONLY = "WHERE run = :run AND seq IN (SELECT value FROM json_each(:seqs))"  # by the primary key: microseconds each
+REACHED = "SELECT seq FROM message WHERE run = :run AND state IN ('accepted', 'unknown', 'intent') ORDER BY seq"
+REACHED_OF = REACHED.replace("WHERE run = :run", _ONLY)
 COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
 JOURNAL = f"""
 SELECT {", ".join(JOURNAL_SCHEMA)} FROM message
@@ -128,3 +130,4 @@ WHERE run = :run AND (:states IS NULL OR state IN (SELECT value FROM json_each(:
     AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
 ORDER BY seq
 """  # noqa: S608 (our names)
+JOURNAL_OF = JOURNAL.replace("WHERE run = :run", _ONLY)

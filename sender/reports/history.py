@@ -1,0 +1,130 @@
+"""What a state knows of one person: every message to a number in every run, what became of it, and its opt-outs.
+
+Reads plans, ledger and suppression list; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from sender.core.errors import PlanError
+from sender.core.refs import make_ref
+from sender.phone.typed import read_number
+from sender.plan.manifest import sender_shown
+from sender.state.ledger import Run
+from sender.state.message_status import status_of
+from sender.state.state import State
+from sender.suppression.entries import SuppressionEntry
+from sender.suppression.suppression_list import SuppressionList
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One row of one run about the number. `status` is as in the results file, `skipped` for a row without a message.
+
+    `at` is when the message was last submitted, None if it never was; `final_at` when its status became final. `text`
+    is None where there is none, and `reason` and `error_message` say why a row was skipped, refused or not delivered.
+    """
+
+    run_id: str
+    campaign: str
+    edition: str
+    kind: str
+    provider: str
+    row_number: int
+    ref: str | None
+    at: datetime | None
+    final_at: datetime | None
+    status: str
+    provider_status: str | None
+    reason: str | None
+    error_code: str | None
+    error_message: str | None
+    message_id: str | None
+    from_number: str | None
+    text: str | None
+    media: tuple[str, ...]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a state knows of `number`: `messages`, oldest run first, and the suppression list's `entries`, oldest first.
+
+    `unread` are the runs whose plan is gone or damaged: whether they texted the number is not known.
+    """
+
+    number: str
+    messages: tuple[HistoryEntry, ...]
+    entries: tuple[SuppressionEntry, ...]
+    unread: tuple[str, ...]
+
+
+def history(state: State, number: str, *, region: str | None = None) -> History:
+    """Return what the state knows of `number`, in any form that a person types.
+
+    `region` (two letters) is the country of a number without its country code. Raises InputError when it cannot be
+    read, and StateError.
+    """
+    e164 = read_number(number, region)
+    messages: list[HistoryEntry] = []
+    unread: list[str] = []
+    for run in state.ledger.runs():
+        try:
+            messages += _find_entries(state, run, e164)
+        except PlanError:
+            unread.append(run.run_id)
+    with SuppressionList.open(state.where, create=False) as suppressions:
+        entries = tuple(suppressions.why(e164))
+    return History(e164, tuple(messages), entries, tuple(unread))
+
+
+def _find_entries(state: State, run: Run, number: str) -> Iterator[HistoryEntry]:
+    """The rows of the run about the number, in file order. Raises PlanError."""
+    plan = state.plan(run)
+    columns = ("row_number", "seq", "body", "media", "reason", "detail")
+    rows = plan.scan().filter(pl.col("to") == number).select(*columns, from_number=sender_shown(plan.manifest))
+    frame = rows.collect()
+    if frame.is_empty():
+        return
+    journal = state.ledger.journal(run.run_id, seqs=frame["seq"].drop_nulls().to_list())
+    joined = frame.join(
+        journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
+    ).with_columns(status=status_of())
+    for row in joined.iter_rows(named=True):
+        yield _entry(run, plan.manifest.edition, row)
+
+
+def _entry(run: Run, edition: str, row: Mapping[str, Any]) -> HistoryEntry:
+    is_message = row["seq"] is not None
+    claimed = is_message and bool(row["_attempts"])
+    return HistoryEntry(
+        run_id=run.run_id,
+        campaign=run.campaign,
+        edition=edition,
+        kind=run.kind.value,
+        provider=run.provider,
+        row_number=row["row_number"],
+        ref=make_ref(run.run_id, row["seq"]) if is_message else None,
+        at=_utc(row["_intent_at"]) if claimed else None,
+        final_at=_utc(row["_final_at"]),
+        status=row["status"],
+        provider_status=row["_provider_status"],
+        reason=row["_reason"] if is_message else row["reason"],
+        error_code=row["_error_code"],
+        error_message=row["_error_message"] if is_message else row["detail"],
+        message_id=row["_message_id"],
+        from_number=(row["_sender"] or row["from_number"]) if is_message else None,
+        text=row["body"] if is_message else None,
+        media=tuple(row["media"] or ()) if is_message else (),
+        attempts=row["_attempts"] or 0,
+    )
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.astimezone(UTC)
