@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
+from sender.cli import terminal
 from sender.cli.duration import format_duration
 from sender.core.outcomes import RANK
+from sender.core.safe_text import show_controls, to_json
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import costs
@@ -29,11 +32,26 @@ _MOST_BLAMED, _MOST_REGIONS, _MOST_SENDERS = 8, 6, 20  # shown in a summary; the
 _WIDTH_WITHOUT_TERMINAL = 160
 
 
+class _SafeConsole(Console):
+    """A console that shows control and bidirectional characters of texts, and carries out only rich's own."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(show_controls(text), **options)  # before rich measures it for a table
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=show_controls(segment.text))
+
+
 def screen(*, stderr: bool = False) -> Console:
     """Return a console on standard output or standard error; 160 columns wide where that is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        stderr=stderr, highlight=False, soft_wrap=True, width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return _SafeConsole(
+        stderr=stderr,
+        emoji=False,  # `:warning:` in a cell is text
+        highlight=False,
+        soft_wrap=True,
+        width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL,
     )
 
 
@@ -53,16 +71,12 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **extra,
         }
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return to_json(line)
 
 
 def set_up_logs(*, debug: bool, log_format: str = "text", quiet: bool = False) -> None:
     """Send log lines to standard error, as text or JSON. `quiet` leaves out what the progress bar shows."""
-    handler = logging.StreamHandler(sys.stderr)
-    if log_format == "json":
-        handler.setFormatter(_JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    handler = terminal.log_handler(_JsonFormatter() if log_format == "json" else terminal.TextFormatter())
     logger = logging.getLogger("sender")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
@@ -267,4 +281,4 @@ def about_refresh(refreshed: RefreshResult) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
-    out.file.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    terminal.write_json(value, indent=2)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib import import_module
 
 import click
 
+from sender.cli import terminal
 from sender.cli.invocation import Invocation
 
 # name -> (module, one line for --help). `check` is another name for `plan`.
@@ -94,10 +94,10 @@ def run_command() -> int:
         code = cli.main(standalone_mode=False, obj=invocation)
         sys.stdout.flush()
     except click.exceptions.Abort:
-        click.echo("stopped; nothing was sent", err=True)
+        terminal.write_line("stopped; nothing was sent", err=True)
         code = 130
     except click.ClickException as error:
-        error.show()
+        terminal.write_usage_error(error)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
@@ -115,7 +115,7 @@ def _report_error(error: Exception, invocation: Invocation) -> int:
 
     debug = invocation.debug or bool(os.environ.get("SENDER_DEBUG"))
     if debug:  # the exit code is the same with and without: a job's next step depends on it
-        traceback.print_exception(error)
+        terminal.write_traceback(error)
     if isinstance(error, SenderError):
         _print_error(str(error), error.fix, invocation.log_format)
         return error.exit_code
@@ -128,9 +128,6 @@ def _report_error(error: Exception, invocation: Invocation) -> int:
 def _print_error(sentence: str, fix: str | None, log_format: str) -> None:
     """Print an error on standard error: as a sentence, or as an event where the log is JSON."""
     if log_format == "json":
-        import json
-
-        event = {"level": "error", "event": "error", "message": sentence, "fix": fix}
-        click.echo(json.dumps(event, ensure_ascii=False), err=True)
+        terminal.write_json({"level": "error", "event": "error", "message": sentence, "fix": fix}, err=True)
     else:
-        click.echo(f"error: {sentence}", err=True)
+        terminal.write_line(f"error: {sentence}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 from rich.markup import escape
 from rich.panel import Panel
 
-from sender.cli import console
+from sender.cli import console, terminal
 from sender.cli.outputs import force_option, protected_inputs
 from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
 from sender.core.output_files import Protected
@@ -64,7 +63,7 @@ def preview(
         for number, row in enumerate(preview_rows(plan)):
             if limit is not None and number >= limit:
                 break
-            click.echo(json.dumps(row, ensure_ascii=False))
+            terminal.write_json(row)
         return 0
     console.plan_summary(plan, simulated=plan.manifest.provider == "sandbox")
     messages_table(plan, most=10 if limit is None else limit)

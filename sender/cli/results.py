@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 
 import click
 from rich.markup import escape
 
-from sender.cli import console
+from sender.cli import console, terminal
 from sender.cli.outputs import force_option
 from sender.cli.shared_options import RUN_HELP, state_options, with_body_option
 from sender.core.errors import InputError
@@ -62,7 +61,7 @@ def results(
     elif form in (None, "csv", "jsonl"):
         buffer = io.BytesIO()
         results_file.dump_results(frame, buffer, form or "csv")
-        sys.stdout.buffer.write(buffer.getvalue())
+        terminal.write_data(buffer.getvalue())
     else:
         raise InputError(f"{form} cannot be written to a terminal", fix=f"add --output results.{form}")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sender.campaign.json_schema import json_schema, reference
+from sender.cli import terminal
 from sender.cli.invocation import debug_option
 from sender.cli.outputs import force_option
 from sender.core.output_files import PUBLIC, OutputKind, check_output, write_text_beside
@@ -25,7 +26,7 @@ from sender.core.output_files import PUBLIC, OutputKind, check_output, write_tex
 def schema(form: str, output: Path | None, force: bool, debug: bool) -> int:
     text = schema_text() if form == "json" else reference()
     if output is None:
-        click.echo(text, nl=False)
+        terminal.write_line(text.removesuffix("\n"))
         return 0
     write_text_beside(check_output(output, _SCHEMA, force=force), text, where=str(output), mode=PUBLIC)
     return 0

@@ -19,7 +19,7 @@ import click
 from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
-from sender.cli import console
+from sender.cli import console, terminal
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
@@ -221,7 +221,7 @@ def _ask(session: RunSession, options: SendOptions) -> None:
         signal.siginterrupt(signal.SIGINT, True)
     unknown = session.counts().unknown if options.resend_unknown else 0
     again = f", and up to {console.many(unknown, 'unknown one')} a second time," if unknown else ""
-    click.confirm(f"Send {console.many(pending, 'message')}{again} through {reach}?", abort=True)
+    terminal.ask(f"Send {console.many(pending, 'message')}{again} through {reach}?")
 
 
 async def _send(session: RunSession, options: SendOptions, *, show_bar: bool) -> RunResult:

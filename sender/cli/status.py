@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sender.cli import console
+from sender.cli import console, terminal
 from sender.cli.duration import format_duration, parse_duration_s
 from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.core.errors import InputError
@@ -143,7 +142,7 @@ def _watch(monitor: StatusMonitor, *, as_json: bool, until: str) -> None:
     try:
         if as_json:
             for now in _looks(monitor, until, _EVERY_S):
-                click.echo(json.dumps(_to_dict(now), ensure_ascii=False, default=str))
+                terminal.write_json(_to_dict(now))
         elif console.out.is_terminal:
             with Live(console=console.out, auto_refresh=False) as live:
                 for now in _looks(monitor, until, _EVERY_S):

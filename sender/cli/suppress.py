@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,18 +17,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender import phone, providers
-from sender.cli import console
+from sender.cli import console, terminal
 from sender.cli.outputs import force_option
 from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import OutputKind, Protected
+from sender.core.safe_tables import EXPORTED
 from sender.delivery.provider_optouts import import_opt_outs
 from sender.recipients import columns
 from sender.recipients.readers.read import read_table
-from sender.reports.table_files import has_headers, write_table
+from sender.reports.table_files import dump_csv, has_headers, write_table
 from sender.suppression.entries import EVERYWHERE, REASONS, EntrySource, SuppressionEntry
-from sender.suppression.export import EXPORTED, entries_from_frame, entries_to_frame
+from sender.suppression.export import entries_from_frame, entries_to_frame
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.httpx_transport import HttpxTransport
 
@@ -190,8 +190,8 @@ def export(file: Path | None, scope: str | None, force: bool, debug: bool, state
         frame = entries_to_frame(suppressions.entries(scope))
     if file is None:
         buffer = io.BytesIO()
-        frame.write_csv(buffer)
-        sys.stdout.buffer.write(buffer.getvalue())
+        dump_csv(frame, buffer)
+        terminal.write_data(buffer.getvalue())
         return 0
     write_table(frame, file, _EXPORTED_LIST, Protected(state_dir=state_dir), force=force)
     console.err.print(f"wrote {console.many(frame.height, 'entry', 'entries')} to {escape(str(file))}")

@@ -5,12 +5,12 @@ Reads the plan and the journal's frame it is given; opens no ledger, never touch
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import polars as pl
 
 from sender.core.outcomes import Status
+from sender.core.safe_tables import BODY, free_name, plain_name
 from sender.plan.manifest import sender_shown
 from sender.plan.message_fields import ref_column
 from sender.plan.plan import Plan
@@ -39,10 +39,6 @@ COLUMNS: tuple[str, ...] = (
     "updated_at",
     "run_id",
 )
-BODY = "body"  # the text, after our other columns where it was asked for
-
-_ALWAYS = {"to", "message_id", "ref", "status", "run_id"}  # in every version's results
-_PREFIX = "sender_"
 
 
 def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: bool = False) -> pl.DataFrame:
@@ -88,7 +84,7 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
     )
     cells = frame["recipient"]
     originals = cells.struct.unnest() if isinstance(cells.dtype, pl.Struct) else pl.DataFrame()
-    ours = ours.rename({name: _free_name(name, originals.columns) for name in ours.columns})
+    ours = ours.rename({name: free_name(name, originals.columns) for name in ours.columns})
     return pl.concat([ours[:, :1], originals, ours[:, 1:]], how="horizontal")
 
 
@@ -98,12 +94,6 @@ def merge_retries(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     number, status = first.columns[0], our_columns(first)["status"]
     sent = [frame.filter(pl.col(status) != Status.SKIPPED.value) for frame in retries]
     return pl.concat([first, *sent]).unique(number, keep="last", maintain_order=True).sort(number)
-
-
-def _free_name(name: str, taken: list[str]) -> str:
-    while name in taken:
-        name = _PREFIX + name
-    return name
 
 
 def our_columns(frame: pl.DataFrame) -> dict[str, str]:
@@ -117,18 +107,7 @@ def our_columns(frame: pl.DataFrame) -> dict[str, str]:
     return ours
 
 
-def are_results_headers(headers: list[str]) -> bool:
-    """Whether a table with these headers is a results file, of this version or of one with other columns."""
-    names = [_plain_name(header) for header in headers]
-    last = names[-2:-1] if names[-1:] == [BODY] else names[-1:]
-    return names[:1] == [COLUMNS[0]] and last == [COLUMNS[-1]] and set(names) >= _ALWAYS
-
-
 def _by_position(headers: list[str]) -> dict[str, str]:
     """The headers where our columns are, by their names in COLUMNS; `body` is the last one if it is there."""
-    names = (*COLUMNS, BODY) if headers and _plain_name(headers[-1]) == BODY else COLUMNS
+    names = (*COLUMNS, BODY) if headers and plain_name(headers[-1]) == BODY else COLUMNS
     return dict(zip(names, [*headers[:1], *headers[1 - len(names) :]], strict=False))
-
-
-def _plain_name(header: str) -> str:
-    return re.sub(f"^({_PREFIX})*", "", header)

@@ -1,6 +1,7 @@
 """Writes results as a CSV, JSONL, Parquet or Excel file: whole or not at all, readable by its owner only.
 
-Text in our own columns never becomes a formula in a spreadsheet; original columns stay as they were read.
+No text becomes a formula in a spreadsheet or is carried out by a terminal; a list that is read from results again has
+its texts as they were.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import IO
 import polars as pl
 
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output, not_writable, write_beside
-from sender.reports.results import are_results_headers, our_columns
-from sender.reports.spreadsheet import guard_formula, write_workbook
-from sender.reports.table_files import find_format, read_headers, unknown_format
+from sender.core.safe_tables import are_results_headers
+from sender.reports.results import our_columns
+from sender.reports.spreadsheet import write_workbook
+from sender.reports.table_files import dump_csv, dump_json_lines, find_format, read_headers, unknown_format
 
 
 def check_results_path(
@@ -63,12 +65,13 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
 
     - `csv`: UTF-8, `\\n`, quoted where needed; nulls and empty texts are empty cells. There is no byte order mark: it
       would make Excel show accents, but most programs would read the first header as `\\ufeffrow_number`; `xlsx` is
-      for Excel. In our columns, text that a spreadsheet would take for a formula gets a leading `'` (a number with a
-      sign does not); original columns, headers included, stay byte for byte as they were read.
-    - `jsonl`: an object a row, keys in column order, nothing guarded.
+      for Excel. Text that a spreadsheet would take for a formula gets a leading `'` (a number with a sign does not),
+      control and bidirectional characters are escaped, in headers too; read as a list again, all is as it was.
+    - `jsonl`: an object a row, keys in column order; its values are the texts as they were read.
     - `parquet`: the frame as it is, zstd.
     - `xlsx`: every text is a text cell, never a formula, number or link; what looks like a formula is also marked
-      as quoted, so that it stays text when edited. `row_number`, `segments`, `attempts` and `price` are numbers.
+      as quoted, so that it stays text when edited. Control and bidirectional characters
+      are escaped. `row_number`, `segments`, `attempts` and `price` are numbers.
 
     Times are ISO 8601 UTC with `Z`, except in Parquet. Raises InputError when `format` is unknown, or when a workbook
     cannot hold the frame; nothing is ever cut off.
@@ -76,11 +79,9 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
     ours = our_columns(frame)
     match format:
         case "csv":
-            texts = [name for name in ours.values() if frame[name].dtype == pl.String]
-            safe = _with_text_times(frame).with_columns(guard_formula(name) for name in texts)
-            safe.with_columns(pl.col(pl.String).replace("", None)).write_csv(file)  # a blank cell is nothing
+            dump_csv(_with_text_times(frame).with_columns(pl.col(pl.String).replace("", None)), file)
         case "jsonl":
-            _with_text_times(frame).write_ndjson(file)
+            dump_json_lines(_with_text_times(frame), file)
         case "parquet":
             frame.write_parquet(file, compression="zstd")
         case "xlsx":

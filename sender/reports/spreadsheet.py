@@ -1,4 +1,4 @@
-"""What spreadsheets need: text that never becomes a formula, and Excel workbooks."""
+"""Excel workbooks whose texts stay texts."""
 
 from __future__ import annotations
 
@@ -8,27 +8,15 @@ import polars as pl
 import xlsxwriter
 
 from sender.core.errors import InputError
-
-# What a spreadsheet takes for a formula, with the full-width signs that some locales read alike; not a plain number.
-_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
-_NUMBER = r"^[+-]?\d+(\.\d+)?$"
+from sender.core.safe_tables import formula_like, guard_table
 
 # Excel's own limits (support.microsoft.com, "Excel specifications and limits", 2025-11); it counts UTF-16 units.
 _XLSX_ROWS, _XLSX_COLUMNS, _XLSX_CELL = 1_048_576, 16_384, 32_767
 
 
-def formula_like(name: str) -> pl.Expr:
-    """Whether a spreadsheet would take the text of column `name` for a formula (Boolean)."""
-    return pl.col(name).str.contains(_FORMULA) & ~pl.col(name).str.contains(_NUMBER)
-
-
-def guard_formula(name: str) -> pl.Expr:
-    """The text of column `name`, with a leading `'` where a spreadsheet would take it for a formula."""
-    return pl.when(formula_like(name)).then(pl.lit("'") + pl.col(name)).otherwise(name).alias(name)
-
-
 def write_workbook(frame: pl.DataFrame, file: IO[bytes], *, price: str) -> None:
     """Write `frame` as an Excel workbook, with numbers in column `price`. Raises InputError when it does not fit."""
+    frame = guard_table(frame, quotes=False)
     _check_fits(frame)
     with xlsxwriter.Workbook(file, {"constant_memory": True}) as workbook:
         sheet = workbook.add_worksheet("results")

@@ -17,10 +17,13 @@ import polars as pl
 
 from sender.core.errors import InputError
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output, not_writable, write_beside
+from sender.core.safe_tables import guard_table, has_controls
+from sender.core.safe_text import escape_json
 
 FORMATS: tuple[str, ...] = ("csv", "jsonl", "parquet", "xlsx")
 
 _SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl"}
+_ROWS_ESCAPED_AT_ONCE = 10_000
 _LONGEST_HEAD = 4 << 20  # bytes that hold a header or a first object: those of a real table are shorter
 
 
@@ -82,9 +85,9 @@ def write_table(
     def fill(file: IO[bytes]) -> None:
         match chosen:
             case "csv":
-                frame.write_csv(file)
+                dump_csv(frame, file)
             case "jsonl":
-                frame.write_ndjson(file)
+                dump_json_lines(frame, file)
             case _:
                 frame.write_parquet(file)
 
@@ -92,6 +95,20 @@ def write_table(
         write_beside(target, fill, where=str(path))
     except pl.exceptions.ComputeError as error:  # polars' Parquet writer wraps a full disk
         raise not_writable(str(path), error) from None
+
+
+def dump_csv(frame: pl.DataFrame, file: IO[bytes]) -> None:
+    """Write a frame as CSV whose cells are no formulas, and hold nothing that a terminal would carry out."""
+    guard_table(frame).write_csv(file)
+
+
+def dump_json_lines(frame: pl.DataFrame, file: IO[bytes]) -> None:
+    """Write a frame as JSON lines in which control and bidirectional characters are JSON's escapes."""
+    if not has_controls(frame):
+        frame.write_ndjson(file)
+        return
+    for block in frame.iter_slices(_ROWS_ESCAPED_AT_ONCE):
+        file.write(escape_json(block.write_ndjson()).encode())
 
 
 def has_headers(path: Path, headers: Sequence[str]) -> bool:

@@ -9,9 +9,8 @@ import polars as pl
 
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
+from sender.core.safe_tables import EXPORTED
 from sender.suppression.entries import REASONS, EntrySource, SuppressionEntry, check_scope, is_number
-
-EXPORTED = ("number", "reason", "scope", "source", "via", "at", "note")  # the columns of an exported list
 
 
 def entries_to_frame(entries: Iterable[SuppressionEntry]) -> pl.DataFrame:

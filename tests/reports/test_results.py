@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from sender.core.outcomes import Reason, Status
-from sender.reports.results import BODY, COLUMNS, are_results_headers, results_frame
+from sender.core.safe_tables import BODY, are_results_headers
+from sender.reports.results import COLUMNS, results_frame
 from tests.reports.runs import AT, RUN, make_journal, make_plan
 
 

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import stat
 import sys
 import zipfile
@@ -19,6 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.core.errors import InputError
+from sender.core.safe_tables import restore_text
+from sender.recipients.readers.read import read_table
 from sender.reports import results_file, spreadsheet
 from sender.reports.results import COLUMNS, results_frame
 from sender.reports.table_files import FORMATS
@@ -49,7 +52,8 @@ def test_a_clash_renames_our_column_and_never_theirs(
     read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet, "xlsx": pl.read_excel}
     back = read[form](path)
     assert back.columns == frame.columns
-    assert [back[name].item() for name in originals] == [f"=their {name}" for name in originals]
+    guard = "'" if form == "csv" else ""
+    assert [back[name].item() for name in originals] == [f"{guard}=their {name}" for name in originals]
     assert back[renamed.get("status", "status")].item() == "rejected"
 
 
@@ -58,7 +62,16 @@ def test_a_frame_of_another_shape_is_refused():
         results_file.dump_results(pl.DataFrame({"a": [1]}), io.BytesIO(), "csv")
 
 
-ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+# Any text, and often what is guarded.
+ANY_TEXT = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("=+-@'\\x1b\x1b\u202e\r\n\t01"), max_size=20
+)
+
+
+def formula_like(cell: str) -> bool:
+    return (
+        re.match(r"[=+\-@\t\r]", cell) is not None and re.fullmatch(r"[+-]?\d[\d.]*|\+[\d ().\-/\xa0]*\d", cell) is None
+    )
 
 
 @given(st.lists(st.tuples(ANY_TEXT | st.none(), ANY_TEXT, st.booleans()), min_size=1, max_size=20))
@@ -75,8 +88,15 @@ def test_every_row_comes_back_once_in_order_and_unchanged(rows: list[tuple[str |
     text = io.BytesIO()
     results_file.dump_results(frame, text, "csv")
     header, *lines = csv.reader(io.StringIO(text.getvalue().decode(), newline=""))
-    assert header == frame.columns
-    assert [(line[1], line[2]) for line in lines] == [(row[0] or "", row[1]) for row in rows]
+    assert [restore_text(name) for name in header] == frame.columns
+    assert [tuple(map(restore_text, line[1:3])) for line in lines] == [(row[0] or "", row[1]) for row in rows]
+    assert not any(formula_like(cell) for line in (header, *lines) for cell in line)
+
+    for form in ("csv", "xlsx"):
+        file = io.BytesIO()
+        results_file.dump_results(frame, file, form)
+        again = read_table(file.getvalue(), where=f"out.{form}").cells
+        assert again.select(list(cells)).rows() == [(row[0] or "", row[1]) for row in rows], form
 
     objects = io.BytesIO()
     results_file.dump_results(frame, objects, "jsonl")
@@ -111,12 +131,19 @@ FORMULAS = [
     pytest.param("-2+3+cmd", True, id="minus"),
     pytest.param("@SUM(1)", True, id="at"),
     pytest.param("\t=1", True, id="tab"),
-    pytest.param("\r=1", True, id="carriage return"),
+    pytest.param("\r\n=1", True, id="carriage return and line feed"),
     pytest.param("\n=1", True, id="line feed"),
     pytest.param("＝1+1", True, id="full-width equals"),
     pytest.param("-0.0075", False, id="negative price"),
     pytest.param("+12025550100", False, id="E.164"),
     pytest.param("-", True, id="sign alone"),
+    pytest.param("+1 (202) 555-0100", False, id="punctuated number"),
+    pytest.param("+1-202-555-0100", False, id="number with dashes"),
+    pytest.param("+44\u00a020 7946 0000", False, id="number with a no-break space"),
+    pytest.param("+1 202 555 0100 x=1", True, id="number and more"),
+    pytest.param("+1+1", True, id="sum"),
+    pytest.param("'+12025550100", False, id="number with a text mark"),
+    pytest.param("'tis", False, id="apostrophe"),
     pytest.param("-1\n=1", True, id="number and more"),
     pytest.param("1=1", False, id="equals inside"),
     pytest.param("The number is +1", False, id="sentence"),
@@ -124,13 +151,51 @@ FORMULAS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "guarded"), FORMULAS)
+QUOTED = [pytest.param("'=1", True, id="guarded already"), pytest.param("''@a", True, id="guarded twice")]
+
+
+@pytest.mark.parametrize(("text", "guarded"), [*FORMULAS, *QUOTED])
 @pytest.mark.parametrize("column", ["error_message", "provider_status", "message_id", "price"])
 def test_csv_guards_what_a_spreadsheet_takes_for_a_formula(text: str, guarded: bool, column: str):
     file = io.BytesIO()
     results_file.dump_results(one_result(**{column: text}), file, "csv")
     row = next(csv.DictReader(io.StringIO(file.getvalue().decode(), newline="")))
     assert row[column] == ("'" if guarded else "") + text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("\x1b[31mred", r"\x1b[31mred", id="terminal escape"),
+        pytest.param("a\x9b2Jb", r"a\x9b2Jb", id="C1"),
+        pytest.param("\rover", r"\x0dover", id="carriage return"),
+        pytest.param("\u202egpj", r"\u202egpj", id="right-to-left override"),
+        pytest.param("\u202a+12025550100\u202c", r"\u202a+12025550100\u202c", id="a number as Windows copies it"),
+        pytest.param(r"\x1b[31m", r"\\x1b[31m", id="the code itself"),
+        pytest.param("\\\x1b", r"\\\x1b", id="a backslash before one"),
+        pytest.param(r"C:\users\x41", r"C:\users\x41", id="other backslashes"),
+        pytest.param("=\x07", r"'=\x07", id="both"),
+        pytest.param("a\tb\r\nc\n", "a\tb\r\nc\n", id="white space"),
+        pytest.param("\U0001f468\u200d\U0001f4bb \u0645\u06cc\u200c\u062e", None, id="joiners of emoji and Persian"),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "xlsx", "jsonl"])
+def test_control_characters_are_shown_and_come_back(text: str, shown: str | None, form: str):
+    """In their column and in its header."""
+    frame = results_frame(make_plan([{}], {text: [text]}), make_journal({"seq": 0, "error_message": text}), RUN)
+    file = io.BytesIO()
+    results_file.dump_results(frame, file, form)
+    if form == "jsonl":
+        raw = file.getvalue().decode()
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", raw)
+        assert json.loads(raw)[text] == text
+        return
+    if form == "csv":
+        header, row = csv.reader(io.StringIO(file.getvalue().decode(), newline=""))
+        expected = text if shown is None else shown
+        assert (header[1], row[1], row[-10]) == (expected, expected, expected)
+    table = read_table(file.getvalue(), where=f"out.{form}")
+    assert (table.headers[1], table.cells.row(0)[1]) == (text, text)
 
 
 @pytest.mark.parametrize(("text", "marked"), FORMULAS)

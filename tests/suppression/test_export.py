@@ -9,8 +9,9 @@ import pytest
 
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
+from sender.core.safe_tables import EXPORTED
 from sender.suppression.entries import EntrySource, SuppressionEntry
-from sender.suppression.export import EXPORTED, entries_from_frame, entries_to_frame
+from sender.suppression.export import entries_from_frame, entries_to_frame
 
 AT = datetime(2026, 11, 21, 12, 0, 0, 123_000, tzinfo=UTC)
 ENTRIES = [

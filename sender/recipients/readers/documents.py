@@ -56,7 +56,7 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
             where=where,
             fix="open it and save it as .xlsx without a password, or as CSV",
         ) from None
-    rows = HeadedRows(1)
+    rows = HeadedRows(1, quotes=False)  # a workbook needs none
     for part in grid.iter_slices(BLOCK_ROWS):
         # A date without a time has midnight, and a time without a date has the day zero of spreadsheets.
         rows.add(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from sender.core.frame_buffer import SpillingFrames
+from sender.core.safe_tables import is_guarded, restore_table, restore_text
+from sender.core.safe_text import unescape_controls
 
 BLOCK_ROWS = 200_000  # for sources that do not come in blocks
 _NUMBER = "number"  # the stored column of row numbers; columns of cells are named by their place
@@ -105,12 +107,15 @@ class Rows:
 class HeadedRows:
     """Builds a Table of grids of text, whose first row that is not blank is the header.
 
-    `first_row` is the number of the first row. All grids have the same width.
+    `first_row` is the number of the first row. All grids have the same width. What a table of our own results has
+    guarded is taken back; `quotes` is as `guard_table` had it.
     """
 
-    def __init__(self, first_row: int) -> None:
+    def __init__(self, first_row: int, *, quotes: bool = True) -> None:
         self._next = first_row
         self._above = 0
+        self._quotes = quotes
+        self._guarded = False
         self._header: tuple[str, ...] | None = None
         self._with_content: set[int] = set()  # columns without a name
         self._rows = Rows()
@@ -127,6 +132,12 @@ class HeadedRows:
                 return
             self._header = grid.row(index)
             grid, start = grid[index + 1 :], start + index + 1
+            self._guarded = is_guarded(self._header)
+            if self._guarded:
+                restore = restore_text if self._quotes else unescape_controls
+                self._header = tuple(restore(header) for header in self._header)
+        if self._guarded:
+            grid = restore_table(grid, quotes=self._quotes)
         for index, header in enumerate(self._header):
             if not header.strip() and index not in self._with_content and _has_content(grid[:, index]):
                 self._with_content.add(index)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sender.core.safe_text import show_controls
 from sender.reports.labels import per_second
 from sender.reports.labels import seconds as seconds_of
 
@@ -80,12 +81,18 @@ def names(text: str) -> str:
     )
 
 
+def _show(value: Any) -> Any:
+    """What a page shows of a value: control and bidirectional characters as their codes, but in our own markup."""
+    return show_controls(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("sender.reports.pages", ""),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_show,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
