@@ -10,7 +10,6 @@ from collections.abc import Callable
 from sender.core.outcomes import Accepted, Deferred, Outcome, Rejected, Unknown
 from sender.plan.sender_pool import UNHEALTHY, SenderPool
 from sender.sending.circuit_breaker import CircuitBreaker
-from sender.sending.rate_limit import CUT_EVERY_S
 from sender.sending.throttle import Throttle
 from sender.state.ledger import Claim, Settlement
 from sender.transport.base import NotSent
@@ -19,9 +18,8 @@ log = logging.getLogger("sender.sending.outcome_policy")
 
 BACKOFF_CAP_S = 60.0
 RECONNECT_CAP_S = 30.0
-QUEUE_WAIT_ALLOWED_S = (
-    5.0  # in the provider's queue, as it reports (Telnyx `wait_seconds`), unless `limits.queue` is more
-)
+# In the provider's queue, as it reports (Telnyx `wait_seconds`), unless `limits.queue` is more.
+QUEUE_WAIT_ALLOWED_S = 5.0
 THROTTLED_TRIES = 50  # a throttled message is not at fault, so `retries` does not bound it; this does
 
 
@@ -124,8 +122,7 @@ class OutcomePolicy:
         if wait_s <= allowed_s:
             return
         # Until the queue has drained, further waits are about what was sent before.
-        again_after_s = max(CUT_EVERY_S, min(wait_s, BACKOFF_CAP_S))
-        if self._rate_limiter.slow_down(0.0, again_after_s=again_after_s):
+        if self._rate_limiter.slow_down(0.0, again_after_s=min(wait_s, BACKOFF_CAP_S)):
             self._log_slowdown(f"a message waits {wait_s:.0f} s in its queue", 0.0)
 
     def _log_slowdown(self, why: str, wait_s: float) -> None:
