@@ -181,7 +181,7 @@ class RateLimiter:
         begins = max(now, self._slots[_PAUSED_UNTIL])
         ends = [begins]
         if self._account is not None:
-            start = max(begins, self._slots[_DUE], self._slots[_SHARE_AT])
+            start = max(begins, self._slots[_DUE])
             full_rate_s = together / _refill(self._slots[_RATE])
             ends.append(start + _recovering_s(full_rate_s, self._share(start)))
         for name, (limit, slot) in self._senders.items():
@@ -295,8 +295,6 @@ def new_slots(account: RateLimit | None, senders: Mapping[str, RateLimit] | None
 
 def _recovering_s(full_rate_s: float, share: float) -> float:
     """Seconds for what takes `full_rate_s` at the full rate, of which `share` is in use and more each second."""
-    if share >= 1:
-        return full_rate_s
     recovered_s = (1 - share) / RECOVERY_PER_S
     meanwhile = recovered_s * (1 + share) / 2
     if full_rate_s >= meanwhile:
