@@ -6,13 +6,11 @@ Prints nothing, configures no logging and, in a thread, touches no signal handle
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -65,15 +63,6 @@ def base_url(sock: socket.socket) -> str:
     """Return the URL of a listening socket, without a slash at its end."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine by name: `localhost`, 127.0.0.0/8 or ::1."""
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def serve(server: Server, sock: socket.socket) -> None:

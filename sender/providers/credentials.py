@@ -8,7 +8,6 @@ only.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from sender.core.errors import CredentialsError
+from sender.core.loopback import is_loopback_host
 from sender.providers import _rules
 
 # The sandbox's credentials: well-formed, and worthless anywhere else.
@@ -163,19 +163,10 @@ def _address(url: str) -> str:
         raise CredentialsError(f"{shown} is not a base URL", where="environment", fix=fix)
     if parts.username is not None or parts.query or parts.fragment:
         raise CredentialsError(f"{shown} holds more than scheme, host, port and path", where="environment", fix=fix)
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback_host(host):
         raise CredentialsError(
             f"{host} would get the credentials over plain http; only loopback may",
             where="environment",
             fix=fix,
         )
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,9 +7,12 @@ that is cancelled at any step leaves no socket behind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+from sender.core.loopback import loopback_addresses
 
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _HEAD_MAX_BYTES = 64 * 1024
@@ -35,8 +38,7 @@ class WebhookClient:
                     status = await self._exchange(place, self._idle[place].pop(), request)
                     if status is not None:
                         return status
-                fresh = await asyncio.open_connection(*place, limit=_HEAD_MAX_BYTES)
-                return await self._exchange(place, fresh, request)
+                return await self._exchange(place, await _connect(*place), request)
         except OSError:  # TimeoutError is an OSError
             return None
 
@@ -65,3 +67,12 @@ class WebhookClient:
             for _, writer in connections:
                 writer.close()
         self._idle.clear()
+
+
+async def _connect(host: str, port: int) -> _Connection:
+    """A connection to this machine, whatever a name server says. Raises OSError."""
+    *others, last = await loopback_addresses(host, port)
+    for address in others:
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection(address, port, limit=_HEAD_MAX_BYTES)
+    return await asyncio.open_connection(last, port, limit=_HEAD_MAX_BYTES)

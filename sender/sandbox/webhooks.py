@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sender.core.asgi_server import is_loopback
+from sender.core.loopback import is_loopback
 from sender.sandbox.dialect import POOL_NUMBER, StoredMessage
 from sender.sandbox.telnyx import payload
 from sender.sandbox.webhook_client import WebhookClient

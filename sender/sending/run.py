@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sender.core.asgi_server import is_loopback
 from sender.core.errors import ClockWrong, InputError, ProviderRefused, SenderError, StateError
+from sender.core.loopback import is_loopback
 from sender.core.output_files import Protected
 from sender.delivery import reconcile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult

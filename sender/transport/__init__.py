@@ -2,8 +2,8 @@
 
 A failure is raised as `NotSent` (proved that the provider did not get the whole request) or `MaybeSent` (it may
 have). Knows nothing about providers, never retries, never follows a redirect, keeps no cookies, accepts no compressed
-answer. Follows the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (never for
-loopback, where the sandbox is), SSL_CERT_FILE and SSL_CERT_DIR.
+answer. Follows the environment: HTTPS_PROXY, ALL_PROXY and NO_PROXY (never for
+loopback, where the sandbox is, and the only place for plain http), SSL_CERT_FILE and SSL_CERT_DIR.
 """
 
 from __future__ import annotations

@@ -80,6 +80,10 @@ class UnsupportedScheme(Exception):  # noqa: N818
     """The URL's scheme is neither http nor https."""
 
 
+class ClearText(Exception):  # noqa: N818
+    """The request would leave this machine unencrypted, with its credentials."""
+
+
 class ProxyRefused(Exception):  # noqa: N818
     """The proxy refused a tunnel."""
 
@@ -91,6 +95,7 @@ _SENTENCES: dict[type[BaseException], str] = {
     InvalidRequest: "the request is not valid HTTP",
     InvalidUrl: "the URL is not valid",
     UnsupportedScheme: "the URL is neither http nor https",
+    ClearText: "plain http may not leave this machine",
     ProxyRefused: "the proxy refused the connection",
     TimeoutError: "no whole answer in time",
     asyncio.CancelledError: "the request was cancelled",

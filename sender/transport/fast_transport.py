@@ -21,6 +21,7 @@ from sender.transport.base import (
     CONNECT_TIMEOUT_S,
     DEFAULT_HEADERS,
     KEEPALIVE_S,
+    ClearText,
     InvalidRequest,
     InvalidUrl,
     TooLate,
@@ -153,7 +154,7 @@ class FastTransport:
     async def warm(self, url: str, connections: int) -> None:
         try:
             _, route = self._make_head(Request("GET", url, ()))
-        except (InvalidUrl, UnsupportedScheme):
+        except (InvalidUrl, UnsupportedScheme, ClearText):
             return
         loop = asyncio.get_running_loop()
         until_s = loop.time() + CONNECT_TIMEOUT_S
@@ -182,7 +183,10 @@ class FastTransport:
     # -- what is written before the body ---------------------------------------------------------------------------
 
     def _make_head(self, request: Request) -> tuple[bytes, _Route]:
-        """The request's first lines, up to its body. Raises InvalidUrl, UnsupportedScheme or InvalidRequest."""
+        """The request's first lines, up to its body.
+
+        Raises InvalidUrl, UnsupportedScheme, ClearText or InvalidRequest.
+        """
         key = (request.method, request.url, request.headers)
         head = self._heads.get(key)
         if head is None:
@@ -210,17 +214,13 @@ class FastTransport:
         origin = (url.scheme, host, port or usual)
         route = self._routes.get(origin)
         if route is None:
-            proxy = self._proxies.get(
-                network_settings.proxy_for(network_settings.read_proxies(), url.scheme, host) or ""
-            )
+            network_settings.refuse_clear_text(url.scheme, host)
+            proxy = self._proxies.get(network_settings.proxy_for(network_settings.read_proxies(), *origin) or "")
             route = self._routes[origin] = _Route(secure, host, port or usual, proxy)
         shown = f"[{host}]" if ":" in host else host
         place = shown if port in {None, usual} else f"{shown}:{port}"
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
         headers = list(request.headers)
-        if route.proxy is not None and not secure:
-            target = f"http://{place}{target}"
-            headers += route.proxy.headers
         present = {name.lower() for name, _ in headers}
         headers += [header for header in DEFAULT_HEADERS if header[0] not in present]
         if "host" not in present:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import Any, cast
 import httpx
 
 from sender.core.clock import steady_s
+from sender.core.loopback import loopback_addresses
 from sender.providers.base import Request, Response
 from sender.transport import network_settings
 from sender.transport.base import (
@@ -68,7 +70,7 @@ class HttpxTransport:
         self._proxies = {} if transport else network_settings.read_proxies()
         self._routes: dict[str | None, httpx.AsyncBaseTransport]
         self._routes = {None: transport} if transport else _routes(self._proxies, concurrency)
-        self._chosen: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
+        self._chosen: dict[tuple[str, str, int], httpx.AsyncBaseTransport] = {}
 
     async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         progress = _RequestProgress(
@@ -101,9 +103,9 @@ class HttpxTransport:
             content=request.content,
             extensions={"trace": progress.trace, "timeout": {"connect": CONNECT_TIMEOUT_S}},
         )
+        network_settings.refuse_clear_text(outgoing.url.scheme, outgoing.url.host)
         transport = self._transport_to(outgoing.url)
-        progress.handed_over = True
-        answer = await transport.handle_async_request(outgoing)
+        answer = await self._begin(outgoing, transport, progress)
         content = bytearray()
         try:
             async for chunk in cast("httpx.AsyncByteStream", answer.stream):
@@ -119,8 +121,22 @@ class HttpxTransport:
             truncated=len(content) > MAX_ANSWER_BYTES,
         )
 
+    async def _begin(
+        self, outgoing: httpx.Request, transport: httpx.AsyncBaseTransport, progress: _RequestProgress
+    ) -> httpx.Response:
+        """Send the request and return the answer's head. Plain http goes to this machine's own addresses only."""
+        url = outgoing.url
+        addresses = await loopback_addresses(url.host, url.port or 80) if url.scheme == "http" else [url.host]
+        progress.handed_over = True
+        for address in addresses[:-1]:
+            outgoing.url = url.copy_with(host=address)  # its header names the host as it was written
+            with contextlib.suppress(httpx.ConnectError):
+                return await transport.handle_async_request(outgoing)
+        outgoing.url = url.copy_with(host=addresses[-1])
+        return await transport.handle_async_request(outgoing)
+
     def _transport_to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        place = (url.scheme, url.host)
+        place = (url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
         if place not in self._chosen:
             self._chosen[place] = self._routes[network_settings.proxy_for(self._proxies, *place)]
         return self._chosen[place]

@@ -8,8 +8,8 @@ import urllib.request
 import httpx
 
 from sender.core.errors import CredentialsError
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+from sender.core.loopback import is_loopback_host
+from sender.transport.base import ClearText
 
 
 def read_proxies() -> dict[str, str]:
@@ -21,11 +21,20 @@ def read_proxies() -> dict[str, str]:
     }
 
 
-def proxy_for(proxies: dict[str, str], scheme: str, host: str) -> str | None:
+def proxy_for(proxies: dict[str, str], scheme: str, host: str, port: int) -> str | None:
     """The proxy on the way to `host`; None for loopback (where the sandbox is) and what NO_PROXY names."""
-    if host in _LOOPBACK or urllib.request.proxy_bypass(host):  # on Windows and macOS, by the system's settings
+    if is_loopback_host(host):
+        return None
+    # On Windows and macOS, by the system's settings.
+    if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(f"{host}:{port}"):
         return None
     return proxies.get(scheme) or proxies.get("all")
+
+
+def refuse_clear_text(scheme: str, host: str) -> None:
+    """Raise ClearText for plain http to anything but this machine: who is on the way, a proxy too, could read it."""
+    if scheme == "http" and not is_loopback_host(host):
+        raise ClearText
 
 
 def make_ssl_context() -> ssl.SSLContext:

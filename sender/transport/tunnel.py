@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+from sender.core.loopback import loopback_addresses
 from sender.transport import network_settings
 from sender.transport.base import NotHttp, ProxyRefused
 from sender.transport.connection import Connection
@@ -50,16 +51,17 @@ async def connect(
 ) -> Connection:
     """Open a connection to `host`, with TLS if there is a `context`. Nothing is sent but handshakes and CONNECT.
 
+    Without a `context` it leads to this machine, and through no proxy.
+
     Raises OSError (also for certificates), ProxyRefused or NotHttp. A cancelled call leaves nothing open.
     """
     loop = asyncio.get_running_loop()
+    if context is None:
+        return await _connect_loopback(host, port)
     if through is None:
         _, connection = await loop.create_connection(Connection, host, port, ssl=context)
         return connection
     outer = proxy_context if through.secure else None
-    if context is None:  # the proxy reads the whole URL in each request
-        _, connection = await loop.create_connection(Connection, through.host, through.port, ssl=outer)
-        return connection
     plain, tunnel = await loop.create_connection(_Tunnel, through.host, through.port, ssl=outer)
     try:
         await tunnel.open(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", through.headers)
@@ -70,6 +72,20 @@ async def connect(
         plain.abort()
         raise
     return connection
+
+
+async def _connect_loopback(host: str, port: int) -> Connection:
+    """Open a connection without TLS, to this machine only."""
+    loop = asyncio.get_running_loop()
+    failure: OSError | None = None
+    for address in await loopback_addresses(host, port):
+        try:
+            _, connection = await loop.create_connection(Connection, address, port)
+        except OSError as error:
+            failure = error
+        else:
+            return connection
+    raise failure or OSError(host)
 
 
 class _Tunnel(asyncio.Protocol):

@@ -326,7 +326,10 @@ def test_a_refused_connection_proves_that_nothing_was_sent() -> None:
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        pytest.param(post(80, host="nonexistent.invalid"), "no connection", id="a name that does not resolve"),
+        pytest.param(
+            post(443, scheme="https", host="nonexistent.invalid"), "no connection", id="a name that does not resolve"
+        ),
+        pytest.param(post(80, host="nonexistent.invalid"), "plain http may not leave", id="plain http elsewhere"),
         pytest.param(post(80, scheme="ftp"), "neither http nor https", id="another protocol"),
         pytest.param(Request("POST", "http://127.0.0.1:port/", (), BODY), "URL is not valid", id="no number as port"),
         pytest.param(Request("POST", "http://[::1", (), BODY), "URL is not valid", id="not a URL"),
@@ -653,41 +656,6 @@ def test_without_a_tunnel_nothing_was_sent(
             assert isinstance(failure, NotSent)
             assert says in str(failure)
             assert seen.heads[0].startswith(b"CONNECT provider.invalid:443 ")
-
-    run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("variables", "host", "proxied"),
-    [
-        pytest.param({"HTTP_PROXY": "http://127.0.0.1:{port}"}, "provider.invalid", True, id="HTTP_PROXY"),
-        pytest.param({"http_proxy": "127.0.0.1:{port}"}, "provider.invalid", True, id="without a scheme"),
-        pytest.param({"ALL_PROXY": "http://127.0.0.1:{port}"}, "provider.invalid", True, id="ALL_PROXY"),
-        pytest.param(
-            {"HTTP_PROXY": "http://127.0.0.1:{port}", "NO_PROXY": "provider.invalid"},
-            "provider.invalid",
-            False,
-            id="NO_PROXY",
-        ),
-        pytest.param({"HTTPS_PROXY": "http://127.0.0.1:{port}"}, "provider.invalid", False, id="other scheme"),
-        pytest.param({"HTTP_PROXY": "http://127.0.0.1:{port}"}, "127.0.0.1", False, id="never loopback"),
-        pytest.param({"HTTP_PROXY": "http://127.0.0.1:{port}"}, "localhost", False, id="nor its name"),
-    ],
-)
-def test_a_proxy_is_used_where_the_environment_says_so(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], host: str, proxied: bool
-) -> None:
-    async def scenario() -> None:
-        async with serving(answering(CREATED)) as (proxy_port, seen):
-            for name, value in variables.items():
-                monkeypatch.setenv(name, value.format(port=proxy_port))
-            result = await send(post(1, host=host))
-            if proxied:
-                assert isinstance(result, Response)
-                assert seen.heads[0].startswith(f"POST http://{host}:1/Messages.json".encode())
-            else:
-                assert isinstance(result, NotSent)
-                assert seen.connections == 0
 
     run(scenario())
 

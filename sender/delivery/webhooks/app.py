@@ -21,8 +21,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sender import providers
-from sender.core.asgi_server import is_loopback
 from sender.core.errors import InputError, StateError
+from sender.core.loopback import is_loopback
 from sender.delivery.webhooks.intake import Intake, Overloaded
 from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed, is_signed
 from sender.providers.base import InboundMessage

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from sender.core import asgi_server
-from sender.core.asgi_server import LOOPBACK, base_url, is_loopback, listening_socket
+from sender.core.asgi_server import LOOPBACK, base_url, listening_socket
 from sender.core.errors import CredentialsError, InputError
+from sender.core.loopback import is_loopback
 from sender.delivery.webhooks.app import Receiver, check_public_url
 from sender.delivery.webhooks.intake import Intake, OnRefused, WebhookCounts
 from sender.delivery.webhooks.signatures import Keys, Policy
