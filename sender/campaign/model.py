@@ -22,6 +22,7 @@ from pydantic import (
 from sender.campaign import safe_yaml
 from sender.campaign.values import (
     Body,
+    CapText,
     FromSpec,
     NumberTypes,
     PaceText,
@@ -128,7 +129,7 @@ class MessageSpec(Strict):
 
 
 class LimitsSpec(Strict):
-    """Limits on the cost, checked before the first message leaves, and on the provider's queue."""
+    """Limits on the cost, on what one person gets, and on the provider's queue."""
 
     max_cost: (
         Annotated[
@@ -141,6 +142,11 @@ class LimitsSpec(Strict):
         None,
         description="The most that the whole plan may cost, in the price table's currency; above it, `send` stops"
         " before the first message.",
+    )
+    per_person: Annotated[tuple[CapText, ...], BeforeValidator(to_list)] = Field(
+        (),
+        description="The most messages that a person may get in a rolling window, from all live campaigns of the state"
+        " directory: `3/24h`, or a list of such caps.",
     )
     queue: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
         None,
@@ -212,7 +218,8 @@ class Campaign(ProviderFields):
         description="Price table (YAML), relative to the campaign file, from which each message's cost is computed.",
     )
     limits: LimitsSpec = Field(
-        default_factory=LimitsSpec, description="Limits on the cost and on the provider's queue."
+        default_factory=LimitsSpec,
+        description="Limits on the cost, on what one person gets, and on the provider's queue.",
     )
     rate: PaceText = Field(
         default_factory=lambda: parse_rate("auto"),

@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from sender.campaign.validation import describe_error
+from sender.core.frequency import FrequencyCap, parse_cap
 from sender.phone import countries
 
 TEMPLATE_PATTERN = r"\{[{%]"
@@ -123,6 +124,11 @@ NumberType = Literal[
     "short_code",
 ]
 NumberTypes = Annotated[tuple[NumberType, ...], BeforeValidator(_parse_number_types)]
+CapText = Annotated[
+    FrequencyCap,
+    BeforeValidator(parse_cap),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+\s*(/|per)\s*[\d.]*\s*[A-Za-z]+\s*$"}),
+]
 PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
 # A template in place of a number, a switch or a choice, so that each row has its own. (Text accepts one anyway.)
 FieldTemplate = Annotated[

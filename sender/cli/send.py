@@ -37,6 +37,8 @@ from sender.sending.run_result import RunResult
 
 log = logging.getLogger("sender.cli")
 
+_HELD_BACK_BY_RUNS = {SkipReason.ALREADY_SENT, SkipReason.FREQUENCY_CAP}
+
 
 @click.command(help=f"Send a campaign; run it again to resume.\n\n{TARGET_HELP}")
 @campaign_options
@@ -92,7 +94,7 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
     if not request.as_json:
         console.plan_summary(plan, simulated=options.rehearse or plan.manifest.provider == "sandbox")
         console.skipped_table(plan, most=10)
-    if not plan.manifest.messages and plan.manifest.skipped.get(SkipReason.ALREADY_SENT):
+    if not plan.manifest.messages and plan.manifest.skipped.keys() & _HELD_BACK_BY_RUNS:
         _show_nobody_new(plan, as_json=request.as_json)
         return 0
     if request.dry_run:
@@ -119,7 +121,9 @@ def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         console.print_json({"nobody_new": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
     else:
-        console.out.print("everybody who can be texted has had it: nothing was sent")
+        capped = SkipReason.FREQUENCY_CAP in plan.manifest.skipped
+        enough = ", or as many messages as limits.per_person allows" if capped else ""
+        console.out.print(f"everybody who can be texted has had it{enough}: nothing was sent")
 
 
 def _show_dry_run(plan: Plan, *, as_json: bool) -> None:

@@ -63,6 +63,12 @@ _CAMPAIGN_OPTIONS = (
     click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
     click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table, for the plan's cost."),
     click.option("--max-cost", metavar="AMOUNT", help="Send nothing if the whole plan costs more; needs --prices."),
+    click.option(
+        "--per-person",
+        multiple=True,
+        metavar="3/24h",
+        help="Most messages to a person in a rolling window, over all campaigns; may be repeated.",
+    ),
     click.option("--max-segments", type=click.IntRange(1), help="Skip longer texts."),
     click.option(
         "--smart-encoding/--no-smart-encoding", default=None, help="Replace look-alike characters that force UCS-2."
@@ -229,6 +235,8 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
         keys["prices"] = str(_absolute(options["prices"]))
     if options["max_cost"] is not None:
         keys.setdefault("limits", {})["max_cost"] = options["max_cost"]
+    if options["per_person"]:
+        keys.setdefault("limits", {})["per_person"] = list(options["per_person"])
     if options["suppress"]:
         keys["suppress"] = [str(_absolute(path)) for path in options["suppress"]]
     return keys

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 _OPTIONS = {
     "from": "--from",
     "limits.max_cost": "--max-cost",
+    "limits.per_person": "--per-person",
     "message.body": "--body",
     "message.media": "--media",
     "message.template": "--template",

@@ -67,6 +67,8 @@ class Manifest:
     retry: int = 0
     # Which edition of a recurring campaign this is; '' for the only one.
     edition: str = ""
+    # The most messages that a person may get in a rolling window, as `sender.core.frequency.parse_cap` reads them.
+    per_person: tuple[str, ...] = ()
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None
@@ -126,6 +128,7 @@ class Manifest:
         values["senders"] = tuple(values["senders"])
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
+        values["per_person"] = tuple(values.get("per_person", ()))
         values["pace"] = Pace.from_json(values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)

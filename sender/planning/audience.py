@@ -120,8 +120,8 @@ def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
         return frame
     detail = pl.format("a {} number, a type that recipients.skip_types leaves out", "number_type")
     fixed = pl.col("number_type") == FIXED_LINE
-    frame = _skip(frame, fixed & pl.lit(FIXED_LINE in types), SkipReason.LANDLINE, detail)
-    return _skip(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
+    frame = skip_rows(frame, fixed & pl.lit(FIXED_LINE in types), SkipReason.LANDLINE, detail)
+    return skip_rows(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
 
 
 def skip_suppressed(frame: pl.DataFrame, numbers: pl.Series, source: str) -> pl.DataFrame:
@@ -133,7 +133,7 @@ def skip_suppressed(frame: pl.DataFrame, numbers: pl.Series, source: str) -> pl.
     if keys.dtype != listed.dtype:
         keys, listed = frame["to"], numbers.cast(pl.String).drop_nulls()
     suppressed = keys.is_in(listed.unique().implode())
-    return _skip(frame, pl.lit(suppressed), SkipReason.SUPPRESSED, pl.lit(f"the number is in {source}"))
+    return skip_rows(frame, pl.lit(suppressed), SkipReason.SUPPRESSED, pl.lit(f"the number is in {source}"))
 
 
 def skip_duplicates(frame: pl.DataFrame, keep: Literal["first", "last", "none"]) -> pl.DataFrame:
@@ -154,7 +154,7 @@ def skip_duplicates(frame: pl.DataFrame, keep: Literal["first", "last", "none"])
     originals = pl.repeat(None, frame.height, dtype=pl.UInt32, eager=True).scatter(
         repeated["index"], repeated["original"]
     )
-    return _skip(
+    return skip_rows(
         frame,
         pl.lit(originals.is_not_null()),
         SkipReason.DUPLICATE,
@@ -172,13 +172,13 @@ def skip_already_sent(frame: pl.DataFrame, contacts: pl.DataFrame) -> pl.DataFra
     day = pl.from_epoch("at_ms", time_unit="ms").dt.strftime("%Y-%m-%d")
     earlier = contacts.select("to", _sent=pl.format("had it, or may have had it, from run {} on {}", "run_id", day))
     joined = frame.join(earlier, on="to", how="left", maintain_order="left")
-    return _skip(joined, pl.col("_sent").is_not_null(), SkipReason.ALREADY_SENT, pl.col("_sent")).drop("_sent")
+    return skip_rows(joined, pl.col("_sent").is_not_null(), SkipReason.ALREADY_SENT, pl.col("_sent")).drop("_sent")
 
 
 def skip_beyond_limit(frame: pl.DataFrame, n: int, *, before: int = 0) -> pl.DataFrame:
     """Skip, as `limit`, each sendable row after the first `n`; `before` of them are in earlier frames."""
     beyond = _SENDABLE.cum_sum() > n - before
-    return _skip(frame, beyond, SkipReason.LIMIT, pl.lit(f"beyond the first {n:,} recipients"))
+    return skip_rows(frame, beyond, SkipReason.LIMIT, pl.lit(f"beyond the first {n:,} recipients"))
 
 
 def count_sendable(frame: pl.DataFrame) -> int:
@@ -197,7 +197,8 @@ def _comparable(numbers: pl.Series) -> pl.Series:
     return digits if digits.null_count() == numbers.null_count() else numbers
 
 
-def _skip(frame: pl.DataFrame, which: pl.Expr, reason: SkipReason, detail: pl.Expr) -> pl.DataFrame:
+def skip_rows(frame: pl.DataFrame, which: pl.Expr, reason: SkipReason, detail: pl.Expr) -> pl.DataFrame:
+    """Give `reason` and `detail` to the rows of `which` that would still get a message."""
     now = _SENDABLE & which
     return frame.with_columns(
         reason=pl.when(now).then(pl.lit(reason.value)).otherwise("reason"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from sender.campaign.model import Campaign
-from sender.core.errors import InputError, PricesError, UnknownRun
+from sender.core.errors import InputError, PricesError
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import StoredRows, gather
@@ -25,16 +25,13 @@ from sender.planning.audience import (
     open_suppression,
     read_test_number,
     resolve_audience,
-    skip_already_sent,
 )
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
+from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
 from sender.recipients.columns import InputFile, Recipients, load_recipients
-from sender.state.contacts import CONTACTS_SCHEMA, Edition, find_reached
-from sender.state.ledger import RunKind
-from sender.state.open import open_state
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
 _VERSIONED = ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars")  # packages that shape a plan
@@ -55,8 +52,8 @@ def build_plan(
     to that one number instead of the recipients (one message, unless `limit` says more). Numbers on the suppression
     list in `state_dir`, if there is one, are skipped. With `only_new` people are skipped, as `already_sent`, whom this
     campaign has reached in the same edition, or may have reached, by the runs in `state_dir`; with `rehearse` too, by
-    its rehearsals. Neither the suppression list nor `only_new` changes the hash: a STOP after a run must not make the
-    same campaign look unsent.
+    its rehearsals. So are people, as `frequency_cap`, who have had as many messages as `limits.per_person` allows. None
+    of these changes the hash: a STOP after a run must not make the same campaign look unsent.
     """
     with _located(campaign):
         compiled = compile_campaign(campaign)
@@ -66,7 +63,9 @@ def build_plan(
     test_number = None if test_to is None else read_test_number(compiled, test_to)
     limit = 1 if test_number and limit is None else limit
     totals = PlanTotals(compiled, test_to=test_to, phone=recipients.phone)
-    contacts = _find_contacts(compiled, state_dir, rehearse=rehearse) if only_new else None
+    earlier = None
+    if only_new or (compiled.per_person and test_to is None):
+        earlier = find_earlier_runs(compiled, _people(audience), state_dir, only_new=only_new, rehearse=rehearse)
     with open_suppression(compiled, state_dir) as suppression:
         builder = MessageBuilder(
             compiled,
@@ -74,31 +73,23 @@ def build_plan(
             audience,
             limit=limit,
             test_number=test_number,
-            mark_rows=_join_marks(suppression.mark_rows, contacts),
+            mark_rows=_join_marks(suppression.mark_rows, earlier),
         )
         rows = gather(builder.blocks(), totals.add)
     manifest = _manifest(compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to)
     return Plan(manifest, rows)
 
 
-def _find_contacts(compiled: CompiledCampaign, state_dir: str | Path | None, *, rehearse: bool) -> pl.DataFrame:
-    """The people this campaign has reached in this edition, as CONTACTS_SCHEMA. Raises InputError without a state."""
-    if state_dir is None:
-        raise InputError("only_new needs to know who has been reached", fix="name the state directory: state_dir=...")
-    kind = RunKind.of(compiled.provider, rehearse=rehearse)
-    dialect = None if kind is RunKind.LIVE else compiled.dialect
-    try:
-        with open_state(state_dir, read_only=True) as state:
-            return find_reached(state, Edition(compiled.name, kind, compiled.edition, dialect))
-    except UnknownRun:  # nothing has been sent from here
-        return pl.DataFrame(schema=CONTACTS_SCHEMA)
-
-
-def _join_marks(suppress: MarkRows | None, contacts: pl.DataFrame | None) -> MarkRows | None:
-    """The function that gives rows their reason for the suppression list, then for having been reached."""
-    if contacts is None:
+def _join_marks(suppress: MarkRows | None, earlier: EarlierRuns | None) -> MarkRows | None:
+    """The function that gives rows their reason for the suppression list, then for what earlier runs have sent."""
+    if earlier is None:
         return suppress
-    return lambda frame: skip_already_sent(frame if suppress is None else suppress(frame), contacts)
+    return lambda frame: earlier.mark_rows(frame if suppress is None else suppress(frame))
+
+
+def _people(audience: Audience) -> pl.Series:
+    """The numbers of the list (String, distinct)."""
+    return pl.concat([block["to"].drop_nulls() for block in audience.numbers.frames(["to"])]).unique()
 
 
 def _manifest(
@@ -137,6 +128,7 @@ def _manifest(
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
         notes=(*recipients.notes, *audience.notes),
         pace=pace,
+        per_person=tuple(cap.text for cap in compiled.per_person),
         feasibility=feasibility,
         templates=compiled.varying,
         pool=compiled.pool_settings,

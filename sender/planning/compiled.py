@@ -21,6 +21,7 @@ from sender.campaign.model import Campaign
 from sender.campaign.prices import PriceTable
 from sender.campaign.values import Rate, is_template
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
+from sender.core.frequency import FrequencyCap
 from sender.plan import message_fields
 from sender.plan.sender_pool import SenderPool
 from sender.planning.edition import render_edition
@@ -87,6 +88,7 @@ class CompiledCampaign:
     numbers: NumberRules
     prices: PriceTable | None
     max_cost: Decimal | None
+    per_person: tuple[FrequencyCap, ...]
     rates: RateSettings
     sandbox: Mapping[str, Any]
     send_context: SendContext
@@ -157,6 +159,7 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         numbers=numbers,
         prices=table,
         max_cost=campaign.limits.max_cost,
+        per_person=campaign.limits.per_person,
         rates=rates,
         sandbox=sandbox,
         send_context=send_context,

@@ -35,6 +35,7 @@ _STEPS = ("number", "type", "suppression", "history", "duplicates", "text", "fie
 _SKIPPED_AT = {
     SkipReason.OPTED_OUT: "suppression",
     SkipReason.ALREADY_SENT: "history",
+    SkipReason.FREQUENCY_CAP: "history",
     SkipReason.DUPLICATE: "duplicates",
     SkipReason.RENDER_ERROR: "text",
     SkipReason.TOO_LONG: "size",

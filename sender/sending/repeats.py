@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import polars as pl
-
 from sender.core.errors import PlanError, RunComplete
 from sender.plan.plan import Plan
 from sender.state.contacts import Edition, find_reached, find_unsettled
@@ -18,9 +16,8 @@ def refuse_repeated(state: State, plan: Plan, kind: RunKind) -> None:
     if kind is RunKind.REHEARSAL:  # reaches nobody
         return
     manifest = plan.manifest
-    contacts = find_reached(state, Edition.of(manifest, kind))
     people = plan.recipients()
-    repeated = contacts.filter(pl.col("to").is_in(people.implode()))
+    repeated = find_reached(state, Edition.of(manifest, kind), people)
     if repeated.is_empty():
         return
     last = repeated.sort("at_ms").row(-1, named=True)
@@ -40,10 +37,9 @@ def count_repeated(state: State, plan: Plan, kind: RunKind) -> int:
     if not state.runs_of(plan.manifest.campaign, kind):
         return 0
     try:
-        contacts = find_reached(state, Edition.of(plan.manifest, kind))
+        return find_reached(state, Edition.of(plan.manifest, kind), plan.recipients()).height
     except (PlanError, RunComplete):  # a person has chosen to send all the same
         return 0
-    return _count_common(plan.recipients(), contacts)
 
 
 def count_overtaken(state: State, run: Run) -> int:
@@ -51,8 +47,7 @@ def count_overtaken(state: State, run: Run) -> int:
     manifest = state.plans.manifest(run)
     if manifest is None or run.kind is RunKind.REHEARSAL:
         return 0
-    contacts = find_reached(state, Edition.of(manifest, run.kind), after=run)
-    return 0 if contacts.is_empty() else _count_common(find_unsettled(state, run), contacts)
+    return find_reached(state, Edition.of(manifest, run.kind), find_unsettled(state, run), after=run).height
 
 
 def explain_overtaken(run: Run, people: int) -> RunComplete:
@@ -62,7 +57,3 @@ def explain_overtaken(run: Run, people: int) -> RunComplete:
         f"run {run.run_id} of {run.campaign} is unfinished, but {people:,} {have} had the message from a later run",
         fix="leave out --resume and add --only-new: it sends to those who have not had it",
     )
-
-
-def _count_common(numbers: pl.Series, contacts: pl.DataFrame) -> int:
-    return int(numbers.is_in(contacts["to"].implode()).sum())

@@ -10,14 +10,24 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sender.core.errors import RunComplete
-from sender.core.outcomes import SubmissionState
+from sender.core.errors import PlanError, RunComplete
+from sender.core.outcomes import Status, SubmissionState
 from sender.plan.manifest import Manifest
+from sender.plan.plan import Plan
 from sender.state.ledger import Run, RunKind
 from sender.state.state import State
 
 _SETTLED = (SubmissionState.ACCEPTED, SubmissionState.REJECTED)
+_DID_NOT_ARRIVE = (Status.FAILED.value, Status.UNDELIVERED.value, Status.CANCELED.value)
+_MOST_LOOKED_UP = 100_000  # messages of a run; to read more of them, the ledger goes through the whole run
 CONTACTS_SCHEMA = {"to": pl.String(), "run_id": pl.String(), "at_ms": pl.Int64()}
+RECENT_SCHEMA = {
+    "to": pl.String(),
+    "campaign": pl.String(),
+    "run_id": pl.String(),
+    "seq": pl.UInt32(),
+    "at_ms": pl.Int64(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +49,59 @@ class Edition:
         return manifest is None or (manifest.edition == self.name and self.dialect in (None, manifest.dialect))
 
 
-def find_reached(state: State, edition: Edition, *, after: Run | None = None) -> pl.DataFrame:
-    """The people whom the edition has reached, as CONTACTS_SCHEMA: one row a number (`to`).
+def find_reached(
+    state: State, edition: Edition, people: pl.Series | None = None, *, after: Run | None = None
+) -> pl.DataFrame:
+    """Those of `people` whom the edition has reached, as CONTACTS_SCHEMA: one row a number (`to`).
 
     Reached means accepted, unknown or under way: a person who may have the message counts as one who has it. Each has
     the newest run that reached it and the time that run was created (milliseconds UTC). With `after` only later runs
-    count. Raises RunComplete when the plan of a run that reached somebody is gone, and PlanError when it is damaged:
-    who has the message is unknown then.
+    count. Without `people` everybody is meant. Raises RunComplete when the plan of a run that reached somebody is gone,
+    and PlanError when it is damaged: who has the message is unknown then.
     """
     runs = state.runs_of(edition.campaign, edition.kind)
     if after is not None:
         runs = runs[[run.run_id for run in runs].index(after.run_id) + 1 :]
-    frames = [_find_reached_by(state, run) for run in runs if edition.covers(state.plans.manifest(run))]
-    contacts = pl.concat(frames) if frames else pl.DataFrame(schema=CONTACTS_SCHEMA)
-    return contacts.unique("to", keep="last", maintain_order=True)
+    asked = None if people is None else _Asked.of(people)
+    contacts: list[pl.DataFrame] = []
+    for run in reversed([run for run in runs if edition.covers(state.plans.manifest(run))]):
+        found = _find_reached_by(state, run, asked)
+        contacts.append(found)
+        if asked is not None:
+            asked = asked.without(found["to"])
+    frame = pl.concat(reversed(contacts)) if contacts else pl.DataFrame(schema=CONTACTS_SCHEMA)
+    return frame.unique("to", keep="last", maintain_order=True)
+
+
+def find_recent(state: State, kind: RunKind, people: pl.Series, *, since_ms: int) -> pl.DataFrame:
+    """The messages to `people` that runs of that kind have sent since then, as RECENT_SCHEMA, oldest first.
+
+    Of every campaign. A message that may have been sent counts; one that proved not to have arrived (`failed`,
+    `undelivered`, `canceled`) does not, so that a retry of it does not count twice. Raises PlanError when the plan of
+    such a run is missing or damaged.
+    """
+    asked = _Asked.of(people)
+    frames = [
+        find_sent(state, run, asked.find_in(state.plan(run)), since_ms=since_ms)
+        for run in state.ledger.runs()
+        if run.kind is kind and may_have_sent_since(run, since_ms)
+    ]
+    return pl.concat(frames).sort("at_ms") if frames else pl.DataFrame(schema=RECENT_SCHEMA)
+
+
+def may_have_sent_since(run: Run, since_ms: int) -> bool:
+    """Whether a message of the run may have been sent after that time."""
+    return run.finished_at_ms is None or run.finished_at_ms >= since_ms
+
+
+def find_sent(state: State, run: Run, messages: pl.DataFrame, *, since_ms: int) -> pl.DataFrame:
+    """Those of the run's `messages` (`seq`, `to`) that were sent since then, as RECENT_SCHEMA."""
+    seqs = messages["seq"].to_list() if messages.height < _MOST_LOOKED_UP else None
+    sent = state.ledger.sent(run.run_id, since_ms=since_ms, seqs=seqs)
+    arrived = sent.filter(~pl.col("status").is_in(_DID_NOT_ARRIVE).fill_null(value=False))
+    return messages.join(arrived, on="seq").select(
+        "to", campaign=pl.lit(run.campaign), run_id=pl.lit(run.run_id), seq="seq", at_ms="at_ms"
+    )
 
 
 def find_unsettled(state: State, run: Run) -> pl.Series:
@@ -62,16 +111,52 @@ def find_unsettled(state: State, run: Run) -> pl.Series:
     return messages.filter(~pl.col("seq").is_in(settled.implode())).select(pl.col("to").unique()).collect()["to"]
 
 
-def _find_reached_by(state: State, run: Run) -> pl.DataFrame:
-    seqs = state.ledger.reached(run.run_id)
-    if seqs.is_empty():
-        return pl.DataFrame(schema=CONTACTS_SCHEMA)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """The people asked about: `to`, and `key`, by which they are found: 50 ms for a million among a million."""
+
+    people: pl.DataFrame
+
+    @classmethod
+    def of(cls, numbers: pl.Series) -> _Asked:
+        return cls(pl.DataFrame({"to": numbers.drop_nulls().unique()}).with_columns(key=pl.col("to").hash()))
+
+    def without(self, numbers: pl.Series) -> _Asked:
+        """The people but for those with these numbers."""
+        if numbers.is_empty():
+            return self
+        return _Asked(self.people.filter(~pl.col("key").is_in(numbers.hash().implode())))
+
+    def find_in(self, plan: Plan) -> pl.DataFrame:
+        """`seq` and `to` of the plan's messages to one of them. (Of hashes that clash, `to` is another number's.)"""
+        messages = plan.scan().filter(pl.col("seq").is_not_null()).select("seq", "to")
+        return messages.filter(pl.col("to").hash().is_in(self.people["key"].implode())).collect()
+
+
+def _find_reached_by(state: State, run: Run, asked: _Asked | None) -> pl.DataFrame:
+    """Those of `asked` whom the run has reached, as CONTACTS_SCHEMA. Raises as `find_reached`."""
+    nobody = pl.DataFrame(schema=CONTACTS_SCHEMA)
     if state.plans.manifest(run) is None:
+        if state.ledger.reached(run.run_id).is_empty():
+            return nobody
         raise RunComplete(
             f"the plan of run {run.run_id} is gone: who has had {run.campaign} is unknown",
             fix="restore its folder from a backup; --again sends to everybody once more",
         )
-    messages = state.plan(run).scan().filter(pl.col("seq").is_in(seqs.implode()))
-    return messages.select(
+    try:
+        messages = _find_messages(state.plan(run), asked)
+    except PlanError:
+        if state.ledger.reached(run.run_id).is_empty():
+            return nobody
+        raise
+    seqs = messages["seq"].to_list() if messages.height < _MOST_LOOKED_UP else None
+    reached = state.ledger.reached(run.run_id, seqs=seqs)
+    return messages.filter(pl.col("seq").is_in(reached.implode())).select(
         pl.col("to").unique(), run_id=pl.lit(run.run_id), at_ms=pl.lit(run.created_at_ms, pl.Int64())
-    ).collect()
+    )
+
+
+def _find_messages(plan: Plan, asked: _Asked | None) -> pl.DataFrame:
+    if asked is not None:
+        return asked.find_in(plan)
+    return plan.scan().filter(pl.col("seq").is_not_null()).select("seq", "to").collect()

@@ -41,6 +41,9 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+# What `Ledger.sent` returns: when each message was last claimed (milliseconds UTC), and its delivery status, if any.
+SENT_SCHEMA = {"seq": pl.UInt32(), "at_ms": pl.Int64(), "status": pl.String()}
+
 # A partition `(k, n)` is the share of one of n processes that send a run together: messages with `seq % n == k`.
 WHOLE_RUN = (0, 1)
 
@@ -298,6 +301,10 @@ class Ledger(Protocol):
 
         They are accepted, unknown, or an intent: a request that may have left.
         """
+        ...
+
+    def sent(self, run_id: str, *, since_ms: int, seqs: Collection[int] | None = None) -> pl.DataFrame:
+        """The messages that people have got or may have got since then, all or of `seqs`, as SENT_SCHEMA."""
         ...
 
     def message_ids(self) -> set[str]:

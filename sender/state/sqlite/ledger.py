@@ -23,6 +23,7 @@ from sender.core.errors import UnknownRun
 from sender.core.outcomes import Reason, SubmissionState, Unknown
 from sender.state.ledger import (
     JOURNAL_SCHEMA,
+    SENT_SCHEMA,
     WHOLE_RUN,
     Claim,
     Counts,
@@ -314,6 +315,13 @@ class SqliteLedger:
         with failures_explained(self._path):
             rows = self._db.execute(statement, {"run": key, **some})
             return pl.Series("seq", [row[0] for row in rows], dtype=pl.UInt32)
+
+    def sent(self, run_id: str, *, since_ms: int, seqs: Collection[int] | None = None) -> pl.DataFrame:
+        key, _ = self._run_key(run_id)
+        statement, some = (sql.SENT, {}) if seqs is None else (sql.SENT_OF, {"seqs": _json(seqs)})
+        with failures_explained(self._path):
+            rows = self._db.execute(statement, {"run": key, "since": since_ms, **some}).fetchall()
+        return pl.DataFrame(rows, schema=SENT_SCHEMA, orient="row")
 
     def message_ids(self) -> set[str]:
         with failures_explained(self._path):

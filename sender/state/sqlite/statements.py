@@ -123,6 +123,11 @@ WHERE key = ?1 AND finished_at IS NOT NULL
 _ONLY = "WHERE run = :run AND seq IN (SELECT value FROM json_each(:seqs))"  # by the primary key: microseconds each
 REACHED = "SELECT seq FROM message WHERE run = :run AND state IN ('accepted', 'unknown', 'intent') ORDER BY seq"
 REACHED_OF = REACHED.replace("WHERE run = :run", _ONLY)
+SENT = """
+SELECT seq, intent_at, status FROM message
+WHERE run = :run AND state IN ('accepted', 'unknown', 'intent') AND intent_at >= :since ORDER BY seq
+"""
+SENT_OF = SENT.replace("WHERE run = :run", _ONLY)
 COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
 JOURNAL = f"""
 SELECT {", ".join(JOURNAL_SCHEMA)} FROM message

@@ -15,7 +15,7 @@ import pytest
 
 from sender.core.errors import UnknownRun
 from sender.core.outcomes import Accepted, Outcome, Reason, Rejected, Status, SubmissionState
-from sender.state.ledger import JOURNAL_SCHEMA, Claim, Counts, Ledger, LogFinding, Run, RunKind, Settlement
+from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA, Claim, Counts, Ledger, LogFinding, Run, RunKind, Settlement
 from tests.state.ledger.steps import (
     ACCEPTED,
     DEFERRED,
@@ -76,6 +76,7 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "next_due_ms": lambda ledger: ledger.next_due_ms("nope"),
     "journal": lambda ledger: ledger.journal("nope"),
     "reached": lambda ledger: ledger.reached("nope"),
+    "sent": lambda ledger: ledger.sent("nope", since_ms=0),
 }
 
 
@@ -446,6 +447,30 @@ def test_reached_is_whoever_has_the_message_or_may_have_it(ledger: Ledger) -> No
     record(ledger, deferred, DEFERRED)
     reached = ledger.reached(RUN.run_id)
     assert (reached.to_list(), reached.dtype) == ([0, 2, 4], pl.UInt32())
+    assert ledger.reached(RUN.run_id, seqs=[1, 2, 4, 9]).to_list() == [2, 4]
+
+
+def test_what_was_sent_since_a_time_has_the_time_of_its_last_claim(ledger: Ledger) -> None:
+    before_ms = ledger.now_ms()
+    accepted, rejected, unknown, deferred, _intent = claim(ledger, 5)
+    record(ledger, accepted, ACCEPTED)
+    record(ledger, rejected, REJECTED)
+    record(ledger, unknown, UNKNOWN)
+    record(ledger, deferred, DEFERRED)
+    sent = ledger.sent(RUN.run_id, since_ms=before_ms)
+    assert (sent["seq"].to_list(), dict(sent.schema)) == ([0, 2, 4], SENT_SCHEMA)
+    assert sent["status"].to_list() == [ACCEPTED.status.value, None, None]
+    last_ms = max(sent["at_ms"])
+    assert ledger.sent(RUN.run_id, since_ms=last_ms + 1).is_empty()
+    assert ledger.sent(RUN.run_id, since_ms=before_ms, seqs=[1, 2, 4, 9])["seq"].to_list() == [2, 4]
+
+
+def test_the_journal_of_some_messages(ledger: Ledger) -> None:
+    record(ledger, claim(ledger, 3)[1], ACCEPTED)
+    assert ledger.journal(RUN.run_id, seqs=[2, 1, 7])["seq"].to_list() == [1, 2]
+    accepted = ledger.journal(RUN.run_id, states=[SubmissionState.ACCEPTED], seqs=[2, 1])
+    assert (accepted["seq"].to_list(), dict(accepted.schema)) == ([1], JOURNAL_SCHEMA)
+    assert ledger.journal(RUN.run_id, seqs=[]).is_empty()
 
 
 @pytest.mark.parametrize("outcome", [ACCEPTED, REJECTED, UNKNOWN], ids=["accepted", "rejected", "unknown"])

@@ -1,0 +1,116 @@
+"""Whom earlier runs hold back: people who have had the campaign, and people who have had as many messages as they may.
+
+Asked once for the whole list, before its messages are composed. Reads the state, writes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from sender.core.clock import wall_clock_ms
+from sender.core.errors import InputError, UnknownRun
+from sender.core.frequency import FrequencyCap
+from sender.core.outcomes import SkipReason
+from sender.planning.audience import skip_already_sent, skip_rows
+from sender.planning.compiled import CompiledCampaign
+from sender.state.contacts import CONTACTS_SCHEMA, RECENT_SCHEMA, Edition, find_reached, find_recent
+from sender.state.ledger import RunKind
+from sender.state.open import open_state
+
+_NAMED = 3  # messages, in the sentence for a skipped row
+
+
+class EarlierRuns:
+    """What the runs of a state mean for the rows of a plan, given block after block by `mark_rows`."""
+
+    def __init__(self, contacts: pl.DataFrame, caps: _PlannedCaps | None) -> None:
+        """`contacts` are the people to skip as `already_sent` (CONTACTS_SCHEMA)."""
+        self._contacts = contacts
+        self._caps = caps
+
+    def mark_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with the rows skipped that earlier runs hold back. Call it with each block once, in order."""
+        frame = skip_already_sent(frame, self._contacts)
+        return frame if self._caps is None else self._caps.skip(frame)
+
+
+def find_earlier_runs(
+    compiled: CompiledCampaign, people: pl.Series, state_dir: str | Path | None, *, only_new: bool, rehearse: bool
+) -> EarlierRuns | None:
+    """What earlier runs in `state_dir` mean for `people`, the numbers of the list; None where nothing has to be asked.
+
+    With `only_new`, those whom the campaign has reached in this edition are skipped; `rehearse` asks its rehearsals.
+    Caps count what the sandbox has sent for a sandbox campaign, and what live runs have sent for any other, rehearsed
+    or not. Raises InputError without a state directory for `only_new`, and PlanError where a plan is missing.
+    """
+    if only_new and state_dir is None:
+        raise InputError("only_new needs to know who has been reached", fix="name the state directory: state_dir=...")
+    if not only_new and not compiled.per_person:
+        return None
+    contacts, recent = pl.DataFrame(schema=CONTACTS_SCHEMA), pl.DataFrame(schema=RECENT_SCHEMA)
+    caps, now_ms = compiled.per_person, wall_clock_ms()()
+    try:
+        if state_dir is not None:
+            with open_state(state_dir, read_only=True) as state:
+                if only_new:
+                    kind = RunKind.of(compiled.provider, rehearse=rehearse)
+                    dialect = None if kind is RunKind.LIVE else compiled.dialect
+                    contacts = find_reached(state, Edition(compiled.name, kind, compiled.edition, dialect), people)
+                if caps:
+                    kind = RunKind.of(compiled.provider, rehearse=False)
+                    now_ms = state.ledger.now_ms()
+                    since_ms = now_ms - 1000 * max(cap.window_s for cap in caps)
+                    recent = find_recent(state, kind, people, since_ms=since_ms)
+    except UnknownRun:  # nothing has been sent from here
+        pass
+    repeated_rows = compiled.numbers.dedupe == "none"
+    return EarlierRuns(contacts, _PlannedCaps(caps, recent, now_ms, repeated_rows=repeated_rows) if caps else None)
+
+
+class _PlannedCaps:
+    """The caps on what a person gets, as far as they are used up now, and by earlier rows of the plan."""
+
+    def __init__(
+        self, caps: tuple[FrequencyCap, ...], recent: pl.DataFrame, now_ms: int, *, repeated_rows: bool
+    ) -> None:
+        """With `repeated_rows` a person may have several rows."""
+        self._strictest = min(caps, key=lambda cap: cap.messages)  # for a person who has had nothing
+        used = pl.concat([_used(cap, recent, now_ms) for cap in caps])
+        self._people = used.sort("_left", maintain_order=True).unique("to", keep="first", maintain_order=True)
+        self._planned = pl.DataFrame(schema={"to": pl.String(), "_planned": pl.UInt32()}) if repeated_rows else None
+
+    def skip(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Skip, as `frequency_cap`, the rows for which a person has no message left."""
+        joined = frame.join(self._people, on="to", how="left", maintain_order="left")
+        left = pl.col("_left").fill_null(self._strictest.messages)
+        live = pl.col("reason").is_null() & pl.col("to").is_not_null()
+        nth = pl.lit(1)
+        if self._planned is not None:
+            joined = joined.join(self._planned, on="to", how="left", maintain_order="left")
+            nth = live.cast(pl.UInt32).cum_sum().over("to") + pl.col("_planned").fill_null(0)
+        rows = pl.when(left > 0).then(pl.lit("earlier rows with this number"))
+        detail = pl.format(
+            "{} is used up by {}",
+            pl.coalesce("_cap", pl.lit(self._strictest.text)),
+            pl.concat_str("_messages", rows, separator=", ", ignore_nulls=True),
+        )
+        marked = skip_rows(joined, nth > left, SkipReason.FREQUENCY_CAP, detail)
+        if self._planned is not None:
+            kept = marked.filter(live).select("to", _planned=pl.lit(1, pl.UInt32))
+            self._planned = pl.concat([self._planned, kept]).group_by("to").agg(pl.col("_planned").sum())
+        return marked.select(frame.columns)
+
+
+def _used(cap: FrequencyCap, recent: pl.DataFrame, now_ms: int) -> pl.DataFrame:
+    """What `recent` has used of the cap, by person: `to`, `_left` (messages), `_cap`, `_messages` (their names)."""
+    counted = recent.filter(pl.col("at_ms") > now_ms - 1000 * cap.window_s).sort("at_ms", descending=True)
+    at = pl.from_epoch("at_ms", time_unit="ms").dt.strftime("%Y-%m-%d %H:%M UTC")
+    named = counted.select("to", name=pl.format("{} on {} (run {})", "campaign", at, "run_id"))
+    more = pl.when(pl.len() > _NAMED).then(pl.format(" and {} more", pl.len().cast(pl.Int64) - _NAMED))
+    return named.group_by("to", maintain_order=True).agg(
+        _left=(cap.messages - pl.len().cast(pl.Int64)).clip(lower_bound=0),
+        _cap=pl.lit(cap.text),
+        _messages=pl.concat_str(pl.col("name").head(_NAMED).str.join(", "), more.fill_null("")),
+    )

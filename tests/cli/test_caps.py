@@ -1,0 +1,145 @@
+"""`limits.per_person`: how often a person is texted, over all campaigns of a state directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.conftest import Done, Sandbox, Shell
+
+Start = Callable[..., Sandbox]
+ADA, GRACE, JEAN = (f"+1202555010{n}" for n in range(1, 4))
+UNREACHABLE, REJECTED = "+12025550194", "+12025550190"  # the sandbox: never delivered, refused
+
+
+class Jobs:
+    """Live campaigns by name, each with a list of its own, and a provider on loopback."""
+
+    def __init__(self, sender: Shell, provider: Sandbox) -> None:
+        self.sender = sender
+        self.provider = provider
+
+    def __call__(
+        self, name: str, *numbers: str, cap: str | None = None, command: str = "send", more: tuple[str, ...] = ()
+    ) -> Done:
+        self.sender.write(f"{name}.csv", "phone\n" + "".join(f"{number}\n" for number in numbers))
+        options = ["--body", f"{name} for you", "--provider", "twilio", "--from", "+12025550100", "--rate", "none"]
+        options += [] if cap is None else ["--per-person", *cap.split()]
+        options += ["--yes", "--wait", "0"] if command == "send" else []
+        return self.sender(command, f"{name}.csv", *options, *more, **self.provider.env)
+
+    def skipped(self, name: str, *numbers: str, cap: str, more: tuple[str, ...] = ()) -> dict[str, int]:
+        skipped: dict[str, int] = self(name, *numbers, cap=cap, command="plan", more=("--json", *more)).json["skipped"]
+        return skipped
+
+
+@pytest.fixture
+def jobs(sender: Shell, sandbox: Start) -> Jobs:
+    return Jobs(sender, sandbox())
+
+
+def test_a_person_gets_no_more_than_the_cap_over_all_campaigns(jobs: Jobs) -> None:
+    assert jobs("spring", ADA, GRACE).code == 0
+    assert jobs("summer", ADA).code == 0
+    done = jobs("autumn", ADA, GRACE, JEAN, cap="2/24h")
+    assert done.code == 0, done
+    assert jobs.provider.counts() == {ADA: 2, GRACE: 2, JEAN: 1}
+    (skipped,) = [row for row in jobs.sender.results().iter_rows(named=True) if row["status"] == "skipped"]
+    assert (skipped["phone"], skipped["reason"]) == (ADA, "frequency_cap")
+    assert skipped["error_message"].startswith("2/24h is used up by summer on ")
+    assert "spring on " in skipped["error_message"], "the messages that used it up are named"
+
+
+@pytest.mark.parametrize(
+    ("cap", "held"),
+    [
+        pytest.param("1/24h", True, id="one"),
+        pytest.param("2/24h", False, id="two"),
+        pytest.param("2/24h --per-person 1/7d", True, id="the-stricter-of-two"),
+        pytest.param("1/s", False, id="a-window-that-has-passed"),
+    ],
+)
+def test_each_cap_holds_in_its_window(jobs: Jobs, cap: str, held: bool) -> None:
+    assert jobs("spring", ADA).code == 0
+    if cap == "1/s":
+        import time
+
+        time.sleep(1.1)
+    assert jobs.skipped("summer", ADA, GRACE, cap=cap) == ({"frequency_cap": 1} if held else {})
+
+
+@pytest.mark.parametrize("other", [("--rehearse",), ("--test-to", ADA)], ids=["rehearsal", "test"])
+def test_tests_and_rehearsals_count_nothing(jobs: Jobs, other: tuple[str, ...]) -> None:
+    assert jobs("spring", ADA, more=other).code == 0
+    assert jobs.skipped("summer", ADA, cap="1/24h") == {}
+
+
+def test_a_rehearsal_shows_whom_the_live_start_would_leave_out(jobs: Jobs) -> None:
+    assert jobs("spring", ADA).code == 0
+    rehearsed = jobs("summer", ADA, GRACE, cap="1/24h", more=("--rehearse",))
+    assert "1 skipped + 1 accepted" in rehearsed.out, rehearsed
+    assert jobs("summer", ADA, GRACE, cap="1/24h").code == 0
+    assert jobs.provider.counts() == {ADA: 1, GRACE: 1}
+
+
+def test_what_was_refused_or_did_not_arrive_does_not_count(jobs: Jobs) -> None:
+    assert jobs("spring", REJECTED, UNREACHABLE, more=("--wait", "30")).code == 1
+    assert jobs.skipped("summer", REJECTED, UNREACHABLE, cap="1/24h") == {}
+
+
+def test_an_unknown_message_counts(sender: Shell, sandbox: Start) -> None:
+    jobs = Jobs(sender, sandbox("--faults", "reset-after=1"))
+    assert jobs("spring", ADA, more=("--on-unknown", "hold")).code == 4
+    assert jobs.skipped("summer", ADA, cap="1/24h") == {"frequency_cap": 1}
+
+
+def test_a_test_message_is_never_held_back(jobs: Jobs) -> None:
+    assert jobs("spring", ADA).code == 0
+    assert jobs("summer", GRACE, cap="1/24h", more=("--test-to", ADA)).code == 0
+    assert jobs.provider.counts() == {ADA: 2}
+
+
+def test_everybody_capped_is_no_failure(jobs: Jobs) -> None:
+    assert jobs("spring", ADA).code == 0
+    done = jobs("summer", ADA, cap="1/24h")
+    assert (done.code, "as many messages as limits.per_person allows: nothing was sent" in done.out) == (0, True), done
+
+
+def test_rows_of_one_person_use_the_cap_up_together(jobs: Jobs) -> None:
+    assert jobs("spring", ADA).code == 0
+    plan = jobs("summer", ADA, ADA, ADA, GRACE, GRACE, GRACE, cap="2/24h", command="plan", more=("--dedupe", "none"))
+    assert "2 messages" not in plan.err
+    assert jobs.skipped("summer", ADA, ADA, ADA, GRACE, GRACE, GRACE, cap="2/24h", more=("--dedupe", "none")) == {
+        "frequency_cap": 3
+    }
+    assert "earlier rows with this number" in plan.out
+
+
+def test_the_same_command_sends_nothing_twice_when_the_cap_is_free_again(jobs: Jobs) -> None:
+    assert jobs("spring", ADA).code == 0
+    assert jobs("summer", ADA, GRACE, cap="1/24h").code == 0
+    refused = jobs("summer", ADA, GRACE)
+    assert (refused.code, "--only-new sends to the 1 person who has not had it" in refused.err) == (3, True), refused
+    assert jobs("summer", ADA, GRACE, more=("--only-new",)).code == 0
+    assert jobs.provider.counts() == {ADA: 2, GRACE: 1}
+
+
+def test_caps_can_be_tried_out_in_the_sandbox(sender: Shell) -> None:
+    sender.write("people.csv", f"phone\n{ADA}\n")
+    options = ("--provider", "sandbox", "--from", "+12025550100", "--body", "Hi", "--per-person", "1/day")
+    assert sender("send", "people.csv", *options, "--yes").code == 0
+    plan = sender("plan", "people.csv", *options, "--name", "another", "--json").json
+    assert plan["skipped"] == {"frequency_cap": 1}
+
+
+def test_the_campaign_file_has_the_caps(sender: Shell) -> None:
+    sender.write("people.csv", f"phone\n{ADA}\n")
+    keys = 'provider: sandbox\nfrom: "+12025550100"\nrecipients: people.csv\nmessage: Hi\n'
+    sender.write("one.yaml", keys + "limits: {per_person: 1/day}\n")
+    sender.write("several.yaml", keys + "limits:\n  per_person: [1/day, 10 per 30d]\n")
+    sender.write("bad.yaml", keys + "limits:\n  per_person: [1/day, often]\n")
+    assert sender("plan", "one.yaml", "--json").json["per_person"] == ["1/day"]
+    assert sender("plan", "several.yaml", "--json").json["per_person"] == ["1/day", "10/30d"]
+    refused = sender("plan", "bad.yaml")
+    assert (refused.code, "'often' is not a frequency cap" in refused.err) == (2, True), refused
