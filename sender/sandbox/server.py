@@ -9,28 +9,25 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import uvicorn
 from starlette.applications import Starlette
 
 from sender.core import asgi_server
 from sender.core.asgi_server import LOOPBACK, base_url, listening_socket
+from sender.core.bounded_http import BoundedProtocol, connections_at_most
 from sender.core.errors import InputError
 from sender.sandbox.app import app
 from sender.sandbox.network_faults import reset
 from sender.sandbox.simulator import Options, Sandbox
 
-if TYPE_CHECKING:
-    _Protocol = asyncio.Protocol
-else:
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol as _Protocol
 
+class _RequestProtocol(BoundedProtocol):
+    """The HTTP protocol that also hands each request its connection, for answers that HTTP cannot express."""
 
-class _RequestProtocol(_Protocol):
-    """uvicorn's HTTP protocol, which also hands each request its connection, for answers that HTTP cannot express."""
-
-    app_state: dict[str, object]
+    most_connections = connections_at_most(4_000)  # a run may use a thousand
+    first_byte_s = 60.0  # a run opens connections before it needs them
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -148,23 +148,27 @@ def test_the_same_recipient_twice_is_counted_twice() -> None:
 @pytest.mark.skipif(not POSIX, reason="SIGKILL is POSIX")
 def test_accepted_messages_survive_kill_9(tmp_path: Path) -> None:
     state_file = tmp_path / "sandbox.sqlite3"
-    accepted = 0
+    accepted = unanswered = 0
     for _ in range(3):
         with process(state_file) as (server, url):
             stop, begun = threading.Timer(0.1, server.send_signal, [signal.SIGKILL]), accepted
             body = {"to": "+12025550123", "from": "+12025550100", "body": "Hello"}
-            with httpx.Client(base_url=url, auth=AUTH) as client:
-                try:
-                    while client.post("/api/messaging/messages", json=body).status_code == 201:
-                        accepted += 1
-                        if accepted == begun + 11:  # however slow the machine is
-                            stop.start()
-                except httpx.TransportError:
-                    pass
+            with httpx.Client(base_url=url, auth=AUTH, timeout=60) as client:
+                while server.poll() is None:
+                    try:
+                        assert client.post("/api/messaging/messages", json=body).status_code == 201
+                    except (
+                        httpx.TransportError
+                    ):  # killed, or paused by a busy machine for longer than a connection idles
+                        unanswered += 1
+                        continue
+                    accepted += 1
+                    if accepted == begun + 11:  # however slow the machine is
+                        stop.start()
             stop.join()
             assert server.wait(10) == -signal.SIGKILL
-        # At most the one in flight at each kill was stored without its answer having come.
-        assert accepted <= counts(state_file)["total"] <= accepted + 3
+        # At most those in flight were stored without their answer having come.
+        assert accepted <= counts(state_file)["total"] <= accepted + unanswered
     assert accepted > 30
     with embedded(Options(state_file=state_file)) as url:
         assert httpx.get(f"{url}/sandbox/counts").json() == counts_later(url)

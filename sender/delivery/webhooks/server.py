@@ -13,6 +13,7 @@ import uvicorn
 
 from sender.core import asgi_server
 from sender.core.asgi_server import LOOPBACK, base_url, listening_socket
+from sender.core.bounded_http import BoundedProtocol, connections_at_most
 from sender.core.errors import CredentialsError, InputError
 from sender.core.loopback import is_loopback
 from sender.delivery.webhooks.app import Receiver, check_public_url
@@ -26,6 +27,10 @@ from sender.suppression.suppression_list import SuppressionList
 DEFAULT_PORT = 8026
 _KEEP_ALIVE_S = 75  # longer than a proxy's or a provider's, so that none of them finds its connection just closed
 _DRAIN_S = 10  # at the end, for requests under way
+
+
+class _ListenerProtocol(BoundedProtocol):
+    most_connections = connections_at_most(500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ def _make_server(
     receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
     config = uvicorn.Config(
         receiver.app,
+        http=_ListenerProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
