@@ -74,8 +74,8 @@ def cli() -> None:
     Start with `sender init`, or with a list: sender preview people.csv --body 'Hi {{ name }}'
     --from +12025550100 --provider sandbox --default-region US
 
-    Exit codes: 0 all accounted for and accepted; 1 some rejected or failed; 2 bad usage or input; 3 stopped by a
-    guard; 4 some are still unknown; 5 the state could not be written; 130 interrupted, run again to resume.
+    Exit codes: 0 all accounted for and accepted; 1 some rejected, canceled or failed; 2 bad usage or input; 3 stopped
+    by a guard; 4 some are still unknown; 5 the state could not be written; 130 interrupted, run again to resume.
     """
 
 

@@ -19,6 +19,7 @@ class SubmissionState(StrEnum):
     INTENT = "intent"  # written before the request; only a crash leaves it
     ACCEPTED = "accepted"  # the provider has it, and gave an id
     REJECTED = "rejected"  # the provider refused it permanently
+    CANCELED = "canceled"  # we decided after planning not to send it
     UNKNOWN = "unknown"  # it may have been accepted: never sent again unless the user asks for it
 
 
@@ -32,7 +33,7 @@ class Status(StrEnum):
     DELIVERED = "delivered"  # the carrier says it arrived (also: read)
     UNDELIVERED = "undelivered"  # the carrier says it did not
     FAILED = "failed"  # the provider gave up before the carrier
-    CANCELED = "canceled"
+    CANCELED = "canceled"  # not sent after all: by our decision, or taken back at the provider
     REJECTED = "rejected"  # refused at submission
     UNKNOWN = "unknown"  # not known yet whether it was accepted
     UNCONFIRMED = "unconfirmed"  # accepted and sent, and no receipt will come
@@ -92,6 +93,19 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+class CancelReason(StrEnum):
+    """Why we decided, after planning, not to send a message."""
+
+    CLOSED = "closed"  # a person closed the run
+    SUPERSEDED = "superseded"  # a later run of the campaign took its people over
+    ABANDONED = "abandoned"  # a later run was started over with --new-run
+    OPTED_OUT = "opted_out"  # the number joined the suppression list
+    FREQUENCY_CAP = "frequency_cap"
+    EXPIRED = "expired"
+    UNDER_REVIEW = "under_review"
+    FORGOTTEN = "forgotten"  # the person was erased
+
+
 # Each message creates one of these, and tuples take a third of a frozen dataclass's time. Their types tell them apart.
 
 
@@ -125,6 +139,13 @@ class Rejected(NamedTuple):
     reason: Reason
     error_code: str | None = None
     error_message: str | None = None
+
+
+class Canceled(NamedTuple):
+    """We decided, after planning, not to send this message: no request left. `detail` is a sentence for a person."""
+
+    reason: CancelReason
+    detail: str | None = None
 
 
 class Deferred(NamedTuple):
@@ -173,4 +194,5 @@ class DeliveryReport:
     reported_at: str | None = None
 
 
+# What a provider's answer, or the lack of one, proves. `Canceled` is no answer.
 Outcome = Accepted | Rejected | Deferred | Unknown

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from sender.core.outcomes import Status, SubmissionState
+from sender.core.outcomes import CancelReason, Status, SubmissionState
 from sender.plan.manifest import sender_shown
 from sender.plan.plan import Plan
 from sender.reports.funnel import Stage, count_waiting, make_funnel
@@ -87,7 +87,7 @@ def build_figures(
     messages = _join_journal(plan, journal)
     accepted = messages.filter(pl.col("_state") == SubmissionState.ACCEPTED.value)
     arrived = accepted.filter((pl.col("status") == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null())
-    submitted = messages.filter(pl.col("_intent_at").is_not_null())
+    submitted = messages.filter(pl.col("_attempts") > 0)
     begun, ended = submitted["_intent_at"].min(), submitted["_intent_at"].max()
     return Figures(
         run=run,
@@ -95,7 +95,7 @@ def build_figures(
         provider=manifest.provider,
         summary=summary,
         funnel=make_funnel(summary),
-        held_back=messages.filter(pl.col("_error_code").eq_missing(pl.lit(HELD_BACK))).height,
+        held_back=_count_held_back(messages),
         begun=begun if isinstance(begun, datetime) else None,
         ended=ended if isinstance(ended, datetime) else None,
         per_s=submission_rate(submitted),
@@ -124,6 +124,13 @@ def build_figures(
         retry_of=run.retry_of,
         retries=tuple(retry.run_id for retry in retries),
     )
+
+
+def _count_held_back(messages: pl.DataFrame) -> int:
+    """The number of messages that the suppression list stopped after planning."""
+    now = (pl.col("_state") == SubmissionState.CANCELED.value) & (pl.col("_reason") == CancelReason.OPTED_OUT.value)
+    by_older_version = pl.col("_error_code").eq_missing(pl.lit(HELD_BACK))
+    return messages.filter(now | by_older_version).height
 
 
 def _join_journal(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,8 @@ class Stage:
 
 def count_waiting(summary: Summary) -> int:
     """The number of accepted messages without a final status."""
-    return summary.accepted - sum(summary.statuses.get(status, 0) for status in FINAL)
+    final = sum(summary.statuses.get(status, 0) for status in FINAL) - summary.canceled  # which never were accepted
+    return summary.accepted - final
 
 
 def make_funnel(summary: Summary) -> tuple[Stage, ...]:
@@ -29,7 +30,7 @@ def make_funnel(summary: Summary) -> tuple[Stage, ...]:
     return (
         Stage("rows", summary.rows),
         Stage("messages", messages),
-        Stage("submitted", messages - summary.pending),
+        Stage("submitted", messages - summary.canceled - summary.pending),
         Stage("accepted", summary.accepted),
         Stage("with the carrier", sum(summary.statuses.get(status, 0) for status in _WITH_CARRIER)),
         Stage("delivered", summary.statuses.get(Status.DELIVERED, 0)),

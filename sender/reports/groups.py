@@ -11,6 +11,8 @@ import polars as pl
 from sender.core import money
 from sender.core.outcomes import Status, SubmissionState
 
+_BAD = [status.value for status in (Status.UNDELIVERED, Status.FAILED, Status.REJECTED, Status.CANCELED)]
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -40,7 +42,7 @@ def group_messages(messages: pl.DataFrame, by: pl.Expr, *, priced: bool) -> tupl
             messages=pl.len(),
             accepted=is_accepted.sum(),
             delivered=(status == Status.DELIVERED.value).sum(),
-            bad=status.is_in([Status.UNDELIVERED.value, Status.FAILED.value, Status.REJECTED.value]).sum(),
+            bad=status.is_in(_BAD).sum(),
             unknown=(status == Status.UNKNOWN.value).sum(),
             segments=pl.coalesce("_segments", "segments").filter(is_accepted).sum(),
             planned=pl.col("cost_micros").sum(),

@@ -16,7 +16,7 @@ LEADS: Mapping[str, str] = {
     Status.UNDELIVERED: "the carrier says it did not arrive",
     Status.FAILED: "the provider gave up before the carrier",
     Status.UNCONFIRMED: "sent, and no receipt will come",
-    Status.CANCELED: "taken back before it was sent",
+    Status.CANCELED: "not sent: canceled by us, or taken back at the provider",
     Status.REJECTED: "refused at submission",
     Status.PENDING: "still to be submitted",
     Status.SKIPPED: "gets no message; the plan says why",

@@ -41,6 +41,7 @@ class Summary:
     skipped: Mapping[str, int]
     accepted: int
     rejected: int
+    canceled: int
     unknown: int
     pending: int
     statuses: Mapping[str, int]
@@ -51,8 +52,8 @@ class Summary:
     @property
     def holds(self) -> bool:
         """Whether every input row is accounted for exactly once."""
-        parts = (sum(self.skipped.values()), self.accepted, self.rejected, self.unknown, self.pending)
-        return self.rows == sum(parts)
+        messages = self.accepted + self.rejected + self.canceled + self.unknown + self.pending
+        return self.rows == sum(self.skipped.values()) + messages
 
     def totals_line(self) -> str:
         """The totals, which must add up: `47 rows = 5 skipped + 42 accepted + 0 rejected + ...`; `≠` if they do not."""
@@ -60,6 +61,7 @@ class Summary:
             f"{sum(self.skipped.values())} skipped",
             f"{self.accepted} accepted",
             f"{self.rejected} rejected",
+            f"{self.canceled} canceled",
             f"{self.unknown} unknown",
             f"{self.pending} pending",
         )
@@ -67,13 +69,14 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """4 when something is unknown, else 1 when something was rejected, failed or undelivered, else 0.
+        """4 when something is unknown, else 1 when something was rejected, canceled, failed or undelivered, else 0.
 
-        Pending messages do not matter here: only the caller knows whether it asked for a part.
+        What was taken back at the provider on request does not matter. Pending messages do not matter either: only the
+        caller knows whether it asked for a part.
         """
         if self.unknown:
             return 4
-        return 1 if any(self.statuses.get(status) for status in _BAD) else 0
+        return 1 if self.canceled or any(self.statuses.get(status) for status in _BAD) else 0
 
 
 def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
@@ -93,6 +96,7 @@ def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
         skipped=_count_values(skipped["reason"]),
         accepted=states.get(SubmissionState.ACCEPTED, 0),
         rejected=states.get(SubmissionState.REJECTED, 0),
+        canceled=states.get(SubmissionState.CANCELED, 0),
         unknown=states.get(SubmissionState.UNKNOWN, 0) + states.get(SubmissionState.INTENT, 0),
         pending=states.get(SubmissionState.PENDING, 0) + never_claimed,
         statuses=dict(sorted(statuses.items(), key=lambda item: -item[1])),

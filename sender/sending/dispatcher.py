@@ -18,7 +18,7 @@ from typing import Any
 
 from sender.core.clock import steady_s
 from sender.core.errors import StateError, Unsupported
-from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, SubmissionState, Unknown
+from sender.core.outcomes import Accepted, Canceled, Deferred, Outcome, Reason, Rejected, SubmissionState, Unknown
 from sender.plan.message_fields import find_service
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
@@ -54,7 +54,7 @@ class Dispatcher:
         throttle: Throttle,
         pool: SenderPool | None = None,
         assignment: Assignment = ALL_MESSAGES,
-        refuses: Callable[[str, str | None, str | None], Rejected | None] | None = None,
+        refuses: Callable[[str, str | None, str | None], Canceled | None] | None = None,
         observer: SendObserver | None = None,
     ) -> None:
         """`refuses` is asked about each message (to, from, service) right before it leaves; its outcome is recorded.
@@ -108,7 +108,7 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         before = await self._ledger.counts()
         self._meter = self._make_meter(before)
-        done = before.accepted + before.rejected + before.unknown
+        done = before.accepted + before.rejected + before.canceled + before.unknown
         await self._warm_connections(min(before.pending, max(0, self._total - done)), stop)
         estimator = asyncio.create_task(self._count_remaining(*await self._ledger.pending_from()))
         producer = asyncio.create_task(self._make_producer().run(self))
@@ -249,7 +249,7 @@ class Dispatcher:
             self._policy.record_answer(steady_s() - begun_s)
             self._apply_outcome(claim, outcome, message.from_number)
 
-    def _apply_outcome(self, claim: Claim, outcome: Outcome, sender: str | None = None) -> None:
+    def _apply_outcome(self, claim: Claim, outcome: Outcome | Canceled, sender: str | None = None) -> None:
         """Put what is to be recorded of the message into the outbox, and let it act on the rate and the run."""
         settlement = self._policy.decide(claim, outcome, sender)
         if isinstance(settlement.outcome, Deferred):
@@ -367,12 +367,14 @@ class Dispatcher:
         )
 
 
-def _state_of(outcome: Outcome) -> SubmissionState:
+def _state_of(outcome: Outcome | Canceled) -> SubmissionState:
     match outcome:
         case Accepted():
             return SubmissionState.ACCEPTED
         case Rejected():
             return SubmissionState.REJECTED
+        case Canceled():
+            return SubmissionState.CANCELED
         case Unknown():
             return SubmissionState.UNKNOWN
         case Deferred():

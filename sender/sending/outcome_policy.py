@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from sender.core.outcomes import Accepted, Deferred, Outcome, Rejected, Unknown
+from sender.core.outcomes import Accepted, Canceled, Deferred, Outcome, Rejected, Unknown
 from sender.plan.sender_pool import UNHEALTHY, SenderPool
 from sender.sending.circuit_breaker import CircuitBreaker
 from sender.sending.throttle import Throttle
@@ -50,8 +50,10 @@ class OutcomePolicy:
         self._breaker.record_answer()
         self._throttle.concurrency.record_answer(latency_s)
 
-    def decide(self, claim: Claim, outcome: Outcome, sender: str | None) -> Settlement:
+    def decide(self, claim: Claim, outcome: Outcome | Canceled, sender: str | None) -> Settlement:
         """What to record of `claim`. A deferred message whose tries are used up is rejected."""
+        if isinstance(outcome, Canceled):  # our own decision says nothing about the provider
+            return Settlement(claim, outcome)
         not_before_ms = None
         if isinstance(outcome, Deferred):
             outcome, not_before_ms = self._defer(claim, outcome, sender)

@@ -95,8 +95,9 @@ class Meter:
         before, session = self._before, self._session
         accepted = before.accepted + session[SubmissionState.ACCEPTED]
         rejected = before.rejected + session[SubmissionState.REJECTED]
+        canceled = before.canceled + session[SubmissionState.CANCELED]
         unknown = before.unknown + session[SubmissionState.UNKNOWN]
-        done = accepted + rejected + unknown
+        done = accepted + rejected + canceled + unknown
         elapsed_s = at.now_s - self._started_s
         recorded = (
             session[SubmissionState.ACCEPTED] + session[SubmissionState.REJECTED] + session[SubmissionState.UNKNOWN]
@@ -107,6 +108,7 @@ class Meter:
             total=self._total,
             accepted=accepted,
             rejected=rejected,
+            canceled=canceled,
             unknown=unknown,
             pending=self._messages - done,
             in_flight=at.in_flight,

@@ -91,7 +91,7 @@ class RunSession:
         """The run's messages by state."""
         if self._begun:
             return self.state.ledger.counts(self.run.run_id)
-        return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, unknown=0)
+        return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
 
     def check_credentials(self, options: SendOptions) -> None:
         """Raise CredentialsError now, rather than after the user has been asked."""

@@ -17,7 +17,7 @@ from sender.plan.plan import Plan
 from sender.state.ledger import Run, RunKind
 from sender.state.state import State
 
-_SETTLED = (SubmissionState.ACCEPTED, SubmissionState.REJECTED)
+_SETTLED = (SubmissionState.ACCEPTED, SubmissionState.REJECTED, SubmissionState.CANCELED)
 _DID_NOT_ARRIVE = (Status.FAILED.value, Status.UNDELIVERED.value, Status.CANCELED.value)
 _MOST_LOOKED_UP = 100_000  # messages of a run; to read more of them, the ledger goes through the whole run
 CONTACTS_SCHEMA = {"to": pl.String(), "run_id": pl.String(), "at_ms": pl.Int64()}

@@ -24,6 +24,7 @@ class Progress:
     total: int
     accepted: int
     rejected: int
+    canceled: int
     unknown: int
     pending: int
     in_flight: int
@@ -35,7 +36,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        return self.accepted + self.rejected + self.unknown
+        return self.accepted + self.rejected + self.canceled + self.unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
-from sender.core.outcomes import DeliveryReport, Outcome, Reason, SubmissionState
+from sender.core.outcomes import Canceled, CancelReason, DeliveryReport, Outcome, Reason, SubmissionState
 
 # The frame `Ledger.journal` returns, one row for each message that was ever claimed or prefetched. Times are
 # milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null.
@@ -70,7 +70,11 @@ class Run:
 
     `simulated`: it talks to the sandbox, whatever its kind. `account` is the public id of the account that sends it
     (None where credentials do not contain it): only that account's log shows what became of it. `retry_of` is the run
-    whose messages this one sends again.
+    whose messages this one sends again. `base_url` is the address of the provider's API that it is sent through (None:
+    begun by a version that did not keep it): a provider's regions have accounts and logs of their own.
+
+    `closed_at_ms`, `closed_by` (who or what did it) and `close_reason` say that nothing more of it is sent.
+    `paused_at_ms` and `paused_by` say that nothing is sent until the pause is lifted. All are None otherwise.
     """
 
     run_id: str
@@ -87,6 +91,17 @@ class Run:
     simulated: bool = False
     account: str | None = None
     retry_of: str | None = None
+    base_url: str | None = None
+    closed_at_ms: int | None = None
+    closed_by: str | None = None
+    close_reason: CancelReason | None = None
+    paused_at_ms: int | None = None
+    paused_by: str | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing of it may be claimed: it is closed or paused."""
+        return self.closed_at_ms is not None or self.paused_at_ms is not None
 
 
 class Claim(NamedTuple):  # a tuple, like Settlement: each message makes one, and tuples are four times as fast
@@ -106,7 +121,7 @@ class Settlement(NamedTuple):
     """The outcome of a claim. `not_before_ms` delays a Deferred message."""
 
     claim: Claim
-    outcome: Outcome
+    outcome: Outcome | Canceled
     not_before_ms: int | None = None
 
 
@@ -149,6 +164,7 @@ class Counts:
     intent: int
     accepted: int
     rejected: int
+    canceled: int
     unknown: int
 
 
@@ -162,8 +178,14 @@ class Ledger(Protocol):
         """Milliseconds UTC by the ledger's own clock, which does not jump when the system's clock is set."""
         ...
 
-    def create_run(self, run: Run) -> None:
-        """Enter a new run. Raises ValueError when its id is taken, or its rows do not add up."""
+    def create_run(
+        self, run: Run, *, closes: Collection[str] = (), reason: CancelReason = CancelReason.SUPERSEDED
+    ) -> None:
+        """Enter a new run, and close those of the ids `closes` for that reason in the same commit.
+
+        What a dead process left under way in those becomes unknown, so call it with `closes` only while holding their
+        lock. Raises ValueError when the run's id is taken, or its rows do not add up.
+        """
         ...
 
     def run(self, run_id: str) -> Run:
@@ -178,10 +200,32 @@ class Ledger(Protocol):
         """Mark the run finished if no message is pending or an intent; return whether it is finished."""
         ...
 
+    def close_run(self, run_id: str, *, by: str, reason: CancelReason = CancelReason.CLOSED) -> int:
+        """Close the run for good, in one commit; return how many pending messages became canceled, for that reason.
+
+        `by` says who or what closed it. Messages that were never claimed become canceled too. Unknown ones stay
+        unknown. An intent is settled by whoever holds it: from now on whatever would make a message of the run pending
+        makes it canceled (a Deferred, a release, a proof of absence, a resend). A delivery report with our ref settles
+        a canceled message as accepted. Closing a closed run changes nothing.
+        """
+        ...
+
+    def pause_run(self, run_id: str, *, by: str) -> bool:
+        """Let nothing more of the run be claimed until `resume_run`; return whether that is new.
+
+        `by` says who paused it. Claims that were made before are settled as always. A closed run is not paused.
+        """
+        ...
+
+    def resume_run(self, run_id: str) -> bool:
+        """Lift the pause; return whether the run was paused."""
+        ...
+
     def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
         """Claim up to `limit` messages durably: deferred ones that are due first, then the next in order.
 
-        `below_seq` bounds the messages touched (`--limit N` is the first N of the plan).
+        `below_seq` bounds the messages touched (`--limit N` is the first N of the plan). Nothing of a closed or paused
+        run can be claimed.
         """
         ...
 
@@ -197,12 +241,16 @@ class Ledger(Protocol):
         """The `seq` of up to `limit` messages that may be claimed now, in the order of `claim`; none is claimed.
 
         Those in `exclude` are left out: the caller has them already. From now on they can be claimed in any order, by
-        whoever comes first; processes that ask for different partitions get different messages.
+        whoever comes first; processes that ask for different partitions get different messages. A closed or paused run
+        has none.
         """
         ...
 
     def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
-        """Claim those of `seqs` that were prefetched and may be claimed now, committed and durable."""
+        """Claim those of `seqs` that were prefetched and may be claimed now, committed and durable.
+
+        Nothing of a closed or paused run can be claimed.
+        """
         ...
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
@@ -218,7 +266,10 @@ class Ledger(Protocol):
         ...
 
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
-        """Put intents back to pending whose request provably never started; return how many. No attempt is counted."""
+        """Put intents back to pending whose request provably never started; return how many. No attempt is counted.
+
+        Those of a closed run become canceled.
+        """
         ...
 
     def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
@@ -230,7 +281,10 @@ class Ledger(Protocol):
         ...
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
-        """Write outcomes, guarded by state `intent`, attempt and fence; return how many changed a row."""
+        """Write outcomes, guarded by state `intent`, attempt and fence; return how many changed a row.
+
+        Canceled counts no attempt. A Deferred of a closed run becomes canceled.
+        """
         ...
 
     def orphans_to_unknown(self, run_id: str) -> int:
@@ -238,13 +292,17 @@ class Ledger(Protocol):
         ...
 
     def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:
-        """Settle unknown messages, guarded by state `unknown`; return how many changed."""
+        """Settle unknown messages, guarded by state `unknown`; return how many changed.
+
+        One that is proved absent becomes pending, or canceled where the run is closed.
+        """
         ...
 
     def resend_unknown(self, run_id: str) -> int:
         """Put unknown messages back to pending because a person says so; return how many. Each counts it in `resent`.
 
-        A finished run is no longer finished. Call it only while holding the run's lock.
+        A finished run is no longer finished. In a closed run they become canceled, and nothing is counted. Call it
+        only while holding the run's lock.
         """
         ...
 
@@ -255,9 +313,9 @@ class Ledger(Protocol):
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         """Write delivery reports in one commit, in this order.
 
-        A status moves forward by rank only. A report with our ref settles an unknown or pending message as accepted.
-        A report that comes before its message's outcome is kept and applied with it; one that names no message is kept
-        too.
+        A status moves forward by rank only. A report with our ref settles an unknown, pending or canceled message
+        as accepted. A report that comes before its message's outcome is kept and applied with it; one that names no
+        message is kept too.
         """
         ...
 
@@ -282,7 +340,7 @@ class Ledger(Protocol):
         ...
 
     def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
-        """When the earliest deferred message is due, in milliseconds UTC; None when none waits."""
+        """When the earliest deferred message is due, in milliseconds UTC; None when none is, or the run is paused."""
         ...
 
     def journal(
@@ -290,7 +348,7 @@ class Ledger(Protocol):
         run_id: str,
         *,
         states: Collection[SubmissionState] | None = None,
-        reasons: Collection[Reason] | None = None,
+        reasons: Collection[Reason | CancelReason] | None = None,
         seqs: Collection[int] | None = None,
     ) -> pl.DataFrame:
         """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states, reasons or `seq`."""

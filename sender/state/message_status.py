@@ -27,6 +27,8 @@ def status_of() -> pl.Expr:
         .then(pl.coalesce("_status", pl.lit(Status.QUEUED.value)))
         .when(state == SubmissionState.REJECTED)
         .then(pl.lit(Status.REJECTED.value))
+        .when(state == SubmissionState.CANCELED)
+        .then(pl.lit(Status.CANCELED.value))
         .when(state.is_in([SubmissionState.UNKNOWN.value, SubmissionState.INTENT.value]))
         .then(pl.lit(Status.UNKNOWN.value))
         .otherwise(pl.lit(Status.PENDING.value))

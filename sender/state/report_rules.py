@@ -30,7 +30,7 @@ class MessageRow(NamedTuple):
     message_id: str | None = None
     status: Status | None = None
     provider_status: str | None = None
-    reason: Reason | None = None
+    reason: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     segments: int | None = None
@@ -91,7 +91,8 @@ def apply_report(row: MessageRow, report: ReportFields) -> MessageRow | ReportEf
     """The row after `report`; or why it stays as it is.
 
     - accepted, with this id: the status moves forward by rank; price and segments are taken over.
-    - unknown, or pending: a report is about a message the provider has, so it was accepted, and must not leave again.
+    - unknown, pending or canceled: a report is about a message the provider has, so it was accepted, and must not
+      leave again.
     - intent: a request is on its way, or its process died; its outcome is written first.
     - rejected, or accepted with another id: it contradicts what is known, and changes nothing.
     """
@@ -99,7 +100,7 @@ def apply_report(row: MessageRow, report: ReportFields) -> MessageRow | ReportEf
         case SubmissionState.ACCEPTED if row.message_id == report.message_id:
             new = _move_forward(row, report)
             return ReportEffect.SAME if new == row else new
-        case SubmissionState.UNKNOWN | SubmissionState.PENDING:
+        case SubmissionState.UNKNOWN | SubmissionState.PENDING | SubmissionState.CANCELED:
             bare = MessageRow(SubmissionState.ACCEPTED, max(1, row.attempts), report.message_id, Status.QUEUED)
             return _move_forward(bare, report)
         case _:

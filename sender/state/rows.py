@@ -12,7 +12,19 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from sender.core.outcomes import FINAL, Accepted, Deferred, Outcome, Reason, Rejected, Status, SubmissionState, Unknown
+from sender.core.outcomes import (
+    FINAL,
+    Accepted,
+    Canceled,
+    CancelReason,
+    Deferred,
+    Outcome,
+    Reason,
+    Rejected,
+    Status,
+    SubmissionState,
+    Unknown,
+)
 from sender.state.ledger import JOURNAL_SCHEMA, Run, RunKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +41,7 @@ class SettledFields(NamedTuple):
     message_id: str | None = None
     status: Status | None = None
     provider_status: str | None = None
-    reason: Reason | None = None
+    reason: Reason | CancelReason | None = None
     error_code: str | None = None
     error_message: str | None = None
     segments: int | None = None
@@ -42,17 +54,17 @@ class SettledFields(NamedTuple):
 
 def run_columns(run: Run) -> tuple[Any, ...]:
     """The columns of a run's row, in the order of the fields of `Run`."""
-    campaign, source = cleaned(run.campaign), cleaned(run.source)
-    return astuple(replace(run, campaign=campaign or "", source=source))
+    return tuple(cleaned(value) if isinstance(value, str) else value for value in astuple(run))
 
 
 def read_run(row: Sequence[Any]) -> Run:
     """The run with these columns, in the order of `run_columns`."""
     run = Run(*row)
-    return replace(run, kind=RunKind(run.kind), simulated=bool(run.simulated))
+    close_reason = None if run.close_reason is None else CancelReason(run.close_reason)
+    return replace(run, kind=RunKind(run.kind), simulated=bool(run.simulated), close_reason=close_reason)
 
 
-def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> SettledFields:
+def settled(outcome: Outcome | Canceled | None, *, due_ms: int, now_ms: int) -> SettledFields:
     """The row of a message with that outcome (None: proved absent); a pending one is due at `due_ms`."""
     match outcome:
         case Accepted():
@@ -78,6 +90,8 @@ def settled(outcome: Outcome | None, *, due_ms: int, now_ms: int) -> SettledFiel
                 error_code=cleaned(outcome.error_code),
                 error_message=cleaned(outcome.error_message),
             )
+        case Canceled():
+            return SettledFields(SubmissionState.CANCELED, reason=outcome.reason, error_message=cleaned(outcome.detail))
         case Deferred():
             return SettledFields(
                 SubmissionState.PENDING,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sender.core.outcomes import SubmissionState
 from sender.state.ledger import Run
 from sender.state.open import open_state
 from sender.state.state import State
@@ -20,7 +21,8 @@ _REPORTED_S = 8 * 86_400  # reports about a run may come until so long after it 
 def learn_refusals(state: State, run: Run) -> int:
     """Teach the suppression list what the errors of this run say about numbers. Return how many entries were new."""
     refused = state.ledger.journal(run.run_id, reasons=TAUGHT.keys())
-    taught = refused.filter(pl.col("error_code").ne_missing(HELD_BACK))
+    ours = pl.col("error_code").eq_missing(pl.lit(HELD_BACK)) | (pl.col("state") == SubmissionState.CANCELED)
+    taught = refused.filter(~ours)
     if taught.is_empty():
         return 0
     rows = (

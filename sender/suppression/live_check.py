@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sender.core.outcomes import Reason, Rejected
+from sender.core.outcomes import Canceled, CancelReason
 from sender.plan.plan import Plan
 from sender.state.ledger import Run
 from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
 
-HELD_BACK = "suppressed"  # the error code of a message that was stopped here and never reached a provider
+# The error code of a message that an older version stopped here, as rejected; today it is canceled.
+HELD_BACK = "suppressed"
 _POLL_S = 0.2
 
 
@@ -111,7 +112,7 @@ class LiveSuppression:
         self._read()
         self._look_at = clock() + _POLL_S
 
-    def refuses(self, to: str, from_number: str | None, service: str | None = None) -> Rejected | None:
+    def refuses(self, to: str, from_number: str | None, service: str | None = None) -> Canceled | None:
         """The outcome of a message that must not leave; None when it may. Raises StateError.
 
         `service` is the message's own service that picks the number (None: the campaign's).
@@ -125,7 +126,7 @@ class LiveSuppression:
                 self._read()
         for entry in self._held.get(to, ()):
             if self._context.covers(entry, from_number, service):
-                return Rejected(Reason.OPTED_OUT, HELD_BACK, f"not sent: {entry.sentence()}")
+                return Canceled(CancelReason.OPTED_OUT, f"not sent: {entry.sentence()}")
         return None
 
     def _read(self) -> None:

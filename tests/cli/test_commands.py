@@ -163,7 +163,7 @@ def test_status_lists_the_runs(sender: Shell) -> None:
     (run,) = sender("status", "--json").json
     assert (run["campaign"], run["accepted"], run["state"]) == ("people", 2, "complete")
     one = sender("status", run["run_id"][:13], "--json").json
-    assert one["law"] == "2 rows = 0 skipped + 2 accepted + 0 rejected + 0 unknown + 0 pending"
+    assert one["law"] == "2 rows = 0 skipped + 2 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending"
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])

@@ -396,7 +396,7 @@ def test_clocks_that_are_apart_stop_the_run_before_the_first_message(sender: She
         done = sender("send", path, "--yes", TWILIO_ACCOUNT_SID=sid, TWILIO_AUTH_TOKEN="t" * 32, TWILIO_API_BASE=url)
         assert done.code == 3, done
         assert "set this machine's clock" in done.err
-        assert "0 accepted + 0 rejected + 0 unknown + 3 pending" in done.out
+        assert "0 accepted + 0 rejected + 0 canceled + 0 unknown + 3 pending" in done.out
     finally:
         server.kill()
         out, _ = server.communicate()

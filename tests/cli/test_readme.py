@@ -88,7 +88,7 @@ def test_the_killed_run_prints_what_the_program_prints(sender: Shell) -> None:
     if "unknown messages" in result.out:  # more than one was in doubt
         expected += in_doubt
     assert [line for line in expected if counts.sub("N", line) not in printed] == []
-    assert "300 rows = 0 skipped + 300 accepted + 0 rejected + 0 unknown + 0 pending" in result.out
+    assert "300 rows = 0 skipped + 300 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending" in result.out
 
 
 def test_what_did_not_arrive_and_the_opt_out_print_what_the_program_prints(sender: Shell) -> None:

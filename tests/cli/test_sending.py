@@ -44,7 +44,7 @@ def campaign(shell: Shell, n: int, *, provider: str = "sandbox", rate: str = "no
 def test_the_welcome_campaign_accounts_for_every_row(shipped: Shell) -> None:
     done = shipped("send", "campaigns/welcome.yaml", "--yes")
     assert done.code == 0, done
-    assert "47 rows = 8 skipped + 39 accepted + 0 rejected + 0 unknown + 0 pending" in done.out
+    assert "47 rows = 8 skipped + 39 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending" in done.out
     assert "simulated by the sandbox" in done.out
     rows = shipped.results()
     original = pl.read_csv(shipped.folder / "campaigns" / "welcome.csv", infer_schema=False)
@@ -126,7 +126,7 @@ def test_limit_sends_the_first_and_then_the_rest(sender: Shell, sandbox: Start) 
     for _ in range(2):  # twice the same changes nothing
         done = sender("send", path, *NOW, "--limit", "4", **server.env)
         assert done.code == 0, done
-        assert "4 accepted + 0 rejected + 0 unknown + 6 pending" in done.out
+        assert "4 accepted + 0 rejected + 0 canceled + 0 unknown + 6 pending" in done.out
     assert sender("send", path, *NOW, **server.env).code == 0
     assert sorted(server.counts().values()) == [1] * 10
 
@@ -157,7 +157,7 @@ def test_kill_nine_half_way_then_the_rest_and_nothing_twice(sender: Shell, sandb
     done = sender("send", path, *NOW, "--rehearse", SENDER_SANDBOX_URL=server.url, **env)
     assert "resuming run" in done.out
     assert sorted(set(server.counts().values())) == [1], "somebody was texted twice"
-    assert "200 accepted + 0 rejected + 0 unknown + 0 pending" in done.out, done
+    assert "200 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending" in done.out, done
     assert done.code == 0
     assert len(server.counts()) == 200
     assert set(server.counts().values()) == {1}
@@ -176,7 +176,7 @@ def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandb
     assert process.returncode == 130, err
     assert "stopping" in err
     assert "the same command sends the rest" in out
-    law = re.search(r"(\d+) accepted \+ 0 rejected \+ 0 unknown \+ (\d+) pending", out)
+    law = re.search(r"(\d+) accepted \+ 0 rejected \+ 0 canceled \+ 0 unknown \+ (\d+) pending", out)
     assert law, out
     assert int(law[1]) == sum(server.counts().values())
     assert sender("send", path, *NOW, **server.env).code == 0
@@ -247,7 +247,7 @@ def test_unknown_messages_are_told_first_and_settled_from_the_log(sender: Shell)
     time.sleep(2.2)
     settled = sender("reconcile", "people.csv")
     assert "1 found at the provider, 1 proved absent (pending again), 0 still unknown" in settled.out, settled
-    assert "2 accepted + 0 rejected + 0 unknown + 1 pending" in settled.out
+    assert "2 accepted + 0 rejected + 0 canceled + 0 unknown + 1 pending" in settled.out
 
 
 def test_a_refused_account_stops_the_run(sender: Shell, sandbox: Start) -> None:
@@ -267,7 +267,7 @@ def test_an_unreachable_provider_stops_the_run_and_loses_nothing(sender: Shell) 
     done = sender("send", path, *NOW, TELNYX_API_KEY="KEY0123", TELNYX_API_BASE="http://127.0.0.1:9")
     assert done.code == 3, done
     assert "no connection to http://127.0.0.1:9" in done.err
-    assert "0 accepted + 0 rejected + 0 unknown + 5 pending" in done.out
+    assert "0 accepted + 0 rejected + 0 canceled + 0 unknown + 5 pending" in done.out
     assert "Traceback" not in done.err
 
 

@@ -266,7 +266,7 @@ class Campaign:
             journal = state_dir.ledger.journal(run.run_id)
             law = state_dir.ledger.counts(run.run_id)
         states = dict(zip(journal["seq"], journal["state"], strict=True))
-        if law.pending + law.intent + law.accepted + law.rejected + law.unknown != self.messages:
+        if law.pending + law.intent + law.accepted + law.rejected + law.canceled + law.unknown != self.messages:
             tally.problems.append(f"{self.folder.name}: the law does not hold: {law}")
         for seq, row in enumerate(rows):  # the plan has every row, in file order
             state, ids = states.get(seq, SubmissionState.PENDING), truth[row["to"]]
@@ -277,7 +277,11 @@ class Campaign:
                 tally.losses += not ids
                 if ids:
                     tally.problems.append(f"{row['to']}: message id {row['message_id']} is not the provider's {ids}")
-            tally.misreported += bool(ids) and state in (SubmissionState.PENDING, SubmissionState.REJECTED)
+            tally.misreported += bool(ids) and state in (
+                SubmissionState.PENDING,
+                SubmissionState.REJECTED,
+                SubmissionState.CANCELED,
+            )
             tally.losses += not ids and state in (SubmissionState.PENDING, SubmissionState.INTENT)
         for event in self._trail():
             if event["event"] == "settled":

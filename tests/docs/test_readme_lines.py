@@ -111,7 +111,7 @@ def test_both_lines_end_well_twice_on_a_machine_as_it_comes(machine: Machine) ->
     machine.paste("python3 -c 'import pytest_asyncio, pytest_benchmark, pytest_randomly'")
     for _ in range(2):
         output = machine.paste(RUN_LINE)
-        assert "47 rows = 8 skipped + 39 accepted + 0 rejected + 0 unknown + 0 pending" in output
+        assert "47 rows = 8 skipped + 39 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending" in output
     assert len(list(machine.checkout.glob(".sender/runs/*/results.csv"))) == 2
     quick = "tests/docs/test_readme_lines.py::test_each_line_is_one_line_and_makes_an_environment_of_its_own"
     for _ in range(2):

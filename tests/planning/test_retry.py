@@ -159,7 +159,10 @@ def test_a_row_counts_as_what_became_of_it_last(tmp_path: Path) -> None:
     failed = (Status.UNDELIVERED, Reason.UNREACHABLE)
     past.report(dict.fromkeys((1, 2, 3, 4), failed))
     first = sender.send(past.retry(), state_dir=tmp_path)
-    assert first.summary.totals_line() == "4 rows = 0 skipped + 4 accepted + 0 rejected + 0 unknown + 0 pending"
+    assert (
+        first.summary.totals_line()
+        == "4 rows = 0 skipped + 4 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending"
+    )
     assert first.run.retry_of == past.run.run_id
     assert past.rows() == []  # under way
     past.report({1: (Status.DELIVERED, None), 2: (Status.DELIVERED, None), 3: failed, 4: failed}, first.run)

@@ -15,7 +15,7 @@ from sender.reports.results import results_frame
 from sender.reports.summary import ErrorCount, Summary, summarise
 from tests.reports.runs import RUN, make_journal, make_plan
 
-MIXED = make_plan([*[{}] * 8, {"reason": "duplicate"}, {"reason": "duplicate"}, {"reason": "invalid_number"}])
+MIXED = make_plan([*[{}] * 9, {"reason": "duplicate"}, {"reason": "duplicate"}, {"reason": "invalid_number"}])
 MIXED_JOURNAL = make_journal(
     {"seq": 0, "state": "accepted", "status": "delivered", "price": "-0.0075", "currency": "USD", "segments": 3},
     {"seq": 1, "state": "accepted", "status": "delivered", "price": "-0.0075", "currency": "USD"},
@@ -24,23 +24,26 @@ MIXED_JOURNAL = make_journal(
     {"seq": 4, "state": "rejected", "reason": "invalid_number", "error_code": "21211", "error_message": "bad too"},
     {"seq": 5, "state": "unknown", "error_message": "the answer did not come within 30 s"},
     {"seq": 6, "state": "pending", "reason": "rate_limited", "error_code": "20429"},
+    {"seq": 8, "state": "canceled", "reason": "closed"},
 )
 
 
 def test_summary_counts_what_became_of_the_rows():
     assert summarise(MIXED, MIXED_JOURNAL) == Summary(
-        rows=11,
+        rows=12,
         skipped={"duplicate": 2, "invalid_number": 1},
         accepted=3,
         rejected=2,
+        canceled=1,
         unknown=1,
         pending=2,
-        statuses={"skipped": 3, "delivered": 2, "pending": 2, "rejected": 2, "failed": 1, "unknown": 1},
+        statuses={"skipped": 3, "delivered": 2, "pending": 2, "rejected": 2, "canceled": 1, "failed": 1, "unknown": 1},
         errors=(
             ErrorCount("rejected", "invalid_number", "21211", "bad To", 2),
             ErrorCount("failed", "filtered", "30007", None, 1),
             ErrorCount("unknown", None, None, "the answer did not come within 30 s", 1),
             ErrorCount("pending", "rate_limited", "20429", None, 1),
+            ErrorCount("canceled", "closed", None, None, 1),
         ),
         segments=5,
         price={"USD": Decimal("0.0150")},
@@ -59,42 +62,42 @@ def test_summary_reads_a_written_plan(tmp_path: Path):
         pytest.param(
             MIXED,
             MIXED_JOURNAL,
-            "11 rows = 3 skipped + 3 accepted + 2 rejected + 1 unknown + 2 pending",
+            "12 rows = 3 skipped + 3 accepted + 2 rejected + 1 canceled + 1 unknown + 2 pending",
             True,
             id="holds",
         ),
         pytest.param(
             make_plan([{}]),
             make_journal({"seq": 0, "state": "intent"}),
-            "1 row = 0 skipped + 0 accepted + 0 rejected + 1 unknown + 0 pending",
+            "1 row = 0 skipped + 0 accepted + 0 rejected + 0 canceled + 1 unknown + 0 pending",
             True,
             id="an intent is unknown",
         ),
         pytest.param(
             make_plan([]),
             make_journal(),
-            "0 rows = 0 skipped + 0 accepted + 0 rejected + 0 unknown + 0 pending",
+            "0 rows = 0 skipped + 0 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending",
             True,
             id="no rows",
         ),
         pytest.param(
             make_plan([{}]),
             make_journal({"seq": 0, "state": "accepted"}, {"seq": 7, "state": "accepted"}),
-            "1 row ≠ 0 skipped + 2 accepted + 0 rejected + 0 unknown + 0 pending",
+            "1 row ≠ 0 skipped + 2 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending",
             False,
             id="a journal row without a message",
         ),
         pytest.param(
             make_plan([{}]),
             make_journal({"seq": 0, "state": "lost"}),
-            "1 row ≠ 0 skipped + 0 accepted + 0 rejected + 0 unknown + 0 pending",
+            "1 row ≠ 0 skipped + 0 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending",
             False,
             id="a state nobody knows",
         ),
         pytest.param(
             make_plan([{}], rows_in_manifest=2),
             make_journal(),
-            "2 rows ≠ 0 skipped + 0 accepted + 0 rejected + 0 unknown + 1 pending",
+            "2 rows ≠ 0 skipped + 0 accepted + 0 rejected + 0 canceled + 0 unknown + 1 pending",
             False,
             id="a row lost since the plan was made",
         ),
@@ -130,6 +133,7 @@ def test_the_law_holds_for_every_mixture_and_agrees_with_the_results(fates: list
         pytest.param([{"state": "accepted", "status": "failed"}], 1, id="failed"),
         pytest.param([{"state": "accepted", "status": "undelivered"}], 1, id="undelivered"),
         pytest.param([{"state": "rejected"}, {"state": "accepted"}], 1, id="one rejected"),
+        pytest.param([{"state": "canceled", "reason": "closed"}, {"state": "accepted"}], 1, id="one canceled by us"),
         pytest.param([{"state": "unknown"}, {"state": "rejected"}], 4, id="unknown before rejected"),
         pytest.param([{"state": "intent"}], 4, id="intent"),
     ],

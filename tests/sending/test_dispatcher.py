@@ -190,7 +190,7 @@ def send(
 
 
 def counts(**changed: int) -> Counts:
-    return Counts(**{"pending": 0, "intent": 0, "accepted": 0, "rejected": 0, "unknown": 0, **changed})
+    return Counts(**{"pending": 0, "intent": 0, "accepted": 0, "rejected": 0, "canceled": 0, "unknown": 0, **changed})
 
 
 def test_everything_is_sent_once(ledger: SqliteLedger, plan: Plan) -> None:
@@ -400,7 +400,7 @@ def test_progress_adds_up(ledger: SqliteLedger, plan: Plan) -> None:
     last = seen[-1]
     assert (last.accepted, last.rejected, last.unknown, last.pending) == (N - 2, 1, 1, 0)
     assert last.done == last.total == N
-    assert all(one.accepted + one.rejected + one.unknown + one.pending == N for one in seen)
+    assert all(one.accepted + one.rejected + one.canceled + one.unknown + one.pending == N for one in seen)
 
 
 def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(

@@ -55,7 +55,7 @@ async def simulated(
     """
     told, random = Told(), Random(5)
     pool = SenderPool(dict.fromkeys([sender for sender, _ in messages], 1.0))
-    counts = Counts(pending=len(messages), intent=0, accepted=before, rejected=0, unknown=0)
+    counts = Counts(pending=len(messages), intent=0, accepted=before, rejected=0, canceled=0, unknown=0)
     meter = Meter(
         messages=before + len(messages),
         total=before + len(messages),
@@ -215,7 +215,7 @@ def test_a_provider_that_goes_on_refusing_is_reckoned_with() -> None:
 
 
 def test_progress_counts_what_is_settled_and_tells_no_time_before_it_knows_what_is_left() -> None:
-    before = Counts(pending=7, intent=0, accepted=2, rejected=1, unknown=0)
+    before = Counts(pending=7, intent=0, accepted=2, rejected=1, canceled=0, unknown=0)
     meter = Meter(
         messages=10, total=8, before=before, now_s=50.0, time_to_send_s=lambda units, last: sum(units.values()) - last
     )

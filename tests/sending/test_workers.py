@@ -288,5 +288,5 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
         assert process.wait(timeout=60) == 0
         with StateDir(tmp_path) as state:
             counts = state.ledger.counts(orders.run_id)
-        assert counts == Counts(pending=10, intent=0, accepted=0, rejected=0, unknown=0)
+        assert counts == Counts(pending=10, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
         assert sender.send(made, state_dir=tmp_path, env={"SENDER_SANDBOX_URL": url}).summary.accepted == 10

@@ -17,7 +17,7 @@ from sender.state.ledger import Run, RunKind
 from sender.state.state_dir import StateDir
 
 NOW = Progress(
-    total=10, accepted=1, rejected=0, unknown=0, pending=9, in_flight=0, elapsed_s=2.0, rate_per_s=0.5, eta_s=18.0,
+    total=10, accepted=1, rejected=0, canceled=0, unknown=0, pending=9, in_flight=0, elapsed_s=2.0, rate_per_s=0.5, eta_s=18.0,
     slowed_to_per_s=0.25,
 )  # fmt: skip
 RUN = Run("r", "c", RunKind.LIVE, "twilio", "h", None, 1, 1, 0, 0)

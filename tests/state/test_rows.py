@@ -89,7 +89,7 @@ def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: Settled
 )
 def test_a_run_comes_back(run: Run) -> None:
     columns = run_columns(run)
-    assert len(columns) == 14
+    assert len(columns) == 20
     stored = [
         str(value) if isinstance(value, RunKind) else int(value) if isinstance(value, bool) else value
         for value in columns

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sender.core.outcomes import Reason, Rejected, SkipReason
+from sender.core.outcomes import Canceled, CancelReason, SkipReason
 from sender.suppression.entries import EntrySource, SuppressionEntry
 from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression, watch_suppressions
 from sender.suppression.suppression_list import SuppressionList
@@ -48,8 +48,8 @@ def test_a_stop_from_another_process_counts_within_a_second(tmp_path: Path) -> N
         assert gate.refuses(ADA, OURS) is None
         theirs.learn_inbound(ADA, "STOP", OURS, "twilio", NOON)
         clock.now = 1.0
-        assert gate.refuses(ADA, OURS) == Rejected(
-            Reason.OPTED_OUT, "suppressed", f"not sent: replied STOP to {OURS} on 2026-11-21 12:00 UTC"
+        assert gate.refuses(ADA, OURS) == Canceled(
+            CancelReason.OPTED_OUT, f"not sent: replied STOP to {OURS} on 2026-11-21 12:00 UTC"
         )
         assert gate.refuses(BOB, OURS) is None
         theirs.learn_inbound(ADA, "start", OURS, "twilio", later(1))

@@ -63,7 +63,7 @@ def test_a_scope_of_one_service_holds_back_the_rows_that_name_it(tmp_path: Path)
         assert made.frame["reason"].to_list() == ["suppressed", None, None, None]
         listed.add([number(3), number(4)], scope=f"sender:{services[0]}")
         told = sender.send(made, state_dir=tmp_path).results()
-        assert dict(zip(told["to"], told["error_code"], strict=True))[number(3)] == "suppressed"
+        assert dict(zip(told["to"], told["status"], strict=True))[number(3)] == "canceled"
         assert told["message_id"].is_not_null().to_list() == [False, True, False, True]
 
 
@@ -98,13 +98,14 @@ def test_a_stop_while_the_run_is_under_way_is_honoured(tmp_path: Path) -> None:
 
     result = sender.send(made, state_dir=tmp_path, on_progress=on_progress)
     assert told
-    assert result.summary.totals_line() == "60 rows = 0 skipped + 59 accepted + 1 rejected + 0 unknown + 0 pending"
+    assert (
+        result.summary.totals_line()
+        == "60 rows = 0 skipped + 59 accepted + 0 rejected + 1 canceled + 0 unknown + 0 pending"
+    )
     last = result.results().row(59, named=True)
-    assert (last["status"], last["reason"], last["error_code"]) == ("rejected", "opted_out", "suppressed")
+    assert (last["status"], last["reason"], last["error_code"]) == ("canceled", "opted_out", None)
     assert last["error_message"].startswith(f"not sent: replied stop to {OURS} on ")
-    assert [(one.reason, one.error_code, one.count) for one in result.summary.errors] == [
-        ("opted_out", "suppressed", 1)
-    ]
+    assert [(one.reason, one.error_code, one.count) for one in result.summary.errors] == [("opted_out", None, 1)]
 
 
 def test_a_plan_made_before_a_stop_is_stopped_too(tmp_path: Path) -> None:
@@ -114,8 +115,8 @@ def test_a_plan_made_before_a_stop_is_stopped_too(tmp_path: Path) -> None:
     people = pl.DataFrame({"phone": [number(1), number(2)]})
     campaign = sender.load_campaign(recipients=people, provider="sandbox", from_=OURS, message="Hi", rate="none")
     result = sender.send(sender.build_plan(campaign), state_dir=tmp_path)
-    assert result.results()["error_code"].to_list() == ["suppressed", None]
-    assert (result.summary.rejected, result.summary.accepted) == (1, 1)
+    assert result.results()["status"][0] == "canceled"
+    assert (result.summary.rejected, result.summary.canceled, result.summary.accepted) == (0, 1, 1)
 
 
 def test_refusals_teach_the_list_and_the_sandbox_s_stay_there(tmp_path: Path) -> None:

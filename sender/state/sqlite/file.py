@@ -21,7 +21,9 @@ from sender.core.filesystem import make_folder
 from sender.state.sqlite.schema import SCHEMA_VERSION, STEPS
 
 APPLICATION_ID = int.from_bytes(b"cmps")  # in the file's header: `file` and we can tell whose it is
-BUSY_TIMEOUT_S = 10.0  # other runs' commits take milliseconds; this is for a machine that stalls
+# Other runs' commits take milliseconds. This is for a machine that stalls, and for the one commit that closes a run of
+# ten million messages, which takes a minute.
+BUSY_TIMEOUT_S = 120.0
 
 # The first without the WAL-reset bug, which may lose commits where two processes write. apsw's wheels bring a newer
 # one; a system's own build of apsw may use an older one.

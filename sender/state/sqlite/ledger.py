@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import apsw
-import orjson
 import polars as pl
 
 from sender.core.clock import wall_clock_ms
 from sender.core.errors import UnknownRun
-from sender.core.outcomes import Reason, SubmissionState, Unknown
+from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import (
     JOURNAL_SCHEMA,
     SENT_SCHEMA,
@@ -33,7 +32,8 @@ from sender.state.ledger import (
     Run,
     Settlement,
 )
-from sender.state.rows import journal_frame, read_run, run_columns, settled
+from sender.state.rows import journal_frame, read_run, run_columns
+from sender.state.sqlite import closing
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import (
@@ -46,6 +46,7 @@ from sender.state.sqlite.file import (
     schema_version,
 )
 from sender.state.sqlite.schema import SCHEMA_VERSION
+from sender.state.sqlite.settling import count_changes, orphans_to_unknown, record_findings, record_outcomes
 
 _JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
 
@@ -92,10 +93,17 @@ class SqliteLedger:
     def now_ms(self) -> int:
         return self._clock()
 
-    def create_run(self, run: Run) -> None:
+    def create_run(
+        self, run: Run, *, closes: Collection[str] = (), reason: CancelReason = CancelReason.SUPERSEDED
+    ) -> None:
+        keys = [self._run_key(run_id) for run_id in closes]
         try:
             with self._transaction() as db:
+                now = self.now_ms()
                 db.execute(sql.INSERT_RUN, run_columns(run))
+                for key, messages in keys:
+                    orphans_to_unknown(db, key, now)
+                    closing.close_run(db, key, messages, by=f"run {run.run_id}", reason=reason, now_ms=now)
         except apsw.ConstraintError as error:
             raise ValueError(f"run {run.run_id} cannot be created: {error}") from None
 
@@ -120,6 +128,21 @@ class SqliteLedger:
             db.execute("UPDATE run SET finished_at = coalesce(finished_at, ?) WHERE key = ?", (self.now_ms(), key))
         return True
 
+    def close_run(self, run_id: str, *, by: str, reason: CancelReason = CancelReason.CLOSED) -> int:
+        key, messages = self._run_key(run_id)
+        with self._transaction() as db:
+            return closing.close_run(db, key, messages, by=by, reason=reason, now_ms=self.now_ms())
+
+    def pause_run(self, run_id: str, *, by: str) -> bool:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            return count_changes(db, sql.PAUSE_RUN, [(self.now_ms(), by, key)]) > 0
+
+    def resume_run(self, run_id: str) -> bool:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            return count_changes(db, sql.RESUME_RUN, [(key,)]) > 0
+
     def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
         """As the protocol says; `lease_ms` is counted from the commit's own reading of the clock."""
         key, messages = self._run_key(run_id)
@@ -127,6 +150,8 @@ class SqliteLedger:
         if limit <= 0:
             return []
         with self._transaction() as db:
+            if closing.is_held(db, key):
+                return []
             now = self.now_ms()  # read with the write lock held: waiting for it must not eat the lease
             deadline = now + lease_ms
             named = {"run": key, "now": now, "deadline": deadline, "bound": bound, "limit": limit}
@@ -152,6 +177,8 @@ class SqliteLedger:
         if limit <= 0:
             return []
         with self._transaction() as db:
+            if closing.is_held(db, key):
+                return []
             named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "exclude": _json(exclude)}
             due = [seq for (seq,) in db.execute(sql.DUE, named | {"partition": partition[0], "of": partition[1]})]
             start: int = db.execute(sql.NEXT_SEQ, (key,)).get
@@ -163,6 +190,8 @@ class SqliteLedger:
     def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
+            if closing.is_held(db, key):
+                return []
             now = self.now_ms()
             deadline = now + lease_ms
             named = {"run": key, "now": now, "deadline": deadline, "seqs": _json(seqs)}
@@ -187,44 +216,38 @@ class SqliteLedger:
         released = list(claims)
         with self._transaction() as db:
             now = self.now_ms()
-            changed = _changed(db, sql.RELEASE, ((0, now, key, c.seq, c.attempt, c.fence) for c in released))
+            reason = closing.close_reason(db, key)
+            statement, first = (sql.RELEASE, 0) if reason is None else (sql.RELEASE_CANCELED, reason.value)
+            changed = count_changes(db, statement, ((first, now, key, c.seq, c.attempt, c.fence) for c in released))
             delivery_reports.apply_waiting(db, key, (c.seq for c in released), now)
         return changed
 
     def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            return _changed(db, sql.USE_SENDER, ((sender, key, c.seq, c.attempt, c.fence) for c, sender in choices))
+            rows = ((sender, key, c.seq, c.attempt, c.fence) for c, sender in choices)
+            return count_changes(db, sql.USE_SENDER, rows)
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
-            changed = _recorded(db, key, settlements, now)
+            changed = record_outcomes(db, key, settlements, now)
             delivery_reports.apply_waiting(db, key, (s.claim.seq for s in settlements), now)
         return changed
 
     def orphans_to_unknown(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            now = self.now_ms()
-            changed = _changed(db, sql.ORPHANS, [(sql.ORPHAN_MESSAGE, now, key)])
-            if changed:
-                changed -= delivery_reports.apply_waiting(db, key, None, now)
-        return changed
+            return orphans_to_unknown(db, key, self.now_ms())
 
     def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:
         """As the protocol says. A finished run that gets a pending message back is no longer finished."""
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             now = self.now_ms()
-            rows = (
-                (*settled(finding.outcome, due_ms=now, now_ms=now), now, key, finding.seq, finding.attempt)
-                for finding in findings
-                if not isinstance(finding.outcome, Unknown)  # proves nothing new
-            )
-            changed = _changed(db, sql.RECONCILE, rows)
+            changed = record_findings(db, key, findings, now)
             delivery_reports.apply_waiting(db, key, (finding.seq for finding in findings), now)
             db.execute(sql.REOPEN, (key,))
         return changed
@@ -232,8 +255,10 @@ class SqliteLedger:
     def resend_unknown(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            now = self.now_ms()
-            changed = _changed(db, sql.RESEND, [(now, now, key)])
+            now, closed = self.now_ms(), closing.close_reason(db, key)
+            if closed is not None:
+                return count_changes(db, sql.CANCEL_UNKNOWN, [(closed.value, now, key)])
+            changed = count_changes(db, sql.RESEND, [(now, now, key)])
             db.execute(sql.REOPEN, (key,))
         return changed
 
@@ -285,7 +310,8 @@ class SqliteLedger:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else below_seq
         with failures_explained(self._path):
-            row = self._db.execute(sql.NEXT_DUE, (key, bound)).fetchone()
+            held = closing.is_held(self._db, key)
+            row = None if held else self._db.execute(sql.NEXT_DUE, (key, bound)).fetchone()
         return None if row is None else row[0]
 
     def journal(
@@ -293,7 +319,7 @@ class SqliteLedger:
         run_id: str,
         *,
         states: Collection[SubmissionState] | None = None,
-        reasons: Collection[Reason] | None = None,
+        reasons: Collection[Reason | CancelReason] | None = None,
         seqs: Collection[int] | None = None,
     ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
@@ -357,6 +383,7 @@ class SqliteLedger:
             intent=counts.get(SubmissionState.INTENT, 0),
             accepted=counts.get(SubmissionState.ACCEPTED, 0),
             rejected=counts.get(SubmissionState.REJECTED, 0),
+            canceled=counts.get(SubmissionState.CANCELED, 0),
             unknown=counts.get(SubmissionState.UNKNOWN, 0),
         )
 
@@ -375,35 +402,6 @@ class SqliteLedger:
                     self._db.execute("ROLLBACK")
                 raise
         self._mark.write(commits)
-
-
-def _changed(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
-    before = db.total_changes()
-    db.executemany(statement, rows)
-    return db.total_changes() - before
-
-
-def _recorded(db: apsw.Connection, key: int, settlements: Iterable[Settlement], now_ms: int) -> int:
-    """Settle each claim that still holds its message, those with like outcomes by one statement."""
-    before = db.total_changes()
-    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-    claims: set[tuple[int, int, int]] = set()
-    for claim, outcome, due_ms in settlements:
-        key_of_claim = (claim.seq, claim.attempt, claim.fence)
-        if key_of_claim in claims:
-            continue
-        claims.add(key_of_claim)
-        row = settled(outcome, due_ms=now_ms if due_ms is None else due_ms, now_ms=now_ms)
-        varying = (*key_of_claim, row.message_id, row.segments, row.created_at)
-        alike.setdefault(sql.common(row), []).append(varying)
-    for common, rows in alike.items():
-        named = dict(zip(sql.COMMON, common, strict=True)) | {
-            "settlements": orjson.dumps(rows).decode(),
-            "run": key,
-            "now": now_ms,
-        }
-        db.execute(sql.RECORD, named)
-    return db.total_changes() - before
 
 
 def _json(values: Collection[int] | Collection[str]) -> str:

@@ -16,7 +16,7 @@ _FIELDS = ", ".join(ReportFields._fields)
 _SELECT_ROW = f"SELECT {_ROW} FROM message WHERE run = ? AND seq = ?"  # noqa: S608 (our names)
 _UPDATE_ROW = f"""
 UPDATE message SET {", ".join(f"{name} = ?" for name in MessageRow._fields)}, deadline = NULL, not_before = NULL,
-    fence = max(fence, attempts), updated_at = ?
+    fence = max(fence, 1), updated_at = ?
 WHERE run = ? AND seq = ?
 """  # noqa: S608
 _KEEP = f"INSERT OR IGNORE INTO report (run, seq, {_FIELDS}) VALUES (?, ?{', ?' * len(ReportFields._fields)})"  # noqa: S608

@@ -111,9 +111,35 @@ _VERSION_5 = """
 ALTER TABLE run ADD COLUMN retry_of TEXT;
 """
 
+# `canceled`: what we decided not to send after planning; it may never have been claimed. `close_reason` is the reason
+# of what is canceled when the run is closed. The address of the provider's API, who closed the run, who paused it.
+#
+# The new constraints of `message` allow all that the old ones did, so no row has to be looked at, and the text of the
+# table's definition can be edited in place (https://www.sqlite.org/lang_altertable.html, "Making Other Kinds Of Table
+# Schema Changes", read 2026-11-28): ten million rows are upgraded at once. ALTER TABLE then makes every connection read
+# the definitions anew.
+_VERSION_6 = """
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(replace(replace(sql,
+    'rejected'', ''unknown', 'rejected'', ''canceled'', ''unknown'),
+    'rejected_says_why CHECK (state <> ''rejected'' OR reason IS NOT NULL)',
+    'refused_says_why CHECK (state NOT IN (''rejected'', ''canceled'') OR reason IS NOT NULL)'),
+    'only_pending_may_have_no_attempt CHECK (attempts >= (state <> ''pending''))',
+    'only_unsent_may_have_no_attempt CHECK (attempts >= (state NOT IN (''pending'', ''canceled'')))')
+WHERE type = 'table' AND name = 'message';
+PRAGMA writable_schema = RESET;
+ALTER TABLE run ADD COLUMN base_url TEXT;
+ALTER TABLE run ADD COLUMN closed_at INTEGER;
+ALTER TABLE run ADD COLUMN closed_by TEXT CHECK ((closed_by IS NULL) = (closed_at IS NULL));
+ALTER TABLE run ADD COLUMN close_reason TEXT CHECK ((close_reason IS NULL) = (closed_at IS NULL));
+ALTER TABLE run ADD COLUMN paused_at INTEGER CHECK (paused_at IS NULL OR closed_at IS NULL);
+ALTER TABLE run ADD COLUMN paused_by TEXT CHECK ((paused_by IS NULL) = (paused_at IS NULL));
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
-# version that still has the file open. To change a CHECK constraint: make a new table, copy, drop, rename.
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+# version that still has the file open. To tighten a CHECK constraint: make a new table, copy, drop,
+# rename; to loosen one: edit the text of the table, as in version 6.
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

@@ -7,18 +7,38 @@ from operator import itemgetter
 from sender.state.ledger import JOURNAL_SCHEMA
 from sender.state.rows import SettledFields
 
-INSERT_RUN = """
-INSERT INTO run (
-    run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account, retry_of
-)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+# In the order of the fields of `Run`.
+_RUN_COLUMNS = """
+run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
+account, retry_of, base_url, closed_at, closed_by, close_reason, paused_at, paused_by
 """
-SELECT_RUNS = """
-SELECT run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-    account, retry_of
-FROM run
+INSERT_RUN = f"INSERT INTO run ({_RUN_COLUMNS}) VALUES (?{', ?' * _RUN_COLUMNS.count(',')})"  # noqa: S608 (our names)
+SELECT_RUNS = f"SELECT {_RUN_COLUMNS} FROM run "  # noqa: S608 (our names)
+IS_HELD = "SELECT closed_at IS NOT NULL OR paused_at IS NOT NULL FROM run WHERE key = ?"
+CLOSE_REASON = "SELECT close_reason FROM run WHERE key = ?"
+# A pause is over with it.
+CLOSE_RUN = """
+UPDATE run SET closed_at = :now, closed_by = :by, close_reason = :reason, paused_at = NULL, paused_by = NULL
+WHERE key = :run AND closed_at IS NULL
 """
+CANCEL_PENDING = """
+UPDATE message
+SET state = 'canceled', not_before = NULL, reason = :reason, updated_at = :now
+WHERE run = :run AND state = 'pending'
+"""
+CANCEL_NEXT = """
+WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
+INSERT INTO message (run, seq, state, attempts, fence, intent_at, reason, updated_at)
+SELECT :run, seq, 'canceled', 0, 0, :now, :reason, :now FROM next
+"""
+FINISH = """
+UPDATE run SET finished_at = coalesce(finished_at, :now)
+WHERE key = :run AND NOT EXISTS (SELECT 1 FROM message WHERE run = :run AND state = 'intent')
+"""
+PAUSE_RUN = """
+UPDATE run SET paused_at = ?, paused_by = ? WHERE key = ? AND paused_at IS NULL AND closed_at IS NULL
+"""
+RESUME_RUN = "UPDATE run SET paused_at = NULL, paused_by = NULL WHERE key = ? AND paused_at IS NOT NULL"
 CLAIM_WAITING = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
@@ -64,6 +84,11 @@ UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, 
     updated_at = ?
 WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 """
+RELEASE_CANCELED = """
+UPDATE message SET state = 'canceled', attempts = attempts - 1, deadline = NULL, sender = NULL, reason = ?,
+    updated_at = ?
+WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
+"""
 USE_SENDER = """
 UPDATE message SET sender = ? WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 """
@@ -85,7 +110,7 @@ WITH settled AS MATERIALIZED (
 )
 UPDATE message
 SET {", ".join(f"{name} = :{name}" for name in COMMON)}, message_id = settled.message_id, segments = settled.segments,
-    created_at = settled.created_at, deadline = NULL, updated_at = :now
+    created_at = settled.created_at, deadline = NULL, updated_at = :now, attempts = attempts - :uncounted
 FROM settled
 WHERE message.run = :run AND message.seq = settled.seq AND message.state = 'intent'
     AND message.attempts = settled.attempt AND message.fence = settled.fence
@@ -102,13 +127,20 @@ SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error
     updated_at = ?
 WHERE run = ? AND state = 'unknown'
 """
+CANCEL_UNKNOWN = """
+UPDATE message
+SET state = 'canceled', reason = ?, error_code = NULL, error_message = NULL, updated_at = ?
+WHERE run = ? AND state = 'unknown'
+"""
 # Rows are dense from 0, so the count, the highest and the sum of `seq` follow from one another; no single change to a
 # key leaves all three as they were. CHECK constraints are evaluated again, because a damaged page never met them.
 CHECK = """
 SELECT count(*), coalesce(max(seq) + 1, 0), coalesce(sum(seq), 0), coalesce(sum(
-    state IN ('pending', 'intent', 'accepted', 'rejected', 'unknown')
+    state IN ('pending', 'intent', 'accepted', 'rejected', 'canceled', 'unknown')
     AND (state = 'intent') = (deadline IS NOT NULL) AND (state = 'pending') = (not_before IS NOT NULL)
-    AND (state = 'accepted') = (message_id IS NOT NULL) AND attempts BETWEEN (state <> 'pending') AND fence
+    AND (state = 'accepted') = (message_id IS NOT NULL)
+    AND attempts BETWEEN (state NOT IN ('pending', 'canceled')) AND fence
+    AND (state NOT IN ('rejected', 'canceled') OR reason IS NOT NULL)
 ), 0)
 FROM message WHERE run = ?
 """

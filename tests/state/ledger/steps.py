@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
+from sender.core.outcomes import Accepted, Canceled, CancelReason, Deferred, Outcome, Reason, Rejected, Unknown
 from sender.state.ledger import Claim, Ledger, Run, RunKind, Settlement
 
 RUN = Run(
@@ -27,9 +27,11 @@ ACCEPTED = Accepted("SM1")
 REJECTED = Rejected(Reason.BLOCKED, "21610", "blocked")
 DEFERRED = Deferred(Reason.RATE_LIMITED, "20429", "too many requests")
 UNKNOWN = Unknown("read timeout")
-OUTCOMES: dict[str, Outcome] = {
+CANCELED = Canceled(CancelReason.OPTED_OUT, "not sent: replied STOP")
+OUTCOMES: dict[str, Outcome | Canceled] = {
     "accepted": ACCEPTED,
     "rejected": REJECTED,
+    "canceled": CANCELED,
     "deferred": DEFERRED,
     "unknown": UNKNOWN,
 }
@@ -39,7 +41,7 @@ def claim(ledger: Ledger, limit: int = 1, run_id: str = RUN.run_id, **options: i
     return ledger.claim(run_id, limit=limit, lease_ms=LEASE_MS, **options)
 
 
-def record(ledger: Ledger, one: Claim, outcome: Outcome, not_before_ms: int | None = None) -> int:
+def record(ledger: Ledger, one: Claim, outcome: Outcome | Canceled, not_before_ms: int | None = None) -> int:
     return ledger.record(RUN.run_id, [Settlement(one, outcome, not_before_ms)])
 
 

@@ -59,6 +59,9 @@ def test_a_run_that_cannot_be_is_refused(ledger: Ledger, run: Run) -> None:
 USES: dict[str, Callable[[Ledger], object]] = {
     "run": lambda ledger: ledger.run("nope"),
     "finish_run": lambda ledger: ledger.finish_run("nope"),
+    "close_run": lambda ledger: ledger.close_run("nope", by="anna"),
+    "pause_run": lambda ledger: ledger.pause_run("nope", by="anna"),
+    "resume_run": lambda ledger: ledger.resume_run("nope"),
     "claim": lambda ledger: claim(ledger, run_id="nope"),
     "prefetch": lambda ledger: ledger.prefetch("nope", limit=1),
     "claim_prefetched": lambda ledger: ledger.claim_prefetched("nope", [0], lease_ms=LEASE_MS),
@@ -99,8 +102,8 @@ def test_runs_do_not_touch_one_another(ledger: Ledger) -> None:
     assert [c.seq for c in theirs] == [0, 1, 2]
     record(ledger, mine, ACCEPTED)
     assert ledger.orphans_to_unknown("run-2") == 3
-    assert ledger.counts(RUN.run_id) == Counts(pending=9, intent=0, accepted=1, rejected=0, unknown=0)
-    assert ledger.counts("run-2") == Counts(pending=0, intent=0, accepted=0, rejected=0, unknown=3)
+    assert ledger.counts(RUN.run_id) == Counts(pending=9, intent=0, accepted=1, rejected=0, canceled=0, unknown=0)
+    assert ledger.counts("run-2") == Counts(pending=0, intent=0, accepted=0, rejected=0, canceled=0, unknown=3)
 
 
 # Claims

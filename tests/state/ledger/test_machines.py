@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sender.core.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Rejected, Status, Unknown
+from sender.core.outcomes import Accepted, Canceled, Deferred, DeliveryReport, Outcome, Rejected, Status, Unknown
 from sender.state.ledger import Claim, Ledger, LogFinding, ReceivedReport, Settlement
 from tests.state.ledger.steps import DEFERRED, LEASE_MS, OUTCOMES, RUN, UNKNOWN, claim, record
 
@@ -56,6 +56,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger: Ledger = self.store.open()
         self.ledger.create_run(SMALL)
         self.rows: dict[int, ModelMessage] = {}
+        self.closed = self.paused = False
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -65,7 +66,9 @@ class LedgerMachine(RuleBasedStateMachine):
         return [one for message in self.rows.values() for one in message.claims]
 
     def due(self, bound: int) -> list[int]:
-        """What waits for nothing any more, the longest due first."""
+        """What waits for nothing any more, the longest due first; nothing in a closed or paused run."""
+        if self.closed or self.paused:
+            return []
         waiting = sorted(
             (message.not_before, seq)
             for seq, message in self.rows.items()
@@ -74,7 +77,8 @@ class LedgerMachine(RuleBasedStateMachine):
         return [seq for _, seq in waiting]
 
     def fresh(self, limit: int, bound: int) -> range:
-        return range(len(self.rows), min(bound, SMALL.messages))[: max(0, limit)]
+        held = self.closed or self.paused
+        return range(len(self.rows), min(bound, SMALL.messages))[: 0 if held else max(0, limit)]
 
     @rule(limit=st.integers(0, 5), below_seq=st.none() | st.integers(0, 10))
     def claim(self, limit: int, below_seq: int | None) -> None:
@@ -135,20 +139,24 @@ class LedgerMachine(RuleBasedStateMachine):
         due = None if not_before is None else now + not_before
         assert record(self.ledger, one, outcome, due) == int(self.settle(one, outcome, now if due is None else due))
 
-    def settle(self, one: Claim, outcome: Outcome, due: int) -> bool:
+    def settle(self, one: Claim, outcome: Outcome | Canceled, due: int) -> bool:
         if not self.holds(one):
             return False
         self.become(self.rows[one.seq], outcome, due)
         return True
 
-    def become(self, message: ModelMessage, outcome: Outcome | None, due: int) -> None:
+    def become(self, message: ModelMessage, outcome: Outcome | Canceled | None, due: int) -> None:
         match outcome:
             case Accepted():
                 message.state, message.message_id = "accepted", outcome.message_id
             case Rejected():
                 message.state = "rejected"
+            case Canceled():
+                message.state, message.attempts = "canceled", message.attempts - 1
             case Unknown():
                 message.state = "unknown"
+            case Deferred() | None if self.closed:
+                message.state = "canceled"
             case Deferred() | None:
                 message.state, message.not_before = "pending", due
 
@@ -161,12 +169,14 @@ class LedgerMachine(RuleBasedStateMachine):
         message, held = self.rows[one.seq], self.holds(one)
         assert self.ledger.release(RUN.run_id, [one]) == int(held)
         if held:
-            message.state, message.not_before, message.sender = "pending", 0, None
+            message.state, message.not_before, message.sender = "canceled" if self.closed else "pending", 0, None
             message.attempts -= 1
 
     @rule(seq=st.integers(0, 9), outcome=outcomes, attempt=st.none() | st.integers(1, 3))
-    def reconcile(self, seq: int, outcome: Outcome | None, attempt: int | None) -> None:
+    def reconcile(self, seq: int, outcome: Outcome | Canceled | None, attempt: int | None) -> None:
         message = self.rows.get(seq, ModelMessage())
+        if isinstance(outcome, Canceled):
+            return  # a log proves no decision of ours
         proved = not isinstance(outcome, Unknown) and attempt in (None, message.attempts)
         changes = proved and message.state == "unknown"
         assert self.ledger.reconcile(RUN.run_id, [LogFinding(seq, outcome, attempt)]) == int(changes)
@@ -178,8 +188,33 @@ class LedgerMachine(RuleBasedStateMachine):
         unknown = [message for message in self.rows.values() if message.state == "unknown"]
         assert self.ledger.resend_unknown(RUN.run_id) == len(unknown)
         for message in unknown:
-            message.state, message.not_before = "pending", self.store.clock.ms
-            message.resent += 1
+            message.state, message.not_before = "canceled" if self.closed else "pending", self.store.clock.ms
+            message.resent += not self.closed
+
+    @precondition(lambda self: self.rows)
+    @rule(rarely=st.integers(0, 9))
+    def close(self, rarely: int) -> None:
+        if rarely:  # or most lives would be over after a few steps
+            return
+        waiting = [message for message in self.rows.values() if message.state == "pending"]
+        fresh = range(len(self.rows), SMALL.messages)
+        canceled = 0 if self.closed else len(waiting) + len(fresh)
+        assert self.ledger.close_run(RUN.run_id, by="a person") == canceled
+        if not self.closed:
+            self.rows |= {seq: ModelMessage() for seq in fresh}
+            for message in (*waiting, *(self.rows[seq] for seq in fresh)):
+                message.state = "canceled"
+        self.closed, self.paused = True, False
+
+    @rule()
+    def pause(self) -> None:
+        assert self.ledger.pause_run(RUN.run_id, by="a person") is (not self.closed and not self.paused)
+        self.paused = not self.closed
+
+    @rule()
+    def resume(self) -> None:
+        assert self.ledger.resume_run(RUN.run_id) is self.paused
+        self.paused = False
 
     @rule()
     def crash(self) -> None:
@@ -234,16 +269,24 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def counts_add_up(self) -> None:
         counts = self.ledger.counts(RUN.run_id)
-        total = counts.pending + counts.intent + counts.accepted + counts.rejected + counts.unknown
+        total = counts.pending + counts.intent + counts.accepted + counts.rejected + counts.canceled + counts.unknown
         assert total == SMALL.messages
         states = [message.state for message in self.rows.values()]
-        for state in ("intent", "accepted", "rejected", "unknown"):
+        for state in ("intent", "accepted", "rejected", "canceled", "unknown"):
             assert getattr(counts, state) == states.count(state)
 
     @invariant()
     def next_due(self) -> None:
         waiting = [message.not_before for message in self.rows.values() if message.state == "pending"]
-        assert self.ledger.next_due_ms(RUN.run_id) == min(waiting, default=None)
+        assert self.ledger.next_due_ms(RUN.run_id) == (None if self.paused else min(waiting, default=None))
+
+    @invariant()
+    def nothing_waits_in_a_closed_run(self) -> None:
+        run = self.ledger.run(RUN.run_id)
+        assert (run.closed_at_ms is not None, run.paused_at_ms is not None) == (self.closed, self.paused)
+        assert run.is_held == (self.closed or self.paused)
+        if self.closed:
+            assert self.ledger.counts(RUN.run_id).pending == 0
 
 
 def lived(machine: type[Any], new_store: Callable[[], Any], steps: tuple[int, int]) -> None:
@@ -299,6 +342,16 @@ class GuaranteeMachine(RuleBasedStateMachine):
     def claim(self, limit: int) -> None:
         self.claimed |= {one.seq: one for one in claim(self.ledger, limit)}
 
+    @rule(what=st.sampled_from(["pause", "resume", "close"]), rarely=st.integers(0, 4))
+    def a_person_holds_it(self, what: str, rarely: int) -> None:
+        """From another terminal, while messages are under way."""
+        if what == "pause":
+            self.ledger.pause_run(RUN.run_id, by="a person")
+        elif what == "resume":
+            self.ledger.resume_run(RUN.run_id)
+        elif not rarely:
+            self.ledger.close_run(RUN.run_id, by="a person")
+
     @rule(limit=st.integers(1, 4), data=st.data())
     def claim_in_another_order(self, limit: int, data: st.DataObject) -> None:
         """As where numbers have limits of their own: messages are set aside, and claimed as their numbers are due."""
@@ -306,6 +359,7 @@ class GuaranteeMachine(RuleBasedStateMachine):
         chosen = [seq for seq in aside if data.draw(st.booleans())]
         claims = self.ledger.claim_prefetched(RUN.run_id, chosen, lease_ms=LEASE_MS)
         assert [one.seq for one in claims] == sorted(chosen)
+        assert not (claims and self.ledger.run(RUN.run_id).is_held)
         self.claimed |= {one.seq: one for one in claims}
 
     @precondition(lambda self: self.claimed)
@@ -385,7 +439,8 @@ class GuaranteeMachine(RuleBasedStateMachine):
             assert times <= 1 + resent[seq]
 
     def finish(self) -> None:
-        """A last process that meets no trouble: everybody has it, and the ledger says so."""
+        """A last process that meets no trouble: everybody has it, or nobody any more, and the ledger says so."""
+        self.ledger.resume_run(RUN.run_id)
         self.die()
         self.reconcile()
         self.store.clock.ms += 1_000_000
@@ -395,8 +450,11 @@ class GuaranteeMachine(RuleBasedStateMachine):
             self.ledger.record(RUN.run_id, [Settlement(one, Accepted(f"SM{one.seq}")) for one in claims])
         self.nobody_twice()
         assert self.ledger.finish_run(RUN.run_id)
-        assert sorted(self.accepted) == list(range(SMALL.messages))
-        assert self.ledger.counts(RUN.run_id).accepted == SMALL.messages
+        counts = self.ledger.counts(RUN.run_id)
+        assert counts.accepted == len(self.accepted)
+        if self.ledger.run(RUN.run_id).closed_at_ms is None:
+            assert sorted(self.accepted) == list(range(SMALL.messages))
+        assert counts.accepted + counts.canceled == SMALL.messages
 
 
 def test_nobody_is_sent_a_message_twice_whatever_dies_when(

@@ -26,7 +26,7 @@ def claim_prefetched(ledger: Ledger, *seqs: int, run_id: str = RUN.run_id) -> li
 
 def test_what_is_prefetched_is_pending_and_in_order(ledger: Ledger) -> None:
     assert prefetch(ledger, 3) == [0, 1, 2]
-    assert ledger.counts(RUN.run_id) == Counts(pending=10, intent=0, accepted=0, rejected=0, unknown=0)
+    assert ledger.counts(RUN.run_id) == Counts(pending=10, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
     assert ledger.journal(RUN.run_id)["attempts"].to_list() == [0, 0, 0]
     assert not ledger.finish_run(RUN.run_id)
     ledger.check(RUN.run_id)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
 import pytest
 
 from sender.core.errors import StateError
-from sender.core.outcomes import Accepted
+from sender.core.outcomes import Accepted, Canceled, CancelReason
 from sender.state.ledger import LogFinding, Run, RunKind, Settlement
 from sender.state.sqlite import file
 from sender.state.sqlite.ledger import SqliteLedger
@@ -144,3 +148,138 @@ def test_an_old_file_keeps_its_mode(old: Path) -> None:
     old.chmod(0o600)
     SqliteLedger.open(old).close()
     assert old.stat().st_mode & 0o777 == 0o600
+
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "state-6dd9dae" / "state" / "ledger.sqlite3"
+STATES = {
+    "accepted": "1, 1, 5, NULL, NULL, 'SM1', 'delivered', NULL",
+    "rejected": "1, 1, 5, NULL, NULL, NULL, NULL, 'blocked'",
+    "unknown": "2, 3, 5, NULL, NULL, NULL, NULL, NULL",
+    "pending": "1, 1, 5, NULL, 9, NULL, NULL, 'rate_limited'",
+    "intent": "1, 1, 5, 8, NULL, NULL, NULL, NULL",
+}
+
+
+@pytest.fixture(params=["made by script", "of 6dd9dae"])
+def version_5(request: pytest.FixtureRequest, path: Path) -> Path:
+    """A ledger that a program of version 5 wrote."""
+    if request.param == "of 6dd9dae":
+        shutil.copy(SAMPLE, path)
+        return path
+    db = apsw.Connection(str(path))
+    db.pragma("journal_mode", "wal")
+    for step in STEPS[:5]:
+        db.execute(step)
+    db.pragma("application_id", file.APPLICATION_ID)
+    db.pragma("user_version", 5)
+    db.execute(
+        "INSERT INTO run (run_id, campaign, kind, provider, plan_hash, rows, messages, skipped, created_at, simulated)"
+        " VALUES ('r', 'welcome', 'live', 'twilio', '9f', 500, 500, 0, 0, 0)"
+    )
+    columns = "attempts, fence, intent_at, deadline, not_before, message_id, status, reason"
+    for number in range(200):
+        state = list(STATES)[number % len(STATES)]
+        db.execute(
+            f"INSERT INTO message (run, seq, state, updated_at, {columns}) VALUES (1, {number}, '{state}', 5,"
+            f" {STATES[state]})"
+        )
+    db.close()
+    return path
+
+
+def rows(path: Path) -> list[object]:
+    """Every message, in the columns that version 5 knew."""
+    db = apsw.Connection(str(path))
+    found = list(db.execute("SELECT * FROM message ORDER BY run, seq"))
+    db.close()
+    return found
+
+
+def test_version_5_becomes_what_a_new_file_is_and_keeps_every_row(version_5: Path, tmp_path: Path) -> None:
+    before, was = rows(version_5), version(version_5)
+    assert was == 5
+    ledger = SqliteLedger.open(version_5)
+    ledger.close()
+    SqliteLedger.open(tmp_path / "fresh.sqlite3").close()
+    assert tables(version_5) == tables(tmp_path / "fresh.sqlite3")
+    assert rows(version_5) == before
+    db = apsw.Connection(str(version_5))
+    assert db.pragma("integrity_check") == "ok"
+    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert db.pragma("user_version") == SCHEMA_VERSION
+    db.close()
+
+
+def test_a_file_of_version_5_can_be_closed(version_5: Path) -> None:
+    ledger = SqliteLedger.open(version_5)
+    for run in ledger.runs():
+        assert (run.base_url, run.closed_at_ms, run.closed_by, run.paused_at_ms) == (None, None, None, None)
+        ledger.check(run.run_id)
+        before = ledger.counts(run.run_id)
+        for claim in ledger.claim(run.run_id, limit=1, lease_ms=1000):
+            ledger.record(run.run_id, [Settlement(claim, Canceled(CancelReason.OPTED_OUT))])
+        ledger.close_run(run.run_id, by="anna")
+        after = ledger.counts(run.run_id)
+        assert (after.pending, after.canceled) == (0, before.pending)
+        assert (after.accepted, after.rejected, after.unknown) == (before.accepted, before.rejected, before.unknown)
+        ledger.check(run.run_id)
+    ledger.close()
+    db = apsw.Connection(str(version_5))
+    assert db.pragma("integrity_check") == "ok"
+    db.close()
+
+
+UPGRADE = """
+import os, signal, sys
+from pathlib import Path
+import apsw
+from sender.state.sqlite import file
+from sender.state.sqlite.ledger import SqliteLedger
+
+left = int(sys.argv[2])
+
+def killed(cursor, statement, bindings):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return True
+
+def traced(db):
+    db.exec_trace = killed
+
+apsw.connection_hooks.append(traced)
+SqliteLedger.open(Path(sys.argv[1])).close()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_kill_in_the_middle_leaves_the_old_version_or_the_new_one(version_5: Path, tmp_path: Path) -> None:
+    """At each statement in turn."""
+    seen = set()
+    for number in range(100):
+        path = tmp_path / f"{number}.sqlite3"
+        shutil.copy(version_5, path)
+        ended = subprocess.run([sys.executable, "-c", UPGRADE, str(path), str(number)], check=False)
+        seen.add(version(path))
+        new = any("refused_says_why" in sql and "base_url" not in sql for sql in tables(path))
+        runs = any("close_reason" in sql for sql in tables(path))
+        assert (version(path), new, runs) in ((5, False, False), (SCHEMA_VERSION, True, True))
+        assert rows(path) == rows(version_5)
+        SqliteLedger.open(path).close()
+        assert version(path) == SCHEMA_VERSION
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL
+    else:
+        pytest.fail("the upgrade never ended")
+    assert seen == {5, SCHEMA_VERSION}
+    assert number > len(STEPS[5].split(";")), "each statement was a place to die"
+
+
+def test_a_program_of_version_5_refuses_a_file_of_today(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SqliteLedger.open(path).close()
+    monkeypatch.setattr(file, "SCHEMA_VERSION", 5)
+    with pytest.raises(StateError, match=f"schema {SCHEMA_VERSION}, and this one knows 5") as caught:
+        SqliteLedger.open(path)
+    assert caught.value.exit_code == 5

@@ -184,7 +184,7 @@ def test_what_is_wrong_in_a_batch_undoes_all_of_it(ledger: SqliteLedger) -> None
     """A bug of the caller is raised as it is; what was in doubt stays in doubt."""
     good, bad = ledger.claim(RUN.run_id, limit=2, lease_ms=1000)
     broken = Rejected(None)  # type: ignore[arg-type]
-    with pytest.raises(apsw.ConstraintError, match="rejected_says_why"):
+    with pytest.raises(apsw.ConstraintError, match="refused_says_why"):
         ledger.record(RUN.run_id, [Settlement(good, Accepted("SM1")), Settlement(bad, broken)])
     assert states(ledger) == ["intent", "intent"]
 
@@ -200,11 +200,14 @@ def test_what_is_wrong_in_a_batch_undoes_all_of_it(ledger: SqliteLedger) -> None
         ("message_id = 'SM1'", "only_accepted_has_an_id"),
         ("state = 'accepted', deadline = NULL, message_id = 'SM1'", "only_accepted_has_a_status"),
         ("status = 'queued'", "only_accepted_has_a_status"),
-        ("state = 'rejected', deadline = NULL", "rejected_says_why"),
-        ("attempts = 0", "only_pending_may_have_no_attempt"),
+        ("state = 'rejected', deadline = NULL", "refused_says_why"),
+        ("state = 'canceled', deadline = NULL", "refused_says_why"),
+        ("state = 'canceled', reason = 'closed'", "only_an_intent_has_a_deadline"),
+        ("state = 'canceled', deadline = NULL, reason = 'closed', status = 'queued'", "only_accepted_has_a_status"),
+        ("attempts = 0", "only_unsent_may_have_no_attempt"),
         (
             "state = 'pending', deadline = NULL, not_before = 5, attempts = -1",
-            "only_pending_may_have_no_attempt",
+            "only_unsent_may_have_no_attempt",
         ),
         ("attempts = 2", "attempts_were_claimed"),
         ("state = 'sent'", "state IN"),
@@ -228,7 +231,7 @@ def test_the_schema_refuses_a_row_that_breaks_a_rule(ledger: SqliteLedger, chang
         pytest.param(statements.NEXT_SEQ, range(1), "USING PRIMARY KEY (run=?)", id="next in order"),
         pytest.param(
             statements.RECORD,
-            dict.fromkeys((*statements.COMMON, "settlements", "run", "now"), "[]"),
+            dict.fromkeys((*statements.COMMON, "settlements", "run", "now", "uncounted"), "[]"),
             "SEARCH message USING PRIMARY KEY (run=? AND seq=?)",
             id="record",
         ),

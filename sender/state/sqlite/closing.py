@@ -1,0 +1,44 @@
+"""The SQL of runs that are closed or paused, for `sender.state.sqlite.ledger`: within the caller's transaction."""
+
+from __future__ import annotations
+
+import apsw
+
+from sender.core.outcomes import Canceled, CancelReason, Deferred, Outcome
+from sender.state.sqlite import reports as delivery_reports
+from sender.state.sqlite import statements as sql
+
+
+def is_held(db: apsw.Connection, key: int) -> bool:
+    """Whether the run is closed or paused."""
+    return bool(db.execute(sql.IS_HELD, (key,)).get)
+
+
+def close_reason(db: apsw.Connection, key: int) -> CancelReason | None:
+    """Why the run is closed; None while it is open."""
+    reason = db.execute(sql.CLOSE_REASON, (key,)).get
+    return None if reason is None else CancelReason(reason)
+
+
+def settle_closed(outcome: Outcome | Canceled | None, closed: CancelReason | None) -> Outcome | Canceled | None:
+    """What the outcome (None: proved absent) means in a run that is closed for this reason (None: open)."""
+    if closed is not None and (outcome is None or isinstance(outcome, Deferred)):
+        return Canceled(closed, None if outcome is None else outcome.error_message)
+    return outcome
+
+
+def close_run(db: apsw.Connection, key: int, messages: int, *, by: str, reason: CancelReason, now_ms: int) -> int:
+    """Close the run, and return how many messages became canceled; a run that is closed stays as it is."""
+    named = {"run": key, "now": now_ms, "by": by, "reason": reason.value}
+    db.execute(sql.CLOSE_RUN, named)
+    if not db.changes():
+        return 0
+    before = db.total_changes()
+    db.execute(sql.CANCEL_PENDING, named)
+    start: int = db.execute(sql.NEXT_SEQ, (key,)).get
+    if start < messages:
+        db.execute(sql.CANCEL_NEXT, named | {"start": start, "stop": messages})
+    canceled = db.total_changes() - before
+    canceled -= delivery_reports.apply_waiting(db, key, None, now_ms)  # of messages that the provider has after all
+    db.execute(sql.FINISH, named)
+    return canceled
