@@ -3,7 +3,8 @@
 Ours and the plain way take turns in one run, since the machine is shared: ratios count. A part is a module beside this
 one with `figures(options)`, which yields each figure as it is measured. Some have more to show when they are run alone:
 `python -m benchmarks.numbers`, `.segments`, `.templates`; `.profile` tells where a message's processor time goes;
-`.crash` is no measurement.
+`.crash` and `.sequences` measure nothing;
+`python -m benchmarks versus COMMIT` compares this build with an older one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ PARTS = {  # module: what it measures, in the order in which they run
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["versus"]:  # two builds in turn, instead of ours and the plain way
+        from benchmarks import versus
+
+        sys.exit(versus.main(sys.argv[2:]))
     listed = "\n".join(f"  {name:10} {what}" for name, what in PARTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",

@@ -1,0 +1,247 @@
+"""`python -m benchmarks versus 6dd9dae [MEASURE ...]`: this build and an older one, in turn, on the same machine.
+
+Both are installed into environments of their own with the releases of `.ci/constraints.txt`. Each measure runs them
+alternately, and the ratio is the median of the pairs' ratios, so that what else the machine does falls out. The
+spread is where half of the pairs lie.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import stub
+from benchmarks.figures import ROOT
+from benchmarks.plan import COMMAND, people
+
+MIB = 1024 if sys.platform == "darwin" else 1
+
+
+@dataclass(frozen=True)
+class Build:
+    """An installed build: `name` is `old` or `new`."""
+
+    name: str
+    python: Path
+
+    def run(self, arguments: Sequence[str], folder: Path, env: dict[str, str]) -> Cost:
+        """What `sender` with `arguments` costs in `folder`. Raises RuntimeError with what it says when it fails."""
+        command = [str(self.python), "-m", "sender", *arguments]
+        with (folder / "printed").open("wb") as printed:
+            began = time.perf_counter()
+            child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**_environment(), **env},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+            )
+            _, status, usage = os.wait4(child.pid, 0)
+            wall_s = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise RuntimeError(f"{self.name}: {' '.join(arguments)}: {(folder / 'printed').read_text()[-500:]}")
+        return Cost(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss / MIB / 1024)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one command: seconds of processor time (user and system), seconds by the clock, and peak memory in MiB."""
+
+    cpu_s: float
+    wall_s: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A command, what must run before it once, and what each turn makes anew."""
+
+    text: str
+    command: Callable[[argparse.Namespace], tuple[str, ...]]
+    once: Callable[[Build, Path, argparse.Namespace], None] | None = None
+    fresh: tuple[str, ...] = ()
+    needs_stub: bool = False
+
+
+def _sent(build: Build, folder: Path, _: argparse.Namespace) -> None:
+    """A small state: 47 rows, sent to the sandbox."""
+    for name in ("campaigns", "templates"):
+        shutil.copytree(ROOT / name, folder / name)
+    build.run(("send", "campaigns/welcome.yaml", "--yes", "--wait", "0"), folder, {})
+
+
+def _with_campaign(_build: Build, folder: Path, _options: argparse.Namespace) -> None:
+    for name in ("campaigns", "templates"):
+        shutil.copytree(ROOT / name, folder / name)
+
+
+def _with_people(_build: Build, folder: Path, options: argparse.Namespace) -> None:
+    people(folder / "people.csv", options.rows)
+
+
+def _with_plan(build: Build, folder: Path, options: argparse.Namespace) -> None:
+    people(folder / "people.csv", options.messages)
+    build.run(("plan", "people.csv", *COMMAND, "--rate", "none", "--out", "plan"), folder, {})
+
+
+def _with_run(build: Build, folder: Path, options: argparse.Namespace) -> None:
+    _with_plan(build, folder, options)
+    with stub.running(0) as (url, _):
+        build.run(("send", "plan", "--yes", "--wait", "0"), folder, {"SENDER_SANDBOX_URL": url})
+
+
+MEASURES = {
+    "status": Measure("`sender status` on a small state", lambda _: ("status",), _sent),
+    "results": Measure("`sender results` of 47 rows", lambda _: ("results", "welcome"), _sent),
+    "why": Measure("`sender suppress why`", lambda _: ("suppress", "why", "+12025550147"), _sent),
+    "plan": Measure("`sender plan` of 47 rows", lambda _: ("plan", "campaigns/welcome.yaml"), _with_campaign),
+    "welcome": Measure(
+        "`sender send welcome`, sandbox included",
+        lambda _: ("send", "campaigns/welcome.yaml", "--yes", "--wait", "0", "--rate", "none"),
+        _with_campaign,
+        fresh=(".sender",),
+    ),
+    "plan-rows": Measure(
+        "plan of {rows:,} rows of 8 columns, CSV to written plan",
+        lambda _: ("plan", "people.csv", *COMMAND, "--out", "plan"),
+        _with_people,
+        fresh=("plan",),
+    ),
+    "send": Measure(
+        "{messages:,} messages, durable, to a stub without latency",
+        lambda _: ("send", "plan", "--yes", "--wait", "0"),
+        _with_plan,
+        fresh=(".sender",),
+        needs_stub=True,
+    ),
+    "results-rows": Measure(
+        "results of {messages:,} messages as CSV",
+        lambda _: ("results", "people", "--output", "results.csv"),
+        _with_run,
+        fresh=("results.csv",),
+    ),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print the table, and return 0."""
+    listed = "\n".join(f"  {name:12} {measure.text}" for name, measure in MEASURES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks versus",
+        description=f"{__doc__}\nmeasures:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("commit", help="the older build, which must be in this repository's history")
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help="default: all")
+    parser.add_argument("--pairs", type=int, default=7, help="default: %(default)s")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the plan (default: %(default)s)")
+    parser.add_argument("--messages", type=int, default=100_000, help="sent, and in the results (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.measures if name not in MEASURES]:
+        parser.error(f"no measure {', '.join(unknown)}: choose of {', '.join(MEASURES)}")
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="versus-") as name:
+        builds = [_install("old", options.commit, Path(name)), _install("new", "HEAD", Path(name))]
+        for measure in [name for name in MEASURES if name in (options.measures or MEASURES)]:
+            rows.append(_measure(MEASURES[measure], builds, Path(name) / measure, options))
+            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    commits = [_git("rev-parse", "--short", commit) for commit in (options.commit, "HEAD")]
+    print(
+        f"{commits[0]} and {commits[1]} in turn, {options.pairs} pairs, {time.strftime('%Y-%m-%d')},"
+        f" {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}:\n"
+    )
+    head = ("what", "old CPU", "new CPU", "CPU ratio (half of the pairs)", "wall ratio", "peak memory, old and new")
+    for row in (head, ("---",) * len(head), *rows):
+        print(f"| {' | '.join(row)} |")
+    return 0
+
+
+def _install(name: str, commit: str, folder: Path) -> Build:
+    """Install the build of `commit` from the repository's history."""
+    tree, environment = folder / f"{name}-tree", folder / f"{name}-env"
+    tree.mkdir()
+    archive = subprocess.Popen(["git", "-C", str(ROOT), "archive", commit], stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x", "-C", str(tree)], stdin=archive.stdout, check=True)
+    if archive.wait():
+        raise SystemExit(f"git archive {commit} failed")
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    constraints = {"PIP_CONSTRAINT": str(ROOT / ".ci" / "constraints.txt"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    install = [str(python), "-m", "pip", "install", "--quiet", str(tree)]
+    done = subprocess.run(install, env={**_environment(), **constraints}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return Build(name, python)
+
+
+def _measure(measure: Measure, builds: list[Build], folder: Path, options: argparse.Namespace) -> tuple[str, ...]:
+    """Run both builds in turn, and return the measure's row of the table."""
+    costs: dict[str, list[Cost]] = {build.name: [] for build in builds}
+    with ExitStack() as stack:
+        env = {"SENDER_SANDBOX_URL": stack.enter_context(stub.running(0))[0]} if measure.needs_stub else {}
+        for build in builds:
+            (folder / build.name).mkdir(parents=True)
+            if measure.once is not None:
+                measure.once(build, folder / build.name, options)
+        for _ in range(options.pairs):
+            for build in builds:
+                place = folder / build.name
+                for name in measure.fresh:
+                    _remove(place / name)
+                costs[build.name].append(build.run(measure.command(options), place, env))
+    shutil.rmtree(folder)
+    old, new = costs["old"], costs["new"]
+    cpu = [after.cpu_s / before.cpu_s for before, after in zip(old, new, strict=True)]
+    wall = [after.wall_s / before.wall_s for before, after in zip(old, new, strict=True)]
+    return (
+        measure.text.format(rows=options.rows, messages=options.messages),
+        f"{statistics.median(cost.cpu_s for cost in old):.2f} s",
+        f"{statistics.median(cost.cpu_s for cost in new):.2f} s",
+        _ratio(cpu),
+        _ratio(wall),
+        f"{max(cost.peak_mib for cost in old):,.0f} and {max(cost.peak_mib for cost in new):,.0f} MiB",
+    )
+
+
+def _ratio(ratios: list[float]) -> str:
+    """The median, and between what half of the pairs lie."""
+    if len(ratios) < 2:
+        return f"{ratios[0]:.2f}"
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _environment() -> dict[str, str]:
+    """The environment without a proxy, and without what would point a build elsewhere."""
+    unwanted = ("PYTHONPATH", "SENDER_", "TWILIO_", "TELNYX_", "SIGNALWIRE_")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(unwanted) and not name.lower().endswith("_proxy")
+    }
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
