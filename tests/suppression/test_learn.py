@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 
 import sender
 from sender.core.errors import UnknownRun
-from sender.core.outcomes import Accepted, Reason, Rejected, Status
-from sender.state.ledger import Run, RunKind, Settlement
+from sender.core.outcomes import Accepted, DeliveryReport, Reason, Rejected, Status
+from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.open import open_state
 from sender.suppression import learn
 from sender.suppression.learn import learn_from_runs, learn_refusals
@@ -77,6 +78,26 @@ def test_what_a_run_teaches(tmp_path: Path, begin: Callable[..., Run]) -> None:
         "02": ("landline", OTHER, "all"),  # the number it was really sent from
         "03": ("invalid_number", OURS, "all"),
     }
+
+
+def test_an_entry_says_what_the_provider_said_and_when(tmp_path: Path, begin: Callable[..., Run]) -> None:
+    failed = Accepted(
+        "SM1", status=Status.UNDELIVERED, reason=Reason.LANDLINE, error_code="30006", error_message="landline"
+    )
+    run = begin("run-1", failed, STOPPED)
+    with open_state(tmp_path) as state:
+        before = state.ledger.journal(run.run_id)
+        time.sleep(0.005)
+        price = ReceivedReport(DeliveryReport("SM1", None, price="0.01"), "run-1", 0)
+        state.ledger.record_reports([price])
+        assert state.ledger.journal(run.run_id)["updated_at"][0] > before["updated_at"][0]
+        learn_refusals(state, run)
+    with SuppressionList.open(tmp_path) as suppressions:
+        entries = [(entry.number[-2:], entry.note, entry.at) for entry in suppressions.entries()]
+    assert sorted(entries) == [
+        ("01", "twilio 30006 landline", before["final_at"][0]),
+        ("02", "twilio 21610 unsubscribed", before["updated_at"][1]),
+    ]
 
 
 def test_a_simulated_run_teaches_the_sandbox(tmp_path: Path, begin: Callable[..., Run]) -> None:
