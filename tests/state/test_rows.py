@@ -137,7 +137,9 @@ def test_a_journal_s_frame_has_its_schema() -> None:
     assert frame["intent_at"].to_list() == [datetime(2026, 1, 1, 12, tzinfo=UTC), None]
 
 
-@pytest.mark.parametrize("widths", [(COLUMNS - 1,), (COLUMNS, COLUMNS - 1), (COLUMNS + 1,)], ids=str)
+@pytest.mark.parametrize(
+    "widths", [(COLUMNS - 1,), (COLUMNS, COLUMNS - 1), (COLUMNS, COLUMNS + 1), (COLUMNS + 1,)], ids=str
+)
 def test_a_row_that_is_not_a_journal_s_is_an_error(widths: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="zip"):
         journal_frame([(None,) * width for width in widths])
