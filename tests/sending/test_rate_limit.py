@@ -577,6 +577,28 @@ def test_a_rate_that_was_only_observed_may_be_exceeded_again() -> None:
     assert run(scenario()) == pytest.approx([20, 40, 68])
 
 
+def test_a_rate_that_was_only_observed_is_one_of_messages_whatever_their_size() -> None:
+    async def scenario() -> list[float]:
+        limiter = at(None)
+        for _ in range(40):
+            await limiter.acquire()
+        limiter.slow_down(0)
+        await limiter.acquire(3)
+        return limiter.due_in_s(None)
+
+    assert run(scenario()) == pytest.approx([PAID_S / 20])
+
+
+def test_a_queue_of_which_nothing_is_known_is_empty() -> None:
+    async def scenario() -> int:
+        limiter = RateLimiter(None, queue=queue_limit(10, 0.01))
+        limiter.account_for([RecentMessage(0.0)])
+        start_s = now()
+        return sum(at_s - start_s < 1 for at_s in await times_of(limiter, 11))
+
+    assert run(scenario()) == 10
+
+
 def test_a_refused_rate_costs_more_time_for_what_left_too() -> None:
     def scenario() -> list[float]:
         limiter = at(10)
