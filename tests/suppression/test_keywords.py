@@ -22,6 +22,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "suppression.md"
         "STOP\r\n",
         "ＳＴＯＰ",
         "*stop*",
+        "'stop'",
+        "`Stop´",
+        "stop " * 40,  # 200 characters
         "Stop stop STOP",
         "STOPALL",
         "Stop all",
@@ -64,6 +67,7 @@ def test_a_start_is_heard(text: str) -> None:
         "   ",
         "🛑",
         None,
+        "stop " * 40 + ".",
         "stop " * 200,
     ],
 )
