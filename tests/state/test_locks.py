@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +94,33 @@ def test_a_worker_whose_parent_is_gone_holds_the_campaign(
         pass
 
 
+def test_a_worker_that_ends_in_time_is_waited_for(locks: RunLocks, another: Callable[[], RunLocks]) -> None:
+    with ExitStack() as worker:
+        worker.enter_context(locks.hold_worker("offer", RunKind.LIVE, 1))
+        ending = threading.Timer(0.1, worker.close)
+        ending.start()
+        started_s = time.monotonic()
+        with another().hold_campaign("offer", RunKind.LIVE):
+            assert 0.09 < time.monotonic() - started_s < 1
+        ending.join()
+
+
+def test_each_worker_is_waited_for(
+    locks: RunLocks, another: Callable[[], RunLocks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_files, "_WORKERS_WAIT_S", 0.0)
+    for number in (1, 2, 3):
+        with locks.hold_worker("offer", RunKind.LIVE, number):
+            pass
+    for number in (1, 2, 3):
+        with (
+            locks.hold_worker("offer", RunKind.LIVE, number),
+            pytest.raises(RunLocked, match="still waits for answers"),
+            another().hold_campaign("offer", RunKind.LIVE),
+        ):
+            pass
+
+
 # -- lock files --------------------------------------------------------------------------------------------------------
 
 
@@ -108,6 +138,31 @@ def test_a_note_is_private_and_goes_with_its_lock(tmp_path: Path) -> None:
         if os.name == "posix":
             assert file.stat().st_mode & 0o777 == 0o600
     assert not file.exists()
+
+
+def test_the_names_of_the_files(tmp_path: Path) -> None:
+    """They are an interface: another version of the program may hold a run at the same time."""
+    locks = LockFiles(tmp_path)
+    with locks.hold_campaign("offer", RunKind.LIVE), locks.hold_worker("offer", RunKind.LIVE, 1):
+        files = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
+    assert files == {
+        "locks/live-offer.lock",
+        "locks/live-offer.json",
+        "locks/live-offer.workers/1.lock",
+        "locks/live-offer.workers/1.json",
+    }
+    assert locks.workers_folder("offer", RunKind.LIVE) == tmp_path / "locks" / "live-offer.workers"
+
+
+def test_a_note_that_a_worker_left_stays(tmp_path: Path) -> None:
+    """Who looks whether a worker still lives writes nothing in its name."""
+    locks = LockFiles(tmp_path)
+    with locks.hold_worker("offer", RunKind.LIVE, 1):
+        file = locks.workers_folder("offer", RunKind.LIVE) / "1.json"
+        left = file.read_bytes()
+    file.write_bytes(left)
+    with LockFiles(tmp_path).hold_campaign("offer", RunKind.LIVE):
+        assert file.read_bytes() == left
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"pid": "x", "host": "h", "since": "s"}', "\0"])
@@ -134,6 +189,21 @@ def test_a_holder_without_a_note_is_not_waited_for(tmp_path: Path, monkeypatch: 
             LockFiles(tmp_path).hold_campaign("offer", RunKind.LIVE),
         ):
             pass
+
+
+def test_a_note_that_comes_a_moment_after_the_lock_is_waited_for(tmp_path: Path) -> None:
+    with LockFiles(tmp_path).hold_campaign("offer", RunKind.LIVE):
+        file = tmp_path / "locks" / "live-offer.json"
+        content = file.read_text()
+        file.unlink()
+        writing = threading.Timer(0.1, file.write_text, [content])
+        writing.start()
+        with (
+            pytest.raises(RunLocked, match=f"by another process .pid {os.getpid()} on"),
+            LockFiles(tmp_path).hold_campaign("offer", RunKind.LIVE),
+        ):
+            pass
+        writing.join()
 
 
 def test_a_note_that_cannot_be_written_costs_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
