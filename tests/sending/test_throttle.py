@@ -9,7 +9,7 @@ import pytest
 
 from sender.plan.pace import Pace, Queue
 from sender.sending.concurrency import Concurrency
-from sender.sending.rate_limit import RateLimit, RateLimiter
+from sender.sending.rate_limit import RateLimit, RateLimiter, SharedSlots, new_slots
 from sender.sending.throttle import Throttle, account_limits, make_rate_limiter, resume_rate_limiter
 from tests.virtual_time import now, run
 
@@ -102,6 +102,24 @@ def test_each_limit_holds(pace: Pace, burst: int, interval_s: float) -> None:
     assert times[-1] - times[-2] == pytest.approx(interval_s, abs=0.021)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_processes_that_share_their_limits_wait_for_one_another(resume: bool) -> None:
+    pace, past = a_pace(per_s=0.1), Past([])
+
+    async def scenario() -> list[float]:
+        shared = SharedSlots(new_slots(*account_limits(pace)))
+        limiters = [
+            resume_rate_limiter(pace, past, past, "run-1", shared)  # type: ignore[arg-type]
+            if resume
+            else make_rate_limiter(pace, shared)
+            for _ in range(2)
+        ]
+        await limiters[0].acquire()
+        return limiters[1].due_in_s(None)
+
+    assert run(scenario()) == pytest.approx([10.25])
+
+
 @pytest.mark.parametrize(
     ("pace", "sent", "due_s"),
     [
@@ -129,7 +147,7 @@ def test_a_resumed_run_waits_for_what_the_last_process_sent(pace: Pace, sent: li
         pytest.param(a_pace(per_s=2), [700, 701], [0], id="the newest always"),
         pytest.param(a_pace(per_s=4, senders={A: 2}), [0, 10, 10.001], [0, 1], id="by the slowest limit"),
         pytest.param(a_pace(senders={A: 2, B: 0.1}), [0, 200, 200.001], [0, 1], id="by the slowest number"),
-        pytest.param(a_pace(queue=Queue(5, 1)), [3, 4], [0], id="a queue: the newest alone"),
+        pytest.param(a_pace(queue=Queue(5, 1)), [0.2, 0.5], [0], id="a queue: the newest alone"),
     ],
 )
 def test_what_is_no_longer_felt_is_not_read(pace: Pace, ages_s: list[float], read: list[int]) -> None:
