@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import sender
 from sender.core.outcomes import Accepted, Outcome, Reason, Rejected, Unknown
@@ -40,21 +41,22 @@ def plan_for(
 
 
 class RunHistory:
-    """The runs of a state in a folder, each a minute after the one before."""
+    """The runs of a state in a folder, the first at noon and each a minute after the one before."""
 
-    def __init__(self, folder: Path, state: State) -> None:
-        self.folder = folder
-        self.state = state
+    def __init__(self) -> None:
+        self.folder: Path
+        self.state: State
+        self.now_ms = NOON_MS - MINUTE_MS
         self.runs: list[Run] = []
 
     def add(self, fates: Mapping[str, Fate], *, kind: RunKind = RunKind.LIVE, **campaign: str) -> Run:
         """A run of the campaign to the numbers in `fates`, each with what became of its message."""
         plan = plan_for(*fates, **campaign)
-        place = len(self.runs)
+        self.now_ms += MINUTE_MS
         run = Run(
-            *(f"run-{place}", plan.manifest.campaign, kind, plan.manifest.provider, plan.hash, None),
+            *(f"run-{len(self.runs)}", plan.manifest.campaign, kind, plan.manifest.provider, plan.hash, None),
             *(len(fates), len(fates), 0),
-            created_at_ms=NOON_MS + place * MINUTE_MS,
+            created_at_ms=self.now_ms,
         )
         self.state.ledger.create_run(run)
         self.state.plans.save(run, plan)
@@ -74,5 +76,8 @@ class RunHistory:
 @contextmanager
 def run_history(folder: Path) -> Iterator[RunHistory]:
     """An empty history in `folder`."""
-    with open_state(folder) as state:
-        yield RunHistory(folder, state)
+    history = RunHistory()
+    clock = mock.patch("sender.state.sqlite.ledger.wall_clock_ms", return_value=lambda: history.now_ms)
+    with clock, open_state(folder) as state:
+        history.folder, history.state = folder, state
+        yield history

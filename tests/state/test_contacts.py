@@ -6,10 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from sender.core.errors import RunComplete
-from sender.state.contacts import CONTACTS_SCHEMA, Edition, find_reached, find_unsettled
+from sender.core.errors import PlanError, RunComplete
+from sender.core.outcomes import RANK, Accepted, Status
+from sender.state import contacts
+from sender.state.contacts import (
+    CONTACTS_SCHEMA,
+    RECENT_SCHEMA,
+    Edition,
+    find_reached,
+    find_recent,
+    find_unsettled,
+    may_have_sent_since,
+)
 from sender.state.ledger import Run, RunKind
 from tests.state.run_history import (
     ACCEPTED,
@@ -23,6 +34,7 @@ from tests.state.run_history import (
     PENDING,
     RADIA,
     REJECTED,
+    SOPHIE,
     UNKNOWN,
     Fate,
     RunHistory,
@@ -131,3 +143,114 @@ def test_a_run_that_reached_nobody_needs_no_plan(history: RunHistory, fate: Fate
     history.lose_plan(history.add({ADA: fate}))
     history.add({GRACE: ACCEPTED})
     assert reached(history) == {GRACE: "run-1"}
+
+
+# -- people who are asked about ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[0, 1_000], ids=["whole runs", "looked up"])
+def most_looked_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger goes through the whole run, or looks the messages up."""
+    monkeypatch.setattr(contacts, "_MOST_LOOKED_UP", request.param)
+
+
+@pytest.mark.usefixtures("most_looked_up")
+def test_only_the_people_who_are_asked_about_are_shown(history: RunHistory) -> None:
+    history.add({ADA: ACCEPTED, GRACE: ACCEPTED, JEAN: ACCEPTED, MARY: ACCEPTED})
+    history.add({GRACE: ACCEPTED, JEAN: REJECTED, RADIA: ACCEPTED})
+    people = pl.Series([MARY, GRACE, None, JEAN, GRACE, SOPHIE])
+    frame = find_reached(history.state, SPRING, people)
+    assert dict(frame.schema) == CONTACTS_SCHEMA
+    assert sorted(frame.rows()) == [
+        (GRACE, "run-1", NOON_MS + MINUTE_MS), (JEAN, "run-0", NOON_MS), (MARY, "run-0", NOON_MS),
+    ]  # fmt: skip
+    assert find_reached(history.state, SPRING, pl.Series([], dtype=pl.String)).is_empty()
+
+
+@pytest.mark.usefixtures("most_looked_up")
+def test_whoever_is_asked_about_a_run_without_its_plan_makes_all_unknown(history: RunHistory) -> None:
+    history.lose_plan(history.add({ADA: ACCEPTED}))
+    with pytest.raises(RunComplete, match="who has had spring is unknown"):
+        find_reached(history.state, SPRING, pl.Series([SOPHIE]))
+
+
+@pytest.mark.parametrize("fate", [ACCEPTED, PENDING], ids=["reached", "nobody"])
+def test_a_damaged_plan_stops_only_where_somebody_was_reached(history: RunHistory, fate: Fate) -> None:
+    run = history.add({ADA: fate})
+    (history.folder / "runs" / run.run_id / "plan" / "plan.parquet").unlink()
+    if fate is ACCEPTED:
+        with pytest.raises(PlanError):
+            find_reached(history.state, SPRING)
+    else:
+        assert reached(history) == {}
+
+
+# -- what people were sent lately --------------------------------------------------------------------------------------
+
+EVERYBODY = pl.Series([ADA, GRACE, JEAN, MARY, RADIA, SOPHIE])
+
+
+def recent(history: RunHistory, *, since_ms: int = NOON_MS, kind: RunKind = RunKind.LIVE) -> list[tuple[object, ...]]:
+    frame = find_recent(history.state, kind, EVERYBODY, since_ms=since_ms)
+    assert dict(frame.schema) == RECENT_SCHEMA
+    return frame.rows()
+
+
+@pytest.mark.usefixtures("most_looked_up")
+def test_what_may_have_been_sent_counts_unless_it_proved_not_to_arrive(history: RunHistory) -> None:
+    history.add(EVERY_FATE)
+    assert recent(history) == [
+        (number, "spring", "run-0", seq, NOON_MS) for seq, number in enumerate((ADA, GRACE, JEAN))
+    ]
+
+
+@pytest.mark.parametrize("status", list(RANK))
+def test_a_message_that_did_not_arrive_does_not_count(history: RunHistory, status: Status) -> None:
+    history.add({ADA: Accepted("SM1", status=status)})
+    arrived = status not in (Status.FAILED, Status.UNDELIVERED, Status.CANCELED)
+    assert len(recent(history)) == arrived
+
+
+def test_every_campaign_counts_oldest_first(history: RunHistory) -> None:
+    history.add({ADA: ACCEPTED, GRACE: ACCEPTED})
+    history.add({GRACE: ACCEPTED, ADA: ACCEPTED}, campaign="summer", edition="w48")
+    history.add({ADA: ACCEPTED}, kind=RunKind.REHEARSAL)
+    assert recent(history) == [
+        (ADA, "spring", "run-0", 0, NOON_MS),
+        (GRACE, "spring", "run-0", 1, NOON_MS),
+        (GRACE, "summer", "run-1", 0, NOON_MS + MINUTE_MS),
+        (ADA, "summer", "run-1", 1, NOON_MS + MINUTE_MS),
+    ]
+    assert recent(history, kind=RunKind.REHEARSAL) == [(ADA, "spring", "run-2", 0, NOON_MS + 2 * MINUTE_MS)]
+    assert recent(history, kind=RunKind.SANDBOX) == []
+
+
+def test_only_what_was_sent_since_then_counts(history: RunHistory) -> None:
+    history.add({ADA: ACCEPTED})
+    history.add({ADA: ACCEPTED})
+    assert [row[2] for row in recent(history, since_ms=NOON_MS)] == ["run-0", "run-1"]
+    assert [row[2] for row in recent(history, since_ms=NOON_MS + 1)] == ["run-1"]
+    assert [row[2] for row in recent(history, since_ms=NOON_MS + MINUTE_MS + 1)] == []
+
+
+def test_only_people_who_are_asked_about_count(history: RunHistory) -> None:
+    history.add({ADA: ACCEPTED, GRACE: ACCEPTED})
+    frame = find_recent(history.state, RunKind.LIVE, pl.Series([GRACE, None, GRACE]), since_ms=0)
+    assert frame["to"].to_list() == [GRACE]
+
+
+def test_a_run_that_was_over_by_then_needs_no_plan(history: RunHistory) -> None:
+    run = history.add({ADA: ACCEPTED})
+    history.state.ledger.finish_run(run.run_id)
+    history.lose_plan(run)
+    assert recent(history, since_ms=NOON_MS + 1) == []
+    with pytest.raises(PlanError):
+        recent(history, since_ms=NOON_MS)
+
+
+@pytest.mark.parametrize(
+    ("finished_at_ms", "may_have"), [(None, True), (NOON_MS - 1, False), (NOON_MS, True), (NOON_MS + 1, True)]
+)
+def test_a_run_may_have_sent_until_it_was_over(history: RunHistory, finished_at_ms: int | None, may_have: bool) -> None:
+    run = replace(history.add({ADA: PENDING}), finished_at_ms=finished_at_ms)
+    assert may_have_sent_since(run, NOON_MS) is may_have
