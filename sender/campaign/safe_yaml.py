@@ -7,6 +7,7 @@ the text. Never constructs Python objects.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,11 @@ from sender.core.errors import Problem
 
 KeyPath = tuple[str | int, ...]
 MAX_DEPTH = 40
-MAX_NODES = 5_000_000
+MAX_NODES = 5_000_000  # written
+MAX_REPEATED = 10_000  # values, and as many times a hundred characters, that aliases may add to what is written
 _SIMPLER = "write out only the values you need; put a large list in a CSV file"
+_QUOTE = "put the value in quotes if it holds `: `, `#`, `{` or `[`"
+_SHOWN = 80  # characters of a name in a sentence
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -51,31 +55,86 @@ def load(text: str) -> Document:
     Raises YamlError for bad syntax, duplicate keys, several documents, and too many or too deeply nested values.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    composer = _Composer(yaml.parse(text, Loader=loader))
     try:
-        root = yaml.compose(text, Loader=loader)
+        root = composer.root()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        hint = (
-            "indent with spaces, not tabs"
-            if "\\t" in str(error.problem)
-            else "put the value in quotes if it holds `: `, `#`, `{` or `[`"
-        )
+        hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else _QUOTE
         raise YamlError(Problem(line, None, f"not valid YAML: {error.problem}", hint)) from error
     except yaml.YAMLError as error:  # unreadable characters carry no mark
         raise YamlError(
             Problem(None, None, f"not valid YAML: {error}".splitlines()[0], "save the file as UTF-8")
         ) from error
-    except RecursionError as error:
-        raise YamlError(Problem(None, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER)) from error
     if root is None:
         return Document(None, {})
-    return _Builder().document(root)
+    return _Builder(composer.nodes, len(text)).document(root)
+
+
+class _Composer:
+    """Nodes from a parser's events, one after the other: too deep a text is refused where it gets too deep.
+
+    PyYAML's own composer recurses as deep as the text goes, in C, and its parser takes quadratic time for that.
+    """
+
+    def __init__(self, events: Iterator[yaml.Event]) -> None:
+        self.nodes = 0
+        self._events = events
+        self._anchors: dict[str, yaml.Node] = {}
+
+    def root(self) -> yaml.Node | None:
+        """Return the root of the only document; None if there is none. Raises YamlError and yaml.YAMLError."""
+        root: yaml.Node | None = None
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if root is not None:
+                    raise _refuse(event, "not valid YAML: expected a single document", "remove the lines from `---` on")
+                root = self._node(next(self._events), 0)
+        return root
+
+    def _node(self, event: Any, depth: int) -> yaml.Node:
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                raise _refuse(event, f"not valid YAML: found undefined alias {str(event.anchor)[:_SHOWN]!r}", _QUOTE)
+            return self._anchors[event.anchor]
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _refuse(event, f"more than {MAX_NODES:,} values", _SIMPLER)
+        if depth > MAX_DEPTH:
+            raise _refuse(event, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER)
+        start: Any = event.start_mark
+        if isinstance(event, yaml.ScalarEvent):
+            return self._keep(event, yaml.ScalarNode("", event.value, start, style=event.style))
+        children: list[Any] = []
+        if isinstance(event, yaml.SequenceStartEvent):
+            node = self._keep(event, yaml.SequenceNode("", children, start))
+            while not isinstance(child := next(self._events), yaml.SequenceEndEvent):
+                children.append(self._node(child, depth + 1))
+            return node
+        node = self._keep(event, yaml.MappingNode("", children, start))
+        while not isinstance(child := next(self._events), yaml.MappingEndEvent):
+            key = self._node(child, depth + 1)
+            children.append((key, self._node(next(self._events), depth + 1)))
+        return node
+
+    def _keep(self, event: Any, node: yaml.Node) -> yaml.Node:
+        """Keep a node that has an anchor for its aliases. A repeated anchor stands for the newest, as in YAML 1.2."""
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+
+def _refuse(event: Any, what: str, fix: str) -> YamlError:
+    return YamlError(Problem(event.start_mark.line + 1, None, what, fix))
 
 
 class _Builder:
-    def __init__(self) -> None:
-        self._left = MAX_NODES
+    """Values from nodes. `nodes` and `characters` are how much is written; aliases may add MAX_REPEATED values."""
+
+    def __init__(self, nodes: int, characters: int) -> None:
+        self._left = nodes + MAX_REPEATED
+        self._characters_left = characters + 100 * MAX_REPEATED
         self._lines: dict[KeyPath, int] = {}
 
     def document(self, root: yaml.Node) -> Document:
@@ -85,8 +144,11 @@ class _Builder:
         line = node.start_mark.line + 1
         self._lines.setdefault(path, line)
         self._left -= 1
-        if self._left < 0:  # counts values after aliases are expanded, which a bomb multiplies
-            raise YamlError(Problem(line, None, f"more than {MAX_NODES:,} values after aliases are expanded", _SIMPLER))
+        if isinstance(node, yaml.ScalarNode):
+            self._characters_left -= len(node.value)
+        if self._left < 0 or self._characters_left < 0:  # an alias counts each time, which a bomb multiplies
+            what = f"aliases add more than {MAX_REPEATED:,} values"
+            raise YamlError(Problem(line, None, what, _SIMPLER))
         if len(path) > MAX_DEPTH:
             raise YamlError(Problem(line, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER))
         if isinstance(node, yaml.ScalarNode):
@@ -107,7 +169,9 @@ class _Builder:
             key = key_node.value
             if key in result:
                 first = self._lines.get((*path, key))
-                raise YamlError(Problem(line, key, f"the key is repeated (first on line {first})", "keep one of them"))
+                raise YamlError(
+                    Problem(line, key[:_SHOWN], f"the key is repeated (first on line {first})", "keep one of them")
+                )
             self._lines[(*path, key)] = line
             result[key] = self._value(value_node, (*path, key))
         return result

@@ -15,6 +15,10 @@ from pydantic import ValidationError
 from sender.campaign import safe_yaml
 from sender.core.errors import Problem
 
+_LONGEST = 400  # characters of a part of a sentence
+_LONGEST_KEY = 100  # that is compared with others: comparing takes quadratic time
+_MOST_LISTED = 12
+
 KnownKeys = Callable[[safe_yaml.KeyPath], list[str]]
 
 
@@ -37,7 +41,6 @@ def explain(
 def describe_error(error: ValidationError) -> str:
     """Return what is wrong with a single value, such as `should be a whole number`."""
     what, fix = _explain(error.errors()[0], (), lambda _path: [], "")
-    what = what.removeprefix("Input ")
     return f"{what}: {fix}" if fix and fix.startswith(("choose", "did you")) else what
 
 
@@ -51,7 +54,13 @@ def _find_problems(
         if key in seen:
             continue
         seen.add(key)
-        yield Problem(lines.line(path), key or None, *_explain(detail, path, known_keys, file))
+        what, fix = _explain(detail, path, known_keys, file)
+        yield Problem(lines.line(path), _shorten(key) or None, _shorten(what), fix and _shorten(fix))
+
+
+def _shorten(text: str) -> str:
+    """Return `text`, or its beginning where a value or a key of the file makes a page of it."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}... ({len(text):,} characters)"
 
 
 def _written_path(loc: tuple[int | str, ...], data: Any) -> safe_yaml.KeyPath:
@@ -88,10 +97,15 @@ _FORMS = {
 
 def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: str) -> tuple[str, str | None]:
     kind, key = str(detail["type"]), str(path[-1]) if path else ""
+    if kind == "string_unicode":
+        return "is not text (it has bytes that are not UTF-8)", f"write `{key}` as text"
     if kind == "extra_forbidden":
         known = known_keys(path[:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        return "unknown key", f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+        near = difflib.get_close_matches(key[:_LONGEST_KEY], known, n=1, cutoff=0.6)
+        if near:
+            return "unknown key", f"did you mean `{near[0]}`? docs/campaign.md lists all keys"
+        few = f"known here: {', '.join(known)}; " if len(known) <= _MOST_LISTED else ""
+        return "unknown key", f"{few}docs/campaign.md lists all keys"
     if kind == "missing":
         return "is missing", f"add `{key}:` to the {file}" + (
             f", or --{key} to the command" if key == "provider" else ""
@@ -100,8 +114,8 @@ def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: 
         return str(detail["ctx"]["error"]), None
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
-        near = difflib.get_close_matches(str(detail["input"]), choices, n=1, cutoff=0.5)
-        return str(detail["msg"]), f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
+        near = difflib.get_close_matches(str(detail["input"])[:_LONGEST_KEY], choices, n=1, cutoff=0.5)
+        return _reword(detail), f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
     for prefix, (what, fix) in _EXPECTED.items():
         if kind.startswith(prefix) and kind.endswith(("_type", "_parsing")):
             return what, fix
@@ -109,4 +123,9 @@ def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: 
         return "is empty", f"write a value for `{key}`, or leave the key out"
     if kind == "string_pattern_mismatch":
         return "has characters or a form that is not allowed", _FORMS.get(key)
-    return str(detail["msg"]), "write a number in that range" if kind.startswith(("greater", "less")) else None
+    return _reword(detail), "write a number in that range" if kind.startswith(("greater", "less")) else None
+
+
+def _reword(detail: Any) -> str:
+    """Return pydantic's sentence without the program's own name for the value: `should be greater than 0`."""
+    return re.sub(r"^(?:Input|String|List|Tuple|Dictionary|Set|Value|Data) (?=should)", "", str(detail["msg"]))

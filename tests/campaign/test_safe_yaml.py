@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+import yaml
 
 from sender.campaign import safe_yaml
 from sender.campaign.safe_yaml import YamlError
@@ -61,10 +65,19 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         pytest.param("a:\n\tb: 1\n", 2, "not valid YAML", id="tab"),
         pytest.param("a: 1\n---\nb: 2\n", 2, "not valid YAML", id="two-documents"),
         pytest.param("? [a]\n: 1\n", 1, "plain text", id="key-is-a-list"),
-        pytest.param(BOMB, None, "values after aliases are expanded", id="alias-bomb"),
+        pytest.param(BOMB, None, "aliases add more than 10,000 values", id="alias-bomb"),
         pytest.param("[" * 60 + "]" * 60, 1, "nested deeper", id="deep"),
         pytest.param("a: \x07\n", None, "not valid YAML", id="control-character"),
         pytest.param("a: &a [*a]\n", 1, "nested deeper", id="alias-of-itself"),
+        pytest.param("a: &a {b: *a}\n", 1, "nested deeper", id="mapping-of-itself"),
+        pytest.param("{a: " * 60 + "1" + "}" * 60, 1, "nested deeper", id="deep-mappings"),
+        pytest.param("- " * 60 + "x", 1, "nested deeper", id="deep-in-blocks"),
+        pytest.param("a: x\n? " + "- " * 60 + "x\n: 1", 2, "nested deeper", id="deep-key"),
+        pytest.param("a: *b\n", 1, "undefined alias 'b'", id="undefined-alias"),
+        pytest.param(
+            f"a: &a [{', '.join('x' * 100)}]\nb: [{', '.join(['*a'] * 101)}]\n", 1, "aliases add", id="aliases"
+        ),
+        pytest.param(f"a: &a {'x' * 10_000}\nb: [{', '.join(['*a'] * 105)}]\n", 1, "aliases add", id="long-aliases"),
     ],
 )
 def test_refusals_name_the_line(text: str, line: int | None, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +91,36 @@ def test_refusals_name_the_line(text: str, line: int | None, says: str, monkeypa
 
 def test_tags_construct_nothing() -> None:
     assert safe_yaml.load("a: !!python/object/apply:os.system [echo]\n").value == {"a": ["echo"]}
+
+
+def test_what_is_too_deep_is_not_read_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML's parser takes quadratic time for a depth that we refuse anyway."""
+    read = 0
+    parse = yaml.parse
+
+    def counting(text: str, **options: Any) -> Iterator[Any]:
+        nonlocal read
+        for event in parse(text, **options):
+            read += 1
+            yield event
+
+    monkeypatch.setattr(yaml, "parse", counting)
+    with pytest.raises(YamlError, match="nested deeper"):
+        safe_yaml.load("[" * 200)
+    assert read < 50
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param("a: &x 1\nb: &x 2\nc: *x\n", {"a": "1", "b": "2", "c": "2"}, id="repeated-anchor"),
+        pytest.param("a: {b: &x 1, c: *x, d: [*x, *x]}\n", {"a": {"b": "1", "c": "1", "d": ["1", "1"]}}, id="flow"),
+        pytest.param("<<: {a: 1}\n", {"<<": {"a": "1"}}, id="merge-key-is-a-key"),
+        pytest.param("---\na: 1\n...\n", {"a": "1"}, id="marked"),
+        pytest.param("a: &x\nb: *x\n", {"a": None, "b": None}, id="blank-anchor"),
+        pytest.param(f"a: &a [{', '.join('x' * 100)}]\nb: [{', '.join(['*a'] * 90)}]\n", None, id="many-aliases"),
+    ],
+)
+def test_aliases_stand_for_what_they_name(text: str, value: object) -> None:
+    loaded = safe_yaml.load(text).value
+    assert loaded == (value or {"a": ["x"] * 100, "b": [["x"] * 100] * 90})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sender import build_plan, load_campaign
 from sender.core.errors import RecipientsError, TemplateError
 from sender.plan.plan import Plan
 from sender.recipients.columns import load_recipients
+from sender.recipients.readers.read import read_table
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
@@ -221,3 +223,40 @@ def test_numbered_headers_are_told(tmp_path):
         "several columns are headed `b`; column 6 is called `b (2)` here",
         "column 4 has no header; it is called `column 4` here",
     )
+
+
+NESTED = '{"phone": "+12025550101", "x": ' + "[" * 2_000 + "]" * 2_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        pytest.param("list.jsonl", NESTED, "line 1: is not JSON", id="nested JSON"),
+        pytest.param("list.yaml", "- {phone: " + "[" * 60 + "]" * 60 + "}", "nested deeper", id="nested YAML"),
+        pytest.param("list.csv", "phone" + ",x" * 17_000, "has 17,001 columns", id="columns"),
+        pytest.param(
+            "list.jsonl", json.dumps({f"k{i}": "" for i in range(17_000)}), "has 17,000 columns", id="keys of a row"
+        ),
+        pytest.param(
+            "list.jsonl", "\n".join(f'{{"k{i}": ""}}' for i in range(1_200)), "1,200 keys, and 1 of them", id="keys"
+        ),
+        pytest.param("list.yaml", "\n".join(f"- {{k{i}: v}}" for i in range(1_200)), "1,200 keys", id="keys in YAML"),
+    ],
+)
+def test_what_would_cost_more_than_its_size_is_refused(name: str, text: str, says: str) -> None:
+    with pytest.raises(RecipientsError) as caught:
+        read_table(text.encode(), where=name)
+    assert says in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_a_number_of_any_length_is_its_digits() -> None:
+    digits = "9" * 20_000  # more than Python turns into an integer
+    for name, text in (("list.jsonl", f'{{"phone": {digits}}}'), ("list.yaml", f"- {{phone: {digits}}}")):
+        assert read_table(text.encode(), where=name).cells["phone"].to_list() == [digits]
+
+
+def test_thousands_of_one_header_are_numbered() -> None:
+    table = read_table(("x," * 3_000 + "x (2)\n" + "1," * 3_000 + "1\n").encode(), where="list.csv")
+    assert table.headers[:3] == ("x", "x (3)", "x (4)")
+    assert len(set(table.headers)) == 3_001

@@ -10,12 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from sender.recipients.readers.table import BLOCK_ROWS, Rows, Table
+from sender.core.errors import RecipientsError
+from sender.recipients.readers.table import BLOCK_ROWS, Rows, Table, refuse_wide
 
 
-def table_of_items(items: Iterable[Mapping[str, Any]]) -> Table:
+def table_of_items(items: Iterable[Mapping[str, Any]], where: str | None = None) -> Table:
     """Return the rows in mappings of header to value. A header that a row does not have is blank there."""
-    builder = ItemRows()
+    builder = ItemRows(where)
     rows = list(items)
     for start in range(0, len(rows), BLOCK_ROWS):
         part = rows[start : start + BLOCK_ROWS]
@@ -44,15 +45,30 @@ def table_of_frame(frame: Any) -> Table:
     return rows.table(headers)
 
 
+# A table of items whose keys differ costs more than they do: up to so many cells, and so many times the values.
+_MOST_BLANK = 1_000_000
+_MOST_SPARSE = 100
+
+
 class ItemRows:
     """Builds a Table of mappings; the headers have the order in which they are first seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str | None = None) -> None:
         self.rows = Rows()
+        self._where = where
         self._headers: dict[str, None] = {}
 
     def add(self, items: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
+        """Add a row for each item. Raises RecipientsError where they have so many keys that a table would be blank."""
         self._headers.update(dict.fromkeys(str(key) for item in items for key in item))
+        refuse_wide(len(self._headers), self._where)
+        size, values = len(self._headers) * len(items), sum(map(len, items))
+        if size > _MOST_BLANK and size > _MOST_SPARSE * values:
+            raise RecipientsError(
+                f"has {len(self._headers):,} keys, and {values / len(items):.0f} of them in a row",
+                where=self._where,
+                fix="use the same keys in every row",
+            )
         cells = pl.DataFrame(
             [
                 pl.Series(str(at), [cell_text(item.get(header)) for item in items], dtype=pl.String)

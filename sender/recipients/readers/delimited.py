@@ -16,7 +16,7 @@ import polars as pl
 
 from sender.core.errors import RecipientsError, setting
 from sender.recipients.readers.source import TextStream, at_line
-from sender.recipients.readers.table import HeadedRows, Table
+from sender.recipients.readers.table import HeadedRows, Table, refuse_wide
 
 SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
@@ -42,6 +42,7 @@ def read_delimited(stream: TextStream, separator: str | None, where: str) -> Tab
     rows = HeadedRows(1 + blank_lines)
     if stream.fill(_SAMPLE_CHARS):
         separator = separator or _guess_separator(stream)
+        refuse_wide(1 + stream.text[stream.position :].partition("\n")[0].count(separator), where)
         for grid in _read_grids(stream, separator, where, lines=blank_lines + bool(hint)):
             rows.add(grid)
     return rows.table()

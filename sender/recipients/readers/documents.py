@@ -15,7 +15,7 @@ import polars as pl
 
 from sender.campaign import safe_yaml
 from sender.core.errors import RecipientsError
-from sender.recipients.readers.cells import ItemRows, table_of_frame, table_of_items
+from sender.recipients.readers.cells import ItemRows, cell_text, table_of_frame, table_of_items
 from sender.recipients.readers.source import FileSource, TextStream
 from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
 
@@ -113,7 +113,7 @@ def _refuse_other_archives(data: bytes, where: str) -> None:
 
 def read_json_lines(stream: TextStream, where: str) -> Table:
     """Return the rows of a file with a JSON object on each line."""
-    builder = ItemRows()
+    builder = ItemRows(where)
     items: list[dict[str, Any]] = []
     numbers: list[int] = []
     chars = 0
@@ -152,8 +152,14 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
         row = json.loads(
             line, parse_int=str, parse_float=str, parse_constant=lambda _: None, object_pairs_hook=_refuse_repeated
         )
+        if isinstance(row, dict):
+            for nested in row.values():
+                if isinstance(nested, list | dict):
+                    cell_text(nested)  # raises RecursionError here, where the line is known
     except (ValueError, RecursionError) as error:
-        raise RecipientsError(f"is not JSON: {error}", where=place, fix="write one JSON object a line") from None
+        raise RecipientsError(
+            f"is not JSON: {str(error)[:200]}", where=place, fix="write one JSON object a line"
+        ) from None
     if not isinstance(row, dict):
         raise RecipientsError("is not a JSON object", where=place, fix='write one a line: {"phone": "+12025550100"}')
     return row
@@ -184,7 +190,7 @@ def read_yaml(stream: TextStream, where: str) -> Table:
                 where=f"{where}, line {document.line((index,))}",
                 fix="write each row as `- phone: '+12025550100'`",
             )
-    return table_of_items(document.value)
+    return table_of_items(document.value, where)
 
 
 def _first_line(error: BaseException) -> str:

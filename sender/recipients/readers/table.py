@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from sender.core.errors import RecipientsError
 from sender.core.frame_buffer import SpillingFrames
 from sender.core.safe_tables import is_guarded, restore_table, restore_text
 from sender.core.safe_text import unescape_controls
 
 BLOCK_ROWS = 200_000  # for sources that do not come in blocks
+MOST_COLUMNS = 16_384  # as many as a spreadsheet has
 _NUMBER = "number"  # the stored column of row numbers; columns of cells are named by their place
 
 
@@ -182,12 +184,24 @@ def _make_distinct(headers: Sequence[str]) -> list[str]:
     """Return the headers, a repeated one with a number: `Phone`, `Phone (2)`."""
     taken: set[str] = set(headers)
     seen: set[str] = set()
+    counts: dict[str, int] = {}  # where to go on, so that thousands of one header do not take quadratic time
     result = []
     for header in headers:
-        name, count = header, 1
+        name, count = header, counts.get(header, 1)
         while name in seen or (count > 1 and name in taken):
             count += 1
             name = f"{header} ({count})"
+        counts[header] = count
         seen.add(name)
         result.append(name)
     return result
+
+
+def refuse_wide(columns: int, where: str | None) -> None:
+    """Raise RecipientsError for more columns than any list has."""
+    if columns > MOST_COLUMNS:
+        raise RecipientsError(
+            f"has {columns:,} columns, more than a spreadsheet may have",
+            where=where,
+            fix="leave out what is not needed",
+        )
