@@ -40,6 +40,31 @@ def test_what_cannot_be_one_is_said(text: str, error: type[Exception], says: str
         render_edition(text, now=NEW_YEAR)
 
 
+@pytest.mark.parametrize(
+    ("day", "edition"),
+    [
+        pytest.param((2026, 1, 4), "2026-01-04 2026-W01 2026-01", id="numbers have two digits"),
+        pytest.param((2026, 12, 31), "2026-12-31 2026-W53 2026-12", id="the last week"),
+        pytest.param((2024, 12, 30), "2024-12-30 2025-W01 2024-12", id="a week of the next year"),
+    ],
+)
+def test_a_template_knows_the_day(day: tuple[int, int, int], edition: str) -> None:
+    assert render_edition(" {{ date }} {{ week }} {{ month }} ", now=datetime(*day, tzinfo=UTC)) == edition
+
+
+def test_it_is_the_day_on_this_machine() -> None:
+    before = datetime.now().astimezone()
+    assert f"{before:%Y-%m-%d}" <= render_edition("{{ date }}") <= f"{datetime.now().astimezone():%Y-%m-%d}"
+
+
+def test_a_blank_one_names_the_key_and_what_to_write() -> None:
+    with pytest.raises(CampaignError) as caught:
+        render_edition("{{ ' ' }}", now=NEW_YEAR)
+    assert (caught.value.what, caught.value.where) == ("the edition is blank: its template has no text", "edition")
+    with pytest.raises(CampaignError, match="the edition is blank: .*[Dd]ivi"):
+        render_edition("{{ 1 // 0 }}", now=NEW_YEAR)
+
+
 def test_it_is_in_the_plan_and_not_in_its_hash() -> None:
     keys = {"provider": "sandbox", "from_": "+12025550100", "message": "Hi", "recipients": [{"phone": "+12025550101"}]}
     first, second = (sender.build_plan(sender.load_campaign(**keys, edition=edition)) for edition in ("1", "2"))
