@@ -8,12 +8,13 @@ code is 1 when a module has fewer killed than `--at-least` percent.
 from __future__ import annotations
 
 import argparse
+import io
 import re
-import subprocess
 import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +73,13 @@ def equivalents() -> set[Change]:
 
 
 def _mutmut(*arguments: str) -> str:
-    command = [str(Path(sys.executable).with_name("mutmut")), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    """What the command prints. It runs in this process: a process of its own for each survivor takes seconds."""
+    from mutmut.__main__ import cli  # it reads the folder's pyproject.toml
+
+    output = io.StringIO()
+    with redirect_stdout(output):
+        cli.main(list(arguments), standalone_mode=False)
+    return output.getvalue()
 
 
 def report(found: Iterable[Mutant], at_least: float) -> int:

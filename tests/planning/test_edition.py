@@ -61,7 +61,7 @@ def test_a_blank_one_names_the_key_and_what_to_write() -> None:
     with pytest.raises(CampaignError) as caught:
         render_edition("{{ ' ' }}", now=NEW_YEAR)
     assert (caught.value.what, caught.value.where) == ("the edition is blank: its template has no text", "edition")
-    with pytest.raises(CampaignError, match="the edition is blank: .*[Dd]ivi"):
+    with pytest.raises(CampaignError, match=r"the edition is blank: .*[Dd]ivi"):
         render_edition("{{ 1 // 0 }}", now=NEW_YEAR)
 
 
