@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
@@ -138,7 +138,8 @@ class _Digested(io.RawIOBase):
 
 
 def _write_csv(frame: pl.DataFrame, digest: hashlib._Hash, **style: Any) -> None:
-    frame.write_csv(cast("IO[bytes]", _Digested(digest)), batch_size=_HASHED_ROWS, **style)
+    file: Any = _Digested(digest)
+    frame.write_csv(file, batch_size=_HASHED_ROWS, **style)
 
 
 def _encode(fields: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -121,6 +122,15 @@ def test_settings_fields_and_cells_make_other_content() -> None:
     ]
     assert len(set(hashed)) == len(hashed)
     assert content_hash(a_frame(), settings=dict(reversed(SETTINGS.items()))) == hashed[0]
+
+
+def test_a_setting_that_is_not_json_counts_as_its_text() -> None:
+    day = date(2026, 11, 28)
+    assert content_hash(a_frame(), settings={"day": day}) == content_hash(a_frame(), settings={"day": "2026-11-28"})
+
+
+def test_a_plan_without_prices_and_repairs_has_the_same_hash() -> None:
+    assert content_hash(a_frame().drop("cost_micros", "repair")) == content_hash(a_frame())
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
