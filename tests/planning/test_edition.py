@@ -52,6 +52,13 @@ def test_a_template_knows_the_day(day: tuple[int, int, int], edition: str) -> No
     assert render_edition(" {{ date }} {{ week }} {{ month }} ", now=datetime(*day, tzinfo=UTC)) == edition
 
 
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+    with pytest.raises(TemplateError) as caught:
+        render_edition("{{ weak }}", now=NEW_YEAR)
+    assert caught.value.where == "edition, line 1"
+    assert "did you mean `week`? columns here: `date`, `week`, `month`" in str(caught.value.fix)
+
+
 def test_it_is_the_day_on_this_machine() -> None:
     before = datetime.now().astimezone()
     assert f"{before:%Y-%m-%d}" <= render_edition("{{ date }}") <= f"{datetime.now().astimezone():%Y-%m-%d}"
