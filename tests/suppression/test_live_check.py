@@ -200,3 +200,102 @@ def test_the_name_in_a_scope_may_have_colons(listed: SuppressionList) -> None:
 def test_dead_numbers_are_covered_on_request(reason: SkipReason, skip_dead: bool, covers: bool) -> None:
     entry = SuppressionEntry(ADA, reason, EntrySource.PERSON, "", "all", NOON)
     assert SendContext("spring", "twilio", skip_dead=skip_dead).covers(entry, OURS) is covers
+
+
+def test_each_look_is_about_what_came_since_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the list is, the plan's numbers are not read again for a few changes."""
+    monkeypatch.setattr("sender.suppression.suppression_list.MANY_CHANGES", 2)
+    clock = Clock()
+    with SuppressionList.open(tmp_path) as listed:
+        listed.add([f"+120255501{n}" for n in range(60, 70)])
+        gate = LiveSuppression(
+            listed, LIVE, since=listed.mark(), numbers=lambda: pytest.fail("asked for the plan"), clock=clock
+        )
+        for place, number in enumerate((ADA, BOB, EVE), 1):
+            listed.add([number])
+            clock.now = float(place)
+            assert gate.refuses(number, OURS) is not None
+        assert [gate.refuses(number, OURS) is None for number in (ADA, BOB, EVE)] == [False] * 3, "none is forgotten"
+
+
+def test_a_person_may_be_on_the_list_more_than_once(tmp_path: Path) -> None:
+    """Each entry holds for its own scope; when one is taken off, the others stay."""
+    clock = Clock()
+    with SuppressionList.open(tmp_path) as listed:
+        gate = LiveSuppression(listed, LIVE, since=listed.mark(), numbers=lambda: pl.Series([ADA]), clock=clock)
+        listed.add([ADA], scope="campaign:autumn")
+        listed.add([ADA], scope=f"sender:{OURS}")
+        clock.now = 1.0
+        assert [gate.refuses(ADA, number) is not None for number in (OURS, OTHER)] == [True, False]
+        listed.add([ADA], scope="account:twilio")
+        clock.now = 2.0
+        assert [gate.refuses(ADA, number) is not None for number in (OURS, OTHER)] == [True, True]
+        listed.remove([ADA], scope="account:twilio")
+        clock.now = 3.0
+        assert [gate.refuses(ADA, number) is not None for number in (OURS, OTHER)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("from_number", "own", "campaign_s", "held"),
+    [
+        pytest.param(OURS, None, None, True, id="its number"),
+        pytest.param(OTHER, None, None, False, id="another number"),
+        pytest.param(None, None, OURS, True, id="the campaign's service"),
+        pytest.param(None, OURS, OTHER, True, id="its own service"),
+        pytest.param(None, OTHER, OURS, False, id="its own service comes before the campaign's"),
+        pytest.param(None, None, None, False, id="neither"),
+    ],
+)
+def test_a_scope_of_a_sender_is_about_its_messages_alone(
+    listed: SuppressionList, from_number: str | None, own: str | None, campaign_s: str | None, held: bool
+) -> None:
+    """When the plan is made and when it is sent alike."""
+    context = SendContext("spring", "twilio", service=campaign_s)
+    listed.add([ADA], scope=f"sender:{OURS}")
+    gate = LiveSuppression(listed, context, since=None, numbers=lambda: pl.Series([ADA]))
+    assert (gate.refuses(ADA, from_number, own) is not None) is held
+    frame = pl.DataFrame(
+        {"to": [ADA], "from_number": [from_number], "own": [own], "reason": [None], "detail": [None]},
+        schema_overrides=dict.fromkeys(("from_number", "own", "reason", "detail"), pl.String),
+    )
+    marked = apply_suppression(frame, listed, context, own_service=pl.col("own"))
+    assert marked["reason"].to_list() == (["suppressed"] if held else [None])
+    assert marked.columns == frame.columns
+
+
+def test_rows_that_have_a_reason_or_no_number_stay_as_they_are(listed: SuppressionList) -> None:
+    listed.add([ADA, BOB])
+    frame = pl.DataFrame(
+        {
+            "to": [ADA, None, BOB, EVE],
+            "from_number": [OURS] * 4,
+            "reason": ["duplicate", "invalid_number", None, None],
+            "detail": ["of row 2", "too short", "a note", None],
+        }
+    )
+    marked = apply_suppression(frame, listed, LIVE)
+    assert marked["reason"].to_list() == ["duplicate", "invalid_number", "suppressed", None]
+    assert marked["detail"].to_list()[:2] == ["of row 2", "too short"]
+    assert marked["detail"].to_list()[3] is None
+    assert apply_suppression(frame[[0, 1, 3]], listed, LIVE).equals(frame[[0, 1, 3]])
+
+
+@pytest.mark.parametrize(
+    ("scopes", "sender_s", "held"),
+    [
+        pytest.param([("all", SkipReason.LANDLINE)], OTHER, "landline", id="one for all senders"),
+        pytest.param([("sender", SkipReason.OPTED_OUT)], OTHER, None, id="another sender's is not"),
+        pytest.param([("sender", SkipReason.SUPPRESSED), ("sender", SkipReason.OPTED_OUT)], OURS, "opted_out", id="of a sender's, the strongest"),
+    ],
+)  # fmt: skip
+def test_which_entry_is_shown(
+    listed: SuppressionList, scopes: list[tuple[str, SkipReason]], sender_s: str, held: str | None
+) -> None:
+    for scope, reason in scopes:
+        listed.add([ADA], reason=reason, scope=scope if scope == "all" else f"sender:{OURS}")
+    frame = pl.DataFrame(
+        {"to": [ADA], "from_number": [sender_s], "reason": [None], "detail": [None]},
+        schema_overrides={"reason": pl.String, "detail": pl.String},
+    )
+    context = SendContext("spring", "twilio", skip_dead=True)
+    assert apply_suppression(frame, listed, context)["reason"].to_list() == [held]
