@@ -75,7 +75,8 @@ def cli() -> None:
     --from +12025550100 --provider sandbox --default-region US
 
     Exit codes: 0 all accounted for and accepted; 1 some rejected, canceled or failed; 2 bad usage or input; 3 stopped
-    by a guard; 4 some are still unknown; 5 the state could not be written; 130 interrupted, run again to resume.
+    by a guard; 4 some are still unknown; 5 the state could not be written; 130 some are still pending
+    (interrupted, or --limit), run again to resume.
     """
 
 

@@ -65,12 +65,8 @@ class SkipReason(StrEnum):
     RENDER_ERROR = "render_error"
     TOO_LONG = "too_long"
     LANDLINE = "landline"
-    QUIET_HOURS = "quiet_hours"
     FREQUENCY_CAP = "frequency_cap"
-    HOLDOUT = "holdout"
     LIMIT = "limit"
-    PRICE_CAP = "price_cap"
-    EXPIRED = "expired"
 
 
 class Reason(StrEnum):

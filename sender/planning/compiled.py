@@ -7,7 +7,8 @@ steps ask the compiled value and never the campaign. Reads the template file and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -125,7 +126,8 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
     _check_prices(campaign)
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
     capabilities = providers.capabilities(dialect)
-    written, senders = _place_senders(campaign, capabilities)
+    with _naming_the_dialect(campaign.provider, dialect):
+        written, senders = _place_senders(campaign, capabilities)
     fields, row_fields = compile_fields(written)
     sender = None
     if senders and is_template(senders[0]):
@@ -170,18 +172,8 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
 
 def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
     """Raise InputError for what would be wrong with every row of `recipients`."""
-    varying = {*compiled.row_fields.sources}
-    if varying or compiled.sender is not None:  # what a row fills in is checked row by row
-        known = {**compiled.fields, **compiled.row_fields.probe}
-        providers.check_parts(compiled.capabilities, senders=compiled.senders, fields=known, varying=varying)
-    else:
-        any_number = ("+12025550100",) if recipients.sender and not compiled.senders else ()  # checked row by row
-        providers.check(
-            compiled.capabilities,
-            senders=compiled.senders or any_number,
-            fields=compiled.fields,
-            media_count=len(compiled.media),
-        )
+    with _naming_the_dialect(compiled.provider, compiled.dialect):
+        _check_provider(compiled, recipients)
     if compiled.provider_writes_text and (compiled.body is not None or recipients.body is not None):
         raise Unsupported(
             "the provider would send its own template, not the body",
@@ -199,6 +191,36 @@ def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
             where=str(compiled.source) if compiled.source else None,
             fix="set `message: {body: 'Hi {{ name }}'}` or `message: {template: file.j2}` (or --body, --template)",
         )
+
+
+def _check_provider(compiled: CompiledCampaign, recipients: Recipients) -> None:
+    varying = {*compiled.row_fields.sources}
+    if varying or compiled.sender is not None:  # what a row fills in is checked row by row
+        known = {**compiled.fields, **compiled.row_fields.probe}
+        providers.check_parts(compiled.capabilities, senders=compiled.senders, fields=known, varying=varying)
+        return
+    any_number = ("+12025550100",) if recipients.sender and not compiled.senders else ()  # checked row by row
+    providers.check(
+        compiled.capabilities,
+        senders=compiled.senders or any_number,
+        fields=compiled.fields,
+        media_count=len(compiled.media),
+    )
+
+
+@contextmanager
+def _naming_the_dialect(provider: str, dialect: str) -> Iterator[None]:
+    """Refusals in a campaign for the sandbox name the provider whose API it speaks, and how to choose another."""
+    try:
+        yield
+    except Unsupported as error:
+        if provider != "sandbox":
+            raise
+        fix = (error.fix or "").replace(
+            "use a provider that carries it", "set `sandbox.dialect` to one that carries it"
+        )
+        what = f"the sandbox speaks {dialect} (`sandbox.dialect`): {error.what}"
+        raise Unsupported(what, where=error.where, fix=fix or None) from None
 
 
 def _check_prices(campaign: Campaign) -> None:

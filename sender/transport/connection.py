@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._received += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # 101 is no answer: nobody has asked for it
             self._fail(NotHttp())  # without the parser's message, which may quote the answer
             return
         if not answer.done() and self._received > (_MAX_BYTES if self._head_done else _MAX_HEAD_BYTES):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from sender import build_plan, load_campaign
@@ -109,3 +110,23 @@ def test_refused_with_these_recipients(keys: dict[str, Any], error: type[InputEr
     value = compile_campaign(source)
     with pytest.raises(error, match=says):
         check_columns(value, load_recipients(source))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "says", "fix"),
+    [
+        pytest.param({}, "max_price", "the sandbox speaks signalwire", "`sandbox.dialect` to one that", id="default"),
+        pytest.param({"sandbox": {"dialect": "telnyx"}}, "max_price", "speaks telnyx", "Twilio", id="another dialect"),
+        pytest.param(
+            {"provider": "telnyx"}, "max_price", "Telnyx has no field", "use a provider", id="a real provider"
+        ),
+    ],
+)
+def test_a_refusal_in_the_sandbox_names_what_it_speaks(settings: dict[str, Any], key: str, says: str, fix: str) -> None:
+    campaign = {"name": "x", "provider": "sandbox", "from": "+12025550100", "message": "Hi", **settings, key: "0.05"}
+    recipients = pl.DataFrame({"phone": ["+12025550101"]})
+    with pytest.raises(Unsupported) as caught:
+        build_plan(load_campaign(campaign, recipients=recipients))
+    assert says in caught.value.what
+    assert "has no field for `max_price`" in caught.value.what
+    assert fix in str(caught.value.fix)
