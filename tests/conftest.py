@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -104,3 +106,16 @@ def numbers_rows(request: pytest.FixtureRequest) -> int:
 def ledger_lives(request: pytest.FixtureRequest) -> tuple[int, int]:
     lives, steps = request.config.getoption("--ledger-lives").split("x")
     return int(lives), int(steps)
+
+
+@pytest.fixture
+def local_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine is in a zone that is neither UTC nor one of those in the tests."""
+    if not hasattr(time, "tzset"):  # Windows
+        yield
+        return
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        yield
+    time.tzset()

@@ -49,6 +49,7 @@ def refusal(history: RunHistory, *people: str, kind: RunKind = LIVE, **campaign:
     return refused.what
 
 
+@pytest.mark.usefixtures("local_zone")
 def test_a_start_is_refused_with_how_many_have_had_it_and_from_which_run(history: RunHistory) -> None:
     history.add({ADA: ACCEPTED, GRACE: UNKNOWN, JEAN: INTENT})
     history.add({MARY: ACCEPTED})

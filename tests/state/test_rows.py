@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,19 +23,6 @@ from sender.state.rows import (
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
 COLUMNS = len(JOURNAL_SCHEMA)
 RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", "spring.yaml", 3, 2, 1, NOON_MS, NOON_MS + 1, account="AC1", retry_of="run-0")  # fmt: skip
-
-
-@pytest.fixture
-def local_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This machine is neither in UTC nor in the zones of the tests."""
-    if not hasattr(time, "tzset"):  # Windows
-        yield
-        return
-    with monkeypatch.context() as context:
-        context.setenv("TZ", "Asia/Kathmandu")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.parametrize(
