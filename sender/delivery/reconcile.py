@@ -111,7 +111,7 @@ def _unknown_messages(unknown: pl.DataFrame, plan: Plan, run_id: str) -> list[_U
     rows = (
         plan.scan()
         .select(columns)
-        .filter(pl.col("seq").is_in(unknown["seq"].implode()))
+        .filter(pl.col("seq").is_in(unknown["seq"].implode()) & pl.col("to").is_not_null())  # else it was erased
         .collect()
         .join(unknown, on="seq")
         .with_columns(from_number=pl.coalesce("sender", "from_number"))  # the number that really sent it

@@ -104,7 +104,9 @@ class Plan:
 
     def recipients(self) -> pl.Series:
         """Return the numbers that messages go to (String, distinct)."""
-        return self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").unique()).collect()["to"]
+        return (
+            self.scan().filter(pl.col("seq").is_not_null()).select(pl.col("to").drop_nulls().unique()).collect()["to"]
+        )
 
     def scan(self) -> pl.LazyFrame:
         """Return the rows as a lazy frame, so that only what is needed of a large plan is read."""

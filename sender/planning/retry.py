@@ -139,7 +139,8 @@ def _status_counts(messages: pl.DataFrame) -> str:
 def _plan(state: State, root: Run, rows: pl.Series, *, number: int) -> Plan:
     source = state.plan(root)
     before = source.manifest
-    chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & pl.col("seq").is_not_null()).collect()
+    known = pl.col("seq").is_not_null() & pl.col("to").is_not_null()  # nobody who was erased
+    chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & known).collect()
     with SuppressionList.open(state.where, create=False) as suppressions:
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))

@@ -13,9 +13,8 @@ from sender.plan.manifest import Manifest
 from sender.reports.results import merge_retries, results_frame
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
+from sender.state.plans import RESULTS_FILE
 from sender.state.state import State
-
-RESULTS_FILE = "results.csv"  # in the run's folder
 
 
 def run_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Whom a campaign has reached, in all of its runs: their plans hold the numbers, the ledger what happened to each.
 
-A number is kept in clear, as it is in the plan beside it: a keyed hash whose key lies in the same folder would hide
-nothing. Reads; writes nothing.
+A number is kept in clear, as it is in the plan; of people who were erased, and of plans that were pruned, keyed hashes
+are left, by which a number that is asked about is recognised. Reads; writes nothing.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def find_reached(
 
     Reached means accepted, unknown or under way: a person who may have the message counts as one who has it. Each has
     the newest run that reached it and the time that run was created (milliseconds UTC). With `after` only later runs
-    count. Without `people` everybody is meant. Raises RunComplete when the plan of a run that reached somebody is gone,
-    and PlanError when it is damaged: who has the message is unknown then.
+    count. Without `people` everybody is meant whose number is still known. Raises RunComplete when the plan of a run that
+    reached somebody is gone, and PlanError when it is damaged: who has the message is unknown then.
     """
     runs = state.runs_of(edition.campaign, edition.kind)
     if after is not None:
@@ -82,7 +82,7 @@ def find_recent(state: State, kind: RunKind, people: pl.Series, *, since_ms: int
     """
     asked = _Asked.of(people)
     frames = [
-        find_sent(state, run, asked.find_in(state.plan(run)), since_ms=since_ms)
+        find_sent(state, run, asked.find_in(state, run), since_ms=since_ms)
         for run in state.ledger.runs()
         if run.kind is kind and may_have_sent_since(run, since_ms)
     ]
@@ -108,29 +108,46 @@ def find_unsettled(state: State, run: Run) -> pl.Series:
     """The numbers (String, distinct) of the run's messages that may still be sent: pending, unknown or under way."""
     messages = state.plan(run).scan().filter(pl.col("seq").is_not_null())
     settled = state.ledger.journal(run.run_id, states=_SETTLED)["seq"]
-    return messages.filter(~pl.col("seq").is_in(settled.implode())).select(pl.col("to").unique()).collect()["to"]
+    return (
+        messages.filter(~pl.col("seq").is_in(settled.implode()))
+        .select(pl.col("to").drop_nulls().unique())
+        .collect()["to"]
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """The people asked about: `to`, and `key`, by which they are found: 50 ms for a million among a million."""
+    """The people asked about, found by hashes of their numbers: 50 ms for a million among a million."""
 
-    people: pl.DataFrame
+    def __init__(self, people: pl.DataFrame) -> None:
+        """`people` has `to` and polars' hash of it, `hash`; and once erased people are asked about, their `key`."""
+        self._people = people
 
     @classmethod
     def of(cls, numbers: pl.Series) -> _Asked:
-        return cls(pl.DataFrame({"to": numbers.drop_nulls().unique()}).with_columns(key=pl.col("to").hash()))
+        return cls(pl.DataFrame({"to": numbers.drop_nulls().unique()}).with_columns(hash=pl.col("to").hash()))
 
     def without(self, numbers: pl.Series) -> _Asked:
         """The people but for those with these numbers."""
         if numbers.is_empty():
             return self
-        return _Asked(self.people.filter(~pl.col("key").is_in(numbers.hash().implode())))
+        return _Asked(self._people.filter(~pl.col("hash").is_in(numbers.hash().implode())))
 
-    def find_in(self, plan: Plan) -> pl.DataFrame:
-        """`seq` and `to` of the plan's messages to one of them. (Of hashes that clash, `to` is another number's.)"""
+    def find_in(self, state: State, run: Run) -> pl.DataFrame:
+        """`seq` and `to` of the run's messages to one of them. (Of hashes that clash, `to` is another number's.)
+
+        People who are no longer in the plan are found by what stays of them. Raises PlanError and StateError.
+        """
+        erased = state.plans.erased(run).filter(pl.col("seq").is_not_null())
+        if erased.is_empty():
+            return self._find_in_plan(state.plan(run))
+        if "key" not in self._people.columns:
+            self._people = self._people.with_columns(state.people.hash_all(self._people["to"]))
+        found = self._people.join(erased, on="key").select("seq", "to")
+        return found if state.plans.pruned_at(run) else pl.concat([self._find_in_plan(state.plan(run)), found])
+
+    def _find_in_plan(self, plan: Plan) -> pl.DataFrame:
         messages = plan.scan().filter(pl.col("seq").is_not_null()).select("seq", "to")
-        return messages.filter(pl.col("to").hash().is_in(self.people["key"].implode())).collect()
+        return messages.filter(pl.col("to").hash().is_in(self._people["hash"].implode())).collect()
 
 
 def _find_reached_by(state: State, run: Run, asked: _Asked | None) -> pl.DataFrame:
@@ -144,7 +161,7 @@ def _find_reached_by(state: State, run: Run, asked: _Asked | None) -> pl.DataFra
             fix="restore its folder from a backup; --again sends to everybody once more",
         )
     try:
-        messages = _find_messages(state.plan(run), asked)
+        messages = _all_messages(state.plan(run)) if asked is None else asked.find_in(state, run)
     except PlanError:
         if state.ledger.reached(run.run_id).is_empty():
             return nobody
@@ -156,7 +173,5 @@ def _find_reached_by(state: State, run: Run, asked: _Asked | None) -> pl.DataFra
     )
 
 
-def _find_messages(plan: Plan, asked: _Asked | None) -> pl.DataFrame:
-    if asked is not None:
-        return asked.find_in(plan)
-    return plan.scan().filter(pl.col("seq").is_not_null()).select("seq", "to").collect()
+def _all_messages(plan: Plan) -> pl.DataFrame:
+    return plan.scan().filter(pl.col("seq").is_not_null() & pl.col("to").is_not_null()).select("seq", "to").collect()

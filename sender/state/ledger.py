@@ -369,4 +369,23 @@ class Ledger(Protocol):
         """The provider's ids of everything accepted, in every run: a log entry with such an id is accounted for."""
         ...
 
+    def cancel(self, run_id: str, seqs: Collection[int], reason: CancelReason) -> int:
+        """Make pending ones of `seqs` canceled; return how many. Call it only while holding the run's lock."""
+        ...
+
+    def erase_sentences(self, run_id: str, *, seqs: Collection[int] | None = None) -> int:
+        """Drop what providers said about these messages of the run, or about all; return how many.
+
+        Reasons and codes stay. A provider's sentence may repeat a number or a text.
+        """
+        ...
+
+    def erase_mentions(self, digits: str) -> int:
+        """Drop every provider's sentence with these digits in it, in every run; return how many."""
+        ...
+
+    def compact(self) -> None:
+        """Rid the ledger's files of whatever was erased or deleted. Raises StateError while another process reads."""
+        ...
+
     def close(self) -> None: ...

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+import polars as pl
 
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.state.ledger import Run
+from sender.state.people import Person, PlanRows
+
+RESULTS_FILE = "results.csv"  # in the run's folder
 
 
 class PlanStore(Protocol):
@@ -23,6 +30,50 @@ class PlanStore(Protocol):
 
     def manifest(self, run: Run) -> Manifest | None:
         """The manifest of the run's plan, with its identity; None when the plan is gone. Raises PlanError."""
+        ...
+
+    def erased(self, run: Run) -> pl.DataFrame:
+        """What stays of the people who are no longer in the run's plan, as ERASED_SCHEMA."""
+        ...
+
+    def find(self, run: Run, person: Person) -> PlanRows:
+        """The person's rows in the run's plan. Raises PlanError."""
+        ...
+
+    def note_erased(self, run: Run, people: pl.DataFrame) -> None:
+        """Keep `people` (ERASED_SCHEMA), durably, before they leave the run's plan. Raises InputError and OSError."""
+        ...
+
+    def erase(self, run: Run, person: Person, row_numbers: Collection[int]) -> int:
+        """Take the person out of the run's plan and results; return how many rows of the results changed.
+
+        `row_numbers` are the person's rows. The old and the new hash of the plan's file are kept. Raises PlanError,
+        InputError and OSError.
+        """
+        ...
+
+    def prune(self, run: Run) -> None:
+        """Remove the rows of the run's plan and its results. Raises PlanError, InputError and OSError."""
+        ...
+
+    def pruned_at(self, run: Run) -> datetime | None:
+        """When the run was pruned; None if it was not."""
+        ...
+
+    def written(self) -> list[Path]:
+        """The folders of plans that were written into the state and belong to no run."""
+        ...
+
+    def erase_written(self, person: Person) -> int:
+        """Take the person out of these plans; return of how many. Raises PlanError, InputError and OSError."""
+        ...
+
+    def note_output(self, run: Run, file: Path) -> None:
+        """Remember that results of the run were written to `file`. Raises OSError."""
+        ...
+
+    def outputs(self, run: Run) -> tuple[Path, ...]:
+        """The files outside the state to which results of the run were written."""
         ...
 
     def folder(self, run: Run) -> Path:

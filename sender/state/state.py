@@ -12,6 +12,7 @@ from sender.plan.plan import Plan
 from sender.state.heartbeat import Heartbeats
 from sender.state.ledger import Ledger, Run, RunKind
 from sender.state.locks import RunLocks
+from sender.state.people import PeopleKey
 from sender.state.plans import PlanStore
 from sender.state.runs import find_run
 from sender.state.suppression import SuppressionStore
@@ -27,6 +28,7 @@ class State(ABC):
     ledger: Ledger
     locks: RunLocks
     plans: PlanStore
+    people: PeopleKey
     heartbeats: Heartbeats
 
     @abstractmethod

@@ -10,6 +10,7 @@ from sender.core.filesystem import make_folder, refuse_network
 from sender.state.files.failures import explain_unwritable
 from sender.state.files.heartbeats import HeartbeatFiles
 from sender.state.files.locks import LOCKS_FOLDER, LockFiles
+from sender.state.files.people import PeopleKeyFile
 from sender.state.files.plans import RUNS_FOLDER, PlanFolders
 from sender.state.ledger import Ledger, RunKind
 from sender.state.sqlite.ledger import SqliteLedger
@@ -41,6 +42,7 @@ class StateDir(State):
             )
         self._lock_files = self.locks = LockFiles(self.path)
         self.plans = PlanFolders(self.path)
+        self.people = PeopleKeyFile(self.path)
         self.heartbeats = HeartbeatFiles(self.plans.folder)
         if not read_only:
             refuse_network(self.path)

@@ -83,7 +83,27 @@ class SuppressionStore(Protocol):
         ...
 
     def history(self, number: str) -> list[tuple[SuppressionRow, bool]]:
-        """Every entry of the number, oldest first, and whether it counts."""
+        """Every entry of the number, oldest first, and whether it counts; those from before it was erased too."""
+        ...
+
+    def has_erased(self) -> bool:
+        """Whether there are entries of erased people, who are called by a hash of their number."""
+        ...
+
+    def name_of(self, number: str) -> str | None:
+        """What the number is called in entries from before it was erased; None where nobody has been erased."""
+        ...
+
+    def look_up_erased(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """As `look_up`, the entries of those of `numbers` that were erased; 2 s for a million if there are any."""
+        ...
+
+    def erase(self, number: str) -> int:
+        """Put the hash of the number in the place of the number, drop the notes; return how many entries changed."""
+        ...
+
+    def compact(self) -> None:
+        """Rid the store of whatever was erased. Raises StateError while another process reads."""
         ...
 
     def close(self) -> None: ...
@@ -123,6 +143,21 @@ class EmptySuppressions:
 
     def history(self, number: str) -> list[tuple[SuppressionRow, bool]]:  # noqa: ARG002
         return []
+
+    def has_erased(self) -> bool:
+        return False
+
+    def name_of(self, number: str) -> str | None:  # noqa: ARG002
+        return None
+
+    def look_up_erased(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:  # noqa: ARG002
+        return iter(())
+
+    def erase(self, number: str) -> int:  # noqa: ARG002
+        return 0
+
+    def compact(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -29,6 +29,7 @@ def learn_refusals(state: State, run: Run) -> int:
         state.plan(run)
         .scan()
         .filter(pl.col("seq").is_in(taught["seq"].implode()))
+        .filter(pl.col("to").is_not_null())  # else the person was erased
         .select("seq", "to", "from_number")
         .collect()
         .join(taught, on="seq")

@@ -124,7 +124,10 @@ class LiveSuppression:
             if version != self._version:
                 self._version = version
                 self._read()
-        for entry in self._held.get(to, ()):
+        held = self._held.get(to, ())
+        if self._erased and (name := self._list.name_of_erased(to)) is not None:
+            held = [*held, *self._held.get(name, ())]
+        for entry in held:
             if self._context.covers(entry, from_number, service):
                 return Canceled(CancelReason.OPTED_OUT, f"not sent: {entry.sentence()}")
         return None
@@ -143,6 +146,7 @@ class LiveSuppression:
                 self._held.pop(number, None)
             self._held |= held
         self._mark = mark
+        self._erased = any(number.startswith("#") for number in self._held)  # by the hash of their number
 
 
 def watch_suppressions(run: Run, plan: Plan, suppressions: SuppressionList) -> LiveSuppression:

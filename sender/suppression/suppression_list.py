@@ -88,13 +88,14 @@ class SuppressionList:
         if not size:
             return []
         asked = numbers.drop_nulls().unique().sort()
+        erased = [_entry(SuppressionRow(*row)) for row in self._store.look_up_erased(asked.to_list())]
         if size > max(WHOLE_LIST, asked.len()):
-            return [_entry(SuppressionRow(*row)) for row in self._store.look_up(asked.to_list())]
+            return [*(_entry(SuppressionRow(*row)) for row in self._store.look_up(asked.to_list())), *erased]
         listed = pl.DataFrame(self._store.active(), schema=list(SuppressionRow._fields), orient="row")
         if listed.is_empty():
             return []
         matching = listed.filter(pl.col("number").cast(pl.String).is_in(asked.implode()))
-        return [_entry(SuppressionRow(*row)) for row in matching.iter_rows()]
+        return [*(_entry(SuppressionRow(*row)) for row in matching.iter_rows()), *erased]
 
     # -- what people and files say ---------------------------------------------------------------------------------
 
@@ -211,6 +212,10 @@ class SuppressionList:
         )
 
     # -- what a send loop asks -------------------------------------------------------------------------------------
+
+    def name_of_erased(self, number: str) -> str | None:
+        """What the number is called in entries from before it was erased; None where there are no such entries."""
+        return self._store.name_of(number) if self._store.has_erased() else None
 
     def version(self) -> int:
         """A number that differs after anybody changed the list; microseconds."""

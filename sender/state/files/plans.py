@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from collections.abc import Collection
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from sender.core.errors import PlanError
+from sender.core.filesystem import sync_folder
+from sender.core.output_files import write_text_beside
 from sender.plan.manifest import MANIFEST_FILE, Manifest, read_manifest
 from sender.plan.plan import Plan
+from sender.state.files.erasure import (
+    drop_rows,
+    erase_from_plan,
+    erase_from_results,
+    find_rows,
+    remove_leftovers,
+    write_frame,
+)
+from sender.state.files.heartbeats import HEARTBEAT_FILE
 from sender.state.files.notes import read_note, write_note
 from sender.state.ledger import Run
+from sender.state.people import ERASED_SCHEMA, Person, PlanRows
+from sender.state.plans import RESULTS_FILE
 
 RUNS_FOLDER = "runs"
+WRITTEN_FOLDER = "plans"
+PEOPLE_FILE = "people.parquet"  # of erased people: row, message, and the number's hash
+CHANGES_FILE = "erased.json"  # when the plan was written anew and why, with its old and new SHA-256
+OUTPUTS_FILE = "outputs.json"  # where else results were written
+PRUNED = "pruned"
 IDENTITY_FILE = "identity.json"
 
 
@@ -30,6 +54,11 @@ class PlanFolders:
         return plan.write(self._plan_folder(run))
 
     def open(self, run: Run) -> Plan:
+        if (at := self.pruned_at(run)) is not None:
+            raise PlanError(
+                f"run {run.run_id} was pruned on {at:%Y-%m-%d}: its plan and its results are gone",
+                fix=f"`sender status {run.run_id}` shows its totals",
+            )
         plan = Plan.open(self._plan_folder(run))
         if plan.hash != run.plan_hash:
             raise self._other_plan(run)
@@ -46,6 +75,83 @@ class PlanFolders:
         if manifest.identity is None:
             manifest = replace(manifest, identity=self._read_identity(run) or self._compute_identity(run))
         return manifest
+
+    def erased(self, run: Run) -> pl.DataFrame:
+        file = self.folder(run) / PEOPLE_FILE
+        return pl.read_parquet(file) if file.exists() else pl.DataFrame(schema=ERASED_SCHEMA)
+
+    def find(self, run: Run, person: Person) -> PlanRows:
+        return find_rows(self.open(run), person)
+
+    def note_erased(self, run: Run, people: pl.DataFrame) -> None:
+        before = self.erased(run)
+        new = people.join(before, on=["row_number", "key"], how="anti")
+        if new.height:
+            write_frame(pl.concat([before, new.select(before.columns)]), self.folder(run) / PEOPLE_FILE)
+            sync_folder(self.folder(run))
+
+    def erase(self, run: Run, person: Person, row_numbers: Collection[int]) -> int:
+        manifest = self.manifest(run)
+        remove_leftovers(self.folder(run))
+        if manifest is not None and not self.pruned_at(run) and self.find(run, person).concern:
+            old, new = erase_from_plan(self._plan_folder(run), person, manifest.identity or "")
+            self._note_change(run, {"why": "erased a person", "old_sha256": old, "new_sha256": new})
+        return erase_from_results(self.folder(run) / RESULTS_FILE, row_numbers, person)
+
+    def prune(self, run: Run) -> None:
+        manifest = self.manifest(run)
+        remove_leftovers(self.folder(run))
+        if not self.pruned_at(run):
+            digest = None if manifest is None else manifest.parquet_sha256
+            self._note_change(run, {"why": PRUNED, "old_sha256": digest, "new_sha256": None})
+        if manifest is not None:
+            drop_rows(self._plan_folder(run), manifest.identity or "")
+        for name in (RESULTS_FILE, HEARTBEAT_FILE):
+            (self.folder(run) / name).unlink(missing_ok=True)
+        sync_folder(self.folder(run))
+
+    def pruned_at(self, run: Run) -> datetime | None:
+        times = [note["at"] for note in self._changes(run) if note["why"] == PRUNED]
+        return datetime.fromisoformat(times[0]) if times else None
+
+    def written(self) -> list[Path]:
+        folder = self._runs.parent / WRITTEN_FOLDER
+        return sorted(path for path in folder.iterdir() if (path / MANIFEST_FILE).is_file()) if folder.is_dir() else []
+
+    def erase_written(self, person: Person) -> int:
+        erased = 0
+        remove_leftovers(self._runs.parent / WRITTEN_FOLDER)
+        for folder in self.written():
+            plan = Plan.open(folder)
+            if find_rows(plan, person).concern:
+                erase_from_plan(folder, person, plan.identity)
+                erased += 1
+        return erased
+
+    def note_output(self, run: Run, file: Path) -> None:
+        outputs = [*self.outputs(run), file.resolve()]
+        write_note(self.folder(run) / OUTPUTS_FILE, {"results": [str(path) for path in dict.fromkeys(outputs)]})
+
+    def outputs(self, run: Run) -> tuple[Path, ...]:
+        try:
+            return tuple(Path(path) for path in read_note(self.folder(run) / OUTPUTS_FILE)["results"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ()
+
+    def _changes(self, run: Run) -> list[dict[str, Any]]:
+        file = self.folder(run) / CHANGES_FILE
+        try:
+            changes: list[dict[str, Any]] = read_note(file) if file.exists() else []
+        except (OSError, ValueError) as error:
+            raise PlanError(
+                f"the record of what was erased from run {run.run_id} is damaged: {error}", where=str(file)
+            ) from None
+        return changes
+
+    def _note_change(self, run: Run, change: dict[str, Any]) -> None:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        text = json.dumps([*self._changes(run), {"at": at, **change}], indent=2) + "\n"
+        write_text_beside(self.folder(run) / CHANGES_FILE, text)
 
     def _plan_folder(self, run: Run) -> Path:
         return self.folder(run) / "plan"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
+
 import apsw
 
 from sender.core.outcomes import Canceled, CancelReason, Deferred, Outcome
@@ -42,3 +45,15 @@ def close_run(db: apsw.Connection, key: int, messages: int, *, by: str, reason: 
     canceled -= delivery_reports.apply_waiting(db, key, None, now_ms)  # of messages that the provider has after all
     db.execute(sql.FINISH, named)
     return canceled
+
+
+def cancel(db: apsw.Connection, key: int, seqs: Collection[int], *, reason: CancelReason, now_ms: int) -> int:
+    """Cancel those of `seqs` that are pending, claimed before or never; return how many."""
+    if not seqs:
+        return 0
+    named = {"run": key, "now": now_ms, "reason": reason.value, "seqs": json.dumps(sorted(seqs))}
+    start: int = db.execute(sql.NEXT_SEQ, (key,)).get
+    if start <= max(seqs):  # rows are dense: those before it wait, as prefetched ones do
+        db.execute(sql.PREFETCH, named | {"start": start, "stop": max(seqs) + 1})
+    db.execute(sql.CANCEL_SOME, named)
+    return db.changes()

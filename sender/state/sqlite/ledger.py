@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +20,6 @@ from sender.core.clock import wall_clock_ms
 from sender.core.errors import UnknownRun
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import (
-    JOURNAL_SCHEMA,
-    SENT_SCHEMA,
     WHOLE_RUN,
     Claim,
     Counts,
@@ -32,8 +29,8 @@ from sender.state.ledger import (
     Run,
     Settlement,
 )
-from sender.state.rows import journal_frame, read_run, run_columns
-from sender.state.sqlite import closing
+from sender.state.rows import read_run, run_columns
+from sender.state.sqlite import closing, erasure, reading
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import (
@@ -47,8 +44,6 @@ from sender.state.sqlite.file import (
 )
 from sender.state.sqlite.schema import SCHEMA_VERSION
 from sender.state.sqlite.settling import count_changes, orphans_to_unknown, record_findings, record_outcomes
-
-_JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
 
 
 class SqliteLedger:
@@ -132,6 +127,11 @@ class SqliteLedger:
         key, messages = self._run_key(run_id)
         with self._transaction() as db:
             return closing.close_run(db, key, messages, by=by, reason=reason, now_ms=self.now_ms())
+
+    def cancel(self, run_id: str, seqs: Collection[int], reason: CancelReason) -> int:
+        key, messages = self._run_key(run_id)
+        with self._transaction() as db:
+            return closing.cancel(db, key, [s for s in seqs if s < messages], reason=reason, now_ms=self.now_ms())
 
     def pause_run(self, run_id: str, *, by: str) -> bool:
         key, _ = self._run_key(run_id)
@@ -323,35 +323,35 @@ class SqliteLedger:
         seqs: Collection[int] | None = None,
     ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
-        chunks: list[pl.DataFrame] = []
-        filters = {
-            "states": None if states is None else _json(states),
-            "reasons": None if reasons is None else _json(reasons),
-        }
-        statement, some = (sql.JOURNAL, {}) if seqs is None else (sql.JOURNAL_OF, {"seqs": _json(seqs)})
         with failures_explained(self._path):
-            rows = self._db.execute(statement, {"run": key, **filters, **some})  # one statement, so one snapshot
-            while chunk := list(islice(rows, _JOURNAL_CHUNK)):
-                chunks.append(journal_frame(chunk))
-        return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
+            return reading.read_journal(self._db, key, states=states, reasons=reasons, seqs=seqs)
 
     def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
         key, _ = self._run_key(run_id)
-        statement, some = (sql.REACHED, {}) if seqs is None else (sql.REACHED_OF, {"seqs": _json(seqs)})
         with failures_explained(self._path):
-            rows = self._db.execute(statement, {"run": key, **some})
-            return pl.Series("seq", [row[0] for row in rows], dtype=pl.UInt32)
+            return reading.read_reached(self._db, key, seqs=seqs)
 
     def sent(self, run_id: str, *, since_ms: int, seqs: Collection[int] | None = None) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
-        statement, some = (sql.SENT, {}) if seqs is None else (sql.SENT_OF, {"seqs": _json(seqs)})
         with failures_explained(self._path):
-            rows = self._db.execute(statement, {"run": key, "since": since_ms, **some}).fetchall()
-        return pl.DataFrame(rows, schema=SENT_SCHEMA, orient="row")
+            return reading.read_sent(self._db, key, since_ms=since_ms, seqs=seqs)
 
     def message_ids(self) -> set[str]:
         with failures_explained(self._path):
             return {row[0] for row in self._db.execute("SELECT message_id FROM message WHERE message_id IS NOT NULL")}
+
+    def erase_sentences(self, run_id: str, *, seqs: Collection[int] | None = None) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            return erasure.erase_sentences(db, key, seqs)
+
+    def erase_mentions(self, digits: str) -> int:
+        with self._transaction() as db:
+            return erasure.erase_mentions(db, digits)
+
+    def compact(self) -> None:
+        with failures_explained(self._path):
+            erasure.compact(self._db, self._path)
 
     def _run_key(self, run_id: str) -> tuple[int, int]:
         """The run's small integer and its number of messages; neither ever changes."""

@@ -127,6 +127,11 @@ SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error
     updated_at = ?
 WHERE run = ? AND state = 'unknown'
 """
+CANCEL_SOME = """
+UPDATE message
+SET state = 'canceled', reason = :reason, not_before = NULL, error_code = NULL, error_message = NULL, updated_at = :now
+WHERE run = :run AND state = 'pending' AND seq IN (SELECT value FROM json_each(:seqs))
+"""
 CANCEL_UNKNOWN = """
 UPDATE message
 SET state = 'canceled', reason = ?, error_code = NULL, error_message = NULL, updated_at = ?

@@ -19,6 +19,8 @@ from typing import Any, Self
 import apsw
 
 from sender.core.errors import StateError
+from sender.state.files.people import PeopleKeyFile
+from sender.state.sqlite.erasure import compact
 from sender.state.sqlite.file import create, failures_explained, use_wal
 from sender.state.suppression import LiftRow, SuppressionRow
 
@@ -99,6 +101,18 @@ _LIFT = """
 INSERT INTO lift (number, by, scope, via, at, change) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET at = excluded.at, change = excluded.change WHERE excluded.at > at
 """
+_ERASED = "#"  # begins the name of somebody who was erased; then come the 16 digits of the hash
+_HAS_ERASED = "SELECT EXISTS (SELECT 1 FROM entry WHERE number >= '#' AND number < '$')"
+_ERASE_ENTRIES = """
+INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change)
+SELECT :name, scope, reason, source, via, at, NULL, :change FROM entry WHERE number = :number
+ON CONFLICT DO UPDATE SET at = max(at, excluded.at), change = excluded.change
+"""
+_ERASE_LIFTS = """
+INSERT INTO lift AS l (number, by, scope, via, at, change)
+SELECT :name, by, scope, via, at, :change FROM lift WHERE number = :number
+ON CONFLICT DO UPDATE SET at = max(at, excluded.at), change = excluded.change
+"""
 
 
 class SuppressionFile:
@@ -107,6 +121,7 @@ class SuppressionFile:
     def __init__(self, db: apsw.Connection, path: Path) -> None:
         self._db = db
         self._path = path
+        self._people = PeopleKeyFile(path.parent)
         self._own_changes = 0  # `data_version` does not count this connection's
         self.list_id: str = db.execute("SELECT id FROM list").get
 
@@ -146,7 +161,10 @@ class SuppressionFile:
 
     def lift(self, lifts: Iterable[LiftRow]) -> int:
         """Take entries back in one transaction; return how many lifts are new or newer."""
-        return self._write(_LIFT, lifts)
+        rows = list(lifts)
+        if self.has_erased():
+            rows += [row._replace(number=name) for row in rows if (name := self.name_of(row.number)) is not None]
+        return self._write(_LIFT, rows)
 
     def first_heard(self, number: str, message_id: str, at: int) -> int:
         """When the message was heard first, in milliseconds UTC: `at`, unless it has been heard before."""
@@ -175,9 +193,52 @@ class SuppressionFile:
                 yield from self._db.execute(_LOOK_UP, (json.dumps(numbers[start : start + _LOOKED_UP]),))
 
     def history(self, number: str) -> list[tuple[SuppressionRow, bool]]:
-        """Every entry of the number, and whether it counts."""
+        """Every entry of the number, and whether it counts; those from before it was erased too."""
+        names = [number, self.name_of(number)]
         with _failures_explained(self._path):
-            return [(SuppressionRow(*row[:-1]), bool(row[-1])) for row in self._db.execute(_ALL_OF, (number,))]
+            rows = [row for name in names if name is not None for row in self._db.execute(_ALL_OF, (name,))]
+        rows.sort(key=lambda row: row[5])
+        return [(SuppressionRow(*row[:-1])._replace(number=number), bool(row[-1])) for row in rows]
+
+    def has_erased(self) -> bool:
+        """Whether there are entries of erased people."""
+        with _failures_explained(self._path):
+            return bool(self._db.execute(_HAS_ERASED).get)
+
+    def name_of(self, number: str) -> str | None:
+        """What the number is called in entries from before it was erased; None where nobody has been erased."""
+        key = self._people.hash(number)
+        return None if key is None else _erased_name(key)
+
+    def look_up_erased(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """As `look_up`, the entries of those of `numbers` that were erased."""
+        if not self.has_erased():
+            return
+        names = dict(zip(map(_erased_name, self._people.hash_all(numbers)), numbers, strict=True))
+        for name, *row in self.look_up(sorted(names)):
+            yield (names[name], *row)
+
+    def erase(self, number: str) -> int:
+        """Put the hash of the number in the place of the number, drop the notes; return how many entries changed."""
+        self._people.create()
+        named = {"number": number, "name": self.name_of(number)}
+        with self._transaction() as db:
+            named["change"] = 1 + db.execute("SELECT change FROM list").get
+            before = db.total_changes()
+            db.execute(_ERASE_ENTRIES, named)
+            changed: int = db.total_changes() - before
+            db.execute(_ERASE_LIFTS, named)
+            db.execute("DELETE FROM entry WHERE number = ?", (number,))
+            db.execute("DELETE FROM lift WHERE number = ?", (number,))
+            if changed:
+                db.execute("UPDATE list SET change = ?", (named["change"],))
+        self._own_changes += changed > 0
+        return changed
+
+    def compact(self) -> None:
+        """Rid the file of whatever was erased. Raises StateError while another process reads."""
+        with _failures_explained(self._path):
+            compact(self._db, self._path)
 
     def changed_since(self, change: int, most: int) -> list[str] | None:
         """The numbers whose entries or lifts are newer than `change`; None when there are more than `most`."""
@@ -207,6 +268,10 @@ class SuppressionFile:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def _erased_name(key: int) -> str:
+    return f"{_ERASED}{key:016x}"
 
 
 def _configure(db: apsw.Connection, path: Path) -> None:

@@ -1,0 +1,173 @@
+"""Erases a person from a state: plans, results, ledger, suppression list. What stays is that the person was reached.
+
+A keyed hash of the number takes its place, so that nobody is texted twice, or after opting out, because a person was
+erased. Every step can be repeated: after a kill, the same call completes what was begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from sender.core.errors import PlanError, RunLocked
+from sender.core.outcomes import CancelReason, SubmissionState
+from sender.state.ledger import Run, RunKind
+from sender.state.people import Person
+from sender.state.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedFromRun:
+    """What was erased from one run: its plan's `rows` about the person, of which `messages` were messages.
+
+    `canceled` messages were pending and are not sent any more; `unknown` ones may have been sent, and stay unknown.
+    """
+
+    run_id: str
+    campaign: str
+    rows: int
+    messages: int
+    canceled: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What `forget` did about `number`.
+
+    `runs` are those that it was erased from, `plans` counts written plans, `entries` those of the suppression list that
+    hold on for its hash. `texts` counts messages to others that mention it, which are left as they are. `outside` are
+    files outside the state that may hold it; `unread` are runs whose plan is gone or damaged. `compacted` is False
+    where another run is being sent, so that free space of the ledger may still hold what was erased.
+    """
+
+    number: str
+    runs: tuple[ErasedFromRun, ...]
+    plans: int
+    entries: int
+    texts: int
+    outside: tuple[Path, ...]
+    unread: tuple[str, ...]
+    compacted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """What a run has of the person: rows still in its plan, and rows erased before."""
+
+    run: Run
+    rows: pl.DataFrame
+    texts: int
+    concern: bool
+
+
+def find_runs(state: State, number: str) -> list[Run]:
+    """The runs that hold the number, E.164 or a short code, or have held it."""
+    traces, _ = _find_traces(state, Person.of(number))
+    return [trace.run for trace in traces]
+
+
+def forget(state: State, number: str) -> Forgotten:
+    """Erase `number`, E.164 or a short code, and return what was done.
+
+    Raises RunLocked, before anything is changed, while another process sends a run that holds it; StateError,
+    InputError and OSError when the state cannot be written.
+    """
+    person = Person.of(number)
+    traces, unread = _find_traces(state, person)
+    with ExitStack() as stack:
+        held: set[tuple[str, RunKind]] = set()
+        _hold(state, stack, held, (trace.run for trace in traces))
+        traces, unread = _find_traces(state, person)  # as they are now that nobody sends them
+        _hold(state, stack, held, (trace.run for trace in traces))
+        state.people.create()
+        key = state.people.hash(number)
+        runs = [_erase_from_run(state, trace, person, key) for trace in traces]
+        plans = state.plans.erase_written(person)
+        entries = state.suppressions.erase(number)
+        sentences = state.ledger.erase_mentions(person.digits)
+        entries_before = len(state.suppressions.history(number))
+        compacted = _compact(state, stack, held) if runs or plans or entries_before or sentences else True
+    return Forgotten(
+        number,
+        tuple(run for run in runs if run.rows),
+        plans,
+        entries,
+        sum(trace.texts for trace in traces),
+        tuple(_outside(state, [trace.run for trace in traces])),
+        tuple(unread),
+        compacted,
+    )
+
+
+def _find_traces(state: State, person: Person) -> tuple[list[_Trace], list[str]]:
+    """What each run has of the person, and the ids of runs that cannot be read."""
+    key = state.people.hash(person.number)
+    traces: list[_Trace] = []
+    unread: list[str] = []
+    for run in state.ledger.runs():
+        erased = state.plans.erased(run).filter(pl.col("key") == key) if key is not None else None
+        known = pl.DataFrame(schema={"row_number": pl.UInt32(), "seq": pl.UInt32()})
+        if erased is not None:
+            known = erased.select("row_number", "seq")
+        try:
+            found = None if state.plans.pruned_at(run) else state.plans.find(run, person)
+        except PlanError:
+            unread.append(run.run_id)
+            continue
+        rows = known if found is None else pl.concat([known, found.rows]).unique("row_number", maintain_order=True)
+        concern = found is not None and found.concern
+        texts = 0 if found is None else found.texts
+        if rows.height or concern or texts:
+            traces.append(_Trace(run, rows, texts, concern))
+    return traces, unread
+
+
+def _hold(state: State, stack: ExitStack, held: set[tuple[str, RunKind]], runs: Iterable[Run]) -> None:
+    """Keep other processes from sending the campaigns of these runs, until the stack is left. Raises RunLocked."""
+    for run in runs:
+        if (run.campaign, run.kind) not in held:
+            stack.enter_context(state.locks.hold_campaign(run.campaign, run.kind))
+            held.add((run.campaign, run.kind))
+
+
+def _erase_from_run(state: State, trace: _Trace, person: Person, key: int | None) -> ErasedFromRun:
+    run, rows = trace.run, trace.rows
+    seqs = rows["seq"].drop_nulls().to_list()
+    state.plans.note_erased(run, rows.with_columns(key=pl.lit(key, pl.UInt64())))
+    state.ledger.orphans_to_unknown(run.run_id)
+    canceled = state.ledger.cancel(run.run_id, seqs, CancelReason.FORGOTTEN)
+    unknown = state.ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN], seqs=seqs).height
+    changed = state.plans.erase(run, person, rows["row_number"].to_list())
+    state.ledger.erase_sentences(run.run_id, seqs=seqs)
+    touched = rows.height if trace.concern or changed or canceled else 0
+    return ErasedFromRun(run.run_id, run.campaign, touched, len(seqs), canceled, unknown)
+
+
+def _compact(state: State, stack: ExitStack, held: set[tuple[str, RunKind]]) -> bool:
+    """Compact the files unless a run is being sent, which must not wait for it; return whether it was done."""
+    try:
+        _hold(state, stack, held, state.ledger.runs())
+    except RunLocked:
+        return False
+    state.suppressions.compact()
+    state.ledger.compact()
+    return True
+
+
+def _outside(state: State, runs: Iterable[Run]) -> Iterator[Path]:
+    """Files outside the state that these runs were made from or have written, and that exist."""
+    seen: set[Path] = set()
+    for run in runs:
+        manifest = state.plans.manifest(run)
+        named = [] if manifest is None else list(manifest.input_paths(run.source))
+        source = [] if run.source is None else [Path(run.source)]
+        for file in (*source, *named, *state.plans.outputs(run)):
+            resolved = file.resolve()
+            if resolved not in seen and resolved.is_file():
+                seen.add(resolved)
+                yield resolved

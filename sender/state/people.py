@@ -1,0 +1,93 @@
+"""People whom a state no longer knows by number: the protocol of their keyed hashes, and one person as it is searched.
+
+An erased person must still be recognised as one who was reached or has opted out. So a keyed hash of the number stays.
+The key lies in the state: the hash keeps the number out of files and backups of files, not from whoever has the key and
+the patience to try all numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import phonenumbers
+import polars as pl
+
+# What stays of erased people in a run: the row, its message (null for a skipped row), and the hash of the number.
+ERASED_SCHEMA = {"row_number": pl.UInt32(), "seq": pl.UInt32(), "key": pl.UInt64()}
+_SHORTEST = 7  # digits of a national number that are taken for the person's wherever they are
+
+
+class PeopleKey(Protocol):
+    """The secret of one state, and the hashes that it makes of numbers. Made when the first person is erased."""
+
+    def hash(self, number: str) -> int | None:
+        """The hash of the number (64 bits); None where nobody has been erased. Raises StateError."""
+        ...
+
+    def hash_all(self, numbers: Iterable[str]) -> pl.Series:
+        """The hashes of the numbers (UInt64); two seconds for a million. Raises StateError where there is no key."""
+        ...
+
+    def create(self) -> None:
+        """Make the secret unless it is there. Raises StateError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A number, and the digits by which it is found in other texts."""
+
+    number: str
+    national: str | None = None
+
+    @classmethod
+    def of(cls, number: str) -> Person:
+        """The person with this number, E.164 or a short code."""
+        if not number.startswith("+"):
+            return cls(number)
+        try:
+            national = str(phonenumbers.national_significant_number(phonenumbers.parse(number, None)))
+        except phonenumbers.NumberParseException:
+            return cls(number)
+        return cls(number, national if len(national) >= _SHORTEST else None)
+
+    @property
+    def digits(self) -> str:
+        return self.number.removeprefix("+")
+
+    def is_in(self, text: pl.Expr) -> pl.Expr:
+        """Whether a column of texts has the number in it, however it is written (Boolean, false for null)."""
+        if not self.number.startswith("+"):
+            return (text.str.strip_chars() == self.number).fill_null(value=False)
+        digits = text.str.replace_all(r"[^0-9]", "")
+        found = digits.str.contains(self.digits, literal=True)
+        if self.national is not None:
+            found |= digits.is_in([self.national, f"0{self.national}"])
+        return found.fill_null(value=False)
+
+    def is_in_text(self, text: str) -> bool:
+        """Whether one text has the number in it, as `is_in` says."""
+        digits = re.sub(r"[^0-9]", "", text)
+        if not self.number.startswith("+"):
+            return text.strip() == self.number
+        return self.digits in digits or (self.national is not None and digits in (self.national, f"0{self.national}"))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRows:
+    """The rows of a plan that are a person's: `row_number` and `seq` (null for a skipped row); both UInt32.
+
+    `mentions` counts other rows with the number in an original cell; `texts` messages to others with it in their text.
+    """
+
+    rows: pl.DataFrame
+    mentions: int
+    texts: int
+
+    @property
+    def concern(self) -> bool:
+        """Whether the plan's files have to be written anew."""
+        return bool(self.rows.height or self.mentions)

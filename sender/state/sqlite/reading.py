@@ -1,0 +1,57 @@
+"""Reads many rows of the ledger at once, as frames: within the caller's connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from itertools import islice
+from typing import Any
+
+import apsw
+import polars as pl
+
+from sender.core.outcomes import CancelReason, Reason, SubmissionState
+from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA
+from sender.state.rows import journal_frame
+from sender.state.sqlite import statements as sql
+
+_JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
+
+
+def read_journal(
+    db: apsw.Connection,
+    key: int,
+    *,
+    states: Collection[SubmissionState] | None,
+    reasons: Collection[Reason | CancelReason] | None,
+    seqs: Collection[int] | None,
+) -> pl.DataFrame:
+    """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states, reasons or `seq`."""
+    chunks: list[pl.DataFrame] = []
+    filters = {
+        "states": None if states is None else _json(states),
+        "reasons": None if reasons is None else _json(reasons),
+    }
+    statement, some = (sql.JOURNAL, {}) if seqs is None else (sql.JOURNAL_OF, {"seqs": _json(seqs)})
+    rows = db.execute(statement, {"run": key, **filters, **some})  # one statement, so one snapshot
+    while chunk := list(islice(rows, _JOURNAL_CHUNK)):
+        chunks.append(journal_frame(chunk))
+    return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
+
+
+def read_reached(db: apsw.Connection, key: int, *, seqs: Collection[int] | None) -> pl.Series:
+    """The `seq` (UInt32, ascending) of the messages that people have got or may have got, all or of `seqs`."""
+    statement, some = (sql.REACHED, {}) if seqs is None else (sql.REACHED_OF, {"seqs": _json(seqs)})
+    rows = db.execute(statement, {"run": key, **some})
+    return pl.Series("seq", [row[0] for row in rows], dtype=pl.UInt32)
+
+
+def read_sent(db: apsw.Connection, key: int, *, since_ms: int, seqs: Collection[int] | None) -> pl.DataFrame:
+    """These messages, as SENT_SCHEMA, if they were last claimed at `since_ms` or later."""
+    statement, some = (sql.SENT, {}) if seqs is None else (sql.SENT_OF, {"seqs": _json(seqs)})
+    rows: list[tuple[Any, ...]] = db.execute(statement, {"run": key, "since": since_ms, **some}).fetchall()
+    return pl.DataFrame(rows, schema=SENT_SCHEMA, orient="row")
+
+
+def _json(values: Collection[int] | Collection[str]) -> str:
+    return json.dumps(sorted(values))
