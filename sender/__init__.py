@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from sender.reports.run_results import run_summary as run_summary
     from sender.sending.options import SendOptions as SendOptions
     from sender.sending.run_result import RunResult as RunResult
+    from sender.state.forget import forget as forget
     from sender.state.heartbeat import Progress as Progress
     from sender.state.open import open_state as open_state
+    from sender.state.prune import prune as prune
     from sender.state.state_dir import StateDir as StateDir
 
 _HOME = {
@@ -56,9 +58,11 @@ _HOME = {
     "build_plan": "planning.build",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
+    "forget": "state.forget",
     "history": "reports.history",
     "load_campaign": "campaign.load",
     "open_state": "state.open",
+    "prune": "state.prune",
     "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",

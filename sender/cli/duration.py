@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from sender.core.errors import InputError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
-_UNIT_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)?")
+_UNIT_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def parse_duration_s(text: str, option: str) -> float:
-    """Return the seconds of `90`, `90s`, `2m` or `1h`, the value of `option`. Raises InputError."""
+    """Return the seconds of `90`, `90s`, `2m`, `1h`, `90d` or `2w`, the value of `option`. Raises InputError."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         raise InputError(f"{option}: {text!r} is not a duration", fix="write 90, 90s, 10m or 1h")

@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "results": ("results", "Write the result of every row."),
     "report": ("report", "Show how a run went, in the terminal or as a page."),
     "history": ("history", "Show what a person was sent, and what became of it."),
+    "forget": ("forget", "Erase a person, all but the fact of an opt-out."),
+    "prune": ("prune", "Remove plans, texts and results of old runs."),
     "listen": ("listen", "Receive delivery reports and replies."),
     "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
     "suppress": ("suppress", "Manage the list of numbers that get nothing."),

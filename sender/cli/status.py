@@ -69,6 +69,9 @@ def status(
         if run is None:
             return _list_runs(state, as_json=as_json)
         entry = state.find(run)
+        if (pruned_at := state.plans.pruned_at(entry)) is not None:
+            _print_pruned(entry, state.ledger.counts(entry.run_id), pruned_at, as_json=as_json)
+            return 0
         if refresh:
             wait_s = parse_duration_s(wait, "--wait") if wait else 0.0
             refreshed = asyncio.run(refresh_run(state, entry, environment(env_file), wait_s=wait_s))
@@ -135,6 +138,21 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
     for line in (_progress_line(now), *_retry_lines(now)):
         if line:
             console.out.print(f"  {escape(line)}")
+
+
+def _print_pruned(run: Run, counts: Counts, at: datetime, *, as_json: bool) -> None:
+    """Print what is left of a run that was pruned: its totals."""
+    if as_json:
+        console.print_json({**_run_to_dict(run, counts), "pruned_at": at.isoformat(timespec="seconds")})
+        return
+    begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
+    console.out.print(f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider}")
+    console.out.print(f"  started {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
+    console.out.print(
+        f"  {run.rows:,} rows = {run.skipped:,} skipped + {counts.accepted:,} accepted + {counts.rejected:,} rejected"
+        f" + {counts.canceled:,} canceled + {counts.unknown:,} unknown + {counts.pending + counts.intent:,} pending"
+    )
+    console.out.print(f"  pruned on {at:%Y-%m-%d}: its plan, texts and results are gone")
 
 
 def _watch(monitor: StatusMonitor, *, as_json: bool, until: str) -> None:

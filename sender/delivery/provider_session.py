@@ -13,10 +13,10 @@ from sender.core.filesystem import make_folder
 from sender.plan.manifest import Manifest
 from sender.providers.base import Adapter, LogFacts
 from sender.state.ledger import Run
+from sender.state.plans import SANDBOX_FILE
 from sender.transport.base import Transport
 from sender.transport.factory import open_transport
 
-SANDBOX_FILE = "sandbox.sqlite3"
 SANDBOX_URL = "SENDER_SANDBOX_URL"  # of a sandbox that is already running; live runs ignore it
 SANDBOX_SETTLE = "SENDER_SANDBOX_SETTLE_S"  # for a sandbox whose log lags; live runs ignore it
 SANDBOX_SETTLE_S = 2.0  # the sandbox's log does not lag by itself, but a request in flight may still arrive

@@ -27,6 +27,8 @@ def read_number(text: str, region: str | None = None) -> str:
     for number in rows["to"]:
         if number is not None:
             return str(number)
+    if re.fullmatch(r"\d{3,6}", typed):  # a short code, which some providers take as it is
+        return typed
     detail = rows["detail"][0] or "the number is blank"
     raise InputError(
         detail if region or not typed else f"{text!r} cannot be read as a number with its country code",

@@ -102,7 +102,7 @@ class MessageReader:
                 Message(
                     seq,
                     make_ref(run_id, seq),
-                    to,
+                    to or "",  # of a person who was erased
                     sender,
                     body,
                     tuple(media or ()),

@@ -22,13 +22,23 @@ from sender.state.state import State
 from sender.suppression.entries import SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
 
+_ROW_SCHEMA = {
+    "row_number": pl.UInt32(),
+    "seq": pl.UInt32(),
+    "body": pl.String(),
+    "media": pl.List(pl.String()),
+    "reason": pl.String(),
+    "detail": pl.String(),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """One row of one run about the number. `status` is as in the results file, `skipped` for a row without a message.
 
     `at` is when the message was last submitted, None if it never was; `final_at` when its status became final. `text`
-    is None where there is none, and `reason` and `error_message` say why a row was skipped, refused or not delivered.
+    is None where there is none, or it was erased. `reason` and `error_message` say why a row was skipped, refused or
+    not delivered.
     """
 
     run_id: str
@@ -86,10 +96,13 @@ def history(state: State, number: str, *, region: str | None = None) -> History:
 
 def _find_entries(state: State, run: Run, number: str) -> Iterator[HistoryEntry]:
     """The rows of the run about the number, in file order. Raises PlanError."""
-    plan = state.plan(run)
-    columns = ("row_number", "seq", "body", "media", "reason", "detail")
-    rows = plan.scan().filter(pl.col("to") == number).select(*columns, from_number=sender_shown(plan.manifest))
-    frame = rows.collect()
+    manifest = state.plans.manifest(run)
+    frames = [_erased_rows(state, run, number)]
+    if state.plans.pruned_at(run) is None:
+        plan = state.plan(run)
+        sender = sender_shown(plan.manifest).alias("from_number")
+        frames.append(plan.scan().filter(pl.col("to") == number).select(*_ROW_SCHEMA, sender).collect())
+    frame = pl.concat(frames, how="diagonal").sort("row_number")
     if frame.is_empty():
         return
     journal = state.ledger.journal(run.run_id, seqs=frame["seq"].drop_nulls().to_list())
@@ -97,7 +110,16 @@ def _find_entries(state: State, run: Run, number: str) -> Iterator[HistoryEntry]
         journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
     ).with_columns(status=status_of())
     for row in joined.iter_rows(named=True):
-        yield _entry(run, plan.manifest.edition, row)
+        yield _entry(run, "" if manifest is None else manifest.edition, row)
+
+
+def _erased_rows(state: State, run: Run, number: str) -> pl.DataFrame:
+    """The rows that were the person's before it was erased from the run's plan, or the plan was pruned."""
+    erased, key = state.plans.erased(run), state.people.hash(number)
+    rows = erased.filter(pl.col("key") == key) if key is not None else erased.clear()
+    blank = {name: dtype for name, dtype in _ROW_SCHEMA.items() if name not in erased.columns}
+    blank["from_number"] = pl.String()
+    return rows.select("row_number", "seq", *(pl.lit(None, dtype).alias(name) for name, dtype in blank.items()))
 
 
 def _entry(run: Run, edition: str, row: Mapping[str, Any]) -> HistoryEntry:

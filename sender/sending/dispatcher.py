@@ -18,7 +18,17 @@ from typing import Any
 
 from sender.core.clock import steady_s
 from sender.core.errors import StateError, Unsupported
-from sender.core.outcomes import Accepted, Canceled, Deferred, Outcome, Reason, Rejected, SubmissionState, Unknown
+from sender.core.outcomes import (
+    Accepted,
+    Canceled,
+    CancelReason,
+    Deferred,
+    Outcome,
+    Reason,
+    Rejected,
+    SubmissionState,
+    Unknown,
+)
 from sender.plan.message_fields import find_service
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
@@ -214,6 +224,9 @@ class Dispatcher:
 
     async def _submit_request(self, claim: Claim, message: Message, send_by_s: float) -> None:
         try:
+            if not message.to:  # the person was erased while it was not known whether the message had been sent
+                self._apply_outcome(claim, Canceled(CancelReason.FORGOTTEN))
+                return
             refuses = self._refuses
             if refuses and (refusal := refuses(message.to, message.from_number, find_service(message.fields))):
                 self._apply_outcome(claim, refusal)

@@ -327,6 +327,9 @@ class RunSession:
             learn_refusals(self.state, self.run)
             frame, summary = results_and_summary(self.state, self.run, with_body=with_body)
             own = path == own_results_path(self.state, self.run)
+            if not own:
+                with contextlib.suppress(OSError):  # the note only helps `forget` to list the file
+                    self.state.plans.note_output(self.run, path)
             write_results(frame, path, protected=self._protected(), force=own or None)
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them once there is room"

@@ -56,8 +56,8 @@ def find_reached(
 
     Reached means accepted, unknown or under way: a person who may have the message counts as one who has it. Each has
     the newest run that reached it and the time that run was created (milliseconds UTC). With `after` only later runs
-    count. Without `people` everybody is meant whose number is still known. Raises RunComplete when the plan of a run that
-    reached somebody is gone, and PlanError when it is damaged: who has the message is unknown then.
+    count. Without `people` everybody is meant whose number is still known. Raises RunComplete when the plan of a run
+    that reached somebody is gone, and PlanError when it is damaged: who has the message is unknown then.
     """
     runs = state.runs_of(edition.campaign, edition.kind)
     if after is not None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from sender.core.errors import PlanError, RunLocked
 from sender.core.outcomes import CancelReason, SubmissionState
+from sender.phone.typed import read_number
 from sender.state.ledger import Run, RunKind
 from sender.state.people import Person
 from sender.state.state import State
@@ -65,22 +66,26 @@ class _Trace:
     concern: bool
 
 
-def find_runs(state: State, number: str) -> list[Run]:
-    """The runs that hold the number, E.164 or a short code, or have held it."""
-    traces, _ = _find_traces(state, Person.of(number))
+def find_runs(state: State, number: str, *, region: str | None = None) -> list[Run]:
+    """The runs that hold the number, or have held it. Raises InputError when the number cannot be read."""
+    traces, _ = _find_traces(state, Person.of(read_number(number, region)))
     return [trace.run for trace in traces]
 
 
-def forget(state: State, number: str) -> Forgotten:
-    """Erase `number`, E.164 or a short code, and return what was done.
+def forget(state: State, number: str, *, region: str | None = None) -> Forgotten:
+    """Erase the person with `number`, in any form that a person types, and return what was done.
 
-    Raises RunLocked, before anything is changed, while another process sends a run that holds it; StateError,
-    InputError and OSError when the state cannot be written.
+    `region` (two letters) is the country of a number without its country code. Raises RunLocked, before anything is
+    changed, while another process sends a run that holds the number; InputError when the number cannot be read, and
+    StateError, InputError and OSError when the state cannot be written.
     """
-    person = Person.of(number)
-    traces, unread = _find_traces(state, person)
+    person = Person.of(number := read_number(number, region))
     with ExitStack() as stack:
         held: set[tuple[str, RunKind]] = set()
+        for run in filter(state.plans.is_torn, state.ledger.runs()):
+            _hold(state, stack, held, [run])
+            state.plans.recover(run)
+        traces, _ = _find_traces(state, person)
         _hold(state, stack, held, (trace.run for trace in traces))
         traces, unread = _find_traces(state, person)  # as they are now that nobody sends them
         _hold(state, stack, held, (trace.run for trace in traces))

@@ -17,6 +17,7 @@ import polars as pl
 
 # What stays of erased people in a run: the row, its message (null for a skipped row), and the hash of the number.
 ERASED_SCHEMA = {"row_number": pl.UInt32(), "seq": pl.UInt32(), "key": pl.UInt64()}
+_LONG = 9  # digits of a national number that are nobody else's even among others
 _SHORTEST = 7  # digits of a national number that are taken for the person's wherever they are
 
 
@@ -67,6 +68,14 @@ class Person:
         if self.national is not None:
             found |= digits.is_in([self.national, f"0{self.national}"])
         return found.fill_null(value=False)
+
+    def may_be_in(self, text: pl.Expr) -> pl.Expr:
+        """As `is_in`, also where the national number has digits around it, such as an extension."""
+        found = self.is_in(text)
+        if self.national is None or len(self.national) < _LONG:
+            return found
+        digits = text.str.replace_all(r"[^0-9]", "")
+        return found | digits.str.contains(self.national, literal=True).fill_null(value=False)
 
     def is_in_text(self, text: str) -> bool:
         """Whether one text has the number in it, as `is_in` says."""

@@ -15,6 +15,7 @@ from sender.state.ledger import Run
 from sender.state.people import Person, PlanRows
 
 RESULTS_FILE = "results.csv"  # in the run's folder
+SANDBOX_FILE = "sandbox.sqlite3"  # there too: what the simulator of a simulated run has received
 
 
 class PlanStore(Protocol):
@@ -44,6 +45,14 @@ class PlanStore(Protocol):
         """Keep `people` (ERASED_SCHEMA), durably, before they leave the run's plan. Raises InputError and OSError."""
         ...
 
+    def is_torn(self, run: Run) -> bool:
+        """Whether a process was killed in the moment in which it put the new plan into the place of the old one."""
+        ...
+
+    def recover(self, run: Run) -> None:
+        """Put the old plan of such a run back. Call it only while holding the run's lock. Raises OSError."""
+        ...
+
     def erase(self, run: Run, person: Person, row_numbers: Collection[int]) -> int:
         """Take the person out of the run's plan and results; return how many rows of the results changed.
 
@@ -60,8 +69,16 @@ class PlanStore(Protocol):
         """When the run was pruned; None if it was not."""
         ...
 
-    def written(self) -> list[Path]:
-        """The folders of plans that were written into the state and belong to no run."""
+    def size(self, run: Run) -> int:
+        """The bytes of what `prune` removes."""
+        ...
+
+    def written(self, *, before_ms: int | None = None) -> list[Path]:
+        """The folders of plans that were written into the state (before then) and belong to no run."""
+        ...
+
+    def remove_written(self, folder: Path) -> None:
+        """Remove one of these plans. Raises OSError."""
         ...
 
     def erase_written(self, person: Person) -> int:

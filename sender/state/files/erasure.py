@@ -152,7 +152,8 @@ def remove_leftovers(folder: Path) -> None:
 
 def _own(scan: pl.LazyFrame, person: Person) -> pl.Expr:
     number = (pl.col("to") == person.number).fill_null(value=False)
-    return number | (pl.col("to").is_null() & _mentioned(scan, person))
+    cells = [person.may_be_in(pl.col("recipient").struct.field(name)) for name in _cells(scan)]
+    return number | (pl.col("to").is_null() & pl.any_horizontal(cells)) if cells else number
 
 
 def _mentioned(scan: pl.LazyFrame, person: Person) -> pl.Expr:

@@ -17,6 +17,7 @@ from sender.core.filesystem import sync_folder
 from sender.core.output_files import write_text_beside
 from sender.plan.manifest import MANIFEST_FILE, Manifest, read_manifest
 from sender.plan.plan import Plan
+from sender.plan.stored_rows import PLAN_FILE
 from sender.state.files.erasure import (
     drop_rows,
     erase_from_plan,
@@ -29,7 +30,7 @@ from sender.state.files.heartbeats import HEARTBEAT_FILE
 from sender.state.files.notes import read_note, write_note
 from sender.state.ledger import Run
 from sender.state.people import ERASED_SCHEMA, Person, PlanRows
-from sender.state.plans import RESULTS_FILE
+from sender.state.plans import RESULTS_FILE, SANDBOX_FILE
 
 RUNS_FOLDER = "runs"
 WRITTEN_FOLDER = "plans"
@@ -90,12 +91,21 @@ class PlanFolders:
             write_frame(pl.concat([before, new.select(before.columns)]), self.folder(run) / PEOPLE_FILE)
             sync_folder(self.folder(run))
 
+    def is_torn(self, run: Run) -> bool:
+        return not self._plan_folder(run).exists() and bool(self._set_aside(run))
+
+    def recover(self, run: Run) -> None:
+        if self.is_torn(run):
+            self._set_aside(run)[0].replace(self._plan_folder(run))
+            sync_folder(self.folder(run))
+
     def erase(self, run: Run, person: Person, row_numbers: Collection[int]) -> int:
         manifest = self.manifest(run)
         remove_leftovers(self.folder(run))
         if manifest is not None and not self.pruned_at(run) and self.find(run, person).concern:
             old, new = erase_from_plan(self._plan_folder(run), person, manifest.identity or "")
             self._note_change(run, {"why": "erased a person", "old_sha256": old, "new_sha256": new})
+        self._remove_sandbox(run)
         return erase_from_results(self.folder(run) / RESULTS_FILE, row_numbers, person)
 
     def prune(self, run: Run) -> None:
@@ -108,15 +118,30 @@ class PlanFolders:
             drop_rows(self._plan_folder(run), manifest.identity or "")
         for name in (RESULTS_FILE, HEARTBEAT_FILE):
             (self.folder(run) / name).unlink(missing_ok=True)
+        self._remove_sandbox(run)
         sync_folder(self.folder(run))
 
     def pruned_at(self, run: Run) -> datetime | None:
         times = [note["at"] for note in self._changes(run) if note["why"] == PRUNED]
         return datetime.fromisoformat(times[0]) if times else None
 
-    def written(self) -> list[Path]:
+    def size(self, run: Run) -> int:
+        folder = self.folder(run)
+        names = (RESULTS_FILE, f"plan/{PLAN_FILE}", SANDBOX_FILE)
+        return sum(file.stat().st_size for name in names if (file := folder / name).is_file())
+
+    def written(self, *, before_ms: int | None = None) -> list[Path]:
         folder = self._runs.parent / WRITTEN_FOLDER
-        return sorted(path for path in folder.iterdir() if (path / MANIFEST_FILE).is_file()) if folder.is_dir() else []
+        manifests = sorted(folder.glob(f"*/{MANIFEST_FILE}")) if folder.is_dir() else []
+        return [
+            file.parent for file in manifests if before_ms is None or file.stat().st_mtime_ns < before_ms * 1_000_000
+        ]
+
+    def remove_written(self, folder: Path) -> None:
+        for name in (PLAN_FILE, MANIFEST_FILE):
+            (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is in it
+            folder.rmdir()
 
     def erase_written(self, person: Person) -> int:
         erased = 0
@@ -137,6 +162,15 @@ class PlanFolders:
             return tuple(Path(path) for path in read_note(self.folder(run) / OUTPUTS_FILE)["results"])
         except (OSError, ValueError, KeyError, TypeError):
             return ()
+
+    def _set_aside(self, run: Run) -> list[Path]:
+        """The plan's folder while a new one takes its place; a kill in that moment leaves it there."""
+        return sorted(self.folder(run).glob(".plan.*.old"))
+
+    def _remove_sandbox(self, run: Run) -> None:
+        """Remove what the simulator of a simulated run has received: numbers and texts."""
+        for file in self.folder(run).glob(f"{SANDBOX_FILE}*"):
+            file.unlink(missing_ok=True)
 
     def _changes(self, run: Run) -> list[dict[str, Any]]:
         file = self.folder(run) / CHANGES_FILE
