@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from sender.cli import console
+from sender.cli import console, terminal
 from sender.cli.shared_options import region_option, state_options
 from sender.core.errors import InputError
 from sender.phone.typed import read_number
@@ -49,7 +49,7 @@ def forget(number: str, region: str | None, yes: bool, as_json: bool, debug: boo
 def _ask(number: str) -> None:
     if not sys.stdin.isatty():
         raise InputError("there is no terminal to ask on", fix="add --yes; this cannot be undone")
-    click.confirm(f"erase {number}? this cannot be undone", abort=True)
+    terminal.ask(f"erase {number}? this cannot be undone")
 
 
 def _print_done(done: Forgotten) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from sender.cli import console
+from sender.cli import console, terminal
 from sender.cli.duration import parse_duration_s
 from sender.cli.shared_options import state_options
 from sender.core.errors import InputError
@@ -51,7 +51,7 @@ def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool,
 def _ask() -> None:
     if not sys.stdin.isatty():
         raise InputError("there is no terminal to ask on", fix="add --yes, or look first with --dry-run")
-    click.confirm("remove this? it cannot be undone", abort=True)
+    terminal.ask("remove this? it cannot be undone")
 
 
 def _print_pruned(done: Pruned) -> None:

@@ -253,13 +253,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     plan.write(state / "plans" / f"{plan.manifest.campaign}-{plan.hash[:8]}")
     look()
     sender.send(plan, state_dir=state, limit=20, on_progress=look)
-    sender.send(plan, state_dir=state, workers=2, on_progress=look, env=dict(without_provider_variables()))
+    sender.send(
+        plan,
+        state_dir=state,
+        workers=2,
+        on_progress=look,
+        env=dict(without_provider_variables()),
+        results_path=folder / "out.csv",
+    )
     look()
     older = folder / "older"
     shutil.copytree(ROOT / "tests" / "samples" / "state-6dd9dae" / "state", older)
     with sender.StateDir(older) as opened:
         for run in opened.ledger.runs():
             opened.plans.manifest(run)
+        sender.forget(opened, opened.plan(opened.find("live")).messages["to"][0])
         seen.update(path.relative_to(older).as_posix() for path in older.rglob("*") if path.is_file())
     return seen
 

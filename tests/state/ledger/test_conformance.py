@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from sender.core.errors import UnknownRun
-from sender.core.outcomes import Accepted, Outcome, Reason, Rejected, Status, SubmissionState
+from sender.core.outcomes import Accepted, CancelReason, Outcome, Reason, Rejected, Status, SubmissionState
 from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA, Claim, Counts, Ledger, LogFinding, Run, RunKind, Settlement
 from tests.state.ledger.steps import (
     ACCEPTED,
@@ -79,6 +79,8 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "next_due_ms": lambda ledger: ledger.next_due_ms("nope"),
     "journal": lambda ledger: ledger.journal("nope"),
     "reached": lambda ledger: ledger.reached("nope"),
+    "cancel": lambda ledger: ledger.cancel("nope", [0], CancelReason.FORGOTTEN),
+    "erase_sentences": lambda ledger: ledger.erase_sentences("nope"),
     "sent": lambda ledger: ledger.sent("nope", since_ms=0),
 }
 
@@ -466,6 +468,41 @@ def test_what_was_sent_since_a_time_has_the_time_of_its_last_claim(ledger: Ledge
     last_ms = max(sent["at_ms"])
     assert ledger.sent(RUN.run_id, since_ms=last_ms + 1).is_empty()
     assert ledger.sent(RUN.run_id, since_ms=before_ms, seqs=[1, 2, 4, 9])["seq"].to_list() == [2, 4]
+
+
+def test_only_what_is_pending_is_canceled(ledger: Ledger) -> None:
+    accepted, unknown, deferred, intent = claim(ledger, 4)
+    record(ledger, accepted, ACCEPTED)
+    record(ledger, unknown, UNKNOWN)
+    record(ledger, deferred, DEFERRED)
+    before = ledger.counts(RUN.run_id)
+    asked = [accepted.seq, unknown.seq, deferred.seq, intent.seq, 6, RUN.messages + 5]
+    assert ledger.cancel(RUN.run_id, asked, CancelReason.FORGOTTEN) == 2, "the deferred one, and one never claimed"
+    journal = ledger.journal(RUN.run_id, states=[SubmissionState.CANCELED])
+    assert journal.select("seq", "reason").rows() == [(deferred.seq, "forgotten"), (6, "forgotten")]
+    after = ledger.counts(RUN.run_id)
+    assert (after.canceled, after.pending) == (2, before.pending - 2)
+    assert ledger.cancel(RUN.run_id, asked, CancelReason.FORGOTTEN) == 0
+    assert ledger.cancel(RUN.run_id, [], CancelReason.FORGOTTEN) == 0
+    ledger.check(RUN.run_id)
+    later = [other.seq for other in ledger.claim(RUN.run_id, limit=100, lease_ms=1000)]
+    assert later == [seq for seq in range(4, RUN.messages) if seq != 6], "those before and behind it are sent"
+
+
+def test_sentences_of_providers_are_erased_and_nothing_else(ledger: Ledger) -> None:
+    first, second, third = claim(ledger, 3)
+    for one, text in ((first, "to +12025550101"), (second, "to +12025550102"), (third, "too long")):
+        record(ledger, one, Rejected(Reason.OTHER, "7", text))
+    assert ledger.erase_sentences(RUN.run_id, seqs=[first.seq]) == 1
+    assert ledger.erase_mentions("12025550102") == 1
+    ledger.compact()
+    journal = ledger.journal(RUN.run_id)
+    assert journal.select("reason", "error_code", "error_message").rows() == [
+        ("other", "7", None),
+        ("other", "7", None),
+        ("other", "7", "too long"),
+    ]
+    assert ledger.erase_sentences(RUN.run_id) == 1
 
 
 def test_the_journal_of_some_messages(ledger: Ledger) -> None:
