@@ -7,7 +7,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sender.campaign.model import Campaign, LimitsSpec, ListenSpec, MessageSpec, RecipientsSpec, SandboxSpec
+from sender.campaign.model import (
+    Campaign,
+    LimitsSpec,
+    ListenSpec,
+    MessageSpec,
+    RecipientsSpec,
+    SandboxSpec,
+    SuppressSpec,
+)
 from sender.campaign.values import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
 
 _SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/PoolNumber"}]}
@@ -20,14 +28,16 @@ def json_schema() -> dict[str, Any]:
         "recipients": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
         "message": [{"type": "string"}],
         "from": [{"type": ["string", "integer"]}, {"type": "array", "items": _SENDER_FORMS}],
-        "suppress": [{"type": "string"}],
+        "suppress": [{"type": "string"}, {"$ref": "#/$defs/SuppressSpec"}],
     }
     for key, forms in short.items():
         long_form = schema["properties"][key]
         outer = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
         schema["properties"][key] = {"anyOf": [*forms, long_form], **outer}
     schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
-    for model, key in (("MessageSpec", "media"), ("RecipientsSpec", "skip_types")):
+    entries = next(form for form in schema["properties"]["suppress"]["anyOf"] if form.get("type") == "array")
+    entries["items"] = {"anyOf": [{"type": "string"}, entries["items"]]}
+    for model, key in (("MessageSpec", "media"), ("RecipientsSpec", "skip_types"), ("SuppressSpec", "columns")):
         listing = schema["$defs"][model]["properties"][key]
         schema["$defs"][model]["properties"][key] = {
             "anyOf": [{"type": "string"}, {name: listing[name] for name in ("type", "items") if name in listing}],
@@ -51,6 +61,7 @@ def reference() -> str:
         ("`from:`", FromSpec.model_fields, definitions["FromSpec"]["properties"]),
         ("`from.numbers:`", PoolNumber.model_fields, definitions["PoolNumber"]["properties"]),
         ("`recipients:`", RecipientsSpec.model_fields, definitions["RecipientsSpec"]["properties"]),
+        ("`suppress:`", SuppressSpec.model_fields, definitions["SuppressSpec"]["properties"]),
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
         ("Only some providers", ProviderFields.model_fields, properties["properties"]),

@@ -88,8 +88,8 @@ def _merge(key: str, below: Any, above: Any) -> Any:
     """Return `above` laid over `below`: mappings key by key (a new body replaces a template), `suppress` added up."""
     if key == "suppress" and below is not None:
         return [
-            *([below] if isinstance(below, str) else below),
-            *([above] if isinstance(above, str) else above),
+            *([below] if isinstance(below, str | Path | Mapping) else below),
+            *([above] if isinstance(above, str | Path | Mapping) else above),
         ]
     if not isinstance(above, Mapping) or below is None:
         return above

@@ -28,6 +28,7 @@ def protected_inputs(target: Path, plan: Plan, campaign: Campaign | None) -> tup
     """
     files: list[Path | None] = [target, *plan.manifest.input_paths(str(target))]
     if campaign is not None:
-        named = (campaign.recipients.file, campaign.message.template, campaign.prices, *campaign.suppress)
+        lists = (entry.file for entry in campaign.suppress)
+        named = (campaign.recipients.file, campaign.message.template, campaign.prices, *lists)
         files += [campaign.source, *(campaign.path(file) for file in named if file is not None)]
     return tuple(file for file in files if file is not None)

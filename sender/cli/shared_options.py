@@ -54,6 +54,12 @@ _CAMPAIGN_OPTIONS = (
         metavar="FILE",
         help="File of numbers that get nothing; may be repeated.",
     ),
+    click.option(
+        "--unreadable",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Rows of each --suppress file that may hold a number that cannot be read. Default: none.",
+    ),
     click.option("--skip-dead/--no-skip-dead", default=None, help="Skip numbers that a provider has reported as dead."),
     click.option(
         "--dedupe", type=click.Choice(["first", "last", "none"]), help="Which row of a repeated number gets a message."
@@ -238,7 +244,10 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
     if options["per_person"]:
         keys.setdefault("limits", {})["per_person"] = list(options["per_person"])
     if options["suppress"]:
-        keys["suppress"] = [str(_absolute(path)) for path in options["suppress"]]
+        allowed = {} if options["unreadable"] is None else {"unreadable": options["unreadable"]}
+        keys["suppress"] = [{"file": str(_absolute(path)), **allowed} for path in options["suppress"]]
+    elif options["unreadable"] is not None:
+        raise CampaignError("--unreadable is about files named with --suppress", fix="name one, or leave it out")
     return keys
 
 

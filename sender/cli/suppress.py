@@ -25,11 +25,14 @@ from sender.core.outcomes import SkipReason
 from sender.core.output_files import OutputKind, Protected
 from sender.core.safe_tables import EXPORTED
 from sender.delivery.provider_optouts import import_opt_outs
-from sender.recipients import columns
-from sender.recipients.readers.read import read_table
+from sender.phone import countries
+from sender.phone.lenient import LenientReader
+from sender.recipients.readers.read import read_tables
+from sender.recipients.readers.source import FileSource
 from sender.reports.table_files import dump_csv, has_headers, write_table
 from sender.suppression.entries import EVERYWHERE, REASONS, EntrySource, SuppressionEntry
 from sender.suppression.export import entries_from_frame, entries_to_frame
+from sender.suppression.number_list import ListRules, no_numbers, read_number_list
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.httpx_transport import HttpxTransport
 
@@ -120,6 +123,14 @@ def remove(
 @click.option("--profile", metavar="ID", help="With --from: opt-outs of this messaging profile only.")
 @click.option("--since", type=click.DateTime(), help="With --from: opt-outs since then (UTC).")
 @env_file_option("With --from: file of KEY=value lines with the credentials.")
+@click.option(
+    "--unreadable",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Rows of each file that may hold a number that cannot be read.",
+)
+@click.option("--column", multiple=True, metavar="HEADER", help="Column of numbers; may be repeated. Default: all.")
 @_scope
 @_reason
 @_region
@@ -130,6 +141,8 @@ def import_(
     profile: str | None,
     since: datetime | None,
     env_file: Path | None,
+    unreadable: int,
+    column: tuple[str, ...],
     scope: str,
     reason: str,
     default_region: str | None,
@@ -145,9 +158,9 @@ def import_(
             adapter = providers.adapter(provider, environment(env_file))
             seen, new = asyncio.run(_import_opt_outs(suppressions, adapter, scope=scope, profile=profile, since=since))
             console.out.print(f"{console.many(seen, 'opt-out')} at {provider}, {new:,} new")
-        for file in files:
-            _import_file(suppressions, file, scope=scope, reason=SkipReason(reason), region=default_region)
-    return 0
+        rules = ListRules(_regions(default_region), columns=column, unreadable=unreadable)
+        complete = [_import_file(suppressions, file, rules, scope=scope, reason=SkipReason(reason)) for file in files]
+    return 0 if all(complete) else 1
 
 
 async def _import_opt_outs(suppressions: SuppressionList, adapter: object, **options: Any) -> tuple[int, int]:
@@ -156,27 +169,59 @@ async def _import_opt_outs(suppressions: SuppressionList, adapter: object, **opt
 
 
 def _import_file(
-    suppressions: SuppressionList, file: Path, *, scope: str, reason: SkipReason, region: str | None
-) -> None:
-    table = read_table(file.read_bytes(), where=str(file))
+    suppressions: SuppressionList, file: Path, rules: ListRules, *, scope: str, reason: SkipReason
+) -> bool:
+    """Put the numbers of a file on the list; return whether none of its rows was left out that may not be."""
     name = escape(file.name)
-    if set(EXPORTED) <= set(table.headers):
-        entries = entries_from_frame(table.cells)
+    exported = _read_exported(file)
+    if exported is not None:
+        entries = entries_from_frame(exported)
         new = suppressions.restore(entries)
         console.out.print(f"{name}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
-        return
-    raw, _ = columns.load_numbers(file)
-    cleaned = phone.normalize(raw, default_region=region)
-    valid = cleaned["to"].drop_nulls().unique(maintain_order=True)
-    new = suppressions.add(valid, scope=scope, reason=reason, source=EntrySource.FILE, via=file.name)
-    console.out.print(f"{name}: {console.many(valid.len(), 'number')}, {new:,} new")
-    unread = raw.filter(cleaned["to"].is_null())
-    if unread.len():
-        shown = ", ".join(f"`{cell}`" for cell in unread.head(3))
+        return True
+    listed = read_number_list(file, rules)
+    numbers = listed.numbers
+    if listed.rows and numbers.is_empty() and listed.unreadable.is_empty():
+        raise no_numbers(str(file))
+    new = suppressions.add(numbers, scope=scope, reason=reason, source=EntrySource.FILE, via=file.name)
+    console.out.print(f"{name}: {console.many(numbers.len(), 'number')}, {new:,} new")
+    if len(listed.columns) > 1:
+        counts = ", ".join(f"`{column.name}` {column.numbers.len():,}" for column in listed.columns)
+        console.out.print(f"  cells with numbers by column: {escape(counts)}")
+    if listed.blank_rows:
+        console.out.print(f"  {console.many(listed.blank_rows, 'row')} without a number")
+    if not listed.unreadable_rows:
+        return True
+    allowed = listed.unreadable_rows <= rules.unreadable
+    mark = "[yellow]note:[/]" if allowed else "[red]not on the list:[/]"
+    console.out.print(f"  {mark} {console.many(listed.unreadable_rows, 'row')} with a number that cannot be read")
+    for column, row, detail in listed.unreadable.select("column", "row", "detail").head(_SHOWN).iter_rows():
+        console.out.print(f"    {escape(f'row {row:,}, `{column}`: {detail}')}")
+    if listed.unreadable.height > _SHOWN:
+        console.out.print(f"    and {listed.unreadable.height - _SHOWN:,} more")
+    if not allowed:
         console.out.print(
-            f"  [yellow]note:[/] {console.many(unread.len(), 'cell')} without a readable number: {escape(shown)}"
-            + ("" if region else " (add --default-region US if they have no country code)")
+            f"  correct them and import the file again, or allow them with --unreadable {listed.unreadable_rows}"
+            + ("" if rules.regions else "; numbers without a country code need --default-region US")
         )
+    return allowed
+
+
+def _read_exported(file: Path) -> pl.DataFrame | None:
+    """Return the table in `file` if `export` has written it; None for any other file. Raises RecipientsError."""
+    tables = read_tables(FileSource(file.read_bytes(), where=str(file)), where=str(file))
+    table = tables.get(None)
+    return table.cells if table is not None and set(EXPORTED) <= set(table.headers) else None
+
+
+def _regions(default_region: str | None) -> tuple[str, ...]:
+    """Return the region that --default-region names, or none. Raises InputError for a text that names no single one."""
+    if default_region is None:
+        return ()
+    regions = countries.regions_of(default_region)
+    if len(regions) != 1:
+        raise InputError(f"`{default_region}` {countries.fault(default_region)}", where="--default-region")
+    return regions
 
 
 @suppress.command(help="Write the list to FILE (.csv, .jsonl, .parquet), or as CSV to standard output.")
@@ -231,18 +276,26 @@ def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: 
 @state_options
 def why(number: str, default_region: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
-    [e164] = _parse_numbers((number,), default_region)
+    meanings = LenientReader(frozenset(), short_codes=False).read(number, _regions(default_region)).numbers
+    numbers = sorted(meanings) or _parse_numbers((number,), default_region)
     with SuppressionList.open(state_dir, create=False) as suppressions:
-        entries = suppressions.why(e164)
+        by_number = {e164: suppressions.why(e164) for e164 in numbers}
+    entries = [entry for found in by_number.values() for entry in found]
     if as_json:
         listed = any(entry.active for entry in entries)
-        console.print_json({"number": e164, "listed": listed, "entries": [_to_dict(entry) for entry in entries]})
+        several = {"numbers": numbers} if len(numbers) > 1 else {}
+        first = entries[0].number if entries else numbers[0]
+        console.print_json(
+            {"number": first, **several, "listed": listed, "entries": [_to_dict(entry) for entry in entries]}
+        )
         return 0
-    if not entries:
-        console.out.print(f"{e164} is not on the list and never was")
-    for entry in entries:
-        reason = f"[bold]{entry.reason.value}[/]" if entry.active else f"[dim]{entry.reason.value}, taken back since[/]"
-        console.out.print(f"{e164} {reason}: {escape(entry.sentence())}")
+    for e164, found in by_number.items():
+        if not found:
+            console.out.print(f"{e164} is not on the list and never was")
+        for entry in found:
+            taken_back = "" if entry.active else ", taken back since"
+            style = "bold" if entry.active else "dim"
+            console.out.print(f"{e164} [{style}]{entry.reason.value}{taken_back}[/]: {escape(entry.sentence())}")
     return 0
 
 

@@ -62,6 +62,8 @@ class Manifest:
     feasibility: Mapping[str, Any] = field(default_factory=dict)
     # The suppression list's state when the plan was checked against it (`mark`), and `skip_dead`; None without a list.
     suppression: Mapping[str, Any] | None = None
+    # The suppression files, as `sender.suppression.number_files.NumberFile` describes them: to be read at each start.
+    suppress: tuple[Mapping[str, Any], ...] = ()
     # The run this plan retries, and the retry's number, from 1.
     retry_of: str | None = None
     retry: int = 0
@@ -129,6 +131,7 @@ class Manifest:
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
         values["per_person"] = tuple(values.get("per_person", ()))
+        values["suppress"] = tuple(values.get("suppress", ()))
         values["pace"] = Pace.from_json(values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)

@@ -24,14 +24,16 @@ from sender.core.frame_buffer import SpillingFrames
 from sender.core.outcomes import SkipReason
 from sender.plan.message_fields import SERVICE_FIELDS, row_service
 from sender.planning.compiled import CompiledCampaign
-from sender.recipients.columns import InputFile, Recipients, load_numbers
+from sender.recipients.columns import InputFile, Recipients
 from sender.suppression.live_check import apply_suppression
+from sender.suppression.number_files import NumberFile
+from sender.suppression.number_list import NumberList
+from sender.suppression.number_match import Matches, People
 from sender.suppression.suppression_list import SuppressionList
 
 FIXED_LINE = "fixed_line"
 
 _NUMBERS_AT_ONCE = 1_000_000
-_EXAMPLES = 3  # cells of a suppression file, in a note
 _SENDABLE = pl.col("reason").is_null() & pl.col("to").is_not_null()
 
 
@@ -40,8 +42,9 @@ class Audience:
     """What is known of each row before its message is composed.
 
     `numbers` has a frame for each block of the recipients, with the columns of `phone.normalize`. `marks` has the whole
-    list's `reason` and `detail` by type of number, suppression file and repetition (`reason` also where the number is
-    invalid). `inputs` are the suppression files, `notes` what a person should know of them.
+    list's `reason` and `detail` by type of number and repetition (`reason` also where the number is invalid), and
+    `suppressed`, the name of the suppression file that has the number. `inputs` are the suppression files, `notes` what
+    a person should know of them.
     """
 
     numbers: SpillingFrames
@@ -73,14 +76,17 @@ def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audi
     frame = skip_types(frame, rules.skip_types).drop("number_type")
     inputs: list[InputFile] = []
     notes: list[str] = []
-    for name, path in rules.suppress:
-        cells, file = load_numbers(path, role="suppress", name=name)
-        suppressed, unreadable = _read_suppressed(compiled, cells)
-        frame = skip_suppressed(frame, suppressed, source=path.name)
-        inputs += [file]
-        notes += _note_unreadable(unreadable, path.name)
+    suppressed = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+    people = People(frame.select(pl.when(_SENDABLE).then("to")).to_series())
+    for file in rules.suppress:
+        listed = file.read()
+        matches = people.match(listed)
+        suppressed = suppressed.set(matches.held & suppressed.is_null(), file.path.name)
+        inputs += [listed.file]
+        notes += _note_list(file, listed, matches)
     frame = skip_duplicates(frame, rules.dedupe)
-    return Audience(numbers, frame.select("reason", "detail"), tuple(inputs), tuple(notes))
+    marks = frame.select("reason", "detail").with_columns(suppressed=suppressed)
+    return Audience(numbers, marks, tuple(inputs), tuple(notes))
 
 
 @contextmanager
@@ -124,16 +130,16 @@ def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
     return skip_rows(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
 
 
-def skip_suppressed(frame: pl.DataFrame, numbers: pl.Series, source: str) -> pl.DataFrame:
-    """Skip, as `suppressed`, the rows whose `to` is one of `numbers` (E.164; null and repeated ones may be in it).
+def mark_suppressed(frame: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    """Skip, as `suppressed`, the rows for which `names` has the suppression file with their number.
 
-    `source` names the file in the row's detail.
+    Whatever else is wrong with such a row (a repeated number, a text that cannot be rendered) does not matter then.
     """
-    keys, listed = _comparable(frame["to"]), _comparable(numbers.cast(pl.String).drop_nulls())
-    if keys.dtype != listed.dtype:
-        keys, listed = frame["to"], numbers.cast(pl.String).drop_nulls()
-    suppressed = keys.is_in(listed.unique().implode())
-    return skip_rows(frame, pl.lit(suppressed), SkipReason.SUPPRESSED, pl.lit(f"the number is in {source}"))
+    listed = pl.lit(names)
+    return frame.with_columns(
+        reason=pl.when(listed.is_not_null()).then(pl.lit(SkipReason.SUPPRESSED.value)).otherwise("reason"),
+        detail=pl.when(listed.is_not_null()).then(pl.format("the number is in {}", listed)).otherwise("detail"),
+    )
 
 
 def skip_duplicates(frame: pl.DataFrame, keep: Literal["first", "last", "none"]) -> pl.DataFrame:
@@ -233,24 +239,19 @@ def _read_recipients(compiled: CompiledCampaign, recipients: Recipients) -> Spil
     return numbers
 
 
-def _read_suppressed(compiled: CompiledCampaign, cells: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return the numbers of a suppression file in E.164, and the cells that are not numbers."""
-    starts = range(0, max(cells.len(), 1), _NUMBERS_AT_ONCE)
-    parts = [cells.slice(start, _NUMBERS_AT_ONCE) for start in starts]
-    frames = [_normalize(compiled, part) for part in parts]
-    unreadable = [
-        part.filter(frame["reason"] == SkipReason.INVALID_NUMBER.value)
-        for part, frame in zip(parts, frames, strict=True)
-    ]
-    return pl.concat([frame["to"].drop_nulls() for frame in frames]), pl.concat(unreadable)
-
-
-def _note_unreadable(cells: pl.Series, name: str) -> Iterator[str]:
-    if cells.len():
-        examples = ", ".join(f"`{cell}`" for cell in cells.head(_EXAMPLES))
-        what = "1 cell" if cells.len() == 1 else f"{cells.len():,} cells"
-        verb = "is not a number and suppresses" if cells.len() == 1 else "are not numbers and suppress"
-        yield f"{what} of {name} {verb} nobody: {examples}"
+def _note_list(file: NumberFile, listed: NumberList, matches: Matches) -> Iterator[str]:
+    """Yield what a person should know of a suppression file: whom each column holds back, and rows without numbers."""
+    name = file.path.name
+    if len(listed.columns) > 1 or not all(column.named for column in listed.columns):
+        counts = ", ".join(f"`{column}` {count:,}" for column, count in matches.alone.items())
+        yield f"recipients that a column of {name} alone holds back: {counts or 'none'}"
+    if listed.blank_rows:
+        yield f"{name}: {listed.blank_rows:,} {'row has' if listed.blank_rows == 1 else 'rows have'} no number"
+    if listed.unreadable_rows:
+        rows = "1 row holds" if listed.unreadable_rows == 1 else f"{listed.unreadable_rows:,} rows hold"
+        yield f"{name}: {rows} a number that cannot be read, as `unreadable` allows: {listed.describe_unreadable()}"
+    if not file.can_be_read_again:
+        yield f"{name} is not a file that can be read again: what is added to it later does not count"
 
 
 def _normalize(compiled: CompiledCampaign, cells: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:

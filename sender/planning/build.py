@@ -136,6 +136,7 @@ def _manifest(
         inputs=tuple(sorted((*recipients.inputs, *compiled.inputs, *audience.inputs), key=_role_order)),
         versions={name: version(name) for name in _VERSIONED},
         suppression=suppression.checked,
+        suppress=tuple(file.to_manifest() for file in compiled.numbers.suppress if file.can_be_read_again),
         plan_hash=totals.plan_hash,
         identity=totals.identity,
     )

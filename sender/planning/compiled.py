@@ -18,7 +18,7 @@ import polars as pl
 
 from sender import providers, templating
 from sender.campaign import prices
-from sender.campaign.model import Campaign
+from sender.campaign.model import Campaign, SuppressSpec
 from sender.campaign.prices import PriceTable
 from sender.campaign.values import Rate, is_template
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
@@ -30,6 +30,8 @@ from sender.planning.row_fields import RowFields, compile_fields
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients.columns import InputFile, Recipients
 from sender.suppression.live_check import SendContext
+from sender.suppression.number_files import NumberFile
+from sender.suppression.number_list import ListRules
 from sender.templating import Template
 
 
@@ -41,7 +43,7 @@ class NumberRules:
     caution: bool
     skip_types: tuple[str, ...]
     dedupe: Literal["first", "last", "none"]
-    suppress: tuple[tuple[str, Path], ...]  # suppression files: name in the plan, path
+    suppress: tuple[NumberFile, ...]
 
     def to_manifest(self) -> dict[str, Any]:
         """What the manifest keeps of it."""
@@ -134,7 +136,11 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         sender, senders = templating.compile_template(senders[0], where="from"), ()
     body, template_input = _compile_body(campaign)
     media = tuple(templating.compile_template(url, where="message.media") for url in campaign.message.media)
-    numbers, rates, sandbox = _number_rules(campaign), _rate_settings(campaign), _sandbox_settings(campaign)
+    numbers, rates, sandbox = (
+        _number_rules(campaign, capabilities),
+        _rate_settings(campaign),
+        _sandbox_settings(campaign),
+    )
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
     service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
     send_context = SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
@@ -259,15 +265,27 @@ def _compile_pool(campaign: Campaign) -> tuple[dict[str, Any], SenderPool]:
     return {"weights": weights, "match": campaign.from_.match}, SenderPool(weights, campaign.from_.match)
 
 
-def _number_rules(campaign: Campaign) -> NumberRules:
+def _number_rules(campaign: Campaign, capabilities: Capabilities) -> NumberRules:
     spec = campaign.recipients
     return NumberRules(
         default_region=spec.default_region,
         caution=spec.caution,
         skip_types=spec.skip_types,
         dedupe=campaign.dedupe,
-        suppress=tuple((path.as_posix(), campaign.path(path)) for path in campaign.suppress),
+        suppress=tuple(_number_file(campaign, entry, capabilities) for entry in campaign.suppress),
     )
+
+
+def _number_file(campaign: Campaign, entry: SuppressSpec, capabilities: Capabilities) -> NumberFile:
+    regions = dict.fromkeys((campaign.recipients.default_region, entry.default_region))
+    rules = ListRules(
+        regions=tuple(region for region in regions if region is not None),
+        passthrough=capabilities.passthrough,
+        short_codes=capabilities.short_code_recipients,
+        columns=entry.columns,
+        unreadable=entry.unreadable,
+    )
+    return NumberFile(entry.file.as_posix(), campaign.path(entry.file), rules)
 
 
 def _rate_settings(campaign: Campaign) -> RateSettings:

@@ -16,7 +16,7 @@ from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.plan import message_fields
 from sender.plan.plan import PLAN_SCHEMA
-from sender.planning.audience import Audience, count_sendable, skip_beyond_limit
+from sender.planning.audience import Audience, count_sendable, mark_suppressed, skip_beyond_limit
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
@@ -29,8 +29,8 @@ class MessageBuilder:
     """Composes the plan's rows block by block, and keeps what carries over from one block to the next.
 
     `test_number` (a row of `sender.phone`) replaces every recipient in a test. `mark_rows` skips the rows that the
-    suppression list or an earlier run holds back. The hash is over the plan without it: a STOP after a run must not
-    make the same campaign look unsent.
+    suppression list or an earlier run holds back. The hash is over the plan without it, and without the suppression
+    files: a STOP after a run must not make the same campaign look unsent.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class MessageBuilder:
         self._recipients = recipients
         self._audience = audience
         self._mark_rows = mark_rows
+        self._has_files = audience.marks["suppressed"].null_count() < audience.marks.height
         self._sequencer = _Sequencer(limit, test_number)
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
@@ -77,16 +78,18 @@ class MessageBuilder:
             reason=marks["reason"],
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
-        frame, replacements = compose_block(frame, recipients, self._compiled)
+        frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
             self._replaced[row["character"]] = {**row, "messages": row["messages"] + earlier["messages"]}
         cells = recipients.cells
         frame = frame.with_columns(recipient=pl.struct(cells) if cells.width else pl.lit(None))
-        if self._mark_rows is None:
+        if self._mark_rows is None and not self._has_files:
             rows = hashed = self._sequencer.number(frame)
         else:
-            rows, hashed = self._sequencer.number(self._mark_rows(frame)), self._hash_sequencer.number(frame)
+            marked = mark_suppressed(frame, marks["suppressed"]) if self._has_files else frame
+            marked = marked if self._mark_rows is None else self._mark_rows(marked)
+            rows, hashed = self._sequencer.number(marked), self._hash_sequencer.number(frame)
         return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
 
 
@@ -119,15 +122,16 @@ class _Sequencer:
 
 
 def compose_block(
-    frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign
+    frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign, *, suppressed: pl.Series | None = None
 ) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
     """Return `frame` with `body, media, fields, encoding, segments, from_number`, and what smart encoding replaced.
 
     `frame` has a row for each row of `recipients` with `to, region, reason, detail`. A row that already has a reason
-    is not composed.
+    is not composed. What was replaced is not counted for rows that have a value in `suppressed`.
     """
     frame = _render(frame, recipients, compiled)
-    frame, replacements = _measure(frame, compiled)
+    counted = None if suppressed is None or suppressed.null_count() == suppressed.len() else suppressed.is_null()
+    frame, replacements = _measure(frame, compiled, counted)
     return _assign_senders(frame, recipients, compiled), replacements
 
 
@@ -228,11 +232,15 @@ def _first_value(frames: Sequence[pl.DataFrame], column: str) -> pl.Series:
     return pl.DataFrame(columns).select(pl.coalesce(pl.all()))[:, 0]
 
 
-def _measure(frame: pl.DataFrame, compiled: CompiledCampaign) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
+def _measure(
+    frame: pl.DataFrame, compiled: CompiledCampaign, counted: pl.Series | None
+) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
     """Return `frame` with `encoding` and `segments`, messages beyond a limit skipped. An MMS counts as one segment."""
     replacements: tuple[Mapping[str, Any], ...] = ()
     if compiled.smart_encoding:
         bodies, replaced = segments.smart_encode(frame["body"])
+        if counted is not None:
+            _, replaced = segments.smart_encode(frame["body"].filter(counted))
         frame = frame.with_columns(body=bodies)
         replacements = tuple(replaced.to_dicts())
     sizes = segments.measure(frame["body"]).select("encoding", "segments")

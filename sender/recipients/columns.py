@@ -24,7 +24,7 @@ from sender.recipients.readers.read import read_table
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
 
-# As `_header_key` returns them.
+# As `header_key` returns them.
 PHONE_HEADERS = frozenset(
     {
         "to",
@@ -140,43 +140,8 @@ def load_recipients(campaign: Campaign) -> Recipients:
 def _note_unread_sheets(table: Table) -> Iterator[str]:
     if table.other_sheets:
         sheets, are = ("sheets", "are") if len(table.other_sheets) > 1 else ("sheet", "is")
-        names = _list_names(table.other_sheets)
+        names = list_names(table.other_sheets)
         yield f"the workbook's {sheets} {names} {are} not read; choose one with {setting('recipients.sheet')}"
-
-
-def load_numbers(path: Path, *, role: str = "suppress", name: str | None = None) -> tuple[pl.Series, InputFile]:
-    """Return the raw numbers in a file such as a suppression list (String, no blanks), and the file.
-
-    It may have any recipients format, or be a plain list with a number a line and no header. Every column that could
-    have numbers is read, since in such a list a number too many does less harm than one too few; for the same reason
-    text that is not UTF-8 is read too, and a workbook with several sheets is refused. An empty file is an empty list.
-    `name` is the file's name in the plan. Raises RecipientsError.
-    """
-    with _open_source(path) as source:
-        table = read_table(source, where=str(path), digits_matter=True)
-        file = InputFile(role, name or str(path), *source.finish())
-    if table.other_sheets:
-        raise RecipientsError(
-            f"has more than one sheet with content; the others: {_list_names(table.other_sheets)}",
-            where=str(path),
-            fix="put the numbers on one sheet, or save each sheet as CSV",
-        )
-    chosen = [header for header in table.headers if _header_key(header) in PHONE_HEADERS]
-    if not chosen:
-        chosen = [header for header in table.headers if _is_number_like(header)]
-    if not chosen and len(table.headers) > 1:
-        raise RecipientsError(
-            "there is no column for the phone number",
-            where=str(path),
-            fix=f"name it `phone`, or keep a single column; headers here: {_list_names(table.headers)}",
-        )
-    columns = chosen or table.headers
-    numbers = [pl.Series("number", [header for header in chosen if _is_number_like(header)], dtype=pl.String)]
-    blocks = list(table.columns(columns))
-    for index in range(len(columns)):
-        numbers += [block[str(index)].alias("number") for block in blocks]
-    cells = pl.concat(numbers)
-    return cells.filter(cells.str.strip_chars() != ""), file
 
 
 def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
@@ -191,7 +156,7 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
     name = spec.file
     if name.is_absolute() and name.is_relative_to(campaign.base.absolute()):
         name = name.relative_to(campaign.base.absolute())
-    with _open_source(path) as source:
+    with open_source(path) as source:
         table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
         file = InputFile("recipients", name.as_posix(), *source.finish())
     return table, str(path), file
@@ -208,7 +173,7 @@ def _hash_cells(table: Table, *, framed: bool) -> InputFile:
 
 
 @contextmanager
-def _open_source(path: Path) -> Iterator[FileSource]:
+def open_source(path: Path) -> Iterator[FileSource]:
     """Open a file to read its bytes. Raises RecipientsError where it cannot be opened or read."""
     if path.is_dir():
         raise RecipientsError("is a folder, not a file", where=str(path), fix="name the file in it")
@@ -229,12 +194,12 @@ def _open_source(path: Path) -> Iterator[FileSource]:
         ) from None
 
 
-def _header_key(header: str) -> str:
+def header_key(header: str) -> str:
     """Return a header as it is compared: without case, spaces, `_`, `-`, and the number that repeated ones have."""
     return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", header)).casefold()
 
 
-def _is_number_like(header: str) -> bool:
+def is_number_like(header: str) -> bool:
     """Whether a header is really the first number of a plain list."""
     return sum(map(str.isdigit, header)) >= 3 and not any(map(str.isalpha, header))
 
@@ -246,12 +211,12 @@ def _find_phone(table: Table, chosen: str | None, where: str) -> str:
     header = _find_header(headers, PHONE_HEADERS, where, "recipients.phone_column")
     if header is not None:
         return header
-    if any(map(_is_number_like, headers)):
+    if any(map(is_number_like, headers)):
         fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"
     else:
-        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {_list_names(headers)}"
+        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {list_names(headers)}"
     if table.other_sheets:
-        fix += f"; or choose another sheet with {setting('recipients.sheet')}: {_list_names(table.other_sheets)}"
+        fix += f"; or choose another sheet with {setting('recipients.sheet')}: {list_names(table.other_sheets)}"
     raise RecipientsError("there is no column for the phone number", where=where, fix=fix)
 
 
@@ -262,13 +227,13 @@ def _find_header(
 
     `settled` says that the campaign has set the key already: then several are only data.
     """
-    matches = [header for header in headers if _header_key(header) in keys]
+    matches = [header for header in headers if header_key(header) in keys]
     if len(matches) < 2:
         return matches[0] if matches else None
     if settled:
         return None
     raise RecipientsError(
-        f"{len(matches)} columns match: {_list_names(matches)}",
+        f"{len(matches)} columns match: {list_names(matches)}",
         where=where,
         fix=f"choose one with {setting(key)}",
     )
@@ -278,15 +243,15 @@ def _resolve_header(headers: list[str], name: str, key: str, where: str) -> str:
     """Return the header `name`, or else the only one that is equal without case, spaces, `_`, `-`."""
     if name in headers:
         return name
-    alike = [header for header in headers if _header_key(header) == _header_key(name)]
+    alike = [header for header in headers if header_key(header) == header_key(name)]
     if len(alike) == 1:
         return alike[0]
-    near = {_header_key(header): header for header in headers}
-    close = difflib.get_close_matches(_header_key(name), near, n=1)
+    near = {header_key(header): header for header in headers}
+    close = difflib.get_close_matches(header_key(name), near, n=1)
     raise RecipientsError(
         f"`{key}` names a column `{name}`, which does not exist",
         where=where,
-        fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {_list_names(headers)}",
+        fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {list_names(headers)}",
     )
 
 
@@ -324,7 +289,7 @@ def _identifier(header: str) -> str:
     return re.sub(r"_+", "_", re.sub(r"\W+", "_", plain)).strip("_")
 
 
-def _list_names(headers: Iterable[str]) -> str:
+def list_names(headers: Iterable[str]) -> str:
     names = [f"`{header}`" for header in headers]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

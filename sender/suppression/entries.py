@@ -15,6 +15,7 @@ EVERYWHERE = "all"
 SANDBOX = "sandbox"  # what a simulated run learned: it holds back nothing that is real
 SCOPES = ("campaign", "sender", "account")
 
+_ERROR_CODE = re.compile(r"\d+|[a-z]+(?:_[a-z]+)+")  # 21610, message_blocked_by_number
 _E164 = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}")  # and short codes
 
 
@@ -66,11 +67,22 @@ class SuppressionEntry:
             case EntrySource.REPLY:
                 what = f"replied {self.note or 'STOP'} to {self.via or 'us'}"
             case EntrySource.PROVIDER_ERROR:
-                what = f"refused by the provider: {self.note or self.reason.value}"
+                what = _refusal(self.note or "", self.reason)
             case EntrySource.PROVIDER_LIST:
                 what = f"on the provider's list of opt-outs{f' for {self.via}' if self.via else ''}"
         where = "" if self.scope == EVERYWHERE else f", for {self.scope}"
         return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC{where}"
+
+
+def _refusal(note: str, reason: SkipReason) -> str:
+    """`refused by twilio, error 21610 (Attempt to send to unsubscribed recipient)`, as far as the note says so."""
+    provider, _, rest = note.partition(" ")
+    code, _, message = rest.partition(" ")
+    if not provider:
+        return f"refused by the provider as {reason.value}"
+    if not _ERROR_CODE.fullmatch(code):
+        code, message = "", rest
+    return f"refused by {provider}" + (f", error {code}" if code else "") + (f" ({message})" if message else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,12 @@ def test_a_file_is_read_with_its_name_and_folder(tmp_path: Path) -> None:
         ),
         pytest.param({"suppress": "a.csv"}, {"suppress": ["a.csv"]}, id="one-suppression-file"),
         pytest.param(
+            {"suppress": ["a.csv", {"file": "b.csv", "columns": "Phone"}]},
+            {"suppress": [{"file": "a.csv"}, {"file": "b.csv", "columns": ["Phone"], "unreadable": 0}]},
+            id="suppression-files",
+        ),
+        pytest.param({"suppress": {"file": "a.csv"}}, {"suppress": "a.csv"}, id="one-suppression-file-as-a-mapping"),
+        pytest.param(
             {"message": {"body": "x", "media": "https://e.example/a"}},
             {"message": {"body": "x", "media": ["https://e.example/a"]}},
             id="one-medium",
@@ -232,7 +238,7 @@ def test_keys_go_over_the_file_one_by_one(tmp_path: Path) -> None:
         2,
     )
     assert (campaign.recipients.sheet, campaign.recipients.default_region) == ("S", "US")
-    assert [str(one) for one in campaign.suppress] == ["one.csv", "two.csv"]
+    assert [str(entry.file) for entry in campaign.suppress] == ["one.csv", "two.csv"]
 
 
 def test_a_campaign_is_frozen() -> None:

@@ -27,7 +27,7 @@ def test_files_in_and_out(sender: Shell) -> None:
     done = sender("suppress", "import", "old.csv", "--reason", "opted_out", "--scope", "campaign:people")
     assert done.code == 0, done
     assert "old.csv: 2 numbers, 2 new" in done.out
-    assert "1 cell without a readable number: `n/a`" in done.out
+    assert "1 row without a number" in done.out
     assert sender("suppress", "list").out.startswith("2 numbers (2 opted_out)")
     assert sender("suppress", "export", "list.csv").code == 0
     moved = sender("suppress", "import", "list.csv", "--state-dir", "elsewhere")
@@ -46,3 +46,45 @@ def test_bad_usage_is_told(sender: Shell) -> None:
         done = sender("suppress", *args)
         assert (done.code, sentence in done.err) == (2, True), done
     assert sender("suppress", "list").out == "0 numbers\n"
+
+
+def test_an_import_lists_the_rows_that_are_not_on_the_list(sender: Shell) -> None:
+    sender.write("crm.csv", f"Name,Phone,MobilePhone\nAda,{ADA},\nBob,,{BOB}\nCy,555-0101,\nDan,,\n")
+    done = sender("suppress", "import", "crm.csv", "--default-region", "US")
+    assert done.code == 1, done
+    assert "crm.csv: 2 numbers, 2 new" in done.out
+    assert "1 row without a number" in done.out
+    assert "row 4, `Phone`: `555-0101` lacks its area code in US" in done.out
+    assert sender("suppress", "list").out.startswith("2 numbers")
+    allowed = sender("suppress", "import", "crm.csv", "--default-region", "US", "--unreadable", "1")
+    assert (allowed.code, "2 numbers, 0 new" in allowed.out) == (0, True), allowed
+    assert sender("suppress", "import", "crm.csv", "--column", "MobilePhone").code == 0
+    sender.write("mails.csv", "name,email\nAda,ada@example.com\n")
+    assert sender("suppress", "import", "mails.csv").code == 2
+
+
+def test_why_reads_a_number_as_files_are_read(sender: Shell) -> None:
+    sender("suppress", "add", ADA)
+    for written in ("Tel. (202) 555-0101 ext. 4", "+1202\u200b5550101", "2025550101 / 2025550102"):
+        done = sender("suppress", "why", written, "--default-region", "US")
+        assert (done.code, f"{ADA} suppressed: put on the suppression list by hand" in done.out) == (0, True), done
+    assert "+12025550102 is not on the list and never was" in done.out
+    assert sender("suppress", "why", "nobody").code == 2
+
+
+def test_a_suppression_file_that_cannot_be_read_stops_the_start(sender: Shell) -> None:
+    sender.write("people.csv", f"phone\n{ADA}\n{BOB}\n")
+    command = ("send", "people.csv", "--provider", "sandbox", "--from", "+12025550100", "--body", "Hi", "--yes")
+    for content, sentence in (
+        (f"phone\n{ADA}\nnobody\n", "row 3, `phone`: `nobody`"),
+        ("name,email\nAda,ada@example.com\n", "there is no column for the phone number"),
+        ("phone,name\n,Ada\n", "not one phone number"),
+    ):
+        sender.write("stop.csv", content)
+        done = sender(*command, "--suppress", "stop.csv")
+        assert (done.code, sentence in done.err) == (2, True), done
+    sender.write("stop.csv", f"phone\n{ADA}\nnobody\n")
+    done = sender(*command, "--suppress", "stop.csv", "--unreadable", "1")
+    assert done.code == 0, done
+    assert "1 row holds a number that cannot be read" in done.out + done.err
+    assert sender(*command, "--unreadable", "1").code == 2

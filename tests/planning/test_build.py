@@ -13,7 +13,7 @@ import pytest
 
 from sender import build_plan, load_campaign
 from sender.campaign.values import NumberType
-from sender.core.errors import InputError, PlanError, TemplateError, Unsupported
+from sender.core.errors import InputError, PlanError, RecipientsError, TemplateError, Unsupported
 from sender.phone.cell import EXPONENT_REPAIR, MARK_REPAIR, SHORT_CODE, TAIL_REPAIR
 from sender.phone.numbering import NUMBER_TYPES
 from sender.plan import plan as plan_module
@@ -187,24 +187,61 @@ def test_a_pool_gives_each_recipient_the_same_number_every_time() -> None:
 
 def test_suppression(tmp_path: Path) -> None:
     (tmp_path / "stop.csv").write_text("number\n(202) 555-0101\nnobody\n")
-    made = plan([ADA, GRACE], suppress=["stop.csv"], base=tmp_path)
+    made = plan([ADA, GRACE], suppress=[{"file": "stop.csv", "unreadable": 1}], base=tmp_path)
     assert made.frame["reason"].to_list() == ["suppressed", None]
     assert "stop.csv" in made.frame["detail"][0]
-    assert made.manifest.notes == ("1 cell of stop.csv is not a number and suppresses nobody: `nobody`",)
+    [note] = made.manifest.notes
+    assert note.startswith(
+        "stop.csv: 1 row holds a number that cannot be read, as `unreadable` allows: row 3, `number`:"
+    )
+    with pytest.raises(RecipientsError, match=r"(?s)1 row has a cell that is not a number.*`nobody`.*`unreadable: 1`"):
+        plan([ADA, GRACE], suppress=["stop.csv"], base=tmp_path)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 6, 1_000_000])
 def test_a_suppression_file_is_read_in_parts_and_counts_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("sender.planning.audience._NUMBERS_AT_ONCE", at_once)
+    monkeypatch.setattr("sender.suppression.number_list._AT_ONCE", at_once)
+    monkeypatch.setattr("sender.recipients.readers.table.BLOCK_ROWS", 2)
     (tmp_path / "stop.csv").write_text("number\nx\n202-555-0101\ny y\nnobody\nz\n202-555-0102\n")
     people = [ADA, GRACE, {"phone": "202-555-0103", "name": "Joan"}, {"phone": "x", "name": "X"}]
-    made = plan(people, suppress=["stop.csv"], base=tmp_path)
+    made = plan(people, suppress={"file": "stop.csv", "unreadable": 4}, base=tmp_path)
     assert made.frame["reason"].to_list() == ["suppressed", "suppressed", None, "invalid_number"]
-    assert made.manifest.notes == ("4 cells of stop.csv are not numbers and suppress nobody: `x`, `y y`, `nobody`",)
+    [note] = made.manifest.notes
+    assert note.startswith("stop.csv: 4 rows hold a number that cannot be read")
+    with pytest.raises(RecipientsError, match="4 rows have cells that are not numbers"):
+        plan(people, suppress={"file": "stop.csv", "unreadable": 3}, base=tmp_path)
     (tmp_path / "stop.csv").write_text("number\n")
     assert plan(people, suppress=["stop.csv"], base=tmp_path).manifest.notes == ()
+
+
+def test_a_suppressed_row_is_called_that_whatever_else_is_wrong_with_it(tmp_path: Path) -> None:
+    (tmp_path / "stop.csv").write_text("number\n+12025550101\n")
+    rows = [{**ADA, "name": ""}, ADA, {"phone": "+12025550101", "name": "x" * 400}, GRACE]
+    keys = {"message": {"body": "Hi {{ name }}", "max_segments": 1}, "suppress": ["stop.csv"], "base": tmp_path}
+    assert plan(rows, **keys).frame["reason"].to_list() == ["suppressed"] * 3 + [None]
+
+
+def test_a_suppression_file_is_no_part_of_what_a_plan_is_recognised_by(tmp_path: Path) -> None:
+    """A number added to it must not make a sent plan look unsent, or stop a resume."""
+    plans = []
+    for listed in ("", "+12025550101\n", "+12025550101\n+12025550102\n+12025550199\n"):
+        (tmp_path / "stop.csv").write_text(listed)
+        plans.append(plan([ADA, GRACE, ADA], suppress=["stop.csv"], base=tmp_path))
+    plans.append(plan([ADA, GRACE, ADA]))
+    quoted = {
+        "message": {"body": "Hi ’{{ name }}’", "smart_encoding": True},
+        "suppress": ["stop.csv"],
+        "base": tmp_path,
+    }
+    assert plan([ADA, GRACE], **quoted).manifest.replacements == (), "nobody gets it"
+    assert [made.manifest.messages for made in plans] == [2, 1, 0, 2]
+    assert len({made.identity for made in plans}) == 1
+    limited = [plan([ADA, GRACE, ADA], limit=1), None]
+    (tmp_path / "stop.csv").write_text("+12025550101\n")
+    limited[1] = plan([ADA, GRACE, ADA], suppress=["stop.csv"], base=tmp_path, limit=1)
+    assert limited[0].identity == limited[1].identity
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1_000_000])

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sender.campaign.load import load_campaign
 from sender.core.errors import RecipientsError
 from sender.recipients import readers
-from sender.recipients.columns import Recipients, _identifier, _template_names, load_numbers, load_recipients
+from sender.recipients.columns import Recipients, _identifier, _template_names, load_recipients
 from sender.recipients.readers import delimited
 from sender.recipients.readers.source import FileSource, TextStream
 
@@ -496,56 +496,6 @@ def test_inputs(tmp_path):
     assert load_recipients(campaign).inputs[0].path == "people.csv", "absolute, but inside the campaign's folder"
     campaign = load_campaign(name="t", provider="sandbox", recipients=str(tmp_path / "people.csv"), base=tmp_path / "x")
     assert load_recipients(campaign).inputs[0].path == (tmp_path / "people.csv").as_posix()
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        pytest.param(f"phone\n{A}\n\n{B}\n", [A, B], id="header"),
-        pytest.param(f"name,Phone Number\nAnn,{A}\n,{B}\n", [A, B], id="header among others"),
-        pytest.param(f"{A}\n{B}\n", [A, B], id="plain list"),
-        pytest.param(f"{A}\r\n{B}", [A, B], id="plain list, CRLF"),
-        pytest.param(f"(202) 555-0101\n{B}\n", ["(202) 555-0101", B], id="plain list, formatted"),
-        pytest.param("988\n", ["988"], id="plain list, short"),
-        pytest.param(f"{A},Ann\n{B},Bob\n", [A, B], id="no header, but the first row tells"),
-        pytest.param(f"opted out\n{A}\n", [A], id="another header, one column"),
-        pytest.param(f"phone,mobile\n{A},{B}\n{C},\n", [A, C, B], id="every column that could be meant"),
-        pytest.param("", [], id="empty"),
-        pytest.param("phone\n", [], id="header only"),
-        pytest.param(f"name,phone\nZo\xeb,{A}\n".encode("cp1252"), [A], id="cp1252"),
-        pytest.param("name;phone\n\xff;(202)\xa0555-0101\n".encode("cp1252"), ["(202)\xa0555-0101"], id="cp1252, NBSP in a number"),
-    ],
-)  # fmt: skip
-def test_load_numbers(tmp_path, content, expected):
-    path = tmp_path / "stop.csv"
-    content = content if isinstance(content, bytes) else content.encode()
-    path.write_bytes(content)
-    numbers, given_file = load_numbers(path, name="lists/stop.csv")
-    assert numbers.to_list() == expected
-    assert numbers.dtype == pl.String
-    assert (given_file.role, given_file.path, given_file.bytes) == ("suppress", "lists/stop.csv", len(content))
-
-
-def test_load_numbers_refuses_what_it_cannot_tell(tmp_path):
-    path = tmp_path / "stop.csv"
-    path.write_text("name,contact\nAnn,+12025550101\n")
-    with pytest.raises(RecipientsError, match=r"(?s)no column.*`name`, `contact`"):
-        load_numbers(path)
-    with pytest.raises(RecipientsError, match="no such file"):
-        load_numbers(tmp_path / "none.csv")
-    path.write_bytes(workbook(("2023", [["Tel"], [A]]), ("2024", [["Tel"], [B]])))
-    with pytest.raises(RecipientsError, match=r"(?s)more than one sheet.*`2024`.*one sheet, or save each sheet as CSV"):
-        load_numbers(path)
-    path.write_bytes(f"phone\n{A}\n".encode("utf-16-le"))
-    with pytest.raises(RecipientsError, match="NUL"):
-        load_numbers(path)
-
-
-def test_load_numbers_of_other_formats(tmp_path):
-    (tmp_path / "a.xlsx").write_bytes(workbook(("x", [["Tel"], [12025550101]])))
-    (tmp_path / "a.jsonl").write_text(f'{{"phone": "{A}"}}\n')
-    assert load_numbers(tmp_path / "a.xlsx")[0].to_list() == ["12025550101"]
-    assert load_numbers(tmp_path / "a.jsonl")[0].to_list() == [A]
 
 
 RAW = st.text(st.sampled_from('ab,,""\n\n\r\x02 ;'), min_size=1, max_size=30)

@@ -25,7 +25,7 @@ from sender.core.frame_buffer import SpillingFrames
 from sender.plan.hashes import ContentHash
 from sender.plan.stored_rows import StoredRows, gather
 from sender.recipients import readers
-from sender.recipients.columns import PHONE_HEADERS, _header_key, load_recipients
+from sender.recipients.columns import PHONE_HEADERS, header_key, load_recipients
 from sender.recipients.readers import cells, delimited, documents, source, table
 from tests.profiles import examples
 
@@ -201,8 +201,8 @@ def test_the_number_is_found_as_the_design_says(headers):
 def test_headers_are_compared_without_case_blanks_and_dashes(header):
     assume(not re.search(r" \(\d+\)$", header))
     plain = "".join(one for one in header if not one.isspace() and one not in "_-").casefold()
-    assert _header_key(header) == plain
-    assert (_header_key(header) in PHONE_HEADERS) == (plain in PHONE_HEADERS)
+    assert header_key(header) == plain
+    assert (header_key(header) in PHONE_HEADERS) == (plain in PHONE_HEADERS)
 
 
 def _csv(grid: list[list[str]]) -> bytes:
@@ -244,7 +244,12 @@ def test_the_plan_is_the_same_whatever_the_blocks(tmp_path, keys, options, memor
         "currency: USD\nprices:\n  - {to: US, sms: 0.0083, sms_fee: 0.0032}\n  - {to: GB, sms: 0.04}\n"
     )
     spec = {"file": "p.csv", "default_region": "US", **keys.get("recipients", {})}
-    given_keys = {"message": "Hi {{ name }}", "suppress": ["stop.csv"], **keys, "recipients": spec}
+    given_keys = {
+        "message": "Hi {{ name }}",
+        "suppress": {"file": "stop.csv", "unreadable": 1},
+        **keys,
+        "recipients": spec,
+    }
 
     def plan():
         campaign = load_campaign(name="t", provider="sandbox", from_="+12025550100", base=tmp_path, **given_keys)

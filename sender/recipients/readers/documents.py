@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # XLSX and ODS are zip files; XLS is OLE
 PARQUET = b"PAR1"
+SCALARS = "number"  # the header of rows that are a value alone
 _BLOCK_CHARS = 8 * 2**20
 _MOST_WORKBOOK_BYTES = 4 * 2**30  # a sheet of a million rows by 16 columns unpacks to less than 2 GiB
 
@@ -38,10 +40,7 @@ def read_parquet(source: FileSource, where: str) -> Table:
 
 def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
     """Return the rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
-    data = source.read_all()
-    _refuse_other_archives(data, where)
-    try:
-        book = fastexcel.read_excel(data)
+    with _opened_workbook(source, where) as book:
         if sheet is not None and sheet not in book.sheet_names:
             near = difflib.get_close_matches(sheet, book.sheet_names, n=1)
             raise RecipientsError(
@@ -50,12 +49,36 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
                 fix=(f"did you mean `{near[0]}`? " if near else "") + f"its sheets: {', '.join(book.sheet_names)}",
             )
         name, grid = _read_sheet(book, sheet)
+        others = [other for other in book.sheet_names if other != name and sheet is None]
+        return replace(_to_table(grid), other_sheets=tuple(other for other in others if _has_cells(book, other)))
+
+
+def read_sheets(source: FileSource, where: str) -> dict[str | None, Table]:
+    """Return the rows of every sheet of a workbook that has cells, hidden ones too, by the sheet's name."""
+    with _opened_workbook(source, where) as book:
+        return {
+            name: _to_table(book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string").to_polars())
+            for name in book.sheet_names
+            if _has_cells(book, name)
+        }
+
+
+@contextmanager
+def _opened_workbook(source: FileSource, where: str) -> Iterator[fastexcel.ExcelReader]:
+    """Open a workbook to read its sheets. Raises RecipientsError where it cannot be read."""
+    data = source.read_all()
+    _refuse_other_archives(data, where)
+    try:
+        yield fastexcel.read_excel(data)
     except (fastexcel.FastExcelError, IndexError) as error:
         raise RecipientsError(
             f"cannot be read as a workbook: {_first_line(error)}",
             where=where,
             fix="open it and save it as .xlsx without a password, or as CSV",
         ) from None
+
+
+def _to_table(grid: pl.DataFrame) -> Table:
     rows = HeadedRows(1, quotes=False)  # a workbook needs none
     for part in grid.iter_slices(BLOCK_ROWS):
         # A date without a time has midnight, and a time without a date has the day zero of spreadsheets.
@@ -66,8 +89,7 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
                 .str.replace(r"^1899-12-3[01] (\d\d:\d\d:\d\d)$", "$1")
             )
         )
-    others = [other for other in book.sheet_names if other != name and sheet is None]
-    return replace(rows.table(), other_sheets=tuple(other for other in others if _has_cells(book, other)))
+    return rows.table()
 
 
 def _read_sheet(book: fastexcel.ExcelReader, sheet: str | None) -> tuple[str, pl.DataFrame]:
@@ -111,8 +133,8 @@ def _refuse_other_archives(data: bytes, where: str) -> None:
         )
 
 
-def read_json_lines(stream: TextStream, where: str) -> Table:
-    """Return the rows of a file with a JSON object on each line."""
+def read_json_lines(stream: TextStream, where: str, *, scalars: bool = False) -> Table:
+    """Return the rows of a file with a JSON object on each line; with `scalars`, a text or a number is a row, too."""
     builder = ItemRows(where)
     items: list[dict[str, Any]] = []
     numbers: list[int] = []
@@ -121,7 +143,7 @@ def read_json_lines(stream: TextStream, where: str) -> Table:
         if not line.strip():
             builder.rows.blank_rows += 1
             continue
-        items.append(_json_object(line, f"{where}, line {number}"))
+        items.append(_json_object(line, f"{where}, line {number}", scalars=scalars))
         numbers.append(number)
         chars += len(line)
         if chars > _BLOCK_CHARS:
@@ -146,7 +168,7 @@ def _lines(stream: TextStream) -> Iterator[str]:
         yield from lines
 
 
-def _json_object(line: str, place: str) -> dict[str, Any]:
+def _json_object(line: str, place: str, *, scalars: bool) -> dict[str, Any]:
     try:
         # Numbers stay as written: 1e5 and 0.10 are text here.
         row = json.loads(
@@ -160,6 +182,8 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
         raise RecipientsError(
             f"is not JSON: {str(error)[:200]}", where=place, fix="write one JSON object a line"
         ) from None
+    if scalars and isinstance(row, str):
+        return {SCALARS: row}
     if not isinstance(row, dict):
         raise RecipientsError("is not a JSON object", where=place, fix='write one a line: {"phone": "+12025550100"}')
     return row
@@ -172,8 +196,8 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def read_yaml(stream: TextStream, where: str) -> Table:
-    """Return the rows of a YAML list of mappings; scalars as they are written."""
+def read_yaml(stream: TextStream, where: str, *, scalars: bool = False) -> Table:
+    """Return the rows of a YAML list of mappings; values as they are written. With `scalars`, a value is a row, too."""
     try:
         document = safe_yaml.load(stream.all())
     except safe_yaml.YamlError as error:
@@ -183,14 +207,15 @@ def read_yaml(stream: TextStream, where: str) -> Table:
         return table_of_items([])
     if not isinstance(document.value, list):
         raise RecipientsError("is not a list of rows", where=where, fix="write each row as `- phone: '+12025550100'`")
-    for index, item in enumerate(document.value):
+    rows = [{SCALARS: item} if scalars and isinstance(item, str) else item for item in document.value]
+    for index, item in enumerate(rows):
         if not isinstance(item, dict):
             raise RecipientsError(
                 f"item {index + 1} is not a mapping",
                 where=f"{where}, line {document.line((index,))}",
                 fix="write each row as `- phone: '+12025550100'`",
             )
-    return table_of_items(document.value, where)
+    return table_of_items(rows, where)
 
 
 def _first_line(error: BaseException) -> str:

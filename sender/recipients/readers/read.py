@@ -18,6 +18,7 @@ from sender.recipients.readers.documents import (
     ZIP,
     read_json_lines,
     read_parquet,
+    read_sheets,
     read_workbook,
     read_yaml,
 )
@@ -77,10 +78,20 @@ def read_table(
         _refuse_false_name(stream, suffix, where)
     match suffix:
         case ".jsonl" | ".ndjson" | ".json":
-            return read_json_lines(stream, where)
+            return read_json_lines(stream, where, scalars=digits_matter)
         case ".yaml" | ".yml":
-            return read_yaml(stream, where)
+            return read_yaml(stream, where, scalars=digits_matter)
     return read_delimited(stream, separator, where)
+
+
+def read_tables(source: FileSource, *, where: str) -> dict[str | None, Table]:
+    """Return the rows of a list of numbers, of every sheet of a workbook by its name; else of the file, under None.
+
+    Text that is not UTF-8 is accepted, and so are lists of values. Raises RecipientsError as `read_table` does.
+    """
+    if source.head.startswith((ZIP, OLE)):
+        return read_sheets(source, where)
+    return {None: read_table(source, where=where, digits_matter=True)}
 
 
 def _suffix(where: str) -> str:
