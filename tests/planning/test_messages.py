@@ -235,7 +235,7 @@ class TestSender:
             {("from" if by == "column" else "mine") if key == "from" else key: value for key, value in row.items()}
             for row in rows
         ]
-        made = plan(rows, from_="{{ mine or '' }}" if by == "template" else None)
+        made = plan(rows, from_="{{ mine | default('') }}" if by == "template" else None)
         [(got, why, detail), other] = column(made, "from_number", "reason", "detail")
         assert got == number
         if cell == "nobody!":

@@ -1,187 +1,182 @@
-"""The pace in one value: what counts, which limits apply, and where a run that was left goes on."""
+"""A run's limits from its pace, and how a resumed run takes over what the last process sent."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pytest
 
-from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace, Queue
-from sender.providers.base import Message
 from sender.sending.concurrency import Concurrency
-from sender.sending.rate_limit import RateLimit
-from sender.sending.throttle import (
-    RECENT_MESSAGES_MAX,
-    RECENT_UNITS_MAX,
-    Throttle,
-    account_limits,
-    make_rate_limiter,
-    resume_rate_limiter,
-)
-from sender.state.ledger import Ledger
-from tests.virtual_time import run
+from sender.sending.rate_limit import RateLimit, RateLimiter, SharedSlots, new_slots
+from sender.sending.throttle import Throttle, account_limits, make_rate_limiter, resume_rate_limiter
+from tests.virtual_time import now, run
 
-A, B = "+12025550110", "+12025550111"
-STRETCH = 1.05  # the schedule is up to so much slower than the limit
+A, B = "+12025550100", "+12025550199"
+NOW_MS = 1_000_000
 
 
-def pace(*, per_s: float | None = None, unit: str = "messages", queue: Queue | None = None, **senders: float) -> Pace:
-    numbers = {"a": A, "b": B}
-    limits = {numbers[name]: limit for name, limit in senders.items()}
-    return Pace("auto", per_s, unit, None, 3, 30.0, senders=limits, queue=queue)
+def a_pace(
+    per_s: float | None = None,
+    unit: str = "messages",
+    queue: Queue | None = None,
+    senders: dict[str, float] | None = None,
+) -> Pace:
+    return Pace("auto", per_s, unit, None, 2, 30.0, senders=senders or {}, queue=queue)
 
 
-@dataclass
-class LedgerStub:
-    """What resuming asks a ledger: which messages changed last, how long ago, and how many are on their way."""
+class Sent(NamedTuple):
+    """A message of the process before, as the ledger and the plan have it."""
 
-    ages_s: dict[int, float]
-    on_their_way: int = 0
-    asked_for: int = 0
+    age_s: float
+    segments: int = 1
+    from_number: str | None = A
+
+
+class Past:
+    """The ledger and the reader of a run whose last process sent these messages, the newest first."""
+
+    def __init__(self, sent: Sequence[Sent], *, delivering: int = 0) -> None:
+        self.sent = sent
+        self.waiting = delivering
+        self.read_seqs: list[int] = []
 
     def now_ms(self) -> int:
-        return 1_000_000_000
+        return NOW_MS
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
-        assert run_id == "run"
-        self.asked_for = limit
-        return [(seq, self.now_ms() - round(age_s * 1000)) for seq, age_s in self.ages_s.items()]
+        assert (run_id, limit) == ("run-1", 2000)
+        return [(seq, NOW_MS - round(message.age_s * 1000)) for seq, message in enumerate(self.sent)]
 
     def delivering(self, run_id: str) -> int:
-        return self.on_their_way
+        assert run_id == "run-1"
+        return self.waiting
+
+    def read(self, seqs: Sequence[int]) -> list[tuple[Any, int]]:
+        self.read_seqs = list(seqs)
+        return [(self.sent[seq], self.sent[seq].segments) for seq in seqs]
 
 
-@dataclass
-class ReaderStub:
-    """Messages of `segments` segments each; those with an even `seq` are from A."""
+def resumed(pace: Pace, past: Past, *senders: str | None) -> list[float]:
+    """Seconds until each of `senders` may send again."""
 
-    segments: int = 1
-    read_seqs: tuple[int, ...] | None = None
+    async def scenario() -> list[float]:
+        return resume_rate_limiter(pace, past, past, "run-1").due_in_s(*senders)  # type: ignore[arg-type]
 
-    def read(self, seqs: list[int]) -> list[tuple[Message, int]]:
-        self.read_seqs = tuple(seqs)
-        return [(Message(seq, "", "", (A, B)[seq % 2], "Hi", (), {}), self.segments) for seq in seqs]
+    return [round(due_s, 6) for due_s in run(scenario())]
 
 
-def resumed(
-    limits: Pace, ages_s: dict[int, float], *, segments: int = 1, on_their_way: int = 0
-) -> tuple[Any, LedgerStub, ReaderStub]:
-    """The rate limiter after such an earlier process, and what it asked for. In virtual time."""
-    ledger, reader = LedgerStub(ages_s, on_their_way), ReaderStub(segments)
-
-    async def scene() -> Any:
-        limiter = resume_rate_limiter(limits, cast("Ledger", ledger), cast("MessageReader", reader), "run")
-        return limiter.due_in_s(A, B)
-
-    return run(scene()), ledger, reader
+@pytest.mark.parametrize(("unit", "units"), [("messages", 1), ("segments", 3)])
+def test_what_a_message_of_three_segments_counts(unit: str, units: int) -> None:
+    throttle = Throttle(a_pace(unit=unit), RateLimiter(), Concurrency(1, None))
+    assert throttle.units(3) == units
 
 
-@pytest.mark.parametrize(
-    ("unit", "segments", "units"), [("messages", 1, 1), ("messages", 3, 1), ("segments", 1, 1), ("segments", 3, 3)]
-)
-def test_units(unit: str, segments: int, units: int) -> None:
-    limits = pace(unit=unit)
-    assert Throttle(limits, make_rate_limiter(limits), Concurrency(1, None)).units(segments) == units
+def test_the_limits_of_a_pace() -> None:
+    assert account_limits(a_pace()) == (None, {})
+    pace = a_pace(per_s=4, senders={A: 2, B: 0.5})
+    assert account_limits(pace) == (RateLimit(4), {A: RateLimit(2), B: RateLimit(0.5)})
 
 
 @pytest.mark.parametrize(
-    ("limits", "account", "senders"),
+    ("pace", "burst", "interval_s"),
     [
-        pytest.param(pace(), None, {}, id="none"),
-        pytest.param(pace(per_s=4.0), RateLimit(4.0), {}, id="all together"),
-        pytest.param(pace(a=1.0, b=2.0), None, {A: RateLimit(1.0), B: RateLimit(2.0)}, id="single numbers"),
-        pytest.param(pace(per_s=4.0, a=1.0), RateLimit(4.0), {A: RateLimit(1.0)}, id="both"),
+        pytest.param(a_pace(), 30, 0.0, id="none"),
+        pytest.param(a_pace(per_s=2), 1, 0.5125, id="of the account"),
+        pytest.param(a_pace(senders={A: 2}), 1, 0.5125, id="of the number"),
+        pytest.param(a_pace(queue=Queue(5, 2)), 5, 0.5125, id="the provider's queue"),
+        pytest.param(a_pace(per_s=0.5, queue=Queue(5, 2), senders={A: 1}), 1, 2.05, id="the lowest of all"),
     ],
 )
-def test_limits(limits: Pace, account: RateLimit | None, senders: dict[str, RateLimit]) -> None:
-    assert account_limits(limits) == (account, senders)
-
-
-@pytest.mark.parametrize(
-    ("limits", "gap_s"),
-    [
-        pytest.param(pace(), (0.0, 0.0), id="none"),
-        pytest.param(pace(per_s=4.0), (0.25, 0.25), id="all together"),
-        pytest.param(pace(a=1.0, b=2.0), (1.0, 0.0), id="its own"),
-        pytest.param(pace(per_s=4.0, a=1.0), (1.0, 0.25), id="the slower one"),
-        pytest.param(pace(per_s=1.0, a=4.0), (1.0, 1.0), id="the slower one, the other way round"),
-    ],
-)
-def test_each_limit_is_kept(limits: Pace, gap_s: tuple[float, float]) -> None:
-    """Seconds until the next message of A and of B after two messages of A."""
-
-    async def scene() -> list[float]:
-        limiter = make_rate_limiter(limits)
-        for _ in range(2):
+def test_each_limit_holds(pace: Pace, burst: int, interval_s: float) -> None:
+    async def scenario() -> list[float]:
+        limiter, times, start_s = make_rate_limiter(pace), [], now()
+        for _ in range(30):
             await limiter.acquire(sender=A)
-        return limiter.due_in_s(A, B)
+            times.append(now() - start_s)
+        return times
 
-    due_in_s: list[float] = run(scene())
-    for due_s, expected_s in zip(due_in_s, gap_s, strict=True):
-        assert expected_s - 0.02 <= due_s <= expected_s * STRETCH + 1e-6
+    times = run(scenario())
+    assert sum(at_s < 0.03 for at_s in times) == burst
+    assert times[-1] - times[-2] == pytest.approx(interval_s, abs=0.021)
 
 
-class TestResume:
-    @pytest.mark.parametrize("ages_s", [{}, {0: 0.1}])
-    def test_without_a_limit_nothing_is_read(self, ages_s: dict[int, float]) -> None:
-        due_in_s, ledger, reader = resumed(pace(), ages_s)
-        assert due_in_s == [0, 0]
-        assert (ledger.asked_for, reader.read_seqs) == (0, None)
+@pytest.mark.parametrize("resume", [False, True])
+def test_processes_that_share_their_limits_wait_for_one_another(resume: bool) -> None:
+    pace, past = a_pace(per_s=0.1), Past([])
 
-    def test_a_run_that_has_sent_nothing_starts_at_once(self) -> None:
-        due_in_s, ledger, _ = resumed(pace(per_s=1.0), {})
-        assert due_in_s == [0, 0]
-        assert ledger.asked_for == RECENT_MESSAGES_MAX == 2_000
+    async def scenario() -> list[float]:
+        shared = SharedSlots(new_slots(*account_limits(pace)))
+        limiters = [
+            resume_rate_limiter(pace, past, past, "run-1", shared)  # type: ignore[arg-type]
+            if resume
+            else make_rate_limiter(pace, shared)
+            for _ in range(2)
+        ]
+        await limiters[0].acquire()
+        return limiters[1].due_in_s(None)
 
-    @pytest.mark.parametrize(
-        ("age_s", "wait_s"), [(0.0, 1.0), (0.4, 0.6), (0.999, 0.001), (1.2, 0.0), (30.0, 0.0), (-5.0, 1.0)]
-    )
-    def test_a_second_passes_after_the_newest(self, age_s: float, wait_s: float) -> None:
-        """The process before may have used its whole second; a clock that was put back adds nothing."""
-        due_in_s, _, _ = resumed(pace(per_s=100.0), {7: age_s})
-        assert due_in_s == pytest.approx([wait_s, wait_s], abs=0.06)
+    assert run(scenario()) == pytest.approx([10.25])
 
-    @pytest.mark.parametrize(
-        ("unit", "segments", "wait_s"), [("messages", 5, 2.0), ("segments", 1, 2.0), ("segments", 5, 10.0)]
-    )
-    def test_what_a_message_costs(self, unit: str, segments: int, wait_s: float) -> None:
-        due_in_s, _, _ = resumed(pace(per_s=0.5, unit=unit), {0: 0.0}, segments=segments)
-        assert wait_s <= due_in_s[0] <= wait_s * STRETCH
 
-    def test_each_number_has_its_own_messages(self) -> None:
-        due_in_s, _, _ = resumed(pace(a=0.1, b=0.1), {0: 2.0, 1: 4.0})
-        assert due_in_s == pytest.approx([8.0, 6.0], rel=0.08)
+@pytest.mark.parametrize(
+    ("pace", "sent", "due_s"),
+    [
+        pytest.param(a_pace(), [Sent(0)], [0, 0], id="no limit"),
+        pytest.param(a_pace(per_s=0.1), [], [0, 0], id="nothing sent"),
+        pytest.param(a_pace(per_s=0.1), [Sent(0)], [10.25, 10.25], id="a message now"),
+        pytest.param(a_pace(per_s=0.1), [Sent(2.5)], [7.75, 7.75], id="a while ago"),
+        pytest.param(a_pace(per_s=0.1), [Sent(2.5, 3)], [7.75, 7.75], id="of three segments, by messages"),
+        pytest.param(a_pace(0.1, "segments"), [Sent(2.5, 3)], [28.25, 28.25], id="of three segments"),
+        pytest.param(a_pace(senders={A: 0.1, B: 0.2}), [Sent(1), Sent(0, 1, B)], [9.25, 5.125], id="each number's own"),
+        pytest.param(a_pace(senders={A: 0.1}), [Sent(0, 1, None)], [1.0, 0], id="no number"),
+        pytest.param(a_pace(queue=Queue(1, 0.1)), [Sent(0)], [10.25, 10.25], id="the provider's queue"),
+    ],
+)
+def test_a_resumed_run_waits_for_what_the_last_process_sent(pace: Pace, sent: list[Sent], due_s: list[float]) -> None:
+    past = Past(sent, delivering=len(sent))
+    assert resumed(pace, past, A, B) == due_s
 
-    @pytest.mark.parametrize(
-        ("limits", "felt_s"),
-        [
-            pytest.param(pace(per_s=10.0), 2.0, id="all together"),
-            pytest.param(pace(per_s=10.0, a=1.0), 20.0, id="the slowest limit"),
-            pytest.param(pace(a=4.0, b=40.0), 5.0, id="of single numbers"),
-        ],
-    )
-    def test_what_no_limit_depends_on_is_not_read(self, limits: Pace, felt_s: float) -> None:
-        ages_s = {0: 0.0, 1: felt_s, 2: felt_s + 0.01, 3: 1_000.0}
-        _, _, reader = resumed(limits, ages_s)
-        assert reader.read_seqs == (0, 1)
-        assert RECENT_UNITS_MAX == 20
 
-    def test_the_newest_is_read_however_old_it_is(self) -> None:
-        _, _, reader = resumed(pace(per_s=10.0), {5: 500.0, 6: 600.0})
-        assert reader.read_seqs == (5,)
+@pytest.mark.parametrize(
+    ("pace", "ages_s", "read"),
+    [
+        pytest.param(a_pace(), [0], [], id="no limit: none"),
+        pytest.param(a_pace(per_s=2), [0, 10, 10.001], [0, 1], id="those of which twenty units are still felt"),
+        pytest.param(a_pace(per_s=2), [700, 701], [0], id="the newest always"),
+        pytest.param(a_pace(per_s=4, senders={A: 2}), [0, 10, 10.001], [0, 1], id="by the slowest limit"),
+        pytest.param(a_pace(senders={A: 2, B: 0.1}), [0, 200, 200.001], [0, 1], id="by the slowest number"),
+        pytest.param(a_pace(queue=Queue(5, 1)), [0.2, 0.5], [0], id="a queue: the newest alone"),
+    ],
+)
+def test_what_is_no_longer_felt_is_not_read(pace: Pace, ages_s: list[float], read: list[int]) -> None:
+    past = Past([Sent(age_s) for age_s in ages_s])
+    resumed(pace, past, A)
+    assert past.read_seqs == read
 
-    @pytest.mark.parametrize(
-        ("on_their_way", "unit", "segments", "full"),
-        [
-            pytest.param(0, "messages", 1, False, id="empty"),
-            pytest.param(100, "messages", 3, True, id="messages fill it"),
-            pytest.param(50, "messages", 3, False, id="half full"),
-            pytest.param(50, "segments", 3, True, id="segments fill it"),
-        ],
-    )
-    def test_the_providers_queue(self, on_their_way: int, unit: str, segments: int, full: bool) -> None:
-        limits = pace(unit=unit, queue=Queue(100.0, 1.0))
-        due_in_s, _, _ = resumed(limits, {0: 0.0}, segments=segments, on_their_way=on_their_way)
-        assert (due_in_s[0] > 0) is full
+
+@pytest.mark.parametrize(
+    ("unit", "sent", "delivering", "room"),
+    [
+        pytest.param("messages", [Sent(0)], 0, 100, id="nothing waits"),
+        pytest.param("messages", [Sent(0, 3)], 30, 70, id="messages"),
+        pytest.param("segments", [Sent(0, 3)], 30, 10, id="segments, by the mean of the last messages"),
+        pytest.param("segments", [Sent(0, 3), Sent(0, 1)], 30, 40, id="of different lengths"),
+        pytest.param("messages", [], 30, 100, id="nothing was sent"),
+    ],
+)
+def test_the_providers_queue_is_as_long_as_what_has_no_final_status(
+    unit: str, sent: list[Sent], delivering: int, room: int
+) -> None:
+    pace = a_pace(per_s=1e6 if len(sent) > 1 else None, unit=unit, queue=Queue(100, 0.001))
+
+    async def scenario() -> int:
+        past = Past(sent, delivering=delivering)
+        limiter = resume_rate_limiter(pace, past, past, "run-1")  # type: ignore[arg-type]
+        sent_now, start_s = 0, now()
+        while await limiter.acquire() and now() - start_s < 5:
+            sent_now += 1
+        return sent_now
+
+    assert run(scenario()) == room
