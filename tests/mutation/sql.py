@@ -27,7 +27,8 @@ from tests import warm
 from tests.mutation.score import Change, equivalents
 
 MODULES = tuple(f"sender.state.sqlite.{name}" for name in ("statements", "reports", "suppression"))
-TESTS = ("tests/state", "-m", "not slow and not process", "-x", "-q", "-p", "no:cacheprovider", "--no-header")
+TESTS = ["tests/state"]
+OPTIONS = ("-m", "not slow and not process", "-x", "-q", "-p", "no:cacheprovider", "--no-header")
 TIMEOUT_S = 300
 _STATEMENT = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE)\b")
 STATES = ("pending", "intent", "accepted", "rejected", "unknown")
@@ -129,7 +130,7 @@ def _lines(text: str, start: int, end: int) -> str:
     return "\n".join(line.strip() for line in text[first : last if last >= 0 else len(text)].splitlines())
 
 
-def killed(mutant: SqlMutant | None) -> int:
+def killed(mutant: SqlMutant | None, tests: list[str]) -> int:
     """Fork, and return the pid of the child that runs the tests; its exit code is 0 when they pass."""
     pid = os.fork()
     if pid:
@@ -140,11 +141,11 @@ def killed(mutant: SqlMutant | None) -> int:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        code = pytest.main(list(TESTS))
+        code = pytest.main([*tests, *OPTIONS])
     os._exit(int(code))
 
 
-def run(mutants: list[SqlMutant], jobs: int) -> dict[int, bool]:
+def run(mutants: list[SqlMutant], jobs: int, tests: list[str]) -> dict[int, bool]:
     """For each mutant, by its place, whether it was killed; one that does not end is."""
     results: dict[int, bool] = {}
     waiting = list(enumerate(mutants))[::-1]
@@ -152,7 +153,7 @@ def run(mutants: list[SqlMutant], jobs: int) -> dict[int, bool]:
     while waiting or running:
         while waiting and len(running) < jobs:
             place, mutant = waiting.pop()
-            running[killed(mutant)] = place, time.monotonic()
+            running[killed(mutant, tests)] = place, time.monotonic()
         for pid, (place, began_s) in list(running.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if not ended and time.monotonic() - began_s > TIMEOUT_S:
@@ -171,8 +172,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--at-least", type=float, default=90.0, metavar="PERCENT", help="of all mutants")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--tests", action="append", metavar="PATH", help="instead of all in tests/state")
     parser.add_argument("names", nargs="*", help="only these statements, as RECORD")
     options = parser.parse_args()
+    tests = options.tests or TESTS
     os.chdir(Path(__file__).parents[2])
     listed = equivalents()
     mutants = [
@@ -184,15 +187,15 @@ def main() -> int:
     equivalent = [mutant for mutant in mutants if mutant.change in listed]
     mutants = [mutant for mutant in mutants if mutant.change not in listed]
     with redirect_stdout(io.StringIO()):
-        pytest.main(["--collect-only", *TESTS])
+        pytest.main(["--collect-only", *tests, *OPTIONS])
     lost = [name for name in warm.threads() if warm.POOLS.match(name)]
     if lost:
         print(f"a fork would lose threads: {', '.join(lost)}", file=sys.stderr)
         return 2
-    if os.waitpid(killed(None), 0)[1]:
-        print("the tests fail without a mutant: `pytest tests/state`", file=sys.stderr)
+    if os.waitpid(killed(None, tests), 0)[1]:
+        print(f"the tests fail without a mutant: `pytest {' '.join(tests)}`", file=sys.stderr)
         return 2
-    results = run(mutants, options.jobs)
+    results = run(mutants, options.jobs, tests)
     for place, mutant in enumerate(mutants):
         if not results[place]:
             print(f"\n{mutant.change.where}\n  - {mutant.change.was}\n  + {mutant.change.now}")
