@@ -17,7 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sender.api import aresume as aresume
     from sender.api import asend as asend
+    from sender.api import resume as resume
     from sender.api import send as send
     from sender.campaign.load import load_campaign as load_campaign
     from sender.campaign.model import Campaign as Campaign
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
     from sender.sending.options import SendOptions as SendOptions
+    from sender.sending.run_control import close as close
+    from sender.sending.run_control import pause as pause
     from sender.sending.run_result import RunResult as RunResult
     from sender.state.forget import forget as forget
     from sender.state.heartbeat import Progress as Progress
@@ -54,15 +58,19 @@ _HOME = {
     "SkipReason": "core.outcomes",
     "StateDir": "state.state_dir",
     "Status": "core.outcomes",
+    "aresume": "api",
     "asend": "api",
     "build_plan": "planning.build",
+    "close": "sending.run_control",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
     "forget": "state.forget",
     "history": "reports.history",
     "load_campaign": "campaign.load",
     "open_state": "state.open",
+    "pause": "sending.run_control",
     "prune": "state.prune",
+    "resume": "api",
     "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",

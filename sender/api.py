@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Unpack
 
 from sender.core.errors import InputError
 from sender.plan.plan import Plan
 from sender.sending import event_loop
-from sender.sending.open_run import open_run
+from sender.sending.open_run import open_run, open_run_again
 from sender.sending.options import SendKeywords, SendOptions
 from sender.sending.run_result import RunResult
 from sender.state.heartbeat import Progress
@@ -46,13 +47,52 @@ def send(
 
     Raises InputError where an event loop is running: await `asend` there.
     """
+    _refuse_running_loop("asend")
+    return event_loop.run(asend(plan, _options(options, keywords), on_progress=on_progress))
+
+
+async def aresume(
+    run: str | Path,
+    options: SendOptions | None = None,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancel: asyncio.Event | None = None,
+    **keywords: Unpack[SendKeywords],
+) -> RunResult:
+    """Lift the pause of an unfinished run, send the rest of it with its own plan, and return the result.
+
+    `run` is what `State.find` takes: a run id, a file, or a campaign's name. All else is as in `asend`; an unfinished
+    run that is not paused is finished too. Raises RunLocked while another process sends it, and RunComplete when
+    nothing is left to send or it is closed.
+    """
+    options = _options(options, keywords)
+    with open_run_again(run, options) as session:
+        session.check_credentials(options)
+        session.lift_pause()
+        return await session.send(options, on_progress=on_progress, cancel=cancel)
+
+
+def resume(
+    run: str | Path,
+    options: SendOptions | None = None,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    **keywords: Unpack[SendKeywords],
+) -> RunResult:
+    """Resume a run as `aresume` does, and block until the result is there.
+
+    Raises InputError where an event loop is running: await `aresume` there.
+    """
+    _refuse_running_loop("aresume")
+    return event_loop.run(aresume(run, _options(options, keywords), on_progress=on_progress))
+
+
+def _refuse_running_loop(instead: str) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        pass
-    else:
-        raise InputError("an event loop is running here", fix="use `await sender.asend(...)`")
-    return event_loop.run(asend(plan, _options(options, keywords), on_progress=on_progress))
+        return
+    raise InputError("an event loop is running here", fix=f"use `await sender.{instead}(...)`")
 
 
 def _options(options: SendOptions | None, keywords: SendKeywords) -> SendOptions:

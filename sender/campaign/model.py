@@ -225,6 +225,11 @@ class Campaign(ProviderFields):
         " earlier one get this one: text, or a template of `date` (2026-11-28), `week` (2026-W48) and `month` (2026-11)"
         " in local time. Without it the campaign is one edition for ever, and nobody gets it twice.",
     )
+    on_unfinished: Literal["resume", "close", "refuse"] = Field(
+        "refuse",
+        description="What a start does when an earlier run of the campaign is unfinished and the inputs have changed:"
+        " finish that run (`resume`), end it and begin a new one (`close`), or stop with exit code 3 (`refuse`).",
+    )
     provider: ProviderName = Field(description="Whose API carries the messages.")
     from_: FromSpec = Field(
         default_factory=FromSpec,

@@ -14,7 +14,7 @@ import click
 from sender.cli import terminal
 from sender.cli.invocation import Invocation
 
-# name -> (module, one line for --help). `check` is another name for `plan`.
+# name -> (module, one line for --help). ALIASES has other names.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a campaign, a template and a list, ready to run."),
     "plan": ("plan", "Show who would get what, who would not, and why. Sends nothing."),
@@ -22,6 +22,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "preview": ("preview", "Show the messages, in the terminal or as a page."),
     "send": ("send", "Send a campaign; run it again to resume."),
     "retry": ("retry", "Send again what did not arrive."),
+    "pause": ("pause", "Pause a run, from any terminal."),
+    "resume": ("resume", "Lift the pause of a run, and send the rest."),
+    "close": ("close", "End a run: what is pending is canceled."),
     "status": ("status", "List the runs, or show the status of one."),
     "results": ("results", "Write the result of every row."),
     "report": ("report", "Show how a run went, in the terminal or as a page."),
@@ -34,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sandbox": ("sandbox", "Run the provider simulator."),
     "schema": ("schema", "Print the campaign file's JSON Schema."),
 }
-ALIASES = {"check": "plan"}
+ALIASES = {"check": "plan", "cancel": "close"}
 
 
 class _Commands(click.Group):

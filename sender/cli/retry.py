@@ -11,8 +11,7 @@ from sender.cli import console
 from sender.cli.send import send_plan
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.shared_options import RUN_HELP, Command
-from sender.core.outcomes import Reason
-from sender.planning.retry import BY_DEFAULT, NO_REASON, STATUSES, TEMPORARY, retry_plan
+from sender.planning.retry import BY_DEFAULT, REASONS, STATUSES, TEMPORARY, retry_plan
 from sender.state.ledger import RunKind
 from sender.state.open import open_state
 
@@ -41,7 +40,7 @@ def _without_effect(command: Command) -> Command:
 )
 @click.argument("run")
 @click.option("--status", "statuses", help=f"Comma-separated, of: {', '.join(STATUSES)}.")
-@click.option("--reason", "reasons", help=f"Comma-separated, of: {', '.join(Reason)}, {NO_REASON}.")
+@click.option("--reason", "reasons", help=f"Comma-separated, of: {', '.join(REASONS)}.")
 @click.option("--include-unknown", is_flag=True, help="Also those that may have been accepted.")
 @click.option("--include-delivered", is_flag=True, help="Also those that arrived.")
 @click.option("--include-opted-out", is_flag=True, help="Also those that opted out.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -25,13 +24,14 @@ from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
 from sender.cli.send_options import SendRequest, send_options
+from sender.cli.send_result import conclude
 from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan
-from sender.core.errors import InputError
+from sender.core.errors import InputError, SenderError
 from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
 from sender.sending import event_loop
-from sender.sending.open_run import open_run
-from sender.sending.options import SendOptions
+from sender.sending.open_run import find_refusal, open_run
+from sender.sending.options import OnUnfinished, SendOptions
 from sender.sending.run import RunSession
 from sender.sending.run_result import RunResult
 
@@ -46,6 +46,11 @@ _HELD_BACK_BY_RUNS = {SkipReason.ALREADY_SENT, SkipReason.FREQUENCY_CAP}
 @only_new_option
 @click.option("--again", is_flag=True, help="Send once more, to everybody, also to those who have had it.")
 @click.option("--new-run", is_flag=True, help="Start over although a run is unfinished: people may get it twice.")
+@click.option(
+    "--on-unfinished",
+    type=click.Choice(["resume", "close", "refuse"]),
+    help="An earlier run is unfinished, and the inputs changed: finish it, end it, or stop. Default: refuse.",
+)
 @click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
 @send_options
 def send(
@@ -56,6 +61,7 @@ def send(
     new_run: bool,
     resume: bool,
     only_new: bool,
+    on_unfinished: OnUnfinished | None,
     request: SendRequest,
     **campaign_keys: Any,
 ) -> int:
@@ -77,6 +83,7 @@ def send(
         again=again,
         new_run=new_run,
         resume=resume,
+        on_unfinished=on_unfinished,
         source=built_from.source if built_from else campaign,
     )
     inputs = (*request.inputs, *protected_inputs(campaign, plan, built_from))
@@ -98,23 +105,29 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
         _show_nobody_new(plan, as_json=request.as_json)
         return 0
     if request.dry_run:
-        _show_dry_run(plan, as_json=request.as_json)
+        _show_dry_run(plan, find_refusal(plan, options), as_json=request.as_json)
         return 0
     with open_run(plan, options) as session:
-        session.check_credentials(options)
-        session.check_results_path(options, request.inputs)
-        if not request.as_json:
-            _announce(session, options)
-            _announce_unknowns(session, options)
-        if options.resend_unknown:
-            _warn_of_resending(session, options)
-        if not request.yes:
-            _ask(session, options)
-        with receiving(session, options, listen, request.listen) as receiving_options:
-            _log_start(session)
-            result = event_loop.run(_send(session, receiving_options, show_bar=request.show_bar))
-    _conclude(result, as_json=request.as_json)
+        result = send_session(session, request, listen)
+    conclude(result, as_json=request.as_json)
     return result.exit_code
+
+
+def send_session(session: RunSession, request: SendRequest, listen: ListenSpec) -> RunResult:
+    """Say what will be done, ask, and send the run that `session` holds. A pause of it is lifted."""
+    options = request.options
+    session.check_credentials(options)
+    session.check_results_path(options, request.inputs)
+    if not request.as_json:
+        _announce(session, options)
+        _announce_unknowns(session, options)
+    if options.resend_unknown:
+        _warn_of_resending(session, options)
+    if not request.yes:
+        _ask(session, options)
+    with receiving(session, options, listen, request.listen) as receiving_options:
+        session.lift_pause()
+        return event_loop.run(_send(session, receiving_options, show_bar=request.show_bar))
 
 
 def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
@@ -126,12 +139,16 @@ def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
         console.out.print(f"everybody who can be texted has had it{enough}: nothing was sent")
 
 
-def _show_dry_run(plan: Plan, *, as_json: bool) -> None:
+def _show_dry_run(plan: Plan, refusal: SenderError | None, *, as_json: bool) -> None:
     if as_json:
-        console.print_json({"dry_run": True, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
-    else:
-        messages_table(plan, most=3)
-        console.out.print("dry run: nothing was sent")
+        refused = None if refusal is None else str(refusal)
+        about = {"dry_run": True, "refused": refused}
+        console.print_json({**about, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
+        return
+    messages_table(plan, most=3)
+    console.out.print("dry run: nothing was sent")
+    if refusal is not None:
+        console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(str(refusal))}")
 
 
 def _announce(session: RunSession, options: SendOptions) -> None:
@@ -142,15 +159,28 @@ def _announce(session: RunSession, options: SendOptions) -> None:
             f"resuming run {run.run_id}: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
             f" {counts.unknown:,} unknown, {counts.pending:,} to send"
         )
+        _announce_left_out(session)
     elif session.repeated:
         people = console.many(session.repeated, "person", "people")
         have, get = ("has", "gets") if session.repeated == 1 else ("have", "get")
         console.out.print(
             f"[yellow]note:[/] {people} who {have} had {escape(run.campaign)}, or may have had it, {get} it once more"
         )
+    for run_id in session.replaces.closes:
+        console.out.print(f"run {run_id} is unfinished; it ends now, and what it has pending is canceled")
     if options.limit is not None:
         todo = max(0, min(counts.pending, options.limit - (run.messages - counts.pending)))
         console.out.print(f"--limit {options.limit}: {console.many(todo, 'message')} now, the others stay pending")
+
+
+def _announce_left_out(session: RunSession) -> None:
+    """Say of a run that was begun with --only-new whom it leaves out."""
+    left_out = session.plan.manifest.skipped.get(SkipReason.ALREADY_SENT, 0)
+    if left_out:
+        people = console.many(left_out, "person", "people")
+        console.out.print(
+            f"  it was begun with --only-new: {people} who had had {escape(session.run.campaign)} are left out"
+        )
 
 
 def _announce_unknowns(session: RunSession, options: SendOptions) -> None:
@@ -187,28 +217,6 @@ def _warn_of_resending(session: RunSession, options: SendOptions) -> None:
         f" may have accepted{settled}: up to {people} may get the same text twice, and it is billed twice."
         " This cannot be undone."
     )
-
-
-def _log_start(session: RunSession) -> None:
-    counts, run = session.counts(), session.run
-    log.info(
-        "run %s %s: %d of %d messages pending",
-        run.run_id,
-        "resumed" if session.resumed else "starts",
-        counts.pending,
-        run.messages,
-        extra={
-            "event": "run_resumed" if session.resumed else "run_started",
-            "run_id": run.run_id,
-            "campaign": run.campaign,
-        },
-    )
-    if session.orphans:
-        log.warning(
-            "%s in flight when the last process died: looked up before anything is sent",
-            "1 message was" if session.orphans == 1 else f"{session.orphans:,} messages were",
-            extra={"event": "orphans", "run_id": run.run_id, "unknown": session.orphans},
-        )
 
 
 def _ask(session: RunSession, options: SendOptions) -> None:
@@ -262,54 +270,3 @@ def _signals(cancel: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-
-
-def _conclude(result: RunResult, *, as_json: bool) -> None:
-    summary, run = result.summary, result.run
-    log.info(
-        "run %s ends: %s",
-        run.run_id,
-        summary.totals_line(),
-        extra={
-            "event": "run_ended",
-            "run_id": run.run_id,
-            "exit_code": result.exit_code,
-            "results": str(result.results_path),
-        },
-    )
-    if as_json:
-        console.print_json(
-            {
-                "run_id": run.run_id,
-                "campaign": run.campaign,
-                "kind": run.kind.value,
-                "results": str(result.results_path),
-                "exit_code": result.exit_code,
-                "stopped": str(result.stopped) if result.stopped else None,
-                "interrupted": result.interrupted,
-                "resent": result.resent,
-                "taken_out": dict(result.taken_out),
-                "law": summary.totals_line(),
-                **json.loads(json.dumps(asdict(summary), default=str)),
-            }
-        )
-        return
-    if result.resent:
-        console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
-    settled = result.reconciled
-    console.about_unknowns(summary.unknown, run.run_id, decidable_at=settled.decidable_at, failure=settled.failure)
-    console.run_summary(summary)
-    for number, why in result.taken_out.items():
-        console.out.print(
-            f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others carried its messages"
-        )
-    console.about_delivery(result.refreshed, summary, run.run_id)
-    console.out.print(f"results: {escape(str(result.results_path))}")
-    if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
-        console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
-    if result.stopped is not None:
-        log.error("stopped: %s", result.stopped, extra={"event": "stopped", "fix": result.stopped.fix})
-    elif summary.pending:
-        why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"
-        again = "the same command without --limit" if result.limit else "the same command"
-        console.out.print(f"{why}: {summary.pending:,} pending; {again} sends the rest")

@@ -1,4 +1,4 @@
-"""The options that `send` and `retry` share, collected into one `SendRequest`."""
+"""The options that `send`, `retry` and `resume` share, collected into one `SendRequest`."""
 
 from __future__ import annotations
 

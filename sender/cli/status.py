@@ -93,19 +93,19 @@ def _list_runs(state: State, *, as_json: bool) -> int:
     retried = any(run.retry_of for run, _ in runs)
     for name in ("run", "campaign", "through", "state"):
         table.add_column(name, no_wrap=name == "run", overflow="fold")
-    for name in ("unknown", "accepted", "rejected", "pending", "skipped"):
+    for name in ("unknown", "accepted", "rejected", "canceled", "pending", "skipped"):
         table.add_column(name, justify="right", no_wrap=True)
     if retried:
         table.add_column("retry of", no_wrap=True)
     for run, counts in runs:
         unknown = f"[bold yellow]{counts.unknown + counts.intent:,}[/]" if counts.unknown + counts.intent else "0"
         through = run.provider if run.kind in ("live", "sandbox") else f"{run.provider} ({run.kind.value})"
-        numbers = (f"{n:,}" for n in (counts.accepted, counts.rejected, counts.pending, run.skipped))
+        numbers = (f"{n:,}" for n in (counts.accepted, counts.rejected, counts.canceled, counts.pending, run.skipped))
         table.add_row(
             run.run_id,
             escape(run.campaign),
             through,
-            _state_of(counts),
+            _state_of(run, counts),
             unknown,
             *numbers,
             *([run.retry_of or ""] if retried else []),
@@ -123,8 +123,15 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
     begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
     console.out.print(
         f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider},"
-        f" {_state_of(now.counts)}"
+        f" {_state_of(run, now.counts)}"
     )
+    if run.closed_at_ms is not None:
+        console.out.print(f"  closed {_local_time(run.closed_at_ms)} by {escape(run.closed_by or '')}")
+    if run.paused_at_ms is not None:
+        console.out.print(
+            f"  paused {_local_time(run.paused_at_ms)} by {escape(run.paused_by or '')};"
+            f" `sender resume {run.run_id}` sends the rest"
+        )
     console.out.print(f"  started {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
     console.run_summary(now.summary)
     if now.resent:
@@ -155,6 +162,10 @@ def _print_pruned(run: Run, counts: Counts, at: datetime, *, as_json: bool) -> N
     console.out.print(f"  pruned on {at:%Y-%m-%d}: its plan, texts and results are gone")
 
 
+def _local_time(epoch_ms: int) -> str:
+    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
 def _watch(monitor: StatusMonitor, *, as_json: bool, until: str) -> None:
     """Follow the run until every message is submitted (`until` submitted) or final (final), or until Ctrl-C."""
     try:
@@ -183,8 +194,12 @@ def _looks(monitor: StatusMonitor, until: str, every_s: float) -> Iterator[RunSt
         time.sleep(max(every_s - took_s, took_s * (1 / _LARGEST_LOAD - 1)))
 
 
-def _state_of(counts: Counts) -> str:
-    return "unfinished" if counts.pending or counts.intent else "complete"
+def _state_of(run: Run, counts: Counts) -> str:
+    if run.closed_at_ms is not None:
+        return "closed"
+    if not counts.pending + counts.intent:
+        return "complete"
+    return "unfinished" if run.paused_at_ms is None else "paused"
 
 
 def _run_to_dict(run: Run, counts: Counts) -> dict[str, Any]:
@@ -193,7 +208,7 @@ def _run_to_dict(run: Run, counts: Counts) -> dict[str, Any]:
         **asdict(run),
         "kind": run.kind.value,
         "created_at": begun.isoformat(timespec="milliseconds"),
-        "state": _state_of(counts),
+        "state": _state_of(run, counts),
         **asdict(counts),
     }
 

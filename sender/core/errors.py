@@ -15,6 +15,7 @@ SenderError
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
     ├── RunUnfinished          the command needs a finished run
+    ├── RunPaused              somebody has paused this run
     ├── CostLimit              the plan costs more than the campaign allows, or its cost is unknown
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
@@ -180,6 +181,10 @@ class RunComplete(GuardStop):
 
 class RunUnfinished(GuardStop):
     """The command needs a finished run, and this run is not finished."""
+
+
+class RunPaused(GuardStop):
+    """Somebody has paused this run; the error says who, and when."""
 
 
 class CostLimit(GuardStop):

@@ -61,12 +61,7 @@ def open_adapter(run: Run, manifest: Manifest, env: Mapping[str, str], folder: P
     """
     if not run.simulated:
         adapter = providers.adapter(manifest.provider, env)
-        if run.account and adapter.account_id != run.account:
-            raise InputsChanged(
-                f"run {run.run_id} is sent by account {run.account}, and these credentials belong to"
-                f" {adapter.account_id}, whose log does not show what the other account sent",
-                fix="use the credentials that the run started with, or --new-run",
-            )
+        _refuse_elsewhere(run, adapter)
         yield adapter
     elif url := env.get(SANDBOX_URL):
         yield providers.sandbox_adapter(manifest.dialect, url)
@@ -81,6 +76,22 @@ def open_adapter(run: Run, manifest: Manifest, env: Mapping[str, str], folder: P
         )
         with sandbox.embedded(options) as url:
             yield providers.sandbox_adapter(manifest.dialect, url)
+
+
+def _refuse_elsewhere(run: Run, adapter: Adapter) -> None:
+    """Raise InputsChanged for another account than the run's, or another address: each has a log of its own."""
+    if run.account not in (None, "", adapter.account_id):
+        what = f"is sent by account {run.account}, and these credentials belong to {adapter.account_id}"
+        whose, fix = "the other account", "use the credentials that the run started with"
+    elif run.base_url not in (None, adapter.base_url):
+        what = f"is sent through {run.base_url}, and the environment says {adapter.base_url}"
+        whose, fix = "the other address", "set the base URL or region that the run started with"
+    else:
+        return
+    raise InputsChanged(
+        f"run {run.run_id} {what}, whose log does not show what {whose} sent",
+        fix=f"{fix}; --only-new ends this run, and sends to those who have not had the message",
+    )
 
 
 def log_facts(run: Run, manifest: Manifest, adapter: Adapter, env: Mapping[str, str]) -> LogFacts:

@@ -71,6 +71,9 @@ class Manifest:
     edition: str = ""
     # The most messages that a person may get in a rolling window, as `sender.core.frequency.parse_cap` reads them.
     per_person: tuple[str, ...] = ()
+    # Whether people whom earlier runs have reached are left out, and what a start does when another run is unfinished.
+    only_new: bool = False
+    on_unfinished: str = "refuse"
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None

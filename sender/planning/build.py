@@ -52,8 +52,8 @@ def build_plan(
     to that one number instead of the recipients (one message, unless `limit` says more). Numbers on the suppression
     list in `state_dir`, if there is one, are skipped. With `only_new` people are skipped, as `already_sent`, whom this
     campaign has reached in the same edition, or may have reached, by the runs in `state_dir`; with `rehearse` too, by
-    its rehearsals. So are people, as `frequency_cap`, who have had as many messages as `limits.per_person` allows. None
-    of these changes the hash: a STOP after a run must not make the same campaign look unsent.
+    its rehearsals. So are people, as `frequency_cap`, who have had as many messages as `limits.per_person` allows. Who
+    is skipped does not change the hash: a STOP after a run must not make the same campaign look unsent.
     """
     with _located(campaign):
         compiled = compile_campaign(campaign)
@@ -62,7 +62,7 @@ def build_plan(
     audience = resolve_audience(compiled, recipients)
     test_number = None if test_to is None else read_test_number(compiled, test_to)
     limit = 1 if test_number and limit is None else limit
-    totals = PlanTotals(compiled, test_to=test_to, phone=recipients.phone)
+    totals = PlanTotals(compiled, test_to=test_to, phone=recipients.phone, only_new=only_new)
     earlier = None
     if only_new or (compiled.per_person and test_to is None):
         earlier = find_earlier_runs(compiled, _people(audience), state_dir, only_new=only_new, rehearse=rehearse)
@@ -76,7 +76,9 @@ def build_plan(
             mark_rows=_join_marks(suppression.mark_rows, earlier),
         )
         rows = gather(builder.blocks(), totals.add)
-    manifest = _manifest(compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to)
+    manifest = _manifest(
+        compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
+    )
     return Plan(manifest, rows)
 
 
@@ -102,6 +104,7 @@ def _manifest(
     rows: pl.DataFrame | StoredRows,
     *,
     test_to: str | None,
+    only_new: bool,
 ) -> Manifest:
     scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
     messages = scan.filter(pl.col("seq").is_not_null())
@@ -109,6 +112,8 @@ def _manifest(
     return Manifest(
         campaign=compiled.name,
         edition=compiled.edition,
+        only_new=only_new,
+        on_unfinished=compiled.on_unfinished,
         provider=compiled.provider,
         dialect=compiled.dialect,
         senders=compiled.senders,

@@ -75,6 +75,7 @@ class CompiledCampaign:
 
     name: str
     edition: str
+    on_unfinished: str
     provider: str
     dialect: str
     capabilities: Capabilities
@@ -136,11 +137,6 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         sender, senders = templating.compile_template(senders[0], where="from"), ()
     body, template_input = _compile_body(campaign)
     media = tuple(templating.compile_template(url, where="message.media") for url in campaign.message.media)
-    numbers, rates, sandbox = (
-        _number_rules(campaign, capabilities),
-        _rate_settings(campaign),
-        _sandbox_settings(campaign),
-    )
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
     service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
     send_context = SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
@@ -151,6 +147,7 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
     return CompiledCampaign(
         name=campaign.name,
         edition=render_edition(campaign.edition),
+        on_unfinished=campaign.on_unfinished,
         provider=campaign.provider,
         dialect=dialect,
         capabilities=capabilities,
@@ -164,12 +161,12 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         media=media,
         smart_encoding=campaign.message.smart_encoding,
         max_segments=campaign.message.max_segments,
-        numbers=numbers,
+        numbers=_number_rules(campaign, capabilities),
         prices=table,
         max_cost=campaign.limits.max_cost,
         per_person=campaign.limits.per_person,
-        rates=rates,
-        sandbox=sandbox,
+        rates=_rate_settings(campaign),
+        sandbox=_sandbox_settings(campaign),
         send_context=send_context,
         inputs=inputs,
         source=campaign.source,

@@ -13,13 +13,15 @@ from typing import Any
 import polars as pl
 
 from sender.core.errors import InputError, RunUnfinished
-from sender.core.outcomes import Reason, Status
+from sender.core.outcomes import CancelReason, Reason, Status, SubmissionState
 from sender.plan import message_fields
 from sender.plan.hashes import ContentHash
 from sender.plan.manifest import FORMAT
 from sender.plan.message_fields import SERVICE_FIELDS
 from sender.plan.plan import Plan
 from sender.planning import costs
+from sender.planning.audience import skip_already_sent
+from sender.state.contacts import find_reached_later
 from sender.state.ledger import Run, RunKind
 from sender.state.message_status import what_became
 from sender.state.state import State
@@ -42,6 +44,9 @@ TEMPORARY = (
     Reason.SENDER_NOT_ALLOWED,
 )
 NO_REASON = "none"  # a message that failed without one
+REASONS = (*dict.fromkeys([*map(str, Reason), *map(str, CancelReason)]), NO_REASON)
+# What a person has to be sure of first: such a message is never sent again by its status alone.
+_NEVER = (CancelReason.OPTED_OUT, CancelReason.UNDER_REVIEW, CancelReason.FORGOTTEN)
 
 
 def retry_plan(
@@ -89,7 +94,7 @@ def retry_plan(
             f"no message of run {root.run_id} is to be sent again: {_status_counts(messages)}",
             fix="choose with --status and --reason; `sender status` and `sender results` show what became of each",
         )
-    return _plan(state, root, rows, number=1 + len(retries))
+    return _plan(state, (root, *retries), rows, kind)
 
 
 def _check_choice(statuses: Collection[str], reasons: Collection[str], *, include_opted_out: bool) -> None:
@@ -101,8 +106,8 @@ def _check_choice(statuses: Collection[str], reasons: Collection[str], *, includ
             }.get(Status(status) if status in set(Status) else Status.SKIPPED, f"choose one of {', '.join(STATUSES)}")
             raise InputError(f"cannot retry by status `{status}`", fix=why)
     for reason in reasons:
-        if reason != NO_REASON and reason not in set(Reason):
-            raise InputError(f"there is no reason `{reason}`", fix=f"choose one of {', '.join(Reason)}, {NO_REASON}")
+        if reason not in REASONS:
+            raise InputError(f"there is no reason `{reason}`", fix=f"choose one of {', '.join(REASONS)}")
         if reason == Reason.OPTED_OUT and not include_opted_out:
             raise InputError(
                 "these people have opted out", fix="use --include-opted-out if they have opted in again since"
@@ -112,22 +117,32 @@ def _check_choice(statuses: Collection[str], reasons: Collection[str], *, includ
 def _is_chosen(statuses: Collection[str], reasons: Collection[str], *, include_opted_out: bool) -> pl.Expr:
     """Whether a message's `status` and `reason` are among those to send again."""
     status, reason = pl.col("status"), pl.col("reason")
+    # Which only `--status canceled` takes: what was decided here after planning was decided for a reason.
+    ours = status.eq(Status.CANCELED.value) & reason.is_in(list(CancelReason)).fill_null(value=False)
     after_acceptance = status.is_in([Status.FAILED, Status.UNDELIVERED, Status.CANCELED, Status.UNCONFIRMED])
     by_status = status.is_in(list(statuses or BY_DEFAULT))
     if reasons:
         by_reason = reason.fill_null(NO_REASON).is_in(list(reasons))
     else:
-        by_reason = reason.is_in(TEMPORARY) | (after_acceptance & reason.fill_null(Reason.OTHER).eq(Reason.OTHER))
+        by_reason = (
+            reason.is_in(TEMPORARY) | (after_acceptance & reason.fill_null(Reason.OTHER).eq(Reason.OTHER)) | ours
+        )
     opted_out = reason.eq_missing(pl.lit(Reason.OPTED_OUT.value))
-    chosen = by_status & by_reason & ~opted_out
+    chosen = by_status & by_reason & ~opted_out & ~(ours & reason.is_in(list(_NEVER)).fill_null(value=False))
     if include_opted_out:
-        chosen |= opted_out & status.is_in([Status.REJECTED, Status.FAILED, Status.UNDELIVERED])
+        chosen |= opted_out & status.is_in([Status.REJECTED, Status.CANCELED, Status.FAILED, Status.UNDELIVERED])
     return chosen
 
 
 def _newest_statuses(state: State, runs: tuple[Run, ...]) -> pl.DataFrame:
-    """`row_number, status, reason` of every message, from the newest run that sent it."""
-    statuses = [what_became(state.plan(run), state.ledger.journal(run.run_id)) for run in runs]
+    """`row_number, status, reason` of every message, from the newest run that did not cancel it."""
+    root, *retries = runs
+    statuses = [what_became(state.plan(root), state.ledger.journal(root.run_id))]
+    for retry in retries:
+        plan, journal = state.plan(retry), state.ledger.journal(retry.run_id)
+        canceled = journal.filter(pl.col("state") == SubmissionState.CANCELED)["seq"]  # the retry did not send these
+        rows = plan.scan().filter(pl.col("seq").is_in(canceled.implode())).select("row_number").collect()["row_number"]
+        statuses.append(what_became(plan, journal).filter(~pl.col("row_number").is_in(rows.implode())))
     return pl.concat(statuses).unique("row_number", keep="last", maintain_order=True).sort("row_number")
 
 
@@ -136,7 +151,9 @@ def _status_counts(messages: pl.DataFrame) -> str:
     return ", ".join(f"{n:,} {status}" for status, n in counts.iter_rows()) or "there are no messages"
 
 
-def _plan(state: State, root: Run, rows: pl.Series, *, number: int) -> Plan:
+def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -> Plan:
+    """The plan of the next retry, of these rows. `runs` are the root and its retries."""
+    root, number = runs[0], len(runs)
     source = state.plan(root)
     before = source.manifest
     known = pl.col("seq").is_not_null() & pl.col("to").is_not_null()  # nobody who was erased
@@ -146,6 +163,8 @@ def _plan(state: State, root: Run, rows: pl.Series, *, number: int) -> Plan:
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)
         held = apply_suppression(chosen, suppressions, sending, own_service=message_fields.row_service(SERVICE_FIELDS))
+    later = find_reached_later(state, root, before, kind, held["to"])
+    held = skip_already_sent(held, later)
     live = pl.col("reason").is_null()
     frame = held.with_columns(
         seq=pl.when(live).then(live.cum_sum() - 1).cast(pl.UInt32),

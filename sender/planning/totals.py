@@ -15,16 +15,18 @@ from sender.segments.blame import Blame
 class PlanTotals:
     """Adds up blocks of PLAN_SCHEMA with `recipient`, whose field `phone` is the cell with the number."""
 
-    def __init__(self, compiled: CompiledCampaign, *, test_to: str | None, phone: str) -> None:
+    def __init__(self, compiled: CompiledCampaign, *, test_to: str | None, phone: str, only_new: bool = False) -> None:
         self._is_mms = compiled.is_mms
         self._phone = phone
-        settings = {
+        settings: dict[str, Any] = {
             "provider": compiled.provider,
             "dialect": compiled.dialect,
             "senders": compiled.senders,
             "fields": compiled.fields,
             "test_to": test_to,
         }
+        if only_new:  # else the hash is what it was before there was such a thing
+            settings["only_new"] = True
         self._digest = ContentHash(settings, compiled.fields)
         self._blame = Blame()
         self._reasons: Counter[str] = Counter()

@@ -91,8 +91,10 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
 def merge_retries(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The first of `frames` (of `results_frame`), with each row from the last of the other frames that sent it."""
     first, *retries = frames
-    number, status = first.columns[0], our_columns(first)["status"]
-    sent = [frame.filter(pl.col(status) != Status.SKIPPED.value) for frame in retries]
+    ours = our_columns(first)
+    number, status, message_id = first.columns[0], pl.col(ours["status"]), pl.col(ours["message_id"])
+    not_sent = (status == Status.SKIPPED.value) | ((status == Status.CANCELED.value) & message_id.is_null())
+    sent = [frame.filter(~not_sent) for frame in retries]
     return pl.concat([first, *sent]).unique(number, keep="last", maintain_order=True).sort(number)
 
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from sender.core.errors import InputError
 from sender.state.state_dir import DEFAULT_STATE_DIR
 
 MAX_WORKERS_PER_CPU = 4
+OnUnfinished = Literal["resume", "close", "refuse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,10 @@ class SendOptions:
     `again` sends a plan that has been sent, `new_run` starts over though an unfinished run began with other inputs,
     `resume` finishes that run with the plan it began with; at most one of the three. `source` is the file or folder by
     which the run can be found later.
+
+    `on_unfinished` is what a start does when an earlier run of the campaign is unfinished and has other inputs:
+    `resume` finishes that run, `close` ends it and begins a new one, `refuse` raises InputsChanged (None: as the
+    campaign says, and by default `refuse`).
 
     `settle_unknowns` looks up unknown messages in the provider's log; `resend_unknown` sends again what the log does
     not settle, so that some people may get the message twice. `workers` is the number of processes that send.
@@ -42,6 +47,7 @@ class SendOptions:
     again: bool = False
     new_run: bool = False
     resume: bool = False
+    on_unfinished: OnUnfinished | None = None
     source: str | Path | None = None
     settle_unknowns: bool = True
     resend_unknown: bool = False
@@ -79,6 +85,7 @@ class SendKeywords(TypedDict, total=False):
     again: bool
     new_run: bool
     resume: bool
+    on_unfinished: OnUnfinished | None
     source: str | Path | None
     settle_unknowns: bool
     resend_unknown: bool

@@ -27,7 +27,9 @@ from sender.providers.base import Adapter, Request
 from sender.reports.results_file import check_results_path, write_results
 from sender.reports.run_results import own_results_path, protected_files, results_and_summary, run_summary
 from sender.reports.summary import Summary
+from sender.sending.choose_run import RunChoice
 from sender.sending.concurrency import Concurrency
+from sender.sending.hold_watch import watch_hold
 from sender.sending.options import SendOptions
 from sender.sending.run_result import RunResult
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
@@ -70,12 +72,15 @@ class RunSession:
         resumed: bool,
         pace: Pace | None = None,
         repeated: int = 0,
+        replaces: RunChoice | None = None,
     ) -> None:
         """`repeated` is how many people of a new run have had the campaign in this edition, or may have had it.
 
-        `pace` is the one to send at; a run may be resumed at another pace than it began with.
+        `pace` is the one to send at; a run may be resumed at another pace than it began with. `replaces` names the runs
+        that end when this one begins.
         """
         self.repeated = repeated
+        self.replaces = replaces or RunChoice(None)
         self.pace = pace or plan.manifest.pace
         self.state = state
         self.plan = plan
@@ -92,6 +97,11 @@ class RunSession:
         if self._begun:
             return self.state.ledger.counts(self.run.run_id)
         return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
+
+    def lift_pause(self) -> None:
+        """Lift the pause that the run had when it was opened. One that came since holds."""
+        if self.run.paused_at_ms is not None:
+            self.state.ledger.resume_run(self.run.run_id)
 
     def check_credentials(self, options: SendOptions) -> None:
         """Raise CredentialsError now, rather than after the user has been asked."""
@@ -116,19 +126,22 @@ class RunSession:
         path = self._results_path(options)
         course = _SendState()
         async with self._open_resources(options, on_progress) as resources:
+            self._log_start()
             try:
                 await self._compare_clocks(resources)
-                await self._settle_unknowns(resources, options, cancel, course)
-                await self._send_by_workers(resources, cancel)
-                await self._send_here(resources, options, cancel, course)
-                await self._wait_for_delivery(resources, options, cancel, course)
+                async with watch_hold(self.state, self.run, cancel) as stop:
+                    await self._settle_unknowns(resources, options, stop, course)
+                    await self._send_by_workers(resources, stop)
+                    await self._send_here(resources, options, stop, course)
+                    await self._wait_for_delivery(resources, options, stop, course)
             except SenderError as error:
                 course.stopped = error
             if resources.pool is not None:
                 course.disabled_senders = resources.pool.disabled
         summary = self._write_results(path, course, with_body=options.with_body)
+        run = self.state.ledger.run(self.run.run_id)
         return RunResult(
-            run=self.state.ledger.run(self.run.run_id),
+            run=run,
             plan=self.plan,
             summary=summary,
             results_path=path,
@@ -136,11 +149,32 @@ class RunSession:
             reconciled=course.reconciled,
             refreshed=course.refreshed,
             limit=options.limit,
-            interrupted=cancel.is_set(),
+            interrupted=cancel.is_set() or run.paused_at_ms is not None,
             stopped=course.stopped,
             resent=course.resent,
             taken_out=course.disabled_senders,
         )
+
+    def _log_start(self) -> None:
+        counts, run = self.counts(), self.run
+        log.info(
+            "run %s %s: %d of %d messages pending",
+            run.run_id,
+            "resumed" if self.resumed else "starts",
+            counts.pending,
+            run.messages,
+            extra={
+                "event": "run_resumed" if self.resumed else "run_started",
+                "run_id": run.run_id,
+                "campaign": run.campaign,
+            },
+        )
+        if self.orphans:
+            log.warning(
+                "%s in flight when the last process died: looked up before anything is sent",
+                "1 message was" if self.orphans == 1 else f"{self.orphans:,} messages were",
+                extra={"event": "orphans", "run_id": run.run_id, "unknown": self.orphans},
+            )
 
     # -- before the first message ------------------------------------------------------------------------------------
 
@@ -183,8 +217,9 @@ class RunSession:
         """Write the plan of a new run into its folder, and the run into the ledger."""
         if not self._begun:
             self.plan = self.state.plans.save(self.run, self.plan)
-            self.run = replace(self.run, account=adapter.account_id or None)
-            self.state.ledger.create_run(self.run)
+            base_url = None if self.simulated else adapter.base_url  # a sandbox has another one each time
+            self.run = replace(self.run, account=adapter.account_id or None, base_url=base_url)
+            self.state.ledger.create_run(self.run, closes=self.replaces.closes, reason=self.replaces.reason)
             self._begun = True
 
     def _callback(self, public_url: str | None) -> str | None:

@@ -43,7 +43,7 @@ class RunResult:
     @property
     def exit_code(self) -> int:
         """The exit code of `sender send`: 0 all accepted, 1 some rejected, canceled or failed, 3 stopped by a guard,
-        4 some unknown, 5 the state could not be written, 130 unfinished."""
+        4 some unknown, 5 the state could not be written, 130 unfinished or paused."""
         if isinstance(self.stopped, StateError):
             return StateError.exit_code
         if self.stopped is not None:

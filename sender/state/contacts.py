@@ -50,18 +50,26 @@ class Edition:
 
 
 def find_reached(
-    state: State, edition: Edition, people: pl.Series | None = None, *, after: Run | None = None
+    state: State,
+    edition: Edition,
+    people: pl.Series | None = None,
+    *,
+    after: Run | None = None,
+    but_retries_of: Run | None = None,
 ) -> pl.DataFrame:
     """Those of `people` whom the edition has reached, as CONTACTS_SCHEMA: one row a number (`to`).
 
     Reached means accepted, unknown or under way: a person who may have the message counts as one who has it. Each has
     the newest run that reached it and the time that run was created (milliseconds UTC). With `after` only later runs
-    count. Without `people` everybody is meant whose number is still known. Raises RunComplete when the plan of a run
-    that reached somebody is gone, and PlanError when it is damaged: who has the message is unknown then.
+    count, and with `but_retries_of` those that are not its retries. Without `people` everybody is meant whose number is
+    still known. Raises RunComplete when the plan of a run that reached somebody is gone, and PlanError when it is
+    damaged: who has the message is unknown then.
     """
     runs = state.runs_of(edition.campaign, edition.kind)
     if after is not None:
         runs = runs[[run.run_id for run in runs].index(after.run_id) + 1 :]
+    if but_retries_of is not None:
+        runs = [run for run in runs if run.retry_of != but_retries_of.run_id]
     asked = None if people is None else _Asked.of(people)
     contacts: list[pl.DataFrame] = []
     for run in reversed([run for run in runs if edition.covers(state.plans.manifest(run))]):
@@ -71,6 +79,16 @@ def find_reached(
             asked = asked.without(found["to"])
     frame = pl.concat(reversed(contacts)) if contacts else pl.DataFrame(schema=CONTACTS_SCHEMA)
     return frame.unique("to", keep="last", maintain_order=True)
+
+
+def find_reached_later(state: State, root: Run, manifest: Manifest, kind: RunKind, people: pl.Series) -> pl.DataFrame:
+    """Those of `people` whom a later run has reached that is no retry of `root`, as CONTACTS_SCHEMA.
+
+    `manifest` is the one of the root's plan, and `kind` that of the retry: a rehearsal reaches nobody.
+    """
+    if kind is not root.kind:
+        return pl.DataFrame(schema=CONTACTS_SCHEMA)
+    return find_reached(state, Edition.of(manifest, kind), people, after=root, but_retries_of=root)
 
 
 def find_recent(state: State, kind: RunKind, people: pl.Series, *, since_ms: int) -> pl.DataFrame:

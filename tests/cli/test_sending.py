@@ -377,7 +377,7 @@ class TestAgainNewRunResume:
         assert sender("send", path, *NOW, "--new-run", "--body", "Another", **server.env).code == 0
         done = sender("send", path, *NOW, *flags, **server.env)
         assert done.code == 3, done
-        assert "--only-new" in done.err
+        assert "closed" in done.err
         assert sorted(server.counts().values()) == [1, 1, 1, 2]
 
     def test_another_account_cannot_go_on(self, sender: Shell, begun: tuple[str, Sandbox]) -> None:

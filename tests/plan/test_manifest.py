@@ -65,6 +65,8 @@ FULL = manifest(
     retry=2,
     edition="2026-W48",
     per_person=("3/24h",),
+    only_new=True,
+    on_unfinished="close",
     parquet_sha256="ef",
     identity="01",
 )

@@ -1,0 +1,92 @@
+"""`sender close`: ends a run for good."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from sender.cli import console, terminal
+from sender.cli.shared_options import RUN_HELP, state_options
+from sender.sending.choose_run import format_utc
+from sender.sending.run_control import ClosedRun
+from sender.sending.run_control import close as close_run
+from sender.state.open import open_state
+
+
+@click.command(
+    help="End a run: what is pending is canceled and never sent.\n\n"
+    f"{RUN_HELP}\n\n"
+    "Works while another process sends the run: that process ends by itself once its answers are in. Unknown messages"
+    " stay unknown. `sender retry RUN --status canceled` sends canceled messages after all, and --only-new with the"
+    " campaign sends to everybody who has not had it."
+)
+@click.argument("run")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+@state_options
+def close(run: str, *, yes: bool, as_json: bool, debug: bool, state_dir: Path) -> int:
+    console.set_up_logs(debug=debug)
+    if not yes and sys.stdin.isatty():
+        _ask(run, state_dir)
+    closed = close_run(run, state_dir=state_dir)
+    if as_json:
+        console.print_json(_to_dict(closed))
+    else:
+        _print(closed)
+    return 0
+
+
+def _ask(run: str, state_dir: Path) -> None:
+    with open_state(state_dir, read_only=True) as state:
+        named = state.find(run)
+        pending = state.ledger.counts(named.run_id).pending
+    if named.closed_at_ms is None:
+        messages = console.many(pending, "pending message")
+        terminal.ask(f"Close run {named.run_id} of {named.campaign}, and cancel {messages}?")
+
+
+def _to_dict(closed: ClosedRun) -> dict[str, object]:
+    run = closed.run
+    return {
+        "run_id": run.run_id,
+        "campaign": run.campaign,
+        "closed_now": closed.is_new,
+        "closed_at": format_utc(run.closed_at_ms or 0),
+        "closed_by": run.closed_by,
+        "canceled_now": closed.canceled,
+        "retryable": closed.retryable,
+        **asdict(closed.counts),
+    }
+
+
+def _print(closed: ClosedRun) -> None:
+    run, counts, out = closed.run, closed.counts, console.out
+    if not closed.is_new:
+        out.print(
+            f"run {run.run_id} of {escape(run.campaign)} was closed already, on {format_utc(run.closed_at_ms or 0)}"
+            f" by {escape(run.closed_by or '')}; nothing has changed"
+        )
+    else:
+        out.print(
+            f"closed run {run.run_id} of {escape(run.campaign)}: {console.many(closed.canceled, 'message')} canceled"
+        )
+    if counts.intent:
+        out.print(
+            f"{console.many(counts.intent, 'message')} under way: the process that sends"
+            f" {'it' if counts.intent == 1 else 'them'} records the answers, and ends"
+        )
+    if counts.unknown:
+        stay = "stays" if counts.unknown == 1 else "stay"
+        out.print(
+            f"[bold yellow]{console.many(counts.unknown, 'message')} {stay} unknown:[/] `sender reconcile {run.run_id}`"
+            " looks in the provider's log"
+        )
+    if closed.retryable:
+        out.print(
+            f"`sender retry {run.run_id} --status canceled` would send"
+            f" {console.many(closed.retryable, 'canceled message')}"
+        )

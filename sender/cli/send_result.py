@@ -1,0 +1,85 @@
+"""What `send`, `retry` and `resume` print at their end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+
+from rich.markup import escape
+
+from sender.cli import console
+from sender.sending.choose_run import format_utc
+from sender.sending.run_result import RunResult
+
+log = logging.getLogger("sender.cli")
+
+
+def conclude(result: RunResult, *, as_json: bool) -> None:
+    """Print what came of the run."""
+    summary, run = result.summary, result.run
+    log.info(
+        "run %s ends: %s",
+        run.run_id,
+        summary.totals_line(),
+        extra={
+            "event": "run_ended",
+            "run_id": run.run_id,
+            "exit_code": result.exit_code,
+            "results": str(result.results_path),
+        },
+    )
+    if as_json:
+        console.print_json(
+            {
+                "run_id": run.run_id,
+                "campaign": run.campaign,
+                "kind": run.kind.value,
+                "results": str(result.results_path),
+                "exit_code": result.exit_code,
+                "stopped": str(result.stopped) if result.stopped else None,
+                "interrupted": result.interrupted,
+                "resent": result.resent,
+                "taken_out": dict(result.taken_out),
+                "law": summary.totals_line(),
+                **json.loads(json.dumps(asdict(summary), default=str)),
+            }
+        )
+        return
+    if result.resent:
+        console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
+    settled = result.reconciled
+    console.about_unknowns(summary.unknown, run.run_id, decidable_at=settled.decidable_at, failure=settled.failure)
+    console.run_summary(summary)
+    for number, why in result.taken_out.items():
+        console.out.print(
+            f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others carried its messages"
+        )
+    console.about_delivery(result.refreshed, summary, run.run_id)
+    console.out.print(f"results: {escape(str(result.results_path))}")
+    if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
+        console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
+    if result.stopped is not None:
+        log.error("stopped: %s", result.stopped, extra={"event": "stopped", "fix": result.stopped.fix})
+    else:
+        _say_what_is_left(result)
+
+
+def _say_what_is_left(result: RunResult) -> None:
+    """Print, as the last line, why messages were not sent, and how they would be."""
+    run, summary = result.run, result.summary
+    if run.closed_at_ms is not None:
+        canceled = console.many(summary.canceled, "message")
+        console.out.print(
+            f"closed on {format_utc(run.closed_at_ms)} by {escape(run.closed_by or '')}: {canceled} canceled;"
+            f" `sender retry {run.run_id} --status canceled` would send them"
+        )
+    elif run.paused_at_ms is not None:
+        console.out.print(
+            f"paused on {format_utc(run.paused_at_ms)} by {escape(run.paused_by or '')}: {summary.pending:,} pending;"
+            f" `sender resume {run.run_id}` sends the rest"
+        )
+    elif summary.pending:
+        why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"
+        again = "the same command without --limit" if result.limit else "the same command"
+        console.out.print(f"{why}: {summary.pending:,} pending; {again} sends the rest")
