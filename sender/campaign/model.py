@@ -26,10 +26,12 @@ from sender.campaign.values import (
     CapText,
     FromSpec,
     NumberTypes,
+    OrNone,
     PaceText,
     ProviderFields,
     Rate,
     Region,
+    Share,
     Strict,
     Text,
     Url,
@@ -37,6 +39,7 @@ from sender.campaign.values import (
     to_list,
 )
 from sender.core import money
+from sender.core.guards import MAX_FAILED, MAX_REJECTED_IN_A_ROW
 
 __all__ = [
     "PROVIDERS",
@@ -160,7 +163,7 @@ class MessageSpec(Strict):
 
 
 class LimitsSpec(Strict):
-    """Limits on the cost, on what one person gets, and on the provider's queue."""
+    """Limits on the cost, on what one person gets, on the provider's queue, and on refusals."""
 
     max_cost: (
         Annotated[
@@ -184,6 +187,20 @@ class LimitsSpec(Strict):
         description="The most messages or segments (the provider's unit) that may wait in the provider's queue; `auto`"
         " is what it documents. Above it, sending continues as fast as the queue drains. Matters when `rate` is above"
         " the documented one.",
+    )
+    max_rejected_in_a_row: Annotated[
+        OrNone[Annotated[int, Field(ge=1)]],
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "none"}]}),
+    ] = Field(
+        MAX_REJECTED_IN_A_ROW,
+        description="Stop after this many rejections for one reason without an acceptance between them, if the reason"
+        " is the text, the sender or the account; `none` never stops. A wrong number, a landline or an opt-out is not"
+        " counted.",
+    )
+    max_failed: OrNone[Share] = Field(
+        MAX_FAILED,
+        description="Stop when this share of the first 200 messages (and at least 20) was refused or filtered for such"
+        " a reason, at once or in a delivery report: `25%`; `none` never stops.",
     )
 
 
@@ -257,7 +274,7 @@ class Campaign(ProviderFields):
     )
     limits: LimitsSpec = Field(
         default_factory=LimitsSpec,
-        description="Limits on the cost, on what one person gets, and on the provider's queue.",
+        description="Limits on the cost, on what one person gets, on the provider's queue, and on refusals.",
     )
     rate: PaceText = Field(
         default_factory=lambda: parse_rate("auto"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -43,6 +43,17 @@ class Rate:
     text: str
     per_s: float | None
     auto: bool = False
+
+
+def _parse_share(value: object) -> object:
+    """`25%` or `0.25`, as a number from 0 to 1."""
+    if not isinstance(value, str):
+        return value
+    text, percent = value.strip().removesuffix("%").strip(), value.strip().endswith("%")
+    try:
+        return float(text) / (100 if percent else 1)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a share: write 25%, 0.25 or none") from None
 
 
 def parse_rate(value: object) -> Rate:
@@ -130,6 +141,17 @@ CapText = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\s*\d+\s*(/|per)\s*[\d.]*\s*[A-Za-z]+\s*$"}),
 ]
 PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
+Share = Annotated[
+    float,
+    BeforeValidator(_parse_share),
+    Field(gt=0, le=1),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
+_Value = TypeVar("_Value")
+OrNone = Annotated[
+    _Value | None,
+    BeforeValidator(lambda value: None if value == "none" else value),
+]
 # A template in place of a number, a switch or a choice, so that each row has its own. (Text accepts one anyway.)
 FieldTemplate = Annotated[
     str,

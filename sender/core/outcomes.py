@@ -161,10 +161,16 @@ class Deferred(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """The message may have been accepted: a timeout, a reset, an undocumented 5xx, an answer that cannot be read."""
+    """The message may have been accepted: a timeout, a reset, an undocumented 5xx, an answer that cannot be read.
+
+    `undocumented`: a 3xx or 4xx without the provider's own error document, which somebody on the way may have written.
+    `foreign`: an answer to another request, so that the connection it came by cannot be trusted.
+    """
 
     error_message: str
     error_code: str | None = None
+    undocumented: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

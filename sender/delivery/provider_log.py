@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -49,12 +50,28 @@ class LogReader:
     """
 
     def __init__(
-        self, transport: Transport, *, pause_s: float, tries: int = PAGE_TRIES, cancel: asyncio.Event | None = None
+        self,
+        transport: Transport,
+        *,
+        pause_s: float,
+        tries: int = PAGE_TRIES,
+        cancel: asyncio.Event | None = None,
+        pages_max: int | None = None,
+        query_pages_max: int | None = None,
+        seconds_max: float | None = None,
     ) -> None:
+        """At most `pages_max` pages in all, `query_pages_max` from one first page on, within `seconds_max`.
+
+        The time counts from the first page; None is no limit.
+        """
         self._transport = transport
         self._rate = AsyncLimiter(1, pause_s) if pause_s > 0 else None
         self._tries = tries
         self._cancel = cancel or asyncio.Event()
+        self._pages_max = math.inf if pages_max is None else pages_max
+        self._query_pages_max = math.inf if query_pages_max is None else query_pages_max
+        self._seconds_max = math.inf if seconds_max is None else seconds_max
+        self._begun_s: float | None = None
         self.pages = 0  # answers to requests for a page, readable or not
 
     async def pages_from(
@@ -63,13 +80,15 @@ class LogReader:
         """Yield the page that `first` asks for and those after it, to the last one.
 
         Raises TransportFailure when a page does not come, CutPageError for one that came cut, ValueError for pages that
-        lead in a circle, and what `read_page` raises. A walk that ends with an error proves nothing.
+        lead in a circle or beyond the limits, and what `read_page` raises. A walk that ends with an error proves
+        nothing.
         """
         request: Request | None = first
         visited: set[str] = set()
         while request is not None:
             if request.url in visited:
                 raise ValueError("the log's pages lead in a circle")
+            self._check_limits(len(visited))
             visited.add(request.url)
             response = await self.fetch(request)
             self.pages += 1
@@ -78,6 +97,17 @@ class LogReader:
             page = read_page(response, request)
             yield page
             request = page.next
+
+    def _check_limits(self, query_pages: int) -> None:
+        """Raise ValueError when the next page would be one too many."""
+        now_s = asyncio.get_running_loop().time()
+        self._begun_s = now_s if self._begun_s is None else self._begun_s
+        if query_pages >= self._query_pages_max:
+            raise ValueError(f"the walk ended after {query_pages:,} pages about one number: the log has more")
+        if self.pages >= self._pages_max:
+            raise ValueError(f"the walk ended after {self.pages:,} pages: the log has more")
+        if now_s - self._begun_s >= self._seconds_max:
+            raise ValueError(f"the walk ended after {self._seconds_max / 60:.0f} minutes: the log has more")
 
     async def fetch(self, request: Request) -> Response:
         """Return the answer to `request`: the first that is neither 429 nor 5xx, or the one to the last try.

@@ -30,6 +30,7 @@ class ProviderSession:
     adapter: Adapter
     transport: Transport
     facts: LogFacts
+    shares_sandbox: bool = False  # a sandbox that runs by itself, and other runs may have used as well
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +50,7 @@ async def open_provider(
     with open_adapter(run, manifest, env, folder) as adapter:
         facts = log_facts(run, manifest, adapter, env)
         async with contextlib.aclosing(open_transport(transport, concurrency)) as opened:
-            yield ProviderSession(adapter, opened, facts)
+            yield ProviderSession(adapter, opened, facts, shares_sandbox=run.simulated and bool(env.get(SANDBOX_URL)))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Settles unknown messages from the provider's own log.
 
 A message that is found was accepted, and has the provider's id. Absence counts only after a complete walk of the log,
-and once the log can no longer lag; the message is then pending again. Everything else stays `unknown`. Sends nothing.
+once the log can no longer lag, and where no entry is left that may be the message; it is then pending again. Everything
+else stays `unknown`. Doubts of all runs are compared, because they share the log. Sends nothing.
 """
 
 from __future__ import annotations
@@ -9,23 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import polars as pl
 
+from sender.core import numbers
+from sender.core.errors import PlanError
 from sender.core.outcomes import Accepted, Status, SubmissionState
 from sender.core.refs import make_ref
+from sender.delivery.log_evidence import DoubtfulMessage, Evidence, LoggedMessage, decidable_at, weigh
 from sender.delivery.provider_log import SKEW, LogReader
 from sender.delivery.provider_session import ProviderSession
 from sender.plan.plan import Plan
-from sender.providers.base import Adapter, LogEntry, LogFacts, LogPage, LogQuery, Request, Response
+from sender.providers.base import LogEntry, LogFacts, LogQuery, Request, Response
 from sender.state.ledger import Ledger, LogFinding, Run
 from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.delivery.reconcile")
+
+QUERY_PAGES_MAX = 200  # of a query for one number: more of them are not about that number
+WALK_PAGES_MAX = 2_000  # in all, besides the first of each query: a million entries
+WALK_MAX_S = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,8 @@ class ReconcileResult:
     """Counts of unknown messages: found at the provider, proved absent (pending again), still doubtful.
 
     `decidable_at` is when the doubtful ones can be decided (None when there are none, or when the provider's log never
-    proves absence). `failure` is why the log could not be read to its end.
+    proves absence). `failure` is why the log could not be read to its end. `contested` of the doubtful ones may be an
+    entry of the log that cannot be attributed: no wait decides these.
     """
 
     found: int = 0
@@ -41,31 +50,22 @@ class ReconcileResult:
     doubtful: int = 0
     decidable_at: datetime | None = None
     failure: str | None = None
+    contested: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _UnknownMessage:
-    seq: int
-    ref: str
-    to: str
-    from_number: str | None
-    body: str | None
-    intent_at: datetime
-    doubted_at: datetime  # from then on, nothing of it was in flight
-    attempt: int
+class _Page:
+    entries: tuple[LogEntry, ...]
+    next: Request | None
+    dated: bool
 
 
 @dataclass(slots=True)
-class _Evidence:
-    """What the log says about unknown messages; `complete` once every page has been read."""
+class _Walk:
+    """What a walk met, and why it did not reach its end (None: it did)."""
 
-    entries: dict[int, LogEntry] = field(default_factory=dict)  # by seq
-    rivalled: set[int] = field(default_factory=set)  # an entry to the same number is left over, and may be this message
+    logged: list[LoggedMessage] = field(default_factory=list)
     failure: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        return self.failure is None
 
 
 async def reconcile(
@@ -75,132 +75,199 @@ async def reconcile(
     plan: Plan,
     provider: ProviderSession,
     cancel: asyncio.Event,
+    plan_of: Callable[[Run], Plan] | None = None,
 ) -> ReconcileResult:
     """Settle those of `run`'s unknown messages that the provider's log decides.
 
-    Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing.
+    `plan_of` reads the plans of other runs, whose messages in doubt are compared as well; without it, these may be to
+    anybody. Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing.
     Raises StateError when the ledger cannot be written.
     """
-    messages = _unknown_messages(ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN]), plan, run.run_id)
+    unknown = ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN])
+    messages = _doubtful(unknown, plan, run.run_id)
     if not messages:
         return ReconcileResult()
     facts, now = provider.facts, _now(ledger.now_ms)
-    reader = LogReader(provider.transport, pause_s=1 / facts.requests_per_s, cancel=cancel)
-    queries = _queries(messages, facts, now)
-    walk = _walk(reader, provider.adapter, queries, ledger.now_ms)
-    # Messages of other runs count as well: another run's text to the same number is not this one.
-    evidence = await _gather_evidence(messages, walk, facts, ledger.message_ids())
-    absent, decidable_at = _decide_absence(messages, evidence, facts, now)
+    walk = await _walk(provider, _queries(messages, facts, now), messages, ledger.now_ms, cancel)
+    # Read after the walk, doubts before ids: whatever of ours the log shows has an intent or an id by then.
+    others = _other_doubts(ledger, run, provider, plan_of, now) if walk.logged else []
+    known = ledger.known_ids({one.entry.message_id for one in walk.logged})
+    evidence = weigh(messages, others, walk.logged, known, facts)
+    absent, decidable = _decide_absence(messages, evidence, facts, now, complete=walk.failure is None)
     _record(ledger, run, messages, evidence, absent)
     result = ReconcileResult(
         found=len(evidence.entries),
         absent=len(absent),
         doubtful=len(messages) - len(evidence.entries) - len(absent),
-        decidable_at=decidable_at,
-        failure=evidence.failure,
+        decidable_at=decidable,
+        failure=walk.failure,
+        contested=len(evidence.rivalled),
     )
     _log_result(result)
     return result
 
 
-def _unknown_messages(unknown: pl.DataFrame, plan: Plan, run_id: str) -> list[_UnknownMessage]:
-    unknown = unknown.select("seq", "intent_at", "updated_at", "attempts", "sender")
-    if unknown.is_empty():
+# -- messages in doubt ----------------------------------------------------------------------------------------------
+
+
+def _doubtful(rows: pl.DataFrame, plan: Plan, run_id: str) -> list[DoubtfulMessage]:
+    """The messages of a run with these rows of its journal, earliest first."""
+    rows = rows.select("seq", "intent_at", "updated_at", "attempts", "sender")
+    if rows.is_empty():
         return []
-    columns = ("seq", "to", "from_number", "body")
-    rows = (
+    planned = (
         plan.scan()
-        .select(columns)
-        .filter(pl.col("seq").is_in(unknown["seq"].implode()) & pl.col("to").is_not_null())  # else it was erased
+        .select("seq", "to", "from_number", "body")
+        .filter(pl.col("seq").is_in(rows["seq"].implode()) & pl.col("to").is_not_null())  # else it was erased
         .collect()
-        .join(unknown, on="seq")
+        .join(rows, on="seq")
         .with_columns(from_number=pl.coalesce("sender", "from_number"))  # the number that really sent it
         .drop("sender")
     )
     return [
-        _UnknownMessage(seq, make_ref(run_id, seq), to, sender, body, intent_at, doubted_at, attempt)
-        for seq, to, sender, body, intent_at, doubted_at, attempt in rows.sort("intent_at", "seq").iter_rows()
+        DoubtfulMessage(run_id, seq, make_ref(run_id, seq), to, sender, body, intent_at, doubted_at, attempt)
+        for seq, to, sender, body, intent_at, doubted_at, attempt in planned.sort("intent_at", "seq").iter_rows()
     ]
 
 
-def _queries(messages: Sequence[_UnknownMessage], facts: LogFacts, now: datetime) -> list[LogQuery]:
+def _other_doubts(
+    ledger: Ledger, run: Run, provider: ProviderSession, plan_of: Callable[[Run], Plan] | None, now: datetime
+) -> list[DoubtfulMessage]:
+    """The messages in doubt of all other runs that the same log shows. A request in flight is in doubt until now."""
+    doubts = ledger.doubts().filter(pl.col("run_id") != run.run_id)
+    others: list[DoubtfulMessage] = []
+    for (run_id,), rows in doubts.group_by("run_id", maintain_order=True):
+        other = ledger.run(str(run_id))
+        if not _shares_log(run, other, provider):
+            continue
+        until = pl.when(pl.col("state") == SubmissionState.INTENT.value).then(now).otherwise("updated_at")
+        rows = rows.with_columns(updated_at=until)  # noqa: PLW2901
+        plan = None
+        with contextlib.suppress(PlanError):
+            plan = None if plan_of is None else plan_of(other)
+        if plan is not None:
+            others += _doubtful(rows, plan, other.run_id)
+        else:
+            others += (
+                DoubtfulMessage(other.run_id, seq, make_ref(other.run_id, seq), None, None, None, begun, ended, attempt)
+                for seq, begun, ended, attempt in rows.select("seq", "intent_at", "updated_at", "attempts").iter_rows()
+            )
+    return others
+
+
+def _shares_log(run: Run, other: Run, provider: ProviderSession) -> bool:
+    """Whether the log of `run` may show messages of the other run."""
+    if run.simulated is not other.simulated or (run.simulated and not provider.shares_sandbox):
+        return False
+    same_account = run.account == other.account or run.account is None or other.account is None
+    return same_account and (run.simulated or _family(run.provider) == _family(other.provider))
+
+
+def _family(provider: str) -> str:
+    """The log of SignalWire's own API shows messages of its Compatibility API as well."""
+    return provider.removesuffix("-compat")
+
+
+# -- the log --------------------------------------------------------------------------------------------------------
+
+
+def _queries(messages: Sequence[DoubtfulMessage], facts: LogFacts, now: datetime) -> list[LogQuery]:
     since, until = min(message.intent_at for message in messages) - SKEW, now + SKEW
     if facts.filters_by_recipient:
-        return [LogQuery(since, until, to=to) for to in sorted({message.to for message in messages})]
+        return [LogQuery(since, until, to=to) for to in sorted({message.to or "" for message in messages})]
     return [LogQuery(since, until)]
 
 
 async def _walk(
-    reader: LogReader, adapter: Adapter, queries: Iterable[LogQuery], now_ms: Callable[[], int]
-) -> AsyncIterator[list[LogEntry]]:
-    """Yield every entry of a query at once, so that an entry is compared with its rivals.
+    provider: ProviderSession,
+    queries: Sequence[LogQuery],
+    messages: Sequence[DoubtfulMessage],
+    now_ms: Callable[[], int],
+    cancel: asyncio.Event,
+) -> _Walk:
+    """Read every page of every query, and keep the entries that may be about `messages`."""
+    facts, adapter = provider.facts, provider.adapter
+    reader = LogReader(
+        provider.transport,
+        pause_s=1 / facts.requests_per_s,
+        cancel=cancel,
+        pages_max=WALK_PAGES_MAX + len(queries),
+        query_pages_max=QUERY_PAGES_MAX if facts.filters_by_recipient else None,
+        seconds_max=WALK_MAX_S,
+    )
 
-    Raises TransportFailure, or ValueError: the walk then proves no absence.
-    """
-
-    def read_page(response: Response, request: Request) -> LogPage:
+    def read_page(response: Response, request: Request) -> _Page:
         check_clock(response, now_ms())
-        return adapter.log_page(response, request)
+        page = adapter.log_page(response, request)
+        dated = _answered_at(response) is not None
+        if not dated and not facts.filters_by_recipient:  # else a window by another clock
+            raise ValueError("the provider does not say what time it is there: times cannot be compared")
+        return _Page(page.entries, page.next, dated)
 
-    for query in queries:
-        async with contextlib.aclosing(reader.pages_from(adapter.log_request(query), read_page)) as pages:
-            yield [entry async for page in pages for entry in page.entries]
-
-
-async def _gather_evidence(
-    messages: Sequence[_UnknownMessage],
-    walk: AsyncIterator[list[LogEntry]],
-    facts: LogFacts,
-    known: set[str],
-) -> _Evidence:
-    """Match entries to messages. An entry whose id is `known` belongs to another message; ids matched here join."""
-    evidence = _Evidence()
+    walk = _Walk()
     try:
-        async for entries in walk:
-            fresh = [entry for entry in entries if entry.message_id not in known]
-            unmatched = [message for message in messages if message.seq not in evidence.entries]
-            matches = _match(unmatched, fresh, facts)
-            evidence.entries |= matches
-            known |= {entry.message_id for entry in matches.values()}
-            rest = [entry for entry in fresh if entry.message_id not in known]
-            evidence.rivalled |= {
-                message.seq for message in unmatched if any(_may_be(message, entry) for entry in rest)
-            }
+        for query in queries:
+            met: dict[str, LoggedMessage] = {}  # also of a walk that ends early
+            try:
+                async with contextlib.aclosing(reader.pages_from(adapter.log_request(query), read_page)) as pages:
+                    async for page in pages:
+                        _meet(met, page, query.to)
+            finally:
+                walk.logged += _relevant(met.values(), messages)
     except (TransportFailure, ValueError) as error:
-        evidence.failure = str(error) or type(error).__name__
+        walk.failure = str(error) or type(error).__name__
         log.warning(
-            "the provider's log could not be read to its end: %s",
-            evidence.failure,
-            extra={"event": "reconcile_failed"},
+            "the provider's log could not be read to its end: %s", walk.failure, extra={"event": "reconcile_failed"}
         )
-    return evidence
+    return walk
+
+
+def _meet(met: dict[str, LoggedMessage], page: _Page, asked_for: str | None) -> None:
+    """Add the entries of a page to those of the pages before it."""
+    before = set(met)
+    for entry in page.entries:
+        if entry.message_id in before:
+            met[entry.message_id] = replace(met[entry.message_id], repeated=True)
+        else:
+            met.setdefault(entry.message_id, LoggedMessage(entry, asked_for, page.dated))
+
+
+def _relevant(logged: Iterable[LoggedMessage], messages: Sequence[DoubtfulMessage]) -> list[LoggedMessage]:
+    """Without the entries that are readably to somebody else; a walk of a whole account meets many of these."""
+    recipients = {message.to for message in messages}
+    refs = {message.ref for message in messages}
+    return [
+        one
+        for one in logged
+        if one.entry.to in recipients or one.entry.ref in refs or not numbers.is_canonical(one.entry.to)
+    ]
 
 
 def _decide_absence(
-    messages: Sequence[_UnknownMessage], evidence: _Evidence, facts: LogFacts, now: datetime
-) -> tuple[list[_UnknownMessage], datetime | None]:
+    messages: Sequence[DoubtfulMessage], evidence: Evidence, facts: LogFacts, now: datetime, *, complete: bool
+) -> tuple[list[DoubtfulMessage], datetime | None]:
     """The messages that are proved absent, and when all others could be (None: there are none, or never)."""
     if facts.settle_s is None:
         return [], None
-    absent: list[_UnknownMessage] = []
+    absent: list[DoubtfulMessage] = []
     waiting: list[datetime] = []
     for message in messages:
         if message.seq in evidence.entries or message.seq in evidence.rivalled:
             continue
-        decidable_at = message.doubted_at + timedelta(seconds=facts.settle_s)
-        if evidence.complete and decidable_at <= now:
+        decidable = decidable_at(message, facts.settle_s)
+        if complete and decidable <= now:
             absent.append(message)
         else:
-            waiting.append(decidable_at)
+            waiting.append(decidable)
     return absent, max(waiting, default=None)
 
 
 def _record(
     ledger: Ledger,
     run: Run,
-    messages: Sequence[_UnknownMessage],
-    evidence: _Evidence,
-    absent: Iterable[_UnknownMessage],
+    messages: Sequence[DoubtfulMessage],
+    evidence: Evidence,
+    absent: Iterable[DoubtfulMessage],
 ) -> None:
     attempts = {message.seq: message.attempt for message in messages}
     findings = [LogFinding(seq, _accepted(entry), attempts[seq]) for seq, entry in evidence.entries.items()]
@@ -232,12 +299,20 @@ def clocks_apart_s(response: Response, now_ms: int) -> float | None:
 
     Times in the provider's log could then not be compared with ours.
     """
-    try:
-        answered_at = parsedate_to_datetime(response.headers.get("date", ""))
-    except ValueError:
+    answered_at = _answered_at(response)
+    if answered_at is None:
         return None
     apart_s = abs(answered_at.timestamp() - now_ms / 1000)
     return apart_s if apart_s > SKEW.total_seconds() else None
+
+
+def _answered_at(response: Response) -> datetime | None:
+    """The answer's own date; None without one that can be read and has an offset."""
+    try:
+        answered_at = parsedate_to_datetime(response.headers.get("date", ""))
+    except (ValueError, OverflowError):
+        return None
+    return answered_at if answered_at.tzinfo is not None else None
 
 
 def check_clock(response: Response, now_ms: int) -> None:
@@ -249,55 +324,6 @@ def check_clock(response: Response, now_ms: int) -> None:
 
 def _now(now_ms: Callable[[], int]) -> datetime:
     return datetime.fromtimestamp(now_ms() / 1000, UTC)
-
-
-# -- which entry is which message -----------------------------------------------------------------------------------
-
-
-def _match(messages: Sequence[_UnknownMessage], entries: Iterable[LogEntry], facts: LogFacts) -> dict[int, LogEntry]:
-    """Entries by the `seq` of their message, matched by ref, else by what the log says; each is used once at most.
-
-    Where the log carries refs, an entry without one of ours is another message.
-    """
-    by_ref = {message.ref: message for message in messages}
-    matches: dict[int, LogEntry] = {}
-    without_ref: list[LogEntry] = []
-    for entry in entries:
-        if entry.ref is not None and (message := by_ref.get(entry.ref)):
-            matches.setdefault(message.seq, entry)
-        elif entry.ref is None and not facts.carries_ref:
-            without_ref.append(entry)
-    for entry in sorted(without_ref, key=lambda entry: entry.created_at or datetime.max.replace(tzinfo=UTC)):
-        for message in messages:
-            if message.seq not in matches and _is_same(message, entry, facts):
-                matches[message.seq] = entry
-                break
-    return matches
-
-
-def _is_same(message: _UnknownMessage, entry: LogEntry, facts: LogFacts) -> bool:
-    """Whether everything the entry says fits the message."""
-    if entry.to != message.to:
-        return False
-    if message.from_number and entry.from_number and entry.from_number != message.from_number:
-        return False
-    if facts.carries_body and entry.body is not None and not _has_body(entry.body, message.body):
-        return False
-    if entry.created_at is None:
-        return True
-    return message.intent_at - SKEW <= entry.created_at <= message.doubted_at + SKEW
-
-
-def _has_body(logged: str, body: str | None) -> bool:
-    """Whether the log's text is `body`. Providers put a notice before the text of a trial account."""
-    return logged.endswith(body) if body else logged == ""
-
-
-def _may_be(message: _UnknownMessage, entry: LogEntry) -> bool:
-    """Whether `entry` could be the message with another body than ours: enough to doubt that it is absent."""
-    if entry.to != message.to or (entry.ref is not None and entry.ref != message.ref):
-        return False
-    return entry.created_at is None or entry.created_at >= message.intent_at - SKEW
 
 
 def _accepted(entry: LogEntry) -> Accepted:

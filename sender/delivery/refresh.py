@@ -49,7 +49,12 @@ async def reconcile_run(state: State, run: Run, env: Mapping[str, str]) -> Recon
         state.ledger.orphans_to_unknown(run.run_id)
         async with open_provider(run, plan.manifest, env, state.plans.folder(run)) as provider:
             result = await reconcile.reconcile(
-                ledger=state.ledger, run=run, plan=plan, provider=provider, cancel=asyncio.Event()
+                ledger=state.ledger,
+                run=run,
+                plan=plan,
+                provider=provider,
+                cancel=asyncio.Event(),
+                plan_of=state.plan,
             )
         state.ledger.finish_run(run.run_id)
         return result

@@ -61,6 +61,8 @@ class RateSettings:
     retries: int
     timeout_s: float
     transport: str
+    max_rejected_in_a_row: int | None
+    max_failed: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -294,6 +296,8 @@ def _rate_settings(campaign: Campaign) -> RateSettings:
         retries=campaign.retries,
         timeout_s=campaign.timeout_s,
         transport=campaign.transport,
+        max_rejected_in_a_row=campaign.limits.max_rejected_in_a_row,
+        max_failed=campaign.limits.max_failed,
     )
 
 

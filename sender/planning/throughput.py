@@ -55,6 +55,8 @@ def estimate_throughput(
         senders=own if several else {},
         transport=rates.transport,
         queue=_queue(compiled, senders, account),
+        max_rejected_in_a_row=rates.max_rejected_in_a_row,
+        max_failed=rates.max_failed,
     )
     expected_s, bound_by = _expected_duration(units, load, account, pace.senders)
     if pace.queue is not None:

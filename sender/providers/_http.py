@@ -32,12 +32,17 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 def refusal_text(response: Response) -> tuple[list[tuple[str | None, str]], str]:
     """The (code, text) pairs of an error answer in any documented shape, and all texts as one sentence."""
-    try:
-        faults = list(_faults(json_object(response)))
-    except ValueError:
-        faults = []
+    faults = list(_faults(error_document(response) or {}))
     sentence = clean("; ".join(dict.fromkeys(text for _, text in faults if text)))
     return faults, sentence or snippet(response) or _phrase(response.status)
+
+
+def error_document(response: Response) -> dict[str, Any] | None:
+    """The JSON object in a refusal; None where there is none."""
+    try:
+        return json_object(response)
+    except ValueError:
+        return None
 
 
 def json_object(response: Response) -> dict[str, Any]:
@@ -172,6 +177,19 @@ def moment(value: object) -> datetime | None:
         try:
             parsed = parse(value)
             return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def exact_moment(value: object) -> datetime | None:
+    """A time in ISO 8601 or RFC 2822 with its offset, as aware UTC; None when unreadable, and for a local time."""
+    if not isinstance(value, str):
+        return None
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            parsed = parse(value)
+            return None if parsed.tzinfo is None else parsed.astimezone(UTC)
         except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None

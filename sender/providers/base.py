@@ -126,7 +126,8 @@ class LogEntry:
     """One message as the provider's own log shows it.
 
     `ref` is ours when the log echoes it (in the callback URL or in variables), `body` None when the log has none.
-    `created_at` is aware UTC.
+    `created_at` is aware UTC, None where the log gives none, or a local time without its offset. `to` is as the log
+    writes it, empty where it has none.
     """
 
     message_id: str
@@ -237,8 +238,11 @@ class Adapter(Protocol):
         """The create request. Raises Unsupported for what cannot be carried; never trims or drops."""
         ...
 
-    def outcome(self, response: Response) -> Outcome:
-        """What the answer to a create request proves. Never raises: an answer it cannot read is Unknown."""
+    def outcome(self, response: Response, message: Message | None = None) -> Outcome:
+        """What the answer to the create request of `message` proves (None: compared with no request).
+
+        Never raises: an answer that it cannot read, or that names another recipient or sender, is Unknown.
+        """
         ...
 
     def lookup(self, message_id: str) -> Request:

@@ -56,6 +56,7 @@ class LamlAdapter(AdapterBase):
     """The adapter of one account in one dialect; see `sender.providers.base.Adapter`."""
 
     dialect: LamlDialect
+    answers: _answers.AnswerFormat
 
     def request(self, message: Message) -> Request:
         """The create request; `ref` is in the callback's query. Raises Unsupported."""
@@ -72,9 +73,11 @@ class LamlAdapter(AdapterBase):
             pairs += self._pairs(key, value, message.ref)
         return _http.post_form(self._messages(), self.authorization, pairs)
 
-    def outcome(self, response: Response) -> Outcome:
+    def outcome(self, response: Response, message: Message | None = None) -> Outcome:
         """Return what the answer to a create request proves; never raises."""
-        return _answers.read_outcome(response, self._accepted, lambda code, _text: self.dialect.errors.get(code))
+        has_service = message is None or "messaging_service_sid" in message.fields  # it chooses the number
+        sender = None if has_service or message is None else message.from_number
+        return _answers.read_outcome(response, self.answers, message, sender)
 
     def lookup(self, message_id: str) -> Request:
         """The request for one message."""
@@ -128,32 +131,14 @@ class LamlAdapter(AdapterBase):
         account_id = quote(self.account.account_id, safe="")
         return f"{self.base_url}{self.dialect.prefix}/Accounts/{account_id}/Messages{rest}{self.dialect.suffix}"
 
-    def _accepted(self, document: dict[str, Any]) -> Accepted:
-        status = _http.text(document.get("status"))
-        price = _http.amount(document.get("price"))
-        code = _http.text(document.get("error_code"))
-        return Accepted(
-            message_id=_http.message_id(document.get("sid")),
-            status=STATUSES.get(status or "", Status.QUEUED),
-            provider_status=status,
-            segments=_http.whole(document.get("num_segments")),
-            price=price,
-            currency=_currency(document) if price else None,
-            created_at=_http.iso(document.get("date_created")),
-            sent_at=_http.iso(document.get("date_sent")),
-            reason=_answers.find_reason(self.dialect.errors, code),
-            error_code=code,
-            error_message=_http.text(document.get("error_message")),
-        )
-
     def _entry(self, document: dict[str, Any]) -> LogEntry:
-        accepted = self._accepted(document)
+        accepted = _accepted(self.dialect, document)
         return LogEntry(
             message_id=accepted.message_id,
             to=_http.text(document.get("to")) or "",
             from_number=_http.text(document.get("from")),
             body=_http.raw_text(document.get("body")),
-            created_at=_http.moment(document.get("date_created")),
+            created_at=_http.exact_moment(document.get("date_created")),
             status=STATUSES.get(accepted.provider_status or ""),
             provider_status=accepted.provider_status,
             segments=accepted.segments,
@@ -213,7 +198,50 @@ def twilio(account: Account) -> LamlAdapter:
 
 
 def _adapter(dialect: LamlDialect, account: Account) -> LamlAdapter:
-    return LamlAdapter(account, dialect.capabilities, dialect.log_facts, dialect)
+    answers = _answers.AnswerFormat(
+        accepted=lambda document: _accepted(dialect, document),
+        judge=lambda code, _text: dialect.errors.get(code),
+        is_error=_is_error,
+        addresses=lambda document: (document.get("to"), document.get("from")),
+    )
+    return LamlAdapter(account, dialect.capabilities, dialect.log_facts, dialect, answers)
+
+
+def _is_error(document: Mapping[str, Any], _status: int) -> bool:
+    """Whether this is an error document of these APIs: `{code, message, more_info, status}`, or a list of such.
+
+    `{errors: [{code, message, more_info}]}` is in SignalWire's file (CompatibilityErrorResponse, 2026-08-21). Codes
+    have four digits or more: a gateway's `{"code": 403, "message": "Forbidden"}` is not one.
+    """
+    errors = document.get("errors", [document])
+    return isinstance(errors, list) and bool(errors) and all(_is_error_entry(entry) for entry in errors)
+
+
+def _is_error_entry(entry: object) -> bool:
+    match entry:
+        case {"code": int() | str() as code, "message": str(), **others} if not isinstance(code, bool):
+            known = isinstance(others.get("more_info"), str) or isinstance(others.get("status"), int)
+            return known and str(code).isdigit() and len(str(code)) >= 4
+    return False
+
+
+def _accepted(dialect: LamlDialect, document: dict[str, Any]) -> Accepted:
+    status = _http.text(document.get("status"))
+    price = _http.amount(document.get("price"))
+    code = _http.text(document.get("error_code"))
+    return Accepted(
+        message_id=_http.message_id(document.get("sid")),
+        status=STATUSES.get(status or "", Status.QUEUED),
+        provider_status=status,
+        segments=_http.whole(document.get("num_segments")),
+        price=price,
+        currency=_currency(document) if price else None,
+        created_at=_http.iso(document.get("date_created")),
+        sent_at=_http.iso(document.get("date_sent")),
+        reason=_answers.find_reason(dialect.errors, code),
+        error_code=code,
+        error_message=_http.text(document.get("error_message")),
+    )
 
 
 def _currency(document: dict[str, Any]) -> str | None:

@@ -190,9 +190,9 @@ class SignalWireAdapter(AdapterBase):
         document["custom_variables"] = {**document.get("custom_variables", {}), "ref": message.ref}
         return _http.post_json(f"{self.base_url}/api/messaging/messages", self.authorization, document)
 
-    def outcome(self, response: Response) -> Outcome:
+    def outcome(self, response: Response, message: Message | None = None) -> Outcome:
         """Return what the answer to a create request proves; never raises."""
-        return _answers.read_outcome(response, _accepted, lambda code, _text: ERRORS.get(code))
+        return _answers.read_outcome(response, _ANSWERS, message, message.from_number if message else None)
 
     def lookup(self, message_id: str) -> Request:
         """The request for one log entry."""
@@ -276,6 +276,35 @@ def _accepted(document: dict[str, Any]) -> Accepted:
     )
 
 
+def _is_error(document: Mapping[str, Any], status: int) -> bool:
+    """Whether this is an error document of SignalWire's.
+
+    422 `{errors: [{type, code, message, ...}]}`, elsewhere `{errors: [{detail, status, title, code}]}`; 400, 401, 403
+    and 404 also `{error: "Unauthorized"}` and nothing else, in the words of HTTP (error-codes page, 2026-08-21, which
+    does not show 403).
+    """
+    match document:
+        case {"errors": [_, *_] as errors}:
+            return all(
+                isinstance(entry, dict)
+                and isinstance(entry.get("code"), str)
+                and any(isinstance(entry.get(name), str) for name in ("message", "detail", "title"))
+                for entry in errors
+            )
+        case {"error": str(phrase), **others}:
+            return not others and phrase.lower() == _PHRASES.get(status)
+    return False
+
+
+_PHRASES = {400: "bad request", 401: "unauthorized", 403: "forbidden", 404: "not found"}
+_ANSWERS = _answers.AnswerFormat(
+    accepted=_accepted,
+    judge=lambda code, _text: ERRORS.get(code),
+    is_error=_is_error,
+    addresses=lambda document: (document.get("to"), document.get("from")),
+)
+
+
 def _entry(document: dict[str, Any]) -> LogEntry:
     """A log entry. Its error code may be a number of the Compatibility API, if that API made the message."""
     provider_status = _http.text(document.get("status"))
@@ -286,7 +315,7 @@ def _entry(document: dict[str, Any]) -> LogEntry:
         to=_http.text(document.get("to")) or "",
         from_number=_http.text(document.get("from")),
         body=None,
-        created_at=_http.moment(document.get("created_at")),
+        created_at=_http.exact_moment(document.get("created_at")),
         status=STATUSES.get(provider_status or ""),
         provider_status=provider_status,
         segments=_http.whole(document.get("number_of_segments")),

@@ -180,9 +180,9 @@ class TelnyxAdapter(AdapterBase):
                 document[FIELDS[key]] = value
         return _http.post_json(f"{self.base_url}/v2/messages", self.authorization, document)
 
-    def outcome(self, response: Response) -> Outcome:
+    def outcome(self, response: Response, message: Message | None = None) -> Outcome:
         """Return what the answer to a create request proves; never raises."""
-        return _answers.read_outcome(response, _accepted, judge)
+        return _answers.read_outcome(response, _ANSWERS, message, message.from_number if message else None)
 
     def lookup(self, message_id: str) -> Request:
         """The request for one message; Telnyx keeps it there for ten days."""
@@ -311,6 +311,29 @@ def _accepted(document: dict[str, Any]) -> Accepted:
     )
 
 
+def _is_error(document: Mapping[str, Any], _status: int) -> bool:
+    """Whether this is Telnyx' error document: `{errors: [{code, title, ...}]}` (messaging_Error, 2026-07-16)."""
+    errors = document.get("errors")
+    return (
+        isinstance(errors, list)
+        and bool(errors)
+        and all(
+            isinstance(entry, dict)
+            and (_http.text(entry.get("code")) or "").isdigit()
+            and isinstance(entry.get("title"), str)
+            for entry in errors
+        )
+    )
+
+
+def _addresses(document: Mapping[str, Any]) -> tuple[object, object]:
+    data = _http.mapping(document.get("data"))
+    return _first(data.get("to")).get("phone_number"), _http.mapping(data.get("from")).get("phone_number")
+
+
+_ANSWERS = _answers.AnswerFormat(accepted=_accepted, judge=judge, is_error=_is_error, addresses=_addresses)
+
+
 def _message_entry(document: dict[str, Any]) -> LogEntry:
     accepted = _accepted(document)
     data = _http.mapping(document.get("data"))
@@ -319,7 +342,7 @@ def _message_entry(document: dict[str, Any]) -> LogEntry:
         to=_http.text(_first(data.get("to")).get("phone_number")) or "",
         from_number=_http.text(_http.mapping(data.get("from")).get("phone_number")),
         body=_http.raw_text(data.get("text")),
-        created_at=_http.moment(data.get("received_at")),
+        created_at=_http.exact_moment(data.get("received_at")),
         status=STATUSES.get(accepted.provider_status or ""),
         provider_status=accepted.provider_status,
         ref=_http.ref_in_url(data.get("webhook_url")),
@@ -343,7 +366,7 @@ def _record_entry(record: dict[str, Any]) -> LogEntry:
         to=_http.text(record.get("cld")) or "",
         from_number=_http.text(record.get("cli")),
         body=None,
-        created_at=_http.moment(record.get("created_at")),
+        created_at=_http.exact_moment(record.get("created_at")),
         status=STATUSES.get(provider_status or ""),
         provider_status=provider_status,
         ref=_http.ref_in_url(record.get("delivery_status_webhook_url")),

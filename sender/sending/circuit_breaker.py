@@ -30,6 +30,7 @@ class CircuitBreaker:
         """`title` is the provider's name, `base_url` the address that its requests go to."""
         self._title = title
         self._base_url = base_url
+        self.proved = False  # whether the provider itself has answered in this session
         self._ever_answered = False
         self._failures = 0
         self._outage_since_s: float | None = None
@@ -49,6 +50,20 @@ class CircuitBreaker:
     def record_proof(self) -> None:
         """An outcome proved something."""
         self._doubts = 0
+
+    def record_undocumented(self, url: str, why: str) -> ProviderUnreachable | None:
+        """A refusal to a request for `url` was not the provider's own; before the first that is, the address is wrong.
+
+        `why` quotes the answer.
+        """
+        if self.proved:
+            return None
+        return ProviderUnreachable(
+            f"{url} does not answer as {self._title} does: {why}",
+            fix="check the address in the environment (SIGNALWIRE_SPACE_URL, TELNYX_API_BASE, TWILIO_API_BASE), and the"
+            " proxy, balancer or firewall that may have answered; the rest is pending, and `sender reconcile` looks up"
+            " the one message that was tried",
+        )
 
     def record_doubt(self, why: str) -> ProviderUnreachable | None:
         """An outcome proved nothing; `why` is its message."""

@@ -32,12 +32,14 @@ from sender.core.outcomes import (
 from sender.plan.message_fields import find_service
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
-from sender.providers.base import Adapter, Message
+from sender.providers.base import Adapter, Message, Response
 from sender.sending.circuit_breaker import CircuitBreaker
 from sender.sending.observer import ProgressReporter, SendObserver
 from sender.sending.outcome_policy import OutcomePolicy
 from sender.sending.producer import ALL_MESSAGES, Assignment, Producer
 from sender.sending.progress import LoopState, Meter
+from sender.sending.recent_ids import SEEDED, RecentIds
+from sender.sending.rejection_guard import FIRST, RejectionGuard
 from sender.sending.throttle import Throttle
 from sender.state.async_ledger import AsyncLedger
 from sender.state.heartbeat import Progress
@@ -49,6 +51,7 @@ log = logging.getLogger("sender.sending.dispatcher")
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 REPORT_EVERY_S = 0.1
 QUEUE_LOOK_S = 5.0
+GUARD_LOOK_S = 1.0
 
 
 class Dispatcher:
@@ -86,9 +89,14 @@ class Dispatcher:
         self._refuses = refuses
         self._observer = observer
         self._progress = ProgressReporter(None if observer is None else observer.progressed)
+        pace = throttle.pace
+        self._guard = RejectionGuard(in_a_row=pace.max_rejected_in_a_row, share=pace.max_failed)
+        self._guard_looks_s = -math.inf
+        self._recent_ids = RecentIds()
         self._policy = OutcomePolicy(
             throttle=throttle,
             breaker=CircuitBreaker(title=adapter.capabilities.title, base_url=adapter.base_url),
+            guard=self._guard,
             pool=pool,
             halt=self._halt,
             now_ms=ledger.now_ms,
@@ -120,7 +128,9 @@ class Dispatcher:
         self._meter = self._make_meter(before)
         done = before.accepted + before.rejected + before.canceled + before.unknown
         await self._warm_connections(min(before.pending, max(0, self._total - done)), stop)
-        estimator = asyncio.create_task(self._count_remaining(*await self._ledger.pending_from()))
+        self._recent_ids = RecentIds(await self._ledger.recent_ids(limit=SEEDED))
+        self._first_seq, waiting = await self._ledger.pending_from()
+        estimator = asyncio.create_task(self._count_remaining(self._first_seq, waiting))
         producer = asyncio.create_task(self._make_producer().run(self))
         recorder = asyncio.create_task(self._record_outcomes())
         reporter = asyncio.create_task(self._report())
@@ -186,7 +196,7 @@ class Dispatcher:
     # -- what the producer asks --------------------------------------------------------------------------------------
 
     async def wait_for_room(self) -> None:
-        while len(self._in_flight) >= self._concurrency.limit:
+        while len(self._in_flight) >= (self._concurrency.limit if self._policy.is_proved else 1):
             self._answer_came.clear()
             await self._answer_came.wait()
 
@@ -241,7 +251,7 @@ class Dispatcher:
         begun_s = steady_s()
         try:
             response = await self._transport.send(request, timeout_s=self._timeout_s, send_by_s=send_by_s)
-            outcome = self._adapter.outcome(response)
+            outcome = self._judge(response, message)
         except NotSent as failure:
             if not isinstance(failure, Expired):  # else this process was suspended, and the network is not at fault
                 self._policy.record_connection_failure(failure)
@@ -260,11 +270,26 @@ class Dispatcher:
             raise
         else:
             self._policy.record_answer(steady_s() - begun_s)
-            self._apply_outcome(claim, outcome, message.from_number)
+            self._apply_outcome(claim, outcome, message.from_number, request.url)
 
-    def _apply_outcome(self, claim: Claim, outcome: Outcome | Canceled, sender: str | None = None) -> None:
-        """Put what is to be recorded of the message into the outbox, and let it act on the rate and the run."""
-        settlement = self._policy.decide(claim, outcome, sender)
+    def _judge(self, response: Response, message: Message) -> Outcome:
+        """What the answer proves, held against its request. One to another request discredits its connection."""
+        outcome = self._adapter.outcome(response, message)
+        if isinstance(outcome, Accepted) and not self._recent_ids.add(outcome.message_id):
+            outcome = Unknown(f"HTTP {response.status}, but the answer has another message's id", foreign=True)
+        if isinstance(outcome, Unknown) and outcome.foreign:
+            self._transport.distrust(response)
+            log.warning("%s: its connection is closed", outcome.error_message, extra={"event": "foreign_answer"})
+        return outcome
+
+    def _apply_outcome(
+        self, claim: Claim, outcome: Outcome | Canceled, sender: str | None = None, url: str | None = None
+    ) -> None:
+        """Put what is to be recorded of the message into the outbox, and let it act on the rate and the run.
+
+        `url` is where the request went, if it was answered.
+        """
+        settlement = self._policy.decide(claim, outcome, sender, url)
         if isinstance(settlement.outcome, Deferred):
             self._note_returned(sender)
         if log.isEnabledFor(logging.DEBUG):  # making the record costs more than the rest of this function
@@ -312,6 +337,18 @@ class Dispatcher:
         if self._observer is not None:
             self._observer.outcomes_recorded(states)
         self._changed.set()
+        await self._look_at_first(has_rejected=states[SubmissionState.REJECTED] > 0)
+
+    async def _look_at_first(self, *, has_rejected: bool) -> None:
+        """Stop when too many of the first messages were refused, now or in a delivery report."""
+        now_s = steady_s()
+        if now_s < self._guard_looks_s and not has_rejected:
+            return
+        self._guard_looks_s = now_s + GUARD_LOOK_S
+        first = min(FIRST, self._total - self._first_seq)
+        refusals = await self._ledger.refusals(from_seq=self._first_seq, below_seq=self._first_seq + first)
+        if stop := self._guard.judge_first(refusals, first):
+            self._halt(stop)
 
     # -- progress ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sender.core.outcomes import Accepted, Canceled, Deferred, Outcome, Rejected, Unknown
 from sender.plan.sender_pool import UNHEALTHY, SenderPool
 from sender.sending.circuit_breaker import CircuitBreaker
+from sender.sending.rejection_guard import RejectionGuard
 from sender.sending.throttle import Throttle
 from sender.state.ledger import Claim, Settlement
 from sender.transport.base import NotSent
@@ -34,6 +35,7 @@ class OutcomePolicy:
         *,
         throttle: Throttle,
         breaker: CircuitBreaker,
+        guard: RejectionGuard,
         pool: SenderPool | None,
         halt: Callable[[Exception], None],
         now_ms: Callable[[], int],
@@ -41,6 +43,7 @@ class OutcomePolicy:
         self._throttle = throttle
         self._rate_limiter = throttle.rate_limiter
         self._breaker = breaker
+        self._guard = guard
         self._pool = pool
         self._halt = halt
         self._now_ms = now_ms
@@ -50,15 +53,28 @@ class OutcomePolicy:
         self._breaker.record_answer()
         self._throttle.concurrency.record_answer(latency_s)
 
-    def decide(self, claim: Claim, outcome: Outcome | Canceled, sender: str | None) -> Settlement:
-        """What to record of `claim`. A deferred message whose tries are used up is rejected."""
+    @property
+    def is_proved(self) -> bool:
+        """Whether an answer of this session has shown that the provider is there: until then, one is enough to see."""
+        return self._breaker.proved
+
+    def decide(
+        self, claim: Claim, outcome: Outcome | Canceled, sender: str | None, url: str | None = None
+    ) -> Settlement:
+        """What to record of `claim`. A deferred message whose tries are used up is rejected.
+
+        `url` is where the request went that was answered so; None when no answer came, or nothing was asked.
+        """
         if isinstance(outcome, Canceled):  # our own decision says nothing about the provider
             return Settlement(claim, outcome)
         not_before_ms = None
+        if url is not None:
+            self._learn_from_answer(outcome, url)
         if isinstance(outcome, Deferred):
             outcome, not_before_ms = self._defer(claim, outcome, sender)
         elif isinstance(outcome, Accepted):
             self._breaker.record_acceptance()
+            self._guard.record_acceptance()
             if outcome.pause_s:
                 self._rate_limiter.pause(outcome.pause_s)
             if outcome.wait_s:
@@ -67,7 +83,20 @@ class OutcomePolicy:
             self._breaker.record_proof()
         elif failure := self._breaker.record_doubt(outcome.error_message):
             self._halt(failure)
+        if url is not None and isinstance(outcome, Rejected) and (refusal := self._guard.record_rejection(outcome)):
+            self._halt(refusal)
         return Settlement(claim, outcome, not_before_ms)
+
+    def _learn_from_answer(self, outcome: Outcome, url: str) -> None:
+        """Note whether the provider itself has answered, and stop when the first answer is somebody else's."""
+        match outcome:
+            case Unknown(undocumented=True):
+                if failure := self._breaker.record_undocumented(url, outcome.error_message):
+                    self._halt(failure)
+            case Unknown() | Deferred(slow_down=True, error_code=None):  # a 429 that anybody may have written
+                pass
+            case _:
+                self._breaker.proved = True
 
     def record_connection_failure(self, failure: NotSent) -> None:
         """A request could not be sent: pause, and stop the run when the provider stays out of reach."""

@@ -292,6 +292,7 @@ class RunSession:
             plan=self.plan,
             provider=resources.provider,
             cancel=cancel,
+            plan_of=self.state.plan,
         )
 
     async def _reconcile_at_the_end(self, resources: SendResources, cancel: asyncio.Event) -> ReconcileResult:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from sender.state.ledger import WHOLE_RUN, Claim, Counts, Ledger, Run, Settlement
+from sender.state.ledger import WHOLE_RUN, Claim, Counts, Ledger, Refusals, Run, Settlement
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,6 +77,12 @@ class AsyncLedger:
 
     async def delivering(self) -> int:
         return await self.in_thread(self._ledger.delivering, self.run.run_id)
+
+    async def refusals(self, *, from_seq: int, below_seq: int) -> list[Refusals]:
+        return await self.in_thread(self._ledger.refusals, self.run.run_id, from_seq=from_seq, below_seq=below_seq)
+
+    async def recent_ids(self, *, limit: int) -> list[str]:
+        return await self.in_thread(self._ledger.recent_ids, limit=limit)
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `call`, made in the ledger's thread, in order with the other calls."""

@@ -40,6 +40,11 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "resent": pl.UInt32(),  # times a person had it sent again though it may have been accepted
 }
 
+# The frame `Ledger.doubts` returns, by run and `seq`. Times are milliseconds UTC.
+DOUBTS_SCHEMA: dict[str, pl.DataType] = {"run_id": pl.String()} | {
+    name: JOURNAL_SCHEMA[name] for name in ("seq", "state", "attempts", "intent_at", "updated_at", "sender")
+}
+
 
 # What `Ledger.sent` returns: when each message was last claimed (milliseconds UTC), and its delivery status, if any.
 SENT_SCHEMA = {"seq": pl.UInt32(), "at_ms": pl.Int64(), "status": pl.String()}
@@ -136,6 +141,15 @@ class LogFinding:
     seq: int
     outcome: Outcome | None
     attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How many messages were rejected, failed or not delivered for one reason and code."""
+
+    reason: Reason
+    error_code: str | None
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,8 +379,20 @@ class Ledger(Protocol):
         """The messages that people have got or may have got since then, all or of `seqs`, as SENT_SCHEMA."""
         ...
 
-    def message_ids(self) -> set[str]:
-        """The provider's ids of everything accepted, in every run: a log entry with such an id is accounted for."""
+    def refusals(self, run_id: str, *, from_seq: int, below_seq: int) -> list[Refusals]:
+        """What was rejected, failed or not delivered among the messages of that range."""
+        ...
+
+    def recent_ids(self, *, limit: int) -> list[str]:
+        """Up to `limit` of the provider's ids that were recorded last, by run and `seq`, in any order."""
+        ...
+
+    def doubts(self) -> pl.DataFrame:
+        """Every message of every run that is unknown or an intent, as DOUBTS_SCHEMA."""
+        ...
+
+    def known_ids(self, ids: Collection[str]) -> set[str]:
+        """Those of the provider's `ids` that belong to a message of any run: a log entry with one is accounted for."""
         ...
 
     def cancel(self, run_id: str, seqs: Collection[int], reason: CancelReason) -> int:

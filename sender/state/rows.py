@@ -25,7 +25,7 @@ from sender.core.outcomes import (
     SubmissionState,
     Unknown,
 )
-from sender.state.ledger import JOURNAL_SCHEMA, Run, RunKind
+from sender.state.ledger import DOUBTS_SCHEMA, JOURNAL_SCHEMA, Run, RunKind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -132,6 +132,11 @@ def epoch_ms(text: str | None) -> int | None:
     except (ValueError, OverflowError):  # not a time, or outside the years that a datetime has
         return None
     return (utc - _EPOCH) // timedelta(milliseconds=1)
+
+
+def doubts_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+    """Rows in the order of DOUBTS_SCHEMA as the frame."""
+    return pl.DataFrame(rows, schema=DOUBTS_SCHEMA, orient="row")
 
 
 def journal_frame(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:

@@ -50,6 +50,13 @@ class Transport(Protocol):
         """
         ...
 
+    def distrust(self, response: Response) -> None:
+        """Send nothing more over the connection that brought `response`: it answered another request.
+
+        Call it before anything else is awaited. Requests under way elsewhere are left alone.
+        """
+        ...
+
     async def warm(self, url: str, connections: int) -> None:
         """Open up to `connections` connections to the host of `url`, with TLS for https, and send no request.
 

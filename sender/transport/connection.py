@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from functools import lru_cache
 from typing import cast
 
@@ -34,11 +35,21 @@ class Connection(asyncio.Protocol):
         self._until_s = 0.0
         self._open = False
         self._parser = httptools.HttpResponseParser(self)
+        self._unread: select.poll | None = None
+        self.answer_id = 0  # of its last answer, by `id`, which is unique only while that answer is alive
 
     @property
     def reusable(self) -> bool:
         """Whether it is open, carries no request, and has received nothing unasked."""
         return self._open and self._answer is None and not self._transport.is_closing()
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come that this process has not read yet.
+
+        Bytes that wait in an idle connection are no answer to the next request: a doubled answer, or a goodbye.
+        """
+        return self._unread is None or not self._unread.poll(0)
 
     def exchange(self, request: bytes, until_s: float) -> asyncio.Future[Response]:
         """Write `request` now, and return the future of its answer.
@@ -68,6 +79,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._open = True
+        sock = transport.get_extra_info("socket")
+        if hasattr(select, "poll") and sock is not None and sock.fileno() >= 0:  # Windows has none
+            self._unread = select.poll()
+            self._unread.register(sock.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer
@@ -141,7 +156,9 @@ class Connection(asyncio.Protocol):
         content = self._content[0] if len(self._content) == 1 else b"".join(self._content)
         answer = self._end_exchange()
         if answer is not None:
-            answer.set_result(Response(self._status, self._headers, content[:MAX_ANSWER_BYTES], truncated=truncated))
+            response = Response(self._status, self._headers, content[:MAX_ANSWER_BYTES], truncated=truncated)
+            self.answer_id = id(response)
+            answer.set_result(response)
 
     def _set_timer(self) -> None:
         """Set the one timer that serves exchange after exchange, since hardly any exchange lasts until it fires."""

@@ -52,8 +52,9 @@ class _Route:
             self.idle.popleft().abort()
         while self.idle:
             connection = self.idle.pop()
-            if connection.reusable:
+            if connection.reusable and connection.silent:
                 return connection
+            connection.abort()
         return None
 
     def put_back(self, connection: Connection, now_s: float) -> None:
@@ -150,6 +151,12 @@ class FastTransport:
             raise cancelled from make_failure(cancelled, unsent=not written)
         except Exception as error:  # noqa: BLE001 (the steps taken show what has left, whatever broke)
             raise make_failure(error, unsent=not written, connecting=connecting) from None
+
+    def distrust(self, response: Response) -> None:
+        for route in self._routes.values():
+            for connection in route.idle:
+                if connection.answer_id == id(response):
+                    connection.abort()  # and so `take_idle` passes it over
 
     async def warm(self, url: str, connections: int) -> None:
         try:

@@ -71,6 +71,8 @@ class HttpxTransport:
         self._routes: dict[str | None, httpx.AsyncBaseTransport]
         self._routes = {None: transport} if transport else _routes(self._proxies, concurrency)
         self._chosen: dict[tuple[str, str, int], httpx.AsyncBaseTransport] = {}
+        self._is_replaced, self._concurrency = transport is not None, concurrency
+        self._retired: list[httpx.AsyncBaseTransport] = []  # pools with a connection that answered another request
 
     async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         progress = _RequestProgress(
@@ -87,11 +89,18 @@ class HttpxTransport:
         except Exception as error:  # noqa: BLE001 (the steps taken show what has left, whatever broke)
             raise progress.failure(error) from None  # h11 puts header values, and so credentials, into its texts
 
+    def distrust(self, response: Response) -> None:  # noqa: ARG002 (which connection it came by, httpx does not say)
+        """Open new connections from now on; those there are finish what they carry and are used no more."""
+        if not self._is_replaced:
+            self._retired += self._routes.values()
+            self._routes = _routes(self._proxies, self._concurrency)
+            self._chosen.clear()
+
     async def warm(self, url: str, connections: int) -> None:
         """Does nothing: httpx opens a connection only for a request."""
 
     async def aclose(self) -> None:
-        for transport in self._routes.values():
+        for transport in (*self._routes.values(), *self._retired):
             await transport.aclose()
 
     async def _exchange(self, request: Request, progress: _RequestProgress) -> Response:
@@ -112,6 +121,7 @@ class HttpxTransport:
                 content += chunk
                 if len(content) > MAX_ANSWER_BYTES:
                     break
+            _close_if_more_came(answer)
         finally:
             await answer.aclose()  # closes the connection too, unless the answer was read to its end
         return Response(
@@ -140,6 +150,29 @@ class HttpxTransport:
         if place not in self._chosen:
             self._chosen[place] = self._routes[network_settings.proxy_for(self._proxies, *place)]
         return self._chosen[place]
+
+
+def _close_if_more_came(answer: httpx.Response) -> None:
+    """Let the connection be closed after this answer when bytes have come beyond its end.
+
+    httpcore 1.0.9 leaves them in h11's buffer, or in anyio's, and would read them as the answer to the next request. It
+    shows neither, so this looks into both; `tests/transport` shows that what it looks for is there. What is still in
+    the socket, httpcore itself looks for before it uses a connection again.
+    """
+    h11_state = _walk(answer.stream, "_httpcore_stream", "_stream", "_connection", "_h11_state")
+    if h11_state is None:  # HTTP/2, where each answer says whose it is, or a transport that tests have made
+        return
+    stream = _walk(answer.extensions.get("network_stream"), "_stream")
+    unread = _walk(stream, "_protocol", "read_queue"), _walk(stream, "_read_bio", "pending")  # plain, and with TLS
+    if h11_state.trailing_data[0] or any(unread):
+        h11_state.send_failed()
+
+
+def _walk(value: Any, *names: str) -> Any:
+    """The attribute of an attribute, and so on; None where there is none."""
+    for name in names:
+        value = getattr(value, name, None)
+    return value
 
 
 def _routes(proxies: dict[str, str], concurrency: int) -> dict[str | None, httpx.AsyncBaseTransport]:

@@ -190,8 +190,8 @@ class Judge:
         self._reaper.passes("request")
         return self._inner.request(message)
 
-    def outcome(self, response: Any) -> Any:
-        outcome = self._inner.outcome(response)
+    def outcome(self, response: Any, message: Any) -> Any:
+        outcome = self._inner.outcome(response, message)
         self._reaper.passes("outcome")
         return outcome
 

@@ -17,15 +17,13 @@ import pytest
 import sender
 from sender.core.outcomes import Accepted, Reason, Status, Unknown
 from sender.delivery import provider_log
+from sender.delivery.log_evidence import DoubtfulMessage, Evidence, LoggedMessage, weigh
 from sender.delivery.provider_session import ProviderSession
 from sender.delivery.reconcile import (
     SKEW,
     ReconcileResult,
     _accepted,
     _decide_absence,
-    _Evidence,
-    _match,
-    _UnknownMessage,
     check_clock,
     clocks_apart_s,
     reconcile,
@@ -44,8 +42,8 @@ NAMED = LogFacts(filters_by_recipient=True, carries_ref=True, carries_body=True,
 
 def doubt(
     seq: int, to: str = "+12025550101", body: str | None = "Hi", sender: str | None = "+12025550100"
-) -> _UnknownMessage:
-    return _UnknownMessage(seq, f"run.{seq}", to, sender, body, T0, T0 + timedelta(seconds=30), 1)
+) -> DoubtfulMessage:
+    return DoubtfulMessage("run", seq, f"run.{seq}", to, sender, body, T0, T0 + timedelta(seconds=30), 1)
 
 
 def entry(
@@ -87,7 +85,7 @@ SKEW_S = SKEW.total_seconds()
         pytest.param([doubt(0)], [entry("a", sender=None)], FULL, {0: "a"}, id="no-sender-in-the-log"),
         pytest.param([doubt(0)], [entry("a", body=None)], FULL, {0: "a"}, id="a-body-is-missing-from-the-log"),
         pytest.param([doubt(0), doubt(1)], [entry("a", ref="run.1")], FULL, {1: "a"}, id="by-ref-where-refs-are-rare"),
-        pytest.param([doubt(0)], [entry("a", after_s=None)], FULL, {0: "a"}, id="no-time-in-the-log"),
+        pytest.param([doubt(0)], [entry("a", after_s=None)], FULL, {}, id="no-time-in-the-log"),
         pytest.param([doubt(0, sender=None)], [entry("a")], FULL, {0: "a"}, id="a-service-chose-the-sender"),
         pytest.param([doubt(0)], [entry("a", ref="run.0")], NAMED, {0: "a"}, id="by-ref"),
         pytest.param([doubt(0)], [entry("a", ref="run.0", body="x")], NAMED, {0: "a"}, id="ref-beats-body"),
@@ -103,9 +101,10 @@ SKEW_S = SKEW.total_seconds()
     ],
 )
 def test_matching(
-    doubts: list[_UnknownMessage], entries: list[LogEntry], facts: LogFacts, found: dict[int, str]
+    doubts: list[DoubtfulMessage], entries: list[LogEntry], facts: LogFacts, found: dict[int, str]
 ) -> None:
-    assert {seq: match.message_id for seq, match in _match(doubts, entries, facts).items()} == found
+    evidence = weigh(doubts, [], [LoggedMessage(one) for one in entries], set(), facts)
+    assert {seq: match.message_id for seq, match in evidence.entries.items()} == found
 
 
 @pytest.mark.parametrize(
@@ -414,9 +413,9 @@ def test_seconds_between_two_clocks_are_given_only_when_they_matter() -> None:
 
 def test_all_are_decidable_once_the_last_one_is() -> None:
     messages = [doubt(0), replace(doubt(1), doubted_at=DOUBTED + timedelta(minutes=5)), doubt(2)]
-    absent, decidable_at = _decide_absence(messages, _Evidence(entries={2: entry("m2")}), FULL, INTENT)
+    absent, decidable_at = _decide_absence(messages, Evidence(entries={2: entry("m2")}), FULL, INTENT, complete=True)
     assert absent == []
     assert decidable_at == SETTLED + timedelta(minutes=5)
-    absent, decidable_at = _decide_absence(messages, _Evidence(rivalled={2}), FULL, SETTLED)
+    absent, decidable_at = _decide_absence(messages, Evidence(rivalled={2}), FULL, SETTLED, complete=True)
     assert absent == messages[:1]
     assert decidable_at == SETTLED + timedelta(minutes=5)

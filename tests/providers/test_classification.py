@@ -169,7 +169,7 @@ async def proof(
         await cancel_at.wait()
         task.cancel()
     try:
-        return type(adapter.outcome(await task)).__name__
+        return type(adapter.outcome(await task, MESSAGE)).__name__
     except NotSent:
         return NOT_SENT
     except MaybeSent:
@@ -316,8 +316,43 @@ def test_past_the_send_deadline_nothing_leaves(transport: Callable[[], Transport
 # -- The answer
 
 
+OTHER = "+12025550133"
+# What a proxy, a balancer, a firewall or a gateway in front of an API may say.
+PAGES = (
+    ("a page", HTML, "text/html"),
+    ("nothing", b"", "text/plain"),
+    ("words", b"Forbidden", "text/plain"),
+    ("an empty document", b"{}", "application/json"),
+    ("a gateway's message", b'{"message": "Forbidden"}', "application/json"),
+    ("a gateway's code and message", b'{"code": 403, "message": "Forbidden", "status": 403}', "application/json"),
+    ("a framework's error", b'{"status": 404, "error": "Not Found", "path": "/x"}', "application/json"),
+    ("a cloud's error", b'{"error": {"code": 403, "message": "no", "status": "DENIED"}}', "application/json"),
+    ("a list of errors without codes", b'{"errors": [{"message": "no"}]}', "application/json"),
+    ("half a document", b'{"errors": [{"code": "1', "application/json"),
+)
+OWN_ERRORS: dict[str, Any] = {
+    "signalwire": {"errors": [{"type": "validation_error", "code": "news_to_us", "message": "No.", "url": "x"}]},
+    "signalwire-compat": {"code": 99999, "message": "No.", "more_info": "x", "status": 400},
+    "telnyx": {"errors": [{"code": "99999", "title": "No."}]},
+    "twilio": {"code": 99999, "message": "No.", "more_info": "x", "status": 400},
+}
+
+
+def readdressed(created: bytes, *, to: str = MESSAGE.to, sender: str | None = MESSAGE.from_number) -> bytes:
+    """A recorded success as the answer to a message `to` and from `sender`."""
+    document = json.loads(created)
+    if "data" in document:
+        document["data"]["to"][0]["phone_number"] = to
+        document["data"]["from"]["phone_number"] = sender
+    else:
+        document |= {"to": to, "from": sender}
+    return json.dumps(document).encode()
+
+
 def rows(dialect: str) -> dict[str, tuple[bytes, str]]:
     status, headers, created = sample(CREATED[dialect])
+    created = readdressed(created)
+    own = json.dumps(OWN_ERRORS[dialect]).encode()
     retry = {"retry-after": "3"}
     table = {
         "a success with an id": (http(status, created, headers), "Accepted"),
@@ -325,14 +360,26 @@ def rows(dialect: str) -> dict[str, tuple[bytes, str]]:
         "the same, without an id": (http(status, b"{}"), "Unknown"),
         "a sign-in page with 200": (http(200, HTML, {"content-type": "text/html"}), "Unknown"),
         "not a word with 200": (http(200, b""), "Unknown"),
-        "400 of no known code": (http(400, b'{"what": "ever"}'), "Rejected"),
-        "401": (http(401, b"{}"), "Deferred"),
-        "402": (http(402, b"{}"), "Deferred"),
-        "403": (http(403, b"{}"), "Deferred"),
-        "404": (http(404, b"{}"), "Deferred"),
-        "408": (http(408, b"{}"), "Unknown"),
-        "422 of no known code": (http(422, b"{}"), "Rejected"),
+        "a success for another recipient": (http(status, readdressed(created, to=OTHER)), "Unknown"),
+        "a success for another sender": (http(status, readdressed(created, sender=OTHER)), "Unknown"),
+        **{
+            f"{refused} with {whose}": (http(refused, page, {"content-type": kind}), "Unknown")
+            for refused in (400, 401, 402, 403, 404, 405, 407, 408, 409, 413, 414, 421, 422, 425, 426, 431, 451, 499)
+            for whose, page, kind in PAGES
+        },
+        **{
+            f"{refused} with its own error": (http(refused, own), "Unknown")
+            for refused in (407, 408, 409, 421, 425, 499)
+        },
+        "400 with its own error of no known code": (http(400, own), "Rejected"),
+        "422 with its own error of no known code": (http(422, own), "Rejected"),
+        "401 with its own error of no known code": (http(401, own), "Deferred"),
+        "402 with its own error of no known code": (http(402, own), "Deferred"),
+        "403 with its own error of no known code": (http(403, own), "Deferred"),
+        "404 with its own error of no known code": (http(404, own), "Deferred"),
+        "429 with its own error": (http(429, own, retry), "Deferred"),
         "429": (http(429, b"{}", retry), "Deferred"),
+        "429 of a balancer": (http(429, HTML, retry), "Deferred"),
         "429 with a date": (http(429, b"{}", {"retry-after": "Fri, 20 Nov 2026 10:00:30 GMT"}), "Deferred"),
         "429 with garbage": (http(429, b"{}", {"retry-after": "soon, perhaps"}), "Deferred"),
         "500": (http(500, b"{}"), "Unknown"),

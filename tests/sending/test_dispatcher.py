@@ -57,6 +57,7 @@ class Wire:
         self.scripts = defaultdict(list, {seq: list(script) for seq, script in (scripts or {}).items()})
         self.latency_s = latency_s
         self.sent: list[int] = []
+        self.distrusted: list[Response] = []
         self.accepted: Counter[int] = Counter()
         self.in_flight = self.most_in_flight = 0
         self.before_send: Callable[[int], None] | None = None
@@ -90,8 +91,11 @@ class Wire:
         self._ready[token] = outcome
         return Response(200, {}, token)
 
-    def outcome(self, response: Response) -> Outcome:
+    def outcome(self, response: Response, message: Message) -> Outcome:
         return self._ready.pop(response.content)
+
+    def distrust(self, response: Response) -> None:
+        self.distrusted.append(response)
 
     async def warm(self, url: str, connections: int) -> None: ...
 

@@ -25,12 +25,13 @@ from sender.state.ledger import (
     Counts,
     LogFinding,
     ReceivedReport,
+    Refusals,
     ReportCounts,
     Run,
     Settlement,
 )
 from sender.state.rows import read_run, run_columns
-from sender.state.sqlite import closing, erasure, reading
+from sender.state.sqlite import closing, erasure, evidence, reading
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import (
@@ -336,9 +337,24 @@ class SqliteLedger:
         with failures_explained(self._path):
             return reading.read_sent(self._db, key, since_ms=since_ms, seqs=seqs)
 
-    def message_ids(self) -> set[str]:
+    def refusals(self, run_id: str, *, from_seq: int, below_seq: int) -> list[Refusals]:
+        key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            return {row[0] for row in self._db.execute("SELECT message_id FROM message WHERE message_id IS NOT NULL")}
+            return evidence.read_refusals(self._db, key, from_seq, below_seq)
+
+    def recent_ids(self, *, limit: int) -> list[str]:
+        with failures_explained(self._path):
+            return evidence.read_recent_ids(self._db, limit)
+
+    def doubts(self) -> pl.DataFrame:
+        """As the protocol says. Reads all rows of all runs."""
+        with failures_explained(self._path):
+            return evidence.read_doubts(self._db)
+
+    def known_ids(self, ids: Collection[str]) -> set[str]:
+        """As the protocol says. Reads all rows of all runs."""
+        with failures_explained(self._path):
+            return evidence.read_known_ids(self._db, ids) if ids else set()
 
     def erase_sentences(self, run_id: str, *, seqs: Collection[int] | None = None) -> int:
         key, _ = self._run_key(run_id)

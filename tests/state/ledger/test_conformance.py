@@ -78,6 +78,7 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "counts": lambda ledger: ledger.counts("nope"),
     "next_due_ms": lambda ledger: ledger.next_due_ms("nope"),
     "journal": lambda ledger: ledger.journal("nope"),
+    "refusals": lambda ledger: ledger.refusals("nope", from_seq=0, below_seq=1),
     "reached": lambda ledger: ledger.reached("nope"),
     "cancel": lambda ledger: ledger.cancel("nope", [0], CancelReason.FORGOTTEN),
     "erase_sentences": lambda ledger: ledger.erase_sentences("nope"),
@@ -301,10 +302,14 @@ def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[s
 
 
 def test_the_ids_of_all_runs(ledger: Ledger) -> None:
-    assert ledger.message_ids() == set()
+    ids = {ACCEPTED.message_id, FULL.message_id, "another"}
+    assert ledger.known_ids(ids) == ledger.known_ids(set()) == set()
+    assert ledger.recent_ids(limit=9) == []
     for one, outcome in zip(claim(ledger, 3), (ACCEPTED, UNKNOWN, FULL), strict=True):
         record(ledger, one, outcome)
-    assert ledger.message_ids() == {ACCEPTED.message_id, FULL.message_id}
+    assert ledger.known_ids(ids) == {ACCEPTED.message_id, FULL.message_id}
+    assert set(ledger.recent_ids(limit=9)) == {ACCEPTED.message_id, FULL.message_id}
+    assert ledger.recent_ids(limit=1) == [FULL.message_id]
 
 
 def test_a_release_does_not_count_the_attempt(ledger: Ledger) -> None:
@@ -567,7 +572,7 @@ def test_an_id_is_kept_as_the_provider_wrote_it(ledger: Ledger, message_id: str)
     (one,) = claim(ledger)
     assert record(ledger, one, Accepted(message_id)) == 1
     assert row(ledger)["message_id"] == message_id
-    assert ledger.message_ids() == {message_id}
+    assert ledger.known_ids({message_id, "another"}) == {message_id}
 
 
 # The end

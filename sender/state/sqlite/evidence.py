@@ -1,0 +1,52 @@
+"""What the SQLite ledger knows of messages in doubt, of the provider's ids, and of refusals. Reads only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import apsw
+import polars as pl
+
+from sender.core.outcomes import Reason
+from sender.state.ledger import DOUBTS_SCHEMA, Refusals
+from sender.state.rows import doubts_frame
+
+_REFUSALS = """
+SELECT reason, error_code, count(*) FROM message
+WHERE run = ? AND seq >= ? AND seq < ? AND reason IS NOT NULL
+    AND (state = 'rejected' OR status IN ('undelivered', 'failed'))
+GROUP BY reason, error_code
+"""
+_RECENT_IDS = "SELECT message_id FROM message WHERE run = ? AND message_id IS NOT NULL ORDER BY seq DESC LIMIT ?"
+# These two read all rows: an index over states or ids would be written by every message that is sent, and doubts are
+# looked up only after something went wrong.
+_DOUBTS = f"""
+SELECT {", ".join(f"{'run' if name == 'run_id' else 'message'}.{name}" for name in DOUBTS_SCHEMA)}
+FROM message JOIN run ON run.key = message.run
+WHERE state IN ('unknown', 'intent') ORDER BY message.run, seq
+"""  # noqa: S608 (our names)
+_KNOWN_IDS = "SELECT message_id FROM message WHERE message_id IN (SELECT value FROM json_each(?))"
+
+
+def read_refusals(db: apsw.Connection, key: int, from_seq: int, below_seq: int) -> list[Refusals]:
+    rows: list[tuple[Any, ...]] = db.execute(_REFUSALS, (key, from_seq, below_seq)).fetchall()
+    return [Refusals(Reason(reason), code, messages) for reason, code, messages in rows]
+
+
+def read_recent_ids(db: apsw.Connection, limit: int) -> list[str]:
+    ids: list[Any] = []
+    for (key,) in db.execute("SELECT key FROM run ORDER BY key DESC").fetchall():
+        if len(ids) >= limit:
+            break
+        ids += (row[0] for row in db.execute(_RECENT_IDS, (key, limit - len(ids))))
+    return ids
+
+
+def read_doubts(db: apsw.Connection) -> pl.DataFrame:
+    return doubts_frame(db.execute(_DOUBTS).fetchall())
+
+
+def read_known_ids(db: apsw.Connection, ids: Collection[str]) -> set[str]:
+    return {str(row[0]) for row in db.execute(_KNOWN_IDS, (json.dumps(sorted(ids)),))}
