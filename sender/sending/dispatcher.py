@@ -196,9 +196,14 @@ class Dispatcher:
     # -- what the producer asks --------------------------------------------------------------------------------------
 
     async def wait_for_room(self) -> None:
-        while len(self._in_flight) >= (self._concurrency.limit if self._policy.is_proved else 1):
+        while self._halted.is_set() or len(self._in_flight) >= self._room:  # halted, until `run` cancels the producer
             self._answer_came.clear()
             await self._answer_came.wait()
+
+    @property
+    def _room(self) -> int:
+        """How many requests may be in flight: until the provider has answered, one, for it may be a wrong address."""
+        return self._concurrency.limit if self._policy.is_proved else 1
 
     async def wait_for_more(self) -> bool:
         """Wait until a deferred message may be due; False when none is deferred and none in flight."""

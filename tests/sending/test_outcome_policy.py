@@ -17,6 +17,7 @@ from sender.sending.circuit_breaker import CircuitBreaker
 from sender.sending.concurrency import Concurrency
 from sender.sending.outcome_policy import OutcomePolicy
 from sender.sending.rate_limit import RateLimit, RateLimiter
+from sender.sending.rejection_guard import RejectionGuard
 from sender.sending.throttle import Throttle
 from sender.state.ledger import Claim, Settlement
 from sender.transport.base import NotSent
@@ -49,6 +50,7 @@ class Subject:
         self.policy = OutcomePolicy(
             throttle=Throttle(pace, self.limiter, self.concurrency),
             breaker=CircuitBreaker(title="Example", base_url="https://api.example.com"),
+            guard=RejectionGuard(in_a_row=20, share=0.25),
             pool=self.pool,
             halt=self.halts.append,
             now_ms=lambda: NOW_MS,
