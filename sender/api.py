@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from sender.core.errors import InputError
+from sender.delivery.settle import OnWait
 from sender.plan.plan import Plan
 from sender.sending import event_loop
 from sender.sending.open_run import open_run, open_run_again
@@ -21,19 +22,21 @@ async def asend(
     options: SendOptions | None = None,
     *,
     on_progress: Callable[[Progress], None] | None = None,
+    on_wait: OnWait | None = None,
     cancel: asyncio.Event | None = None,
     **keywords: Unpack[SendKeywords],
 ) -> RunResult:
     """Send `plan`, or resume it where an earlier call stopped, and return the result.
 
     `options` say how; their fields may be given as keyword arguments instead. `on_progress` is called about ten times a
-    second. Once `cancel` is set, nothing new is claimed and the answers in flight are awaited; the same call resumes.
+    second, `on_wait` each second while `settle` waits for the provider's log. Once `cancel` is set, nothing new is
+    claimed and the answers in flight are awaited; the same call resumes.
     Raises InputError, RunLocked, RunComplete or InputsChanged before anything is sent; a guard that stops the run later
     is in `RunResult.stopped`.
     """
     options = _options(options, keywords)
     with open_run(plan, options) as session:
-        return await session.send(options, on_progress=on_progress, cancel=cancel)
+        return await session.send(options, on_progress=on_progress, on_wait=on_wait, cancel=cancel)
 
 
 def send(
@@ -41,6 +44,7 @@ def send(
     options: SendOptions | None = None,
     *,
     on_progress: Callable[[Progress], None] | None = None,
+    on_wait: OnWait | None = None,
     **keywords: Unpack[SendKeywords],
 ) -> RunResult:
     """Send `plan` as `asend` does, and block until the result is there.
@@ -48,7 +52,7 @@ def send(
     Raises InputError where an event loop is running: await `asend` there.
     """
     _refuse_running_loop("asend")
-    return event_loop.run(asend(plan, _options(options, keywords), on_progress=on_progress))
+    return event_loop.run(asend(plan, _options(options, keywords), on_progress=on_progress, on_wait=on_wait))
 
 
 async def aresume(
@@ -56,6 +60,7 @@ async def aresume(
     options: SendOptions | None = None,
     *,
     on_progress: Callable[[Progress], None] | None = None,
+    on_wait: OnWait | None = None,
     cancel: asyncio.Event | None = None,
     **keywords: Unpack[SendKeywords],
 ) -> RunResult:
@@ -69,7 +74,7 @@ async def aresume(
     with open_run_again(run, options) as session:
         session.check_credentials(options)
         session.lift_pause()
-        return await session.send(options, on_progress=on_progress, cancel=cancel)
+        return await session.send(options, on_progress=on_progress, on_wait=on_wait, cancel=cancel)
 
 
 def resume(
@@ -77,6 +82,7 @@ def resume(
     options: SendOptions | None = None,
     *,
     on_progress: Callable[[Progress], None] | None = None,
+    on_wait: OnWait | None = None,
     **keywords: Unpack[SendKeywords],
 ) -> RunResult:
     """Resume a run as `aresume` does, and block until the result is there.
@@ -84,7 +90,7 @@ def resume(
     Raises InputError where an event loop is running: await `aresume` there.
     """
     _refuse_running_loop("aresume")
-    return event_loop.run(aresume(run, _options(options, keywords), on_progress=on_progress))
+    return event_loop.run(aresume(run, _options(options, keywords), on_progress=on_progress, on_wait=on_wait))
 
 
 def _refuse_running_loop(instead: str) -> None:

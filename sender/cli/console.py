@@ -238,13 +238,17 @@ def run_summary(summary: Summary) -> None:
         out.print(table)
 
 
-def about_unknowns(n: int, run_id: str, *, decidable_at: datetime | None = None, failure: str | None = None) -> None:
+def about_unknowns(
+    n: int, run_id: str, *, decidable_at: datetime | None = None, failure: str | None = None, contested: int = 0
+) -> None:
     """Print what is unknown, what that means, and which command settles it."""
     if not n:
         return
     wait = f" after {decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if decidable_at else ""
     them, they = ("it", "it is") if n == 1 else ("them", "they are")
     why = f" (the provider's log could not be read: {failure})" if failure else ""
+    if contested:
+        why += f" ({contested:,} of them may be entries of its log that cannot be attributed)"
     out.print(
         f"[bold yellow]{many(n, 'message')} unknown:[/] the provider may have accepted {them}, so {they} not sent"
         f" again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log; what the log"

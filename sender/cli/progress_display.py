@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
 from sender.cli import console
 from sender.cli.duration import format_duration
+from sender.delivery.settle import OnWait, SettleWait
 from sender.state.heartbeat import Progress
 
 log = logging.getLogger("sender.cli")
 
 LINE_EVERY_S = 5.0
 
-ShowProgress = Callable[[Progress], None]
+WAIT_LINE_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """Shows where a run is: `show` while it sends, `wait` while it waits for the provider's log to decide."""
+
+    show: Callable[[Progress], None]
+    wait: OnWait
 
 
 @contextmanager
-def progress_bar() -> Iterator[ShowProgress]:
+def progress_bar() -> Iterator[Display]:
     """A bar on standard error, for a terminal."""
     columns = (
         TextColumn("{task.description}"),
@@ -34,13 +44,42 @@ def progress_bar() -> Iterator[ShowProgress]:
         task = bar.add_task("sending", total=None, note="")
 
         def show(progress: Progress) -> None:
-            bar.update(task, total=progress.total, completed=progress.done, note=_note(progress))
+            bar.update(task, description="sending", total=progress.total, completed=progress.done, note=_note(progress))
 
-        yield show
+        def wait(waiting: SettleWait) -> None:
+            bar.update(task, description="settling", note=_wait_note(waiting))
+
+        yield Display(show, wait)
 
 
 @contextmanager
-def progress_lines() -> Iterator[ShowProgress]:
+def countdown() -> Iterator[OnWait]:
+    """The wait for the provider's log alone: counted down on a terminal, else a line of the log every minute."""
+    if not console.err.is_terminal:
+        yield _wait_lines()
+        return
+    with console.err.status("") as status:
+        yield lambda waiting: status.update(_wait_note(waiting))
+
+
+def _wait_lines() -> OnWait:
+    """Log a line every minute."""
+    next_s = math.inf
+
+    def wait(waiting: SettleWait) -> None:
+        nonlocal next_s
+        if waiting.left_s <= next_s:
+            next_s = waiting.left_s - WAIT_LINE_EVERY_S
+            values = {"unknown": waiting.unknown, "left_s": round(waiting.left_s)}
+            log.info(_wait_note(waiting), extra={"event": "settle_wait", **values})
+        elif waiting.left_s > next_s + WAIT_LINE_EVERY_S:  # another wait has begun
+            next_s = math.inf
+
+    return wait
+
+
+@contextmanager
+def progress_lines() -> Iterator[Display]:
     """A line of the log every few seconds, where there is no terminal."""
     last_s = 0.0
 
@@ -60,7 +99,12 @@ def progress_lines() -> Iterator[ShowProgress]:
             },
         )
 
-    yield show
+    yield Display(show, _wait_lines())
+
+
+def _wait_note(waiting: SettleWait) -> str:
+    left = format_duration(math.ceil(waiting.left_s))
+    return f"{waiting.unknown:,} unknown; the provider's log decides in {left} (Ctrl-C leaves, and resends nothing)"
 
 
 def _note(progress: Progress) -> str:

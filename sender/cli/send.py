@@ -238,8 +238,8 @@ def _ask(session: RunSession, options: SendOptions) -> None:
 
 async def _send(session: RunSession, options: SendOptions, *, show_bar: bool) -> RunResult:
     cancel = asyncio.Event()
-    with _signals(cancel), progress_bar() if show_bar else progress_lines() as show:
-        return await session.send(options, on_progress=show, cancel=cancel)
+    with _signals(cancel), progress_bar() if show_bar else progress_lines() as display:
+        return await session.send(options, on_progress=display.show, on_wait=display.wait, cancel=cancel)
 
 
 @contextmanager

@@ -59,6 +59,11 @@ _OPTIONS = (
         show_default=True,
         help="Unknown messages: look them up, or leave them.",
     ),
+    click.option(
+        "--settle",
+        is_flag=True,
+        help="Stay until the provider's log can decide unknown messages, ten minutes after them; Ctrl-C leaves.",
+    ),
     delivery_options,
     click.option(
         "--workers",
@@ -129,6 +134,7 @@ def _request(**values: Any) -> SendRequest:
         rehearse=values["rehearse"],
         limit=values["limit"],
         settle_unknowns=values["on_unknown"] == "reconcile",
+        settle=values["settle"],
         resend_unknown=values["resend_unknown"],
         public_url=values["public_url"],
         wait_s=None if values["wait"] is None else parse_duration_s(values["wait"], "--wait"),

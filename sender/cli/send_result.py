@@ -49,7 +49,13 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
     if result.resent:
         console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
     settled = result.reconciled
-    console.about_unknowns(summary.unknown, run.run_id, decidable_at=settled.decidable_at, failure=settled.failure)
+    console.about_unknowns(
+        summary.unknown,
+        run.run_id,
+        decidable_at=settled.decidable_at,
+        failure=settled.failure,
+        contested=min(settled.contested, summary.unknown),
+    )
     console.run_summary(summary)
     for number, why in result.taken_out.items():
         console.out.print(

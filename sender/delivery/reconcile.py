@@ -54,7 +54,7 @@ class ReconcileResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _DatedPage:
     entries: tuple[LogEntry, ...]
     next: Request | None
     dated: bool
@@ -196,13 +196,13 @@ async def _walk(
         seconds_max=WALK_MAX_S,
     )
 
-    def read_page(response: Response, request: Request) -> _Page:
+    def read_page(response: Response, request: Request) -> _DatedPage:
         check_clock(response, now_ms())
         page = adapter.log_page(response, request)
         dated = _answered_at(response) is not None
         if not dated and not facts.filters_by_recipient:  # else a window by another clock
             raise ValueError("the provider does not say what time it is there: times cannot be compared")
-        return _Page(page.entries, page.next, dated)
+        return _DatedPage(page.entries, page.next, dated)
 
     walk = _Walk()
     try:
@@ -222,7 +222,7 @@ async def _walk(
     return walk
 
 
-def _meet(met: dict[str, LoggedMessage], page: _Page, asked_for: str | None) -> None:
+def _meet(met: dict[str, LoggedMessage], page: _DatedPage, asked_for: str | None) -> None:
     """Add the entries of a page to those of the pages before it."""
     before = set(met)
     for entry in page.entries:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
 
 from sender.delivery import reconcile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
 from sender.delivery.provider_session import open_provider
 from sender.delivery.reconcile import ReconcileResult
+from sender.delivery.settle import OnWait, settle
 from sender.state.ledger import Run
 from sender.state.state import State
 from sender.suppression.learn import learn_refusals
@@ -38,23 +41,43 @@ async def refresh_run(state: State, run: Run, env: Mapping[str, str], *, wait_s:
     return refreshed
 
 
-async def reconcile_run(state: State, run: Run, env: Mapping[str, str]) -> ReconcileResult:
+def _now(state: State) -> datetime:
+    return datetime.fromtimestamp(state.ledger.now_ms() / 1000, UTC)
+
+
+async def reconcile_run(
+    state: State,
+    run: Run,
+    env: Mapping[str, str],
+    *,
+    wait: bool = False,
+    on_wait: OnWait | None = None,
+    cancel: asyncio.Event | None = None,
+) -> ReconcileResult:
     """Settle those of the run's unknown messages that the provider's log decides.
 
-    Raises RunLocked while another process is sending the run.
+    With `wait` it stays until the log can decide all that time decides; `on_wait` is called each second, and setting
+    `cancel` leaves. Raises RunLocked while another process is sending the run.
     """
     with state.locks.hold_campaign(run.campaign, run.kind):
         plan = state.plan(run)
         state.ledger.check(run.run_id)
         state.ledger.orphans_to_unknown(run.run_id)
+        cancel = cancel or asyncio.Event()
         async with open_provider(run, plan.manifest, env, state.plans.folder(run)) as provider:
-            result = await reconcile.reconcile(
+            look_up = partial(
+                reconcile.reconcile,
                 ledger=state.ledger,
                 run=run,
                 plan=plan,
                 provider=provider,
-                cancel=asyncio.Event(),
+                cancel=cancel,
                 plan_of=state.plan,
             )
+            if wait:
+                now = partial(_now, state)
+                result = await settle(look_up, now=now, cancel=cancel, on_wait=on_wait)
+            else:
+                result = await look_up()
         state.ledger.finish_run(run.run_id)
         return result

@@ -17,7 +17,13 @@ from types import MappingProxyType
 from sender.campaign.safe_yaml import YamlError, load
 from sender.core.errors import InputError
 from sender.sandbox.dialect import Trouble
+from sender.sandbox.distortions import Distortion
 from sender.sandbox.magic_numbers import AnswerDelivery, Behavior, RetryAfter
+
+
+def _page(about: str, status: int, *, accepts: bool = False) -> Behavior:
+    return Behavior(about, delivery=AnswerDelivery.PAGE, accepts=accepts, page_status=status)
+
 
 # Faults of create requests. "Before" and "after" refer to acceptance: after it, the message is in the log.
 FAULTS: Mapping[str, Behavior] = {
@@ -46,12 +52,32 @@ FAULTS: Mapping[str, Behavior] = {
     "html": Behavior("accepted; 200 with a page of HTML", delivery=AnswerDelivery.HTML),
     "drip": Behavior("accepted; the answer comes byte by byte", delivery=AnswerDelivery.DRIP),
     "huge": Behavior("accepted; an answer of 100 MB", delivery=AnswerDelivery.HUGE),
+    "403-page": _page("a firewall's page with 403; nothing was accepted", 403),
+    "404-page": _page("a balancer's page with 404; nothing was accepted", 404),
+    "407-page": _page("a proxy's page with 407; nothing was accepted", 407),
+    "409-page": _page("a gateway's page with 409; nothing was accepted", 409),
+    "403-page-after": _page("a firewall's page with 403, though accepted", 403, accepts=True),
+    "409-page-after": _page("a gateway's page with 409, though accepted", 409, accepts=True),
+    "answer-twice": Behavior("accepted; the answer comes twice at once", delivery=AnswerDelivery.TWICE),
+    "answer-twice-late": Behavior(
+        "accepted; the answer comes again after a moment", delivery=AnswerDelivery.TWICE_LATE
+    ),
+    "other-answer": Behavior("accepted; the answer to the message before", distortion=Distortion.OTHER_ANSWER),
+    "other-id": Behavior("accepted; the answer has the id of the message before", distortion=Distortion.OTHER_ID),
+    "wrong-to": Behavior("accepted; the answer names another recipient", distortion=Distortion.OTHER_RECIPIENT),
+    "wrong-from": Behavior("accepted; the answer names another sender", distortion=Distortion.OTHER_SENDER),
 }
 # Faults of requests for a page of the log.
-LOG_FAULTS: Mapping[str, AnswerDelivery] = {
+LOG_FAULTS: Mapping[str, AnswerDelivery | Distortion] = {
     "log-500": AnswerDelivery.SERVER_ERROR,
     "log-reset": AnswerDelivery.RESET,
     "log-truncated-json": AnswerDelivery.TRUNCATED,
+    "log-no-date": AnswerDelivery.UNDATED,
+    "log-redacted": Distortion.REDACTED,
+    "log-national": Distortion.NATIONAL,
+    "log-no-numbers": Distortion.NO_NUMBERS,
+    "log-local-time": Distortion.LOCAL_TIME,
+    "log-two-pages": Distortion.TWO_PAGES,
 }
 
 
@@ -100,8 +126,8 @@ class FaultPicker:
             kind = self._pick(FAULTS, to, nth)
         return None if kind is None else replace(FAULTS[kind], fault=kind)
 
-    def pick_for_page(self) -> tuple[str, AnswerDelivery] | None:
-        """Return kind and delivery of the fault of this request for a page of the log; None: no fault."""
+    def pick_for_page(self) -> tuple[str, AnswerDelivery | Distortion] | None:
+        """Return kind and effect of the fault of this request for a page of the log; None: no fault."""
         self._requests["log"] += 1
         kind = self._pick(LOG_FAULTS, "log", self._requests["log"])
         return None if kind is None else (kind, LOG_FAULTS[kind])

@@ -17,6 +17,7 @@ from email.utils import format_datetime
 from enum import StrEnum
 
 from sender.sandbox.dialect import Draft, Trouble
+from sender.sandbox.distortions import Distortion
 
 _FICTIONAL = re.compile(r"\+1[2-9]\d\d555(01\d\d)")
 
@@ -35,6 +36,10 @@ class AnswerDelivery(StrEnum):
     HTML = "html"  # 200, and a page of HTML
     DRIP = "drip"  # byte by byte, for `Options.hang_s`
     HUGE = "huge"  # 100 MB
+    PAGE = "page"  # a page of HTML, as a proxy, a balancer or a firewall answers, with `Behavior.page_status`
+    TWICE = "twice"  # the whole answer, and at once the same again
+    TWICE_LATE = "twice_late"  # the same, with a moment in between
+    UNDATED = "undated"  # without the `Date` header
     OUTAGE = "outage"  # RST for everybody, and no new connections for `Options.outage_s`
 
 
@@ -60,7 +65,8 @@ class Behavior:
     """What happens to a request.
 
     `trouble` is refused at once or reported later, as the dialect's table says. `accepts` False: nothing is stored,
-    whatever the answer. `once`: only every other time. `fault` is the kind of an injected fault.
+    whatever the answer. `once`: only every other time. `fault` is the kind of an injected fault. `distortion` is what
+    the answer says wrongly.
     """
 
     about: str
@@ -71,6 +77,8 @@ class Behavior:
     retry_after_s: int = 1
     accepts: bool = True
     fault: str | None = None
+    page_status: int = 503
+    distortion: Distortion | None = None
 
 
 ORDINARY = Behavior("accepted; queued, sent, delivered")

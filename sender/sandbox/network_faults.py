@@ -13,6 +13,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 HUGE_BYTES = 100_000_000
@@ -75,6 +76,40 @@ class Cut:
                 reset(transport)
             else:
                 transport.close()
+
+
+class Twice:
+    """The whole answer, and after `after_s` the same bytes again, though nobody asked."""
+
+    def __init__(self, response: Response, *, after_s: float) -> None:
+        self._response = response
+        self._after_s = after_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        transport: asyncio.Transport = scope["state"]["transport"]
+        await self._response(scope, receive, send)
+        if self._after_s:
+            await asyncio.sleep(self._after_s)
+        if not transport.is_closing():
+            lines = [b"HTTP/1.1 %d Again" % self._response.status_code]
+            lines += [b"%s: %s" % header for header in self._response.raw_headers]
+            transport.write(b"\r\n".join([*lines, b"", bytes(self._response.body)]))
+
+
+class Undated:
+    """The answer without the `Date` that the server adds to all others; the connection ends with it."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
+        transport: asyncio.Transport = scope["state"]["transport"]
+        lines = [b"HTTP/1.1 %d OK" % self._response.status_code, b"connection: close"]
+        lines += [b"%s: %s" % header for header in self._response.raw_headers]
+        transport.write(b"\r\n".join([*lines, b"", bytes(self._response.body)]))
+        transport.close()
+        while (await receive())["type"] != "http.disconnect":  # else the server would add an answer of its own
+            pass
 
 
 class Huge:

@@ -10,13 +10,15 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
-from sender.sandbox import network_faults
+from sender.sandbox import distortions, network_faults
 from sender.sandbox import optouts as optouts_list
 from sender.sandbox.dialect import (
     NEVER_MS,
@@ -30,6 +32,7 @@ from sender.sandbox.dialect import (
     Trouble,
     TroubleAnswer,
 )
+from sender.sandbox.distortions import Distortion
 from sender.sandbox.fault_plan import NO_FAULTS, FaultPicker, Faults
 from sender.sandbox.magic_numbers import ORDINARY, AnswerDelivery, Behavior, BehaviorPicker
 from sender.sandbox.segment_count import count_segments
@@ -38,6 +41,7 @@ from sender.sandbox.webhooks import NO_WEBHOOK_FAULTS, WebhookFaults, WebhookSen
 
 SIMULATOR = "campaign-sender sandbox"
 _HEADER = (b"x-simulator", SIMULATOR.encode())
+AGAIN_AFTER_S = 0.05  # between an answer and the same again
 _JSON = (b"content-type", b"application/json")
 
 
@@ -82,6 +86,8 @@ class Sandbox:
         self.faults = FaultPicker(options.faults)
         self.webhooks = WebhookSender(options.webhook_faults)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
+        self._created: Answer | None = None  # to the last request that was accepted
+        self._repeated: list[dict[str, Any]] = []  # entries of a page of the log that stand on the next one, too
         self.start_outage: Callable[[float], None] = lambda _: None  # set by the server; for a number of seconds
 
     async def create_message(self, dialect: Dialect, request: Request) -> ASGIApp:
@@ -102,11 +108,18 @@ class Sandbox:
             answer = _refusal(dialect, trouble, behavior)
         elif behavior.accepts:
             message = self._store(dialect, draft, trouble, now_ms)
-            answer = dialect.answer_created(message, utc_ms())
+            answer = self._answer_created(dialect, message, behavior)
             await self.webhooks.schedule_reports(message)
         else:
-            answer = Answer(503, {})  # never sent as it is: such a behavior has a delivery of its own
+            answer = Answer(behavior.page_status, {})  # never sent as it is: such a behavior has a delivery of its own
         return await self._deliver(dialect, answer, behavior.delivery)
+
+    def _answer_created(self, dialect: Dialect, message: StoredMessage, behavior: Behavior) -> Answer:
+        before, answer = self._created, dialect.answer_created(message, utc_ms())
+        self._created = answer
+        if behavior.delivery is AnswerDelivery.PAGE:
+            return Answer(behavior.page_status, {})
+        return distortions.distort_created(answer, behavior.distortion, before) if behavior.distortion else answer
 
     def _store(self, dialect: Dialect, draft: Draft, late: TroubleAnswer | None, now_ms: int) -> StoredMessage:
         """Store the accepted message and return it. `late` is the trouble that the provider will report; None: none."""
@@ -156,6 +169,14 @@ class Sandbox:
                 return network_faults.Cut(closing, start=start, content=content, last_s=hang_s, drip=True)
             case AnswerDelivery.HUGE:
                 return network_faults.Huge(answer.status, [_HEADER, _JSON])
+            case AnswerDelivery.PAGE:
+                return _page(answer.status, HTTPStatus(answer.status).phrase)
+            case AnswerDelivery.TWICE:
+                return network_faults.Twice(whole, after_s=0.0)
+            case AnswerDelivery.TWICE_LATE:
+                return network_faults.Twice(whole, after_s=AGAIN_AFTER_S)
+            case AnswerDelivery.UNDATED:
+                return network_faults.Undated(whole)
             case AnswerDelivery.OUTAGE:
                 self.start_outage(self.options.outage_s)
                 return network_faults.Cut(closing, rst=True)
@@ -183,13 +204,30 @@ class Sandbox:
             answer = dialect.answer_page(log, listing)
         except Refused as refused:
             answer = dialect.answer_refused(refused.problems)
-        fault, delivery = self.faults.pick_for_page() or (None, AnswerDelivery.PLAIN)
+        fault, effect = self.faults.pick_for_page() or (None, AnswerDelivery.PLAIN)
         if fault:
             self.store.count_fault(fault)
-        return await self._deliver(dialect, answer, delivery)
+        if self._repeated and _is_following(request):
+            answer, self._repeated = distortions.with_rows_before(answer, self._repeated), []
+        elif effect is Distortion.TWO_PAGES:
+            self._repeated = distortions.rows_of(answer)
+            answer = distortions.with_next_page(answer, request.url.path, request.query_params.multi_items())
+        if isinstance(effect, AnswerDelivery):
+            return await self._deliver(dialect, answer, effect)
+        if effect is not Distortion.TWO_PAGES:
+            answer = distortions.distort_rows(answer, effect)
+        return await self._answer(dialect, answer)
 
     async def _answer(self, dialect: Dialect, answer: Answer) -> ASGIApp:
         return await self._deliver(dialect, answer, AnswerDelivery.PLAIN)
+
+
+def _is_following(request: Request) -> bool:
+    """Whether a page of the log is not the first of its walk."""
+    query = request.query_params
+    return any(query.get(name, "1") not in {"0", "1"} for name in (distortions.FOLLOWING, "page[number]")) or any(
+        name in query for name in ("page_token", "PageToken")
+    )
 
 
 def _refusal(dialect: Dialect, trouble: TroubleAnswer, behavior: Behavior = ORDINARY) -> Answer:

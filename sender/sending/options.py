@@ -30,7 +30,8 @@ class SendOptions:
     `resume` finishes that run, `close` ends it and begins a new one, `refuse` raises InputsChanged (None: as the
     campaign says, and by default `refuse`).
 
-    `settle_unknowns` looks up unknown messages in the provider's log; `resend_unknown` sends again what the log does
+    `settle_unknowns` looks up unknown messages in the provider's log, and `settle` stays until the log can decide all
+    that time decides; `resend_unknown` sends again what the log does
     not settle, so that some people may get the message twice. `workers` is the number of processes that send.
 
     `public_url` is the address of a receiver of delivery reports; it is put into each message unless the campaign has a
@@ -50,6 +51,7 @@ class SendOptions:
     on_unfinished: OnUnfinished | None = None
     source: str | Path | None = None
     settle_unknowns: bool = True
+    settle: bool = False
     resend_unknown: bool = False
     workers: int = 1
     public_url: str | None = None
@@ -60,6 +62,11 @@ class SendOptions:
 
     def __post_init__(self) -> None:
         _check_workers(self.workers)
+        if self.settle and not self.settle_unknowns:
+            raise InputError(
+                "settling looks unknown messages up, and these options say to leave them",
+                fix="leave out one of the two",
+            )
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -88,6 +95,7 @@ class SendKeywords(TypedDict, total=False):
     on_unfinished: OnUnfinished | None
     source: str | Path | None
     settle_unknowns: bool
+    settle: bool
     resend_unknown: bool
     workers: int
     public_url: str | None

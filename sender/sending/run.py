@@ -10,6 +10,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from sender.core.errors import ClockWrong, InputError, ProviderRefused, SenderError, StateError
@@ -19,6 +21,7 @@ from sender.delivery import reconcile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
 from sender.delivery.provider_session import open_adapter, open_provider
 from sender.delivery.reconcile import ReconcileResult, clocks_apart_s
+from sender.delivery.settle import OnWait, settle
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
@@ -56,6 +59,7 @@ class _SendState:
     reconciled: ReconcileResult = field(default_factory=ReconcileResult)
     refreshed: RefreshResult | None = None
     stopped: SenderError | None = None
+    on_wait: OnWait | None = None
     resent: int = 0
     disabled_senders: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,16 +119,19 @@ class RunSession:
         options: SendOptions,
         *,
         on_progress: Callable[[Progress], None] | None = None,
+        on_wait: OnWait | None = None,
         cancel: asyncio.Event | None = None,
     ) -> RunResult:
         """Send what is pending, wait for delivery, write the results file, and return the result.
+
+        `on_wait` is called each second while the provider's log cannot decide unknown messages yet.
 
         Once `cancel` is set, nothing new is claimed, and only the answers in flight are awaited. Raises InputError
         before anything is sent; a guard that stops the run later is in the result.
         """
         cancel = cancel or asyncio.Event()
         path = self._results_path(options)
-        course = _SendState()
+        course = _SendState(on_wait=on_wait)
         async with self._open_resources(options, on_progress) as resources:
             self._log_start()
             try:
@@ -295,20 +302,17 @@ class RunSession:
             plan_of=self.state.plan,
         )
 
-    async def _reconcile_at_the_end(self, resources: SendResources, cancel: asyncio.Event) -> ReconcileResult:
-        """Look up unknown messages, and once more after a moment where that makes them decidable."""
-        reconciled = await self._reconcile(resources, cancel)
-        if reconciled.decidable_at is None:
-            return reconciled
-        wait_s = reconciled.decidable_at.timestamp() - self.state.ledger.now_ms() / 1000
-        if wait_s > RECONCILE_WAIT_S:
-            return reconciled
-        try:
-            async with asyncio.timeout(max(0.0, wait_s) + 0.1):
-                await cancel.wait()
-        except TimeoutError:
-            return await self._reconcile(resources, cancel)
-        return reconciled
+    async def _reconcile_at_the_end(
+        self, resources: SendResources, options: SendOptions, cancel: asyncio.Event, on_wait: OnWait | None
+    ) -> ReconcileResult:
+        """Look up unknown messages, and again once that makes them decidable: after a moment, or with `settle` ever."""
+        return await settle(
+            partial(self._reconcile, resources, cancel),
+            now=lambda: datetime.fromtimestamp(self.state.ledger.now_ms() / 1000, UTC),
+            cancel=cancel,
+            on_wait=on_wait,
+            most_s=None if options.settle else RECONCILE_WAIT_S,
+        )
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -331,7 +335,7 @@ class RunSession:
             await resources.make_dispatcher().run(cancel)
             if not options.settle_unknowns or cancel.is_set():
                 return
-            course.reconciled = await self._reconcile_at_the_end(resources, cancel)
+            course.reconciled = await self._reconcile_at_the_end(resources, options, cancel, course.on_wait)
             if not course.reconciled.absent:  # else these are pending again
                 return
         raise _never_arrive(course.reconciled.absent)

@@ -66,10 +66,11 @@ class Receiver:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 if head.startswith(b"post"):
                     self.came_s.append(time.monotonic())
+                message_id = f"SM{len(self.came_s):032}"
                 size = next((line for line in head.split(b"\r\n") if line.startswith(b"content-length:")), b":0")
                 await reader.readexactly(int(size.partition(b":")[2]))
                 await asyncio.sleep(self.latency_s)
-                content = json.dumps({"sid": f"SM{len(self.came_s):032}", "status": "queued"}).encode()
+                content = json.dumps({"sid": message_id, "status": "queued"}).encode()
                 head = f"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
                 writer.write(f"{head}\r\n".encode() + content)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
