@@ -35,8 +35,8 @@ class LoggedMessage:
     """An entry as a walk met it.
 
     `asked_for` is the recipient of the query that it answers (None: a query for everybody). `dated`: its page says what
-    time it is at the provider, so that its own time can be compared. `repeated`: it stands on two pages, so the pages
-    have moved and one of them shows something else than it did.
+    time it is at the provider, so that its own time can be compared. `repeated`: two pages show it, so the pages have
+    moved, and one of them may have skipped something.
     """
 
     entry: LogEntry

@@ -36,7 +36,7 @@ class Distortion(StrEnum):
     NATIONAL = "national"  # numbers without their country code
     NO_NUMBERS = "no_numbers"
     LOCAL_TIME = "local_time"  # times without an offset
-    TWO_PAGES = "two_pages"  # the entries of a page stand on the next one, too
+    TWO_PAGES = "two_pages"  # the next page shows the entries again
 
 
 def distort_created(answer: Answer, distortion: Distortion, before: Answer | None) -> Answer:

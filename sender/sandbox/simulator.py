@@ -87,7 +87,7 @@ class Sandbox:
         self.webhooks = WebhookSender(options.webhook_faults)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
         self._created: Answer | None = None  # to the last request that was accepted
-        self._repeated: list[dict[str, Any]] = []  # entries of a page of the log that stand on the next one, too
+        self._repeated: list[dict[str, Any]] = []  # entries of a page of the log that the next one shows again
         self.start_outage: Callable[[float], None] = lambda _: None  # set by the server; for a number of seconds
 
     async def create_message(self, dialect: Dialect, request: Request) -> ASGIApp:

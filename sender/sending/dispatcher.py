@@ -51,7 +51,6 @@ log = logging.getLogger("sender.sending.dispatcher")
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 REPORT_EVERY_S = 0.1
 QUEUE_LOOK_S = 5.0
-GUARD_LOOK_S = 1.0
 
 
 class Dispatcher:
@@ -91,7 +90,6 @@ class Dispatcher:
         self._progress = ProgressReporter(None if observer is None else observer.progressed)
         pace = throttle.pace
         self._guard = RejectionGuard(in_a_row=pace.max_rejected_in_a_row, share=pace.max_failed)
-        self._guard_looks_s = -math.inf
         self._recent_ids = RecentIds()
         self._policy = OutcomePolicy(
             throttle=throttle,
@@ -346,10 +344,8 @@ class Dispatcher:
 
     async def _look_at_first(self, *, has_rejected: bool) -> None:
         """Stop when too many of the first messages were refused, now or in a delivery report."""
-        now_s = steady_s()
-        if now_s < self._guard_looks_s and not has_rejected:
+        if not self._guard.is_due(steady_s(), has_rejected=has_rejected):
             return
-        self._guard_looks_s = now_s + GUARD_LOOK_S
         first = min(FIRST, self._total - self._first_seq)
         refusals = await self._ledger.refusals(from_seq=self._first_seq, below_seq=self._first_seq + first)
         if stop := self._guard.judge_first(refusals, first):

@@ -15,6 +15,7 @@ from sender.core.outcomes import Reason, Rejected
 from sender.state.ledger import Refusals
 
 FIRST = 200  # messages of a session whose share of refusals is looked at
+LOOK_EVERY_S = 1.0
 FEWEST = 20  # of them: a share of fewer says little
 
 PER_PERSON = frozenset({Reason.INVALID_NUMBER, Reason.OPTED_OUT, Reason.LANDLINE, Reason.UNREACHABLE})
@@ -50,6 +51,14 @@ class RejectionGuard:
         self._in_a_row = in_a_row
         self._share = share
         self._since_acceptance: Counter[Reason] = Counter()
+        self._look_again_s = -math.inf
+
+    def is_due(self, now_s: float, *, has_rejected: bool) -> bool:
+        """Whether it is time to look at the first messages again: each second, and at each rejection."""
+        if now_s < self._look_again_s and not has_rejected:
+            return False
+        self._look_again_s = now_s + LOOK_EVERY_S
+        return True
 
     def record_acceptance(self) -> None:
         """The provider took a message."""

@@ -388,11 +388,14 @@ class Ledger(Protocol):
         ...
 
     def doubts(self) -> pl.DataFrame:
-        """Every message of every run that is unknown or an intent, as DOUBTS_SCHEMA."""
+        """Every message of every run that is unknown or an intent, as DOUBTS_SCHEMA. Reads all rows."""
         ...
 
     def known_ids(self, ids: Collection[str]) -> set[str]:
-        """Those of the provider's `ids` that belong to a message of any run: a log entry with one is accounted for."""
+        """Those of the provider's `ids` that belong to a message of any run: a log entry with one is accounted for.
+
+        Reads all rows.
+        """
         ...
 
     def cancel(self, run_id: str, seqs: Collection[int], reason: CancelReason) -> int:

@@ -206,10 +206,10 @@ def test_delivery_reports_stop_a_run(ledger: SqliteLedger, plan: Plan, tmp_path:
 
     wire.before_send = report
     pace = Pace("20/s", 20.0, "messages", concurrency=1, retries=2, timeout_s=5, max_failed=0.01)
-    from sender.sending import dispatcher, rejection_guard
+    from sender.sending import rejection_guard
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatcher, "GUARD_LOOK_S", 0.0)
+        patch.setattr(rejection_guard, "LOOK_EVERY_S", 0.0)
         patch.setattr(rejection_guard, "FEWEST", 3)
         with pytest.raises(
             ProviderRefused, match=r"of the first 12 messages were refused or did not arrive: \d filtered"

@@ -49,4 +49,4 @@ def read_doubts(db: apsw.Connection) -> pl.DataFrame:
 
 
 def read_known_ids(db: apsw.Connection, ids: Collection[str]) -> set[str]:
-    return {str(row[0]) for row in db.execute(_KNOWN_IDS, (json.dumps(sorted(ids)),))}
+    return {str(row[0]) for row in db.execute(_KNOWN_IDS, (json.dumps(sorted(ids)),))} if ids else set()

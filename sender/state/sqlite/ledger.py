@@ -200,7 +200,6 @@ class SqliteLedger:
         return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
-        """As the protocol says. Reads all of the run's rows."""
         key, _ = self._run_key(run_id)
         with failures_explained(self._path):
             return [(seq, at_ms) for seq, at_ms in self._db.execute(sql.LAST_CHANGED, (key, limit))]
@@ -338,23 +337,20 @@ class SqliteLedger:
             return reading.read_sent(self._db, key, since_ms=since_ms, seqs=seqs)
 
     def refusals(self, run_id: str, *, from_seq: int, below_seq: int) -> list[Refusals]:
-        key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            return evidence.read_refusals(self._db, key, from_seq, below_seq)
+            return evidence.read_refusals(self._db, self._run_key(run_id)[0], from_seq, below_seq)
 
     def recent_ids(self, *, limit: int) -> list[str]:
         with failures_explained(self._path):
             return evidence.read_recent_ids(self._db, limit)
 
     def doubts(self) -> pl.DataFrame:
-        """As the protocol says. Reads all rows of all runs."""
         with failures_explained(self._path):
             return evidence.read_doubts(self._db)
 
     def known_ids(self, ids: Collection[str]) -> set[str]:
-        """As the protocol says. Reads all rows of all runs."""
         with failures_explained(self._path):
-            return evidence.read_known_ids(self._db, ids) if ids else set()
+            return evidence.read_known_ids(self._db, ids)
 
     def erase_sentences(self, run_id: str, *, seqs: Collection[int] | None = None) -> int:
         key, _ = self._run_key(run_id)
