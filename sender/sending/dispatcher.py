@@ -32,13 +32,13 @@ from sender.core.outcomes import (
 from sender.plan.message_fields import find_service
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
-from sender.providers.base import Adapter, Message, Response
+from sender.providers.base import Adapter, Message
+from sender.sending.answer_check import SEEDED, AnswerCheck
 from sender.sending.circuit_breaker import CircuitBreaker
 from sender.sending.observer import ProgressReporter, SendObserver
 from sender.sending.outcome_policy import OutcomePolicy
 from sender.sending.producer import ALL_MESSAGES, Assignment, Producer
 from sender.sending.progress import LoopState, Meter
-from sender.sending.recent_ids import SEEDED, RecentIds
 from sender.sending.rejection_guard import FIRST, RejectionGuard
 from sender.sending.throttle import Throttle
 from sender.state.async_ledger import AsyncLedger
@@ -90,7 +90,7 @@ class Dispatcher:
         self._progress = ProgressReporter(None if observer is None else observer.progressed)
         pace = throttle.pace
         self._guard = RejectionGuard(in_a_row=pace.max_rejected_in_a_row, share=pace.max_failed)
-        self._recent_ids = RecentIds()
+        self._answers = AnswerCheck(adapter, transport)
         self._policy = OutcomePolicy(
             throttle=throttle,
             breaker=CircuitBreaker(title=adapter.capabilities.title, base_url=adapter.base_url),
@@ -126,7 +126,8 @@ class Dispatcher:
         self._meter = self._make_meter(before)
         done = before.accepted + before.rejected + before.canceled + before.unknown
         await self._warm_connections(min(before.pending, max(0, self._total - done)), stop)
-        self._recent_ids = RecentIds(await self._ledger.recent_ids(limit=SEEDED))
+        ids = await self._ledger.recent_ids(limit=SEEDED)
+        self._answers = AnswerCheck(self._adapter, self._transport, ids)
         self._first_seq, waiting = await self._ledger.pending_from()
         estimator = asyncio.create_task(self._count_remaining(self._first_seq, waiting))
         producer = asyncio.create_task(self._make_producer().run(self))
@@ -254,7 +255,7 @@ class Dispatcher:
         begun_s = steady_s()
         try:
             response = await self._transport.send(request, timeout_s=self._timeout_s, send_by_s=send_by_s)
-            outcome = self._judge(response, message)
+            outcome = self._answers.judge(response, message)
         except NotSent as failure:
             if not isinstance(failure, Expired):  # else this process was suspended, and the network is not at fault
                 self._policy.record_connection_failure(failure)
@@ -274,16 +275,6 @@ class Dispatcher:
         else:
             self._policy.record_answer(steady_s() - begun_s)
             self._apply_outcome(claim, outcome, message.from_number, request.url)
-
-    def _judge(self, response: Response, message: Message) -> Outcome:
-        """What the answer proves, held against its request. One to another request discredits its connection."""
-        outcome = self._adapter.outcome(response, message)
-        if isinstance(outcome, Accepted) and not self._recent_ids.add(outcome.message_id):
-            outcome = Unknown(f"HTTP {response.status}, but the answer has another message's id", foreign=True)
-        if isinstance(outcome, Unknown) and outcome.foreign:
-            self._transport.distrust(response)
-            log.warning("%s: its connection is closed", outcome.error_message, extra={"event": "foreign_answer"})
-        return outcome
 
     def _apply_outcome(
         self, claim: Claim, outcome: Outcome | Canceled, sender: str | None = None, url: str | None = None

@@ -10,7 +10,7 @@ from sender.core.errors import ProviderRefused, ProviderUnreachable
 from sender.core.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Reason, Rejected, Status, Unknown
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
-from sender.sending.recent_ids import RecentIds
+from sender.sending.answer_check import RecentIds
 from sender.sending.rejection_guard import FEWEST, FIRST, PER_PERSON, SHARED, RejectionGuard
 from sender.state.ledger import ReceivedReport, Refusals
 from sender.state.sqlite.ledger import SqliteLedger
