@@ -1,8 +1,8 @@
 """Holds each answer against its request: one about another message counts for nothing, and discredits its connection.
 
-An id that came before belongs to another message. Why not every id of the ledger: it would take an index over random ids, which every message would have to write, or
-memory that grows with the campaign (`docs/decisions.md`). A doubled or stored answer comes soon after the first, and
-one about another person is recognised by its number anyway.
+An id that came before belongs to another message. Why not every id of the ledger: it would take an index over random
+ids, which every message would have to write, or memory that grows with the campaign (`docs/decisions.md`). A doubled or
+stored answer comes soon after the first, and one about another person is recognised by its number anyway.
 """
 
 from __future__ import annotations

@@ -195,14 +195,11 @@ class Dispatcher:
     # -- what the producer asks --------------------------------------------------------------------------------------
 
     async def wait_for_room(self) -> None:
-        while self._halted.is_set() or len(self._in_flight) >= self._room:  # halted, until `run` cancels the producer
+        while self._halted.is_set() or len(self._in_flight) >= self._policy.room(
+            self._concurrency.limit
+        ):  # halted, until `run` cancels the producer
             self._answer_came.clear()
             await self._answer_came.wait()
-
-    @property
-    def _room(self) -> int:
-        """How many requests may be in flight: until the provider has answered, one, for it may be a wrong address."""
-        return self._concurrency.limit if self._policy.is_proved else 1
 
     async def wait_for_more(self) -> bool:
         """Wait until a deferred message may be due; False when none is deferred and none in flight."""
@@ -279,10 +276,7 @@ class Dispatcher:
     def _apply_outcome(
         self, claim: Claim, outcome: Outcome | Canceled, sender: str | None = None, url: str | None = None
     ) -> None:
-        """Put what is to be recorded of the message into the outbox, and let it act on the rate and the run.
-
-        `url` is where the request went, if it was answered.
-        """
+        """Put into the outbox what is to be recorded, and let it act on the run. `url` was asked, if there is an answer."""
         settlement = self._policy.decide(claim, outcome, sender, url)
         if isinstance(settlement.outcome, Deferred):
             self._note_returned(sender)

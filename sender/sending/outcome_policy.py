@@ -53,10 +53,9 @@ class OutcomePolicy:
         self._breaker.record_answer()
         self._throttle.concurrency.record_answer(latency_s)
 
-    @property
-    def is_proved(self) -> bool:
-        """Whether an answer of this session has shown that the provider is there: until then, one is enough to see."""
-        return self._breaker.proved
+    def room(self, limit: int) -> int:
+        """How many requests may be in flight: one until the provider has answered, for the address may be wrong."""
+        return limit if self._breaker.proved else 1
 
     def decide(
         self, claim: Claim, outcome: Outcome | Canceled, sender: str | None, url: str | None = None
