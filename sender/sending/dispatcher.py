@@ -276,7 +276,7 @@ class Dispatcher:
     def _apply_outcome(
         self, claim: Claim, outcome: Outcome | Canceled, sender: str | None = None, url: str | None = None
     ) -> None:
-        """Put into the outbox what is to be recorded, and let it act on the run. `url` was asked, if there is an answer."""
+        """Put into the outbox what is to be recorded, and let it act on the run. `url` is where an answer came from."""
         settlement = self._policy.decide(claim, outcome, sender, url)
         if isinstance(settlement.outcome, Deferred):
             self._note_returned(sender)
