@@ -218,6 +218,23 @@ def test_each_look_is_about_what_came_since_the_last(tmp_path: Path, monkeypatch
         assert [gate.refuses(number, OURS) is None for number in (ADA, BOB, EVE)] == [False] * 3, "none is forgotten"
 
 
+def test_the_list_is_read_only_when_it_has_changed(listed: SuppressionList, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, reads = Clock(), []
+
+    def changed_since(mark: str | None) -> list[str] | None:
+        reads.append(clock.now)
+        return SuppressionList.changed_since(listed, mark)
+
+    monkeypatch.setattr(listed, "changed_since", changed_since)
+    gate = LiveSuppression(listed, LIVE, since=None, numbers=lambda: pl.Series([ADA]), clock=clock)
+    for second in range(1, 7):
+        clock.now = float(second)
+        if second == 4:
+            listed.add([ADA])
+        gate.refuses(ADA, OURS)
+    assert reads == [0.0, 4.0]
+
+
 def test_a_person_may_be_on_the_list_more_than_once(tmp_path: Path) -> None:
     """Each entry holds for its own scope; when one is taken off, the others stay."""
     clock = Clock()
