@@ -483,3 +483,83 @@ def test_a_list_of_the_first_version_is_upgraded_when_it_is_opened(tmp_path: Pat
     with SuppressionList.open(tmp_path) as listed:
         assert listed.learn_inbound(ADA, "start", OURS, "twilio", later(1), message_id="b")
         assert not any(entry.active for entry in listed.why(ADA))
+
+
+# -- people who were erased --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[0, 200_000], ids=["looked up", "whole list"])
+def way_of_reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long list is asked about each number, a short one is read as a whole."""
+    monkeypatch.setattr("sender.suppression.suppression_list.WHOLE_LIST", request.param)
+
+
+@pytest.mark.usefixtures("way_of_reading")
+def test_who_was_erased_stays_opted_out_until_a_start(listed: SuppressionList) -> None:
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
+    listed.add([BOB], note="asked by phone", at=NOON)
+    assert listed.name_of_erased(ADA) is None, "nobody has been erased"
+    listed._store.erase(ADA)
+    name = listed.name_of_erased(ADA)
+    assert (name or "").startswith("#")
+    assert {entry.number for entry in listed.entries()} == {name, BOB}
+    assert [(entry.number, entry.active, entry.note) for entry in listed.why(ADA)] == [(ADA, True, None)]
+    assert [is_held(listed, number) for number in (ADA, BOB, EVE)] == [True, True, False]
+    assert {entry.number for entry in listed.matching(pl.Series([EVE, ADA, BOB]))} == {ADA, BOB}
+    listed.learn_inbound(ADA, "start", OURS, "twilio", later(1))
+    assert [is_held(listed, number) for number in (ADA, BOB, EVE)] == [False, True, False]
+
+
+@pytest.mark.parametrize("many", [0, 1_000_000])
+def test_who_is_erased_while_a_run_is_sent_gets_nothing(
+    listed: SuppressionList, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr("sender.suppression.suppression_list.MANY_CHANGES", many)
+    listed.add([BOB], at=NOON)
+    now_s = [0.0]
+    numbers = pl.Series([ADA, BOB, EVE])
+    before = listed.mark()
+    listed.add([ADA], at=NOON)
+    gate = LiveSuppression(listed, LIVE, since=before, numbers=lambda: numbers, clock=lambda: now_s[0])
+    listed._store.erase(ADA)
+    now_s[0] = 1.0
+    assert [gate.refuses(number, OURS) is not None for number in (ADA, EVE)] == [True, False]
+    later_gate = LiveSuppression(listed, LIVE, since=before, numbers=lambda: numbers)
+    assert [later_gate.refuses(number, OURS) is not None for number in (ADA, EVE)] == [True, False]
+
+
+# -- small things that somebody reads ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_a_list_of_any_length_is_matched(listed: SuppressionList, count: int) -> None:
+    """Seven entries of seven fields are a square: rows must not be taken for columns."""
+    numbers = [f"+120255501{n}" for n in range(60, 60 + count)]
+    listed.add(numbers, at=NOON, note="all")
+    assert sorted(entry.number for entry in listed.matching(pl.Series(numbers))) == numbers
+
+
+def test_what_a_person_enters_is_kept_as_it_is(listed: SuppressionList) -> None:
+    listed.add([ADA], note="asked by phone", at=NOON)
+    listed.add([BOB], via="old.csv", source=EntrySource.FILE, scope="campaign:spring", reason=SkipReason.LANDLINE, at=NOON)  # fmt: skip
+    assert list(listed.entries()) == [
+        SuppressionEntry(ADA, SkipReason.SUPPRESSED, EntrySource.PERSON, "", "all", NOON, "asked by phone"),
+        SuppressionEntry(BOB, SkipReason.LANDLINE, EntrySource.FILE, "old.csv", "campaign:spring", NOON, None),
+    ]
+
+
+def test_a_word_that_one_provider_knows_lifts_there(listed: SuppressionList) -> None:
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
+    assert listed.learn_inbound(ADA, "yes", OURS, "telnyx", later(1)) is None
+    assert is_held(listed, ADA)
+    assert listed.learn_inbound(ADA, "yes", OURS, "twilio", later(2)) is not None
+    assert not is_held(listed, ADA)
+
+
+@pytest.mark.parametrize(("simulated", "scope"), [(False, "all"), (True, "sandbox")])
+def test_what_a_simulation_teaches_stays_in_it(listed: SuppressionList, simulated: bool, scope: str) -> None:
+    listed.learn_errors([Refusal(ADA, "opted_out", "1", None, OURS, NOON)], provider="x", simulated=simulated)
+    listed.learn_inbound(BOB, "stop", OURS, "twilio", NOON, simulated=simulated)
+    assert {entry.scope for entry in listed.entries()} == {scope}
+    assert is_held(listed, ADA) is not simulated
+    assert is_held(listed, ADA, SendContext("spring", "twilio", simulated=True))
