@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
 from tests.cli.conftest import Shell
 
@@ -157,8 +163,6 @@ def test_a_file_name_that_is_no_text_is_shown(sender: Shell) -> None:
 
 def test_a_log_line_begins_no_other(sender: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     """A provider's sentence with line ends could otherwise write lines of its own into the log."""
-    import logging
-
     from sender.cli import terminal
 
     handler = terminal.log_handler(terminal.TextFormatter())
@@ -168,9 +172,6 @@ def test_a_log_line_begins_no_other(sender: Shell, capsys: pytest.CaptureFixture
 
 
 def test_an_exceptions_note_is_shown() -> None:
-    import io
-    from contextlib import redirect_stderr
-
     from sender.cli import terminal
 
     error = ValueError(EVIL)
@@ -181,10 +182,47 @@ def test_an_exceptions_note_is_shown() -> None:
     assert not CARRIED_OUT.search(printed.getvalue())
 
 
-def test_a_table_is_as_wide_as_what_is_shown(hostile: Shell) -> None:
-    """Measured after the escapes have become text: the columns behind stay aligned."""
-    lines = hostile("plan", "evil.yaml").out.splitlines()
-    [head] = [line for line in lines if "skipped as" in line]
-    rows = [line for line in lines if "invalid_number" in line and line.startswith(" ")]
-    assert rows
-    assert all(row.index("invalid_number") == head.index("skipped as") for row in rows)
+def printed(*values: object) -> str:
+    """What the console prints of them on a stream that is no terminal."""
+    from sender.cli import console
+
+    with redirect_stdout(io.StringIO()) as stream:
+        console.screen().print(*values)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("value", [EVIL, Text(EVIL), Panel(EVIL), Panel(Text(EVIL), title=EVIL)], ids=repr)
+def test_whatever_is_printed_is_shown(value: object) -> None:
+    text = printed(value)
+    assert not CARRIED_OUT.search(text)
+    assert r"\x1b]0;owned" in text
+
+
+def test_a_table_is_as_wide_as_what_is_shown() -> None:
+    """Measured after the codes have become text: the columns behind stay aligned."""
+    table = Table(box=None)
+    for name in ("name", "second"):
+        table.add_column(name)
+    table.add_row("Ada", "here")
+    table.add_row("\x1b[2J\u202e", "here")
+    head, *rows = printed(table).splitlines()
+    assert {row.index("here") for row in rows} == {head.index("second")}
+    assert r"\x1b[2J\u202e" in rows[-1], "whole"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_log_line_is_shown(form: str) -> None:
+    from sender.cli import console
+
+    logger = logging.getLogger("sender")
+    before = logger.handlers[:], logger.level, logger.propagate
+    try:
+        with redirect_stderr(io.StringIO()) as stream:
+            console.set_up_logs(debug=False, log_format=form)
+            logger.info("the provider says %s", EVIL, extra={"event": "x", "reason": EVIL})
+    finally:
+        logger.handlers[:], logger.level, logger.propagate = before
+    assert not CARRIED_OUT.search(stream.getvalue())
+    assert stream.getvalue().count("\n") == 1
+    if form == "json":
+        assert json.loads(stream.getvalue())["reason"] == EVIL

@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,6 +76,11 @@ def ask(connection: socket.socket) -> bytes:
     return data
 
 
+def later(action: Callable[[str], socket.socket], url: str) -> socket.socket:
+    time.sleep(0.05)
+    return action(url)
+
+
 def is_answering(url: str) -> bool:
     path = "/health" if httpx.get(f"{url}/health", trust_env=False).status_code == 200 else "/sandbox/health"
     return httpx.get(url + path, trust_env=False).status_code == 200
@@ -123,6 +128,15 @@ class TestTime:
             assert drip(connection, b"1" * 100, 0.05)
             assert time.monotonic() - begun_s < 5
         assert is_answering(url)
+
+    def test_a_body_has_a_time_of_its_own(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for protocol in (_ListenerProtocol, _RequestProtocol):
+            monkeypatch.setattr(protocol, "body_s", 20.0)
+        with connect(url) as connection:
+            connection.sendall(b"POST /status/twilio HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n1")
+            time.sleep(1.0)  # twice a head's time
+            connection.sendall(b"1")
+            assert not connection.recv(65536).startswith(b"HTTP/1.1 408 ")
 
     def test_who_is_late_gets_408(self, url: str) -> None:
         with connect(url) as connection:
