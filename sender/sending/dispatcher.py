@@ -238,7 +238,10 @@ class Dispatcher:
             if not message.to:  # the person was erased while it was not known whether the message had been sent
                 self._apply_outcome(claim, Canceled(CancelReason.FORGOTTEN))
                 return
-            refuses = self._refuses
+            check, refuses = self._assignment.check, self._refuses
+            if check is not None and (refusal := check.refusal(claim)) is not None:
+                self._apply_outcome(claim, refusal)
+                return
             if refuses and (refusal := refuses(message.to, message.from_number, find_service(message.fields))):
                 self._apply_outcome(claim, refusal)
                 return

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sender.core.clock import steady_s
+from sender.core.outcomes import Canceled
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
@@ -27,12 +28,28 @@ AHEAD_FROM = 20  # messages in a batch; smaller ones are not claimed ahead, so t
 LEASE_MS = 30_000  # a request never starts later than this after its intent
 
 
+class ClaimCheck(Protocol):
+    """Says of messages that have just been claimed which of them must not leave after all."""
+
+    def check(self, claims: Sequence[tuple[Claim, Message]], *, lease_ms: int) -> None:
+        """Look at claims that have just been committed with that lease, in the ledger's thread."""
+        ...
+
+    def refusal(self, claim: Claim) -> Canceled | None:
+        """The outcome of a claim that must not leave; None when it may."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which messages of a run a process sends: those below `below_seq` (None: all), of its own partition first."""
+    """Which messages of a run a process sends: those below `below_seq` (None: all), of its own partition first.
+
+    `check` holds some of them back once they are claimed.
+    """
 
     below_seq: int | None = None
     partition: tuple[int, int] = WHOLE_RUN
+    check: ClaimCheck | None = None
 
 
 ALL_MESSAGES = Assignment()
@@ -166,6 +183,9 @@ class Producer:
         limit = self._batch_size()
         batch = await (self._claim_next(limit) if self._queues is None else self._claim_due(self._queues, limit))
         try:
+            if self._assignment.check is not None and batch.work:
+                claims = [(claim, message) for claim, message, _ in batch.work]
+                await self._ledger.in_thread(self._assignment.check.check, claims, lease_ms=LEASE_MS)
             return await self._replace_disabled_senders(batch)
         except BaseException:
             await self._release(batch.claims)

@@ -33,6 +33,7 @@ from sender.reports.summary import Summary
 from sender.sending.choose_run import RunChoice
 from sender.sending.concurrency import Concurrency
 from sender.sending.hold_watch import watch_hold
+from sender.sending.live_caps import open_caps
 from sender.sending.options import SendOptions
 from sender.sending.run_result import RunResult
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
@@ -216,6 +217,7 @@ class RunSession:
                     throttle=Throttle(self.pace, rate_limiter, concurrency),
                     pool=self.plan.manifest.sender_pool(),
                     suppression=watch_suppressions(self.run, self.plan, suppressions),
+                    caps=open_caps(self.state, self.run, self.plan),
                     workers=workers,
                     on_progress=publish,
                 )

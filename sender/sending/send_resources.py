@@ -17,7 +17,7 @@ from sender.sending import shared_rate_limit
 from sender.sending.dispatcher import Dispatcher
 from sender.sending.observer import ProgressObserver
 from sender.sending.options import SendOptions
-from sender.sending.producer import Assignment
+from sender.sending.producer import Assignment, ClaimCheck
 from sender.sending.rate_limit import RateLimiter
 from sender.sending.throttle import Throttle, resume_rate_limiter
 from sender.sending.workers.protocol import WorkerConfig
@@ -41,6 +41,7 @@ class SendResources:
     throttle: Throttle
     pool: SenderPool | None
     suppression: LiveSuppression
+    caps: ClaimCheck | None
     workers: WorkerConfig
     on_progress: OnProgress
 
@@ -53,7 +54,7 @@ class SendResources:
             transport=self.provider.transport,
             throttle=self.throttle,
             pool=self.pool,
-            assignment=Assignment(self.workers.options.limit),
+            assignment=Assignment(self.workers.options.limit, check=self.caps),
             refuses=self.suppression.refuses,
             observer=ProgressObserver(self.on_progress),
         )

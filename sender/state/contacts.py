@@ -28,6 +28,7 @@ RECENT_SCHEMA = {
     "seq": pl.UInt32(),
     "at_ms": pl.Int64(),
 }
+SENT_TO_SCHEMA = {**RECENT_SCHEMA, "accepted": pl.Boolean()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def find_reached(
         runs = runs[[run.run_id for run in runs].index(after.run_id) + 1 :]
     if but_retries_of is not None:
         runs = [run for run in runs if run.retry_of != but_retries_of.run_id]
-    asked = None if people is None else _Asked.of(people)
+    asked = None if people is None else AskedPeople.of(people)
     contacts: list[pl.DataFrame] = []
     for run in reversed([run for run in runs if edition.covers(state.plans.manifest(run))]):
         found = _find_reached_by(state, run, asked)
@@ -98,13 +99,13 @@ def find_recent(state: State, kind: RunKind, people: pl.Series, *, since_ms: int
     `undelivered`, `canceled`) does not, so that a retry of it does not count twice. Raises PlanError when the plan of
     such a run is missing or damaged.
     """
-    asked = _Asked.of(people)
+    asked = AskedPeople.of(people)
     frames = [
         find_sent(state, run, asked.find_in(state, run), since_ms=since_ms)
         for run in state.ledger.runs()
         if run.kind is kind and may_have_sent_since(run, since_ms)
     ]
-    return pl.concat(frames).sort("at_ms") if frames else pl.DataFrame(schema=RECENT_SCHEMA)
+    return pl.concat(frames).select(*RECENT_SCHEMA).sort("at_ms") if frames else pl.DataFrame(schema=RECENT_SCHEMA)
 
 
 def may_have_sent_since(run: Run, since_ms: int) -> bool:
@@ -113,12 +114,20 @@ def may_have_sent_since(run: Run, since_ms: int) -> bool:
 
 
 def find_sent(state: State, run: Run, messages: pl.DataFrame, *, since_ms: int) -> pl.DataFrame:
-    """Those of the run's `messages` (`seq`, `to`) that were sent since then, as RECENT_SCHEMA."""
+    """Those of the run's `messages` (`seq`, `to`) that were sent since then, as SENT_TO_SCHEMA.
+
+    `accepted` is False for one that is unknown or under way.
+    """
     seqs = messages["seq"].to_list() if messages.height < _MOST_LOOKED_UP else None
     sent = state.ledger.sent(run.run_id, since_ms=since_ms, seqs=seqs)
     arrived = sent.filter(~pl.col("status").is_in(_DID_NOT_ARRIVE).fill_null(value=False))
     return messages.join(arrived, on="seq").select(
-        "to", campaign=pl.lit(run.campaign), run_id=pl.lit(run.run_id), seq="seq", at_ms="at_ms"
+        "to",
+        campaign=pl.lit(run.campaign),
+        run_id=pl.lit(run.run_id),
+        seq="seq",
+        at_ms="at_ms",
+        accepted=pl.col("status").is_not_null(),
     )
 
 
@@ -133,7 +142,7 @@ def find_unsettled(state: State, run: Run) -> pl.Series:
     )
 
 
-class _Asked:
+class AskedPeople:
     """The people asked about, found by hashes of their numbers: 50 ms for a million among a million."""
 
     def __init__(self, people: pl.DataFrame) -> None:
@@ -141,14 +150,14 @@ class _Asked:
         self._people = people
 
     @classmethod
-    def of(cls, numbers: pl.Series) -> _Asked:
+    def of(cls, numbers: pl.Series) -> AskedPeople:
         return cls(pl.DataFrame({"to": numbers.drop_nulls().unique()}).with_columns(hash=pl.col("to").hash()))
 
-    def without(self, numbers: pl.Series) -> _Asked:
+    def without(self, numbers: pl.Series) -> AskedPeople:
         """The people but for those with these numbers."""
         if numbers.is_empty():
             return self
-        return _Asked(self._people.filter(~pl.col("hash").is_in(numbers.hash().implode())))
+        return AskedPeople(self._people.filter(~pl.col("hash").is_in(numbers.hash().implode())))
 
     def find_in(self, state: State, run: Run) -> pl.DataFrame:
         """`seq` and `to` of the run's messages to one of them. (Of hashes that clash, `to` is another number's.)
@@ -168,7 +177,7 @@ class _Asked:
         return messages.filter(pl.col("to").hash().is_in(self._people["hash"].implode())).collect()
 
 
-def _find_reached_by(state: State, run: Run, asked: _Asked | None) -> pl.DataFrame:
+def _find_reached_by(state: State, run: Run, asked: AskedPeople | None) -> pl.DataFrame:
     """Those of `asked` whom the run has reached, as CONTACTS_SCHEMA. Raises as `find_reached`."""
     nobody = pl.DataFrame(schema=CONTACTS_SCHEMA)
     if state.plans.manifest(run) is None:

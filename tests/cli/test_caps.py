@@ -143,3 +143,80 @@ def test_the_campaign_file_has_the_caps(sender: Shell) -> None:
     assert sender("plan", "several.yaml", "--json").json["per_person"] == ["1/day", "10/30d"]
     refused = sender("plan", "bad.yaml")
     assert (refused.code, "'often' is not a frequency cap" in refused.err) == (2, True), refused
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_another_campaign_has_sent_since_the_plan_was_made_counts(jobs: Jobs, workers: str) -> None:
+    assert jobs("summer", ADA, GRACE, cap="1/24h", command="plan", more=("--out", "written")).code == 0
+    assert jobs("spring", ADA).code == 0
+    done = jobs.sender("send", "written", "--yes", "--wait", "0", "--workers", workers, **jobs.provider.env)
+    assert done.code == 1, done
+    assert "2 rows = 0 skipped + 1 accepted + 0 rejected + 1 canceled" in done.out
+    assert jobs.provider.counts() == {ADA: 1, GRACE: 1}
+    (canceled,) = [row for row in jobs.sender.results().iter_rows(named=True) if row["status"] == "canceled"]
+    assert (canceled["to"], canceled["reason"]) == (ADA, "frequency_cap")
+    assert canceled["error_message"].startswith("not sent: 1/24h is used up by spring on ")
+
+
+def test_an_interrupted_run_looks_again(jobs: Jobs) -> None:
+    assert jobs("summer", GRACE, ADA, cap="1/24h", more=("--limit", "1")).code == 0
+    assert jobs("spring", ADA).code == 0
+    done = jobs("summer", GRACE, ADA, more=("--resume",))
+    assert "1 accepted + 0 rejected + 1 canceled" in done.out, done
+    assert jobs.provider.counts() == {ADA: 1, GRACE: 1}
+
+
+def test_its_own_message_does_not_count_against_itself(sender: Shell, sandbox: Start) -> None:
+    """Nor does one that the provider has put off."""
+    faults = sender.write("faults.yaml", f'"{ADA}": ["429", "429"]\n')
+    jobs = Jobs(sender, sandbox("--faults", str(faults)))
+    done = jobs("summer", ADA, GRACE, cap="1/24h")
+    assert done.code == 0, done
+    assert jobs.provider.counts() == {ADA: 1, GRACE: 1}
+
+
+def test_a_retry_of_what_did_not_arrive_is_sent_and_counts_once(jobs: Jobs) -> None:
+    assert jobs("spring", UNREACHABLE, cap="1/24h", more=("--wait", "30")).code == 1
+    retried = jobs.sender("retry", "spring", "--yes", "--wait", "30", **jobs.provider.env)
+    assert jobs.provider.counts() == {UNREACHABLE: 2}, retried
+    assert "0 canceled" in retried.out
+    assert jobs.skipped("summer", UNREACHABLE, cap="1/24h") == {}
+
+
+def test_a_rehearsal_and_a_test_are_held_back_as_planned(jobs: Jobs) -> None:
+    assert jobs("spring", ADA).code == 0
+    assert jobs("summer", ADA, GRACE, cap="1/24h", more=("--rehearse",)).code == 0
+    tested = jobs("summer", GRACE, cap="1/24h", more=("--test-to", ADA))
+    assert "1 accepted + 0 rejected + 0 canceled" in tested.out, tested
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_two_campaigns_at_the_same_time_share_what_a_person_may_get(jobs: Jobs, workers: str) -> None:
+    numbers = [f"+1202555{number:04}" for number in range(100, 190)]
+    for name in ("spring", "summer"):
+        jobs.sender.write(f"{name}.csv", "phone\n" + "\n".join(numbers) + "\n")
+    options = (
+        "--body",
+        "Hi",
+        "--provider",
+        "twilio",
+        "--from",
+        "+12025550199",
+        "--rate",
+        "60/s",
+        "--yes",
+        "--wait",
+        "0",
+    )
+    started = [
+        jobs.sender.start(
+            "send", f"{name}.csv", *options, "--per-person", "1/24h", "--workers", workers, **jobs.provider.env
+        )
+        for name in ("spring", "summer")
+    ]
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode in (0, 1), (out, err)
+    counts = jobs.provider.counts()
+    assert set(counts.values()) == {1}
+    assert counts.keys() == set(numbers) - {"+12025550190"}

@@ -30,6 +30,7 @@ from sender.plan.sender_pool import SenderPool
 from sender.sending import event_loop, shared_rate_limit
 from sender.sending.concurrency import Concurrency, max_connections
 from sender.sending.dispatcher import Dispatcher
+from sender.sending.live_caps import open_caps
 from sender.sending.producer import Assignment
 from sender.sending.throttle import Throttle, make_rate_limiter
 from sender.sending.workers.protocol import WorkerConfig, encode_error, encode_message
@@ -192,7 +193,7 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
                 transport=transport,
                 throttle=Throttle(pace, make_rate_limiter(config.pace, shared), concurrency),
                 pool=pool,
-                assignment=Assignment(config.options.limit, (config.number, config.count)),
+                assignment=Assignment(config.options.limit, (config.number, config.count), open_caps(state, run, plan)),
                 refuses=suppression.refuses,
                 observer=WorkerReporter(parent, pool, concurrency),
             )
