@@ -191,7 +191,7 @@ def printed(*values: object) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("value", [EVIL, Text(EVIL), Panel(EVIL), Panel(Text(EVIL), title=EVIL)], ids=repr)
+@pytest.mark.parametrize("value", [EVIL, Text(EVIL), Panel(EVIL), Panel(Text(EVIL), title=EVIL)], ids=range(4))
 def test_whatever_is_printed_is_shown(value: object) -> None:
     text = printed(value)
     assert not CARRIED_OUT.search(text)

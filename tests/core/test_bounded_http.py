@@ -233,15 +233,13 @@ class TestConnections:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(_ListenerProtocol, "most_connections", 3)
-        with listening(tmp_path) as url, connect(url) as served, connect(url) as first:
+        with listening(tmp_path) as url, ExitStack() as stack:
+            served = stack.enter_context(connect(url))
             assert ask(served).startswith(b"HTTP/1.1 200")
-            time.sleep(0.05)
-            with connect(url) as second:
-                time.sleep(0.05)
-                with connect(url) as third:
-                    assert rest(first) == b""
-                    for connection in (second, third, served):
-                        assert ask(connection).startswith(b"HTTP/1.1 200")
+            first, second, third = (stack.enter_context(later(connect, url)) for _ in range(3))
+            assert rest(first) == b""
+            for connection in (second, third, served):
+                assert ask(connection).startswith(b"HTTP/1.1 200")
 
     @pytest.mark.parametrize(("soft", "expected"), [(1024, 500), (900, 450), (20, 16), (-1, 500)])
     def test_leave_files_for_the_rest(self, monkeypatch: pytest.MonkeyPatch, soft: int, expected: int) -> None:
