@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from sender.sending.run_control import close as close
     from sender.sending.run_control import pause as pause
     from sender.sending.run_result import RunResult as RunResult
+    from sender.state.find_state import find_state as find_state
     from sender.state.forget import forget as forget
     from sender.state.heartbeat import Progress as Progress
+    from sender.state.new_state import init_state as init_state
     from sender.state.open import open_state as open_state
     from sender.state.prune import prune as prune
     from sender.state.state_dir import StateDir as StateDir
@@ -66,6 +68,8 @@ _HOME = {
     "explain_row": "planning.explain",
     "forget": "state.forget",
     "history": "reports.history",
+    "find_state": "state.find_state",
+    "init_state": "state.new_state",
     "load_campaign": "campaign.load",
     "open_state": "state.open",
     "pause": "sending.run_control",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -52,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, (variable, kind, text) in SIZES.items():
         default = kind(os.environ.get(variable) or getattr(profile, name))
         parser.addoption(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text}; here {default}")
+
+
+def pytest_configure() -> None:
+    """Keep what a user's registry of states would get out of this user's home."""
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="sender-tests-")
 
 
 def pytest_report_header() -> str:

@@ -13,10 +13,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sender.campaign import safe_yaml
+from sender.campaign.apply_defaults import lay_under
 from sender.campaign.model import Campaign, LimitsSpec, ListenSpec, MessageSpec, RecipientsSpec, SandboxSpec
 from sender.campaign.validation import explain
 from sender.campaign.values import FromSpec, PoolNumber
-from sender.core.errors import CampaignError
+from sender.core.errors import CampaignError, InputError
+from sender.core.folder_defaults import DEFAULTS_FILE, FolderDefaults, read_folder_defaults
 
 
 def load_campaign(
@@ -25,13 +27,15 @@ def load_campaign(
     *,
     recipients: Any = None,
     base: str | Path | None = None,
+    defaults: str | Path | None = None,
     **keys: Any,
 ) -> Campaign:
     """Return the campaign in `source` (a YAML file or a dict) with `keys` laid over it, or one made of `keys` alone.
 
     `recipients` is a file name, a list of rows, a mapping, a polars or pandas frame, or
     `{"frame": frame, "default_region": "US"}`: a frame with settings. `from` is a Python keyword: write `from_=`.
-    `base` is the folder that relative paths start from (default: the campaign file's). Raises CampaignError with every
+    `base` is the folder that relative paths start from (default: the campaign file's). `defaults` is a `sender.toml`,
+    or the folder with one: its keys count where the campaign and `keys` have none. Raises CampaignError with every
     problem there is.
     """
     path = None if source is None or isinstance(source, Mapping) else Path(source)
@@ -45,6 +49,8 @@ def load_campaign(
         data["recipients"] = {**data["recipients"], "file": None, "rows": None}
     elif frame is not None:
         data["recipients"] = {}
+    if defaults is not None:
+        data = lay_under(data, _read_defaults(Path(defaults)), _known_keys)
     for key, value in overridden.items():
         data[key] = _merge(key, data.get(key), value)
         lines.lines.pop((key,), None)
@@ -59,6 +65,15 @@ def load_campaign(
     folder = Path(base) if base is not None else path.parent if path else Path()
     campaign.set_origin(base=folder, source=path, frame=frame, lines=lines)
     return campaign
+
+
+def _read_defaults(path: Path) -> FolderDefaults:
+    defaults = read_folder_defaults(path if path.is_dir() else path.parent)
+    if defaults is None or (not path.is_dir() and path.name != DEFAULTS_FILE):
+        raise InputError(
+            f"there is no {DEFAULTS_FILE} here", where=str(path), fix=f"name a {DEFAULTS_FILE}, or its folder"
+        )
+    return defaults
 
 
 def _split_recipients(recipients: Any) -> tuple[Any, Any]:

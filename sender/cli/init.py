@@ -10,10 +10,11 @@ import click
 from rich.markup import escape
 
 from sender.cli import console
-from sender.cli.invocation import debug_option
 from sender.cli.schema import schema_text
+from sender.cli.shared_options import state_options
 from sender.core.errors import InputError
 from sender.core.output_files import PUBLIC, OutputKind, check_output, not_writable, write_text_beside
+from sender.state.new_state import find_new_state, init_state
 
 _CAMPAIGN = """\
 # yaml-language-server: $schema=campaign.schema.json
@@ -51,17 +52,42 @@ _NEW_FILE = OutputKind("a new file", lambda _: False)
 _SCHEMA_FILE = "campaign.schema.json"
 
 
-@click.command(help="Write a campaign, a template, a list and the campaign schema into FOLDER, ready to run.")
+@click.command(
+    help="Write a campaign, a template, a list and the campaign schema into FOLDER, ready to run, and make the state"
+    " directory that its runs and opt-outs are kept in.\n\nThe state is the one found upwards from FOLDER, if there is"
+    " one, else FOLDER/.sender."
+)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@debug_option(hidden=True)
-def init(folder: Path, debug: bool) -> int:
+@click.option("--state-only", is_flag=True, help="Make the state directory, and write nothing else.")
+@state_options
+def init(folder: Path, state_only: bool, debug: bool, state_dir: Path) -> int:
+    if not state_only:
+        _write_files(folder)
+    notice = find_new_state(state_dir)
+    init_state(state_dir)
+    if notice is None:
+        console.out.print(f"  state: {escape(str(state_dir))} (there already)")
+    else:
+        console.out.print(f"  state: {escape(str(state_dir))} (new: no earlier runs and no opt-outs are known)")
+        for hint in notice.hints:
+            console.out.print(f"  {escape(hint)}")
+    if not state_only:
+        campaign = escape(str(folder / "campaign.yaml"))
+        console.out.print(f"  look:  sender preview {campaign}")
+        console.out.print(f"  send:  sender send {campaign}   (to the sandbox)")
+    return 0
+
+
+def _write_files(folder: Path) -> None:
+    """Write all files, or none. Raises InputError where one of them exists."""
     files = {**_FILES, _SCHEMA_FILE: schema_text()}
     existing = [name for name in files if os.path.lexists(folder / name)]
     if existing:
         raise InputError(
             f"{', '.join(existing)} already {'exists' if len(existing) == 1 else 'exist'}",
             where=str(folder),
-            fix="choose another folder, or move what is there away: `sender init` never overwrites a file",
+            fix="choose another folder, or move what is there away: `sender init` never overwrites a file;"
+            " `--state-only` makes only the state directory",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,8 +99,4 @@ def init(folder: Path, debug: bool) -> int:
             write_text_beside(target, text, mode=PUBLIC, replace=False)
             undo.callback(target.unlink, missing_ok=True)
         undo.pop_all()  # all are there
-    campaign = folder / "campaign.yaml"
     console.out.print(f"wrote {', '.join(files)} in {escape(str(folder))}")
-    console.out.print(f"  look:  sender preview {escape(str(campaign))}")
-    console.out.print(f"  send:  sender send {escape(str(campaign))}   (to the sandbox)")
-    return 0

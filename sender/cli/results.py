@@ -12,6 +12,7 @@ from sender.cli import console, terminal
 from sender.cli.outputs import force_option
 from sender.cli.shared_options import RUN_HELP, state_options, with_body_option
 from sender.core.errors import InputError
+from sender.core.folder_defaults import find_folder_defaults
 from sender.reports import results_file
 from sender.reports.run_results import latest_results, protected_files, run_results
 from sender.reports.table_files import FORMATS
@@ -48,6 +49,8 @@ def results(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug)
+    if form is None and output is None and (defaults := find_folder_defaults(Path.cwd(), state_dir.absolute().parent)):
+        form = defaults.results_format
     with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)
         protected = protected_files(state, entry)

@@ -61,7 +61,7 @@ def _open(stack: ExitStack, run: str, options: SendOptions) -> RunSession | None
 
 
 def _say_locked(run: str, options: SendOptions, *, as_json: bool) -> int:
-    was_paused = lift_pause(run, state_dir=options.state_dir)
+    was_paused = lift_pause(run, state_dir=options.state_path)
     if as_json:
         console.print_json({"run": run, "pause_lifted": was_paused, "sent_here": False})
         return 0

@@ -55,7 +55,7 @@ def retry(
     **included: bool,
 ) -> int:
     options = request.options
-    with open_state(options.state_dir, read_only=True) as state:
+    with open_state(options.state_path, read_only=True) as state:
         named = state.find(run)
         plan = retry_plan(
             state, named, statuses=_items(statuses), reasons=_items(reasons), rehearse=options.rehearse, **included

@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console, terminal
+from sender.cli.consent import agree_to_new_state, warn_of_new_state
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
@@ -51,6 +52,9 @@ _HELD_BACK_BY_RUNS = {SkipReason.ALREADY_SENT, SkipReason.FREQUENCY_CAP}
     type=click.Choice(["resume", "close", "refuse"]),
     help="An earlier run is unfinished, and the inputs changed: finish it, end it, or stop. Default: refuse.",
 )
+@click.option(
+    "--init-state", is_flag=True, help="Begin a new state directory, once: it knows of no earlier runs and no opt-outs."
+)
 @click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
 @send_options
 def send(
@@ -62,6 +66,7 @@ def send(
     resume: bool,
     only_new: bool,
     on_unfinished: OnUnfinished | None,
+    init_state: bool,
     request: SendRequest,
     **campaign_keys: Any,
 ) -> int:
@@ -71,7 +76,7 @@ def send(
     plan, built_from = read_plan(
         campaign,
         campaign_keys,
-        state_dir=Path(options.state_dir),
+        state_dir=options.state_path,
         limit=options.limit if test_to else None,
         test_to=test_to,
         only_new=only_new,
@@ -84,6 +89,7 @@ def send(
         new_run=new_run,
         resume=resume,
         on_unfinished=on_unfinished,
+        init_state=init_state,
         source=built_from.source if built_from else campaign,
     )
     inputs = (*request.inputs, *protected_inputs(campaign, plan, built_from))
@@ -105,8 +111,9 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
         _show_nobody_new(plan, as_json=request.as_json)
         return 0
     if request.dry_run:
-        _show_dry_run(plan, find_refusal(plan, options), as_json=request.as_json)
+        _show_dry_run(plan, find_refusal(plan, options), options, as_json=request.as_json)
         return 0
+    options = agree_to_new_state(plan, options, yes=request.yes)
     with open_run(plan, options) as session:
         result = send_session(session, request, listen)
     conclude(result, as_json=request.as_json)
@@ -139,13 +146,14 @@ def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
         console.out.print(f"everybody who can be texted has had it{enough}: nothing was sent")
 
 
-def _show_dry_run(plan: Plan, refusal: SenderError | None, *, as_json: bool) -> None:
+def _show_dry_run(plan: Plan, refusal: SenderError | None, options: SendOptions, *, as_json: bool) -> None:
     if as_json:
         refused = None if refusal is None else str(refusal)
         about = {"dry_run": True, "refused": refused}
         console.print_json({**about, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
         return
     messages_table(plan, most=3)
+    warn_of_new_state(plan, options)
     console.out.print("dry run: nothing was sent")
     if refusal is not None:
         console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(str(refusal))}")

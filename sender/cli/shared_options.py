@@ -14,7 +14,9 @@ from sender.campaign import safe_yaml
 from sender.campaign.load import load_campaign
 from sender.campaign.model import PROVIDERS, Campaign
 from sender.cli.invocation import debug_option
+from sender.cli.state_place import locate_state
 from sender.core.errors import CampaignError, InputError
+from sender.core.folder_defaults import find_folder_defaults
 from sender.plan.manifest import MANIFEST_FILE
 from sender.plan.plan import Plan
 from sender.planning.build import build_plan
@@ -104,16 +106,18 @@ with_body_option = click.option("--with-body", is_flag=True, help="Add each mess
 
 
 def state_options(command: Command) -> Command:
-    """Add --state-dir and --debug."""
+    """Add --state (--state-dir), which the command gets as `state_dir`, and --debug."""
     return _with_options(
         command,
         click.option(
+            "--state",
             "--state-dir",
+            "state_dir",
             type=click.Path(path_type=Path, file_okay=False),
-            default=Path(".sender"),
-            show_default=True,
-            envvar="SENDER_STATE_DIR",
-            help="Folder of the ledger and the runs.",
+            multiple=True,
+            callback=locate_state,
+            metavar="FOLDER",
+            help="State directory. Default: SENDER_STATE, or found upwards from the campaign or the current folder.",
         ),
         debug_option(),
     )
@@ -177,13 +181,19 @@ def read_plan(
                 fix="plan the campaign again with those options",
             )
         return Plan.open(target), None
-    campaign = read_campaign(target, options)
+    campaign = read_campaign(target, options, state_dir=state_dir)
     plan = build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir, only_new=only_new, rehearse=rehearse)
     return plan, campaign
 
 
-def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
-    """Return the campaign in `target`, or one made from a recipients file and the options. Raises InputError."""
+def read_campaign(target: Path, options: Mapping[str, Any], *, state_dir: Path) -> Campaign:
+    """Return the campaign in `target`, or one made from a recipients file and the options. Raises InputError.
+
+    Where both are silent, the `sender.toml` counts that is found upwards from the target's folder, from the current
+    folder, or beside the state.
+    """
+    own = (Path.cwd() / target).parent.resolve()
+    defaults = find_folder_defaults(own, Path.cwd(), state_dir.absolute().parent)
     keys = _campaign_keys(options)
     if target.is_dir():
         raise InputError(
@@ -192,9 +202,11 @@ def read_campaign(target: Path, options: Mapping[str, Any]) -> Campaign:
             fix="name a campaign file or a recipients file",
         )
     if _is_campaign(target):
-        return load_campaign(target, **keys)
+        return load_campaign(target, defaults=defaults.file if defaults else None, **keys)
     recipients = {"file": str(target), **keys.pop("recipients", {})}
-    return load_campaign({"name": target.stem, "recipients": recipients}, **keys)
+    return load_campaign(
+        {"name": target.stem, "recipients": recipients}, defaults=defaults.file if defaults else None, **keys
+    )
 
 
 def _is_campaign(target: Path) -> bool:

@@ -30,7 +30,9 @@ from sender.phone.lenient import LenientReader
 from sender.recipients.readers.read import read_tables
 from sender.recipients.readers.source import FileSource
 from sender.reports.table_files import dump_csv, has_headers, write_table
-from sender.suppression.entries import EVERYWHERE, REASONS, EntrySource, SuppressionEntry
+from sender.state.find_state import is_state
+from sender.state.state_dir import DEFAULT_STATE_DIR
+from sender.suppression.entries import EVERYWHERE, REASONS, SANDBOX, EntrySource, SuppressionEntry
 from sender.suppression.export import entries_from_frame, entries_to_frame
 from sender.suppression.number_list import ListRules, no_numbers, read_number_list
 from sender.suppression.suppression_list import SuppressionList
@@ -115,10 +117,10 @@ def remove(
 
 @suppress.command(
     "import",
-    help="Put the numbers of files on the list, in any recipients format or as `export` writes them. Or read the"
-    " opt-outs that the provider keeps, with --from telnyx.",
+    help="Put the numbers of files on the list, in any recipients format or as `export` writes them; of another state"
+    " directory, its entries. Or read the opt-outs that the provider keeps, with --from telnyx.",
 )
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--from", "provider", type=click.Choice(["telnyx"]), help="Read this provider's own list of opt-outs.")
 @click.option("--profile", metavar="ID", help="With --from: opt-outs of this messaging profile only.")
 @click.option("--since", type=click.DateTime(), help="With --from: opt-outs since then (UTC).")
@@ -158,14 +160,30 @@ def import_(
             adapter = providers.adapter(provider, environment(env_file))
             seen, new = asyncio.run(_import_opt_outs(suppressions, adapter, scope=scope, profile=profile, since=since))
             console.out.print(f"{console.many(seen, 'opt-out')} at {provider}, {new:,} new")
+        for folder in (path for path in files if path.is_dir()):
+            _import_state(suppressions, folder, state_dir)
+        lists = [path for path in files if not path.is_dir()]
         rules = ListRules(_regions(default_region), columns=column, unreadable=unreadable)
-        complete = [_import_file(suppressions, file, rules, scope=scope, reason=SkipReason(reason)) for file in files]
+        complete = [_import_file(suppressions, file, rules, scope=scope, reason=SkipReason(reason)) for file in lists]
     return 0 if all(complete) else 1
 
 
 async def _import_opt_outs(suppressions: SuppressionList, adapter: object, **options: Any) -> tuple[int, int]:
     async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
         return await import_opt_outs(suppressions, adapter, transport, **options)
+
+
+def _import_state(suppressions: SuppressionList, folder: Path, own: Path) -> None:
+    """Take over what another state knows, but for what its sandbox refused. Raises InputError where there is none."""
+    other = next((state for state in (folder, folder / DEFAULT_STATE_DIR) if is_state(state)), None)
+    if other is None:
+        raise InputError("there is no state directory here", where=str(folder), fix="name a state directory, or files")
+    if other.resolve() == own.resolve():
+        raise InputError("this is the state itself", where=str(folder), fix="name another one")
+    with SuppressionList.open(other, create=False) as others:
+        entries = [entry for entry in others.entries() if entry.scope != SANDBOX]
+    new = suppressions.restore(entries)
+    console.out.print(f"{escape(str(other))}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
 
 
 def _import_file(

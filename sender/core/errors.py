@@ -16,6 +16,7 @@ SenderError
     ├── RunComplete            this plan has been sent already
     ├── RunUnfinished          the command needs a finished run
     ├── RunPaused              somebody has paused this run
+    ├── NewState               a live run would begin a state that knows of no earlier runs and no opt-outs
     ├── CostLimit              the plan costs more than the campaign allows, or its cost is unknown
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
@@ -185,6 +186,10 @@ class RunUnfinished(GuardStop):
 
 class RunPaused(GuardStop):
     """Somebody has paused this run; the error says who, and when."""
+
+
+class NewState(GuardStop):
+    """A live run would begin a new state, which knows of no earlier runs and no opt-outs."""
 
 
 class CostLimit(GuardStop):

@@ -20,6 +20,7 @@ from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken
 from sender.sending.run import RunSession
 from sender.state.ledger import Run, RunKind
+from sender.state.new_state import begin_state
 from sender.state.open import open_state
 from sender.state.runs import resolve_path
 
@@ -32,12 +33,13 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
     messages.
     """
     manifest = plan.manifest
-    kind = _run_kind(manifest, rehearse=options.rehearse)
+    kind = find_run_kind(manifest, rehearse=options.rehearse)
     if not manifest.messages:
         raise InputError(
             "there is nobody to send to: every row is skipped", fix="`sender plan` shows the reason for each row"
         )
-    with open_state(options.state_dir) as state, state.locks.hold_campaign(manifest.campaign, kind):
+    begin_state(options.state_path, kind, init=options.init_state)
+    with open_state(options.state_path) as state, state.locks.hold_campaign(manifest.campaign, kind):
         choice = choose_run(state, plan, kind, options)
         run = choice.run
         run_plan = plan if run is None else state.plan(run)
@@ -59,7 +61,7 @@ def open_run_again(target: str | Path, options: SendOptions) -> Iterator[RunSess
     Raises RunLocked while another process sends it, RunComplete when nothing is left to send or it is closed,
     StateError and UnknownRun.
     """
-    with open_state(options.state_dir, create=False) as state:
+    with open_state(options.state_path, create=False) as state:
         run = state.find(target)
         with state.locks.hold_campaign(run.campaign, run.kind):
             run = state.ledger.run(run.run_id)
@@ -74,15 +76,15 @@ def open_run_again(target: str | Path, options: SendOptions) -> Iterator[RunSess
             if overtaken := count_overtaken(state, run):
                 raise explain_overtaken(run, overtaken)
             plan = state.plan(run)
-            _check_kind(run, _run_kind(plan.manifest, rehearse=run.kind is RunKind.REHEARSAL))
+            _check_kind(run, find_run_kind(plan.manifest, rehearse=run.kind is RunKind.REHEARSAL))
             yield RunSession(state, plan, run, resumed=True)
 
 
 def find_refusal(plan: Plan, options: SendOptions) -> GuardStop | InputError | None:
     """Why a start of `plan` would be refused; None where it would not. Changes nothing, and holds nothing."""
     try:
-        with open_state(options.state_dir, read_only=True) as state:
-            choice = choose_run(state, plan, _run_kind(plan.manifest, rehearse=options.rehearse), options)
+        with open_state(options.state_path, read_only=True) as state:
+            choice = choose_run(state, plan, find_run_kind(plan.manifest, rehearse=options.rehearse), options)
             run_plan = plan if choice.run is None else state.plan(choice.run)
             costs.check_limit(run_plan.manifest.cost, plan.manifest.cost)
     except UnknownRun:  # nothing has been sent from here
@@ -118,7 +120,8 @@ def _check_kind(run: Run, kind: RunKind) -> None:
         raise StateError(f"run {run.run_id} is recorded as {run.kind.value}, and this start is {kind.value}")
 
 
-def _run_kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
+def find_run_kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
+    """Return the kind of run that a start of this plan is."""
     return RunKind.TEST if manifest.test_to is not None else RunKind.of(manifest.provider, rehearse=rehearse)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from sender.core.errors import InputError
+from sender.state.find_state import find_state
 from sender.state.state_dir import DEFAULT_STATE_DIR
 
 MAX_WORKERS_PER_CPU = 4
@@ -17,10 +18,14 @@ OnUnfinished = Literal["resume", "close", "refuse"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
-    """How a plan is sent. Raises InputError for a number of workers that this machine cannot use.
+    """How a plan is sent. Raises InputError for a number of workers that this machine cannot use, and where
+    two states may be meant.
 
-    `state_dir` is the state directory, `env` holds the credentials (None: the process's environment), and `rehearse`
-    speaks the provider's own dialect to the sandbox. `limit` sends only the first messages of the plan.
+    `state_dir` is the state directory; None finds it upwards from `source`, or from the current folder, as the command
+    does. `init_state` lets a live run begin a new one, which knows of no earlier runs and no opt-outs.
+
+    `env` holds the credentials (None: the process's environment), and `rehearse` speaks the provider's own dialect to
+    the sandbox. `limit` sends only the first messages of the plan.
 
     `again` sends a plan that has been sent, `new_run` starts over though an unfinished run began with other inputs,
     `resume` finishes that run with the plan it began with; at most one of the three. `source` is the file or folder by
@@ -41,7 +46,8 @@ class SendOptions:
     `with_body` puts each message's text into it.
     """
 
-    state_dir: str | Path = DEFAULT_STATE_DIR
+    state_dir: str | Path | None = None
+    init_state: bool = False
     env: Mapping[str, str] | None = field(default=None, repr=False)
     rehearse: bool = False
     limit: int | None = None
@@ -67,6 +73,13 @@ class SendOptions:
                 "settling looks unknown messages up, and these options say to leave them",
                 fix="leave out one of the two",
             )
+        if self.state_dir is None:
+            object.__setattr__(self, "state_dir", find_state(self.source).path)
+
+    @property
+    def state_path(self) -> Path:
+        """The state directory, which is known once the options are made."""
+        return Path(self.state_dir or DEFAULT_STATE_DIR)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -85,7 +98,8 @@ class SendOptions:
 class SendKeywords(TypedDict, total=False):
     """The fields of `SendOptions` as keyword arguments; a test holds the two to one another."""
 
-    state_dir: str | Path
+    state_dir: str | Path | None
+    init_state: bool
     env: Mapping[str, str] | None
     rehearse: bool
     limit: int | None

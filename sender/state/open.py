@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from sender.core.errors import InputError
+from sender.state.find_state import find_state
 from sender.state.state import State
 from sender.state.state_dir import DEFAULT_STATE_DIR, StateDir, open_suppression_file
 from sender.state.suppression import SuppressionStore
@@ -13,13 +14,15 @@ from sender.state.suppression import SuppressionStore
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]")  # one letter is a drive; a Path has folded `//` into `/`
 
 
-def open_state(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True, read_only: bool = False) -> State:
-    """The state at `where`, a folder. Use it as a context manager, or call `close`.
+def open_state(where: str | Path | None = None, *, create: bool = True, read_only: bool = False) -> State:
+    """The state at `where`, a folder; without it, the one found upwards from the current folder.
+
+    Use it as a context manager, or call `close`.
 
     With `read_only=True` nothing is written. Raises UnknownRun where there is no state and `read_only` or
     `create=False` asks for one, StateError when it cannot be used, and InputError for a URL.
     """
-    return StateDir(_folder(where), create=create, read_only=read_only)
+    return StateDir(find_state().path if where is None else local_folder(where), create=create, read_only=read_only)
 
 
 def open_suppressions(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> SuppressionStore:
@@ -27,10 +30,10 @@ def open_suppressions(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = T
 
     With `create=False` a missing list is an empty one, and nothing is written. Raises as `open_state`.
     """
-    return open_suppression_file(_folder(where), create=create)
+    return open_suppression_file(local_folder(where), create=create)
 
 
-def _folder(where: str | Path) -> Path:
+def local_folder(where: str | Path) -> Path:
     """`where` as a folder. Raises InputError for a URL; its text may hold a password and is not repeated."""
     scheme = _SCHEME.match(str(where))
     if scheme is not None and not Path(where).exists():

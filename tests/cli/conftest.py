@@ -45,11 +45,15 @@ class Done:
 
 
 class Shell:
-    """A folder, its environment, and `sender` in it."""
+    """A folder, its environment, and `sender` in it.
 
-    def __init__(self, folder: Path, *, in_process: bool = True) -> None:
+    A live `send` may begin a state here, unless `begins_states` is False: most tests are about what comes after it.
+    """
+
+    def __init__(self, folder: Path, *, in_process: bool = True, begins_states: bool = True) -> None:
         self.folder = folder
         self.in_process = in_process
+        self.begins_states = begins_states
         self.env = {
             name: value for name, value in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)
         }
@@ -58,6 +62,7 @@ class Shell:
 
     def __call__(self, *args: str, **env: str) -> Done:
         """What comes of `sender` with `args`, run here and now."""
+        args = self._with_leave(args)
         if self.in_process:
             return Done(*in_process.run(args, folder=self.folder, env=self.env | env))
         done = subprocess.run(
@@ -75,9 +80,19 @@ class Shell:
 
     def start(self, *args: str, **env: str) -> warm.Process:
         """`sender` with `args` in a process of its own, at work when this returns."""
-        process = warm.start("sender", args, cwd=self.folder, env=self.env | env, fresh=not self.in_process)
+        process = warm.start(
+            "sender", self._with_leave(args), cwd=self.folder, env=self.env | env, fresh=not self.in_process
+        )
         self._started.append(process)
         return process
+
+    def make_state(self, *args: str) -> None:
+        """A state that knows nobody yet, as `suppress` and `listen` need it."""
+        done = self("init", "--state-only", *args)
+        assert done.code == 0, done
+
+    def _with_leave(self, args: tuple[str, ...]) -> tuple[str, ...]:
+        return (*args, "--init-state") if self.begins_states and args[:1] == ("send",) else args
 
     def end(self) -> None:
         """Kills what a test that failed has left running."""

@@ -243,6 +243,7 @@ def test_a_body_that_names_options_does_not_change_how_an_error_is_shown(sender:
 
 
 def test_a_log_in_json_holds_the_error(sender: Shell) -> None:
+    sender.make_state()
     event = json.loads(sender("listen", "--log-format=json", "--env-file", "no.env").err)
     assert (event["event"], event["level"]) == ("error", "error")
     assert "no.env" in event["message"]

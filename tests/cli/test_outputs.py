@@ -48,6 +48,7 @@ def fill(sender: Shell) -> Shell:
     pl.DataFrame({"ledger": [1]}).write_parquet(sender.folder / "letter.parquet")
     pl.DataFrame({"ledger": [1]}).write_excel(sender.folder / "letter.xlsx")
     assert sender("plan", "offer.yaml", "--out", "plan").code == 0
+    sender.make_state()
     assert sender("suppress", "add", "+12025550198").code == 0
     done = sender("send", "offer.yaml", "--yes", "--wait", "0")
     assert done.code == 0, done

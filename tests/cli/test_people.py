@@ -92,6 +92,7 @@ def test_only_new_reaches_those_whom_an_unchanged_list_missed(job: Job, missed: 
         job.people(ADA, "+12025550190")
     else:
         job.people(ADA, GRACE)
+        job.sender.make_state()
         assert job.sender("suppress", "add", GRACE).code == 0
     job()
     if missed == "suppressed":

@@ -9,6 +9,7 @@ OFFER = ("--body", "Hi", "--from", "+12025550150", "--provider", "sandbox")
 
 
 def test_a_number_is_put_on_the_list_told_and_taken_off(sender: Shell) -> None:
+    sender.make_state()
     done = sender("suppress", "add", "202-555-0101", BOB, "--default-region", "US", "--note", "by [phone]")
     assert (done.code, done.out) == (0, "2 numbers added, 0 already on the list\n"), done
     why = sender("suppress", "why", ADA)
@@ -23,6 +24,7 @@ def test_a_number_is_put_on_the_list_told_and_taken_off(sender: Shell) -> None:
 
 
 def test_files_in_and_out(sender: Shell) -> None:
+    sender.make_state()
     sender.write("old.csv", f"name,phone\nAda,{ADA}\nBob,{BOB}\nEve,n/a\n")
     done = sender("suppress", "import", "old.csv", "--reason", "opted_out", "--scope", "campaign:people")
     assert done.code == 0, done
@@ -30,12 +32,14 @@ def test_files_in_and_out(sender: Shell) -> None:
     assert "1 row without a number" in done.out
     assert sender("suppress", "list").out.startswith("2 numbers (2 opted_out)")
     assert sender("suppress", "export", "list.csv").code == 0
+    sender.make_state("--state", "elsewhere")
     moved = sender("suppress", "import", "list.csv", "--state-dir", "elsewhere")
     assert moved.out == "list.csv: 2 entries, 2 new\n", moved
     assert sender("suppress", "export", "--state-dir", "elsewhere").out == sender("suppress", "export").out
 
 
 def test_bad_usage_is_told(sender: Shell) -> None:
+    sender.make_state()
     for args, sentence in (
         (("add", "hello"), "has letters"),
         (("add", ADA, "--scope", "everywhere"), "is not a scope"),

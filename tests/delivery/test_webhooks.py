@@ -30,6 +30,7 @@ from sender.delivery.webhooks.app import BODY_MAX_BYTES, check_public_url
 from sender.delivery.webhooks.server import Listener
 from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.new_state import init_state
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.state_dir import StateDir
 from sender.suppression.suppression_list import SuppressionList
@@ -433,6 +434,7 @@ def command(tmp_path: Path) -> Iterator[Callable[..., tuple[warm.Process, str]]]
     clean = {name: text for name, text in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)}
 
     def start(*args: str, **env: str) -> tuple[warm.Process, str]:
+        init_state(tmp_path)
         arguments = ["listen", "--port", "0", "--state-dir", str(tmp_path), *args]
         process = warm.start("sender", arguments, cwd=tmp_path, env=clean | {"PYTHONPATH": str(warm.ROOT)} | env)
         started.append(process)

@@ -251,6 +251,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     campaign = sender.load_campaign(ROOT / "campaigns" / "welcome.yaml", rate="none")
     plan = sender.build_plan(campaign)
     plan.write(state / "plans" / f"{plan.manifest.campaign}-{plan.hash[:8]}")
+    sender.init_state(state)
     look()
     sender.send(plan, state_dir=state, limit=20, on_progress=look)
     sender.send(
@@ -307,6 +308,7 @@ class TestTranscripts:
     def test_the_suppression_list(self, tmp_path: Path) -> None:
         """The commands of docs/suppression.md print what it shows, but for the time."""
         shell = Shell(tmp_path)
+        shell.make_state()
         (tmp_path / "do-not-text.csv").write_text("phone\n+12025550148\n+12025550149\n", encoding="utf-8")
         [transcript] = [
             block for block in blocks(read(DOCS / "suppression.md"), "text") if block.startswith("$ sender")

@@ -167,7 +167,7 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(parent.stop.set))
     with contextlib.ExitStack() as stack:
-        state = stack.enter_context(open_state(config.options.state_dir, create=False))
+        state = stack.enter_context(open_state(config.options.state_path, create=False))
         run = state.ledger.run(config.run_id)
         stack.enter_context(state.locks.hold_worker(run.campaign, run.kind, config.number))
         parent.send("ready")

@@ -1,0 +1,78 @@
+"""Lays a folder's defaults (`sender.toml`) under a campaign: what the campaign says stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from sender.campaign import safe_yaml
+from sender.campaign.model import Campaign
+from sender.campaign.validation import KnownKeys, explain
+from sender.core.errors import CampaignError
+from sender.core.folder_defaults import RECIPIENT_KEYS, FolderDefaults
+
+_OWN = ("state", "results")  # keys that are not a campaign's
+
+
+def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownKeys) -> dict[str, Any]:
+    """Return the campaign keys in `data` with those of `defaults` that they lack.
+
+    `limits` and `listen` are completed key by key, and suppression files add up: nobody drops out of the folder's list
+    because a campaign has one of its own. Raises CampaignError for a value that no campaign may have, with its line.
+    """
+    keys = _campaign_keys(defaults)
+    _check_values(keys, defaults, known_keys)
+    joined = {**keys, **{key: value for key, value in data.items() if value is not None or key not in keys}}
+    for key in ("recipients", "limits", "listen"):
+        if key in keys and data.get(key) is not None:
+            own = _EXPAND[key](data[key])
+            joined[key] = {**keys[key], **own} if isinstance(own, Mapping) else own
+    if "suppress" in keys and data.get("suppress") is not None:
+        own = data["suppress"]
+        joined["suppress"] = [*keys["suppress"], *(own if isinstance(own, list | tuple) else [own])]
+    return joined
+
+
+def _campaign_keys(defaults: FolderDefaults) -> dict[str, Any]:
+    """Return the defaults as campaign keys, their paths made absolute."""
+    keys = {key: value for key, value in defaults.keys.items() if key not in (*_OWN, *RECIPIENT_KEYS)}
+    recipients = {key: defaults.keys[key] for key in RECIPIENT_KEYS if key in defaults.keys}
+    if recipients:
+        keys["recipients"] = recipients
+    if "suppress" in keys:
+        files = keys["suppress"] if isinstance(keys["suppress"], list) else [keys["suppress"]]
+        keys["suppress"] = [str(defaults.path(str(file)).absolute()) for file in files]
+    if "prices" in keys:
+        keys["prices"] = str(defaults.path(keys["prices"]).absolute())
+    return keys
+
+
+def _check_values(keys: Mapping[str, Any], defaults: FolderDefaults, known_keys: KnownKeys) -> None:
+    recipients = {"file": "people.csv", **keys.get("recipients", {})}
+    data = {"name": "campaign", "provider": "sandbox", **keys, "recipients": recipients}
+    lines: dict[safe_yaml.KeyPath, int] = {tuple(key.split(".")): line for key, line in defaults.lines.items()}
+    lines.update({("recipients", key): lines[key,] for key in RECIPIENT_KEYS if (key,) in lines})
+    try:
+        Campaign.model_validate(data)
+    except ValidationError as error:
+        problems = explain(error, data, safe_yaml.Document(None, lines), known_keys=known_keys, file="file")
+        raise CampaignError("not valid", where=str(defaults.file), problems=problems) from None
+
+
+def _file_or_rows(value: Any) -> Any:
+    return (
+        {"rows": value} if isinstance(value, list | tuple) else value if isinstance(value, Mapping) else {"file": value}
+    )
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+_EXPAND: Mapping[str, Callable[[Any], Any]] = {
+    "recipients": _file_or_rows,
+    "limits": _unchanged,
+    "listen": _unchanged,
+}

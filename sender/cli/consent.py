@@ -1,0 +1,57 @@
+"""What a person has to agree to before a start may go on, and what refuses it where nobody can be asked."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+
+from rich.markup import escape
+
+from sender.cli import console, terminal
+from sender.core.errors import NewState
+from sender.plan.plan import Plan
+from sender.sending.open_run import find_run_kind
+from sender.sending.options import SendOptions
+from sender.state.ledger import RunKind
+from sender.state.new_state import NewStateNotice, find_new_state
+
+log = logging.getLogger("sender.cli")
+
+
+def agree_to_new_state(plan: Plan, options: SendOptions, *, yes: bool) -> SendOptions:
+    """Return `options` with which a live run may begin a new state, if a person agrees; unchanged where it need not.
+
+    Raises NewState where nobody is asked (`yes`, or no terminal) and --init-state is not given.
+    """
+    notice = _find_notice(plan, options)
+    if notice is None:
+        return options
+    if options.init_state:
+        log.warning("%s", notice.sentence, extra={"event": "new_state", "state": str(notice.path)})
+        return options
+    if yes or not sys.stdin.isatty():
+        ways = (
+            "`--init-state` begins it, once: never in a scheduled command",
+            "`sender init --state-only` makes it beforehand",
+            "--state names another",
+        )
+        raise NewState(notice.sentence, fix="; ".join((*ways, *notice.hints)))
+    console.err.print(f"[bold yellow]{escape(notice.sentence)}[/]")
+    for hint in notice.hints:
+        console.err.print(f"  {escape(hint)}")
+    terminal.ask("Begin it?")
+    return replace(options, init_state=True)
+
+
+def warn_of_new_state(plan: Plan, options: SendOptions) -> None:
+    """Print what would stop a live start, for --dry-run."""
+    notice = None if options.init_state else _find_notice(plan, options)
+    if notice is not None:
+        console.out.print(f"  [bold red]would ask first:[/] {escape(notice.sentence)} (--init-state)")
+
+
+def _find_notice(plan: Plan, options: SendOptions) -> NewStateNotice | None:
+    if find_run_kind(plan.manifest, rehearse=options.rehearse) is not RunKind.LIVE:
+        return None
+    return find_new_state(options.state_path)

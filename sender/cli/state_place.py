@@ -1,0 +1,79 @@
+"""Which state a command uses: the one it is given, or the one that belongs to the campaign or the folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from sender.core.errors import InputError, UnknownRun
+from sender.state.find_state import StatePlace, find_state, is_state
+from sender.state.open import local_folder
+from sender.state.state_dir import DEFAULT_STATE_DIR
+
+_VARIABLES = ("SENDER_STATE", "SENDER_STATE_DIR")  # two names for one thing, as --state and --state-dir
+_TARGETS = ("campaign", "a")  # arguments that are campaigns: their state may be a new one
+MAKE_ONE = "`sender init --state-only` makes one in this folder; --state names another"
+
+
+def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Path]) -> Path:
+    """Return the state directory for the command in `ctx`, of which `values` were given by option.
+
+    click has read the arguments before this. Raises InputError where two different ones are given or meant, and
+    UnknownRun where the command needs a state that is there.
+    """
+    given = _choose("--state and --state-dir", [str(path) for path in values])
+    if given is None:
+        by_name = [(name, os.environ.get(name, "")) for name in _VARIABLES]
+        given = _choose(" and ".join(_VARIABLES), [value for _, value in by_name if value])
+    names = {parameter.name for parameter in ctx.command.params}
+    target = next((ctx.params[name] for name in _TARGETS if ctx.params.get(name) is not None), None)
+    if given is not None:
+        folder = local_folder(given)
+        place = StatePlace(folder, is_state(folder))
+    elif "folder" in names:
+        return _place_for_init(ctx.params["folder"])
+    else:
+        place = find_state(_source_of(ctx, target))
+    if names & {*_TARGETS, "folder"}:  # a new one may begin
+        return place.path
+    return _check_exists(place, is_run="run" in names)
+
+
+def _choose(names: str, values: Sequence[str]) -> str | None:
+    """Return the only one of `values`, or None. Raises InputError for different ones."""
+    different = list(dict.fromkeys(values))
+    if len({os.path.abspath(value) for value in different}) > 1:  # noqa: PTH100 (a URL is not resolved)
+        raise InputError(
+            f"{names} name different states: {', '.join(different)}", fix="keep one of them: they mean the same"
+        )
+    return different[0] if different else None
+
+
+def _source_of(ctx: click.Context, target: Path | None) -> Path | None:
+    """Return the file by which the state is found: the campaign, or a run that is named by one."""
+    if target is not None:
+        return target
+    run = ctx.params.get("run")
+    return Path(run) if run is not None and Path(run).is_file() else None
+
+
+def _place_for_init(folder: Path) -> Path:
+    """Return the state that campaigns in `folder`, which may be missing, have already, or else its own."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    place = find_state(nearest)
+    return place.path if place.exists else folder / DEFAULT_STATE_DIR
+
+
+def _check_exists(place: StatePlace, *, is_run: bool) -> Path:
+    if place.exists:
+        return place.path
+    if place.searched:
+        problem = f"there is no state directory in {', '.join(str(folder) for folder in place.searched)}"
+    else:
+        problem = f"there is no state directory at {place.path}"
+    if is_run:
+        raise UnknownRun(f"nothing has been sent from here: {problem}", fix="name it with --state")
+    raise UnknownRun(problem, fix=MAKE_ONE)

@@ -1,0 +1,170 @@
+"""`sender.toml`: what the commands given in a folder, and in the folders below it, take where nothing else says so.
+
+An option, the environment and the campaign come first. Reads one file; which value a key may have is for the campaign.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sender.core.errors import InputError
+from sender.core.upwards import folders_upwards, is_foreign
+
+DEFAULTS_FILE = "sender.toml"
+
+# Each key, and for a table its keys. All but `state` and `results` are keys of a campaign; those of its `recipients`
+# stand alone here, as their options do.
+RECIPIENT_KEYS = ("default_region", "phone_column", "region_column", "caution", "skip_types")
+PATH_KEYS = ("suppress", "prices", "state")
+_LIMITS = (
+    "max_messages",
+    "max_skipped",
+    "max_segments_per_message",
+    "max_cost",
+    "max_cost_per_day",
+    "max_messages_per_day",
+    "per_person",
+    "queue",
+)
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "state": (),
+    "provider": (),
+    "from": (),
+    "dedupe": (),
+    "skip_dead": (),
+    "suppress": (),
+    "prices": (),
+    "rate": (),
+    "concurrency": (),
+    "transport": (),
+    "retries": (),
+    "timeout_s": (),
+    **dict.fromkeys(RECIPIENT_KEYS, ()),
+    "limits": _LIMITS,
+    "listen": ("public_url", "port", "signatures"),
+    "results": ("format",),
+}
+_RESULT_FORMATS = ("csv", "jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDefaults:
+    """The keys of a `sender.toml`, as TOML has them, and the line of each (from 1) by its dotted name."""
+
+    file: Path
+    keys: Mapping[str, Any]
+    lines: Mapping[str, int]
+
+    @property
+    def state(self) -> Path | None:
+        """The state directory of the folder; None where the file names none."""
+        return self.path(str(self.keys["state"])) if "state" in self.keys else None
+
+    @property
+    def results_format(self) -> str | None:
+        """The format of results on standard output."""
+        value: str | None = self.keys.get("results", {}).get("format")
+        return value
+
+    def path(self, name: str) -> Path:
+        """Return the path that `name` means: relative to the file's folder unless it is absolute."""
+        return self.file.parent / Path(name).expanduser()
+
+
+def find_folder_defaults(*starts: Path) -> FolderDefaults | None:
+    """Return the nearest defaults, upwards from each of `starts` (absolute) in turn; None where there are none.
+
+    Raises InputError for a file that cannot be used.
+    """
+    for start in starts:
+        for folder in folders_upwards(start):
+            defaults = read_folder_defaults(folder)
+            if defaults is not None:
+                return defaults
+    return None
+
+
+def read_folder_defaults(folder: Path) -> FolderDefaults | None:
+    """Return the defaults in `folder`; None where there are none.
+
+    Raises InputError, with file and line, for a file that is not TOML or has keys that are not known here, and for one
+    of another user: it says to whom messages go, and what they may cost.
+    """
+    file = folder / DEFAULTS_FILE
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        foreign = is_foreign(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 (byte {error.start})", where=str(file), fix="save the file as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(file)) from None
+    if foreign:
+        raise InputError(
+            "the file belongs to another user", where=str(file), fix="make it yours (chown), or move it away"
+        )
+    try:
+        keys = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            f"not valid TOML: {error}", where=str(file), fix="put text in quotes: `rate = '4/s'`"
+        ) from None
+    defaults = FolderDefaults(file, keys, _find_lines(text))
+    _check_keys(defaults)
+    return defaults
+
+
+def _check_keys(defaults: FolderDefaults) -> None:
+    for key, value in defaults.keys.items():
+        if key not in KEYS:
+            raise _unknown(defaults, key, tuple(KEYS))
+        known = KEYS[key]
+        if known and not isinstance(value, dict):
+            raise _wrong(
+                defaults, key, "should be a table", f"write `[{key}]` on a line of its own, and its keys below"
+            )
+        for name in value if known else ():
+            if name not in known:
+                raise _unknown(defaults, f"{key}.{name}", known)
+    for key in ("state", "prices"):
+        if key in defaults.keys and not (isinstance(defaults.keys[key], str) and defaults.keys[key]):
+            raise _wrong(defaults, key, "should be text", "write a path in quotes")
+    if defaults.results_format not in (None, *_RESULT_FORMATS):
+        raise _wrong(defaults, "results.format", "is not a format", f"choose one of {', '.join(_RESULT_FORMATS)}")
+
+
+def _unknown(defaults: FolderDefaults, key: str, known: tuple[str, ...]) -> InputError:
+    near = difflib.get_close_matches(key.rpartition(".")[2], known, n=1, cutoff=0.6)
+    return _wrong(defaults, key, "unknown key", f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}")
+
+
+def _wrong(defaults: FolderDefaults, key: str, what: str, fix: str) -> InputError:
+    line = defaults.lines.get(key)
+    place = f"{defaults.file}, line {line}, key `{key}`" if line else f"{defaults.file}, key `{key}`"
+    return InputError(what, where=place, fix=fix)
+
+
+def _find_lines(text: str) -> dict[str, int]:
+    """Return the line of each key, as far as it can be seen: of tables and of keys on a line of their own."""
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\[?\s*([\w.\"'-]+)\s*\]", line)
+        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+        if header:
+            table = header[1].strip("\"'") + "."
+            lines.setdefault(table[:-1], number)
+        elif key:
+            name = key[1].strip("\"'")
+            lines.setdefault(f"{table}{name}", number)
+            lines.setdefault(f"{table}{name}".partition(".")[0], number)
+            for inner in re.findall(r"[{,]\s*(\w+)\s*=", line):
+                lines.setdefault(f"{table}{name}.{inner}", number)
+    return lines
