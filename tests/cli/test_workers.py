@@ -136,7 +136,7 @@ def test_ctrl_c_drains_all_workers_and_a_second_one_quits_at_once(sender: Shell,
     def started() -> tuple[subprocess.Popen[str], list[psutil.Process]]:
         before = sum(server.counts().values())
         command = subprocess.Popen(
-            [*SENDER, "send", path, "--yes", "--workers", "2"],
+            [*SENDER, "send", path, "--yes", "--workers", "2", "--init-state"],
             cwd=sender.folder,
             env=sender.env | server.env,
             stdin=subprocess.DEVNULL,
