@@ -53,6 +53,7 @@ def test_bad_usage_is_told(sender: Shell) -> None:
 
 
 def test_an_import_lists_the_rows_that_are_not_on_the_list(sender: Shell) -> None:
+    sender.make_state()
     sender.write("crm.csv", f"Name,Phone,MobilePhone\nAda,{ADA},\nBob,,{BOB}\nCy,555-0101,\nDan,,\n")
     done = sender("suppress", "import", "crm.csv", "--default-region", "US")
     assert done.code == 1, done
@@ -68,6 +69,7 @@ def test_an_import_lists_the_rows_that_are_not_on_the_list(sender: Shell) -> Non
 
 
 def test_why_reads_a_number_as_files_are_read(sender: Shell) -> None:
+    sender.make_state()
     sender("suppress", "add", ADA)
     for written in ("Tel. (202) 555-0101 ext. 4", "+1202\u200b5550101", "2025550101 / 2025550102"):
         done = sender("suppress", "why", written, "--default-region", "US")
