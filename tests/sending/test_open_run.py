@@ -52,7 +52,7 @@ def history(tmp_path: Path) -> Iterator[RunHistory]:
 
 
 def start(history: RunHistory, plan: sender.Plan, **options: Any) -> Opened:
-    with open_run(plan, SendOptions(state_dir=history.folder, env=ENV, **options)) as session:
+    with open_run(plan, SendOptions(init_state=True, state_dir=history.folder, env=ENV, **options)) as session:
         return Opened(session.run, session.resumed, session.repeated, session.plan.manifest.messages)
 
 
@@ -241,7 +241,7 @@ class TestRefusals:
             start(history, plan_for(ADA), again=True)
 
     def test_another_start_of_the_campaign_waits_for_nobody(self, history: RunHistory) -> None:
-        options = SendOptions(state_dir=history.folder, env=ENV)
+        options = SendOptions(init_state=True, state_dir=history.folder, env=ENV)
         with open_run(plan_for(ADA), options), pytest.raises(RunLocked), open_run(plan_for(ADA), options):
             pass
         with open_run(plan_for(ADA), options), open_run(plan_for(ADA, campaign="summer"), options):
