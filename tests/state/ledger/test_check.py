@@ -14,6 +14,7 @@ from sender.state.ledger import Run, RunKind, Settlement
 from sender.state.sqlite.ledger import SqliteLedger
 
 ACCEPTED, REJECTED, UNKNOWN, INTENT, PENDING = range(5)  # the seq of a message in each state
+CANCELED = "state = 'canceled', not_before = NULL, reason = 'closed'"  # what makes a pending one canceled
 RUN = Run("run-1", "welcome", RunKind.LIVE, "twilio", "9f86d081", None, 6, 6, 0, 1_767_268_800_000)
 
 
@@ -64,6 +65,15 @@ def check(path: Path) -> Iterator[Callable[..., None]]:
         pytest.param(REJECTED, "attempts = 0", id="rejected without an attempt"),
         pytest.param(PENDING, "attempts = -1", id="fewer than no attempts"),
         pytest.param(ACCEPTED, "attempts = fence + 1", id="more attempts than claims"),
+        pytest.param(ACCEPTED, "attempts = 0", id="accepted without an attempt"),
+        pytest.param(INTENT, "attempts = 0", id="an intent without an attempt"),
+        pytest.param(UNKNOWN, "attempts = 0", id="unknown without an attempt"),
+        pytest.param(REJECTED, "reason = NULL", id="rejected without a reason"),
+        pytest.param(PENDING, f"{CANCELED}, reason = NULL", id="canceled without a reason"),
+        pytest.param(PENDING, f"{CANCELED}, not_before = 1", id="canceled, and due"),
+        pytest.param(PENDING, f"{CANCELED}, deadline = 1", id="canceled, with a deadline"),
+        pytest.param(PENDING, f"{CANCELED}, message_id = 'SM1'", id="canceled, with an id"),
+        pytest.param(PENDING, f"{CANCELED}, attempts = -1", id="canceled after fewer than no attempts"),
     ],
 )
 def test_a_row_that_cannot_be_is_noticed(check: Callable[..., None], seq: int, change: str) -> None:
@@ -100,6 +110,11 @@ def test_rows_that_are_not_dense_are_noticed(
         pytest.param("UPDATE run SET messages = 5, rows = 5", id="all were claimed"),
         pytest.param("UPDATE message SET attempts = 0 WHERE state = 'pending'", id="prefetched, never claimed"),
         pytest.param("UPDATE message SET fence = 9", id="claims that were released"),
+        pytest.param("UPDATE message SET attempts = fence", id="no claim was released"),
+        pytest.param(f"UPDATE message SET {CANCELED} WHERE state = 'pending'", id="canceled"),
+        pytest.param(
+            f"UPDATE message SET {CANCELED}, attempts = 0 WHERE state = 'pending'", id="canceled, never claimed"
+        ),
         pytest.param("DELETE FROM message", id="nothing was claimed"),
     ],
 )
