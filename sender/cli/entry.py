@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sandbox": ("sandbox", "Run the provider simulator."),
     "schema": ("schema", "Print the campaign file's JSON Schema."),
 }
+_SENDING = ("send", "retry", "resume")  # of which it matters, at Ctrl-C, that nothing was sent
 ALIASES = {"check": "plan", "cancel": "close"}
 
 
@@ -100,7 +101,8 @@ def run_command() -> int:
         code = cli.main(standalone_mode=False, obj=invocation)
         sys.stdout.flush()
     except click.exceptions.Abort:
-        terminal.write_line("stopped; nothing was sent", err=True)
+        sends = any(name in sys.argv[1:2] for name in _SENDING)
+        terminal.write_line("stopped; nothing was sent" if sends else "stopped", err=True)
         code = 130
     except click.ClickException as error:
         terminal.write_usage_error(error)

@@ -39,10 +39,9 @@ def reconcile(run: str, settle: bool, env_file: Path | None, as_json: bool, debu
     if as_json:
         console.print_json({"run_id": entry.run_id, **asdict(settled), "law": summary.totals_line(), **asdict(summary)})
         return summary.exit_code
-    console.out.print(
-        f"{settled.found:,} found at the provider, {settled.absent:,} proved absent (pending again),"
-        f" {settled.doubtful:,} still unknown"
-    )
+    becomes = "pending again" if summary.pending else "canceled"  # canceled: the run is closed, or a retry has it
+    absent = f"{settled.absent:,} proved absent" + (f" ({becomes})" if settled.absent else "")
+    console.out.print(f"{settled.found:,} found at the provider, {absent}, {settled.doubtful:,} still unknown")
     if settled.failure:
         console.out.print(f"  the log could not be read to its end: {escape(settled.failure)}")
     if settled.contested:

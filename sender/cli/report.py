@@ -19,6 +19,7 @@ from sender.reports.groups import Group
 from sender.reports.labels import LEADS, amounts, per_second, seconds, share
 from sender.reports.pages.page_files import REPORT_PAGE, check_page, write_page
 from sender.reports.run_results import protected_files
+from sender.state.message_status import read_journal
 from sender.state.open import open_state
 
 _BAR, _SHOWN = 24, 8
@@ -43,7 +44,7 @@ def report(run: str, html: Path | None, as_json: bool, force: bool, debug: bool,
         protected = protected_files(state, entry)
         if html is not None:
             check_page(html, REPORT_PAGE, protected, force=force)
-        journal = state.ledger.journal(entry.run_id)
+        journal = read_journal(state, entry)
         numbers = build_figures(state.plan(entry), journal, entry, retries=state.retries(entry))
     if html is not None:
         _write_page(numbers, html, protected, force=force)

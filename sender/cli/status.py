@@ -98,9 +98,14 @@ def _list_runs(state: State, *, as_json: bool) -> int:
     if retried:
         table.add_column("retry of", no_wrap=True)
     for run, counts in runs:
-        unknown = f"[bold yellow]{counts.unknown + counts.intent:,}[/]" if counts.unknown + counts.intent else "0"
+        is_sent_now = state.locks.holder(run.campaign, run.kind) is not None
+        in_doubt, under_way = (counts.unknown, counts.intent) if is_sent_now else (counts.unknown + counts.intent, 0)
+        unknown = f"[bold yellow]{in_doubt:,}[/]" if in_doubt else "0"
         through = run.provider if run.kind in ("live", "sandbox") else f"{run.provider} ({run.kind.value})"
-        numbers = (f"{n:,}" for n in (counts.accepted, counts.rejected, counts.canceled, counts.pending, run.skipped))
+        numbers = (
+            f"{n:,}"
+            for n in (counts.accepted, counts.rejected, counts.canceled, counts.pending + under_way, run.skipped)
+        )
         table.add_row(
             run.run_id,
             escape(run.campaign),

@@ -97,6 +97,20 @@ def retry_plan(
     return _plan(state, (root, *retries), rows, kind)
 
 
+def find_taken_over(state: State, plan: Plan, kind: RunKind) -> dict[str, list[int]]:
+    """The unknown messages that a retry's plan sends again: their `seq`, by the id of the run they are in."""
+    root = state.ledger.run(plan.manifest.retry_of or "")
+    sent = plan.scan().filter(pl.col("seq").is_not_null()).select("row_number").collect()["row_number"]
+    taken_over: dict[str, list[int]] = {}
+    for run in (root, *(retry for retry in state.retries(root) if retry.kind is kind)):
+        unknown = state.ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN])["seq"]
+        if kind is root.kind and not unknown.is_empty():
+            rows = state.plan(run).scan().filter(pl.col("seq").is_in(unknown.implode()))
+            seqs = rows.filter(pl.col("row_number").is_in(sent.implode())).select("seq").collect()["seq"]
+            taken_over[run.run_id] = seqs.to_list()
+    return taken_over
+
+
 def _check_choice(statuses: Collection[str], reasons: Collection[str], *, include_opted_out: bool) -> None:
     for status in statuses:
         if status not in STATUSES:

@@ -51,8 +51,9 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
     A skipped row has `to` (where its number could be read), `provider`, `run_id`, and the reason in `reason` and
     `error_message`. `segments` is the provider's count where it gave one, else the plan's; `price` is as the provider
     wrote it. `from` is the number that was really used, or else the planned one, or the service's id where a service
-    picks the number. An intent is shown as `unknown`: only a crash leaves one behind. With `with_body` the text of each
-    message is in one more column, the last, called `body`.
+    picks the number. An intent is shown as `unknown`: `read_journal` has it as pending while a process sends the run,
+    and otherwise only a crash leaves one behind. With `with_body` the text of each message
+    is in one more column, the last, called `body`.
     """
     message = pl.col("seq").is_not_null()
     frame = plan.frame

@@ -13,6 +13,7 @@ from sender.plan.manifest import Manifest
 from sender.reports.results import merge_retries, results_frame
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
+from sender.state.message_status import read_journal
 from sender.state.plans import RESULTS_FILE
 from sender.state.state import State
 
@@ -22,7 +23,7 @@ def run_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFr
 
     With `with_body` the text of each message is in one more column, the last.
     """
-    return results_frame(state.plan(run), state.ledger.journal(run.run_id), run.run_id, with_body=with_body)
+    return results_frame(state.plan(run), read_journal(state, run), run.run_id, with_body=with_body)
 
 
 def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:
@@ -32,7 +33,7 @@ def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.Dat
 
 def run_summary(state: State, run: Run) -> Summary:
     """The run in numbers, with the totals that must add up."""
-    return summarise(state.plan(run), state.ledger.journal(run.run_id))
+    return summarise(state.plan(run), read_journal(state, run))
 
 
 def results_and_summary(state: State, run: Run, *, with_body: bool = False) -> tuple[pl.DataFrame, Summary]:

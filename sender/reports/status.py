@@ -17,6 +17,7 @@ from sender.reports.funnel import Stage, count_waiting, make_funnel
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Counts, Run
 from sender.state.locks import Holder
+from sender.state.message_status import read_journal
 from sender.state.state import State
 
 _WINDOW_S = 15.0  # over which the speed is measured
@@ -68,7 +69,8 @@ class StatusMonitor:
         """Return the run's status now. `clock` is a monotonic clock in seconds. Raises PlanError, StateError."""
         self._plan = plan = self._plan or self.state.plan(self.run)
         ledger = self.state.ledger
-        journal = ledger.journal(self.run.run_id)
+        self.run = ledger.run(self.run.run_id)  # it may have been paused or closed meanwhile
+        journal = read_journal(self.state, self.run)
         summary = summarise(plan, journal)
         counts = ledger.counts(self.run.run_id)
         per_s = self._measure_rate(journal, clock(), ledger.now_ms() / 1000)

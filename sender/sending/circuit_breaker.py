@@ -17,9 +17,13 @@ DOUBTS_IN_A_ROW = 20  # inconclusive answers in a row after which the run stops,
 _REFUSAL_FIX = {
     Reason.UNAUTHORIZED: "check the credentials in the environment",
     Reason.INSUFFICIENT_FUNDS: "add funds to the account",
-    Reason.SENDER_NOT_ALLOWED: "check `from`: the provider does not let this account send from it",
     Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
     Reason.DAILY_CAP: "wait for the provider's next day",
+}
+# What only the campaign can change; the run keeps the plan it began with, so it would be refused again.
+_CAMPAIGN_FIX = {
+    Reason.SENDER_NOT_ALLOWED: "`from` (or the messaging service or profile), from which this account may not send",
+    Reason.OTHER: "the setting that it names (`send_at`, `validity_period`, a callback URL)",
 }
 
 
@@ -103,8 +107,17 @@ class CircuitBreaker:
     def refusal(self, outcome: Deferred) -> ProviderRefused:
         """The error for an answer that every further message would get too."""
         code = f" ({outcome.error_code})" if outcome.error_code else ""
+        setting = _CAMPAIGN_FIX.get(outcome.reason)
+        if setting is not None and (outcome.error_code or outcome.reason is not Reason.OTHER):
+            fix = (
+                f"change {setting} in the campaign, and send it with --only-new, which ends this run and sends to those"
+                " who have not had the message. If the provider allows it later, run the same command again instead:"
+                " nothing is lost"
+            )
+        else:
+            fix = _REFUSAL_FIX.get(outcome.reason, "fix it in the provider's console")
+            fix += ", then run the same command again: nothing is lost"
         return ProviderRefused(
             f"{self._title} refuses: {outcome.error_message or outcome.reason.value}{code}",
-            fix=_REFUSAL_FIX.get(outcome.reason, "fix it in the provider's console")
-            + ", then run the same command again: nothing is lost",
+            fix=fix,
         )

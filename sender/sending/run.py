@@ -26,10 +26,11 @@ from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
+from sender.planning.retry import find_taken_over
 from sender.providers.base import Adapter, Request
 from sender.reports.results_file import check_results_path, write_results
-from sender.reports.run_results import own_results_path, protected_files, results_and_summary, run_summary
-from sender.reports.summary import Summary
+from sender.reports.run_results import own_results_path, protected_files, results_and_summary
+from sender.reports.summary import Summary, summarise
 from sender.sending.choose_run import RunChoice
 from sender.sending.concurrency import Concurrency
 from sender.sending.hold_watch import watch_hold
@@ -39,7 +40,7 @@ from sender.sending.run_result import RunResult
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
 from sender.sending.throttle import Throttle
 from sender.state.heartbeat import Progress
-from sender.state.ledger import Counts, Run
+from sender.state.ledger import NOTHING, Counts, Run
 from sender.state.state import State
 from sender.suppression.learn import learn_refusals
 from sender.suppression.live_check import watch_suppressions
@@ -228,7 +229,12 @@ class RunSession:
             self.plan = self.state.plans.save(self.run, self.plan)
             base_url = None if self.simulated else adapter.base_url  # a sandbox has another one each time
             self.run = replace(self.run, account=adapter.account_id or None, base_url=base_url)
-            self.state.ledger.create_run(self.run, closes=self.replaces.closes, reason=self.replaces.reason)
+            self.state.ledger.create_run(
+                self.run,
+                closes=self.replaces.closes,
+                reason=self.replaces.reason,
+                takes_over=find_taken_over(self.state, self.plan, self.run.kind) if self.run.retry_of else NOTHING,
+            )
             self._begun = True
 
     def _callback(self, public_url: str | None) -> str | None:
@@ -381,7 +387,7 @@ class RunSession:
             course.stopped = course.stopped or error
         else:
             return summary
-        return run_summary(self.state, self.run)
+        return summarise(self.state.plan(self.run), self.state.ledger.journal(self.run.run_id))
 
 
 def _never_arrive(messages: int) -> ProviderRefused:

@@ -7,14 +7,16 @@ a row is pending. Nothing outside this package knows SQL.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import polars as pl
 
 from sender.core.outcomes import Canceled, CancelReason, DeliveryReport, Outcome, Reason, SubmissionState
+from sender.state.run_record import Run as Run  # noqa: PLC0414 (part of the protocol)
+from sender.state.run_record import RunKind as RunKind  # noqa: PLC0414
 
 # The frame `Ledger.journal` returns, one row for each message that was ever claimed or prefetched. Times are
 # milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null.
@@ -52,61 +54,7 @@ SENT_SCHEMA = {"seq": pl.UInt32(), "at_ms": pl.Int64(), "status": pl.String()}
 # A partition `(k, n)` is the share of one of n processes that send a run together: messages with `seq % n == k`.
 WHOLE_RUN = (0, 1)
 
-
-class RunKind(StrEnum):
-    """What a run reaches. A run is compared with runs of its own kind only."""
-
-    LIVE = "live"
-    SANDBOX = "sandbox"  # provider: sandbox
-    REHEARSAL = "rehearsal"  # the provider's own dialect, spoken to the sandbox
-    TEST = "test"  # --test-to: every message went to one number
-
-    @classmethod
-    def of(cls, provider: str, *, rehearse: bool) -> RunKind:
-        """The kind of a run that goes to everybody."""
-        if provider == "sandbox":
-            return cls.SANDBOX
-        return cls.REHEARSAL if rehearse else cls.LIVE
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One execution of a plan. `source` is the path the user named (campaign or recipients file), if any.
-
-    `simulated`: it talks to the sandbox, whatever its kind. `account` is the public id of the account that sends it
-    (None where credentials do not contain it): only that account's log shows what became of it. `retry_of` is the run
-    whose messages this one sends again. `base_url` is the address of the provider's API that it is sent through (None:
-    begun by a version that did not keep it): a provider's regions have accounts and logs of their own.
-
-    `closed_at_ms`, `closed_by` (who or what did it) and `close_reason` say that nothing more of it is sent.
-    `paused_at_ms` and `paused_by` say that nothing is sent until the pause is lifted. All are None otherwise.
-    """
-
-    run_id: str
-    campaign: str
-    kind: RunKind
-    provider: str
-    plan_hash: str
-    source: str | None
-    rows: int
-    messages: int
-    skipped: int
-    created_at_ms: int
-    finished_at_ms: int | None = None
-    simulated: bool = False
-    account: str | None = None
-    retry_of: str | None = None
-    base_url: str | None = None
-    closed_at_ms: int | None = None
-    closed_by: str | None = None
-    close_reason: CancelReason | None = None
-    paused_at_ms: int | None = None
-    paused_by: str | None = None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether nothing of it may be claimed: it is closed or paused."""
-        return self.closed_at_ms is not None or self.paused_at_ms is not None
+NOTHING: Mapping[str, Collection[int]] = MappingProxyType({})
 
 
 class Claim(NamedTuple):  # a tuple, like Settlement: each message makes one, and tuples are four times as fast
@@ -193,12 +141,19 @@ class Ledger(Protocol):
         ...
 
     def create_run(
-        self, run: Run, *, closes: Collection[str] = (), reason: CancelReason = CancelReason.SUPERSEDED
+        self,
+        run: Run,
+        *,
+        closes: Collection[str] = (),
+        reason: CancelReason = CancelReason.SUPERSEDED,
+        takes_over: Mapping[str, Collection[int]] = NOTHING,
     ) -> None:
         """Enter a new run, and close those of the ids `closes` for that reason in the same commit.
 
         What a dead process left under way in those becomes unknown, so call it with `closes` only while holding their
-        lock. Raises ValueError when the run's id is taken, or its rows do not add up.
+        lock. `takes_over` has the `seq` of messages, by the id of their run, that the new run sends though they are
+        unknown there: proved absent they become canceled (superseded), and a resend leaves them alone. Raises
+        ValueError when the run's id is taken, or its rows do not add up.
         """
         ...
 

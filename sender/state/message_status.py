@@ -6,6 +6,8 @@ import polars as pl
 
 from sender.core.outcomes import Status, SubmissionState
 from sender.plan.plan import Plan
+from sender.state.ledger import Run
+from sender.state.state import State
 
 
 def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
@@ -15,6 +17,19 @@ def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
     return messages.join(rows, on="seq", how="left", maintain_order="left").select(
         "row_number", status_of(), pl.col("_reason").alias("reason")
     )
+
+
+def read_journal(state: State, run: Run) -> pl.DataFrame:
+    """The run's journal as people read it: a message under way is pending while a process sends the run.
+
+    Without a process it stays an intent, which is shown as unknown: nobody will record its answer.
+    """
+    is_sent_now = state.locks.holder(run.campaign, run.kind) is not None
+    journal = state.ledger.journal(run.run_id)
+    if not is_sent_now:
+        return journal
+    under_way = pl.col("state") == SubmissionState.INTENT.value
+    return journal.with_columns(state=pl.when(under_way).then(pl.lit(SubmissionState.PENDING.value)).otherwise("state"))
 
 
 def status_of() -> pl.Expr:

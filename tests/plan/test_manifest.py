@@ -65,6 +65,7 @@ FULL = manifest(
     retry=2,
     edition="2026-W48",
     per_person=("3/24h",),
+    suppress=({"path": "stop.csv"},),
     only_new=True,
     on_unfinished="close",
     parquet_sha256="ef",

@@ -93,7 +93,7 @@ def test_any_proof_in_between_counts_doubts_from_the_start(breaker: CircuitBreak
             "add funds to the account",
         ),
         (Deferred(Reason.UNAUTHORIZED, None, "", halt=True), "Example refuses: unauthorized", "check the credentials"),
-        (Deferred(Reason.OTHER, "9", "closed", halt=True), "Example refuses: closed (9)", ""),
+        (Deferred(Reason.OTHER, None, "closed", halt=True), "Example refuses: closed", ""),
     ],
 )
 def test_a_refusal_of_the_account_says_what_to_do(
@@ -103,3 +103,22 @@ def test_a_refusal_of_the_account_says_what_to_do(
     assert stop.what == what
     assert (stop.fix or "").startswith(fix)
     assert (stop.fix or "").endswith("then run the same command again: nothing is lost")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "setting"),
+    [
+        pytest.param(Deferred(Reason.SENDER_NOT_ALLOWED, "21606", "not yours", halt=True), "`from`", id="from"),
+        pytest.param(
+            Deferred(Reason.SENDER_NOT_ALLOWED, None, "not yours", halt=True), "messaging service", id="service"
+        ),
+        pytest.param(Deferred(Reason.OTHER, "35114", "too soon", halt=True), "`send_at`", id="send_at"),
+    ],
+)
+def test_what_only_the_campaign_can_change_is_sent_to_the_rest_by_only_new(
+    breaker: CircuitBreaker, outcome: Deferred, setting: str
+) -> None:
+    fix = breaker.refusal(outcome).fix or ""
+    assert fix.startswith("change ")
+    assert setting in fix
+    assert "in the campaign, and send it with --only-new, which ends this run" in fix

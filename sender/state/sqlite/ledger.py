@@ -8,7 +8,7 @@ recipients' numbers. Never deletes a row of a message.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from sender.core.clock import wall_clock_ms
 from sender.core.errors import UnknownRun
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import (
+    NOTHING,
     WHOLE_RUN,
     Claim,
     Counts,
@@ -44,7 +45,15 @@ from sender.state.sqlite.file import (
     schema_version,
 )
 from sender.state.sqlite.schema import SCHEMA_VERSION
-from sender.state.sqlite.settling import count_changes, orphans_to_unknown, record_findings, record_outcomes
+from sender.state.sqlite.settling import (
+    count_changes,
+    count_states,
+    find_damage,
+    orphans_to_unknown,
+    record_findings,
+    record_outcomes,
+    replace_runs,
+)
 
 
 class SqliteLedger:
@@ -90,16 +99,21 @@ class SqliteLedger:
         return self._clock()
 
     def create_run(
-        self, run: Run, *, closes: Collection[str] = (), reason: CancelReason = CancelReason.SUPERSEDED
+        self,
+        run: Run,
+        *,
+        closes: Collection[str] = (),
+        reason: CancelReason = CancelReason.SUPERSEDED,
+        takes_over: Mapping[str, Collection[int]] = NOTHING,
     ) -> None:
         keys = [self._run_key(run_id) for run_id in closes]
+        taken_over = [(self._run_key(run_id)[0], seqs) for run_id, seqs in takes_over.items()]
         try:
             with self._transaction() as db:
-                now = self.now_ms()
                 db.execute(sql.INSERT_RUN, run_columns(run))
-                for key, messages in keys:
-                    orphans_to_unknown(db, key, now)
-                    closing.close_run(db, key, messages, by=f"run {run.run_id}", reason=reason, now_ms=now)
+                for key, seqs in taken_over:
+                    db.execute(sql.TAKE_OVER, {"run": key, "seqs": _json(seqs)})
+                replace_runs(db, keys, by=f"run {run.run_id}", reason=reason, now_ms=self.now_ms())
         except apsw.ConstraintError as error:
             raise ValueError(f"run {run.run_id} cannot be created: {error}") from None
 
@@ -118,7 +132,7 @@ class SqliteLedger:
     def finish_run(self, run_id: str) -> bool:
         key, messages = self._run_key(run_id)
         with self._transaction() as db:
-            counts = self._count(key, messages)
+            counts = count_states(self._db, key, messages)
             if counts.pending or counts.intent:
                 return False
             db.execute("UPDATE run SET finished_at = coalesce(finished_at, ?) WHERE key = ?", (self.now_ms(), key))
@@ -267,13 +281,8 @@ class SqliteLedger:
         key, messages = self._run_key(run_id)
         with failures_explained(self._path):
             row: tuple[Any, ...] = self._db.execute(sql.CHECK, (key,)).fetchall()[0]
-        rows, top, total, sound = row
-        if rows != top or total != rows * (rows - 1) // 2 or rows > messages:
-            raise damaged(self._path, f"run {run_id} has {rows} rows of messages, and {top} were claimed")
-        if sound != rows:
-            broken = rows - sound
-            subject = f"1 message of run {run_id} is" if broken == 1 else f"{broken} messages of run {run_id} are"
-            raise damaged(self._path, f"{subject} in an impossible state")
+        if (damage := find_damage(row, messages, run_id)) is not None:
+            raise damaged(self._path, damage)
 
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         with self._transaction() as db:
@@ -304,7 +313,7 @@ class SqliteLedger:
     def counts(self, run_id: str) -> Counts:
         key, messages = self._run_key(run_id)
         with failures_explained(self._path):
-            return self._count(key, messages)
+            return count_states(self._db, key, messages)
 
     def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
         key, messages = self._run_key(run_id)
@@ -386,17 +395,6 @@ class SqliteLedger:
             f"no run {run_id} in this ledger",
             where=str(self._path),
             fix="`sender status` lists the runs; --state-dir names another state directory",
-        )
-
-    def _count(self, key: int, messages: int) -> Counts:
-        counts: dict[str, int] = dict(self._db.execute(sql.COUNT, (key,)))
-        return Counts(
-            pending=messages - sum(counts.values()),
-            intent=counts.get(SubmissionState.INTENT, 0),
-            accepted=counts.get(SubmissionState.ACCEPTED, 0),
-            rejected=counts.get(SubmissionState.REJECTED, 0),
-            canceled=counts.get(SubmissionState.CANCELED, 0),
-            unknown=counts.get(SubmissionState.UNKNOWN, 0),
         )
 
     @contextmanager

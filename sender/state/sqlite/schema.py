@@ -113,6 +113,7 @@ ALTER TABLE run ADD COLUMN retry_of TEXT;
 
 # `canceled`: what we decided not to send after planning; it may never have been claimed. `close_reason` is the reason
 # of what is canceled when the run is closed. The address of the provider's API, who closed the run, who paused it.
+# `taken_over`: a retry sends this unknown message, so its own run never does.
 #
 # The new constraints of `message` allow all that the old ones did, so no row has to be looked at, and the text of the
 # table's definition can be edited in place (https://www.sqlite.org/lang_altertable.html, "Making Other Kinds Of Table
@@ -128,6 +129,7 @@ UPDATE sqlite_schema SET sql = replace(replace(replace(sql,
     'only_unsent_may_have_no_attempt CHECK (attempts >= (state NOT IN (''pending'', ''canceled'')))')
 WHERE type = 'table' AND name = 'message';
 PRAGMA writable_schema = RESET;
+ALTER TABLE message ADD COLUMN taken_over INTEGER NOT NULL DEFAULT 0 CHECK (taken_over IN (0, 1));
 ALTER TABLE run ADD COLUMN base_url TEXT;
 ALTER TABLE run ADD COLUMN closed_at INTEGER;
 ALTER TABLE run ADD COLUMN closed_by TEXT CHECK ((closed_by IS NULL) = (closed_at IS NULL));

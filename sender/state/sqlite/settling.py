@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import apsw
 import orjson
 
-from sender.core.outcomes import Canceled, Unknown
-from sender.state.ledger import LogFinding, Settlement
+from sender.core.outcomes import Canceled, CancelReason, SubmissionState, Unknown
+from sender.state.ledger import Counts, LogFinding, Settlement
 from sender.state.rows import settled
 from sender.state.sqlite import closing
 from sender.state.sqlite import reports as delivery_reports
@@ -58,10 +59,48 @@ def record_outcomes(db: apsw.Connection, key: int, settlements: Iterable[Settlem
 
 def record_findings(db: apsw.Connection, key: int, findings: Iterable[LogFinding], now_ms: int) -> int:
     """Settle unknown messages as the provider's log proves; return how many changed."""
+    findings = list(findings)
     closed = closing.close_reason(db, key)
+    seqs = json.dumps([finding.seq for finding in findings if finding.outcome is None])
+    taken_over = {seq for (seq,) in db.execute(sql.TAKEN_OVER, {"run": key, "seqs": seqs})}
     rows = []
     for finding in findings:
         if not isinstance(finding.outcome, Unknown):  # which proves nothing new
-            fields = settled(closing.settle_closed(finding.outcome, closed), due_ms=now_ms, now_ms=now_ms)
+            ends = CancelReason.SUPERSEDED if finding.seq in taken_over else closed
+            fields = settled(closing.settle_closed(finding.outcome, ends), due_ms=now_ms, now_ms=now_ms)
             rows.append((*fields, now_ms, key, finding.seq, finding.attempt))
     return count_changes(db, sql.RECONCILE, rows)
+
+
+def find_damage(check: tuple[Any, ...], messages: int, run_id: str) -> str | None:
+    """What is wrong with the rows of a run, from the row that CHECK returns; None where they are sound."""
+    rows, top, total, sound = check
+    if rows != top or total != rows * (rows - 1) // 2 or rows > messages:
+        return f"run {run_id} has {rows} rows of messages, and {top} were claimed"
+    if sound == rows:
+        return None
+    broken = rows - sound
+    subject = f"1 message of run {run_id} is" if broken == 1 else f"{broken} messages of run {run_id} are"
+    return f"{subject} in an impossible state"
+
+
+def count_states(db: apsw.Connection, key: int, messages: int) -> Counts:
+    """The run's messages by state; those without a row are pending."""
+    counts: dict[str, int] = dict(db.execute(sql.COUNT, (key,)))
+    return Counts(
+        pending=messages - sum(counts.values()),
+        intent=counts.get(SubmissionState.INTENT, 0),
+        accepted=counts.get(SubmissionState.ACCEPTED, 0),
+        rejected=counts.get(SubmissionState.REJECTED, 0),
+        canceled=counts.get(SubmissionState.CANCELED, 0),
+        unknown=counts.get(SubmissionState.UNKNOWN, 0),
+    )
+
+
+def replace_runs(
+    db: apsw.Connection, runs: Iterable[tuple[int, int]], *, by: str, reason: CancelReason, now_ms: int
+) -> None:
+    """Close these runs (key, number of messages), which nobody sends; what a dead process left becomes unknown."""
+    for key, messages in runs:
+        orphans_to_unknown(db, key, now_ms)
+        closing.close_run(db, key, messages, by=by, reason=reason, now_ms=now_ms)

@@ -125,7 +125,14 @@ RESEND = """
 UPDATE message
 SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error_code = NULL, error_message = NULL,
     updated_at = ?
-WHERE run = ? AND state = 'unknown'
+WHERE run = ? AND state = 'unknown' AND NOT taken_over
+"""
+TAKE_OVER = """
+UPDATE message SET taken_over = 1
+WHERE run = :run AND state = 'unknown' AND seq IN (SELECT value FROM json_each(:seqs))
+"""
+TAKEN_OVER = """
+SELECT seq FROM message WHERE run = :run AND taken_over AND seq IN (SELECT value FROM json_each(:seqs))
 """
 CANCEL_SOME = """
 UPDATE message

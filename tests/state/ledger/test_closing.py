@@ -181,3 +181,24 @@ def test_a_paused_run_can_be_closed_and_a_closed_one_is_not_paused(ledger: Ledge
     assert not ledger.resume_run(RUN.run_id)
     run = ledger.run(RUN.run_id)
     assert (run.closed_by, run.paused_at_ms, run.paused_by) == ("ben", None, None)
+
+
+def test_what_a_retry_takes_over_is_never_sent_by_its_own_run(ledger: Ledger) -> None:
+    for one in claim(ledger, 3):
+        record(ledger, one, UNKNOWN)
+    retry = replace(RUN, run_id="run-2", retry_of=RUN.run_id)
+    ledger.create_run(retry, takes_over={RUN.run_id: [0, 1, 7]})
+    assert ledger.resend_unknown(RUN.run_id) == 1
+    assert [one.seq for one in claim(ledger, 1)] == [2]
+    assert ledger.reconcile(RUN.run_id, [LogFinding(0, None, 1), LogFinding(1, ACCEPTED, 1)]) == 2
+    assert shows(ledger, 0, state="canceled", reason="superseded")
+    assert shows(ledger, 1, state="accepted")
+    ledger.check(RUN.run_id)
+
+
+def test_a_message_that_is_not_unknown_is_not_taken_over(ledger: Ledger) -> None:
+    (one,) = claim(ledger)
+    ledger.create_run(replace(RUN, run_id="run-2", retry_of=RUN.run_id), takes_over={RUN.run_id: [0]})
+    record(ledger, one, UNKNOWN)
+    assert ledger.reconcile(RUN.run_id, [LogFinding(0, None, 1)]) == 1
+    assert shows(ledger, 0, state="pending")
