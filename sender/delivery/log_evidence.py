@@ -97,7 +97,11 @@ def _match_by_content(
     fresh: Iterable[LoggedMessage],
     facts: LogFacts,
 ) -> None:
-    """Add to `entries` those that fit messages of this run alone, matched one to one in the order of time."""
+    """Add to `entries` those that fit messages of this run alone, matched one to one in the order of time.
+
+    Two texts to one person look alike in a log without texts: then both are found, or both stay in doubt.
+    """
+    matched: dict[int, LoggedMessage] = {}
     timed = [
         (one.created_at, one)
         for one in fresh
@@ -107,9 +111,18 @@ def _match_by_content(
         if any(fits(other, one, facts) for other in others):
             continue
         for message in messages:
-            if message.seq not in entries and fits(message, one, facts):
-                entries[message.seq] = one.entry
+            if message.seq not in entries and message.seq not in matched and fits(message, one, facts):
+                matched[message.seq] = one
                 break
+    by_seq = {message.seq: message for message in messages}
+    left = [message for message in messages if message.seq not in entries and message.seq not in matched]
+    while left:
+        message = left.pop()
+        for seq in [seq for seq, one in matched.items() if fits(message, one, facts)]:
+            if (by_seq[seq].to, by_seq[seq].body) != (message.to, message.body):  # else it does not matter which
+                left.append(by_seq[seq])
+                del matched[seq]
+    entries.update({seq: one.entry for seq, one in matched.items()})
 
 
 def fits(message: DoubtfulMessage, one: LoggedMessage, facts: LogFacts) -> bool:

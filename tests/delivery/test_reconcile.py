@@ -419,3 +419,87 @@ def test_all_are_decidable_once_the_last_one_is() -> None:
     absent, decidable_at = _decide_absence(messages, Evidence(rivalled={2}), FULL, SETTLED, complete=True)
     assert absent == messages[:1]
     assert decidable_at == SETTLED + timedelta(minutes=5)
+
+
+# -- several runs, and walks that do not end -------------------------------------------------------------------------
+
+
+def second_run(unsettled: Unsettled, *, state: str = "unknown") -> Run:
+    """Another campaign with the same texts to the same people, all in doubt."""
+    other = replace(unsettled.run, run_id="run-2", campaign="other")
+    unsettled.ledger.create_run(other)
+    unsettled.now[0] = INTENT
+    claims = unsettled.ledger.claim("run-2", limit=len(PEOPLE), lease_ms=600_000)
+    unsettled.now[0] = DOUBTED
+    if state == "unknown":
+        unsettled.ledger.record("run-2", [Settlement(claim, Unknown("no answer")) for claim in claims])
+    return other
+
+
+@pytest.mark.parametrize("state", ["unknown", "intent"])
+def test_a_campaign_does_not_take_anothers_entry(unsettled: Unsettled, state: str) -> None:
+    """One of the two was accepted, and nobody can say which: neither is settled, and neither is sent again."""
+    other = second_run(unsettled, state=state)
+    provider = Provider([entry("m", PEOPLE[0])])
+    result = unsettled.reconcile(provider)
+    assert (result.found, result.absent, result.contested) == (0, 2, 1)
+    assert unsettled.states == ["unknown", "pending", "pending"]
+    again = replace(unsettled, run=other)
+    assert again.reconcile(provider).found == 0
+    assert unsettled.ledger.known_ids({"m"}) == set()
+
+
+def test_runs_with_another_log_are_not_compared(unsettled: Unsettled) -> None:
+    for run_id, changed in (
+        ("twilio", {"provider": "twilio"}),
+        ("sandbox", {"simulated": True}),
+    ):
+        unsettled.ledger.create_run(replace(unsettled.run, run_id=run_id, **changed))  # type: ignore[arg-type]
+        claims = unsettled.ledger.claim(run_id, limit=len(PEOPLE), lease_ms=600_000)
+        unsettled.ledger.record(run_id, [Settlement(claim, Unknown("no answer")) for claim in claims])
+    assert unsettled.reconcile(Provider([entry("m", PEOPLE[0])])).found == 1
+
+
+@dataclass
+class Endless(Provider):
+    """A log whose pages never end."""
+
+    page_s: float = 0.0
+
+    def log_page(self, response: Response, request: Request) -> LogPage:
+        number = int(request.url.rpartition("/")[2]) if "/" in request.url else 1
+        return LogPage((), Request("GET", f"{request.url.partition('/')[0]}/{number + 1}", ()))
+
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        await asyncio.sleep(self.page_s)
+        return await super().send(request, timeout_s=timeout_s, send_by_s=send_by_s)
+
+
+@pytest.mark.parametrize(
+    ("facts", "page_s", "pages", "failure"),
+    [
+        pytest.param(FULL, 0.0, 200, "200 pages about one number", id="about-one-number"),
+        pytest.param(BARE, 0.0, 2001, "2,001 pages", id="of-the-whole-account"),
+        pytest.param(FULL, 29.0, 62, "30 minutes", id="for-too-long"),
+    ],
+)
+def test_a_walk_is_bounded_and_says_so(
+    unsettled: Unsettled, facts: LogFacts, page_s: float, pages: int, failure: str
+) -> None:
+    provider = Endless(page_s=page_s)
+    result = unsettled.reconcile(provider, facts)
+    assert (result.found, result.absent, result.doubtful) == (0, 0, 3)
+    assert f"the walk ended after {failure}" in (result.failure or "")
+    assert len(provider.asked_s) == pytest.approx(pages, abs=1)
+
+
+@pytest.mark.parametrize(("facts", "absent"), [(FULL, 2), (BARE, 0)], ids=["by-number", "by-time"])
+def test_pages_without_a_date_prove_nothing_about_what_they_show(
+    unsettled: Unsettled, facts: LogFacts, absent: int
+) -> None:
+    class Undated(Provider):
+        async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+            return (await super().send(request, timeout_s=timeout_s))._replace(headers={})
+
+    result = unsettled.reconcile(Undated([entry("m", PEOPLE[0])]), facts)
+    assert (result.found, result.absent) == (0, absent)
