@@ -218,7 +218,7 @@ def test_a_form_that_is_none_is_not_covered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("apart_s", "good"), [(0, True), (299, True), (-299, True), (301, False), (-301, False), (10**9, False)]
+    ("apart_s", "good"), [(0, True), (300, True), (-300, True), (301, False), (-301, False), (10**9, False)]
 )
 def test_telnyx_timestamps_are_close(apart_s: int, good: bool) -> None:
     _, webhook = GENUINE["telnyx"]
@@ -231,6 +231,30 @@ def test_a_timestamp_is_a_number(stamp: str) -> None:
     signature = base64.b64encode(key.sign(stamp.encode() + b"|" + TELNYX_BODY)).decode()
     headers = {"telnyx-timestamp": stamp, "telnyx-signature-ed25519": signature}
     assert not passes("telnyx", Webhook(HOOK, headers, TELNYX_BODY))
+
+
+@pytest.mark.parametrize(("digits", "good"), [(11, True), (12, True), (13, False)])
+def test_a_timestamp_has_twelve_digits_at_most(digits: int, good: bool) -> None:
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    stamp = "9" * digits
+    signature = base64.b64encode(key.sign(stamp.encode() + b"|" + TELNYX_BODY)).decode()
+    webhook = Webhook(HOOK, {"telnyx-timestamp": stamp, "telnyx-signature-ed25519": signature}, TELNYX_BODY)
+    assert is_allowed("telnyx", webhook, KEYS, Policy.REQUIRE, now_s=int(stamp)) is good
+
+
+@pytest.mark.parametrize("missing", ["telnyx-timestamp", "telnyx-signature-ed25519"])
+def test_half_of_a_telnyx_signature_is_none(missing: str) -> None:
+    _, webhook = GENUINE["telnyx"]
+    headers = {name: value for name, value in webhook.headers.items() if name != missing}
+    assert len(headers) < len(webhook.headers)
+    assert not passes("telnyx", replace(webhook, headers=headers))
+
+
+@pytest.mark.parametrize("extra", ["!", " ", "\n", "-"])
+def test_a_telnyx_signature_is_base64_and_nothing_else(extra: str) -> None:
+    _, webhook = GENUINE["telnyx"]
+    headers = {**webhook.headers, "telnyx-signature-ed25519": extra + TELNYX_SIGNATURE}
+    assert not passes("telnyx", replace(webhook, headers=headers))
 
 
 def test_the_telnyx_vector_is_what_its_key_makes() -> None:
@@ -250,11 +274,15 @@ def test_keys_come_from_the_environment_and_are_not_shown() -> None:
     assert all(keys.has(dialect) for dialect in ("signalwire", "signalwire-compat", "telnyx", "twilio"))
     assert "PSK_1" not in repr(keys)
     assert "secret" not in repr(keys)
+    assert Keys.of({}) == Keys(None, None, None)
     none = Keys.of({"TWILIO_AUTH_TOKEN": " "})
     assert not any(none.has(dialect) for dialect in ("signalwire", "signalwire-compat", "telnyx", "twilio"))
 
 
-@pytest.mark.parametrize("text", ["no key", "AAAA", json.dumps({})])
+@pytest.mark.parametrize(
+    "text", ["no key", "AAAA", json.dumps({}), "!" + TELNYX_PUBLIC, TELNYX_PUBLIC.replace("/", "\n/")]
+)
 def test_a_public_key_that_is_none_is_named(text: str) -> None:
-    with pytest.raises(CredentialsError, match="TELNYX_PUBLIC_KEY"):
+    with pytest.raises(CredentialsError, match="TELNYX_PUBLIC_KEY") as caught:
         Keys.of({"TELNYX_PUBLIC_KEY": text})
+    assert caught.value.where == "environment"
