@@ -61,28 +61,29 @@ class Person:
 
     def is_in(self, text: pl.Expr) -> pl.Expr:
         """Whether a column of texts has the number in it, however it is written (Boolean, false for null)."""
-        if not self.number.startswith("+"):
-            return (text.str.strip_chars() == self.number).fill_null(value=False)
-        digits = text.str.replace_all(r"[^0-9]", "")
-        found = digits.str.contains(self.digits, literal=True)
-        if self.national is not None:
-            found |= digits.is_in([self.national, f"0{self.national}"])
-        return found.fill_null(value=False)
+        return text.str.contains(self._pattern()).fill_null(value=False)
 
     def may_be_in(self, text: pl.Expr) -> pl.Expr:
         """As `is_in`, also where the national number has digits around it, such as an extension."""
-        found = self.is_in(text)
         if self.national is None or len(self.national) < _LONG:
-            return found
-        digits = text.str.replace_all(r"[^0-9]", "")
-        return found | digits.str.contains(self.national, literal=True).fill_null(value=False)
+            return self.is_in(text)
+        return text.str.contains(_spread(self.national)).fill_null(value=False)
 
     def is_in_text(self, text: str) -> bool:
         """Whether one text has the number in it, as `is_in` says."""
-        digits = re.sub(r"[^0-9]", "", text)
+        return re.search(self._pattern(), text) is not None
+
+    def _pattern(self) -> str:
+        """A regular expression for the number: with its country code anywhere, without it as the only digits."""
         if not self.number.startswith("+"):
-            return text.strip() == self.number
-        return self.digits in digits or (self.national is not None and digits in (self.national, f"0{self.national}"))
+            return rf"^\s*{re.escape(self.number)}\s*$"
+        alone = "" if self.national is None else rf"|^[^0-9]*(?:0[^0-9]*)?{_spread(self.national)}[^0-9]*$"
+        return _spread(self.digits) + alone
+
+
+def _spread(digits: str) -> str:
+    """A regular expression for digits with anything but digits between them."""
+    return "[^0-9]*".join(digits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,75 @@
+"""How a person is found in texts, whatever is around the digits, and nobody else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sender.core.errors import StateError
+from sender.state.files.people import PeopleKeyFile
+from sender.state.people import Person
+
+ADA = Person.of("+12025550101")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("+12025550101", True),
+        ("+1 (202) 555-0101", True),
+        ("(202) 555-0101", True),
+        ("202.555.0101", True),
+        ("02025550101", True),
+        ("call +1 202 555 0101 now", True),
+        ("call 202 555 0101 now", True),
+        ("tel:+1-202-555-0101;ext=7", True),
+        ("order 7 of 202 555 0101", False),
+        ("2025550102", False),
+        ("12025550102", False),
+        ("Ada", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_number_in_a_cell(text: str | None, found: bool) -> None:
+    frame = pl.DataFrame({"cell": [text]}, schema={"cell": pl.String})
+    assert frame.select(ADA.is_in(pl.col("cell"))).item() is found
+    if text is not None:
+        assert ADA.is_in_text(text) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("202 555 0101 ext 7", True), ("order 7 of 202 555 0101", True), ("202 555 010", False)]
+)
+def test_a_number_that_was_not_read_may_have_digits_around_it(text: str, found: bool) -> None:
+    assert pl.DataFrame({"cell": [text]}).select(ADA.may_be_in(pl.col("cell"))).item() is found
+
+
+@pytest.mark.parametrize(("text", "found"), [("12345", True), (" 12345 ", True), ("+12345", False), ("112345", False)])
+def test_a_short_code_is_found_only_by_itself(text: str, found: bool) -> None:
+    person = Person.of("12345")
+    for expression in (person.is_in(pl.col("cell")), person.may_be_in(pl.col("cell"))):
+        assert pl.DataFrame({"cell": [text]}).select(expression).item() is found
+
+
+def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    key = PeopleKeyFile(tmp_path)
+    assert key.hash("+12025550101") is None
+    with pytest.raises(StateError, match="cannot be read"):
+        key.hash_all(["+12025550101"])
+    key.create()
+    key.create()
+    first = key.hash("+12025550101")
+    assert first is not None
+    assert (tmp_path / "people.key").stat().st_mode & 0o777 == 0o600
+    other = PeopleKeyFile(tmp_path)
+    assert other.hash_all(["+12025550101", "+12025550102"]).to_list() == [first, other.hash("+12025550102")]
+
+
+@pytest.mark.parametrize("content", ["", "abc", "00", "zz" * 32])
+def test_a_damaged_key_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "people.key").write_text(content, encoding="ascii")
+    with pytest.raises(StateError, match=r"the key .* cannot be read"):
+        PeopleKeyFile(tmp_path).hash("+12025550101")
