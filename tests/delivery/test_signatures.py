@@ -151,6 +151,7 @@ def test_without_a_signature_only_a_softer_policy_believes(dialect: str, webhook
     assert not passes(dialect, bare)
     allowed = is_allowed(dialect, bare, KEYS, Policy.VERIFY_IF_PRESENT, now_s=TELNYX_AT + 10, is_status=is_status)
     assert allowed is (is_status and dialect == "signalwire")
+    assert not passes(dialect, bare, Policy.VERIFY_IF_PRESENT), "whoever does not say that it is a status"
     assert passes(dialect, bare, Policy.OFF)
 
 
@@ -172,6 +173,7 @@ def test_one_of_two_signatures_is_not_enough() -> None:
         ("http://127.0.0.1:80/hook", "http://127.0.0.1/hook"),
         ("https://example.com/hook", "https://example.com:8443/hook"),
         ("https://[::1]:443/hook", "https://[::1]/hook"),
+        ("https://[::1]/hook", "https://[::1]:443/hook"),
     ],
 )
 @pytest.mark.parametrize("dialect", ["twilio", "signalwire-compat"])
@@ -212,6 +214,44 @@ def test_a_form_that_is_none_is_not_covered() -> None:
     url = "https://example.com/hook"
     for body in (b"\xff\xfe", b"&".join(b"a=1" for _ in range(1000))):
         assert not passes("twilio", Webhook(url, by_url(url) | FORM, body))
+
+
+def signed_form(url: str, fields: list[tuple[str, str]], content_type: str = FORM["content-type"]) -> Webhook:
+    """A form as Twilio signs it: name and value of each field, sorted, after the URL."""
+    text = url + "".join(name + value for name, value in sorted(fields))
+    digest = hmac.new(b"12345", text.encode(), hashlib.sha1).digest()
+    signature = base64.b64encode(digest).decode()
+    return Webhook(url, {"content-type": content_type, "x-twilio-signature": signature}, form(fields))
+
+
+BLANK = [("Body", ""), ("From", "+12025550101"), ("To", "+12025550100")]
+
+
+def test_a_blank_field_is_signed_too() -> None:
+    assert passes("twilio", signed_form("https://example.com/hook", BLANK))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "good"),
+    [
+        ("application/x-www-form-urlencoded", True),
+        ("Application/X-WWW-Form-URLencoded ; charset=utf-8; x=y", True),
+        ("multipart/form-data", False),
+        ("", False),
+    ],
+)
+def test_what_is_sent_as_a_form_is_one(content_type: str, good: bool) -> None:
+    assert passes("twilio", signed_form("https://example.com/hook", BLANK, content_type)) is good
+
+
+@pytest.mark.parametrize(("count", "good"), [(200, True), (201, False)])
+def test_a_form_has_two_hundred_fields_at_most(count: int, good: bool) -> None:
+    fields = [(f"Field{place:03}", "x") for place in range(count)]
+    assert passes("twilio", signed_form("https://example.com/hook", fields)) is good
+
+
+def test_a_blank_hash_in_the_url_covers_no_body() -> None:
+    assert not passes("twilio", signed_form("https://example.com/hook?bodySHA256=", BLANK))
 
 
 # Telnyx

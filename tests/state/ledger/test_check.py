@@ -110,7 +110,7 @@ def test_rows_that_are_not_dense_are_noticed(
         pytest.param("UPDATE run SET messages = 5, rows = 5", id="all were claimed"),
         pytest.param("UPDATE message SET attempts = 0 WHERE state = 'pending'", id="prefetched, never claimed"),
         pytest.param("UPDATE message SET fence = 9", id="claims that were released"),
-        pytest.param("UPDATE message SET attempts = fence", id="no claim was released"),
+        pytest.param("UPDATE message SET attempts = 3, fence = 3", id="claimed three times, none released"),
         pytest.param(f"UPDATE message SET {CANCELED} WHERE state = 'pending'", id="canceled"),
         pytest.param(
             f"UPDATE message SET {CANCELED}, attempts = 0 WHERE state = 'pending'", id="canceled, never claimed"
