@@ -33,6 +33,7 @@ class Log:
         self.script = script or []
         self.asked_s: list[float] = []
         self.timeouts_s: list[float] = []
+        self.read_urls: list[str] = []  # of the requests whose answers were read
 
     async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
         self.asked_s.append(asyncio.get_running_loop().time())
@@ -50,6 +51,7 @@ class Log:
         if response.status != 200:
             raise ValueError(f"HTTP {response.status}")
         number = int(response.content)
+        self.read_urls.append(request.url)
         return Page(number, Request("GET", str(number + 1), ()) if number + 1 < self.pages else None)
 
     @property
@@ -69,7 +71,8 @@ def test_every_page_is_read_and_none_sooner_than_the_pause() -> None:
     log = Log(5)
     assert run(log.walk()) == [0, 1, 2, 3, 4]
     assert log.gaps_s == [PAUSE_S] * 4
-    assert log.timeouts_s == [provider_log.QUERY_TIMEOUT_S] * 5
+    assert log.timeouts_s == [30.0] * 5
+    assert log.read_urls == ["0", "1", "2", "3", "4"]
 
 
 def test_a_log_without_a_pause_is_read_at_once() -> None:
@@ -150,7 +153,7 @@ def test_a_walk_that_is_cancelled_ends_at_once() -> None:
         walking = asyncio.create_task(log.walk(LogReader(log, pause_s=PAUSE_S, cancel=cancel)))
         await asyncio.sleep(10)
         cancel.set()
-        with pytest.raises(ValueError, match="interrupted"):
+        with pytest.raises(ValueError, match=r"^interrupted$"):
             await asyncio.wait_for(walking, 1)
 
     run(cancel_in_the_pause())
@@ -163,7 +166,7 @@ def test_a_reader_that_is_cancelled_asks_nothing() -> None:
     async def walk_cancelled() -> None:
         cancel = asyncio.Event()
         cancel.set()
-        with pytest.raises(ValueError, match="interrupted"):
+        with pytest.raises(ValueError, match=r"^interrupted$"):
             await log.walk(LogReader(log, pause_s=0, cancel=cancel))
 
     run(walk_cancelled())
@@ -190,3 +193,65 @@ def test_a_cut_page_is_an_error_of_its_own_and_counts() -> None:
     with pytest.raises(CutPageError, match="too large"):
         run(log.walk(reader))
     assert reader.pages == 2
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+async def walk_twice(log: Log, reader: LogReader) -> list[str | int]:
+    """How many pages each of two walks came to, or why it ended."""
+    results: list[str | int] = []
+    for _ in range(2):
+        before = len(log.asked_s)
+        try:
+            await log.walk(reader)
+            results.append(len(log.asked_s) - before)
+        except ValueError as error:
+            results.append(str(error))
+    return results
+
+
+@pytest.mark.parametrize(
+    ("limits", "results"),
+    [
+        pytest.param({}, [5, 5], id="no limit"),
+        pytest.param({"pages_max": 10}, [5, 5], id="as many pages as there are"),
+        pytest.param({"pages_max": 9}, [5, "the walk ended after 9 pages: the log has more"], id="one too few in all"),
+        pytest.param({"pages_max": 5}, [5, "the walk ended after 5 pages: the log has more"], id="only one walk"),
+        pytest.param({"query_pages_max": 5}, [5, 5], id="as many as each walk has"),
+        pytest.param(
+            {"query_pages_max": 4}, ["the walk ended after 4 pages about one number: the log has more"] * 2,
+            id="one too few of each",
+        ),
+        pytest.param({"seconds_max": 540.1}, [5, 5], id="time enough"),
+        pytest.param({"seconds_max": 480.0}, [5, "the walk ended after 8 minutes: the log has more"], id="the last minute is one too many"),
+        pytest.param({"seconds_max": 60.0}, ["the walk ended after 1 minutes: the log has more"] * 2, id="a minute"),
+    ],
+)  # fmt: skip
+def test_a_walk_has_its_limits_and_beyond_them_proves_nothing(limits: dict[str, Any], results: list[str | int]) -> None:
+    """Five pages a walk, a page a minute; the first page begins the time."""
+    log = Log(5)
+    assert run(walk_twice(log, LogReader(log, pause_s=60.0, **limits))) == results
+
+
+def test_the_time_counts_from_the_first_page() -> None:
+    async def scenario() -> list[int]:
+        log = Log(2)
+        reader = LogReader(log, pause_s=0, seconds_max=10.0)
+        await asyncio.sleep(100)
+        return await log.walk(reader)
+
+    assert run(scenario()) == [0, 1]
+
+
+@pytest.mark.parametrize("seconds", [10.0, 10.5])
+def test_the_time_is_over_at_its_end(seconds: float) -> None:
+    async def scenario() -> None:
+        log = Log(2)
+        reader = LogReader(log, pause_s=0, seconds_max=10.0)
+        await log.walk(reader)
+        asyncio.get_running_loop().now_s = log.asked_s[0] + seconds  # type: ignore[attr-defined]
+        await log.walk(reader)
+
+    with pytest.raises(ValueError, match="the log has more"):
+        run(scenario())
