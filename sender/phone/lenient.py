@@ -40,9 +40,9 @@ PLACEHOLDERS = ("null", "#n/a", "n/a", "nan", "none", "undefined", "-", "\u2013"
 class Meanings(NamedTuple):
     """What a cell may mean.
 
-    `numbers` are E.164 numbers and short codes. `keys` are the digits of what was written without a country code: the
-    whole number, or the national part, of somebody in another country than was assumed. With `incomplete`, the cell has
-    digits that could be a number and were not read as one; so has a cell without `numbers`.
+    `numbers` are E.164 numbers and short codes. `keys` are the digits of what was written without a country code, read
+    or not: the whole number, or the national part, of somebody in another country than was assumed. With `incomplete`,
+    the cell has digits that could be a number and were not read as one; so has a cell without `numbers`.
     """
 
     numbers: frozenset[str]
@@ -79,8 +79,9 @@ class LenientReader:
         for piece in _pieces(_DATE.sub(" ; ", text)):
             parts, rest = _read_piece(piece, regions)
             incomplete |= rest
-            for part, read in parts.items():
+            for read in parts.values():
                 numbers |= read
+            for part in (piece, *parts):
                 keys |= _keys(part)
         numbers |= _other_endings(text, regions)
         return Meanings(frozenset(numbers), frozenset(keys), incomplete=incomplete or not numbers)

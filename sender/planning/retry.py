@@ -6,7 +6,7 @@ A row counts as what became of it last: retries of a run are looked through befo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +20,14 @@ from sender.plan.manifest import FORMAT
 from sender.plan.message_fields import SERVICE_FIELDS
 from sender.plan.plan import Plan
 from sender.planning import costs
-from sender.planning.audience import skip_already_sent
+from sender.planning.audience import mark_suppressed, skip_already_sent
 from sender.state.contacts import find_reached_later
 from sender.state.ledger import Run, RunKind
 from sender.state.message_status import what_became
 from sender.state.state import State
 from sender.suppression.live_check import SendContext, apply_suppression
+from sender.suppression.number_files import NumberFile, files_of
+from sender.suppression.number_match import People
 from sender.suppression.suppression_list import SuppressionList
 
 # What may be chosen by its status. The others are not over yet, or never were messages.
@@ -177,6 +179,7 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)
         held = apply_suppression(chosen, suppressions, sending, own_service=message_fields.row_service(SERVICE_FIELDS))
+    held = _mark_listed(held, files_of(source, root.source))
     later = find_reached_later(state, root, before, kind, held["to"])
     held = skip_already_sent(held, later)
     live = pl.col("reason").is_null()
@@ -212,6 +215,15 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
         format=FORMAT,
     )
     return Plan(manifest, frame)
+
+
+def _mark_listed(frame: pl.DataFrame, files: Iterable[NumberFile]) -> pl.DataFrame:
+    """`frame` with the rows skipped whose number is in one of the suppression files as they are now."""
+    names = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+    people = People(frame.select(pl.when(pl.col("reason").is_null()).then("to")).to_series())
+    for file in files:
+        names = names.set(people.match(file.read()).held & names.is_null(), file.path.name)
+    return mark_suppressed(frame, names)
 
 
 def _cost(sent: pl.DataFrame, before: Mapping[str, Any] | None) -> dict[str, Any] | None:

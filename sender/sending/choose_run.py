@@ -276,7 +276,10 @@ def _refuse_overtaken_retry(state: State, plan: Plan, kind: RunKind) -> None:
 
 def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
     """Each change of the inputs, as a phrase."""
-    old, new = ({(file.role, file.path): file.sha256 for file in manifest.inputs} for manifest in (before, after))
+    old, new = (  # suppression files are read again at each start: a change of theirs changes nothing that is sent
+        {(file.role, file.path): file.sha256 for file in manifest.inputs if file.role != "suppress"}
+        for manifest in (before, after)
+    )
     for role, path in sorted({*old, *new}):
         if (role, path) not in new:
             yield f"{role} {path} is no longer used"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from sender.state.ledger import Run, RunKind
 from sender.state.new_state import begin_state
 from sender.state.open import open_state
 from sender.state.runs import resolve_path
+from sender.suppression.number_files import NumberFile, files_of
 
 
 @contextlib.contextmanager
@@ -45,13 +46,22 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
         run_plan = plan if run is None else state.plan(run)
         is_same = run is None or has_same_messages(state, run, plan)  # then today's prices and pace apply
         costs.check_limit(manifest.cost if is_same else run_plan.manifest.cost, manifest.cost)
+        files = files_of(plan, options.source)
         if run is not None:
             _check_kind(run, kind)
-            yield RunSession(state, run_plan, run, resumed=True, pace=manifest.pace if is_same else None)
+            files = _join_files(files, files_of(run_plan, run.source))
+            pace = manifest.pace if is_same else None
+            yield RunSession(state, run_plan, run, resumed=True, pace=pace, files=files)
             return
         run = _new_run(state.ledger.now_ms(), plan, kind, options)
         repeated = 0 if run.retry_of else count_repeated(state, plan, kind)
-        yield RunSession(state, plan, run, resumed=False, repeated=repeated, replaces=choice)
+        yield RunSession(state, plan, run, resumed=False, repeated=repeated, replaces=choice, files=files)
+
+
+def _join_files(now: Iterable[NumberFile], before: Iterable[NumberFile]) -> tuple[NumberFile, ...]:
+    """The suppression files of today's start, and those that the run began with and this start does not name."""
+    files = {file.path.absolute(): file for file in (*before, *now)}
+    return tuple(files.values())
 
 
 @contextlib.contextmanager
@@ -77,7 +87,7 @@ def open_run_again(target: str | Path, options: SendOptions) -> Iterator[RunSess
                 raise explain_overtaken(run, overtaken)
             plan = state.plan(run)
             _check_kind(run, find_run_kind(plan.manifest, rehearse=run.kind is RunKind.REHEARSAL))
-            yield RunSession(state, plan, run, resumed=True)
+            yield RunSession(state, plan, run, resumed=True, files=files_of(plan, run.source))
 
 
 def find_refusal(plan: Plan, options: SendOptions) -> GuardStop | InputError | None:

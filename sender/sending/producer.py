@@ -118,6 +118,7 @@ class Producer:
                 if ahead is None:
                     await self._wait_until_nearly_due()
                 await self._rate_limiter.wait_until_resumed()
+                await self._wait_while_paused()
                 ahead = ahead or asyncio.create_task(self._claim_batch())
                 batch = await asyncio.shield(ahead)
                 ahead = None
@@ -130,7 +131,9 @@ class Producer:
                 await self._submit_batch(batch, submitter)
                 await self._release(batch.claims)
                 batch = None
-                if ahead is not None and self._rate_limiter.paused:  # else its claims would age with the pause
+                if ahead is not None and (
+                    self._rate_limiter.paused or self._throttle.is_paused()
+                ):  # else its claims would age with the pause
                     batch = await asyncio.shield(ahead)
                     ahead = None
                     await self._release(batch.claims)
@@ -144,16 +147,22 @@ class Producer:
         while (due_in_s := self._due_in_s()) > NEARLY_DUE_S:  # noqa: ASYNC110 (waits for a time, not for a change)
             await asyncio.sleep(min(due_in_s - NEARLY_DUE_S, LOOK_AGAIN_S))
 
+    async def _wait_while_paused(self) -> None:
+        while self._throttle.is_paused():  # noqa: ASYNC110 (a thread looks at the files)
+            await asyncio.sleep(LOOK_AGAIN_S)
+
     def _due_in_s(self) -> float:
         return self._rate_limiter.due_in_s(None)[0] if self._queues is None else self._queues.due_in_s()
 
     async def _submit_batch(self, batch: _Batch, submitter: Submitter) -> None:
-        """Submit each message at its time, until the account is paused or the rest has come too late."""
+        """Submit each message at its time, until sending is paused or the rest has come too late."""
         counts_segments = self._throttle.pace.unit == "segments"
         while batch.work:
             claim, message, segments = batch.work[0]
             units = segments if counts_segments else 1
             await submitter.wait_for_room()
+            if self._throttle.is_paused():
+                return
             paid = min(units, self._credit)
             if not await self._rate_limiter.acquire(units - paid, sender=message.from_number):
                 return

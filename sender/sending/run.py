@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -44,6 +44,7 @@ from sender.state.ledger import NOTHING, Counts, Run
 from sender.state.state import State
 from sender.suppression.learn import learn_refusals
 from sender.suppression.live_check import watch_suppressions
+from sender.suppression.number_files import NumberFile, watch_files
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import TransportFailure
 
@@ -79,12 +80,14 @@ class RunSession:
         pace: Pace | None = None,
         repeated: int = 0,
         replaces: RunChoice | None = None,
+        files: Sequence[NumberFile] = (),
     ) -> None:
         """`repeated` is how many people of a new run have had the campaign in this edition, or may have had it.
 
         `pace` is the one to send at; a run may be resumed at another pace than it began with. `replaces` names the runs
-        that end when this one begins.
+        that end when this one begins. `files` are the suppression files, to be read before anything is sent.
         """
+        self._files = files
         self.repeated = repeated
         self.replaces = replaces or RunChoice(None)
         self.pace = pace or plan.manifest.pace
@@ -203,21 +206,24 @@ class RunSession:
             concurrency=concurrency.maximum,
         ) as provider:
             suppressions = SuppressionList(self.state.suppressions)
-            self._begin(provider.adapter)
-            reader = MessageReader(self.plan, self.run.run_id, callback=callback)
-            workers = worker_config(self.state, self.run, self.pace, provider.adapter, options, callback)
-            with (
-                self.state.heartbeats.publish(self.run, on_progress) as publish,
-                open_rate_limiter(self.state, self.run, reader, workers) as rate_limiter,
-            ):
+            with contextlib.ExitStack() as stack:
+                watch = stack.enter_context(watch_files(self._files, self.plan.recipients))
+                self._begin(provider.adapter)
+                reader = MessageReader(self.plan, self.run.run_id, callback=callback)
+                workers = worker_config(
+                    self.state, self.run, self.pace, provider.adapter, options, callback, self._files
+                )
+                publish = stack.enter_context(self.state.heartbeats.publish(self.run, on_progress))
+                rate_limiter = stack.enter_context(open_rate_limiter(self.state, self.run, reader, workers))
+                suppression = watch_suppressions(self.run, self.plan, suppressions, watch)
                 yield SendResources(
                     ledger=self.state.ledger,
                     run=self.run,
                     provider=provider,
                     reader=reader,
-                    throttle=Throttle(self.pace, rate_limiter, concurrency),
+                    throttle=Throttle(self.pace, rate_limiter, concurrency, suppression.is_paused),
                     pool=self.plan.manifest.sender_pool(),
-                    suppression=watch_suppressions(self.run, self.plan, suppressions),
+                    suppression=suppression,
                     caps=open_caps(self.state, self.run, self.plan),
                     workers=workers,
                     on_progress=publish,

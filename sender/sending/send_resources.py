@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from sender.state.ledger import Ledger, Run
 from sender.state.runs import resolve_path
 from sender.state.state import State
 from sender.suppression.live_check import LiveSuppression
+from sender.suppression.number_files import NumberFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,13 @@ class SendResources:
 
 
 def worker_config(
-    state: State, run: Run, pace: Pace, adapter: Adapter, options: SendOptions, callback: str | None
+    state: State,
+    run: Run,
+    pace: Pace,
+    adapter: Adapter,
+    options: SendOptions,
+    callback: str | None,
+    files: Sequence[NumberFile] = (),
 ) -> WorkerConfig:
     """What workers are given; there are never more of them than concurrent requests."""
     env = dict(options.environment)
@@ -88,6 +95,7 @@ def worker_config(
         count=min(options.workers, pace.concurrency or options.workers),
         pace=pace,
         callback=callback,
+        suppress=tuple(file.to_manifest() for file in files),
         slots_file=str(state.workers_folder(run.campaign, run.kind).resolve() / "pace"),
         log_level=logging.getLogger("sender").getEffectiveLevel(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sender.plan.message_reader import MessageReader
@@ -14,13 +15,21 @@ RECENT_MESSAGES_MAX = 2_000  # messages of the process before that are read,
 RECENT_UNITS_MAX = 20  # and the units that one of them may have had
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """The pace of a process, the rate limiter that keeps it, and the limit of requests in flight."""
+    """The pace of a process, the rate limiter that keeps it, and the limit of requests in flight.
+
+    Nothing is claimed while `is_paused` says so, and what is claimed then is released.
+    """
 
     pace: Pace
     rate_limiter: RateLimiter
     concurrency: Concurrency
+    is_paused: Callable[[], bool] = _never
 
     def units(self, segments: int) -> int:
         """What a message of `segments` segments counts in the limits."""

@@ -15,6 +15,7 @@ from sender.core.outcomes import Canceled, CancelReason
 from sender.plan.plan import Plan
 from sender.state.ledger import Run
 from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
+from sender.suppression.number_files import FileWatch
 from sender.suppression.suppression_list import SuppressionList
 
 # The error code of a message that an older version stopped here, as rejected; today it is canceled.
@@ -87,9 +88,10 @@ def apply_suppression(
 
 
 class LiveSuppression:
-    """The list as a send loop sees it: `refuses` is called for each message right before it leaves.
+    """The list and the campaign's files as a send loop sees them: `refuses` is called right before a message leaves.
 
-    A change by any process counts within `_POLL_S`. Holds only numbers that have an entry.
+    A change of the list by any process counts within `_POLL_S`, one of a file as soon as the watch has read it. Holds
+    only numbers that have an entry.
     """
 
     def __init__(
@@ -99,9 +101,11 @@ class LiveSuppression:
         *,
         since: str | None,
         numbers: Callable[[], pl.Series],
+        files: FileWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`since` is the list's mark when the plan was checked; `numbers` reads the plan's recipients if it has to."""
+        self._files = files
         self._list = suppressions
         self._context = context
         self._numbers = numbers
@@ -130,7 +134,13 @@ class LiveSuppression:
         for entry in held:
             if self._context.covers(entry, from_number, service):
                 return Canceled(CancelReason.OPTED_OUT, f"not sent: {entry.sentence()}")
+        if self._files is not None and (sentence := self._files.held.get(to)) is not None:
+            return Canceled(CancelReason.OPTED_OUT, f"not sent: {sentence}")
         return None
+
+    def is_paused(self) -> bool:
+        """Whether nothing may be sent, because a suppression file cannot be read."""
+        return self._files is not None and self._files.is_paused
 
     def _read(self) -> None:
         mark = self._list.mark()
@@ -149,8 +159,10 @@ class LiveSuppression:
         self._erased = any(number.startswith("#") for number in self._held)  # by the hash of their number
 
 
-def watch_suppressions(run: Run, plan: Plan, suppressions: SuppressionList) -> LiveSuppression:
-    """Return the check that holds back whoever joins the list after the plan was made."""
+def watch_suppressions(
+    run: Run, plan: Plan, suppressions: SuppressionList, files: FileWatch | None = None
+) -> LiveSuppression:
+    """Return the check that holds back whoever joins the list, or one of `files`, after the plan was made."""
     manifest = plan.manifest
     checked = manifest.suppression or {}
     context = SendContext(
@@ -160,4 +172,4 @@ def watch_suppressions(run: Run, plan: Plan, suppressions: SuppressionList) -> L
         simulated=run.simulated,
         skip_dead=bool(checked.get("skip_dead")),
     )
-    return LiveSuppression(suppressions, context, since=checked.get("mark"), numbers=plan.recipients)
+    return LiveSuppression(suppressions, context, since=checked.get("mark"), numbers=plan.recipients, files=files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,9 @@ from typing import Any, Self
 
 import polars as pl
 
+from sender import phone, providers
 from sender.core.errors import RecipientsError, SenderError
+from sender.plan.plan import Plan
 from sender.providers.base import Capabilities
 from sender.suppression.number_list import ListRules, NumberList, read_number_list
 from sender.suppression.number_match import People
@@ -74,6 +77,31 @@ class NumberFile:
             unreadable=values["unreadable"],
         )
         return cls(values["name"], Path(values["path"]), rules)
+
+
+def files_of(plan: Plan, source: str | Path | None) -> tuple[NumberFile, ...]:
+    """Return the suppression files of a plan that was made from the campaign at `source` (None: not known).
+
+    A plan of an earlier version names its files and not how they are read: they are read leniently in each country of
+    its recipients, where they are still there, and what cannot be read stops nothing, as it did not then.
+    """
+    manifest = plan.manifest
+    capabilities = providers.capabilities(manifest.dialect)
+    if manifest.suppress:
+        return tuple(NumberFile.from_manifest(values, capabilities) for values in manifest.suppress)
+    named = [entry.path for entry in manifest.inputs if entry.role == "suppress"]
+    if not named:
+        return ()
+    regions = plan.scan().select(pl.col("region").drop_nulls().unique().sort()).collect().to_series()
+    rules = ListRules(
+        regions=tuple(region for region in regions if phone.region_ok(region)),
+        passthrough=capabilities.passthrough,
+        short_codes=capabilities.short_code_recipients,
+        unreadable=sys.maxsize,
+    )
+    folders = [Path(source).parent, Path()] if source is not None else [Path()]
+    paths = {name: [folder / name for folder in folders if (folder / name).is_file()] for name in named}
+    return tuple(NumberFile(name, found[0], rules) for name, found in paths.items() if found)
 
 
 def signature(path: Path) -> Signature:

@@ -84,6 +84,7 @@ def test_what_a_cell_may_mean(cell: str, regions: tuple[str, ...], numbers: set[
         (f"{A}, 202-555-0102", {2025550102}),
         ("2025550101 2025550102", {2025550101, 2025550102}),
         ("nobody", set()),
+        ("99912345678", {99912345678}),
     ],
 )
 def test_digits_without_a_plus_are_compared_with_other_countries(cell: str, keys: set[int]) -> None:

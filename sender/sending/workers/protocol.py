@@ -24,7 +24,8 @@ class WorkerConfig:
     """What worker `number` (from 0) of `count` is given. The limits of `pace` bind all of them together.
 
     `options` are those of the run; they hold the credentials, so a config goes through a pipe and is never shown.
-    `callback` is the URL for delivery reports, and `slots_file` holds the shared state of the rate limiter.
+    `callback` is the URL for delivery reports, `slots_file` holds the shared state of the rate limiter, and `suppress`
+    has the suppression files as a manifest has them.
     """
 
     options: SendOptions
@@ -35,6 +36,7 @@ class WorkerConfig:
     callback: str | None
     slots_file: str
     log_level: int
+    suppress: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> str:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -44,7 +46,7 @@ class WorkerConfig:
     def from_json(text: str) -> WorkerConfig:
         values = json.loads(text)
         options, pace = SendOptions(**values["options"]), Pace.from_json(values["pace"])
-        return WorkerConfig(**values | {"options": options, "pace": pace})
+        return WorkerConfig(**values | {"options": options, "pace": pace, "suppress": tuple(values["suppress"])})
 
     @property
     def own_pace(self) -> Pace:

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sender import providers
 from sender.core.errors import SenderError
 from sender.core.outcomes import SubmissionState
 from sender.delivery import provider_session
@@ -38,6 +39,7 @@ from sender.state.async_ledger import AsyncLedger
 from sender.state.heartbeat import Progress
 from sender.state.open import open_state
 from sender.suppression.live_check import watch_suppressions
+from sender.suppression.number_files import NumberFile, watch_files
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.factory import open_transport
 
@@ -178,7 +180,10 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
         adapter = stack.enter_context(
             provider_session.open_adapter(run, plan.manifest, config.options.environment, folder)
         )
-        suppression = watch_suppressions(run, plan, SuppressionList(state.suppressions))
+        capabilities = providers.capabilities(plan.manifest.dialect)
+        files = [NumberFile.from_manifest(values, capabilities) for values in config.suppress]
+        watch = stack.enter_context(watch_files(files, plan.recipients, is_quiet=True))
+        suppression = watch_suppressions(run, plan, SuppressionList(state.suppressions), watch)
         pace = config.own_pace
         maximum = max(1, max_connections() // config.count)
         concurrency = Concurrency(pace.concurrency, pace.per_s, maximum=maximum)
@@ -191,7 +196,7 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
                 reader=MessageReader(plan, run.run_id, callback=config.callback),
                 adapter=adapter,
                 transport=transport,
-                throttle=Throttle(pace, make_rate_limiter(config.pace, shared), concurrency),
+                throttle=Throttle(pace, make_rate_limiter(config.pace, shared), concurrency, suppression.is_paused),
                 pool=pool,
                 assignment=Assignment(config.options.limit, (config.number, config.count), open_caps(state, run, plan)),
                 refuses=suppression.refuses,
