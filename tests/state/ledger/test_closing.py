@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sender.core.outcomes import Canceled, CancelReason, DeliveryReport, Outcome, Status
+from sender.core.outcomes import Canceled, CancelReason, DeliveryReport, Outcome, Status, Unknown
 from sender.state.ledger import Counts, Ledger, LogFinding, ReceivedReport, Settlement
 from tests.state.ledger.conftest import Store
 from tests.state.ledger.steps import ACCEPTED, CANCELED, DEFERRED, LEASE_MS, REJECTED, RUN, UNKNOWN, claim, record, row
@@ -202,3 +202,51 @@ def test_a_message_that_is_not_unknown_is_not_taken_over(ledger: Ledger) -> None
     record(ledger, one, UNKNOWN)
     assert ledger.reconcile(RUN.run_id, [LogFinding(0, None, 1)]) == 1
     assert shows(ledger, 0, state="pending")
+
+
+OTHER = replace(RUN, run_id="run-2", campaign="another")
+
+
+def test_another_run_is_not_touched(ledger: Ledger) -> None:
+    """Each step of a run that is closed, beside one in which the same messages are in the same states."""
+    ledger.create_run(OTHER)
+    taken = {run_id: claim(ledger, 4, run_id) for run_id in (RUN.run_id, OTHER.run_id)}
+    for run_id, claims in taken.items():
+        ledger.record(run_id, [Settlement(claims[2], UNKNOWN), Settlement(claims[3], DEFERRED)])
+        ledger.prefetch(run_id, limit=3)
+    before, run = ledger.journal(OTHER.run_id), ledger.run(OTHER.run_id)
+    assert ledger.close_run(RUN.run_id, by="anna") == 7
+    assert ledger.release(RUN.run_id, taken[RUN.run_id][:1]) == 1
+    assert ledger.resend_unknown(RUN.run_id) == 1
+    assert ledger.record(RUN.run_id, [Settlement(taken[RUN.run_id][1], CANCELED)]) == 1
+    assert counts(ledger, canceled=10)
+    assert ledger.journal(OTHER.run_id).equals(before)
+    assert ledger.run(OTHER.run_id) == run
+    assert ledger.pause_run(OTHER.run_id, by="ben")
+    assert ledger.run(RUN.run_id).paused_at_ms is None
+    assert ledger.resume_run(OTHER.run_id)
+
+
+def test_only_who_holds_a_message_of_a_closed_run_gives_it_back(ledger: Ledger) -> None:
+    old, settled, held = claim(ledger, 3)
+    ledger.release(RUN.run_id, [old])
+    (new,) = claim(ledger)
+    assert (new.seq, new.fence) == (old.seq, old.fence + 1)
+    record(ledger, settled, ACCEPTED)
+    ledger.close_run(RUN.run_id, by="anna")
+    wrong = [old, settled, new._replace(attempt=2), held._replace(fence=7), held._replace(seq=9)]
+    assert ledger.release(RUN.run_id, wrong) == 0
+    assert counts(ledger, accepted=1, intent=2, canceled=7)
+    assert ledger.release(RUN.run_id, [new]) == 1
+    assert counts(ledger, accepted=1, intent=1, canceled=8)
+
+
+def test_what_is_canceled_shows_nothing_of_how_it_would_have_been_sent(ledger: Ledger) -> None:
+    released, doubtful = claim(ledger, 2)
+    ledger.use_senders(RUN.run_id, [(released, "+12025550199"), (doubtful, "+12025550199")])
+    record(ledger, doubtful, Unknown("read timeout", "504"))
+    ledger.close_run(RUN.run_id, by="anna")
+    ledger.release(RUN.run_id, [released])
+    ledger.resend_unknown(RUN.run_id)
+    assert shows(ledger, 0, **CLOSED, sender=None, error_code=None, error_message=None)
+    assert shows(ledger, 1, **CLOSED, error_code=None, error_message=None)
