@@ -104,7 +104,7 @@ def progress_lines() -> Iterator[Display]:
 
 def _wait_note(waiting: SettleWait) -> str:
     left = format_duration(math.ceil(waiting.left_s))
-    return f"{waiting.unknown:,} unknown; the provider's log decides in {left} (Ctrl-C leaves, and resends nothing)"
+    return f"{waiting.unknown:,} unknown, to be looked up in {left}; Ctrl-C leaves"
 
 
 def _note(progress: Progress) -> str:
