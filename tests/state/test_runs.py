@@ -76,3 +76,9 @@ def test_runs_of_a_campaign_and_retries_of_a_run(tmp_path: Path) -> None:
         assert [run.run_id for run in state.runs_of("spring", RunKind.TEST)] == ["20261122-1"]
         assert [run.run_id for run in state.retries(state.find("20261121-1"))] == ["20261121-2"]
         assert state.retries(state.find("20261121-2")) == []
+
+
+@pytest.mark.parametrize("older", [1, 2, 3])
+def test_the_newest_run_is_found_by_its_id_though_older_ones_begin_with_it(older: int) -> None:
+    runs = [replace(BASE, run_id=run_id) for run_id in [*(f"20261125-1{n}" for n in range(older)), "20261125-1"]]
+    assert find_run(runs, "20261125-1", where="here").run_id == "20261125-1"
