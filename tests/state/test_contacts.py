@@ -211,6 +211,7 @@ def test_a_message_that_did_not_arrive_does_not_count(history: RunHistory, statu
     assert len(recent(history)) == arrived
 
 
+@pytest.mark.usefixtures("most_looked_up")
 def test_every_campaign_counts_oldest_first(history: RunHistory) -> None:
     history.add({ADA: ACCEPTED, GRACE: ACCEPTED})
     history.add({GRACE: ACCEPTED, ADA: ACCEPTED}, campaign="summer", edition="w48")
@@ -225,6 +226,7 @@ def test_every_campaign_counts_oldest_first(history: RunHistory) -> None:
     assert recent(history, kind=RunKind.SANDBOX) == []
 
 
+@pytest.mark.usefixtures("most_looked_up")
 def test_only_what_was_sent_since_then_counts(history: RunHistory) -> None:
     history.add({ADA: ACCEPTED})
     history.add({ADA: ACCEPTED})
@@ -233,6 +235,7 @@ def test_only_what_was_sent_since_then_counts(history: RunHistory) -> None:
     assert [row[2] for row in recent(history, since_ms=NOON_MS + MINUTE_MS + 1)] == []
 
 
+@pytest.mark.usefixtures("most_looked_up")
 def test_only_people_who_are_asked_about_count(history: RunHistory) -> None:
     history.add({ADA: ACCEPTED, GRACE: ACCEPTED})
     frame = find_recent(history.state, RunKind.LIVE, pl.Series([GRACE, None, GRACE]), since_ms=0)
