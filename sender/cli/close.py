@@ -10,7 +10,7 @@ import click
 from rich.markup import escape
 
 from sender.cli import console, terminal
-from sender.cli.shared_options import RUN_HELP, state_options
+from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.sending.choose_run import format_utc
 from sender.sending.run_control import ClosedRun
 from sender.sending.run_control import close as close_run
@@ -26,13 +26,14 @@ from sender.state.open import open_state
 )
 @click.argument("run")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@env_file_option("File of KEY=value lines with the credentials, to take scheduled messages back.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 @state_options
-def close(run: str, *, yes: bool, as_json: bool, debug: bool, state_dir: Path) -> int:
+def close(run: str, *, yes: bool, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     if not yes and sys.stdin.isatty():
         _ask(run, state_dir)
-    closed = close_run(run, state_dir=state_dir)
+    closed = close_run(run, state_dir=state_dir, env=environment(env_file))
     if as_json:
         console.print_json(_to_dict(closed))
     else:
@@ -59,6 +60,7 @@ def _to_dict(closed: ClosedRun) -> dict[str, object]:
         "closed_by": run.closed_by,
         "canceled_now": closed.canceled,
         "retryable": closed.retryable,
+        "scheduled": asdict(closed.scheduled),
         **asdict(closed.counts),
     }
 
@@ -78,6 +80,15 @@ def _print(closed: ClosedRun) -> None:
         out.print(
             f"{console.many(counts.intent, 'message')} under way: the process that sends"
             f" {'it' if counts.intent == 1 else 'them'} records the answers, and ends"
+        )
+    scheduled = closed.scheduled
+    if scheduled.canceled:
+        out.print(f"{console.many(scheduled.canceled, 'scheduled message')} taken back at the provider")
+    if scheduled.sent:
+        out.print(
+            f"[bold yellow]{console.many(scheduled.sent, 'scheduled message')} not taken back:[/] the provider sends"
+            f" {'it' if scheduled.sent == 1 else 'them'} in time ({escape(scheduled.failure or '')}); `sender close"
+            f" {run.run_id}` tries again"
         )
     if counts.unknown:
         stay = "stays" if counts.unknown == 1 else "stay"

@@ -93,6 +93,11 @@ def looked_up(response: Response) -> dict[str, Any] | None:
     return _read(response)
 
 
+def found(response: Response) -> dict[str, Any]:
+    """The document of an answer with status 200. Raises ValueError, with the provider's sentence, for any other."""
+    return _read(response)
+
+
 def listing(response: Response, key: str) -> dict[str, Any]:
     """The document of a list, with a list of objects under `key`. Raises ValueError for anything else."""
     document = _read(response)

@@ -253,6 +253,14 @@ class Adapter(Protocol):
         """The retrieved message; None when the provider says there is none. Raises ValueError if unreadable."""
         ...
 
+    def cancel(self, message_id: str) -> Request | None:
+        """The request that takes a scheduled message back; None where the API has none."""
+        ...
+
+    def cancel_result(self, response: Response) -> LogEntry:
+        """The message that was taken back. Raises ValueError, with the provider's sentence, when it was not."""
+        ...
+
     def log_request(self, query: LogQuery) -> Request:
         """The request for the first page of the log."""
         ...

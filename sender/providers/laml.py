@@ -88,6 +88,18 @@ class LamlAdapter(AdapterBase):
         document = _http.looked_up(response)
         return None if document is None else self._entry(document)
 
+    def cancel(self, message_id: str) -> Request | None:
+        """The request that takes a scheduled message back: Twilio's, for SignalWire's API has none."""
+        if not self.dialect.cancels:
+            return None
+        return _http.post_form(
+            self._messages(f"/{quote(message_id, safe='')}"), self.authorization, [("Status", "canceled")]
+        )
+
+    def cancel_result(self, response: Response) -> LogEntry:
+        """The message that was taken back. Raises ValueError when it was not."""
+        return self._entry(_http.found(response))
+
     def log_request(self, query: LogQuery) -> Request:
         """The first page of messages to `to` from `from_number`, of any time unless `sent_only`.
 

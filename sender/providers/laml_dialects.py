@@ -91,6 +91,7 @@ class LamlDialect:
     prefix: str
     suffix: str
     exclusive_sender: bool  # From or MessagingServiceSid, never both
+    cancels: bool = False  # a message that is scheduled, by POST Status=canceled
 
 
 def _sid(letters: str) -> tuple[re.Pattern[str], str]:
@@ -188,4 +189,5 @@ TWILIO = LamlDialect(
     prefix="/2010-04-01",
     suffix=".json",  # without it Twilio answers in XML
     exclusive_sender=False,
+    cancels=True,
 )

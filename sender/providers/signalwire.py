@@ -203,6 +203,14 @@ class SignalWireAdapter(AdapterBase):
         document = _http.looked_up(response)
         return None if document is None else _entry(document)
 
+    def cancel(self, message_id: str) -> Request | None:  # noqa: ARG002
+        """None: the API has no scheduled messages."""
+        return None
+
+    def cancel_result(self, response: Response) -> LogEntry:
+        """The message that was taken back. Raises ValueError."""
+        return _entry(_http.found(response))
+
     def log_request(self, query: LogQuery) -> Request:
         """The first page of the window, a second wider at both ends: no page says whether the ends are in it.
 

@@ -193,6 +193,16 @@ class TelnyxAdapter(AdapterBase):
         document = _http.looked_up(response)
         return None if document is None else _message_entry(document)
 
+    def cancel(self, message_id: str) -> Request | None:
+        """The request that takes a message back that is scheduled for more than a minute from now."""
+        url = f"{self.base_url}/v2/messages/{quote(message_id, safe='')}"
+        return Request("DELETE", url, (("Authorization", self.authorization), ("Accept", "application/json")))
+
+    def cancel_result(self, response: Response) -> LogEntry:
+        """The message that was taken back, which the reference shows without `data` around it. Raises ValueError."""
+        document = _http.found(response)
+        return _message_entry(document if "data" in document else {"data": document})
+
     def log_request(self, query: LogQuery) -> Request:
         """The first page of detail records of the window's days, oldest first so that new ones shift no page.
 

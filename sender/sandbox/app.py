@@ -60,6 +60,12 @@ def _provider_routes(sandbox: Sandbox) -> list[Route]:
         routes.append(_route(lists, "GET", sandbox.list_messages, dialect))
         routes.append(_route(single, "GET", sandbox.show_message, dialect))
 
+    async def cancel_telnyx(request: Request) -> ASGIApp:
+        return await sandbox.cancel_message(_TELNYX, request)
+
+    async def cancel_twilio(request: Request) -> ASGIApp:
+        return await sandbox.cancel_message(_TWILIO, request)
+
     async def optouts(request: Request) -> ASGIApp:
         try:
             _TELNYX.authenticate(request.headers.get("authorization"), None)
@@ -68,6 +74,10 @@ def _provider_routes(sandbox: Sandbox) -> list[Route]:
             answer = _TELNYX.answer_refused(refused.problems)
         return json_response(answer)
 
+    routes += [
+        Route("/v2/messages/{message_id}", cancel_telnyx, methods=["DELETE"]),
+        Route(f"{_V2010}/{{message_id}}.json", cancel_twilio, methods=["POST"]),
+    ]
     return [*routes, Route(optouts_list.PATH, optouts, methods=["GET"])]
 
 

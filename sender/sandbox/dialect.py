@@ -253,3 +253,24 @@ class Dialect(Protocol):
     def answer_page(self, log: Log, listing: Listing) -> Answer:
         """Return a page of the log. Raises Refused for a bad cursor or an unknown filter."""
         ...
+
+
+class SchedulingDialect(Dialect, Protocol):
+    """A messaging API that holds messages until their time, and gives them back before it."""
+
+    @property
+    def cancel_margin_s(self) -> float:
+        """How long before its time a scheduled message can be taken back."""
+        ...
+
+    def parse_cancel(self, body: bytes, /) -> None:
+        """Raise Refused for a request that does not take a message back."""
+        ...
+
+    def answer_canceled(self, message: StoredMessage, now_ms: int) -> Answer: ...
+
+    def refuse_cancel(self) -> Refused:
+        """The refusal for a message that is not scheduled, or too soon."""
+        ...
+
+    def answer_cancel_refused(self, problems: Sequence[FieldProblem]) -> Answer: ...

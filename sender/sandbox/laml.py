@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from sender.sandbox.dialect import (
     Answer,
@@ -164,6 +164,22 @@ class LamlApi(ABC):
 
     def answer_created(self, message: StoredMessage, now_ms: int) -> Answer:
         return Answer(201, self.resource(message, now_ms))
+
+    cancel_margin_s = 0.0
+
+    def parse_cancel(self, body: bytes) -> None:
+        """Of the two updates only Status=canceled is simulated, not the redaction of a body."""
+        if dict(parse_qsl(body.decode("utf-8", "replace"))) != {"Status": "canceled"}:
+            raise Refused(self.problem(self.bad_parameter, "The sandbox simulates Status=canceled only."))
+
+    def answer_canceled(self, message: StoredMessage, now_ms: int) -> Answer:
+        return Answer(200, self.resource(message, now_ms))
+
+    def answer_cancel_refused(self, problems: Sequence[FieldProblem]) -> Answer:
+        return self.answer_refused(problems)
+
+    def refuse_cancel(self) -> Refused:
+        return Refused(self.problem(self.bad_parameter, "The message is not scheduled, so it cannot be canceled."))
 
     def answer_message(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
         message = log.get((self.name,), account, message_id)

@@ -28,6 +28,7 @@ from sender.sandbox.dialect import (
     FieldProblem,
     Listing,
     Refused,
+    SchedulingDialect,
     StoredMessage,
     Trouble,
     TroubleAnswer,
@@ -188,6 +189,33 @@ class Sandbox:
         except Refused as refused:
             answer = dialect.answer_refused(refused.problems)
         return await self._answer(dialect, answer)
+
+    async def cancel_message(self, dialect: SchedulingDialect, request: Request) -> ASGIApp:
+        """Take a scheduled message back."""
+        body, now_ms = await request.body(), utc_ms()
+        try:
+            account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
+            message_id = request.path_params["message_id"]
+            dialect.parse_cancel(body)
+            dialect.answer_message(self.store, account, message_id, now_ms)  # or there is none
+            if not self._is_cancelable(dialect, account, message_id, now_ms):
+                raise dialect.refuse_cancel()
+            self.store.cancel(message_id, now_ms)
+            self.webhooks.forget(message_id)
+            message = self.store.get((dialect.name,), account, message_id)
+            if message is None:
+                raise dialect.refuse_cancel()
+            answer = dialect.answer_canceled(message, now_ms)
+        except Refused as refused:
+            answer = dialect.answer_cancel_refused(refused.problems)
+        return await self._answer(dialect, answer)
+
+    def _is_cancelable(self, dialect: SchedulingDialect, account: str, message_id: str, now_ms: int) -> bool:
+        message = self.store.get((dialect.name,), account, message_id)
+        if message is None or message.draft.send_at_ms is None:
+            return False
+        is_canceled = message.status(now_ms) == "canceled"
+        return not is_canceled and now_ms + 1000 * dialect.cancel_margin_s < message.draft.send_at_ms
 
     async def list_messages(self, dialect: Dialect, request: Request) -> ASGIApp:
         try:

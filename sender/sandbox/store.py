@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from sender.core.errors import StateError
-from sender.sandbox.dialect import Column, Condition, Draft, Log, MessagePage, Op, StoredMessage
+from sender.sandbox.dialect import NEVER_MS, Column, Condition, Draft, Log, MessagePage, Op, StoredMessage
 
 _APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger passed by mistake is refused, not written to
 _SCHEMA = """
@@ -93,6 +93,11 @@ class Store:
         where, values = _where(dialects, account, [])
         rows = self._select(f"{where} AND message_id = ?", (*values, message_id))
         return rows[0] if rows else None
+
+    def cancel(self, message_id: str, now_ms: int) -> None:
+        """Make a message canceled that is not sent yet; it never will be."""
+        statement = "UPDATE message SET final = 'canceled', final_ms = ?, sent_ms = ? WHERE message_id = ?"
+        self._db.execute(statement, (now_ms, NEVER_MS, message_id))
 
     def page(
         self,

@@ -61,7 +61,7 @@ _TROUBLE_ANSWERS: Mapping[Trouble, TroubleAnswer] = {
     Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(400, "40305", "Invalid 'from' address", "/from"),
     Trouble.SERVER_ERROR: TroubleAnswer(500, "10007", "Unexpected error"),
 }
-_TO_STATUS = {"undelivered": "delivery_failed", "failed": "sending_failed"}
+_TO_STATUS = {"undelivered": "delivery_failed", "failed": "sending_failed", "canceled": "cancelled"}
 _RECORD_STATUS = {"delivered": "delivered", "undelivered": "failed", "failed": "gw_reject"}
 _FINALS = {record: final for final, record in _RECORD_STATUS.items()}
 
@@ -126,6 +126,25 @@ class TelnyxApi:
                 error["source"] = {name: problem.attribute}
             errors.append(error)
         return Answer(problems[0].status, {"errors": errors})
+
+    cancel_margin_s = 60.0
+
+    def parse_cancel(self, _body: bytes) -> None:
+        return
+
+    def answer_canceled(self, message: StoredMessage, now_ms: int) -> Answer:
+        """Return the message without `data` around it, as the OpenAPI file has it for this answer alone."""
+        return Answer(200, payload(message, now_ms))
+
+    def answer_cancel_refused(self, problems: Sequence[FieldProblem]) -> Answer:
+        """Return one error without `errors` around it where the OpenAPI file has it so, for this request alone."""
+        problem = problems[0]
+        if problem.status not in {403, 404}:
+            return self.answer_refused(problems)
+        return Answer(problem.status, {"code": problem.code, "title": problem.message, "detail": problem.message})
+
+    def refuse_cancel(self) -> Refused:
+        return Refused(FieldProblem(403, "10010", "The message is not scheduled, or less than a minute ahead"))
 
     def answer_message(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
         message = log.get((NAME,), account, message_id)

@@ -118,6 +118,7 @@ class WebhookSender:
         self.faults = faults
         self._random = random.Random(faults.seed)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forgotten: set[str] = set()
         self._slots = asyncio.Semaphore(_MOST_UNDER_WAY)
         self._client = WebhookClient()
         self._counts: Counter[str] = Counter()
@@ -176,10 +177,10 @@ class WebhookSender:
             )
         early = dice.random() < chances.early
         if early:
-            first = self._schedule(0, posts.pop(0)[1])
+            first = self._schedule(0, posts.pop(0)[1], message.message_id)
             await asyncio.wait([first], timeout=_EARLY_S)
         for due_ms, post in posts:
-            self._schedule(due_ms, post)
+            self._schedule(due_ms, post, message.message_id)
 
     async def deliver_reply(self, reply: SimulatedReply) -> int | None:
         """Post the reply and return the answer's status (None: no answer, or the URL is not loopback)."""
@@ -188,15 +189,20 @@ class WebhookSender:
             return None
         return await self._post(_reply_webhook(reply))
 
-    def _schedule(self, due_ms: int, post: _Post) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._post_when_due(due_ms, post))
+    def forget(self, message_id: str) -> None:
+        """Post nothing more about a message: it was taken back."""
+        self._forgotten.add(message_id)
+
+    def _schedule(self, due_ms: int, post: _Post, message_id: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._post_when_due(due_ms, post, message_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _post_when_due(self, due_ms: int, post: _Post) -> None:
+    async def _post_when_due(self, due_ms: int, post: _Post, message_id: str) -> None:
         await asyncio.sleep(max(0.0, due_ms / 1000 - time.time()))
-        await self._post(post)
+        if message_id not in self._forgotten:
+            await self._post(post)
 
     async def _post(self, post: _Post) -> int | None:
         """Post a webhook, with its retries, and return the status of the last answer."""

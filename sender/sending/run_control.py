@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sender.core.errors import RunComplete, RunLocked
 from sender.core.outcomes import CancelReason, SubmissionState
+from sender.delivery.scheduled import TakenBack, take_back_scheduled
 from sender.sending.choose_run import refuse_held
 from sender.state.ledger import Counts, Run
 from sender.state.open import open_state
@@ -25,7 +29,8 @@ class ClosedRun:
     """A run that is closed. `is_new` says that it was open until now, and `canceled` what became canceled by that.
 
     `counts` are its messages by state. Those under way (`counts.intent`) are settled by the process that sends them.
-    `retryable` is how many canceled messages a retry by status would send.
+    `retryable` is how many canceled messages a retry by status would send. `scheduled` says what became of messages
+    that the provider holds until their time.
     """
 
     run: Run
@@ -33,6 +38,7 @@ class ClosedRun:
     canceled: int
     counts: Counts
     retryable: int
+    scheduled: TakenBack = field(default_factory=TakenBack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +54,25 @@ class PausedRun:
     under_way: int
 
 
-def close(run: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR, by: str | None = None) -> ClosedRun:
+def close(
+    run: str | Path,
+    *,
+    state_dir: str | Path = DEFAULT_STATE_DIR,
+    by: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> ClosedRun:
     """Close a run for good: what is pending becomes canceled. A process that sends it ends by itself.
 
-    `run` is what `State.find` takes, `by` says who closes it (default: this user and host). Closing it again changes
-    nothing. Raises UnknownRun and StateError.
+    Messages that the provider holds until their time (`send_at`) are taken back there, with the credentials in `env`
+    (default: the process's environment). `run` is what `State.find` takes, `by` says who closes it (default: this user
+    and host). Closing it again changes nothing, but tries those again. Raises UnknownRun, PlanError and StateError.
     """
     with open_state(state_dir, create=False) as state:
         named = state.find(run)
         is_new = named.closed_at_ms is None
         canceled = state.ledger.close_run(named.run_id, by=by or name_person())
         _settle_orphans(state, named)
+        scheduled = _take_back(state, named, os.environ if env is None else env)
         journal = state.ledger.journal(named.run_id, states=[SubmissionState.CANCELED])
         opted_out = int((journal["reason"] == CancelReason.OPTED_OUT.value).sum())
         return ClosedRun(
@@ -67,6 +81,7 @@ def close(run: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR, by: str
             canceled=canceled,
             counts=state.ledger.counts(named.run_id),
             retryable=journal.height - opted_out,
+            scheduled=scheduled,
         )
 
 
@@ -111,6 +126,12 @@ def name_person() -> str:
     except (OSError, KeyError):  # no entry in the user database, as in some containers
         user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
     return f"{user} on {socket.gethostname()}"
+
+
+def _take_back(state: State, run: Run, env: Mapping[str, str]) -> TakenBack:
+    """Take scheduled messages back, in a thread of its own: the caller's may have an event loop that is running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, take_back_scheduled(state, run, env)).result()
 
 
 def _settle_orphans(state: State, run: Run) -> None:

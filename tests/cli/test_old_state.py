@@ -188,3 +188,21 @@ def test_its_suppression_list_holds(old: Shell, provider: Sandbox) -> None:
     made = old("plan", "more.csv", "--body", "Hi", "--provider", "sandbox", "--from", "+12025550100", "--json")
     assert made.code == 0, made
     assert made.json["skipped"] == {"suppressed": 1}, "the other one is out for one campaign only"
+
+
+@pytest.mark.parametrize(
+    ("name", "canceled", "unknown"),
+    [("finished", 0, 0), ("rehearsed", 0, 0), ("live", 0, 0), ("retry", 0, 0), ("unfinished", 25, 8), ("half", 9, 4)],
+)
+def test_every_run_can_be_closed(old: Shell, provider: Sandbox, name: str, canceled: int, unknown: int) -> None:
+    """What is unknown, or was under way when the process died, stays unknown; nobody is texted."""
+    before = provider.counts()
+    run = runs(old)[name]
+    closed = old("close", run.run_id, "--json")
+    assert closed.code == 0, closed
+    assert (closed.json["canceled"], closed.json["unknown"], closed.json["pending"]) == (canceled, unknown, 0)
+    shown = old("status", run.run_id, "--json").json
+    assert (shown["state"], shown["intent"]) == ("closed", 0)
+    assert old("results", run.run_id, "--output", "out.csv").code == 0
+    assert old("send", f"{run.campaign}.yaml", "--yes", "--wait", "0", "--resume").code in (2, 3)
+    assert provider.counts() == before
