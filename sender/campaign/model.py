@@ -32,9 +32,11 @@ from sender.campaign.values import (
     Rate,
     Region,
     Share,
+    SkipLimit,
     Strict,
     Text,
     Url,
+    is_none,
     parse_rate,
     to_list,
 )
@@ -162,20 +164,39 @@ class MessageSpec(Strict):
         return self
 
 
-class LimitsSpec(Strict):
-    """Limits on the cost, on what one person gets, on the provider's queue, and on refusals."""
+def _read_amount(value: object) -> Decimal | None:
+    return None if is_none(value) else Decimal(money.text(money.parse(value)))
 
-    max_cost: (
-        Annotated[
-            Decimal,
-            BeforeValidator(lambda value: Decimal(money.text(money.parse(value)))),
-            WithJsonSchema({"type": ["string", "number"]}),
-        ]
-        | None
-    ) = Field(
+
+_Money = Annotated[
+    Decimal | None,
+    BeforeValidator(_read_amount),
+    WithJsonSchema({"anyOf": [{"type": ["string", "number"]}, {"type": "null"}]}),
+]
+_Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda value: None if is_none(value) else value)]
+
+
+class LimitsSpec(Strict):
+    """Limits on what one start may do, on what one person gets, on the provider's queue, and on refusals."""
+
+    max_messages: _Count = Field(None, description="The most messages that the whole plan may have.")
+    max_skipped: SkipLimit | None = Field(
+        None,
+        description="The most rows that may be skipped for what is wrong with them (`invalid_number`, `missing_data`,"
+        " `render_error`): a number, or a share like `10%` of these rows and the messages. `none`: any. Default: `send`"
+        " asks above 50% from 20 rows on, and is refused where it cannot ask.",
+    )
+    max_segments_per_message: _Count = Field(None, description="The most segments that any message may take.")
+    max_cost: _Money = Field(
         None,
         description="The most that the whole plan may cost, in the price table's currency; above it, `send` stops"
         " before the first message.",
+    )
+    max_cost_per_day: _Money = Field(
+        None, description="The most that live runs of the state may cost in any 24 hours, this start included."
+    )
+    max_messages_per_day: _Count = Field(
+        None, description="The most messages that live runs of the state may send in any 24 hours, this start included."
     )
     per_person: Annotated[tuple[CapText, ...], BeforeValidator(to_list)] = Field(
         (),
@@ -202,6 +223,17 @@ class LimitsSpec(Strict):
         description="Stop when this share of the first 200 messages (and at least 20) was refused or filtered for such"
         " a reason, at once or in a delivery report: `25%`; `none` never stops.",
     )
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Return the limits on a start that are set, as plain values, but for `max_cost`, which is with the prices."""
+        values = {
+            "max_messages": self.max_messages,
+            "max_skipped": self.max_skipped,
+            "max_segments_per_message": self.max_segments_per_message,
+            "max_cost_per_day": None if self.max_cost_per_day is None else f"{self.max_cost_per_day:f}",
+            "max_messages_per_day": self.max_messages_per_day,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class ListenSpec(Strict):
@@ -274,7 +306,7 @@ class Campaign(ProviderFields):
     )
     limits: LimitsSpec = Field(
         default_factory=LimitsSpec,
-        description="Limits on the cost, on what one person gets, on the provider's queue, and on refusals.",
+        description="Limits on what a start may do, on what a person gets, on the provider's queue, and on refusals.",
     )
     rate: PaceText = Field(
         default_factory=lambda: parse_rate("auto"),

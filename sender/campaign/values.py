@@ -33,6 +33,7 @@ from sender.phone import countries
 
 TEMPLATE_PATTERN = r"\{[{%]"
 _RATE = re.compile(r"(?P<n>\d+(?:\.\d+)?)\s*/\s*(?P<unit>s|sec|second|m|min|minute|h|hour)", re.IGNORECASE)
+_SKIP_LIMIT = re.compile(r"\d{1,9}|\d{1,3}(\.\d{1,3})?%")
 _PER_SECOND = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -74,6 +75,21 @@ def parse_rate(value: object) -> Rate:
     if not (math.isfinite(per_s) and per_s > 0):
         raise ValueError(f"{text!r} is not a rate: write 4/s, 240/min, 10000/h, auto or none")
     return Rate(text, per_s)
+
+
+def is_none(value: object) -> bool:
+    """Whether a value of the campaign says that there is no limit."""
+    return value is None or (isinstance(value, str) and value.strip().lower() == "none")
+
+
+def parse_skip_limit(value: object) -> str:
+    """Return a number of rows or a share of them as text: `5`, `12.5%`; `none` is `100%`. Raises ValueError."""
+    text = "100%" if is_none(value) else str(value).strip().replace(" ", "")
+    if isinstance(value, bool) or not _SKIP_LIMIT.fullmatch(text):
+        raise ValueError(f"{text!r} is not a limit of rows: write a number (20), a share (10%) or none")
+    if text.endswith("%") and float(text[:-1]) > 100:
+        raise ValueError(f"{text!r} is more than all rows: write at most 100%")
+    return text
 
 
 def is_template(value: object) -> bool:
@@ -139,6 +155,13 @@ CapText = Annotated[
     FrequencyCap,
     BeforeValidator(parse_cap),
     WithJsonSchema({"type": "string", "pattern": r"^\s*\d+\s*(/|per)\s*[\d.]*\s*[A-Za-z]+\s*$"}),
+]
+SkipLimit = Annotated[
+    str,
+    BeforeValidator(parse_skip_limit),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^(\d+(\.\d+)?%?|none)$"}]}
+    ),
 ]
 PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
 Share = Annotated[

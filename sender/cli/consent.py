@@ -11,6 +11,7 @@ from rich.markup import escape
 from sender.cli import console, terminal
 from sender.core.errors import NewState
 from sender.plan.plan import Plan
+from sender.planning.brakes import Start, find_stops, with_limits
 from sender.sending.open_run import find_run_kind
 from sender.sending.options import SendOptions
 from sender.state.ledger import RunKind
@@ -42,6 +43,18 @@ def agree_to_new_state(plan: Plan, options: SendOptions, *, yes: bool) -> SendOp
         console.err.print(f"  {escape(hint)}")
     terminal.ask("Begin it?")
     return replace(options, init_state=True)
+
+
+def agree_to_skips(plan: Plan, *, yes: bool) -> Plan:
+    """Return the plan with leave to skip the rows of a broken export, if a person agrees.
+
+    Where nobody is asked it is unchanged, and `open_run` refuses it.
+    """
+    for stop in find_stops(Start(plan.manifest)):
+        if stop.asks and not yes and sys.stdin.isatty():
+            terminal.ask(f"{stop.found}. Go on with the others?")
+            plan = with_limits(plan, {stop.limit: "100%"})
+    return plan
 
 
 def warn_of_new_state(plan: Plan, options: SendOptions) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from sender.core.outcomes import RANK
 from sender.core.safe_text import show_controls, to_json
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.planning import costs
+from sender.planning import brakes
 from sender.planning.throughput import format_rate
 from sender.segments import blame
 
@@ -120,8 +120,10 @@ def senders_line(manifest: Manifest) -> str:
     return manifest.senders[0] if manifest.senders else manifest.service or "each row's own"
 
 
-def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> None:
-    """Print the plan in a few lines."""
+def plan_summary(
+    plan: Plan, *, simulated: bool, where: str | None = None, stops: Sequence[brakes.Stop] | None = None
+) -> None:
+    """Print the plan in a few lines. `stops` are the limits that a start would pass; None: those of the plan alone."""
     manifest = plan.manifest
     channel = (
         f"sandbox, speaking {manifest.dialect}: simulated, nothing leaves this machine"
@@ -140,9 +142,9 @@ def plan_summary(plan: Plan, *, simulated: bool, where: str | None = None) -> No
         line = f"replaced {swap['character']!r} with {swap['replacement']!r} in {many(swap['messages'], 'message')}"
         out.print(f"  [dim]{escape(line)}[/]")
     _print_blame(manifest.blame)
-    problem = costs.cost_problem(manifest.cost) if manifest.cost is not None else None
-    if problem is not None:
-        out.print(f"  [bold red]would not be sent:[/] {escape(problem[0])}")
+    for stop in brakes.find_stops(brakes.Start(manifest)) if stops is None else stops:
+        out.print(f"  [bold red]would {'ask first' if stop.asks else 'not be sent'}:[/] {escape(stop.found)}")
+        out.print(f"    [dim]{escape(stop.fix)}[/]")
 
 
 def _plan_table(manifest: Manifest, where: str | None) -> Table:

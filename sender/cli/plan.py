@@ -18,6 +18,8 @@ from sender.core.errors import StateError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
+from sender.sending.open_run import foresee_stops
+from sender.sending.options import SendOptions
 
 if TYPE_CHECKING:
     from sender.planning.explain import Explanation
@@ -64,16 +66,18 @@ def plan(
                 where=str(folder),
                 fix="name another folder with --out",
             ) from None
+    stops = foresee_stops(built, SendOptions(state_dir=state_dir))
     if as_json:
         console.print_json(
             {
                 "directory": str(built.directory),
                 **asdict(built.manifest),
                 "expected_s": built.manifest.expected_s,
+                "stops": [asdict(stop) for stop in stops],
             }
         )
         return 0
-    console.plan_summary(built, simulated=built.manifest.provider == "sandbox", where=str(built.directory))
+    console.plan_summary(built, simulated=built.manifest.provider == "sandbox", where=str(built.directory), stops=stops)
     console.skipped_table(built)
     return 0
 

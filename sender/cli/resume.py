@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import click
 from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console
+from sender.cli.limit_options import limit_options, parse_limits
 from sender.cli.send import send_session
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.send_result import conclude
@@ -31,15 +34,17 @@ _PATIENCE_S = 5.0  # for a process that was just paused, and waits for its last 
     " sends the run, only the pause is lifted. An unfinished run that is not paused is finished, too."
 )
 @click.argument("run")
+@limit_options
 @send_options
-def resume(run: str, *, request: SendRequest) -> int:
+def resume(run: str, *, request: SendRequest, **limits: Any) -> int:
     options = request.options
+    parsed = parse_limits(limits)
     if options.rehearse:
         raise InputError("a run goes on as what it is, live or rehearsed", fix="leave out --rehearse")
     if request.dry_run:
         raise InputError("--dry-run shows what a campaign would send", fix=f"`sender status {run}` shows what is left")
     with ExitStack() as stack:
-        session = _open(stack, run, options)
+        session = _open(stack, run, options, parsed)
         if session is None:
             return _say_locked(run, options, as_json=request.as_json)
         options = replace(options, rehearse=session.run.kind == "rehearsal")
@@ -48,12 +53,12 @@ def resume(run: str, *, request: SendRequest) -> int:
     return result.exit_code
 
 
-def _open(stack: ExitStack, run: str, options: SendOptions) -> RunSession | None:
+def _open(stack: ExitStack, run: str, options: SendOptions, limits: Mapping[str, Any]) -> RunSession | None:
     """The session, held until the end of `stack`; None where another process keeps holding the run."""
     give_up_s = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            return stack.enter_context(open_run_again(run, options))
+            return stack.enter_context(open_run_again(run, options, limits))
         except RunLocked:
             if time.monotonic() >= give_up_s:
                 return None

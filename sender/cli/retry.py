@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import click
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console
+from sender.cli.limit_options import limit_options, parse_limits
 from sender.cli.send import send_plan
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.shared_options import RUN_HELP, Command
+from sender.planning.brakes import with_limits
 from sender.planning.retry import BY_DEFAULT, REASONS, STATUSES, TEMPORARY, retry_plan
 from sender.state.ledger import RunKind
 from sender.state.open import open_state
@@ -44,6 +47,7 @@ def _without_effect(command: Command) -> Command:
 @click.option("--include-unknown", is_flag=True, help="Also those that may have been accepted.")
 @click.option("--include-delivered", is_flag=True, help="Also those that arrived.")
 @click.option("--include-opted-out", is_flag=True, help="Also those that opted out.")
+@limit_options
 @_without_effect
 @send_options
 def retry(
@@ -52,9 +56,11 @@ def retry(
     statuses: str | None,
     reasons: str | None,
     request: SendRequest,
-    **included: bool,
+    **others: Any,
 ) -> int:
     options = request.options
+    limits = parse_limits(others)
+    included = {name: others[name] for name in _WARNINGS}
     with open_state(options.state_path, read_only=True) as state:
         named = state.find(run)
         plan = retry_plan(
@@ -65,7 +71,7 @@ def retry(
         console.err.print(f"[yellow]warning:[/] {_WARNINGS[name]}")
     console.err.print(f"retry {plan.manifest.retry} of run {root.run_id}")
     options = replace(options, rehearse=options.rehearse or root.kind is RunKind.REHEARSAL, source=root.source)
-    return send_plan(plan, replace(request, options=options), ListenSpec())
+    return send_plan(with_limits(plan, limits), replace(request, options=options), ListenSpec())
 
 
 def _items(text: str | None) -> list[str]:

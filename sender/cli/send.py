@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console, terminal
-from sender.cli.consent import agree_to_new_state, warn_of_new_state
+from sender.cli.consent import agree_to_new_state, agree_to_skips, warn_of_new_state
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
@@ -30,8 +30,9 @@ from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_op
 from sender.core.errors import InputError, SenderError
 from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
+from sender.planning.brakes import Stop
 from sender.sending import event_loop
-from sender.sending.open_run import find_refusal, open_run
+from sender.sending.open_run import find_refusal, foresee_stops, open_run
 from sender.sending.options import OnUnfinished, SendOptions
 from sender.sending.run import RunSession
 from sender.sending.run_result import RunResult
@@ -104,16 +105,19 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
     `listen` is the campaign's own setting of where delivery reports come in.
     """
     options = request.options
+    stops = foresee_stops(plan, options) if request.dry_run else None
     if not request.as_json:
-        console.plan_summary(plan, simulated=options.rehearse or plan.manifest.provider == "sandbox")
+        simulated = options.rehearse or plan.manifest.provider == "sandbox"
+        console.plan_summary(plan, simulated=simulated, stops=stops)
         console.skipped_table(plan, most=10)
     if not plan.manifest.messages and plan.manifest.skipped.keys() & _HELD_BACK_BY_RUNS:
         _show_nobody_new(plan, as_json=request.as_json)
         return 0
     if request.dry_run:
-        _show_dry_run(plan, find_refusal(plan, options), options, as_json=request.as_json)
+        _show_dry_run(plan, find_refusal(plan, options), options, stops or (), as_json=request.as_json)
         return 0
     options = agree_to_new_state(plan, options, yes=request.yes)
+    plan = agree_to_skips(plan, yes=request.yes)
     with open_run(plan, options) as session:
         result = send_session(session, request, listen)
     conclude(result, as_json=request.as_json)
@@ -146,10 +150,12 @@ def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
         console.out.print(f"everybody who can be texted has had it{enough}: nothing was sent")
 
 
-def _show_dry_run(plan: Plan, refusal: SenderError | None, options: SendOptions, *, as_json: bool) -> None:
+def _show_dry_run(
+    plan: Plan, refusal: SenderError | None, options: SendOptions, stops: Sequence[Stop], *, as_json: bool
+) -> None:
     if as_json:
         refused = None if refusal is None else str(refusal)
-        about = {"dry_run": True, "refused": refused}
+        about = {"dry_run": True, "refused": refused, "stops": [asdict(stop) for stop in stops]}
         console.print_json({**about, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
         return
     messages_table(plan, most=3)

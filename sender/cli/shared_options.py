@@ -14,11 +14,13 @@ from sender.campaign import safe_yaml
 from sender.campaign.load import load_campaign
 from sender.campaign.model import PROVIDERS, Campaign
 from sender.cli.invocation import debug_option
+from sender.cli.limit_options import LIMIT_OPTIONS, limits_given, parse_limits
 from sender.cli.state_place import locate_state
 from sender.core.errors import CampaignError, InputError
 from sender.core.folder_defaults import find_folder_defaults
 from sender.plan.manifest import MANIFEST_FILE
 from sender.plan.plan import Plan
+from sender.planning.brakes import with_limits
 from sender.planning.build import build_plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -70,7 +72,7 @@ _CAMPAIGN_OPTIONS = (
     click.option("--concurrency", metavar="N", help="Most requests under way at once (default: auto)."),
     click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
     click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table, for the plan's cost."),
-    click.option("--max-cost", metavar="AMOUNT", help="Send nothing if the whole plan costs more; needs --prices."),
+    *LIMIT_OPTIONS,
     click.option(
         "--per-person",
         multiple=True,
@@ -171,7 +173,7 @@ def read_plan(
     """
     if is_written_plan(target):
         if (
-            any(value not in (None, ()) for value in options.values())
+            any(value not in (None, ()) for name, value in options.items() if name not in limits_given(options))
             or limit is not None
             or test_to is not None
             or only_new
@@ -180,7 +182,7 @@ def read_plan(
                 f"{target} is a written plan, which never changes",
                 fix="plan the campaign again with those options",
             )
-        return Plan.open(target), None
+        return with_limits(Plan.open(target), parse_limits(options)), None
     campaign = read_campaign(target, options, state_dir=state_dir)
     plan = build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir, only_new=only_new, rehearse=rehearse)
     return plan, campaign
@@ -251,8 +253,8 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys[section] = {**keys.get(section, {}), **values}
     if options["prices"] is not None:
         keys["prices"] = str(_absolute(options["prices"]))
-    if options["max_cost"] is not None:
-        keys.setdefault("limits", {})["max_cost"] = options["max_cost"]
+    if limits := limits_given(options):
+        keys["limits"] = {**keys.get("limits", {}), **limits}
     if options["per_person"]:
         keys.setdefault("limits", {})["per_person"] = list(options["per_person"])
     if options["suppress"]:

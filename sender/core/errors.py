@@ -17,7 +17,8 @@ SenderError
     ├── RunUnfinished          the command needs a finished run
     ├── RunPaused              somebody has paused this run
     ├── NewState               a live run would begin a state that knows of no earlier runs and no opt-outs
-    ├── CostLimit              the plan costs more than the campaign allows, or its cost is unknown
+    ├── LimitReached           a limit of the campaign on the whole plan or on a day
+    │   └── CostLimit          the plan or the day costs more than the campaign allows, or its cost is unknown
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
     ├── ProviderRefused        the account, the sender or the funds were refused
@@ -36,6 +37,11 @@ from dataclasses import dataclass
 _OPTIONS = {
     "from": "--from",
     "limits.max_cost": "--max-cost",
+    "limits.max_cost_per_day": "--max-cost-per-day",
+    "limits.max_messages": "--max-messages",
+    "limits.max_messages_per_day": "--max-messages-per-day",
+    "limits.max_segments_per_message": "--max-segments-per-message",
+    "limits.max_skipped": "--max-skipped",
     "limits.per_person": "--per-person",
     "message.body": "--body",
     "message.media": "--media",
@@ -192,8 +198,12 @@ class NewState(GuardStop):
     """A live run would begin a new state, which knows of no earlier runs and no opt-outs."""
 
 
-class CostLimit(GuardStop):
-    """The plan costs more than `limits.max_cost`, or some of its messages have no price."""
+class LimitReached(GuardStop):
+    """The start would pass one of the campaign's `limits` on a whole plan or on a day."""
+
+
+class CostLimit(LimitReached):
+    """The plan or the day costs more than the campaign allows, or some of its messages have no price."""
 
 
 class InputsChanged(GuardStop):

@@ -31,6 +31,8 @@ _LIMITS = (
     "max_messages_per_day",
     "per_person",
     "queue",
+    "max_rejected_in_a_row",
+    "max_failed",
 )
 KEYS: Mapping[str, tuple[str, ...]] = {
     "state": (),

@@ -67,6 +67,8 @@ class Manifest:
     # The run this plan retries, and the retry's number, from 1.
     retry_of: str | None = None
     retry: int = 0
+    # The campaign's limits on a start, by name; `max_cost` is with the cost.
+    limits: Mapping[str, Any] = field(default_factory=dict)
     # Which edition of a recurring campaign this is; '' for the only one.
     edition: str = ""
     # The most messages that a person may get in a rolling window, as `sender.core.frequency.parse_cap` reads them.

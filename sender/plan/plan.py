@@ -114,6 +114,10 @@ class Plan:
             return pl.scan_parquet(self.directory / PLAN_FILE)
         return self._rows.scan() if isinstance(self._rows, StoredRows) else self.frame.lazy()
 
+    def with_manifest(self, manifest: Manifest) -> Plan:
+        """Return the plan with the same rows and another manifest, which the files of a written plan do not have."""
+        return Plan(manifest, self._rows, self.directory)
+
     def write(self, directory: Path) -> Plan:
         """Write the plan and return it as read from `directory`, which appears whole or not at all.
 

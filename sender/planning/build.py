@@ -114,6 +114,7 @@ def _manifest(
         edition=compiled.edition,
         only_new=only_new,
         on_unfinished=compiled.on_unfinished,
+        limits=compiled.limits,
         provider=compiled.provider,
         dialect=compiled.dialect,
         senders=compiled.senders,

@@ -94,6 +94,7 @@ class CompiledCampaign:
     numbers: NumberRules
     prices: PriceTable | None
     max_cost: Decimal | None
+    limits: Mapping[str, Any]  # those on a start, but for the cost of the plan
     per_person: tuple[FrequencyCap, ...]
     rates: RateSettings
     sandbox: Mapping[str, Any]
@@ -166,6 +167,7 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         numbers=_number_rules(campaign, capabilities),
         prices=table,
         max_cost=campaign.limits.max_cost,
+        limits=campaign.limits.to_manifest(),
         per_person=campaign.limits.per_person,
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
@@ -229,10 +231,12 @@ def _naming_the_dialect(provider: str, dialect: str) -> Iterator[None]:
 
 
 def _check_prices(campaign: Campaign) -> None:
-    if campaign.limits.max_cost is not None and campaign.prices is None:
+    for name in ("max_cost", "max_cost_per_day"):
+        if getattr(campaign.limits, name) is None or campaign.prices is not None:
+            continue
         raise CampaignError(
-            "`limits.max_cost` is set without `prices`, so the plan's cost is unknown",
-            where="limits.max_cost",
+            f"`limits.{name}` is set without `prices`, so the plan's cost is unknown",
+            where=f"limits.{name}",
             fix=f"set {setting('prices', 'prices.yaml')}; campaigns/prices.example.yaml is an example",
         )
 

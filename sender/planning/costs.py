@@ -15,7 +15,7 @@ import polars as pl
 from sender import providers
 from sender.campaign.prices import MessagePrice, PriceTable
 from sender.core import money
-from sender.core.errors import CostLimit, InputError, setting
+from sender.core.errors import InputError, setting
 
 NO_REGION = "other"  # short codes, +800, satellites
 _KEYS = ("_prefix", "region", "_sender", "_mms")
@@ -95,25 +95,6 @@ def sum_costs(messages: pl.DataFrame | pl.LazyFrame) -> dict[str, Any]:
         },
         "unpriced": {group["region"]: group["unpriced"] for group in groups.iter_rows(named=True) if group["unpriced"]},
     }
-
-
-def check_limit(spent: Mapping[str, Any] | None, allowed: Mapping[str, Any] | None) -> None:
-    """Raise CostLimit when a plan costs more than its campaign allows, or its cost is unknown.
-
-    `spent` is the manifest's `cost` of the plan to be sent, `allowed` that of the plan whose campaign sets `max_cost`.
-    They differ only where a run is finished with the plan it started with. Without a `max_cost` every cost is allowed.
-    """
-    if allowed is None or allowed["max_cost"] is None:
-        return
-    if spent is None or spent["currency"] != allowed["currency"]:
-        raise CostLimit(
-            "the run started with a plan that has no prices in this currency, so its cost is unknown, and"
-            f" limits.max_cost is {allowed['max_cost']} {allowed['currency']}",
-            fix="remove `limits.max_cost` (or --max-cost) to finish the run anyway",
-        )
-    problem = cost_problem({**spent, "max_cost": allowed["max_cost"]})
-    if problem is not None:
-        raise CostLimit(problem[0], fix=problem[1])
 
 
 def cost_problem(cost: Mapping[str, Any]) -> tuple[str, str] | None:

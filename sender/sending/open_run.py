@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sender.core.errors import GuardStop, InputError, RunComplete, StateError, UnknownRun
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.planning import costs
+from sender.planning import brakes
 from sender.sending.choose_run import choose_run, has_same_messages, refuse_held
 from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken
@@ -30,8 +31,8 @@ from sender.suppression.number_files import NumberFile, files_of
 def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
     """Yield the session for `plan`: of its unfinished run, or of a new one.
 
-    Raises RunLocked, RunComplete, RunPaused, InputsChanged, CostLimit, StateError, and InputError for a plan without
-    messages.
+    Raises RunLocked, RunComplete, RunPaused, InputsChanged, LimitReached, StateError, and InputError for a plan without
+    messages and for a new state that nobody has begun.
     """
     manifest = plan.manifest
     kind = find_run_kind(manifest, rehearse=options.rehearse)
@@ -45,7 +46,8 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
         run = choice.run
         run_plan = plan if run is None else state.plan(run)
         is_same = run is None or has_same_messages(state, run, plan)  # then today's prices and pace apply
-        costs.check_limit(manifest.cost if is_same else run_plan.manifest.cost, manifest.cost)
+        measured = plan if is_same else brakes.measure_stored(run_plan, manifest)
+        brakes.check_start(state, measured, run, kind, limit=options.limit)
         files = files_of(plan, options.source)
         if run is not None:
             _check_kind(run, kind)
@@ -65,11 +67,13 @@ def _join_files(now: Iterable[NumberFile], before: Iterable[NumberFile]) -> tupl
 
 
 @contextlib.contextmanager
-def open_run_again(target: str | Path, options: SendOptions) -> Iterator[RunSession]:
+def open_run_again(
+    target: str | Path, options: SendOptions, limits: Mapping[str, Any] | None = None
+) -> Iterator[RunSession]:
     """Yield the session for the unfinished run that `target` names, with its own plan and kind, paused or not.
 
-    Raises RunLocked while another process sends it, RunComplete when nothing is left to send or it is closed,
-    StateError and UnknownRun.
+    `limits` replace those of its plan. Raises RunLocked while another process sends it, RunComplete when nothing is
+    left to send or it is closed, LimitReached, StateError and UnknownRun.
     """
     with open_state(options.state_path, create=False) as state:
         run = state.find(target)
@@ -87,6 +91,7 @@ def open_run_again(target: str | Path, options: SendOptions) -> Iterator[RunSess
                 raise explain_overtaken(run, overtaken)
             plan = state.plan(run)
             _check_kind(run, find_run_kind(plan.manifest, rehearse=run.kind is RunKind.REHEARSAL))
+            brakes.check_start(state, brakes.with_limits(plan, limits or {}), run, run.kind, limit=options.limit)
             yield RunSession(state, plan, run, resumed=True, files=files_of(plan, run.source))
 
 
@@ -94,14 +99,29 @@ def find_refusal(plan: Plan, options: SendOptions) -> GuardStop | InputError | N
     """Why a start of `plan` would be refused; None where it would not. Changes nothing, and holds nothing."""
     try:
         with open_state(options.state_path, read_only=True) as state:
-            choice = choose_run(state, plan, find_run_kind(plan.manifest, rehearse=options.rehearse), options)
-            run_plan = plan if choice.run is None else state.plan(choice.run)
-            costs.check_limit(run_plan.manifest.cost, plan.manifest.cost)
+            choose_run(state, plan, find_run_kind(plan.manifest, rehearse=options.rehearse), options)
     except UnknownRun:  # nothing has been sent from here
         return None
     except (GuardStop, InputError) as refusal:
         return refusal
     return None
+
+
+def foresee_stops(plan: Plan, options: SendOptions) -> tuple[brakes.Stop, ...]:
+    """Return the limits that a start of `plan` would pass. Changes nothing, and holds nothing."""
+    kind = find_run_kind(plan.manifest, rehearse=options.rehearse)
+    try:
+        with open_state(options.state_path, read_only=True) as state:
+            try:
+                run = choose_run(state, plan, kind, options).run
+            except (GuardStop, InputError):  # `find_refusal` says why
+                run = None
+            measured = plan
+            if run is not None and not has_same_messages(state, run, plan):
+                measured = brakes.measure_stored(state.plan(run), plan.manifest)
+            return brakes.find_stops(brakes.read_start(state, measured, run, kind, limit=options.limit))
+    except UnknownRun:  # nothing has been sent from here
+        return brakes.find_stops(brakes.Start(plan.manifest))
 
 
 def _new_run(now_ms: int, plan: Plan, kind: RunKind, options: SendOptions) -> Run:

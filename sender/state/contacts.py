@@ -18,7 +18,7 @@ from sender.state.ledger import Run, RunKind
 from sender.state.state import State
 
 _SETTLED = (SubmissionState.ACCEPTED, SubmissionState.REJECTED, SubmissionState.CANCELED)
-_DID_NOT_ARRIVE = (Status.FAILED.value, Status.UNDELIVERED.value, Status.CANCELED.value)
+DID_NOT_ARRIVE = (Status.FAILED.value, Status.UNDELIVERED.value, Status.CANCELED.value)
 _MOST_LOOKED_UP = 100_000  # messages of a run; to read more of them, the ledger goes through the whole run
 CONTACTS_SCHEMA = {"to": pl.String(), "run_id": pl.String(), "at_ms": pl.Int64()}
 RECENT_SCHEMA = {
@@ -120,7 +120,7 @@ def find_sent(state: State, run: Run, messages: pl.DataFrame, *, since_ms: int) 
     """
     seqs = messages["seq"].to_list() if messages.height < _MOST_LOOKED_UP else None
     sent = state.ledger.sent(run.run_id, since_ms=since_ms, seqs=seqs)
-    arrived = sent.filter(~pl.col("status").is_in(_DID_NOT_ARRIVE).fill_null(value=False))
+    arrived = sent.filter(~pl.col("status").is_in(DID_NOT_ARRIVE).fill_null(value=False))
     return messages.join(arrived, on="seq").select(
         "to",
         campaign=pl.lit(run.campaign),

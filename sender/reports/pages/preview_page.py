@@ -17,7 +17,7 @@ from sender.core import money
 from sender.plan import message_fields
 from sender.plan.manifest import Manifest, sender_shown
 from sender.plan.plan import Plan
-from sender.planning import costs
+from sender.planning import brakes
 from sender.reports.pages import page
 from sender.segments import blame
 
@@ -60,7 +60,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
         repairs=manifest.numbers.get("repairs", ()),
         by_encoding=_by_encoding(plan),
         by_region=_by_region(manifest),
-        excess=costs.cost_problem(manifest.cost) if manifest.cost else None,
+        stops=[stop.found for stop in brakes.find_stops(brakes.Start(manifest))],
         blamed=[blame.sentence(character) for character in manifest.blame.get("characters", ())[:_BLAMED]],
         more_blamed=max(0, len(manifest.blame.get("characters", ())) - _BLAMED) + manifest.blame.get("unlisted", 0),
     )
