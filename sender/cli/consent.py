@@ -9,13 +9,15 @@ from dataclasses import replace
 from rich.markup import escape
 
 from sender.cli import console, terminal
-from sender.core.errors import NewState
+from sender.core.errors import NewState, UnknownRun
 from sender.plan.plan import Plan
 from sender.planning.brakes import Start, find_stops, with_limits
+from sender.sending.namesakes import find_namesake
 from sender.sending.open_run import find_run_kind
 from sender.sending.options import SendOptions
 from sender.state.ledger import RunKind
 from sender.state.new_state import NewStateNotice, find_new_state
+from sender.state.open import open_state
 
 log = logging.getLogger("sender.cli")
 
@@ -55,6 +57,25 @@ def agree_to_skips(plan: Plan, *, yes: bool) -> Plan:
             terminal.ask(f"{stop.found}. Go on with the others?")
             plan = with_limits(plan, {stop.limit: "100%"})
     return plan
+
+
+def agree_to_name(plan: Plan, options: SendOptions, *, yes: bool) -> SendOptions:
+    """Return `options` with leave to use the name of another file's campaign, if that is needed and a person agrees.
+
+    Where nobody is asked they are unchanged, and `open_run` refuses the start.
+    """
+    if yes or options.same_campaign or not sys.stdin.isatty():
+        return options
+    try:
+        with open_state(options.state_path, read_only=True) as state:
+            kind = find_run_kind(plan.manifest, rehearse=options.rehearse)
+            other = find_namesake(state, plan, kind, options.source)
+    except UnknownRun:  # nothing has been sent from here
+        return options
+    if other is None:
+        return options
+    terminal.ask(f"{other.campaign} has been sent from {other.source}, to other people. Is this the same campaign?")
+    return replace(options, same_campaign=True)
 
 
 def warn_of_new_state(plan: Plan, options: SendOptions) -> None:

@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console, terminal
-from sender.cli.consent import agree_to_new_state, agree_to_skips, warn_of_new_state
+from sender.cli.consent import agree_to_name, agree_to_new_state, agree_to_skips, warn_of_new_state
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
@@ -54,6 +54,9 @@ _HELD_BACK_BY_RUNS = {SkipReason.ALREADY_SENT, SkipReason.FREQUENCY_CAP}
     help="An earlier run is unfinished, and the inputs changed: finish it, end it, or stop. Default: refuse.",
 )
 @click.option(
+    "--same-campaign", is_flag=True, help="Send it under this name, which is that of another file's campaign; once."
+)
+@click.option(
     "--init-state", is_flag=True, help="Begin a new state directory, once: it knows of no earlier runs and no opt-outs."
 )
 @click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
@@ -68,6 +71,7 @@ def send(
     only_new: bool,
     on_unfinished: OnUnfinished | None,
     init_state: bool,
+    same_campaign: bool,
     request: SendRequest,
     **campaign_keys: Any,
 ) -> int:
@@ -91,6 +95,7 @@ def send(
         resume=resume,
         on_unfinished=on_unfinished,
         init_state=init_state,
+        same_campaign=same_campaign,
         source=built_from.source if built_from else campaign,
     )
     inputs = (*request.inputs, *protected_inputs(campaign, plan, built_from))
@@ -118,6 +123,7 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
         return 0
     options = agree_to_new_state(plan, options, yes=request.yes)
     plan = agree_to_skips(plan, yes=request.yes)
+    options = agree_to_name(plan, options, yes=request.yes)
     with open_run(plan, options) as session:
         result = send_session(session, request, listen)
     conclude(result, as_json=request.as_json)

@@ -16,6 +16,7 @@ SenderError
     ├── RunComplete            this plan has been sent already
     ├── RunUnfinished          the command needs a finished run
     ├── RunPaused              somebody has paused this run
+    ├── OtherCampaign          the name is that of another file's campaign, with other people
     ├── NewState               a live run would begin a state that knows of no earlier runs and no opt-outs
     ├── LimitReached           a limit of the campaign on the whole plan or on a day
     │   └── CostLimit          the plan or the day costs more than the campaign allows, or its cost is unknown
@@ -192,6 +193,10 @@ class RunUnfinished(GuardStop):
 
 class RunPaused(GuardStop):
     """Somebody has paused this run; the error says who, and when."""
+
+
+class OtherCampaign(GuardStop):
+    """The campaign has the name of another file's campaign in this state, which went to other people."""
 
 
 class NewState(GuardStop):

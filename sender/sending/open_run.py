@@ -17,6 +17,7 @@ from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import brakes
 from sender.sending.choose_run import choose_run, has_same_messages, refuse_held
+from sender.sending.namesakes import refuse_namesake
 from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken
 from sender.sending.run import RunSession
@@ -31,8 +32,8 @@ from sender.suppression.number_files import NumberFile, files_of
 def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
     """Yield the session for `plan`: of its unfinished run, or of a new one.
 
-    Raises RunLocked, RunComplete, RunPaused, InputsChanged, LimitReached, StateError, and InputError for a plan without
-    messages and for a new state that nobody has begun.
+    Raises RunLocked, RunComplete, RunPaused, InputsChanged, LimitReached, OtherCampaign, StateError, and InputError for
+    a plan without messages and for a new state that nobody has begun.
     """
     manifest = plan.manifest
     kind = find_run_kind(manifest, rehearse=options.rehearse)
@@ -49,6 +50,8 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
         measured = plan if is_same else brakes.measure_stored(run_plan, manifest)
         brakes.check_start(state, measured, run, kind, limit=options.limit)
         files = files_of(plan, options.source)
+        if run is None and not options.same_campaign:
+            refuse_namesake(state, plan, kind, options.source)
         if run is not None:
             _check_kind(run, kind)
             files = _join_files(files, files_of(run_plan, run.source))

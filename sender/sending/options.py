@@ -29,7 +29,7 @@ class SendOptions:
 
     `again` sends a plan that has been sent, `new_run` starts over though an unfinished run began with other inputs,
     `resume` finishes that run with the plan it began with; at most one of the three. `source` is the file or folder by
-    which the run can be found later.
+    which the run can be found later. `same_campaign` sends it although the name is that of another file's campaign.
 
     `on_unfinished` is what a start does when an earlier run of the campaign is unfinished and has other inputs:
     `resume` finishes that run, `close` ends it and begins a new one, `refuse` raises InputsChanged (None: as the
@@ -54,6 +54,7 @@ class SendOptions:
     again: bool = False
     new_run: bool = False
     resume: bool = False
+    same_campaign: bool = False
     on_unfinished: OnUnfinished | None = None
     source: str | Path | None = None
     settle_unknowns: bool = True
@@ -106,6 +107,7 @@ class SendKeywords(TypedDict, total=False):
     again: bool
     new_run: bool
     resume: bool
+    same_campaign: bool
     on_unfinished: OnUnfinished | None
     source: str | Path | None
     settle_unknowns: bool
