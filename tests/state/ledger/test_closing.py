@@ -227,6 +227,20 @@ def test_another_run_is_not_touched(ledger: Ledger) -> None:
     assert ledger.resume_run(OTHER.run_id)
 
 
+def test_what_is_taken_over_or_canceled_in_one_run_is_not_in_another(ledger: Ledger) -> None:
+    ledger.create_run(OTHER)
+    for run_id in (RUN.run_id, OTHER.run_id):
+        claims = claim(ledger, 3, run_id)
+        ledger.record(run_id, [Settlement(one, UNKNOWN) for one in claims])
+        ledger.prefetch(run_id, limit=4)
+    ledger.create_run(replace(RUN, run_id="run-3", retry_of=RUN.run_id), takes_over={RUN.run_id: [0, 1]})
+    before = ledger.journal(OTHER.run_id)
+    assert ledger.cancel(RUN.run_id, [1, 3, 4], CancelReason.FORGOTTEN) == 2, "not the unknown one"
+    assert ledger.journal(OTHER.run_id).equals(before)
+    assert ledger.resend_unknown(OTHER.run_id) == 3, "none of these was taken over"
+    assert ledger.resend_unknown(RUN.run_id) == 1
+
+
 def test_only_who_holds_a_message_of_a_closed_run_gives_it_back(ledger: Ledger) -> None:
     old, settled, held = claim(ledger, 3)
     ledger.release(RUN.run_id, [old])
