@@ -133,6 +133,8 @@ def find_sent(state: State, run: Run, messages: pl.DataFrame, *, since_ms: int) 
 
 def find_unsettled(state: State, run: Run) -> pl.Series:
     """The numbers (String, distinct) of the run's messages that may still be sent: pending, unknown or under way."""
+    if state.plans.pruned_at(run) is not None:  # only a run that is over is pruned
+        return pl.Series("to", [], dtype=pl.String)
     messages = state.plan(run).scan().filter(pl.col("seq").is_not_null())
     settled = state.ledger.journal(run.run_id, states=_SETTLED)["seq"]
     return (
