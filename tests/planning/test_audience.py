@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.planning.audience import mark_suppressed, skip_beyond_limit, skip_duplicates, skip_types
+from sender.planning.audience import (
+    count_sendable,
+    mark_suppressed,
+    skip_already_sent,
+    skip_beyond_limit,
+    skip_duplicates,
+    skip_types,
+)
+from sender.state.contacts import CONTACTS_SCHEMA
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
@@ -153,3 +161,46 @@ def test_laws(given_rows, keep, suppressed, n):
             winners[to] = index
     expected = sorted(winners.values())[:n]
     assert after["reason"].is_null().arg_true().to_list() == expected
+
+
+# -- people who have had it --------------------------------------------------------------------------------------------
+
+DAY_MS = 86_400_000
+
+
+def contacts(*reached: tuple[str, str, int]) -> pl.DataFrame:
+    return pl.DataFrame(reached, schema=CONTACTS_SCHEMA, orient="row")
+
+
+def test_who_has_had_it_is_skipped_with_the_run_and_its_day() -> None:
+    before = rows((C, None), (A, None), OUT, (B, "opted_out"), (A, None), ("+12025550109", None))
+    frame = skip_already_sent(before, contacts((B, "run-1", 0), (A, "run-2", DAY_MS - 1), (C, "run-3", DAY_MS)))
+    assert frame.columns == before.columns
+    assert frame.drop("reason", "detail").equals(before.drop("reason", "detail")), "the rows as they were"
+    had_it = "had it, or may have had it, from run"
+    assert frame.select("reason", "detail").rows() == [
+        ("already_sent", f"{had_it} run-3 on 1970-01-02"),
+        ("already_sent", f"{had_it} run-2 on 1970-01-01"),
+        ("invalid_number", "out"),
+        ("opted_out", "out"),
+        ("already_sent", f"{had_it} run-2 on 1970-01-01"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize("reached", [(), (("+12025550109", "run-1", 0),)], ids=["nobody", "another person"])
+def test_who_has_not_had_it_stays(reached: tuple[tuple[str, str, int], ...]) -> None:
+    before = rows((A, None), (None, None), OUT)
+    assert skip_already_sent(before, contacts(*reached)).equals(before)
+
+
+@pytest.mark.parametrize(
+    ("before", "count"),
+    [
+        pytest.param(rows((A, None), (A, None), (None, None), OUT, (B, "opted_out")), 2, id="some"),
+        pytest.param(rows(OUT), 0, id="none"),
+        pytest.param(rows(), 0, id="no rows"),
+    ],
+)
+def test_how_many_still_get_a_message(before: pl.DataFrame, count: int) -> None:
+    assert count_sendable(before) == count
