@@ -102,3 +102,22 @@ def test_messages_under_way_are_not_called_unknown(sender: Shell, sandbox: Start
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         assert "+ 0 unknown +" not in str(job.status()["law"]), "nobody will record their answers"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        pytest.param(("preview", "offer.yaml"), "stopped\n", id="preview"),
+        pytest.param(("plan", "offer.yaml"), "stopped\n", id="plan"),
+        pytest.param(("send", "offer.yaml", "--yes"), "stopped; nothing was sent\n", id="send"),
+    ],
+)
+def test_ctrl_c_speaks_of_sending_only_where_something_would_be_sent(
+    sender: Shell, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], says: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sender.cli.console.set_up_logs", interrupted)
+    done = sender(*command)
+    assert (done.code, done.err.lstrip("\n")) == (130, says)
