@@ -159,8 +159,12 @@ def _shares_log(run: Run, other: Run, provider: ProviderSession) -> bool:
     """Whether the log of `run` may show messages of the other run."""
     if run.simulated is not other.simulated or (run.simulated and not provider.shares_sandbox):
         return False
-    same_account = run.account == other.account or run.account is None or other.account is None
+    same_account = _may_be_equal(run.account, other.account) and _may_be_equal(run.base_url, other.base_url)
     return same_account and (run.simulated or _family(run.provider) == _family(other.provider))
+
+
+def _may_be_equal(one: str | None, other: str | None) -> bool:
+    return one == other or one is None or other is None
 
 
 def _family(provider: str) -> str:

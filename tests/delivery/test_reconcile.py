@@ -450,9 +450,12 @@ def test_a_campaign_does_not_take_anothers_entry(unsettled: Unsettled, state: st
 
 
 def test_runs_with_another_log_are_not_compared(unsettled: Unsettled) -> None:
+    unsettled.run = replace(unsettled.run, account="AC1", base_url="https://api.example.com")
     for run_id, changed in (
         ("twilio", {"provider": "twilio"}),
         ("sandbox", {"simulated": True}),
+        ("account", {"account": "AC2"}),
+        ("region", {"base_url": "https://api.eu.example.com"}),
     ):
         unsettled.ledger.create_run(replace(unsettled.run, run_id=run_id, **changed))  # type: ignore[arg-type]
         claims = unsettled.ledger.claim(run_id, limit=len(PEOPLE), lease_ms=600_000)
