@@ -152,7 +152,7 @@ class TestInputs:
         for arguments in (
             ("send", "people.csv", *options, "--yes", "--output", "people.csv"),
             ("preview", "people.csv", *options, "--html", "people.csv"),
-            ("send", "people.csv", *options, "--suppress", "letter.csv", "--yes", "--output", "letter.csv"),
+            ("send", "people.csv", *options, "--suppress", "stop.csv", "--yes", "--output", "stop.csv"),
         ):
             assert sender_refuses(untouched, arguments)
         assert contents(untouched.folder) == before
