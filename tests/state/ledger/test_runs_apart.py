@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sender.core.outcomes import CancelReason
+from sender.core.outcomes import CancelReason, SubmissionState, Unknown
 from sender.state.ledger import Claim, Ledger, LogFinding, Settlement
 from tests.state.ledger.steps import ACCEPTED, DEFERRED, LEASE_MS, REJECTED, RUN, UNKNOWN, claim
 
@@ -82,3 +82,20 @@ def test_whatever_is_done_to_one_run_the_other_stays_as_it_is(ledger: Ledger, st
     assert step(ledger, OTHER.run_id, claims[OTHER.run_id]) == first, "the same, whatever became of the first run"
     assert view(ledger, RUN.run_id) == done
     assert view(ledger, OTHER.run_id)[1:] == done[1:]
+
+
+def test_a_finished_run_is_opened_by_its_own_messages_alone(ledger: Ledger) -> None:
+    """Two runs with only doubts left are finished; a third has everything to do."""
+    ledger.create_run(OTHER)
+    ledger.create_run(replace(RUN, run_id="run-3", campaign="a third"))
+    for run_id in (RUN.run_id, OTHER.run_id):
+        ledger.record(run_id, [Settlement(one, Unknown("timeout", "504")) for one in claim(ledger, 10, run_id)])
+        assert ledger.finish_run(run_id)
+    finished = ledger.run(RUN.run_id), ledger.run(OTHER.run_id)
+    assert ledger.reconcile(RUN.run_id, [LogFinding(0, ACCEPTED, 1)]) == 1
+    assert (ledger.run(RUN.run_id), ledger.run(OTHER.run_id)) == finished, "nothing is pending in it"
+    assert ledger.resend_unknown(RUN.run_id) == 9
+    assert ledger.run(RUN.run_id).finished_at_ms is None
+    assert ledger.run(OTHER.run_id) == finished[1]
+    again = ledger.journal(RUN.run_id, states=[SubmissionState.PENDING])
+    assert set(again.select("reason", "error_code", "error_message").rows()) == {(None, None, None)}
