@@ -122,3 +122,12 @@ def test_what_only_the_campaign_can_change_is_sent_to_the_rest_by_only_new(
     assert fix.startswith("change ")
     assert setting in fix
     assert "in the campaign, and send it with --only-new, which ends this run" in fix
+
+
+def test_an_answer_of_somebody_else_stops_the_run_until_the_provider_has_answered(breaker: CircuitBreaker) -> None:
+    assert breaker.proved is False
+    stop = breaker.record_undocumented("https://proxy.example.com/send", "HTTP 404: not found")
+    assert isinstance(stop, ProviderUnreachable)
+    assert stop.what == "https://proxy.example.com/send does not answer as Example does: HTTP 404: not found"
+    breaker.proved = True
+    assert breaker.record_undocumented("https://proxy.example.com/send", "HTTP 404: not found") is None
