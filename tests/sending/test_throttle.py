@@ -71,6 +71,7 @@ def resumed(pace: Pace, past: Past, *senders: str | None) -> list[float]:
 def test_what_a_message_of_three_segments_counts(unit: str, units: int) -> None:
     throttle = Throttle(a_pace(unit=unit), RateLimiter(), Concurrency(1, None))
     assert throttle.units(3) == units
+    assert throttle.is_paused() is False
 
 
 def test_the_limits_of_a_pace() -> None:

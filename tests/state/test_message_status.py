@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 import sender
-from sender.state.ledger import JOURNAL_SCHEMA
-from sender.state.message_status import status_of, what_became
+from sender.state.ledger import JOURNAL_SCHEMA, RunKind
+from sender.state.message_status import read_journal, status_of, what_became
+from tests.state.run_history import (
+    ACCEPTED,
+    ADA,
+    GRACE,
+    INTENT,
+    JEAN,
+    MARY,
+    PENDING,
+    RADIA,
+    REJECTED,
+    UNKNOWN,
+    run_history,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +35,7 @@ from sender.state.message_status import status_of, what_became
         (0, "intent", None, "unknown"),
         (0, "unknown", None, "unknown"),
         (0, "rejected", None, "rejected"),
+        (0, "canceled", None, "canceled"),
         (0, "accepted", None, "queued"),
         (0, "accepted", "delivered", "delivered"),
     ],
@@ -41,3 +58,22 @@ def test_what_became_of_each_message() -> None:
     statuses = what_became(plan, journal)
     assert dict(statuses.schema) == {"row_number": pl.UInt32, "status": pl.String, "reason": pl.String}
     assert statuses.rows() == [(1, "pending", None), (3, "rejected", "blocked")]
+
+
+@pytest.mark.parametrize("by", ["nobody", "another kind", "another campaign", "a process"])
+def test_a_message_under_way_is_pending_while_a_process_sends_the_run(tmp_path: Path, by: str) -> None:
+    fates = {ADA: ACCEPTED, GRACE: INTENT, JEAN: UNKNOWN, MARY: PENDING, RADIA: REJECTED}
+    with run_history(tmp_path) as history:
+        run = history.add(fates)
+        locks = history.state.locks
+        holds = {
+            "nobody": nullcontext,
+            "another kind": lambda: locks.hold_campaign(run.campaign, RunKind.TEST),
+            "another campaign": lambda: locks.hold_campaign("summer", run.kind),
+            "a process": lambda: locks.hold_campaign(run.campaign, run.kind),
+        }
+        with holds[by]():
+            journal = read_journal(history.state, run)
+        states = ["accepted", "pending" if by == "a process" else "intent", "unknown", "pending", "rejected"]
+        assert journal["state"].to_list() == states
+        assert journal.drop("state").equals(history.state.ledger.journal(run.run_id).drop("state"))
