@@ -20,6 +20,7 @@ NEW_YEAR = datetime(2027, 1, 1, 9, 30, tzinfo=UTC)
         pytest.param("spring", "spring", id="text"),
         pytest.param("{{ date }}", "2027-01-01", id="date"),
         pytest.param("{{ week }}", "2026-W53", id="the-week-of-its-own-year"),
+        pytest.param("{{ row['week'] }}", "2026-W53", id="the-week-as-a-column"),
         pytest.param("letter of {{ month }}", "letter of 2027-01", id="month"),
     ],
 )
@@ -31,6 +32,7 @@ def test_it_is_text_or_a_template(text: str, edition: str) -> None:
     ("text", "error", "says"),
     [
         pytest.param("{{ weak }}", TemplateError, "weak", id="an-unknown-name"),
+        pytest.param("{{ row['weak'] }}", TemplateError, "weak", id="an-unknown-column"),
         pytest.param("{{ date", TemplateError, "edition", id="not-a-template"),
         pytest.param("{{ '' }}", CampaignError, "blank", id="blank"),
     ],
