@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sender.core.errors import ProviderRefused, ProviderUnreachable
-from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Unknown
+from sender.core.outcomes import Accepted, Canceled, CancelReason, Deferred, Outcome, Reason, Rejected, Unknown
 from sender.plan.pace import Pace, Queue
 from sender.plan.sender_pool import SenderPool
 from sender.sending.circuit_breaker import CircuitBreaker
@@ -291,6 +291,77 @@ def test_an_answer_says_how_fast_the_provider_is() -> None:
     subject.policy.record_answer(1.5)
     subject.concurrency.update(1.0)
     assert (subject.concurrency.per_s, subject.concurrency.latency_s) == (2.0, 1.0)
+
+
+# -- the first answer --------------------------------------------------------------------------------------------------
+
+URL = "https://proxy.example.com/send"
+SOMEBODY_ELSE_S = Unknown("HTTP 404: not found", "404", undocumented=True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "url", "room"),
+    [
+        pytest.param(Accepted("SM1"), URL, 10, id="accepted"),
+        pytest.param(Rejected(Reason.BLOCKED), URL, 10, id="rejected"),
+        pytest.param(BUSY, URL, 10, id="deferred"),
+        pytest.param(BUSY._replace(error_code=None), URL, 10, id="deferred without a code"),
+        pytest.param(THROTTLED, URL, 10, id="a 429 of the provider's own"),
+        pytest.param(THROTTLED._replace(error_code=None), URL, 1, id="a 429 that anybody may have written"),
+        pytest.param(Unknown("reset"), URL, 1, id="a doubt"),
+        pytest.param(SOMEBODY_ELSE_S, URL, 1, id="an answer of somebody else"),
+        pytest.param(Rejected(Reason.CONTENT), None, 1, id="nothing was asked"),
+    ],
+)
+def test_one_request_is_in_flight_until_the_provider_has_answered(outcome: Outcome, url: str | None, room: int) -> None:
+    def scenario() -> tuple[int, int, list[Exception]]:
+        subject = Subject()
+        before = subject.policy.room(10)
+        subject.policy.decide(Claim(7, 1, 0), outcome, OURS, url)
+        return before, subject.policy.room(10), subject.halts
+
+    before, after, halts = in_time(scenario)
+    assert (before, after) == (1, room)
+    assert [type(error) for error in halts] == ([ProviderUnreachable] if outcome is SOMEBODY_ELSE_S else [])
+    assert all(f"{URL} does not answer as Example does: HTTP 404" in str(error) for error in halts)
+
+
+def test_an_answer_of_somebody_else_stops_nothing_once_the_provider_has_answered() -> None:
+    def scenario() -> list[Exception]:
+        subject = Subject()
+        for outcome in (Rejected(Reason.BLOCKED), SOMEBODY_ELSE_S):
+            subject.policy.decide(Claim(7, 1, 0), outcome, OURS, URL)
+        return subject.halts
+
+    assert in_time(scenario) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "stops"), [(URL, [ProviderRefused]), (None, [])], ids=["answered", "nothing was asked"]
+)
+def test_the_twentieth_equal_rejection_stops_the_run(url: str | None, stops: list[type[Exception]]) -> None:
+    def scenario() -> list[int]:
+        subject, halts = Subject(), []
+        for outcome in (*[Rejected(Reason.CONTENT)] * 19, Accepted("SM1"), *[Rejected(Reason.CONTENT)] * 20):
+            halts.append(len(subject.halts))
+            subject.policy.decide(Claim(7, 1, 0), outcome, OURS, url)
+        assert [type(error) for error in subject.halts] == stops
+        return halts
+
+    assert set(in_time(scenario)) == {0}, "not before the last"
+
+
+def test_what_we_decide_ourselves_says_nothing_about_the_provider() -> None:
+    canceled = Canceled(CancelReason.OPTED_OUT, "replied STOP")
+
+    def scenario() -> list[Exception]:
+        subject = Subject()
+        for outcome in (*[Unknown("reset")] * 19, canceled, Unknown("reset")):
+            settlement = subject.policy.decide(Claim(7, 1, 0), outcome, OURS)
+            assert settlement == Settlement(Claim(7, 1, 0), outcome)
+        return subject.halts
+
+    assert len(in_time(scenario)) == 1, "twenty doubts in a row all the same"
 
 
 # -- the pool ----------------------------------------------------------------------------------------------------------

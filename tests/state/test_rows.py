@@ -7,11 +7,23 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, Status, SubmissionState, Unknown
-from sender.state.ledger import JOURNAL_SCHEMA, Run, RunKind
+from sender.core.outcomes import (
+    Accepted,
+    Canceled,
+    CancelReason,
+    Deferred,
+    Outcome,
+    Reason,
+    Rejected,
+    Status,
+    SubmissionState,
+    Unknown,
+)
+from sender.state.ledger import DOUBTS_SCHEMA, JOURNAL_SCHEMA, Run, RunKind
 from sender.state.rows import (
     SettledFields,
     cleaned,
+    doubts_frame,
     epoch_ms,
     journal_frame,
     read_run,
@@ -63,6 +75,7 @@ RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", "spring.yaml", 3, 2
         pytest.param(Deferred(Reason.OTHER, "1\ud83d", "\ud83d"), SettledFields(SubmissionState.PENDING, 10, reason=Reason.OTHER, error_code="1?", error_message="?"), id="deferred in odd text"),
         pytest.param(Unknown("\ud83d", "503\ud83d"), SettledFields(SubmissionState.UNKNOWN, error_code="503?", error_message="?"), id="unknown with a code, in odd text"),
         pytest.param(None, SettledFields(SubmissionState.PENDING, not_before=10), id="proved absent"),
+        pytest.param(Canceled(CancelReason.OPTED_OUT, "\ud83d STOP"), SettledFields(SubmissionState.CANCELED, reason=CancelReason.OPTED_OUT, error_message="? STOP"), id="canceled"),
     ],
 )  # fmt: skip
 def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: SettledFields) -> None:
@@ -70,7 +83,12 @@ def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: Settled
 
 
 @pytest.mark.parametrize(
-    "run", [RUN, replace(RUN, simulated=True, source=None, finished_at_ms=None, kind=RunKind.TEST)]
+    "run",
+    [
+        RUN,
+        replace(RUN, closed_at_ms=NOON_MS, closed_by="anna", close_reason=CancelReason.ABANDONED),
+        replace(RUN, simulated=True, source=None, finished_at_ms=None, kind=RunKind.TEST),
+    ],
 )
 def test_a_run_comes_back(run: Run) -> None:
     columns = run_columns(run)
@@ -82,6 +100,7 @@ def test_a_run_comes_back(run: Run) -> None:
     again = read_run(stored)
     assert again == run
     assert (type(again.kind), type(again.simulated)) == (RunKind, bool)
+    assert type(again.close_reason) is type(run.close_reason)
 
 
 def test_lone_surrogates_are_replaced() -> None:
@@ -128,3 +147,12 @@ def test_a_journal_s_frame_has_its_schema() -> None:
 def test_a_row_that_is_not_a_journal_s_is_an_error(widths: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="zip"):
         journal_frame([(None,) * width for width in widths])
+
+
+@pytest.mark.parametrize("count", [0, 1, len(DOUBTS_SCHEMA), 20])
+def test_a_frame_of_doubts_has_its_schema(count: int) -> None:
+    row = dict.fromkeys(DOUBTS_SCHEMA) | {"run_id": "run-1", "state": "unknown", "intent_at": NOON_MS}
+    frame = doubts_frame([tuple((row | {"seq": seq}).values()) for seq in range(count)])
+    assert dict(frame.schema) == DOUBTS_SCHEMA
+    assert frame["seq"].to_list() == list(range(count))
+    assert frame["intent_at"].to_list() == [datetime(2026, 1, 1, 12, tzinfo=UTC)] * count
