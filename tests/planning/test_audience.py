@@ -121,6 +121,28 @@ def test_dedupe(keep, given_rows, expected):
 
 
 @pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param(("+12025550101", "+22025550101"), id="other countries"),
+        pytest.param(("+12025550101", "+12025550102"), id="another last digit"),
+        pytest.param(("98765", "+98765", "+12025550101"), id="a short code"),
+        pytest.param(("12345", "22345"), id="short codes"),
+        pytest.param(("whatsapp:+12025550101", "+12025550101"), id="another channel"),
+        pytest.param(("+x12025550101", "+y12025550101"), id="not digits"),
+        pytest.param((f"+{'9' * 24}8", f"+{'9' * 25}", "+12025550101"), id="longer than any number"),
+    ],
+)
+@pytest.mark.parametrize("keep", ["first", "last"])
+def test_numbers_that_look_alike_are_not_the_same(numbers, keep):
+    before = rows(*((number, None) for number in numbers))
+    assert skip_duplicates(before, keep).equals(before)
+    twice = rows(*((number, None) for number in (*numbers, *numbers)))
+    reasons = skip_duplicates(twice, keep)["reason"].to_list()
+    stays, goes = [None] * len(numbers), ["duplicate"] * len(numbers)
+    assert reasons == (stays + goes if keep == "first" else goes + stays)
+
+
+@pytest.mark.parametrize(
     ("n", "expected"),
     [
         pytest.param(0, ["limit", "x", "limit", "limit"], id="none"),
