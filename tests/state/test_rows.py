@@ -94,8 +94,7 @@ def test_a_run_comes_back(run: Run) -> None:
     columns = run_columns(run)
     assert len(columns) == 20
     stored = [
-        str(value) if isinstance(value, RunKind) else int(value) if isinstance(value, bool) else value
-        for value in columns
+        str(value) if isinstance(value, str) else int(value) if isinstance(value, bool) else value for value in columns
     ]
     again = read_run(stored)
     assert again == run
