@@ -21,6 +21,7 @@ settings.load_profile("suite")
 # The files that take longest: their tests begin first where several processes share the tests, and last where one has all.
 SLOWEST = (
     "crash/test_crash.py",
+    "sequences/test_sequences.py",
     "ledger/test_machines.py",
     "docs/test_readme_lines.py",
     "cli/test_guarantee.py",
@@ -44,6 +45,7 @@ SIZES = {
         int,
         "messages of each run that is followed to its end, by callbacks and by polling",
     ),
+    "sequences": ("SENDER_SEQUENCES", int, "random sequences of commands"),
     "fault_free": ("SENDER_FAULT_FREE", int, "messages of the run in which nothing goes wrong"),
 }
 

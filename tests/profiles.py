@@ -21,6 +21,7 @@ class Profile:
     numbers_rows: int  # of the differential test of numbers; its edges are sampled alike
     ledger_lives: str  # lives and steps of the ledger's state machines
     delivery_messages: int  # of each run that is followed to its end, by callbacks and by polling
+    sequences: int  # of commands, at random
     fault_free: int  # messages of the run in which nothing goes wrong
     examples: float  # of property tests: how many times those that hypothesis makes by default, or a test asks for
 
@@ -28,9 +29,9 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", 25, 5_000, "10x20", 270, 300, 0.25),
-        Profile("ci", 100, 100_000, "200x50", 2_500, 1_000, 1),
-        Profile("long", 1_000, 1_000_000, "2000x50", 10_000, 10_000, 10),
+        Profile("quick", 25, 5_000, "10x20", 270, 3, 300, 0.25),
+        Profile("ci", 100, 100_000, "200x50", 2_500, 40, 1_000, 1),
+        Profile("long", 1_000, 1_000_000, "2000x50", 10_000, 300, 10_000, 10),
     )
 }
 

@@ -66,19 +66,23 @@ NO_WEBHOOK_FAULTS = WebhookFaults()
 
 @dataclass(frozen=True, slots=True)
 class SimulatedReply:
-    """A text to a number of the account, delivered to `url` as the provider would."""
+    """A text to a number of the account, delivered to `url` as the provider would.
+
+    `message_id` is the provider's id of it (empty: a new one); the same id again is the same text, delivered twice.
+    """
 
     dialect: str
     url: str
     sender: str
     to: str
     text: str
+    message_id: str = ""
 
     def __post_init__(self) -> None:
         if self.dialect not in _RETRIES:
             raise ValueError(f"dialect must be one of {', '.join(_RETRIES)}")
-        if not all(isinstance(value, str) for value in (self.url, self.sender, self.to, self.text)):
-            raise TypeError("url, sender, to and text must be strings")
+        if not all(isinstance(value, str) for value in (self.url, self.sender, self.to, self.text, self.message_id)):
+            raise TypeError("url, sender, to, text and message_id must be strings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +310,7 @@ def _telnyx_event(kind: str, at_ms: int, message: Mapping[str, Any], url: str) -
 def _reply_webhook(reply: SimulatedReply) -> _Post:
     dialect, url, sender, to, text = reply.dialect, reply.url, reply.sender, reply.to, reply.text
     now_ms = time.time_ns() // 1_000_000
-    message_id = str(uuid.uuid4())
+    message_id = reply.message_id or (f"SM{uuid.uuid4().hex}" if dialect == "twilio" else str(uuid.uuid4()))
     if dialect == "signalwire":
         message = {
             "message_id": message_id,
@@ -338,8 +342,7 @@ def _reply_webhook(reply: SimulatedReply) -> _Post:
         if text.strip().upper() in {"STOP", "START", "HELP"}:
             inbound["autoresponse_type"] = text.strip().upper()
         return _json(dialect, url, _telnyx_event("message.received", now_ms, inbound, url))
-    sid = f"SM{uuid.uuid4().hex}" if dialect == "twilio" else message_id
-    fields = [("MessageSid", sid), ("AccountSid", "sandbox"), ("From", sender), ("To", to), ("Body", text)]
+    fields = [("MessageSid", message_id), ("AccountSid", "sandbox"), ("From", sender), ("To", to), ("Body", text)]
     fields += [("NumMedia", "0"), ("SmsStatus", "received")]
     return _form(dialect, url, fields)
 

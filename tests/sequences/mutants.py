@@ -1,0 +1,82 @@
+"""One rule taken away each: the sequences must notice every one of them. Applied in the process of the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sender.core.outcomes import SubmissionState
+from sender.planning import retry
+from sender.sending import open_run
+from sender.state.contacts import Edition
+from sender.state.ledger import RunKind
+from sender.state.sqlite.ledger import SqliteLedger
+from sender.state.sqlite.suppression import SuppressionFile
+from sender.suppression.live_check import LiveSuppression
+
+
+def forget_whom_earlier_runs_reached() -> None:
+    open_run.refuse_repeated = lambda *args: None  # type: ignore[assignment]
+
+
+def count_only_what_was_accepted_as_reached() -> None:
+    def reached(self: SqliteLedger, run_id: str) -> Any:
+        return self.journal(run_id, states=(SubmissionState.ACCEPTED,))["seq"]
+
+    SqliteLedger.reached = reached  # type: ignore[method-assign]
+
+
+def ask_the_list_only_when_planning() -> None:
+    LiveSuppression.refuses = lambda *args: None  # type: ignore[method-assign, assignment]
+
+
+def send_a_rehearsal_for_real() -> None:
+    RunKind.of = lambda provider, rehearse: RunKind.LIVE  # type: ignore[method-assign, assignment]
+    open_run.SendOptions.rehearse = property(lambda self: False, lambda self, value: None)  # type: ignore[assignment]
+
+
+def retry_everybody() -> None:
+    import polars as pl
+
+    retry._is_chosen = lambda *args, **options: pl.lit(True)  # type: ignore[assignment]
+
+
+def ignore_the_edition() -> None:
+    Edition.covers = lambda *args: True  # type: ignore[method-assign]
+
+
+def hear_every_start_as_new() -> None:
+    SuppressionFile.first_heard = lambda self, number, message_id, at: at  # type: ignore[method-assign]
+
+
+def take_orphans_for_pending() -> None:
+    def orphans_to_pending(self: SqliteLedger, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        self._db.execute(
+            "UPDATE message SET state = 'pending', deadline = NULL, not_before = updated_at"
+            " WHERE run = ? AND state = 'intent'",
+            (key,),
+        )
+        return 0
+
+    SqliteLedger.orphans_to_unknown = orphans_to_pending  # type: ignore[method-assign]
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    function.__name__: function
+    for function in (
+        forget_whom_earlier_runs_reached,
+        count_only_what_was_accepted_as_reached,
+        ask_the_list_only_when_planning,
+        send_a_rehearsal_for_real,
+        retry_everybody,
+        ignore_the_edition,
+        hear_every_start_as_new,
+        take_orphans_for_pending,
+    )
+}
+
+
+def apply(name: str) -> None:
+    """Take the rule away in this process."""
+    MUTANTS[name]()

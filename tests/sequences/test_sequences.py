@@ -1,0 +1,49 @@
+"""Nobody twice, nobody after an opt-out, then everybody else: random sequences of commands, and rules taken away.
+
+The result of a long run, `python -m benchmarks.sequences --sequences 300`, is in docs/guarantee.md.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.sequences.harness import many_sequences, run_steps
+from tests.sequences.mutants import MUTANTS
+from tests.sequences.scenarios import SCENARIOS, Scenario
+
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX"),
+    pytest.mark.timeout(1800),
+]
+JOBS = 3  # most of a sequence is waiting
+
+
+@pytest.mark.slow
+def test_random_sequences_text_nobody_twice_nobody_who_opted_out_and_everybody_else(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    seed, sequences = random.SystemRandom().randrange(1 << 30), pytestconfig.getoption("--sequences")
+    tally = many_sequences(tmp_path, sequences=sequences, seed=seed, jobs=JOBS)
+    assert tally.clean, tally
+    assert tally.sequences == sequences
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_rule_that_is_taken_away_is_noticed(tmp_path: Path, name: str) -> None:
+    """The shortest sequence that needs the rule ends clean with it, and not without it."""
+    scenario: Scenario = SCENARIOS[name]
+    kept = run_steps(tmp_path / "kept", scenario.steps, dialect=scenario.dialect, faults=scenario.faults)
+    assert kept.clean, kept
+    broken = run_steps(
+        tmp_path / "broken", scenario.steps, dialect=scenario.dialect, faults=scenario.faults, mutant=name
+    )
+    assert getattr(broken, scenario.shows), f"{name} was not noticed: {broken}"
+
+
+def test_every_mutant_has_a_scenario() -> None:
+    assert SCENARIOS.keys() == MUTANTS.keys()
