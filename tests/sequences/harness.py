@@ -53,6 +53,7 @@ def run_steps(
         for step in steps:
             world.tally.steps[describe(step)] += 1
             step.do(world)
+            world.settle_closed()
         finish(world)
         world.judge_end()
         return world.tally

@@ -49,6 +49,14 @@ def hear_every_start_as_new() -> None:
     SuppressionFile.first_heard = lambda self, number, message_id, at: at  # type: ignore[method-assign]
 
 
+def leave_closed_runs_open() -> None:
+    SqliteLedger.close_run = lambda *args, **options: 0  # type: ignore[method-assign]
+
+
+def send_in_spite_of_a_pause() -> None:
+    SqliteLedger.pause_run = lambda *args, **options: True  # type: ignore[method-assign]
+
+
 def take_orphans_for_pending() -> None:
     def orphans_to_pending(self: SqliteLedger, run_id: str) -> int:
         key, _ = self._run_key(run_id)
@@ -72,6 +80,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         retry_everybody,
         ignore_the_edition,
         hear_every_start_as_new,
+        leave_closed_runs_open,
+        send_in_spite_of_a_pause,
         take_orphans_for_pending,
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.sequences.steps import Edit, Reply, Retry, Send, Step, Suppress
+from tests.sequences.steps import Close, Edit, Pause, Reply, Retry, Send, Step, Suppress
 from tests.sequences.world import PEOPLE
 
 ADA = PEOPLE[1].number
@@ -53,5 +53,7 @@ SCENARIOS = {
             Send("offer"),
         ),
     ),
+    "leave_closed_runs_open": Scenario("misreports", (Send("offer", kill=HALF_WAY), Close("offer"), Send("offer"))),
+    "send_in_spite_of_a_pause": Scenario("misreports", (Send("offer", kill=HALF_WAY), Pause("offer"), Send("offer"))),
     "take_orphans_for_pending": Scenario("repeats", (Send("offer", kill=("send:after", 3)), Send("offer"))),
 }

@@ -74,6 +74,7 @@ class Resume:
     campaign: str
 
     def do(self, world: World) -> None:
+        world.paused.discard(world.newest_run(self.campaign) or "")
         _begin(world, self.campaign, ("resume", self.campaign, "--yes", "--wait", "0"))
 
 
@@ -94,15 +95,10 @@ def _begin(
     failed = world.failed(campaign)
     setup = Setup(point=kill[0], passage=kill[1]) if kill else None
     process = world.start(*command, setup=setup, away=away)
-    paused_at = None
     if during is not None:
         _wait_for_a_text(world, process)
         during.do(world)
-        if isinstance(during, Pause) and during.campaign == campaign:
-            paused_at = len(world.texts())
     ended = world.finish(process, *command, kill_expected=kill is not None)
-    if paused_at is not None and len(world.texts()) > paused_at:
-        world.tally.problems.append(f"{len(world.texts()) - paused_at} texts after the pause was confirmed")
     if not simulated and _has_begun(world, ended):
         if {"--again", "--new-run"} & set(flags):
             world.allow_again(campaign, [person.number for person in world.campaigns[campaign].people])
@@ -241,22 +237,30 @@ class Reply:
 
 @dataclass(frozen=True)
 class Close:
-    """`sender close` of the newest run of a campaign."""
+    """`sender close` of the newest run of a campaign: nothing more of it is sent, ever."""
 
     campaign: str
 
     def do(self, world: World) -> None:
-        world.run("close", self.campaign, "--yes")
+        run_id = world.newest_run(self.campaign)
+        ended = world.run("close", self.campaign, "--yes")
+        if run_id is not None and ended.code in (0, 1):
+            world.closing.add(run_id)
 
 
 @dataclass(frozen=True)
 class Pause:
-    """`sender pause` of the newest run of a campaign."""
+    """`sender pause` of the newest run of a campaign: nothing of it is sent until it is resumed."""
 
     campaign: str
 
     def do(self, world: World) -> None:
-        world.run("pause", self.campaign)
+        held = {name: world.held_back(name) for name in world.campaigns}
+        run_id = world.newest_run(self.campaign)
+        ended = world.run("pause", self.campaign)
+        world.judge_texts(held)
+        if run_id is not None and ended.code == 0:
+            world.paused.add(run_id)
 
 
 @dataclass(frozen=True)

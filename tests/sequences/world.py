@@ -150,7 +150,9 @@ class World:
         self.extra: Counter[tuple[str, str, str]] = (
             Counter()
         )  # texts that a person asked for, by campaign, edition, number
-        self.stopped_runs: set[str] = set()  # ids of runs that were closed or paused
+        self.closing: set[str] = set()  # ids of runs that were closed just now: what is in flight may still arrive
+        self.closed: set[str] = set()
+        self.paused: set[str] = set()
         self.seen = 0  # texts that were judged
         self._provider: warm.Process | None = None
         self._url = ""
@@ -256,6 +258,14 @@ class World:
                 doubted.update((edition, to) for to, edition, state in rows if state in states)
         return doubted
 
+    def newest_run(self, campaign: str) -> str | None:
+        """The id of the run that the campaign's name means."""
+        try:
+            with open_state(self.folder / ".sender", read_only=True) as state:
+                return state.find(campaign).run_id
+        except SenderError:
+            return None
+
     def _live_rows(self) -> Iterator[tuple[Any, list[tuple[str, str, str]]]]:
         """Each live run with number, edition and state of its messages."""
         try:
@@ -295,13 +305,18 @@ class World:
                 self.tally.problems.append(f"after an opt-out: {text}")
             if none_expected:
                 self._misreport(f"{none_expected} sent {text}")
-            if (read_ref(text.ref) or ("", 0))[0] in self.stopped_runs:
+            if (read_ref(text.ref) or ("", 0))[0] in self.closed | self.paused:
                 self._misreport(f"a run that was closed or paused sent {text}")
             if text.person not in self.campaigns[text.campaign].ever or text.sender not in SENDERS:
                 self.tally.strangers += 1
                 self.tally.problems.append(f"stranger: {text}")
         self.tally.texts += len(texts) - self.seen
         self.seen = len(texts)
+
+    def settle_closed(self) -> None:
+        """From here on, nothing of a closed run may arrive."""
+        self.closed |= self.closing
+        self.closing.clear()
 
     def judge_summary(self, ended: Ended) -> None:
         """Compare the totals that a command printed with one another."""
