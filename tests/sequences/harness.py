@@ -12,8 +12,10 @@ from tests.sequences.steps import (
     CHANGES,
     Close,
     Edit,
+    Forget,
     Look,
     Pause,
+    Prune,
     Reply,
     Resume,
     Retry,
@@ -154,6 +156,7 @@ _DRAWS: dict[Callable[[random.Random, str], Step], int] = {
     lambda rng, campaign: Close(campaign): 2,
     lambda rng, campaign: Pause(campaign): 2,
     lambda rng, campaign: Resume(campaign): 1,
+    lambda rng, _: rng.choice((Forget(_number(rng)), Prune())): 1,
     lambda rng, campaign: Look(rng.choice(LOOKS)): 1,
 }
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import polars as pl
+
 from sender.core.outcomes import SubmissionState
-from sender.planning import retry
+from sender.planning import earlier_runs, retry
 from sender.sending import open_run
+from sender.state import contacts
 from sender.state.contacts import Edition
 from sender.state.ledger import RunKind
 from sender.state.sqlite.ledger import SqliteLedger
@@ -36,8 +39,6 @@ def send_a_rehearsal_for_real() -> None:
 
 
 def retry_everybody() -> None:
-    import polars as pl
-
     retry._is_chosen = lambda *args, **options: pl.lit(True)  # type: ignore[assignment]
 
 
@@ -55,6 +56,17 @@ def leave_closed_runs_open() -> None:
 
 def send_in_spite_of_a_pause() -> None:
     SqliteLedger.pause_run = lambda *args, **options: True  # type: ignore[method-assign]
+
+
+def take_no_notice_of_caps() -> None:
+    earlier_runs._PlannedCaps.skip = lambda self, frame: frame  # type: ignore[method-assign]
+
+
+def forget_that_erased_people_were_reached() -> None:
+    def find_in(self: contacts._Asked, state: Any, run: Any) -> pl.DataFrame:
+        return self._find_in_plan(state.plan(run))
+
+    contacts._Asked.find_in = find_in  # type: ignore[method-assign]
 
 
 def take_orphans_for_pending() -> None:
@@ -82,6 +94,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         hear_every_start_as_new,
         leave_closed_runs_open,
         send_in_spite_of_a_pause,
+        take_no_notice_of_caps,
+        forget_that_erased_people_were_reached,
         take_orphans_for_pending,
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.sequences.steps import Close, Edit, Pause, Reply, Retry, Send, Step, Suppress
+from tests.sequences.steps import CAP, Close, Edit, Forget, Pause, Reply, Retry, Send, Step, Suppress
 from tests.sequences.world import PEOPLE
 
 ADA = PEOPLE[1].number
@@ -55,5 +55,9 @@ SCENARIOS = {
     ),
     "leave_closed_runs_open": Scenario("misreports", (Send("offer", kill=HALF_WAY), Close("offer"), Send("offer"))),
     "send_in_spite_of_a_pause": Scenario("misreports", (Send("offer", kill=HALF_WAY), Pause("offer"), Send("offer"))),
+    "take_no_notice_of_caps": Scenario("repeats", (Edit("news", CAP), Send("offer"), Send("news"))),
+    "forget_that_erased_people_were_reached": Scenario(
+        "repeats", (Send("offer"), Forget(ADA), Edit("offer", "the text changes"), Send("offer", ("--only-new",)))
+    ),
     "take_orphans_for_pending": Scenario("repeats", (Send("offer", kill=("send:after", 3)), Send("offer"))),
 }

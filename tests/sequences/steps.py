@@ -122,13 +122,13 @@ def _wait_for_a_text(world: World, process: object) -> None:
 
 @dataclass(frozen=True)
 class Edit:
-    """The campaign's files are edited: `CHANGES` says how."""
+    """The campaign's files are edited: `CHANGES_AND_CAP` says how."""
 
     campaign: str
     change: str
 
     def do(self, world: World) -> None:
-        CHANGES[self.change](world, self.campaign)
+        CHANGES_AND_CAP[self.change](world, self.campaign)
         world.write_campaign(self.campaign)
 
 
@@ -170,6 +170,10 @@ def _begin_an_edition(world: World, name: str) -> None:
     model.edition = f"e{int(model.edition[1:] or 0) + 1}" if model.edition else "e1"
 
 
+def _set_a_cap(world: World, name: str) -> None:
+    world.campaigns[name].capped = True
+
+
 CHANGES: dict[str, Callable[[World, str], None]] = {
     "a person is dropped": _drop_a_person,
     "people are added": _add_people,
@@ -180,6 +184,8 @@ CHANGES: dict[str, Callable[[World, str], None]] = {
     "the sender changes": _change_the_sender,
     "a new edition": _begin_an_edition,
 }
+CAP = "a cap of one text a day"  # not drawn at random: what an older plan may send is no business of the cap
+CHANGES_AND_CAP = CHANGES | {CAP: _set_a_cap}
 
 
 @dataclass(frozen=True)
@@ -261,6 +267,26 @@ class Pause:
         world.judge_texts(held)
         if run_id is not None and ended.code == 0:
             world.paused.add(run_id)
+
+
+@dataclass(frozen=True)
+class Forget:
+    """`sender forget` of a number: the person is erased, and all the same not texted again."""
+
+    number: str
+
+    def do(self, world: World) -> None:
+        world.run("forget", self.number, "--yes")
+        if self.number in world.by_reply:  # a START of somebody who was erased is not looked for among old replies
+            world.reply_ids.pop((self.number, "START"), None)
+
+
+@dataclass(frozen=True)
+class Prune:
+    """`sender prune` of everything that is over: nobody is texted again for it."""
+
+    def do(self, world: World) -> None:
+        world.run("prune", "--older-than", "0s", "--yes")
 
 
 @dataclass(frozen=True)

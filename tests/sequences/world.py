@@ -13,19 +13,21 @@ import re
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 
-from sender.core.errors import SenderError
+from sender.core.errors import PlanError, SenderError, UnknownRun
 from sender.core.outcomes import SubmissionState
 from sender.core.refs import read_ref
 from sender.sandbox.credentials import environment as credentials
-from sender.state.ledger import RunKind
+from sender.state.ledger import Run, RunKind
 from sender.state.open import open_state
+from sender.state.state import State
 from tests import warm
 from tests.sequences.launcher import PROVIDER, Setup
 
@@ -66,6 +68,7 @@ class CampaignModel:
     sender: str = SENDERS[0]
     stopped: list[str] = field(default_factory=list)  # numbers in its suppression file
     unreadable: int = 0  # rows whose number has a typo
+    capped: bool = False  # nobody gets a text of this campaign who has had any within a day
     ever: set[Person] = field(default_factory=set)
 
 
@@ -195,8 +198,9 @@ class World:
         (self.folder / f"{name}-stop.csv").write_text(f"phone\n{stopped}", encoding="utf-8")
         edition = f"edition: '{model.edition}'\n" if model.edition else ""
         suppress = f"suppress: {name}-stop.csv\n" if model.stopped else ""
+        limits = "limits: {per_person: 1/24h}\n" if model.capped else ""
         (self.folder / f"{name}.yaml").write_text(
-            f"name: {name}\nprovider: {self.dialect}\nfrom: '{model.sender}'\nrecipients: {name}.csv\n{edition}{suppress}"
+            f"{limits}name: {name}\nprovider: {self.dialect}\nfrom: '{model.sender}'\nrecipients: {name}.csv\n{edition}{suppress}"
             f"message: '{name}|{model.edition}|{{{{ name }}}}|version {model.version}'\nrate: none\nretries: 1\n"
             "status_callback: https://hooks.example.com/status\n",
             encoding="utf-8",
@@ -266,21 +270,15 @@ class World:
         except SenderError:
             return None
 
-    def _live_rows(self) -> Iterator[tuple[Any, list[tuple[str, str, str]]]]:
-        """Each live run with number, edition and state of its messages."""
+    def _live_rows(self) -> Iterator[tuple[Run, list[tuple[str, str, str]]]]:
+        """Each live run with number, edition and state of its messages; not those whose plans were pruned."""
         try:
             with open_state(self.folder / ".sender", read_only=True) as state:
                 for run in state.ledger.runs():
-                    if run.kind is not RunKind.LIVE:
-                        continue
-                    edition = state.plan(run).manifest.edition
-                    messages = state.plan(run).scan().filter(~_is_skipped()).select("seq", "to").collect()
-                    states = dict(state.ledger.journal(run.run_id).select("seq", "state").iter_rows())
-                    yield (
-                        run,
-                        [(to, edition, states.get(seq, SubmissionState.PENDING)) for seq, to in messages.iter_rows()],
-                    )
-        except SenderError:
+                    with suppress(PlanError):  # pruned
+                        if run.kind is RunKind.LIVE:
+                            yield run, _messages_of(state, run)
+        except UnknownRun:  # nothing has been sent
             return
 
     def held_back(self, campaign: str) -> set[str]:
@@ -294,12 +292,17 @@ class World:
         """
         texts = self.texts()
         counts = Counter((text.campaign, text.edition, text.person.number) for text in texts[: self.seen])
+        counts_of_all = Counter(text.person.number for text in texts[: self.seen])
         for text in texts[self.seen :]:
             key = (text.campaign, text.edition, text.person.number)
             counts[key] += 1
             if counts[key] > 1 + self.extra[key]:
                 self.tally.repeats += 1
                 self.tally.problems.append(f"repeat: {text}")
+            if self.campaigns[text.campaign].capped and counts_of_all[text.person.number]:
+                self.tally.repeats += 1
+                self.tally.problems.append(f"over the cap: {text}")
+            counts_of_all[text.person.number] += 1
             if text.person.number in held_before[text.campaign]:
                 self.tally.after_opt_out += 1
                 self.tally.problems.append(f"after an opt-out: {text}")
@@ -330,11 +333,14 @@ class World:
         """After everything was finished: whom we missed, and whether every row of every run says the truth."""
         texts = self.texts()
         reached = {(text.campaign, text.edition, text.person.number) for text in texts}
+        texted = {text.person.number for text in texts}
         for name, model in self.campaigns.items():
             doubted = self.unknown(name)
             for person in model.people:
                 key = (name, model.edition, person.number)
                 if key in reached or person.number in self.held_back(name) or key[1:] in doubted:
+                    continue
+                if model.capped and person.number in texted:
                     continue
                 self.tally.missed += 1
                 self.tally.problems.append(f"missed: {key}")
@@ -378,10 +384,13 @@ class World:
         self.tally.problems.append(f"misreport: {problem}")
 
 
-def _is_skipped() -> Any:
-    import polars as pl
-
-    return pl.col("seq").is_null()
+def _messages_of(state: State, run: Run) -> list[tuple[str, str, str]]:
+    """Number, edition and state of each message of the run; an erased person's number is empty."""
+    plan = state.plan(run)
+    messages = plan.scan().filter(pl.col("seq").is_not_null()).select("seq", pl.col("to").fill_null("")).collect()
+    states = dict(state.ledger.journal(run.run_id).select("seq", "state").iter_rows())
+    edition = plan.manifest.edition
+    return [(to, edition, states.get(seq, SubmissionState.PENDING)) for seq, to in messages.iter_rows()]
 
 
 def _read_text(message: dict[str, Any]) -> Text:
