@@ -292,7 +292,7 @@ class World:
         """
         texts = self.texts()
         counts = Counter((text.campaign, text.edition, text.person.number) for text in texts[: self.seen])
-        counts_of_all = Counter(text.person.number for text in texts[: self.seen])
+        counts_of_all = Counter(text.person.number for text in texts[: self.seen] if text.status not in FAILED)
         for text in texts[self.seen :]:
             key = (text.campaign, text.edition, text.person.number)
             counts[key] += 1
@@ -302,7 +302,7 @@ class World:
             if self.campaigns[text.campaign].capped and counts_of_all[text.person.number]:
                 self.tally.repeats += 1
                 self.tally.problems.append(f"over the cap: {text}")
-            counts_of_all[text.person.number] += 1
+            counts_of_all[text.person.number] += text.status not in FAILED
             if text.person.number in held_before[text.campaign]:
                 self.tally.after_opt_out += 1
                 self.tally.problems.append(f"after an opt-out: {text}")
