@@ -9,7 +9,7 @@ import polars as pl
 
 from sender.core.outcomes import SubmissionState
 from sender.planning import earlier_runs, retry
-from sender.sending import open_run
+from sender.sending import choose_run, open_run
 from sender.state import contacts
 from sender.state.contacts import Edition
 from sender.state.ledger import RunKind
@@ -19,7 +19,7 @@ from sender.suppression.live_check import LiveSuppression
 
 
 def forget_whom_earlier_runs_reached() -> None:
-    open_run.refuse_repeated = lambda *args: None  # type: ignore[assignment]
+    choose_run.refuse_repeated = lambda *args: None  # type: ignore[assignment]
 
 
 def count_only_what_was_accepted_as_reached() -> None:
@@ -52,6 +52,12 @@ def hear_every_start_as_new() -> None:
 
 def leave_closed_runs_open() -> None:
     SqliteLedger.close_run = lambda *args, **options: 0  # type: ignore[method-assign]
+
+
+def let_replaced_runs_go_on() -> None:
+    create_run = SqliteLedger.create_run
+    SqliteLedger.create_run = lambda self, run, **options: create_run(self, run)  # type: ignore[method-assign]
+    choose_run.count_overtaken = lambda *args: 0  # type: ignore[assignment]
 
 
 def send_in_spite_of_a_pause() -> None:
@@ -93,6 +99,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         ignore_the_edition,
         hear_every_start_as_new,
         leave_closed_runs_open,
+        let_replaced_runs_go_on,
         send_in_spite_of_a_pause,
         take_no_notice_of_caps,
         forget_that_erased_people_were_reached,

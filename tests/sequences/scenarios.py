@@ -54,6 +54,9 @@ SCENARIOS = {
         ),
     ),
     "leave_closed_runs_open": Scenario("misreports", (Send("offer", kill=HALF_WAY), Close("offer"), Send("offer"))),
+    "let_replaced_runs_go_on": Scenario(
+        "repeats", (Send("offer", kill=HALF_WAY), Send("offer", ("--new-run",)), Send("offer", ("--resume",)))
+    ),
     "send_in_spite_of_a_pause": Scenario("misreports", (Send("offer", kill=HALF_WAY), Pause("offer"), Send("offer"))),
     "take_no_notice_of_caps": Scenario("repeats", (Edit("news", CAP), Send("offer"), Send("news"))),
     "forget_that_erased_people_were_reached": Scenario(
