@@ -9,7 +9,8 @@ import polars as pl
 
 from sender.core.outcomes import SubmissionState
 from sender.planning import earlier_runs, retry
-from sender.sending import choose_run, open_run
+from sender.sending import choose_run, open_run, run
+from sender.sending.live_caps import LiveCaps
 from sender.state import contacts
 from sender.state.contacts import Edition
 from sender.state.ledger import RunKind
@@ -23,14 +24,22 @@ def forget_whom_earlier_runs_reached() -> None:
 
 
 def count_only_what_was_accepted_as_reached() -> None:
-    def reached(self: SqliteLedger, run_id: str) -> Any:
-        return self.journal(run_id, states=(SubmissionState.ACCEPTED,))["seq"]
+    def reached(self: SqliteLedger, run_id: str, *, seqs: Any = None) -> Any:
+        accepted = self.journal(run_id, states=(SubmissionState.ACCEPTED,))["seq"]
+        return accepted if seqs is None else accepted.filter(accepted.is_in(list(seqs)))
 
     SqliteLedger.reached = reached  # type: ignore[method-assign]
 
 
 def ask_the_list_only_when_planning() -> None:
     LiveSuppression.refuses = lambda *args: None  # type: ignore[method-assign, assignment]
+
+
+def read_suppression_files_only_when_planning() -> None:
+    watch_suppressions = run.watch_suppressions
+    run.watch_suppressions = lambda of, plan, suppressions, *files: watch_suppressions(  # type: ignore[assignment]
+        of, plan, suppressions
+    )
 
 
 def send_a_rehearsal_for_real() -> None:
@@ -66,13 +75,14 @@ def send_in_spite_of_a_pause() -> None:
 
 def take_no_notice_of_caps() -> None:
     earlier_runs._PlannedCaps.skip = lambda self, frame: frame  # type: ignore[method-assign]
+    LiveCaps.refusal = lambda *args: None  # type: ignore[method-assign]
 
 
 def forget_that_erased_people_were_reached() -> None:
-    def find_in(self: contacts._Asked, state: Any, run: Any) -> pl.DataFrame:
+    def find_in(self: contacts.AskedPeople, state: Any, run: Any) -> pl.DataFrame:
         return self._find_in_plan(state.plan(run))
 
-    contacts._Asked.find_in = find_in  # type: ignore[method-assign]
+    contacts.AskedPeople.find_in = find_in  # type: ignore[method-assign]
 
 
 def take_orphans_for_pending() -> None:
@@ -94,6 +104,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         forget_whom_earlier_runs_reached,
         count_only_what_was_accepted_as_reached,
         ask_the_list_only_when_planning,
+        read_suppression_files_only_when_planning,
         send_a_rehearsal_for_real,
         retry_everybody,
         ignore_the_edition,

@@ -39,6 +39,9 @@ SCENARIOS = {
     "ask_the_list_only_when_planning": Scenario(
         "after_opt_out", (Send("offer", kill=HALF_WAY), Suppress(LAST), Send("offer"))
     ),
+    "read_suppression_files_only_when_planning": Scenario(
+        "after_opt_out", (Send("offer", kill=HALF_WAY), Suppress(LAST, "offer"), Send("offer"))
+    ),
     "send_a_rehearsal_for_real": Scenario("misreports", (Send("offer", ("--rehearse",)),)),
     "retry_everybody": Scenario("repeats", (Send("offer"), Retry("offer"))),
     "ignore_the_edition": Scenario("missed", (Send("offer"), Edit("offer", "a new edition"), Send("offer"))),

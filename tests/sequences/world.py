@@ -194,13 +194,12 @@ class World:
         rows += [(f"Typo{n}", f"555-{n}") for n in range(model.unreadable)]
         with (self.folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("name", "phone"), *rows])
-        stopped = "".join(f"{number}\n" for number in model.stopped)
+        stopped = "".join(f"{number}\n" for number in ("+12025550199", *model.stopped))
         (self.folder / f"{name}-stop.csv").write_text(f"phone\n{stopped}", encoding="utf-8")
         edition = f"edition: '{model.edition}'\n" if model.edition else ""
-        suppress = f"suppress: {name}-stop.csv\n" if model.stopped else ""
         limits = "limits: {per_person: 1/24h}\n" if model.capped else ""
         (self.folder / f"{name}.yaml").write_text(
-            f"{limits}name: {name}\nprovider: {self.dialect}\nfrom: '{model.sender}'\nrecipients: {name}.csv\n{edition}{suppress}"
+            f"{limits}name: {name}\nprovider: {self.dialect}\nfrom: '{model.sender}'\nrecipients: {name}.csv\n{edition}suppress: {name}-stop.csv\n"
             f"message: '{name}|{model.edition}|{{{{ name }}}}|version {model.version}'\nrate: none\nretries: 1\n"
             "status_callback: https://hooks.example.com/status\n",
             encoding="utf-8",
