@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _show_progress(tally: Tally) -> None:
-    print(time.strftime("%H:%M:%S"), str(tally).strip().replace("\n", "\n  "), file=sys.stderr, flush=True)
+    print(time.strftime("%H:%M:%S"), str(tally).splitlines()[0], file=sys.stderr, flush=True)
 
 
 def _table(tally: Tally, seconds: float) -> str:

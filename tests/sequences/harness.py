@@ -110,7 +110,7 @@ def _draw(rng: random.Random) -> Step:
 
 def _send(rng: random.Random, campaign: str) -> Step:
     flags = rng.choice(((), (), (), ("--limit", "3"), ("--resume",), ("--on-unknown", "hold")))
-    return Send(campaign, flags, away=False)
+    return Send(campaign, flags, away=rng.random() < 0.2)
 
 
 def _send_on(rng: random.Random, campaign: str) -> Step:

@@ -51,7 +51,7 @@ class Send:
         path = f"{self.campaign}.yaml"
         where = f"../job/{path}" if self.away else path
         pace = ("--rate", SLOW) if self.during is not None else ()
-        return ("send", where, "--yes", "--wait", "0", *pace, *self.flags)
+        return ("send", where, "--yes", "--init-state", "--wait", "0", *pace, *self.flags)
 
 
 @dataclass(frozen=True)
