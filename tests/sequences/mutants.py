@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from sender.cli import state_place
 from sender.core.outcomes import SubmissionState
+from sender.delivery import reconcile
 from sender.planning import earlier_runs, retry
 from sender.sending import choose_run, open_run, run
 from sender.sending.live_caps import LiveCaps
 from sender.state import contacts
 from sender.state.contacts import Edition
+from sender.state.find_state import StatePlace
 from sender.state.ledger import RunKind
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.sqlite.suppression import SuppressionFile
@@ -69,6 +73,24 @@ def let_replaced_runs_go_on() -> None:
     choose_run.count_overtaken = lambda *args: 0  # type: ignore[assignment]
 
 
+def look_for_the_state_where_one_stands() -> None:
+    state_place.find_state = lambda source=None: StatePlace(Path(".sender"), Path(".sender").is_dir(), ())
+
+
+def resend_what_a_retry_took_over() -> None:
+    create_run = SqliteLedger.create_run
+
+    def forgetful(self: SqliteLedger, run: Any, **options: Any) -> None:
+        create_run(self, run, **{name: value for name, value in options.items() if name != "takes_over"})
+
+    SqliteLedger.create_run = forgetful  # type: ignore[method-assign]
+    choose_run.count_overtaken = lambda *args: 0  # type: ignore[assignment]
+
+
+def take_any_log_entry_that_fits() -> None:
+    reconcile._other_doubts = lambda *args: []  # type: ignore[assignment]
+
+
 def send_in_spite_of_a_pause() -> None:
     SqliteLedger.pause_run = lambda *args, **options: True  # type: ignore[method-assign]
 
@@ -111,6 +133,9 @@ MUTANTS: dict[str, Callable[[], None]] = {
         hear_every_start_as_new,
         leave_closed_runs_open,
         let_replaced_runs_go_on,
+        look_for_the_state_where_one_stands,
+        resend_what_a_retry_took_over,
+        take_any_log_entry_that_fits,
         send_in_spite_of_a_pause,
         take_no_notice_of_caps,
         forget_that_erased_people_were_reached,

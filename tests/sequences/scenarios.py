@@ -60,6 +60,22 @@ SCENARIOS = {
     "let_replaced_runs_go_on": Scenario(
         "repeats", (Send("offer", kill=HALF_WAY), Send("offer", ("--new-run",)), Send("offer", ("--resume",)))
     ),
+    "look_for_the_state_where_one_stands": Scenario("repeats", (Send("offer"), Send("offer", away=True))),
+    "resend_what_a_retry_took_over": Scenario(
+        "repeats",
+        (
+            Send("offer", ("--on-unknown", "hold")),
+            Retry("offer", ("--include-unknown", "--on-unknown", "hold")),
+            Send("offer", ("--resend-unknown", "--on-unknown", "hold")),
+        ),
+        faults={ADA: ["html", "429"]},
+    ),
+    "take_any_log_entry_that_fits": Scenario(
+        "misreports",
+        (Send("offer", ("--on-unknown", "hold")), Send("news", ("--on-unknown", "hold")), Send("news")),
+        dialect="signalwire",
+        faults={ADA: ["reset-after", "reset-before"]},
+    ),
     "send_in_spite_of_a_pause": Scenario("misreports", (Send("offer", kill=HALF_WAY), Pause("offer"), Send("offer"))),
     "take_no_notice_of_caps": Scenario("repeats", (Edit("news", CAP), Send("offer"), Send("news"))),
     "forget_that_erased_people_were_reached": Scenario(

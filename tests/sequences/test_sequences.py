@@ -47,3 +47,8 @@ def test_a_rule_that_is_taken_away_is_noticed(tmp_path: Path, name: str) -> None
 
 def test_every_mutant_has_a_scenario() -> None:
     assert SCENARIOS.keys() == MUTANTS.keys()
+
+
+def test_the_document_lists_every_mutant() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guarantee.md").read_text(encoding="utf-8")
+    assert [name for name in MUTANTS if f"| `{name}` |" not in page] == []

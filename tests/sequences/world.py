@@ -253,13 +253,14 @@ class World:
         return {number for number, text in newest.items() if text.status in FAILED}
 
     def unknown(self, campaign: str) -> set[tuple[str, str]]:
-        """Edition and number of the campaign's live messages of which the ledger does not know what became."""
-        doubted = set()
-        for run, rows in self._live_rows():
-            if run.campaign == campaign:
-                states = (SubmissionState.UNKNOWN, SubmissionState.INTENT)
-                doubted.update((edition, to) for to, edition, state in rows if state in states)
-        return doubted
+        """Edition and number of the campaign's live messages of whose newest try the ledger does not know the end."""
+        newest = {
+            (edition, to): state
+            for run, rows in self._live_rows()
+            if run.campaign == campaign
+            for to, edition, state in rows
+        }
+        return {key for key, state in newest.items() if state in (SubmissionState.UNKNOWN, SubmissionState.INTENT)}
 
     def newest_run(self, campaign: str) -> str | None:
         """The id of the run that the campaign's name means."""
