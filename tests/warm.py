@@ -2,7 +2,7 @@
 
 A fresh Python needs more than a second to import the product, and the tests start hundreds. The parent imports it once,
 and forks. What comes of it is a process like any other: its own pid, pipes, signals, working directory, environment and
-exit code, a module run as `__main__`, and a normal end of Python.
+exit code, a module run as `__main__`, and an end that waits for threads and calls what was registered for it.
 
 A fork keeps only the thread that forks, so the parent runs no event loop and no thread of ours, and does nothing with
 polars but import it: polars starts its pools with its first operation. What runs beside it then are jemalloc's threads,
@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from sender.cli.entry import COMMANDS
 
@@ -285,7 +285,24 @@ def main() -> None:
         job, files = serve(control)
     become(job, files)
     apsw.randomness(0)  # SQLite's own random numbers are not to be the same in all of them
-    runpy.run_module(job.module, run_name="__main__", alter_sys=True)
+    code: object = None
+    try:
+        runpy.run_module(job.module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    end_process(code)
+
+
+def end_process(code: object) -> NoReturn:
+    """End as `sys.exit(code)` does, but leave the modules to the system: taking them down costs 0.25 s of processor time."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python's own end does
+    atexit._run_exitfuncs()
+    if code is not None and not isinstance(code, int):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":

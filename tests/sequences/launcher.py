@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,19 +79,7 @@ def main() -> None:
         mutants.apply(setup.mutant)
     if setup.point is not None:
         crash.set_traps(crash.Reaper(crash.Trap(setup.point, setup.passage)))
-    end_at_once(sender.cli.main)
-
-
-def end_at_once(command: Callable[[], object]) -> None:
-    """Run the command, and end the process without tearing down Python, which takes longer than the command."""
-    code: object = 0
-    try:
-        command()
-    except SystemExit as end:
-        code = end.code
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else int(code is not None))
+    sender.cli.main()
 
 
 if __name__ == "__main__":
