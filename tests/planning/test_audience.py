@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sender
 from sender.planning.audience import (
     count_sendable,
     mark_suppressed,
@@ -226,3 +229,21 @@ def test_who_has_not_had_it_stays(reached: tuple[tuple[str, str, int], ...]) -> 
 )
 def test_how_many_still_get_a_message(before: pl.DataFrame, count: int) -> None:
     assert count_sendable(before) == count
+
+
+def test_every_suppression_file_counts_and_is_noted(tmp_path: Path) -> None:
+    names = ["stop.csv", "old.csv", "more.csv"]
+    for name, number in zip(names, (A, B, C), strict=True):
+        (tmp_path / name).write_text(f"phone,name\n{number},X\n,Y\n", encoding="utf-8")
+    plan = sender.build_plan(
+        sender.load_campaign(
+            provider="sandbox",
+            from_="+12025550100",
+            message="Hi",
+            recipients=[{"phone": number} for number in (A, B, C, "+12025550109")],
+            suppress=[str(tmp_path / name) for name in names],
+        )
+    )
+    assert plan.frame["detail"].to_list() == [*(f"the number is in {name}" for name in names), None]
+    assert [Path(file.path).name for file in plan.manifest.inputs][1:] == names
+    assert {f"{name}: 1 row has no number" for name in names} <= set(plan.manifest.notes)
