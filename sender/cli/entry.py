@@ -82,7 +82,7 @@ def cli() -> None:
 
     Exit codes: 0 all accounted for and accepted; 1 some rejected, canceled or failed; 2 bad usage or input; 3 stopped
     by a guard; 4 some are still unknown; 5 the state could not be written; 130 some are still pending
-    (interrupted, or --limit), run again to resume.
+    (interrupted or paused), run again to resume.
     """
 
 

@@ -71,7 +71,7 @@ def _message_line(entry: HistoryEntry) -> str:
     became = f"{entry.status}: {why}" if why else entry.status
     if entry.status == Status.SKIPPED:
         return f"{about}: {became}"
-    when = f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if entry.at else "not sent yet"
+    when = f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if entry.at else "not sent"
     sender = f" from {entry.from_number}" if entry.from_number else ""
     return f"{when} {about}, through {entry.provider}{sender}: {became}"
 

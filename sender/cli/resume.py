@@ -30,8 +30,8 @@ _PATIENCE_S = 5.0  # for a process that was just paused, and waits for its last 
 @click.command(
     help="Lift the pause of a run, and send the rest of it here.\n\n"
     f"{RUN_HELP}\n\n"
-    "The run goes on with the plan it began with: a live run live, a rehearsal as a rehearsal. Where another process"
-    " sends the run, only the pause is lifted. An unfinished run that is not paused is finished, too."
+    "The run goes on with the plan it began with: a live run is sent live, a rehearsal is rehearsed. Where another"
+    " process sends the run, only the pause is lifted. An unfinished run that is not paused is finished, too."
 )
 @click.argument("run")
 @limit_options
