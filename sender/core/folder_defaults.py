@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from sender.core.errors import InputError
 from sender.core.upwards import folders_upwards, is_foreign
 
 DEFAULTS_FILE = "sender.toml"
+MAX_BYTES = 64 * 1024  # a pool of three thousand numbers
+_MAX_DOTS = 500  # in a line: the parser takes quadratic time for the depth of a dotted key
+_SIMPLER = "it holds a folder's defaults: see docs/operations.md for its keys"
 
 # Each key, and for a table its keys. All but `state` and `results` are keys of a campaign; those of its `recipients`
 # stand alone here, as their options do.
@@ -95,32 +99,50 @@ def find_folder_defaults(*starts: Path) -> FolderDefaults | None:
 def read_folder_defaults(folder: Path) -> FolderDefaults | None:
     """Return the defaults in `folder`; None where there are none.
 
-    Raises InputError, with file and line, for a file that is not TOML or has keys that are not known here, and for one
-    of another user: it says to whom messages go, and what they may cost.
+    Raises InputError, with file and line, for a file that is not TOML or has keys that are not known here, for one that
+    is too large, too deep or no file (a pipe), and for one of another user: it says to whom messages go, and what they
+    may cost.
     """
     file = folder / DEFAULTS_FILE
     try:
+        _check_file(file)
         text = file.read_text(encoding="utf-8-sig")
-        foreign = is_foreign(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 (byte {error.start})", where=str(file), fix="save the file as UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(file)) from None
-    if foreign:
+    defaults = FolderDefaults(file, _parse(file, text), _find_lines(text))
+    _check_keys(defaults)
+    return defaults
+
+
+def _check_file(file: Path) -> None:
+    """Raise InputError for what is not a file of this user, or too large. Raises OSError if there is nothing."""
+    found = file.stat()
+    if is_foreign(file):
         raise InputError(
             "the file belongs to another user", where=str(file), fix="make it yours (chown), or move it away"
         )
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError("is not a file", where=str(file), fix=_SIMPLER)
+    if found.st_size > MAX_BYTES:
+        raise InputError(f"is larger than {MAX_BYTES // 1024} KB", where=str(file), fix=_SIMPLER)
+
+
+def _parse(file: Path, text: str) -> dict[str, Any]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MAX_DOTS:
+            raise InputError(f"more than {_MAX_DOTS} dots in a line", where=f"{file}, line {number}", fix=_SIMPLER)
     try:
-        keys = tomllib.loads(text)
+        return tomllib.loads(text)
+    except RecursionError:
+        raise InputError("nested too deep", where=str(file), fix=_SIMPLER) from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(
             f"not valid TOML: {error}", where=str(file), fix="put text in quotes: `rate = '4/s'`"
         ) from None
-    defaults = FolderDefaults(file, keys, _find_lines(text))
-    _check_keys(defaults)
-    return defaults
 
 
 def _check_keys(defaults: FolderDefaults) -> None:

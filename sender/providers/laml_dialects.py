@@ -69,6 +69,7 @@ TWILIO_ERRORS = _answers.error_table(
         (ErrorAction.REJECT, Reason.SENDER_NOT_ALLOWED, "21408 21612"),
         (ErrorAction.HALT, Reason.SENDER_NOT_ALLOWED, "21212 21606 21659 21660 21661 21703 21705"),
         (ErrorAction.HALT, Reason.OTHER, "35114 35115 35117"),  # SendAt, the campaign's, is out of Twilio's window
+        (ErrorAction.HALT, Reason.OTHER, "21609 21624"),  # callback URL and validity period are the campaign's
         (ErrorAction.HALT, Reason.UNREGISTERED, "30034 30032"),
         (ErrorAction.HALT, Reason.UNAUTHORIZED, "20003 10001 21608"),
         (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "30002"),  # suspended, most often for its balance

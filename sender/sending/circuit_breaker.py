@@ -22,7 +22,7 @@ _REFUSAL_FIX = {
 }
 # What only the campaign can change; the run keeps the plan it began with, so it would be refused again.
 _CAMPAIGN_FIX = {
-    Reason.SENDER_NOT_ALLOWED: "`from` (or the messaging service or profile), from which this account may not send",
+    Reason.SENDER_NOT_ALLOWED: "`from` (or the messaging service or profile)",
     Reason.OTHER: "the setting that it names (`send_at`, `validity_period`, a callback URL)",
 }
 

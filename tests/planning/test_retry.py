@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sender.core.outcomes import DeliveryReport, Reason, Status
 from sender.plan.plan import Plan
 from sender.planning.retry import retry_plan
 from sender.reports.run_results import latest_results
+from sender.sandbox import Options, embedded
 from sender.state.ledger import ReceivedReport, Run
 from sender.state.state_dir import StateDir
 from sender.suppression.suppression_list import SuppressionList
@@ -24,6 +26,13 @@ OURS = "+12025550150"
 
 def number(n: int) -> str:
     return f"+120255501{n:02}"
+
+
+@contextlib.contextmanager
+def patient_sandbox() -> Iterator[dict[str, str]]:
+    """Yield the variables of a sandbox where every message stays queued, however long its answer takes to arrive."""
+    with embedded(Options(sent_after_s=3600, delivered_after_s=7200)) as url:
+        yield {"SENDER_SANDBOX_URL": url}
 
 
 class Past:
@@ -41,9 +50,9 @@ class Past:
             rate="none",
             **keys,
         )
-        self.result = sender.send(
-            sender.build_plan(campaign, state_dir=folder), state_dir=folder, settle_unknowns=False
-        )
+        plan = sender.build_plan(campaign, state_dir=folder)
+        with patient_sandbox() as env:
+            self.result = sender.send(plan, state_dir=folder, env=env, settle_unknowns=False)
         self.run = self.result.run
 
     def report(self, told: dict[int, tuple[Status, Reason | None]], run: Run | None = None) -> None:
@@ -158,7 +167,8 @@ def test_a_row_counts_as_what_became_of_it_last(tmp_path: Path) -> None:
     past = Past(tmp_path, [1, 2, 3, 4, 5])
     failed = (Status.UNDELIVERED, Reason.UNREACHABLE)
     past.report(dict.fromkeys((1, 2, 3, 4), failed))
-    first = sender.send(past.retry(), state_dir=tmp_path)
+    with patient_sandbox() as env:
+        first = sender.send(past.retry(), state_dir=tmp_path, env=env)
     assert (
         first.summary.totals_line()
         == "4 rows = 0 skipped + 4 accepted + 0 rejected + 0 canceled + 0 unknown + 0 pending"
@@ -168,7 +178,8 @@ def test_a_row_counts_as_what_became_of_it_last(tmp_path: Path) -> None:
     past.report({1: (Status.DELIVERED, None), 2: (Status.DELIVERED, None), 3: failed, 4: failed}, first.run)
     assert past.rows() == [3, 4]
     assert past.rows(run=first.run) == [3, 4]  # by either name
-    second = sender.send(past.retry(), state_dir=tmp_path)
+    with patient_sandbox() as env:
+        second = sender.send(past.retry(), state_dir=tmp_path, env=env)
     assert second.plan.manifest.retry == 2
     with StateDir(tmp_path) as state:
         told = latest_results(state, past.run)

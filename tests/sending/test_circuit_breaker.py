@@ -113,6 +113,7 @@ def test_a_refusal_of_the_account_says_what_to_do(
             Deferred(Reason.SENDER_NOT_ALLOWED, None, "not yours", halt=True), "messaging service", id="service"
         ),
         pytest.param(Deferred(Reason.OTHER, "35114", "too soon", halt=True), "`send_at`", id="send_at"),
+        pytest.param(Deferred(Reason.OTHER, "21609", "no URL", halt=True), "a callback URL", id="status_callback"),
     ],
 )
 def test_what_only_the_campaign_can_change_is_sent_to_the_rest_by_only_new(
