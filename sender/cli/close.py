@@ -87,7 +87,7 @@ def _print(closed: ClosedRun) -> None:
     if scheduled.sent:
         out.print(
             f"[bold yellow]{console.many(scheduled.sent, 'scheduled message')} not taken back:[/] the provider sends"
-            f" {'it' if scheduled.sent == 1 else 'them'} in time ({escape(scheduled.failure or '')}); `sender close"
+            f" {'it' if scheduled.sent == 1 else 'them'} when due ({escape(scheduled.failure or '')}); `sender close"
             f" {run.run_id}` tries again"
         )
     if counts.unknown:

@@ -32,7 +32,7 @@ from sender.state.prune import prune as prune_state
 def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     if older_than.strip().isdigit():  # seconds would remove everything
-        raise InputError(f"--older-than {older_than}: of what?", fix="write the unit: 90d, 12w or 48h")
+        raise InputError(f"--older-than {older_than} has no unit", fix="write one: 90d, 12w or 48h")
     older_than_s = parse_duration_s(older_than, "--older-than")
     with open_state(state_dir, create=False) as state:
         if not (dry_run or yes):

@@ -47,7 +47,7 @@ def reconcile(run: str, settle: bool, env_file: Path | None, as_json: bool, debu
     if settled.contested:
         may_be = "may be an entry" if settled.contested == 1 else "may be entries"
         console.out.print(
-            f"  {settled.contested:,} {may_be} of the log that cannot be attributed: no wait decides that"
+            f"  {settled.contested:,} {may_be} of the log that cannot be attributed: waiting does not decide that"
         )
     if settled.decidable_at:
         moment = f"{settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}"

@@ -40,7 +40,7 @@ def resume(run: str, *, request: SendRequest, **limits: Any) -> int:
     options = request.options
     parsed = parse_limits(limits)
     if options.rehearse:
-        raise InputError("a run goes on as what it is, live or rehearsed", fix="leave out --rehearse")
+        raise InputError("a live run is resumed live, and a rehearsal as a rehearsal", fix="leave out --rehearse")
     if request.dry_run:
         raise InputError("--dry-run shows what a campaign would send", fix=f"`sender status {run}` shows what is left")
     with ExitStack() as stack:

@@ -244,7 +244,7 @@ def _note_list(file: NumberFile, listed: NumberList, matches: Matches) -> Iterat
     name = file.path.name
     if len(listed.columns) > 1 or not all(column.named for column in listed.columns):
         counts = ", ".join(f"`{column}` {count:,}" for column, count in matches.alone.items())
-        yield f"recipients that a column of {name} alone holds back: {counts or 'none'}"
+        yield f"{name}: recipients who are in one column only: {counts or 'none'}"
     if listed.blank_rows:
         yield f"{name}: {listed.blank_rows:,} {'row has' if listed.blank_rows == 1 else 'rows have'} no number"
     if listed.unreadable_rows:

@@ -144,8 +144,8 @@ class _StartChooser:
             f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
             f" and the inputs changed since it began: {changes}",
             fix="--resume finishes it with the plan it began with; --only-new ends it and sends to those who have not"
-            f" had the message; `sender close {last.run_id}` ends it; --new-run starts over and texts those"
-            f" {counts.accepted} again if they are still in the list",
+            f" had the message; `sender close {last.run_id}` ends it; --new-run starts over, and texts those"
+            " who have had it again if they are still in the list",
         )
 
     def _refuse_sent(self) -> Run | None:
@@ -302,4 +302,4 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
         if after.versions.get(name) != version:
             yield f"{name} {version} became {after.versions.get(name)}"
     if before.messages != after.messages:
-        yield f"{before.messages} messages became {after.messages}"
+        yield f"{before.messages} {'message' if before.messages == 1 else 'messages'} became {after.messages}"

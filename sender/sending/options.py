@@ -71,7 +71,7 @@ class SendOptions:
         _check_workers(self.workers)
         if self.settle and not self.settle_unknowns:
             raise InputError(
-                "settling looks unknown messages up, and these options say to leave them",
+                "--settle looks unknown messages up, and --on-unknown hold (settle_unknowns=False) leaves them",
                 fix="leave out one of the two",
             )
         if self.state_dir is None:

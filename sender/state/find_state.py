@@ -43,7 +43,7 @@ def find_state(source: str | Path | None = None) -> StatePlace:
     here_state = own_state if own == here else _find_in(here_folders)
     if own_state is not None and here_state is not None and own_state.resolve() != here_state.resolve():
         raise InputError(
-            f"two states are meant: {own_state} is the one of {source}, and {here_state} the one of the current folder",
+            f"there are two states: {own_state} for {source}, and {here_state} for the current folder",
             fix="name the right one with --state (in Python: state_dir=...)",
         )
     searched = tuple(dict.fromkeys((*own_folders, *here_folders)))

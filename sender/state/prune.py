@@ -57,7 +57,7 @@ def prune(state: State, *, older_than_s: float, dry_run: bool = False) -> Pruned
     older go too. With `dry_run` nothing is changed. Raises InputError and StateError.
     """
     if older_than_s < 0:
-        raise InputError("runs cannot be older than a time to come", fix="older_than_s=90 * 86_400 is 90 days")
+        raise InputError("older_than_s is negative", fix="older_than_s=90 * 86_400 is 90 days")
     before_ms = state.ledger.now_ms() - round(older_than_s * 1000)
     runs: list[PrunedRun] = []
     kept: list[KeptRun] = []

@@ -205,9 +205,10 @@ class FileWatch:
                 return watched.fault
             self._take(watched, numbers)
             if numbers.size < watched.size:
-                return f"has {numbers.size:,} numbers; it had {watched.size:,}"
+                return f"has fewer numbers than before: {numbers.size:,} instead of {watched.size:,}"
             if numbers.unreadable_rows > watched.file.rules.unreadable:  # without the cells: logs hold no numbers
-                return f"has {numbers.unreadable_rows:,} rows that cannot be read"
+                rows = "1 row" if numbers.unreadable_rows == 1 else f"{numbers.unreadable_rows:,} rows"
+                return f"has {rows} that cannot be read"
         except SenderError as error:
             return error.what
         except Exception as error:  # noqa: BLE001 (whatever it is, the file could not be read)
@@ -229,7 +230,7 @@ class FileWatch:
             log.warning("%s can be read again", watched.file.path, extra={"event": "suppression_file_readable"})
         elif before is None:
             log.warning(
-                "%s %s; nobody is taken off the list, and sending pauses in %.0f s unless it is as it was",
+                "%s %s; nobody is taken off the list, and sending pauses in %.0f s unless the file is as it was",
                 watched.file.path,
                 watched.fault,
                 PAUSE_AFTER_S,
