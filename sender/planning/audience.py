@@ -184,7 +184,8 @@ def skip_already_sent(frame: pl.DataFrame, contacts: pl.DataFrame) -> pl.DataFra
 def skip_beyond_limit(frame: pl.DataFrame, n: int, *, before: int = 0) -> pl.DataFrame:
     """Skip, as `limit`, each sendable row after the first `n`; `before` of them are in earlier frames."""
     beyond = _SENDABLE.cum_sum() > n - before
-    return skip_rows(frame, beyond, SkipReason.LIMIT, pl.lit(f"beyond the first {n:,} recipients"))
+    first = "first recipient" if n == 1 else f"first {n:,} recipients"
+    return skip_rows(frame, beyond, SkipReason.LIMIT, pl.lit(f"beyond the {first}"))
 
 
 def count_sendable(frame: pl.DataFrame) -> int:
