@@ -254,6 +254,7 @@ SqliteLedger.open(Path(sys.argv[1])).close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_the_old_version_or_the_new_one(version_5: Path, tmp_path: Path) -> None:
     """At each statement in turn."""
     seen = set()
