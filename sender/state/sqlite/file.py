@@ -6,8 +6,10 @@ damaged, replaced or restored.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -44,6 +46,9 @@ _FAILURES: dict[type[apsw.Error], tuple[str, str]] = {
     apsw.CorruptError: ("it is damaged", _RESTORE),
     apsw.NotADBError: ("it is not a {subject} of campaign-sender", "name another one with --state-dir"),
 }
+
+
+_creating = threading.Lock()  # of two threads, the second may not have locks yet when the first closes the new file
 
 
 @contextmanager
@@ -202,12 +207,19 @@ def _uri_path(path: Path) -> str:
 
 
 def create(path: Path, subject: str = "ledger") -> None:
-    """Make an empty file of mode 0600 where there is none; SQLite gives its -wal and -shm files the same mode."""
+    """Make an empty file of mode 0600 where there is none; SQLite gives its -wal and -shm files the same mode.
+
+    A file that is there is not opened: POSIX drops all locks of a process on a file when it closes any handle to it.
+    Then another process believes to be the only one and deletes the log, and this one misses what others commit.
+    """
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a directory")
         make_folder(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with _creating, suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(None, os.strerror(errno.EACCES))
     except OSError as error:
         raise StateError(
             f"the {subject} cannot be opened: {error.strerror}",

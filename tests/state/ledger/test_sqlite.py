@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -21,6 +22,7 @@ from sender.state.sqlite import reports, statements
 from sender.state.sqlite.file import APPLICATION_ID
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.sqlite.schema import SCHEMA_VERSION
+from sender.state.sqlite.suppression import SuppressionFile
 
 MESSAGES = 50_000
 RUN = Run("run-1", "welcome", RunKind.LIVE, "twilio", "9f86d081", None, MESSAGES, MESSAGES, 0, 1_767_268_800_000)
@@ -45,6 +47,31 @@ def states(ledger: SqliteLedger, run_id: str = RUN.run_id) -> list[str]:
 
 
 # The file
+
+
+LOOK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+assert db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+db.close()
+"""
+
+
+@pytest.mark.parametrize("kind", [SqliteLedger, SuppressionFile])
+def test_a_second_handle_in_this_process_takes_no_locks_from_the_first(
+    path: Path, kind: type[SqliteLedger | SuppressionFile]
+) -> None:
+    """POSIX drops all locks of a process on a file when it closes any handle to it.
+
+    Then whoever looks at the file (here another SQLite, as people do) believes to be the last to close it, and deletes the
+    log; this process goes on with a log that nobody else has, and texts people whom others have texted.
+    """
+    with contextlib.closing(kind.open(path)), contextlib.closing(kind.open(path)):
+        subprocess.run([sys.executable, "-c", LOOK, str(path)], check=True)
+        assert path.with_name(path.name + "-wal").exists()
+        if sys.platform == "linux":
+            held = [line.split()[5].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines()]
+            assert str(path.stat().st_ino) in held
 
 
 @posix
