@@ -220,7 +220,7 @@ class TestADay:
         assert retried.code in (0, 1), retried
         write_list(sender, good=4, area="212")
         assert send(sender, "--edition", "2", "--limit", "2", provider="twilio", **provider.env).code == 0
-        run = max(row["run_id"] for row in sender("status", "--json").json)
+        (run,) = (row["run_id"] for row in sender("status", "--json").json if row["state"] == "unfinished")
         stopped = sender("resume", run, *quick, "--max-messages-per-day", "4", **provider.env)
         assert (stopped.code, "limits.max_messages_per_day is 4" in stopped.err) == (3, True), stopped
         resumed = sender("resume", run, *quick, "--max-messages-per-day", "none", **provider.env)

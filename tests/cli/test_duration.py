@@ -10,13 +10,23 @@ from sender.core.errors import InputError
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90s", 90), (" 1.5 M ", 90), ("10m", 600), ("2 min", 120), ("1h", 3600), ("0", 0)],
+    [
+        ("90", 90),
+        ("90s", 90),
+        (" 1.5 M ", 90),
+        ("10m", 600),
+        ("2 min", 120),
+        ("1h", 3600),
+        ("0", 0),
+        ("90d", 7_776_000),
+        ("2w", 1_209_600),
+    ],
 )
 def test_a_duration(text: str, seconds: float) -> None:
     assert parse_duration_s(text, "--wait") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1", "1d", "1h30m", "m", "1,5m"])
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1y", "1h30m", "m", "1,5m"])
 def test_what_is_not_a_duration(text: str) -> None:
     with pytest.raises(InputError, match=r"--wait: .* is not a duration") as failure:
         parse_duration_s(text, "--wait")

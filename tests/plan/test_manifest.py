@@ -68,6 +68,7 @@ FULL = manifest(
     suppress=({"path": "stop.csv"},),
     only_new=True,
     on_unfinished="close",
+    limits={"max_messages": 5},
     parquet_sha256="ef",
     identity="01",
 )
