@@ -16,10 +16,10 @@ from sender.core.errors import RunComplete, RunLocked
 from sender.core.outcomes import CancelReason, SubmissionState
 from sender.delivery.scheduled import TakenBack, take_back_scheduled
 from sender.sending.choose_run import refuse_held
+from sender.state.find_state import find_state
 from sender.state.ledger import Counts, Run
 from sender.state.open import open_state
 from sender.state.state import State
-from sender.state.state_dir import DEFAULT_STATE_DIR
 
 _LOOK_EVERY_S = 0.1
 
@@ -57,7 +57,7 @@ class PausedRun:
 def close(
     run: str | Path,
     *,
-    state_dir: str | Path = DEFAULT_STATE_DIR,
+    state_dir: str | Path | None = None,
     by: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> ClosedRun:
@@ -65,9 +65,9 @@ def close(
 
     Messages that the provider holds until their time (`send_at`) are taken back there, with the credentials in `env`
     (default: the process's environment). `run` is what `State.find` takes, `by` says who closes it (default: this user
-    and host). Closing it again changes nothing, but tries those again. Raises UnknownRun, PlanError and StateError.
+    and host), `state_dir` is found upwards from a file that names the run, else from the current folder. Closing it again changes nothing, but tries those again. Raises UnknownRun, PlanError and StateError.
     """
-    with open_state(state_dir, create=False) as state:
+    with open_state(_place_of(run, state_dir), create=False) as state:
         named = state.find(run)
         is_new = named.closed_at_ms is None
         canceled = state.ledger.close_run(named.run_id, by=by or name_person())
@@ -86,14 +86,14 @@ def close(
 
 
 def pause(
-    run: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR, by: str | None = None, wait_s: float = 60.0
+    run: str | Path, *, state_dir: str | Path | None = None, by: str | None = None, wait_s: float = 60.0
 ) -> PausedRun:
     """Pause a run, and wait up to `wait_s` seconds for the answers to what is under way.
 
     A process that sends it ends by itself; no start sends it until it is resumed. `run` and `by` are as in `close`.
     Raises RunComplete when nothing is left to send, UnknownRun and StateError.
     """
-    with open_state(state_dir, create=False) as state:
+    with open_state(_place_of(run, state_dir), create=False) as state:
         named = state.find(run)
         counts = state.ledger.counts(named.run_id)
         if named.closed_at_ms is not None:
@@ -113,10 +113,17 @@ def pause(
         )
 
 
-def lift_pause(run: str | Path, *, state_dir: str | Path = DEFAULT_STATE_DIR) -> bool:
+def lift_pause(run: str | Path, *, state_dir: str | Path | None = None) -> bool:
     """Let a paused run be sent again, without sending it here; return whether it was paused."""
-    with open_state(state_dir, create=False) as state:
+    with open_state(_place_of(run, state_dir), create=False) as state:
         return state.ledger.resume_run(state.find(run).run_id)
+
+
+def _place_of(run: str | Path, state_dir: str | Path | None) -> str | Path:
+    """The state that is meant: the one given, or the one of the file that names the run, or of the current folder."""
+    if state_dir is not None:
+        return state_dir
+    return find_state(run if Path(run).is_file() else None).path
 
 
 def name_person() -> str:

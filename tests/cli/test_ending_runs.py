@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+import sender as library
 from tests.cli.conftest import Done, Sandbox, Shell
 
 Start = Callable[..., Sandbox]
@@ -360,3 +361,13 @@ def test_a_closed_run_holds_nobody_of_a_new_list_back(job: Job) -> None:
     done = job("send")
     assert done.code == 0, done
     assert job.counts == dict.fromkeys(NUMBERS, 1)
+
+
+def test_the_library_finds_the_state_by_the_file_that_names_the_run(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    job.half()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    campaign = job.sender.folder / "offer.yaml"
+    assert library.pause(campaign).counts.pending == 5
+    assert library.close(campaign).canceled == 5
