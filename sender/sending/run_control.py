@@ -65,7 +65,8 @@ def close(
 
     Messages that the provider holds until their time (`send_at`) are taken back there, with the credentials in `env`
     (default: the process's environment). `run` is what `State.find` takes, `by` says who closes it (default: this user
-    and host), `state_dir` is found upwards from a file that names the run, else from the current folder. Closing it again changes nothing, but tries those again. Raises UnknownRun, PlanError and StateError.
+    and host), `state_dir` is found upwards from a file that names the run, else from the current folder. Closing it
+    again changes nothing, but tries those again. Raises UnknownRun, PlanError and StateError.
     """
     with open_state(_place_of(run, state_dir), create=False) as state:
         named = state.find(run)
