@@ -276,6 +276,9 @@ class Forget:
     number: str
 
     def do(self, world: World) -> None:
+        for name in world.campaigns:
+            doubts = world.unknown(name)
+            world.erased_in_doubt |= {(name, edition, to) for edition, to in doubts if to == self.number}
         world.run("forget", self.number, "--yes")
         if self.number in world.by_reply:  # a START of somebody who was erased is not looked for among old replies
             world.reply_ids.pop((self.number, "START"), None)

@@ -156,6 +156,7 @@ class World:
         self.closing: set[str] = set()  # ids of runs that were closed just now: what is in flight may still arrive
         self.closed: set[str] = set()
         self.paused: set[str] = set()
+        self.erased_in_doubt: set[tuple[str, str, str]] = set()  # nobody can look up what became of these any more
         self.seen = 0  # texts that were judged
         self._provider: warm.Process | None = None
         self._url = ""
@@ -338,7 +339,12 @@ class World:
             doubted = self.unknown(name)
             for person in model.people:
                 key = (name, model.edition, person.number)
-                if key in reached or person.number in self.held_back(name) or key[1:] in doubted:
+                if (
+                    key in self.erased_in_doubt
+                    or key in reached
+                    or person.number in self.held_back(name)
+                    or key[1:] in doubted
+                ):
                     continue
                 if model.capped and person.number in texted:
                     continue
