@@ -14,7 +14,7 @@ from sender.campaign import safe_yaml
 from sender.campaign.load import load_campaign
 from sender.campaign.model import PROVIDERS, Campaign
 from sender.cli.invocation import debug_option
-from sender.cli.limit_options import LIMIT_OPTIONS, limits_given, parse_limits
+from sender.cli.limit_options import GUARD_OPTIONS, LIMIT_OPTIONS, campaign_limits, limits_given, parse_limits
 from sender.cli.state_place import locate_state
 from sender.core.errors import CampaignError, InputError
 from sender.core.folder_defaults import find_folder_defaults
@@ -73,6 +73,7 @@ _CAMPAIGN_OPTIONS = (
     click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
     click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table, for the plan's cost."),
     *LIMIT_OPTIONS,
+    *GUARD_OPTIONS,
     click.option(
         "--per-person",
         multiple=True,
@@ -253,7 +254,7 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys[section] = {**keys.get(section, {}), **values}
     if options["prices"] is not None:
         keys["prices"] = str(_absolute(options["prices"]))
-    if limits := limits_given(options):
+    if limits := campaign_limits(options):
         keys["limits"] = {**keys.get("limits", {}), **limits}
     if options["per_person"]:
         keys.setdefault("limits", {})["per_person"] = list(options["per_person"])

@@ -89,8 +89,8 @@ def _list_runs(state: State, *, as_json: bool) -> int:
     if as_json:
         console.print_json([_run_to_dict(run, counts) for run, counts in runs])
         return 0
-    table = Table(box=None, padding=(0, 2), header_style="dim")
     retried = any(run.retry_of for run, _ in runs)
+    table = Table(box=None, padding=(0, 1 if retried else 2), header_style="dim")
     for name in ("run", "campaign", "through", "state"):
         table.add_column(name, no_wrap=name == "run", overflow="fold")
     for name in ("unknown", "accepted", "rejected", "canceled", "pending", "skipped"):

@@ -201,7 +201,7 @@ def _find_messages_per_day(start: Start, most: int | None) -> Stop | None:
     first = f"`--limit {start.due.offset + rest}` sends {rest:,} of them now; " if rest > 0 else ""
     return Stop(
         "max_messages_per_day",
-        f"{_many(sent, 'message')} of live runs left in the last 24 hours, this start would add {due:,}, and"
+        f"live runs have sent {_many(sent, 'message')} in the last 24 hours, this start would add {due:,}, and"
         f" limits.max_messages_per_day is {most:,}",
         f"{first}{_when(start.day.frees_messages_at(sent + due - most))} or raise"
         f" {setting('limits.max_messages_per_day')}; nothing was sent",

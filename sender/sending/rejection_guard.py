@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from sender.core.errors import ProviderRefused
+from sender.core.errors import ProviderRefused, setting
 from sender.core.outcomes import Reason, Rejected
 from sender.state.ledger import Refusals
 
@@ -76,7 +76,7 @@ class RejectionGuard:
         return ProviderRefused(
             f"{self._since_acceptance[reason]} messages in a row were refused as {reason.value}{code} and none was"
             f" accepted; the last: {rejected.error_message or reason.value}",
-            fix=_fix(reason, "`limits.max_rejected_in_a_row`"),
+            fix=_fix(reason, setting("limits.max_rejected_in_a_row")),
         )
 
     def judge_first(self, refusals: Iterable[Refusals], messages: int) -> ProviderRefused | None:
@@ -96,7 +96,7 @@ class RejectionGuard:
         code = f"; most often {worst.error_code}" if worst.error_code else ""
         return ProviderRefused(
             f"{failed} of the first {first} messages were refused or did not arrive: {listed}{code}",
-            fix=_fix(worst.reason, "`limits.max_failed`"),
+            fix=_fix(worst.reason, setting("limits.max_failed")),
         )
 
 

@@ -152,15 +152,15 @@ class TestADay:
         assert live("--max-messages-per-day", "6").code == 0
         stopped = live("--max-messages-per-day", "10", "--edition", "2")
         assert stopped.code == 3, stopped
-        assert "6 messages of live runs left in the last 24 hours, this start would add 6" in stopped.err
+        assert "live runs have sent 6 messages in the last 24 hours, this start would add 6" in stopped.err
         assert "`--limit 4` sends 4 of them now" in stopped.err
         assert "on there is room for all" in stopped.err
         dry = live("--max-messages-per-day", "10", "--edition", "2", "--dry-run")
-        assert (dry.code, "would not be sent: 6 messages of live runs" in dry.out) == (0, True), dry
+        assert (dry.code, "would not be sent: live runs have sent 6 messages" in dry.out) == (0, True), dry
         part = live("--max-messages-per-day", "10", "--edition", "2", "--limit", "4")
         assert (part.code, "4 accepted" in part.out) == (0, True), part
         rest = live("--max-messages-per-day", "10", "--edition", "2")
-        assert (rest.code, "10 messages of live runs left" in rest.err, "add 2" in rest.err) == (3, True, True), rest
+        assert (rest.code, "live runs have sent 10 messages" in rest.err, "add 2" in rest.err) == (3, True, True), rest
         assert live("--max-messages-per-day", "12", "--edition", "2").code == 0
 
     def test_another_campaign_counts_and_a_simulation_does_not(self, live: Callable[..., Done], sender: Shell) -> None:
@@ -170,7 +170,7 @@ class TestADay:
         assert live("--max-messages-per-day", "6").code == 0
         assert live("--max-messages-per-day", "6", "--name", "other", "--rehearse").code == 0
         stopped = live("--max-messages-per-day", "6", "--name", "other")
-        assert (stopped.code, "6 messages of live runs" in stopped.err) == (3, True), stopped
+        assert (stopped.code, "live runs have sent 6 messages" in stopped.err) == (3, True), stopped
 
     def test_the_window_rolls(self, live: Callable[..., Done], sender: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         from sender.planning import day_use
@@ -215,7 +215,7 @@ class TestADay:
         sender("status", "people", "--refresh", "--wait", "30s", **provider.env)
         quick = ("--yes", "--wait", "0")
         stopped = sender("retry", "people", *quick, "--max-messages-per-day", "1", **provider.env)
-        assert (stopped.code, "1 message of live runs left in the last 24 hours" in stopped.err) == (3, True), stopped
+        assert (stopped.code, "live runs have sent 1 message in the last 24 hours" in stopped.err) == (3, True), stopped
         retried = sender("retry", "people", *quick, "--max-messages-per-day", "2", **provider.env)
         assert retried.code in (0, 1), retried
         write_list(sender, good=4, area="212")
@@ -242,3 +242,44 @@ def test_the_python_form(tmp_path: Path) -> None:
         with pytest.raises(error):
             sender.send(made, state_dir=tmp_path / "s")
     assert json.loads(made.manifest.to_json())["limits"] == {}
+
+
+class TestGuards:
+    """What stops a run under way has options, too; they are a campaign's, and a part of the plan."""
+
+    @pytest.mark.parametrize(
+        ("options", "pace"),
+        [
+            ((), (20, 0.25)),
+            (("--max-rejected-in-a-row", "5"), (5, 0.25)),
+            (("--max-failed", "10%"), (20, 0.1)),
+            (("--max-rejected-in-a-row", "none", "--max-failed", "none"), (None, None)),
+            (("--set", "limits.max_failed=30%", "--max-rejected-in-a-row", "7"), (7, 0.3)),
+        ],
+        ids=str,
+    )
+    def test_they_are_in_the_plan(self, sender: Shell, options: tuple[str, ...], pace: tuple[int, float]) -> None:
+        sender.write("people.csv", "phone\n+12025550101\n")
+        words = ("--body", "Hi", "--from", "+12025550100", "--provider", "sandbox")
+        done = sender("plan", "people.csv", *words, *options, "--json")
+        assert done.code == 0, done
+        planned = json.loads(done.out)["pace"]
+        assert (planned["max_rejected_in_a_row"], planned["max_failed"]) == pace
+
+    @pytest.mark.parametrize(
+        ("option", "text"),
+        [
+            ("--max-rejected-in-a-row", "0"),
+            ("--max-rejected-in-a-row", "few"),
+            ("--max-failed", "200%"),
+            ("--max-messages", "abc"),
+            ("--max-messages", "-1"),
+            ("--max-skipped", "200%"),
+            ("--max-cost", "much"),
+        ],
+    )
+    def test_what_is_no_limit_is_said_of_the_option(self, sender: Shell, option: str, text: str) -> None:
+        sender.write("people.csv", "phone\n+12025550101\n")
+        words = ("--body", "Hi", "--from", "+12025550100", "--provider", "sandbox")
+        done = sender("send", "people.csv", *words, option, text, "--yes")
+        assert (done.code, done.err.startswith(f"error: {option} {text}, key `limits.")) == (2, True), done
