@@ -70,6 +70,18 @@ class _VariableLookup:
         """The first that is set, or an empty string."""
         return next((value for name in names if (value := self._env.get(name, "").strip())), "")
 
+    def find_address(self, names: Sequence[str]) -> str:
+        """As `find`; an empty one is an error, since without an address the live API is meant."""
+        value = self.find(names)
+        blank = next((name for name in names if name in self._env), None)
+        if not value and blank is not None:
+            raise CredentialsError(
+                f"{blank} is set, but empty",
+                where="environment",
+                fix="name an address, or remove the variable to use the provider's own",
+            )
+        return value
+
     def need(self, names: Sequence[str]) -> str:
         value = self.find(names)
         if not value:
@@ -104,7 +116,7 @@ def account(dialect: str, env: Mapping[str, str], *, base_url: str | None = None
     if dialect == _rules.TELNYX:
         key = environment.need(_TELNYX_KEY)
         environment.complete(title)
-        url = base_url or environment.find(_TELNYX_BASE) or "https://api.telnyx.com"
+        url = base_url or environment.find_address(_TELNYX_BASE) or "https://api.telnyx.com"
         # Telnyx' own SDKs include the version in the base URL; our paths begin with it.
         return Account(_address(url).removesuffix("/v2"), "", SecretStr(f"Bearer {key}"))
     if dialect == _rules.TWILIO:
@@ -115,7 +127,7 @@ def account(dialect: str, env: Mapping[str, str], *, base_url: str | None = None
         else:
             user, password = sid, environment.need(_TWILIO_TOKEN)
         environment.complete(title)
-        url = base_url or environment.find(_TWILIO_BASE) or "https://api.twilio.com"
+        url = base_url or environment.find_address(_TWILIO_BASE) or "https://api.twilio.com"
         return Account(_address(url), sid, _basic(user, password))
     project, token = environment.need(_PROJECT), environment.need(_TOKEN)
     url = base_url or environment.need(_SPACE)

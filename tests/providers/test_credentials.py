@@ -180,3 +180,13 @@ def test_unknown_providers_have_no_adapter():
         providers.adapter("sandbox", {})
     with pytest.raises(InputError, match="no provider 'plivo'"):
         providers.sandbox_adapter("plivo", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("name", ["TWILIO_API_BASE", "TELNYX_API_BASE", "TELNYX_BASE_URL"])
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_address_does_not_mean_the_live_api(name: str, value: str) -> None:
+    """As a script has it whose sandbox did not start."""
+    dialect = name.partition("_")[0].lower()
+    with pytest.raises(CredentialsError, match=f"{name} is set, but empty"):
+        providers.adapter(dialect, ENVIRONMENTS[dialect] | {name: value})
+    assert providers.adapter(dialect, ENVIRONMENTS[dialect] | {name: value}, base_url="http://127.0.0.1:9")
