@@ -126,9 +126,9 @@ def test_no_second_sees_more_than_the_limit(
     result = sender.send(plan, state_dir=tmp_path, env={"SENDER_SANDBOX_URL": receiver.url})
     assert result.summary.accepted == count == len(receiver.came_s)
     assert most_within(receiver.came_s, 1.0) <= per_s * (1 + 3 * receiver.late_s) + 1
-    seconds = receiver.came_s[-1] - receiver.came_s[0]
+    seconds = receiver.came_s[-1] - receiver.came_s[1]  # the first request is alone until its answer is there
     if receiver.late_s < 0.02 and not keys:  # a pool takes as long as its busiest number
-        assert (count - 1) / seconds >= 0.95 * per_s
+        assert (count - 2) / seconds >= 0.95 * per_s
 
 
 @posix
