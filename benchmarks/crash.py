@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.figures import two_columns
 from tests.crash.harness import PATIENT_S, RANDOM, Tally, campaign, many_kills
 from tests.crash.launcher import POINTS
 
@@ -86,19 +87,15 @@ def table(tally: Tally, seconds: float) -> str:
             f" Python {platform.python_version()}, {seconds / 60:.1f} min:"
         ),
         "",
-        *_markdown(("", ""), rows),
+        *two_columns(("", ""), rows),
     ]
     if tally.kills:
         points = [(f"`{point}`", f"{tally.kills[point]:,}") for point in POINTS if tally.kills[point]]
-        lines += ["", *_markdown(("killed", "times"), [(RANDOM, f"{tally.kills[RANDOM]:,}"), *points])]
+        lines += ["", *two_columns(("killed", "times"), [(RANDOM, f"{tally.kills[RANDOM]:,}"), *points])]
     if tally.faults:
         kinds = [(f"`{kind}`", f"{times:,}") for kind, times in sorted(tally.faults.items())]
-        lines += ["", *_markdown(("fault", "times"), kinds)]
+        lines += ["", *two_columns(("fault", "times"), kinds)]
     return "\n".join(lines)
-
-
-def _markdown(head: tuple[str, str], rows: list[tuple[str, str]]) -> list[str]:
-    return [f"| {head[0]} | {head[1]} |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows)]
 
 
 if __name__ == "__main__":

@@ -95,3 +95,8 @@ def rates(
 
 def median_seconds(action: Callable[[], object], turns: int) -> float:
     return statistics.median(seconds(action) for _ in range(turns))
+
+
+def two_columns(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]:
+    """The lines of a Markdown table of names and counts."""
+    return [f"| {head[0]} | {head[1]} |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows)]

@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.figures import two_columns
 from tests.sequences.harness import many_sequences
 from tests.sequences.world import Tally
 
@@ -78,15 +79,11 @@ def _table(tally: Tally, seconds: float) -> str:
                 f" Python {platform.python_version()}, {seconds / 60:.1f} min:"
             ),
             "",
-            *_markdown(("", ""), rows),
+            *two_columns(("", ""), rows),
             "",
-            *_markdown(("step", "times"), steps),
+            *two_columns(("step", "times"), steps),
         ]
     )
-
-
-def _markdown(head: tuple[str, str], rows: list[tuple[str, str]]) -> list[str]:
-    return [f"| {head[0]} | {head[1]} |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows)]
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from sender.core.outcomes import SubmissionState
 from sender.state.state_dir import StateDir
 from tests import warm
 from tests.crash.launcher import POINTS, Trap
+from tests.tally import Addable
 
 ROOT = Path(__file__).parents[2]
 DIALECTS = ("signalwire", "signalwire-compat", "telnyx", "twilio")
@@ -62,7 +63,7 @@ BAD_DAY = (
 
 
 @dataclass
-class Tally:
+class Tally(Addable):
     """What was done to a campaign, or to many, and what came of it."""
 
     campaigns: int = 0
@@ -83,16 +84,6 @@ class Tally:
     rejected: int = 0
     exits: Counter[int] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
-
-    def add(self, other: Tally) -> None:
-        for name, value in vars(other).items():
-            mine = getattr(self, name)
-            if isinstance(mine, Counter):
-                mine.update(value)
-            elif isinstance(mine, list):
-                mine.extend(value)
-            else:
-                setattr(self, name, mine + value)
 
     @property
     def clean(self) -> bool:

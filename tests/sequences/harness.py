@@ -25,7 +25,7 @@ from tests.sequences.steps import (
     describe,
     finish,
 )
-from tests.sequences.world import CAMPAIGNS, DIALECTS, PEOPLE, Tally, World, opened
+from tests.sequences.world import CAMPAIGNS, DIALECTS, PEOPLE, Tally, opened
 
 # Where a kill hurts: around the intent, the request and its outcome, and where a run begins and ends.
 KILLS = (
@@ -159,5 +159,3 @@ _DRAWS: dict[Callable[[random.Random, str], Step], int] = {
     lambda rng, _: rng.choice((Forget(_number(rng)), Prune())): 1,
     lambda rng, campaign: Look(rng.choice(LOOKS)): 1,
 }
-
-__all__ = ["World", "many_sequences", "random_sequence", "run_steps"]

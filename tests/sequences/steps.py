@@ -10,7 +10,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from sender.sandbox.webhooks import SimulatedReply
@@ -89,7 +89,7 @@ def _begin(
     away: bool = False,
 ) -> None:
     """Run a command that sends, and account for what it was allowed to send."""
-    held = {name: world.held_back(name) for name in world.campaigns}
+    held = world.all_held_back()
     simulated = "--rehearse" in flags
     unknown = {number for edition, number in world.unknown(campaign) if edition == world.campaigns[campaign].edition}
     failed = world.failed(campaign)
@@ -261,7 +261,7 @@ class Pause:
     campaign: str
 
     def do(self, world: World) -> None:
-        held = {name: world.held_back(name) for name in world.campaigns}
+        held = world.all_held_back()
         run_id = world.newest_run(self.campaign)
         ended = world.run("pause", self.campaign)
         world.judge_texts(held)
@@ -299,7 +299,7 @@ class Look:
     arguments: tuple[str, ...]
 
     def do(self, world: World) -> None:
-        held = {name: world.held_back(name) for name in world.campaigns}
+        held = world.all_held_back()
         world.run(*self.arguments)
         world.judge_texts(held, none_expected=" ".join(self.arguments))
 
@@ -324,8 +324,3 @@ def describe(step: Step) -> str:
     flags = getattr(step, "flags", ())
     detail = {Edit: "change", Reply: "text"}.get(type(step))
     return " ".join([kind, *flags, *([str(getattr(step, detail))] if detail else [])])
-
-
-def without_accidents(step: Step) -> Step:
-    """The step without a kill."""
-    return replace(step, kill=None) if isinstance(step, Send | Retry) else step

@@ -30,6 +30,7 @@ from sender.state.open import open_state
 from sender.state.state import State
 from tests import warm
 from tests.sequences.launcher import PROVIDER, Setup
+from tests.tally import Addable
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = "tests.sequences.launcher"
@@ -96,7 +97,7 @@ class Ended:
 
 
 @dataclass
-class Tally:
+class Tally(Addable):
     """What was done in one sequence, or in many, and what came of it."""
 
     sequences: int = 0
@@ -110,16 +111,6 @@ class Tally:
     missed: int = 0  # people who may be texted and were not, after everything was finished
     misreports: int = 0
     problems: list[str] = field(default_factory=list)
-
-    def add(self, other: Tally) -> None:
-        for name, value in vars(other).items():
-            mine = getattr(self, name)
-            if isinstance(mine, Counter):
-                mine.update(value)
-            elif isinstance(mine, list):
-                mine.extend(value)
-            else:
-                setattr(self, name, mine + value)
 
     @property
     def clean(self) -> bool:
@@ -285,6 +276,10 @@ class World:
     def held_back(self, campaign: str) -> set[str]:
         """The numbers that may not be texted by this campaign now."""
         return self.by_reply | self.by_hand | set(self.campaigns[campaign].stopped)
+
+    def all_held_back(self) -> dict[str, set[str]]:
+        """The numbers that may not be texted now, by campaign."""
+        return {name: self.held_back(name) for name in self.campaigns}
 
     def judge_texts(self, held_before: dict[str, set[str]], *, none_expected: str = "") -> None:
         """Judge what the provider accepted since the last time; `held_before` is who had opted out when it began.
