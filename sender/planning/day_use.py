@@ -47,7 +47,7 @@ class DayUse:
         return int(self.times["cost_micros"].sum())
 
     def frees_messages_at(self, count: int) -> str | None:
-        """Return when `count` of the messages are older than a day; None if there are not so many."""
+        """Return when `count` of the messages are older than a day; None if there are fewer."""
         return None if count > self.times.height else _moment(self.times["at_ms"][count - 1])
 
     def frees_cost_at(self, micros: int) -> str | None:

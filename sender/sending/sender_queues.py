@@ -10,7 +10,7 @@ from sender.providers.base import Message
 from sender.sending.throttle import Throttle
 
 NEARLY_DUE_S = 0.25  # a message is claimed this long before it may leave, not earlier
-# Where numbers have limits of their own, so many messages of each are prefetched that every number finds work.
+# Messages prefetched for each number that has a limit of its own, so that every number finds work.
 PREFETCH_EACH = 32
 PREFETCH_MAX = 4_000
 

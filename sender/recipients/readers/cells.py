@@ -45,7 +45,7 @@ def table_of_frame(frame: Any) -> Table:
     return rows.table(headers)
 
 
-# A table of items whose keys differ costs more than they do: up to so many cells, and so many times the values.
+# A table of items whose keys differ is mostly blank. Allowed blank cells in all, and for each value.
 _MOST_BLANK = 1_000_000
 _MOST_SPARSE = 100
 
@@ -59,7 +59,7 @@ class ItemRows:
         self._headers: dict[str, None] = {}
 
     def add(self, items: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
-        """Add a row for each item. Raises RecipientsError where they have so many keys that a table would be blank."""
+        """Add a row for each item. Raises RecipientsError where their keys differ so much that most cells are blank."""
         self._headers.update(dict.fromkeys(str(key) for item in items for key in item))
         refuse_wide(len(self._headers), self._where)
         size, values = len(self._headers) * len(items), sum(map(len, items))
