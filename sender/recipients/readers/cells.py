@@ -45,7 +45,7 @@ def table_of_frame(frame: Any) -> Table:
     return rows.table(headers)
 
 
-# A table of items whose keys differ is mostly blank. Allowed blank cells in all, and for each value.
+# Items whose keys differ make a blank table: refused beyond this many cells that are also this many for each value.
 _MOST_BLANK = 1_000_000
 _MOST_SPARSE = 100
 
