@@ -30,7 +30,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("quick", 25, 5_000, "10x20", 270, 3, 300, 0.25),
-        Profile("ci", 100, 100_000, "200x50", 2_500, 40, 1_000, 1),
+        Profile("ci", 60, 100_000, "100x50", 1_000, 30, 1_000, 0.5),
         Profile("long", 1_000, 1_000_000, "2000x50", 10_000, 300, 10_000, 10),
     )
 }
@@ -45,5 +45,5 @@ def current() -> Profile:
 
 
 def examples(count: int = 100) -> int:
-    """For `@settings(max_examples=examples(200))`: `count` examples of the ci profile, at the size of the current one."""
+    """For `@settings(max_examples=examples(200))`: `count` examples, times what the current profile has."""
     return max(10, round(count * current().examples))

@@ -35,6 +35,7 @@ from typing import IO, Any, NoReturn
 from sender.cli.entry import COMMANDS
 
 ROOT = Path(__file__).parents[1]
+LONGEST_WAIT_S = 24 * 3600  # poll takes no more than a C int of milliseconds
 POOLS = re.compile(r"polars-\d|tokio|asyncio")
 IMPORTS = (
     *sorted({f"sender.cli.{module}" for module, _ in COMMANDS.values()}),
@@ -60,8 +61,7 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            ready, _, _ = select.select([self._ending], [], [], timeout)
-            if not ready:
+            if not _readable([self._ending], timeout):
                 raise subprocess.TimeoutExpired(f"pid {self.pid}", timeout or 0)
             self.returncode = int(os.read(self._ending, 16))
             os.close(self._ending)
@@ -99,6 +99,14 @@ class Forked:
 
 
 Process = subprocess.Popen[str] | Forked
+
+
+def _readable(files: Sequence[int], timeout: float | None) -> list[int]:
+    """Those of the open files that can be read within `timeout` seconds; `select.select` knows only numbers below 1,024."""
+    poll = select.poll()
+    for file in files:
+        poll.register(file, select.POLLIN)
+    return [file for file, _ in poll.poll(None if timeout is None else 1000 * min(timeout, LONGEST_WAIT_S))]
 
 
 def start(
@@ -214,11 +222,11 @@ def serve(control: socket.socket) -> tuple[Job, list[int]]:
     signal.set_wakeup_fd(writes)
     endings: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control, reads], [], [])
+        ready = _readable([control.fileno(), reads], None)
         if reads in ready:
             os.read(reads, 4096)
             _reap(endings)
-        if control not in ready:
+        if control.fileno() not in ready:
             continue
         request, files, _, _ = socket.recv_fds(control, 1 << 20, 3)
         if not request:

@@ -26,9 +26,13 @@ _PIECE = re.compile(r"[+\d(][\d\s+.()\[\]-]*")
 _GROUP = re.compile(r"\S+")
 _INTERNATIONAL_PREFIX = re.compile(r"^(?:00|011)(?=[1-9])")
 _OTHER_ENDING = re.compile(r"(\d)\s*[/\\]\s*(\d{1,4})(?![\s.()-]*\d)")  # 202-555-0147/48
+# Alone, and with a day and a month that exist: +263-20-2012345 holds no date.
 _DATE = re.compile(
-    r"(?:19|20)\d\d([-/.])\d\d?\1\d\d?(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
-    r"|\d\d?([-/.])\d\d?\2(?:19|20)\d\d"
+    r"(?<![\d+])(?<!\d[-/. ])(?:"
+    r"(?:19|20)\d\d([-/.])(?:0?[1-9]|[12]\d|3[01])\1(?:0?[1-9]|[12]\d|3[01])"
+    r"(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+    r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d"
+    r")(?![-/.]?\d)"
 )
 _EXPONENT = re.compile(r"\d[.,]\d+[eE]\+?\d+|\d[eE]\+\d+")
 _MOST_GROUPS = 24
