@@ -18,6 +18,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 
 from sender.phone.cell import EXACT_DIGITS, LOCAL_DIGITS, Reader, region_ok
 
+SHORTEST_NUMBER = 4  # digits: Niue, Tokelau and Tristan da Cunha have such
 MOST_CHARS = 400  # of a cell; what is longer is a text, not a number
 _INVISIBLE = frozenset({"Cf", "Cc", "Cs", "Co", "Cn", "Mn", "Me"})  # Unicode categories
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d"), "-")
@@ -150,7 +151,7 @@ def _read_piece(piece: str, regions: tuple[str, ...]) -> tuple[dict[str, frozens
 def _meanings(piece: str, regions: tuple[str, ...]) -> frozenset[str]:
     """Return each number that the whole of `piece` may mean: with its `+`, without one, in each region."""
     digits = phonenumbers.normalize_digits_only(piece)
-    if not LOCAL_DIGITS - 2 <= len(digits) <= 20:
+    if not SHORTEST_NUMBER <= len(digits) <= 20:
         return frozenset()
     numbers: set[str | None] = set()
     if "+" in piece:

@@ -62,6 +62,7 @@ CELLS: dict[str, tuple[str, tuple[str, ...], set[str], bool]] = {
     "a short code": ("72975", ("US",), {"72975"}, False),
     "one that cannot be read": ("202-555-0101, 555-0102", ("US",), {A}, True),
     "an unknown country": (A, ("Atlantis",), {A}, False),
+    "all of an island's number": ("8999 (home)", ("TA",), {"+2908999"}, False),
     "too short": ("555-0101", ("US",), set(), True),
     "a word": ("nobody", ("US",), set(), True),
     "a date": ("2026-11-21", ("US",), set(), True),
