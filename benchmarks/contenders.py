@@ -197,7 +197,7 @@ def transport(url: str, messages: int, in_flight: int) -> dict[str, float]:
     request = Request("POST", url + URL_PATH, (("content-type", "application/json"),), content)
 
     async def go() -> None:
-        carrier = open_transport("fast", in_flight)
+        carrier = open_transport("fast", in_flight, url)
 
         async def one(_: str) -> None:
             assert (await carrier.send(request, timeout_s=60)).status == 201

@@ -49,7 +49,7 @@ async def open_provider(
     """
     with open_adapter(run, manifest, env, folder) as adapter:
         facts = log_facts(run, manifest, adapter, env)
-        async with contextlib.aclosing(open_transport(transport, concurrency)) as opened:
+        async with contextlib.aclosing(open_transport(transport, concurrency, adapter.base_url)) as opened:
             yield ProviderSession(adapter, opened, facts, shares_sandbox=run.simulated and bool(env.get(SANDBOX_URL)))
 
 

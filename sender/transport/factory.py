@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from sender.transport import network_settings
 from sender.transport.base import Transport
 from sender.transport.fast_transport import FastTransport
 from sender.transport.httpx_transport import HttpxTransport
 
 
-def open_transport(kind: str, concurrency: int) -> Transport:
-    """Return the transport `kind` (`fast`, `httpx`), for at most `concurrency` requests at a time.
+def open_transport(kind: str, concurrency: int, url: str) -> Transport:
+    """Return the transport `kind` (`fast`, `httpx`) to the origin of `url`, for `concurrency` requests at a time.
 
     Raises CredentialsError when the environment's proxies or certificates cannot be used.
     """
-    return HttpxTransport(concurrency=concurrency) if kind == "httpx" else FastTransport(concurrency=concurrency)
+    context = network_settings.make_ssl_context(url)
+    if kind == "httpx":
+        return HttpxTransport(concurrency=concurrency, context=context)
+    return FastTransport(concurrency=concurrency, context=context)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -108,15 +109,17 @@ class _ConnectionSlots:
 class FastTransport:
     """A `Transport` that sends many thousand messages a second from one process."""
 
-    def __init__(self, *, concurrency: int, clock: Callable[[], float] = steady_s) -> None:
+    def __init__(
+        self, *, concurrency: int, context: ssl.SSLContext | None = None, clock: Callable[[], float] = steady_s
+    ) -> None:
         """At most `concurrency` requests at one time; the others wait, and their time runs.
 
-        `clock` gives seconds that never go back. Raises CredentialsError when the environment's proxies or
-        certificates cannot be used.
+        `context` verifies servers, the environment's if there is none. `clock` gives seconds that never go back.
+        Raises CredentialsError when the environment's proxies or certificates cannot be used.
         """
         self._slots = _ConnectionSlots(concurrency)
         self._clock = clock
-        self._context = network_settings.make_ssl_context()
+        self._context = context or network_settings.make_ssl_context()
         self._proxies = {url: tunnel.parse_proxy(url) for url in network_settings.read_proxies().values()}
         self._routes: dict[tuple[str, str, int], _Route] = {}
         self._heads: dict[tuple[str, str, tuple[tuple[str, str], ...]], tuple[bytes, _Route]] = {}

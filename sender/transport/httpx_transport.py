@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import ssl
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, cast
@@ -55,13 +56,15 @@ class HttpxTransport:
         self,
         *,
         concurrency: int,
+        context: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         """At most `concurrency` requests at one time; the others wait, and their time runs.
 
-        `transport` replaces the network (httpx.MockTransport in tests). `clock` gives seconds that never go
-        back. Raises CredentialsError when the environment's proxies or certificates cannot be used.
+        `context` verifies servers, the environment's if there is none. `transport` replaces the network
+        (httpx.MockTransport in tests). `clock` gives seconds that never go back. Raises CredentialsError when the
+        environment's proxies or certificates cannot be used.
         """
         # A semaphore of our own, and no limit in the pool: httpcore 1.0.9 loses a place for good when a request is
         # cancelled between getting a connection and waking up.
@@ -69,7 +72,8 @@ class HttpxTransport:
         self._clock = clock or steady_s
         self._proxies = {} if transport else network_settings.read_proxies()
         self._routes: dict[str | None, httpx.AsyncBaseTransport]
-        self._routes = {None: transport} if transport else _routes(self._proxies, concurrency)
+        self._context = context
+        self._routes = {None: transport} if transport else self._make_routes(concurrency)
         self._chosen: dict[tuple[str, str, int], httpx.AsyncBaseTransport] = {}
         self._is_replaced, self._concurrency = transport is not None, concurrency
         self._retired: list[httpx.AsyncBaseTransport] = []  # pools with a connection that answered another request
@@ -93,7 +97,7 @@ class HttpxTransport:
         """Open new connections from now on; those there are finish what they carry and are used no more."""
         if not self._is_replaced:
             self._retired += self._routes.values()
-            self._routes = _routes(self._proxies, self._concurrency)
+            self._routes = self._make_routes(self._concurrency)
             self._chosen.clear()
 
     async def warm(self, url: str, connections: int) -> None:
@@ -102,6 +106,18 @@ class HttpxTransport:
     async def aclose(self) -> None:
         for transport in (*self._routes.values(), *self._retired):
             await transport.aclose()
+
+    def _make_routes(self, concurrency: int) -> dict[str | None, httpx.AsyncBaseTransport]:
+        """A pool of connections for each proxy, and under None one without."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=KEEPALIVE_S)
+        context = self._context or network_settings.make_ssl_context()
+        try:
+            return {
+                proxy: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, http2=HTTP2)
+                for proxy in (None, *self._proxies.values())
+            }
+        except (ValueError, ImportError, httpx.InvalidURL):
+            raise network_settings.unusable_proxy() from None
 
     async def _exchange(self, request: Request, progress: _RequestProgress) -> Response:
         present = {name.lower() for name, _ in request.headers}
@@ -173,19 +189,6 @@ def _walk(value: Any, *names: str) -> Any:
     for name in names:
         value = getattr(value, name, None)
     return value
-
-
-def _routes(proxies: dict[str, str], concurrency: int) -> dict[str | None, httpx.AsyncBaseTransport]:
-    """A pool of connections for each proxy, and under None one without."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency, keepalive_expiry=KEEPALIVE_S)
-    context = network_settings.make_ssl_context()
-    try:
-        return {
-            proxy: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, http2=HTTP2)
-            for proxy in (None, *proxies.values())
-        }
-    except (ValueError, ImportError, httpx.InvalidURL):
-        raise network_settings.unusable_proxy() from None
 
 
 class _RequestProgress:

@@ -130,7 +130,7 @@ def test_who_speaks_it(tls: ssl.SSLContext, kind: str, protocol: str | None) -> 
 
     async def scenario() -> None:
         async with serving(creates, tls) as (url, seen):
-            transport = open_transport(kind, 4)
+            transport = open_transport(kind, 4, url)
             answer = await exchange(transport, url)
             await transport.aclose()
             assert isinstance(answer, Response)

@@ -25,6 +25,7 @@ from sender.core.errors import CredentialsError
 from sender.providers.base import Request, Response
 from sender.transport import fast_transport, httpx_transport
 from sender.transport.base import MAX_ANSWER_BYTES, MaybeSent, NotSent, Transport, TransportFailure
+from sender.transport.factory import open_transport
 from sender.transport.fast_transport import FastTransport
 from sender.transport.httpx_transport import HttpxTransport
 
@@ -719,6 +720,32 @@ def test_certificates_are_verified(
                 assert isinstance(result, NotSent)
                 assert says in str(result).replace("self signed", "self-signed").replace("Hostname mismatch, ", "")
                 assert seen.bodies == []
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["fast", "httpx"])
+def test_certificates_are_not_read_for_plain_http_and_then_nobody_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, Path], kind: str
+) -> None:
+    """Reading them takes a fifth of a small run on the sandbox."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", "no-such-file.pem")
+    with pytest.raises(CredentialsError):
+        open_transport(kind, 1, "https://provider.example")
+
+    async def scenario() -> None:
+        async with serving(answering(CREATED)) as (port, seen):
+            transport = open_transport(kind, 1, f"http://127.0.0.1:{port}")
+            assert (await transport.send(post(port), timeout_s=TIMEOUT_S)).status == 201
+            assert len(seen.bodies) == 1
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        async with serving(answering(CREATED), tls) as (port, seen):
+            with pytest.raises(NotSent, match=r"self.signed certificate"):
+                await transport.send(post(port, scheme="https"), timeout_s=TIMEOUT_S)
+            assert seen.bodies == []
+        await transport.aclose()
 
     run(scenario())
 

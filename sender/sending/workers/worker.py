@@ -189,7 +189,9 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
         concurrency = Concurrency(pace.concurrency, pace.per_s, maximum=maximum)
         if not await parent.wait_for_go():
             return
-        async with contextlib.aclosing(open_transport(pace.transport, concurrency.maximum)) as transport:
+        async with contextlib.aclosing(
+            open_transport(pace.transport, concurrency.maximum, adapter.base_url)
+        ) as transport:
             pool = plan.manifest.sender_pool()
             dispatcher = Dispatcher(
                 ledger=AsyncLedger(state.ledger, run),
