@@ -103,6 +103,12 @@ def test_holidays_of_countries_and_parts_of_them() -> None:
     assert date(2027, 4, 19) not in parse_holidays("US").in_year(2027)
 
 
+def test_holidays_of_ones_own() -> None:
+    calendar = parse_holidays("2026-12-23, 12-24, 02-29, good-friday", years=[2026])
+    assert calendar.in_year(2026) == {date(2026, 12, 23), date(2026, 12, 24), date(2026, 4, 3)}
+    assert calendar.in_year(2028) == {date(2028, 2, 29), date(2028, 4, 14), date(2028, 12, 24)}
+
+
 @pytest.mark.parametrize("code", ["FR-57", "fr-6ae"])
 def test_alsace_has_good_friday(code: str) -> None:
     assert date(2027, 3, 26) in parse_holidays(code).in_year(2027)
@@ -119,6 +125,9 @@ def test_alsace_has_good_friday(code: str) -> None:
         ("FR-GES", "has no part 'GES' of FR: it knows 57, 6AE"),  # the package takes it, and leaves Alsace's days out
         ("JP-13", "it knows no parts of it: write JP"),
         (3, "'3' is not a code"),
+        ("2026-02-30", "'2026-02-30' is not a day of the calendar: write 2026-12-24, or 12-24 for every year"),
+        ("13-24", "'13-24' is not a day of the calendar"),
+        ("2026-1-1", "'2026-1-1' is not a code"),
     ],
 )
 def test_an_unknown_code_is_refused(codes: object, sentence: str) -> None:
