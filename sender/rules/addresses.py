@@ -119,12 +119,12 @@ def _shown(cells: pl.Series) -> pl.Series:
 def _place_names() -> dict[str, str]:
     """The place of each state, territory and province, by its letters and names in lower case without points."""
     names = {name.lower(): name for name in _MILITARY}
-    found = {name: f"US-{letters}" for name, letters in names.items()}
+    place_of = {name: f"US-{letters}" for name, letters in names.items()}
     for country, text in (("US", _NAMES), ("CA", _CANADIAN_NAMES)):
         for entry in text.replace("\n", " ").split(";"):
             letters, _, name = entry.strip().partition(" ")
-            found |= {letters.lower(): f"{country}-{letters}", name.lower(): f"{country}-{letters}"}
-    return found
+            place_of |= {letters.lower(): f"{country}-{letters}", name.lower(): f"{country}-{letters}"}
+    return place_of
 
 
 @cache

@@ -78,9 +78,9 @@ def _by_number(to: pl.Series, region: pl.Series, table: ZoneTable) -> pl.DataFra
     rows = rows.with_columns(
         region=pl.when(toll_free).then(pl.lit("US")).otherwise("region"), key=zone_table.number_key(pl.col("to"))
     )
-    found = table.numbers.read(rows["key"]).rename({"zones": "number_zones", "places": "number_places"})
+    known = table.numbers.read(rows["key"]).rename({"zones": "number_zones", "places": "number_places"})
     of_region = {name: f"US|US-{name}" for name in TERRITORIES}
-    return rows.hstack(found).with_columns(
+    return rows.hstack(known).with_columns(
         region_zones=pl.col("region").replace_strict(table.zones_by_place, default=None, return_dtype=pl.String),
         number_places=pl.coalesce("number_places", pl.col("region").replace(of_region)),
     )
@@ -121,8 +121,8 @@ def _read_distinct(
 ) -> pl.DataFrame:
     """Return what `read` makes of each distinct cell, a row for each of `cells`; its columns begin with `name`."""
     distinct = cells.drop_nulls().unique()
-    found = read(distinct, table).select(pl.all().name.prefix(f"{name}_")).with_columns(cell=distinct)
-    return cells.to_frame("cell").join(found, on="cell", how="left", maintain_order="left").drop("cell")
+    readings = read(distinct, table).select(pl.all().name.prefix(f"{name}_")).with_columns(cell=distinct)
+    return cells.to_frame("cell").join(readings, on="cell", how="left", maintain_order="left").drop("cell")
 
 
 def _read_timezones(cells: pl.Series, _: ZoneTable) -> pl.DataFrame:
