@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sender.reports.history import history as history
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
+    from sender.rules.rule_sets import list_rules as list_rules
     from sender.sending.options import SendOptions as SendOptions
     from sender.sending.run_control import close as close
     from sender.sending.run_control import pause as pause
@@ -70,6 +71,7 @@ _HOME = {
     "history": "reports.history",
     "find_state": "state.find_state",
     "init_state": "state.new_state",
+    "list_rules": "rules.rule_sets",
     "load_campaign": "campaign.load",
     "open_state": "state.open",
     "pause": "sending.run_control",

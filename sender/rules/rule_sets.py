@@ -6,6 +6,7 @@ legal advice either.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from sender.core.errors import InputError
 from sender.core.frequency import FrequencyCap, parse_cap
 from sender.rules.holiday_calendar import HolidayCalendar
 from sender.rules.hours import ALL_DAY, Ranges, parse_days, parse_hours
@@ -28,6 +30,7 @@ STRICT_SET = "strict"
 SET_NAMES = (DEFAULT_SET, STRICT_SET)
 _ALIASES = {"us-federal": DEFAULT_SET}
 _FILES = {DEFAULT_SET: ("us",), STRICT_SET: ("us", "strict")}
+_PLACE = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 _MARGIN = timedelta(days=2)  # what is today somewhere is another day elsewhere
 _YEAR = timedelta(days=366)
 
@@ -147,6 +150,23 @@ def load_rule_sets(names: Iterable[str] = (DEFAULT_SET,)) -> RuleSet:
             known = " or ".join(SET_NAMES)
             raise ValueError(f"{name!r} is not a set of rules: write {known}; `sender rules` lists what is in them")
     return _load(chosen)
+
+
+def list_rules(place: str | None = None, *, rule_set: str = STRICT_SET) -> tuple[Rule, ...]:
+    """Return the shipped rules of a set, or those that count in a place: `US-FL`, or `US|US-FL` for several.
+
+    Raises InputError for an unknown set, and for what is not the code of a place.
+    """
+    try:
+        rules = load_rule_sets([rule_set])
+    except ValueError as problem:
+        raise InputError(str(problem)) from None
+    if place is None:
+        return rules.rules
+    for code in place.split("|"):
+        if not _PLACE.fullmatch(code.strip()):
+            raise InputError(f"{code.strip()!r} is not the code of a place", fix="write US, US-FL or FR")
+    return rules.rules_for(place)
 
 
 @cache
