@@ -16,7 +16,7 @@ from sender.cli.invocation import debug_option
 from sender.core.clock import wall_clock_ms
 from sender.rules.rule_sets import DEFAULT_SET, SET_NAMES, STRICT_SET, Rule, RuleKind, list_rules, load_rule_sets
 
-NO_ADVICE = "This is no legal advice: what the law asks of you is for a lawyer who knows your business."
+NO_ADVICE = "This is not legal advice: ask a lawyer who knows your business what applies to you."
 _COMPUTED = frozenset({"hours", "holidays", "cap"})  # `value` says what they say
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib import resources
 from zoneinfo import ZoneInfo
+
+from sender.rules import zones
 
 DAY_MS = 86_400_000
 
@@ -17,7 +18,7 @@ _LONG_AGO = -(2**62)
 
 
 def find_offsets(zone: str, start_ms: int, end_ms: int) -> Offsets:
-    """The offsets of the zone around that interval; the first holds from long ago. Raises ValueError for no zone."""
+    """The offsets of the zone around that interval; the first holds from long ago. Raises InputError for none."""
     first, last = _year(start_ms - _MARGIN_MS), _year(end_ms + _MARGIN_MS)
     offsets: list[tuple[int, int]] = []
     for year in range(first, last + 1):
@@ -37,7 +38,7 @@ def _offsets_in(zone: str, year: int) -> Offsets:
 
     One look a day sees every change: none of the zones has changed twice in a day since 1900.
     """
-    info = _load(zone)
+    info = zones.zone(zone)
     day = _to_ms(datetime(year, 1, 1, tzinfo=UTC))
     end = _to_ms(datetime(year + 1, 1, 1, tzinfo=UTC))
     offsets = [(day, _offset_ms(info, day))]
@@ -68,15 +69,3 @@ def _to_ms(at: datetime) -> int:
 
 def _year(at_ms: int) -> int:
     return (_EPOCH + timedelta(milliseconds=at_ms)).year
-
-
-@cache
-def _load(name: str) -> ZoneInfo:
-    folder = resources.files("tzdata") / "zoneinfo"
-    if not all(part.isidentifier() or part.replace("-", "").replace("+", "").isalnum() for part in name.split("/")):
-        raise ValueError(f"{name!r} is not a time zone: write an IANA name, as America/New_York")
-    try:
-        with folder.joinpath(*name.split("/")).open("rb") as file:
-            return ZoneInfo.from_file(file, key=name)
-    except (OSError, ValueError):
-        raise ValueError(f"{name!r} is not a time zone: write an IANA name, as America/New_York") from None

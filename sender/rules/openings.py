@@ -82,7 +82,7 @@ def open_intervals(openings: Iterable[Opening], zones: Iterable[str], start_ms: 
     """The intervals from `start_ms` to before `end_ms` in which each opening is open in each of its zones, in order.
 
     An opening without a zone of its own has to be open in all of `zones`, the recipient's candidates. Raises ValueError
-    without any, and for a zone that does not exist.
+    without any, and InputError for a zone that does not exist.
     """
     intervals = [(start_ms, end_ms)] if start_ms < end_ms else []
     for clock, openings_there in _clocks(openings, zones, start_ms, end_ms):
@@ -106,7 +106,7 @@ def next_windows(
     `hold`: up to the deadline, every one, cut there; without a deadline the first, and those that begin later on its
     local day: what has not left by then has missed its window. `skip`: the one that is open now. `expire`: what the
     current local day still has. Where a recipient has several zones, a day is what their days have in common. Looks
-    `LOOK_AHEAD_DAYS` ahead; with no openings all of that is one interval. Raises ValueError as `open_intervals` does.
+    `LOOK_AHEAD_DAYS` ahead; with no openings all of that is one interval. Raises as `open_intervals` does.
     """
     openings, zones = tuple(openings), tuple(zones)
     bound_ms = now_ms + LOOK_AHEAD_DAYS * DAY_MS
