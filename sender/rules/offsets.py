@@ -36,7 +36,7 @@ def find_offsets(zone: str, start_ms: int, end_ms: int) -> Offsets:
 def _offsets_in(zone: str, year: int) -> Offsets:
     """The offset at the beginning of the year (UTC) and each change in it.
 
-    One look a day sees every change: none of the zones has changed twice in a day since 1900.
+    One look a day sees every change: no zone changes twice within six days, in the tables up to 2087.
     """
     info = zones.zone(zone)
     day = _to_ms(datetime(year, 1, 1, tzinfo=UTC))

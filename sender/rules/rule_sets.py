@@ -1,6 +1,6 @@
 """The shipped rules as values, and which of them count where. Reads the package's own data; knows no campaign.
 
-What the law says is data, in `data/*.yaml`, with source, date and confidence: this module decides nothing. It is no
+What statutes say is data, in `data/*.yaml`, with source, date and confidence: this module decides nothing. It is not
 legal advice either.
 """
 
@@ -46,10 +46,10 @@ class RuleKind(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How sure a rule is of what the law says."""
+    """How sure a rule is of what the statute says."""
 
-    STATUTE = "statute"  # the law's own text was read
-    QUOTED = "quoted"  # its words were read in a quotation
+    STATUTE = "statute"  # its text was read
+    QUOTED = "quoted"  # its text was read in a quotation
     SECONDARY = "secondary"  # summaries agree; the text was not reached
     CONFLICTING = "conflicting"  # sources contradict one another; the strictest stands here
 
@@ -58,8 +58,8 @@ class Confidence(StrEnum):
 class Rule:
     """One rule. `hours`, `holidays` and `cap` are what its `value` means, by its kind.
 
-    `scope` says whether the law is about texts or was written for calls, `basis` whose clock counts. `url` is where the
-    law is, `read` where it was read.
+    `scope` says whether the statute is about texts or was written for calls, `basis` whose clock counts. `url` is where
+    its text is, `read` where it was read.
     """
 
     id: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import struct
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import resources
 from itertools import pairwise
@@ -354,6 +355,27 @@ def test_offsets_are_those_of_the_zone(zone: str) -> None:
         assert timedelta(milliseconds=offset) == local(at_ms, zone).utcoffset()
     for since, ahead in offsets[1:]:
         assert local(since, zone).utcoffset() == timedelta(milliseconds=ahead) != local(since - 1, zone).utcoffset()
+
+
+def test_no_zone_changes_twice_within_a_few_days() -> None:
+    """On which the offsets rest: they are looked at once a day."""
+    assert {name: days for name in zone_names() if (days := min(_days_between_changes(name), default=99)) < 6} == {}
+
+
+def _days_between_changes(name: str) -> list[float]:
+    """The days between the changes of a zone's offset, as its file has them (RFC 8536)."""
+    data = resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
+    counts = struct.unpack(">20x6l", data[:44])  # of indicators, leap seconds, times, types, and characters
+    utc, standard, leaps, times, types, characters = counts
+    second = 44 + 5 * times + 6 * types + characters + 8 * leaps + standard + utc
+    _, _, _, times, types, _ = struct.unpack(">20x6l", data[second : second + 44])
+    at = second + 44
+    changes = struct.unpack(f">{times}q", data[at : at + 8 * times])
+    kinds, first_kind = data[at + 8 * times : at + 9 * times], at + 9 * times
+    offsets = [struct.unpack(">l", data[first_kind + 6 * kind :][:4])[0] for kind in range(types)]
+    before = [0, *kinds][:-1]
+    real = [change for change, old, new in zip(changes, before, kinds, strict=True) if offsets[old] != offsets[new]]
+    return [(later - earlier) / 86_400 for earlier, later in pairwise(real)]
 
 
 def test_the_hours_of_a_day_are_local_ones_in_every_zone_of_the_world() -> None:
