@@ -6,41 +6,19 @@ gives its province. Never takes a ZIP without its zeros for the beginning of ano
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import cache
 
 import polars as pl
 
-from sender.rules.zone_table import ZoneTable
+from sender.rules.zone_table import MILITARY, ZoneTable, places_of_region
 
+_PLAIN_ZIP = r"^[0-9]{5}$"
 _ZIP = r"^([0-9]{3,5})(?:-[0-9]{4}|\.0+)?$"
 _ZIP_WITHOUT_DASH = r"^([0-9]{3,5})[0-9]{4}(?:\.0+)?$"
-_CANADIAN = r"^([ABCEGHJKLMNPRSTVXY])[0-9][ABCEGHJ-NPRSTV-Z][ -]?(?:[0-9][ABCEGHJ-NPRSTV-Z][0-9])?$"
+_CANADIAN = r"^([ABCEGHJKLMNPRSTVXY][0-9])[ABCEGHJ-NPRSTV-Z][ -]?(?:[0-9][ABCEGHJ-NPRSTV-Z][0-9])?$"
 _SHOWN_CHARS = 40
 
-# Canada Post's first letters.
-_PROVINCES = {
-    "A": "NL",
-    "B": "NS",
-    "C": "PE",
-    "E": "NB",
-    "G": "QC",
-    "H": "QC",
-    "J": "QC",
-    "K": "ON",
-    "L": "ON",
-    "M": "ON",
-    "N": "ON",
-    "P": "ON",
-    "R": "MB",
-    "S": "SK",
-    "T": "AB",
-    "V": "BC",
-    "X": "NT NU",
-    "Y": "YT",
-}
-_MILITARY = ("AA", "AE", "AP")  # addresses of the armed forces, whose place is not known
-_FREELY_ASSOCIATED = ("FM", "MH", "PW")
 _NAMES = """
 AL Alabama; AK Alaska; AZ Arizona; AR Arkansas; CA California; CO Colorado; CT Connecticut; DE Delaware;
 DC District of Columbia; DC Washington DC; FL Florida; GA Georgia; HI Hawaii; ID Idaho; IL Illinois; IN Indiana;
@@ -60,50 +38,69 @@ SK Saskatchewan; YT Yukon
 
 
 def read_zips(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:
-    """Return `zones`, `places` and `problem` (String) of ZIP cells (String, not null), a row for each."""
+    """Return `zones`, `places` (Int16, numbers of the table) and `problem` (String) of ZIP cells, a row for each."""
+    plain = pl.when(pl.col("zip").str.contains(_PLAIN_ZIP)).then(pl.col("zip").cast(pl.Int32, strict=False))
+    rows = table.zips.read(cells.to_frame("zip").select(plain).to_series())
+    others = cells.set(rows["zones"].is_not_null(), None)
+    if others.null_count() == others.len():
+        return rows.select("zones", "places", problem=pl.lit(None, pl.String))
+    readings = read_distinct(others, lambda distinct: _read_other_zips(distinct, table))
+    return rows.hstack(readings.select(pl.all().name.prefix("other_"))).select(
+        *(pl.coalesce(name, f"other_{name}") for name in ("zones", "places")), problem="other_problem"
+    )
+
+
+def read_states(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:
+    """Return `zones`, `places` (Int16, numbers of the table) and `problem` (String) of state cells, a row for each."""
+    return read_distinct(cells, lambda distinct: _read_distinct_states(distinct, table))
+
+
+def read_distinct(cells: pl.Series, read: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
+    """Return what `read` makes of each distinct cell that is not null, a row for each of `cells`."""
+    distinct = cells.drop_nulls().unique()
+    readings = read(distinct).with_columns(cell=distinct)
+    return cells.to_frame("cell").join(readings, on="cell", how="left", maintain_order="left").drop("cell")
+
+
+def _read_other_zips(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:
+    """As `read_zips`, for every spelling."""
     text = cells.str.strip_chars().str.to_uppercase()
     digits = pl.coalesce(pl.col("text").str.extract(_ZIP, 1), pl.col("text").str.extract(_ZIP_WITHOUT_DASH, 1))
-    letter = pl.col("text").str.extract(_CANADIAN, 1)
-    read = text.to_frame("text").select("text", digits.cast(pl.Int32).alias("zip"), letter.alias("letter"))
+    district = pl.col("text").str.extract(_CANADIAN, 1)
+    read = text.to_frame("text").select("text", digits.cast(pl.Int32).alias("zip"), district.alias("district"))
     rows = read.hstack(table.zips.read(read["zip"]))
-    provinces = {key: tuple(f"CA-{name}" for name in names.split()) for key, names in _PROVINCES.items()}
-    zones = {key: join_zones(table.zones_by_place[place] for place in names) for key, names in provinces.items()}
+    canadian = pl.col("district").replace_strict(table.zones_by_district, default=None, return_dtype=pl.Int16)
+    in_canada = pl.when(pl.col("district").is_not_null()).then(pl.lit(table.places.id("CA"), pl.Int16))
     return rows.select(
-        zones=pl.coalesce("zones", pl.col("letter").replace_strict(zones, default=None, return_dtype=pl.String)),
-        places=pl.coalesce(
-            pl.col("state").replace_strict(_jurisdictions(), default=None, return_dtype=pl.String),
-            pl.when(pl.col("letter").is_not_null()).then(pl.lit("CA")),
-        ),
-        military=pl.col("state").is_in(_MILITARY),
+        zones=pl.coalesce("zones", canadian),
+        places=pl.coalesce("places", in_canada),
+        military=pl.col("military").fill_null(value=False),
         text=_shown(cells),
     ).select("zones", "places", problem=_problem("a ZIP"))
 
 
-def read_states(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:
-    """Return `zones`, `places` and `problem` (String) of state cells (String, not null), a row for each."""
+def _read_distinct_states(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:
     key = cells.str.to_lowercase().str.replace_all(r"[.,]", "").str.replace_all(r"\s+", " ").str.strip_chars()
-    place = key.str.replace(r"^(?:us|ca)-([a-z]{2})$", "${1}").replace_strict(_place_names(), default=None)
-    rows = place.cast(pl.String).to_frame("place").with_columns(state=pl.col("place").str.slice(3), text=_shown(cells))
-    return rows.select(
-        zones=pl.col("place").replace_strict(table.zones_by_place, default=None, return_dtype=pl.String),
-        places=pl.when(pl.col("place").str.starts_with("CA-"))
-        .then(pl.lit("CA"))
-        .otherwise(pl.col("state").replace_strict(_jurisdictions(), default=None, return_dtype=pl.String)),
-        military=pl.col("place").str.starts_with("US-") & pl.col("state").is_in(_MILITARY),
-        text="text",
-    ).select("zones", "places", problem=_problem("a state, a territory or a province"))
-
-
-def join_zones(parts: Iterable[str]) -> str:
-    """Return the names in all `parts`, each joined with `|`, in the same form: sorted and once."""
-    return "|".join(sorted({name for part in parts for name in part.split("|")}))
+    states = key.str.replace(r"^(?:us|ca)-([a-z]{2})$", "${1}").replace_strict(
+        _state_names(), default=None, return_dtype=pl.String
+    )
+    places = {state: table.places.id(places_of_region(state)) for state in set(_state_names().values())}
+    return (
+        pl.DataFrame({"state": states, "text": _shown(cells)})
+        .select(
+            zones=pl.col("state").replace_strict(table.zones_by_place, default=None, return_dtype=pl.Int16),
+            places=pl.col("state").replace_strict(places, default=None, return_dtype=pl.Int16),
+            military=pl.col("state").str.slice(3).is_in(MILITARY).fill_null(value=False),
+            text="text",
+        )
+        .select("zones", "places", problem=_problem("a state, a territory or a province"))
+    )
 
 
 def _problem(what: str) -> pl.Expr:
     """What is wrong with the cell in `text`; null where its zones are known or it is blank."""
-    blank = pl.col("text").str.strip_chars() == ""
     return (
-        pl.when(pl.col("zones").is_not_null() | blank)
+        pl.when(pl.col("zones").is_not_null() | (pl.col("text") == ""))
         .then(None)
         .when("military")
         .then(pl.format("`{}` is a military address, whose time zone is not known", "text"))
@@ -116,20 +113,11 @@ def _shown(cells: pl.Series) -> pl.Series:
 
 
 @cache
-def _place_names() -> dict[str, str]:
+def _state_names() -> dict[str, str]:
     """The place of each state, territory and province, by its letters and names in lower case without points."""
-    names = {name.lower(): name for name in _MILITARY}
-    place_of = {name: f"US-{letters}" for name, letters in names.items()}
+    places = {letters.lower(): f"US-{letters}" for letters in MILITARY}
     for country, text in (("US", _NAMES), ("CA", _CANADIAN_NAMES)):
         for entry in text.replace("\n", " ").split(";"):
             letters, _, name = entry.strip().partition(" ")
-            place_of |= {letters.lower(): f"{country}-{letters}", name.lower(): f"{country}-{letters}"}
-    return place_of
-
-
-@cache
-def _jurisdictions() -> dict[str, str]:
-    """The places of an address in each state or territory: the freely associated states are countries of their own."""
-    letters = {place[3:] for place in _place_names().values() if place.startswith("US-")}
-    places = {state: f"US|US-{state}" for state in letters}
-    return places | dict.fromkeys(_MILITARY, "US") | {state: state for state in _FREELY_ASSOCIATED}
+            places |= {letters.lower(): f"{country}-{letters}", name.lower(): f"{country}-{letters}"}
+    return places

@@ -14,11 +14,10 @@ from enum import StrEnum
 import polars as pl
 
 from sender.rules import zone_table
-from sender.rules.addresses import join_zones, read_states, read_zips
-from sender.rules.zone_table import ZoneTable
+from sender.rules.addresses import read_distinct, read_states, read_zips
+from sender.rules.zone_table import TERRITORIES, Names, ZoneTable, places_of_region
 from sender.rules.zones import spellings, suggest_zone
 
-TERRITORIES = ("AS", "GU", "MP", "PR", "VI")  # regions of their own whose people are under the United States' rules
 _NORTH_AMERICA = ("US", "CA", *TERRITORIES)
 _MOST_SUGGESTIONS = 50  # distinct cells; to find what one may mean takes 2 ms
 _SHOWN_CHARS = 40
@@ -57,87 +56,101 @@ def locate(
     """
     table = zone_table.load()
     rows = _by_number(to, region, table)
-    address = pl.col("to").str.starts_with("+1") & pl.col("region").is_in(_NORTH_AMERICA)
-    readers: tuple[tuple[str, pl.Series | None, Callable[[pl.Series, ZoneTable], pl.DataFrame], pl.Expr], ...] = (
-        ("timezone", timezone, _read_timezones, pl.lit(value=True)),
-        ("zip", zip_code, read_zips, address),
-        ("state", state, read_states, address),
+    readers: tuple[tuple[str, pl.Series | None, Callable[[pl.Series, ZoneTable], pl.DataFrame]], ...] = (
+        ("timezone", timezone, _read_timezones),
+        ("zip", zip_code, read_zips),
+        ("state", state, read_states),
     )
-    for name, cells, read, counts in readers:
-        if cells is not None and cells.dtype != pl.Null:
-            rows = rows.hstack(_read_distinct(cells.cast(pl.String), read, table, name))
-            rows = rows.with_columns(pl.when(counts).then(pl.col(f"^{name}_.*$")))
-    return _decide(rows)
+    address = pl.col("to").str.starts_with("+1") & pl.col("region").is_in(_NORTH_AMERICA)
+    elsewhere = ~rows.select(address).to_series().fill_null(value=False)
+    for name, cells, read in readers:
+        if cells is not None:
+            text = cells.cast(pl.String)
+            counted = text if name == "timezone" or not elsewhere.any() else text.set(elsewhere, None)
+            rows = rows.hstack(read(counted, table).select(pl.all().name.prefix(f"{name}_")))
+    return _decide(rows, table)
 
 
 def _by_number(to: pl.Series, region: pl.Series, table: ZoneTable) -> pl.DataFrame:
-    """Return `to`, `region`, and what the number alone gives: `number_zones`, `evidence`, `number_places`,
-    `region_zones`."""
+    """Return `to`, `region`, and what the number says: `number_zones`, `exchange`, `number_places`, `region_zones`."""
     rows = pl.DataFrame({"to": to.cast(pl.String), "region": region.cast(pl.String)})
-    toll_free = pl.col("region").is_null() & pl.col("to").str.starts_with("+1")
-    rows = rows.with_columns(
-        region=pl.when(toll_free).then(pl.lit("US")).otherwise("region"), key=zone_table.number_key(pl.col("to"))
-    )
-    known = table.numbers.read(rows["key"]).rename({"zones": "number_zones", "places": "number_places"})
-    of_region = {name: f"US|US-{name}" for name in TERRITORIES}
-    return rows.hstack(known).with_columns(
-        region_zones=pl.col("region").replace_strict(table.zones_by_place, default=None, return_dtype=pl.String),
-        number_places=pl.coalesce("number_places", pl.col("region").replace(of_region)),
+    if rows["region"].null_count():
+        shared = pl.col("region").is_null() & pl.col("to").str.starts_with("+1")
+        rows = rows.with_columns(region=pl.when(shared).then(pl.lit("US")).otherwise("region"))
+    known = table.numbers.read(rows.select(zone_table.number_key(pl.col("to"))).to_series())
+    rows = rows.hstack(known.select("exchange", number_zones="zones", number_places="places"))
+    if not known["zones"].null_count():
+        return rows.with_columns(region_zones=pl.lit(None, pl.Int16))
+    places = {name: table.places.id(places_of_region(name)) for name in table.zones_by_place}
+    of_region = pl.col("region").replace_strict(places, default=None, return_dtype=pl.Int16)
+    return rows.with_columns(
+        region_zones=pl.col("region").replace_strict(table.zones_by_place, default=None, return_dtype=pl.Int16),
+        number_places=pl.coalesce("number_places", of_region),
     )
 
 
-def _decide(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of `locate` from those of the number and of each kind of cell."""
+def _decide(rows: pl.DataFrame, table: ZoneTable) -> pl.DataFrame:
+    """Return the columns of `locate` from what the number and each kind of cell say."""
     cells = [name for name in ("timezone", "zip", "state") if f"{name}_zones" in rows.columns]
     unread = pl.col("timezone_problem").is_not_null() if "timezone" in cells else pl.lit(value=False)
+    of_number = pl.when("exchange").then(pl.lit(ZoneSource.EXCHANGE)).otherwise(pl.lit(ZoneSource.AREA_CODE))
     sources = [
-        pl.when(unread).then(pl.lit(ZoneSource.TIMEZONE.value)),
-        *(pl.when(pl.col(f"{name}_zones").is_not_null()).then(pl.lit(name)) for name in cells),
-        pl.when(pl.col("number_zones").is_not_null()).then("evidence"),
-        pl.when(pl.col("region_zones").is_not_null()).then(pl.lit(ZoneSource.REGION.value)),
-        pl.lit(ZoneSource.UNKNOWN.value),
+        pl.when(unread).then(pl.lit(ZoneSource.TIMEZONE)),
+        *(pl.when(pl.col(f"{name}_zones").is_not_null()).then(pl.lit(ZoneSource(name))) for name in cells),
+        pl.when(pl.col("number_zones").is_not_null()).then(of_number),
+        pl.when(pl.col("region_zones").is_not_null()).then(pl.lit(ZoneSource.REGION)),
+        pl.lit(ZoneSource.UNKNOWN),
     ]
-    zones = [pl.col(f"{name}_zones") for name in (*cells, "number", "region")]
-    places = [pl.col(f"{name}_places") for name in ("number", *cells) if f"{name}_places" in rows.columns]
+    zones = pl.coalesce(f"{name}_zones" for name in (*cells, "number", "region"))
     problems = [pl.col(f"{name}_problem") for name in cells] or [pl.lit(None, pl.String)]
     decided = rows.select(
-        zone=pl.when(~unread).then(pl.coalesce(zones)),
+        zone=pl.when(~unread).then(zones),
         zone_source=pl.coalesce(sources),
-        places=pl.concat_str(places, separator="|", ignore_nulls=True).replace("", None),
         problem=pl.concat_str(problems, separator="; ", ignore_nulls=True).replace("", None),
     )
-    return decided if len(places) == 1 else decided.with_columns(_without_repeats(decided["places"]))
-
-
-def _without_repeats(joined: pl.Series) -> pl.Series:
-    """Return texts of names that are joined with `|` with each name once, in order."""
-    distinct = joined.drop_nulls().unique()
-    once = pl.Series([join_zones([text]) for text in distinct], dtype=pl.String)
-    return joined.replace_strict(distinct, once, default=None, return_dtype=pl.String)
-
-
-def _read_distinct(
-    cells: pl.Series, read: Callable[[pl.Series, ZoneTable], pl.DataFrame], table: ZoneTable, name: str
-) -> pl.DataFrame:
-    """Return what `read` makes of each distinct cell, a row for each of `cells`; its columns begin with `name`."""
-    distinct = cells.drop_nulls().unique()
-    readings = read(distinct, table).select(pl.all().name.prefix(f"{name}_")).with_columns(cell=distinct)
-    return cells.to_frame("cell").join(readings, on="cell", how="left", maintain_order="left").drop("cell")
-
-
-def _read_timezones(cells: pl.Series, _: ZoneTable) -> pl.DataFrame:
-    """Return `zones` and `problem` (String) of cells with a zone's name."""
-    text = cells.str.strip_chars()
-    zones = (
-        text.str.to_lowercase()
-        .str.replace_all(" ", "_", literal=True)
-        .replace_strict(spellings(), default=None, return_dtype=pl.String)
+    return decided.select(
+        table.zones.texts.gather(decided["zone"]).alias("zone"),
+        "zone_source",
+        _join_places(rows.select(f"{name}_places" for name in ("number", *cells) if name != "timezone"), table.places),
+        "problem",
     )
-    wrong = text.filter(zones.is_null() & (text != "")).unique().sort()
-    fixes = {cell: suggest_zone(cell) for cell in (wrong if wrong.len() <= _MOST_SUGGESTIONS else ())}
-    sentences = {
-        cell: f"`{cell[:_SHOWN_CHARS]}` is not a time zone; write it as {fixes.get(cell) or 'America/New_York'}"
-        for cell in wrong
-    }
-    problem = text.replace_strict(sentences, default=None, return_dtype=pl.String)
-    return pl.DataFrame({"zones": zones, "problem": problem})
+
+
+def _join_places(parts: pl.DataFrame, names: Names) -> pl.Series:
+    """Return `places` (String): the union of the sets of each row, whose numbers are in the columns of `parts`."""
+    if parts.width == 1:
+        return names.texts.gather(parts.to_series()).alias("places")
+    size = names.texts.len() + 1
+    keys = parts.select(
+        pl.sum_horizontal(
+            (pl.col(name).cast(pl.Int32) + 1).fill_null(0) * size**at for at, name in enumerate(parts.columns)
+        )
+    ).to_series()
+    distinct = keys.unique()
+    unions = []
+    for key in distinct:
+        ids = [key // size**at % size for at in range(parts.width)]
+        unions.append("|".join(sorted({name for at in ids if at for name in names.sets[at - 1]})) or None)
+    return keys.replace_strict(distinct, pl.Series(unions, dtype=pl.String)).alias("places")
+
+
+def _read_timezones(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:
+    """Return `zones` (Int16) and `problem` (String) of cells with a zone's name (String), a row for each."""
+    ids = {spelling: table.zones.id(name) for spelling, name in spellings().items()}
+
+    def read(distinct: pl.Series) -> pl.DataFrame:
+        text = distinct.str.strip_chars()
+        spelled = text.str.to_lowercase().str.replace_all(" ", "_", literal=True)
+        zones = spelled.replace_strict(ids, default=None, return_dtype=pl.Int16)
+        wrong = text.filter(zones.is_null() & (text != "")).unique().sort()
+        fixes = {cell: suggest_zone(cell) for cell in (wrong if wrong.len() <= _MOST_SUGGESTIONS else ())}
+        sentences = [
+            f"`{cell[:_SHOWN_CHARS]}` is not a time zone; write it as {fixes.get(cell) or 'America/New_York'}"
+            for cell in wrong
+        ]
+        problem = text.replace_strict(
+            wrong, pl.Series(sentences, dtype=pl.String), default=None, return_dtype=pl.String
+        )
+        return pl.DataFrame({"zones": zones, "problem": problem})
+
+    return read_distinct(cells, read)

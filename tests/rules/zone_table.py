@@ -102,6 +102,32 @@ PROVINCES = {  # the zones of zone.tab whose comment names the province
     "SK": "America/Regina America/Edmonton America/Swift_Current",
     "YT": "America/Whitehorse America/Dawson",
 }
+# Canada Post's first letters, and what its first digits say where a province has several zones.
+PROVINCES_OF_LETTER = {
+    "A": "NL",
+    "B": "NS",
+    "C": "PE",
+    "E": "NB",
+    "G": "QC",
+    "H": "QC",
+    "J": "QC",
+    "K": "ON",
+    "L": "ON",
+    "M": "ON",
+    "N": "ON",
+    "P": "ON",
+    "R": "MB",
+    "S": "SK",
+    "T": "AB",
+    "V": "BC",
+    "X": "NT NU",
+    "Y": "YT",
+}
+DISTRICTS = {
+    "America/St_Johns": "A1 A5 A8",
+    "America/Toronto": "G1 G2 G3 G5 G6 G7 G8 G9 H J K L M N",
+    "America/Vancouver": "V2 V3 V4 V5 V6 V7 V8 V9",
+}
 # Codes that overlay an older one whose territory spans zones, and are in neither source's details. Source: NANPA's and
 # the CNAC's planning letters.
 OVERLAYS = {
@@ -421,6 +447,17 @@ def region_rows() -> list[tuple[str, str]]:
     return [(place, "|".join(names)) for place, names in sorted(zones_by_place.items())]
 
 
+def postal_rows() -> list[tuple[str, str]]:
+    """The zones of the first two characters of Canadian postal codes."""
+    narrower = {start: name for name, starts in DISTRICTS.items() for start in starts.split()}
+    rows = []
+    for letter, provinces in PROVINCES_OF_LETTER.items():
+        names = {name for province in provinces.split() for name in state_zones()[f"CA-{province}"]}
+        for start in (f"{letter}{digit}" for digit in range(10)):
+            rows.append((start, narrower.get(start) or narrower.get(letter) or "|".join(one_a_clock(sorted(names)))))
+    return rows
+
+
 def tables() -> dict[str, str]:
     """The files of the table, by name."""
     header = (
@@ -430,6 +467,7 @@ def tables() -> dict[str, str]:
     )
     content = {
         "numbers.csv": ("prefix,exchanges,places,zones", number_rows()),
+        "postal_codes.csv": ("start,zones", postal_rows()),
         "regions.csv": ("place,zones", region_rows()),
         "zips.csv": ("first,last,state,zones", zip_rows()),
     }
