@@ -27,8 +27,11 @@ def running(app: Callable[..., object], grace_s: int | None = None) -> Iterator[
         app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=grace_s
     )  # type: ignore[arg-type]
     with closing(asgi_server.listening_socket("127.0.0.1", 0)) as sock:
-        connection = http.client.HTTPConnection(*sock.getsockname(), timeout=10)
-        with closing(connection), asgi_server.in_thread(asgi_server.Server(config), sock, "test"):
+        connection, server = http.client.HTTPConnection(*sock.getsockname(), timeout=10), asgi_server.Server(config)
+        with closing(connection), asgi_server.in_thread(server, sock, "test"):
+            connection.connect()
+            while not server.server_state.connections:
+                time.sleep(0.001)
             yield connection
         assert not any(thread.name == "test" for thread in threading.enumerate())
 
@@ -36,7 +39,6 @@ def running(app: Callable[..., object], grace_s: int | None = None) -> Iterator[
 @pytest.mark.parametrize("requests", [0, 1])
 def test_it_ends_at_once_though_a_connection_is_kept_open(requests: int) -> None:
     with running(answer) as connection:
-        connection.connect()
         for _ in range(requests):
             connection.request("GET", "/")
             assert connection.getresponse().read() == b"ok"
