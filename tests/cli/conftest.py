@@ -119,6 +119,25 @@ class Shell:
         return pl.read_csv(newest, infer_schema=False)
 
 
+class Prepared:
+    """A folder in which `prepare` has run once, for tests that each want it as it was then.
+
+    Each gets it in the same place: a state holds absolute paths.
+    """
+
+    def __init__(self, place: Path, prepare: Callable[[Shell], object]) -> None:
+        self._folder, self._copy = place / "folder", place / "copy"
+        self._folder.mkdir()
+        prepare(Shell(self._folder))
+        shutil.copytree(self._folder, self._copy, symlinks=True)
+
+    def restore(self) -> Shell:
+        """The folder as `prepare` left it. What the last test did to it is gone."""
+        shutil.rmtree(self._folder)
+        shutil.copytree(self._copy, self._folder, symlinks=True)
+        return Shell(self._folder)
+
+
 AREAS = ("202", "212", "213", "214", "215", "216", "217", "218", "219", "224", "225", "228")
 
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from sender.reports import table_files
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Prepared, Shell
 
 CAMPAIGN = """\
 name: offer
@@ -55,9 +55,14 @@ def fill(sender: Shell) -> Shell:
     return sender
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return Prepared(tmp_path_factory.mktemp("filled"), fill)
+
+
 @pytest.fixture
-def sent(sender: Shell) -> Shell:
-    return fill(sender)
+def sent(filled: Prepared) -> Shell:
+    return filled.restore()
 
 
 @pytest.fixture(scope="module")
