@@ -7,13 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from benchmarks import stub
 from benchmarks.__main__ import PARTS
 from benchmarks.figures import Figure, table
 from benchmarks.pace import busiest_second
+from tests import local_http
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,7 +58,7 @@ def test_a_stub_that_receives_tells_when(tmp_path: Path) -> None:
     with stub.receiving(tmp_path / "arrivals") as (url, arrivals):
         begun = time.monotonic()
         for _ in range(3):
-            httpx.post(url, content=b"x", trust_env=False).raise_for_status()
+            local_http.post(url, content=b"x").raise_for_status()
         times = arrivals()
     assert len(times) == 3
     assert begun <= times[0] <= times[-1] <= time.monotonic()

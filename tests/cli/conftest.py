@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
 
-from tests import warm
+from tests import local_http, warm
 from tests.cli import in_process
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +163,7 @@ class Sandbox:
         self.url = url
 
     def counts(self) -> dict[str, int]:
-        recipients: dict[str, int] = httpx.get(f"{self.url}/sandbox/counts", trust_env=False).json()["recipients"]
+        recipients: dict[str, int] = local_http.get(f"{self.url}/sandbox/counts").json()["recipients"]
         return recipients
 
     def wait_for(self, n: int) -> None:

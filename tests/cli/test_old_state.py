@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import polars as pl
 import pytest
 
 from sender.reports.run_results import run_results
 from sender.state.ledger import Run, RunKind
 from sender.state.state_dir import StateDir
+from tests import local_http
 from tests.cli.conftest import Sandbox, Shell
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "state-6dd9dae"
@@ -54,7 +54,7 @@ def runs(shell: Shell) -> dict[str, Run]:
 
 def texts(provider: Sandbox, run: Run) -> dict[str, int]:
     """How many messages of that run the provider has accepted, by recipient."""
-    accepted = httpx.get(f"{provider.url}/sandbox/messages", trust_env=False).json()["messages"]
+    accepted = local_http.get(f"{provider.url}/sandbox/messages").json()["messages"]
     return Counter(message["to"] for message in accepted if TEXTS[run.campaign] in message["body"])
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 
+from tests import local_http
 from tests.cli.conftest import Sandbox, Shell
 from tests.cli.test_ending_runs import NUMBERS, Job
 
@@ -30,7 +30,7 @@ def scheduled(job: Job, provider: str, *, minutes: float = 60) -> None:
 
 
 def at_provider(job: Job) -> list[str]:
-    messages = httpx.get(f"{job.provider.url}/sandbox/messages", trust_env=False).json()["messages"]
+    messages = local_http.get(f"{job.provider.url}/sandbox/messages").json()["messages"]
     return [message["status"] for message in messages]
 
 
@@ -67,13 +67,13 @@ def test_without_credentials_it_says_how_many_will_be_sent(job: Job) -> None:
 def test_a_message_that_is_too_near_is_not_taken_back(job: Job) -> None:
     """Telnyx refuses less than a minute ahead; the sandbox takes no `send_at` so near, so its time is moved."""
     scheduled(job, TELNYX)
-    messages = httpx.get(f"{job.provider.url}/sandbox/messages", trust_env=False).json()["messages"]
+    messages = local_http.get(f"{job.provider.url}/sandbox/messages").json()["messages"]
     key = {"Authorization": "Bearer KEY-sandbox"}
     url = f"{job.provider.url}/v2/messages/{messages[0]['message_id']}"
-    assert httpx.delete(url, headers=key, trust_env=False).status_code == 200
-    assert httpx.delete(url, headers=key, trust_env=False).status_code == 403, "it is canceled already"
-    assert httpx.delete(url + "0", headers=key, trust_env=False).status_code == 404
-    assert httpx.delete(url, trust_env=False).status_code == 401
+    assert local_http.delete(url, headers=key).status_code == 200
+    assert local_http.delete(url, headers=key).status_code == 403, "it is canceled already"
+    assert local_http.delete(url + "0", headers=key).status_code == 404
+    assert local_http.delete(url).status_code == 401
     closed = job("close", "--json").json["scheduled"]
     assert (closed["canceled"], closed["sent"]) == (2, 1)
     assert "not scheduled" in closed["failure"]

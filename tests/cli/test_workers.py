@@ -10,12 +10,11 @@ import subprocess
 import time
 from collections.abc import Callable
 
-import httpx
 import psutil
 import pytest
 
 from sender.state.state_dir import LEDGER_FILE
-from tests import warm
+from tests import local_http, warm
 from tests.cli.conftest import SENDER, Sandbox, Shell
 from tests.cli.test_guarantee import campaign, freeze, law, posix
 
@@ -42,7 +41,7 @@ def wait_until_gone(processes: list[psutil.Process], seconds: float) -> None:
 
 def most_in_a_second(sandbox: Sandbox) -> int:
     """By the provider's own clock."""
-    told = httpx.get(f"{sandbox.url}/sandbox/messages", trust_env=False).json()["messages"]
+    told = local_http.get(f"{sandbox.url}/sandbox/messages").json()["messages"]
     times = sorted(one["created_ms"] for one in told)
     return max(sum(1 for other in times if time_ <= other < time_ + 1000) for time_ in times)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import httpx
 import pytest
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
@@ -22,6 +21,7 @@ from sender.core.outcomes import DeliveryReport
 from sender.providers.base import InboundMessage, Message
 from sender.sandbox.server import embedded
 from sender.sandbox.simulator import Options
+from tests import local_http
 from tests.contract.conftest import DEFAULT_FOLDER, FILES
 from tests.hooks import Call, Hook, hook
 
@@ -77,7 +77,7 @@ def test_status_callbacks(
     adapter = providers.sandbox_adapter(dialect, url)
     message = Message(7, "r.7", f"+1202555{last}", FROM, "Hi", fields={"status_callback": f"{called.url}/hook"})
     request = adapter.request(message)
-    sent = httpx.request(request.method, request.url, headers=list(request.headers), content=request.content)
+    sent = local_http.request(request.method, request.url, headers=list(request.headers), content=request.content)
     assert sent.is_success
     calls = called.wait_for(2 if dialect == "telnyx" else 3)
     check = validator(dialect, SCHEMAS[dialect][0])
@@ -97,7 +97,7 @@ def test_inbound_messages(
     dialect: str, url: str, called: Hook, validator: Callable[[str, str], Draft202012Validator]
 ) -> None:
     told = {"dialect": dialect, "url": f"{called.url}/in", "sender": TO, "to": FROM, "text": "Stop"}
-    assert httpx.post(f"{url}/sandbox/inbound", json=told).json() == {"answer": 200}
+    assert local_http.post(f"{url}/sandbox/inbound", json=told).json() == {"answer": 200}
     (call,) = called.calls
     validator(dialect, SCHEMAS[dialect][1] or "").validate(document(dialect, call))
     (inbound,) = providers.reports(dialect, call.headers, call.body, call.url)

@@ -26,6 +26,7 @@ from openapi_core.testing import MockRequest, MockResponse
 from sender.sandbox.credentials import environment
 from sender.sandbox.server import embedded
 from sender.sandbox.simulator import Options
+from tests import local_http
 
 pytestmark = pytest.mark.contract
 
@@ -137,7 +138,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
     times = {"queued": (3600, 7200), "sent": (0, 7200), "final": (0, 0)}[request.param]
     with (
         embedded(Options(sent_after_s=times[0], delivered_after_s=times[1])) as url,
-        httpx.Client(base_url=url) as http,
+        local_http.Client(base_url=url) as http,
     ):
         yield http
 

@@ -22,6 +22,7 @@ from sender.delivery.webhooks.server import _ListenerProtocol
 from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.sandbox.server import _RequestProtocol
 from sender.state.state_dir import StateDir
+from tests import local_http
 
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n"
 
@@ -82,8 +83,8 @@ def later(action: Callable[[str], socket.socket], url: str) -> socket.socket:
 
 
 def is_answering(url: str) -> bool:
-    path = "/health" if httpx.get(f"{url}/health", trust_env=False).status_code == 200 else "/sandbox/health"
-    return httpx.get(url + path, trust_env=False).status_code == 200
+    path = "/health" if local_http.get(f"{url}/health").status_code == 200 else "/sandbox/health"
+    return local_http.get(url + path).status_code == 200
 
 
 def drip(connection: socket.socket, data: bytes, pause_s: float) -> bool:
@@ -144,7 +145,7 @@ class TestTime:
             assert rest(connection).startswith(b"HTTP/1.1 408 ")
 
     def test_a_served_connection_may_be_idle_for_longer(self, url: str) -> None:
-        with httpx.Client(base_url=url, trust_env=False) as client:
+        with local_http.Client(base_url=url) as client:
             first = client.get("/health")
             time.sleep(1.0)
             answer = client.get("/health")
@@ -180,7 +181,7 @@ class TestSize:
         assert is_answering(url)
 
     def test_a_head_below_the_limit_is_read(self, url: str) -> None:
-        answer = httpx.get(f"{url}/health", headers={"x": "y" * (HEAD_MAX_BYTES - 1000)}, trust_env=False)
+        answer = local_http.get(f"{url}/health", headers={"x": "y" * (HEAD_MAX_BYTES - 1000)})
         assert answer.status_code in (200, 404)
 
     @pytest.mark.parametrize("chunked", [False, True])
@@ -188,7 +189,7 @@ class TestSize:
         body = b"x" * (BODY_MAX_BYTES + 100_000)
         content = iter([body[:500_000], body[500_000:]]) if chunked else body
         try:
-            answer = httpx.post(f"{url}/2010-04-01/Accounts/AC1/Messages.json", content=content, trust_env=False)
+            answer = local_http.post(f"{url}/2010-04-01/Accounts/AC1/Messages.json", content=content)
         except httpx.HTTPError:
             pass  # it need not read what it refuses
         else:

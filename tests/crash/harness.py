@@ -33,7 +33,7 @@ import phonenumbers
 
 from sender.core.outcomes import SubmissionState
 from sender.state.state_dir import StateDir
-from tests import warm
+from tests import local_http, warm
 from tests.crash.launcher import POINTS, Trap
 from tests.tally import Addable
 
@@ -134,7 +134,7 @@ class Provider:
         until = time.monotonic() + 20
         while True:  # it may be having an outage
             try:
-                return httpx.get(f"{self.url}/sandbox/{path}", trust_env=False, timeout=10).json()
+                return local_http.get(f"{self.url}/sandbox/{path}", timeout=10).json()
             except httpx.TransportError:
                 if time.monotonic() > until:
                     raise

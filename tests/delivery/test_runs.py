@@ -36,6 +36,7 @@ from sender.state.state_dir import StateDir
 from sender.suppression.learn import learn_from_runs, learn_refusals
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import NotSent
+from tests import local_http
 
 DIALECTS = providers.DIALECTS
 KEYS = webhooks.Keys.of(sandbox.environment(""))
@@ -108,12 +109,12 @@ def wait_until_final(state: Path, run_id: str, timeout_s: float = 60) -> pl.Data
 
 def truth(url: str) -> dict[str, str]:
     """Message id -> final status, as the sandbox knows it."""
-    told = httpx.get(f"{url}/sandbox/messages", trust_env=False, timeout=60).json()
+    told = local_http.get(f"{url}/sandbox/messages", timeout=60).json()
     return {one["message_id"]: one["status"] for one in told["messages"]}
 
 
 def callbacks(url: str) -> dict[str, Any]:
-    told: dict[str, Any] = httpx.get(f"{url}/sandbox/callbacks", trust_env=False).json()
+    told: dict[str, Any] = local_http.get(f"{url}/sandbox/callbacks").json()
     return told
 
 
@@ -224,7 +225,7 @@ def test_a_stop_mid_run_holds_within_a_second(dialect: str, tmp_path: Path) -> N
         for at, text in replies.items():
             inbound = {"dialect": dialect, "url": f"{listener.public_url}/inbound/{dialect}", "text": text}
             inbound |= {"sender": people[at], "to": "+12025550100"}
-            answer = httpx.post(f"{url}/sandbox/inbound", json=inbound, trust_env=False, timeout=30)
+            answer = local_http.post(f"{url}/sandbox/inbound", json=inbound, timeout=30)
             assert answer.json() == {"answer": 200}
         told.append(time.time())
 

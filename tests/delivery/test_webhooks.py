@@ -34,7 +34,7 @@ from sender.state.new_state import init_state
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.state_dir import StateDir
 from sender.suppression.suppression_list import SuppressionList
-from tests import warm
+from tests import local_http, warm
 
 RUN = "run-1"
 KEYS = Keys.of(sandbox.environment(""))
@@ -58,7 +58,7 @@ def listening(ledger: SqliteLedger, tmp_path: Path, **options: Any) -> Iterator[
     with (
         StateDir(tmp_path) as state,
         webhooks.listen(state, **{"public_url": None, "keys": KEYS, "policy": Policy.REQUIRE, **options}) as listener,
-        httpx.Client(base_url=listener.url, trust_env=False, timeout=20) as client,
+        local_http.Client(base_url=listener.url, timeout=20) as client,
     ):
         yield listener, client
 
@@ -412,7 +412,7 @@ def test_hundreds_at_once(listener: tuple[Listener, httpx.Client], ledger: Sqlit
     answers: list[int] = []
 
     def some(part: int) -> None:
-        with httpx.Client(base_url=told.url, trust_env=False, timeout=20) as own:
+        with local_http.Client(base_url=told.url, timeout=20) as own:
             answers.extend(tell(own, told, native(word, seq), seq=seq).status_code for seq, word in said[part::6])
 
     threads = [threading.Thread(target=some, args=(part,)) for part in range(6)]
@@ -458,7 +458,7 @@ def test_listen_stops_cleanly(
     body, path = native("delivered"), f"/status/signalwire?ref={RUN}.0"
     headers = JSON | {"x-signalwire-signature": signatures.signalwire_json("PSK_sandbox", url + path, body)}
     # One is answered; another has sent half its body when the signal comes, and is still heard out.
-    assert httpx.post(url + path, content=body, headers=headers, trust_env=False).status_code == 200
+    assert local_http.post(url + path, content=body, headers=headers).status_code == 200
     late = native("sent", 1)
     late_path = f"/status/signalwire?ref={RUN}.1"
     signature = signatures.signalwire_json("PSK_sandbox", url + late_path, late)

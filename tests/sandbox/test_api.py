@@ -26,6 +26,7 @@ from sender.sandbox.segment_count import count_segments
 from sender.sandbox.server import embedded
 from sender.sandbox.simulator import SIMULATOR, Options
 from sender.segments.encoding import measure as sender_measure
+from tests import local_http
 
 ENV = environment("http://127.0.0.1")
 PROJECT, SID = ENV["SIGNALWIRE_PROJECT_ID"], ENV["TWILIO_ACCOUNT_SID"]
@@ -171,7 +172,7 @@ def sandboxes() -> Iterator[dict[str, httpx.Client]]:
 
 @contextmanager
 def _open(options: Options) -> Iterator[httpx.Client]:
-    with embedded(options) as url, httpx.Client(base_url=url, timeout=10) as client:
+    with embedded(options) as url, local_http.Client(base_url=url, timeout=10) as client:
         yield client
 
 

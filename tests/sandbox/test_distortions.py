@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
 
@@ -18,6 +17,7 @@ from sender.sandbox.credentials import environment
 from sender.sandbox.fault_plan import Faults
 from sender.sandbox.server import embedded
 from sender.sandbox.simulator import Options
+from tests import local_http
 from tests.sandbox.test_fault_plan import DIALECTS, TO, raw
 from tests.sandbox.test_fault_plan import send as post
 
@@ -46,7 +46,7 @@ def run(folder: Path, url: str, dialect: str, people: list[str] = PEOPLE, **opti
 
 
 def accepted(url: str) -> Counter[str]:
-    return Counter(httpx.get(f"{url}/sandbox/counts", trust_env=False).json()["recipients"])
+    return Counter(local_http.get(f"{url}/sandbox/counts").json()["recipients"])
 
 
 # -- what the sandbox says -------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_a_log_cannot_be_compared(kind: str, dialect: str) -> None:
         request = adapter.log_request(LogQuery(now - timedelta(hours=1), now + timedelta(hours=1), to=TO))
         pages = []
         while request is not None:
-            answer = httpx.get(request.url, headers=dict(request.headers), trust_env=False)
+            answer = local_http.get(request.url, headers=dict(request.headers))
             response = Response(answer.status_code, dict(answer.headers), answer.content)
             pages.append((answer.headers.get("date"), adapter.log_page(response, request)))
             request = pages[-1][1].next

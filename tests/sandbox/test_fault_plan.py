@@ -19,6 +19,7 @@ from sender.sandbox.fault_plan import FAULTS, LOG_FAULTS, FaultPicker, Faults
 from sender.sandbox.fault_plan import parse as parse_faults
 from sender.sandbox.server import embedded
 from sender.sandbox.simulator import Options
+from tests import local_http
 
 ENV = environment("")
 BASIC = httpx.BasicAuth
@@ -60,7 +61,7 @@ def request(dialect: str, to: str = TO) -> httpx.Request:
 def send(url: str, dialect: str = "signalwire", to: str = TO, timeout: float = 10.0) -> httpx.Response:
     made = request(dialect, to)
     headers = {name: value for name, value in made.headers.items() if name not in {"host", "content-length"}}
-    return httpx.post(url + made.url.path, content=made.content, headers=headers, timeout=timeout, trust_env=False)
+    return local_http.post(url + made.url.path, content=made.content, headers=headers, timeout=timeout)
 
 
 def raw(url: str, dialect: str = "signalwire") -> tuple[bytes, bool]:
@@ -81,7 +82,7 @@ def raw(url: str, dialect: str = "signalwire") -> tuple[bytes, bool]:
 
 
 def accepted(url: str) -> int:
-    return int(httpx.get(f"{url}/sandbox/counts", trust_env=False).json()["total"])
+    return int(local_http.get(f"{url}/sandbox/counts").json()["total"])
 
 
 def only(kind: str, **options: float) -> Options:
@@ -97,7 +98,7 @@ def test_a_fault_leaves_the_truth_it_names(kind: str, dialect: str) -> None:
     """`-before` and 429 store nothing; all others store the message, whatever the client hears."""
     with embedded(only(kind)) as url:
         try:
-            with httpx.Client(trust_env=False, timeout=5) as client:
+            with local_http.Client(timeout=5) as client:
                 made = request(dialect)
                 made.url = httpx.URL(url + made.url.path)
                 made.headers["host"] = urlsplit(url).netloc
@@ -112,7 +113,7 @@ def test_a_fault_leaves_the_truth_it_names(kind: str, dialect: str) -> None:
             heard = 0
         time.sleep(0.4 if kind == "outage" else 0)
         assert accepted(url) == (kind not in BEFORE)
-        assert httpx.get(f"{url}/sandbox/faults").json() == {"total": 1, "faults": {kind: 1}}
+        assert local_http.get(f"{url}/sandbox/faults").json() == {"total": 1, "faults": {kind: 1}}
         assert send(url, dialect, "+12025550124").is_success  # others are not touched
     created = {"telnyx": 200}.get(dialect, 201)
     expected = {
@@ -211,7 +212,7 @@ def test_a_huge_answer_is_100_mb() -> None:
 
 def test_an_outage_resets_refuses_and_ends() -> None:
     with embedded(Options(faults=Faults(recipients={TO: ("outage", "500-after")}), outage_s=0.8)) as url:
-        with httpx.Client(base_url=url, trust_env=False) as other:
+        with local_http.Client(base_url=url) as other:
             assert other.get("/sandbox/health").status_code == 200  # a connection that is kept alive
             assert raw(url) == (b"", True)
             with pytest.raises(httpx.TransportError):
@@ -234,9 +235,9 @@ def test_a_lagging_log_shows_a_message_late_and_its_page_at_once() -> None:
     with embedded(Options(log_lag_s=0.6)) as url:
         begun = time.monotonic()
         sent = send(url).json()["id"]
-        assert httpx.get(f"{url}/api/messaging/logs/{sent}", auth=auth).status_code == 200
+        assert local_http.get(f"{url}/api/messaging/logs/{sent}", auth=auth).status_code == 200
         assert accepted(url) == 1
-        while not httpx.get(f"{url}/api/messaging/logs", auth=auth).json()["data"]:
+        while not local_http.get(f"{url}/api/messaging/logs", auth=auth).json()["data"]:
             assert time.monotonic() - begun < 10
             time.sleep(0.02)
         assert time.monotonic() - begun >= 0.55
@@ -248,7 +249,7 @@ def test_the_log_can_fail_too(kind: str) -> None:
     with embedded(Options(faults=Faults({kind: 1.0}))) as url:
         assert send(url).status_code == 201
         try:
-            answer = httpx.get(f"{url}/api/messaging/logs", auth=auth)
+            answer = local_http.get(f"{url}/api/messaging/logs", auth=auth)
             heard = f"{answer.status_code} {json.loads(answer.content) is not None}"
         except httpx.TransportError:
             heard = "reset"
@@ -266,7 +267,7 @@ def test_faults_are_counted_across_restarts(tmp_path: Path) -> None:
     for n in (1, 2):
         with embedded(options) as url:
             send(url)
-            assert httpx.get(f"{url}/sandbox/faults").json()["faults"] == {"500-after": n}
+            assert local_http.get(f"{url}/sandbox/faults").json()["faults"] == {"500-after": n}
             assert accepted(url) == n
 
 
@@ -280,7 +281,7 @@ def test_a_state_file_from_before_there_were_faults_is_continued(tmp_path: Path)
         db.execute("DROP TABLE fault")
     db.close()
     with embedded(Options(state_file=state_file)) as url:
-        assert httpx.get(f"{url}/sandbox/faults").json() == {"total": 0, "faults": {}}
+        assert local_http.get(f"{url}/sandbox/faults").json() == {"total": 0, "faults": {}}
         assert accepted(url) == 1
 
 

@@ -28,6 +28,7 @@ from sender.sandbox.magic_numbers import BehaviorPicker
 from sender.sandbox.server import embedded, serve
 from sender.sandbox.simulator import Options
 from sender.sandbox.store import counts
+from tests import local_http
 
 ENV = environment("")
 AUTH = (ENV["SIGNALWIRE_PROJECT_ID"], ENV["SIGNALWIRE_API_TOKEN"])
@@ -44,7 +45,7 @@ print("stopped", flush=True)
 
 def send(url: str, to: str = "+12025550123", **options: object) -> httpx.Response:
     body = {"to": to, "from": "+12025550100", "body": "Hello"}
-    return httpx.post(f"{url}/api/messaging/messages", json=body, auth=AUTH, **options)  # type: ignore[arg-type]
+    return local_http.post(f"{url}/api/messaging/messages", json=body, auth=AUTH, **options)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -71,14 +72,14 @@ def test_latency_comes_after_the_message_is_stored() -> None:
     with embedded(Options(latency_ms=300)) as url:
         with pytest.raises(httpx.ReadTimeout):
             send(url, timeout=0.1)
-        assert httpx.get(f"{url}/sandbox/counts").json()["total"] == 1
+        assert local_http.get(f"{url}/sandbox/counts").json()["total"] == 1
         started = time.monotonic()
         assert send(url).status_code == 201
         assert time.monotonic() - started >= 0.3
 
 
 def test_above_the_rate_limit_it_answers_429() -> None:
-    with embedded(Options(rate_per_s=3)) as url, httpx.Client() as client:
+    with embedded(Options(rate_per_s=3)) as url, local_http.Client() as client:
         body = {"to": "+12025550123", "from": "+12025550100", "body": "Hello"}
         answers = [client.post(f"{url}/api/messaging/messages", json=body, auth=AUTH) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [201, 201, 201, 429, 429]
@@ -127,9 +128,9 @@ def test_reset_forgets_messages_and_who_was_turned_away() -> None:
     with embedded() as url:
         assert send(url, "+12025550195").status_code == 429
         send(url)
-        assert httpx.delete(f"{url}/sandbox/messages").json() == {"total": 0}
-        assert httpx.get(f"{url}/sandbox/messages").json() == {"total": 0, "messages": []}
-        assert httpx.get(f"{url}/sandbox/health").json()["accepted"] == 0
+        assert local_http.delete(f"{url}/sandbox/messages").json() == {"total": 0}
+        assert local_http.get(f"{url}/sandbox/messages").json() == {"total": 0, "messages": []}
+        assert local_http.get(f"{url}/sandbox/health").json()["accepted"] == 0
         assert send(url, "+12025550195").status_code == 429
 
 
@@ -138,8 +139,8 @@ def test_the_same_recipient_twice_is_counted_twice() -> None:
         for to in ("+12025550123", "+12025550101", "+12025550123"):
             send(url, to)
         expected = {"total": 3, "recipients": {"+12025550101": 1, "+12025550123": 2}}
-        assert httpx.get(f"{url}/sandbox/counts").json() == expected
-        assert httpx.get(f"{url}/sandbox/health").json()["accepted"] == 3
+        assert local_http.get(f"{url}/sandbox/counts").json() == expected
+        assert local_http.get(f"{url}/sandbox/health").json()["accepted"] == 3
 
 
 # ── The state file ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,7 +154,7 @@ def test_accepted_messages_survive_kill_9(tmp_path: Path) -> None:
         with process(state_file) as (server, url):
             stop, begun = threading.Timer(0.1, server.send_signal, [signal.SIGKILL]), accepted
             body = {"to": "+12025550123", "from": "+12025550100", "body": "Hello"}
-            with httpx.Client(base_url=url, auth=AUTH, timeout=60) as client:
+            with local_http.Client(base_url=url, auth=AUTH, timeout=60) as client:
                 while server.poll() is None:
                     try:
                         assert client.post("/api/messaging/messages", json=body).status_code == 201
@@ -171,12 +172,12 @@ def test_accepted_messages_survive_kill_9(tmp_path: Path) -> None:
         assert accepted <= counts(state_file)["total"] <= accepted + unanswered
     assert accepted > 30
     with embedded(Options(state_file=state_file)) as url:
-        assert httpx.get(f"{url}/sandbox/counts").json() == counts_later(url)
+        assert local_http.get(f"{url}/sandbox/counts").json() == counts_later(url)
 
 
 def counts_later(url: str) -> object:
     """The counts as the log of messages tells them."""
-    messages = httpx.get(f"{url}/sandbox/messages").json()["messages"]
+    messages = local_http.get(f"{url}/sandbox/messages").json()["messages"]
     return {"total": len(messages), "recipients": {"+12025550123": len(messages)}}
 
 
@@ -186,7 +187,7 @@ def test_a_closed_file_tells_its_counts_and_is_continued(tmp_path: Path) -> None
         first = send(url).json()["id"]
     assert counts(state_file) == {"total": 1, "recipients": {"+12025550123": 1}}
     with embedded(Options(state_file=state_file)) as url:
-        assert httpx.get(f"{url}/api/messaging/logs/{first}", auth=AUTH).status_code == 200
+        assert local_http.get(f"{url}/api/messaging/logs/{first}", auth=AUTH).status_code == 200
         send(url, "+12025550124")
     assert counts(state_file) == {"total": 2, "recipients": {"+12025550123": 1, "+12025550124": 1}}
 
@@ -204,7 +205,7 @@ def test_the_state_file_holds_no_credentials(tmp_path: Path) -> None:
     with embedded(Options(state_file=state_file)) as url:
         send(url)
         body = {"to": "+12025550123", "from": "+12025550100", "text": "Hello"}
-        httpx.post(f"{url}/v2/messages", json=body, headers={"Authorization": f"Bearer {ENV['TELNYX_API_KEY']}"})
+        local_http.post(f"{url}/v2/messages", json=body, headers={"Authorization": f"Bearer {ENV['TELNYX_API_KEY']}"})
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"Hello" in content
     assert ENV["TELNYX_API_KEY"].encode() not in content
@@ -278,7 +279,7 @@ def test_ten_starts_leave_no_thread_no_socket_and_no_word(capfd: pytest.CaptureF
             assert send(url).status_code == 201
             assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{url}/sandbox/health")
+            local_http.get(f"{url}/sandbox/health")
     assert threading.active_count() == threads
     assert _open_files() == opened
     assert capfd.readouterr() == ("", "")
@@ -332,7 +333,7 @@ def test_stopping_does_not_wait_for_silence() -> None:
     with embedded(Options(hang_s=60)) as url:
         waiting = threading.Thread(target=client, args=(url,))
         waiting.start()
-        while httpx.get(f"{url}/sandbox/counts").json()["total"] == 0:
+        while local_http.get(f"{url}/sandbox/counts").json()["total"] == 0:
             time.sleep(0.01)
         stopping = time.monotonic()
     assert time.monotonic() - stopping < 2
@@ -353,7 +354,7 @@ def test_an_error_inside_stops_it_too() -> None:
     with pytest.raises(ZeroDivisionError), embedded() as url:
         _ = 1 / 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/sandbox/health")
+        local_http.get(f"{url}/sandbox/health")
 
 
 def test_it_listens_on_loopback_only() -> None:
@@ -403,5 +404,5 @@ def test_an_answer_comes_soon_after_the_start() -> None:
     """Imports excepted: they are paid once a process."""
     started = time.monotonic()
     with embedded() as url:
-        assert httpx.get(f"{url}/sandbox/health").json()["status"] == "ok"
+        assert local_http.get(f"{url}/sandbox/health").json()["status"] == "ok"
         assert time.monotonic() - started < 1

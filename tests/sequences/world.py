@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 
 from sender.core.errors import PlanError, SenderError, UnknownRun
@@ -28,7 +27,7 @@ from sender.sandbox.credentials import environment as credentials
 from sender.state.ledger import Run, RunKind
 from sender.state.open import open_state
 from sender.state.state import State
-from tests import warm
+from tests import local_http, warm
 from tests.sequences.launcher import PROVIDER, Setup
 from tests.tally import Addable
 
@@ -170,11 +169,11 @@ class World:
 
     def texts(self) -> list[Text]:
         """Everything the provider accepted, oldest first."""
-        messages = httpx.get(f"{self._url}/sandbox/messages", trust_env=False, timeout=20).json()["messages"]
+        messages = local_http.get(f"{self._url}/sandbox/messages", timeout=20).json()["messages"]
         return [_read_text(message) for message in messages]
 
     def post(self, path: str, content: dict[str, Any]) -> Any:
-        return httpx.post(f"{self._url}/sandbox/{path}", json=content, trust_env=False, timeout=20).json()
+        return local_http.post(f"{self._url}/sandbox/{path}", json=content, timeout=20).json()
 
     # ── The campaign's files ────────────────────────────────────────────────────────────────────────────────────
 

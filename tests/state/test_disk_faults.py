@@ -13,7 +13,6 @@ from random import Random
 from typing import Any
 
 import apsw
-import httpx
 import polars as pl
 import pytest
 
@@ -21,7 +20,7 @@ import sender
 from sender import sandbox
 from sender.core.errors import RunComplete, StateError
 from sender.state.sqlite.ledger import SqliteLedger
-from tests import warm
+from tests import local_http, warm
 from tests.cli.conftest import Done
 
 N = 60
@@ -93,7 +92,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def accepted(url: str) -> dict[str, int]:
-    counts: dict[str, int] = httpx.get(f"{url}/sandbox/counts", trust_env=False).json()["recipients"]
+    counts: dict[str, int] = local_http.get(f"{url}/sandbox/counts").json()["recipients"]
     return counts
 
 

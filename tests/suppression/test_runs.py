@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
 
@@ -19,6 +18,7 @@ from sender.core.errors import InputError, ProviderRefused, RunComplete
 from sender.delivery.provider_optouts import import_opt_outs
 from sender.suppression.suppression_list import SuppressionList
 from sender.transport.httpx_transport import HttpxTransport
+from tests import local_http
 
 OURS = "+12025550150"
 
@@ -164,7 +164,7 @@ def fetched(url: str, state_dir: Path, dialect: str = "telnyx", **options: Any) 
 
 
 def say_stop(url: str, *stops: dict[str, str]) -> None:
-    with httpx.Client(trust_env=False) as client:
+    with local_http.Client() as client:
         for one in stops:
             client.post(f"{url}/sandbox/optouts", json={"to": OURS, **one}).raise_for_status()
 
