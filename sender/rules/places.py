@@ -15,7 +15,7 @@ import polars as pl
 
 from sender.rules import zone_table
 from sender.rules.addresses import read_distinct, read_states, read_zips
-from sender.rules.zone_table import TERRITORIES, Names, ZoneTable, places_of_region
+from sender.rules.zone_table import TERRITORIES, NumberedSets, ZoneTable, places_of_region
 from sender.rules.zones import spellings, suggest_zone
 
 _NORTH_AMERICA = ("US", "CA", *TERRITORIES)
@@ -116,7 +116,7 @@ def _decide(rows: pl.DataFrame, table: ZoneTable) -> pl.DataFrame:
     )
 
 
-def _join_places(parts: pl.DataFrame, names: Names) -> pl.Series:
+def _join_places(parts: pl.DataFrame, names: NumberedSets) -> pl.Series:
     """Return `places` (String): the union of the sets of each row, whose numbers are in the columns of `parts`."""
     if parts.width == 1:
         return names.texts.gather(parts.to_series()).alias("places")

@@ -22,7 +22,7 @@ _FREELY_ASSOCIATED = ("FM", "MH", "PW")  # countries of their own with ZIPs
 _PREFIX_DIGITS = 7  # of an E.164 number: in +1 the country code, the area code and the exchange
 
 
-class Names:
+class NumberedSets:
     """Sets of names, each as a text of names joined with `|`, and as a number."""
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -73,8 +73,8 @@ class ZoneTable:
     table's date and the versions of its sources.
     """
 
-    zones: Names
-    places: Names
+    zones: NumberedSets
+    places: NumberedSets
     numbers: RangeTable
     zips: RangeTable
     zones_by_place: Mapping[str, int]
@@ -87,8 +87,8 @@ def load() -> ZoneTable:
     numbers, zips = _number_ranges(_read("numbers.csv")), _zip_ranges(_read("zips.csv"))
     regions, districts = _read("regions.csv"), _read("postal_codes.csv")
     texts = pl.concat(frame["zones"].drop_nulls() for frame in (numbers, zips, regions, districts))
-    zones = Names({*texts, *zone_names()})
-    places = Names({*numbers["places"], *zips["places"], *map(places_of_region, regions["place"])})
+    zones = NumberedSets({*texts, *zone_names()})
+    places = NumberedSets({*numbers["places"], *zips["places"], *map(places_of_region, regions["place"])})
     numbers, zips = (
         frame.with_columns(zones=zones.ids(frame["zones"]), places=places.ids(frame["places"]))
         for frame in (numbers, zips)
