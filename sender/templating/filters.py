@@ -3,7 +3,7 @@
 Each takes a cell as it is and returns a text. A cell it cannot read is a ValueError, which stays with its row: nothing
 is guessed about money, dates or numbers. A blank passes through, so that `default` may follow. Where CLDR has a
 no-break space there is a plain one here, because a no-break space would force UCS-2. Never asks the machine for its
-locale, its time zone or the time.
+locale, its time zone, its zone files or the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache, wraps
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 import polars as pl
@@ -25,6 +25,8 @@ from babel.numbers import format_currency, format_decimal, is_currency
 from jinja2 import Undefined
 
 from sender import segments as sms
+from sender.core.errors import InputError
+from sender.rules.zones import zone
 
 _CACHED = 20_000  # results that a filter caches: names and amounts repeat
 _PATTERN_CHARS = 100
@@ -111,9 +113,13 @@ def number(value: str, locale: str = "en_US", digits: int | None = None) -> str:
     return _plain(format_decimal(_decimal(value), format=pattern, locale=_locale(locale)))
 
 
-def date(value: str, format: str = "medium", locale: str = "en_US") -> str:  # noqa: A002 (as Babel calls it)
-    """The day in an ISO 8601 date or time, as `short`, `medium`, `long`, `full` or a CLDR pattern (`EEEE d MMM`)."""
-    return _plain(format_date(_moment(value).date(), format=_pattern(format), locale=_locale(locale)))
+def date(value: str, format: str = "medium", locale: str = "en_US", tz: str | None = None) -> str:  # noqa: A002
+    """The day in an ISO 8601 date or time, as `short`, `medium`, `long`, `full` or a CLDR pattern (`EEEE d MMM`).
+
+    With `tz`, a time with an offset is converted to that zone first, as `time` does.
+    """
+    moment = _moment(value) if tz is None else _in_zone(value, _moment(value), tz)
+    return _plain(format_date(moment.date(), format=_pattern(format), locale=_locale(locale)))
 
 
 def time(value: str, format: str = "short", locale: str = "en_US", tz: str | None = None) -> str:  # noqa: A002
@@ -125,13 +131,8 @@ def time(value: str, format: str = "short", locale: str = "en_US", tz: str | Non
         if not re.search(r"[T ]\d", value.strip()):
             raise ValueError(f"`{value}` has no time of day; write it as 09:30 or 2026-03-01T09:30") from None
     if tz is not None:
-        if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
-            raise ValueError(
-                f"`{value}` has no UTC offset, so it cannot be converted to {tz}; write it as 2026-03-01T09:30Z"
-            )
-        return _plain(
-            format_datetime(moment.astimezone(_zone(tz)), _time_pattern(format, locale), locale=_locale(locale))
-        )
+        local = _in_zone(value, moment, tz)
+        return _plain(format_datetime(local, _time_pattern(format, locale), locale=_locale(locale)))
     return _plain(format_time(moment.replace(tzinfo=None), format=_pattern(format), locale=_locale(locale)))
 
 
@@ -237,12 +238,21 @@ def _locale(name: str) -> Locale:
         raise ValueError(f"there is no locale `{name}`; write it as en_US or de_DE") from None
 
 
-@cache
+def _in_zone(value: str, moment: dt.datetime | dt.time, tz: str) -> dt.datetime:
+    """Return `moment`, which `value` was read as, on the clock of a zone."""
+    local = _zone(tz)
+    if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
+        raise ValueError(
+            f"`{value}` has no UTC offset, so it cannot be converted to {tz}; write it as 2026-03-01T09:30Z"
+        )
+    return moment.astimezone(local)
+
+
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"there is no time zone `{name}`; write it as Europe/Berlin") from None
+        return zone(name)
+    except InputError as error:
+        raise ValueError(f"{error.what}; {error.fix}") from None
 
 
 def _pattern(text: str) -> str:

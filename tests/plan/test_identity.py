@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,20 @@ def test_what_was_begun_is_resumed_however_its_sentences_read(tmp_path: Path, fo
     second = sender.send(plan(changed), state_dir=tmp_path)
     assert second.run.run_id == first.run.run_id
     assert (second.summary.accepted, second.summary.pending) == (2, 0)
+
+
+def test_another_release_of_the_zones_is_named_where_messages_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(name: str) -> str:
+        return "2025.2" if name == "tzdata" else version(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sender.planning.build.version", older)
+        first = sender.send(plan(), state_dir=tmp_path, limit=1)
+    with pytest.raises(InputsChanged, match=f"tzdata 2025.2 became {version('tzdata')}"):
+        sender.send(plan(message="Hello {{ name }}"), state_dir=tmp_path)
+    assert sender.send(plan(), state_dir=tmp_path).run.run_id == first.run.run_id, "alone it refuses nothing"
 
 
 def test_another_provider_or_dialect_is_a_change_to_what_was_begun(tmp_path: Path) -> None:

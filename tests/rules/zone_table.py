@@ -20,7 +20,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import phonenumbers
 import zipcodes
@@ -128,6 +127,13 @@ DISTRICTS = {
     "America/Toronto": "G1 G2 G3 G5 G6 G7 G8 G9 H J K L M N",
     "America/Vancouver": "V2 V3 V4 V5 V6 V7 V8 V9",
 }
+# ZIPs of which `zipcodes` has the zone around them. Tuba City (Navajo, with summer time) shares its ZIP with Moenkopi
+# (Hopi, without); Jackpot keeps Idaho's time; West Wendover was moved to Mountain time in 1999 (64 FR 56705).
+ZIP_ZONES = {
+    "86045": "America/Denver America/Phoenix",
+    "89825": "America/Denver America/Los_Angeles",
+    "89883": "America/Denver",
+}
 # Codes that overlay an older one whose territory spans zones, and are in neither source's details. Source: NANPA's and
 # the CNAC's planning letters.
 OVERLAYS = {
@@ -195,42 +201,38 @@ def clocks(names: Iterable[str]) -> frozenset[tuple[int, ...]]:
     return frozenset(map(clock, names))
 
 
-@cache
-def all_places() -> list[dict[str, Any]]:
-    """Every ZIP as `zipcodes` has it."""
-    return zipcodes.list_all()
-
-
 @dataclass(frozen=True, slots=True)
 class Zip:
+    """A ZIP: its state, its zones (none for a military address), its town's names and its area codes."""
+
     code: str
     state: str
-    zone: str | None  # None for military addresses
+    zones: tuple[str, ...]
+    towns: tuple[str, ...]
+    area_codes: tuple[str, ...]
 
 
 @cache
 def zips() -> list[Zip]:
-    """Every ZIP, in order, with the zone of its town where that is the name of a zone."""
+    """Every ZIP, in order. Napakiak, whose zone is its own name, is left out: the ZIPs around it decide."""
     rows = []
-    for place in all_places():
-        name = place["timezone"] if place["timezone"] in zone_names() else None
-        if name is None and place["zip_code_type"] != "MILITARY":
-            continue  # Napakiak, whose zone is its own name; the ZIPs around it decide
-        if place["state"] == "FM":
-            name = "Pacific/Pohnpei"  # replaced by the zones of the region below
-        rows.append(Zip(place["zip_code"], place["state"], name))
+    for place in zipcodes.list_all():
+        code, state, name = place["zip_code"], place["state"], place["timezone"]
+        zones = tuple(ZIP_ZONES.get(code, name).split()) if state != "FM" else country_zones()["FM"]
+        if zone_names().issuperset(zones):
+            towns = (place["city"], *place["acceptable_cities"])
+            rows.append(Zip(code, state, zones, tuple(map(str.lower, towns)), tuple(place["area_codes"])))
     return sorted(rows, key=lambda row: row.code)
 
 
 @cache
 def towns() -> Mapping[tuple[str, str], frozenset[tuple[int, ...]]]:
     """The clocks of a town's ZIPs, by its name in lower case and its state."""
-    found: defaultdict[tuple[str, str], set[tuple[int, ...]]] = defaultdict(set)
-    for place in all_places():
-        if place["timezone"] in zone_names():
-            for name in (place["city"], *place["acceptable_cities"]):
-                found[name.lower(), place["state"]].add(clock(place["timezone"]))
-    return {key: frozenset(value) for key, value in found.items()}
+    clocks_of: defaultdict[tuple[str, str], set[tuple[int, ...]]] = defaultdict(set)
+    for row in zips():
+        for name in row.towns:
+            clocks_of[name, row.state] |= clocks(row.zones)
+    return {key: frozenset(value) for key, value in clocks_of.items() if value}
 
 
 def longest_prefix(table: Mapping[str, object], number: str, shortest: int) -> str | None:
@@ -316,9 +318,10 @@ class AreaCode:
         """How many of the code's ZIPs in its own state have each zone."""
         codes = {self.code, self.base}
         return Counter(
-            place["timezone"]
-            for place in all_places()
-            if place["timezone"] in zone_names() and place["state"] == self.state and codes & set(place["area_codes"])
+            name
+            for row in zips()
+            if row.state == self.state and codes.intersection(row.area_codes)
+            for name in row.zones
         )
 
     @cached_property
@@ -385,19 +388,17 @@ def state_zones() -> Mapping[str, tuple[str, ...]]:
     """The zones of each state, territory and province, by its place."""
     of_state: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in zips():
-        if row.zone:
-            of_state[row.state][row.zone] += 1
-    found = {f"US-{state}": one_a_clock(name for name, _ in names.most_common()) for state, names in of_state.items()}
-    found["US-FM"] = country_zones()["FM"]
-    return found | {f"CA-{province}": one_a_clock(names.split()) for province, names in PROVINCES.items()}
+        of_state[row.state].update(row.zones)
+    states = {f"US-{state}": one_a_clock(name for name, _ in names.most_common()) for state, names in of_state.items()}
+    provinces = {f"CA-{province}": one_a_clock(names.split()) for province, names in PROVINCES.items()}
+    return {place: names for place, names in (states | provinces).items() if names}
 
 
 def zip_rows() -> list[tuple[str, str, str, str]]:
     """Ranges of ZIPs with one state and the same zones. A ZIP that is missing between two of a range is in it."""
-    rows = []
-    for (_, state, name), group in groupby(zips(), key=lambda row: (row.code[:3], row.state, row.zone)):
-        codes = [row.code for row in group]
-        names = "|".join(state_zones()["US-FM"]) if state == "FM" else name or ""
+    rows: list[tuple[str, str, str, str]] = []
+    for (_, state, zones), group in groupby(zips(), key=lambda row: (row.code[:3], row.state, row.zones)):
+        codes, names = [row.code for row in group], "|".join(sorted(zones))
         if rows and rows[-1][2:] == (state, names) and int(rows[-1][1]) + 1 == int(codes[0]):
             rows[-1] = (rows[-1][0], codes[-1], state, names)
         else:

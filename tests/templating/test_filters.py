@@ -104,6 +104,9 @@ def one(source: str, cell: str) -> tuple[str | None, str | None, str | None]:
         pytest.param("{{ a | time }}", "2026-03-01", "has no time of day", id="only a day"),
         pytest.param("{{ a | time(tz='Europe/Berlin') }}", "09:30", "has no UTC offset", id="no offset"),
         pytest.param("{{ a | time(tz='Europe/Berlin') }}", "2026-03-01T09:30", "has no UTC offset", id="no offset either"),
+        pytest.param("{{ a | date(tz='Europe/Berlin') }}", "2026-03-01T09:30", "has no UTC offset", id="date, no offset"),
+        pytest.param("{{ a | date(tz='Europe/Berlin') }}", "2026-03-01", "has no UTC offset", id="a day has no zone"),
+        pytest.param("{{ a | date(tz=a) }}", "2026-03-01T09:30Z", "there is no time zone", id="a zone from the row"),
         pytest.param("{{ a | phone }}", "202 555 0100", "without `+` it needs a region", id="no region"),
         pytest.param("{{ a | phone(region='US') }}", "555 01", "is not a phone number", id="no number"),
         pytest.param("{{ a | phone('loud') }}", "+12025550100", "`loud` is not a style", id="no style"),
@@ -125,6 +128,12 @@ def test_what_cannot_be_meant_stays_with_its_row(source, cell, says):
         pytest.param("{{ a | currency('EUR', 'xx_YY') }}", ["there is no locale `xx_YY`"], id="locale"),
         pytest.param("{{ a | date(locale='german') }}", ["there is no locale `german`"], id="locale by name"),
         pytest.param("{{ a | time(tz='Berlin') }}", ["there is no time zone `Berlin`"], id="zone"),
+        *(
+            pytest.param(f"{{{{ a | {name}(tz='{zone}') }}}}", [f"there is no time zone `{zone}`"], id=f"{name} {zone}")
+            for name in ("date", "time")
+            for zone in ("localtime", "posixrules", "right/Europe/Berlin", "posix/UTC", "Factory", "", "../UTC", "zone.tab")
+        ),
+        pytest.param("{{ a | date(tz='Europe/Berln') }}", ["`Europe/Berln`; write it as Europe/Berlin"], id="a slip"),
         pytest.param("{{ a | number(decimals=2) }}", ["unexpected keyword argument 'decimals'"], id="unknown argument"),
     ],
 )  # fmt: skip
@@ -173,3 +182,27 @@ def test_truncate_sms_fits_and_takes_no_more_than_needed(text, most):
     more = [at for at in words if at > len(kept)]
     if more:  # one word more would not have fitted
         assert segments.measure(pl.Series([text[: more[0]] + "..."]))["segments"].item() > most
+
+
+@pytest.mark.parametrize(
+    ("cell", "zone", "text"),
+    [
+        ("2026-07-01T23:30:00Z", "Europe/Berlin", "Jul 2, 2026 1:30 AM"),
+        ("2026-07-01T02:30:00Z", "America/New_York", "Jun 30, 2026 10:30 PM"),
+        ("2026-12-31T23:30:00-08:00", "UTC", "Jan 1, 2027 7:30 AM"),
+        ("2026-12-01T20:00:00+00:00", "Pacific/Kiritimati", "Dec 2, 2026 10:00 AM"),
+        ("2026-12-01T09:00:00Z", "Pacific/Pago_Pago", "Nov 30, 2026 10:00 PM"),
+        ("2026-12-01T12:00:00Z", "America/Vancouver", "Dec 1, 2026 5:00 AM"),
+        ("2026-11-01T05:30:00Z", "America/New_York", "Nov 1, 2026 1:30 AM"),
+        ("2026-11-01T06:30:00Z", "America/New_York", "Nov 1, 2026 1:30 AM"),
+        ("2026-12-01T12:00:00Z", "Asia/Calcutta", "Dec 1, 2026 5:30 PM"),
+    ],
+)
+def test_a_day_and_its_time_are_of_one_zone(cell, zone, text):
+    """Vancouver keeps summer time from 2026 on: so the zones of the `tzdata` package have it, and older systems do not."""
+    assert one(f"{{{{ a | date(tz='{zone}') }}}} {{{{ a | time(tz='{zone}') }}}}", cell)[0] == text
+
+
+def test_the_day_in_another_zone_by_pattern_and_locale():
+    shown = one("{{ a | date('EEEE d MMMM', 'fr_FR', tz='Australia/Sydney') }}", "2026-03-01T20:00Z")[0]
+    assert shown == "lundi 2 mars"
