@@ -64,16 +64,16 @@ async def aresume(
     cancel: asyncio.Event | None = None,
     **keywords: Unpack[SendKeywords],
 ) -> RunResult:
-    """Lift the pause of an unfinished run, send the rest of it with its own plan, and return the result.
+    """Lift the pause of an unfinished run, or the stop of its canary, send the rest, and return the result.
 
-    `run` is what `State.find` takes: a run id, a file, or a campaign's name. All else is as in `asend`; an unfinished
-    run that is not paused is finished too. Raises RunLocked while another process sends it, and RunComplete when
-    nothing is left to send or it is closed.
+    `run` is what `State.find` takes: a run id, a file, or a campaign's name. It keeps its own plan. All else is as in
+    `asend`; an unfinished run that is not paused is finished too. Raises RunLocked while another process sends it, and
+    RunComplete when nothing is left to send or it is closed.
     """
     options = _options(options, keywords)
     with open_run_again(run, options) as session:
         session.check_credentials(options)
-        session.lift_pause()
+        session.lift_holds()
         return await session.send(options, on_progress=on_progress, on_wait=on_wait, cancel=cancel)
 
 

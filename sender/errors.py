@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sender.core.errors import (
     CampaignError,
+    CanaryStop,
     ClockWrong,
     CostLimit,
     CredentialsError,
@@ -33,6 +34,7 @@ from sender.core.errors import (
 
 __all__ = [
     "CampaignError",
+    "CanaryStop",
     "ClockWrong",
     "CostLimit",
     "CredentialsError",

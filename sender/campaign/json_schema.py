@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sender.campaign.canary_spec import CanarySpec, StopIfSpec
 from sender.campaign.model import (
     Campaign,
     LimitsSpec,
@@ -29,6 +30,7 @@ def json_schema() -> dict[str, Any]:
         "message": [{"type": "string"}],
         "from": [{"type": ["string", "integer"]}, {"type": "array", "items": _SENDER_FORMS}],
         "suppress": [{"type": "string"}, {"$ref": "#/$defs/SuppressSpec"}],
+        "canary": [{"type": "integer", "minimum": 1}, {"const": "none"}],
     }
     for key, forms in short.items():
         long_form = schema["properties"][key]
@@ -64,6 +66,8 @@ def reference() -> str:
         ("`suppress:`", SuppressSpec.model_fields, definitions["SuppressSpec"]["properties"]),
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
+        ("`canary:`", CanarySpec.model_fields, definitions["CanarySpec"]["properties"]),
+        ("`canary.stop_if:`", StopIfSpec.model_fields, definitions["StopIfSpec"]["properties"]),
         ("Only some providers", ProviderFields.model_fields, properties["properties"]),
         ("`listen:`", ListenSpec.model_fields, definitions["ListenSpec"]["properties"]),
         ("`sandbox:`", SandboxSpec.model_fields, definitions["SandboxSpec"]["properties"]),

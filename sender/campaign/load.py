@@ -14,11 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from sender.campaign import safe_yaml
 from sender.campaign.apply_defaults import lay_under
+from sender.campaign.canary_spec import CanarySpec, StopIfSpec
 from sender.campaign.model import Campaign, LimitsSpec, ListenSpec, MessageSpec, RecipientsSpec, SandboxSpec
 from sender.campaign.validation import explain
 from sender.campaign.values import FromSpec, PoolNumber
 from sender.core.errors import CampaignError, InputError
 from sender.core.folder_defaults import DEFAULTS_FILE, FolderDefaults, read_folder_defaults
+
+_SHORT_FORMS = {"message": "body", "from": "numbers", "canary": "first"}  # the key that each stands for
 
 
 def load_campaign(
@@ -109,8 +112,8 @@ def _merge(key: str, below: Any, above: Any) -> Any:
     if not isinstance(above, Mapping) or below is None:
         return above
     if not isinstance(below, Mapping):  # the short form
-        short = {"message": "body", "from": "numbers"}.get(key, "rows" if isinstance(below, list) else "file")
-        below = {short: below}
+        other = "rows" if isinstance(below, list) else "file"
+        below = {_SHORT_FORMS.get(key, other): below}
     replaced = {"body", "template"} if {"body", "template"} & set(above) else set()
     return {**{name: value for name, value in below.items() if name not in replaced}, **above}
 
@@ -148,6 +151,8 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "limits": LimitsSpec,
         "listen": ListenSpec,
         "sandbox": SandboxSpec,
+        "canary": CanarySpec,
+        "stop_if": StopIfSpec,
         "from": FromSpec,
     }
     for part in parents:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from sender.campaign import safe_yaml
+from sender.campaign.canary_spec import CanarySpec, expand_canary
 from sender.campaign.values import (
     Body,
     CapText,
@@ -46,6 +47,7 @@ from sender.core.guards import MAX_FAILED, MAX_REJECTED_IN_A_ROW
 __all__ = [
     "PROVIDERS",
     "Campaign",
+    "CanarySpec",
     "Dialect",
     "LimitsSpec",
     "ListenSpec",
@@ -307,6 +309,11 @@ class Campaign(ProviderFields):
     limits: LimitsSpec = Field(
         default_factory=LimitsSpec,
         description="Limits on what a start may do, on what a person gets, on the provider's queue, and on refusals.",
+    )
+    canary: Annotated[CanarySpec | None, BeforeValidator(expand_canary)] = Field(
+        None,
+        description="Messages that go first, whose receipts decide whether the others leave: `{first: 200, wait: 15m,"
+        " stop_if: ...}`, or only their number.",
     )
     rate: PaceText = Field(
         default_factory=lambda: parse_rate("auto"),

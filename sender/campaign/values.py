@@ -46,8 +46,8 @@ class Rate:
     auto: bool = False
 
 
-def _parse_share(value: object) -> object:
-    """`25%` or `0.25`, as a number from 0 to 1."""
+def parse_share(value: object) -> object:
+    """Return the number of `25%` or `0.25`, from 0 to 1; what is no text as it is. Raises ValueError."""
     if not isinstance(value, str):
         return value
     text, percent = value.strip().removesuffix("%").strip(), value.strip().endswith("%")
@@ -166,7 +166,7 @@ SkipLimit = Annotated[
 PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
 Share = Annotated[
     float,
-    BeforeValidator(_parse_share),
+    BeforeValidator(parse_share),
     Field(gt=0, le=1),
     WithJsonSchema({"type": ["string", "number"]}),
 ]

@@ -16,12 +16,14 @@ from rich.text import Text
 
 from sender.cli import terminal
 from sender.cli.duration import format_duration
+from sender.core.canary import Canary, CanaryState, CanaryTerms
 from sender.core.outcomes import RANK
 from sender.core.safe_text import show_controls, to_json
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import brakes
 from sender.planning.throughput import format_rate
+from sender.reports.canary_lines import canary_lines
 from sender.segments import blame
 
 if TYPE_CHECKING:  # every command imports this module, and few of them these
@@ -168,8 +170,19 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
     if manifest.test_to:
         table.add_row("test to", "", escape(f"{manifest.test_to}, not the recipients"))
     table.add_row("rate", "", escape(rate_line(manifest)))
+    if (terms := manifest.canary_terms) is not None:
+        table.add_row("canary", f"{min(terms.first, manifest.messages):,}", escape(_canary_line(terms, manifest)))
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
     return table
+
+
+def _canary_line(terms: CanaryTerms, manifest: Manifest) -> str:
+    """Return `first, then up to 15 min for receipts; stops above 10 % failed, 5 % opted out`."""
+    if terms.first >= manifest.messages:
+        return "all of them: there are no others to hold back"
+    limits = ", ".join(f"{100 * limit:g} % {name.value.replace('_', ' ')}" for name, limit in terms.stop_if.items())
+    stops = f"; stops above {limits}" if limits else ""
+    return f"first, then up to {format_duration(terms.wait_s)} for their receipts{stops}"
 
 
 def _distribution(manifest: Manifest) -> str:
@@ -238,6 +251,16 @@ def run_summary(summary: Summary) -> None:
                 escape(error.example or ""),
             )
         out.print(table)
+
+
+def about_canary(canary: Canary | None) -> None:
+    """Print where the run's canary is, and its evidence."""
+    if canary is None:
+        return
+    first, *rest = canary_lines(canary)
+    out.print(f"[{'bold red' if canary.state is CanaryState.STOPPED else 'bold'}]{escape(first)}[/]")
+    for line in rest:
+        out.print(f"  {escape(line)}")
 
 
 def about_unknowns(

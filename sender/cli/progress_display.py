@@ -85,7 +85,8 @@ def progress_lines() -> Iterator[Display]:
 
     def show(progress: Progress) -> None:
         nonlocal last_s
-        if progress.elapsed_s - last_s < LINE_EVERY_S:
+        every_s = LINE_EVERY_S if progress.waiting_s is None else WAIT_LINE_EVERY_S
+        if 0 <= progress.elapsed_s - last_s < every_s:  # it begins anew with each part of a run
             return
         last_s = progress.elapsed_s
         log.info(
@@ -108,6 +109,9 @@ def _wait_note(waiting: SettleWait) -> str:
 
 
 def _note(progress: Progress) -> str:
+    if progress.waiting_s is not None:
+        left = format_duration(math.ceil(progress.waiting_s))
+        return f"{progress.awaited:,} receipts of the canary to come, {left} left at most"
     parts = [f"{progress.rate_per_s:.1f}/s"] if progress.rate_per_s else []
     if progress.eta_s is not None and progress.done < progress.total:
         parts.append(f"{format_duration(progress.eta_s)} left")

@@ -85,6 +85,7 @@ def _print(numbers: Figures) -> None:
     _print_groups("country", numbers.countries, numbers)
     _print_groups("from", numbers.senders, numbers)
     _print_cost(numbers)
+    console.about_canary(numbers.run.canary)
     if numbers.slowest:
         rows = (f"row {late.row_number} after {seconds(late.seconds or 0)}" for late in numbers.slowest[:_SHOWN])
         out.print(f"[bold]slowest[/]  {', '.join(rows)}")

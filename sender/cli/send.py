@@ -143,7 +143,7 @@ def send_session(session: RunSession, request: SendRequest, listen: ListenSpec) 
     if not request.yes:
         _ask(session, options)
     with receiving(session, options, listen, request.listen) as receiving_options:
-        session.lift_pause()
+        session.lift_holds()
         return event_loop.run(_send(session, receiving_options, show_bar=request.show_bar))
 
 
@@ -186,6 +186,8 @@ def _announce(session: RunSession, options: SendOptions) -> None:
         console.out.print(
             f"[yellow]note:[/] {people} who {have} had {escape(run.campaign)}, or may have had it, {get} it once more"
         )
+    if (stop := session.stopped_by) is not None:
+        console.out.print(f"[bold yellow]going on in spite of this:[/] {escape(stop.what)}")
     for run_id in session.replaces.closes:
         console.out.print(f"run {run_id} is unfinished; it ends now, and what it has pending is canceled")
     if options.limit is not None:

@@ -80,6 +80,12 @@ _CAMPAIGN_OPTIONS = (
         metavar="3/24h",
         help="Most messages to a person in a rolling window, over all campaigns; may be repeated.",
     ),
+    click.option(
+        "--canary",
+        metavar="N",
+        help="Send N messages first, spread over the list, and the others once their receipts allow it.",
+    ),
+    click.option("--canary-wait", metavar="TIME", help="The longest wait for these receipts. Default: 15m."),
     click.option("--max-segments", type=click.IntRange(1), help="Skip longer texts."),
     click.option(
         "--smart-encoding/--no-smart-encoding", default=None, help="Replace look-alike characters that force UCS-2."
@@ -258,12 +264,22 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
         keys["limits"] = {**keys.get("limits", {}), **limits}
     if options["per_person"]:
         keys.setdefault("limits", {})["per_person"] = list(options["per_person"])
+    if canary := _canary_keys(options):
+        keys["canary"] = canary
     if options["suppress"]:
         allowed = {} if options["unreadable"] is None else {"unreadable": options["unreadable"]}
         keys["suppress"] = [{"file": str(_absolute(path)), **allowed} for path in options["suppress"]]
     elif options["unreadable"] is not None:
         raise CampaignError("--unreadable is about files named with --suppress", fix="name one, or leave it out")
     return keys
+
+
+def _canary_keys(options: Mapping[str, Any]) -> dict[str, Any] | str:
+    """Return the campaign's `canary` as the options have it; empty where they say nothing of it."""
+    first, wait = options["canary"], options["canary_wait"]
+    if first is not None and first.strip().lower() == "none":
+        return "none"
+    return {name: value for name, value in (("first", first), ("wait", wait)) if value is not None}
 
 
 def _absolute(path: Path) -> Path:

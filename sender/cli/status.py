@@ -23,6 +23,7 @@ from sender.cli.duration import format_duration, parse_duration_s
 from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.delivery.refresh import refresh_run
+from sender.reports.canary_lines import canary_lines
 from sender.reports.labels import per_second, share
 from sender.reports.status import RunStatus, StatusMonitor
 from sender.state.ledger import Counts, Run
@@ -150,6 +151,7 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
     for line in (_progress_line(now), *_retry_lines(now)):
         if line:
             console.out.print(f"  {escape(line)}")
+    console.about_canary(run.canary)
 
 
 def _print_pruned(run: Run, counts: Counts, at: datetime, *, as_json: bool) -> None:
@@ -306,4 +308,5 @@ def _screen(now: RunStatus) -> RenderableType:
         for error in summary.errors[:5]
     ]
     parts += [Text(line, "dim") for line in _retry_lines(now)]
+    parts += [Text(line, "dim") for line in (canary_lines(run.canary) if run.canary is not None else ())]
     return Group(*parts)

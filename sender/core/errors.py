@@ -23,6 +23,7 @@ SenderError
     ├── InputsChanged          an unfinished run began with other inputs
     ├── ClockWrong             this machine's clock and the provider's are too far apart to compare times
     ├── ProviderRefused        the account, the sender or the funds were refused
+    ├── CanaryStop             too many of the messages that were sent have failed, or their receipts are missing
     ├── ProviderUnreachable    no connection to the provider
     └── WorkersLost            the worker processes could not be started, or failed
 
@@ -36,6 +37,8 @@ from dataclasses import dataclass
 
 # The command-line option of a campaign key.
 _OPTIONS = {
+    "canary.first": "--canary",
+    "canary.wait": "--canary-wait",
     "from": "--from",
     "limits.max_cost": "--max-cost",
     "limits.max_cost_per_day": "--max-cost-per-day",
@@ -223,6 +226,10 @@ class ClockWrong(GuardStop):
 
 class ProviderRefused(GuardStop):
     """The provider refuses the account or the sender, or the account has no funds: every message would fail."""
+
+
+class CanaryStop(GuardStop):
+    """A limit of the campaign's `canary` was passed, or too few of its messages have a receipt."""
 
 
 class ProviderUnreachable(GuardStop):

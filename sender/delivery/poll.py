@@ -108,6 +108,11 @@ class LogSweep:
         self._reader = self._open_reader()
         self._lookups = self._updated = 0
 
+    @property
+    def is_canceled(self) -> bool:
+        """Whether `cancel` is set."""
+        return self._cancel.is_set()
+
     async def refresh(self) -> RefreshResult:
         """Sweep once: match early reports, walk the log's pages, look up what no page shows, give up what is too old.
 

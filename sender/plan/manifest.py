@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from sender.core.canary import CanaryTerms
 from sender.core.errors import PlanError
 from sender.plan.message_fields import SERVICE_FIELDS, find_service, row_service
 from sender.plan.pace import Pace
@@ -69,6 +70,8 @@ class Manifest:
     retry: int = 0
     # The campaign's limits on a start, by name; `max_cost` is with the cost.
     limits: Mapping[str, Any] = field(default_factory=dict)
+    # The messages that go first, as `sender.core.canary.CanaryTerms` describes them; None without them.
+    canary: Mapping[str, Any] | None = None
     # Which edition of a recurring campaign this is; '' for the only one.
     edition: str = ""
     # The most messages that a person may get in a rolling window, as `sender.core.frequency.parse_cap` reads them.
@@ -97,6 +100,11 @@ class Manifest:
     def sender_pool(self) -> SenderPool | None:
         """Return the pool to send from, with every number enabled; None without a pool."""
         return None if self.pool is None else SenderPool(self.pool["weights"], self.pool["match"])
+
+    @property
+    def canary_terms(self) -> CanaryTerms | None:
+        """What the campaign's `canary` asks for; None without one."""
+        return None if self.canary is None else CanaryTerms.of(self.canary)
 
     @property
     def units(self) -> int:

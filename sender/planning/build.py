@@ -115,6 +115,7 @@ def _manifest(
         only_new=only_new,
         on_unfinished=compiled.on_unfinished,
         limits=compiled.limits,
+        canary=None if compiled.canary is None or test_to is not None else compiled.canary.to_manifest(),
         provider=compiled.provider,
         dialect=compiled.dialect,
         senders=compiled.senders,

@@ -21,6 +21,7 @@ from sender.campaign import prices
 from sender.campaign.model import Campaign, SuppressSpec
 from sender.campaign.prices import PriceTable
 from sender.campaign.values import Rate, is_template
+from sender.core.canary import CanaryTerms
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.core.frequency import FrequencyCap
 from sender.plan import message_fields
@@ -96,6 +97,7 @@ class CompiledCampaign:
     max_cost: Decimal | None
     limits: Mapping[str, Any]  # those on a start, but for the cost of the plan
     per_person: tuple[FrequencyCap, ...]
+    canary: CanaryTerms | None
     rates: RateSettings
     sandbox: Mapping[str, Any]
     send_context: SendContext
@@ -169,6 +171,7 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         max_cost=campaign.limits.max_cost,
         limits=campaign.limits.to_manifest(),
         per_person=campaign.limits.per_person,
+        canary=None if campaign.canary is None else campaign.canary.terms,
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
         send_context=send_context,

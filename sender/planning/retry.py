@@ -203,6 +203,7 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
         mms=int((sent["media"].list.len() > 0).sum()) if before.mms < before.messages else sent.height,
         replacements=(),
         notes=(),
+        canary=None,  # its people are those who did not get it: they say nothing about others
         blame={},
         cost=_cost(sent, before.cost),
         feasibility={"senders": before.feasibility.get("senders", {})},

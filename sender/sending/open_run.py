@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
             _check_kind(run, kind)
             files = _join_files(files, files_of(run_plan, run.source))
             pace = manifest.pace if is_same else None
+            if is_same and manifest.canary is not None:  # then today's limits count
+                run_plan = run_plan.with_manifest(replace(run_plan.manifest, canary=manifest.canary))
             yield RunSession(state, run_plan, run, resumed=True, pace=pace, files=files)
             return
         run = _new_run(state.ledger.now_ms(), plan, kind, options)
@@ -95,7 +98,7 @@ def open_run_again(
             plan = state.plan(run)
             _check_kind(run, find_run_kind(plan.manifest, rehearse=run.kind is RunKind.REHEARSAL))
             brakes.check_start(state, brakes.with_limits(plan, limits or {}), run, run.kind, limit=options.limit)
-            yield RunSession(state, plan, run, resumed=True, files=files_of(plan, run.source))
+            yield RunSession(state, plan, run, resumed=True, files=files_of(plan, run.source), knowingly=True)
 
 
 def find_refusal(plan: Plan, options: SendOptions) -> GuardStop | InputError | None:

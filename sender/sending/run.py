@@ -8,20 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from sender.core.errors import ClockWrong, InputError, ProviderRefused, SenderError, StateError
+from sender.core.canary import Canary, CanaryState
+from sender.core.errors import CanaryStop, ClockWrong, InputError, SenderError, StateError
 from sender.core.loopback import is_loopback
 from sender.core.output_files import Protected
-from sender.delivery import reconcile
-from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
 from sender.delivery.provider_session import open_adapter, open_provider
-from sender.delivery.reconcile import ReconcileResult, clocks_apart_s
-from sender.delivery.settle import OnWait, settle
+from sender.delivery.reconcile import clocks_apart_s
+from sender.delivery.settle import OnWait
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
@@ -31,12 +28,15 @@ from sender.providers.base import Adapter, Request
 from sender.reports.results_file import check_results_path, write_results
 from sender.reports.run_results import own_results_path, protected_files, results_and_summary
 from sender.reports.summary import Summary, summarise
+from sender.sending.canary_gate import explain_stop, override
 from sender.sending.choose_run import RunChoice
 from sender.sending.concurrency import Concurrency
 from sender.sending.hold_watch import watch_hold
 from sender.sending.live_caps import open_caps
 from sender.sending.options import SendOptions
+from sender.sending.run_control import name_person
 from sender.sending.run_result import RunResult
+from sender.sending.send_course import SendCourse
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
 from sender.sending.throttle import Throttle
 from sender.state.heartbeat import Progress
@@ -50,21 +50,7 @@ from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.sending.run")
 
-WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message
-RECONCILE_WAIT_S = 5.0  # at the end of a run, for unknown messages to become decidable
 CLOCK_TIMEOUT_S = 10.0  # for the one request that compares clocks before the first message
-
-
-@dataclass(slots=True)
-class _SendState:
-    """State of one `send` call that the ledger does not hold."""
-
-    reconciled: ReconcileResult = field(default_factory=ReconcileResult)
-    refreshed: RefreshResult | None = None
-    stopped: SenderError | None = None
-    on_wait: OnWait | None = None
-    resent: int = 0
-    disabled_senders: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunSession:
@@ -81,13 +67,17 @@ class RunSession:
         repeated: int = 0,
         replaces: RunChoice | None = None,
         files: Sequence[NumberFile] = (),
+        knowingly: bool = False,
     ) -> None:
         """`repeated` is how many people of a new run have had the campaign in this edition, or may have had it.
 
         `pace` is the one to send at; a run may be resumed at another pace than it began with. `replaces` names the runs
         that end when this one begins. `files` are the suppression files, to be read before anything is sent.
+        `knowingly` says that a person goes on with the run in spite of what stopped it.
         """
         self._files = files
+        self._terms = plan.manifest.canary_terms
+        self._knowingly = knowingly
         self.repeated = repeated
         self.replaces = replaces or RunChoice(None)
         self.pace = pace or plan.manifest.pace
@@ -107,10 +97,24 @@ class RunSession:
             return self.state.ledger.counts(self.run.run_id)
         return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
 
-    def lift_pause(self) -> None:
-        """Lift the pause that the run had when it was opened. One that came since holds."""
+    @property
+    def stopped_by(self) -> CanaryStop | None:
+        """The stop of the run's canary that a person goes on in spite of; None where there is none."""
+        canary = self.run.canary
+        is_stopped = self._knowingly and canary is not None and canary.state is CanaryState.STOPPED
+        return explain_stop(self.run, canary) if is_stopped and canary is not None else None
+
+    def lift_holds(self) -> None:
+        """Lift the pause that the run had when it was opened, and a stop of its canary that a person overrides.
+
+        One that came since holds.
+        """
+        ledger = self.state.ledger
         if self.run.paused_at_ms is not None:
-            self.state.ledger.resume_run(self.run.run_id)
+            ledger.resume_run(self.run.run_id)
+        if self._knowingly and (canary := override(self.run, by=name_person(), now_ms=ledger.now_ms())) is not None:
+            ledger.note_canary(self.run.run_id, canary)
+            self.run = replace(self.run, canary=canary)
 
     def check_credentials(self, options: SendOptions) -> None:
         """Raise CredentialsError now, rather than after the user has been asked."""
@@ -136,21 +140,17 @@ class RunSession:
         """
         cancel = cancel or asyncio.Event()
         path = self._results_path(options)
-        course = _SendState(on_wait=on_wait)
+        stopped: SenderError | None = None
         async with self._open_resources(options, on_progress) as resources:
             self._log_start()
+            course = SendCourse(self.state, self.plan, self.pace, resources, options, on_wait)
             try:
                 await self._compare_clocks(resources)
                 async with watch_hold(self.state, self.run, cancel) as stop:
-                    await self._settle_unknowns(resources, options, stop, course)
-                    await self._send_by_workers(resources, stop)
-                    await self._send_here(resources, options, stop, course)
-                    await self._wait_for_delivery(resources, options, stop, course)
+                    await course.run(stop, self._terms)
             except SenderError as error:
-                course.stopped = error
-            if resources.pool is not None:
-                course.disabled_senders = resources.pool.disabled
-        summary = self._write_results(path, course, with_body=options.with_body)
+                stopped = error
+        summary, failure = self._write_results(path, with_body=options.with_body)
         run = self.state.ledger.run(self.run.run_id)
         return RunResult(
             run=run,
@@ -162,9 +162,9 @@ class RunSession:
             refreshed=course.refreshed,
             limit=options.limit,
             interrupted=cancel.is_set() or run.paused_at_ms is not None,
-            stopped=course.stopped,
+            stopped=stopped or failure,
             resent=course.resent,
-            taken_out=course.disabled_senders,
+            taken_out={} if resources.pool is None else resources.pool.disabled,
         )
 
     def _log_start(self) -> None:
@@ -234,7 +234,8 @@ class RunSession:
         if not self._begun:
             self.plan = self.state.plans.save(self.run, self.plan)
             base_url = None if self.simulated else adapter.base_url  # a sandbox has another one each time
-            self.run = replace(self.run, account=adapter.account_id or None, base_url=base_url)
+            canary = None if self._terms is None else Canary.begin(self._terms, messages=self.run.messages)
+            self.run = replace(self.run, account=adapter.account_id or None, base_url=base_url, canary=canary)
             self.state.ledger.create_run(
                 self.run,
                 closes=self.replaces.closes,
@@ -295,87 +296,10 @@ class RunSession:
                 fix="set this machine's clock, then run the same command again: nothing is lost",
             )
 
-    # -- unknown messages --------------------------------------------------------------------------------------------
-
-    async def _settle_unknowns(
-        self, resources: SendResources, options: SendOptions, cancel: asyncio.Event, course: _SendState
-    ) -> None:
-        """Look up what an earlier process left unknown, and make pending what is to be sent again."""
-        if options.settle_unknowns:
-            course.reconciled = await self._reconcile(resources, cancel)
-        if options.resend_unknown and not cancel.is_set():
-            course.resent = self.state.ledger.resend_unknown(self.run.run_id)
-
-    async def _reconcile(self, resources: SendResources, cancel: asyncio.Event) -> ReconcileResult:
-        return await reconcile.reconcile(
-            ledger=self.state.ledger,
-            run=self.run,
-            plan=self.plan,
-            provider=resources.provider,
-            cancel=cancel,
-            plan_of=self.state.plan,
-        )
-
-    async def _reconcile_at_the_end(
-        self, resources: SendResources, options: SendOptions, cancel: asyncio.Event, on_wait: OnWait | None
-    ) -> ReconcileResult:
-        """Look up unknown messages, and again once that makes them decidable: after a moment, or with `settle` ever."""
-        return await settle(
-            partial(self._reconcile, resources, cancel),
-            now=lambda: datetime.fromtimestamp(self.state.ledger.now_ms() / 1000, UTC),
-            cancel=cancel,
-            on_wait=on_wait,
-            most_s=None if options.settle else RECONCILE_WAIT_S,
-        )
-
-    # -- sending -----------------------------------------------------------------------------------------------------
-
-    async def _send_by_workers(self, resources: SendResources, cancel: asyncio.Event) -> None:
-        """Send by several processes. What a lost one had in flight becomes unknown; what it left stays pending."""
-        supervisor = resources.make_supervisor()
-        if supervisor is None or cancel.is_set():
-            return
-        try:
-            await supervisor.run(cancel)
-        finally:
-            if supervisor.lost:
-                self.state.ledger.orphans_to_unknown(self.run.run_id)
-
-    async def _send_here(
-        self, resources: SendResources, options: SendOptions, cancel: asyncio.Event, course: _SendState
-    ) -> None:
-        """Send what is pending; send again, up to `retries` times, what the log then proves never to have arrived."""
-        for _ in range(1 + self.pace.retries):
-            await resources.make_dispatcher().run(cancel)
-            if not options.settle_unknowns or cancel.is_set():
-                return
-            course.reconciled = await self._reconcile_at_the_end(resources, options, cancel, course.on_wait)
-            if not course.reconciled.absent:  # else these are pending again
-                return
-        raise _never_arrive(course.reconciled.absent)
-
     # -- afterwards --------------------------------------------------------------------------------------------------
 
-    async def _wait_for_delivery(
-        self, resources: SendResources, options: SendOptions, cancel: asyncio.Event, course: _SendState
-    ) -> None:
-        wait_s = options.wait_s
-        if wait_s is None:
-            wait_s = WAIT_SIMULATED_S if self.simulated else WAIT_LIVE_S
-        if cancel.is_set() or not wait_s:
-            return
-        sweep = LogSweep(
-            ledger=self.state.ledger,
-            run=self.run,
-            plan=self.plan,
-            provider=resources.provider,
-            schedule=SIMULATED if self.simulated else LIVE,
-            cancel=cancel,
-        )
-        course.refreshed = await sweep.follow(wait_s, listening=options.listening)
-
-    def _write_results(self, path: Path, course: _SendState, *, with_body: bool) -> Summary:
-        """Finish the run in the ledger, teach the suppression list, and write the results; note what went wrong."""
+    def _write_results(self, path: Path, *, with_body: bool) -> tuple[Summary, SenderError | None]:
+        """Finish the run in the ledger, teach the suppression list, and write the results; return what went wrong."""
         try:
             self.state.ledger.finish_run(self.run.run_id)
             learn_refusals(self.state, self.run)
@@ -388,17 +312,9 @@ class RunSession:
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them once there is room"
             what = f"the results were not written: {error.what}"
-            course.stopped = course.stopped or StateError(what, where=str(path), fix=fix)
+            failure: SenderError = StateError(what, where=str(path), fix=fix)
         except SenderError as error:
-            course.stopped = course.stopped or error
+            failure = error
         else:
-            return summary
-        return summarise(self.state.plan(self.run), self.state.ledger.journal(self.run.run_id))
-
-
-def _never_arrive(messages: int) -> ProviderRefused:
-    do_not = "1 message does not" if messages == 1 else f"{messages:,} messages do not"
-    return ProviderRefused(
-        f"{do_not} arrive: no answer was conclusive, and the provider's log has no trace",
-        fix="check the results and the provider's status page before you run it again",
-    )
+            return summary, None
+        return summarise(self.state.plan(self.run), self.state.ledger.journal(self.run.run_id)), failure

@@ -46,8 +46,8 @@ class SendResources:
     workers: WorkerConfig
     on_progress: OnProgress
 
-    def make_dispatcher(self) -> Dispatcher:
-        """A dispatcher that sends in this process."""
+    def make_dispatcher(self, below_seq: int | None) -> Dispatcher:
+        """A dispatcher that sends in this process what is below `below_seq` (None: all)."""
         return Dispatcher(
             ledger=AsyncLedger(self.ledger, self.run),
             reader=self.reader,
@@ -55,17 +55,17 @@ class SendResources:
             transport=self.provider.transport,
             throttle=self.throttle,
             pool=self.pool,
-            assignment=Assignment(self.workers.options.limit, check=self.caps),
+            assignment=Assignment(below_seq, check=self.caps),
             refuses=self.suppression.refuses,
             observer=ProgressObserver(self.on_progress),
         )
 
-    def make_supervisor(self) -> Supervisor | None:
-        """A supervisor of the worker processes; None where this process sends alone."""
+    def make_supervisor(self, below_seq: int | None) -> Supervisor | None:
+        """A supervisor of the worker processes, bound as the dispatcher; None where this process sends alone."""
         if self.workers.count == 1:
             return None
         return Supervisor(
-            self.workers,
+            replace(self.workers, options=replace(self.workers.options, limit=below_seq)),
             self.run,
             ledger=self.ledger,
             reader=self.reader,

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
+from sender.core.canary import Canary, OutcomeCount
 from sender.core.outcomes import Canceled, CancelReason, DeliveryReport, Outcome, Reason, SubmissionState
 from sender.state.run_record import Run as Run  # noqa: PLC0414 (part of the protocol)
 from sender.state.run_record import RunKind as RunKind  # noqa: PLC0414
@@ -336,6 +337,18 @@ class Ledger(Protocol):
 
     def refusals(self, run_id: str, *, from_seq: int, below_seq: int) -> list[Refusals]:
         """What was rejected, failed or not delivered among the messages of that range."""
+        ...
+
+    def outcomes(self, run_id: str, *, from_seq: int, below_seq: int) -> list[OutcomeCount]:
+        """What became of the messages of that range that are accepted, rejected or unknown."""
+        ...
+
+    def last_receipt(self, run_id: str) -> int | None:
+        """The highest `seq` of a message that was delivered, or was not; None before the first receipt."""
+        ...
+
+    def note_canary(self, run_id: str, canary: Canary) -> None:
+        """Keep what the run's first messages have decided. Call it only while holding the run's lock."""
         ...
 
     def recent_ids(self, *, limit: int) -> list[str]:

@@ -5,13 +5,15 @@ A provider's odd value must not cost the record of what it accepted: what cannot
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from sender.core.canary import Canary
 from sender.core.outcomes import (
     FINAL,
     Accepted,
@@ -54,14 +56,29 @@ class SettledFields(NamedTuple):
 
 def run_columns(run: Run) -> tuple[Any, ...]:
     """The columns of a run's row, in the order of the fields of `Run`."""
-    return tuple(cleaned(value) if isinstance(value, str) else value for value in astuple(run))
+    values = (getattr(run, each.name) for each in fields(run))
+    return tuple(
+        cleaned(value) if isinstance(value, str) else canary_text(value) if isinstance(value, Canary) else value
+        for value in values
+    )
+
+
+def canary_text(canary: Canary) -> str:
+    """The canary as the text in its run's row."""
+    return json.dumps(canary.to_dict())
 
 
 def read_run(row: Sequence[Any]) -> Run:
     """The run with these columns, in the order of `run_columns`."""
-    run = Run(*row)
-    close_reason = None if run.close_reason is None else CancelReason(run.close_reason)
-    return replace(run, kind=RunKind(run.kind), simulated=bool(run.simulated), close_reason=close_reason)
+    *columns, canary = row
+    run = Run(*columns)
+    return replace(
+        run,
+        kind=RunKind(run.kind),
+        simulated=bool(run.simulated),
+        close_reason=None if run.close_reason is None else CancelReason(run.close_reason),
+        canary=None if canary is None else Canary.of(json.loads(canary)),
+    )
 
 
 def settled(outcome: Outcome | Canceled | None, *, due_ms: int, now_ms: int) -> SettledFields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sender.core.canary import Canary
 from sender.core.outcomes import CancelReason
 
 
@@ -35,6 +36,7 @@ class Run:
 
     `closed_at_ms`, `closed_by` (who or what did it) and `close_reason` say that nothing more of it is sent.
     `paused_at_ms` and `paused_by` say that nothing is sent until the pause is lifted. All are None otherwise.
+    `canary` are the messages that go first, and what they have decided; None without them.
     """
 
     run_id: str
@@ -57,6 +59,7 @@ class Run:
     close_reason: CancelReason | None = None
     paused_at_ms: int | None = None
     paused_by: str | None = None
+    canary: Canary | None = None
 
     @property
     def is_held(self) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sender.core.canary import Canary, CanaryState
 from sender.core.outcomes import (
     Accepted,
     Canceled,
@@ -88,11 +89,12 @@ def test_what_an_outcome_makes_of_a_row(outcome: Outcome | None, fields: Settled
         RUN,
         replace(RUN, closed_at_ms=NOON_MS, closed_by="anna", close_reason=CancelReason.ABANDONED),
         replace(RUN, simulated=True, source=None, finished_at_ms=None, kind=RunKind.TEST),
+        replace(RUN, canary=Canary(200, CanaryState.WAITING, waiting_since_ms=NOON_MS)),
     ],
 )
 def test_a_run_comes_back(run: Run) -> None:
     columns = run_columns(run)
-    assert len(columns) == 20
+    assert len(columns) == 21
     stored = [
         str(value) if isinstance(value, str) else int(value) if isinstance(value, bool) else value for value in columns
     ]

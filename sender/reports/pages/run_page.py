@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from babel import Locale
 
 from sender import providers
+from sender.reports.canary_lines import canary_lines
 from sender.reports.figures import Figures
 from sender.reports.labels import LEADS, amounts, share
 from sender.reports.pages import page, plots
@@ -27,6 +28,7 @@ def run_html(figures: Figures) -> str:
         title=_provider_title(figures),
         plots=_draw_plots(figures),
         leads=LEADS,
+        canary=[] if figures.run.canary is None else canary_lines(figures.run.canary),
         countries=[(_country_name(group.name), group) for group in figures.countries[:_GROUPS]],
         more_countries=max(0, len(figures.countries) - _GROUPS),
         senders_named=[(group.name, group) for group in figures.senders[:_GROUPS]],

@@ -9,7 +9,8 @@ from typing import Any
 import apsw
 import polars as pl
 
-from sender.core.outcomes import Reason
+from sender.core.canary import OutcomeCount
+from sender.core.outcomes import Reason, Status, SubmissionState
 from sender.state.ledger import DOUBTS_SCHEMA, Refusals
 from sender.state.rows import doubts_frame
 
@@ -18,6 +19,14 @@ SELECT reason, error_code, count(*) FROM message
 WHERE run = ? AND seq >= ? AND seq < ? AND reason IS NOT NULL
     AND (state = 'rejected' OR status IN ('undelivered', 'failed'))
 GROUP BY reason, error_code
+"""
+_OUTCOMES = """
+SELECT state, status, reason, count(*) FROM message
+WHERE run = ? AND seq >= ? AND seq < ? AND state IN ('accepted', 'rejected', 'unknown')
+GROUP BY state, status, reason
+"""
+_LAST_RECEIPT = """
+SELECT seq FROM message WHERE run = ? AND status IN ('delivered', 'undelivered', 'failed') ORDER BY seq DESC LIMIT 1
 """
 _RECENT_IDS = "SELECT message_id FROM message WHERE run = ? AND message_id IS NOT NULL ORDER BY seq DESC LIMIT ?"
 # These two read all rows: an index over states or ids would be written by every message that is sent, and doubts are
@@ -33,6 +42,19 @@ _KNOWN_IDS = "SELECT message_id FROM message WHERE message_id IN (SELECT value F
 def read_refusals(db: apsw.Connection, key: int, from_seq: int, below_seq: int) -> list[Refusals]:
     rows: list[tuple[Any, ...]] = db.execute(_REFUSALS, (key, from_seq, below_seq)).fetchall()
     return [Refusals(Reason(reason), code, messages) for reason, code, messages in rows]
+
+
+def read_outcomes(db: apsw.Connection, key: int, from_seq: int, below_seq: int) -> list[OutcomeCount]:
+    rows: list[tuple[Any, ...]] = db.execute(_OUTCOMES, (key, from_seq, below_seq)).fetchall()
+    return [
+        OutcomeCount(SubmissionState(state), None if status is None else Status(status), reason, messages)
+        for state, status, reason, messages in rows
+    ]
+
+
+def read_last_receipt(db: apsw.Connection, key: int) -> int | None:
+    row = db.execute(_LAST_RECEIPT, (key,)).fetchone()
+    return None if row is None else row[0]
 
 
 def read_recent_ids(db: apsw.Connection, limit: int) -> list[str]:

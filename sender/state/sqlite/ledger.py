@@ -14,25 +14,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import apsw
-import polars as pl
 
+from sender.core.canary import Canary
 from sender.core.clock import wall_clock_ms
-from sender.core.errors import UnknownRun
-from sender.core.outcomes import CancelReason, Reason, SubmissionState
+from sender.core.outcomes import CancelReason
 from sender.state.ledger import (
     NOTHING,
     WHOLE_RUN,
     Claim,
-    Counts,
     LogFinding,
     ReceivedReport,
-    Refusals,
     ReportCounts,
     Run,
     Settlement,
 )
-from sender.state.rows import read_run, run_columns
-from sender.state.sqlite import closing, erasure, evidence, reading
+from sender.state.rows import canary_text, run_columns
+from sender.state.sqlite import closing, erasure
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import (
@@ -44,6 +41,7 @@ from sender.state.sqlite.file import (
     refuse_other_schema,
     schema_version,
 )
+from sender.state.sqlite.ledger_reads import LedgerReads
 from sender.state.sqlite.schema import SCHEMA_VERSION
 from sender.state.sqlite.settling import (
     count_changes,
@@ -56,15 +54,13 @@ from sender.state.sqlite.settling import (
 )
 
 
-class SqliteLedger:
+class SqliteLedger(LedgerReads):
     """A `Ledger` in one SQLite file. May be used from any thread, by one at a time."""
 
     def __init__(self, db: apsw.Connection, path: Path, clock: Callable[[], int]) -> None:
-        self._db = db
-        self._path = path
+        super().__init__(db, path)
         self._clock = clock
         self._mark = CommitMark(path)
-        self._known: dict[str, tuple[int, int]] = {}
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], int] | None = None, read_only: bool = False) -> Self:
@@ -116,18 +112,6 @@ class SqliteLedger:
                 replace_runs(db, keys, by=f"run {run.run_id}", reason=reason, now_ms=self.now_ms())
         except apsw.ConstraintError as error:
             raise ValueError(f"run {run.run_id} cannot be created: {error}") from None
-
-    def run(self, run_id: str) -> Run:
-        with failures_explained(self._path):
-            row = self._db.execute(sql.SELECT_RUNS + "WHERE run_id = ?", (run_id,)).fetchone()
-        if row is None:
-            raise self._unknown_run(run_id)
-        return read_run(row)
-
-    def runs(self) -> list[Run]:
-        with failures_explained(self._path):
-            rows = self._db.execute(sql.SELECT_RUNS + "ORDER BY created_at, key").fetchall()
-        return [read_run(row) for row in rows]
 
     def finish_run(self, run_id: str) -> bool:
         key, messages = self._run_key(run_id)
@@ -310,56 +294,10 @@ class SqliteLedger:
         with self._transaction() as db:
             return delivery_reports.forget_kept(db, before_ms)
 
-    def counts(self, run_id: str) -> Counts:
-        key, messages = self._run_key(run_id)
-        with failures_explained(self._path):
-            return count_states(self._db, key, messages)
-
-    def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
-        key, messages = self._run_key(run_id)
-        bound = messages if below_seq is None else below_seq
-        with failures_explained(self._path):
-            held = closing.is_held(self._db, key)
-            row = None if held else self._db.execute(sql.NEXT_DUE, (key, bound)).fetchone()
-        return None if row is None else row[0]
-
-    def journal(
-        self,
-        run_id: str,
-        *,
-        states: Collection[SubmissionState] | None = None,
-        reasons: Collection[Reason | CancelReason] | None = None,
-        seqs: Collection[int] | None = None,
-    ) -> pl.DataFrame:
+    def note_canary(self, run_id: str, canary: Canary) -> None:
         key, _ = self._run_key(run_id)
-        with failures_explained(self._path):
-            return reading.read_journal(self._db, key, states=states, reasons=reasons, seqs=seqs)
-
-    def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
-        key, _ = self._run_key(run_id)
-        with failures_explained(self._path):
-            return reading.read_reached(self._db, key, seqs=seqs)
-
-    def sent(self, run_id: str, *, since_ms: int, seqs: Collection[int] | None = None) -> pl.DataFrame:
-        key, _ = self._run_key(run_id)
-        with failures_explained(self._path):
-            return reading.read_sent(self._db, key, since_ms=since_ms, seqs=seqs)
-
-    def refusals(self, run_id: str, *, from_seq: int, below_seq: int) -> list[Refusals]:
-        with failures_explained(self._path):
-            return evidence.read_refusals(self._db, self._run_key(run_id)[0], from_seq, below_seq)
-
-    def recent_ids(self, *, limit: int) -> list[str]:
-        with failures_explained(self._path):
-            return evidence.read_recent_ids(self._db, limit)
-
-    def doubts(self) -> pl.DataFrame:
-        with failures_explained(self._path):
-            return evidence.read_doubts(self._db)
-
-    def known_ids(self, ids: Collection[str]) -> set[str]:
-        with failures_explained(self._path):
-            return evidence.read_known_ids(self._db, ids)
+        with self._transaction() as db:
+            db.execute("UPDATE run SET canary = ? WHERE key = ?", (canary_text(canary), key))
 
     def erase_sentences(self, run_id: str, *, seqs: Collection[int] | None = None) -> int:
         key, _ = self._run_key(run_id)
@@ -373,29 +311,6 @@ class SqliteLedger:
     def compact(self) -> None:
         with failures_explained(self._path):
             erasure.compact(self._db, self._path)
-
-    def _run_key(self, run_id: str) -> tuple[int, int]:
-        """The run's small integer and its number of messages; neither ever changes."""
-        with failures_explained(self._path):
-            if self._find_run(run_id) is None:
-                raise self._unknown_run(run_id)
-        return self._known[run_id]
-
-    def _find_run(self, run_id: str) -> int | None:
-        """The run's small integer; None for a run of another ledger. Within a transaction or without one."""
-        if run_id not in self._known:
-            row = self._db.execute("SELECT key, messages FROM run WHERE run_id = ?", (run_id,)).fetchone()
-            if row is None:
-                return None
-            self._known[run_id] = row
-        return self._known[run_id][0]
-
-    def _unknown_run(self, run_id: str) -> UnknownRun:
-        return UnknownRun(
-            f"no run {run_id} in this ledger",
-            where=str(self._path),
-            fix="`sender status` lists the runs; --state-dir names another state directory",
-        )
 
     @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:

@@ -113,7 +113,8 @@ ALTER TABLE run ADD COLUMN retry_of TEXT;
 
 # `canceled`: what we decided not to send after planning; it may never have been claimed. `close_reason` is the reason
 # of what is canceled when the run is closed. The address of the provider's API, who closed the run, who paused it.
-# `taken_over`: a retry sends this unknown message, so its own run never does.
+# `taken_over`: a retry sends this unknown message, so its own run never does. `canary` is a
+# `sender.core.canary.Canary` as JSON.
 #
 # The new constraints of `message` allow all that the old ones did, so no row has to be looked at, and the text of the
 # table's definition can be edited in place (https://www.sqlite.org/lang_altertable.html, "Making Other Kinds Of Table
@@ -136,6 +137,7 @@ ALTER TABLE run ADD COLUMN closed_by TEXT CHECK ((closed_by IS NULL) = (closed_a
 ALTER TABLE run ADD COLUMN close_reason TEXT CHECK ((close_reason IS NULL) = (closed_at IS NULL));
 ALTER TABLE run ADD COLUMN paused_at INTEGER CHECK (paused_at IS NULL OR closed_at IS NULL);
 ALTER TABLE run ADD COLUMN paused_by TEXT CHECK ((paused_by IS NULL) = (paused_at IS NULL));
+ALTER TABLE run ADD COLUMN canary TEXT CHECK (json_valid(canary));
 """
 
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run

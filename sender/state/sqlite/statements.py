@@ -10,7 +10,7 @@ from sender.state.rows import SettledFields
 # In the order of the fields of `Run`.
 _RUN_COLUMNS = """
 run_id, campaign, kind, provider, plan_hash, source, rows, messages, skipped, created_at, finished_at, simulated,
-account, retry_of, base_url, closed_at, closed_by, close_reason, paused_at, paused_by
+account, retry_of, base_url, closed_at, closed_by, close_reason, paused_at, paused_by, canary
 """
 INSERT_RUN = f"INSERT INTO run ({_RUN_COLUMNS}) VALUES (?{', ?' * _RUN_COLUMNS.count(',')})"  # noqa: S608 (our names)
 SELECT_RUNS = f"SELECT {_RUN_COLUMNS} FROM run "  # noqa: S608 (our names)

@@ -13,11 +13,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sender.core.canary import Canary, CanaryState
 from sender.core.errors import UnknownRun
 from sender.core.outcomes import Accepted, CancelReason, Outcome, Reason, Rejected, Status, SubmissionState
 from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA, Claim, Counts, Ledger, LogFinding, Run, RunKind, Settlement
 from tests.state.ledger.steps import (
     ACCEPTED,
+    CANCELED,
     DEFERRED,
     LEASE_MS,
     OUTCOMES,
@@ -82,6 +84,9 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "reached": lambda ledger: ledger.reached("nope"),
     "cancel": lambda ledger: ledger.cancel("nope", [0], CancelReason.FORGOTTEN),
     "erase_sentences": lambda ledger: ledger.erase_sentences("nope"),
+    "outcomes": lambda ledger: ledger.outcomes("nope", from_seq=0, below_seq=1),
+    "last_receipt": lambda ledger: ledger.last_receipt("nope"),
+    "note_canary": lambda ledger: ledger.note_canary("nope", Canary(1)),
     "sent": lambda ledger: ledger.sent("nope", since_ms=0),
 }
 
@@ -654,3 +659,41 @@ def test_a_run_in_any_state_checks(ledger: Ledger) -> None:
     ledger.orphans_to_unknown(RUN.run_id)
     ledger.resend_unknown(RUN.run_id)
     ledger.check(RUN.run_id)
+
+
+# The canary
+
+
+def test_outcomes_of_a_range_are_counted_by_state_status_and_reason(ledger: Ledger) -> None:
+    assert ledger.last_receipt(RUN.run_id) is None
+    outcomes = [
+        Accepted("SM0", Status.DELIVERED),
+        Accepted("SM1", Status.UNDELIVERED, reason=Reason.FILTERED),
+        REJECTED,
+        ACCEPTED,
+        UNKNOWN,
+        DEFERRED,
+        CANCELED,
+    ]
+    for one, outcome in zip(claim(ledger, len(outcomes)), outcomes, strict=True):
+        record(ledger, one, outcome)
+    counted = ledger.outcomes(RUN.run_id, from_seq=0, below_seq=10)
+    assert {(entry.state.value, entry.status, entry.reason, entry.messages) for entry in counted} == {
+        ("accepted", "delivered", None, 1),
+        ("accepted", "undelivered", "filtered", 1),
+        ("accepted", "queued", None, 1),
+        ("rejected", None, "blocked", 1),
+        ("unknown", None, None, 1),
+    }
+    assert [entry.messages for entry in ledger.outcomes(RUN.run_id, from_seq=1, below_seq=3)] == [1, 1]
+    assert ledger.last_receipt(RUN.run_id) == 1
+
+
+def test_what_a_canary_decided_is_kept_with_its_run(ledger: Ledger, store: Any) -> None:
+    begun = replace(RUN, run_id="run-2", canary=Canary(3))
+    ledger.create_run(begun)
+    assert store.open().run("run-2").canary == Canary(3)
+    decided = Canary(3, CanaryState.WAITING, waiting_since_ms=7)
+    ledger.note_canary("run-2", decided)
+    assert store.open().run("run-2") == replace(begun, canary=decided)
+    assert store.open().run(RUN.run_id).canary is None

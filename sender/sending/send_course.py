@@ -1,0 +1,159 @@
+"""What one call of `send` does with a run that is open: unknown messages first, then the canary, then the others."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+
+from sender.core.canary import CanaryTerms
+from sender.core.errors import ProviderRefused
+from sender.delivery import reconcile
+from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
+from sender.delivery.reconcile import ReconcileResult
+from sender.delivery.settle import OnWait, settle
+from sender.plan.pace import Pace
+from sender.plan.plan import Plan
+from sender.sending.canary_gate import open_canary
+from sender.sending.options import SendOptions
+from sender.sending.send_resources import SendResources
+from sender.state.state import State
+
+WAIT_SIMULATED_S, WAIT_LIVE_S = 5.0, 120.0  # for delivery, after the last message
+RECONCILE_WAIT_S = 5.0  # at the end of a run, for unknown messages to become decidable
+
+
+class SendCourse:
+    """One call of `send`, once its run is open. What it has found is there however it ends."""
+
+    def __init__(
+        self,
+        state: State,
+        plan: Plan,
+        pace: Pace,
+        resources: SendResources,
+        options: SendOptions,
+        on_wait: OnWait | None,
+    ) -> None:
+        self._state = state
+        self._run = resources.run
+        self._plan = plan
+        self._pace = pace
+        self._resources = resources
+        self._options = options
+        self._on_wait = on_wait
+        self.reconciled = ReconcileResult()
+        self.refreshed: RefreshResult | None = None
+        self.resent = 0
+
+    async def run(self, stop: asyncio.Event, terms: CanaryTerms | None) -> None:
+        """Look up unknown messages, send what is pending, and wait for delivery, until `stop` is set.
+
+        `terms` are those of the run's canary, if it has one. Raises GuardStop and StateError.
+        """
+        await self._settle_unknowns(stop)
+        await self._send(stop, terms)
+        await self._wait_for_delivery(stop)
+
+    # -- unknown messages --------------------------------------------------------------------------------------------
+
+    async def _settle_unknowns(self, stop: asyncio.Event) -> None:
+        """Look up what an earlier process left unknown, and make pending what is to be sent again."""
+        if self._options.settle_unknowns:
+            self.reconciled = await self._reconcile(stop)
+        if self._options.resend_unknown and not stop.is_set():
+            self.resent = self._state.ledger.resend_unknown(self._run.run_id)
+
+    async def _reconcile(self, stop: asyncio.Event) -> ReconcileResult:
+        return await reconcile.reconcile(
+            ledger=self._state.ledger,
+            run=self._run,
+            plan=self._plan,
+            provider=self._resources.provider,
+            cancel=stop,
+            plan_of=self._state.plan,
+        )
+
+    async def _reconcile_at_the_end(self, stop: asyncio.Event) -> ReconcileResult:
+        """Look up unknown messages, and again once that makes them decidable: after a moment, or with `settle` ever."""
+        return await settle(
+            partial(self._reconcile, stop),
+            now=lambda: datetime.fromtimestamp(self._state.ledger.now_ms() / 1000, UTC),
+            cancel=stop,
+            on_wait=self._on_wait,
+            most_s=None if self._options.settle else RECONCILE_WAIT_S,
+        )
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    async def _send(self, stop: asyncio.Event, terms: CanaryTerms | None) -> None:
+        """Send what is pending: the canary first, where there is one, and the others if it lets them go."""
+        limit = self._options.limit
+        canary = open_canary(self._state, self._run, self._plan, terms)
+        if canary is None:
+            await self._send_below(limit, stop)
+            return
+        if canary.holds_others:
+            await self._send_below(canary.bound(limit), stop)
+            if stop.is_set() or canary.is_last(limit):
+                return
+            sweep, show = self._sweep(stop), self._resources.on_progress
+            await canary.pass_others(sweep, show, listening=self._options.listening)
+            if stop.is_set():
+                return
+        async with canary.watch(stop):
+            await self._send_below(limit, stop)
+
+    async def _send_below(self, below_seq: int | None, stop: asyncio.Event) -> None:
+        await self._send_by_workers(below_seq, stop)
+        await self._send_here(below_seq, stop)
+
+    async def _send_by_workers(self, below_seq: int | None, stop: asyncio.Event) -> None:
+        """Send by several processes. What a lost one had in flight becomes unknown; what it left stays pending."""
+        supervisor = self._resources.make_supervisor(below_seq)
+        if supervisor is None or stop.is_set():
+            return
+        try:
+            await supervisor.run(stop)
+        finally:
+            if supervisor.lost:
+                self._state.ledger.orphans_to_unknown(self._run.run_id)
+
+    async def _send_here(self, below_seq: int | None, stop: asyncio.Event) -> None:
+        """Send what is pending; send again, up to `retries` times, what the log then proves never to have arrived."""
+        for _ in range(1 + self._pace.retries):
+            await self._resources.make_dispatcher(below_seq).run(stop)
+            if not self._options.settle_unknowns or stop.is_set():
+                return
+            self.reconciled = await self._reconcile_at_the_end(stop)
+            if not self.reconciled.absent:  # else these are pending again
+                return
+        raise _never_arrive(self.reconciled.absent)
+
+    # -- afterwards --------------------------------------------------------------------------------------------------
+
+    async def _wait_for_delivery(self, stop: asyncio.Event) -> None:
+        wait_s = self._options.wait_s
+        if wait_s is None:
+            wait_s = WAIT_SIMULATED_S if self._run.simulated else WAIT_LIVE_S
+        if stop.is_set() or not wait_s:
+            return
+        self.refreshed = await self._sweep(stop).follow(wait_s, listening=self._options.listening)
+
+    def _sweep(self, stop: asyncio.Event) -> LogSweep:
+        return LogSweep(
+            ledger=self._state.ledger,
+            run=self._run,
+            plan=self._plan,
+            provider=self._resources.provider,
+            schedule=SIMULATED if self._run.simulated else LIVE,
+            cancel=stop,
+        )
+
+
+def _never_arrive(messages: int) -> ProviderRefused:
+    do_not = "1 message does not" if messages == 1 else f"{messages:,} messages do not"
+    return ProviderRefused(
+        f"{do_not} arrive: no answer was conclusive, and the provider's log has no trace",
+        fix="check the results and the provider's status page before you run it again",
+    )
