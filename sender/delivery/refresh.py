@@ -20,11 +20,13 @@ from sender.state.state import State
 from sender.suppression.learn import learn_refusals
 
 
-async def refresh_run(state: State, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0) -> RefreshResult:
+async def refresh_run(
+    state: State, run: Run, env: Mapping[str, str], *, wait_s: float = 0.0, cancel: asyncio.Event | None = None
+) -> RefreshResult:
     """Update the delivery statuses of the run's messages from the provider's log.
 
-    Reads the log once, or until every status is final or `wait_s` seconds have passed. What refusals reveal about
-    numbers goes to the suppression list. Another process may be sending the run meanwhile.
+    Reads the log once, or until every status is final, `wait_s` seconds have passed or `cancel` is set. What refusals
+    reveal about numbers goes to the suppression list. Another process may be sending the run meanwhile.
     """
     plan = state.plan(run)
     async with open_provider(run, plan.manifest, env, state.plans.folder(run)) as provider:
@@ -34,7 +36,7 @@ async def refresh_run(state: State, run: Run, env: Mapping[str, str], *, wait_s:
             plan=plan,
             provider=provider,
             schedule=SIMULATED if run.simulated else LIVE,
-            cancel=asyncio.Event(),
+            cancel=cancel,
         )
         refreshed = await sweep.follow(wait_s)
     learn_refusals(state, run)

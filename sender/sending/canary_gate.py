@@ -63,6 +63,11 @@ class CanaryGate:
         """Whether only the canary itself may leave."""
         return self.canary.holds_others
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the run was stopped when this process took it over."""
+        return self.canary.state is CanaryState.STOPPED
+
     def bound(self, limit: int | None) -> int:
         """The `seq` below which messages may be claimed while the others are held; `limit` is the caller's own."""
         return self.canary.size if limit is None else min(limit, self.canary.size)
@@ -153,7 +158,7 @@ class CanaryGate:
             await asyncio.to_thread(self._look, ledger, suppressions)
             if self._stop is not None:
                 raise self._stop
-            if self.canary.state is CanaryState.STOPPED:  # late receipts have put it right
+            if self.is_stopped:  # late receipts have put it right
                 self._note(ledger, replace(self.canary, state=CanaryState.PASSED))
             watcher = asyncio.create_task(self._look_again(ledger, suppressions, stop))
             try:
@@ -246,12 +251,11 @@ def explain_stop(run: Run, canary: Canary) -> CanaryStop:
     """The error for a run whose canary has passed limits that nobody has overridden."""
     evidence = canary.evidence
     assert evidence is not None  # noqa: S101 (a decision has its evidence)
-    whose = "the canary" if canary.holds_others else "what was sent"
-    again = "the same command looks again" if canary.holds_others else "the same command looks again, and goes on"
+    what = "its canary" if canary.holds_others else "what became of its messages"
     return CanaryStop(
-        f"{whose} stops run {run.run_id}: {'; '.join(evidence.sentences(canary.broken))}",
+        f"run {run.run_id} is stopped by {what}: {'; '.join(evidence.sentences(canary.broken))}",
         fix=f"`sender report {run.run_id}` shows why messages failed; `sender resume {run.run_id}` sends the rest all"
-        f" the same, `sender close {run.run_id}` ends the run, and {again} once more receipts have come",
+        f" the same, `sender close {run.run_id}` ends the run, and the same command looks again at what is known then",
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from functools import partial
 
 from sender.core.canary import CanaryTerms
 from sender.core.errors import ProviderRefused
 from sender.delivery import reconcile
+from sender.delivery.background_refresh import refresh_meanwhile
 from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
 from sender.delivery.reconcile import ReconcileResult
 from sender.delivery.settle import OnWait, settle
@@ -101,8 +103,16 @@ class SendCourse:
             await canary.pass_others(sweep, show, listening=self._options.listening)
             if stop.is_set():
                 return
-        async with canary.watch(stop):
+        elif canary.is_stopped:  # receipts may have come since
+            await self._sweep(stop).refresh()
+        async with canary.watch(stop), self._refresh_meanwhile():
             await self._send_below(limit, stop)
+
+    def _refresh_meanwhile(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Where no receiver writes reports into the ledger, the provider's log is read while messages leave."""
+        if self._options.listening:
+            return contextlib.nullcontext()
+        return refresh_meanwhile(self._state.where, self._run, self._resources.workers.options.environment)
 
     async def _send_below(self, below_seq: int | None, stop: asyncio.Event) -> None:
         await self._send_by_workers(below_seq, stop)
