@@ -1,10 +1,10 @@
-"""Lengths of time as people write them: `90s`, `15m`, `1h 30m`, `2d`."""
+"""Lengths of time as people write them: `90s`, `15m`, `1h`, `2d`."""
 
 from __future__ import annotations
 
 import re
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 _UNITS_S = {
     **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
@@ -15,11 +15,19 @@ _UNITS_S = {
 
 
 def read_duration_s(value: object) -> float:
-    """Return the seconds of `90`, `90s`, `15m`, `1h 30m`, `2d` or `1w`. Raises ValueError."""
+    """Return the seconds of `90`, `90s`, `15m`, `1.5h`, `2d` or `1w`. Raises ValueError."""
     text = str(value).strip().lower()
-    parts = list(_PART.finditer(text))
-    rest = _PART.sub("", text).replace(" ", "")
-    bare = len(parts) > 1 and any(not part[2] for part in parts)
-    if isinstance(value, bool) or not parts or rest or bare or any(part[2] not in _UNITS_S for part in parts):
+    match = None if isinstance(value, bool) else _DURATION.fullmatch(text)
+    if match is None or match[2] not in _UNITS_S:
         raise ValueError(f"{text!r} is not a duration: write 90s, 15m or 1h")
-    return sum(float(part[1]) * _UNITS_S[part[2]] for part in parts)
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def describe_duration(seconds: float) -> str:
+    """Return `3 d 4 h`, `2 h 5 min`, `15 min` or `40 s`."""
+    whole = round(seconds)
+    for size, unit, smaller, smaller_unit in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
+    return f"{whole} s"

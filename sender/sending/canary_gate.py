@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import polars as pl
@@ -77,10 +77,17 @@ class CanaryGate:
         counts = self._state.ledger.counts(self._run.run_id)
         return (limit is not None and limit <= self.canary.size) or not counts.pending
 
-    async def pass_others(self, sweep: LogSweep, on_progress: OnProgress, *, listening: bool) -> None:
+    async def pass_others(
+        self,
+        sweep: LogSweep,
+        on_progress: OnProgress,
+        *,
+        listening: bool,
+        look_up: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         """Wait for the receipts of the canary, and return once the others may leave, or when the sweep is canceled.
 
-        Raises CanaryStop where they may not.
+        `look_up` settles what is unknown after the wait. Raises CanaryStop where the others may not leave.
         """
         left_s = self._begin_wait()
         until_s = time.monotonic() + left_s
@@ -90,6 +97,8 @@ class CanaryGate:
         finally:
             display.cancel()
             await asyncio.gather(display, return_exceptions=True)
+        if look_up is not None and not sweep.is_canceled:
+            await look_up()
         if not sweep.is_canceled:
             self._decide()
 

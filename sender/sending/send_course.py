@@ -100,7 +100,8 @@ class SendCourse:
             if stop.is_set() or canary.is_last(limit):
                 return
             sweep, show = self._sweep(stop), self._resources.on_progress
-            await canary.pass_others(sweep, show, listening=self._options.listening)
+            look_up = partial(self._reconcile, stop) if self._options.settle_unknowns else None
+            await canary.pass_others(sweep, show, listening=self._options.listening, look_up=look_up)
             if stop.is_set():
                 return
         elif canary.is_stopped:  # receipts may have come since

@@ -15,7 +15,7 @@ from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Reje
 from sender.sending import canary_gate
 from sender.sending.canary_gate import CanaryGate, override
 from sender.state.heartbeat import Progress
-from sender.state.ledger import ReceivedReport, Run
+from sender.state.ledger import LogFinding, ReceivedReport, Run
 from sender.state.suppression import SuppressionRow
 from tests.state.run_history import MINUTE_MS, PENDING, RunHistory, run_history
 
@@ -156,6 +156,18 @@ def test_after_a_stop_the_receipts_are_awaited_once_more(history: RunHistory) ->
     with pytest.raises(CanaryStop):
         wait(gate_of(history, history.state.ledger.run(run.run_id)), sweep)
     assert sweep.asked_s == [900.0]
+
+
+def test_what_is_unknown_is_looked_up_before_the_decision(history: RunHistory) -> None:
+    run = begin(history, (ARRIVED, 35), (UNKNOWN, 5))
+    gate = gate_of(history, run)
+
+    async def look_up() -> None:
+        history.state.ledger.reconcile(run.run_id, [LogFinding(seq, ARRIVED) for seq in range(35, 40)])
+
+    asyncio.run(gate.pass_others(Sweep(history), lambda _: None, listening=False, look_up=look_up))  # type: ignore[arg-type]
+    assert gate.canary.evidence is not None
+    assert (gate.canary.state, gate.canary.evidence.delivered) == (CanaryState.PASSED, 40)
 
 
 def test_how_many_receipts_are_to_come_is_shown(history: RunHistory) -> None:
