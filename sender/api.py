@@ -10,6 +10,9 @@ from typing import Unpack
 from sender.core.errors import InputError
 from sender.delivery.settle import OnWait
 from sender.plan.plan import Plan
+from sender.plan.planned_start import PlannedStart
+from sender.schedule import waiting
+from sender.schedule.waiting import await_start
 from sender.sending import event_loop
 from sender.sending.open_run import open_run, open_run_again
 from sender.sending.options import SendKeywords, SendOptions
@@ -31,10 +34,13 @@ async def asend(
     `options` say how; their fields may be given as keyword arguments instead. `on_progress` is called about ten times a
     second, `on_wait` each second while `settle` waits for the provider's log. Once `cancel` is set, nothing new is
     claimed and the answers in flight are awaited; the same call resumes.
-    Raises InputError, RunLocked, RunComplete or InputsChanged before anything is sent; a guard that stops the run later
-    is in `RunResult.stopped`.
+
+    A plan with a `start` is checked now and begins then; a rehearsal, a test and a run that has begun do not wait.
+    Raises InputError, RunLocked, RunComplete or InputsChanged before anything is sent, and NotStarted for a start that
+    is too late, or when `cancel` is set before it; a guard that stops the run later is in `RunResult.stopped`.
     """
     options = _options(options, keywords)
+    await _await_start(plan, options, cancel)
     with open_run(plan, options) as session:
         return await session.send(options, on_progress=on_progress, on_wait=on_wait, cancel=cancel)
 
@@ -91,6 +97,18 @@ def resume(
     """
     _refuse_running_loop("aresume")
     return event_loop.run(aresume(run, _options(options, keywords), on_progress=on_progress, on_wait=on_wait))
+
+
+async def _await_start(plan: Plan, options: SendOptions, cancel: asyncio.Event | None) -> None:
+    """Check a start of `plan` that is to come, and wait for it. Holds the campaign only while it checks."""
+    start = PlannedStart.from_manifest(plan.manifest.start)
+    if start is None or options.rehearse or plan.manifest.test_to is not None:
+        return
+    with open_run(plan, options) as session:
+        if session.resumed:
+            return
+        session.check_credentials(options)
+    await await_start(start, waiting.CLOCK, cancel)
 
 
 def _refuse_running_loop(instead: str) -> None:

@@ -15,6 +15,7 @@ from sender.campaign.model import (
     MessageSpec,
     RecipientsSpec,
     SandboxSpec,
+    ScheduleSpec,
     SuppressSpec,
 )
 from sender.campaign.values import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
@@ -68,6 +69,7 @@ def reference() -> str:
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
         ("`canary:`", CanarySpec.model_fields, definitions["CanarySpec"]["properties"]),
         ("`canary.stop_if:`", StopIfSpec.model_fields, definitions["StopIfSpec"]["properties"]),
+        ("`schedule:`", ScheduleSpec.model_fields, definitions["ScheduleSpec"]["properties"]),
         ("Only some providers", ProviderFields.model_fields, properties["properties"]),
         ("`listen:`", ListenSpec.model_fields, definitions["ListenSpec"]["properties"]),
         ("`sandbox:`", SandboxSpec.model_fields, definitions["SandboxSpec"]["properties"]),

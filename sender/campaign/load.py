@@ -15,7 +15,15 @@ from pydantic import BaseModel, ValidationError
 from sender.campaign import safe_yaml
 from sender.campaign.apply_defaults import lay_under
 from sender.campaign.canary_spec import CanarySpec, StopIfSpec
-from sender.campaign.model import Campaign, LimitsSpec, ListenSpec, MessageSpec, RecipientsSpec, SandboxSpec
+from sender.campaign.model import (
+    Campaign,
+    LimitsSpec,
+    ListenSpec,
+    MessageSpec,
+    RecipientsSpec,
+    SandboxSpec,
+    ScheduleSpec,
+)
 from sender.campaign.validation import explain
 from sender.campaign.values import FromSpec, PoolNumber
 from sender.core.errors import CampaignError, InputError
@@ -153,6 +161,7 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "sandbox": SandboxSpec,
         "canary": CanarySpec,
         "stop_if": StopIfSpec,
+        "schedule": ScheduleSpec,
         "from": FromSpec,
     }
     for part in parents:

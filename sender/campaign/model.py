@@ -22,6 +22,9 @@ from pydantic import (
 
 from sender.campaign import safe_yaml
 from sender.campaign.canary_spec import CanarySpec, expand_canary
+from sender.campaign.schedule_spec import ScheduleSpec
+from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
+from sender.campaign.surroundings import Dialect, ListenSpec, SandboxSpec
 from sender.campaign.values import (
     Body,
     CapText,
@@ -36,7 +39,6 @@ from sender.campaign.values import (
     SkipLimit,
     Strict,
     Text,
-    Url,
     is_none,
     parse_rate,
     to_list,
@@ -56,12 +58,12 @@ __all__ = [
     "Rate",
     "RecipientsSpec",
     "SandboxSpec",
+    "ScheduleSpec",
     "SuppressSpec",
     "parse_rate",
 ]
 
 ProviderName = Literal["sandbox", "signalwire", "signalwire-compat", "telnyx", "twilio"]
-Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
 PROVIDERS: tuple[str, ...] = get_args(ProviderName)
 
 
@@ -238,30 +240,6 @@ class LimitsSpec(Strict):
         return {name: value for name, value in values.items() if value is not None}
 
 
-class ListenSpec(Strict):
-    """How delivery reports are received by `sender listen` and `send --listen`."""
-
-    public_url: Url | None = Field(
-        None,
-        description="The https address that the provider calls: of a reverse proxy or a tunnel that leads to the"
-        " receiver. `send` puts it into each message.",
-    )
-    port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
-    signatures: Literal["require", "verify-if-present", "off"] = Field(
-        "require", description="Whether a webhook must be signed; `off` works on loopback only."
-    )
-
-
-class SandboxSpec(Strict):
-    """How the sandbox behaves when `provider: sandbox`, or with `--rehearse`."""
-
-    dialect: Dialect = Field(
-        "signalwire", description="The provider whose API the sandbox speaks for `provider: sandbox`."
-    )
-    latency_ms: int = Field(40, ge=0, le=60_000, description="How long it takes to answer.")
-    rate: PaceText | None = Field(None, description="Answer 429 above this rate.")
-
-
 class Campaign(ProviderFields):
     """A campaign. `base` is the folder that relative paths are relative to."""
 
@@ -280,6 +258,19 @@ class Campaign(ProviderFields):
         "refuse",
         description="What a start does when an earlier run of the campaign is unfinished and the inputs have changed:"
         " finish that run (`resume`), end it and begin a new one (`close`), or stop with exit code 3 (`refuse`).",
+    )
+    start: StartText | None = Field(
+        None,
+        description="When it begins: a time with its zone, `2026-12-01T09:00 America/New_York`, or with an offset."
+        " `send` checks everything, asks, and waits.",
+    )
+    late: LateText = Field(
+        DEFAULT_LATE,
+        description="How late it may begin, after `start` or a time of `schedule`. Later than that, `send` asks, and is"
+        " refused where it cannot ask.",
+    )
+    schedule: ScheduleSpec | None = Field(
+        None, description="When `sender schedule run` sends it, again and again: `{cron: 0 9 * * mon, zone: ...}`."
     )
     provider: ProviderName = Field(description="Whose API carries the messages.")
     from_: FromSpec = Field(
@@ -343,6 +334,12 @@ class Campaign(ProviderFields):
     _source: Path | None = PrivateAttr(default=None)
     _frame: Any = PrivateAttr(default=None)
     _lines: safe_yaml.Document = PrivateAttr(default_factory=lambda: safe_yaml.Document(None, {}))
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Campaign:
+        if self.start is not None and self.schedule is not None:
+            raise ValueError("both `start` and `schedule` are given: keep one")
+        return self
 
     @field_validator("from_", mode="before")
     @classmethod

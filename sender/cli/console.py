@@ -17,10 +17,12 @@ from rich.text import Text
 from sender.cli import terminal
 from sender.cli.duration import format_duration
 from sender.core.canary import Canary, CanaryState, CanaryTerms
+from sender.core.durations import describe_duration
 from sender.core.outcomes import RANK
 from sender.core.safe_text import show_controls, to_json
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
+from sender.plan.planned_start import PlannedStart
 from sender.planning import brakes
 from sender.planning.throughput import format_rate
 from sender.reports.canary_lines import canary_lines
@@ -172,6 +174,8 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
     table.add_row("rate", "", escape(rate_line(manifest)))
     if (terms := manifest.canary_terms) is not None:
         table.add_row("canary", f"{min(terms.first, manifest.messages):,}", escape(_canary_line(terms, manifest)))
+    if (start := PlannedStart.from_manifest(manifest.start)) is not None:
+        table.add_row("start", "", escape(f"{start}, at most {describe_duration(start.late_s)} late"))
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
     return table
 

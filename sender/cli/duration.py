@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
+from sender.core.durations import read_duration_s
 from sender.core.errors import InputError
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)?")
-_UNIT_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def parse_duration_s(text: str, option: str) -> float:
     """Return the seconds of `90`, `90s`, `2m`, `1h`, `90d` or `2w`, the value of `option`. Raises InputError."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
-        raise InputError(f"{option}: {text!r} is not a duration", fix="write 90, 90s, 10m or 1h")
-    return float(match[1]) * _UNIT_S[match[2] or ""]
+    try:
+        return read_duration_s(text)
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is not a duration", fix="write 90, 90s, 10m or 1h") from None
 
 
 def format_duration(seconds: float | None) -> str:

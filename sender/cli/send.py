@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,24 @@ from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.send_result import conclude
-from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan
+from sender.cli.shared_options import TARGET_HELP, campaign_options, is_written_plan, only_new_option, read_plan
+from sender.cli.start_options import (
+    StartRequest,
+    agree_to_late_start,
+    announce_dry_start,
+    announce_start,
+    is_ahead,
+    read_start,
+    start_options,
+    wait_and_read_again,
+)
 from sender.core.errors import InputError, SenderError
 from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
+from sender.plan.planned_start import PlannedStart
 from sender.planning.brakes import Stop
+from sender.schedule import waiting
+from sender.schedule.waiting import refuse_late
 from sender.sending import event_loop
 from sender.sending.open_run import find_refusal, foresee_stops, open_run
 from sender.sending.options import OnUnfinished, SendOptions
@@ -45,6 +59,7 @@ _HELD_BACK_BY_RUNS = {SkipReason.ALREADY_SENT, SkipReason.FREQUENCY_CAP}
 @click.command(help=f"Send a campaign; run it again to resume.\n\n{TARGET_HELP}")
 @campaign_options
 @click.option("--test-to", metavar="NUMBER", help="Send the first message (or --limit N) to this number instead.")
+@start_options
 @only_new_option
 @click.option("--again", is_flag=True, help="Send once more, to everybody, also to those who have had it.")
 @click.option("--new-run", is_flag=True, help="Start over although a run is unfinished: people may get it twice.")
@@ -65,6 +80,7 @@ def send(
     campaign: Path,
     *,
     test_to: str | None,
+    start: StartRequest,
     again: bool,
     new_run: bool,
     resume: bool,
@@ -78,16 +94,25 @@ def send(
     if only_new and again:
         raise InputError("--only-new and --again contradict each other", fix="choose one of them")
     options = request.options
-    plan, built_from = read_plan(
+    keys = campaign_keys if is_written_plan(campaign) else {**campaign_keys, "late": start.late}
+    starting = read_start(campaign, keys, state_dir=options.state_path, request=start)
+    read = partial(
+        read_plan,
         campaign,
-        campaign_keys,
+        keys,
         state_dir=options.state_path,
         limit=options.limit if test_to else None,
         test_to=test_to,
         only_new=only_new,
         rehearse=options.rehearse,
+        at=starting.at,
     )
-    options = replace(
+    plan, built_from = read()
+    if built_from is None:
+        plan = starting.lay_over(plan)
+    if starting.at is None and (test_to or options.rehearse):  # to see it now is what they are for
+        plan = plan.with_manifest(replace(plan.manifest, start=None))
+    sending = replace(
         options,
         limit=None if test_to else options.limit,
         again=again,
@@ -100,14 +125,20 @@ def send(
     )
     inputs = (*request.inputs, *protected_inputs(campaign, plan, built_from))
     return send_plan(
-        plan, replace(request, options=options, inputs=inputs), built_from.listen if built_from else ListenSpec()
+        plan,
+        replace(request, options=sending, inputs=inputs),
+        built_from.listen if built_from else ListenSpec(),
+        read_again=lambda: read()[0],
     )
 
 
-def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
+def send_plan(
+    plan: Plan, request: SendRequest, listen: ListenSpec, *, read_again: Callable[[], Plan] | None = None
+) -> int:
     """Show what will be done, ask, send `plan`, show the result, and return the exit code.
 
-    `listen` is the campaign's own setting of where delivery reports come in.
+    `listen` is the campaign's own setting of where delivery reports come in. `read_again` makes the plan anew from the
+    same files, after a wait for its start.
     """
     options = request.options
     stops = foresee_stops(plan, options) if request.dry_run else None
@@ -124,25 +155,52 @@ def send_plan(plan: Plan, request: SendRequest, listen: ListenSpec) -> int:
     options = agree_to_new_state(plan, options, yes=request.yes)
     plan = agree_to_skips(plan, yes=request.yes)
     options = agree_to_name(plan, options, yes=request.yes)
+    request = replace(request, options=options)
+    start = PlannedStart.from_manifest(plan.manifest.start)
     with open_run(plan, options) as session:
-        result = send_session(session, request, listen)
+        if session.resumed:
+            start = None  # it has begun
+        if start is not None:
+            agree_to_late_start(start, yes=request.yes)
+        if start is None or not is_ahead(start):
+            result = send_session(session, request, listen)
+            start = None
+        else:
+            prepare_session(session, request, start)
+    if start is not None:
+        plan = wait_and_read_again(plan, start, options, read_again)
+        with open_run(plan, options) as session:
+            refuse_late(start, waiting.CLOCK.now_ms())
+            result = run_session(session, request, listen)
     conclude(result, as_json=request.as_json)
     return result.exit_code
 
 
 def send_session(session: RunSession, request: SendRequest, listen: ListenSpec) -> RunResult:
     """Say what will be done, ask, and send the run that `session` holds. A pause of it is lifted."""
+    prepare_session(session, request)
+    return run_session(session, request, listen)
+
+
+def prepare_session(session: RunSession, request: SendRequest, start: PlannedStart | None = None) -> None:
+    """Check what can be checked before, say what will be done, and ask. `start` is when it begins, if not now."""
     options = request.options
     session.check_credentials(options)
     session.check_results_path(options, request.inputs)
     if not request.as_json:
         _announce(session, options)
         _announce_unknowns(session, options)
+        if start is not None:
+            announce_start(start)
     if options.resend_unknown:
         _warn_of_resending(session, options)
     if not request.yes:
-        _ask(session, options)
-    with receiving(session, options, listen, request.listen) as receiving_options:
+        _ask(session, options, start)
+
+
+def run_session(session: RunSession, request: SendRequest, listen: ListenSpec) -> RunResult:
+    """Send the run that `session` holds. A pause of it is lifted."""
+    with receiving(session, request.options, listen, request.listen) as receiving_options:
         session.lift_holds()
         return event_loop.run(_send(session, receiving_options, show_bar=request.show_bar))
 
@@ -169,6 +227,8 @@ def _show_dry_run(
     console.out.print("dry run: nothing was sent")
     if refusal is not None:
         console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(str(refusal))}")
+    elif (start := PlannedStart.from_manifest(plan.manifest.start)) is not None:
+        announce_dry_start(start)
 
 
 def _announce(session: RunSession, options: SendOptions) -> None:
@@ -241,7 +301,7 @@ def _warn_of_resending(session: RunSession, options: SendOptions) -> None:
     )
 
 
-def _ask(session: RunSession, options: SendOptions) -> None:
+def _ask(session: RunSession, options: SendOptions, start: PlannedStart | None) -> None:
     pending = session.counts().pending
     if not sys.stdin.isatty():
         raise InputError(
@@ -255,7 +315,8 @@ def _ask(session: RunSession, options: SendOptions) -> None:
         signal.siginterrupt(signal.SIGINT, True)
     unknown = session.counts().unknown if options.resend_unknown else 0
     again = f", and up to {console.many(unknown, 'unknown one')} a second time," if unknown else ""
-    terminal.ask(f"Send {console.many(pending, 'message')}{again} through {reach}?")
+    when = "" if start is None else f" on {start}"
+    terminal.ask(f"Send {console.many(pending, 'message')}{again} through {reach}{when}?")
 
 
 async def _send(session: RunSession, options: SendOptions, *, show_bar: bool) -> RunResult:

@@ -6,13 +6,14 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from sender.campaign import safe_yaml
 from sender.campaign.load import load_campaign
 from sender.campaign.model import PROVIDERS, Campaign
+from sender.campaign.start_time import StartTime
 from sender.cli.invocation import debug_option
 from sender.cli.limit_options import GUARD_OPTIONS, LIMIT_OPTIONS, campaign_limits, limits_given, parse_limits
 from sender.cli.state_place import locate_state
@@ -172,11 +173,12 @@ def read_plan(
     test_to: str | None = None,
     only_new: bool = False,
     rehearse: bool = False,
+    at: StartTime | Literal["now"] | None = None,
 ) -> tuple[Plan, Campaign | None]:
     """Return the plan that `target` and the options name, and the campaign it was built from (None: a written plan).
 
     Numbers on the suppression list in `state_dir` are skipped, and with `only_new` those that have had the campaign;
-    with `rehearse` too, from a rehearsal. Raises InputError.
+    with `rehearse` too, from a rehearsal. `at` is when a campaign begins, instead of its `start`. Raises InputError.
     """
     if is_written_plan(target):
         if (
@@ -191,7 +193,9 @@ def read_plan(
             )
         return with_limits(Plan.open(target), parse_limits(options)), None
     campaign = read_campaign(target, options, state_dir=state_dir)
-    plan = build_plan(campaign, limit=limit, test_to=test_to, state_dir=state_dir, only_new=only_new, rehearse=rehearse)
+    plan = build_plan(
+        campaign, limit=limit, test_to=test_to, state_dir=state_dir, only_new=only_new, rehearse=rehearse, at=at
+    )
     return plan, campaign
 
 
@@ -240,8 +244,8 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys.setdefault(section, {})[name] = value
         else:
             keys[section] = value
-    for name in ("provider", "edition", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name"):
-        if options[name] is not None:
+    for name in ("provider", "edition", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name", "late"):
+        if options.get(name) is not None:
             keys[name] = options[name]
     if options["from_"]:
         keys["from"] = {**keys.get("from", {}), "numbers": list(options["from_"])}

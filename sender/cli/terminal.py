@@ -21,6 +21,11 @@ def write_line(text: str, *, err: bool = False) -> None:
     click.echo(show_controls(text), err=err)
 
 
+def write_over(text: str) -> None:
+    """Write `text` over the line that the cursor is on, on standard error; an empty one clears it."""
+    click.echo(f"\r\x1b[K{show_controls(text)}", nl=False, err=True)
+
+
 def write_json(value: Any, *, indent: int | None = None, err: bool = False) -> None:
     """Print one JSON document: on one line, or indented."""
     click.echo(to_json(value, indent=indent), err=err)

@@ -15,6 +15,7 @@ SenderError
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
     ├── RunUnfinished          the command needs a finished run
+    ├── NotStarted             the time to begin is too long ago, or the wait for it was ended
     ├── RunPaused              somebody has paused this run
     ├── OtherCampaign          the name is that of another file's campaign, with other people
     ├── NewState               a live run would begin a state that knows of no earlier runs and no opt-outs
@@ -194,6 +195,10 @@ class RunComplete(GuardStop):
 
 class RunUnfinished(GuardStop):
     """The command needs a finished run, and this run is not finished."""
+
+
+class NotStarted(GuardStop):
+    """The time at which the campaign begins is too long ago, or the wait for it was ended."""
 
 
 class RunPaused(GuardStop):

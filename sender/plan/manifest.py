@@ -74,6 +74,8 @@ class Manifest:
     canary: Mapping[str, Any] | None = None
     # Which edition of a recurring campaign this is; '' for the only one.
     edition: str = ""
+    # When the campaign begins, as `sender.plan.planned_start` has it; None: when it is sent.
+    start: Mapping[str, Any] | None = None
     # The most messages that a person may get in a rolling window, as `sender.core.frequency.parse_cap` reads them.
     per_person: tuple[str, ...] = ()
     # Whether people whom earlier runs have reached are left out, and what a start does when another run is unfinished.

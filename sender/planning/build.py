@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from sender.campaign.model import Campaign
+from sender.campaign.start_time import StartTime, parse_start
 from sender.core.errors import InputError, PricesError
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
@@ -45,6 +48,7 @@ def build_plan(
     state_dir: str | Path | None = None,
     only_new: bool = False,
     rehearse: bool = False,
+    at: str | datetime | StartTime | None = None,
 ) -> Plan:
     """Return the plan of `campaign`. Raises InputError for whatever is wrong with more than a row.
 
@@ -54,9 +58,11 @@ def build_plan(
     campaign has reached in the same edition, or may have reached, by the runs in `state_dir`; with `rehearse` too, by
     its rehearsals. So are people, as `frequency_cap`, who have had as many messages as `limits.per_person` allows. Who
     is skipped does not change the hash: a STOP after a run must not make the same campaign look unsent.
+
+    `at` is when it begins, written as the campaign's `start` and instead of it; `now`: when it is sent.
     """
     with _located(campaign):
-        compiled = compile_campaign(campaign)
+        compiled = compile_campaign(campaign, at=_read_at(at))
         recipients = load_recipients(campaign)
         check_columns(compiled, recipients)
     audience = resolve_audience(compiled, recipients)
@@ -80,6 +86,17 @@ def build_plan(
         compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
     )
     return Plan(manifest, rows)
+
+
+def _read_at(at: str | datetime | StartTime | None) -> StartTime | Literal["now"] | None:
+    if at is None:
+        return None
+    if at == "now":
+        return "now"
+    try:
+        return parse_start(at)
+    except ValueError as error:
+        raise InputError(f"at: {error}") from None
 
 
 def _join_marks(suppress: MarkRows | None, earlier: EarlierRuns | None) -> MarkRows | None:
@@ -112,6 +129,7 @@ def _manifest(
     return Manifest(
         campaign=compiled.name,
         edition=compiled.edition,
+        start=None if compiled.start is None else compiled.start.to_manifest(),
         only_new=only_new,
         on_unfinished=compiled.on_unfinished,
         limits=compiled.limits,

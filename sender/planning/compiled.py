@@ -20,13 +20,15 @@ from sender import providers, templating
 from sender.campaign import prices
 from sender.campaign.model import Campaign, SuppressSpec
 from sender.campaign.prices import PriceTable
+from sender.campaign.start_time import StartTime
 from sender.campaign.values import Rate, is_template
 from sender.core.canary import CanaryTerms
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.core.frequency import FrequencyCap
 from sender.plan import message_fields
+from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
-from sender.planning.edition import render_edition
+from sender.planning.edition import find_edition
 from sender.planning.row_fields import RowFields, compile_fields
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients.columns import InputFile, Recipients
@@ -78,6 +80,7 @@ class CompiledCampaign:
 
     name: str
     edition: str
+    start: PlannedStart | None
     on_unfinished: str
     provider: str
     dialect: str
@@ -125,13 +128,14 @@ class CompiledCampaign:
         return "content_sid" in self.fields or "content_sid" in self.row_fields.sources
 
 
-def compile_campaign(campaign: Campaign) -> CompiledCampaign:
-    """Return the campaign compiled for its provider.
+def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | None = None) -> CompiledCampaign:
+    """Return the campaign compiled for its provider, to begin `at` a time (None: as it says itself).
 
     Raises CampaignError, TemplateError, PricesError or Unsupported for what is wrong with the campaign whatever its
     recipients are.
     """
     _check_prices(campaign)
+    start = _find_start(campaign, at)
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
     capabilities = providers.capabilities(dialect)
     with _naming_the_dialect(campaign.provider, dialect):
@@ -151,7 +155,8 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         inputs = (*template_input, InputFile("prices", table.name, table.size, table.sha256))
     return CompiledCampaign(
         name=campaign.name,
-        edition=render_edition(campaign.edition),
+        edition=find_edition(campaign, begins=None if start is None else start.at),
+        start=start,
         on_unfinished=campaign.on_unfinished,
         provider=campaign.provider,
         dialect=dialect,
@@ -178,6 +183,15 @@ def compile_campaign(campaign: Campaign) -> CompiledCampaign:
         inputs=inputs,
         source=campaign.source,
     )
+
+
+def _find_start(campaign: Campaign, at: StartTime | Literal["now"] | None) -> PlannedStart | None:
+    """When the campaign begins; None: when it is sent."""
+    own = campaign.start if at is None else at
+    if own is None or own == "now":
+        return None
+    late = campaign.schedule.late if campaign.schedule is not None else None
+    return PlannedStart.of(own, late or campaign.late)
 
 
 def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:

@@ -7,10 +7,31 @@ from datetime import datetime
 import polars as pl
 
 from sender import templating
+from sender.campaign.model import Campaign
 from sender.campaign.values import is_template
 from sender.core.errors import CampaignError
 
 _NAMES = ("date", "week", "month")
+
+
+def find_edition(campaign: Campaign, *, begins: datetime | None = None) -> str:
+    """Return the edition of the campaign when it begins at `begins`, a time with a zone (None: now).
+
+    With a `schedule` it is that of the last time of the schedule, whoever starts it: its template is filled in with
+    that time, and without one the time itself is the edition. Raises CampaignError or TemplateError.
+    """
+    now = begins or datetime.now().astimezone()
+    if campaign.schedule is not None:
+        ticks = campaign.schedule.ticks
+        now = ticks.last(now) or now.astimezone(ticks.zone)
+        if not campaign.edition:
+            return name_tick(now)
+    return render_edition(campaign.edition, now=now)
+
+
+def name_tick(tick: datetime) -> str:
+    """Return the edition that a time of a schedule is, where the campaign has none: `2026-11-30T09:00-05:00`."""
+    return tick.isoformat(timespec="minutes")
 
 
 def render_edition(text: str, *, now: datetime | None = None) -> str:

@@ -210,6 +210,7 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
         suppression={"mark": mark, "skip_dead": skip_dead},
         retry_of=root.run_id,
         retry=number,
+        start=None,
         parquet_sha256=None,
         plan_hash=digest.hexdigest(),
         identity=digest.identity,

@@ -32,6 +32,10 @@ class RunLocks(Protocol):
         """
         ...
 
+    def hold_start(self, campaign: str, kind: RunKind) -> AbstractContextManager[None]:
+        """Hold the start of the campaign, which this process waits for. It may be sent meanwhile. Raises RunLocked."""
+        ...
+
     def hold_worker(self, campaign: str, kind: RunKind, number: int) -> AbstractContextManager[None]:
         """Hold the place of one worker of the process that holds the campaign. Raises RunLocked.
 

@@ -51,6 +51,19 @@ class LockFiles:
             yield
 
     @contextlib.contextmanager
+    def hold_start(self, campaign: str, kind: RunKind) -> Iterator[None]:
+        name = self._folder / f"start-{self._name(campaign, kind).name}"
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._hold(name))
+            except filelock.Timeout:
+                raise RunLocked(
+                    f"another process waits for the start of {campaign} ({_await_holder(name)})",
+                    fix="stop it with Ctrl-C to begin at another time",
+                ) from None
+            yield
+
+    @contextlib.contextmanager
     def hold_worker(self, campaign: str, kind: RunKind, number: int) -> Iterator[None]:
         name = self.workers_folder(campaign, kind) / str(number)
         with contextlib.ExitStack() as stack:

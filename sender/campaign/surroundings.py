@@ -1,0 +1,35 @@
+"""What is around a campaign while it is sent: the receiver of delivery reports, and the sandbox."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sender.campaign.values import PaceText, Strict, Url
+
+Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
+
+
+class ListenSpec(Strict):
+    """How delivery reports are received by `sender listen` and `send --listen`."""
+
+    public_url: Url | None = Field(
+        None,
+        description="The https address that the provider calls: of a reverse proxy or a tunnel that leads to the"
+        " receiver. `send` puts it into each message.",
+    )
+    port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
+    signatures: Literal["require", "verify-if-present", "off"] = Field(
+        "require", description="Whether a webhook must be signed; `off` works on loopback only."
+    )
+
+
+class SandboxSpec(Strict):
+    """How the sandbox behaves when `provider: sandbox`, or with `--rehearse`."""
+
+    dialect: Dialect = Field(
+        "signalwire", description="The provider whose API the sandbox speaks for `provider: sandbox`."
+    )
+    latency_ms: int = Field(40, ge=0, le=60_000, description="How long it takes to answer.")
+    rate: PaceText | None = Field(None, description="Answer 429 above this rate.")
