@@ -147,7 +147,7 @@ def read_offset(place: str) -> timezone | None:
 
 
 def find_zone(name: str) -> ZoneInfo:
-    """Return the zone of an IANA name. Raises ValueError, also for `EST` and its kind, which mean other clocks to many."""
+    """Return the zone of an IANA name. Raises ValueError, also for `EST`: few people mean the one of IANA."""
     if "/" in name or name == "UTC":
         try:
             return zones.zone(name)

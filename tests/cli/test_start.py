@@ -211,8 +211,8 @@ def test_a_test_and_a_rehearsal_do_not_wait(job: Shell, clock: VirtualClock) -> 
     ("args", "says"),
     [
         (("--zone", "America/New_York"), "--zone is the zone of --at"),
-        (("--at", "9am", "--zone", "Mars/Olympus"), "--zone: there is no time zone 'Mars/Olympus'"),
-        (("--at", "9am PST"), "there is no time zone 'PST'"),
+        (("--at", "9am", "--zone", "Mars/Olympus"), "--zone: there is no time zone `Mars/Olympus`"),
+        (("--at", "9am PST"), "there is no time zone `PST`: write it as America/Los_Angeles"),
         (("--at", "soon"), "--at soon: it is not a time"),
         (("--late", "never"), "--late: 'never' is not a duration"),
     ],

@@ -23,6 +23,7 @@ from sender.campaign.model import Campaign
 from sender.cli.entry import ALIASES, cli
 from sender.core.errors import SenderError
 from sender.core.outcomes import SkipReason
+from sender.state.ledger import RunKind
 from tests.cli.conftest import Shell
 from tests.docs import command_reference
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, read, without_code
@@ -263,6 +264,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         results_path=folder / "out.csv",
     )
     look()
+    with sender.open_state(state) as opened, opened.locks.hold_start(plan.manifest.campaign, RunKind.LIVE):
+        look()
     older = folder / "older"
     shutil.copytree(ROOT / "tests" / "samples" / "state-6dd9dae" / "state", older)
     with sender.StateDir(older) as opened:

@@ -58,7 +58,7 @@ def test_now_is_no_time() -> None:
         ("9am", None, "local time without a zone; add --zone America/New_York"),
         ("tomorrow 9am", None, "local time without a zone; add --zone"),
         ("2026-12-01 09:00", None, "local time without a zone; add --zone"),
-        ("9am PST", None, "there is no time zone 'PST'"),
+        ("9am PST", None, "there is no time zone `PST`: write it as America/Los_Angeles"),
         ("9am Europe/Berlin", NEW_YORK, "it names the zone Europe/Berlin, and --zone is America/New_York"),
         ("2026-12-01 09:00 Europe/Berlin", NEW_YORK, "keep one of them"),
         ("2026-12-01", NEW_YORK, "it has no time of day"),
