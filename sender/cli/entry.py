@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "listen": ("listen", "Receive delivery reports and replies."),
     "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
     "suppress": ("suppress", "Manage the list of numbers that get nothing."),
+    "schedule": ("schedule", "Send campaigns at regular times."),
     "rules": ("rules", "List the shipped rules of when texts may be sent."),
     "sandbox": ("sandbox", "Run the provider simulator."),
     "schema": ("schema", "Print the campaign file's JSON Schema."),

@@ -49,6 +49,7 @@ def resume(run: str, *, request: SendRequest, **limits: Any) -> int:
             return _say_locked(run, options, as_json=request.as_json)
         options = replace(options, rehearse=session.run.kind == "rehearsal")
         result = send_session(session, replace(request, options=options), ListenSpec())
+    request.monitor.result = result
     conclude(result, as_json=request.as_json)
     return result.exit_code
 

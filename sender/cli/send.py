@@ -172,6 +172,7 @@ def send_plan(
         with open_run(plan, options) as session:
             refuse_late(start, waiting.CLOCK.now_ms())
             result = run_session(session, request, listen)
+    request.monitor.result = result
     conclude(result, as_json=request.as_json)
     return result.exit_code
 

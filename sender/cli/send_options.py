@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,10 @@ from sender.cli import console
 from sender.cli.duration import parse_duration_s
 from sender.cli.invocation import log_format_option
 from sender.cli.listen import ListenOptions, delivery_options
+from sender.cli.monitoring import Monitor, metrics_option, notify_option, read_monitor
 from sender.cli.shared_options import environment, state_options, with_body_option
+from sender.core.errors import SenderError
+from sender.core.output_files import Protected
 from sender.sending.options import SendOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,6 +40,7 @@ class SendRequest:
     as_json: bool
     show_bar: bool
     inputs: tuple[Path, ...] = ()
+    monitor: Monitor = field(default_factory=Monitor)
 
 
 _OPTIONS = (
@@ -85,6 +89,8 @@ _OPTIONS = (
         help="Results file (.csv, .jsonl, .parquet, .xlsx).",
     ),
     with_body_option,
+    metrics_option,
+    notify_option,
     click.option(
         "--env-file",
         type=click.Path(path_type=Path),
@@ -102,8 +108,17 @@ def send_options(command: Command) -> Command:
 
     @wraps(command)
     def with_request(**values: Any) -> Any:
-        shared = {name: values.pop(name) for name in _NAMES}
-        return command(request=_request(**shared), **values)
+        request = _request(**{name: values.pop(name) for name in _NAMES})
+        monitor = request.monitor
+        monitor.campaign = Path(values.get("campaign") or values.get("run") or "").stem
+        try:
+            code = command(request=request, **values)
+        except SenderError as error:
+            monitor.finish(error.exit_code, error)
+            raise
+        if not request.dry_run:
+            monitor.finish(code)
+        return code
 
     decorated: Any = with_request
     for option in reversed(_OPTIONS):
@@ -141,6 +156,8 @@ def _request(**values: Any) -> SendRequest:
         results_path=values["output"],
         with_body=values["with_body"],
     )
+    env_files = () if values["env_file"] is None else (values["env_file"],)
+    protected = Protected(env_files, options.state_path)
     return SendRequest(
         options,
         ListenOptions(values["listen"], values["listen_port"], values["signatures"]),
@@ -148,5 +165,6 @@ def _request(**values: Any) -> SendRequest:
         dry_run=values["dry_run"],
         as_json=values["as_json"],
         show_bar=show_bar,
-        inputs=() if values["env_file"] is None else (values["env_file"],),
+        inputs=env_files,
+        monitor=read_monitor(values["metrics"], values["notify"], options.environment, protected),
     )

@@ -31,7 +31,7 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
         },
     )
     if as_json:
-        console.print_json(_to_dict(result))
+        console.print_json(summary_values(result))
         return
     if result.resent:
         console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
@@ -59,7 +59,7 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
         _say_what_is_left(result)
 
 
-def _to_dict(result: RunResult) -> dict[str, Any]:
+def summary_values(result: RunResult) -> dict[str, Any]:
     summary, run = result.summary, result.run
     return {
         "run_id": run.run_id,

@@ -56,6 +56,8 @@ def _source_of(ctx: click.Context, target: Path | None) -> Path | None:
     """Return the file by which the state is found: the campaign, or a run that is named by one."""
     if target is not None:
         return target
+    if ctx.params.get("campaigns_folder") is not None:
+        return Path(ctx.params["campaigns_folder"])
     run = ctx.params.get("run")
     return Path(run) if run is not None and Path(run).is_file() else None
 

@@ -24,14 +24,16 @@ def find_edition(campaign: Campaign, *, begins: datetime | None = None) -> str:
     if campaign.schedule is not None:
         ticks = campaign.schedule.ticks
         now = ticks.last(now) or now.astimezone(ticks.zone)
-        if not campaign.edition:
-            return name_tick(now)
+        return edition_at(campaign.edition, now)
     return render_edition(campaign.edition, now=now)
 
 
-def name_tick(tick: datetime) -> str:
-    """Return the edition that a time of a schedule is, where the campaign has none: `2026-11-30T09:00-05:00`."""
-    return tick.isoformat(timespec="minutes")
+def edition_at(text: str, tick: datetime) -> str:
+    """Return the edition of a campaign at a time of its schedule: that time itself where `text` is blank.
+
+    It is named as `2026-11-30T09:00-05:00`. Raises CampaignError or TemplateError.
+    """
+    return render_edition(text, now=tick) if text else tick.isoformat(timespec="minutes")
 
 
 def render_edition(text: str, *, now: datetime | None = None) -> str:

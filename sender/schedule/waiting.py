@@ -24,7 +24,7 @@ class Clock:
     """The time of day, in milliseconds UTC, and a way to let some of it pass. Tests bring their own."""
 
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
     async_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 

@@ -16,6 +16,7 @@ from sender.state.people import PeopleKey
 from sender.state.plans import PlanStore
 from sender.state.runs import find_run
 from sender.state.suppression import SuppressionStore
+from sender.state.ticks import TickStore
 
 
 class State(ABC):
@@ -30,6 +31,7 @@ class State(ABC):
     plans: PlanStore
     people: PeopleKey
     heartbeats: Heartbeats
+    ticks: TickStore
 
     @abstractmethod
     def open_ledger(self) -> Ledger:

@@ -12,6 +12,7 @@ from sender.state.files.heartbeats import HeartbeatFiles
 from sender.state.files.locks import LOCKS_FOLDER, LockFiles
 from sender.state.files.people import PeopleKeyFile
 from sender.state.files.plans import RUNS_FOLDER, PlanFolders
+from sender.state.files.tick_files import TickFiles
 from sender.state.ledger import Ledger, RunKind
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.sqlite.suppression import SuppressionFile
@@ -44,6 +45,7 @@ class StateDir(State):
         self.plans = PlanFolders(self.path)
         self.people = PeopleKeyFile(self.path)
         self.heartbeats = HeartbeatFiles(self.plans.folder)
+        self.ticks = TickFiles(self.path)
         if not read_only:
             refuse_network(self.path)
             try:

@@ -1,0 +1,99 @@
+"""The campaigns of a folder that have a schedule, as their files are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sender.campaign import safe_yaml
+from sender.campaign.load import load_campaign
+from sender.campaign.model import Campaign
+from sender.campaign.ticks import Ticks
+from sender.core.errors import InputError, SenderError
+from sender.core.folder_defaults import find_folder_defaults
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledCampaign:
+    """A campaign file with a `schedule`. `zone` is the name of its zone, `late_s` how late it may begin."""
+
+    file: Path
+    name: str
+    ticks: Ticks
+    zone: str
+    late_s: float
+    edition: str
+
+    @property
+    def schedule(self) -> str:
+        """The expression with its zone: `0 9 * * mon America/New_York`."""
+        return f"{self.ticks.expression} {self.zone}"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContent:
+    """The campaigns of a folder by their names, and what is wrong with files that may be some, by file."""
+
+    campaigns: dict[str, ScheduledCampaign] = field(default_factory=dict)
+    faults: dict[Path, SenderError] = field(default_factory=dict)
+
+
+def mark_folder(folder: Path) -> object:
+    """Return a value that changes with the folder's files; None where it cannot be read."""
+    try:
+        entries = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    except OSError:
+        return None
+    return tuple((name, entry.st_mtime_ns, entry.st_size, entry.st_ino) for name, entry in entries)
+
+
+def read_folder(folder: Path, state_dir: Path) -> FolderContent:
+    """Return the scheduled campaigns in `folder`. Raises InputError where there is no such folder."""
+    if not folder.is_dir():
+        raise InputError("there is no such folder", where=str(folder), fix="name the folder with your campaigns")
+    content = FolderContent()
+    for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES):
+        try:
+            campaign = read_scheduled(file, state_dir)
+        except SenderError as error:
+            content.faults[file] = error
+            continue
+        if campaign is None:
+            continue
+        other = content.campaigns.setdefault(campaign.name, campaign)
+        if other is not campaign:
+            content.faults[file] = InputError(
+                f"{campaign.name} is the name of {other.file.name}, too, and a campaign is its name",
+                where=str(file),
+                fix="give one of them another `name`",
+            )
+    return content
+
+
+def read_scheduled(file: Path, state_dir: Path) -> ScheduledCampaign | None:
+    """Return the campaign in `file`; None where it has no schedule. Raises InputError."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return None
+    if "schedule" not in text:
+        return None
+    try:
+        keys = safe_yaml.load(text).value
+    except safe_yaml.YamlError:
+        keys = {"schedule": None}  # a campaign that somebody is writing, perhaps: loading it says what is wrong
+    if not isinstance(keys, dict) or "schedule" not in keys:
+        return None
+    defaults = find_folder_defaults(file.parent.resolve(), Path.cwd(), state_dir.absolute().parent)
+    return scheduled(load_campaign(file, defaults=defaults.file if defaults else None), file)
+
+
+def scheduled(campaign: Campaign, file: Path) -> ScheduledCampaign | None:
+    """Return the campaign as it is scheduled; None where it is not."""
+    spec = campaign.schedule
+    if spec is None:
+        return None
+    late = spec.late or campaign.late
+    return ScheduledCampaign(file, campaign.name, spec.ticks, spec.zone, late.seconds, campaign.edition)
