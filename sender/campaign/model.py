@@ -270,7 +270,7 @@ class Campaign(ProviderFields):
         " refused where it cannot ask.",
     )
     schedule: ScheduleSpec | None = Field(
-        None, description="When it is sent, again and again: `{cron: 0 9 * * mon, zone: America/New_York}`."
+        None, description="When `sender schedule run` sends it: `{cron: 0 9 * * mon, zone: America/New_York}`."
     )
     provider: ProviderName = Field(description="Whose API carries the messages.")
     from_: FromSpec = Field(

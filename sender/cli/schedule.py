@@ -6,7 +6,7 @@ import getpass
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import islice
@@ -212,10 +212,7 @@ def next_starts(count: int, folder: Path, as_json: bool, debug: bool) -> int:
     console.set_up_logs(debug=debug)
     content = read_folder(folder, folder)
     now = _now()
-    streams = [
-        ((tick.timestamp(), campaign.name, tick) for tick in campaign.ticks.after(now))
-        for campaign in content.campaigns.values()
-    ]
+    streams = [_starts(campaign, now) for campaign in content.campaigns.values()]
     starts = [(content.campaigns[name], tick) for _, name, tick in islice(merge(*streams), count)]
     if as_json:
         console.print_json(
@@ -255,6 +252,12 @@ def install(folder: Path, kind: str | None, state_dir: Path, debug: bool) -> int
     text = service_files.systemd_unit(service) if kind == "systemd" else service_files.cron_line(service)
     terminal.write_line(text.rstrip("\n"))
     return 0
+
+
+def _starts(campaign: ScheduledCampaign, now: datetime) -> Iterator[tuple[float, str, datetime]]:
+    """Yield the campaign's starts in a form that can be sorted."""
+    for tick in campaign.ticks.after(now):
+        yield tick.timestamp(), campaign.name, tick
 
 
 def _now() -> datetime:
@@ -301,10 +304,17 @@ def _describe_last(campaign: ScheduledCampaign, record: TickRecord | None) -> st
 
 def _dst_note(campaign: ScheduledCampaign, tick: datetime) -> str:
     """What a change of the clocks near `tick` means, as `; clocks ...`, or nothing."""
-    before = (tick.astimezone(UTC) - timedelta(days=1)).astimezone(campaign.ticks.zone)
-    if before.utcoffset() == tick.utcoffset():
-        return ""
-    return f"; clocks have changed since the day before (UTC{before:%z} to UTC{tick:%z})"
+    if tick.replace(fold=1).utcoffset() != tick.utcoffset():
+        return "; clocks go back: this time occurs twice, and the first counts"
+    minute, day = (
+        (tick.astimezone(UTC) - timedelta(**ago)).astimezone(campaign.ticks.zone)
+        for ago in ({"minutes": 1}, {"days": 1})
+    )
+    if minute.utcoffset() != tick.utcoffset():
+        return "; clocks go forward right before it"
+    if day.utcoffset() != tick.utcoffset():
+        return f"; clocks have changed since the day before (UTC{day:%z} to UTC{tick:%z})"
+    return ""
 
 
 def _print_faults(content: FolderContent) -> None:

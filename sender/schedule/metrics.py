@@ -33,7 +33,7 @@ _SAMPLE = re.compile(
     rf'{_PREFIX}(\w+?)(_total)?\{{campaign="((?:[^"\\]|\\.)*)"(?:,status="(\w*)",reason="(\w*)")?\}} (\S+)'
 )
 _NUMBER = re.compile(r"\+\d{7,15}|\d{10,15}")
-METRICS_FILE = OutputKind("a metrics file", lambda file: f"# TYPE {_PREFIX}" in file.read_text(encoding="utf-8")[:400])
+METRICS_FILE = OutputKind("a metrics file", lambda file: _is_metrics(file.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,10 @@ def _samples(name: str, kind: str, metrics: CampaignMetrics) -> Sequence[str]:
     value = metrics.values()[name]
     suffix = "_total" if kind == "counter" else ""
     return [] if value is None else [f"{_PREFIX}{name}{suffix}{{{label}}} {_format(value)}"]
+
+
+def _is_metrics(text: str) -> bool:
+    return text.startswith((f"# TYPE {_PREFIX}", "# EOF"))
 
 
 def check_metrics_file(path: Path, protected: Protected) -> Path:
