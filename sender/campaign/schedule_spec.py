@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from sender.campaign.cron_ticks import Ticks, read_ticks
 from sender.campaign.start_time import LateText, find_zone
-from sender.campaign.ticks import Ticks, read_ticks
 from sender.campaign.values import Strict, Text
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sender.campaign import safe_yaml
+from sender.campaign.cron_ticks import Ticks
 from sender.campaign.load import load_campaign
 from sender.campaign.model import Campaign
-from sender.campaign.ticks import Ticks
 from sender.core.errors import InputError, SenderError
 from sender.core.folder_defaults import find_folder_defaults
 

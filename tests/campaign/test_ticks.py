@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sender.campaign.cron_ticks import read_ticks
 from sender.campaign.start_time import find_zone
-from sender.campaign.ticks import read_ticks
 from tests.profiles import examples
 
 NEW_YORK, LORD_HOWE = find_zone("America/New_York"), find_zone("Australia/Lord_Howe")

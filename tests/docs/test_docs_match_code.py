@@ -24,6 +24,7 @@ from sender.cli.entry import ALIASES, cli
 from sender.core.errors import SenderError
 from sender.core.outcomes import SkipReason
 from sender.state.ledger import RunKind
+from sender.state.ticks import TickRecord
 from tests.cli.conftest import Shell
 from tests.docs import command_reference
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, read, without_code
@@ -265,7 +266,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     )
     look()
     with sender.open_state(state) as opened, opened.locks.hold_start(plan.manifest.campaign, RunKind.LIVE):
-        look()
+        opened.ticks.write(TickRecord(plan.manifest.campaign, "0 9 * * mon UTC", 0))
+        with opened.ticks.hold(plan.manifest.campaign):
+            look()
     older = folder / "older"
     shutil.copytree(ROOT / "tests" / "samples" / "state-6dd9dae" / "state", older)
     with sender.StateDir(older) as opened:
