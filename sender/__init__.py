@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sender.api import aresume as aresume
     from sender.api import asend as asend
+    from sender.api import notify_run as notify_run
     from sender.api import resume as resume
     from sender.api import send as send
+    from sender.api import write_run_metrics as write_run_metrics
     from sender.campaign.load import load_campaign as load_campaign
     from sender.campaign.model import Campaign as Campaign
     from sender.core.errors import GuardStop as GuardStop
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
     from sender.rules.rule_sets import list_rules as list_rules
+    from sender.schedule.scheduled_folder import next_starts as next_starts
     from sender.sending.options import SendOptions as SendOptions
     from sender.sending.run_control import close as close
     from sender.sending.run_control import pause as pause
@@ -73,6 +76,8 @@ _HOME = {
     "init_state": "state.new_state",
     "list_rules": "rules.rule_sets",
     "load_campaign": "campaign.load",
+    "next_starts": "schedule.scheduled_folder",
+    "notify_run": "api",
     "open_state": "state.open",
     "pause": "sending.run_control",
     "prune": "state.prune",
@@ -81,6 +86,7 @@ _HOME = {
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",
     "send": "api",
+    "write_run_metrics": "api",
 }
 
 __all__ = [  # noqa: PLE0604 (the names of _HOME, checked by a test)

@@ -1,17 +1,30 @@
-"""Sending from Python: a plan in, a result out, blocking or not."""
+"""Sending from Python: a plan in, a result out, blocking or not; and what monitoring gets to know of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Unpack
 
 from sender.core.errors import InputError
+from sender.core.output_files import Protected
 from sender.delivery.settle import OnWait
 from sender.plan.plan import Plan
 from sender.plan.planned_start import PlannedStart
 from sender.schedule import waiting
+from sender.schedule.metrics import (
+    CampaignMetrics,
+    after_end,
+    check_metrics_file,
+    hide_numbers,
+    read_metrics,
+    write_metrics,
+)
+from sender.schedule.notify import notify, read_target, run_event
 from sender.schedule.waiting import await_start
 from sender.sending import event_loop
 from sender.sending.open_run import open_run, open_run_again
@@ -109,6 +122,34 @@ async def _await_start(plan: Plan, options: SendOptions, cancel: asyncio.Event |
             return
         session.check_credentials(options)
     await await_start(start, waiting.CLOCK, cancel)
+
+
+def notify_run(result: RunResult, url: str, *, env: Mapping[str, str] | None = None) -> str | None:
+    """Post what became of a run, signed with SENDER_WEBHOOK_SECRET in `env` (default: the process's environment).
+
+    Returns why it could not be delivered, or None; takes a minute at most. Raises InputError for a URL that is not
+    https (or http to this machine), and CredentialsError without a usable secret.
+    """
+    target = read_target(url, os.environ if env is None else env)
+    return notify(target, run_event(result.to_dict(), result.stopped, datetime.now(UTC)))
+
+
+def write_run_metrics(result: RunResult, path: str | Path) -> None:
+    """Write what became of a run to an OpenMetrics text file, next to what the file says of other campaigns.
+
+    Raises InputError where it cannot be written, or is a file of another kind.
+    """
+    file = check_metrics_file(Path(path), Protected(state_dir=result.state_dir))
+    known = read_metrics(file)
+    name = hide_numbers(result.run.campaign)
+    known[name] = after_end(
+        known.get(name, CampaignMetrics(name)),
+        exit_code=result.exit_code,
+        now_s=time.time(),
+        begun_s=result.run.created_at_ms / 1000,
+        summary=result.to_dict(),
+    )
+    write_metrics(file, known.values())
 
 
 def _refuse_running_loop(instead: str) -> None:

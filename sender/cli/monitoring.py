@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 
-from sender.cli.send_result import summary_values
 from sender.core.errors import SenderError
 from sender.core.output_files import Protected
 from sender.schedule.metrics import (
@@ -24,7 +23,7 @@ from sender.schedule.metrics import (
     read_metrics,
     write_metrics,
 )
-from sender.schedule.notify import Event, Target, describe_run, notify, read_target
+from sender.schedule.notify import Event, Target, name_error, notify, read_target, run_event
 from sender.sending.run_result import RunResult
 
 log = logging.getLogger("sender.cli")
@@ -52,7 +51,7 @@ class Monitor:
 
     def finish(self, exit_code: int, error: SenderError | None = None) -> None:
         """Report the end of the command: of `result`, if it is there, else without a run."""
-        summary = None if self.result is None else summary_values(self.result)
+        summary = None if self.result is None else self.result.to_dict()
         campaign = self.campaign if self.result is None else self.result.run.campaign
         if self.metrics is not None:
             self._write_metrics(self.metrics, campaign, exit_code, summary)
@@ -78,14 +77,11 @@ class Monitor:
         error: SenderError | None,
     ) -> None:
         now = datetime.now(UTC)
-        if summary is None:
-            about = {"campaign": hide_numbers(campaign), "exit_code": exit_code}
-            data = {**about, "error": None if error is None else type(error).__name__}
-            event = Event(f"start_{secrets.token_hex(8)}", "run.refused" if error else "run.empty", now, data)
+        if summary is not None and self.result is not None:
+            event = run_event(summary, self.result.stopped, now)
         else:
-            stopped = self.result.stopped if self.result is not None else None
-            data = {**describe_run(summary), "error": None if stopped is None else type(stopped).__name__}
-            event = Event(f"run_{summary['run_id']}_{round(now.timestamp())}", "run.ended", now, data)
+            data = {"campaign": hide_numbers(campaign), "exit_code": exit_code, "error": name_error(error)}
+            event = Event(f"start_{secrets.token_hex(8)}", "run.refused" if error else "run.empty", now, data)
         failure = notify(target, event)
         if failure is not None:
             log.warning("the notification was not delivered: %s", failure, extra={"event": "notify_failed"})

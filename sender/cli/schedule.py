@@ -6,10 +6,8 @@ import getpass
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from heapq import merge
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from sender.core.output_files import Protected
 from sender.schedule import service_files, waiting
 from sender.schedule.child import ChildProcess
 from sender.schedule.metrics import CampaignMetrics, count_messages, read_metrics, write_metrics
-from sender.schedule.scheduled_folder import FolderContent, ScheduledCampaign, read_folder
+from sender.schedule.scheduled_folder import FolderContent, ScheduledCampaign, next_starts, read_folder
 from sender.schedule.scheduler import STEP_S, Scheduler
 from sender.schedule.waiting import Clock
 from sender.state.open import open_state
@@ -207,13 +205,11 @@ def list_schedules(folder: Path, as_json: bool, state_dir: Path, debug: bool) ->
 @_folder
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option()
-def next_starts(count: int, folder: Path, as_json: bool, debug: bool) -> int:
+def print_next(count: int, folder: Path, as_json: bool, debug: bool) -> int:
     """Print the next N starts of the campaigns in FOLDER, in their own zones."""
     console.set_up_logs(debug=debug)
     content = read_folder(folder, folder)
-    now = _now()
-    streams = [_starts(campaign, now) for campaign in content.campaigns.values()]
-    starts = [(content.campaigns[name], tick) for _, name, tick in islice(merge(*streams), count)]
+    starts = next_starts(folder, count, now=_now())
     if as_json:
         console.print_json(
             [
@@ -252,12 +248,6 @@ def install(folder: Path, kind: str | None, state_dir: Path, debug: bool) -> int
     text = service_files.systemd_unit(service) if kind == "systemd" else service_files.cron_line(service)
     terminal.write_line(text.rstrip("\n"))
     return 0
-
-
-def _starts(campaign: ScheduledCampaign, now: datetime) -> Iterator[tuple[float, str, datetime]]:
-    """Yield the campaign's starts in a form that can be sorted."""
-    for tick in campaign.ticks.after(now):
-        yield tick.timestamp(), campaign.name, tick
 
 
 def _now() -> datetime:

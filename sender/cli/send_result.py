@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict
-from typing import Any
 
 from rich.markup import escape
 
@@ -31,7 +28,7 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
         },
     )
     if as_json:
-        console.print_json(summary_values(result))
+        console.print_json(result.to_dict())
         return
     if result.resent:
         console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
@@ -57,24 +54,6 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
         log.error("stopped: %s", result.stopped, extra={"event": "stopped", "fix": result.stopped.fix})
     else:
         _say_what_is_left(result)
-
-
-def summary_values(result: RunResult) -> dict[str, Any]:
-    summary, run = result.summary, result.run
-    return {
-        "run_id": run.run_id,
-        "campaign": run.campaign,
-        "kind": run.kind.value,
-        "results": str(result.results_path),
-        "exit_code": result.exit_code,
-        "stopped": str(result.stopped) if result.stopped else None,
-        "interrupted": result.interrupted,
-        "resent": result.resent,
-        "taken_out": dict(result.taken_out),
-        "canary": None if run.canary is None else run.canary.to_dict(),
-        "law": summary.totals_line(),
-        **json.loads(json.dumps(asdict(summary), default=str)),
-    }
 
 
 def _say_what_is_left(result: RunResult) -> None:

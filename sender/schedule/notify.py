@@ -66,11 +66,12 @@ def read_target(url: str, env: Mapping[str, str]) -> Target:
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise InputError(
-            "--notify is not an http or https URL", fix="write https://host/path, without a password in it"
+            "a notification needs an http or https URL", fix="write https://host/path, without a password in it"
         )
     if parts.scheme == "http" and not is_loopback(url):
         raise InputError(
-            f"--notify would send to {parts.hostname} over plain http", fix="use https; http is for this machine alone"
+            f"a notification would go to {parts.hostname} over plain http",
+            fix="use https; http is for this machine alone",
         )
     return Target(url.strip(), read_key(env.get(SECRET_VARIABLE, "")))
 
@@ -107,6 +108,17 @@ def describe_run(summary: Mapping[str, Any]) -> dict[str, Any]:
             {"status": status, "reason": reason, "count": n} for (status, reason), n in counts.items() if reason
         ],
     }
+
+
+def name_error(error: Exception | None) -> str | None:
+    """Return the class of an error; its sentence may name numbers."""
+    return None if error is None else type(error).__name__
+
+
+def run_event(summary: Mapping[str, Any], stopped: Exception | None, now: datetime) -> Event:
+    """Return the notification of a run that has ended, stopped by that error or not."""
+    data = {**describe_run(summary), "error": name_error(stopped)}
+    return Event(f"run_{summary['run_id']}_{round(now.timestamp())}", "run.ended", now, data)
 
 
 def notify(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 
 from sender.campaign import safe_yaml
@@ -88,6 +92,26 @@ def read_scheduled(file: Path, state_dir: Path) -> ScheduledCampaign | None:
         return None
     defaults = find_folder_defaults(file.parent.resolve(), Path.cwd(), state_dir.absolute().parent)
     return scheduled(load_campaign(file, defaults=defaults.file if defaults else None), file)
+
+
+def next_starts(
+    folder: str | Path, count: int = 5, *, now: datetime | None = None
+) -> list[tuple[ScheduledCampaign, datetime]]:
+    """Return the next `count` starts of the campaigns in `folder`, each with its time in its own zone.
+
+    `now` is a time with a zone (default: the time it is). Files that cannot be read as campaigns are left out. Raises
+    InputError where there is no such folder.
+    """
+    content = read_folder(Path(folder), Path(folder))
+    moment = now or datetime.now(UTC)
+    streams = [_starts(campaign, moment) for campaign in content.campaigns.values()]
+    return [(content.campaigns[name], tick) for _, name, tick in islice(merge(*streams), count)]
+
+
+def _starts(campaign: ScheduledCampaign, now: datetime) -> Iterator[tuple[float, str, datetime]]:
+    """Yield the campaign's starts in a form that can be sorted."""
+    for tick in campaign.ticks.after(now):
+        yield tick.timestamp(), campaign.name, tick
 
 
 def scheduled(campaign: Campaign, file: Path) -> ScheduledCampaign | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -51,6 +53,24 @@ class RunResult:
         if self.summary.pending and (self.interrupted or self.limit is None):
             return 130
         return self.summary.exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: the keys of `send --json`."""
+        run, summary = self.run, self.summary
+        return {
+            "run_id": run.run_id,
+            "campaign": run.campaign,
+            "kind": run.kind.value,
+            "results": str(self.results_path),
+            "exit_code": self.exit_code,
+            "stopped": str(self.stopped) if self.stopped else None,
+            "interrupted": self.interrupted,
+            "resent": self.resent,
+            "taken_out": dict(self.taken_out),
+            "canary": None if run.canary is None else run.canary.to_dict(),
+            "law": summary.totals_line(),
+            **json.loads(json.dumps(asdict(summary), default=str)),
+        }
 
     def results(self, *, with_body: bool = False) -> pl.DataFrame:
         """Every input row with its outcome as of now, in the columns of `sender.reports.results.results_frame`.
