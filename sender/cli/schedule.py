@@ -87,13 +87,12 @@ def _serve(
     scheduler: Scheduler, state: State, clock: Clock, stopped: threading.Event, metrics: Path | None, *, once: bool
 ) -> None:
     """Look at the clock until a signal comes and all that is being sent has ended."""
-    written: tuple[CampaignMetrics, ...] | None = None
+    written: int | None = None  # the changes that the metrics have
     while True:
         scheduler.step()
-        if metrics is not None:
-            current = _collect_metrics(scheduler, state, read_metrics(metrics))
-            if current != written:
-                written = _write_metrics(metrics, current, written)
+        if metrics is not None and scheduler.changes != written:
+            written = scheduler.changes
+            _write_metrics(metrics, _collect_metrics(scheduler, state, read_metrics(metrics)))
         if not scheduler.is_busy and (once or stopped.is_set()):
             return
         if stopped.is_set():  # a wait for it would return at once
@@ -118,15 +117,11 @@ def _emit(event: str, values: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _write_metrics(
-    file: Path, current: tuple[CampaignMetrics, ...], written: tuple[CampaignMetrics, ...] | None
-) -> tuple[CampaignMetrics, ...] | None:
+def _write_metrics(file: Path, current: tuple[CampaignMetrics, ...]) -> None:
     try:
         write_metrics(file, current)
     except SenderError as error:
         _emit("metrics_failed", {"error": str(error)})
-        return written
-    return current
 
 
 def _collect_metrics(

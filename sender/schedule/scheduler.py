@@ -25,7 +25,7 @@ from sender.state.ledger import RunKind
 from sender.state.state import State
 from sender.state.ticks import TickRecord
 
-STEP_S = 2.0  # between two looks at the files and the clock
+STEP_S = 5.0  # between two looks at the files and the clock
 MOST_FAILURES = 3
 _RETRY_AFTER_MS = 60_000
 _MOST_COUNTED = 10_000  # missed times
@@ -56,12 +56,14 @@ class Scheduler:
         self._state = state
         self._clock = clock
         self._launch = launch
-        self._emit = emit
+        self._report_event = emit
         self._options = options
         self._running: dict[str, _Running] = {}
         self._faults: dict[Path, str] = {}
         self._errors: dict[str, str] = {}
         self._mark: object = None
+        self._next: dict[str, tuple[tuple[str, int], int]] = {}  # when each is due, as of its record
+        self.changes = 0  # counted up with each event
         self._stopping = False
         self._asked: set[str] = set()  # to end
         self.exit_codes: list[int] = []
@@ -105,6 +107,10 @@ class Scheduler:
             if at_once or name not in self._asked:
                 self._asked.add(name)
                 running.child.terminate()
+
+    def _emit(self, event: str, values: Mapping[str, Any]) -> None:
+        self.changes += 1
+        self._report_event(event, values)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
@@ -157,7 +163,10 @@ class Scheduler:
     def _is_due(self, campaign: ScheduledCampaign, record: TickRecord) -> bool:
         if record.is_unfinished:
             return True
-        return campaign.ticks.next(_moment(record.settled_ms)).astimezone(UTC) <= self._now()
+        asked = (campaign.schedule, record.settled_ms)
+        if campaign.name not in self._next or self._next[campaign.name][0] != asked:
+            self._next[campaign.name] = (asked, _ms(campaign.ticks.next(_moment(record.settled_ms))))
+        return self._next[campaign.name][1] <= self._clock.now_ms()
 
     def _begin_schedule(self, campaign: ScheduledCampaign, before: TickRecord | None) -> None:
         """Record a schedule that is new, or has been changed: its times count from now on."""
