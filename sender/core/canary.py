@@ -238,9 +238,10 @@ class Canary:
     overridden_at_ms: int | None = None
 
     @classmethod
-    def begin(cls, terms: CanaryTerms, *, messages: int) -> Canary | None:
-        """The canary of a run in which `messages` messages may leave now; None where there are no others."""
-        return cls(terms.first) if terms.first < messages else None
+    def begin(cls, arranged: Mapping[str, Any] | None, *, messages: int) -> Canary | None:
+        """The canary of a run with `messages` messages, `arranged` as its manifest has it; None without any others."""
+        size = 0 if arranged is None else arranged["size"]
+        return cls(size) if 0 < size < messages else None
 
     @property
     def holds_others(self) -> bool:

@@ -2,7 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
+
+from sender.plan.plan import Plan
+from sender.plan.stored_rows import ROW_GROUP, StoredRows
+
+_ROWS_IN_MEMORY = 50_000
+
+
+def put_canary_first(plan: Plan, *, limit: int | None = None) -> Plan:
+    """Return the plan with its canary before all others, which stay in the order of the file.
+
+    Its hash and identity stay what they are; its manifest has the canary's size. The first `limit` messages of the file
+    come before all others in any case. A plan without a canary is returned as it is.
+    """
+    canary = plan.manifest.canary
+    if canary is None:
+        return plan
+    order = plan.scan().filter(pl.col("seq").is_not_null()).select("seq").collect()
+    belongs = choose_canary(pl.repeat(0, order.height, dtype=pl.Int64, eager=True), first=canary["first"], limit=limit)
+    bound = order.height if limit is None else limit
+    order = order.with_columns(_later=pl.col("seq") >= bound, _rest=~belongs)
+    order = order.sort("_later", "_rest", "seq").select("seq", _place=pl.int_range(pl.len(), dtype=pl.UInt32))
+    manifest = replace(plan.manifest, canary={**canary, "size": int(belongs.sum())})
+    return plan.with_manifest(manifest) if order["seq"].is_sorted() else Plan(manifest, renumber(plan, order))
+
+
+def renumber(plan: Plan, order: pl.DataFrame) -> pl.DataFrame | StoredRows:
+    """Return the plan's rows, each message with its `_place` in `order` as `seq`, in that order; skipped rows last."""
+    rows = (
+        plan.scan()
+        .join(order.lazy(), on="seq", how="left")
+        .with_columns(seq=pl.col("_place"))
+        .drop("_place")
+        .sort("seq", "row_number", nulls_last=True)
+    )
+    if plan.manifest.rows <= _ROWS_IN_MEMORY:
+        return rows.collect()
+    stored = StoredRows()
+    rows.sink_parquet(stored.path, compression="zstd", row_group_size=ROW_GROUP, statistics=False, maintain_order=True)
+    return stored
 
 
 def choose_canary(opens_ms: pl.Series, *, first: int, limit: int | None = None) -> pl.Series:

@@ -70,7 +70,8 @@ class Manifest:
     retry: int = 0
     # The campaign's limits on a start, by name; `max_cost` is with the cost.
     limits: Mapping[str, Any] = field(default_factory=dict)
-    # The messages that go first, as `sender.core.canary.CanaryTerms` describes them; None without them.
+    # The messages that go first, as `sender.core.canary.CanaryTerms` describes them; None without them. `size` is how
+    # many they are, once a run has started.
     canary: Mapping[str, Any] | None = None
     # Which edition of a recurring campaign this is; '' for the only one.
     edition: str = ""
@@ -102,6 +103,11 @@ class Manifest:
     def sender_pool(self) -> SenderPool | None:
         """Return the pool to send from, with every number enabled; None without a pool."""
         return None if self.pool is None else SenderPool(self.pool["weights"], self.pool["match"])
+
+    @property
+    def in_claim_order(self) -> bool:
+        """Whether the plan is a run's own, whose rows are in the order of the claims."""
+        return "size" in (self.canary or {})
 
     @property
     def canary_terms(self) -> CanaryTerms | None:

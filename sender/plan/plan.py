@@ -85,6 +85,10 @@ class Plan:
     @property
     def frame(self) -> pl.DataFrame:
         """Every input row in file order, as PLAN_SCHEMA says, with the original cells in the struct `recipient`."""
+        frame = self._stored_frame()
+        return frame.sort("row_number") if self.manifest.in_claim_order else frame
+
+    def _stored_frame(self) -> pl.DataFrame:
         return self._rows if isinstance(self._rows, pl.DataFrame) else self.scan().collect()
 
     @property
@@ -109,10 +113,13 @@ class Plan:
         )
 
     def scan(self) -> pl.LazyFrame:
-        """Return the rows as a lazy frame, so that only what is needed of a large plan is read."""
+        """Return the rows as a lazy frame, so that only what is needed of a large plan is read.
+
+        They are in file order; those of a run with a canary in the order of the claims, skipped rows last.
+        """
         if self.directory is not None:
             return pl.scan_parquet(self.directory / PLAN_FILE)
-        return self._rows.scan() if isinstance(self._rows, StoredRows) else self.frame.lazy()
+        return self._rows.scan() if isinstance(self._rows, StoredRows) else self._stored_frame().lazy()
 
     def with_manifest(self, manifest: Manifest) -> Plan:
         """Return the plan with the same rows and another manifest, which the files of a written plan do not have."""
@@ -140,7 +147,7 @@ class Plan:
         elif self.directory is not None:  # a copy, not a link: that folder is not ours
             shutil.copyfile(self.directory / PLAN_FILE, file)
         else:
-            self.frame.write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=False)
+            self._stored_frame().write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=False)
             if self.manifest.rows > _ROWS_IN_MEMORY:
                 with suppress(OSError):  # no room for temporary files: it stays in memory
                     self._rows = StoredRows.link(file)

@@ -173,7 +173,7 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
     source = state.plan(root)
     before = source.manifest
     known = pl.col("seq").is_not_null() & pl.col("to").is_not_null()  # nobody who was erased
-    chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & known).collect()
+    chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & known).sort("row_number").collect()
     with SuppressionList.open(state.where, create=False) as suppressions:
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))

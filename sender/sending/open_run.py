@@ -58,7 +58,8 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
             files = _join_files(files, files_of(run_plan, run.source))
             pace = manifest.pace if is_same else None
             if is_same and manifest.canary is not None:  # then today's limits count
-                run_plan = run_plan.with_manifest(replace(run_plan.manifest, canary=manifest.canary))
+                canary = {**(run_plan.manifest.canary or {}), **manifest.canary}
+                run_plan = run_plan.with_manifest(replace(run_plan.manifest, canary=canary))
             yield RunSession(state, run_plan, run, resumed=True, pace=pace, files=files)
             return
         run = _new_run(state.ledger.now_ms(), plan, kind, options)

@@ -20,6 +20,7 @@ from sender.delivery.provider_session import open_adapter, open_provider
 from sender.delivery.reconcile import clocks_apart_s
 from sender.delivery.settle import OnWait
 from sender.delivery.webhooks.app import check_public_url, status_callback
+from sender.plan.canary_order import put_canary_first
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
@@ -208,7 +209,7 @@ class RunSession:
             suppressions = SuppressionList(self.state.suppressions)
             with contextlib.ExitStack() as stack:
                 watch = stack.enter_context(watch_files(self._files, self.plan.recipients))
-                self._begin(provider.adapter)
+                self._begin(provider.adapter, options)
                 reader = MessageReader(self.plan, self.run.run_id, callback=callback)
                 workers = worker_config(
                     self.state, self.run, self.pace, provider.adapter, options, callback, self._files
@@ -229,12 +230,13 @@ class RunSession:
                     on_progress=publish,
                 )
 
-    def _begin(self, adapter: Adapter) -> None:
-        """Write the plan of a new run into its folder, and the run into the ledger."""
+    def _begin(self, adapter: Adapter, options: SendOptions) -> None:
+        """Write the plan of a new run into its folder, in the order of its claims, and the run into the ledger."""
         if not self._begun:
-            self.plan = self.state.plans.save(self.run, self.plan)
+            plan = put_canary_first(self.plan, limit=options.limit)
+            self.plan = self.state.plans.save(self.run, plan)
             base_url = None if self.simulated else adapter.base_url  # a sandbox has another one each time
-            canary = None if self._terms is None else Canary.begin(self._terms, messages=self.run.messages)
+            canary = Canary.begin(plan.manifest.canary, messages=self.run.messages)
             self.run = replace(self.run, account=adapter.account_id or None, base_url=base_url, canary=canary)
             self.state.ledger.create_run(
                 self.run,

@@ -69,6 +69,8 @@ FULL = manifest(
     only_new=True,
     on_unfinished="close",
     limits={"max_messages": 5},
+    canary={"first": 200, "wait_s": 900.0, "stop_if": {"failed": 0.1}, "size": 200},
+    start={"text": "2026-12-01T09:00 America/New_York"},
     parquet_sha256="ef",
     identity="01",
 )
