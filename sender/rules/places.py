@@ -102,11 +102,13 @@ def _decide(rows: pl.DataFrame, table: ZoneTable) -> pl.DataFrame:
         pl.lit(ZoneSource.UNKNOWN),
     ]
     zones = pl.coalesce(f"{name}_zones" for name in (*cells, "number", "region"))
-    problems = [pl.col(f"{name}_problem") for name in cells] or [pl.lit(None, pl.String)]
+    problems = [f"{name}_problem" for name in cells if rows[f"{name}_problem"].null_count() < rows.height]
     decided = rows.select(
         zone=pl.when(~unread).then(zones),
         zone_source=pl.coalesce(sources),
-        problem=pl.concat_str(problems, separator="; ", ignore_nulls=True).replace("", None),
+        problem=pl.concat_str(problems, separator="; ", ignore_nulls=True).replace("", None)
+        if problems
+        else pl.lit(None, pl.String),
     )
     return decided.select(
         table.zones.texts.gather(decided["zone"]).alias("zone"),
@@ -131,7 +133,9 @@ def _join_places(parts: pl.DataFrame, names: NumberedSets) -> pl.Series:
     for key in distinct:
         ids = [key // size**at % size for at in range(parts.width)]
         unions.append("|".join(sorted({name for at in ids if at for name in names.sets[at - 1]})) or None)
-    return keys.replace_strict(distinct, pl.Series(unions, dtype=pl.String)).alias("places")
+    texts = pl.Series(unions, dtype=pl.String)
+    at = keys.replace_strict(distinct, pl.Series(range(distinct.len()), dtype=pl.UInt32), return_dtype=pl.UInt32)
+    return texts.gather(at).alias("places")
 
 
 def _read_timezones(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:

@@ -59,5 +59,5 @@ def suggest_zone(text: str) -> str | None:
     cities = {name.rpartition("/")[2]: name for name in sorted(spellings(), reverse=True)}
     if written in cities:
         return spellings()[cities[written]]
-    near = get_close_matches(written, spellings(), n=1, cutoff=0.75)
+    near = get_close_matches(written, (name for name in spellings() if "/" in name), n=1, cutoff=0.75)
     return spellings()[near[0]] if near else None

@@ -1,9 +1,9 @@
-"""Builds the table of zones in `sender/rules/table/`: `python -m tests.rules.zone_table`, or `just zones`.
+"""Builds the table of zones in `sender/rules/table/`: `python -m tests.rules.zone_table`.
 
 It joins what two sources know of a number: the time zones and towns of exchanges in `phonenumbers`, and the zone and
 state of each ZIP in `zipcodes`. Both err, so neither decides alone where they differ: a number then has every zone that
 one of them gives. Zones of countries are those of zone.tab in `tzdata`; the zones of `phonenumbers` for countries
-outside +1 are not used, since it gives Algeria the clock of Paris and Belém that of Manaus.
+outside +1 are not used, since it gives Algeria the clock of Paris and Marabá in Brazil that of Manaus.
 
 Zones are compared by their clock: two names whose offsets agree for the two years after the table's date are one zone.
 """
@@ -177,6 +177,7 @@ NOT_LIVED_BY = {
 }
 REGIONS_WITHOUT_ROWS = {"AC": "Atlantic/St_Helena", "TA": "Atlantic/St_Helena", "XK": "Europe/Belgrade"}
 
+FICTIONAL = "555"  # the exchange of numbers in films and examples, which is in no town
 _FEWEST_ZIPS = 50  # from which on a zone that none of a code's ZIPs has is an error of `phonenumbers`
 _LEAST_SHARE = 0.01  # of a code's ZIPs; fewer are neighbours of another code's territory
 
@@ -226,13 +227,26 @@ def zips() -> list[Zip]:
 
 
 @cache
+def zips_by_area_code() -> defaultdict[str, list[Zip]]:
+    rows: defaultdict[str, list[Zip]] = defaultdict(list)
+    for row in zips():
+        for code in row.area_codes:
+            rows[code].append(row)
+    return rows
+
+
+@cache
 def towns() -> Mapping[tuple[str, str], frozenset[tuple[int, ...]]]:
-    """The clocks of a town's ZIPs, by its name in lower case and its state."""
-    clocks_of: defaultdict[tuple[str, str], set[tuple[int, ...]]] = defaultdict(set)
+    """The clocks of at least a tenth of a town's ZIPs, by its name in lower case and its state."""
+    clocks_of: defaultdict[tuple[str, str], Counter[tuple[int, ...]]] = defaultdict(Counter)
     for row in zips():
         for name in row.towns:
-            clocks_of[name, row.state] |= clocks(row.zones)
-    return {key: frozenset(value) for key, value in clocks_of.items() if value}
+            clocks_of[name, row.state].update(clocks(row.zones))
+    return {
+        town: frozenset(of_zip for of_zip, count in counts.items() if count >= counts.total() / 10)
+        for town, counts in clocks_of.items()
+        if counts
+    }
 
 
 def longest_prefix(table: Mapping[str, object], number: str, shortest: int) -> str | None:
@@ -300,7 +314,7 @@ class AreaCode:
 
     @cached_property
     def state(self) -> str | None:
-        return state_of(self.code)
+        return state_of(self.code) or state_of(self.base)
 
     @cached_property
     def places(self) -> tuple[str, ...]:
@@ -316,23 +330,16 @@ class AreaCode:
     @cached_property
     def zip_zones(self) -> Counter[str]:
         """How many of the code's ZIPs in its own state have each zone."""
-        codes = {self.code, self.base}
-        return Counter(
-            name
-            for row in zips()
-            if row.state == self.state and codes.intersection(row.area_codes)
-            for name in row.zones
-        )
+        rows = {row.code: row for code in (self.code, self.base) for row in zips_by_area_code()[code]}
+        return Counter(name for _, row in sorted(rows.items()) if row.state == self.state for name in row.zones)
 
     @cached_property
     def listed(self) -> Mapping[str, tuple[str, ...]]:
-        """The zones of the exchanges that `phonenumbers` lists, by exchange."""
-        found = {}
-        for exchange in range(200, 1000):
-            prefix = longest_prefix(TIMEZONE_DATA, f"1{self.base}{exchange}", 5)
-            if prefix:
-                found[f"{exchange}"] = TIMEZONE_DATA[prefix]
-        return found
+        """The zones of the exchanges that `phonenumbers` lists, by exchange; those of the older code for an overlay."""
+        prefixes = {
+            f"{exchange}": longest_prefix(TIMEZONE_DATA, f"1{self.base}{exchange}", 5) for exchange in range(200, 1000)
+        }
+        return {exchange: TIMEZONE_DATA[prefix] for exchange, prefix in prefixes.items() if prefix}
 
     @cached_property
     def default(self) -> tuple[str, ...]:
@@ -369,6 +376,8 @@ class AreaCode:
 
     def exchange_zones(self, exchange: str) -> tuple[str, ...]:
         """The zones of one exchange: one of the code's where the sources agree on it, else all of the code's."""
+        if exchange == FICTIONAL or self.base != self.code:
+            return self.zones
         listed, town = self.listed.get(exchange), self._town(exchange)
         known = clocks(listed if listed is not None else self.default)
         trusted = known == town if town is not None else listed is not None and not self.contradicted
@@ -409,7 +418,9 @@ def zip_rows() -> list[tuple[str, str, str, str]]:
 def number_rows() -> list[tuple[str, str, str, str]]:
     """The zones of each area code, and of those of its exchanges whose zones are fewer: prefix, exchanges, places, zones."""
     rows = []
-    for number in sorted(set(own_regions()) | {key[1:4] for key in (*TIMEZONE_DATA, *GEOCODE_DATA) if _is_code(key)}):
+    for number in sorted(
+        {*own_regions(), *OVERLAYS, *(key[1:4] for key in (*TIMEZONE_DATA, *GEOCODE_DATA) if _is_code(key))}
+    ):
         region = own_regions().get(number)
         if region:
             places = f"US|US-{region}" if region in TERRITORIES else region
