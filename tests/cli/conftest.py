@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,11 +131,11 @@ class Prepared:
         prepare(Shell(self._folder))
         shutil.copytree(self._folder, self._copy, symlinks=True)
 
-    def restore(self) -> Shell:
+    def restore(self, *, in_process: bool = True) -> Shell:
         """The folder as `prepare` left it. What the last test did to it is gone."""
         shutil.rmtree(self._folder)
         shutil.copytree(self._copy, self._folder, symlinks=True)
-        return Shell(self._folder)
+        return Shell(self._folder, in_process=in_process)
 
 
 AREAS = ("202", "212", "213", "214", "215", "216", "217", "218", "219", "224", "225", "228")
@@ -180,8 +181,9 @@ class Sandbox:
         return environment(self.url)
 
 
-@pytest.fixture
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
+@contextmanager
+def running_sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
+    """Yield what starts a sandbox with options; those that were started end with the block."""
     started: list[warm.Process] = []
 
     def start(*args: str) -> Sandbox:
@@ -196,3 +198,16 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     for process in started:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
+
+
+@pytest.fixture
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
+    with running_sandboxes(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One for a module whose tests look at what is added to its counts, or at nothing of it."""
+    with running_sandboxes(tmp_path_factory) as start:
+        yield start()

@@ -16,7 +16,7 @@ from sender.core.errors import RunLocked
 from sender.state.files import plans as plan_files
 from sender.state.ledger import RunKind
 from sender.state.state_dir import StateDir
-from tests.cli.conftest import Done, Sandbox, Shell
+from tests.cli.conftest import Done, Prepared, Sandbox, Shell
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "state-6dd9dae"
 Start = Callable[..., Sandbox]
@@ -32,6 +32,8 @@ class Job:
     def __init__(self, sender: Shell, provider: Sandbox) -> None:
         self.sender = sender
         self.provider = provider
+
+    def write_lists(self) -> None:
         rows = [
             f"Ada Lovelace,{ADA},",
             f"Grace,{GRACE},call (202) 555-0101",
@@ -39,8 +41,8 @@ class Job:
             "Ada Lovelace,202-555-0101 ext 7,",
             f"Jean,{UNREACHABLE},",
         ]
-        sender.write("spring.csv", "name,phone,friend\n" + "\n".join(rows) + "\n")
-        sender.write("summer.csv", f"name,phone\nGrace,{GRACE}\nAda Lovelace,{ADA}\n")
+        self.sender.write("spring.csv", "name,phone,friend\n" + "\n".join(rows) + "\n")
+        self.sender.write("summer.csv", f"name,phone\nGrace,{GRACE}\nAda Lovelace,{ADA}\n")
 
     def send(self, name: str, *options: str) -> Done:
         return self.sender(
@@ -71,19 +73,25 @@ def contents(folder: Path) -> Iterator[tuple[str, str]]:
             yield f"{name} (rows)", json.dumps(pl.read_parquet(file).to_dicts(), ensure_ascii=False, default=str)
 
 
-@pytest.fixture
-def job(sender: Shell, sandbox: Start) -> Job:
-    return Job(sender, sandbox())
+@pytest.fixture(scope="module")
+def prepared(shared_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    def prepare(shell: Shell) -> None:
+        job = Job(shell, shared_sandbox)
+        job.write_lists()
+        assert job.send("spring", "--with-body").code == 0
+        assert job.send("summer", "--limit", "1", "--output", "summer-results.csv").code == 0
+        assert job.sender("plan", "spring.csv", *BODY, *OPTIONS).code == 0
+        assert job.sender("suppress", "add", ADA, "--note", f"Ada Lovelace phoned from {ADA}").code == 0
+        assert job.traces()
+
+    return Prepared(tmp_path_factory.mktemp("prepared"), prepare)
 
 
 @pytest.fixture
-def sent(job: Job) -> Job:
-    assert job.send("spring", "--with-body").code == 0
-    assert job.send("summer", "--limit", "1", "--output", "summer-results.csv").code == 0
-    assert job.sender("plan", "spring.csv", *BODY, *OPTIONS).code == 0
-    assert job.sender("suppress", "add", ADA, "--note", f"Ada Lovelace phoned from {ADA}").code == 0
-    assert job.traces()
-    return job
+def sent(prepared: Prepared, shared_sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Job]:
+    job = Job(prepared.restore(in_process=request.node.get_closest_marker("process") is None), shared_sandbox)
+    yield job
+    job.sender.end()
 
 
 def test_nothing_of_hers_is_left_in_the_state(sent: Job) -> None:
@@ -279,6 +287,7 @@ def test_it_asks(sent: Job) -> None:
 
 def test_an_unknown_message_stays_unknown_and_is_never_sent(sender: Shell, sandbox: Start) -> None:
     job = Job(sender, sandbox("--faults", "reset-after=1"))
+    job.write_lists()
     assert job.send("summer", "--on-unknown", "hold").code == 4
     done = job.forget()
     assert (done.code, "1 message still unknown" in done.out) == (0, True), done
