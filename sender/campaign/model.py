@@ -43,6 +43,7 @@ from sender.campaign.values import (
     parse_rate,
     to_list,
 )
+from sender.campaign.window import WindowSpec
 from sender.core import money
 from sender.core.guards import MAX_FAILED, MAX_REJECTED_IN_A_ROW
 
@@ -281,6 +282,12 @@ class Campaign(ProviderFields):
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
     message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
+    window: WindowSpec = Field(default_factory=WindowSpec, description="When the messages may leave.")
+    purpose: Literal["marketing", "transactional"] = Field(
+        "marketing",
+        description="What the messages are for. For `transactional` ones `window.rules` and caps of the rules do not"
+        " apply; opt-outs always do.",
+    )
     dedupe: Literal["first", "last", "none"] = Field(
         "first", description="Which row of a repeated number gets the message."
     )
@@ -352,6 +359,11 @@ class Campaign(ProviderFields):
         if isinstance(value, str | Path):
             return {"file": value}
         return {"rows": value} if isinstance(value, list | tuple) else value
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _expand_window(cls, value: object) -> object:
+        return {"hours": value} if isinstance(value, str) else value
 
     @field_validator("message", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from sender.cli import console, terminal
 from sender.core.errors import NewState, UnknownRun
 from sender.plan.plan import Plan
 from sender.planning.brakes import Start, find_stops, with_limits
+from sender.sending.missed_windows import find_missed
 from sender.sending.namesakes import find_namesake
 from sender.sending.open_run import find_run_kind
 from sender.sending.options import SendOptions
@@ -76,6 +77,20 @@ def agree_to_name(plan: Plan, options: SendOptions, *, yes: bool) -> SendOptions
         return options
     terminal.ask(f"{other.campaign} has been sent from {other.source}, to other people. Is this the same campaign?")
     return replace(options, same_campaign=True)
+
+
+def agree_to_missed_windows(plan: Plan, options: SendOptions, *, yes: bool) -> SendOptions:
+    """Return `options` with leave to start though some messages would not be sent, if a person agrees.
+
+    Where nobody is asked they are unchanged, and `open_run` refuses the start.
+    """
+    if yes or options.allow_missed or not sys.stdin.isatty():
+        return options
+    missed = find_missed(plan, options)
+    if missed is None:
+        return options
+    terminal.ask(f"{missed.what}. Go on with the others?")
+    return replace(options, allow_missed=True)
 
 
 def warn_of_new_state(plan: Plan, options: SendOptions) -> None:

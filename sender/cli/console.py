@@ -16,6 +16,7 @@ from rich.text import Text
 
 from sender.cli import terminal
 from sender.cli.duration import format_duration
+from sender.core import clock
 from sender.core.canary import Canary, CanaryState, CanaryTerms
 from sender.core.durations import describe_duration
 from sender.core.outcomes import RANK
@@ -136,6 +137,8 @@ def plan_summary(
     )
     out.print(f"[bold]{escape(manifest.campaign)}[/] [dim]through {escape(channel)}[/]")
     out.print(_plan_table(manifest, where))
+    if manifest.window:
+        _print_times(plan)
     for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
         out.print(f"  [yellow]note:[/] {escape(note)}")
     for repair in manifest.numbers.get("repairs", ()):
@@ -149,6 +152,16 @@ def plan_summary(
     for stop in brakes.find_stops(brakes.Start(manifest)) if stops is None else stops:
         out.print(f"  [bold red]would {'ask first' if stop.asks else 'not be sent'}:[/] {escape(stop.found)}")
         out.print(f"    [dim]{escape(stop.fix)}[/]")
+
+
+def _print_times(plan: Plan) -> None:
+    """Print when the messages would leave, if the plan were started now."""
+    from sender.cli.window_lines import describe_forecast
+    from sender.planning.forecast import foresee
+
+    forecast = foresee(plan, clock.time_of_day_ms())
+    for line in () if forecast is None else describe_forecast(forecast):
+        out.print(f"      {escape(line)}" if line.startswith(" ") else f"  [bold]when:[/] {escape(line)}")
 
 
 def _plan_table(manifest: Manifest, where: str | None) -> Table:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
@@ -19,6 +20,7 @@ from sender.state.heartbeat import Progress
 log = logging.getLogger("sender.cli")
 
 LINE_EVERY_S = 5.0
+HELD_LINE_EVERY_S = 600.0  # while every message waits for its window
 
 WAIT_LINE_EVERY_S = 60.0
 
@@ -82,12 +84,16 @@ def _wait_lines() -> OnWait:
 def progress_lines() -> Iterator[Display]:
     """A line of the log every few seconds, where there is no terminal."""
     last_s = 0.0
+    held_until_ms: int | None = None
 
     def show(progress: Progress) -> None:
-        nonlocal last_s
-        every_s = LINE_EVERY_S if progress.waiting_s is None else WAIT_LINE_EVERY_S
-        if 0 <= progress.elapsed_s - last_s < every_s:  # it begins anew with each part of a run
+        nonlocal last_s, held_until_ms
+        is_waiting = progress.held_until_ms is not None or progress.waiting_s is not None
+        every_s = HELD_LINE_EVERY_S if is_waiting else LINE_EVERY_S
+        is_same = progress.held_until_ms == held_until_ms
+        if 0 <= progress.elapsed_s - last_s < every_s and is_same:  # it begins anew with each part of a run
             return
+        held_until_ms = progress.held_until_ms
         last_s = progress.elapsed_s
         log.info(
             "%d/%d %s",
@@ -113,10 +119,13 @@ def _note(progress: Progress) -> str:
         left = format_duration(math.ceil(progress.waiting_s))
         return f"{progress.awaited:,} receipts of the canary to come, {left} left at most"
     parts = [f"{progress.rate_per_s:.1f}/s"] if progress.rate_per_s else []
-    if progress.eta_s is not None and progress.done < progress.total:
+    if progress.eta_s is not None and progress.done < progress.total and progress.held_until_ms is None:
         parts.append(f"{format_duration(progress.eta_s)} left")
     counts = (("rejected", progress.rejected), ("unknown", progress.unknown))
     parts += [f"{count:,} {name}" for name, count in counts if count]
+    if progress.held_until_ms is not None:
+        opens = datetime.fromtimestamp(progress.held_until_ms / 1000, UTC).astimezone()
+        parts.append(f"held until {opens:%a %H:%M %Z}")
     if progress.slowed_to_per_s is not None:
         parts.append(f"slowed to {progress.slowed_to_per_s:.3g}/s by the provider")
     if progress.paused_s > 0.5:

@@ -20,7 +20,13 @@ from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console, terminal
-from sender.cli.consent import agree_to_name, agree_to_new_state, agree_to_skips, warn_of_new_state
+from sender.cli.consent import (
+    agree_to_missed_windows,
+    agree_to_name,
+    agree_to_new_state,
+    agree_to_skips,
+    warn_of_new_state,
+)
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
 from sender.cli.preview import messages_table
@@ -155,6 +161,7 @@ def send_plan(
     options = agree_to_new_state(plan, options, yes=request.yes)
     plan = agree_to_skips(plan, yes=request.yes)
     options = agree_to_name(plan, options, yes=request.yes)
+    options = agree_to_missed_windows(plan, options, yes=request.yes)
     request = replace(request, options=options)
     start = PlannedStart.from_manifest(plan.manifest.start)
     with open_run(plan, options) as session:

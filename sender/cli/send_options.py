@@ -52,6 +52,14 @@ _OPTIONS = (
         help="Send only the first N messages of the plan; run again without it for the rest.",
     ),
     click.option(
+        "--no-hold",
+        is_flag=True,
+        help="Send what may leave now, and leave what is outside its window unsent; run again for the rest.",
+    ),
+    click.option(
+        "--allow-missed", is_flag=True, help="Start although some messages would miss their window and not be sent."
+    ),
+    click.option(
         "--rehearse",
         is_flag=True,
         help="Speak the provider's own dialect to the sandbox: nothing leaves this machine.",
@@ -148,6 +156,8 @@ def _request(**values: Any) -> SendRequest:
         env=environment(values["env_file"]),
         rehearse=values["rehearse"],
         limit=values["limit"],
+        hold=not values["no_hold"],
+        allow_missed=values["allow_missed"],
         settle_unknowns=values["on_unknown"] == "reconcile",
         settle=values["settle"],
         resend_unknown=values["resend_unknown"],

@@ -17,6 +17,7 @@ from sender.campaign.start_time import StartTime
 from sender.cli.invocation import debug_option
 from sender.cli.limit_options import GUARD_OPTIONS, LIMIT_OPTIONS, campaign_limits, limits_given, parse_limits
 from sender.cli.state_place import locate_state
+from sender.cli.window_options import WINDOW_OPTIONS, window_keys
 from sender.core.errors import CampaignError, InputError
 from sender.core.folder_defaults import find_folder_defaults
 from sender.plan.manifest import MANIFEST_FILE
@@ -81,6 +82,7 @@ _CAMPAIGN_OPTIONS = (
         metavar="3/24h",
         help="Most messages to a person in a rolling window, over all campaigns; may be repeated.",
     ),
+    *WINDOW_OPTIONS,
     click.option(
         "--canary",
         metavar="N",
@@ -266,6 +268,8 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
         keys["prices"] = str(_absolute(options["prices"]))
     if limits := campaign_limits(options):
         keys["limits"] = {**keys.get("limits", {}), **limits}
+    for section, value in window_keys(options).items():
+        keys[section] = {**keys.get(section, {}), **value} if isinstance(value, dict) else value
     if options["per_person"]:
         keys.setdefault("limits", {})["per_person"] = list(options["per_person"])
     if canary := _canary_keys(options):

@@ -24,7 +24,7 @@ from sender.cli.shared_options import RUN_HELP, env_file_option, environment, st
 from sender.core.errors import InputError
 from sender.delivery.refresh import refresh_run
 from sender.reports.canary_lines import canary_lines
-from sender.reports.labels import per_second, share
+from sender.reports.labels import describe_held, per_second, share
 from sender.reports.status import RunStatus, StatusMonitor
 from sender.state.ledger import Counts, Run
 from sender.state.open import open_state
@@ -148,7 +148,7 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
         console.out.print(f"  statuses: {console.counted(now.summary.statuses)}")
     if now.summary.skipped:
         console.out.print(f"  skipped: {console.counted(now.summary.skipped)}")
-    for line in (_progress_line(now), *_retry_lines(now)):
+    for line in (*_held_lines(now), _progress_line(now), *_retry_lines(now)):
         if line:
             console.out.print(f"  {escape(line)}")
     console.about_canary(run.canary)
@@ -232,6 +232,7 @@ def _to_dict(now: RunStatus) -> dict[str, Any]:
         "slowed_to_per_s": now.slowed_to_per_s,
         "sent_by": asdict(now.holder) if now.holder else None,
         "retries": now.retries,
+        "held": [asdict(group) for group in now.held],
     }
 
 
@@ -243,6 +244,11 @@ def _print_unknowns(now: RunStatus) -> None:
             f"[bold yellow]{console.many(now.counts.intent, 'message')} under way:[/] no process is sending this run"
             f" now; the one that did has died. Run the same command again: it looks {them} up before it sends anything"
         )
+
+
+def _held_lines(now: RunStatus) -> Iterator[str]:
+    if now.held:
+        yield from (f"held: {describe_held(group)}" for group in now.held)
 
 
 def _funnel_line(now: RunStatus) -> str:
@@ -260,7 +266,8 @@ def _progress_line(now: RunStatus) -> str:
     if now.slowed_to_per_s is not None:
         parts.append(f"slowed to {now.slowed_to_per_s:.3g}/s by the provider")
     if now.eta_s is not None:
-        parts.append(f"about {format_duration(now.eta_s)} {'left' if now.per_s else 'at the planned rate'}")
+        pace = "until the last may leave" if now.held else "left" if now.per_s else "at the planned rate"
+        parts.append(f"about {format_duration(now.eta_s)} {pace}")
     if now.counts.intent and now.holder is not None:
         parts.append(f"{now.counts.intent:,} under way")
     if now.waiting:

@@ -1,7 +1,8 @@
-"""The two clocks of the program. Both keep running while the machine sleeps, where the system has such a clock.
+"""The clocks of the program. They keep running while the machine sleeps, where the system has such a clock.
 
 `steady_s` measures durations and deadlines; nothing can set it. `wall_clock_ms` gives the time of day: it reads the
-system's clock once and then runs steadily, so setting that clock during a run changes nothing.
+system's clock once and then runs steadily, so setting that clock during a run changes nothing. `time_of_day_ms` reads
+the system's clock each time: for what depends on the hour on a recipient's wall.
 """
 
 from __future__ import annotations
@@ -30,3 +31,8 @@ def wall_clock_ms(
     """Return a clock of milliseconds UTC that reads `wall_ns` once and then advances with `steady`."""
     begun_ms, begun_s = wall_ns() // 1_000_000, steady()
     return lambda: begun_ms + int((steady() - begun_s) * 1000)
+
+
+def time_of_day_ms() -> int:
+    """Milliseconds UTC by the system's clock, which may be set."""
+    return time.time_ns() // 1_000_000

@@ -19,6 +19,7 @@ SenderError
     ├── RunPaused              somebody has paused this run
     ├── OtherCampaign          the name is that of another file's campaign, with other people
     ├── NewState               a live run would begin a state that knows of no earlier runs and no opt-outs
+    ├── MissedWindows          some messages would miss their window and not be sent
     ├── LimitReached           a limit of the campaign on the whole plan or on a day
     │   └── CostLimit          the plan or the day costs more than the campaign allows, or its cost is unknown
     ├── InputsChanged          an unfinished run began with other inputs
@@ -215,6 +216,10 @@ class NewState(GuardStop):
 
 class LimitReached(GuardStop):
     """The start would pass one of the campaign's `limits` on a whole plan or on a day."""
+
+
+class MissedWindows(GuardStop):
+    """Some messages would miss their window, or the deadline, and not be sent."""
 
 
 class CostLimit(LimitReached):

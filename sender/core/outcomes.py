@@ -97,7 +97,8 @@ class CancelReason(StrEnum):
     ABANDONED = "abandoned"  # a later run was started over with --new-run
     OPTED_OUT = "opted_out"  # the number joined the suppression list
     FREQUENCY_CAP = "frequency_cap"
-    EXPIRED = "expired"
+    QUIET_HOURS = "quiet_hours"  # outside its window when the run started
+    EXPIRED = "expired"  # its window, or the deadline, passed before it could leave
     UNDER_REVIEW = "under_review"
     FORGOTTEN = "forgotten"  # the person was erased
 
@@ -198,3 +199,18 @@ class DeliveryReport:
 
 # What a provider's answer, or the lack of one, proves. `Canceled` is no answer.
 Outcome = Accepted | Rejected | Deferred | Unknown
+
+
+def state_of(outcome: Outcome | Canceled) -> SubmissionState:
+    """Return the submission state of a message with that outcome."""
+    match outcome:
+        case Accepted():
+            return SubmissionState.ACCEPTED
+        case Rejected():
+            return SubmissionState.REJECTED
+        case Canceled():
+            return SubmissionState.CANCELED
+        case Unknown():
+            return SubmissionState.UNKNOWN
+        case Deferred():
+            return SubmissionState.PENDING

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = ("to", "from_number", "body", "media", "fields")
 _HASHED_ROWS = 4_096  # at once
 _LONG = 64  # bytes
-_NOT_HASHED = ("cost_micros", "repair")
+_NOT_HASHED = ("cost_micros", "repair", "zone", "zone_source", "places")
 # The reasons that the suppression list of format 3 gave to rows that were composed already.
 _BY_LIST = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
 
@@ -90,7 +90,7 @@ class ContentHash:
         return self._messages.hexdigest()
 
     def update(self, frame: pl.DataFrame) -> None:
-        """Add rows of the plan. Prices and repairs are left out: they do not change what is sent."""
+        """Add rows of the plan. Prices, repairs and zones are left out: they do not change what is sent."""
         sent = frame["seq"].is_not_null()
         self._messages.update(frame if sent.all() else frame.filter(sent))
         rest = frame.drop(_NOT_HASHED, strict=False).with_columns(_without(name, frame[name], sent) for name in COLUMNS)

@@ -19,8 +19,8 @@ from sender.plan.sender_pool import SenderPool
 from sender.providers.base import FieldValue
 from sender.recipients.columns import InputFile
 
-FORMAT = 4
-_READABLE = (3, 4)  # for good: a state directory outlives the version that wrote it
+FORMAT = 5
+_READABLE = (3, 4, 5)  # for good: a state directory outlives the version that wrote it
 MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 
@@ -82,6 +82,10 @@ class Manifest:
     # Whether people whom earlier runs have reached are left out, and what a start does when another run is unfinished.
     only_new: bool = False
     on_unfinished: str = "refuse"
+    # What the campaign's `window` says, and its purpose; empty where every message may leave at any time. `waves` are
+    # there once a run has started: `sender.plan.waves.Wave` in the order of the claims.
+    window: Mapping[str, Any] = field(default_factory=dict)
+    waves: tuple[Mapping[str, Any], ...] = ()
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None
@@ -107,7 +111,7 @@ class Manifest:
     @property
     def in_claim_order(self) -> bool:
         """Whether the plan is a run's own, whose rows are in the order of the claims."""
-        return "size" in (self.canary or {})
+        return bool(self.waves) or "size" in (self.canary or {})
 
     @property
     def canary_terms(self) -> CanaryTerms | None:
@@ -153,6 +157,7 @@ class Manifest:
         values["notes"] = tuple(values["notes"])
         values["per_person"] = tuple(values.get("per_person", ()))
         values["suppress"] = tuple(values.get("suppress", ()))
+        values["waves"] = tuple(values.get("waves", ()))
         values["pace"] = Pace.from_json(values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)

@@ -36,6 +36,8 @@ _ROWS_IN_MEMORY = 50_000  # a written plan of up to this many rows stays in memo
 # `repair` says what was undone in the cell with the number, null where nothing was.
 # `fields` has the message's own provider fields as a JSON object, null where it has only the manifest's.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
+# `zone`, `zone_source` and `places` are where the recipient may be, as `sender.rules.places` has them, with `|` between
+# several; null where no window and no rule asks for it.
 PLAN_SCHEMA: dict[str, pl.DataType] = {
     "row_number": pl.UInt32(),
     "seq": pl.UInt32(),
@@ -52,6 +54,9 @@ PLAN_SCHEMA: dict[str, pl.DataType] = {
     "reason": pl.String(),
     "detail": pl.String(),
     "repair": pl.String(),
+    "zone": pl.String(),
+    "zone_source": pl.String(),
+    "places": pl.String(),
 }
 
 
@@ -115,7 +120,7 @@ class Plan:
     def scan(self) -> pl.LazyFrame:
         """Return the rows as a lazy frame, so that only what is needed of a large plan is read.
 
-        They are in file order; those of a run with a canary in the order of the claims, skipped rows last.
+        They are in file order; those of a run with windows or a canary in the order of the claims, skipped rows last.
         """
         if self.directory is not None:
             return pl.scan_parquet(self.directory / PLAN_FILE)

@@ -34,6 +34,7 @@ from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
+from sender.planning.whereabouts import note_place_problems
 from sender.recipients.columns import InputFile, Recipients, load_recipients
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
@@ -151,9 +152,10 @@ def _manifest(
         blame=totals.blame,
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
-        notes=(*recipients.notes, *audience.notes),
+        notes=(*recipients.notes, *audience.notes, *note_place_problems(builder.place_problems)),
         pace=pace,
         per_person=tuple(cap.text for cap in compiled.per_person),
+        window=compiled.window,
         feasibility=feasibility,
         templates=compiled.varying,
         pool=compiled.pool_settings,

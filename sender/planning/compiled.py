@@ -30,6 +30,7 @@ from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
 from sender.planning.edition import find_edition
 from sender.planning.row_fields import RowFields, compile_fields
+from sender.planning.sending_times import compile_window
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients.columns import InputFile, Recipients
 from sender.suppression.live_check import SendContext
@@ -100,6 +101,7 @@ class CompiledCampaign:
     max_cost: Decimal | None
     limits: Mapping[str, Any]  # those on a start, but for the cost of the plan
     per_person: tuple[FrequencyCap, ...]
+    window: Mapping[str, Any]  # as the manifest keeps it; empty where messages may leave at any time
     canary: CanaryTerms | None
     rates: RateSettings
     sandbox: Mapping[str, Any]
@@ -175,7 +177,8 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         prices=table,
         max_cost=campaign.limits.max_cost,
         limits=campaign.limits.to_manifest(),
-        per_person=campaign.limits.per_person,
+        per_person=() if campaign.purpose == "transactional" else campaign.limits.per_person,
+        window=compile_window(campaign),
         canary=None if campaign.canary is None else campaign.canary.terms,
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),

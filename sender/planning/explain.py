@@ -14,7 +14,7 @@ import polars as pl
 
 from sender import segments
 from sender.campaign.model import Campaign
-from sender.core import money
+from sender.core import clock, money
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
@@ -25,6 +25,7 @@ from sender.planning import costs
 from sender.planning.compiled import CompiledCampaign, compile_campaign
 from sender.planning.messages import render_body
 from sender.planning.row_fields import FIELD_PREFIX
+from sender.planning.sending_times import SendingTimes, Times, format_time
 from sender.recipients.columns import Recipients, load_recipients
 from sender.segments import blame
 
@@ -110,6 +111,7 @@ class _RowTrace:
             if name == end:
                 yield name, f"skipped as {self._row['reason']}: {self._row['detail']}"
                 return
+        yield from self._describe_times()
         yield from self._describe_cost()
         yield "message", f"number {self._row['seq']} of the plan (seq, from 0)"
 
@@ -196,6 +198,24 @@ class _RowTrace:
         swaps = ", ".join(f"{look!r} by {plain!r}" for look, plain, _ in replaced.iter_rows())
         yield "replaced", swaps or "nothing"
 
+    def _describe_times(self) -> Iterator[tuple[str, str]]:
+        times = SendingTimes(self._plan.manifest.window)
+        if not times:
+            return
+        row, now_ms = self._row, clock.time_of_day_ms()
+        for sentence in self._describe_place():
+            yield "zone", sentence
+        yield "window", _describe_window(times.of(row["zone"], row["places"], now_ms), row["zone"], now_ms)
+        zones = (row["zone"] or "").split("|")
+        for zone in zones if len(zones) > 1 else ():
+            yield "window", f"in {zone} alone: {_describe_window(times.of(zone, row['places'], now_ms), zone, now_ms)}"
+
+    def _describe_place(self) -> Iterator[str]:
+        row = self._row
+        zones = " or ".join((row["zone"] or "not known").split("|"))
+        places = " and ".join((row["places"] or "no known country").split("|"))
+        yield f"{zones}, by its {row['zone_source'].replace('_', ' ')}; in {places}"
+
     def _describe_fields(self) -> str | None:
         if not self._row["fields"]:
             return None
@@ -249,3 +269,14 @@ class _RowTrace:
     def _is_mms(self) -> bool:
         row = pl.DataFrame([self._row], schema_overrides={"media": pl.List(pl.String), "fields": pl.String})
         return bool(row.select(mms=message_fields.is_mms(self._plan.manifest.fields)).item())
+
+
+def _describe_window(times: Times, zone: str | None, now_ms: int) -> str:
+    """Return when a message may leave: `now, until Mon 2026-11-30 20:00 EST`."""
+    if not times.intervals:
+        return "it may not leave any more"
+    clock = (zone or "Etc/UTC").split("|")[0]
+    spans = [f"{format_time(start, clock)} to {format_time(end, clock)}" for start, end in times.intervals[:3]]
+    by = f", held by {', '.join(times.rules)}" if times.rules else ""
+    when = "now; open " if times.intervals[0][0] <= now_ms else "later; open "
+    return f"{when}{' and '.join(spans)}{by}"

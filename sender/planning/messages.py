@@ -6,6 +6,7 @@ files.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from sender.planning.audience import Audience, count_sendable, mark_suppressed, 
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
+from sender.planning.whereabouts import add_places, without_places
 from sender.recipients.columns import Recipients
 
 MarkRows = Callable[[pl.DataFrame], pl.DataFrame]  # gives its reason to each row that it skips
@@ -51,6 +53,7 @@ class MessageBuilder:
         self._sequencer = _Sequencer(limit, test_number)
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
+        self.place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
 
     @property
     def messages(self) -> int:
@@ -82,6 +85,7 @@ class MessageBuilder:
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
             self._replaced[row["character"]] = {**row, "messages": row["messages"] + earlier["messages"]}
+        frame = self._add_places(frame, recipients)
         cells = recipients.cells
         frame = frame.with_columns(recipient=pl.struct(cells) if cells.width else pl.lit(None))
         if self._mark_rows is None and not self._has_files:
@@ -91,6 +95,15 @@ class MessageBuilder:
             marked = marked if self._mark_rows is None else self._mark_rows(marked)
             rows, hashed = self._sequencer.number(marked), self._hash_sequencer.number(frame)
         return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
+
+    def _add_places(self, frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
+        if not self._compiled.window:
+            return without_places(frame)
+        frame = add_places(frame, recipients)
+        problems = frame.filter(pl.col("reason").is_null())["_place_problem"].drop_nulls()
+        for problem, rows in problems.value_counts(name="rows").iter_rows():
+            self.place_problems[problem] += rows
+        return frame.drop("_place_problem")
 
 
 class _Sequencer:

@@ -208,6 +208,7 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
         cost=_cost(sent, before.cost),
         feasibility={"senders": before.feasibility.get("senders", {})},
         suppression={"mark": mark, "skip_dead": skip_dead},
+        waves=(),
         retry_of=root.run_id,
         retry=number,
         start=None,

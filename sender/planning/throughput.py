@@ -31,7 +31,8 @@ def estimate_throughput(
 
     Its keys: `units` in `unit` and `expected_s` for the whole plan (None: unlimited); `bound_by`, the number that
     decides (None: the pace as a whole); `senders`, for the busiest 100 of several: `messages`, `units`, `share`,
-    `per_s` (None: no limit of its own) and `expected_s` at it; `warnings`, sentences.
+    `per_s` (None: no limit of its own) and `expected_s` at it; `drained_per_s`, where messages have a window and are
+    sent faster than the provider is documented to send them on; `warnings`, sentences.
     """
     loads = _sender_loads(messages)
     senders = list(compiled.senders) or loads["from_number"].drop_nulls().to_list()
@@ -68,6 +69,9 @@ def estimate_throughput(
         "bound_by": bound_by,
         "senders": _describe_senders(loads, unit, own) if several else {},
     }
+    drained_per_s, _ = _drain_rate(compiled, senders)
+    if compiled.window and (account is None or account > drained_per_s):  # the rest waits in the provider's queue
+        estimate["drained_per_s"] = drained_per_s
     warnings: list[str] = []
     if units:
         warnings = [*_warn_if_long(pace, estimate), *_warn_if_expiring(compiled, messages, loads, estimate)]

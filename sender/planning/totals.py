@@ -25,6 +25,8 @@ class PlanTotals:
             "fields": compiled.fields,
             "test_to": test_to,
         }
+        if compiled.window:
+            settings["window"] = {**compiled.window, "rules_version": None}
         if only_new:  # else the hash is what it was before there was such a thing
             settings["only_new"] = True
         self._digest = ContentHash(settings, compiled.fields)

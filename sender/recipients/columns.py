@@ -44,6 +44,11 @@ _BODY_HEADERS = frozenset({"body", "text", "message"})
 _MEDIA_HEADERS = frozenset({"mediaurl", "mediaurls"})
 _SENDER_HEADERS = frozenset({"from"})
 _REGION_HEADERS = frozenset({"country"})
+_PLACE_HEADERS = {
+    "timezone": frozenset({"timezone", "tz", "timezonename"}),
+    "zip": frozenset({"zip", "zipcode", "postalcode", "postcode"}),
+    "state": frozenset({"state", "province"}),
+}
 
 # Names that jinja2 reserves, and `row`, which is ours (`sender.templating`).
 _RESERVED = frozenset(
@@ -71,8 +76,9 @@ class Recipients:
     text in the file, never null. Row numbers are those a spreadsheet shows for CSV and workbooks, the line for JSON
     lines, else they count from 1. Blank rows are not in it; `blank_rows` counts them.
 
-    `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `names` maps each
-    name of a template to a header; other headers are reached by `row["Header"]`. `inputs` is the file, or
+    `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `places` has the
+    headers of what says where a recipient is: `timezone`, `zip`, `state`, each if there is such a column. `names` maps
+    each name of a template to a header; other headers are reached by `row["Header"]`. `inputs` is the file, or
     `(inline rows)` or `(frame)` with the hash of the cells. `notes` are sentences about the list, for a person.
     """
 
@@ -82,6 +88,7 @@ class Recipients:
     media: str | None
     sender: str | None
     region: str | None
+    places: Mapping[str, str]
     names: Mapping[str, str]
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...]
@@ -131,6 +138,7 @@ def load_recipients(campaign: Campaign) -> Recipients:
         region=_resolve_header(headers, spec.region_column, "recipients.region_column", where)
         if spec.region_column is not None
         else _find_header(headers, _REGION_HEADERS, where, "recipients.region_column"),
+        places=_find_places(headers),
         names=_template_names(headers, spec.columns, where),
         notes=(*table.notes, *_note_unread_sheets(table)),
         inputs=(file if file is not None else _hash_cells(table, framed=campaign.frame is not None),),
@@ -237,6 +245,16 @@ def _find_header(
         where=where,
         fix=f"choose one with {setting(key)}",
     )
+
+
+def _find_places(headers: list[str]) -> dict[str, str]:
+    """Return the first header of each kind that says where a recipient is."""
+    found = {}
+    for kind, keys in _PLACE_HEADERS.items():
+        header = next((header for header in headers if header_key(header) in keys), None)
+        if header is not None:
+            found[kind] = header
+    return found
 
 
 def _resolve_header(headers: list[str], name: str, key: str, where: str) -> str:

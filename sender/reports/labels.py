@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from sender.core.outcomes import Status
+from sender.planning.forecast import HeldMessages
+from sender.planning.sending_times import format_time
 
 # What each status means, in a sentence a person can act on.
 LEADS: Mapping[str, str] = {
@@ -60,3 +62,16 @@ def per_second(value: float) -> str:
     if value < 0.5:
         return f"{value * 60:.3g}/min"
     return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
+
+
+def describe_held(group: HeldMessages) -> str:
+    """Return `6,000 until Mon 2026-11-30 09:00 EST (America/New_York and 3 more), held by us-federal`."""
+    by = f", held by {', '.join(group.rules)}" if group.rules else ""
+    return f"{group.messages:,} until {held_until(group)}{by}"
+
+
+def held_until(group: HeldMessages) -> str:
+    """Return `Mon 2026-11-30 09:00 EST (America/New_York and 3 more)`."""
+    zone = group.zones[0] if group.zones else "Etc/UTC"
+    more = f" and {len(group.zones) - 1} more" if len(group.zones) > 1 else ""
+    return f"{format_time(group.until_ms, zone)} ({zone}{more})"

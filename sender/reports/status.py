@@ -12,8 +12,11 @@ from datetime import datetime
 
 import polars as pl
 
+from sender.core import clock as system_clock
 from sender.plan.plan import Plan
+from sender.planning.forecast import HeldMessages
 from sender.reports.funnel import Stage, count_waiting, make_funnel
+from sender.reports.held import find_held
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Counts, Run
 from sender.state.locks import Holder
@@ -32,7 +35,7 @@ class RunStatus:
     until the last message has been submitted, as the sending process estimates it, or else at `per_s` or the planned
     rate (None: nothing is pending, or the rate is unlimited and nothing is being sent). `slowed_to_per_s` is the rate
     to which the provider's refusals have slowed the sending process (None: they have not). `waiting` counts accepted
-    messages without a final status.
+    messages without a final status. `held` are the messages that wait for their window, those that open first first.
     """
 
     run: Run
@@ -46,6 +49,7 @@ class RunStatus:
     holder: Holder | None
     retries: tuple[str, ...]
     resent: int
+    held: tuple[HeldMessages, ...] = ()
 
     @property
     def submitted(self) -> int:
@@ -78,6 +82,10 @@ class StatusMonitor:
         heartbeat = None if holder is None else self.state.heartbeats.read(self.run)
         eta_s = None if heartbeat is None else heartbeat.eta_s
         left = counts.pending + counts.intent
+        now_ms = system_clock.time_of_day_ms()
+        held = find_held(plan.manifest.waves, journal, now_ms)
+        if held:  # nobody knows more than when the last of them may leave
+            eta_s = max(eta_s or 0.0, (held[-1].until_ms - now_ms) / 1000)
         return RunStatus(
             run=self.run,
             counts=counts,
@@ -90,6 +98,7 @@ class StatusMonitor:
             holder=holder,
             retries=tuple(retry.run_id for retry in self.state.retries(self.run)),
             resent=int(journal["resent"].gt(0).sum()),
+            held=held,
         )
 
     def _measure_rate(self, journal: pl.DataFrame, now_s: float, wall_s: float) -> float | None:

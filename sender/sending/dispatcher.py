@@ -19,7 +19,6 @@ from typing import Any
 from sender.core.clock import steady_s
 from sender.core.errors import StateError, Unsupported
 from sender.core.outcomes import (
-    Accepted,
     Canceled,
     CancelReason,
     Deferred,
@@ -28,6 +27,7 @@ from sender.core.outcomes import (
     Rejected,
     SubmissionState,
     Unknown,
+    state_of,
 )
 from sender.plan.message_fields import find_service
 from sender.plan.message_reader import MessageReader
@@ -50,6 +50,7 @@ log = logging.getLogger("sender.sending.dispatcher")
 
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 REPORT_EVERY_S = 0.1
+HELD_REPORT_EVERY_S = 2.5  # while it only waits for a window
 QUEUE_LOOK_S = 5.0
 
 
@@ -202,13 +203,16 @@ class Dispatcher:
             await self._answer_came.wait()
 
     async def wait_for_more(self) -> bool:
-        """Wait until a deferred message may be due; False when none is deferred and none in flight."""
+        """Wait until a deferred message may be due, or a window opens; False when none does and none is in flight."""
         self._changed.clear()
         is_busy = bool(self._in_flight) or self._unrecorded > 0
         due_ms = await self._ledger.next_due_ms(below_seq=self._assignment.below_seq)
-        if due_ms is None and not is_busy:
-            return False
         wait_s = None if due_ms is None else max(0.005, (due_ms - self._ledger.now_ms()) / 1000)
+        if (windows := self._assignment.windows) is not None:
+            await self._ledger.in_thread(windows.bound, self._ledger.sync, self._run.run_id)
+            wait_s = windows.wait_s(wait_s, total=self._total)
+        if wait_s is None and not is_busy:
+            return False
         try:
             async with asyncio.timeout(wait_s):
                 await self._changed.wait()
@@ -323,7 +327,7 @@ class Dispatcher:
             self._outbox = group + self._outbox
             raise
         self._unrecorded -= len(group)
-        states = Counter([_state_of(settlement.outcome) for settlement in group])
+        states = Counter([state_of(settlement.outcome) for settlement in group])
         self._meter.record_outcomes(states)
         if self._observer is not None:
             self._observer.outcomes_recorded(states)
@@ -374,7 +378,12 @@ class Dispatcher:
             await self._update_queue()
             if self._concurrency.update(steady_s()):
                 self._answer_came.set()
-            await asyncio.sleep(REPORT_EVERY_S)
+            await asyncio.sleep(REPORT_EVERY_S if self._held_until_ms() is None else HELD_REPORT_EVERY_S)
+
+    def _held_until_ms(self) -> int | None:
+        """When the next window opens; None while something may leave or is under way."""
+        windows = self._assignment.windows
+        return None if windows is None or self._in_flight else windows.held_until_ms
 
     async def _update_queue(self) -> None:
         """Set the length of the provider's queue from delivery reports; without any, its documented rate is used."""
@@ -402,19 +411,6 @@ class Dispatcher:
                 answer_s=self._concurrency.latency_s,
                 paused_s=self._rate_limiter.paused_s,
                 slowed_to_per_s=self._rate_limiter.slowed_to_per_s,
+                held_until_ms=self._held_until_ms(),
             )
         )
-
-
-def _state_of(outcome: Outcome | Canceled) -> SubmissionState:
-    match outcome:
-        case Accepted():
-            return SubmissionState.ACCEPTED
-        case Rejected():
-            return SubmissionState.REJECTED
-        case Canceled():
-            return SubmissionState.CANCELED
-        case Unknown():
-            return SubmissionState.UNKNOWN
-        case Deferred():
-            return SubmissionState.PENDING

@@ -18,6 +18,7 @@ from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import brakes
 from sender.sending.choose_run import choose_run, has_same_messages, refuse_held
+from sender.sending.missed_windows import find_missed
 from sender.sending.namesakes import refuse_namesake
 from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken
@@ -62,6 +63,8 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
                 run_plan = run_plan.with_manifest(replace(run_plan.manifest, canary=canary))
             yield RunSession(state, run_plan, run, resumed=True, pace=pace, files=files)
             return
+        if (missed := find_missed(plan, options)) is not None:
+            raise missed
         run = _new_run(state.ledger.now_ms(), plan, kind, options)
         repeated = 0 if run.retry_of else count_repeated(state, plan, kind)
         yield RunSession(state, plan, run, resumed=False, repeated=repeated, replaces=choice, files=files)

@@ -27,6 +27,9 @@ class SendOptions:
     `env` holds the credentials (None: the process's environment), and `rehearse` speaks the provider's own dialect to
     the sandbox. `limit` sends only the first messages of the plan.
 
+    Messages outside their window are held until it opens; without `hold` what may leave now is sent, and the run stays
+    unfinished. `allow_missed` starts a run of which some messages would miss their window and not be sent.
+
     `again` sends a plan that has been sent, `new_run` starts over though an unfinished run began with other inputs,
     `resume` finishes that run with the plan it began with; at most one of the three. `source` is the file or folder by
     which the run can be found later. `same_campaign` sends it although the name is that of another file's campaign.
@@ -51,6 +54,8 @@ class SendOptions:
     env: Mapping[str, str] | None = field(default=None, repr=False)
     rehearse: bool = False
     limit: int | None = None
+    hold: bool = True
+    allow_missed: bool = False
     again: bool = False
     new_run: bool = False
     resume: bool = False
@@ -104,6 +109,8 @@ class SendKeywords(TypedDict, total=False):
     env: Mapping[str, str] | None
     rehearse: bool
     limit: int | None
+    hold: bool
+    allow_missed: bool
     again: bool
     new_run: bool
     resume: bool

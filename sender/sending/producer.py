@@ -17,6 +17,7 @@ from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
 from sender.sending.rate_limit import LOOK_AGAIN_S
+from sender.sending.send_windows import SendWindows
 from sender.sending.sender_queues import NEARLY_DUE_S, SenderQueues
 from sender.sending.throttle import Throttle
 from sender.state.async_ledger import AsyncLedger
@@ -44,12 +45,13 @@ class ClaimCheck(Protocol):
 class Assignment:
     """Which messages of a run a process sends: those below `below_seq` (None: all), of its own partition first.
 
-    `check` holds some of them back once they are claimed.
+    `check` holds some of them back once they are claimed. `windows` say which may leave now (None: all of them).
     """
 
     below_seq: int | None = None
     partition: tuple[int, int] = WHOLE_RUN
     check: ClaimCheck | None = None
+    windows: SendWindows | None = None
 
 
 ALL_MESSAGES = Assignment()
@@ -172,6 +174,8 @@ class Producer:
                 return
             batch.work.popleft()
             submitter.submit(claim, message, batch.send_by_s)
+            if self._assignment.windows is not None:
+                self._assignment.windows.record_sent(units)
             if self._on_sent is not None:
                 self._on_sent(units, message.from_number, now_s)
 
@@ -191,6 +195,7 @@ class Producer:
         """The next batch. Never cancelled: the ledger would commit all the same."""
         limit = self._batch_size()
         batch = await (self._claim_next(limit) if self._queues is None else self._claim_due(self._queues, limit))
+        batch = await self._keep_to_windows(batch)
         try:
             if self._assignment.check is not None and batch.work:
                 claims = [(claim, message) for claim, message, _ in batch.work]
@@ -200,6 +205,34 @@ class Producer:
             await self._release(batch.claims)
             raise
 
+    async def _keep_to_windows(self, batch: _Batch) -> _Batch:
+        """The batch, to leave before the first of its windows closes; nothing where one has closed meanwhile."""
+        windows = self._assignment.windows
+        if windows is None:
+            return batch
+        if not batch.work:
+            windows.look_again()
+            return batch
+        windows.held_until_ms = None
+        left_s = windows.left_s([claim.seq for claim in batch.claims])
+        if not left_s:
+            windows.look_again()
+            await self._release(batch.claims)
+            return _Batch(deque(), batch.send_by_s)
+        work = deque(
+            (claim, message._replace(fields=windows.with_validity(claim.seq, message.fields)), segments)
+            for claim, message, segments in batch.work
+        )
+        return _Batch(work, min(batch.send_by_s, self._clock() + left_s))
+
+    async def _bound(self) -> int | None:
+        """The `seq` below which messages may be claimed now; None for all."""
+        windows, below_seq = self._assignment.windows, self._assignment.below_seq
+        if windows is None:
+            return below_seq
+        bound = await self._ledger.in_thread(windows.bound, self._ledger.sync, self._ledger.run.run_id)
+        return bound if below_seq is None else min(bound, below_seq)
+
     def _batch_size(self) -> int:
         concurrency = self._throttle.concurrency
         per_s = self._throttle.pace.per_s or max(concurrency.per_s, concurrency.limit / (2 * CLAIM_EVERY_S))
@@ -208,7 +241,7 @@ class Producer:
     async def _claim_next(self, limit: int) -> _Batch:
         """The next messages in the order of the plan."""
         send_by_s = self._clock() + LEASE_MS / 1000  # before the ledger's own reading: never later than it
-        claims = await self._ledger.claim(limit=limit, lease_ms=LEASE_MS, below_seq=self._assignment.below_seq)
+        claims = await self._ledger.claim(limit=limit, lease_ms=LEASE_MS, below_seq=await self._bound())
         if not claims:
             return _Batch(deque(), send_by_s)
         try:
@@ -233,7 +266,7 @@ class Producer:
 
     async def _prefetch(self, queues: SenderQueues, limit: int) -> None:
         """Read messages that no process has begun to send."""
-        below_seq, partition = self._assignment.below_seq, self._assignment.partition
+        below_seq, partition = await self._bound(), self._assignment.partition
         seqs = await self._ledger.prefetch(limit=limit, exclude=queues.seqs, below_seq=below_seq, partition=partition)
         if not seqs and partition != WHOLE_RUN:  # what other processes have prefetched, and one that died left
             seqs = await self._ledger.prefetch(limit=limit, exclude=queues.seqs, below_seq=below_seq)

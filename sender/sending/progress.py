@@ -30,6 +30,7 @@ class LoopState:
     answer_s: float = 0.0  # mean latency of the answers
     paused_s: float = 0.0
     slowed_to_per_s: float | None = None
+    held_until_ms: int | None = None
 
 
 class Meter:
@@ -117,6 +118,7 @@ class Meter:
             eta_s=self._eta_s(at, done) if done < self._total else 0.0,
             paused_s=at.paused_s,
             slowed_to_per_s=at.slowed_to_per_s,
+            held_until_ms=at.held_until_ms,
         )
 
     def _eta_s(self, at: LoopState, done: int) -> float | None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sender.core import clock
 from sender.core.canary import Canary, CanaryState
 from sender.core.errors import CanaryStop, ClockWrong, InputError, SenderError, StateError
 from sender.core.loopback import is_loopback
@@ -20,7 +21,6 @@ from sender.delivery.provider_session import open_adapter, open_provider
 from sender.delivery.reconcile import clocks_apart_s
 from sender.delivery.settle import OnWait
 from sender.delivery.webhooks.app import check_public_url, status_callback
-from sender.plan.canary_order import put_canary_first
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
@@ -31,6 +31,7 @@ from sender.reports.run_results import own_results_path, protected_files, result
 from sender.reports.summary import Summary, summarise
 from sender.sending.canary_gate import explain_stop, override
 from sender.sending.choose_run import RunChoice
+from sender.sending.claim_order import WAITING_KINDS, arrange_run
 from sender.sending.concurrency import Concurrency
 from sender.sending.hold_watch import watch_hold
 from sender.sending.live_caps import open_caps
@@ -39,6 +40,7 @@ from sender.sending.run_control import name_person
 from sender.sending.run_result import RunResult
 from sender.sending.send_course import SendCourse
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
+from sender.sending.send_windows import open_windows
 from sender.sending.throttle import Throttle
 from sender.state.heartbeat import Progress
 from sender.state.ledger import NOTHING, Counts, Run
@@ -226,6 +228,7 @@ class RunSession:
                     pool=self.plan.manifest.sender_pool(),
                     suppression=suppression,
                     caps=open_caps(self.state, self.run, self.plan),
+                    windows=open_windows(self.plan, provider.adapter.capabilities, hold=options.hold),
                     workers=workers,
                     on_progress=publish,
                 )
@@ -233,7 +236,8 @@ class RunSession:
     def _begin(self, adapter: Adapter, options: SendOptions) -> None:
         """Write the plan of a new run into its folder, in the order of its claims, and the run into the ledger."""
         if not self._begun:
-            plan = put_canary_first(self.plan, limit=options.limit)
+            waits = self.run.kind in WAITING_KINDS
+            plan = arrange_run(self.plan, clock.time_of_day_ms(), waits=waits, first=options.limit)
             self.plan = self.state.plans.save(self.run, plan)
             base_url = None if self.simulated else adapter.base_url  # a sandbox has another one each time
             canary = Canary.begin(plan.manifest.canary, messages=self.run.messages)

@@ -19,6 +19,7 @@ from sender.sending.observer import ProgressObserver
 from sender.sending.options import SendOptions
 from sender.sending.producer import Assignment, ClaimCheck
 from sender.sending.rate_limit import RateLimiter
+from sender.sending.send_windows import SendWindows
 from sender.sending.throttle import Throttle, resume_rate_limiter
 from sender.sending.workers.protocol import WorkerConfig
 from sender.sending.workers.supervisor import Supervisor
@@ -43,6 +44,7 @@ class SendResources:
     pool: SenderPool | None
     suppression: LiveSuppression
     caps: ClaimCheck | None
+    windows: SendWindows | None
     workers: WorkerConfig
     on_progress: OnProgress
 
@@ -55,7 +57,7 @@ class SendResources:
             transport=self.provider.transport,
             throttle=self.throttle,
             pool=self.pool,
-            assignment=Assignment(below_seq, check=self.caps),
+            assignment=Assignment(below_seq, check=self.caps, windows=self.windows),
             refuses=self.suppression.refuses,
             observer=ProgressObserver(self.on_progress),
         )

@@ -33,6 +33,11 @@ class AsyncLedger:
     def now_ms(self) -> int:
         return self._ledger.now_ms()
 
+    @property
+    def sync(self) -> Ledger:
+        """The ledger itself, for a call made by `in_thread`."""
+        return self._ledger
+
     async def counts(self) -> Counts:
         return await self.in_thread(self._ledger.counts, self.run.run_id)
 

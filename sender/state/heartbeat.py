@@ -18,8 +18,9 @@ class Progress:
     """A moment of a run. Counts are messages and durable; `rate_per_s` is of this session, in messages a second.
 
     `eta_s` is until the last answer (None: there is no estimate yet). `slowed_to_per_s` is the rate in force while the
-    provider's refusals hold it below the limit, in the unit of the limit (None while they do not). While a canary's
-    receipts are awaited, `awaited` is how many, and `waiting_s` the seconds that are left (else None).
+    provider's refusals hold it below the limit, in the unit of the limit (None while they do not). `held_until_ms` is
+    when the next window opens (milliseconds UTC), while none is open. While a canary's receipts are awaited, `awaited`
+    is how many, and `waiting_s` the seconds that are left (else None).
     """
 
     total: int
@@ -34,6 +35,7 @@ class Progress:
     eta_s: float | None
     paused_s: float = 0.0
     slowed_to_per_s: float | None = None
+    held_until_ms: int | None = None
     awaited: int | None = None
     waiting_s: float | None = None
 

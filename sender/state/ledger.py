@@ -199,6 +199,25 @@ class Ledger(Protocol):
         """
         ...
 
+    def frontier(self, run_id: str) -> int:
+        """The first `seq` from which on no message was ever claimed, prefetched, held or canceled."""
+        ...
+
+    def hold(self, run_id: str, *, from_seq: int, below_seq: int, until_ms: int) -> int:
+        """Let no pending message in the range be claimed before `until_ms`; return the frontier afterwards.
+
+        Where the frontier is in the range it moves to `below_seq`, so that messages behind the range can be claimed.
+        """
+        ...
+
+    def expire(self, run_id: str, *, from_seq: int, below_seq: int, reason: CancelReason) -> int:
+        """Cancel what is pending in the range for that reason, and return the frontier afterwards.
+
+        Messages that were never claimed become canceled too where the frontier is in the range. An intent is left
+        alone: it may have left in time. If it returns to pending, the next call finds it.
+        """
+        ...
+
     def prefetch(
         self,
         run_id: str,

@@ -7,11 +7,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 import sender as library
+from sender.core import clock
 from sender.sandbox import Options, embedded
 from tests import local_http
 from tests.cli.conftest import Done, Sandbox, Shell
@@ -222,6 +224,29 @@ def test_options_for_one_start(sender: Shell, arguments: list[str], size: int | 
     done = send(sender, *arguments)
     assert done.code == 0, done
     assert (done.json["canary"] and done.json["canary"]["size"]) == size
+
+
+def test_the_canary_is_spread_over_those_whose_window_is_open(
+    sender: Shell, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At noon in London it is four in Los Angeles."""
+    noon = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    monkeypatch.setattr(clock, "time_of_day_ms", lambda: int(noon.timestamp() * 1000))
+    campaign(sender)
+    sender.write("offer.yaml", (sender.folder / "offer.yaml").read_text() + 'window: {hours: "09:00-20:00"}\n')
+    london = [f"+442079460{number:03}" for number in range(60)]
+    angeles = [f"+1213555{number:04}" for number in range(100, 160)]
+    rows = [f"P,{number}" for pair in zip(angeles, london, strict=True) for number in pair]
+    sender.write("people.csv", "name,phone\n" + "\n".join(rows) + "\n")
+    url = simulator(sent_after_s=0, delivered_after_s=0)
+    done = send(sender, "--no-hold", SENDER_SANDBOX_URL=url)
+    assert (done.code, done.json["pending"]) == (130, 60), done
+    canary = done.json["canary"]
+    assert (canary["size"], canary["state"], canary["evidence"]["sent"]) == (FIRST, "passed", FIRST)
+    messages = local_http.get(f"{url}/sandbox/messages").json()["messages"]
+    in_order = [message["to"] for message in sorted(messages, key=lambda message: message["created_ms"])]
+    assert set(in_order[:FIRST]) == set(london[::2])
+    assert set(in_order) == set(london)
 
 
 def test_a_plan_says_what_goes_first(sender: Shell) -> None:

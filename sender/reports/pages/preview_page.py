@@ -1,6 +1,7 @@
 """A preview of a plan before anything is sent: a page, rows for a program, a frame for a terminal.
 
-Shows the plan and nothing else: reads no other file, reads no clock, never touches the network.
+Shows the plan and nothing else: reads no other file, never touches the network. The clock is read only where messages
+have a window, unless the caller gives the time.
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from sender import providers, segments
-from sender.core import money
+from sender.core import clock, money
 from sender.plan import message_fields
 from sender.plan.manifest import Manifest, sender_shown
 from sender.plan.plan import Plan
 from sender.planning import brakes
+from sender.planning.forecast import foresee
+from sender.planning.sending_times import SendingTimes
+from sender.planning.whereabouts import COLUMNS as WHERE
+from sender.reports.labels import held_until
 from sender.reports.pages import page
 from sender.segments import blame
 
@@ -34,13 +40,14 @@ _COMBINING = "\u0300-\u036f\u200d\u20d0-\u20ff\ufe0e\ufe0f"
 _FORCING = re.compile(f"((?:[{_GSM}](?=[{_COMBINING}]))?[^{_GSM}]+)")
 
 
-def preview_html(plan: Plan, *, limit: int | None = None) -> str:
+def preview_html(plan: Plan, *, limit: int | None = None, now_ms: int | None = None) -> str:
     """One HTML page, complete in itself: counts, bubbles, skipped rows, and what the plan was made from.
 
     `limit` bounds the messages and the skipped rows shown, each; None is 200, as much as a person scrolls through. The
-    counts are always of the whole plan.
+    counts are always of the whole plan. When the messages would leave is as of `now_ms` (milliseconds UTC; None: now).
     """
     manifest = plan.manifest
+    now_ms = clock.time_of_day_ms() if now_ms is None else now_ms
     limit = _SHOWN if limit is None else limit
     rows = list(preview_frame(plan, limit).iter_rows(named=True))
     skipped = _head(plan.scan().filter(pl.col("seq").is_null()), limit)
@@ -48,6 +55,7 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
     return page.render(
         "preview.html.j2",
         manifest=manifest,
+        times=_times(plan, now_ms),
         provider=_provider(manifest),
         senders=_senders(manifest),
         pace=_pace(manifest),
@@ -66,19 +74,24 @@ def preview_html(plan: Plan, *, limit: int | None = None) -> str:
     )
 
 
-def preview_rows(plan: Plan) -> Iterator[dict[str, Any]]:
+def preview_rows(plan: Plan, *, now_ms: int | None = None) -> Iterator[dict[str, Any]]:
     """Every message in file order as a JSON-ready dict, read a slice of the plan at a time.
 
     Keys: `seq`, `row_number`, `to`, `from` (a number, or the id of the service that picks one), `body` (None when
     there is only media), `media` (a list of URLs), `mms`, `encoding`, `segments`, `fields` (those that its row set),
-    `cost` (decimal text, None without a price).
+    `cost` (decimal text, None without a price). Where messages have a window also `zone`, `zone_source`, `places`,
+    `not_before` and `not_after` (ISO 8601 in UTC, as of `now_ms`; both None for a message with no window left).
     """
+    now_ms = clock.time_of_day_ms() if now_ms is None else now_ms
+    times = SendingTimes(plan.manifest.window)
+    where = WHERE if times else ()
     for start in range(0, plan.manifest.messages, _SLICE):
         part = pl.col("seq").is_between(start, start + _SLICE, closed="left")
-        for row in _messages(plan).filter(part).collect().iter_rows(named=True):
+        for row in _messages(plan, *where).filter(part).collect().iter_rows(named=True):
             micros = row.pop("cost_micros")
             own = message_fields.parse_fields(row.pop("fields"))
-            yield {**row, "fields": own, "cost": None if micros is None else money.text(micros)}
+            cost = None if micros is None else money.text(micros)
+            yield {**row, "fields": own, "cost": cost, **(_row_times(row, times, now_ms) if times else {})}
 
 
 def preview_frame(plan: Plan, limit: int | None = None) -> pl.DataFrame:
@@ -86,14 +99,44 @@ def preview_frame(plan: Plan, limit: int | None = None) -> pl.DataFrame:
     return _head(_messages(plan), limit).drop("seq", "cost_micros")
 
 
-def _messages(plan: Plan) -> pl.LazyFrame:
+def _times(plan: Plan, now_ms: int) -> list[tuple[str, int, str]]:
+    """When the messages would leave: a label, how many, what holds them; empty where no window is asked for."""
+    forecast = foresee(plan, now_ms) if plan.manifest.window else None
+    if forecast is None:
+        return []
+    rows = [("now", forecast.leave_now, "")]
+    rows += [(held_until(group), group.messages, ", ".join(group.rules)) for group in forecast.held]
+    rows += [("never: no window is left", forecast.never, "")]
+    rows += [("never: its window closes before its turn", forecast.late, "")]
+    return [row for row in rows if row[1]]
+
+
+def _row_times(row: Mapping[str, Any], times: SendingTimes, now_ms: int) -> dict[str, str | None]:
+    intervals = times.of(row["zone"], row["places"], now_ms).intervals
+    ends = (intervals[0][0], intervals[-1][1]) if intervals else (None, None)
+    texts = [None if at is None else datetime.fromtimestamp(at / 1000, UTC).isoformat() for at in ends]
+    return dict(zip(("not_before", "not_after"), texts, strict=True))
+
+
+def _messages(plan: Plan, *more: str) -> pl.LazyFrame:
     sender = sender_shown(plan.manifest).alias("from")
     mms = message_fields.is_mms(plan.manifest.fields).alias("mms")
     return (
         plan.scan()
         .filter(pl.col("seq").is_not_null())
         .select(
-            "seq", "row_number", "to", sender, "body", "media", "fields", mms, "encoding", "segments", "cost_micros"
+            "seq",
+            "row_number",
+            "to",
+            sender,
+            "body",
+            "media",
+            "fields",
+            mms,
+            "encoding",
+            "segments",
+            "cost_micros",
+            *more,
         )
     )
 

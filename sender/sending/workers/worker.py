@@ -33,6 +33,7 @@ from sender.sending.concurrency import Concurrency, max_connections
 from sender.sending.dispatcher import Dispatcher
 from sender.sending.live_caps import open_caps
 from sender.sending.producer import Assignment
+from sender.sending.send_windows import open_windows
 from sender.sending.throttle import Throttle, make_rate_limiter
 from sender.sending.workers.protocol import WorkerConfig, encode_error, encode_message
 from sender.state.async_ledger import AsyncLedger
@@ -200,7 +201,12 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
                 transport=transport,
                 throttle=Throttle(pace, make_rate_limiter(config.pace, shared), concurrency, suppression.is_paused),
                 pool=pool,
-                assignment=Assignment(config.options.limit, (config.number, config.count), open_caps(state, run, plan)),
+                assignment=Assignment(
+                    config.options.limit,
+                    (config.number, config.count),
+                    open_caps(state, run, plan),
+                    open_windows(plan, adapter.capabilities, hold=config.options.hold, share=config.count),
+                ),
                 refuses=suppression.refuses,
                 observer=WorkerReporter(parent, pool, concurrency),
             )

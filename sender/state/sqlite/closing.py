@@ -17,6 +17,10 @@ def is_held(db: apsw.Connection, key: int) -> bool:
     return bool(db.execute(sql.IS_HELD, (key,)).get)
 
 
+def is_closed(db: apsw.Connection, key: int) -> bool:
+    return close_reason(db, key) is not None
+
+
 def close_reason(db: apsw.Connection, key: int) -> CancelReason | None:
     """Why the run is closed; None while it is open."""
     reason = db.execute(sql.CLOSE_REASON, (key,)).get

@@ -29,7 +29,7 @@ from sender.state.ledger import (
     Settlement,
 )
 from sender.state.rows import canary_text, run_columns
-from sender.state.sqlite import closing, erasure
+from sender.state.sqlite import claiming, closing, erasure
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import (
@@ -148,19 +148,8 @@ class SqliteLedger(LedgerReads):
         bound = messages if below_seq is None else min(messages, below_seq)
         if limit <= 0:
             return []
-        with self._transaction() as db:
-            if closing.is_held(db, key):
-                return []
-            now = self.now_ms()  # read with the write lock held: waiting for it must not eat the lease
-            deadline = now + lease_ms
-            named = {"run": key, "now": now, "deadline": deadline, "bound": bound, "limit": limit}
-            waiting: list[tuple[Any, ...]] = db.execute(sql.CLAIM_WAITING, named).fetchall()
-            start: int = db.execute(sql.NEXT_SEQ, (key,)).get
-            stop = min(bound, start + limit - len(waiting))
-            if start < stop:
-                db.execute(sql.CLAIM_NEXT, named | {"start": start, "stop": stop})
-        again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
-        return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
+        with self._transaction() as db:  # the clock is read with the write lock held: waiting must not eat the lease
+            return claiming.claim(db, key, self.now_ms(), limit=limit, lease_ms=lease_ms, bound=bound)
 
     def prefetch(
         self,
@@ -176,26 +165,28 @@ class SqliteLedger(LedgerReads):
         if limit <= 0:
             return []
         with self._transaction() as db:
-            if closing.is_held(db, key):
-                return []
-            named = {"run": key, "now": self.now_ms(), "bound": bound, "limit": limit, "exclude": _json(exclude)}
-            due = [seq for (seq,) in db.execute(sql.DUE, named | {"partition": partition[0], "of": partition[1]})]
-            start: int = db.execute(sql.NEXT_SEQ, (key,)).get
-            stop = min(bound, start + partition[1] * (limit - len(due)))  # the other parts find theirs waiting
-            if start < stop:
-                db.execute(sql.PREFETCH, named | {"start": start, "stop": stop})
-        return [*due, *(seq for seq in range(start, stop) if seq % partition[1] == partition[0])]
+            now_ms = self.now_ms()
+            return claiming.prefetch(db, key, now_ms, limit=limit, exclude=exclude, bound=bound, partition=partition)
 
     def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            if closing.is_held(db, key):
-                return []
-            now = self.now_ms()
-            deadline = now + lease_ms
-            named = {"run": key, "now": now, "deadline": deadline, "seqs": _json(seqs)}
-            claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_PREFETCHED, named).fetchall()
-        return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
+            return claiming.claim_prefetched(db, key, self.now_ms(), seqs, lease_ms=lease_ms)
+
+    def frontier(self, run_id: str) -> int:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return claiming.frontier(self._db, key)
+
+    def hold(self, run_id: str, *, from_seq: int, below_seq: int, until_ms: int) -> int:
+        key, messages = self._run_key(run_id)
+        with self._transaction() as db:
+            return claiming.hold(db, key, self.now_ms(), (from_seq, min(below_seq, messages)), until_ms=until_ms)
+
+    def expire(self, run_id: str, *, from_seq: int, below_seq: int, reason: CancelReason) -> int:
+        key, messages = self._run_key(run_id)
+        with self._transaction() as db:
+            return claiming.expire(db, key, self.now_ms(), (from_seq, min(below_seq, messages)), reason=reason)
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
         key, _ = self._run_key(run_id)

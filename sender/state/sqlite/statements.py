@@ -139,6 +139,16 @@ UPDATE message
 SET state = 'canceled', reason = :reason, not_before = NULL, error_code = NULL, error_message = NULL, updated_at = :now
 WHERE run = :run AND state = 'pending' AND seq IN (SELECT value FROM json_each(:seqs))
 """
+# Pending messages of a range wait for the window of their recipients to open.
+HOLD = """
+UPDATE message SET not_before = :until
+WHERE run = :run AND seq >= :start AND seq < :stop AND state = 'pending' AND not_before < :until
+"""
+EXPIRE = """
+UPDATE message
+SET state = 'canceled', not_before = NULL, reason = :reason, updated_at = :now
+WHERE run = :run AND seq >= :start AND seq < :stop AND state = 'pending'
+"""
 CANCEL_UNKNOWN = """
 UPDATE message
 SET state = 'canceled', reason = ?, error_code = NULL, error_message = NULL, updated_at = ?

@@ -88,6 +88,9 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "last_receipt": lambda ledger: ledger.last_receipt("nope"),
     "note_canary": lambda ledger: ledger.note_canary("nope", Canary(1)),
     "sent": lambda ledger: ledger.sent("nope", since_ms=0),
+    "frontier": lambda ledger: ledger.frontier("nope"),
+    "hold": lambda ledger: ledger.hold("nope", from_seq=0, below_seq=1, until_ms=0),
+    "expire": lambda ledger: ledger.expire("nope", from_seq=0, below_seq=1, reason=CancelReason.EXPIRED),
 }
 
 

@@ -1,0 +1,128 @@
+"""What would leave when, if a plan were started at some moment: now, later, or never. Sends nothing, stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from sender.plan.plan import Plan
+from sender.planning.sending_times import SendingTimes, Times
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMessages:
+    """Messages that wait for their window: until when (milliseconds UTC), in which zones, and what holds them."""
+
+    until_ms: int
+    zones: tuple[str, ...]
+    rules: tuple[str, ...]
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A plan's messages by when they may leave, as of `now_ms`.
+
+    `leave_now` may leave at once. `held` wait, soonest first. `never` have no window left: they would not be sent.
+    `late` may leave, but at the plan's pace their window closes before it is their turn. `ends_ms` is when the last one
+    leaves; None where nothing does, or nothing limits the pace.
+    """
+
+    now_ms: int
+    leave_now: int
+    held: tuple[HeldMessages, ...]
+    never: int
+    late: int
+    rules: tuple[str, ...]
+    unknown_zone: int
+    ends_ms: int | None
+
+    @property
+    def held_messages(self) -> int:
+        return sum(group.messages for group in self.held)
+
+    @property
+    def missed(self) -> int:
+        """Messages that would not be sent."""
+        return self.never + self.late
+
+
+@dataclass(slots=True)
+class _Simulated:
+    times: Times
+    zones: tuple[str, ...]
+    messages: int
+    left: float
+
+
+def foresee(plan: Plan, now_ms: int) -> Forecast | None:
+    """Return when the plan's messages would leave; None where all of them may leave at any time."""
+    times = SendingTimes(plan.manifest.window)
+    if not times or plan.manifest.test_to is not None:
+        return None
+    counts = (
+        plan.scan()
+        .filter(pl.col("seq").is_not_null())
+        .group_by("zone", "zone_source", "places")
+        .agg(pl.len().alias("messages"))
+        .sort("zone", "places", nulls_last=True)
+        .collect(engine="streaming")
+    )
+    groups = [
+        _Simulated(times.of(zone, places, now_ms), tuple((zone or "").split("|")), messages, float(messages))
+        for zone, _, places, messages in counts.iter_rows()
+    ]
+    held: dict[tuple[int, tuple[str, ...]], list[_Simulated]] = {}
+    for group in groups:
+        if group.times.intervals and group.times.intervals[0][0] > now_ms:
+            held.setdefault((group.times.intervals[0][0], group.times.rules), []).append(group)
+    ends_ms = _simulate(groups, now_ms, _per_s(plan))
+    return Forecast(
+        now_ms=now_ms,
+        leave_now=sum(g.messages for g in groups if g.times.intervals and g.times.intervals[0][0] <= now_ms),
+        held=tuple(
+            HeldMessages(until, tuple(sorted({z for g in some for z in g.zones if z})), rules, _sum(some))
+            for (until, rules), some in sorted(held.items())
+        ),
+        never=sum(g.messages for g in groups if not g.times.intervals),
+        late=round(sum(g.left for g in groups if g.times.intervals)),
+        rules=times.rule_names,
+        unknown_zone=int(counts.filter(pl.col("zone_source").is_in(["region", "unknown"]))["messages"].sum()),
+        ends_ms=ends_ms,
+    )
+
+
+def _sum(groups: Sequence[_Simulated]) -> int:
+    return sum(group.messages for group in groups)
+
+
+def _per_s(plan: Plan) -> float | None:
+    """Messages a second; None where nothing limits them."""
+    expected_s = plan.manifest.expected_s
+    return plan.manifest.messages / expected_s if expected_s else None
+
+
+def _simulate(groups: Sequence[_Simulated], now_ms: int, per_s: float | None) -> int | None:
+    """Send the groups at that pace, those that close soonest first; return when the last one leaves.
+
+    What is left of a group afterwards (`left`) had no turn in time.
+    """
+    moments = sorted({at for group in groups for interval in group.times.intervals for at in interval if at > now_ms})
+    last_ms: int | None = None
+    for start, end in zip([now_ms, *moments], moments, strict=False):
+        seconds = (end - start) / 1000
+        for group in sorted(groups, key=lambda each: each.times.intervals[-1:] or ((0, 0),)):
+            if not group.left or not any(a <= start and end <= b for a, b in group.times.intervals):
+                continue
+            sent = group.left if per_s is None else min(group.left, seconds * per_s)
+            group.left -= sent
+            if per_s is not None:
+                seconds -= sent / per_s
+                last_ms = round(end - seconds * 1000)
+            if group.left < 0.5:
+                group.left = 0.0
+            if seconds <= 0:
+                break
+    return last_ms

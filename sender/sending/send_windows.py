@@ -1,0 +1,185 @@
+"""Which messages may leave now: the gate between a run's waves and its claims.
+
+Only what is open is claimed. What has missed its last interval is canceled; what waits for a later one lets the
+messages behind it go first. The time of day is read anew at each look, so that a suspended machine or a clock that was
+set is noticed. Several processes may look at the same run: what one has done, the others find done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from sender.core import clock
+from sender.core.outcomes import CancelReason
+from sender.plan.plan import Plan
+from sender.plan.waves import Wave, Waves
+from sender.providers.base import Capabilities, FieldValue
+from sender.state.ledger import Ledger
+
+LOOK_AGAIN_S = 20.0  # at most this long between two looks at the time of day, while nothing may leave
+_AT_ONCE_S = 0.005
+VALIDITY_FIELD = "validity_period"
+MAX_VALIDITY_S = 36_000  # Twilio's and Compatibility's longest, and their default
+
+
+def open_windows(plan: Plan, capabilities: Capabilities, *, hold: bool, share: int = 1) -> SendWindows | None:
+    """Return the gate of a run; None where every message may leave at any time.
+
+    `share` is the number of processes that send the run together.
+    """
+    if not plan.manifest.waves:
+        return None
+    skips = plan.manifest.window.get("outside") == "skip"
+    return SendWindows(
+        Waves.of(plan.manifest.waves),
+        reason=CancelReason.QUIET_HOURS if skips else CancelReason.EXPIRED,
+        hold=hold,
+        validity_field=VALIDITY_FIELD if VALIDITY_FIELD in capabilities.fields else None,
+        drained_per_s=_drained_per_s(plan, share),
+    )
+
+
+def _drained_per_s(plan: Plan, share: int) -> float | None:
+    drained: float | None = plan.manifest.feasibility.get("drained_per_s")
+    return None if drained is None else drained / share
+
+
+class _ProviderQueue:
+    """An estimate of the provider's queue: what was sent faster than it is documented to send on."""
+
+    def __init__(self, drained_per_s: float) -> None:
+        self._per_ms = drained_per_s / 1000
+        self._empty_ms = 0.0  # when it will be empty, milliseconds UTC
+
+    def add(self, units: float, now_ms: int) -> None:
+        self._empty_ms = max(self._empty_ms, now_ms) + units / self._per_ms
+
+    def wait_ms(self, now_ms: int) -> int:
+        return max(0, round(self._empty_ms - now_ms))
+
+
+class SendWindows:
+    """The waves of one run, asked before each claim."""
+
+    def __init__(
+        self,
+        waves: Waves,
+        *,
+        reason: CancelReason = CancelReason.EXPIRED,
+        hold: bool = True,
+        validity_field: str | None = None,
+        drained_per_s: float | None = None,
+        clock_ms: Callable[[], int] | None = None,
+    ) -> None:
+        """Without `hold`, nothing waits for a wave to open.
+
+        `reason` is that of messages without any interval left. `validity_field` is the provider's field for how many
+        seconds a message may wait in its queue; None where there is none. `drained_per_s` is how fast, by its
+        documentation, the provider sends on what is put into its queue faster; None where nothing waits there.
+        """
+        self._waves = waves
+        self._reason = reason
+        self._holds = hold
+        self._validity_field = validity_field
+        self._queue = None if drained_per_s is None or validity_field else _ProviderQueue(drained_per_s)
+        self._clock_ms = clock_ms or clock.time_of_day_ms
+        self._looked_ms = -1
+        self._next_change_ms: int | None = -1
+        self._bound = self._frontier = 0
+        self._is_stale = True
+        # When the next window opens (milliseconds UTC), while every message that is left waits for one.
+        self.held_until_ms: int | None = None
+
+    def bound(self, ledger: Ledger, run_id: str) -> int:
+        """Bring the ledger in line with the time; return the `seq` below which messages may be claimed now.
+
+        For the ledger's thread. Raises StateError.
+        """
+        now_ms = self._clock_ms()
+        arrives_ms = self._arrives_ms(now_ms)
+        is_same = self._looked_ms <= now_ms and (self._next_change_ms is None or arrives_ms < self._next_change_ms)
+        if is_same and not self._is_stale:
+            return self._bound
+        self._bound = self._settle(ledger, run_id, now_ms, arrives_ms)
+        self._looked_ms, self._next_change_ms = now_ms, self._waves.next_change_ms(now_ms)
+        self._is_stale = False
+        return self._bound
+
+    def _settle(self, ledger: Ledger, run_id: str, now_ms: int, arrives_ms: int) -> int:
+        """Expire and hold what is to be, and return the end of what may be claimed."""
+        frontier = ledger.frontier(run_id)
+        bound, is_reached = 0, True  # whether everything before the wave may be claimed, or has been entered
+        for wave in self._waves:
+            if wave.open_until(now_ms, arrives_ms) is not None:
+                bound = wave.end if is_reached else bound
+                continue
+            if wave.is_over(max(now_ms, arrives_ms)):
+                if is_reached or wave.first < frontier:
+                    frontier = ledger.expire(run_id, from_seq=wave.first, below_seq=wave.end, reason=self._reason)
+            elif wave.first < frontier or (frontier == wave.first and self._is_open_after(wave, now_ms)):
+                until_ms = wave.next_opening(now_ms)
+                frontier = ledger.hold(run_id, from_seq=wave.first, below_seq=wave.end, until_ms=until_ms or now_ms)
+            is_reached = is_reached and frontier >= wave.end
+            bound = wave.end if is_reached else bound
+        self._frontier = frontier
+        return bound
+
+    def _is_open_after(self, wave: Wave, now_ms: int) -> bool:
+        """Whether a wave behind this one may leave now."""
+        return any(other.first >= wave.end and other.open_until(now_ms) is not None for other in self._waves)
+
+    def record_sent(self, units: float) -> None:
+        """Note that units have left, of which the provider may have put some into its queue."""
+        if self._queue is not None:
+            self._queue.add(units, self._clock_ms())
+
+    def _arrives_ms(self, now_ms: int) -> int:
+        """When a message that leaves now goes out to the phone, by what waits in the provider's queue."""
+        return now_ms if self._queue is None else now_ms + self._queue.wait_ms(now_ms)
+
+    def look_again(self) -> None:
+        """Ask the ledger at the next look, though the time has not changed: a claim came back, or none was left."""
+        self._is_stale = True
+
+    def left_s(self, seqs: Collection[int]) -> float:
+        """Seconds in which all of these messages may still leave; 0 where one may not leave now."""
+        now_ms = self._clock_ms()
+        arrives_ms = self._arrives_ms(now_ms)
+        ends = [self._waves.of_message(seq).open_until(now_ms, arrives_ms) for seq in {*seqs}]
+        return min(((end - arrives_ms) / 1000 if end is not None else 0.0 for end in ends), default=0.0)
+
+    def wait_s(self, due_in_s: float | None, *, total: int) -> float | None:
+        """How long to wait, after the look of `bound`, for something to claim; None where nothing comes any more.
+
+        `due_in_s` is when the first waiting message of the ledger is due; None where none waits. Messages from `total`
+        on are not to be sent.
+        """
+        self.held_until_ms = None
+        if self._frontier < min(self._bound, total):
+            return _AT_ONCE_S
+        now_ms = self._clock_ms()
+        opening_ms = min(
+            (at for wave in self._waves if (at := wave.next_opening(now_ms)) is not None and wave.first < total),
+            default=None,
+        )
+        opening_s = None if opening_ms is None else (opening_ms - now_ms) / 1000
+        is_open = any(wave.open_until(now_ms) is not None for wave in self._waves)
+        is_held = due_in_s is None or not is_open or (opening_s is not None and due_in_s >= opening_s - 1)
+        if is_held and (not self._holds or (due_in_s is None and self._frontier >= total)):
+            return None
+        if is_held:
+            self.held_until_ms = opening_ms
+        change_ms = self._waves.next_change_ms(now_ms)
+        waits = [LOOK_AGAIN_S]
+        if due_in_s is not None:
+            waits.append(due_in_s)
+        if change_ms is not None:
+            waits.append((change_ms - now_ms) / 1000)
+        return max(_AT_ONCE_S, min(waits))
+
+    def with_validity(self, seq: int, fields: Mapping[str, FieldValue]) -> Mapping[str, FieldValue]:
+        """The message's fields, with the time it may wait in the provider's queue: to the end of its window at most."""
+        if self._validity_field is None or self._validity_field in fields:
+            return fields
+        seconds = int(self.left_s([seq]))
+        return {**fields, self._validity_field: max(1, seconds)} if seconds < MAX_VALIDITY_S else fields

@@ -1,0 +1,96 @@
+"""The SQL of claims, and of messages that wait for their time or have missed it: within the caller's transaction.
+
+Rows are dense: what is claimed out of order lets the messages before it wait as pending rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import apsw
+
+from sender.core.outcomes import CancelReason
+from sender.state.ledger import Claim
+from sender.state.sqlite import closing
+from sender.state.sqlite import statements as sql
+
+
+def claim(db: apsw.Connection, key: int, now_ms: int, *, limit: int, lease_ms: int, bound: int) -> list[Claim]:
+    """Claim up to `limit` messages below `bound`: those that are due first, then the next in order."""
+    if closing.is_held(db, key):
+        return []
+    deadline = now_ms + lease_ms
+    named = {"run": key, "now": now_ms, "deadline": deadline, "bound": bound, "limit": limit}
+    waiting: list[tuple[Any, ...]] = db.execute(sql.CLAIM_WAITING, named).fetchall()
+    start = frontier(db, key)
+    stop = min(bound, start + limit - len(waiting))
+    if start < stop:
+        db.execute(sql.CLAIM_NEXT, named | {"start": start, "stop": stop})
+    again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
+    return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
+
+
+def prefetch(
+    db: apsw.Connection,
+    key: int,
+    now_ms: int,
+    *,
+    limit: int,
+    exclude: Collection[int],
+    bound: int,
+    partition: tuple[int, int],
+) -> list[int]:
+    """The `seq` of up to `limit` messages below `bound` that may be claimed now, in the order of `claim`."""
+    if closing.is_held(db, key):
+        return []
+    named = {"run": key, "now": now_ms, "bound": bound, "limit": limit, "exclude": json.dumps(sorted(exclude))}
+    due = [seq for (seq,) in db.execute(sql.DUE, named | {"partition": partition[0], "of": partition[1]})]
+    start = frontier(db, key)
+    stop = min(bound, start + partition[1] * (limit - len(due)))  # the other parts find theirs waiting
+    if start < stop:
+        db.execute(sql.PREFETCH, named | {"start": start, "stop": stop})
+    return [*due, *(seq for seq in range(start, stop) if seq % partition[1] == partition[0])]
+
+
+def claim_prefetched(
+    db: apsw.Connection, key: int, now_ms: int, seqs: Collection[int], *, lease_ms: int
+) -> list[Claim]:
+    """Claim those of `seqs` that wait and are due."""
+    if closing.is_held(db, key):
+        return []
+    deadline = now_ms + lease_ms
+    named = {"run": key, "now": now_ms, "deadline": deadline, "seqs": json.dumps(sorted(seqs))}
+    claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_PREFETCHED, named).fetchall()
+    return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
+
+
+def frontier(db: apsw.Connection, key: int) -> int:
+    """The first `seq` that has no row."""
+    start: int = db.execute(sql.NEXT_SEQ, (key,)).get
+    return start
+
+
+def hold(db: apsw.Connection, key: int, now_ms: int, seqs: tuple[int, int], *, until_ms: int) -> int:
+    """Let nothing pending of the range be due before `until_ms`; return the frontier, moved past the range if in it."""
+    start = _reach(db, key, now_ms, seqs)
+    db.execute(sql.HOLD, {"run": key, "start": seqs[0], "stop": seqs[1], "until": until_ms})
+    return start
+
+
+def expire(db: apsw.Connection, key: int, now_ms: int, seqs: tuple[int, int], *, reason: CancelReason) -> int:
+    """Cancel what is pending of the range; return the frontier, moved past the range if it was in it."""
+    start = _reach(db, key, now_ms, seqs)
+    named = {"run": key, "start": seqs[0], "stop": seqs[1], "reason": reason.value, "now": now_ms}
+    db.execute(sql.EXPIRE, named)
+    return start
+
+
+def _reach(db: apsw.Connection, key: int, now_ms: int, seqs: tuple[int, int]) -> int:
+    """Enter the messages of the range as waiting ones, where all before it have been entered; return the frontier."""
+    start = frontier(db, key)
+    if seqs[0] <= start < seqs[1] and not closing.is_closed(db, key):
+        db.execute(sql.PREFETCH, {"run": key, "start": start, "stop": seqs[1], "now": now_ms})
+        return seqs[1]
+    return start
