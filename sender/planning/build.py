@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ from sender.planning.audience import (
     resolve_audience,
 )
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
-from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs
+from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_caps
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
@@ -57,8 +58,8 @@ def build_plan(
     to that one number instead of the recipients (one message, unless `limit` says more). Numbers on the suppression
     list in `state_dir`, if there is one, are skipped. With `only_new` people are skipped, as `already_sent`, whom this
     campaign has reached in the same edition, or may have reached, by the runs in `state_dir`; with `rehearse` too, by
-    its rehearsals. So are people, as `frequency_cap`, who have had as many messages as `limits.per_person` allows. Who
-    is skipped does not change the hash: a STOP after a run must not make the same campaign look unsent.
+    its rehearsals. So are people, as `frequency_cap`, who have had as many messages as `limits.per_person` or a rule
+    allows. Who is skipped does not change the hash: a STOP after a run must not make the same campaign look unsent.
 
     `at` is when it begins, written as the campaign's `start` and instead of it; `now`: when it is sent.
     """
@@ -71,8 +72,9 @@ def build_plan(
     limit = 1 if test_number and limit is None else limit
     totals = PlanTotals(compiled, test_to=test_to, phone=recipients.phone, only_new=only_new)
     earlier = None
-    if only_new or (compiled.per_person and test_to is None):
-        earlier = find_earlier_runs(compiled, _people(audience), state_dir, only_new=only_new, rehearse=rehearse)
+    if only_new or (test_to is None and has_caps(compiled)):
+        people = partial(_people, audience)
+        earlier = find_earlier_runs(compiled, people, state_dir, only_new=only_new, rehearse=rehearse)
     with open_suppression(compiled, state_dir) as suppression:
         builder = MessageBuilder(
             compiled,

@@ -5,6 +5,8 @@ Asked once for the whole list, before its messages are composed. Reads the state
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,25 +17,36 @@ from sender.core.frequency import FrequencyCap
 from sender.core.outcomes import SkipReason
 from sender.planning.audience import skip_already_sent, skip_rows
 from sender.planning.compiled import CompiledCampaign
+from sender.planning.sending_times import SendingTimes
+from sender.rules.rule_sets import RuleSet
 from sender.state.contacts import CONTACTS_SCHEMA, RECENT_SCHEMA, Edition, find_reached, find_recent
 from sender.state.ledger import RunKind
 from sender.state.open import open_state
 
 _NAMED = 3  # messages, in the sentence for a skipped row
+_EVERYWHERE = pl.lit(True)
+_PLANNED_SCHEMA = {"to": pl.String(), "_planned": pl.UInt32()}
 
 
 class EarlierRuns:
     """What the runs of a state mean for the rows of a plan, given block after block by `mark_rows`."""
 
-    def __init__(self, contacts: pl.DataFrame, caps: _PlannedCaps | None) -> None:
+    def __init__(self, contacts: pl.DataFrame, caps: _PlannedCaps | None, rule_caps: _RuleCaps | None) -> None:
         """`contacts` are the people to skip as `already_sent` (CONTACTS_SCHEMA)."""
         self._contacts = contacts
         self._caps = caps
+        self._rule_caps = rule_caps
 
     def mark_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the rows skipped that earlier runs hold back. Call it with each block once, in order."""
         frame = skip_already_sent(frame, self._contacts)
-        return frame if self._caps is None else self._caps.skip(frame)
+        frame = frame if self._caps is None else self._caps.skip(frame)
+        return frame if self._rule_caps is None else self._rule_caps.skip(frame)
+
+
+def has_caps(compiled: CompiledCampaign) -> bool:
+    """Whether the campaign or a rule bounds how many messages a person gets."""
+    return bool(compiled.per_person or SendingTimes(compiled.window).rule_set.has_caps)
 
 
 def find_earlier_runs(
@@ -42,15 +55,18 @@ def find_earlier_runs(
     """What earlier runs in `state_dir` mean for `people`, the numbers of the list; None where nothing has to be asked.
 
     With `only_new`, those whom the campaign has reached in this edition are skipped; `rehearse` asks its rehearsals.
-    Caps count what the sandbox has sent for a sandbox campaign, and what live runs have sent for any other, rehearsed
-    or not. Raises InputError without a state directory for `only_new`, and PlanError where a plan is missing.
+    Caps, the campaign's and those of the rules that apply to it, count what the sandbox has sent for a sandbox
+    campaign, and what live runs have sent for any other, rehearsed or not. Raises InputError without a state directory
+    for `only_new`, and PlanError where a plan is missing.
     """
     if only_new and state_dir is None:
         raise InputError("only_new needs to know who has been reached", fix="name the state directory: state_dir=...")
-    if not only_new and not compiled.per_person:
+    if not only_new and not has_caps(compiled):
         return None
     contacts, recent = pl.DataFrame(schema=CONTACTS_SCHEMA), pl.DataFrame(schema=RECENT_SCHEMA)
     caps, now_ms = compiled.per_person, wall_clock_ms()()
+    rule_set = SendingTimes(compiled.window).rule_set
+    windows_s = [cap.window_s for cap in (*caps, *rule_set.caps())]
     try:
         if state_dir is not None:
             with open_state(state_dir, read_only=True) as state:
@@ -58,31 +74,69 @@ def find_earlier_runs(
                     kind = RunKind.of(compiled.provider, rehearse=rehearse)
                     dialect = None if kind is RunKind.LIVE else compiled.dialect
                     contacts = find_reached(state, Edition(compiled.name, kind, compiled.edition, dialect), people)
-                if caps:
+                if windows_s:
                     kind = RunKind.of(compiled.provider, rehearse=False)
                     now_ms = state.ledger.now_ms()
-                    since_ms = now_ms - 1000 * max(cap.window_s for cap in caps)
+                    since_ms = now_ms - 1000 * max(windows_s)
                     recent = find_recent(state, kind, people, since_ms=since_ms)
     except UnknownRun:  # nothing has been sent from here
         pass
     repeated_rows = compiled.numbers.dedupe == "none"
-    return EarlierRuns(contacts, _PlannedCaps(caps, recent, now_ms, repeated_rows=repeated_rows) if caps else None)
+    sent = _SentLately(recent, now_ms, repeated_rows=repeated_rows)
+    return EarlierRuns(
+        contacts,
+        _PlannedCaps(caps, sent) if caps else None,
+        _RuleCaps(rule_set, sent) if rule_set.has_caps else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SentLately:
+    """What people have had, as of `now_ms`: `recent` (RECENT_SCHEMA). `repeated_rows`: a person may have several."""
+
+    recent: pl.DataFrame
+    now_ms: int
+    repeated_rows: bool
+
+    @property
+    def today(self) -> date:
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC).date()
+
+
+class _RuleCaps:
+    """The caps of the rules, each for the rows whose recipient may be where it counts (`places`)."""
+
+    def __init__(self, rule_set: RuleSet, sent: _SentLately) -> None:
+        self._rule_set = rule_set
+        self._sent = sent
+        self._caps: dict[FrequencyCap, _PlannedCaps] = {}
+
+    def skip(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Skip, as `frequency_cap`, the rows for which a person has no message left where they may be."""
+        where: dict[FrequencyCap, list[str]] = {}
+        for places in frame["places"].drop_nulls().unique().sort():
+            for cap in self._rule_set.caps_for(places, self._sent.today):
+                where.setdefault(cap, []).append(places)
+        for cap, places_with_it in where.items():
+            if cap not in self._caps:
+                self._caps[cap] = _PlannedCaps((cap,), self._sent)
+            frame = self._caps[cap].skip(frame, pl.col("places").is_in(places_with_it))
+        return frame
 
 
 class _PlannedCaps:
     """The caps on what a person gets, as far as they are used up now, and by earlier rows of the plan."""
 
-    def __init__(
-        self, caps: tuple[FrequencyCap, ...], recent: pl.DataFrame, now_ms: int, *, repeated_rows: bool
-    ) -> None:
-        """With `repeated_rows` a person may have several rows."""
+    def __init__(self, caps: tuple[FrequencyCap, ...], sent: _SentLately) -> None:
         self._strictest = min(caps, key=lambda cap: cap.messages)  # for a person who has had nothing
-        used = pl.concat([_used(cap, recent, now_ms) for cap in caps])
+        used = pl.concat([_used(cap, sent.recent, sent.now_ms) for cap in caps])
         self._people = used.sort("_left", maintain_order=True).unique("to", keep="first", maintain_order=True)
-        self._planned = pl.DataFrame(schema={"to": pl.String(), "_planned": pl.UInt32()}) if repeated_rows else None
+        self._planned = pl.DataFrame(schema=_PLANNED_SCHEMA) if sent.repeated_rows else None
 
-    def skip(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Skip, as `frequency_cap`, the rows for which a person has no message left."""
+    def skip(self, frame: pl.DataFrame, where: pl.Expr = _EVERYWHERE) -> pl.DataFrame:
+        """Skip, as `frequency_cap`, those of the rows `where` the caps count for which a person has no message left."""
+        if self._people.is_empty() and self._planned is None:
+            return frame
         joined = frame.join(self._people, on="to", how="left", maintain_order="left")
         left = pl.col("_left").fill_null(self._strictest.messages)
         live = pl.col("reason").is_null() & pl.col("to").is_not_null()
@@ -96,7 +150,7 @@ class _PlannedCaps:
             pl.coalesce("_cap", pl.lit(self._strictest.text)),
             pl.concat_str("_messages", rows, separator=", ", ignore_nulls=True),
         )
-        marked = skip_rows(joined, nth > left, SkipReason.FREQUENCY_CAP, detail)
+        marked = skip_rows(joined, where & (nth > left), SkipReason.FREQUENCY_CAP, detail)
         if self._planned is not None:
             kept = marked.filter(live).select("to", _planned=pl.lit(1, pl.UInt32))
             self._planned = pl.concat([self._planned, kept]).group_by("to").agg(pl.col("_planned").sum())

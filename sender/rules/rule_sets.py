@@ -137,6 +137,15 @@ class RuleSet:
             if rule.cap is not None and rule.counts_on(on_date)
         )
 
+    def caps(self) -> tuple[FrequencyCap, ...]:
+        """The caps of all rules, wherever they count."""
+        return tuple(rule.cap for rule in self.rules if rule.cap is not None)
+
+    @property
+    def has_caps(self) -> bool:
+        """Whether any rule bounds how many messages a person gets."""
+        return bool(self.caps())
+
     def old_rules(self, today: date) -> tuple[Rule, ...]:
         """The rules that nobody has looked up for more than twelve months."""
         return tuple(rule for rule in self.rules if rule.is_old(today))

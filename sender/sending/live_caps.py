@@ -1,4 +1,5 @@
-"""Holds back, right after they are claimed, messages to people who have had as many as `limits.per_person` allows.
+"""Holds back, right after they are claimed, messages to people who have had as many as `limits.per_person` allows,
+or the rules of where they may be.
 
 The plan was checked when it was made; since then other runs may have sent to the same people, and may be sending now.
 A claim is on disk before it is checked, here and in every other process, so of two runs that claim a person's last
@@ -9,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import polars as pl
 
 from sender.core.frequency import FrequencyCap, parse_cap
 from sender.core.outcomes import Canceled, CancelReason
 from sender.plan.plan import Plan
+from sender.planning.sending_times import SendingTimes
 from sender.providers.base import Message
 from sender.state.contacts import SENT_TO_SCHEMA, AskedPeople, find_sent, may_have_sent_since
 from sender.state.ledger import Claim, Run, RunKind
@@ -42,19 +44,33 @@ class _Sent:
         return self.accepted or (self.at_ms, self.run_id, self.seq) < (at_ms, run_id, claim.seq)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AppliedCap:
+    """A cap, and which of the run's messages it applies to: a byte for each `seq`, 1 or 0; None: all of them."""
+
+    cap: FrequencyCap
+    messages: bytes | None = None
+
+    def applies_to(self, seq: int) -> bool:
+        return self.messages is None or self.messages[seq] == 1
+
+
 class LiveCaps:
     """The caps of one run, asked about each batch of claims. A `ClaimCheck`, for the ledger's thread."""
 
-    def __init__(self, state: State, run: Run, plan: Plan, caps: Sequence[FrequencyCap]) -> None:
-        """Raises PlanError where the plan of another run that may have sent lately is missing."""
+    def __init__(self, state: State, run: Run, messages: pl.DataFrame, caps: Sequence[AppliedCap]) -> None:
+        """`messages` (`seq`, `to`) are those of the run to which any of the caps applies.
+
+        Raises PlanError where the plan of another run that may have sent lately is missing.
+        """
         self._state = state
         self._run = run
         self._caps = caps
         self._kind = RunKind.SANDBOX if run.kind is RunKind.SANDBOX else RunKind.LIVE
-        self._window_ms = 1000 * max(cap.window_s for cap in caps)
-        people = plan.recipients()
+        self._window_ms = 1000 * max(applied.cap.window_s for applied in caps)
+        people = messages["to"].drop_nulls().unique()
         self._people = AskedPeople.of(people)
-        self._own_counts = people.len() < plan.manifest.messages and run.kind is self._kind  # some have several rows
+        self._own_counts = people.len() < messages.height and run.kind is self._kind  # some have several rows
         self._messages: dict[str, pl.DataFrame] = {}  # by run: `hash` (sorted), `seq`, `to` of those to these people
         self._settled: dict[str, pl.DataFrame] = {}  # of runs that are over: what they have sent, as _HASHED
         self._refused: dict[Claim, Canceled] = {}
@@ -62,6 +78,9 @@ class LiveCaps:
 
     def check(self, claims: Sequence[tuple[Claim, Message]], *, lease_ms: int) -> None:
         """Look at claims that have just been committed with that lease. Raises StateError and PlanError."""
+        claims = [(claim, message) for claim, message in claims if self._caps_on(claim)]
+        if not claims:
+            return
         now_ms = self._state.ledger.now_ms()
         runs = self._look_at_runs(now_ms)
         hashes = pl.Series([message.to for _, message in claims], dtype=pl.String).unique().hash()
@@ -70,7 +89,7 @@ class LiveCaps:
             for to, *fields in self._find_sent(run, hashes, since_ms=now_ms - self._window_ms).iter_rows():
                 sent.setdefault(to, []).append(_Sent(*fields))
         for claim, message in claims:
-            for cap in self._caps:
+            for cap in self._caps_on(claim):
                 at_ms = claim.deadline_ms - lease_ms
                 since_ms = at_ms - 1000 * cap.window_s
                 counted = [
@@ -85,6 +104,9 @@ class LiveCaps:
     def refusal(self, claim: Claim) -> Canceled | None:
         """The outcome of a claim that must not leave; None when it may."""
         return self._refused.pop(claim, None)
+
+    def _caps_on(self, claim: Claim) -> list[FrequencyCap]:
+        return [applied.cap for applied in self._caps if applied.applies_to(claim.seq)]
 
     def _look_at_runs(self, now_ms: int) -> list[Run]:
         """The runs whose messages may count, with new ones read."""
@@ -113,9 +135,43 @@ class LiveCaps:
 
 
 def open_caps(state: State, run: Run, plan: Plan) -> LiveCaps | None:
-    """The check of the run's caps; None for a test, which no cap holds back, and where there are none."""
-    caps = [parse_cap(text) for text in plan.manifest.per_person]
-    return LiveCaps(state, run, plan, caps) if caps and run.kind is not RunKind.TEST else None
+    """The check of the run's caps, and of the rules' where its recipients may be; None where no cap applies.
+
+    No cap holds back a test.
+    """
+    if run.kind is RunKind.TEST:
+        return None
+    own = [AppliedCap(parse_cap(text)) for text in plan.manifest.per_person]
+    by_places = _caps_by_places(plan, datetime.fromtimestamp(state.ledger.now_ms() / 1000, UTC).date())
+    if not own and not by_places:
+        return None
+    rows = plan.scan().filter(pl.col("seq").is_not_null())
+    if not own:
+        rows = rows.filter(pl.col("places").is_in([place for places in by_places.values() for place in places]))
+    messages = rows.select("seq", "to", *(["places"] if by_places else [])).collect()
+    rules = [AppliedCap(cap, _mark(messages, places, plan.manifest.messages)) for cap, places in by_places.items()]
+    return LiveCaps(state, run, messages.select("seq", "to"), [*own, *rules])
+
+
+def _caps_by_places(plan: Plan, today: date) -> dict[FrequencyCap, list[str]]:
+    """The rules' caps, each with those `places` of the plan's messages in which it counts."""
+    rule_set = SendingTimes(plan.manifest.window).rule_set
+    if not rule_set.has_caps:
+        return {}
+    places = plan.scan().filter(pl.col("seq").is_not_null()).select(pl.col("places").drop_nulls().unique()).collect()
+    found: dict[FrequencyCap, list[str]] = {}
+    for place in places["places"].sort():
+        for cap in rule_set.caps_for(place, today):
+            found.setdefault(cap, []).append(place)
+    return found
+
+
+def _mark(messages: pl.DataFrame, places: Sequence[str], count: int) -> bytes:
+    """A byte for each of the plan's messages: 1 for those with one of these `places`."""
+    marks = bytearray(count)
+    for seq in messages.filter(pl.col("places").is_in(list(places)))["seq"]:
+        marks[seq] = 1
+    return bytes(marks)
 
 
 def _of_people(messages: pl.DataFrame, hashes: pl.Series) -> pl.DataFrame:

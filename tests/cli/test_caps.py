@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
+from sender.core import clock
 from tests.cli.conftest import Done, Sandbox, Shell
 
 Start = Callable[..., Sandbox]
@@ -220,3 +222,77 @@ def test_two_campaigns_at_the_same_time_share_what_a_person_may_get(jobs: Jobs, 
     counts = jobs.provider.counts()
     assert set(counts.values()) == {1}
     assert counts.keys() == set(numbers) - {"+12025550190"}
+
+
+class TestRules:
+    """Florida and Oklahoma allow three messages in any 24 hours; whoever may be there gets no more."""
+
+    MIAMI, TULSA, BOSTON = "+13055550101", "+19185550102", "+16175550103"
+
+    @pytest.fixture(autouse=True)
+    def by_day(self, sender: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is noon in Tulsa, on every day: the rules have hours, too."""
+        noon = datetime.now(UTC).replace(hour=18, minute=0)
+        monkeypatch.setattr(clock, "time_of_day_ms", lambda: int(noon.timestamp() * 1000))
+        sender.env["SENDER_RULES"] = "us"
+
+    @pytest.fixture
+    def three(self, jobs: Jobs) -> Jobs:
+        """Everybody has had three messages."""
+        for name in ("one", "two", "three"):
+            assert jobs(name, self.MIAMI, self.TULSA, self.BOSTON).code == 0
+        return jobs
+
+    def rows(self, jobs: Jobs) -> dict[str, dict[str, object]]:
+        return {row["phone"]: row for row in jobs.sender.results().iter_rows(named=True)}
+
+    def test_the_fourth_message_is_held_back_where_a_rule_counts(self, three: Jobs) -> None:
+        done = three("four", self.MIAMI, self.TULSA, self.BOSTON)
+        assert done.code == 0, done
+        assert three.provider.counts() == {self.MIAMI: 3, self.TULSA: 3, self.BOSTON: 4}
+        rows = self.rows(three)
+        for number, rule in ((self.MIAMI, "us-fl-cap"), (self.TULSA, "us-ok-cap")):
+            assert rows[number]["reason"] == "frequency_cap"
+            assert str(rows[number]["error_message"]).startswith(f"3/24h (rule {rule}) is used up by three on ")
+
+    def test_the_state_of_the_address_counts_as_that_of_the_area_code_does(self, three: Jobs) -> None:
+        three.sender.write("moved.csv", f"phone,state\n{self.BOSTON},FL\n{self.MIAMI},MA\n")
+        options = ("--body", "Hi", "--provider", "twilio", "--from", "+12025550100", "--rate", "none", "--json")
+        done = three.sender("plan", "moved.csv", *options, **three.provider.env)
+        assert done.json["skipped"] == {"frequency_cap": 2}
+
+    @pytest.mark.parametrize(
+        ("rules", "more", "skipped"),
+        [
+            pytest.param("none", (), {}, id="no-rules"),
+            pytest.param("strict", (), {"frequency_cap": 2}, id="strict"),
+            pytest.param("us", ("--set", "purpose=transactional"), {}, id="transactional"),
+            pytest.param("us", ("--per-person", "1/24h"), {"frequency_cap": 3}, id="a-stricter-cap"),
+            pytest.param("us", ("--per-person", "9/24h"), {"frequency_cap": 2}, id="a-looser-cap"),
+        ],
+    )
+    def test_which_caps_count(self, three: Jobs, rules: str, more: tuple[str, ...], skipped: dict[str, int]) -> None:
+        three.sender.env["SENDER_RULES"] = rules
+        done = three("four", self.MIAMI, self.TULSA, self.BOSTON, command="plan", more=("--json", *more))
+        assert done.json["skipped"] == skipped
+
+    def test_a_test_message_is_never_held_back(self, three: Jobs) -> None:
+        assert three("four", self.BOSTON, more=("--test-to", self.MIAMI)).code == 0
+        assert three.provider.counts()[self.MIAMI] == 4
+
+    def test_rows_of_one_person_use_the_cap_up_together(self, jobs: Jobs) -> None:
+        done = jobs("one", *[self.MIAMI] * 5, *[self.BOSTON] * 5, more=("--dedupe", "none"))
+        assert done.code == 0, done
+        assert jobs.provider.counts() == {self.MIAMI: 3, self.BOSTON: 5}
+
+    def test_what_has_been_sent_since_the_plan_was_made_counts(self, jobs: Jobs) -> None:
+        for name in ("one", "two"):
+            assert jobs(name, self.MIAMI, self.BOSTON).code == 0
+        assert jobs("four", self.MIAMI, self.BOSTON, command="plan", more=("--out", "written")).code == 0
+        assert jobs("three", self.MIAMI, self.BOSTON).code == 0
+        done = jobs.sender("send", "written", "--yes", "--wait", "0", **jobs.provider.env)
+        assert done.code == 1, done
+        assert jobs.provider.counts() == {self.MIAMI: 3, self.BOSTON: 4}
+        canceled = self.rows(jobs)[self.MIAMI]
+        assert (canceled["status"], canceled["reason"]) == ("canceled", "frequency_cap")
+        assert str(canceled["error_message"]).startswith("not sent: 3/24h (rule us-fl-cap) is used up by three on ")
