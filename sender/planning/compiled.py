@@ -143,9 +143,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     with _naming_the_dialect(campaign.provider, dialect):
         written, senders = _place_senders(campaign, capabilities)
     fields, row_fields = compile_fields(written)
-    sender = None
-    if senders and is_template(senders[0]):
-        sender, senders = templating.compile_template(senders[0], where="from"), ()
+    sender, senders = _compile_sender(senders)
     body, template_input = _compile_body(campaign)
     media = tuple(templating.compile_template(url, where="message.media") for url in campaign.message.media)
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
@@ -186,6 +184,13 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         inputs=inputs,
         source=campaign.source,
     )
+
+
+def _compile_sender(senders: tuple[str, ...]) -> tuple[Template | None, tuple[str, ...]]:
+    """Return the template of each row's sender, if there is one, and the senders that are fixed."""
+    if senders and is_template(senders[0]):
+        return templating.compile_template(senders[0], where="from"), ()
+    return None, senders
 
 
 def _find_start(campaign: Campaign, at: StartTime | Literal["now"] | None) -> PlannedStart | None:

@@ -5,6 +5,7 @@ Asked once for the whole list, before its messages are composed. Reads the state
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +20,14 @@ from sender.planning.audience import skip_already_sent, skip_rows
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.sending_times import SendingTimes
 from sender.rules.rule_sets import RuleSet
-from sender.state.contacts import CONTACTS_SCHEMA, RECENT_SCHEMA, Edition, find_reached, find_recent
+from sender.state.contacts import (
+    CONTACTS_SCHEMA,
+    RECENT_SCHEMA,
+    Edition,
+    find_reached,
+    find_recent,
+    may_have_sent_since,
+)
 from sender.state.ledger import RunKind
 from sender.state.open import open_state
 
@@ -50,9 +58,16 @@ def has_caps(compiled: CompiledCampaign) -> bool:
 
 
 def find_earlier_runs(
-    compiled: CompiledCampaign, people: pl.Series, state_dir: str | Path | None, *, only_new: bool, rehearse: bool
+    compiled: CompiledCampaign,
+    people: Callable[[], pl.Series],
+    state_dir: str | Path | None,
+    *,
+    only_new: bool,
+    rehearse: bool,
 ) -> EarlierRuns | None:
-    """What earlier runs in `state_dir` mean for `people`, the numbers of the list; None where nothing has to be asked.
+    """What earlier runs in `state_dir` mean for the people of the list; None where nothing has to be asked.
+
+    `people` returns their numbers (String, distinct); it is called where there are runs that may have reached them.
 
     With `only_new`, those whom the campaign has reached in this edition are skipped; `rehearse` asks its rehearsals.
     Caps, the campaign's and those of the rules that apply to it, count what the sandbox has sent for a sandbox
@@ -73,12 +88,13 @@ def find_earlier_runs(
                 if only_new:
                     kind = RunKind.of(compiled.provider, rehearse=rehearse)
                     dialect = None if kind is RunKind.LIVE else compiled.dialect
-                    contacts = find_reached(state, Edition(compiled.name, kind, compiled.edition, dialect), people)
+                    contacts = find_reached(state, Edition(compiled.name, kind, compiled.edition, dialect), people())
                 if windows_s:
                     kind = RunKind.of(compiled.provider, rehearse=False)
                     now_ms = state.ledger.now_ms()
                     since_ms = now_ms - 1000 * max(windows_s)
-                    recent = find_recent(state, kind, people, since_ms=since_ms)
+                    if any(run.kind is kind and may_have_sent_since(run, since_ms) for run in state.ledger.runs()):
+                        recent = find_recent(state, kind, people(), since_ms=since_ms)
     except UnknownRun:  # nothing has been sent from here
         pass
     repeated_rows = compiled.numbers.dedupe == "none"

@@ -65,6 +65,8 @@ FULL = manifest(
     retry=2,
     edition="2026-W48",
     per_person=("3/24h",),
+    window={"hours": "09:00-20:00", "outside": "hold", "rules": ["us"]},
+    waves=({"first": 0, "end": 2, "intervals": [[1, 2]], "zones": ["Europe/London"], "rules": ["window"]},),
     suppress=({"path": "stop.csv"},),
     only_new=True,
     on_unfinished="close",
@@ -101,7 +103,7 @@ def test_its_file_is_sorted_indented_utf8_with_a_checksum() -> None:
     checksum = values.pop("sha256")
     assert checksum == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     assert set(values) == set(asdict(FULL))
-    assert values["format"] == FORMAT == 4
+    assert values["format"] == FORMAT == 5
 
 
 CHANGES: list[Any] = [
