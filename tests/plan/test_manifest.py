@@ -139,14 +139,14 @@ def test_a_missing_one_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "readable"), [(2, False), (3, True), (4, True), (5, False), ("4", False), (None, False)]
+    ("form", "readable"), [(2, False), (3, True), (4, True), (5, True), (6, False), ("4", False), (None, False)]
 )
 def test_formats(form: Any, readable: bool, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(replace(manifest(), format=form).to_json())
     if readable:
         assert read_manifest(tmp_path).format == form
     else:
-        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 4") as caught:
+        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 5") as caught:
             read_manifest(tmp_path)
         assert caught.value.fix == "make the plan again with `sender plan`"
 
