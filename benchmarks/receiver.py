@@ -79,7 +79,10 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without a run beside it")
     options = parser.parse_args()
     env = {name: text for name, text in os.environ.items() if not re.match("SENDER|SIGNALWIRE|TELNYX|TWILIO", name)}
-    env |= sandbox.environment("http://127.0.0.1:1") | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    env |= sandbox.environment("http://127.0.0.1:1") | {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "SENDER_RULES": "none",
+    }
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         state = Path(folder)
         fill(state / "ledger.sqlite3", options.reports // 3 + 1)
