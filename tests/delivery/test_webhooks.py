@@ -392,6 +392,7 @@ def test_a_busy_ledger_holds_an_answer_up_and_loses_nothing(
 ) -> None:
     told, client = listener
     other = apsw.Connection(str(tmp_path / "ledger.sqlite3"))
+    other.set_busy_timeout(10_000)  # the listener has written, too
     other.execute("BEGIN IMMEDIATE")
     answers: list[int] = []
     thread = threading.Thread(target=lambda: answers.append(tell(client, told, native("delivered")).status_code))
