@@ -109,9 +109,11 @@ def test_a_fault_costs_no_text_and_doubles_none(kind: str, faulty_runs: dict[str
     assert tally.clean, tally
     assert (tally.accepted, tally.rejected, tally.unknown_left) == (300, 0, 0), tally
     found, absent = tally.unknown_found, tally.unknown_absent
-    if kind in REFUSED | {"answer-twice"}:  # twice: the first answer counts, the second belongs to nothing
+    if kind in REFUSED:
         assert (found, absent) == (0, 0)
-    elif kind == "answer-twice-late":  # the next request may be under way by then: it is in doubt, and found
+    elif kind in ("answer-twice", "answer-twice-late"):
+        # The first answer counts. Where the second arrives apart from it, the next request may be under way by then: that
+        # one is in doubt, and found. On a busy machine what was written at once may arrive apart, too.
         assert found <= times
         assert absent == 0
     elif kind in NOT_THERE:
