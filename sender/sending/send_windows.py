@@ -18,6 +18,7 @@ from sender.state.ledger import Ledger
 
 LOOK_AGAIN_S = 20.0  # at most this long between two looks at the time of day, while nothing may leave
 _AT_ONCE_S = 0.005
+_SET_MS = 1000  # the system's clock has been set where it and the ledger's clock part by more than this
 VALIDITY_FIELD = "validity_period"
 MAX_VALIDITY_S = 36_000  # Twilio's and Compatibility's longest, and their default
 
@@ -87,6 +88,8 @@ class SendWindows:
         self._next_change_ms: int | None = -1
         self._bound = self._frontier = 0
         self._is_stale = True
+        # How far the ledger's clock is ahead of the time of day; 0 for less than _SET_MS.
+        self._ahead_ms: int | None = None
         # When the next window opens (milliseconds UTC), while every message that is left waits for one.
         self.held_until_ms: int | None = None
 
@@ -97,6 +100,7 @@ class SendWindows:
         """
         now_ms = self._clock_ms()
         arrives_ms = self._arrives_ms(now_ms)
+        self._notice_set_clock(ledger, run_id, now_ms)
         is_same = self._looked_ms <= now_ms and (self._next_change_ms is None or arrives_ms < self._next_change_ms)
         if is_same and not self._is_stale:
             return self._bound
@@ -104,6 +108,17 @@ class SendWindows:
         self._looked_ms, self._next_change_ms = now_ms, self._waves.next_change_ms(now_ms)
         self._is_stale = False
         return self._bound
+
+    def _notice_set_clock(self, ledger: Ledger, run_id: str, now_ms: int) -> None:
+        """Where the system's clock was set, or may have been before this process began: hold nothing by the old one."""
+        ahead_ms = ledger.now_ms() - now_ms
+        ahead_ms = ahead_ms if abs(ahead_ms) > _SET_MS else 0
+        if self._ahead_ms is not None and abs(ahead_ms - self._ahead_ms) <= _SET_MS:
+            return
+        for wave in self._waves:
+            if wave.open_until(now_ms) is not None:
+                ledger.lift(run_id, from_seq=wave.first, below_seq=wave.end)
+        self._ahead_ms, self._is_stale = ahead_ms, True
 
     def _settle(self, ledger: Ledger, run_id: str, now_ms: int, arrives_ms: int) -> int:
         """Expire and hold what is to be, and return the end of what may be claimed."""
@@ -117,8 +132,8 @@ class SendWindows:
                 if is_reached or wave.first < frontier:
                     frontier = ledger.expire(run_id, from_seq=wave.first, below_seq=wave.end, reason=self._reason)
             elif wave.first < frontier or (frontier == wave.first and self._is_open_after(wave, now_ms)):
-                until_ms = wave.next_opening(now_ms)
-                frontier = ledger.hold(run_id, from_seq=wave.first, below_seq=wave.end, until_ms=until_ms or now_ms)
+                until_ms = (wave.next_opening(now_ms) or now_ms) + (self._ahead_ms or 0)
+                frontier = ledger.hold(run_id, from_seq=wave.first, below_seq=wave.end, until_ms=until_ms)
             is_reached = is_reached and frontier >= wave.end
             bound = wave.end if is_reached else bound
         self._frontier = frontier

@@ -175,8 +175,11 @@ class Ledger(Protocol):
 
         `by` says who or what closed it. Messages that were never claimed become canceled too. Unknown ones stay
         unknown. An intent is settled by whoever holds it: from now on whatever would make a message of the run pending
-        makes it canceled (a Deferred, a release, a proof of absence, a resend). A delivery report with our ref settles
-        a canceled message as accepted. Closing a closed run changes nothing.
+        makes it canceled (a Deferred, a release, a proof of absence). A delivery report with our ref settles a canceled
+        message as accepted. Closing a closed run changes nothing.
+
+        Here and wherever else pending messages are canceled, one that a person had sent again becomes unknown instead:
+        it may have been accepted the first time, and only a proof of absence says that it was not.
         """
         ...
 
@@ -204,9 +207,18 @@ class Ledger(Protocol):
         ...
 
     def hold(self, run_id: str, *, from_seq: int, below_seq: int, until_ms: int) -> int:
-        """Let no pending message in the range be claimed before `until_ms`; return the frontier afterwards.
+        """Let pending messages in the range be claimed from `until_ms` on; return the frontier afterwards.
 
-        Where the frontier is in the range it moves to `below_seq`, so that messages behind the range can be claimed.
+        `until_ms` is by the ledger's clock, and replaces what an earlier call said. A Deferred that is due later stays
+        due later. Where the frontier is in the range it moves to `below_seq`, so that messages behind the range can be
+        claimed.
+        """
+        ...
+
+    def lift(self, run_id: str, *, from_seq: int, below_seq: int) -> int:
+        """Let what is held in the range be claimed now; return how many messages that changed.
+
+        A Deferred keeps the time at which it is due.
         """
         ...
 
@@ -257,7 +269,7 @@ class Ledger(Protocol):
     def release(self, run_id: str, claims: Iterable[Claim]) -> int:
         """Put intents back to pending whose request provably never started; return how many. No attempt is counted.
 
-        Those of a closed run become canceled.
+        Those of a closed run become canceled, as `close_run` says.
         """
         ...
 
@@ -272,7 +284,7 @@ class Ledger(Protocol):
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """Write outcomes, guarded by state `intent`, attempt and fence; return how many changed a row.
 
-        Canceled counts no attempt. A Deferred of a closed run becomes canceled.
+        Canceled counts no attempt. A Deferred of a closed run becomes canceled, as `close_run` says.
         """
         ...
 
@@ -290,8 +302,8 @@ class Ledger(Protocol):
     def resend_unknown(self, run_id: str) -> int:
         """Put unknown messages back to pending because a person says so; return how many. Each counts it in `resent`.
 
-        A finished run is no longer finished. In a closed run they become canceled, and nothing is counted. Call it
-        only while holding the run's lock.
+        A finished run is no longer finished. In a closed run they stay unknown. Call it only while holding the run's
+        lock.
         """
         ...
 
@@ -346,7 +358,7 @@ class Ledger(Protocol):
     def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
         """The `seq` (UInt32, ascending) of the messages that people have got or may have got, all or of `seqs`.
 
-        They are accepted, unknown, or an intent: a request that may have left.
+        They are accepted, unknown, an intent (a request that may have left), or were sent again by a person.
         """
         ...
 

@@ -21,7 +21,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -172,8 +172,13 @@ class Campaign:
         timeout_s: float = TIMEOUT_S,
         transport: str = "fast",
         workers: int = 1,
+        window: str | None = None,
+        zones: Sequence[str] = (),
+        day_offset_ms: int | None = None,
     ) -> None:
+        """With `window` (the YAML of that key) each row is in one of `zones`, in turn, at another time of day."""
         self.folder = folder
+        self.day_offset_ms = day_offset_ms
         self.workers = workers
         self.provider = provider
         self.messages = messages
@@ -182,17 +187,24 @@ class Campaign:
         self.settle_s = SETTLE_S
         self.lease_ms: int | None = None
         self.over = False
-        rows = "".join(f"Ada {i},{to}\n" for i, to in enumerate(numbers(messages)))
-        (folder / "people.csv").write_text(f"name,phone\n{rows}", encoding="utf-8")
+        self.zones = [zones[i % len(zones)] if zones else "" for i in range(messages)]
+        people = zip(itertools.count(), numbers(messages), self.zones, strict=False)
+        rows = "".join(f"Ada {i},{to},{zone}\n" for i, to, zone in people)
+        (folder / "people.csv").write_text(f"name,phone,timezone\n{rows}", encoding="utf-8")
         (folder / f"{NAME}.yaml").write_text(
             f"name: {NAME}\nprovider: {dialect}\nfrom: '{FROM}'\nrecipients: people.csv\nmessage: 'Hi {{{{ name }}}}'\n"
             f"rate: {rate}\ntimeout_s: {timeout_s}\nretries: 10\ntransport: {transport}\n"
-            "status_callback: https://hooks.example.com/status\n",
+            "status_callback: https://hooks.example.com/status\n" + ("" if window is None else f"window: {window}\n"),
             encoding="utf-8",
         )
 
     def launch(self, trap: Trap, *, fresh: bool = False) -> warm.Process:
-        settings = {**vars(trap), "mutant": self.mutant, "lease_ms": self.lease_ms, "trail": str(self.folder / "trail")}
+        settings = vars(trap) | {
+            "mutant": self.mutant,
+            "lease_ms": self.lease_ms,
+            "day_offset_ms": self.day_offset_ms,
+            "trail": str(self.folder / "trail"),
+        }
         self.tally.starts += 1
         self.tally.fresh += fresh
         with (self.folder / "log").open("a", encoding="utf-8") as log:
@@ -227,8 +239,9 @@ class Campaign:
             self.tally.kills[trap.point or RANDOM] += 1
             return True
         self.tally.exits[code] += 1
-        self.over = code == 0 or "has been sent: run" in self._log(began)
-        if code not in (0, 3, 4, 130):
+        ends = (0, 1) if self.day_offset_ms is not None else (0,)  # 1: some have missed their window
+        self.over = code in ends or "has been sent: run" in self._log(began)
+        if code not in (*ends, 3, 4, 130):
             self.tally.problems.append(f"{self.folder.name}: exit {code}: {self._log(began)[-500:]}")
             self.over = True
         return False
@@ -251,17 +264,18 @@ class Campaign:
             truth[message["to"]].add(message["message_id"])
         tally.accepted += len(told)
         tally.duplicates += sum(max(0, len(ids) - 1) for ids in truth.values())
-        rows = self._results()
+        rows = self.results()
         tally.unaccounted += abs(len(rows) - self.messages) + len(truth.keys() ^ {row["to"] for row in rows})
         with StateDir(self.folder / ".sender", create=False) as state_dir:
             (run,) = state_dir.runs_of(NAME, state_dir.find(NAME).kind)
             journal = state_dir.ledger.journal(run.run_id)
             law = state_dir.ledger.counts(run.run_id)
-        states = dict(zip(journal["seq"], journal["state"], strict=True))
+            recipients = state_dir.plan(run).messages["to"]  # in the order of `seq`
+        states = {recipients[seq]: state for seq, state in zip(journal["seq"], journal["state"], strict=True)}
         if law.pending + law.intent + law.accepted + law.rejected + law.canceled + law.unknown != self.messages:
             tally.problems.append(f"{self.folder.name}: the law does not hold: {law}")
-        for seq, row in enumerate(rows):  # the plan has every row, in file order
-            state, ids = states.get(seq, SubmissionState.PENDING), truth[row["to"]]
+        for row in rows:
+            state, ids = states.get(row["to"], SubmissionState.PENDING), truth[row["to"]]
             tally.unknown_left += state == SubmissionState.UNKNOWN
             tally.rejected += state == SubmissionState.REJECTED
             tally.unaccounted += not _tells(row, state)
@@ -281,9 +295,9 @@ class Campaign:
                 tally.unknown_absent += event["absent"]
         return tally
 
-    def _results(self) -> list[dict[str, str]]:
+    def results(self) -> list[dict[str, str]]:
         """The rows of the results file of the run; where its end was cut off, of the one that `sender results` writes."""
-        if self.tally.exits[0]:
+        if self.tally.exits[0] or (self.day_offset_ms is not None and self.tally.exits[1]):
             (path,) = (self.folder / ".sender" / "runs").glob("*/results.csv")
         else:
             path = self.folder / "told.csv"
@@ -337,6 +351,9 @@ def campaign(
     timeout_s: float = TIMEOUT_S,
     transport: str = "fast",
     workers: int = 1,
+    window: str | None = None,
+    zones: Sequence[str] = (),
+    day_offset_ms: int | None = None,
 ) -> Iterator[Campaign]:
     """A campaign with its provider running."""
     folder.mkdir(parents=True)
@@ -353,6 +370,9 @@ def campaign(
             timeout_s=timeout_s,
             transport=transport,
             workers=workers,
+            window=window,
+            zones=zones,
+            day_offset_ms=day_offset_ms,
         )
     finally:
         provider.kill()

@@ -23,11 +23,13 @@ from typing import Any
 import apsw
 
 import sender.cli
+from sender.core import clock
 from sender.core.outcomes import Accepted
 from sender.delivery import reconcile
 from sender.sending import producer, run, send_resources
+from sender.sending.send_windows import SendWindows
 from sender.sending.workers import supervisor, worker
-from sender.state.ledger import Settlement
+from sender.state.ledger import RunKind, Settlement
 from sender.state.sqlite.file import CommitMark
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.transport.base import MaybeSent
@@ -66,12 +68,14 @@ POINTS = (
     "results:after",
 )
 WORKER = "--worker"  # the launcher's one option: to be a worker of `send`, traps and all
-MUTANTS = ("no_intent", "blind_retry", "no_deadline", "no_grace", "outcome_before_intent")
+MUTANTS = ("no_intent", "blind_retry", "no_deadline", "no_grace", "outcome_before_intent", "no_window")
 
 
 @dataclass(frozen=True)
 class Trap:
     """What is to happen: `signal` at passage `passage` (from 1) of `point`, `delay_s` later; a `mutant`; a shorter lease.
+
+    With `day_offset_ms` it is another time of day, and the run waits for windows as a live one does.
 
     `trail` is a file that gets a JSON line for each event worth counting.
     """
@@ -82,6 +86,7 @@ class Trap:
     freeze: bool = False  # SIGSTOP instead of SIGKILL
     mutant: str | None = None
     lease_ms: int | None = None
+    day_offset_ms: int | None = None  # what the clock on the wall shows, from what it is; windows count
     trail: str | None = None
 
     def json(self) -> str:
@@ -323,11 +328,31 @@ def outcome_before_intent() -> None:
     SqliteLedger.claim = at_once  # type: ignore[method-assign]
 
 
+def live_another_day(offset_ms: int) -> None:
+    """The time of day is another one, and rehearsals wait for windows. The ledger's clock is what it is."""
+    time_of_day_ms = clock.time_of_day_ms
+    clock.time_of_day_ms = lambda: time_of_day_ms() + offset_ms
+    run.WAITING_KINDS = (*run.WAITING_KINDS, RunKind.REHEARSAL)  # type: ignore[attr-defined]
+
+
+def no_window() -> None:
+    """Whoever was planned may be claimed, and leave, at any time."""
+    SendWindows.bound = lambda *_: 1 << 30  # type: ignore[assignment, method-assign]
+    SendWindows.left_s = lambda *_: 3600.0  # type: ignore[assignment, method-assign]
+
+
 def main() -> None:
     trap = Trap(**json.loads(os.environ.get("CRASH", "{}")))
     if trap.lease_ms is not None:
         producer.LEASE_MS = trap.lease_ms
-    mutate = {"no_intent": no_intent, "no_deadline": no_deadline, "outcome_before_intent": outcome_before_intent}
+    if trap.day_offset_ms is not None:
+        live_another_day(trap.day_offset_ms)
+    mutate = {
+        "no_intent": no_intent,
+        "no_deadline": no_deadline,
+        "outcome_before_intent": outcome_before_intent,
+        "no_window": no_window,
+    }
     if trap.mutant in mutate:
         mutate[trap.mutant]()
     set_traps(Reaper(trap))

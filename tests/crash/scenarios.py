@@ -10,7 +10,10 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -104,6 +107,64 @@ def workers_under_fire(folder: Path, dialect: str, kills: int, seed: int) -> Tal
                 target.live(Trap(rng.choice(TENDER), rng.randint(1, 15)))
         target.finish()
         return target.judge()
+
+
+WINDOW = "{hours: ['09:00-09:01', '14:30-15:00', '21:01-21:05'], deadline: '%sT09:04 Etc/UTC'}"
+WINDOW_MINUTES = ((540, 541), (870, 900), (1261, 1265))
+CLOSES, IS_OPEN, OPENS = "Etc/UTC", "Asia/Kathmandu", "Etc/GMT-12"
+ZONE_MINUTES = {CLOSES: 0, IS_OPEN: 345, OPENS: 720}  # ahead of UTC, all year
+EDGE_S = 20  # so long after the start one zone's window closes, and another's opens
+
+
+@dataclass
+class WindowTally:
+    """What came of a run over the edges of windows: by zone, and when each message arrived."""
+
+    tally: Tally
+    accepted: Counter[str]
+    canceled: Counter[str]
+    outside_s: dict[str, float]  # seconds outside of its window, by number, of messages that arrived there
+
+
+def windows_under_fire(
+    folder: Path, mutant: str | None = None, *, kills: int, seed: int, workers: int = 1
+) -> WindowTally:
+    """Killed again and again while one zone's window closes and another's opens."""
+    rng, messages = random.Random(seed), 180
+    now = datetime.now(UTC)
+    begins = now.replace(hour=9, minute=1, second=0, microsecond=0) - timedelta(seconds=EDGE_S)
+    offset_ms = round((begins - now).total_seconds() * 1000)
+    with campaign(
+        folder,
+        messages=messages,
+        mutant=mutant,
+        rate="6/s",
+        workers=workers,
+        window=WINDOW % begins.date(),
+        zones=(CLOSES, CLOSES, CLOSES, IS_OPEN, OPENS),
+        day_offset_ms=offset_ms,
+    ) as target:
+        while not target.over and target.tally.kills.total() < kills:
+            if target.tally.starts % 2:
+                target.live(Trap(), kill_after_s=rng.uniform(0.5, 4.5))
+            else:
+                target.live(Trap(rng.choice(TENDER), rng.randint(1, 12)))
+        target.finish()
+        tally, rows = target.judge(), target.results()
+        arrived = {entry["to"]: entry["created_ms"] for entry in target.provider.ask("messages")["messages"]}
+    zones = dict(zip((row["to"] for row in rows), target.zones, strict=True))
+    outside = {}
+    for to, at_ms in arrived.items():
+        second = (at_ms + offset_ms) / 1000 % 86_400 + ZONE_MINUTES[zones[to]] * 60
+        away = min(max(start * 60 - second, second - end * 60, 0.0) for start, end in WINDOW_MINUTES)
+        if away:
+            outside[to] = away
+    return WindowTally(
+        tally,
+        Counter(zones[to] for to in arrived),
+        Counter(zones[row["to"]] for row in rows if row["status"] == "canceled"),
+        outside,
+    )
 
 
 def _wait_until_stopped(process: warm.Process) -> None:

@@ -8,13 +8,24 @@ from __future__ import annotations
 import os
 import random
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sender.sandbox.fault_plan import FAULTS
 from tests.crash.harness import DIALECTS, PATIENT_S, TENDER, TIMEOUT_S, Tally, campaign, many_kills
-from tests.crash.scenarios import ON_THE_WAY, SCENARIOS, frozen_past_the_lease, workers_under_fire
+from tests.crash.scenarios import (
+    CLOSES,
+    IS_OPEN,
+    ON_THE_WAY,
+    OPENS,
+    SCENARIOS,
+    WindowTally,
+    frozen_past_the_lease,
+    windows_under_fire,
+    workers_under_fire,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -58,6 +69,37 @@ def test_killed_workers_and_killed_parents_double_no_text_and_lose_none(tmp_path
         tally = run.result()
         assert tally.clean, f"seed {seed}: {tally}"
         assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), f"seed {seed}: {tally}"
+
+
+# ── Windows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[WindowTally]]:
+    """Runs over the edges of windows: one zone's closes meanwhile, another's opens, a third's stays open."""
+    folder, seed = tmp_path_factory.mktemp("windows"), random.SystemRandom().randrange(1 << 30)
+    fire = partial(windows_under_fire, seed=seed)
+    with ThreadPoolExecutor(JOBS) as pool:
+        return {
+            "one process": pool.submit(fire, folder / "one", kills=8),
+            "two workers": pool.submit(fire, folder / "two", kills=8, workers=2),
+            "mutant": pool.submit(fire, folder / "mutant", "no_window", kills=0),
+        }
+
+
+@pytest.mark.parametrize("which", ["one process", "two workers"])
+def test_kills_lose_no_window_and_let_nothing_out_of_one(which: str, windows: dict[str, Future[WindowTally]]) -> None:
+    end = windows[which].result()
+    assert end.tally.clean, end
+    assert end.outside_s == {}, end
+    assert (end.accepted[IS_OPEN], end.accepted[OPENS]) == (36, 36), end
+    assert end.accepted[CLOSES], end
+    assert end.accepted[CLOSES] + end.canceled[CLOSES] == 108, end
+
+
+def test_the_harness_sees_what_leaves_outside_of_a_window(windows: dict[str, Future[WindowTally]]) -> None:
+    end = windows["mutant"].result()
+    assert end.outside_s, end
 
 
 # ── Nothing goes wrong ──────────────────────────────────────────────────────────────────────────────────────────

@@ -372,6 +372,7 @@ def test_what_cannot_be_written_is_503_and_comes_again(
     told, client = listener
     assert client.get("/health").json()["status"] == "ok"
     other = apsw.Connection(str(tmp_path / "ledger.sqlite3"))
+    other.set_busy_timeout(10_000)  # the listener may be looking
     other.execute("ALTER TABLE message RENAME TO hidden")  # a stand-in for whatever makes a write fail
     assert tell(client, told, native("delivered")).status_code == 503
     health = client.get("/health")

@@ -18,7 +18,7 @@ from sender.state.ledger import Claim, Ledger
 from sender.state.sqlite.ledger import SqliteLedger
 from tests.profiles import examples
 from tests.state.ledger.conftest import FakeClock
-from tests.state.ledger.steps import ACCEPTED, LEASE_MS, RUN, record
+from tests.state.ledger.steps import ACCEPTED, DEFERRED, LEASE_MS, RUN, record
 
 T0 = FakeClock().ms
 HOUR_MS = 3_600_000
@@ -162,6 +162,43 @@ def test_a_clock_that_is_set_back_is_noticed(folder: Path) -> None:
     assert len(run.claim(limit=2)) == 2
     run.go_to(1)
     assert run.claim() == []
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["the same process", "another process"])
+@pytest.mark.parametrize("hours", [-1.5, -0.1, 0.1, 1.5, 9.0])
+def test_a_clock_that_is_set_moves_the_opening(folder: Path, hours: float, restarts: bool) -> None:
+    """The ledger's clock runs on: it keeps times, and knows nothing of the hour on a wall until it is opened again."""
+    run = Run(folder, [(2, [(2, 30)]), (2, [(0, 30)])])
+    wall = FakeClock()
+    run.windows = SendWindows(run.waves, clock_ms=wall)
+    wall.ms = run.clock.ms
+    assert run.seqs() == [2, 3], "the first two are held"
+    wall.ms += round(hours * HOUR_MS)
+    if restarts:
+        run.clock.ms = wall.ms
+        run.windows = SendWindows(run.waves, clock_ms=wall)
+    run.seqs()
+    left_ms = T0 + 2 * HOUR_MS - wall.ms
+    if left_ms > 0:
+        assert sorted(run.sent) == [2, 3]
+        for clock in (run.clock, wall) if not restarts else (run.clock,):
+            clock.ms += left_ms - 1
+        wall.ms = T0 + 2 * HOUR_MS - 1
+        assert run.seqs() == []
+        run.clock.ms, wall.ms = run.clock.ms + 1, wall.ms + 1
+    assert sorted([*run.sent, *run.seqs()])[:2] == [0, 1]
+
+
+def test_a_set_clock_hurries_no_retry(folder: Path) -> None:
+    run = Run(folder, [(1, [(0, 30)])])
+    wall = FakeClock()
+    run.windows = SendWindows(run.waves, clock_ms=wall)
+    (claimed,) = run.claim()
+    record(run.ledger, claimed, DEFERRED, run.clock.ms + 60_000)
+    wall.ms += HOUR_MS
+    assert run.claim() == []
+    run.clock.ms, wall.ms = run.clock.ms + 60_000, wall.ms + 60_000
+    assert [claim.seq for claim in run.claim()] == [0]
 
 
 @pytest.mark.parametrize(

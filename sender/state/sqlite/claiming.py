@@ -79,10 +79,17 @@ def hold(db: apsw.Connection, key: int, now_ms: int, seqs: tuple[int, int], *, u
     return start
 
 
+def lift(db: apsw.Connection, key: int, now_ms: int, seqs: tuple[int, int]) -> int:
+    """Let what is held of the range be due; return how many messages that changed."""
+    db.execute(sql.LIFT, {"run": key, "start": seqs[0], "stop": seqs[1], "now": now_ms})
+    return db.changes()
+
+
 def expire(db: apsw.Connection, key: int, now_ms: int, seqs: tuple[int, int], *, reason: CancelReason) -> int:
     """Cancel what is pending of the range; return the frontier, moved past the range if it was in it."""
     start = _reach(db, key, now_ms, seqs)
     named = {"run": key, "start": seqs[0], "stop": seqs[1], "reason": reason.value, "now": now_ms}
+    db.execute(sql.DOUBT_RANGE, named)
     db.execute(sql.EXPIRE, named)
     return start
 

@@ -40,6 +40,7 @@ def close_run(db: apsw.Connection, key: int, messages: int, *, by: str, reason: 
     db.execute(sql.CLOSE_RUN, named)
     if not db.changes():
         return 0
+    db.execute(sql.DOUBT_PENDING, named)
     before = db.total_changes()
     db.execute(sql.CANCEL_PENDING, named)
     start: int = db.execute(sql.NEXT_SEQ, (key,)).get
@@ -59,5 +60,6 @@ def cancel(db: apsw.Connection, key: int, seqs: Collection[int], *, reason: Canc
     start: int = db.execute(sql.NEXT_SEQ, (key,)).get
     if start <= max(seqs):  # rows are dense: those before it wait, as prefetched ones do
         db.execute(sql.PREFETCH, named | {"start": start, "stop": max(seqs) + 1})
+    db.execute(sql.DOUBT_SOME, named)
     db.execute(sql.CANCEL_SOME, named)
     return db.changes()

@@ -183,6 +183,11 @@ class SqliteLedger(LedgerReads):
         with self._transaction() as db:
             return claiming.hold(db, key, self.now_ms(), (from_seq, min(below_seq, messages)), until_ms=until_ms)
 
+    def lift(self, run_id: str, *, from_seq: int, below_seq: int) -> int:
+        key, messages = self._run_key(run_id)
+        with self._transaction() as db:
+            return claiming.lift(db, key, self.now_ms(), (from_seq, min(below_seq, messages)))
+
     def expire(self, run_id: str, *, from_seq: int, below_seq: int, reason: CancelReason) -> int:
         key, messages = self._run_key(run_id)
         with self._transaction() as db:
@@ -244,9 +249,9 @@ class SqliteLedger(LedgerReads):
     def resend_unknown(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            now, closed = self.now_ms(), closing.close_reason(db, key)
-            if closed is not None:
-                return count_changes(db, sql.CANCEL_UNKNOWN, [(closed.value, now, key)])
+            if closing.is_closed(db, key):
+                return 0
+            now = self.now_ms()
             changed = count_changes(db, sql.RESEND, [(now, now, key)])
             db.execute(sql.REOPEN, (key,))
         return changed

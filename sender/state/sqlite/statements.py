@@ -21,6 +21,18 @@ CLOSE_RUN = """
 UPDATE run SET closed_at = :now, closed_by = :by, close_reason = :reason, paused_at = NULL, paused_by = NULL
 WHERE key = :run AND closed_at IS NULL
 """
+# A person had these sent again, though they may have been accepted: canceled would say that nobody has them.
+_MAY_HAVE_LEFT = "resent > 0"
+_TO_UNKNOWN = f"""
+UPDATE message
+SET state = 'unknown', not_before = NULL, reason = NULL, error_code = NULL,
+    error_message = 'not sent again: the first time is still in doubt', updated_at = :now
+WHERE run = :run AND state = 'pending' AND {_MAY_HAVE_LEFT}
+"""  # noqa: S608 (our names)
+# Each of these goes before the statement that cancels the same messages.
+DOUBT_PENDING = _TO_UNKNOWN
+DOUBT_SOME = _TO_UNKNOWN + "AND seq IN (SELECT value FROM json_each(:seqs))"  # noqa: S608 (our names)
+DOUBT_RANGE = _TO_UNKNOWN + "AND seq >= :start AND seq < :stop"
 CANCEL_PENDING = """
 UPDATE message
 SET state = 'canceled', not_before = NULL, reason = :reason, updated_at = :now
@@ -84,11 +96,11 @@ UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, 
     updated_at = ?
 WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 """
-RELEASE_CANCELED = """
-UPDATE message SET state = 'canceled', attempts = attempts - 1, deadline = NULL, sender = NULL, reason = ?,
-    updated_at = ?
+RELEASE_CANCELED = f"""
+UPDATE message SET state = iif({_MAY_HAVE_LEFT}, 'unknown', 'canceled'), reason = iif({_MAY_HAVE_LEFT}, NULL, ?),
+    attempts = attempts - 1, deadline = NULL, sender = NULL, updated_at = ?
 WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
-"""
+"""  # noqa: S608 (our names)
 USE_SENDER = """
 UPDATE message SET sender = ? WHERE run = ? AND seq = ? AND state = 'intent' AND attempts = ? AND fence = ?
 """
@@ -101,6 +113,11 @@ RECONCILE = SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attemp
 # outcomes of a group are written by few statements: one for all outcomes that differ in these columns alone.
 VARYING = ("message_id", "segments", "created_at")
 COMMON = tuple(name for name in SettledFields._fields if name not in VARYING)
+_IS_DOUBTED = f":state = 'canceled' AND {_MAY_HAVE_LEFT}"
+_RECORDED = {
+    "state": f"iif({_IS_DOUBTED}, 'unknown', :state)",
+    "reason": f"iif({_IS_DOUBTED}, NULL, :reason)",
+}
 common = itemgetter(*map(SettledFields._fields.index, COMMON))
 RECORD = f"""
 WITH settled AS MATERIALIZED (
@@ -109,8 +126,9 @@ WITH settled AS MATERIALIZED (
     FROM json_each(:settlements)
 )
 UPDATE message
-SET {", ".join(f"{name} = :{name}" for name in COMMON)}, message_id = settled.message_id, segments = settled.segments,
-    created_at = settled.created_at, deadline = NULL, updated_at = :now, attempts = attempts - :uncounted
+SET {", ".join(f"{name} = {_RECORDED.get(name, ':' + name)}" for name in COMMON)},
+    message_id = settled.message_id, segments = settled.segments, created_at = settled.created_at,
+    deadline = NULL, updated_at = :now, attempts = attempts - :uncounted
 FROM settled
 WHERE message.run = :run AND message.seq = settled.seq AND message.state = 'intent'
     AND message.attempts = settled.attempt AND message.fence = settled.fence
@@ -139,20 +157,21 @@ UPDATE message
 SET state = 'canceled', reason = :reason, not_before = NULL, error_code = NULL, error_message = NULL, updated_at = :now
 WHERE run = :run AND state = 'pending' AND seq IN (SELECT value FROM json_each(:seqs))
 """
-# Pending messages of a range wait for the window of their recipients to open.
+# Pending messages of a range wait for the window of their recipients to open; one that waits for another reason
+# (a Deferred) waits for the later of the two.
 HOLD = """
 UPDATE message SET not_before = :until
-WHERE run = :run AND seq >= :start AND seq < :stop AND state = 'pending' AND not_before < :until
+WHERE run = :run AND seq >= :start AND seq < :stop AND state = 'pending'
+    AND (not_before < :until OR (not_before > :until AND reason IS NULL))
+"""
+LIFT = """
+UPDATE message SET not_before = :now
+WHERE run = :run AND seq >= :start AND seq < :stop AND state = 'pending' AND not_before > :now AND reason IS NULL
 """
 EXPIRE = """
 UPDATE message
 SET state = 'canceled', not_before = NULL, reason = :reason, updated_at = :now
 WHERE run = :run AND seq >= :start AND seq < :stop AND state = 'pending'
-"""
-CANCEL_UNKNOWN = """
-UPDATE message
-SET state = 'canceled', reason = ?, error_code = NULL, error_message = NULL, updated_at = ?
-WHERE run = ? AND state = 'unknown'
 """
 # Rows are dense from 0, so the count, the highest and the sum of `seq` follow from one another; no single change to a
 # key leaves all three as they were. CHECK constraints are evaluated again, because a damaged page never met them.
@@ -175,12 +194,13 @@ WHERE key = ?1 AND finished_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM message WHERE run = ?1 AND state = 'pending')
 """
 _ONLY = "WHERE run = :run AND seq IN (SELECT value FROM json_each(:seqs))"  # by the primary key: microseconds each
-REACHED = "SELECT seq FROM message WHERE run = :run AND state IN ('accepted', 'unknown', 'intent') ORDER BY seq"
+_IS_REACHED = f"(state IN ('accepted', 'unknown', 'intent') OR {_MAY_HAVE_LEFT})"
+REACHED = f"SELECT seq FROM message WHERE run = :run AND {_IS_REACHED} ORDER BY seq"  # noqa: S608 (our names)
 REACHED_OF = REACHED.replace("WHERE run = :run", _ONLY)
-SENT = """
+SENT = f"""
 SELECT seq, intent_at, status FROM message
-WHERE run = :run AND state IN ('accepted', 'unknown', 'intent') AND intent_at >= :since ORDER BY seq
-"""
+WHERE run = :run AND {_IS_REACHED} AND intent_at >= :since ORDER BY seq
+"""  # noqa: S608 (our names)
 SENT_OF = SENT.replace("WHERE run = :run", _ONLY)
 COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
 JOURNAL = f"""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sender.core.outcomes import Canceled, CancelReason, DeliveryReport, Outcome, Status, Unknown
+from sender.core.outcomes import Canceled, CancelReason, DeliveryReport, Outcome, Status
 from sender.state.ledger import Counts, Ledger, LogFinding, ReceivedReport, Settlement
 from tests.state.ledger.conftest import Store
 from tests.state.ledger.steps import ACCEPTED, CANCELED, DEFERRED, LEASE_MS, REJECTED, RUN, UNKNOWN, claim, record, row
@@ -103,8 +104,8 @@ def test_what_the_log_proves_in_a_closed_run(ledger: Ledger, found: bool) -> Non
 def test_a_resend_in_a_closed_run_sends_nothing(ledger: Ledger) -> None:
     record(ledger, *claim(ledger), UNKNOWN)
     ledger.close_run(RUN.run_id, by="anna")
-    assert ledger.resend_unknown(RUN.run_id) == 1
-    assert shows(ledger, 0, **CLOSED, resent=0)
+    assert ledger.resend_unknown(RUN.run_id) == 0
+    assert shows(ledger, 0, state="unknown", resent=0)
     assert ledger.run(RUN.run_id).finished_at_ms is not None
 
 
@@ -217,9 +218,9 @@ def test_another_run_is_not_touched(ledger: Ledger) -> None:
     before, run = ledger.journal(OTHER.run_id), ledger.run(OTHER.run_id)
     assert ledger.close_run(RUN.run_id, by="anna") == 7
     assert ledger.release(RUN.run_id, taken[RUN.run_id][:1]) == 1
-    assert ledger.resend_unknown(RUN.run_id) == 1
+    assert ledger.resend_unknown(RUN.run_id) == 0
     assert ledger.record(RUN.run_id, [Settlement(taken[RUN.run_id][1], CANCELED)]) == 1
-    assert counts(ledger, canceled=10)
+    assert counts(ledger, canceled=9, unknown=1)
     assert ledger.journal(OTHER.run_id).equals(before)
     assert ledger.run(OTHER.run_id) == run
     assert ledger.pause_run(OTHER.run_id, by="ben")
@@ -256,11 +257,45 @@ def test_only_who_holds_a_message_of_a_closed_run_gives_it_back(ledger: Ledger) 
 
 
 def test_what_is_canceled_shows_nothing_of_how_it_would_have_been_sent(ledger: Ledger) -> None:
-    released, doubtful = claim(ledger, 2)
-    ledger.use_senders(RUN.run_id, [(released, "+12025550199"), (doubtful, "+12025550199")])
-    record(ledger, doubtful, Unknown("read timeout", "504"))
+    (released,) = claim(ledger)
+    ledger.use_senders(RUN.run_id, [(released, "+12025550199")])
     ledger.close_run(RUN.run_id, by="anna")
     ledger.release(RUN.run_id, [released])
-    ledger.resend_unknown(RUN.run_id)
     assert shows(ledger, 0, **CLOSED, sender=None, error_code=None, error_message=None)
-    assert shows(ledger, 1, **CLOSED, error_code=None, error_message=None)
+
+
+CANCELS: dict[str, Callable[[Ledger], object]] = {
+    "the run is closed": lambda ledger: ledger.close_run(RUN.run_id, by="anna"),
+    "the window is over": lambda ledger: ledger.expire(
+        RUN.run_id, from_seq=0, below_seq=10, reason=CancelReason.EXPIRED
+    ),
+    "the person is forgotten": lambda ledger: ledger.cancel(RUN.run_id, [0], CancelReason.FORGOTTEN),
+    "another run replaces it": lambda ledger: ledger.create_run(replace(RUN, run_id="run-2"), closes=[RUN.run_id]),
+    "an opt-out at the claim": lambda ledger: record(ledger, *claim(ledger), CANCELED),
+    "closed while claimed, released": lambda ledger: (
+        taken := claim(ledger),
+        ledger.close_run(RUN.run_id, by="anna"),
+        ledger.release(RUN.run_id, taken),
+    ),
+    "closed while claimed, deferred": lambda ledger: (
+        taken := claim(ledger),
+        ledger.close_run(RUN.run_id, by="anna"),
+        record(ledger, *taken, DEFERRED),
+    ),
+}
+
+
+@pytest.mark.parametrize("ends", CANCELS)
+@pytest.mark.parametrize("absent", [False, True], ids=["in doubt", "proved absent"])
+def test_what_a_person_had_sent_again_is_in_doubt_and_not_canceled(ledger: Ledger, ends: str, absent: bool) -> None:
+    """It may have been accepted the first time: nobody may take it for never sent, and text that person once more."""
+    record(ledger, *claim(ledger), UNKNOWN)
+    ledger.resend_unknown(RUN.run_id)
+    assert ledger.reached(RUN.run_id).to_list() == [0]
+    CANCELS[ends](ledger)
+    assert shows(ledger, 0, state="unknown", reason=None)
+    assert ledger.reached(RUN.run_id).to_list() == [0]
+    ledger.check(RUN.run_id)
+    if absent:
+        ledger.reconcile(RUN.run_id, [LogFinding(0, None)])
+        assert shows(ledger, 0, state="canceled" if ledger.run(RUN.run_id).is_held else "pending")

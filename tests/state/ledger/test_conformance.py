@@ -90,6 +90,7 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "sent": lambda ledger: ledger.sent("nope", since_ms=0),
     "frontier": lambda ledger: ledger.frontier("nope"),
     "hold": lambda ledger: ledger.hold("nope", from_seq=0, below_seq=1, until_ms=0),
+    "lift": lambda ledger: ledger.lift("nope", from_seq=0, below_seq=1),
     "expire": lambda ledger: ledger.expire("nope", from_seq=0, below_seq=1, reason=CancelReason.EXPIRED),
 }
 

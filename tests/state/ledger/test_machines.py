@@ -19,7 +19,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sender.core.outcomes import Accepted, Canceled, Deferred, DeliveryReport, Outcome, Rejected, Status, Unknown
+from sender.core.outcomes import (
+    Accepted,
+    Canceled,
+    CancelReason,
+    Deferred,
+    DeliveryReport,
+    Outcome,
+    Rejected,
+    Status,
+    Unknown,
+)
 from sender.state.ledger import Claim, Ledger, LogFinding, ReceivedReport, Settlement
 from tests.state.ledger.steps import DEFERRED, LEASE_MS, OUTCOMES, RUN, UNKNOWN, claim, record
 
@@ -36,12 +46,14 @@ class ModelMessage:
     not_before: int = 0
     message_id: str | None = None
     resent: int = 0
+    deferred: bool = False  # by the provider's word, which gives a reason
     intent_at: int = 0
     sender: str | None = None
     claims: list[Claim] = field(default_factory=list)
 
 
 SMALL = replace(RUN, rows=8, messages=8, skipped=0)
+spans = st.tuples(st.integers(0, 9), st.integers(0, 10))  # the end may be before the beginning
 outcomes = st.sampled_from([None, *OUTCOMES.values()])
 
 
@@ -152,13 +164,71 @@ class LedgerMachine(RuleBasedStateMachine):
             case Rejected():
                 message.state = "rejected"
             case Canceled():
-                message.state, message.attempts = "canceled", message.attempts - 1
+                self.cancel(message)
+                message.attempts -= 1
             case Unknown():
                 message.state = "unknown"
-            case Deferred() | None if self.closed:
-                message.state = "canceled"
+            case Deferred() if self.closed:
+                self.cancel(message)
+            case None if self.closed:
+                message.state = "canceled"  # whatever a person said: it is proved
             case Deferred() | None:
-                message.state, message.not_before = "pending", due
+                message.state, message.not_before, message.deferred = "pending", due, outcome is not None
+
+    def reach(self, span: tuple[int, int]) -> list[ModelMessage]:
+        """What is pending of a range, which is entered where all before it is."""
+        first, stop = span[0], min(span[1], SMALL.messages)
+        if first <= len(self.rows) < stop and not self.closed:
+            self.rows |= {seq: ModelMessage() for seq in range(len(self.rows), stop)}
+        return [self.rows[seq] for seq in range(first, stop) if seq in self.rows and self.rows[seq].state == "pending"]
+
+    @rule(span=spans, ms=st.integers(-5, 60))
+    def hold(self, span: tuple[int, int], ms: int) -> None:
+        until = self.store.clock.ms + ms
+        frontier = self.ledger.hold(RUN.run_id, from_seq=span[0], below_seq=span[1], until_ms=until)
+        for message in self.reach(span):
+            message.not_before = max(message.not_before, until) if message.deferred else until
+        assert frontier == len(self.rows)
+
+    @rule(span=spans)
+    def lift(self, span: tuple[int, int]) -> None:
+        now = self.store.clock.ms
+        held = [
+            message
+            for seq, message in self.rows.items()
+            if span[0] <= seq < span[1] and message.state == "pending" and message.not_before > now
+            and not message.deferred
+        ]  # fmt: skip
+        assert self.ledger.lift(RUN.run_id, from_seq=span[0], below_seq=span[1]) == len(held)
+        for message in held:
+            message.not_before = now
+
+    @rule(span=spans, rarely=st.integers(0, 4))
+    def expire(self, span: tuple[int, int], rarely: int) -> None:
+        if rarely:
+            return
+        frontier = self.ledger.expire(RUN.run_id, from_seq=span[0], below_seq=span[1], reason=CancelReason.EXPIRED)
+        for message in self.reach(span):
+            self.cancel(message)
+        assert frontier == len(self.rows)
+
+    @rule(seqs=st.sets(st.integers(0, 9)), rarely=st.integers(0, 4))
+    def forget(self, seqs: set[int], rarely: int) -> None:
+        if rarely:
+            return
+        known = {seq for seq in seqs if seq < SMALL.messages}
+        pending = [seq for seq in known if seq >= len(self.rows) or self.rows[seq].state == "pending"]
+        canceled = [seq for seq in pending if seq not in self.rows or not self.rows[seq].resent]
+        assert self.ledger.cancel(RUN.run_id, seqs, CancelReason.FORGOTTEN) == len(canceled)
+        if known:
+            self.rows |= {seq: ModelMessage() for seq in range(len(self.rows), max(known) + 1)}
+        for seq in pending:
+            self.cancel(self.rows[seq])
+
+    def cancel(self, message: ModelMessage) -> bool:
+        """Whether that is what it becomes: what was sent again may have left the first time."""
+        message.state = "unknown" if message.resent else "canceled"
+        return not message.resent
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
@@ -169,8 +239,11 @@ class LedgerMachine(RuleBasedStateMachine):
         message, held = self.rows[one.seq], self.holds(one)
         assert self.ledger.release(RUN.run_id, [one]) == int(held)
         if held:
-            message.state, message.not_before, message.sender = "canceled" if self.closed else "pending", 0, None
-            message.attempts -= 1
+            if self.closed:
+                self.cancel(message)
+            else:
+                message.state = "pending"
+            message.not_before, message.sender, message.attempts = 0, None, message.attempts - 1
 
     @rule(seq=st.integers(0, 9), outcome=outcomes, attempt=st.none() | st.integers(1, 3))
     def reconcile(self, seq: int, outcome: Outcome | Canceled | None, attempt: int | None) -> None:
@@ -186,10 +259,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def resend(self) -> None:
         unknown = [message for message in self.rows.values() if message.state == "unknown"]
-        assert self.ledger.resend_unknown(RUN.run_id) == len(unknown)
-        for message in unknown:
-            message.state, message.not_before = "canceled" if self.closed else "pending", self.store.clock.ms
-            message.resent += not self.closed
+        assert self.ledger.resend_unknown(RUN.run_id) == (0 if self.closed else len(unknown))
+        for message in [] if self.closed else unknown:
+            message.state, message.not_before = "pending", self.store.clock.ms
+            message.resent += 1
 
     @precondition(lambda self: self.rows)
     @rule(rarely=st.integers(0, 9))
@@ -198,12 +271,13 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         waiting = [message for message in self.rows.values() if message.state == "pending"]
         fresh = range(len(self.rows), SMALL.messages)
-        canceled = 0 if self.closed else len(waiting) + len(fresh)
+        doubted = [message for message in waiting if message.resent]
+        canceled = 0 if self.closed else len(waiting) - len(doubted) + len(fresh)
         assert self.ledger.close_run(RUN.run_id, by="a person") == canceled
         if not self.closed:
             self.rows |= {seq: ModelMessage() for seq in fresh}
             for message in (*waiting, *(self.rows[seq] for seq in fresh)):
-                message.state = "canceled"
+                self.cancel(message)
         self.closed, self.paused = True, False
 
     @rule()
