@@ -149,7 +149,10 @@ def windows_under_fire(
                 target.live(Trap(), kill_after_s=rng.uniform(0.5, 4.5))
             else:
                 target.live(Trap(rng.choice(TENDER), rng.randint(1, 12)))
-        target.finish()
+        if mutant is None:
+            target.finish()
+        else:  # it may wait for what never comes
+            target.live(Trap(), kill_after_s=EDGE_S)
         tally, rows = target.judge(), target.results()
         arrived = {entry["to"]: entry["created_ms"] for entry in target.provider.ask("messages")["messages"]}
     zones = dict(zip((row["to"] for row in rows), target.zones, strict=True))
