@@ -89,9 +89,8 @@ def wants_all(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n logical`: three processes for two processors, because many tests wait for a process, a pause or a log."""
-    processors = os.cpu_count() or 1
-    return processors + max(1, processors // 2)
+    """`-n logical`: two processes for each processor, because many tests wait for a process, a pause or a log."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(optionalhook=True)
