@@ -19,13 +19,14 @@ _OWN = ("state", "results")  # keys that are not a campaign's
 def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownKeys) -> dict[str, Any]:
     """Return the campaign keys in `data` with those of `defaults` that they lack.
 
-    `limits` and `listen` are completed key by key, and suppression files add up: nobody drops out of the folder's list
-    because a campaign has one of its own. Raises CampaignError for a value that no campaign may have, with its line.
+    `limits`, `window` and `listen` are completed key by key, and suppression files add up: nobody drops out of the
+    folder's list because a campaign has one of its own. Raises CampaignError for a value that no campaign may have,
+    with its line.
     """
     keys = _campaign_keys(defaults)
     _check_values(keys, defaults, known_keys)
     joined = {**keys, **{key: value for key, value in data.items() if value is not None or key not in keys}}
-    for key in ("recipients", "limits", "listen"):
+    for key in _EXPAND:
         if key in keys and data.get(key) is not None:
             own = _EXPAND[key](data[key])
             joined[key] = {**keys[key], **own} if isinstance(own, Mapping) else own
@@ -67,6 +68,10 @@ def _file_or_rows(value: Any) -> Any:
     )
 
 
+def _hours(value: Any) -> Any:
+    return {"hours": value} if isinstance(value, str) else value
+
+
 def _unchanged(value: Any) -> Any:
     return value
 
@@ -74,5 +79,6 @@ def _unchanged(value: Any) -> Any:
 _EXPAND: Mapping[str, Callable[[Any], Any]] = {
     "recipients": _file_or_rows,
     "limits": _unchanged,
+    "window": _hours,
     "listen": _unchanged,
 }

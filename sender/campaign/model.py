@@ -285,8 +285,8 @@ class Campaign(ProviderFields):
     window: WindowSpec = Field(default_factory=WindowSpec, description="When the messages may leave.")
     purpose: Literal["marketing", "transactional"] = Field(
         "marketing",
-        description="What the messages are for. For `transactional` ones `window.rules` and caps of the rules do not"
-        " apply; opt-outs always do.",
+        description="What the messages are for. For `transactional` ones no window, no rules and no caps apply;"
+        " opt-outs always do.",
     )
     dedupe: Literal["first", "last", "none"] = Field(
         "first", description="Which row of a repeated number gets the message."

@@ -25,7 +25,7 @@ from sender.core.local_time import format_local
 from sender.core.output_files import Protected
 from sender.schedule import service_files, waiting
 from sender.schedule.child import ChildProcess
-from sender.schedule.metrics import CampaignMetrics, count_messages, read_metrics, write_metrics
+from sender.schedule.metrics import CampaignMetrics, count_held, count_messages, read_metrics, write_metrics
 from sender.schedule.scheduled_folder import FolderContent, ScheduledCampaign, next_starts, read_folder
 from sender.schedule.scheduler import STEP_S, Scheduler
 from sender.schedule.waiting import Clock
@@ -143,7 +143,7 @@ def _collect_metrics(
                 exit_code=record.exit_code if record else None,
                 messages=before.messages if summary is None else count_messages(summary),
                 next_start_s=campaign.ticks.next(now).timestamp(),
-                held=before.held if summary is None else summary.get("held"),
+                held=before.held if summary is None else count_held(summary),
                 missed=record.missed if record else 0,
             )
         )
@@ -232,14 +232,31 @@ def print_next(count: int, folder: Path, as_json: bool, debug: bool) -> int:
 @_folder
 @click.option("--systemd", "kind", flag_value="systemd", help="A unit file for systemd.")
 @click.option("--cron", "kind", flag_value="cron", help="A line for crontab.")
+@metrics_option
+@notify_option
+@env_file_option("File of KEY=value lines with the credentials, for each campaign.")
 @state_options
-def install(folder: Path, kind: str | None, state_dir: Path, debug: bool) -> int:
-    """Print what starts `sender schedule run FOLDER` on this machine. Installs nothing."""
+def install(
+    folder: Path,
+    kind: str | None,
+    metrics: Path | None,
+    notify: str | None,
+    env_file: Path | None,
+    state_dir: Path,
+    debug: bool,
+) -> int:
+    """Print what starts `sender schedule run FOLDER` on this machine. Installs nothing.
+
+    --metrics, --notify and --env-file become part of the command that is printed.
+    """
     console.set_up_logs(debug=debug)
     if kind is None:
         raise InputError("which of the two is missing", fix="add --systemd or --cron")
     read_folder(folder, state_dir)
-    service = service_files.Service(folder.resolve(), state_dir.resolve(), getpass.getuser())
+    files = {"--metrics": metrics, "--env-file": env_file}
+    options = [word for name, file in files.items() if file is not None for word in (name, str(file.resolve()))]
+    options += [] if notify is None else ["--notify", notify]
+    service = service_files.Service(folder.resolve(), state_dir.resolve(), getpass.getuser(), tuple(options))
     text = service_files.systemd_unit(service) if kind == "systemd" else service_files.cron_line(service)
     terminal.write_line(text.rstrip("\n"))
     return 0

@@ -49,6 +49,7 @@ from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
 from sender.plan.planned_start import PlannedStart
 from sender.planning.brakes import Stop
+from sender.reports.labels import describe_held
 from sender.schedule import waiting
 from sender.schedule.waiting import refuse_late
 from sender.sending import event_loop
@@ -248,6 +249,8 @@ def _announce(session: RunSession, options: SendOptions) -> None:
             f" {counts.unknown:,} unknown, {counts.pending:,} to send"
         )
         _announce_left_out(session)
+        for group in session.held():
+            console.out.print(f"  held: {escape(describe_held(group))}", highlight=False)
     elif session.repeated:
         people = console.many(session.repeated, "person", "people")
         have, get = ("has", "gets") if session.repeated == 1 else ("have", "get")

@@ -7,6 +7,7 @@ import logging
 from rich.markup import escape
 
 from sender.cli import console
+from sender.reports.labels import held_until
 from sender.sending.choose_run import format_utc
 from sender.sending.run_result import RunResult
 
@@ -69,6 +70,12 @@ def _say_what_is_left(result: RunResult) -> None:
         console.out.print(
             f"paused on {format_utc(run.paused_at_ms)} by {escape(run.paused_by or '')}: {summary.pending:,} pending;"
             f" `sender resume {run.run_id}` sends the rest"
+        )
+    elif summary.pending and result.held and not (result.interrupted or result.limit):
+        waiting = sum(group.messages for group in result.held)
+        console.out.print(
+            f"--no-hold: {console.many(waiting, 'message')} held, the first until {held_until(result.held[0])};"
+            " the same command, then, sends what may leave"
         )
     elif summary.pending:
         why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"

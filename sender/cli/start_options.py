@@ -113,11 +113,13 @@ def read_start(campaign: Path, keys: Mapping[str, Any], *, state_dir: Path, requ
 
 
 def _own_zone(campaign: Path, keys: Mapping[str, Any], state_dir: Path) -> str | None:
-    """The zone that the campaign names for its own times."""
+    """The zone that the campaign names for its own times: that of its schedule, of its start, or of its window."""
     values = read_campaign(campaign, keys, state_dir=state_dir)
     if values.schedule is not None:
         return values.schedule.zone
-    return None if values.start is None else values.start.zone
+    if values.start is not None:
+        return values.start.zone
+    return None if values.window.zone == "recipient" else values.window.zone
 
 
 def agree_to_late_start(start: PlannedStart, *, yes: bool) -> None:

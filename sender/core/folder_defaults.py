@@ -53,6 +53,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "timeout_s": (),
     **dict.fromkeys(RECIPIENT_KEYS, ()),
     "limits": _LIMITS,
+    "window": ("hours", "days", "holidays", "zone", "outside", "rules"),
     "listen": ("public_url", "port", "signatures"),
     "results": ("format",),
 }

@@ -26,9 +26,12 @@ from sender.planning.compiled import CompiledCampaign, compile_campaign
 from sender.planning.messages import render_body
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.sending_times import SendingTimes, Times, format_time
+from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients, load_recipients
+from sender.rules.explain_place import explain_place
 from sender.segments import blame
 
+_MOST_ZONES = 4
 _MOST_ROWS = 10  # row numbers of one phone number that are listed
 
 # The step at which a row is skipped for each reason. Later steps did not happen.
@@ -203,18 +206,34 @@ class _RowTrace:
         if not times:
             return
         row, now_ms = self._row, clock.time_of_day_ms()
-        for sentence in self._describe_place():
+        for sentence in self._describe_place(times, now_ms):
             yield "zone", sentence
         yield "window", _describe_window(times.of(row["zone"], row["places"], now_ms), row["zone"], now_ms)
         zones = (row["zone"] or "").split("|")
-        for zone in zones if len(zones) > 1 else ():
+        for zone in zones if 1 < len(zones) <= _MOST_ZONES + 1 else ():
             yield "window", f"in {zone} alone: {_describe_window(times.of(zone, row['places'], now_ms), zone, now_ms)}"
 
-    def _describe_place(self) -> Iterator[str]:
+    def _describe_place(self, times: SendingTimes, now_ms: int) -> Iterator[str]:
         row = self._row
-        zones = " or ".join((row["zone"] or "not known").split("|"))
+        evidence = explain_place(row["to"], row["region"], **self._read_place_cells()).evidence
+        used = next((f" {piece.value}" for piece in evidence if piece.source == row["zone_source"]), "")
         places = " and ".join((row["places"] or "no known country").split("|"))
-        yield f"{zones}, by its {row['zone_source'].replace('_', ' ')}; in {places}"
+        yield f"{_list_zones(row['zone'])}, by its {_source_name(row['zone_source'])}{used}; in {places}"
+        for piece in evidence:
+            if piece.source == row["zone_source"]:
+                continue
+            said = f"its {_source_name(piece.source)} {piece.value}"
+            if piece.problem is not None:
+                yield f"{said} gives nothing: {piece.problem}"
+            else:
+                zones = "|".join(piece.zones)
+                alone = _describe_window(times.of(zones, row["places"], now_ms), zones, now_ms)
+                yield f"{said} alone gives {_list_zones(zones)}: {alone}"
+
+    def _read_place_cells(self) -> dict[str, str]:
+        """The row's cells that say where it is, by argument of `explain_place`; none without the campaign."""
+        columns = {} if self._recipients is None else self._recipients.places
+        return {CELL_ARGUMENTS[kind]: self._row["recipient"][header] for kind, header in columns.items()}
 
     def _describe_fields(self) -> str | None:
         if not self._row["fields"]:
@@ -269,6 +288,17 @@ class _RowTrace:
     def _is_mms(self) -> bool:
         row = pl.DataFrame([self._row], schema_overrides={"media": pl.List(pl.String), "fields": pl.String})
         return bool(row.select(mms=message_fields.is_mms(self._plan.manifest.fields)).item())
+
+
+def _source_name(source: str) -> str:
+    return {"timezone": "time zone", "zip": "ZIP", "region": "country"}.get(source, source.replace("_", " "))
+
+
+def _list_zones(zones: str | None) -> str:
+    """Return the zones of a plan's column as words."""
+    names = zones.split("|") if zones else ["not known"]
+    more = f" or {len(names) - _MOST_ZONES} others" if len(names) > _MOST_ZONES + 1 else ""
+    return " or ".join(names[:_MOST_ZONES] if more else names) + more
 
 
 def _describe_window(times: Times, zone: str | None, now_ms: int) -> str:

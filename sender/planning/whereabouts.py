@@ -11,7 +11,8 @@ from sender.recipients.columns import Recipients
 from sender.rules.places import ZoneSource, locate
 
 COLUMNS = ("zone", "zone_source", "places")
-_ARGUMENTS = {"timezone": "timezone", "zip": "zip_code", "state": "state"}
+# The argument of `locate` for each kind of column that says where a recipient is.
+CELL_ARGUMENTS = {"timezone": "timezone", "zip": "zip_code", "state": "state"}
 
 
 def add_places(frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
@@ -22,7 +23,7 @@ def add_places(frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
     what is wrong with other cells.
     """
     cells = recipients.cells
-    evidence = {_ARGUMENTS[kind]: cells[header] for kind, header in recipients.places.items()}
+    evidence = {CELL_ARGUMENTS[kind]: cells[header] for kind, header in recipients.places.items()}
     located = locate(frame["to"], frame["region"], **evidence)
     frame = frame.with_columns(*(located[name] for name in COLUMNS), located["problem"].alias("_place_problem"))
     unread = (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from sender.core.outcomes import Status
+from sender.plan.plan import Plan
 from sender.planning.forecast import HeldMessages
 from sender.planning.sending_times import format_time
 
@@ -68,6 +69,19 @@ def describe_held(group: HeldMessages) -> str:
     """Return `6,000 until Mon 2026-11-30 09:00 EST (America/New_York and 3 more), held by us-federal`."""
     by = f", held by {', '.join(group.rules)}" if group.rules else ""
     return f"{group.messages:,} until {held_until(group)}{by}"
+
+
+def describe_all_held(groups: Sequence[HeldMessages]) -> str:
+    """Return `, 11,230 held until Mon 2026-11-30 09:00 EST (America/New_York) at the latest`; nothing for none."""
+    if not groups:
+        return ""
+    return f", {sum(group.messages for group in groups):,} held until {held_until(groups[-1])} at the latest"
+
+
+def describe_rules(plan: Plan) -> str:
+    """Return ` under us`: the sets of rules that a plan keeps to; nothing for none."""
+    rules = plan.manifest.window.get("rules", ())
+    return f" under {', '.join(rules)}" if rules else ""
 
 
 def held_until(group: HeldMessages) -> str:

@@ -78,6 +78,11 @@ def count_messages(summary: Mapping[str, Any]) -> dict[tuple[str, str], int]:
     return counts | {(status, ""): n for status, n in left.items() if n > 0}
 
 
+def count_held(summary: Mapping[str, Any]) -> int | None:
+    """Return how many messages of a run wait for their window, from its summary as plain values; None for unknown."""
+    return None if "held" not in summary else sum(int(group["messages"]) for group in summary["held"])
+
+
 def after_end(
     before: CampaignMetrics, *, exit_code: int, now_s: float, begun_s: float, summary: Mapping[str, Any] | None
 ) -> CampaignMetrics:
@@ -89,7 +94,7 @@ def after_end(
         duration_s=max(0.0, now_s - begun_s),
         exit_code=exit_code,
         messages=before.messages if summary is None else count_messages(summary),
-        held=before.held if summary is None else summary.get("held"),
+        held=before.held if summary is None else count_held(summary),
     )
 
 

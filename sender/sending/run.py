@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sender.core import clock
@@ -24,8 +24,11 @@ from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
+from sender.planning.forecast import HeldMessages
 from sender.planning.retry import find_taken_over
 from sender.providers.base import Adapter, Request
+from sender.reports.held import find_held
+from sender.reports.labels import describe_all_held, describe_rules
 from sender.reports.results_file import check_results_path, write_results
 from sender.reports.run_results import own_results_path, protected_files, results_and_summary
 from sender.reports.summary import Summary, summarise
@@ -100,6 +103,13 @@ class RunSession:
             return self.state.ledger.counts(self.run.run_id)
         return Counts(pending=self.run.messages, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
 
+    def held(self) -> tuple[HeldMessages, ...]:
+        """What of the run waits for its window now, those that open first first; nothing before the run has begun."""
+        if not self._begun or not self.plan.manifest.waves:
+            return ()
+        journal = self.state.ledger.journal(self.run.run_id)
+        return find_held(self.plan.manifest.waves, journal, clock.time_of_day_ms())
+
     @property
     def stopped_by(self) -> CanaryStop | None:
         """The stop of the run's canary that a person goes on in spite of; None where there is none."""
@@ -168,17 +178,22 @@ class RunSession:
             stopped=stopped or failure,
             resent=course.resent,
             taken_out={} if resources.pool is None else resources.pool.disabled,
+            held=self.held() if summary.pending else (),
         )
 
     def _log_start(self) -> None:
-        counts, run = self.counts(), self.run
+        counts, run, held = self.counts(), self.run, self.held()
         log.info(
-            "run %s %s: %d of %d messages pending",
+            "run %s %s: %d of %d messages pending%s%s",
             run.run_id,
             "resumed" if self.resumed else "starts",
             counts.pending,
             run.messages,
+            describe_rules(self.plan) if run.kind in WAITING_KINDS else "",
+            describe_all_held(held),
             extra={
+                "rules": list(self.plan.manifest.window.get("rules", ())),
+                "held": [asdict(group) for group in held],
                 "event": "run_resumed" if self.resumed else "run_started",
                 "run_id": run.run_id,
                 "campaign": run.campaign,

@@ -14,6 +14,7 @@ from sender.core.errors import GuardStop, SenderError, StateError
 from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
 from sender.plan.plan import Plan
+from sender.planning.forecast import HeldMessages
 from sender.reports.run_results import run_results
 from sender.reports.summary import Summary
 from sender.state.ledger import Run
@@ -26,7 +27,7 @@ class RunResult:
 
     `refreshed` is what waiting for delivery found, or None without a wait. `resent` is how many unknown messages were
     sent again on request. `taken_out` are the numbers of a pool that the provider refused, and why: the others carried
-    their messages.
+    their messages. `held` is what waits for its window.
     """
 
     run: Run
@@ -41,6 +42,7 @@ class RunResult:
     stopped: SenderError | None = None
     resent: int = 0
     taken_out: Mapping[str, str] = field(default_factory=dict)
+    held: tuple[HeldMessages, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -67,6 +69,7 @@ class RunResult:
             "interrupted": self.interrupted,
             "resent": self.resent,
             "taken_out": dict(self.taken_out),
+            "held": [asdict(group) for group in self.held],
             "canary": None if run.canary is None else run.canary.to_dict(),
             "law": summary.totals_line(),
             **json.loads(json.dumps(asdict(summary), default=str)),

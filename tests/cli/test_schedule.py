@@ -97,6 +97,16 @@ def test_what_starts_it(job: Shell, kind: str) -> None:
     assert job("schedule", "install").code == 2
 
 
+@pytest.mark.parametrize("kind", ["--systemd", "--cron"])
+def test_what_starts_it_reports_as_asked(job: Shell, kind: str) -> None:
+    asked = ("--metrics", "a.prom", "--env-file", "keys.env", "--notify", "https://hooks.example.com/ended")
+    done = job("schedule", "install", kind, *asked)
+    assert done.code == 0, done
+    (command,) = (line for line in done.out.splitlines() if "schedule run" in line)
+    for words in (f"--metrics {job.folder}/a.prom", f"--env-file {job.folder}/keys.env", " ".join(asked[4:])):
+        assert words in command
+
+
 def test_a_start_by_hand_is_of_the_last_times_edition(job: Shell) -> None:
     first = job("send", "weekly.yaml", "--yes", "--wait", "0")
     assert first.code == 0, first

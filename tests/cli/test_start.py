@@ -80,6 +80,17 @@ def test_at_comes_before_the_campaigns_start(
     assert clock.now == datetime.fromisoformat(begins).replace(tzinfo=UTC)
 
 
+def test_the_zone_of_at_is_that_of_the_campaigns_window(sender: Shell, clock: VirtualClock) -> None:
+    sender.people(2)
+    sender.write(
+        "offer.yaml",
+        'provider: sandbox\nfrom: "+12025550199"\nrecipients: people.csv\nmessage: Hi\nwindow: {zone: Europe/Paris}\n',
+    )
+    done = sender("send", "offer.yaml", "--yes", "--at", "9pm", "--wait", "0")
+    assert done.code == 0, done
+    assert clock.now == datetime(2026, 12, 1, 20, tzinfo=UTC)
+
+
 def test_a_bare_list_may_begin_later(sender: Shell, clock: VirtualClock) -> None:
     sender.people(2)
     args = ("send", "people.csv", "--provider", "sandbox", "--from", "+12025550199", "--body", "Hi", "--default-region")

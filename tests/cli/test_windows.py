@@ -220,6 +220,47 @@ def test_the_preview_says_when(offer: Shell, hands: Hands) -> None:
 
 
 def test_the_explanation_names_the_evidence(offer: Shell, hands: Hands) -> None:
-    printed = offer("plan", "offer.yaml", "--explain", "2").out
-    assert "area code" in printed
-    assert "held by window" in printed
+    offer.write(
+        "people.csv",
+        "name,phone,timezone,zip,state\n"
+        "Ada,+12025550101,,,\n"
+        "Bo,+13125550102,America/Denver,99999,Tennessee\n"
+        "Cy,+12705550103,,,\n",
+    )
+    printed = {row: " ".join(offer("plan", "offer.yaml", "--explain", row).out.split()) for row in "234"}
+    opens = "later; open Mon 2026-11-30"
+    assert "America/New_York, by its area code +1202; in US and US-DC" in printed["2"]
+    assert "its country US alone gives America/Adak or America/Anchorage or" in printed["2"]
+    assert "held by window" in printed["2"]
+    assert "America/Denver, by its time zone America/Denver; in" in printed["3"]
+    assert "its ZIP 99999 gives nothing: " in printed["3"]
+    assert f"its state Tennessee alone gives America/Chicago or America/New_York: {opens} 09:00 CST" in printed["3"]
+    assert f"its area code +1312 alone gives America/Chicago: {opens} 09:00 CST" in printed["3"]
+    assert f"in America/New_York alone: {opens} 09:00 EST" in printed["4"]
+    assert f"in America/Chicago alone: {opens} 09:00 CST" in printed["4"]
+
+
+def test_each_start_says_what_is_held(offer: Shell, hands: Hands) -> None:
+    done = offer("send", "offer.yaml", "--yes", "--wait", "0", "--no-hold")
+    assert "--no-hold: 3 messages held, the first until Mon 2026-11-30 09:00 EST (America/New_York)" in done.out
+    assert "3 held until Mon 2026-11-30 09:00 PST (America/Los_Angeles) at the latest" in done.err
+    (run,) = offer("status", "--json").json
+    again = offer("resume", run["run_id"], "--yes", "--wait", "0", "--no-hold")
+    assert "held: 1 until Mon 2026-11-30 09:00 CST (America/Chicago), held by window" in again.out
+    told = offer("send", "offer.yaml", "--yes", "--wait", "0", "--no-hold", "--json").json
+    assert [group["messages"] for group in told["held"]] == [1, 1, 1]
+    hands.set_hour(17)
+    assert offer("send", "offer.yaml", "--yes", "--wait", "0", "--json").json["held"] == []
+
+
+def test_a_folder_has_a_window_for_all_its_campaigns(offer: Shell, hands: Hands) -> None:
+    offer.write("sender.toml", '[window]\nhours = "09:00-12:00"\nzone = "Europe/London"\n')
+    offer.write("offer.yaml", CAMPAIGN.replace('window: {hours: "09:00-20:00"}', ""))
+    assert "all 4 may leave now" not in offer("plan", "offer.yaml").out, "noon is the end"
+    offer.write("offer.yaml", CAMPAIGN.replace('{hours: "09:00-20:00"}', "09:00-13:00"))
+    assert "all 4 may leave now" in offer("plan", "offer.yaml").out, "the folder's zone, and the campaign's hours"
+    offer.write("sender.toml", '[window]\nhours = "9 to noon"\n')
+    done = offer("plan", "offer.yaml", "--window", "09:00-13:00")
+    assert done.code == 0, done
+    offer.write("sender.toml", '[window]\ndeadline = "2026-12-01T09:00 UTC"\n')
+    assert "unknown key" in offer("plan", "offer.yaml").err
