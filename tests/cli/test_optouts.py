@@ -199,7 +199,7 @@ def test_a_retry_reads_them_again(sender: Shell, sandbox: Start, source: str) ->
 def test_unknown_messages_that_are_sent_again_are_checked(
     sender: Shell, sandbox: Start, source: str, workers: str
 ) -> None:
-    """The sandbox answers 500 and has accepted nothing, which the sender does not know."""
+    """The sandbox answers 500 and has accepted nothing, which the sender does not know: it stays in doubt."""
     unknown = "+12025550196"
     job = Job(sender, sandbox(), people=3)
     sender.write("people.csv", f"phone\n{number(1)}\n{unknown}\n")
@@ -213,4 +213,7 @@ def test_unknown_messages_that_are_sent_again_are_checked(
     before = job.provider.counts().get(unknown, 0)
     done = job("--resend-unknown", "--workers", workers)
     assert job.provider.counts().get(unknown, 0) == before, done
-    assert job.statuses()[unknown] == ("canceled", "opted_out")
+    assert job.statuses()[unknown] == ("unknown", None)
+    rows = map(json.loads, (sender.folder / "r.jsonl").read_text().splitlines())
+    (said,) = (row["error_message"] for row in rows if row["to"] == unknown)
+    assert said.startswith("still in doubt; this time: not sent: ")

@@ -141,7 +141,7 @@ def windows_under_fire(
         rate="6/s",
         workers=workers,
         window=WINDOW % begins.date(),
-        zones=(CLOSES, CLOSES, CLOSES, IS_OPEN, OPENS),
+        zones=(CLOSES, CLOSES, CLOSES, IS_OPEN, OPENS) if mutant is None else (OPENS, IS_OPEN),
         day_offset_ms=offset_ms,
     ) as target:
         while not target.over and target.tally.kills.total() < kills:

@@ -66,6 +66,7 @@ class Machine:
             if file.is_file():
                 passed.setdefault("PIP_CONFIG_FILE", str(file))
         system = "/usr/local/bin:/usr/bin:/bin"
+        passed["PIP_COMPILE"] = "0"  # Python does it for what is imported
         return passed | {"HOME": str(self.home), "PATH": f"{self.python.parent}:{system}", "LANG": "C.UTF-8"}
 
 

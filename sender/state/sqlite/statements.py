@@ -117,6 +117,7 @@ _IS_DOUBTED = f":state = 'canceled' AND {_MAY_HAVE_LEFT}"
 _RECORDED = {
     "state": f"iif({_IS_DOUBTED}, 'unknown', :state)",
     "reason": f"iif({_IS_DOUBTED}, NULL, :reason)",
+    "error_message": f"iif({_IS_DOUBTED}, 'still in doubt; this time: ' || :error_message, :error_message)",
 }
 common = itemgetter(*map(SettledFields._fields.index, COMMON))
 RECORD = f"""
