@@ -29,6 +29,7 @@ PARTS = {  # module: what it measures, in the order in which they run
     "templates": "a column of texts against a jinja2 render a row",
     "send": "messages a second, durable, beside SDKs and plain clients; memory, resume, pace",
     "workers": "messages a second, durable, by two processes against one",
+    "windows": "what a window costs: planning, sending by due time, waiting",
 }
 
 

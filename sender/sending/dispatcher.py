@@ -295,6 +295,8 @@ class Dispatcher:
         self._posted.set()
 
     def _note_returned(self, sender: str | None) -> None:
+        if self._assignment.windows is not None:
+            self._assignment.windows.look_again(came_back=True)
         self._meter.record_returned(sender)
         if self._observer is not None:
             self._observer.message_returned(sender)

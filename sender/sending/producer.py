@@ -187,6 +187,8 @@ class Producer:
 
     async def _release(self, claims: list[Claim]) -> None:
         if claims:
+            if self._assignment.windows is not None:
+                self._assignment.windows.look_again(came_back=True)
             if self._queues is not None:
                 self._queues.forget_taken()
             await self._ledger.release(claims)
@@ -216,7 +218,6 @@ class Producer:
         windows.held_until_ms = None
         left_s = windows.left_s([claim.seq for claim in batch.claims])
         if not left_s:
-            windows.look_again()
             await self._release(batch.claims)
             return _Batch(deque(), batch.send_by_s)
         work = deque(

@@ -18,6 +18,7 @@ from sender.state.ledger import Ledger
 
 LOOK_AGAIN_S = 20.0  # at most this long between two looks at the time of day, while nothing may leave
 _AT_ONCE_S = 0.005
+_OVER = -1
 _SET_MS = 1000  # the system's clock has been set where it and the ledger's clock part by more than this
 VALIDITY_FIELD = "validity_period"
 MAX_VALIDITY_S = 36_000  # Twilio's and Compatibility's longest, and their default
@@ -88,6 +89,7 @@ class SendWindows:
         self._next_change_ms: int | None = -1
         self._bound = self._frontier = 0
         self._is_stale = True
+        self._written: dict[int, int] = {}  # by a wave's first message: until when the ledger holds it; or _OVER
         # How far the ledger's clock is ahead of the time of day; 0 for less than _SET_MS.
         self._ahead_ms: int | None = None
         # When the next window opens (milliseconds UTC), while every message that is left waits for one.
@@ -119,6 +121,7 @@ class SendWindows:
             if wave.open_until(now_ms) is not None:
                 ledger.lift(run_id, from_seq=wave.first, below_seq=wave.end)
         self._ahead_ms, self._is_stale = ahead_ms, True
+        self._written.clear()
 
     def _settle(self, ledger: Ledger, run_id: str, now_ms: int, arrives_ms: int) -> int:
         """Expire and hold what is to be, and return the end of what may be claimed."""
@@ -129,15 +132,23 @@ class SendWindows:
                 bound = wave.end if is_reached else bound
                 continue
             if wave.is_over(max(now_ms, arrives_ms)):
-                if is_reached or wave.first < frontier:
+                if (is_reached or wave.first < frontier) and self._is_news(wave, frontier, _OVER):
                     frontier = ledger.expire(run_id, from_seq=wave.first, below_seq=wave.end, reason=self._reason)
             elif wave.first < frontier or (frontier == wave.first and self._is_open_after(wave, now_ms)):
                 until_ms = (wave.next_opening(now_ms) or now_ms) + (self._ahead_ms or 0)
-                frontier = ledger.hold(run_id, from_seq=wave.first, below_seq=wave.end, until_ms=until_ms)
+                if self._is_news(wave, frontier, until_ms):
+                    frontier = ledger.hold(run_id, from_seq=wave.first, below_seq=wave.end, until_ms=until_ms)
             is_reached = is_reached and frontier >= wave.end
             bound = wave.end if is_reached else bound
         self._frontier = frontier
         return bound
+
+    def _is_news(self, wave: Wave, frontier: int, until_ms: int) -> bool:
+        """Whether the ledger has not been told so yet; a million messages need not hear it at each look."""
+        if frontier >= wave.end and self._written.get(wave.first) == until_ms:
+            return False
+        self._written[wave.first] = until_ms
+        return True
 
     def _is_open_after(self, wave: Wave, now_ms: int) -> bool:
         """Whether a wave behind this one may leave now."""
@@ -152,9 +163,11 @@ class SendWindows:
         """When a message that leaves now goes out to the phone, by what waits in the provider's queue."""
         return now_ms if self._queue is None else now_ms + self._queue.wait_ms(now_ms)
 
-    def look_again(self) -> None:
+    def look_again(self, *, came_back: bool = False) -> None:
         """Ask the ledger at the next look, though the time has not changed: a claim came back, or none was left."""
         self._is_stale = True
+        if came_back:
+            self._written.clear()
 
     def left_s(self, seqs: Collection[int]) -> float:
         """Seconds in which all of these messages may still leave; 0 where one may not leave now."""

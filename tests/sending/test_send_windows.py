@@ -59,6 +59,11 @@ class Run:
             self.windows.look_again()
         return claims
 
+    def release(self, claims: list[Claim]) -> None:
+        """As the producer does."""
+        self.windows.look_again(came_back=True)
+        self.ledger.release(RUN.run_id, claims)
+
     def seqs(self, limit: int = 1000) -> list[int]:
         """What is claimed until nothing more can be, at this moment; all of it is accepted."""
         seqs: list[int] = []
@@ -126,7 +131,7 @@ def test_what_opens_later_lets_what_is_open_go_first(folder: Path) -> None:
 def test_a_break_at_noon_holds_what_was_deferred_meanwhile(folder: Path) -> None:
     run = Run(folder, [(3, [(0, 3), (5, 8)])])
     claims = run.claim()
-    run.ledger.release(RUN.run_id, claims)
+    run.release(claims)
     run.go_to(3)
     assert run.seqs() == []
     run.go_to(4.99)
@@ -140,8 +145,7 @@ def test_what_comes_back_after_the_end_is_canceled(folder: Path) -> None:
     claims = run.claim()
     run.go_to(1)
     assert run.seqs() == []
-    run.ledger.release(RUN.run_id, claims)
-    run.windows.look_again()
+    run.release(claims)
     assert run.seqs() == []
     assert run.canceled() == [0, 1]
 
@@ -195,6 +199,7 @@ def test_a_set_clock_hurries_no_retry(folder: Path) -> None:
     run.windows = SendWindows(run.waves, clock_ms=wall)
     (claimed,) = run.claim()
     record(run.ledger, claimed, DEFERRED, run.clock.ms + 60_000)
+    run.windows.look_again(came_back=True)
     wall.ms += HOUR_MS
     assert run.claim() == []
     run.clock.ms, wall.ms = run.clock.ms + 60_000, wall.ms + 60_000
@@ -294,7 +299,7 @@ def test_no_message_is_claimed_outside_its_window_and_none_is_forgotten(
             for claim in run.claim(limit=limit):
                 assert run.waves.of_message(claim.seq).open_until(run.clock.ms) is not None
                 if claim.seq % 3 == 0 and claim.attempt == 1:
-                    run.ledger.release(RUN.run_id, [claim])
+                    run.release([claim])
                 else:
                     record(run.ledger, claim, replace_id(claim.seq))  # type: ignore[arg-type]
                     run.sent[claim.seq] = run.clock.ms
@@ -311,3 +316,31 @@ def test_no_message_is_claimed_outside_its_window_and_none_is_forgotten(
                 assert canceled >= set(range(wave.first, wave.end))
             assert run.clock.ms >= ended_after
         run.ledger.close()
+
+
+def test_the_ledger_hears_once_what_is_held_and_what_is_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look costs nothing while nothing has changed, however many messages wait."""
+    run = Run(folder, [(3, [(2, 4)]), (2, [(0, 1)]), (2, [(3, 5)])])
+    heard: list[tuple[str, int]] = []
+    for name in ("hold", "expire"):
+        tell = getattr(run.ledger, name)
+        monkeypatch.setattr(
+            run.ledger,
+            name,
+            lambda *args, name=name, tell=tell, **span: heard.append((name, span["from_seq"])) or tell(*args, **span),
+        )
+    assert run.seqs(limit=1) != []
+    told = len(heard)
+    for hours in (0.3, 0.6, 0.9):
+        run.go_to(hours)
+        assert run.claim() == []
+    assert len(heard) == told
+    run.go_to(2)
+    (first, *others) = run.claim(limit=3)
+    run.release(others)
+    told = len(heard)
+    run.go_to(4)
+    assert run.seqs() == [5, 6]
+    assert len(heard) > told
+    assert run.canceled() == sorted(claim.seq for claim in others)
+    record(run.ledger, first, ACCEPTED)
