@@ -26,6 +26,7 @@ from sender.campaign.model import (
 )
 from sender.campaign.validation import explain
 from sender.campaign.values import FromSpec, PoolNumber
+from sender.campaign.window import WindowSpec
 from sender.core.errors import CampaignError, InputError
 from sender.core.folder_defaults import DEFAULTS_FILE, FolderDefaults, read_folder_defaults
 
@@ -64,7 +65,7 @@ def load_campaign(
         data = lay_under(data, _read_defaults(Path(defaults)), _known_keys)
     for key, value in overridden.items():
         data[key] = _merge(key, data.get(key), value)
-        lines.lines.pop((key,), None)
+        lines.given.update([(key, inner) for inner in value] if isinstance(value, Mapping) else [(key,)])
     data.setdefault("name", "campaign")
     campaign = _validate(data, lines, path)
     if frame is None and campaign.recipients.file is None and campaign.recipients.rows is None:
@@ -157,6 +158,7 @@ def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
         "recipients": RecipientsSpec,
         "message": MessageSpec,
         "limits": LimitsSpec,
+        "window": WindowSpec,
         "listen": ListenSpec,
         "sandbox": SandboxSpec,
         "canary": CanarySpec,

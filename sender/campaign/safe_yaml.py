@@ -8,7 +8,7 @@ the text. Never constructs Python objects.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -39,9 +39,16 @@ class Document:
 
     value: Any
     lines: dict[KeyPath, int]
+    given: set[KeyPath] = field(default_factory=set)  # keys that came from elsewhere, and stand in no line
+
+    def is_given(self, path: KeyPath) -> bool:
+        """Whether the key, or one above it, is not the document's own."""
+        return any(path[:length] in self.given for length in range(1, len(path) + 1))
 
     def line(self, path: KeyPath) -> int | None:
-        """Return the line of the longest known prefix of `path`."""
+        """Return the line of the longest known prefix of `path`; None for a key from elsewhere."""
+        if self.is_given(path):
+            return None
         while path:
             if path in self.lines:
                 return self.lines[path]

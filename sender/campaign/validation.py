@@ -55,7 +55,8 @@ def _find_problems(
             continue
         seen.add(key)
         what, fix = _explain(detail, path, known_keys, file)
-        yield Problem(lines.line(path), _shorten(key) or None, _shorten(what), fix and _shorten(fix))
+        given = lines.is_given(path)
+        yield Problem(lines.line(path), _shorten(key) or None, _shorten(what), fix and _shorten(fix), given)
 
 
 def _shorten(text: str) -> str:

@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 import click
 
 from sender import sandbox
+from sender.campaign.load import load_campaign
 from sender.campaign.model import ListenSpec
 from sender.cli import console
 from sender.cli.invocation import log_format_option
 from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
+from sender.core.folder_defaults import find_folder_defaults
 from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.sending.options import SendOptions
@@ -113,7 +115,7 @@ def receiving(
     "Each report is on disk before the provider gets an answer. Signatures are checked with SIGNALWIRE_SIGNING_KEY,"
     " TELNYX_PUBLIC_KEY and TWILIO_AUTH_TOKEN. STOP and START replies go to the suppression list."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8026, show_default=True, help="0: any free port.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: 8026]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @_PUBLIC_URL
 @_SIGNATURES
@@ -121,7 +123,7 @@ def receiving(
 @log_format_option
 @state_options
 def listen(
-    port: int,
+    port: int | None,
     host: str,
     public_url: str | None,
     signatures: str | None,
@@ -131,6 +133,7 @@ def listen(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug, log_format=log_format)
+    spec = _folder_spec(state_dir)
 
     def ready(listener: webhooks.Listener) -> None:
         console.out.print(f"listening on {listener.url} for {listener.public_url}")
@@ -144,11 +147,11 @@ def listen(
     with open_state(state_dir) as state:
         listener = webhooks.serve(
             state,
-            public_url=public_url,
+            public_url=public_url or spec.public_url,
             keys=webhooks.Keys.of(environment(env_file)),
-            policy=webhooks.Policy(signatures or "require"),
+            policy=webhooks.Policy(signatures or spec.signatures),
             host=host,
-            port=port,
+            port=spec.port if port is None else port,
             on_ready=ready,
             on_refused=partial(learn_from_runs, state.where),
         )
@@ -158,3 +161,12 @@ def listen(
         f" messages not recorded yet, {counts.inbound:,} replies, {refused:,} refused"
     )
     return 0
+
+
+def _folder_spec(state_dir: Path) -> ListenSpec:
+    """What `sender.toml` says of where webhooks come in, as for a campaign without a `listen` of its own."""
+    defaults = find_folder_defaults(Path.cwd(), state_dir.absolute().parent)
+    if defaults is None:
+        return ListenSpec()
+    campaign = {"provider": "sandbox", "recipients": {"file": "people.csv"}}
+    return load_campaign(campaign, defaults=defaults.file).listen

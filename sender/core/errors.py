@@ -110,12 +110,16 @@ class InputError(SenderError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem in a file: `line` counts from 1, as an editor does; `key` is dotted."""
+    """One problem in a file: `line` counts from 1, as an editor does; `key` is dotted.
+
+    `given` says that the key is not from the file: an option or an argument has set it.
+    """
 
     line: int | None
     key: str | None
     what: str
     fix: str | None = None
+    given: bool = False
 
     def __str__(self) -> str:
         place = ", ".join(
@@ -143,7 +147,7 @@ class CampaignError(InputError):
         if not self.problems:
             return super().__str__()
         prefix = f"{self.where}, " if self.where else ""
-        return "\n".join(f"{prefix}{problem}" for problem in self.problems)
+        return "\n".join(f"{'' if problem.given else prefix}{problem}" for problem in self.problems)
 
 
 class PricesError(CampaignError):

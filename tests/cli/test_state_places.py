@@ -345,6 +345,30 @@ format = "jsonl"
         assert (done.code, sentence in done.err) == (2, True), done
         assert str(shell.folder / "sender.toml") in done.err
 
+    @pytest.mark.parametrize(
+        ("text", "arguments", "sentence"),
+        [
+            ("public_url = 'hooks.example.com'", (), "hooks.example.com"),
+            ("public_url = 'https://hooks.example.com'", ("--public-url", "gopher://a"), "public_url: "),
+            ("signatures = 'of'", (), "key `listen.signatures`"),
+            ("host = '0.0.0.0'", (), "key `listen.host`: unknown key"),
+        ],
+    )
+    def test_listen_takes_it_too(self, folder: Shell, text: str, arguments: tuple[str, ...], sentence: str) -> None:
+        assert folder("send", "letters/people.csv", "--body", "Hi", "--yes", "--wait", "0").code == 0
+        folder.write("sender.toml", f"{self.TOML}[listen]\n{text}\n")
+        done = folder("listen", "--port", "0", *arguments)
+        assert (done.code, sentence in done.err) == (2, True), done
+
+    def test_the_line_is_the_files_and_an_option_has_none(self, folder: Shell) -> None:
+        folder.write("letters/a.yaml", "recipients: people.csv\nmessage: Hi\nlimits: {queue: 3}\nrate: 4 per s\n")
+        done = folder("plan", "letters/a.yaml")
+        assert "letters/a.yaml, line 4, key `rate`: " in done.err, done
+        for option in (("--rate", "5 per s"), ("--per-person", "x"), ("--set", "validity_period=soon")):
+            folder.write("letters/a.yaml", "recipients: people.csv\nmessage: Hi\nlimits: {queue: 3}\nrate: 4/s\n")
+            done = folder("plan", "letters/a.yaml", *option)
+            assert (done.code, "a.yaml" in done.err, "key `" in done.err) == (2, False, True), done
+
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files to another user")
     def test_a_file_of_another_user_is_refused(self, folder: Shell) -> None:
         os.chown(folder.folder / "sender.toml", 12345, 12345)
