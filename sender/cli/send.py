@@ -320,10 +320,6 @@ def _ask(session: RunSession, options: SendOptions, start: PlannedStart | None) 
             fix="add --yes (a cron job always needs it), or look first with --dry-run",
         )
     reach = "the sandbox" if session.simulated else session.run.provider
-    # polars' own handler would swallow Ctrl-C here until Enter is pressed.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if hasattr(signal, "siginterrupt"):
-        signal.siginterrupt(signal.SIGINT, True)
     unknown = session.counts().unknown if options.resend_unknown else 0
     again = f", and up to {console.many(unknown, 'unknown one')} a second time," if unknown else ""
     when = "" if start is None else f" on {start}"

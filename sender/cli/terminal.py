@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 import sys
+import threading
 import traceback
 from typing import Any
 
@@ -50,6 +52,11 @@ def write_traceback(error: BaseException) -> None:
 
 def ask(question: str) -> None:
     """Ask a question. Raises click.Abort for anything but yes."""
+    if threading.current_thread() is threading.main_thread():
+        # polars' own handler would swallow Ctrl-C here until Enter is pressed.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if hasattr(signal, "siginterrupt"):
+            signal.siginterrupt(signal.SIGINT, True)
     click.confirm(show_controls(question), abort=True)
 
 

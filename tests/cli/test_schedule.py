@@ -179,13 +179,15 @@ def test_a_run_that_is_cut_off_is_resumed(job: Shell) -> None:
     process = spawn(job, "schedule", "run")
     assert process.stdout is not None
     assert process.stderr is not None
+    before = ""
     for line in process.stderr:
+        before += line
         if "run_started" in line:
             break
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, out
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, f"{out}\n{before}{err}"
     assert "tick_interrupted" in out
     done = job("schedule", "run", "--once")
     assert done.code == 0, done

@@ -1,0 +1,189 @@
+"""What is asked on a real terminal, and what each answer does: a start in a pseudo-terminal of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cli.conftest import SENDER, Sandbox, Shell
+
+pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+ADA, GRACE = "+12025550101", "+12025550102"
+OFFER = 'name: offer\nprovider: twilio\nfrom: "+12025550150"\nrate: none\nrecipients: people.csv\nmessage: Hi\n'
+SEND_IT = r"Send 1 message through twilio\? \[y/N\]: "
+
+
+class Terminal:
+    """A command on a terminal: what it shows, and what a person types."""
+
+    def __init__(self, shell: Shell, *args: str, **env: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.shown = ""
+        self.process = subprocess.Popen(
+            [*SENDER, *args],
+            cwd=shell.folder,
+            env=shell.env | env | {"TERM": "dumb", "COLUMNS": "200"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (for Ctrl-C)
+        )
+        os.close(theirs)
+
+    def sees(self, pattern: str) -> None:
+        """Wait until it is shown, behind what was seen before."""
+        until = time.monotonic() + 60
+        while not (found := re.search(pattern, self.shown)):
+            assert time.monotonic() < until, self.shown
+            assert self._read() or re.search(pattern, self.shown), f"it ended: {self.shown}"
+        self.shown = self.shown[found.end() :]
+
+    def types(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def ends(self) -> int:
+        while self._read():
+            pass
+        return self.process.wait(60)
+
+    def _read(self) -> bool:
+        """Whether it still runs."""
+        if not select.select([self._ours], [], [], 60)[0]:
+            return False
+        try:
+            some = os.read(self._ours, 65_536)
+        except OSError:  # how Linux tells the end
+            some = b""
+        self.shown += some.decode("utf-8", "replace").replace("\r", "")
+        return bool(some)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def at_terminal(sender: Shell, shared_sandbox: Sandbox) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def start(*args: str) -> Terminal:
+        opened.append(Terminal(sender, *args, **shared_sandbox.env))
+        return opened[-1]
+
+    sender.begins_states = False
+    sender.write("offer.yaml", OFFER)
+    sender.write("people.csv", f"phone\n{ADA}\n")
+    yield start
+    for each in opened:
+        each.close()
+
+
+def reached(sender: Shell) -> int:
+    found = sender("history", ADA, "--json")
+    return len(found.json["messages"]) if found.code == 0 else 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "texts"), [("y\n", 0, 1), ("n\n", 130, 0), ("\n", 130, 0), ("\x03", 130, 0)]
+)
+def test_a_new_state_is_asked_about_and_then_the_start(
+    at_terminal: Callable[..., Terminal], sender: Shell, answer: str, code: int, texts: int
+) -> None:
+    start = at_terminal("send", "offer.yaml", "--wait", "0")
+    start.sees(r"new state directory .sender: no earlier runs")
+    start.sees(r"Begin it\? \[y/N\]: ")
+    start.types(answer)
+    if texts:
+        start.sees(SEND_IT)
+        start.types("y\n")
+    assert start.ends() == code, start.shown
+    assert (sender.folder / ".sender").exists() is bool(texts)
+    assert reached(sender) == texts
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x03"])
+def test_whoever_does_not_agree_sends_nothing(at_terminal: Callable[..., Terminal], sender: Shell, answer: str) -> None:
+    sender.make_state()
+    start = at_terminal("send", "offer.yaml", "--wait", "0")
+    start.sees(SEND_IT)
+    start.types(answer)
+    assert start.ends() == 130, start.shown
+    assert reached(sender) == 0
+    assert "no runs yet" in sender("status").out
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_broken_export_is_asked_about(at_terminal: Callable[..., Terminal], sender: Shell, agrees: bool) -> None:
+    sender.make_state()
+    sender.write("people.csv", f"phone\n{ADA}\n" + "n/a\n" * 30)
+    start = at_terminal("send", "offer.yaml", "--wait", "0")
+    start.sees(r"30 of 31 .*Go on with the others\? \[y/N\]: ")
+    start.types("y\n" if agrees else "n\n")
+    if agrees:
+        start.sees(SEND_IT)
+        start.types("y\n")
+    assert start.ends() == (0 if agrees else 130), start.shown
+    assert reached(sender) == agrees
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_the_name_of_another_files_campaign_is_asked_about(
+    at_terminal: Callable[..., Terminal], sender: Shell, shared_sandbox: Sandbox, agrees: bool
+) -> None:
+    sender.make_state()
+    assert sender("send", "offer.yaml", "--yes", "--wait", "0", **shared_sandbox.env).code == 0
+    sender.write("other/people.csv", f"phone\n{GRACE}\n")
+    sender.write("other/offer.yaml", OFFER)
+    start = at_terminal("send", "other/offer.yaml", "--wait", "0", "--state", ".sender")
+    start.sees(r"offer has been sent from .*to other people\. Is this the same campaign\? \[y/N\]: ")
+    start.types("y\n" if agrees else "n\n")
+    if agrees:
+        start.sees(SEND_IT)
+        start.types("y\n")
+    assert start.ends() == (0 if agrees else 130), start.shown
+    found = sender("history", GRACE, "--json")
+    assert len(found.json["messages"]) == agrees
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_missed_windows_are_asked_about(at_terminal: Callable[..., Terminal], sender: Shell, agrees: bool) -> None:
+    later = datetime.now(UTC) + timedelta(hours=3)
+    sender.make_state()
+    sender.write("people.csv", f"phone,timezone\n{ADA},Etc/UTC\n{GRACE},Asia/Kathmandu\n")
+    sender.write(
+        "offer.yaml",
+        f"{OFFER}window: {{hours: '00:00-24:00', days: all, outside: skip, holidays: [{later:%Y-%m-%d}]}}\n",
+    )
+    start = at_terminal("send", "offer.yaml", "--wait", "0", "--window", f"{later:%H}:00-{later:%H}:59")
+    start.sees(r"2 messages would not be sent.*Go on with the others\? \[y/N\]: ")
+    start.types("y\n" if agrees else "n\n")
+    if agrees:
+        start.sees(r"Send 2 messages through twilio\? \[y/N\]: ")
+        start.types("y\n")
+    assert start.ends() == (1 if agrees else 130), start.shown
+    assert reached(sender) == agrees
+
+
+def test_a_late_start_is_asked_about(at_terminal: Callable[..., Terminal], sender: Shell) -> None:
+    sender.make_state()
+    ago = datetime.now(UTC) - timedelta(hours=2)
+    sender.write("offer.yaml", f"{OFFER}start: {ago:%Y-%m-%dT%H:%M} Etc/UTC\n")
+    start = at_terminal("send", "offer.yaml", "--wait", "0")
+    start.sees(r"The start was 2 h.* ago, on .*Begin now\? \[y/N\]: ")
+    start.types("y\n")
+    start.sees(SEND_IT)
+    start.types("y\n")
+    assert start.ends() == 0, start.shown
+    assert reached(sender) == 1
