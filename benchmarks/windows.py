@@ -37,15 +37,20 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
     """A list of `MANY * options.messages` people, MOST at most."""
     rows = min(MANY * options.messages, MOST)
     pairs, wait_s = (PAIRS, WAIT_S) if rows >= MOST else (1, 1.0)
-    hour = datetime.now(UTC).hour
-    open_now = ("--window", f"{hour:02}:00-{hour:02}:59" if hour < 23 else "23:00-24:00")
+    open_now = ("--window", hour_around(datetime.now(UTC)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_people(folder / "people.csv", rows)
         yield plan_figure(folder, rows, open_now, pairs)
         with stub.running(0) as (url, kind):
             yield from send_figures(folder, rows, url, kind, min(pairs, 3))
-        yield wait_figure(folder, rows, wait_s)
+            yield wait_figure(folder, rows, wait_s, url)
+
+
+def hour_around(now: datetime) -> str:
+    """Hours that are open now, and long enough to measure, in one of the zones: the one with the clock of UTC."""
+    start, end = ((now + timedelta(minutes=minutes)).strftime("%H:%M") for minutes in (-29, 30))
+    return f"{start}-{end}" if start < end else f"{start}-24:00, 00:00-{end}"
 
 
 def write_people(path: Path, rows: int) -> None:
@@ -91,14 +96,15 @@ def send_figures(folder: Path, rows: int, url: str, kind: str, turns: int) -> It
 SENDING = ("--yes", "--wait", "0", "--init-state", "--on-unknown", "hold")
 
 
-def wait_figure(folder: Path, rows: int, wait_s: float) -> Figure:
+def wait_figure(folder: Path, rows: int, wait_s: float, url: str) -> Figure:
     """A process that only waits, with every message held."""
     later = datetime.now(UTC) + timedelta(hours=2)
     window = ("--window", f"{later:%H}:00-{later:%H}:59", "--window-zone", "Etc/UTC", "--rules", "none")
     run(folder, ("plan", "people.csv", *COMMON, *window, "--out", "held"))
     command = [sys.executable, "-m", "sender", "send", "held", *SENDING, "--state", "waiting"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=log)
+        env = environment(SENDER_SANDBOX_URL=url)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
     try:
         while b"held until" not in (folder / "log").read_bytes():
             if process.poll() is not None:

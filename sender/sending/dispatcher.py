@@ -50,7 +50,7 @@ log = logging.getLogger("sender.sending.dispatcher")
 
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 REPORT_EVERY_S = 0.1
-HELD_REPORT_EVERY_S = 2.5  # while it only waits for a window
+HELD_REPORT_EVERY_S = 4.0  # while it only waits for a window
 QUEUE_LOOK_S = 5.0
 
 

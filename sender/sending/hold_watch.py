@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from sender.core.errors import StateError
 from sender.state.ledger import Ledger, Run
@@ -14,14 +14,20 @@ from sender.state.state import State
 log = logging.getLogger("sender.sending.hold_watch")
 
 LOOK_EVERY_S = 0.5
+WAITING_LOOK_EVERY_S = 5.0  # where nothing may leave anyway; the ledger gives out no claim of a run that is held
 
 
 @contextlib.asynccontextmanager
-async def watch_hold(state: State, run: Run, cancel: asyncio.Event) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set when `cancel` is, and as soon as the run is paused or closed."""
+async def watch_hold(
+    state: State, run: Run, cancel: asyncio.Event, is_waiting: Callable[[], bool]
+) -> AsyncIterator[asyncio.Event]:
+    """Yield an event that is set when `cancel` is, and as soon as the run is paused or closed.
+
+    `is_waiting` says whether the run only waits, for a window: then this costs next to nothing, and takes longer.
+    """
     stop = asyncio.Event()
     ledger = state.open_ledger()
-    watchers = [asyncio.create_task(_relay(cancel, stop)), asyncio.create_task(_look(ledger, run, stop))]
+    watchers = [asyncio.create_task(_relay(cancel, stop)), asyncio.create_task(_look(ledger, run, stop, is_waiting))]
     try:
         yield stop
     finally:
@@ -36,7 +42,7 @@ async def _relay(cancel: asyncio.Event, stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def _look(ledger: Ledger, run: Run, stop: asyncio.Event) -> None:
+async def _look(ledger: Ledger, run: Run, stop: asyncio.Event, is_waiting: Callable[[], bool]) -> None:
     while True:
         with contextlib.suppress(StateError):  # whoever sends meets the same failure, and says so
             now = await asyncio.shield(asyncio.to_thread(ledger.run, run.run_id))
@@ -52,4 +58,4 @@ async def _look(ledger: Ledger, run: Run, stop: asyncio.Event) -> None:
                 )
                 stop.set()
                 return
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(WAITING_LOOK_EVERY_S if is_waiting() else LOOK_EVERY_S)

@@ -159,7 +159,7 @@ class RunSession:
             course = SendCourse(self.state, self.plan, self.pace, resources, options, on_wait)
             try:
                 await self._compare_clocks(resources)
-                async with watch_hold(self.state, self.run, cancel) as stop:
+                async with watch_hold(self.state, self.run, cancel, resources.is_waiting) as stop:
                     await course.run(stop, self._terms)
             except SenderError as error:
                 stopped = error

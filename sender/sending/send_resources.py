@@ -48,6 +48,10 @@ class SendResources:
     workers: WorkerConfig
     on_progress: OnProgress
 
+    def is_waiting(self) -> bool:
+        """Whether this process only waits, for a window to open."""
+        return self.windows is not None and self.windows.held_until_ms is not None
+
     def make_dispatcher(self, below_seq: int | None) -> Dispatcher:
         """A dispatcher that sends in this process what is below `below_seq` (None: all)."""
         return Dispatcher(
