@@ -44,7 +44,7 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
         yield plan_figure(folder, rows, open_now, pairs)
         with stub.running(0) as (url, kind):
             yield from send_figures(folder, rows, url, kind, min(pairs, 3))
-            yield wait_figure(folder, rows, wait_s, url)
+            yield from wait_figures(folder, rows, wait_s, url)
 
 
 def hour_around(now: datetime) -> str:
@@ -96,10 +96,11 @@ def send_figures(folder: Path, rows: int, url: str, kind: str, turns: int) -> It
 SENDING = ("--yes", "--wait", "0", "--init-state", "--on-unknown", "hold")
 
 
-def wait_figure(folder: Path, rows: int, wait_s: float, url: str) -> Figure:
-    """A process that only waits, with every message held."""
-    later = datetime.now(UTC) + timedelta(hours=2)
-    window = ("--window", f"{later:%H}:00-{later:%H}:59", "--window-zone", "Etc/UTC", "--rules", "none")
+def wait_figures(folder: Path, rows: int, wait_s: float, url: str) -> Iterator[Figure]:
+    """A process that only waits, with every message held, over 24 zones."""
+    later = datetime.now(UTC) + timedelta(minutes=30)  # in no zone is it this minute, as all are whole hours apart
+    end = f"{later + timedelta(minutes=1):%H:%M}".replace("00:00", "24:00")
+    window = ("--window", f"{later:%H:%M}-{end}", "--rules", "none")
     run(folder, ("plan", "people.csv", *COMMON, *window, "--out", "held"))
     command = [sys.executable, "-m", "sender", "send", "held", *SENDING, "--state", "waiting"]
     with (folder / "log").open("wb") as log:
@@ -114,14 +115,15 @@ def wait_figure(folder: Path, rows: int, wait_s: float, url: str) -> Figure:
         measured = psutil.Process(process.pid)
         before = measured.cpu_times()
         time.sleep(wait_s)
-        after = measured.cpu_times()
+        after, held_mib = measured.cpu_times(), measured.memory_info().rss / 1024 / 1024
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
     share = 100 * (after.user + after.system - before.user - before.system) / wait_s
     wanted = f"wanted: under {GOAL_WAIT} %"
     note = f"{rows:,} messages held, {wait_s:g} s; {wanted if share < GOAL_WAIT else f'MISSED: {wanted}'}"
-    return Figure("windows", "waiting, % of a core", share, "", note=note)
+    yield Figure("windows", "waiting, % of a core", share, "", note=note)
+    yield Figure("windows", "waiting, memory", held_mib, " MiB")
 
 
 def sent(state: Path) -> tuple[float, int]:
