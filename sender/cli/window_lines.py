@@ -26,4 +26,5 @@ def describe_forecast(forecast: Forecast) -> Iterator[str]:
     if forecast.never:
         yield f"{forecast.never:,} will not be sent: no window is left for them"
     if forecast.late:
-        yield f"{forecast.late:,} will not be sent: at this pace their window closes before it is their turn"
+        pace = "at the pace at which the provider sends on" if forecast.by_provider else "at this pace"
+        yield f"{forecast.late:,} will not be sent: {pace} their window closes before it is their turn"

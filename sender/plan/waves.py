@@ -90,6 +90,10 @@ class Waves(Sequence[Wave]):
     def __getitem__(self, index: Any) -> Any:
         return self._waves[index]
 
+    def index_of(self, seq: int) -> int:
+        """The number of the wave that the message is in."""
+        return bisect_right(self._ends, seq)
+
     def of_message(self, seq: int) -> Wave:
         """The wave that the message is in."""
         return self._waves[bisect_right(self._ends, seq)]

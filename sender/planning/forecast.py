@@ -26,8 +26,9 @@ class Forecast:
     """A plan's messages by when they may leave, as of `now_ms`.
 
     `leave_now` may leave at once. `held` wait, soonest first. `never` have no window left: they would not be sent.
-    `late` may leave, but at the plan's pace their window closes before it is their turn. `ends_ms` is when the last one
-    leaves; None where nothing does, or nothing limits the pace.
+    `late` may leave, but at the plan's pace their window closes before it is their turn; with `by_provider` that is the
+    pace at which the provider sends on what it gets. `ends_ms` is when the last one leaves; None where nothing does, or
+    nothing limits the pace.
     """
 
     now_ms: int
@@ -38,6 +39,7 @@ class Forecast:
     rules: tuple[str, ...]
     unknown_zone: int
     ends_ms: int | None
+    by_provider: bool = False
 
     @property
     def held_messages(self) -> int:
@@ -78,7 +80,8 @@ def foresee(plan: Plan, now_ms: int) -> Forecast | None:
     for group in groups:
         if group.times.intervals and group.times.intervals[0][0] > now_ms:
             held.setdefault((group.times.intervals[0][0], group.times.rules), []).append(group)
-    ends_ms = _simulate(groups, now_ms, _per_s(plan))
+    per_s, by_provider = _per_s(plan)
+    ends_ms = _simulate(groups, now_ms, per_s)
     return Forecast(
         now_ms=now_ms,
         leave_now=sum(g.messages for g in groups if g.times.intervals and g.times.intervals[0][0] <= now_ms),
@@ -91,6 +94,7 @@ def foresee(plan: Plan, now_ms: int) -> Forecast | None:
         rules=times.rule_names,
         unknown_zone=int(counts.filter(pl.col("zone_source").is_in(["region", "unknown"]))["messages"].sum()),
         ends_ms=ends_ms,
+        by_provider=by_provider,
     )
 
 
@@ -98,10 +102,16 @@ def _sum(groups: Sequence[_Simulated]) -> int:
     return sum(group.messages for group in groups)
 
 
-def _per_s(plan: Plan) -> float | None:
-    """Messages a second; None where nothing limits them."""
-    expected_s = plan.manifest.expected_s
-    return plan.manifest.messages / expected_s if expected_s else None
+def _per_s(plan: Plan) -> tuple[float | None, bool]:
+    """Messages a second (None: nothing limits them), and whether the provider's own pace decides."""
+    expected_s, messages = plan.manifest.expected_s, plan.manifest.messages
+    feasibility = plan.manifest.feasibility
+    per_s = messages / expected_s if expected_s else None
+    drained_per_s, units = feasibility.get("drained_per_s"), feasibility.get("units")
+    if not (drained_per_s and units):
+        return per_s, False
+    drained = drained_per_s * messages / units  # what is sent faster waits there, and arrives after the window
+    return (per_s, False) if per_s is not None and per_s <= drained else (drained, True)
 
 
 def _simulate(groups: Sequence[_Simulated], now_ms: int, per_s: float | None) -> int | None:

@@ -220,9 +220,10 @@ class Producer:
         if not left_s:
             await self._release(batch.claims)
             return _Batch(deque(), batch.send_by_s)
+        fields = windows.with_validities((claim.seq, message.fields) for claim, message, _ in batch.work)
         work = deque(
-            (claim, message._replace(fields=windows.with_validity(claim.seq, message.fields)), segments)
-            for claim, message, segments in batch.work
+            (claim, message if own is message.fields else message._replace(fields=own), segments)
+            for (claim, message, segments), own in zip(batch.work, fields, strict=True)
         )
         return _Batch(work, min(batch.send_by_s, self._clock() + left_s))
 

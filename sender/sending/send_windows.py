@@ -7,7 +7,7 @@ set is noticed. Several processes may look at the same run: what one has done, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from sender.core import clock
 from sender.core.outcomes import CancelReason
@@ -173,7 +173,8 @@ class SendWindows:
         """Seconds in which all of these messages may still leave; 0 where one may not leave now."""
         now_ms = self._clock_ms()
         arrives_ms = self._arrives_ms(now_ms)
-        ends = [self._waves.of_message(seq).open_until(now_ms, arrives_ms) for seq in {*seqs}]
+        waves = {self._waves.index_of(seq) for seq in seqs}
+        ends = [self._waves[number].open_until(now_ms, arrives_ms) for number in waves]
         return min(((end - arrives_ms) / 1000 if end is not None else 0.0 for end in ends), default=0.0)
 
     def wait_s(self, due_in_s: float | None, *, total: int) -> float | None:
@@ -205,9 +206,26 @@ class SendWindows:
             waits.append((change_ms - now_ms) / 1000)
         return max(_AT_ONCE_S, min(waits))
 
-    def with_validity(self, seq: int, fields: Mapping[str, FieldValue]) -> Mapping[str, FieldValue]:
-        """The message's fields, with the time it may wait in the provider's queue: to the end of its window at most."""
-        if self._validity_field is None or self._validity_field in fields:
-            return fields
-        seconds = int(self.left_s([seq]))
-        return {**fields, self._validity_field: max(1, seconds)} if seconds < MAX_VALIDITY_S else fields
+    def with_validities(
+        self, messages: Iterable[tuple[int, Mapping[str, FieldValue]]]
+    ) -> list[Mapping[str, FieldValue]]:
+        """The fields of each message (`seq` and its own fields), with the time that it may wait at the provider.
+
+        That is to the end of its window at most. Messages with the same fields and window share a mapping.
+        """
+        if self._validity_field is None:
+            return [fields for _, fields in messages]
+        now_ms = self._clock_ms()
+        left: dict[int, int] = {}
+        made: dict[tuple[int, int], Mapping[str, FieldValue]] = {}
+        found = []
+        for seq, fields in messages:
+            wave = self._waves.index_of(seq)
+            if (known := made.get((wave, id(fields)))) is None:
+                if wave not in left:
+                    left[wave] = max(1, ((self._waves[wave].open_until(now_ms) or 0) - now_ms) // 1000)
+                needs = self._validity_field not in fields and left[wave] < MAX_VALIDITY_S
+                known = {**fields, self._validity_field: left[wave]} if needs else fields
+                made[wave, id(fields)] = known
+            found.append(known)
+        return found

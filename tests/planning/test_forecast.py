@@ -23,8 +23,15 @@ def ms(hour: float, day: int = 30) -> int:
     return round((datetime(2026, 11, day, tzinfo=UTC).timestamp() + hour * 3600) * 1000)
 
 
-def foreseen(zones: dict[str, int], now_ms: int, *, expected_s: float | None = None, **window: Any) -> Forecast:
-    """The forecast for so many messages in each zone, at a pace that takes `expected_s` for all of them."""
+PACE = ("expected_s", "drained_per_s", "units")
+
+
+def foreseen(zones: dict[str, int], now_ms: int, **window: Any) -> Forecast:
+    """The forecast for so many messages in each zone, at a pace that takes `expected_s` for all of them.
+
+    `drained_per_s` and `units` are of the provider's own pace.
+    """
+    pace = {name: window.pop(name, None) for name in PACE}
     rows = [{"phone": f"+1202555{100 + n:04d}"} for n in range(sum(zones.values()))]
     campaign = load_campaign(
         name="x",
@@ -38,7 +45,7 @@ def foreseen(zones: dict[str, int], now_ms: int, *, expected_s: float | None = N
     plan = build_plan(campaign)
     names = [zone for zone, count in zones.items() for _ in range(count)]
     frame = plan.frame.with_columns(zone=pl.Series(names, dtype=pl.String), places=pl.lit(""))
-    manifest = replace(plan.manifest, feasibility={"expected_s": expected_s})
+    manifest = replace(plan.manifest, feasibility=pace)
     forecast = foresee(Plan(manifest, frame), now_ms)
     assert forecast is not None
     return forecast
@@ -98,3 +105,22 @@ def test_a_deadline_drops_what_would_leave_later() -> None:
     assert forecast.late == 40
     forecast = foreseen({PST: 1, EST: 1}, ms(15), deadline="2026-11-30T11:00 America/New_York")
     assert (forecast.leave_now, forecast.never) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("expected_s", "units", "late", "by_provider"),
+    [
+        (None, 100, 40, True),  # nothing limits us; the provider sends on one a minute
+        (1.0, 100, 40, True),
+        (6000.0, 100, 40, False),  # we are no faster than that
+        (None, 200, 70, True),  # two segments a message
+        (None, 50, 0, True),
+    ],
+)
+def test_what_waits_at_the_provider_does_not_arrive_in_time(
+    expected_s: float | None, units: int, late: int, by_provider: bool
+) -> None:
+    """100 Eastern messages, from 19:00 local time on: an hour is left."""
+    feasibility = {"expected_s": expected_s, "drained_per_s": 1 / 60, "units": units}
+    forecast = foreseen({EST: 100}, ms(24), **feasibility)
+    assert (forecast.late, forecast.by_provider) == (late, by_provider)

@@ -258,7 +258,7 @@ def test_a_message_waits_at_the_provider_no_longer_than_its_window(
 ) -> None:
     run = Run(folder, [(1, [(0, 11)])], validity_field=field)
     run.go_to(hours)
-    assert run.windows.with_validity(0, own).get("validity_period") == validity
+    assert run.windows.with_validities([(0, own)])[0].get("validity_period") == validity
     assert MAX_VALIDITY_S == 36_000
 
 
