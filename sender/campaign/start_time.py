@@ -68,8 +68,7 @@ def parse_start(value: object) -> StartTime:
         raise ValueError(f"{text!r} has no time of day: write 2026-12-01T09:00 America/New_York")
     if place is None:
         raise ValueError(
-            f"{text!r} is a local time without a zone: write `{text} America/New_York` or an offset, `{text}-05:00`, or"
-            " leave it out here and give --at with --zone"
+            f"{text!r} is a local time without a zone: write `{text} America/New_York`, or an offset: `{text}-05:00`"
         )
     return resolve_start(datetime.fromisoformat(_iso_date(match["date"])), clock, place, text)
 
