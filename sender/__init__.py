@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sender.planning.build import build_plan as build_plan
     from sender.planning.diff import diff_plans as diff_plans
     from sender.planning.explain import explain_row as explain_row
+    from sender.planning.forecast import foresee as foresee
     from sender.planning.retry import retry_plan as retry_plan
     from sender.reports.history import history as history
     from sender.reports.run_results import run_results as run_results
@@ -70,6 +71,7 @@ _HOME = {
     "close": "sending.run_control",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
+    "foresee": "planning.forecast",
     "forget": "state.forget",
     "history": "reports.history",
     "find_state": "state.find_state",

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from sender.cli import terminal
 from sender.cli.duration import format_duration
-from sender.core import clock
 from sender.core.canary import Canary, CanaryState, CanaryTerms
 from sender.core.durations import describe_duration
 from sender.core.outcomes import RANK
@@ -159,7 +158,7 @@ def _print_times(plan: Plan) -> None:
     from sender.cli.window_lines import describe_forecast
     from sender.planning.forecast import foresee
 
-    forecast = foresee(plan, clock.time_of_day_ms())
+    forecast = foresee(plan)
     for line in () if forecast is None else describe_forecast(forecast):
         out.print(f"      {escape(line)}" if line.startswith(" ") else f"  [bold]when:[/] {escape(line)}")
 

@@ -18,6 +18,7 @@ from sender.core.errors import StateError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
+from sender.planning.forecast import foresee
 from sender.sending.open_run import foresee_stops
 from sender.sending.options import SendOptions
 
@@ -68,12 +69,14 @@ def plan(
             ) from None
     stops = foresee_stops(built, SendOptions(state_dir=state_dir))
     if as_json:
+        when = foresee(built)
         console.print_json(
             {
                 "directory": str(built.directory),
                 **asdict(built.manifest),
                 "expected_s": built.manifest.expected_s,
                 "stops": [asdict(stop) for stop in stops],
+                "when": None if when is None else when.to_dict(),
             }
         )
         return 0

@@ -49,6 +49,7 @@ from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
 from sender.plan.planned_start import PlannedStart
 from sender.planning.brakes import Stop
+from sender.planning.forecast import foresee
 from sender.reports.labels import describe_held
 from sender.schedule import waiting
 from sender.schedule.waiting import refuse_late
@@ -228,7 +229,13 @@ def _show_dry_run(
 ) -> None:
     if as_json:
         refused = None if refusal is None else str(refusal)
-        about = {"dry_run": True, "refused": refused, "stops": [asdict(stop) for stop in stops]}
+        when = foresee(plan)
+        about = {
+            "dry_run": True,
+            "refused": refused,
+            "stops": [asdict(stop) for stop in stops],
+            "when": None if when is None else when.to_dict(),
+        }
         console.print_json({**about, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
         return
     messages_table(plan, most=3)

@@ -15,6 +15,7 @@ def describe_forecast(forecast: Forecast) -> Iterator[str]:
     rules = f" under {', '.join(forecast.rules)}" if forecast.rules else ""
     if not forecast.held and not forecast.missed:
         yield f"all {forecast.leave_now:,} may leave now{rules}"
+        yield from _describe_unknown(forecast)
         return
     held = f", {forecast.held_messages:,} are held" if forecast.held else ""
     yield f"{forecast.leave_now:,} may leave now{held}{rules}"
@@ -23,8 +24,16 @@ def describe_forecast(forecast: Forecast) -> Iterator[str]:
     if len(forecast.held) > _MOST_GROUPS:
         rest = forecast.held[_MOST_GROUPS:]
         yield f"  {sum(group.messages for group in rest):,} until later still, in {len(rest)} groups"
+    yield from _describe_unknown(forecast)
     if forecast.never:
         yield f"{forecast.never:,} will not be sent: no window is left for them"
     if forecast.late:
         pace = "at the pace at which the provider sends on" if forecast.by_provider else "at this pace"
         yield f"{forecast.late:,} will not be sent: {pace} their window closes before it is their turn"
+
+
+def _describe_unknown(forecast: Forecast) -> Iterator[str]:
+    """Yield how many recipients are nowhere in particular."""
+    if forecast.unknown_zone:
+        who = "1 recipient" if forecast.unknown_zone == 1 else f"{forecast.unknown_zone:,} recipients"
+        yield f"{who} may be anywhere in the country: only what is open in all of its zones counts"

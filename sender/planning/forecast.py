@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import polars as pl
 
+from sender.core import clock
 from sender.plan.plan import Plan
 from sender.planning.sending_times import SendingTimes, Times
 
@@ -28,7 +30,7 @@ class Forecast:
     `leave_now` may leave at once. `held` wait, soonest first. `never` have no window left: they would not be sent.
     `late` may leave, but at the plan's pace their window closes before it is their turn; with `by_provider` that is the
     pace at which the provider sends on what it gets. `ends_ms` is when the last one leaves; None where nothing does, or
-    nothing limits the pace.
+    nothing limits the pace. `unknown_zone` are the messages of which nothing says where in their country they go.
     """
 
     now_ms: int
@@ -45,10 +47,20 @@ class Forecast:
     def held_messages(self) -> int:
         return sum(group.messages for group in self.held)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: the key `when` of `plan --json`."""
+        return {**asdict(self), "held_messages": self.held_messages, "missed": self.missed}
+
     @property
     def missed(self) -> int:
         """Messages that would not be sent."""
         return self.never + self.late
+
+
+# Of some countries, the country says it all.
+_IS_UNKNOWN = pl.col("zone_source").is_in(["region", "unknown"]) & (
+    pl.col("zone").is_null() | pl.col("zone").str.contains("|", literal=True)
+)
 
 
 @dataclass(slots=True)
@@ -59,8 +71,13 @@ class _Simulated:
     left: float
 
 
-def foresee(plan: Plan, now_ms: int) -> Forecast | None:
-    """Return when the plan's messages would leave; None where all of them may leave at any time."""
+def foresee(plan: Plan, now_ms: int | None = None) -> Forecast | None:
+    """Return when the plan's messages would leave; None where all of them may leave at any time.
+
+    `now_ms` (milliseconds UTC) is when the run would begin; now, by default. Raises InputError for a plan whose zones
+    or rules are not known here.
+    """
+    now_ms = clock.time_of_day_ms() if now_ms is None else now_ms
     times = SendingTimes(plan.manifest.window)
     if not times or plan.manifest.test_to is not None:
         return None
@@ -92,7 +109,7 @@ def foresee(plan: Plan, now_ms: int) -> Forecast | None:
         never=sum(g.messages for g in groups if not g.times.intervals),
         late=round(sum(g.left for g in groups if g.times.intervals)),
         rules=times.rule_names,
-        unknown_zone=int(counts.filter(pl.col("zone_source").is_in(["region", "unknown"]))["messages"].sum()),
+        unknown_zone=int(counts.filter(_IS_UNKNOWN)["messages"].sum()),
         ends_ms=ends_ms,
         by_provider=by_provider,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sender.core import clock
 from sender.core.errors import MissedWindows
 from sender.plan.plan import Plan
 from sender.planning.forecast import foresee
@@ -19,7 +18,7 @@ def find_missed(plan: Plan, options: SendOptions) -> MissedWindows | None:
     drops = window.get("outside", "hold") != "hold" or window.get("deadline_ms") is not None
     if not drops or options.allow_missed or options.rehearse:
         return None
-    forecast = foresee(plan, clock.time_of_day_ms())
+    forecast = foresee(plan)
     if forecast is None or not forecast.missed:
         return None
     would = "message would" if forecast.missed == 1 else "messages would"

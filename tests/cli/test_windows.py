@@ -204,6 +204,17 @@ def test_an_explicit_validity_longer_than_the_window_is_an_error(offer: Shell, h
     assert offer("plan", "offer.yaml").code == 0
 
 
+def test_the_plan_says_when_in_json_too(offer: Shell, hands: Hands) -> None:
+    offer.write("people.csv", PEOPLE + "Toll,+18005550105\nEve,+61491570156\n")
+    for words in (("plan", "offer.yaml", "--json"), ("send", "offer.yaml", "--dry-run", "--json")):
+        when = offer(*words).json["when"]
+        assert (when["leave_now"], when["held_messages"], when["missed"], when["unknown_zone"]) == (1, 5, 0, 2)
+        assert sum(group["messages"] for group in when["held"]) == 5
+    assert "2 recipients may be anywhere in the country" in offer("plan", "offer.yaml").out
+    offer.write("offer.yaml", CAMPAIGN.replace('window: {hours: "09:00-20:00"}', ""))
+    assert offer("plan", "offer.yaml", "--json").json["when"] is None
+
+
 def test_the_preview_says_when(offer: Shell, hands: Hands) -> None:
     rows = [json.loads(line) for line in offer("preview", "offer.yaml", "--format", "jsonl").out.splitlines()]
     assert [row["not_before"][:16] for row in rows] == [
