@@ -18,8 +18,9 @@ def find_run(runs: Sequence[Run], target: str | Path, *, where: str) -> Run:
     """
     name = str(target)
     begun = [run for run in runs if run.run_id.startswith(name)] if name else []
-    if len(begun) == 1 or (begun and begun[-1].run_id == name):
-        return begun[-1]
+    exact = [run for run in begun if run.run_id == name]
+    if exact or len(begun) == 1:
+        return (exact or begun)[0]
     path = resolve_path(name)
     named = [run for run in runs if (run.source is not None and run.source == path) or run.campaign == name]
     if named:

@@ -220,7 +220,8 @@ class Reply:
         match = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         if match is None:
             ended = world.finish(process, "listen")
-            if (world.folder / ".sender").exists():  # else nothing has been sent, and nobody can have replied
+            ledger = world.folder / ".sender" / "ledger.sqlite3"  # a plan alone begins no state
+            if ledger.exists():  # else nothing has been sent, and nobody can have replied
                 world.tally.problems.append(f"sender listen: {ended.err}")
             return
         key = (self.number, self.text)

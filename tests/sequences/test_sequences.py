@@ -28,7 +28,7 @@ def test_random_sequences_text_nobody_twice_nobody_who_opted_out_and_everybody_e
 ) -> None:
     seed, sequences = random.SystemRandom().randrange(1 << 30), pytestconfig.getoption("--sequences")
     tally = many_sequences(tmp_path, sequences=sequences, seed=seed, jobs=JOBS)
-    assert tally.clean, tally
+    assert tally.clean, str(tally)
     assert tally.sequences == sequences
 
 

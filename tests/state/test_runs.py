@@ -78,7 +78,8 @@ def test_runs_of_a_campaign_and_retries_of_a_run(tmp_path: Path) -> None:
         assert state.retries(state.find("20261121-2")) == []
 
 
-@pytest.mark.parametrize("older", [1, 2, 3])
-def test_the_newest_run_is_found_by_its_id_though_older_ones_begin_with_it(older: int) -> None:
-    runs = [replace(BASE, run_id=run_id) for run_id in [*(f"20261125-1{n}" for n in range(older)), "20261125-1"]]
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_run_is_found_by_its_id_though_others_begin_with_it(place: int) -> None:
+    ids = [f"20261125-1{n}" for n in range(3)]
+    runs = [replace(BASE, run_id=run_id) for run_id in [*ids[:place], "20261125-1", *ids[place:]]]
     assert find_run(runs, "20261125-1", where="here").run_id == "20261125-1"
