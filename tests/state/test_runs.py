@@ -32,7 +32,7 @@ RUNS = [
     [
         pytest.param("20261121-2", "20261121-2", id="an id"),
         pytest.param("20261120", "20261120-1", id="its beginning"),
-        pytest.param("20261123-1", None, id="an id that is the beginning of a later one"),
+        pytest.param("20261123-1", "20261123-1", id="an id that is the beginning of a later one"),
         pytest.param("20261123-10", "20261123-10", id="the later one"),
         pytest.param("20261121", None, id="the beginning of two"),
         pytest.param("spring.yaml", "20261120-1", id="a file"),
