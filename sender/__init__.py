@@ -17,9 +17,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sender.api import areconcile as areconcile
     from sender.api import aresume as aresume
     from sender.api import asend as asend
     from sender.api import notify_run as notify_run
+    from sender.api import reconcile as reconcile
     from sender.api import resume as resume
     from sender.api import send as send
     from sender.api import write_run_metrics as write_run_metrics
@@ -65,6 +67,7 @@ _HOME = {
     "SkipReason": "core.outcomes",
     "StateDir": "state.state_dir",
     "Status": "core.outcomes",
+    "areconcile": "api",
     "aresume": "api",
     "asend": "api",
     "build_plan": "planning.build",
@@ -84,6 +87,7 @@ _HOME = {
     "pause": "sending.run_control",
     "prune": "state.prune",
     "resume": "api",
+    "reconcile": "api",
     "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",

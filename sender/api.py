@@ -12,6 +12,8 @@ from typing import Unpack
 
 from sender.core.errors import InputError
 from sender.core.output_files import Protected
+from sender.delivery.reconcile import ReconcileResult
+from sender.delivery.refresh import reconcile_run
 from sender.delivery.settle import OnWait
 from sender.plan.plan import Plan
 from sender.plan.planned_start import PlannedStart
@@ -29,8 +31,10 @@ from sender.schedule.waiting import await_start
 from sender.sending import event_loop
 from sender.sending.open_run import open_run, open_run_again
 from sender.sending.options import SendKeywords, SendOptions
+from sender.sending.run_control import place_of
 from sender.sending.run_result import RunResult
 from sender.state.heartbeat import Progress
+from sender.state.open import open_state
 
 
 async def asend(
@@ -110,6 +114,42 @@ def resume(
     """
     _refuse_running_loop("aresume")
     return event_loop.run(aresume(run, _options(options, keywords), on_progress=on_progress, on_wait=on_wait))
+
+
+async def areconcile(
+    run: str | Path,
+    *,
+    state_dir: str | Path | None = None,
+    env: Mapping[str, str] | None = None,
+    settle: bool = False,
+    on_wait: OnWait | None = None,
+    cancel: asyncio.Event | None = None,
+) -> ReconcileResult:
+    """Look up a run's unknown messages in the provider's log, record what it proves, and return that. Sends nothing.
+
+    `run` is as in `aresume`, `env` holds the credentials (None: the process's environment). With `settle` it stays
+    until the log can decide all that time decides, calls `on_wait` each second, and leaves once `cancel` is set. Raises
+    UnknownRun, RunLocked while another process sends the run, CredentialsError and StateError.
+    """
+    with open_state(place_of(run, state_dir), create=False) as state:
+        given = os.environ if env is None else env
+        return await reconcile_run(state, state.find(run), given, wait=settle, on_wait=on_wait, cancel=cancel)
+
+
+def reconcile(
+    run: str | Path,
+    *,
+    state_dir: str | Path | None = None,
+    env: Mapping[str, str] | None = None,
+    settle: bool = False,
+    on_wait: OnWait | None = None,
+) -> ReconcileResult:
+    """Look up a run's unknown messages as `areconcile` does, and block until that is done.
+
+    Raises InputError where an event loop is running: await `areconcile` there.
+    """
+    _refuse_running_loop("areconcile")
+    return event_loop.run(areconcile(run, state_dir=state_dir, env=env, settle=settle, on_wait=on_wait))
 
 
 async def _await_start(plan: Plan, options: SendOptions, cancel: asyncio.Event | None) -> None:

@@ -68,7 +68,7 @@ def close(
     and host), `state_dir` is found upwards from a file that names the run, else from the current folder. Closing it
     again changes nothing, but tries those again. Raises UnknownRun, PlanError and StateError.
     """
-    with open_state(_place_of(run, state_dir), create=False) as state:
+    with open_state(place_of(run, state_dir), create=False) as state:
         named = state.find(run)
         is_new = named.closed_at_ms is None
         canceled = state.ledger.close_run(named.run_id, by=by or name_person())
@@ -94,7 +94,7 @@ def pause(
     A process that sends it ends by itself; no start sends it until it is resumed. `run` and `by` are as in `close`.
     Raises RunComplete when nothing is left to send, UnknownRun and StateError.
     """
-    with open_state(_place_of(run, state_dir), create=False) as state:
+    with open_state(place_of(run, state_dir), create=False) as state:
         named = state.find(run)
         counts = state.ledger.counts(named.run_id)
         if named.closed_at_ms is not None:
@@ -116,11 +116,11 @@ def pause(
 
 def lift_pause(run: str | Path, *, state_dir: str | Path | None = None) -> bool:
     """Let a paused run be sent again, without sending it here; return whether it was paused."""
-    with open_state(_place_of(run, state_dir), create=False) as state:
+    with open_state(place_of(run, state_dir), create=False) as state:
         return state.ledger.resume_run(state.find(run).run_id)
 
 
-def _place_of(run: str | Path, state_dir: str | Path | None) -> str | Path:
+def place_of(run: str | Path, state_dir: str | Path | None) -> str | Path:
     """The state that is meant: the one given, or the one of the file that names the run, or of the current folder."""
     if state_dir is not None:
         return state_dir
