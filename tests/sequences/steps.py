@@ -5,6 +5,7 @@ Each step is a value whose `repr` is Python, so a sequence that fails can be pas
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import time
@@ -230,6 +231,9 @@ class Reply:
         world.reply_ids.setdefault(key, message_id)
         if self.text == "STOP" and not known:
             world.by_reply.add(self.number)  # from here on; the answer may be lost
+            world.stopped_s[self.number] = time.time()
+        elif self.text == "START":  # providers tell whole seconds, and within one a STOP comes last
+            time.sleep(max(0.0, math.floor(world.stopped_s.get(self.number, 0.0)) + 1.1 - time.time()))
         reply = SimulatedReply(
             world.dialect, f"{match[0]}/inbound/{world.dialect}", self.number, SENDERS[0], self.text, message_id
         )

@@ -139,6 +139,7 @@ class World:
         self.campaigns = {name: CampaignModel(list(PEOPLE)) for name in CAMPAIGNS}
         self.by_reply: set[str] = set()  # numbers that said STOP
         self.reply_ids: dict[tuple[str, str], str] = {}  # the provider's id of the first reply, by number and text
+        self.stopped_s: dict[str, float] = {}  # when somebody last wrote STOP
         self.by_hand: set[str] = set()  # numbers that a person has listed
         self.extra: Counter[tuple[str, str, str]] = (
             Counter()
