@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from sender.campaign import safe_yaml
 from sender.campaign.model import Campaign
 from sender.campaign.validation import KnownKeys, explain
+from sender.campaign.values import expand_short_form
 from sender.core.errors import CampaignError
 from sender.core.folder_defaults import RECIPIENT_KEYS, FolderDefaults
 
 _OWN = ("state", "results")  # keys that are not a campaign's
+_COMPLETED = ("recipients", "limits", "window", "listen")
 
 
 def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownKeys) -> dict[str, Any]:
@@ -26,9 +28,9 @@ def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownK
     keys = _campaign_keys(defaults)
     _check_values(keys, defaults, known_keys)
     joined = {**keys, **{key: value for key, value in data.items() if value is not None or key not in keys}}
-    for key in _EXPAND:
+    for key in _COMPLETED:
         if key in keys and data.get(key) is not None:
-            own = _EXPAND[key](data[key])
+            own = expand_short_form(key, data[key])
             joined[key] = {**keys[key], **own} if isinstance(own, Mapping) else own
     if "suppress" in keys and data.get("suppress") is not None:
         own = data["suppress"]
@@ -60,25 +62,3 @@ def _check_values(keys: Mapping[str, Any], defaults: FolderDefaults, known_keys:
     except ValidationError as error:
         problems = explain(error, data, safe_yaml.Document(None, lines), known_keys=known_keys, file="file")
         raise CampaignError("not valid", where=str(defaults.file), problems=problems) from None
-
-
-def _file_or_rows(value: Any) -> Any:
-    return (
-        {"rows": value} if isinstance(value, list | tuple) else value if isinstance(value, Mapping) else {"file": value}
-    )
-
-
-def _hours(value: Any) -> Any:
-    return {"hours": value} if isinstance(value, str) else value
-
-
-def _unchanged(value: Any) -> Any:
-    return value
-
-
-_EXPAND: Mapping[str, Callable[[Any], Any]] = {
-    "recipients": _file_or_rows,
-    "limits": _unchanged,
-    "window": _hours,
-    "listen": _unchanged,
-}

@@ -25,12 +25,10 @@ from sender.campaign.model import (
     ScheduleSpec,
 )
 from sender.campaign.validation import explain
-from sender.campaign.values import FromSpec, PoolNumber
+from sender.campaign.values import FromSpec, PoolNumber, expand_short_form
 from sender.campaign.window import WindowSpec
 from sender.core.errors import CampaignError, InputError
 from sender.core.folder_defaults import DEFAULTS_FILE, FolderDefaults, read_folder_defaults
-
-_SHORT_FORMS = {"message": "body", "from": "numbers", "canary": "first"}  # the key that each stands for
 
 
 def load_campaign(
@@ -120,9 +118,9 @@ def _merge(key: str, below: Any, above: Any) -> Any:
         ]
     if not isinstance(above, Mapping) or below is None:
         return above
-    if not isinstance(below, Mapping):  # the short form
-        other = "rows" if isinstance(below, list) else "file"
-        below = {_SHORT_FORMS.get(key, other): below}
+    below = expand_short_form(key, below)
+    if not isinstance(below, Mapping):  # the campaign's fault, which is named with its line
+        return below
     replaced = {"body", "template"} if {"body", "template"} & set(above) else set()
     return {**{name: value for name, value in below.items() if name not in replaced}, **above}
 

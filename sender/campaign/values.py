@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from operator import or_
@@ -351,3 +352,16 @@ def _kinds(key: str) -> list[Any]:
     """Return the types of a field without templates: a cell that looks like a template is not one."""
     annotation = ProviderFields.model_fields[key].annotation
     return [kind for kind in get_args(annotation) if kind not in (FieldTemplate, type(None))]
+
+
+# The key that a bare value of each of these stands for.
+_SHORT_FORMS = {"message": "body", "from": "numbers", "canary": "first", "window": "hours"}
+
+
+def expand_short_form(key: str, value: Any) -> Any:
+    """Return the mapping that a bare value of `key` is short for; what is none stays as it is."""
+    if isinstance(value, Mapping):
+        return value
+    if key == "recipients":
+        return {"rows" if isinstance(value, list | tuple) else "file": value}
+    return {_SHORT_FORMS[key]: value} if key in _SHORT_FORMS else value

@@ -264,6 +264,24 @@ def test_each_start_says_what_is_held(offer: Shell, hands: Hands) -> None:
     assert offer("send", "offer.yaml", "--yes", "--wait", "0", "--json").json["held"] == []
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--outside", "skip", "3 will not be sent"),
+        ("--window-days", "tue", "0 may leave now, 4 are held"),
+        ("--window-zone", "Europe/London", "all 4 may leave now"),
+        ("--deadline", "2026-11-30T12:30 UTC", "3 will not be sent"),
+        ("--window", "11:00-13:00", "1 may leave now, 3 are held"),
+    ],
+)
+def test_an_option_completes_a_window_of_hours_alone(
+    offer: Shell, hands: Hands, option: str, value: str, says: str
+) -> None:
+    offer.write("offer.yaml", CAMPAIGN.replace('{hours: "09:00-20:00"}', '"09:00-20:00"'))
+    done = offer("plan", "offer.yaml", option, value)
+    assert (done.code, says in done.out) == (0, True), done
+
+
 def test_a_folder_has_a_window_for_all_its_campaigns(offer: Shell, hands: Hands) -> None:
     offer.write("sender.toml", '[window]\nhours = "09:00-12:00"\nzone = "Europe/London"\n')
     offer.write("offer.yaml", CAMPAIGN.replace('window: {hours: "09:00-20:00"}', ""))
