@@ -29,14 +29,14 @@ ZONES = tuple(f"Etc/GMT{hours:+}" for hours in range(-11, 13))  # POSIX signs; n
 MANY, MOST = 20, 1_000_000  # times the messages of other parts: so many that each zone has thousands
 PAIRS = 7
 WAIT_S = 60.0
-GOAL_PLAN, GOAL_SEND, GOAL_WAIT, GOAL_MIB = 1.15, 0.95, 0.1, 256
-COMMON = ("--rate", "none")
+GOAL_PLAN, GOAL_SEND, GOAL_WAIT = 1.15, 0.95, 0.1
 # Twilio's messages have a validity; with another provider the rest would wait for its queue.
 CAMPAIGN = """\
 name: people
 provider: sandbox
 sandbox: {dialect: twilio}
 from: "+12025550100"
+rate: none
 recipients: people.csv
 message: "Hi {{ name }}"
 """
@@ -75,8 +75,8 @@ def write_people(path: Path, rows: int) -> None:
 def plan_figure(folder: Path, rows: int, window: Sequence[str], pairs: int) -> Figure:
     """A written plan with a window and the shipped rules, against one without either."""
     # Of which each request has one field more, as those with a window have.
-    plain = ("plan", "people.yaml", *COMMON, "--rules", "none", "--set", "validity_period=36000", "--out", "plain")
-    timed = ("plan", "people.yaml", *COMMON, "--rules", "us", *window, "--out", "timed")
+    plain = ("plan", "people.yaml", "--rules", "none", "--set", "validity_period=36000", "--out", "plain")
+    timed = ("plan", "people.yaml", "--rules", "us", *window, "--out", "timed")
     both = [(run(folder, timed)[0], run(folder, plain)[0]) for _ in range(pairs)]
     ours, plainly = sorted(both, key=lambda pair: pair[0] / pair[1])[len(both) // 2]
     ratios = sorted(ours / plainly for ours, plainly in both)
@@ -116,7 +116,7 @@ def wait_figures(folder: Path, rows: int, wait_s: float, url: str) -> Iterator[F
     later = datetime.now(UTC) + timedelta(minutes=30)  # in no zone is it this minute, as all are whole hours apart
     end = f"{later + timedelta(minutes=1):%H:%M}".replace("00:00", "24:00")
     window = ("--window", f"{later:%H:%M}-{end}", "--rules", "none")
-    run(folder, ("plan", "people.yaml", *COMMON, *window, "--out", "held"))
+    run(folder, ("plan", "people.yaml", *window, "--out", "held"))
     command = [sys.executable, "-m", "sender", "send", "held", *SENDING, "--state", "waiting"]
     with (folder / "log").open("wb") as log:
         env = environment(SENDER_SANDBOX_URL=url)

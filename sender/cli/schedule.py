@@ -18,7 +18,7 @@ from rich.table import Table
 from sender.cli import console, terminal
 from sender.cli.invocation import debug_option
 from sender.cli.monitoring import metrics_option, notify_option, read_monitor
-from sender.cli.shared_options import env_file_option, environment, state_options
+from sender.cli.shared_options import Command, env_file_option, environment, state_options
 from sender.core.durations import describe_duration
 from sender.core.errors import InputError, SenderError, UnknownRun
 from sender.core.local_time import format_local
@@ -36,6 +36,18 @@ from sender.state.ticks import TickRecord
 _folder = click.argument("folder", type=click.Path(path_type=Path), default=".")
 
 
+def _reporting_options(command: Command) -> Command:
+    """Add --metrics, --notify, --env-file and those of `state_options`: what `run` takes, and `install` writes down."""
+    env_file = env_file_option("File of KEY=value lines with the credentials, for each campaign.")
+    return metrics_option(notify_option(env_file(state_options(command))))
+
+
+def _passed_on(notify: str | None, env_file: Path | None) -> list[str]:
+    """The words of a command that takes these two as well."""
+    words = [] if notify is None else ["--notify", notify]
+    return words if env_file is None else [*words, "--env-file", str(env_file.absolute())]
+
+
 @click.group()
 def schedule() -> None:
     """Send campaigns again and again, at the times of their `schedule`.
@@ -47,10 +59,7 @@ def schedule() -> None:
 @schedule.command("run")
 @click.argument("campaigns_folder", metavar="[FOLDER]", type=click.Path(path_type=Path), default=".")
 @click.option("--once", is_flag=True, help="Start what is due now, wait for its end, and leave.")
-@metrics_option
-@notify_option
-@env_file_option("File of KEY=value lines with the credentials, for each campaign.")
-@state_options
+@_reporting_options
 def run(
     campaigns_folder: Path,
     once: bool,
@@ -68,8 +77,7 @@ def run(
     console.set_up_logs(debug=debug, log_format="json")
     folder = campaigns_folder.absolute()
     monitor = read_monitor(metrics, notify, environment(env_file), Protected(state_dir=state_dir))
-    options = [] if notify is None else ["--notify", notify]
-    options += [] if env_file is None else ["--env-file", str(env_file.absolute())]
+    options = _passed_on(notify, env_file)
     stopped = threading.Event()
     with open_state(state_dir, create=False) as state:
         clock = Clock(sleep=stopped.wait)
@@ -232,10 +240,7 @@ def print_next(count: int, folder: Path, as_json: bool, debug: bool) -> int:
 @_folder
 @click.option("--systemd", "kind", flag_value="systemd", help="A unit file for systemd.")
 @click.option("--cron", "kind", flag_value="cron", help="A line for crontab.")
-@metrics_option
-@notify_option
-@env_file_option("File of KEY=value lines with the credentials, for each campaign.")
-@state_options
+@_reporting_options
 def install(
     folder: Path,
     kind: str | None,
@@ -253,9 +258,8 @@ def install(
     if kind is None:
         raise InputError("which of the two is missing", fix="add --systemd or --cron")
     read_folder(folder, state_dir)
-    files = {"--metrics": metrics, "--env-file": env_file}
-    options = [word for name, file in files.items() if file is not None for word in (name, str(file.resolve()))]
-    options += [] if notify is None else ["--notify", notify]
+    options = [] if metrics is None else ["--metrics", str(metrics.absolute())]
+    options += _passed_on(notify, env_file)
     service = service_files.Service(folder.resolve(), state_dir.resolve(), getpass.getuser(), tuple(options))
     text = service_files.systemd_unit(service) if kind == "systemd" else service_files.cron_line(service)
     terminal.write_line(text.rstrip("\n"))

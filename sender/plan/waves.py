@@ -94,10 +94,6 @@ class Waves(Sequence[Wave]):
         """The number of the wave that the message is in."""
         return bisect_right(self._ends, seq)
 
-    def of_message(self, seq: int) -> Wave:
-        """The wave that the message is in."""
-        return self._waves[bisect_right(self._ends, seq)]
-
     def next_change_ms(self, now_ms: int) -> int | None:
         """When the next interval of any wave begins or ends; None where none does any more."""
         return min(

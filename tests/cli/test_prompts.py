@@ -97,6 +97,15 @@ def at_terminal(sender: Shell, shared_sandbox: Sandbox) -> Iterator[Callable[...
         each.close()
 
 
+def decide(start: Terminal, agrees: bool, then: str = SEND_IT) -> int:
+    """The exit code after an answer, and after a yes to the question `then`, which is asked of whoever agrees."""
+    start.types("y\n" if agrees else "n\n")
+    if agrees:
+        start.sees(then)
+        start.types("y\n")
+    return start.ends()
+
+
 def reached(sender: Shell) -> int:
     found = sender("history", ADA, "--json")
     return len(found.json["messages"]) if found.code == 0 else 0
@@ -137,11 +146,7 @@ def test_a_broken_export_is_asked_about(at_terminal: Callable[..., Terminal], se
     sender.write("people.csv", f"phone\n{ADA}\n" + "n/a\n" * 30)
     start = at_terminal("send", "offer.yaml", "--wait", "0")
     start.sees(r"30 of 31 .*Go on with the others\? \[y/N\]: ")
-    start.types("y\n" if agrees else "n\n")
-    if agrees:
-        start.sees(SEND_IT)
-        start.types("y\n")
-    assert start.ends() == (0 if agrees else 130), start.shown
+    assert decide(start, agrees) == (0 if agrees else 130), start.shown
     assert reached(sender) == agrees
 
 
@@ -155,11 +160,7 @@ def test_the_name_of_another_files_campaign_is_asked_about(
     sender.write("other/offer.yaml", OFFER)
     start = at_terminal("send", "other/offer.yaml", "--wait", "0", "--state", ".sender")
     start.sees(r"offer has been sent from .*to other people\. Is this the same campaign\? \[y/N\]: ")
-    start.types("y\n" if agrees else "n\n")
-    if agrees:
-        start.sees(SEND_IT)
-        start.types("y\n")
-    assert start.ends() == (0 if agrees else 130), start.shown
+    assert decide(start, agrees) == (0 if agrees else 130), start.shown
     found = sender("history", GRACE, "--json")
     assert len(found.json["messages"]) == agrees
 
@@ -175,11 +176,7 @@ def test_missed_windows_are_asked_about(at_terminal: Callable[..., Terminal], se
     )
     start = at_terminal("send", "offer.yaml", "--wait", "0", "--window", f"{later:%H}:00-{later:%H}:59")
     start.sees(r"2 messages would not be sent.*Go on with the others\? \[y/N\]: ")
-    start.types("y\n" if agrees else "n\n")
-    if agrees:
-        start.sees(r"Send 2 messages through twilio\? \[y/N\]: ")
-        start.types("y\n")
-    assert start.ends() == (1 if agrees else 130), start.shown
+    assert decide(start, agrees, r"Send 2 messages through twilio\? \[y/N\]: ") == (1 if agrees else 130), start.shown
     assert reached(sender) == agrees
 
 

@@ -127,7 +127,7 @@ def test_every_message_is_in_one_wave_with_its_own_times(zones: list[str | None]
     waves = Waves.of(after.manifest.waves)
     assert [wave.first for wave in waves] == [0, *(wave.end for wave in waves[:-1])]
     for seq, zone in rows.select("seq", "zone").iter_rows():
-        wave = waves.of_message(seq)
+        wave = waves[waves.index_of(seq)]
         assert wave.intervals == INTERVALS[zone or "always"]
         assert zone is None or zone in wave.zones
     head = rows.sort("row_number")["seq"].head(min(first, len(zones)))

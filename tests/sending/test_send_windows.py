@@ -297,7 +297,7 @@ def test_no_message_is_claimed_outside_its_window_and_none_is_forgotten(
             if restarts:
                 run.windows = run.gate()
             for claim in run.claim(limit=limit):
-                assert run.waves.of_message(claim.seq).open_until(run.clock.ms) is not None
+                assert run.waves[run.waves.index_of(claim.seq)].open_until(run.clock.ms) is not None
                 if claim.seq % 3 == 0 and claim.attempt == 1:
                     run.release([claim])
                 else:
@@ -306,7 +306,7 @@ def test_no_message_is_claimed_outside_its_window_and_none_is_forgotten(
         for hour in range(12):
             run.clock.ms = max(run.clock.ms, T0 + hour * HOUR_MS)
             for seq in run.seqs():
-                assert run.waves.of_message(seq).open_until(run.clock.ms) is not None
+                assert run.waves[run.waves.index_of(seq)].open_until(run.clock.ms) is not None
         canceled = set(run.canceled())
         assert canceled | set(run.sent) == set(range(run.messages))
         assert not canceled & set(run.sent)
