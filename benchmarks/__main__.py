@@ -30,6 +30,7 @@ PARTS = {  # module: what it measures, in the order in which they run
     "send": "messages a second, durable, beside SDKs and plain clients; memory, resume, pace",
     "workers": "messages a second, durable, by two processes against one",
     "windows": "what a window costs: planning, sending by due time, waiting",
+    "contacts": "what a plan costs that asks whom earlier runs have reached",
 }
 
 

@@ -7,6 +7,7 @@ or a variable of its own overrides one size: `pytest --kills 400`, `SENDER_LEDGE
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import dataclass
 
 VARIABLE = "SENDER_TEST_PROFILE"
@@ -47,3 +48,8 @@ def current() -> Profile:
 def examples(count: int = 100) -> int:
     """For `@settings(max_examples=examples(200))`: `count` examples, times what the current profile has."""
     return max(10, round(count * current().examples))
+
+
+def draw_seed() -> int:
+    """A seed for a harness: the same one each time in `ci`, where a change is judged; a new one in the other profiles."""
+    return 1 if current().name == "ci" else random.SystemRandom().randrange(1 << 30)

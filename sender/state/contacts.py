@@ -15,6 +15,7 @@ from sender.core.outcomes import Status, SubmissionState
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.state.ledger import Run, RunKind
+from sender.state.people import as_integer
 from sender.state.state import State
 
 _SETTLED = (SubmissionState.ACCEPTED, SubmissionState.REJECTED, SubmissionState.CANCELED)
@@ -145,37 +146,46 @@ def find_unsettled(state: State, run: Run) -> pl.Series:
 
 
 class AskedPeople:
-    """The people asked about, found by hashes of their numbers: 50 ms for a million among a million."""
+    """The people asked about: 20 ms for a million among a million."""
 
     def __init__(self, people: pl.DataFrame) -> None:
-        """`people` has `to` and polars' hash of it, `hash`; and once erased people are asked about, their `key`."""
+        """`people` has `to` and, sorted by it, `number`, the same as an integer (null for what is not E.164).
+
+        When it is needed it gets `hash`, polars' hash of `to`, and `key`, by which erased people are known.
+        """
         self._people = people
 
     @classmethod
     def of(cls, numbers: pl.Series) -> AskedPeople:
-        return cls(pl.DataFrame({"to": numbers.drop_nulls().unique()}).with_columns(hash=pl.col("to").hash()))
+        people = pl.DataFrame({"to": numbers.drop_nulls().unique()})
+        return cls(people.with_columns(number=as_integer(pl.col("to"))).sort("number"))
 
     def without(self, numbers: pl.Series) -> AskedPeople:
         """The people but for those with these numbers."""
         if numbers.is_empty():
             return self
-        return AskedPeople(self._people.filter(~pl.col("hash").is_in(numbers.hash().implode())))
+        return AskedPeople(self._people.filter(~pl.col("to").is_in(numbers.implode())))
 
     def find_in(self, state: State, run: Run) -> pl.DataFrame:
-        """`seq` and `to` of the run's messages to one of them. (Of hashes that clash, `to` is another number's.)
+        """`seq` and `to` of the run's messages to one of them.
 
         People who are no longer in the plan are found by what stays of them. Raises PlanError and StateError.
         """
         erased = state.plans.erased(run).filter(pl.col("seq").is_not_null())
         if erased.is_empty():
-            return self._find_in_plan(state.plan(run))
+            return self._find_in_plan(state, run)
         if "key" not in self._people.columns:
             self._people = self._people.with_columns(state.people.hash_all(self._people["to"]))
         found = self._people.join(erased, on="key").select("seq", "to")
-        return found if state.plans.pruned_at(run) else pl.concat([self._find_in_plan(state.plan(run)), found])
+        return found if state.plans.pruned_at(run) else pl.concat([self._find_in_plan(state, run), found])
 
-    def _find_in_plan(self, plan: Plan) -> pl.DataFrame:
-        messages = plan.scan().filter(pl.col("seq").is_not_null()).select("seq", "to")
+    def _find_in_plan(self, state: State, run: Run) -> pl.DataFrame:
+        recipients = state.plans.recipients(run)
+        if recipients is not None:
+            return recipients.join(self._people.select("number", "to"), on="number").select("seq", "to")
+        if "hash" not in self._people.columns:
+            self._people = self._people.with_columns(hash=pl.col("to").hash())
+        messages = state.plan(run).scan().filter(pl.col("seq").is_not_null()).select("seq", "to")
         return messages.filter(pl.col("to").hash().is_in(self._people["hash"].implode())).collect()
 
 

@@ -17,8 +17,19 @@ import polars as pl
 
 # What stays of erased people in a run: the row, its message (null for a skipped row), and the hash of the number.
 ERASED_SCHEMA = {"row_number": pl.UInt32(), "seq": pl.UInt32(), "key": pl.UInt64()}
+# The messages of a run by the numbers they go to, as integers.
+RECIPIENTS_SCHEMA = {"number": pl.UInt64(), "seq": pl.UInt32()}
 _LONG = 9  # digits of a national number that are nobody else's even among others
 _SHORTEST = 7  # digits of a national number that are taken for the person's wherever they are
+
+
+def as_integer(numbers: pl.Expr) -> pl.Expr:
+    """E.164 numbers as integers, which are sorted and compared quickly (UInt64); null for anything else.
+
+    Equal integers are equal numbers, since no calling code begins with 0.
+    """
+    is_e164 = numbers.str.starts_with("+") & ~numbers.str.starts_with("+0")
+    return pl.when(is_e164).then(numbers.str.slice(1).cast(pl.UInt64, strict=False))
 
 
 class PeopleKey(Protocol):

@@ -37,6 +37,13 @@ class PlanStore(Protocol):
         """What stays of the people who are no longer in the run's plan, as ERASED_SCHEMA."""
         ...
 
+    def recipients(self, run: Run) -> pl.DataFrame | None:
+        """The run's messages by number, as RECIPIENTS_SCHEMA, sorted; None where only the plan itself can tell.
+
+        Raises PlanError.
+        """
+        ...
+
     def find(self, run: Run, person: Person) -> PlanRows:
         """The person's rows in the run's plan. Raises PlanError."""
         ...

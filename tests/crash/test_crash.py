@@ -6,7 +6,6 @@ The table of a long run, `python -m benchmarks.crash --kills 1000`, is in docs/g
 from __future__ import annotations
 
 import os
-import random
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.crash.scenarios import (
     windows_under_fire,
     workers_under_fire,
 )
+from tests.profiles import draw_seed
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,7 +45,7 @@ SLOW = {"timeout-before", "timeout-after", "drip"}  # need a short timeout, whic
 
 def test_many_kills_double_no_text_and_lose_none(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """On a bad day: the provider has all its faults meanwhile, and is killed now and then itself."""
-    seed, kills = random.SystemRandom().randrange(1 << 30), pytestconfig.getoption("--kills")
+    seed, kills = draw_seed(), pytestconfig.getoption("--kills")
     tally = many_kills(tmp_path, kills=kills, seed=seed, jobs=JOBS)
     assert tally.clean, f"seed {seed}: {tally}"
     assert tally.kills.total() >= kills
@@ -59,7 +59,7 @@ def test_many_kills_double_no_text_and_lose_none(tmp_path: Path, pytestconfig: p
 
 
 def test_killed_workers_and_killed_parents_double_no_text_and_lose_none(tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1 << 30)
+    seed = draw_seed()
     with ThreadPoolExecutor(JOBS) as pool:
         runs = [
             pool.submit(workers_under_fire, tmp_path / dialect, dialect, 4, seed + n)
@@ -77,7 +77,7 @@ def test_killed_workers_and_killed_parents_double_no_text_and_lose_none(tmp_path
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[WindowTally]]:
     """Runs over the edges of windows: one zone's closes meanwhile, another's opens, a third's stays open."""
-    folder, seed = tmp_path_factory.mktemp("windows"), random.SystemRandom().randrange(1 << 30)
+    folder, seed = tmp_path_factory.mktemp("windows"), draw_seed()
     fire = partial(windows_under_fire, seed=seed)
     with ThreadPoolExecutor(JOBS) as pool:
         return {

@@ -6,11 +6,11 @@ The result of a long run, `python -m benchmarks.sequences --sequences 300`, is i
 from __future__ import annotations
 
 import os
-import random
 from pathlib import Path
 
 import pytest
 
+from tests.profiles import draw_seed
 from tests.sequences.harness import many_sequences, run_steps
 from tests.sequences.mutants import MUTANTS
 from tests.sequences.scenarios import SCENARIOS, Scenario
@@ -26,7 +26,7 @@ JOBS = 3  # most of a sequence is waiting
 def test_random_sequences_text_nobody_twice_nobody_who_opted_out_and_everybody_else(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    seed, sequences = random.SystemRandom().randrange(1 << 30), pytestconfig.getoption("--sequences")
+    seed, sequences = draw_seed(), pytestconfig.getoption("--sequences")
     tally = many_sequences(tmp_path, sequences=sequences, seed=seed, jobs=JOBS)
     assert tally.clean, str(tally)
     assert tally.sequences == sequences

@@ -28,6 +28,7 @@ from sender.state.files.erasure import (
 )
 from sender.state.files.heartbeats import HEARTBEAT_FILE
 from sender.state.files.notes import read_note, write_note
+from sender.state.files.recipient_index import INDEX_FILE, read_index, remove_index, write_index
 from sender.state.ledger import Run
 from sender.state.people import ERASED_SCHEMA, Person, PlanRows
 from sender.state.plans import RESULTS_FILE, SANDBOX_FILE
@@ -52,7 +53,10 @@ class PlanFolders:
         return self._runs / run.run_id
 
     def save(self, run: Run, plan: Plan) -> Plan:
-        return plan.write(self._plan_folder(run))
+        remove_index(self.folder(run))
+        stored = plan.write(self._plan_folder(run))
+        write_index(self.folder(run), stored)
+        return stored
 
     def open(self, run: Run) -> Plan:
         if (at := self.pruned_at(run)) is not None:
@@ -81,6 +85,10 @@ class PlanFolders:
         file = self.folder(run) / PEOPLE_FILE
         return pl.read_parquet(file) if file.exists() else pl.DataFrame(schema=ERASED_SCHEMA)
 
+    def recipients(self, run: Run) -> pl.DataFrame | None:
+        manifest = self.manifest(run)
+        return None if manifest is None else read_index(self.folder(run), manifest.parquet_sha256)
+
     def find(self, run: Run, person: Person) -> PlanRows:
         return find_rows(self.open(run), person)
 
@@ -103,8 +111,10 @@ class PlanFolders:
         manifest = self.manifest(run)
         remove_leftovers(self.folder(run))
         if manifest is not None and not self.pruned_at(run) and self.find(run, person).concern:
+            remove_index(self.folder(run))
             old, new = erase_from_plan(self._plan_folder(run), person, manifest.identity or "")
             self._note_change(run, {"why": "erased a person", "old_sha256": old, "new_sha256": new})
+            write_index(self.folder(run), self.open(run))
         self._remove_sandbox(run)
         return erase_from_results(self.folder(run) / RESULTS_FILE, row_numbers, person)
 
@@ -116,7 +126,7 @@ class PlanFolders:
             self._note_change(run, {"why": PRUNED, "old_sha256": digest, "new_sha256": None})
         if manifest is not None:
             drop_rows(self._plan_folder(run), manifest.identity or "")
-        for name in (RESULTS_FILE, HEARTBEAT_FILE):
+        for name in (RESULTS_FILE, HEARTBEAT_FILE, INDEX_FILE):
             (self.folder(run) / name).unlink(missing_ok=True)
         self._remove_sandbox(run)
         sync_folder(self.folder(run))
@@ -127,7 +137,7 @@ class PlanFolders:
 
     def size(self, run: Run) -> int:
         folder = self.folder(run)
-        names = (RESULTS_FILE, f"plan/{PLAN_FILE}", SANDBOX_FILE)
+        names = (RESULTS_FILE, f"plan/{PLAN_FILE}", INDEX_FILE, SANDBOX_FILE)
         return sum(file.stat().st_size for name in names if (file := folder / name).is_file())
 
     def written(self, *, before_ms: int | None = None) -> list[Path]:
