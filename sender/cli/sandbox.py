@@ -57,6 +57,9 @@ _HANG_HELP = "Seconds for which a request without an answer, or an answer sent b
     show_default=True,
     help="Seconds until the log shows a message.",
 )
+@click.option(
+    "--no-keys", is_flag=True, help="Ignore Telnyx's Idempotency-Key: a repeated request is a second message."
+)
 @debug_option()
 def sandbox(
     port: int,
@@ -69,6 +72,7 @@ def sandbox(
     hang_s: float,
     outage_s: float,
     log_lag_s: float,
+    no_keys: bool,
     debug: bool,
 ) -> int:
     console.set_up_logs(debug=debug)
@@ -86,6 +90,7 @@ def sandbox(
         faults=simulator.parse_faults(faults, seed=seed) if faults else simulator.Faults(),
         outage_s=outage_s,
         log_lag_s=log_lag_s,
+        keys=not no_keys,
     )
     simulator.serve(options, host=host, port=port, on_ready=_announce)
     return 0

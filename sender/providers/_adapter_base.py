@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sender.providers.base import Capabilities, LogFacts
@@ -23,6 +24,11 @@ class AdapterBase:
     @property
     def account_id(self) -> str:
         return self.account.account_id
+
+    @property
+    def credentials_digest(self) -> str:
+        """The same for the same credentials, which it does not show."""
+        return hashlib.sha256(f"campaign-sender {self.authorization}".encode()).hexdigest()[:16]
 
     @property
     def authorization(self) -> str:

@@ -52,6 +52,7 @@ class Message(NamedTuple):
 
     `from_number` is a number (E.164), a short code or an alphanumeric id; None when a service, profile or
     number group in `fields` chooses. `fields` are campaign keys (`validity_period`, `status_callback`, ...).
+    `attempt` counts the requests that may have created it, from 1.
     """
 
     seq: int
@@ -61,6 +62,7 @@ class Message(NamedTuple):
     body: str | None
     media: tuple[str, ...] = ()
     fields: Mapping[str, FieldValue] = _NO_FIELDS
+    attempt: int = 1
 
 
 class SenderKind(StrEnum):
@@ -92,6 +94,21 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A provider's rule for repeated create requests: those with the same key and the same bytes make one message.
+
+    `kept_s`: seconds for which a key is known. `other_body` and `in_progress` are status and error code of the answers
+    to a known key with another body, and to one whose first request is still being carried out.
+    """
+
+    header: str
+    kept_s: float
+    other_body: tuple[int, str]
+    in_progress: tuple[int, str]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can carry faithfully. Facts and their sources are with each adapter's instance.
 
@@ -102,7 +119,8 @@ class Capabilities:
     `account_rate` the account's rate where those are of single senders (None: their sum), and `mms_rate` its rate of
     messages with media (None: that of other messages).
     `queue` is the provider's own (None: it is not documented).
-    `mms_receipts` is False where an MMS never gets a receipt, so that it stays at `sent`.
+    `mms_receipts` is False where an MMS never gets a receipt, so that it stays at `sent`. `idempotency` is the rule by
+    which a create request may be repeated (None: a repeated one is a second message).
     """
 
     provider: str
@@ -119,6 +137,7 @@ class Capabilities:
     account_rate: DocumentedRate | None = None
     mms_rate: DocumentedRate | None = None
     queue: Backlog | None = None
+    idempotency: Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +251,11 @@ class Adapter(Protocol):
     @property
     def account_id(self) -> str:
         """The account's public id; empty where the credentials do not contain it (Telnyx)."""
+        ...
+
+    @property
+    def credentials_digest(self) -> str:
+        """The same for the same credentials, which it does not show."""
         ...
 
     def request(self, message: Message) -> Request:

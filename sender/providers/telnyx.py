@@ -23,6 +23,7 @@ from sender.providers.base import (
     Capabilities,
     DocumentedRate,
     FieldValue,
+    Idempotency,
     InboundMessage,
     LogEntry,
     LogFacts,
@@ -34,6 +35,7 @@ from sender.providers.base import (
     Response,
     SenderKind,
 )
+from sender.providers.idempotency import with_key
 
 FIELDS = _rules.vendor_fields(_rules.TELNYX)
 
@@ -61,6 +63,14 @@ CAPABILITIES = Capabilities(
     account_rate=DocumentedRate(50, "messages", _ACCOUNT),
     mms_rate=DocumentedRate(15, "messages", _ACCOUNT),
     queue=Backlog(_ACCOUNT, seconds=4 * 3600),
+    idempotency=Idempotency(
+        header="Idempotency-Key",
+        kept_s=24 * 3600,
+        other_body=(422, "10027"),
+        in_progress=(409, "10036"),
+        source="developers.telnyx.com, API fundamentals, idempotency; telnyx 4.189.0 (PyPI) declares it for"
+        " POST /v2/messages (2026-11-28)",
+    ),
 )
 LOG_FACTS = LogFacts(
     filters_by_recipient=True,
@@ -154,7 +164,7 @@ class TelnyxAdapter(AdapterBase):
     log_facts: LogFacts = LOG_FACTS
 
     def request(self, message: Message) -> Request:
-        """The create request; `ref` is in the query of both webhook URLs. Raises Unsupported.
+        """The create request; `ref` is in the query of both webhook URLs, and makes its key. Raises Unsupported.
 
         Without a number the messaging profile's number pool chooses one.
         """
@@ -178,7 +188,9 @@ class TelnyxAdapter(AdapterBase):
                     document["type"] = "MMS"
             else:
                 document[FIELDS[key]] = value
-        return _http.post_json(f"{self.base_url}/v2/messages", self.authorization, document)
+        request = _http.post_json(f"{self.base_url}/v2/messages", self.authorization, document)
+        rule = self.capabilities.idempotency
+        return request if rule is None else with_key(request, rule, message)
 
     def outcome(self, response: Response, message: Message | None = None) -> Outcome:
         """Return what the answer to a create request proves; never raises."""

@@ -220,6 +220,30 @@ class Listing:
         return dict(self.query)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """How a provider makes one message of create requests with the same key: `header` (lower case), `kept_s` seconds.
+
+    `other_body` and `in_progress` are what it answers to a known key with another body, and while the first request is
+    being carried out; `replayed` is a header of an answer that was given before.
+    """
+
+    header: str
+    kept_s: float
+    other_body: FieldProblem
+    in_progress: FieldProblem
+    replayed: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class UsedKey:
+    """A key of a create request, with the digest of its body."""
+
+    account: str
+    key: str
+    body: str
+
+
 class Dialect(Protocol):
     """One provider's messaging API."""
 
@@ -233,6 +257,9 @@ class Dialect(Protocol):
 
     @property
     def trouble_answers(self) -> Mapping[Trouble, TroubleAnswer]: ...
+
+    @property
+    def key_rule(self) -> KeyRule | None: ...
 
     def authenticate(self, authorization: str | None, path_account: str | None, /) -> str:
         """Return the account. Raises Refused (401) for missing, malformed or bad credentials."""

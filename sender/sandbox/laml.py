@@ -49,6 +49,7 @@ class LamlApi(ABC):
     name: str
     trouble_answers: Mapping[Trouble, TroubleAnswer]
     mms_receipts: bool
+    key_rule = None
     prefix: str  # of the account's path
     suffix: str  # of resource paths
     help_url: str

@@ -79,6 +79,7 @@ class SignalWireApi:
     name = NAME
     trouble_answers = _TROUBLE_ANSWERS
     mms_receipts = False  # an MMS stays at `sent` (status callback page)
+    key_rule = None
 
     def authenticate(self, authorization: str | None, _path_account: str | None) -> str:
         account = project(authorization)

@@ -6,9 +6,11 @@ It is a simulator and says so in a header of every answer. It sends no message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -32,6 +34,7 @@ from sender.sandbox.dialect import (
     StoredMessage,
     Trouble,
     TroubleAnswer,
+    UsedKey,
 )
 from sender.sandbox.distortions import Distortion
 from sender.sandbox.fault_plan import NO_FAULTS, FaultPicker, Faults
@@ -54,7 +57,8 @@ class Options:
     it answers 429 (None: no limit). A message is `sent` after `sent_after_s` and final `delivered_after_s` after
     creation. `hang_s` is how long a silent answer stays silent, and how long a slow one takes. `state_file` None keeps
     everything in memory. `faults` are injected into answers, `webhook_faults` into webhooks; an outage lasts
-    `outage_s`, and the log shows a message only `log_lag_s` after its creation.
+    `outage_s`, and the log shows a message only `log_lag_s` after its creation. `keys` False ignores the keys of create
+    requests, as a provider does that has none.
     """
 
     latency_ms: float = 0.0
@@ -67,6 +71,7 @@ class Options:
     webhook_faults: WebhookFaults = NO_WEBHOOK_FAULTS
     outage_s: float = 2.0
     log_lag_s: float = 0.0
+    keys: bool = True
 
     def __post_init__(self) -> None:
         times = (self.latency_ms, self.sent_after_s, self.hang_s, self.outage_s, self.log_lag_s)
@@ -87,18 +92,54 @@ class Sandbox:
         self.faults = FaultPicker(options.faults)
         self.webhooks = WebhookSender(options.webhook_faults)
         self.closing = asyncio.Event()  # set when the server stops, so that silent answers end
+        self._in_progress: set[tuple[str, str]] = set()  # account and key of requests that are being carried out
         self._created: Answer | None = None  # to the last request that was accepted
         self._repeated: list[dict[str, Any]] = []  # entries of a page of the log that the next one shows again
         self.start_outage: Callable[[float], None] = lambda _: None  # set by the server; for a number of seconds
 
     async def create_message(self, dialect: Dialect, request: Request) -> ASGIApp:
         body = await request.body()
-        now_ms = utc_ms()
         try:
             account = dialect.authenticate(request.headers.get("authorization"), request.path_params.get("account"))
-            draft = dialect.parse_draft(account, request.headers.get("content-type", ""), body, now_ms)
+            with self._use_key(dialect, account, request, body) as key:
+                return await self._create(dialect, account, request, body, key)
         except Refused as refused:
             return await self._answer(dialect, dialect.answer_refused(refused.problems))
+
+    @contextlib.contextmanager
+    def _use_key(self, dialect: Dialect, account: str, request: Request, body: bytes) -> Iterator[UsedKey | None]:
+        """The key of a create request, if it has one that counts. Raises Refused while another request has it."""
+        rule = dialect.key_rule
+        key = request.headers.get(rule.header) if rule is not None and self.options.keys else None
+        if rule is None or key is None:
+            yield None
+            return
+        if (account, key) in self._in_progress:
+            raise Refused(rule.in_progress)
+        self._in_progress.add((account, key))
+        try:
+            yield UsedKey(account, key, hashlib.sha256(body).hexdigest())
+        finally:
+            self._in_progress.discard((account, key))
+
+    def _find_replayed(self, dialect: Dialect, key: UsedKey | None, now_ms: int) -> StoredMessage | None:
+        """The message that the first request with the key has made. Raises Refused for another body."""
+        rule = dialect.key_rule
+        if rule is None or key is None:
+            return None
+        used = self.store.find_key(key.account, key.key, since_ms=now_ms - round(1000 * rule.kept_s))
+        if used is None:
+            return None
+        if used[0] != key.body:
+            raise Refused(rule.other_body)
+        return self.store.get((dialect.name,), key.account, used[1])
+
+    async def _create(
+        self, dialect: Dialect, account: str, request: Request, body: bytes, key: UsedKey | None
+    ) -> ASGIApp:
+        now_ms = utc_ms()
+        replayed = self._find_replayed(dialect, key, now_ms)
+        draft = dialect.parse_draft(account, request.headers.get("content-type", ""), body, now_ms)
         behavior = self.behaviors.pick(draft, time.monotonic())
         if behavior is ORDINARY:
             behavior = self.faults.pick_for_message(draft.to) or behavior
@@ -107,8 +148,11 @@ class Sandbox:
         trouble = dialect.trouble_answers[behavior.trouble] if behavior.trouble else None
         if trouble and not trouble.is_late(draft):
             answer = _refusal(dialect, trouble, behavior)
+        elif behavior.accepts and replayed is not None and dialect.key_rule is not None:
+            answer = self._answer_created(dialect, replayed, behavior)
+            answer = Answer(answer.status, answer.payload, {**answer.headers, **dict([dialect.key_rule.replayed])})
         elif behavior.accepts:
-            message = self._store(dialect, draft, trouble, now_ms)
+            message = self._store(dialect, draft, trouble, now_ms, key)
             answer = self._answer_created(dialect, message, behavior)
             await self.webhooks.schedule_reports(message)
         else:
@@ -122,7 +166,9 @@ class Sandbox:
             return Answer(behavior.page_status, {})
         return distortions.distort_created(answer, behavior.distortion, before) if behavior.distortion else answer
 
-    def _store(self, dialect: Dialect, draft: Draft, late: TroubleAnswer | None, now_ms: int) -> StoredMessage:
+    def _store(
+        self, dialect: Dialect, draft: Draft, late: TroubleAnswer | None, now_ms: int, key: UsedKey | None
+    ) -> StoredMessage:
         """Store the accepted message and return it. `late` is the trouble that the provider will report; None: none."""
         start_ms = draft.send_at_ms or now_ms
         sent_ms = start_ms + round(1000 * self.options.sent_after_s)
@@ -138,6 +184,7 @@ class Sandbox:
             times_ms=(now_ms, sent_ms, final_ms),
             final=final,
             error=(late.code, late.message) if late else (None, None),
+            key=key,
         )
 
     async def _deliver(self, dialect: Dialect, answer: Answer, delivery: AnswerDelivery) -> ASGIApp:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from sender.core.errors import StateError
-from sender.sandbox.dialect import NEVER_MS, Column, Condition, Draft, Log, MessagePage, Op, StoredMessage
+from sender.sandbox.dialect import NEVER_MS, Column, Condition, Draft, Log, MessagePage, Op, StoredMessage, UsedKey
 
 _APPLICATION_ID = 0x5342_4F58  # "SBOX": a ledger passed by mistake is refused, not written to
 _SCHEMA = """
@@ -41,6 +42,16 @@ CREATE INDEX message_recipient ON message (recipient);
 """
 # Apart from the schema, for files of versions without faults.
 _FAULT_TABLE = "CREATE TABLE IF NOT EXISTS fault (kind TEXT PRIMARY KEY, injected INTEGER NOT NULL) STRICT"
+_KEY_TABLE = """
+CREATE TABLE IF NOT EXISTS used_key (
+    account    TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    at_ms      INTEGER NOT NULL,
+    PRIMARY KEY (account, key)
+) WITHOUT ROWID, STRICT
+"""
 _COUNT_FAULT = "INSERT INTO fault VALUES (?, 1) ON CONFLICT (kind) DO UPDATE SET injected = injected + 1"
 _COLUMNS = (
     "number, message_id, dialect, account, recipient, from_number, ref, segments, encoding, "
@@ -77,17 +88,32 @@ class Store:
         times_ms: tuple[int, int, int],
         final: str,
         error: tuple[str | None, str | None],
+        key: UsedKey | None = None,
     ) -> StoredMessage:
-        """Store a message and return it. `times_ms` are created, sent and final, moved behind the last message's."""
+        """Store a message and return it. `times_ms` are created, sent and final, moved behind the last message's.
+
+        With a `key`, a request with the same key can be recognised from now on.
+        """
         late = max(0, self._last_ms - times_ms[0])
         created_ms, sent_ms, final_ms = (ms + late for ms in times_ms)
         encoding, segments = measured
         message = StoredMessage(self._next, draft, segments, encoding, created_ms, sent_ms, final_ms, final, *error)
-        self._db.execute(_INSERT, _row(message))
+        with self._db if key is not None else nullcontext():
+            self._db.execute(_INSERT, _row(message))
+            if key is not None:
+                use = (key.account, key.key, key.body, draft.message_id, created_ms)
+                self._db.execute("INSERT OR REPLACE INTO used_key VALUES (?, ?, ?, ?, ?)", use)
         self._next += 1
         self._last_ms = created_ms
         self._total += 1
         return message
+
+    def find_key(self, account: str, key: str, *, since_ms: int) -> tuple[str, str] | None:
+        """Return the body's digest and the message's id of a key that was used since then."""
+        statement = "SELECT body, message_id FROM used_key WHERE account = ? AND key = ? AND at_ms >= ?"
+        for body, message_id in self._db.execute(statement, (account, key, since_ms)):
+            return str(body), str(message_id)
+        return None
 
     def get(self, dialects: Sequence[str], account: str, message_id: str) -> StoredMessage | None:
         where, values = _where(dialects, account, [])
@@ -163,7 +189,7 @@ class Store:
 
     def clear(self) -> None:
         """Delete every message and fault. Numbers continue, so that an old cursor cannot point into a new log."""
-        self._db.execute("DELETE FROM message; DELETE FROM fault")
+        self._db.execute("DELETE FROM message; DELETE FROM fault; DELETE FROM used_key")
         self._total = 0
 
     def _select(self, clause: str, values: tuple[str | int, ...]) -> list[StoredMessage]:
@@ -241,7 +267,7 @@ def _counts(db: apsw.Connection) -> dict[str, Any]:
 def _open(state_file: Path | None) -> apsw.Connection:
     if state_file is None:
         db = apsw.Connection(":memory:")
-        db.execute(f"{_SCHEMA}; {_FAULT_TABLE}")
+        db.execute(f"{_SCHEMA}; {_FAULT_TABLE}; {_KEY_TABLE}")
         return db
     try:
         # It holds message texts, which only the owner may read.
@@ -277,7 +303,7 @@ def _prepare(db: apsw.Connection, state_file: Path) -> None:
     if not tables:
         with db:
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA}")
-    db.execute(_FAULT_TABLE)
+    db.execute(f"{_FAULT_TABLE}; {_KEY_TABLE}")
 
 
 def _where(dialects: Sequence[str], account: str, conditions: Sequence[Condition]) -> tuple[str, tuple[str | int, ...]]:

@@ -20,6 +20,7 @@ from sender.sandbox.dialect import (
     Condition,
     Draft,
     FieldProblem,
+    KeyRule,
     Listing,
     Log,
     Op,
@@ -72,6 +73,13 @@ class TelnyxApi:
     name = NAME
     trouble_answers = _TROUBLE_ANSWERS
     mms_receipts = True
+    key_rule = KeyRule(
+        "idempotency-key",
+        kept_s=24 * 3600,
+        other_body=FieldProblem(422, "10027", "The idempotency key was used with another request"),
+        in_progress=FieldProblem(409, "10036", "A request with this idempotency key is in progress"),
+        replayed=("idempotent-replayed", "true"),
+    )
 
     def authenticate(self, authorization: str | None, _path_account: str | None) -> str:
         scheme, _, key = (authorization or "").partition(" ")

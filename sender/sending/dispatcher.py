@@ -249,6 +249,8 @@ class Dispatcher:
             if refuses and (refusal := refuses(message.to, message.from_number, find_service(message.fields))):
                 self._apply_outcome(claim, refusal)
                 return
+            if claim.attempt > 1:
+                message = message._replace(attempt=claim.attempt)
             request = self._adapter.request(message)
         except Unsupported as failure:
             self._apply_outcome(claim, Rejected(Reason.CONTENT, "unsupported", failure.what))

@@ -37,6 +37,7 @@ from sender.sending.choose_run import RunChoice
 from sender.sending.claim_order import WAITING_KINDS, arrange_run
 from sender.sending.concurrency import Concurrency
 from sender.sending.hold_watch import watch_hold
+from sender.sending.idempotent_retry import request_format
 from sender.sending.live_caps import open_caps
 from sender.sending.options import SendOptions
 from sender.sending.run_control import name_person
@@ -228,8 +229,12 @@ class RunSession:
                 watch = stack.enter_context(watch_files(self._files, self.plan.recipients))
                 self._begin(provider.adapter, options)
                 reader = MessageReader(self.plan, self.run.run_id, callback=callback)
+                written = request_format(provider.adapter, callback)
+                number = None
+                if written is not None:
+                    number = self.state.ledger.note_request_format(self.run.run_id, written)
                 workers = worker_config(
-                    self.state, self.run, self.pace, provider.adapter, options, callback, self._files
+                    self.state, self.run, self.pace, provider.adapter, options, callback, self._files, number
                 )
                 publish = stack.enter_context(self.state.heartbeats.publish(self.run, on_progress))
                 rate_limiter = stack.enter_context(open_rate_limiter(self.state, self.run, reader, workers))
@@ -246,6 +251,7 @@ class RunSession:
                     windows=open_windows(self.plan, provider.adapter.capabilities, hold=options.hold),
                     workers=workers,
                     on_progress=publish,
+                    request_format=number,
                 )
 
     def _begin(self, adapter: Adapter, options: SendOptions) -> None:

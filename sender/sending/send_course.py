@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,6 +18,7 @@ from sender.delivery.settle import OnWait, settle
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
 from sender.sending.canary_gate import open_canary
+from sender.sending.idempotent_retry import IdempotentRetry
 from sender.sending.options import SendOptions
 from sender.sending.send_resources import SendResources
 from sender.state.state import State
@@ -62,9 +64,18 @@ class SendCourse:
     async def _settle_unknowns(self, stop: asyncio.Event) -> None:
         """Look up what an earlier process left unknown, and make pending what is to be sent again."""
         if self._options.settle_unknowns:
-            self.reconciled = await self._reconcile(stop)
+            repeated = await self._repeat_requests(stop)
+            self._note(await self._reconcile(stop), repeated)
         if self._options.resend_unknown and not stop.is_set():
             self.resent = self._state.ledger.resend_unknown(self._run.run_id)
+
+    def _note(self, result: ReconcileResult, repeated: int) -> None:
+        """Keep the newest result, with all that was found in this call, also by repeating requests."""
+        self.reconciled = replace(result, found=self.reconciled.found + result.found + repeated)
+
+    async def _repeat_requests(self, stop: asyncio.Event) -> int:
+        """Settle unknown messages by repeating their requests, where that makes no second message; return how many."""
+        return await IdempotentRetry(self._plan, self._resources, below_seq=self._options.limit, stop=stop).settle()
 
     async def _reconcile(self, stop: asyncio.Event) -> ReconcileResult:
         return await reconcile.reconcile(
@@ -136,7 +147,8 @@ class SendCourse:
             await self._resources.make_dispatcher(below_seq).run(stop)
             if not self._options.settle_unknowns or stop.is_set():
                 return
-            self.reconciled = await self._reconcile_at_the_end(stop)
+            repeated = await self._repeat_requests(stop)
+            self._note(await self._reconcile_at_the_end(stop), repeated)
             if not self.reconciled.absent:  # else these are pending again
                 return
         raise _never_arrive(self.reconciled.absent)

@@ -34,7 +34,10 @@ from sender.suppression.number_files import NumberFile
 
 @dataclass(frozen=True, slots=True)
 class SendResources:
-    """What one call of `send` works with. `workers` is what each worker process is given, all but its number."""
+    """What one call of `send` works with. `workers` is what each worker process is given, all but its number.
+
+    `request_format` is the ledger's number for how this session writes its requests, where they can be repeated.
+    """
 
     ledger: Ledger
     run: Run
@@ -47,6 +50,7 @@ class SendResources:
     windows: SendWindows | None
     workers: WorkerConfig
     on_progress: OnProgress
+    request_format: int | None = None
 
     def is_waiting(self) -> bool:
         """Whether this process only waits, for a window to open."""
@@ -55,7 +59,7 @@ class SendResources:
     def make_dispatcher(self, below_seq: int | None) -> Dispatcher:
         """A dispatcher that sends in this process what is below `below_seq` (None: all)."""
         return Dispatcher(
-            ledger=AsyncLedger(self.ledger, self.run),
+            ledger=AsyncLedger(self.ledger, self.run, request_format=self.request_format),
             reader=self.reader,
             adapter=self.provider.adapter,
             transport=self.provider.transport,
@@ -89,6 +93,7 @@ def worker_config(
     options: SendOptions,
     callback: str | None,
     files: Sequence[NumberFile] = (),
+    request_format: int | None = None,
 ) -> WorkerConfig:
     """What workers are given; there are never more of them than concurrent requests."""
     env = dict(options.environment)
@@ -102,6 +107,7 @@ def worker_config(
         pace=pace,
         callback=callback,
         suppress=tuple(file.to_manifest() for file in files),
+        request_format=request_format,
         slots_file=str(state.workers_folder(run.campaign, run.kind).resolve() / "pace"),
         log_level=logging.getLogger("sender").getEffectiveLevel(),
     )

@@ -21,9 +21,11 @@ class AsyncLedger:
     before `close` has returned.
     """
 
-    def __init__(self, ledger: Ledger, run: Run) -> None:
+    def __init__(self, ledger: Ledger, run: Run, *, request_format: int | None = None) -> None:
+        """`request_format` is how the requests of this session are written, if it is kept."""
         self.run = run
         self._ledger = ledger
+        self._request_format = request_format
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
     def close(self) -> None:
@@ -42,8 +44,14 @@ class AsyncLedger:
         return await self.in_thread(self._ledger.counts, self.run.run_id)
 
     async def claim(self, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
-        claim = self._ledger.claim
-        return await self.in_thread(claim, self.run.run_id, limit=limit, lease_ms=lease_ms, below_seq=below_seq)
+        return await self.in_thread(
+            self._ledger.claim,
+            self.run.run_id,
+            limit=limit,
+            lease_ms=lease_ms,
+            below_seq=below_seq,
+            request_format=self._request_format,
+        )
 
     async def prefetch(
         self,
@@ -63,7 +71,8 @@ class AsyncLedger:
         )
 
     async def claim_prefetched(self, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
-        return await self.in_thread(self._ledger.claim_prefetched, self.run.run_id, seqs, lease_ms=lease_ms)
+        claim, request_format = self._ledger.claim_prefetched, self._request_format
+        return await self.in_thread(claim, self.run.run_id, seqs, lease_ms=lease_ms, request_format=request_format)
 
     async def release(self, claims: Iterable[Claim]) -> int:
         return await self.in_thread(self._ledger.release, self.run.run_id, claims)

@@ -49,6 +49,15 @@ DOUBTS_SCHEMA: dict[str, pl.DataType] = {"run_id": pl.String()} | {
 }
 
 
+# What `Ledger.repeatable` returns: messages whose create request can be written again. Times are milliseconds UTC.
+REPEATABLE_SCHEMA = {
+    "seq": pl.UInt32(),
+    "attempts": pl.UInt32(),
+    "intent_at": pl.Int64(),
+    "sender": pl.String(),
+    "request_format": pl.Int64(),
+}
+
 # What `Ledger.sent` returns: when each message was last claimed (milliseconds UTC), and its delivery status, if any.
 SENT_SCHEMA = {"seq": pl.UInt32(), "at_ms": pl.Int64(), "status": pl.String()}
 
@@ -69,6 +78,18 @@ class Claim(NamedTuple):  # a tuple, like Settlement: each message makes one, an
     attempt: int
     deadline_ms: int
     fence: int = 0
+
+
+class RequestFormat(NamedTuple):
+    """What a session's create requests have in common: with it, one can be written again byte for byte.
+
+    `callback` is the URL for delivery reports that was given to the session, `serialiser` names what wrote the bytes,
+    and `credentials` is a digest of what they were sent with.
+    """
+
+    callback: str | None
+    serialiser: str
+    credentials: str
 
 
 class Settlement(NamedTuple):
@@ -194,7 +215,38 @@ class Ledger(Protocol):
         """Lift the pause; return whether the run was paused."""
         ...
 
-    def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
+    def note_request_format(self, run_id: str, request_format: RequestFormat) -> int:
+        """Keep how requests of the run are written, once; return the number by which claims name it."""
+        ...
+
+    def request_formats(self, run_id: str) -> dict[int, RequestFormat]:
+        """The formats of the run's requests by number."""
+        ...
+
+    def repeatable(
+        self,
+        run_id: str,
+        state: SubmissionState,
+        *,
+        since_ms: int,
+        request_format: int | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """The messages in that state, claimed with a format (that one) since then, as REPEATABLE_SCHEMA, last first.
+
+        Those that a retry has taken over are not among them.
+        """
+        ...
+
+    def claim(
+        self,
+        run_id: str,
+        *,
+        limit: int,
+        lease_ms: int,
+        below_seq: int | None = None,
+        request_format: int | None = None,
+    ) -> list[Claim]:
         """Claim up to `limit` messages durably: deferred ones that are due first, then the next in order.
 
         `below_seq` bounds the messages touched (`--limit N` is the first N of the plan). Nothing of a closed or paused
@@ -247,7 +299,9 @@ class Ledger(Protocol):
         """
         ...
 
-    def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+    def claim_prefetched(
+        self, run_id: str, seqs: Collection[int], *, lease_ms: int, request_format: int | None = None
+    ) -> list[Claim]:
         """Claim those of `seqs` that were prefetched and may be claimed now, committed and durable.
 
         Nothing of a closed or paused run can be claimed.

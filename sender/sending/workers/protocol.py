@@ -25,7 +25,8 @@ class WorkerConfig:
 
     `options` are those of the run; they hold the credentials, so a config goes through a pipe and is never shown.
     `callback` is the URL for delivery reports, `slots_file` holds the shared state of the rate limiter, and `suppress`
-    has the suppression files as a manifest has them.
+    has the suppression files as a manifest has them. `request_format` is the ledger's number of how requests are
+    written.
     """
 
     options: SendOptions
@@ -37,6 +38,7 @@ class WorkerConfig:
     slots_file: str
     log_level: int
     suppress: tuple[Mapping[str, Any], ...] = ()
+    request_format: int | None = None
 
     def to_json(self) -> str:
         values = {each.name: getattr(self, each.name) for each in fields(self)}

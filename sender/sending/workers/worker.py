@@ -195,7 +195,7 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
         ) as transport:
             pool = plan.manifest.sender_pool()
             dispatcher = Dispatcher(
-                ledger=AsyncLedger(state.ledger, run),
+                ledger=AsyncLedger(state.ledger, run, request_format=config.request_format),
                 reader=MessageReader(plan, run.run_id, callback=config.callback),
                 adapter=adapter,
                 transport=transport,

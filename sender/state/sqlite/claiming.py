@@ -17,12 +17,14 @@ from sender.state.sqlite import closing
 from sender.state.sqlite import statements as sql
 
 
-def claim(db: apsw.Connection, key: int, now_ms: int, *, limit: int, lease_ms: int, bound: int) -> list[Claim]:
+def claim(
+    db: apsw.Connection, key: int, now_ms: int, *, limit: int, lease_ms: int, bound: int, request_format: int | None
+) -> list[Claim]:
     """Claim up to `limit` messages below `bound`: those that are due first, then the next in order."""
     if closing.is_held(db, key):
         return []
     deadline = now_ms + lease_ms
-    named = {"run": key, "now": now_ms, "deadline": deadline, "bound": bound, "limit": limit}
+    named = {"run": key, "now": now_ms, "deadline": deadline, "format": request_format, "bound": bound, "limit": limit}
     waiting: list[tuple[Any, ...]] = db.execute(sql.CLAIM_WAITING, named).fetchall()
     start = frontier(db, key)
     stop = min(bound, start + limit - len(waiting))
@@ -55,13 +57,19 @@ def prefetch(
 
 
 def claim_prefetched(
-    db: apsw.Connection, key: int, now_ms: int, seqs: Collection[int], *, lease_ms: int
+    db: apsw.Connection, key: int, now_ms: int, seqs: Collection[int], *, lease_ms: int, request_format: int | None
 ) -> list[Claim]:
     """Claim those of `seqs` that wait and are due."""
     if closing.is_held(db, key):
         return []
     deadline = now_ms + lease_ms
-    named = {"run": key, "now": now_ms, "deadline": deadline, "seqs": json.dumps(sorted(seqs))}
+    named = {
+        "run": key,
+        "now": now_ms,
+        "deadline": deadline,
+        "format": request_format,
+        "seqs": json.dumps(sorted(seqs)),
+    }
     claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_PREFETCHED, named).fetchall()
     return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
 

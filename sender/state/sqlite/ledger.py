@@ -25,6 +25,7 @@ from sender.state.ledger import (
     LogFinding,
     ReceivedReport,
     ReportCounts,
+    RequestFormat,
     Run,
     Settlement,
 )
@@ -142,14 +143,37 @@ class SqliteLedger(LedgerReads):
         with self._transaction() as db:
             return count_changes(db, sql.RESUME_RUN, [(key,)]) > 0
 
-    def claim(self, run_id: str, *, limit: int, lease_ms: int, below_seq: int | None = None) -> list[Claim]:
+    def note_request_format(self, run_id: str, request_format: RequestFormat) -> int:
+        key, _ = self._run_key(run_id)
+        with self._transaction() as db:
+            db.execute(sql.NOTE_FORMAT, (key, *request_format))
+            number: int = db.execute(sql.FIND_FORMAT, (key, *request_format)).get
+            return number
+
+    def claim(
+        self,
+        run_id: str,
+        *,
+        limit: int,
+        lease_ms: int,
+        below_seq: int | None = None,
+        request_format: int | None = None,
+    ) -> list[Claim]:
         """As the protocol says; `lease_ms` is counted from the commit's own reading of the clock."""
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else min(messages, below_seq)
         if limit <= 0:
             return []
         with self._transaction() as db:  # the clock is read with the write lock held: waiting must not eat the lease
-            return claiming.claim(db, key, self.now_ms(), limit=limit, lease_ms=lease_ms, bound=bound)
+            return claiming.claim(
+                db,
+                key,
+                self.now_ms(),
+                limit=limit,
+                lease_ms=lease_ms,
+                bound=bound,
+                request_format=request_format,
+            )
 
     def prefetch(
         self,
@@ -168,10 +192,14 @@ class SqliteLedger(LedgerReads):
             now_ms = self.now_ms()
             return claiming.prefetch(db, key, now_ms, limit=limit, exclude=exclude, bound=bound, partition=partition)
 
-    def claim_prefetched(self, run_id: str, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
+    def claim_prefetched(
+        self, run_id: str, seqs: Collection[int], *, lease_ms: int, request_format: int | None = None
+    ) -> list[Claim]:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            return claiming.claim_prefetched(db, key, self.now_ms(), seqs, lease_ms=lease_ms)
+            return claiming.claim_prefetched(
+                db, key, self.now_ms(), seqs, lease_ms=lease_ms, request_format=request_format
+            )
 
     def frontier(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)

@@ -11,7 +11,7 @@ import polars as pl
 from sender.core.canary import OutcomeCount
 from sender.core.errors import UnknownRun
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
-from sender.state.ledger import Counts, Refusals, Run
+from sender.state.ledger import REPEATABLE_SCHEMA, Counts, Refusals, RequestFormat, Run
 from sender.state.rows import read_run
 from sender.state.sqlite import closing, evidence, reading
 from sender.state.sqlite import statements as sql
@@ -90,6 +90,26 @@ class LedgerReads:
     def recent_ids(self, *, limit: int) -> list[str]:
         with failures_explained(self._path):
             return evidence.read_recent_ids(self._db, limit)
+
+    def request_formats(self, run_id: str) -> dict[int, RequestFormat]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return {number: RequestFormat(*fields) for number, *fields in self._db.execute(sql.FORMATS, (key,))}
+
+    def repeatable(
+        self,
+        run_id: str,
+        state: SubmissionState,
+        *,
+        since_ms: int,
+        request_format: int | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        key, _ = self._run_key(run_id)
+        named = {"run": key, "state": state.value, "since": since_ms, "format": request_format}
+        with failures_explained(self._path):
+            rows = self._db.execute(sql.REPEATABLE, named | {"limit": -1 if limit is None else limit}).fetchall()
+        return pl.DataFrame(rows, schema=REPEATABLE_SCHEMA, orient="row")
 
     def doubts(self) -> pl.DataFrame:
         with failures_explained(self._path):

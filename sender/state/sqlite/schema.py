@@ -140,10 +140,24 @@ ALTER TABLE run ADD COLUMN paused_by TEXT CHECK ((paused_by IS NULL) = (paused_a
 ALTER TABLE run ADD COLUMN canary TEXT CHECK (json_valid(canary));
 """
 
+# How the requests of a session are written: what is needed, besides plan and row, to write one again byte for byte.
+# A message has one only where the provider makes one message of repeated requests.
+_VERSION_7 = """
+CREATE TABLE request_format (
+    key INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES run (key),
+    callback TEXT,
+    serialiser TEXT NOT NULL,
+    credentials TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX request_format_once ON request_format (run, serialiser, credentials, coalesce(callback, ''));
+ALTER TABLE message ADD COLUMN request_format INTEGER REFERENCES request_format (key);
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To tighten a CHECK constraint: make a new table, copy, drop,
 # rename; to loosen one: edit the text of the table, as in version 6.
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

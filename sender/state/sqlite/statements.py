@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-from sender.state.ledger import JOURNAL_SCHEMA
+from sender.state.ledger import JOURNAL_SCHEMA, REPEATABLE_SCHEMA
 from sender.state.rows import SettledFields
 
 # In the order of the fields of `Run`.
@@ -54,7 +54,7 @@ RESUME_RUN = "UPDATE run SET paused_at = NULL, paused_by = NULL WHERE key = ? AN
 CLAIM_WAITING = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
-    not_before = NULL, sender = NULL, updated_at = :now
+    not_before = NULL, sender = NULL, request_format = :format, updated_at = :now
 WHERE run = :run AND state = 'pending' AND seq IN (
     SELECT seq FROM message
     WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
@@ -65,7 +65,7 @@ RETURNING seq, attempts, fence
 CLAIM_PREFETCHED = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
-    not_before = NULL, sender = NULL, updated_at = :now
+    not_before = NULL, sender = NULL, request_format = :format, updated_at = :now
 WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
 RETURNING seq, attempts, fence
 """
@@ -88,9 +88,23 @@ WAITING = "SELECT seq FROM message WHERE run = ? AND state = 'pending'"
 NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"
 CLAIM_NEXT = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
-INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, updated_at)
-SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :now FROM next
+INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, request_format, updated_at)
+SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :format, :now FROM next
 """
+NOTE_FORMAT = """
+INSERT INTO request_format (run, callback, serialiser, credentials) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+FIND_FORMAT = """
+SELECT key FROM request_format WHERE run = ? AND callback IS ? AND serialiser = ? AND credentials = ?
+"""
+FORMATS = "SELECT key, callback, serialiser, credentials FROM request_format WHERE run = ?"
+# A retry sends what it took over as messages of its own.
+REPEATABLE = f"""
+SELECT {", ".join(REPEATABLE_SCHEMA)} FROM message
+WHERE run = :run AND state = :state AND request_format IS NOT NULL AND NOT taken_over AND intent_at >= :since
+    AND (:format IS NULL OR request_format = :format)
+ORDER BY seq DESC LIMIT :limit
+"""  # noqa: S608 (our names)
 RELEASE = """
 UPDATE message SET state = 'pending', attempts = attempts - 1, deadline = NULL, sender = NULL, not_before = ?,
     updated_at = ?
