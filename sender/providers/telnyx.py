@@ -131,8 +131,8 @@ ERRORS = _answers.error_table(
         (
             ErrorAction.DOUBT,
             Reason.OTHER,
-            "10007 10008 10037",
-        ),  # unexpected error, request timeout, service unavailable
+            "10007 10008 10037 10027 10036",
+        ),  # unexpected error, request timeout, service unavailable; the key is known, so an earlier request may count
     ]
 )
 

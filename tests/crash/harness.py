@@ -104,11 +104,14 @@ class Tally(Addable):
 class Provider:
     """A sandbox process on a port of its own, which keeps its truth in a file and can be killed as well."""
 
-    def __init__(self, folder: Path, *, faults: str = "", seed: int = 0, log_lag_s: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, *, faults: str = "", seed: int = 0, log_lag_s: float = 0.0, keys: bool = True
+    ) -> None:
         self._folder = folder
         self._options = ["--latency", str(LATENCY_MS), "--state", str(folder / "truth.sqlite3"), "--seed", str(seed)]
         self._options += ["--hang", str(HANG_S), "--outage", "1", "--log-lag", str(log_lag_s)]
         self._options += ["--faults", faults] if faults else []
+        self._options += [] if keys else ["--no-keys"]
         self._port = 0
         self.process: warm.Process
         self.url = ""
@@ -354,10 +357,11 @@ def campaign(
     window: str | None = None,
     zones: Sequence[str] = (),
     day_offset_ms: int | None = None,
+    keys: bool = True,
 ) -> Iterator[Campaign]:
-    """A campaign with its provider running."""
+    """A campaign with its provider running, which knows the keys of requests where the real one does, unless not `keys`."""
     folder.mkdir(parents=True)
-    provider = Provider(folder, faults=faults, seed=seed, log_lag_s=log_lag_s)
+    provider = Provider(folder, faults=faults, seed=seed, log_lag_s=log_lag_s, keys=keys)
     provider.start()
     try:
         yield Campaign(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -26,7 +28,8 @@ import sender.cli
 from sender.core import clock
 from sender.core.outcomes import Accepted
 from sender.delivery import reconcile
-from sender.sending import producer, run, send_resources
+from sender.sending import producer, run, send_course, send_resources
+from sender.sending.idempotent_retry import IdempotentRetry
 from sender.sending.send_windows import SendWindows
 from sender.sending.workers import supervisor, worker
 from sender.state.ledger import RunKind, Settlement
@@ -58,6 +61,8 @@ POINTS = (
     "orphans_to_unknown:after",
     "log:before",
     "log:after",
+    "repeat:before",
+    "repeat:after",
     "reconcile:before",
     "reconcile:commit",
     "reconcile:after",
@@ -68,7 +73,17 @@ POINTS = (
     "results:after",
 )
 WORKER = "--worker"  # the launcher's one option: to be a worker of `send`, traps and all
-MUTANTS = ("no_intent", "blind_retry", "no_deadline", "no_grace", "outcome_before_intent", "no_window")
+MUTANTS = (
+    "no_intent",
+    "blind_retry",
+    "no_deadline",
+    "no_grace",
+    "outcome_before_intent",
+    "no_window",
+    "no_proof",
+    "fresh_keys",
+    "other_bytes",
+)
 
 
 @dataclass(frozen=True)
@@ -265,6 +280,19 @@ def set_traps(reaper: Reaper) -> None:
 
     reconcile.reconcile = settle_unknowns
 
+    class IdempotentRetry(send_course.IdempotentRetry):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self._transport = Wire(self._transport, reaper, "repeat")
+
+        async def settle(self) -> int:
+            found = await super().settle()
+            if found:
+                reaper.note(event="settled", found=found, absent=0)
+            return found
+
+    send_course.IdempotentRetry = IdempotentRetry  # type: ignore[misc]
+
 
 # ── Mutants ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -311,6 +339,45 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> None:
         backup.step()
 
 
+def no_proof() -> None:
+    """Whoever documents a header is taken to honour it."""
+
+    async def believed(*_: Any) -> bool:
+        return True
+
+    IdempotentRetry._is_proved = believed  # type: ignore[method-assign]
+
+
+def fresh_keys() -> None:
+    """A key for each request, as SDKs make them."""
+    send = IdempotentRetry._send
+
+    async def with_fresh_key(self: Any, doubt: Any, *, other_body: bool = False) -> Any:
+        if not other_body:
+            doubt = replace(doubt, message=doubt.message._replace(attempt=random.randrange(1000, 1 << 30)))
+        return await send(self, doubt, other_body=other_body)
+
+    IdempotentRetry._send = with_fresh_key  # type: ignore[method-assign]
+
+
+def other_bytes() -> None:
+    """What is repeated is written by another serialiser than what was sent first."""
+    send = IdempotentRetry._send
+
+    async def spaced(self: Any, doubt: Any, **options: Any) -> Any:
+        request = self._adapter.request
+        adapter = SimpleNamespace(
+            request=lambda message: request(message)._replace(content=request(message).content.replace(b'":', b'": '))
+        )
+        real, self._adapter = self._adapter, adapter
+        try:
+            return await send(self, doubt, **options)
+        finally:
+            self._adapter = real
+
+    IdempotentRetry._send = spaced  # type: ignore[method-assign]
+
+
 def no_deadline() -> None:
     """A claim is good for ever."""
     producer.LEASE_MS = 86_400_000
@@ -352,6 +419,9 @@ def main() -> None:
         "no_deadline": no_deadline,
         "outcome_before_intent": outcome_before_intent,
         "no_window": no_window,
+        "no_proof": no_proof,
+        "fresh_keys": fresh_keys,
+        "other_bytes": other_bytes,
     }
     if trap.mutant in mutate:
         mutate[trap.mutant]()

@@ -170,6 +170,34 @@ def windows_under_fire(
     )
 
 
+def ignored_keys(folder: Path, mutant: str | None) -> Tally:
+    """Telnyx without the header that its pages promise: a repeated request is a second message."""
+    with campaign(
+        folder, messages=MESSAGES, dialect="telnyx", faults="reset-after=0.15,500-after=0.1", mutant=mutant, keys=False
+    ) as target:
+        target.finish()
+        return target.judge()
+
+
+def known_keys(folder: Path, mutant: str | None) -> Tally:
+    """Telnyx, on a bad day for answers, and its log cannot be read: only repeated requests settle anything."""
+    with campaign(
+        folder,
+        messages=MESSAGES,
+        dialect="telnyx",
+        faults="reset-after=0.15,reset-before=0.15,log-500=1",
+        mutant=mutant,
+    ) as target:
+        if mutant is None:
+            target.live(Trap("send:after", 20))
+            target.live(Trap("repeat:after", 3))
+            target.finish()
+        else:  # it may never end
+            for _ in range(2):
+                target.live(Trap(), kill_after_s=8.0)
+        return target.judge()
+
+
 def _wait_until_stopped(process: warm.Process) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
@@ -185,4 +213,7 @@ SCENARIOS: dict[str, Callable[[Path, str | None], Tally]] = {
     "blind_retry": ambiguous_answers,
     "no_grace": lagging_log,
     "no_deadline": frozen_past_the_lease,
+    "no_proof": ignored_keys,
+    "fresh_keys": known_keys,
+    "other_bytes": known_keys,
 }
