@@ -37,7 +37,7 @@ VERSION = 1  # of the bytes of our requests: raised whenever the same message wo
 MARGIN_S = 3600.0  # before the provider forgets a key, nothing is repeated with it any more
 PROOFS = 3  # accepted messages whose key is asked about, until one answer is a proof
 GROUP = 50  # messages whose answers are awaited and recorded together
-TRIES = 6  # of one message while nothing is proved: no answer comes, or its first request is still being carried out
+TRIES = 5  # of one message while nothing is proved: no answer comes, or its first request is still being carried out
 PAUSE_S = 1.0  # before the second of these; each pause is twice as long as the last
 
 
@@ -71,6 +71,7 @@ class IdempotentRetry:
         self._below_seq = below_seq
         self._stop = stop
         self._gave_up = False
+        self._in_vain: set[int] = set()  # messages that were repeated and are as unknown as before
 
     async def settle(self) -> int:
         """Repeat what may be repeated, and return how many messages are settled: each has been accepted once.
@@ -108,7 +109,8 @@ class IdempotentRetry:
             self._run_id, SubmissionState.UNKNOWN, since_ms=self._since_ms(rule), request_format=number
         )
         doubts = self._rebuild(rows.select("seq", "attempts", "sender").rows(), written)
-        return [doubt for doubt in doubts if self._below_seq is None or doubt.message.seq < self._below_seq]
+        bound = self._plan.manifest.messages if self._below_seq is None else self._below_seq
+        return [doubt for doubt in doubts if doubt.message.seq < bound and doubt.message.seq not in self._in_vain]
 
     def _rebuild(self, rows: Sequence[tuple[int, int, str | None]], written: RequestFormat) -> list[_Doubt]:
         """The messages (`seq`, attempt, number that sent it) as they were requested; none of people who were erased."""
@@ -166,6 +168,7 @@ class IdempotentRetry:
                 if outcome is not None
             ]
             settled += self._ledger.reconcile(self._run_id, findings)
+            self._in_vain |= {doubt.message.seq for doubt in group} - {finding.seq for finding in findings}
             if not findings and group:  # the provider is not well: what is left waits for the next start
                 break
         if settled:

@@ -49,6 +49,7 @@ class SendCourse:
         self.reconciled = ReconcileResult()
         self.refreshed: RefreshResult | None = None
         self.resent = 0
+        self._retry: IdempotentRetry | None = None
 
     async def run(self, stop: asyncio.Event, terms: CanaryTerms | None) -> None:
         """Look up unknown messages, send what is pending, and wait for delivery, until `stop` is set.
@@ -75,7 +76,9 @@ class SendCourse:
 
     async def _repeat_requests(self, stop: asyncio.Event) -> int:
         """Settle unknown messages by repeating their requests, where that makes no second message; return how many."""
-        return await IdempotentRetry(self._plan, self._resources, below_seq=self._options.limit, stop=stop).settle()
+        if self._retry is None:
+            self._retry = IdempotentRetry(self._plan, self._resources, below_seq=self._options.limit, stop=stop)
+        return await self._retry.settle()
 
     async def _reconcile(self, stop: asyncio.Event) -> ReconcileResult:
         return await reconcile.reconcile(
