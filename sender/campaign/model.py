@@ -103,6 +103,11 @@ class RecipientsSpec(Strict):
         default_factory=dict,
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
     )
+    hidden_rows: Literal["skip", "keep"] | None = Field(
+        None,
+        description="Rows that an XLSX workbook hides, by a filter or by hand: `skip` leaves them out, `keep` texts"
+        " them. Must be set where one of them would get a message; `send` asks where it can.",
+    )
     sheet: Text | None = Field(None, description="Name of the worksheet in a workbook. Default: the first.")
     separator: str | None = Field(
         None, min_length=1, max_length=1, description="Field separator of a CSV file. Default: detected."

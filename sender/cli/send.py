@@ -102,22 +102,24 @@ def send(
     if only_new and again:
         raise InputError("--only-new and --again contradict each other", fix="choose one of them")
     options = request.options
-    keys = campaign_keys if is_written_plan(campaign) else {**campaign_keys, "late": start.late}
+    keys = {**campaign_keys} if is_written_plan(campaign) else {**campaign_keys, "late": start.late}
     starting = read_start(campaign, keys, state_dir=options.state_path, request=start)
     read = partial(
         read_plan,
         campaign,
-        keys,
         state_dir=options.state_path,
         limit=options.limit if test_to else None,
         test_to=test_to,
         only_new=only_new,
         rehearse=options.rehearse,
         at=starting.at,
+        ask=not request.yes,
     )
-    plan, built_from = read()
+    plan, built_from = read(keys)
     if built_from is None:
         plan = starting.lay_over(plan)
+    else:
+        keys["hidden_rows"] = built_from.recipients.hidden_rows  # not to be asked again after a wait
     if starting.at is None and (test_to or options.rehearse):  # to see it now is what they are for
         plan = plan.with_manifest(replace(plan.manifest, start=None))
     sending = replace(
@@ -136,7 +138,7 @@ def send(
         plan,
         replace(request, options=sending, inputs=inputs),
         built_from.listen if built_from else ListenSpec(),
-        read_again=lambda: read()[0],
+        read_again=lambda: read(keys)[0],
     )
 
 

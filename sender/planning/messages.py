@@ -21,6 +21,7 @@ from sender.planning.audience import Audience, count_sendable, mark_suppressed, 
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
+from sender.planning.used_cells import skip_broken, used_headers
 from sender.planning.whereabouts import add_places, without_places
 from sender.recipients.columns import Recipients
 
@@ -53,6 +54,8 @@ class MessageBuilder:
         self._sequencer = _Sequencer(limit, test_number)
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
+        self._used = used_headers(compiled, recipients)
+        self._hidden_rows: list[pl.Series] = []
         self.place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
 
     @property
@@ -81,6 +84,7 @@ class MessageBuilder:
             reason=marks["reason"],
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
+        frame = skip_broken(frame, recipients, self._used)
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
@@ -94,7 +98,19 @@ class MessageBuilder:
             marked = mark_suppressed(frame, marks["suppressed"]) if self._has_files else frame
             marked = marked if self._mark_rows is None else self._mark_rows(marked)
             rows, hashed = self._sequencer.number(marked), self._hash_sequencer.number(frame)
+        self._find_hidden(rows)
         return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
+
+    @property
+    def hidden_rows(self) -> pl.Series:
+        """The numbers of the rows built so far that a workbook hides and that get a message (UInt32)."""
+        return pl.concat(self._hidden_rows) if self._hidden_rows else pl.Series(dtype=pl.UInt32)
+
+    def _find_hidden(self, rows: pl.DataFrame) -> None:
+        hidden = self._recipients.table.hidden_rows
+        if hidden.len():
+            numbers = rows.filter(pl.col("seq").is_not_null())["row_number"]
+            self._hidden_rows.append(numbers.filter(numbers.is_in(hidden.implode())))
 
     def _add_places(self, frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
         if not self._compiled.window:

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,8 @@ import polars as pl
 
 from sender.campaign.model import Campaign
 from sender.core.errors import RecipientsError, setting
-from sender.recipients.readers.cells import table_of_frame, table_of_items
+from sender.recipients.readers.cells import table_of_items
+from sender.recipients.readers.frames import table_of_frame
 from sender.recipients.readers.read import read_table
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
@@ -111,6 +112,10 @@ class Recipients:
         """UInt32, one a row of `cells`."""
         return self.table.row_numbers
 
+    def with_stored(self, headers: Collection[str]) -> Recipients:
+        """Return the same recipients with what the cells under `headers` store, as `Table.with_stored` does."""
+        return replace(self, table=self.table.with_stored(headers))
+
     def blocks(self) -> Iterator[Recipients]:
         """Yield the same recipients in order, a block at a time: a large list is never in memory as a whole."""
         for block in self.table.blocks():
@@ -128,19 +133,22 @@ def load_recipients(campaign: Campaign) -> Recipients:
         )
     headers = list(table.headers)
     message = campaign.message
+    phone = _find_phone(table, spec.phone_column, where)
+    refuse_narrow(table, [phone], where)
+    sender = _find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders))
     has_body = message.body is not None or message.template is not None
     return Recipients(
-        table=table,
-        phone=_find_phone(table, spec.phone_column, where),
+        table=table.with_stored({phone, sender or phone}),
+        phone=phone,
         body=_find_header(headers, _BODY_HEADERS, where, "message.body", settled=has_body),
         media=_find_header(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
-        sender=_find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
+        sender=sender,
         region=_resolve_header(headers, spec.region_column, "recipients.region_column", where)
         if spec.region_column is not None
         else _find_header(headers, _REGION_HEADERS, where, "recipients.region_column"),
         places=_find_places(headers),
         names=_template_names(headers, spec.columns, where),
-        notes=(*table.notes, *_note_unread_sheets(table)),
+        notes=(*table.notes, *_note_unread_sheets(table), *_note_hidden_column(table, phone)),
         inputs=(file if file is not None else _hash_cells(table, framed=campaign.frame is not None),),
     )
 
@@ -150,6 +158,24 @@ def _note_unread_sheets(table: Table) -> Iterator[str]:
         sheets, are = ("sheets", "are") if len(table.other_sheets) > 1 else ("sheet", "is")
         names = list_names(table.other_sheets)
         yield f"the workbook's {sheets} {names} {are} not read; choose one with {setting('recipients.sheet')}"
+
+
+def _note_hidden_column(table: Table, phone: str) -> Iterator[str]:
+    if phone in table.hidden_headers:
+        yield f"the column of the numbers, `{phone}`, is hidden in the workbook"
+
+
+def refuse_narrow(table: Table, headers: Iterable[str], where: str) -> None:
+    """Raise RecipientsError where a column of numbers cannot hold a phone number."""
+    for header in headers:
+        if header in table.narrow_headers:
+            raise RecipientsError(
+                f"the column `{header}` has floating point numbers of 32 bits or fewer, which cannot hold a phone"
+                " number: 2025550147 becomes 2025550208",
+                where=where,
+                fix="write the numbers as text, or as whole numbers of 64 bits, from where they come from: in this"
+                " column their last digits are lost",
+            )
 
 
 def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
@@ -214,6 +240,12 @@ def is_number_like(header: str) -> bool:
 
 def _find_phone(table: Table, chosen: str | None, where: str) -> str:
     headers = list(table.headers)
+    if chosen is not None and chosen in table.unreadable:
+        raise RecipientsError(
+            f"the column `{chosen}` is of the type {table.unreadable[chosen]}, which has no text",
+            where=where,
+            fix="write the numbers as text",
+        )
     if chosen is not None:
         return _resolve_header(headers, chosen, "recipients.phone_column", where)
     header = _find_header(headers, PHONE_HEADERS, where, "recipients.phone_column")

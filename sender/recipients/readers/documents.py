@@ -1,4 +1,4 @@
-"""Parquet, JSON lines and YAML."""
+"""JSON lines and YAML."""
 
 from __future__ import annotations
 
@@ -6,29 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import polars as pl
-
 from sender.campaign import safe_yaml
 from sender.core.errors import RecipientsError
-from sender.recipients.readers.cells import ItemRows, cell_text, table_of_frame, table_of_items
-from sender.recipients.readers.source import FileSource, TextStream
+from sender.recipients.readers.cells import ItemRows, cell_text, table_of_items
+from sender.recipients.readers.source import TextStream
 from sender.recipients.readers.table import Table
-from sender.recipients.readers.workbooks import first_line
 
-PARQUET = b"PAR1"
 SCALARS = "number"  # the header of rows that are a value alone
 _BLOCK_CHARS = 8 * 2**20
-
-
-def read_parquet(source: FileSource, where: str) -> Table:
-    """Return the rows of a Parquet file; a block of them is in memory at a time."""
-    whole = source.path if source.path is not None and source.packed is None else source.read_all()
-    try:
-        return table_of_frame(pl.scan_parquet(whole, glob=False, hive_partitioning=False))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise RecipientsError(
-            f"cannot be read as Parquet: {first_line(error)}", where=where, fix="write the file again"
-        ) from None
 
 
 def read_json_lines(stream: TextStream, where: str, *, scalars: bool = False) -> Table:

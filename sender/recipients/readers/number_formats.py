@@ -1,7 +1,8 @@
 """What a spreadsheet shows for a number under a cell's number format.
 
 Formats are those of ECMA-376 part 1, 18.8.30 and 18.8.31. Separators are those of a spreadsheet in English; a date
-whose form depends on the reader's own system is ISO 8601, and so is a time with a date that is written in that order. A format that is not understood is never guessed at.
+whose form depends on the reader's own system is ISO 8601, and so is a time with a date that is written in that order.
+A format that is not understood is never guessed at.
 """
 
 from __future__ import annotations

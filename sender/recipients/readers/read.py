@@ -12,7 +12,8 @@ from pathlib import PurePath
 
 from sender.core.errors import RecipientsError
 from sender.recipients.readers.delimited import read_delimited
-from sender.recipients.readers.documents import PARQUET, read_json_lines, read_parquet, read_yaml
+from sender.recipients.readers.documents import read_json_lines, read_yaml
+from sender.recipients.readers.parquet import PARQUET, read_parquet
 from sender.recipients.readers.source import FileSource, TextStream
 from sender.recipients.readers.table import Table
 from sender.recipients.readers.workbooks import OLE, ZIP, read_sheets, read_workbook
