@@ -133,6 +133,7 @@ def load_recipients(campaign: Campaign) -> Recipients:
         )
     headers = list(table.headers)
     message = campaign.message
+    _refuse_unreadable(table, spec.phone_column, where)
     phone = _find_phone(table, spec.phone_column, where)
     refuse_narrow(table, [phone], where)
     sender = _find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders))
@@ -163,6 +164,17 @@ def _note_unread_sheets(table: Table) -> Iterator[str]:
 def _note_hidden_column(table: Table, phone: str) -> Iterator[str]:
     if phone in table.hidden_headers:
         yield f"the column of the numbers, `{phone}`, is hidden in the workbook"
+
+
+def _refuse_unreadable(table: Table, chosen: str | None, where: str) -> None:
+    """Raise RecipientsError where the column of the numbers was left out for its type."""
+    for header, kind in table.unreadable.items():
+        if header == chosen or (chosen is None and header_key(header) in PHONE_HEADERS):
+            raise RecipientsError(
+                f"the column `{header}` is of the type {kind}, which has no text",
+                where=where,
+                fix="write the numbers as text",
+            )
 
 
 def refuse_narrow(table: Table, headers: Iterable[str], where: str) -> None:
@@ -240,12 +252,6 @@ def is_number_like(header: str) -> bool:
 
 def _find_phone(table: Table, chosen: str | None, where: str) -> str:
     headers = list(table.headers)
-    if chosen is not None and chosen in table.unreadable:
-        raise RecipientsError(
-            f"the column `{chosen}` is of the type {table.unreadable[chosen]}, which has no text",
-            where=where,
-            fix="write the numbers as text",
-        )
     if chosen is not None:
         return _resolve_header(headers, chosen, "recipients.phone_column", where)
     header = _find_header(headers, PHONE_HEADERS, where, "recipients.phone_column")

@@ -52,9 +52,7 @@ class ItemRows:
                 fix="use the same keys in every row",
             )
         columns = [[item.get(header) for item in items] for header in self._headers]
-        self._narrow.update(
-            header for header, values in zip(self._headers, columns, strict=True) if any(map(is_narrow, values))
-        )
+        self._narrow.update(header for header, values in zip(self._headers, columns, strict=True) if has_narrow(values))
         cells = pl.DataFrame(
             [pl.Series(str(at), map(cell_text, values), dtype=pl.String) for at, values in enumerate(columns)]
         )
@@ -84,7 +82,7 @@ def cell_text(value: Any) -> str:
                 return ""
             return str(int(value)) if value.is_integer() else str(value)
         case dt.datetime():
-            return value.isoformat(sep=" ")
+            return value.isoformat(sep=" ").removesuffix(" 00:00:00")  # midnight is the day, as in a workbook
         case dt.date() | dt.time():
             return value.isoformat()
         case dt.timedelta():
@@ -102,11 +100,14 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-def is_narrow(value: Any) -> bool:
-    """Whether a value is, or has in it, a floating point number of 16 or 32 bits, which holds no phone number."""
-    if isinstance(value, list | tuple):
-        return any(map(is_narrow, value))
-    return type(value).__name__ in ("float16", "float32")
+def has_narrow(values: Sequence[Any]) -> bool:
+    """Whether there is, also inside lists, a floating point number of 16 or 32 bits, which holds no phone number."""
+    kinds = set(map(type, values))
+    if any(kind.__name__ in ("float16", "float32") for kind in kinds):
+        return True
+    return not kinds.isdisjoint((list, tuple)) and any(
+        has_narrow(value) for value in values if isinstance(value, list | tuple)
+    )
 
 
 def _is_numpy(value: Any) -> bool:

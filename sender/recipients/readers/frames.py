@@ -9,11 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from sender.recipients.readers.cells import cell_text, is_narrow
+from sender.recipients.readers.cells import cell_text, has_narrow
 from sender.recipients.readers.table import BLOCK_ROWS, Rows, Table
 
 ToText = Callable[[pl.Series], pl.Series]  # of a column, to text without nulls
 
+_EXTENSION = getattr(pl, "BaseExtension", ())  # which polars has from 1.36 on
 # As pandas writes the types: float32, Sparse[float32, nan], float[pyarrow], list<item: halffloat>[pyarrow].
 _NARROW = re.compile(r"\b(?:half)?float(?:16|32)?\b", re.IGNORECASE)
 
@@ -97,12 +98,12 @@ def _is_narrow_pandas(column: Any) -> bool:
     dtype = column.dtype
     if _NARROW.search(str(dtype)) or _NARROW.search(str(getattr(getattr(dtype, "categories", None), "dtype", ""))):
         return True
-    return str(dtype) == "object" and any(map(is_narrow, column.tolist()))
+    return str(dtype) == "object" and has_narrow(column.tolist())
 
 
 def column_to_text(column: pl.Series) -> pl.Series:
     """Return a typed column as text: `cell_text` of each value."""
-    if isinstance(column.dtype, pl.BaseExtension):
+    if isinstance(column.dtype, _EXTENSION):
         return column_to_text(column.ext.storage())
     dtype = column.dtype
     if dtype.is_nested() or dtype in (pl.Object, pl.Binary, pl.Duration):
@@ -113,6 +114,7 @@ def column_to_text(column: pl.Series) -> pl.Series:
         text = digits.fill_null(column.fill_nan(None).cast(pl.String))
     elif dtype.is_temporal():
         text = column.cast(pl.String).str.replace(r"\.0+(\D|$)", "$1")  # without fractions of a second
+        text = text.str.replace(r"^(\d{4}-\d\d-\d\d) 00:00:00$", "$1")  # midnight is the day, as in a workbook
     else:
         text = column.cast(pl.String)
     return text.fill_null("")
