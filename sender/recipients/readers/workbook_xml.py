@@ -18,7 +18,9 @@ import polars as pl
 from sender.recipients.readers.number_formats import BUILT_IN, NumberFormat, parse_format
 from sender.recipients.readers.sheet_scan import SheetScan
 
-_SHOWN = {"row": pl.UInt32, "column": pl.UInt32, "style": pl.UInt32, "stored": pl.String}
+SHOWN = {"row": pl.UInt32, "column": pl.UInt32, "text": pl.String, "stored": pl.String}
+BROKEN = {"row": pl.UInt32, "column": pl.UInt32, "error": pl.String}
+_NUMBERS = {"row": pl.UInt32, "column": pl.UInt32, "style": pl.UInt32, "stored": pl.String}
 _TRUE = ("1", "true")
 
 
@@ -69,16 +71,14 @@ class XlsxPackage:
         scan = SheetScan(looked_at - fractions, fractions, zero_is_uncalculated=self._uncalculated)
         with self._archive.open(self._sheets[sheet]) as file:
             scan.read(file)
-        cells = pl.DataFrame(scan.numbers, schema=_SHOWN, orient="row")
+        cells = pl.DataFrame(scan.numbers, schema=_NUMBERS, orient="row")
         unknown = {style for style in looked_at if self._formats[style] is None}
         named = {style for style in looked_at if (form := self._formats[style]) and form.is_in_english}
         unread = cells.filter(pl.col("style").is_in(list(unknown))).unique("column", keep="first", maintain_order=True)
         return SheetFacts(
             hidden_rows=pl.Series(scan.hidden_rows, dtype=pl.UInt32),
             hidden_columns=frozenset(scan.hidden_columns),
-            broken=pl.DataFrame(
-                scan.broken, schema={"row": pl.UInt32, "column": pl.UInt32, "error": pl.String}, orient="row"
-            ),
+            broken=pl.DataFrame(scan.broken, schema=BROKEN, orient="row"),
             shown=self._show(cells.filter(~pl.col("style").is_in(list(unknown)))),
             unknown_formats={column: self._codes[style] for column, style in unread.select("column", "style").rows()},
             english=frozenset(cells.filter(pl.col("style").is_in(list(named)))["column"].unique()),

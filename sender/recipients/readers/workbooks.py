@@ -14,6 +14,7 @@ import fastexcel
 import polars as pl
 
 from sender.core.errors import RecipientsError
+from sender.recipients.readers.ods_sheet import read_ods_facts
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
 from sender.recipients.readers.workbook_xml import SheetFacts, XlsxPackage
@@ -30,6 +31,7 @@ class _Workbook:
 
     def __init__(self, data: bytes, kind: str) -> None:
         self.kind = kind
+        self._data = data
         self.package = XlsxPackage(data) if kind == "XLSX" else None
         self._book = fastexcel.read_excel(data)
         self._loaded: dict[str, fastexcel.ExcelSheet] = {}  # reading a sheet twice takes twice the time
@@ -41,8 +43,14 @@ class _Workbook:
     def read_sheet(self, name: str) -> Table:
         cells = self._load(name)
         first = min((column.absolute_index for column in cells.available_columns()), default=0)
-        facts = None if self.package is None else self.package.read_facts(name)
-        return _to_table(cells.to_polars(), first, facts)
+        grid = cells.to_polars()
+        if self.package is not None:
+            facts = self.package.read_facts(name)
+        elif self.kind == "ODS":
+            grid, facts = _separate_times(grid), read_ods_facts(self._data, name, grid.height)
+        else:
+            return _read_grid(_shorten_dates(_read_durations(grid)), {})
+        return _to_table(grid, first, facts)
 
     def has_cells(self, name: str) -> bool:
         try:
@@ -139,10 +147,8 @@ def _find_kind(data: bytes, where: str) -> str:
     return "ODS" if "mimetype" in names and "content.xml" in names else "XLSX"
 
 
-def _to_table(grid: pl.DataFrame, first_column: int, facts: SheetFacts | None) -> Table:
+def _to_table(grid: pl.DataFrame, first_column: int, facts: SheetFacts) -> Table:
     """Return the table of a sheet whose cells are `grid`; its first column is `first_column` of the sheet, from 0."""
-    if facts is None:
-        return _read_grid(grid, {}, dates=True)
     broken = _in_grid(facts.broken, first_column, grid.width)
     shown = _in_grid(facts.shown, first_column, grid.width)
     last = int(broken["row"].max() or 0)  # type: ignore[arg-type]
@@ -157,7 +163,7 @@ def _to_table(grid: pl.DataFrame, first_column: int, facts: SheetFacts | None) -
         int(column): cells.select("row", "text")
         for (column,), cells in shown.filter(pl.col("row") <= grid.height).partition_by("column", as_dict=True).items()
     }
-    table = _read_grid(grid, by_column, dates=False)
+    table = _read_grid(grid, by_column)
     headers = table.places
     hidden = frozenset(headers[at] for column in facts.hidden_columns if (at := column - first_column) in headers)
     named = broken.select(
@@ -196,17 +202,16 @@ def _shorten_dates(grid: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _read_grid(grid: pl.DataFrame, shown: Mapping[int, pl.DataFrame], *, dates: bool) -> Table:
-    """Return the rows of a sheet. `dates` says that dates and durations have still to be shortened."""
+def _read_grid(grid: pl.DataFrame, shown: Mapping[int, pl.DataFrame]) -> Table:
     rows = HeadedRows(1, quotes=False, shown=shown)  # a workbook needs no quotes
     for part in grid.iter_slices(BLOCK_ROWS):
-        rows.add(_shorten_dates(_read_durations(part.select(_with_blank(pl.all())))) if dates else part)
+        rows.add(part)
     return rows.table()
 
 
-def _with_blank(cells: pl.Expr) -> pl.Expr:
-    """A date and its time with a blank between them, where an ODS has a T."""
-    return cells.str.replace(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)$", "$1 $2")
+def _separate_times(grid: pl.DataFrame) -> pl.DataFrame:
+    """A blank between a date and its time, where an ODS has a T."""
+    return grid.select(pl.all().str.replace(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)$", "$1 $2"))
 
 
 def _read_durations(grid: pl.DataFrame) -> pl.DataFrame:
@@ -229,10 +234,8 @@ def _note_sheet(workbook: _Workbook, name: str, *, chosen: bool) -> Iterator[str
     if not chosen and not workbook.is_visible(name):
         yield f"the sheet `{name}` is hidden in the workbook"
     if workbook.package is None:
-        yield (
-            f"hidden rows, number formats and errors of an {workbook.kind} workbook are not looked at;"
-            " save it as XLSX if it has any"
-        )
+        what = "hidden rows and number formats" if workbook.kind == "ODS" else "hidden rows, number formats and errors"
+        yield f"{what} of an {workbook.kind} workbook are not looked at; save it as XLSX if it has any"
 
 
 def _note_broken(broken: pl.DataFrame) -> Iterator[str]:
