@@ -16,7 +16,7 @@ from sender.recipients.readers.format_tokens import Token, UnknownFormatError
 _DAY_S = 24 * 60 * 60
 _FIRST_1900, _FIRST_1904 = dt.date(1899, 12, 30), dt.date(1904, 1, 1)
 _LEAP_DAY = 60  # 29 February 1900, which there never was: https://learn.microsoft.com/office/troubleshoot/excel
-_MOST_DAYS = 2_958_466  # the year 10000
+MOST_DAYS = 2_958_466  # the year 10000
 _NOON = 12
 _FULL_NAME = 4  # `mmmm`, `dddd`
 _LETTER = 5  # `mmmmm`
@@ -40,7 +40,7 @@ class DateSection:
     def show(self, days: Decimal, *, from_1904: bool) -> str | None:
         """Return the text for a number of days; None where a cell shows only `####`."""
         seconds = (days * _DAY_S).quantize(Decimal(1).scaleb(-self.decimals), rounding=ROUND_HALF_UP)
-        if not 0 <= seconds < _MOST_DAYS * _DAY_S:
+        if not 0 <= seconds < MOST_DAYS * _DAY_S:
             return None
         elapsed = any(token.kind == "elapsed" for token in self.tokens)
         day = None if elapsed else _find_day(seconds, from_1904=from_1904)

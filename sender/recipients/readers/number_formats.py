@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from functools import lru_cache
 
-from sender.recipients.readers.date_formats import DateSection, parse_date_section
+from sender.recipients.readers.date_formats import MOST_DAYS, DateSection, parse_date_section
 from sender.recipients.readers.format_sections import NumberSection, parse_number_section
 from sender.recipients.readers.format_tokens import Token, UnknownFormatError, split_sections
 
@@ -121,6 +121,14 @@ class NumberFormat:
         if value == 0 and len(others) > 1:
             return others[1], False
         return first, value < 0
+
+
+def is_day(stored: str) -> bool:
+    """Whether the number `stored` can be the day of a date, up to the year 9999."""
+    try:
+        return abs(Decimal(stored)) < MOST_DAYS
+    except InvalidOperation:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def read_odd_columns(file: Path | bytes) -> dict[str, OddColumn]:
                 continue
             earlier = odd.get(top.name)
             odd[top.name] = OddColumn(
-                kind[0] if earlier is None else earlier.type,
+                earlier.type if earlier is not None else kind[0] if part is top else f"{kind[0]} inside another",
                 part.number(_SCALE),
                 nested=part is not top,
                 stops_polars=kind[1] or (earlier is not None and earlier.stops_polars),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import IO
 
@@ -21,6 +22,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _VALUE = re.compile(rb"<(?:\w+:)?v\b[^>]*?(?:/>|>([^<]*)</(?:\w+:)?v>)")
+_LARGE = re.compile(r"-?[0-9]{7,}")
 _FORMULA = re.compile(rb"<(?:\w+:)?f\b")
 _ROOT = re.compile(rb"<(\w+:)?worksheet\b")
 
@@ -29,11 +31,34 @@ _ROOT = re.compile(rb"<(\w+:)?worksheet\b")
 _CELL = rb'<c r="([A-Z]{1,3})([0-9]{1,7})"'
 _USUAL = re.compile(_CELL + rb'(?: t="\w+")?(?: s="[0-9]+")?(?: t="\w+")?(?: (?:cm|vm|ph)="[0-9]+")*(?:/>|>)')
 _EXTRA = rb'(?: (?:cm|vm|ph)="[0-9]+")*'
-_FORMULA_PART = rb"<f(?:[^>]*/>|[^>]*>[^<]*</f>)"
-_ERROR = re.compile(_CELL + rb'[^>]*? t="e"[^>]*>(?:' + _FORMULA_PART + rb")?<v>([^<]*)</v>")
-_NO_RESULT = re.compile(_CELL + rb'(?:(?! t=)[^>])*(?: t="n"[^>]*)?>' + _FORMULA_PART + rb"(?:<v ?/>|<v></v>)?</c>")
+_FORMULA_PART = rb"\s*<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*"
+_V = rb"\s*<v(?: [^>/]*)?>"
+_ERROR = re.compile(_CELL + rb'[^>]*? t="e"[^>]*>(?:' + _FORMULA_PART + rb")?" + _V + rb"([^<]*)</v>")
+_OF_NUMBER = rb'(?:(?! t=)[^>])*(?: t="n"[^>]*)?>'
+_NO_RESULT = re.compile(_CELL + _OF_NUMBER + _FORMULA_PART + rb"(?:<v ?/>|<v></v>)?\s*</c>")
 _TEXT_WITHOUT_RESULT = re.compile(_CELL + rb'[^>]*? t="str"[^>]*>' + _FORMULA_PART + rb"</c>")
-_ZERO = re.compile(_CELL + rb'(?:(?! t=)[^>])*(?: t="n"[^>]*)?>' + _FORMULA_PART + rb"<v>0</v></c>")
+_ZERO = re.compile(_CELL + _OF_NUMBER + _FORMULA_PART + _V + rb"0</v>\s*</c>")
+
+
+@dataclass(frozen=True, slots=True)
+class StyledNumbers:
+    """The numbers to look for, by the styles of their cells.
+
+    `styles`: all numbers; `fractions`: those that are not whole; `days`: those of seven digits and more, which may be
+    too large for the day of a date.
+    """
+
+    styles: Collection[int]
+    fractions: Collection[int]
+    days: Collection[int]
+
+    def has(self, style: int, stored: str) -> bool:
+        """Whether a number in a cell of that style is looked for."""
+        return (
+            style in self.styles
+            or (style in self.fractions and not stored.removeprefix("-").isdigit())
+            or (style in self.days and _LARGE.match(stored) is not None)
+        )
 
 
 class SheetScan:
@@ -42,21 +67,20 @@ class SheetScan:
     `hidden_rows` and `hidden_columns`; `numbers` are the numbers in cells of the styles asked for, as (row, column,
     style, stored); `broken` are errors and formulas without a result, as (row, column, error or None).
 
-    Of cells with a style in `fractions` only numbers that are not whole are found. `zero_is_uncalculated` says that a
-    formula whose result is 0 has not been calculated.
+    `zero_is_uncalculated` says that a formula whose result is 0 has not been calculated.
     """
 
-    def __init__(self, styles: Collection[int], fractions: Collection[int], *, zero_is_uncalculated: bool) -> None:
+    def __init__(self, wanted: StyledNumbers, *, zero_is_uncalculated: bool) -> None:
         self.hidden_rows: list[int] = []
         self.hidden_columns: set[int] = set()
         self.numbers: list[tuple[int, int, int, str]] = []
         self.broken: list[tuple[int, int, str | None]] = []
-        self._styles = frozenset(styles)
-        self._fractions = frozenset(fractions)
+        self._wanted = wanted
         self._zero_is_uncalculated = zero_is_uncalculated
         self._searches = [
-            (_style_mark(self._styles), _number_cells(self._styles, rb"[^<]+")),
-            (_style_mark(self._fractions), _number_cells(self._fractions, rb"[^<]*[.E][^<]*")),
+            (_style_mark(wanted.styles), _number_cells(wanted.styles, rb"[^<]+")),
+            (_style_mark(wanted.fractions), _number_cells(wanted.fractions, rb"[^<]*[.E][^<]*")),
+            (_style_mark(wanted.days), _number_cells(wanted.days, rb"-?[0-9]{7,}[^<]*")),
         ]
         self._row = 0
         self._has_formulas = False
@@ -129,8 +153,7 @@ class SheetScan:
             self.broken.append((self._row, column, None))
         elif kind == b"n" and stored:
             style = int(attributes.get(b"s", b"0"))
-            is_whole = "." not in stored and "E" not in stored
-            if style in self._styles or (style in self._fractions and not is_whole):
+            if self._wanted.has(style, stored):
                 self.numbers.append((self._row, column, style, stored))
 
     def _is_uncalculated(self, kind: bytes, stored: str, *, has_value: bool) -> bool:
@@ -179,7 +202,9 @@ def _number_cells(styles: Collection[int], value: bytes) -> re.Pattern[bytes]:
         + _EXTRA
         + rb">(?:"
         + _FORMULA_PART
-        + rb")?<v>("
+        + rb")?"
+        + _V
+        + rb"("
         + value
         + rb")</v>"
     )

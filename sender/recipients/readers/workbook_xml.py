@@ -15,8 +15,8 @@ from xml.etree import ElementTree as ET
 
 import polars as pl
 
-from sender.recipients.readers.number_formats import BUILT_IN, NumberFormat, parse_format
-from sender.recipients.readers.sheet_scan import SheetScan
+from sender.recipients.readers.number_formats import BUILT_IN, NumberFormat, is_day, parse_format
+from sender.recipients.readers.sheet_scan import SheetScan, StyledNumbers
 
 SHOWN = {"row": pl.UInt32, "column": pl.UInt32, "text": pl.String, "stored": pl.String}
 BROKEN = {"row": pl.UInt32, "column": pl.UInt32, "error": pl.String}
@@ -68,17 +68,20 @@ class XlsxPackage:
         """Return what is known of the sheet of that name."""
         looked_at = {style for style, form in self._formats.items() if form is None or not form.is_plain}
         fractions = {style for style in looked_at if (form := self._formats[style]) and form.whole_is_plain}
-        scan = SheetScan(looked_at - fractions, fractions, zero_is_uncalculated=self._uncalculated)
+        days = {style for style, form in self._formats.items() if form is not None and form.is_date}
+        wanted = StyledNumbers(looked_at - fractions, fractions, days - (looked_at - fractions))
+        scan = SheetScan(wanted, zero_is_uncalculated=self._uncalculated)
         with self._archive.open(self._sheets[sheet]) as file:
             scan.read(file)
-        cells = pl.DataFrame(scan.numbers, schema=_NUMBERS, orient="row")
+        broken = pl.DataFrame(scan.broken, schema=BROKEN, orient="row")
+        cells = pl.DataFrame(scan.numbers, schema=_NUMBERS, orient="row").join(broken, on=["row", "column"], how="anti")
         unknown = {style for style in looked_at if self._formats[style] is None}
         named = {style for style in looked_at if (form := self._formats[style]) and form.is_in_english}
         unread = cells.filter(pl.col("style").is_in(list(unknown))).unique("column", keep="first", maintain_order=True)
         return SheetFacts(
             hidden_rows=pl.Series(scan.hidden_rows, dtype=pl.UInt32),
             hidden_columns=frozenset(scan.hidden_columns),
-            broken=pl.DataFrame(scan.broken, schema=BROKEN, orient="row"),
+            broken=broken,
             shown=self._show(cells.filter(~pl.col("style").is_in(list(unknown)))),
             unknown_formats={column: self._codes[style] for column, style in unread.select("column", "style").rows()},
             english=frozenset(cells.filter(pl.col("style").is_in(list(named)))["column"].unique()),
@@ -86,13 +89,19 @@ class XlsxPackage:
         )
 
     def _show(self, cells: pl.DataFrame) -> pl.DataFrame:
-        """Return `row`, `column`, `text`, `stored` of the cells that can be shown."""
+        """Return `row`, `column`, `text`, `stored` of the cells that can be shown.
+
+        A number that is no day is what it is under the format of a date: fastexcel has nothing for it, and it may be a
+        phone number.
+        """
         rows: list[tuple[int, str, str, str | None]] = []
         for style, number in cells.select("style", "stored").unique().iter_rows():
             form = self._formats[style]
             shown = None if form is None else form.show(number, from_1904=self._from_1904)
             if shown is not None:
                 rows.append((style, number, shown.text, shown.stored))
+            elif form is not None and form.is_date and not is_day(number):
+                rows.append((style, number, number, number))
         schema = {"style": pl.UInt32, "number": pl.String, "text": pl.String, "stored": pl.String}
         texts = pl.DataFrame(rows, schema=schema, orient="row")
         numbers = cells.rename({"stored": "number"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # XLSX and ODS ar
 _MOST_WORKBOOK_BYTES = 4 * 2**30  # a sheet of a million rows by 16 columns unpacks to less than 2 GiB
 _NOT_CALCULATED = "(not calculated)"  # the text of a formula without a result
 _ROWS_NAMED = 5
+_UNKNOWN_ERROR = re.compile(r"Unsupported cell error value '([^']*)'")
 _DURATION = r"^1900-0(?:1-(\d\d)|2-(\d\d)) (\d\d)(:\d\d:\d\d)(?:\.\d+)?$"
 
 
@@ -109,12 +111,25 @@ def _opened_workbook(source: FileSource, where: str) -> Iterator[_Workbook]:
     kind = _find_kind(data, where)
     try:
         yield _Workbook(data, kind)
-    except (fastexcel.FastExcelError, IndexError, KeyError, ValueError, ParseError, zipfile.BadZipFile) as error:
+    except fastexcel.FastExcelError as error:
+        unknown = _UNKNOWN_ERROR.search(str(error))
+        if unknown is None:
+            raise _unreadable(error, where) from None
         raise RecipientsError(
-            f"cannot be read as a workbook: {first_line(error)}",
+            f"has a cell with the error {unknown[1]}, which cannot be read",
             where=where,
-            fix="open it and save it as .xlsx without a password, or as CSV",
+            fix="correct or clear that cell, or save the sheet as CSV",
         ) from None
+    except (IndexError, KeyError, ValueError, ParseError, zipfile.BadZipFile) as error:
+        raise _unreadable(error, where) from None
+
+
+def _unreadable(error: BaseException, where: str) -> RecipientsError:
+    return RecipientsError(
+        f"cannot be read as a workbook: {first_line(error)}",
+        where=where,
+        fix="open it and save it as .xlsx without a password, or as CSV",
+    )
 
 
 def _find_kind(data: bytes, where: str) -> str:
