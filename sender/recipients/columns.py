@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -194,7 +195,7 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
     """Return the rows, where they are (for an error), and the file; None for rows from the campaign or a frame."""
     spec = campaign.recipients
     if campaign.frame is not None:
-        return table_of_frame(campaign.frame), "the recipients frame", None
+        return _read_frame(campaign.frame), "the recipients frame", None
     if spec.file is None:
         where = f"{campaign.source}, recipients" if campaign.source else "recipients"
         return table_of_items(spec.rows or ()), where, None
@@ -206,6 +207,18 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
         table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
         file = InputFile("recipients", name.as_posix(), *source.finish())
     return table, str(path), file
+
+
+def _read_frame(frame: Any) -> Table:
+    """Return the rows of a frame. Raises RecipientsError for values that cannot be read."""
+    try:
+        return table_of_frame(frame)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, OverflowError) as error:
+        raise RecipientsError(
+            f"cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}",
+            where="the recipients frame",
+            fix="make text of the column, or leave it out",
+        ) from None
 
 
 def _hash_cells(table: Table, *, framed: bool) -> InputFile:
