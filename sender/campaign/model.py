@@ -76,7 +76,7 @@ class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in the campaign itself."""
 
     file: Path | None = Field(
-        None, description="CSV, TSV, XLSX, Parquet, JSONL or YAML file, relative to the campaign file."
+        None, description="CSV, XLSX, ODS, Parquet, JSONL or YAML, relative to the campaign file."
     )
     rows: tuple[dict[str, Any], ...] | None = Field(
         None, description="Recipients in place, each a mapping of column to value."
@@ -104,9 +104,7 @@ class RecipientsSpec(Strict):
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
     )
     hidden_rows: Literal["skip", "keep"] | None = Field(
-        None,
-        description="Rows that an XLSX workbook hides, by a filter or by hand: `skip` leaves them out, `keep` texts"
-        " them. Must be set where one of them would get a message; `send` asks where it can.",
+        None, description="Rows that an XLSX workbook hides: leave out, or text. Needed where one would get a message."
     )
     sheet: Text | None = Field(None, description="Name of the worksheet in a workbook. Default: the first.")
     separator: str | None = Field(

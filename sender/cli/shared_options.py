@@ -218,6 +218,11 @@ def read_plan(
     return build(campaign), campaign
 
 
+def with_hidden_rows(options: Mapping[str, Any], campaign: Campaign | None) -> Mapping[str, Any]:
+    """Return the options with what `campaign` does about hidden rows, so that nobody is asked twice."""
+    return options if campaign is None else {**options, "hidden_rows": campaign.recipients.hidden_rows}
+
+
 def read_campaign(target: Path, options: Mapping[str, Any], *, state_dir: Path) -> Campaign:
     """Return the campaign in `target`, or one made from a recipients file and the options. Raises InputError.
 

@@ -35,8 +35,7 @@ from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_cap
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
-from sender.planning.used_cells import check_hidden_rows, note_hidden_rows, read_recipients
-from sender.planning.whereabouts import note_place_problems
+from sender.planning.used_cells import check_hidden_rows, read_recipients
 from sender.recipients.columns import InputFile, Recipients
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
@@ -157,12 +156,7 @@ def _manifest(
         blame=totals.blame,
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
-        notes=(
-            *recipients.notes,
-            *note_hidden_rows(compiled, recipients, builder.hidden_rows.len()),
-            *audience.notes,
-            *note_place_problems(builder.place_problems),
-        ),
+        notes=(*recipients.notes, *audience.notes, *builder.notes()),
         pace=pace,
         per_person=tuple(cap.text for cap in compiled.per_person),
         window=compiled.window,

@@ -21,8 +21,8 @@ from sender.planning.audience import Audience, count_sendable, mark_suppressed, 
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
-from sender.planning.used_cells import skip_broken, used_headers
-from sender.planning.whereabouts import add_places, without_places
+from sender.planning.used_cells import note_hidden_rows, skip_broken, used_headers
+from sender.planning.whereabouts import add_places, note_place_problems, without_places
 from sender.recipients.columns import Recipients
 
 MarkRows = Callable[[pl.DataFrame], pl.DataFrame]  # gives its reason to each row that it skips
@@ -56,7 +56,7 @@ class MessageBuilder:
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
         self._used = used_headers(compiled, recipients)
         self._hidden_rows: list[pl.Series] = []
-        self.place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
+        self._place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
 
     @property
     def messages(self) -> int:
@@ -106,6 +106,11 @@ class MessageBuilder:
         """The numbers of the rows built so far that a workbook hides and that get a message (UInt32)."""
         return pl.concat(self._hidden_rows) if self._hidden_rows else pl.Series(dtype=pl.UInt32)
 
+    def notes(self) -> Iterator[str]:
+        """Yield what a person should know of the rows that were built."""
+        yield from note_hidden_rows(self._compiled, self._recipients, self.hidden_rows.len())
+        yield from note_place_problems(self._place_problems)
+
     def _find_hidden(self, rows: pl.DataFrame) -> None:
         hidden = self._recipients.table.hidden_rows
         if hidden.len():
@@ -118,7 +123,7 @@ class MessageBuilder:
         frame = add_places(frame, recipients)
         problems = frame.filter(pl.col("reason").is_null())["_place_problem"].drop_nulls()
         for problem, rows in problems.value_counts(name="rows").iter_rows():
-            self.place_problems[problem] += rows
+            self._place_problems[problem] += rows
         return frame.drop("_place_problem")
 
 

@@ -36,7 +36,7 @@ _NOTHING = pl.Series(dtype=pl.UInt32)
 
 
 @dataclass(frozen=True, slots=True)
-class _Cell:
+class _OdsCell:
     row: int  # from 1
     column: int  # from 0
     attributes: dict[str, str]
@@ -82,7 +82,7 @@ def _find_table(content: str, sheet: str) -> str:
     return ""
 
 
-def _cells(text: str, rows: int) -> Iterator[_Cell]:
+def _cells(text: str, rows: int) -> Iterator[_OdsCell]:
     """Yield the cells of the first `rows` rows that have attributes, each repeated one as often as it is there."""
     row, row_repeats, column = 0, 1, 0  # before the first row
     for match in _TOKEN.finditer(text):
@@ -98,7 +98,7 @@ def _cells(text: str, rows: int) -> Iterator[_Cell]:
         if "office:value-type" in attributes or "table:formula" in attributes:
             for each_row in range(row, min(row + row_repeats, rows + 1)):
                 for each in range(column, column + repeats):
-                    yield _Cell(each_row, each, attributes, match["content"] or "")
+                    yield _OdsCell(each_row, each, attributes, match["content"] or "")
         column += repeats
 
 

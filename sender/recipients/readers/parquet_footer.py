@@ -56,16 +56,16 @@ class _Element:
 
     def number(self, field: int, default: int = 0) -> int:
         value = next((value for name, _, value in self.fields if name == field), None)
-        return default if value is None else _Reader(value).signed()
+        return default if value is None else _ThriftReader(value).signed()
 
     @property
     def name(self) -> str:
         value = next((value for name, _, value in self.fields if name == _NAME), b"\0")
-        return _Reader(value).binary().decode(errors="replace")
+        return _ThriftReader(value).binary().decode(errors="replace")
 
     def odd_type(self) -> tuple[str, bool] | None:
         """Its type's name, and whether it stops polars; None for a type that polars keeps."""
-        logical = next((_Reader(value).first_field() for name, _, value in self.fields if name == _LOGICAL), 0)
+        logical = next((_ThriftReader(value).first_field() for name, _, value in self.fields if name == _LOGICAL), 0)
         if logical in _LOGICAL_NAMES or logical > _NEWEST_KNOWN:
             return _LOGICAL_NAMES.get(logical, f"number {logical}"), logical > _NEWEST_KNOWN
         if self.number(_CONVERTED, -1) == _INTERVAL:
@@ -146,7 +146,7 @@ def _cut_footer(data: bytes, size: int, start: int) -> bytes:
 
 
 def _read_schema(footer: bytes) -> list[_Element]:
-    reader = _Reader(footer)
+    reader = _ThriftReader(footer)
     for field, kind in reader.fields():
         if field == _SCHEMA and kind == _LIST:
             return [reader.element() for _ in range(reader.list_size())]
@@ -163,7 +163,7 @@ def _write_struct(fields: Sequence[tuple[int, int, bytes]]) -> bytes:
     return bytes(written) + b"\0"
 
 
-class _Reader:
+class _ThriftReader:
     """Reads the compact protocol from some bytes on."""
 
     def __init__(self, data: bytes) -> None:
