@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from fractions import Fraction
+
+import polars as pl
 
 from sender.recipients.readers.format_tokens import Token, UnknownFormatError
 
@@ -15,6 +17,9 @@ _FEWEST_CODE_DIGITS = 3
 _FRACTION = re.compile(r"(?P<whole>[#0?]+ +)?(?P<over>[#0?]+)/(?P<under>[#0?]+|[1-9][0-9]*)")
 _CODE_LITERALS = re.compile(r"[\d+() ./\-]*")
 _GENERAL_DIGITS = 11  # that a cell shows
+_PLAIN = re.compile(r"[x%]*(?P<digits>(?P<whole>#*0*)(?:\.(?P<decimals>0+))?)[x%]*")
+_WORKBOOK = Context(prec=15, rounding=ROUND_HALF_UP)  # the digits of a number there
+_MOST_PLAIN = Decimal(10) ** 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +27,14 @@ class NumberSection:
     """A section for numbers.
 
     `tokens` are its parts without the commas and the condition; `grouped` puts a comma between thousands, `divided` is
-    how many thousands the number is divided by.
+    how many thousands the number is divided by. `plain` is the short way for most numbers, where there is one.
     """
 
     tokens: tuple[Token, ...]
     condition: tuple[str, Decimal] | None
     grouped: bool
     divided: int
+    plain: PlainNumbers | None = None
 
     @property
     def is_code(self) -> bool:
@@ -70,6 +76,69 @@ class NumberSection:
         return f"{shown}E{sign}{_lay_out(power, Decimal(abs(exponent)), grouped=False)}"
 
 
+@dataclass(frozen=True, slots=True)
+class PlainNumbers:
+    """The usual section in few steps: one run of digits with literals around it, and numbers above zero.
+
+    `whole` and `places` are the least digits before and the digits after the point; `power` is the power of ten that
+    the number is multiplied by. `is_code`: its digits are a code, and all of them are there.
+    """
+
+    before: str
+    after: str
+    whole: int
+    places: Decimal
+    power: int
+    pattern: str
+    is_code: bool
+
+    def show_whole(self, numbers: pl.Series) -> pl.Series:
+        """Return the texts of whole numbers (String) in a format without decimals and thousands; null for others."""
+        if self.places != 1 or self.power or self.pattern != "f":
+            return pl.repeat(None, numbers.len(), dtype=pl.String, eager=True)
+        digits = pl.when(numbers.str.contains(r"^[1-9][0-9]{0,14}$")).then(numbers.str.zfill(self.whole))
+        return pl.select(pl.concat_str(pl.lit(self.before), digits, pl.lit(self.after)).str.strip_chars()).to_series()
+
+    def show(self, stored: str) -> str | None:
+        """Return the text for a number; None where it is not above zero or is longer than any in a workbook."""
+        try:
+            value = _WORKBOOK.create_decimal(stored)
+            if not 0 < value < _MOST_PLAIN:
+                return None
+            if self.power:
+                value = value.scaleb(self.power)
+            text = format(value.quantize(self.places, rounding=ROUND_HALF_UP), self.pattern)
+        except InvalidOperation:
+            return None
+        if self.whole == 0 and text[0] == "0":
+            text = text[1:]
+        elif self.whole > 1 and self.places == 1:
+            text = text.zfill(self.whole)
+        return f"{self.before}{text}{self.after}".strip()
+
+
+def _find_plain(section: NumberSection) -> PlainNumbers | None:
+    kinds = "".join(token.kind if len(token.kind) == 1 else "x" for token in section.tokens)
+    match = _PLAIN.fullmatch(kinds)
+    if match is None or not match["digits"] or any(token.kind == "general" for token in section.tokens):
+        return None
+    whole = match["whole"].count("0")
+    decimals = len(match["decimals"] or "")
+    if whole > 1 and (section.grouped or decimals):
+        return None
+    texts = [token.text for token in section.tokens]
+    after = "".join(texts[match.end("digits") :])
+    return PlainNumbers(
+        before="".join(texts[: match.start("digits")]),
+        after=after,
+        whole=whole,
+        places=Decimal(1).scaleb(-decimals),
+        power=2 * kinds.count("%") - 3 * section.divided,
+        pattern=",f" if section.grouped else "f",
+        is_code=section.is_code and not any(map(str.isdigit, after)),
+    )
+
+
 def parse_number_section(tokens: Sequence[Token]) -> NumberSection:
     """Return the section that `tokens` make. Raises UnknownFormatError."""
     condition = next((token.condition for token in tokens if token.kind == "condition"), None)
@@ -89,7 +158,8 @@ def parse_number_section(tokens: Sequence[Token]) -> NumberSection:
             divided += 1
     if any(token.kind == "E" for token in kept) and any(token.kind in ("/", "general") for token in kept):
         raise UnknownFormatError("")
-    return NumberSection(tuple(kept), condition, grouped, divided)
+    section = NumberSection(tuple(kept), condition, grouped, divided)
+    return replace(section, plain=_find_plain(section))
 
 
 def _lay_out(tokens: Sequence[Token], value: Decimal, *, grouped: bool) -> str:

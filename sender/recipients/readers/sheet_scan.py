@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import IO
 
+import polars as pl
+
 _CHUNK_BYTES = 2**18  # as much as a processor keeps close: twice as fast as megabytes
 _SAMPLE_BYTES = 2**16
 _MOST_COLUMNS = 16_384
+_MOST_CELLS_WAITING = 20_000
+_TEXTS = ("row", "style", "stored")
 
 _ATTRIBUTE = re.compile(rb"""(?:^|\s)([\w:]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _TRUE = (b"1", b"true", b"on")
@@ -64,8 +68,8 @@ class StyledNumbers:
 class SheetScan:
     """What was found in a sheet. Rows count from 1, columns from 0.
 
-    `hidden_rows` and `hidden_columns`; `numbers` are the numbers in cells of the styles asked for, as (row, column,
-    style, stored); `broken` are errors and formulas without a result, as (row, column, error or None).
+    `hidden_rows` and `hidden_columns`; `broken` are errors and formulas without a result, as (row, column, error or
+    None).
 
     `zero_is_uncalculated` says that a formula whose result is 0 has not been calculated.
     """
@@ -73,15 +77,17 @@ class SheetScan:
     def __init__(self, wanted: StyledNumbers, *, zero_is_uncalculated: bool) -> None:
         self.hidden_rows: list[int] = []
         self.hidden_columns: set[int] = set()
-        self.numbers: list[tuple[int, int, int, str]] = []
+        self._cells: list[tuple[bytes, bytes, bytes, bytes]] = []  # column, row, style, number
+        self._frames: list[pl.DataFrame] = []
         self.broken: list[tuple[int, int, str | None]] = []
         self._wanted = wanted
         self._zero_is_uncalculated = zero_is_uncalculated
-        self._searches = [
-            (_style_mark(wanted.styles), _number_cells(wanted.styles, rb"[^<]+")),
-            (_style_mark(wanted.fractions), _number_cells(wanted.fractions, rb"[^<]*[.E][^<]*")),
-            (_style_mark(wanted.days), _number_cells(wanted.days, rb"-?[0-9]{7,}[^<]*")),
-        ]
+        searches = (
+            _search_for(wanted.styles, rb"[^<]+"),
+            _search_for(wanted.fractions, rb"[^<]*[.E][^<]*"),
+            _search_for(wanted.days, rb"-?[0-9]{7,}[^<]*"),
+        )
+        self._searches = [search for search in searches if search is not None]
         self._row = 0
         self._has_formulas = False
 
@@ -96,6 +102,22 @@ class SheetScan:
                 self._search(chunk)
             else:
                 self._read_cells(chunk)
+
+    def numbers(self) -> pl.DataFrame:
+        """Return the numbers in cells of the styles asked for: `row`, `column`, `style` (UInt32), `stored` (String)."""
+        return pl.concat([*self._frames, self._gather()])
+
+    def _gather(self) -> pl.DataFrame:
+        """Return the cells that were found, in a tenth of the memory that Python takes for them."""
+        columns, rows, styles, stored = zip(*self._cells, strict=True) if self._cells else ((), (), (), ())
+        self._cells = []
+        texts = pl.DataFrame({"row": rows, "style": styles, "stored": stored}, schema=dict.fromkeys(_TEXTS, pl.Binary))
+        return texts.select(
+            pl.col("row").cast(pl.String).cast(pl.UInt32),
+            pl.Series("column", map(_column_index, columns), dtype=pl.UInt32),
+            pl.col("style").cast(pl.String).cast(pl.UInt32),
+            pl.col("stored").cast(pl.String),
+        )
 
     def _read_columns(self, chunk: bytes) -> None:
         head = chunk[: chunk.find(b"sheetData") + 1]
@@ -112,11 +134,10 @@ class SheetScan:
                 if attributes.get(b"hidden") in _TRUE:
                     self.hidden_rows.append(int(attributes[b"r"]))
         for mark, cells in self._searches:
-            if mark is not None and mark.search(chunk):
-                self.numbers += [
-                    (int(row), _column_index(column), int(style), stored.decode())
-                    for column, row, style, stored in cells.findall(chunk)
-                ]
+            if mark.search(chunk):
+                self._cells += cells.findall(chunk)
+        if len(self._cells) > _MOST_CELLS_WAITING:
+            self._frames.append(self._gather())
         if b' t="e"' in chunk:
             self.broken += [
                 (int(row), _column_index(column), error.decode()) for column, row, error in _ERROR.findall(chunk)
@@ -154,7 +175,7 @@ class SheetScan:
         elif kind == b"n" and stored:
             style = int(attributes.get(b"s", b"0"))
             if self._wanted.has(style, stored):
-                self.numbers.append((self._row, column, style, stored))
+                self._cells.append((_letters(column), b"%d" % self._row, b"%d" % style, stored.encode()))
 
     def _is_uncalculated(self, kind: bytes, stored: str, *, has_value: bool) -> bool:
         if kind == b"str":
@@ -188,30 +209,18 @@ def _is_usual(chunk: bytes) -> bool:
     return cells == len(_USUAL.findall(sample)) and b"<row " in sample and b'<row r="' in sample
 
 
-def _style_mark(styles: Collection[int]) -> re.Pattern[bytes] | None:
-    """A pattern that a part of a sheet has where a cell of one of `styles` may be in it; None without styles."""
-    return re.compile(rb' s="(?:' + _numbers(styles) + rb')"') if styles else None
+def _search_for(styles: Collection[int], value: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]] | None:
+    """Return what a part of a sheet has where such a number is in it, and the cells with one; None without styles.
 
-
-def _number_cells(styles: Collection[int], value: bytes) -> re.Pattern[bytes]:
-    return re.compile(
-        _CELL
-        + rb'(?: t="n")? s="('
-        + _numbers(styles)
-        + rb')"(?: t="n")?'
-        + _EXTRA
-        + rb">(?:"
-        + _FORMULA_PART
-        + rb")?"
-        + _V
-        + rb"("
-        + value
-        + rb")</v>"
-    )
-
-
-def _numbers(styles: Collection[int]) -> bytes:
-    return b"|".join(str(style).encode() for style in sorted(styles))
+    The first is found several times as fast, since it begins with what few cells have.
+    """
+    if not styles:
+        return None
+    numbers = b"|".join(str(style).encode() for style in sorted(styles))
+    rest = rb'(?: t="n")?' + _EXTRA + rb">(?:" + _FORMULA_PART + rb")?" + _V
+    mark = rb' s="(?:' + numbers + rb')"' + rest + value + rb"<"
+    cells = _CELL + rb'(?: t="n")? s="(' + numbers + rb')"' + rest + rb"(" + value + rb")</v>"
+    return re.compile(mark), re.compile(cells)
 
 
 def _attributes(text: bytes) -> dict[bytes, bytes]:
@@ -225,3 +234,13 @@ def _column_index(letters: bytes) -> int:
     for letter in letters:
         index = index * 26 + letter - 64
     return index - 1
+
+
+def _letters(column: int) -> bytes:
+    """Return A for 0, AA for 26."""
+    letters = b""
+    column += 1
+    while column:
+        column, letter = divmod(column - 1, 26)
+        letters = bytes([65 + letter]) + letters
+    return letters

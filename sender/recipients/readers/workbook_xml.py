@@ -20,7 +20,6 @@ from sender.recipients.readers.sheet_scan import SheetScan, StyledNumbers
 
 SHOWN = {"row": pl.UInt32, "column": pl.UInt32, "text": pl.String, "stored": pl.String}
 BROKEN = {"row": pl.UInt32, "column": pl.UInt32, "error": pl.String}
-_NUMBERS = {"row": pl.UInt32, "column": pl.UInt32, "style": pl.UInt32, "stored": pl.String}
 _TRUE = ("1", "true")
 
 
@@ -74,7 +73,7 @@ class XlsxPackage:
         with self._archive.open(self._sheets[sheet]) as file:
             scan.read(file)
         broken = pl.DataFrame(scan.broken, schema=BROKEN, orient="row")
-        cells = pl.DataFrame(scan.numbers, schema=_NUMBERS, orient="row").join(broken, on=["row", "column"], how="anti")
+        cells = scan.numbers().join(broken, on=["row", "column"], how="anti", maintain_order="left")
         unknown = {style for style in looked_at if self._formats[style] is None}
         named = {style for style in looked_at if (form := self._formats[style]) and form.is_in_english}
         unread = cells.filter(pl.col("style").is_in(list(unknown))).unique("column", keep="first", maintain_order=True)
@@ -94,19 +93,21 @@ class XlsxPackage:
         A number that is no day is what it is under the format of a date: fastexcel has nothing for it, and it may be a
         phone number.
         """
-        rows: list[tuple[int, str, str, str | None]] = []
-        for style, number in cells.select("style", "stored").unique().iter_rows():
-            form = self._formats[style]
-            shown = None if form is None else form.show(number, from_1904=self._from_1904)
-            if shown is not None:
-                rows.append((style, number, shown.text, shown.stored))
-            elif form is not None and form.is_date and not is_day(number):
-                rows.append((style, number, number, number))
-        schema = {"style": pl.UInt32, "number": pl.String, "text": pl.String, "stored": pl.String}
-        texts = pl.DataFrame(rows, schema=schema, orient="row")
-        numbers = cells.rename({"stored": "number"})
-        joined = numbers.join(texts, on=["style", "number"], how="inner", maintain_order="left")
-        return joined.select("row", "column", "text", "stored")
+        parts = [pl.DataFrame(schema=SHOWN)]
+        for (style,), part in cells.partition_by("style", as_dict=True).items():
+            form = self._formats[int(style)]
+            if form is None:
+                continue
+            numbers = part["stored"].unique()
+            texts = form.show_column(numbers, from_1904=self._from_1904).with_columns(number=numbers)
+            if form.is_date:
+                no_day = pl.col("text").is_null() & ~pl.Series([is_day(number) for number in numbers])
+                texts = texts.with_columns(
+                    pl.when(no_day).then("number").otherwise(name).alias(name) for name in ("text", "stored")
+                )
+            joined = part.rename({"stored": "number"}).join(texts, on="number", maintain_order="left")
+            parts.append(joined.filter(pl.col("text").is_not_null()).select(*SHOWN))
+        return pl.concat(parts)
 
     def _workbook_path(self) -> str:
         targets = self._relations("")
