@@ -82,10 +82,13 @@ class SheetScan:
         self.broken: list[tuple[int, int, str | None]] = []
         self._wanted = wanted
         self._zero_is_uncalculated = zero_is_uncalculated
+        fraction, large = rb"[^<]*[.E][^<]*", rb"-?[0-9]{7,}[^<]*"
+        both = frozenset(wanted.fractions) & frozenset(wanted.days)
         searches = (
             _search_for(wanted.styles, rb"[^<]+"),
-            _search_for(wanted.fractions, rb"[^<]*[.E][^<]*"),
-            _search_for(wanted.days, rb"-?[0-9]{7,}[^<]*"),
+            _search_for(both, rb"(?:" + large + rb"|" + fraction + rb")"),
+            _search_for(frozenset(wanted.fractions) - both, fraction),
+            _search_for(frozenset(wanted.days) - both, large),
         )
         self._searches = [search for search in searches if search is not None]
         self._row = 0

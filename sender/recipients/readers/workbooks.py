@@ -210,8 +210,14 @@ def _replace_cells(grid: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
 
 def _shorten_dates(grid: pl.DataFrame) -> pl.DataFrame:
     """A date without a time has midnight, and a time without a date has the day zero of spreadsheets."""
-    return grid.select(
-        pl.all()
+    zero = ("1899-12-3", "1904-01-01 ")
+    dates = [
+        column.name
+        for column in grid.iter_columns()
+        if column.str.ends_with(" 00:00:00").any() or any(column.str.starts_with(day).any() for day in zero)
+    ]
+    return grid.with_columns(
+        pl.col(dates)
         .str.replace(r"^(\d{4}-\d\d-\d\d) 00:00:00$", "$1")
         .str.replace(r"^(?:1899-12-3[01]|1904-01-01) (\d\d:\d\d:\d\d)$", "$1")
     )
