@@ -75,12 +75,8 @@ def _auto_to_none(value: object) -> object:
 class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in the campaign itself."""
 
-    file: Path | None = Field(
-        None, description="CSV, XLSX, ODS, Parquet, JSONL or YAML, relative to the campaign file."
-    )
-    rows: tuple[dict[str, Any], ...] | None = Field(
-        None, description="Recipients in place, each a mapping of column to value."
-    )
+    file: Path | None = Field(None, description="CSV, XLSX, Parquet, JSONL or YAML, relative to the campaign file.")
+    rows: tuple[dict[str, Any], ...] | None = Field(None, description="In place: mappings of column to value.")
     phone_column: Text | None = Field(
         None,
         description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
