@@ -111,7 +111,7 @@ class NumberFormat:
         texts = plain.show_whole(numbers)
         others = texts.is_null().arg_true()
         shown = [
-            ShownNumber(text, None)
+            ShownNumber(text, text if plain.is_code and float(number).is_integer() else None)
             if (text := plain.show(number)) is not None
             else self._show(number, from_1904=from_1904)
             for number in numbers.gather(others)

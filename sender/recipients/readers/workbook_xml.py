@@ -21,6 +21,7 @@ from sender.recipients.readers.sheet_scan import SheetScan, StyledNumbers
 SHOWN = {"row": pl.UInt32, "column": pl.UInt32, "text": pl.String, "stored": pl.String}
 BROKEN = {"row": pl.UInt32, "column": pl.UInt32, "error": pl.String}
 _TRUE = ("1", "true")
+_MOST_PART_BYTES = 64 * 2**20  # of styles, names of sheets, relations; a sheet may be larger
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,6 +140,8 @@ class XlsxPackage:
         return formats
 
     def _part(self, path: str) -> ET.Element:
+        if self._archive.getinfo(path).file_size > _MOST_PART_BYTES:
+            raise ValueError(f"{path} is larger than any list needs")
         # expat loads no external entities and stops where entities expand to much more than the file.
         return ET.fromstring(self._archive.read(path))  # noqa: S314
 

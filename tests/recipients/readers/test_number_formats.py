@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from decimal import Decimal
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,6 +187,8 @@ def test_what_no_cell_can_show_has_no_text(code, stored):
         pytest.param("00000", "1067", "01067", id="a postcode"),
         pytest.param("(000) 000-0000", "2025550147", "(202) 555-0147", id="a phone number"),
         pytest.param("[<=9999999]###-####;(###) ###-####", "2025550147", "(202) 555-0147", id="by its length"),
+        pytest.param("00000", "1067.0", "01067", id="a whole number with a point"),
+        pytest.param("000000000000", "7.700900123E9", "007700900123", id="a power of ten"),
         pytest.param("+0", "447700900123", "+447700900123", id="a plus"),
         pytest.param("000.000.0000", "2025550147", "202.555.0147", id="dots"),
         pytest.param("00000", "1067.5", None, id="rounded: not all of it is shown"),
@@ -205,6 +208,19 @@ def test_what_is_used_where_the_number_itself_is_needed(code, stored, kept):
     number = form.show(stored)
     assert number is not None
     assert number.stored == kept
+
+
+@given(
+    st.sampled_from(["0", "00000", "#,##0", "0.00", "$#,##0.00", "0%", "0.0%", "0.0,", "#.##0", '"a"0"b"', "+0", "#"]),
+    st.lists(st.one_of(st.integers(-(10**16), 10**16), st.floats(-(10**9), 10**9), st.just("x")), max_size=5),
+)
+def test_columns_are_shown_as_each_number_is(code, numbers):
+    """The short way for many numbers and the long way for each give the same."""
+    form = parse_format(code)
+    texts = [repr(number) if isinstance(number, float) else str(number) for number in numbers]
+    shown = form.show_column(pl.Series(texts, dtype=pl.String))
+    slow = [form._show(text, from_1904=False) or (None, None) for text in texts]
+    assert shown.rows() == [tuple(number) for number in slow]
 
 
 def test_the_built_in_formats_are_understood():
