@@ -56,10 +56,23 @@ def used_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozense
 
 
 def skip_broken(frame: pl.DataFrame, recipients: Recipients, used: frozenset[str]) -> pl.DataFrame:
-    """Skip, as `missing_data`, rows in which a cell under one of the headers `used` has no value in the workbook."""
-    broken = recipients.table.broken.filter(pl.col("header").is_in(list(used)))
+    """Skip, as `missing_data`, rows in which a cell under one of the headers `used` has no value in the workbook.
+
+    Rows whose number has none are invalid already; their `detail` then says so.
+    """
+    broken = recipients.table.broken
     if broken.is_empty():
         return frame
+    frame = _add_sentence(frame, broken.filter(pl.col("header") == recipients.phone))
+    unread = pl.col("to").is_null() & pl.col("_broken").is_not_null()
+    frame = frame.with_columns(detail=pl.when(unread).then("_broken").otherwise("detail")).drop("_broken")
+    frame = _add_sentence(frame, broken.filter(pl.col("header").is_in(list(used))))
+    why = pl.col("_broken")
+    return skip_rows(frame, why.is_not_null(), SkipReason.MISSING_DATA, why).drop("_broken")
+
+
+def _add_sentence(frame: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` with `_broken`: what is wrong with the first of the cells `broken` in the row, or null."""
     error = pl.format("the cell `{}` is an error in the workbook: {}", "header", "error")
     formula = pl.format(
         "the cell `{}` is a formula that has never been calculated: open the workbook in a spreadsheet program and"
@@ -67,10 +80,8 @@ def skip_broken(frame: pl.DataFrame, recipients: Recipients, used: frozenset[str
         "header",
     )
     first = broken.unique("row_number", keep="first", maintain_order=True)
-    details = first.select("row_number", _broken=pl.when(pl.col("error").is_null()).then(formula).otherwise(error))
-    joined = frame.join(details, on="row_number", how="left", maintain_order="left")
-    why = pl.col("_broken")
-    return skip_rows(joined, why.is_not_null(), SkipReason.MISSING_DATA, why).drop("_broken")
+    sentences = first.select("row_number", _broken=pl.when(pl.col("error").is_null()).then(formula).otherwise(error))
+    return frame.join(sentences, on="row_number", how="left", maintain_order="left")
 
 
 def check_hidden_rows(compiled: CompiledCampaign, recipients: Recipients, messages: pl.Series) -> None:

@@ -102,11 +102,22 @@ def test_a_text_that_needs_a_broken_cell_is_held(tmp_path, errors, body, held):
     assert not plan.frame["body"].str.contains(r"#|not calculated").any()
 
 
-@pytest.mark.parametrize("error", ["#N/A", ""])
-def test_a_number_that_is_broken_is_no_number(tmp_path, error):
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        ("#N/A", "the cell `phone` is an error in the workbook: #N/A"),
+        (
+            "",
+            "the cell `phone` is a formula that has never been calculated: open the workbook in a spreadsheet program",
+        ),
+    ],
+)
+def test_a_number_that_is_broken_is_no_number(tmp_path, error, detail):
     write_list(tmp_path / "people.xlsx", errors={"A3": error})
-    plan, _ = make(tmp_path / "people.xlsx")
+    plan, campaign = make(tmp_path / "people.xlsx")
     assert plan.frame["reason"].to_list() == [None, "invalid_number", None, None]
+    assert plan.frame["detail"][1].startswith(detail)
+    assert explain_row(plan, 3, campaign).steps[-1][0] == "number"
 
 
 @pytest.mark.parametrize(
