@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from sender.campaign.model import Campaign
-from sender.core.errors import HiddenRows, RecipientsError
+from sender.core.errors import HiddenRows, RecipientsError, setting
 from sender.core.outcomes import SkipReason
 from sender.planning.audience import skip_rows
 from sender.planning.compiled import CompiledCampaign
@@ -98,8 +98,8 @@ def check_hidden_rows(compiled: CompiledCampaign, recipients: Recipients, messag
         f"{rows} hidden in the workbook, by a filter or by hand, and {would} would get a message:"
         f" {_name_rows(messages)}",
         where=recipients.inputs[0].path,
-        fix="leave hidden rows out with `recipients.hidden_rows: skip` (--hidden-rows skip), or text them all the same"
-        " with `keep`; or show the rows, and save the workbook",
+        fix=f"leave hidden rows out with {setting('recipients.hidden_rows', 'skip')}, or text them all the same with"
+        " `keep`; or show the rows, and save the workbook",
     )
 
 

@@ -233,3 +233,23 @@ def test_plans_are_recognised_whatever_hidden_rows_says(tmp_path):
     write_list(tmp_path / "people.xlsx")
     first, second = (make(tmp_path / "people.xlsx", hidden_rows=choice)[0].manifest for choice in (None, "skip"))
     assert (first.identity, first.plan_hash) == (second.identity, second.plan_hash)
+
+
+@pytest.mark.parametrize("header", ["from", "body", "media_url"])
+def test_columns_that_are_used_without_a_template_hold_their_rows_too(tmp_path, header):
+    with xlsxwriter.Workbook(tmp_path / "people.xlsx") as book:
+        sheet = book.add_worksheet()
+        cells = {"from": "+12025550100", "body": "Hi", "media_url": "https://example.com/a.png"}
+        sheet.write_row(0, 0, ["phone", *cells])
+        for row in (1, 2):
+            sheet.write_row(row, 0, [f"+1202555010{row}", *cells.values()])
+        sheet.write_formula(2, 1 + list(cells).index(header), "=NA()", None, "#N/A")
+    plan = build_plan(
+        load_campaign(
+            name="t", provider="sandbox", recipients="people.xlsx", base=tmp_path, sandbox={"dialect": "twilio"}
+        )
+    )
+    assert plan.frame.select("reason", "detail").rows() == [
+        (None, None),
+        ("missing_data", f"the cell `{header}` is an error in the workbook: #N/A"),
+    ]
