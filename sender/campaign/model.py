@@ -75,12 +75,8 @@ def _auto_to_none(value: object) -> object:
 class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in the campaign itself."""
 
-    file: Path | None = Field(
-        None, description="CSV, TSV, XLSX, Parquet, JSONL or YAML file, relative to the campaign file."
-    )
-    rows: tuple[dict[str, Any], ...] | None = Field(
-        None, description="Recipients in place, each a mapping of column to value."
-    )
+    file: Path | None = Field(None, description="CSV, XLSX, Parquet, JSONL or YAML, relative to the campaign file.")
+    rows: tuple[dict[str, Any], ...] | None = Field(None, description="In place: mappings of column to value.")
     phone_column: Text | None = Field(
         None,
         description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
@@ -102,6 +98,9 @@ class RecipientsSpec(Strict):
     columns: dict[str, Text] = Field(
         default_factory=dict,
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
+    )
+    hidden_rows: Literal["skip", "keep"] | None = Field(
+        None, description="Rows that an XLSX workbook hides: leave out, or text. Needed where one would get a message."
     )
     sheet: Text | None = Field(None, description="Name of the worksheet in a workbook. Default: the first.")
     separator: str | None = Field(

@@ -33,7 +33,14 @@ from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.send_result import conclude
-from sender.cli.shared_options import TARGET_HELP, campaign_options, is_written_plan, only_new_option, read_plan
+from sender.cli.shared_options import (
+    TARGET_HELP,
+    campaign_options,
+    is_written_plan,
+    only_new_option,
+    read_plan,
+    with_hidden_rows,
+)
 from sender.cli.start_options import (
     StartRequest,
     agree_to_late_start,
@@ -102,20 +109,20 @@ def send(
     if only_new and again:
         raise InputError("--only-new and --again contradict each other", fix="choose one of them")
     options = request.options
-    keys = campaign_keys if is_written_plan(campaign) else {**campaign_keys, "late": start.late}
+    keys = campaign_keys | ({} if is_written_plan(campaign) else {"late": start.late})
     starting = read_start(campaign, keys, state_dir=options.state_path, request=start)
     read = partial(
         read_plan,
         campaign,
-        keys,
         state_dir=options.state_path,
         limit=options.limit if test_to else None,
         test_to=test_to,
         only_new=only_new,
         rehearse=options.rehearse,
         at=starting.at,
+        ask=not request.yes,
     )
-    plan, built_from = read()
+    plan, built_from = read(keys)
     if built_from is None:
         plan = starting.lay_over(plan)
     if starting.at is None and (test_to or options.rehearse):  # to see it now is what they are for
@@ -136,7 +143,7 @@ def send(
         plan,
         replace(request, options=sending, inputs=inputs),
         built_from.listen if built_from else ListenSpec(),
-        read_again=lambda: read()[0],
+        read_again=lambda: read(with_hidden_rows(keys, built_from))[0],
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,11 +16,12 @@ from sender.campaign import safe_yaml
 from sender.campaign.load import load_campaign
 from sender.campaign.model import PROVIDERS, Campaign
 from sender.campaign.start_time import StartTime
+from sender.cli import terminal
 from sender.cli.invocation import debug_option
 from sender.cli.limit_options import GUARD_OPTIONS, LIMIT_OPTIONS, campaign_limits, limits_given, parse_limits
 from sender.cli.state_place import locate_state
 from sender.cli.window_options import WINDOW_OPTIONS, window_keys
-from sender.core.errors import CampaignError, InputError
+from sender.core.errors import CampaignError, HiddenRows, InputError
 from sender.core.folder_defaults import find_folder_defaults
 from sender.plan.manifest import MANIFEST_FILE
 from sender.plan.plan import Plan
@@ -53,6 +56,11 @@ _CAMPAIGN_OPTIONS = (
     ),
     click.option("--phone-column", metavar="HEADER", help="Column with the number."),
     click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
+    click.option(
+        "--hidden-rows",
+        type=click.Choice(["skip", "keep"]),
+        help="Rows that an XLSX workbook hides: leave them out, or text them.",
+    ),
     click.option(
         "--suppress",
         multiple=True,
@@ -176,11 +184,13 @@ def read_plan(
     only_new: bool = False,
     rehearse: bool = False,
     at: StartTime | Literal["now"] | None = None,
+    ask: bool = True,
 ) -> tuple[Plan, Campaign | None]:
     """Return the plan that `target` and the options name, and the campaign it was built from (None: a written plan).
 
     Numbers on the suppression list in `state_dir` are skipped, and with `only_new` those that have had the campaign;
-    with `rehearse` too, from a rehearsal. `at` is when a campaign begins, instead of its `start`. Raises InputError.
+    with `rehearse` too, from a rehearsal. `at` is when a campaign begins, instead of its `start`. With `ask` a person
+    at a terminal is asked what becomes of the rows that a workbook hides. Raises InputError.
     """
     if is_written_plan(target):
         if (
@@ -195,10 +205,22 @@ def read_plan(
             )
         return with_limits(Plan.open(target), parse_limits(options)), None
     campaign = read_campaign(target, options, state_dir=state_dir)
-    plan = build_plan(
-        campaign, limit=limit, test_to=test_to, state_dir=state_dir, only_new=only_new, rehearse=rehearse, at=at
+    build = partial(
+        build_plan, limit=limit, test_to=test_to, state_dir=state_dir, only_new=only_new, rehearse=rehearse, at=at
     )
-    return plan, campaign
+    try:
+        return build(campaign), campaign
+    except HiddenRows as error:
+        if not ask or not sys.stdin.isatty():
+            raise
+        choice = terminal.choose(f"{error.what}. Skip hidden rows, or keep them?", ["skip", "keep"])
+    campaign = read_campaign(target, {**options, "hidden_rows": choice}, state_dir=state_dir)
+    return build(campaign), campaign
+
+
+def with_hidden_rows(options: Mapping[str, Any], campaign: Campaign | None) -> Mapping[str, Any]:
+    """Return the options with what `campaign` does about hidden rows, so that nobody is asked twice."""
+    return options if campaign is None else {**options, "hidden_rows": campaign.recipients.hidden_rows}
 
 
 def read_campaign(target: Path, options: Mapping[str, Any], *, state_dir: Path) -> Campaign:
@@ -258,7 +280,7 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
         message["media"] = list(options["media"])
     recipients = {
         name: options[name]
-        for name in ("default_region", "skip_types", "caution", "phone_column", "sheet")
+        for name in ("default_region", "skip_types", "caution", "phone_column", "sheet", "hidden_rows")
         if options[name] is not None
     }
     for section, values in (("message", message), ("recipients", recipients)):

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -52,12 +53,23 @@ def write_traceback(error: BaseException) -> None:
 
 def ask(question: str) -> None:
     """Ask a question. Raises click.Abort for anything but yes."""
+    _leave_interrupts_to_python()
+    click.confirm(show_controls(question), abort=True)
+
+
+def _leave_interrupts_to_python() -> None:
     if threading.current_thread() is threading.main_thread():
-        # polars' own handler would swallow Ctrl-C here until Enter is pressed.
+        # polars' own handler would swallow Ctrl-C at a question until Enter is pressed.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if hasattr(signal, "siginterrupt"):
             signal.siginterrupt(signal.SIGINT, True)
-    click.confirm(show_controls(question), abort=True)
+
+
+def choose(question: str, answers: Sequence[str]) -> str:
+    """Ask a question, and return which of `answers` was given. Raises click.Abort where there is none."""
+    _leave_interrupts_to_python()
+    answer: str = click.prompt(show_controls(question), type=click.Choice(answers), err=True)
+    return answer
 
 
 class TextFormatter(logging.Formatter):

@@ -5,6 +5,7 @@ SenderError
 │   ├── CampaignError          the campaign file: file, line, key
 │   │   └── PricesError        the price table it names: file, line, key
 │   ├── RecipientsError        the recipients or a suppression file: file, line, column
+│   │   └── HiddenRows         rows that a workbook hides would get a message, and nobody has said whether they should
 │   ├── TemplateError          the template itself: file, line
 │   ├── PlanError              a stored plan is missing, damaged or of another version
 │   ├── Unsupported            the provider cannot carry what the campaign asks for
@@ -56,6 +57,7 @@ _OPTIONS = {
     "message.template": "--template",
     "prices": "--prices",
     "recipients.default_region": "--default-region",
+    "recipients.hidden_rows": "--hidden-rows",
     "recipients.phone_column": "--phone-column",
     "recipients.sheet": "--sheet",
 }
@@ -156,6 +158,10 @@ class PricesError(CampaignError):
 
 class RecipientsError(InputError):
     """The recipients file or a suppression file cannot be read correctly, so it is not read at all."""
+
+
+class HiddenRows(RecipientsError):  # noqa: N818
+    """Rows that a workbook hides would get a message, and nobody has said whether they should."""
 
 
 class TemplateError(InputError):

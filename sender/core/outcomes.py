@@ -66,6 +66,7 @@ class SkipReason(StrEnum):
     TOO_LONG = "too_long"
     LANDLINE = "landline"
     FREQUENCY_CAP = "frequency_cap"
+    HIDDEN_ROW = "hidden_row"
     LIMIT = "limit"
 
 

@@ -74,6 +74,8 @@ def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audi
         detail=pl.lit(None, pl.String)
     )
     frame = skip_types(frame, rules.skip_types).drop("number_type")
+    if rules.hidden_rows == "skip":
+        frame = skip_hidden(frame, recipients.table.hidden_rows)
     inputs: list[InputFile] = []
     notes: list[str] = []
     suppressed = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
@@ -128,6 +130,14 @@ def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
     fixed = pl.col("number_type") == FIXED_LINE
     frame = skip_rows(frame, fixed & pl.lit(FIXED_LINE in types), SkipReason.LANDLINE, detail)
     return skip_rows(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
+
+
+def skip_hidden(frame: pl.DataFrame, hidden_rows: pl.Series) -> pl.DataFrame:
+    """Skip, as `hidden_row`, the rows whose `row_number` is one of `hidden_rows` (UInt32)."""
+    if hidden_rows.is_empty():
+        return frame
+    hidden = pl.col("row_number").is_in(hidden_rows.implode())
+    return skip_rows(frame, hidden, SkipReason.HIDDEN_ROW, pl.lit("the row is hidden in the workbook"))
 
 
 def mark_suppressed(frame: pl.DataFrame, names: pl.Series) -> pl.DataFrame:

@@ -35,8 +35,8 @@ from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_cap
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
-from sender.planning.whereabouts import note_place_problems
-from sender.recipients.columns import InputFile, Recipients, load_recipients
+from sender.planning.used_cells import check_hidden_rows, read_recipients
+from sender.recipients.columns import InputFile, Recipients
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
 _VERSIONED = ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars", "tzdata")  # packages that shape a plan
@@ -65,7 +65,7 @@ def build_plan(
     """
     with _located(campaign):
         compiled = compile_campaign(campaign, at=_read_at(at))
-        recipients = load_recipients(campaign)
+        recipients = read_recipients(campaign, compiled)
         check_columns(compiled, recipients)
     audience = resolve_audience(compiled, recipients)
     test_number = None if test_to is None else read_test_number(compiled, test_to)
@@ -85,6 +85,8 @@ def build_plan(
             mark_rows=_join_marks(suppression.mark_rows, earlier),
         )
         rows = gather(builder.blocks(), totals.add)
+    if test_to is None:
+        check_hidden_rows(compiled, recipients, builder.hidden_rows)
     manifest = _manifest(
         compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
     )
@@ -154,7 +156,7 @@ def _manifest(
         blame=totals.blame,
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
-        notes=(*recipients.notes, *audience.notes, *note_place_problems(builder.place_problems)),
+        notes=(*recipients.notes, *audience.notes, *builder.notes()),
         pace=pace,
         per_person=tuple(cap.text for cap in compiled.per_person),
         window=compiled.window,

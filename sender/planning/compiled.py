@@ -47,11 +47,13 @@ class NumberRules:
     caution: bool
     skip_types: tuple[str, ...]
     dedupe: Literal["first", "last", "none"]
+    hidden_rows: Literal["skip", "keep"] | None
     suppress: tuple[NumberFile, ...]
 
     def to_manifest(self) -> dict[str, Any]:
         """What the manifest keeps of it."""
-        return {"caution": self.caution, "skip_types": list(self.skip_types)}
+        decided = {} if self.hidden_rows is None else {"hidden_rows": self.hidden_rows}
+        return {"caution": self.caution, "skip_types": list(self.skip_types), **decided}
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,7 @@ def _number_rules(campaign: Campaign, capabilities: Capabilities) -> NumberRules
         caution=spec.caution,
         skip_types=spec.skip_types,
         dedupe=campaign.dedupe,
+        hidden_rows=spec.hidden_rows,
         suppress=tuple(_number_file(campaign, entry, capabilities) for entry in campaign.suppress),
     )
 

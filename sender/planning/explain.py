@@ -26,8 +26,9 @@ from sender.planning.compiled import CompiledCampaign, compile_campaign
 from sender.planning.messages import render_body
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.sending_times import SendingTimes, Times, format_time
+from sender.planning.used_cells import read_recipients
 from sender.planning.whereabouts import CELL_ARGUMENTS
-from sender.recipients.columns import Recipients, load_recipients
+from sender.recipients.columns import Recipients
 from sender.rules.explain_place import explain_place
 from sender.segments import blame
 
@@ -35,11 +36,12 @@ _MOST_ZONES = 4
 _MOST_ROWS = 10  # row numbers of one phone number that are listed
 
 # The step at which a row is skipped for each reason. Later steps did not happen.
-_STEPS = ("number", "type", "suppression", "history", "duplicates", "text", "fields", "size", "sender", "limit")
+_STEPS = ("number", "type", "row", "suppression", "history", "duplicates", "text", "fields", "size", "sender", "limit")
 _SKIPPED_AT = {
     SkipReason.OPTED_OUT: "suppression",
     SkipReason.ALREADY_SENT: "history",
     SkipReason.FREQUENCY_CAP: "history",
+    SkipReason.HIDDEN_ROW: "row",
     SkipReason.DUPLICATE: "duplicates",
     SkipReason.RENDER_ERROR: "text",
     SkipReason.TOO_LONG: "size",
@@ -90,7 +92,7 @@ class _RowTrace:
         self._recipients: Recipients | None = None
         if campaign is not None:
             self._compiled = compile_campaign(campaign)
-            self._recipients = load_recipients(campaign)
+            self._recipients = read_recipients(campaign, self._compiled)
 
     def steps(self) -> Iterator[tuple[str, str]]:
         describe: dict[str, Callable[[], str | None]] = {

@@ -21,7 +21,8 @@ from sender.planning.audience import Audience, count_sendable, mark_suppressed, 
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
-from sender.planning.whereabouts import add_places, without_places
+from sender.planning.used_cells import note_hidden_rows, skip_broken, used_headers
+from sender.planning.whereabouts import add_places, note_place_problems, without_places
 from sender.recipients.columns import Recipients
 
 MarkRows = Callable[[pl.DataFrame], pl.DataFrame]  # gives its reason to each row that it skips
@@ -53,7 +54,9 @@ class MessageBuilder:
         self._sequencer = _Sequencer(limit, test_number)
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
-        self.place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
+        self._used = used_headers(compiled, recipients)
+        self._hidden_rows: list[pl.Series] = []
+        self._place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
 
     @property
     def messages(self) -> int:
@@ -81,6 +84,7 @@ class MessageBuilder:
             reason=marks["reason"],
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
+        frame = skip_broken(frame, recipients, self._used)
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
@@ -94,7 +98,24 @@ class MessageBuilder:
             marked = mark_suppressed(frame, marks["suppressed"]) if self._has_files else frame
             marked = marked if self._mark_rows is None else self._mark_rows(marked)
             rows, hashed = self._sequencer.number(marked), self._hash_sequencer.number(frame)
+        self._find_hidden(rows)
         return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
+
+    @property
+    def hidden_rows(self) -> pl.Series:
+        """The numbers of the rows built so far that a workbook hides and that get a message (UInt32)."""
+        return pl.concat(self._hidden_rows) if self._hidden_rows else pl.Series(dtype=pl.UInt32)
+
+    def notes(self) -> Iterator[str]:
+        """Yield what a person should know of the rows that were built."""
+        yield from note_hidden_rows(self._compiled, self._recipients, self.hidden_rows.len())
+        yield from note_place_problems(self._place_problems)
+
+    def _find_hidden(self, rows: pl.DataFrame) -> None:
+        hidden = self._recipients.table.hidden_rows
+        if hidden.len():
+            numbers = rows.filter(pl.col("seq").is_not_null())["row_number"]
+            self._hidden_rows.append(numbers.filter(numbers.is_in(hidden.implode())))
 
     def _add_places(self, frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
         if not self._compiled.window:
@@ -102,7 +123,7 @@ class MessageBuilder:
         frame = add_places(frame, recipients)
         problems = frame.filter(pl.col("reason").is_null())["_place_problem"].drop_nulls()
         for problem, rows in problems.value_counts(name="rows").iter_rows():
-            self.place_problems[problem] += rows
+            self._place_problems[problem] += rows
         return frame.drop("_place_problem")
 
 

@@ -10,16 +10,18 @@ import difflib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from sender.campaign.model import Campaign
 from sender.core.errors import RecipientsError, setting
-from sender.recipients.readers.cells import table_of_frame, table_of_items
+from sender.recipients.readers.cells import table_of_items
+from sender.recipients.readers.frames import table_of_frame
 from sender.recipients.readers.read import read_table
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
@@ -111,6 +113,10 @@ class Recipients:
         """UInt32, one a row of `cells`."""
         return self.table.row_numbers
 
+    def with_stored(self, headers: Collection[str]) -> Recipients:
+        """Return the same recipients with what the cells under `headers` store, as `Table.with_stored` does."""
+        return replace(self, table=self.table.with_stored(headers))
+
     def blocks(self) -> Iterator[Recipients]:
         """Yield the same recipients in order, a block at a time: a large list is never in memory as a whole."""
         for block in self.table.blocks():
@@ -128,19 +134,23 @@ def load_recipients(campaign: Campaign) -> Recipients:
         )
     headers = list(table.headers)
     message = campaign.message
+    _refuse_unreadable(table, spec.phone_column, where)
+    phone = _find_phone(table, spec.phone_column, where)
+    refuse_narrow(table, [phone], where)
+    sender = _find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders))
     has_body = message.body is not None or message.template is not None
     return Recipients(
-        table=table,
-        phone=_find_phone(table, spec.phone_column, where),
+        table=table.with_stored({phone, sender or phone}),
+        phone=phone,
         body=_find_header(headers, _BODY_HEADERS, where, "message.body", settled=has_body),
         media=_find_header(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
-        sender=_find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
+        sender=sender,
         region=_resolve_header(headers, spec.region_column, "recipients.region_column", where)
         if spec.region_column is not None
         else _find_header(headers, _REGION_HEADERS, where, "recipients.region_column"),
         places=_find_places(headers),
         names=_template_names(headers, spec.columns, where),
-        notes=(*table.notes, *_note_unread_sheets(table)),
+        notes=(*table.notes, *_note_unread_sheets(table), *_note_hidden_column(table, phone)),
         inputs=(file if file is not None else _hash_cells(table, framed=campaign.frame is not None),),
     )
 
@@ -152,11 +162,40 @@ def _note_unread_sheets(table: Table) -> Iterator[str]:
         yield f"the workbook's {sheets} {names} {are} not read; choose one with {setting('recipients.sheet')}"
 
 
+def _note_hidden_column(table: Table, phone: str) -> Iterator[str]:
+    if phone in table.hidden_headers:
+        yield f"the column of the numbers, `{phone}`, is hidden in the workbook"
+
+
+def _refuse_unreadable(table: Table, chosen: str | None, where: str) -> None:
+    """Raise RecipientsError where the column of the numbers was left out for its type."""
+    for header, kind in table.unreadable.items():
+        if header == chosen or (chosen is None and header_key(header) in PHONE_HEADERS):
+            raise RecipientsError(
+                f"the column `{header}` is of the type {kind}, which has no text",
+                where=where,
+                fix="write the numbers as text",
+            )
+
+
+def refuse_narrow(table: Table, headers: Iterable[str], where: str) -> None:
+    """Raise RecipientsError where a column of numbers cannot hold a phone number."""
+    for header in headers:
+        if header in table.narrow_headers:
+            raise RecipientsError(
+                f"the column `{header}` has floating point numbers of 32 bits or fewer, which cannot hold a phone"
+                " number: 2025550147 becomes 2025550208",
+                where=where,
+                fix="write the numbers as text, or as whole numbers of 64 bits, from where they come from: in this"
+                " column their last digits are lost",
+            )
+
+
 def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
     """Return the rows, where they are (for an error), and the file; None for rows from the campaign or a frame."""
     spec = campaign.recipients
     if campaign.frame is not None:
-        return table_of_frame(campaign.frame), "the recipients frame", None
+        return _read_frame(campaign.frame), "the recipients frame", None
     if spec.file is None:
         where = f"{campaign.source}, recipients" if campaign.source else "recipients"
         return table_of_items(spec.rows or ()), where, None
@@ -168,6 +207,18 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
         table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
         file = InputFile("recipients", name.as_posix(), *source.finish())
     return table, str(path), file
+
+
+def _read_frame(frame: Any) -> Table:
+    """Return the rows of a frame. Raises RecipientsError for values that cannot be read."""
+    try:
+        return table_of_frame(frame)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, OverflowError) as error:
+        raise RecipientsError(
+            f"cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}",
+            where="the recipients frame",
+            fix="make text of the column, or leave it out",
+        ) from None
 
 
 def _hash_cells(table: Table, *, framed: bool) -> InputFile:

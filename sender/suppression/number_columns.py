@@ -12,7 +12,7 @@ import polars as pl
 from sender.core.errors import RecipientsError
 from sender.phone import countries
 from sender.phone.lenient import PLACEHOLDERS, LenientReader
-from sender.recipients.columns import PHONE_HEADERS, header_key, is_number_like, list_names
+from sender.recipients.columns import PHONE_HEADERS, header_key, is_number_like, list_names, refuse_narrow
 from sender.recipients.readers.table import Table
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def choose_columns(tables: Mapping[str | None, Table], rules: ListRules, *, wher
     else:
         chosen = [column for sheet in sheets for column in sheet.choose()]
         chosen = chosen or [column for sheet in sheets for column in sheet.choose_likely()]
+    for table in tables.values():
+        refuse_narrow(table, [column.header for column in chosen if column.table is table], where)
     if not chosen and any(table.height for table in tables.values()):
         headers = [header for table in tables.values() for header in table.headers]
         raise RecipientsError(

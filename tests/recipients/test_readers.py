@@ -26,7 +26,7 @@ from sender.plan.hashes import ContentHash
 from sender.plan.stored_rows import StoredRows, gather
 from sender.recipients import readers
 from sender.recipients.columns import PHONE_HEADERS, header_key, load_recipients
-from sender.recipients.readers import cells, delimited, documents, source, table
+from sender.recipients.readers import cells, delimited, documents, source, table, workbooks
 from tests.profiles import examples
 
 A = "+12025550101"
@@ -40,7 +40,7 @@ def blocks_of(size: int, *, memory: int = frame_buffer.MEMORY_BYTES) -> Iterator
             (delimited, "BLOCK_CHARS"),
             (delimited, "_SAMPLE_CHARS"),
             (documents, "_BLOCK_CHARS"),
-            (documents, "BLOCK_ROWS"),
+            (workbooks, "BLOCK_ROWS"),
             (cells, "BLOCK_ROWS"),
             (table, "BLOCK_ROWS"),
             (source, "READ_BYTES"),

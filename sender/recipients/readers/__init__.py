@@ -5,8 +5,9 @@ Knows nothing of recipients: which column means what is for `sender.recipients.c
 
 from __future__ import annotations
 
-from sender.recipients.readers.cells import cell_text, table_of_frame, table_of_items
+from sender.recipients.readers.cells import cell_text, table_of_items
 from sender.recipients.readers.delimited import SEPARATORS
+from sender.recipients.readers.frames import table_of_frame
 from sender.recipients.readers.read import read_table
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table

@@ -1,11 +1,13 @@
-"""Python values and typed columns as cells of text, and the tables made of them."""
+"""Python values as cells of text, and the tables made of them."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -24,27 +26,6 @@ def table_of_items(items: Iterable[Mapping[str, Any]], where: str | None = None)
     return builder.table()
 
 
-def table_of_frame(frame: Any) -> Table:
-    """Return the rows of a polars frame (eager or lazy) or a pandas one, as text; null, None, NaN and NaT are blank."""
-    if isinstance(frame, pl.LazyFrame):
-        headers = frame.collect_schema().names()
-        parts: Iterator[pl.DataFrame] = (
-            _frame_to_text(part) for part in frame.collect_batches(chunk_size=BLOCK_ROWS, maintain_order=True)
-        )
-    elif isinstance(frame, pl.DataFrame):
-        headers = frame.columns
-        parts = (_frame_to_text(part) for part in frame.iter_slices(BLOCK_ROWS))
-    else:
-        headers = [str(name) for name in frame.columns]
-        parts = _pandas_blocks(frame)
-    rows = Rows()
-    start = 1
-    for cells in parts:
-        rows.add(cells, pl.int_range(start, start + cells.height, dtype=pl.UInt32, eager=True))
-        start += cells.height
-    return rows.table(headers)
-
-
 # Items whose keys differ make a blank table: refused beyond this many cells that are also this many for each value.
 _MOST_BLANK = 1_000_000
 _MOST_SPARSE = 100
@@ -55,6 +36,7 @@ class ItemRows:
 
     def __init__(self, where: str | None = None) -> None:
         self.rows = Rows()
+        self._narrow: set[str] = set()
         self._where = where
         self._headers: dict[str, None] = {}
 
@@ -69,11 +51,10 @@ class ItemRows:
                 where=self._where,
                 fix="use the same keys in every row",
             )
+        columns = [[item.get(header) for item in items] for header in self._headers]
+        self._narrow.update(header for header, values in zip(self._headers, columns, strict=True) if has_narrow(values))
         cells = pl.DataFrame(
-            [
-                pl.Series(str(at), [cell_text(item.get(header)) for item in items], dtype=pl.String)
-                for at, header in enumerate(self._headers)
-            ]
+            [pl.Series(str(at), map(cell_text, values), dtype=pl.String) for at, values in enumerate(columns)]
         )
         if cells.width:
             self.rows.add(cells, pl.Series(numbers, dtype=pl.UInt32))
@@ -81,11 +62,14 @@ class ItemRows:
             self.rows.blank_rows += len(items)
 
     def table(self) -> Table:
-        return self.rows.table(tuple(self._headers))
+        return replace(self.rows.table(tuple(self._headers)), narrow_headers=frozenset(self._narrow))
 
 
 def cell_text(value: Any) -> str:
-    """Return a Python value as a cell: whole numbers as digits, ISO dates, None and NaN blank, a list with spaces."""
+    """Return a Python value as a cell: whole numbers as digits, ISO dates, None and NaN blank, a list with spaces.
+
+    A duration is hours, minutes and seconds.
+    """
     match value:
         case None:
             return ""
@@ -98,46 +82,41 @@ def cell_text(value: Any) -> str:
                 return ""
             return str(int(value)) if value.is_integer() else str(value)
         case dt.datetime():
-            return value.isoformat(sep=" ")
+            return value.isoformat(sep=" ").removesuffix(" 00:00:00")  # midnight is the day, as in a workbook
         case dt.date() | dt.time():
             return value.isoformat()
+        case dt.timedelta():
+            return _duration_text(value)
+        case Decimal():
+            return f"{value:f}" if value.is_finite() else ""
         case list() | tuple():
             return " ".join(map(cell_text, value))  # several media URLs, which have no spaces
         case bytes():
             return value.decode(errors="replace")  # what is not text becomes damaged characters
         case Mapping():
             return json.dumps(value, ensure_ascii=False, default=str)
+    if _is_numpy(value):
+        return cell_text(value.item())
     return str(value)
 
 
-def _pandas_blocks(frame: Any) -> Iterator[pl.DataFrame]:
-    """Yield a pandas frame's values, converted one by one: polars would need pyarrow for it."""
-    for start in range(0, len(frame), BLOCK_ROWS):
-        part = frame.iloc[start : start + BLOCK_ROWS]
-        columns = []
-        for index in range(len(part.columns)):
-            column = part.iloc[:, index]
-            values = zip(column.tolist(), column.isna().tolist(), strict=True)
-            texts = ["" if missing else cell_text(value) for value, missing in values]
-            columns.append(pl.Series(str(index), texts, dtype=pl.String))
-        yield pl.DataFrame(columns)
+def has_narrow(values: Sequence[Any]) -> bool:
+    """Whether there is, also inside lists, a floating point number of 16 or 32 bits, which holds no phone number."""
+    kinds = set(map(type, values))
+    if any(kind.__name__ in ("float16", "float32") for kind in kinds):
+        return True
+    return not kinds.isdisjoint((list, tuple)) and any(
+        has_narrow(value) for value in values if isinstance(value, list | tuple)
+    )
 
 
-def _frame_to_text(frame: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame([_column_to_text(column) for column in frame.iter_columns()])
+def _is_numpy(value: Any) -> bool:
+    """Whether a value is a number, time or truth value of numpy, which need not be installed."""
+    return type(value).__module__ == "numpy" and hasattr(value, "item") and not getattr(value, "shape", None)
 
 
-def _column_to_text(column: pl.Series) -> pl.Series:
-    """`cell_text` of a typed column."""
-    dtype = column.dtype
-    if dtype.is_nested() or dtype in (pl.Object, pl.Binary):
-        return pl.Series(column.name, map(cell_text, column.to_list()), dtype=pl.String)
-    if dtype.is_float():
-        whole = column.is_finite() & (column == column.round()) & (column.abs() < 2.0**63)
-        digits = column.set(~whole, None).cast(pl.Int64).cast(pl.String)
-        text = digits.fill_null(column.fill_nan(None).cast(pl.String))
-    elif dtype.is_temporal():
-        text = column.cast(pl.String).str.replace(r"\.0+(\D|$)", "$1")  # without fractions of a second
-    else:
-        text = column.cast(pl.String)
-    return text.fill_null("")
+def _duration_text(value: dt.timedelta) -> str:
+    seconds, micros = divmod(abs(value) // dt.timedelta(microseconds=1), 1_000_000)
+    sign = "-" if value < dt.timedelta(0) else ""
+    fraction = f".{micros:06}".rstrip("0") if micros else ""
+    return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction}"

@@ -1,136 +1,19 @@
-"""Workbooks, Parquet, JSON lines and YAML."""
+"""JSON lines and YAML."""
 
 from __future__ import annotations
 
-import difflib
-import io
 import json
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
-
-import fastexcel
-import polars as pl
 
 from sender.campaign import safe_yaml
 from sender.core.errors import RecipientsError
-from sender.recipients.readers.cells import ItemRows, cell_text, table_of_frame, table_of_items
-from sender.recipients.readers.source import FileSource, TextStream
-from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
+from sender.recipients.readers.cells import ItemRows, cell_text, table_of_items
+from sender.recipients.readers.source import TextStream
+from sender.recipients.readers.table import Table
 
-ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # XLSX and ODS are zip files; XLS is OLE
-PARQUET = b"PAR1"
 SCALARS = "number"  # the header of rows that are a value alone
 _BLOCK_CHARS = 8 * 2**20
-_MOST_WORKBOOK_BYTES = 4 * 2**30  # a sheet of a million rows by 16 columns unpacks to less than 2 GiB
-
-
-def read_parquet(source: FileSource, where: str) -> Table:
-    """Return the rows of a Parquet file; a block of them is in memory at a time."""
-    whole = source.path if source.path is not None and source.packed is None else source.read_all()
-    try:
-        return table_of_frame(pl.scan_parquet(whole, glob=False, hive_partitioning=False))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise RecipientsError(
-            f"cannot be read as Parquet: {_first_line(error)}", where=where, fix="write the file again"
-        ) from None
-
-
-def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
-    """Return the rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
-    with _opened_workbook(source, where) as book:
-        if sheet is not None and sheet not in book.sheet_names:
-            near = difflib.get_close_matches(sheet, book.sheet_names, n=1)
-            raise RecipientsError(
-                f"has no sheet `{sheet}`",
-                where=where,
-                fix=(f"did you mean `{near[0]}`? " if near else "") + f"its sheets: {', '.join(book.sheet_names)}",
-            )
-        name, grid = _read_sheet(book, sheet)
-        others = [other for other in book.sheet_names if other != name and sheet is None]
-        return replace(_to_table(grid), other_sheets=tuple(other for other in others if _has_cells(book, other)))
-
-
-def read_sheets(source: FileSource, where: str) -> dict[str | None, Table]:
-    """Return the rows of every sheet of a workbook that has cells, hidden ones too, by the sheet's name."""
-    with _opened_workbook(source, where) as book:
-        return {
-            name: _to_table(book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string").to_polars())
-            for name in book.sheet_names
-            if _has_cells(book, name)
-        }
-
-
-@contextmanager
-def _opened_workbook(source: FileSource, where: str) -> Iterator[fastexcel.ExcelReader]:
-    """Open a workbook to read its sheets. Raises RecipientsError where it cannot be read."""
-    data = source.read_all()
-    _refuse_other_archives(data, where)
-    try:
-        yield fastexcel.read_excel(data)
-    except (fastexcel.FastExcelError, IndexError) as error:
-        raise RecipientsError(
-            f"cannot be read as a workbook: {_first_line(error)}",
-            where=where,
-            fix="open it and save it as .xlsx without a password, or as CSV",
-        ) from None
-
-
-def _to_table(grid: pl.DataFrame) -> Table:
-    rows = HeadedRows(1, quotes=False)  # a workbook needs none
-    for part in grid.iter_slices(BLOCK_ROWS):
-        # A date without a time has midnight, and a time without a date has the day zero of spreadsheets.
-        rows.add(
-            part.select(
-                pl.all()
-                .str.replace(r"^(\d{4}-\d\d-\d\d) 00:00:00$", "$1")
-                .str.replace(r"^1899-12-3[01] (\d\d:\d\d:\d\d)$", "$1")
-            )
-        )
-    return rows.table()
-
-
-def _read_sheet(book: fastexcel.ExcelReader, sheet: str | None) -> tuple[str, pl.DataFrame]:
-    """Return the name and the cells of `sheet`, by default the first that a person sees in the workbook."""
-    names = book.sheet_names if sheet is None else [sheet]
-    for name in [*names, names[0]]:
-        cells = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
-        if sheet is not None or cells.visible == "visible":
-            break
-    return name, cells.to_polars()
-
-
-def _has_cells(book: fastexcel.ExcelReader, name: str) -> bool:
-    try:
-        return book.load_sheet(name, header_row=None, n_rows=1, dtypes="string").total_height > 0
-    except fastexcel.FastExcelError:
-        return False  # a chart
-
-
-def _refuse_other_archives(data: bytes, where: str) -> None:
-    """Raise RecipientsError for a zip file that is not a workbook, or that would unpack to too much."""
-    if not data.startswith(ZIP):
-        return
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-    except zipfile.BadZipFile:
-        return  # the reader of workbooks says what is wrong
-    names = [member.filename for member in members]
-    if not any(name == "mimetype" or name.startswith("xl/") for name in names):
-        files = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        raise RecipientsError(
-            f"is a zip archive (of {files}), not a table", where=where, fix="unpack it and name the file in it"
-        )
-    unpacked = sum(member.file_size for member in members)
-    if unpacked > _MOST_WORKBOOK_BYTES:
-        raise RecipientsError(
-            f"is a workbook that unpacks to {unpacked:,} bytes, more than any list has",
-            where=where,
-            fix="save the sheet as CSV",
-        )
 
 
 def read_json_lines(stream: TextStream, where: str, *, scalars: bool = False) -> Table:
@@ -216,7 +99,3 @@ def read_yaml(stream: TextStream, where: str, *, scalars: bool = False) -> Table
                 fix="write each row as `- phone: '+12025550100'`",
             )
     return table_of_items(rows, where)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

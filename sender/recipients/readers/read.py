@@ -12,18 +12,11 @@ from pathlib import PurePath
 
 from sender.core.errors import RecipientsError
 from sender.recipients.readers.delimited import read_delimited
-from sender.recipients.readers.documents import (
-    OLE,
-    PARQUET,
-    ZIP,
-    read_json_lines,
-    read_parquet,
-    read_sheets,
-    read_workbook,
-    read_yaml,
-)
+from sender.recipients.readers.documents import read_json_lines, read_yaml
+from sender.recipients.readers.parquet import PARQUET, read_parquet
 from sender.recipients.readers.source import FileSource, TextStream
 from sender.recipients.readers.table import Table
+from sender.recipients.readers.workbooks import OLE, ZIP, read_sheets, read_workbook
 
 _FOREIGN = (
     (b"\x1f\x8b", "a gzip file inside another", "unpack it first"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -15,6 +15,8 @@ from sender.core.safe_text import unescape_controls
 BLOCK_ROWS = 200_000  # for sources that do not come in blocks
 MOST_COLUMNS = 16_384  # as many as a spreadsheet has
 _NUMBER = "number"  # the stored column of row numbers; columns of cells are named by their place
+_SHOWN = " shown"  # after the place of a column, in the name of the one that has what its cells show
+BROKEN_SCHEMA = {"row_number": pl.UInt32, "header": pl.String, "error": pl.String}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +26,13 @@ class Table:
     Row numbers are those a spreadsheet shows (the header is row 1) for CSV and workbooks, line numbers for JSON lines,
     and count from 1 for everything else. `notes` are sentences for a person. `other_sheets` are a workbook's sheets
     that were not read, because none was chosen.
+
+    A cell of a workbook is what it shows, and what it stores after `with_stored`. `hidden_rows` are the numbers of the
+    rows that a workbook hides (UInt32), `hidden_headers` the headers of its hidden columns. `broken` (BROKEN_SCHEMA)
+    has its errors, and with a null `error` its formulas that have never been calculated.
+
+    `narrow_headers` are columns of 16 or 32-bit floating point numbers, which hold no phone number. `unreadable` has
+    the type of each column that was left out because it has no text.
     """
 
     headers: tuple[str, ...]
@@ -32,10 +41,22 @@ class Table:
     _rows: SpillingFrames
     _places: tuple[str, ...]
     other_sheets: tuple[str, ...] = ()
+    hidden_rows: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt32))
+    hidden_headers: frozenset[str] = frozenset()
+    broken: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=BROKEN_SCHEMA))
+    narrow_headers: frozenset[str] = frozenset()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def height(self) -> int:
         return self._rows.rows
+
+    @property
+    def places(self) -> dict[int, str]:
+        """The header of each column, by its place in the file, from 0."""
+        return {
+            int(place.removesuffix(_SHOWN)): header for header, place in zip(self.headers, self._places, strict=True)
+        }
 
     @property
     def cells(self) -> pl.DataFrame:
@@ -52,7 +73,18 @@ class Table:
     def blocks(self) -> Iterator[Table]:
         """Yield the same rows in order, each block as a table in memory."""
         for frame in self._rows.frames():
-            yield Table(self.headers, 0, (), SpillingFrames(frame), self._places)
+            yield replace(self, blank_rows=0, notes=(), _rows=SpillingFrames(frame))
+
+    def with_stored(self, headers: Collection[str]) -> Table:
+        """Return the same rows with what the cells under `headers` store: whole numbers in digits, dates by ISO 8601.
+
+        Digits that are a code, such as a postcode or a phone number, are as they are shown all the same.
+        """
+        places = [
+            place.removesuffix(_SHOWN) if header in headers else place
+            for header, place in zip(self.headers, self._places, strict=True)
+        ]
+        return replace(self, _places=tuple(places))
 
     def columns(self, headers: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield for each block `row_number` (UInt32) and the cells under `headers`, named `0`, `1`, ... in order."""
@@ -89,31 +121,46 @@ class Rows:
         self._rows = SpillingFrames()
         self.blank_rows = 0
 
-    def add(self, cells: pl.DataFrame, numbers: pl.Series) -> None:
-        """Add the rows of `cells`, without the blank ones. Its columns are known by their places from here on."""
+    def add(self, cells: pl.DataFrame, numbers: pl.Series, shown: Mapping[int, pl.Series] | None = None) -> None:
+        """Add the rows of `cells`, without the blank ones. Its columns are known by their places from here on.
+
+        `shown` has what the cells of some columns show, by place; the same ones in each call.
+        """
         frame = cells.rename(dict(zip(cells.columns, map(str, range(cells.width)), strict=True)))
-        frame = frame.with_columns(numbers.cast(pl.UInt32).alias(_NUMBER))
-        filled = _find_filled(frame.drop(_NUMBER))
+        filled = _find_filled(frame)
+        frame = frame.with_columns(
+            numbers.cast(pl.UInt32).alias(_NUMBER),
+            *[column.alias(f"{place}{_SHOWN}") for place, column in (shown or {}).items()],
+        )
         if filled is not None:
             frame = frame.filter(filled)
             self.blank_rows += len(filled) - frame.height
         if frame.height:
             self._rows.append(frame)
 
-    def table(self, headers: Sequence[str], places: Sequence[int] | None = None, notes: Sequence[str] = ()) -> Table:
+    def table(
+        self,
+        headers: Sequence[str],
+        places: Sequence[int] | None = None,
+        notes: Sequence[str] = (),
+        shown: Collection[int] = (),
+    ) -> Table:
         """Return the rows under `headers`, which name the columns at `places` (by default, all in order)."""
         at = range(len(headers)) if places is None else places
-        return Table(tuple(headers), self.blank_rows, tuple(notes), self._rows, tuple(map(str, at)))
+        columns = tuple(f"{place}{_SHOWN}" if place in shown else str(place) for place in at)
+        return Table(tuple(headers), self.blank_rows, tuple(notes), self._rows, columns)
 
 
 class HeadedRows:
     """Builds a Table of grids of text, whose first row that is not blank is the header.
 
     `first_row` is the number of the first row. All grids have the same width. What a table of our own results has
-    guarded is taken back; `quotes` is as `guard_table` had it.
+    guarded is taken back; `quotes` is as `guard_table` had it. `shown` has, by column, what cells show instead of what
+    they store: `row` (their numbers) and `text`.
     """
 
-    def __init__(self, first_row: int, *, quotes: bool = True) -> None:
+    def __init__(self, first_row: int, *, quotes: bool = True, shown: Mapping[int, pl.DataFrame] | None = None) -> None:
+        self._shown = shown or {}
         self._next = first_row
         self._above = 0
         self._quotes = quotes
@@ -132,7 +179,7 @@ class HeadedRows:
             if not grid.height or index is None or (filled is not None and not filled[index]):
                 self._above += grid.height
                 return
-            self._header = grid.row(index)
+            self._header = self._lay_over(grid[index : index + 1], start + index).row(0)
             grid, start = grid[index + 1 :], start + index + 1
             self._guarded = is_guarded(self._header)
             if self._guarded:
@@ -143,7 +190,17 @@ class HeadedRows:
         for index, header in enumerate(self._header):
             if not header.strip() and index not in self._with_content and _has_content(grid[:, index]):
                 self._with_content.add(index)
-        self._rows.add(grid, pl.int_range(start, start + grid.height, dtype=pl.UInt32, eager=True))
+        numbers = pl.int_range(start, start + grid.height, dtype=pl.UInt32, eager=True)
+        shown = self._lay_over(grid, start) if self._shown else grid
+        self._rows.add(grid, numbers, {place: shown[:, place] for place in self._shown})
+
+    def _lay_over(self, grid: pl.DataFrame, first_row: int) -> pl.DataFrame:
+        """Return the cells of `grid` as they are shown."""
+        for place, cells in self._shown.items():
+            here = cells.filter(pl.col("row").is_between(first_row, first_row + grid.height - 1))
+            column = grid[:, place].scatter((here["row"].cast(pl.Int64) - first_row), here["text"])
+            grid = grid.with_columns(column)
+        return grid
 
     def table(self) -> Table:
         """Return the rows read. A column without a header gets one if it has content, and is dropped if it has none."""
@@ -162,7 +219,7 @@ class HeadedRows:
             for header, place in zip(headers, places, strict=True)
             if not self._header[place].strip()
         ]
-        return self._rows.table(headers, places, notes)
+        return self._rows.table(headers, places, notes, shown=self._shown)
 
 
 def _find_filled(cells: pl.DataFrame) -> pl.Series | None:
