@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -48,15 +49,23 @@ class _SafeConsole(Console):
 
 
 def screen(*, stderr: bool = False) -> Console:
-    """Return a console on standard output or standard error; 160 columns wide where that is not a terminal."""
+    """Return a console on standard output or standard error, as wide as its terminal.
+
+    Without one it has the width of the variable COLUMNS, and 160 without that either.
+    """
     stream = sys.stderr if stderr else sys.stdout
     return _SafeConsole(
         stderr=stderr,
         emoji=False,  # `:warning:` in a cell is text
         highlight=False,
         soft_wrap=True,
-        width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL,
+        width=None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL,
     )
+
+
+def wrap_width() -> int | None:
+    """Return where lines of standard output break; None where they stay whole: for a program, or in a file."""
+    return out.width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
 
 
 out = screen()
@@ -237,28 +246,13 @@ def _print_blame(blamed: Mapping[str, Any]) -> None:
         out.print(f"  [dim]{many(blamed['other_script'], 'message')} in letters outside GSM-7: sent as UCS-2[/]")
 
 
-def skipped_table(plan: Plan, *, most: int = 20) -> None:
-    """Print the first skipped rows, each with its reason and a sentence."""
-    count = sum(plan.manifest.skipped.values())
-    if not count:
-        return
-    table = Table(box=None, padding=(0, 2), title_justify="left", header_style="dim")
-    for name, justify in (("row", "right"), ("skipped as", "left"), ("because", "left")):
-        table.add_column(name, justify="right" if justify == "right" else "left")
-    for row, reason, detail in plan.first_skipped(most).iter_rows():
-        table.add_row(str(row), str(reason), escape(str(detail or "")))
-    out.print(table)
-    if count > most:
-        out.print(f"  [dim]and {count - most:,} more: the plan and the results file list all of them[/]")
-
-
 def run_summary(summary: Summary) -> None:
     """Print the totals, and why messages were rejected or failed."""
     out.print(f"[bold]{escape(summary.totals_line())}[/]")
     if summary.errors:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for name in ("messages", "reason", "code", "the provider says"):
-            table.add_column(name, justify="right" if name == "messages" else "left")
+            table.add_column(name, justify="right" if name == "messages" else "left", overflow="fold")
         for error in summary.errors:
             table.add_row(
                 f"{error.count:,}",

@@ -12,13 +12,15 @@ from rich.table import Table
 
 from sender.campaign.model import Campaign
 from sender.cli import console
-from sender.cli.outputs import protected_inputs
+from sender.cli.outputs import force_option, protected_inputs
+from sender.cli.row_lines import print_skipped
 from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
 from sender.core.errors import StateError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
 from sender.planning.forecast import foresee
+from sender.reports.skipped_rows import write_skipped
 from sender.sending.open_run import foresee_stops
 from sender.sending.options import SendOptions
 
@@ -34,6 +36,14 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the plan. Default: in the state directory.")
 @click.option("--limit", type=click.IntRange(0), help="Plan only the first N messages.")
 @click.option("--explain", type=click.IntRange(0), metavar="ROW", help="Show each step of planning for that row.")
+@click.option(
+    "--skipped",
+    "skipped_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the skipped rows with their own columns and the reason (.csv, .jsonl, .parquet, .xlsx).",
+)
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="The manifest (or the explanation) as JSON.")
 @only_new_option
 @state_options
@@ -42,6 +52,8 @@ def plan(
     out: Path | None,
     limit: int | None,
     explain: int | None,
+    skipped_file: Path | None,
+    force: bool,
     as_json: bool,
     debug: bool,
     state_dir: Path,
@@ -50,6 +62,10 @@ def plan(
 ) -> int:
     console.set_up_logs(debug=debug)
     built, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit, only_new=only_new)
+    if skipped_file is not None:
+        protected = Protected(protected_inputs(campaign, built, built_from), state_dir)
+        rows = write_skipped(built, skipped_file, protected, force=force)
+        console.err.print(f"wrote {console.many(rows, 'skipped row')} to {escape(str(skipped_file))}")
     if explain is not None:
         return _explain(built, explain, built_from, as_json=as_json)
     if built.directory is None:
@@ -81,7 +97,7 @@ def plan(
         )
         return 0
     console.plan_summary(built, simulated=built.manifest.provider == "sandbox", where=str(built.directory), stops=stops)
-    console.skipped_table(built)
+    print_skipped(built)
     return 0
 
 

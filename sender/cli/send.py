@@ -29,8 +29,8 @@ from sender.cli.consent import (
 )
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
-from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
+from sender.cli.row_lines import print_messages, print_skipped
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.send_result import conclude
 from sender.cli.shared_options import TARGET_HELP, campaign_options, is_written_plan, only_new_option, read_plan
@@ -153,7 +153,7 @@ def send_plan(
     if not request.as_json:
         simulated = options.rehearse or plan.manifest.provider == "sandbox"
         console.plan_summary(plan, simulated=simulated, stops=stops)
-        console.skipped_table(plan, most=10)
+        print_skipped(plan, most=10)
     if not plan.manifest.messages and plan.manifest.skipped.keys() & _HELD_BACK_BY_RUNS:
         _show_nobody_new(plan, as_json=request.as_json)
         return 0
@@ -238,7 +238,7 @@ def _show_dry_run(
         }
         console.print_json({**about, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
         return
-    messages_table(plan, most=3)
+    print_messages(plan, most=3)
     warn_of_new_state(plan, options)
     console.out.print("dry run: nothing was sent")
     if refusal is not None:

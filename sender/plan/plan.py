@@ -106,11 +106,6 @@ class Plan:
         """The rows that get no message, with `reason` and `detail`."""
         return self.scan().filter(pl.col("seq").is_null()).collect()
 
-    def first_skipped(self, n: int) -> pl.DataFrame:
-        """Return `row_number`, `reason` and `detail` of the first `n` skipped rows, without reading the whole plan."""
-        skipped = self.scan().filter(pl.col("seq").is_null())
-        return skipped.select("row_number", "reason", "detail").head(n).collect(engine="streaming")
-
     def recipients(self) -> pl.Series:
         """Return the numbers that messages go to (String, distinct)."""
         return (
