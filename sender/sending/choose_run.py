@@ -139,7 +139,7 @@ class _StartChooser:
         counts = self._counts[last.run_id]
         if not counts.accepted + counts.unknown + counts.intent:
             return
-        changes = "; ".join(_changes(self._state.plan(last).manifest, self._plan.manifest))
+        changes = "; ".join(describe_changes(self._state.plan(last).manifest, self._plan.manifest))
         raise InputsChanged(
             f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
             f" and the inputs changed since it began: {changes}",
@@ -274,7 +274,7 @@ def _refuse_overtaken_retry(state: State, plan: Plan, kind: RunKind) -> None:
         )
 
 
-def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
+def describe_changes(before: Manifest, after: Manifest) -> Iterator[str]:
     """Each change of the inputs, as a phrase."""
     old, new = (  # suppression files are read again at each start: a change of theirs changes nothing that is sent
         {(file.role, file.path): file.sha256 for file in manifest.inputs if file.role != "suppress"}

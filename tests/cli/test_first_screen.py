@@ -151,3 +151,71 @@ def test_results_by_status_are_still_a_results_file(sent: Shell) -> None:
         done = sent("results", "c.yaml", "--status", "skipped", "-o", "skipped.xlsx")
         assert done.code == 0, done
         assert done.err == "wrote 4 rows of 5 to skipped.xlsx\n"
+
+
+@pytest.fixture
+def unfinished(sender: Shell) -> Shell:
+    """A run of four messages, of which two have been sent."""
+    sender.write("c.yaml", CAMPAIGN)
+    sender.write("people.csv", "Name,Mobile\n" + "".join(f"N{n},+1202555010{n}\n" for n in range(1, 5)) + "X,555\n")
+    assert sender("send", "c.yaml", "--yes", "--limit", "2").code == 0
+    return sender
+
+
+class TestResume:
+    def test_plan_shows_the_rest_of_the_run(self, unfinished: Shell) -> None:
+        done = unfinished("plan", "c.yaml", "--resume")
+        assert done.code == 0, done
+        assert "2 accepted, 0 rejected, 0 canceled, 0 unknown, 2 pending" in done.out
+        assert re.findall(r"^row (\d+) to (\S+)", done.out, re.MULTILINE) == [
+            ("4", "+12025550103"),
+            ("5", "+12025550104"),
+        ]
+        assert "note:" not in done.out
+
+    def test_it_shows_the_texts_that_the_run_began_with(self, unfinished: Shell) -> None:
+        unfinished.write("c.yaml", CAMPAIGN.replace("Hi", "Hello"))
+        done = unfinished("plan", "c.yaml", "--resume")
+        assert "the inputs changed since it began" in done.out
+        assert "│ Hi N3," in done.out
+        assert "Hello" not in done.out
+
+    def test_whoever_has_opted_out_since_is_skipped(self, unfinished: Shell) -> None:
+        assert unfinished("suppress", "add", "+12025550103").code == 0
+        told = unfinished("plan", "c.yaml", "--resume", "--json").json
+        assert (told["rows"], told["messages"], told["skipped"]) == (2, 1, {"suppressed": 1})
+        sent = unfinished("send", "c.yaml", "--resume", "--yes", "--json").json
+        assert sent["accepted"] - told["accepted"] == told["messages"]
+
+    def test_what_it_shows_is_what_is_sent(self, unfinished: Shell) -> None:
+        told = unfinished("plan", "c.yaml", "--resume", "--json").json
+        assert (told["accepted"], told["messages"], told["changes"]) == (2, 2, [])
+        assert unfinished("send", "c.yaml", "--resume", "--yes").code == 0
+        assert told["resumes"] in unfinished("status", "c.yaml").out
+        refused = unfinished("plan", "c.yaml", "--resume")
+        assert refused.code == 2
+        assert "no run of c is unfinished" in refused.err
+
+    def test_a_dry_run_shows_the_same(self, unfinished: Shell) -> None:
+        plan, dry = unfinished("plan", "c.yaml", "--resume"), unfinished("send", "c.yaml", "--resume", "--dry-run")
+        assert dry.out == plan.out + "dry run: nothing was sent\n"
+        assert "of it still to be sent; --resume shows which" in unfinished("send", "c.yaml", "--dry-run").out
+        assert unfinished("send", "c.yaml", "--dry-run", "--json").json["resumes"] in plan.out
+
+    def test_the_skipped_rows_are_those_of_the_run(self, unfinished: Shell) -> None:
+        assert unfinished("plan", "c.yaml", "--resume", "--skipped", "s.csv").code == 0
+        assert pl.read_csv(unfinished.folder / "s.csv")["Name"].to_list() == ["X"]
+
+    @pytest.mark.parametrize(
+        "option", [("--limit", "1"), ("--out", "x"), ("--explain", "2"), ("--only-new",)], ids=lambda option: option[0]
+    )
+    def test_it_is_not_about_a_new_plan(self, unfinished: Shell, option: tuple[str, ...]) -> None:
+        done = unfinished("plan", "c.yaml", "--resume", *option)
+        assert done.code == 2
+        assert f"{option[0]} is about a new plan" in done.err
+
+    def test_a_paused_run_is_refused_as_a_start_of_it_is(self, unfinished: Shell) -> None:
+        assert unfinished("pause", "c.yaml").code == 0
+        assert (
+            unfinished("plan", "c.yaml", "--resume").code == unfinished("send", "c.yaml", "--resume", "--yes").code == 3
+        )
