@@ -25,6 +25,7 @@ from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.plan.planned_start import PlannedStart
 from sender.planning import brakes
+from sender.planning.scheduled_at import describe_send_at
 from sender.planning.throughput import format_rate
 from sender.reports.canary_lines import canary_lines
 from sender.segments import blame
@@ -197,6 +198,8 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
         table.add_row("canary", f"{min(terms.first, manifest.messages):,}", escape(_canary_line(terms, manifest)))
     if (start := PlannedStart.from_manifest(manifest.start)) is not None:
         table.add_row("start", "", escape(f"{start}, at most {describe_duration(start.late_s)} late"))
+    if (send_at := describe_send_at(manifest)) is not None:
+        table.add_row("send at", "", escape(f"{send_at}, held by the provider until then"))
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
     return table
 

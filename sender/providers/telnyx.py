@@ -61,6 +61,7 @@ CAPABILITIES = Capabilities(
     account_rate=DocumentedRate(50, "messages", _ACCOUNT),
     mms_rate=DocumentedRate(15, "messages", _ACCOUNT),
     queue=Backlog(_ACCOUNT, seconds=4 * 3600),
+    schedule_s=(300, 5 * 86_400),  # the guide to scheduled messages (2026-11); the API's schema names no limits
 )
 LOG_FACTS = LogFacts(
     filters_by_recipient=True,
