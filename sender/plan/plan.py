@@ -70,6 +70,24 @@ class Plan:
         self.directory = directory
         self._rows = rows
 
+    def __str__(self) -> str:
+        """What a person asks first: the campaign, its messages and segments, and the skipped rows by reason."""
+        manifest = self.manifest
+        skipped = sorted(manifest.skipped.items(), key=lambda item: (-item[1], item[0]))
+        lines = [
+            f"{manifest.campaign} through {manifest.provider}",
+            f"{manifest.rows:,} rows, {manifest.messages:,} messages, {manifest.segments:,} segments",
+            f"skipped {manifest.rows - manifest.messages:,}: "
+            + (", ".join(f"{count:,} {reason}" for reason, count in skipped) or "none"),
+            f"plan {self.hash[:12]}" + (f" in {self.directory}" if self.directory is not None else ""),
+        ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        skipped = manifest.rows - manifest.messages
+        return f"<Plan {manifest.campaign!r}: {manifest.messages:,} messages, {skipped:,} skipped, {self.hash[:12]}>"
+
     @property
     def hash(self) -> str:
         """SHA-256 in hex over every row and every setting that changes what is sent."""

@@ -28,7 +28,7 @@ _OWN = (
     r"|\B'[^']*'\B"
     r"|\brow [\d,]+"
     r"|\+\d{6,15}"
-    r"|\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
+    r"|\b(on )\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"
     r"|\b\d+ (?:characters|segments|media)\b"
 )
 
@@ -122,7 +122,8 @@ def _with_causes(plan: Plan) -> pl.DataFrame:
     cause = pl.col("detail").fill_null("")
     cause = cause.str.replace_all(r"`([^`]*)` is blank", f"{_KEPT}${{1}}{_KEPT_END} is blank")
     cause = cause.str.replace_all(r"\bfield `([^`]*)`", f"field {_KEPT}${{1}}{_KEPT_END}")
-    cause = cause.str.replace_all(_OWN, f"${{1}}{MASK}")
+    cause = cause.str.replace_all(r"`((?:recipients|message|limits)\.\w+)`", f"{_KEPT}${{1}}{_KEPT_END}")
+    cause = cause.str.replace_all(_OWN, f"${{1}}${{2}}{MASK}")
     for kept in (_KEPT, _KEPT_END):
         cause = cause.str.replace_all(kept, "`", literal=True)
     rows = plan.scan().filter(pl.col("seq").is_null())

@@ -30,6 +30,8 @@ def skipped(reason: str, *details: str | None) -> list[dict[str, str | None]]:
         pytest.param("too_long", ["3 segments (GSM-7); max_segments is 2", "4 segments (GSM-7); max_segments is 2"], "… (GSM-7); max_segments is 2", id="a size"),
         pytest.param("render_error", ["field `validity_period`: 'soon' should be a whole number", "field `validity_period`: 'x' should be a whole number"], "field `validity_period`: … should be a whole number", id="a field's value"),
         pytest.param("render_error", ["media is not an http or https URL: ftp://x", "media is not an http or https URL: y z"], "media is not an http or https URL: …", id="a URL"),
+        pytest.param("render_error", ["ValueError: `b` is not an ISO 8601 date; write it as 2026-03-01 or 2026-03-01T09:30", "ValueError: `c` is not an ISO 8601 date; write it as 2026-03-01 or 2026-03-01T09:30"], "ValueError: … is not an ISO 8601 date; write it as 2026-03-01 or 2026-03-01T09:30", id="an example of a date"),
+        pytest.param("invalid_number", ["`1` has no country code; set `recipients.default_region`", "`2` has no country code; set `recipients.default_region`"], "… has no country code; set `recipients.default_region`", id="a setting"),
         pytest.param("render_error", [BLANK, BLANK], BLANK, id="the same"),
         pytest.param("missing_data", [None, None], "", id="none"),
     ],
