@@ -19,6 +19,7 @@ from sender.cli import terminal
 from sender.cli.duration import format_duration
 from sender.core.canary import Canary, CanaryState, CanaryTerms
 from sender.core.durations import describe_duration
+from sender.core.local_time import format_utc_and_local
 from sender.core.outcomes import RANK
 from sender.core.safe_text import show_controls, to_json
 from sender.plan.manifest import Manifest
@@ -282,7 +283,7 @@ def about_unknowns(
     """Print what is unknown, what that means, and which command settles it."""
     if not n:
         return
-    wait = f" after {decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if decidable_at else ""
+    wait = f" after {format_utc_and_local(decidable_at)}" if decidable_at else ""
     them, they = ("it", "it is") if n == 1 else ("them", "they are")
     why = f" (the provider's log could not be read: {failure})" if failure else ""
     if contested:
