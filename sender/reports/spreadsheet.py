@@ -15,6 +15,8 @@ from sender.core.safe_tables import formula_like, guard_table
 _XLSX_ROWS, _XLSX_COLUMNS, _XLSX_CELL = 1_048_576, 16_384, 32_767
 _NARROWEST, _WIDEST = 8, 60  # characters: a longer text is wrapped within its cell
 _TYPICAL = 0.95  # of a column's texts fit its width: one long cell does not make the others hard to read
+_FILLED = 0.85  # of a line, because words are not broken
+_LINE_POINTS, _MOST_LINES = 15, 27  # the height of a line, and the most that Excel's tallest row (409 points) holds
 _FILTER_BUTTON = 3  # characters that the button of the filter takes of a heading
 _TIME_FORMAT = 'yyyy-mm-dd hh:mm:ss" UTC"'
 _TIME_WIDTH = len("2026-11-29 09:00:00 UTC") + 1
@@ -36,6 +38,8 @@ def write_workbook(frame: pl.DataFrame, file: IO[bytes], *, sheet: str, amounts:
         worksheet = workbook.add_worksheet(sheet)
         heading = workbook.add_format({"bold": True, "valign": "top"})
         worksheet.freeze_panes(1, 0)
+        worksheet.repeat_rows(0)  # on each printed page
+        worksheet.set_landscape()
         worksheet.autofilter(0, 0, frame.height, max(frame.width - 1, 0))
         worksheet.ignore_errors({"number_stored_as_text": f"A1:XFD{_XLSX_ROWS}"})  # a phone number is meant as text
         widths, longest = _measure(frame)
@@ -46,7 +50,10 @@ def write_workbook(frame: pl.DataFrame, file: IO[bytes], *, sheet: str, amounts:
         for index, name in enumerate(frame.columns):
             worksheet.set_column(index, index, widths[index])
             worksheet.write_string(0, index, name, heading)
+        heights = _row_lines(frame, longest)
         for number, row in enumerate(_rows(frame, amount_indexes), start=1):
+            if (lines := heights[number - 1]) > 1:  # no program fits a row to its text by itself when it opens the file
+                worksheet.set_row(number, min(lines, _MOST_LINES) * _LINE_POINTS)
             for index, (value, like_formula) in enumerate(row):
                 plain, quoted = formats[index]
                 if isinstance(value, str):  # unlike write, write_string never makes a formula, number or link of it
@@ -79,6 +86,20 @@ def _measure(frame: pl.DataFrame) -> tuple[list[int], list[int]]:
         widths.append(min(max(needed, len(name) + _FILTER_BUTTON, _NARROWEST), _WIDEST))
         lengths.append(int(longest[name][0] or 0) if is_text else 0)
     return widths, lengths
+
+
+def _row_lines(frame: pl.DataFrame, longest: list[int]) -> list[int]:
+    """Return how many lines each row needs, where the texts that are too long for their column are wrapped."""
+    wide = r"[\x{1100}-\x{11FF}\x{2E80}-\x{FFEF}\x{1F300}-\x{1FAFF}]"  # letters and signs of double width
+    lines = []
+    for name, length in zip(frame.columns, longest, strict=True):
+        if length > _WIDEST:
+            text = pl.col(name).fill_null("")
+            units = text.str.len_chars() + text.str.count_matches(wide)
+            lines.append((units / (_WIDEST * _FILLED)).ceil() + text.str.count_matches("\n"))
+    if not lines:
+        return [1] * frame.height
+    return frame.select(pl.max_horizontal(lines).cast(pl.Int64)).to_series().to_list()
 
 
 def _rows(frame: pl.DataFrame, amounts: Collection[int]) -> Iterator[Iterator[tuple[Any, bool | None]]]:

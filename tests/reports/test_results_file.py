@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given
@@ -105,6 +106,20 @@ def test_every_row_comes_back_once_in_order_and_unchanged(rows: list[tuple[str |
     assert list(back[0]) == frame.columns
 
 
+def test_numbers_are_read_back_as_the_document_says(tmp_path: Path):
+    """As text, with their plus: the two calls are those of docs/results.md."""
+    file = tmp_path / "results.csv"
+    cells = {"code": ["007"], "name": ["None"]}
+    journal = make_journal({"seq": 0, "state": "accepted", "status": "sent"})
+    results_file.write_results(results_frame(make_plan([{"to": "+12025550101"}], cells), journal, RUN), file)
+    document = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    for call in re.findall(r"`((?:pd|pl)\.read_csv\(.*?\))`", document):
+        row = eval(call.replace("results.csv", str(file)), {"pd": pd, "pl": pl})
+        assert [str(row[name][0]) for name in ("to", "code", "name")] == ["+12025550101", "007", "None"], call
+        assert row["error_message"][0] == ""
+    assert pd.read_csv(file)["to"][0] == 12025550101, "which is why the document says so"
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_times_are_iso_8601_utc_in_text(form: str, tmp_path: Path):
     path = tmp_path / f"out.{form}"
@@ -136,6 +151,25 @@ def test_a_workbook_can_be_read_as_it_opens(tmp_path: Path):
     assert _style_of(sheet, styles, columns.index("error_message"))["wrap"]
     assert not _style_of(sheet, styles, columns.index("to"))["wrap"]
     assert "UTC" in _style_of(sheet, styles, columns.index("created_at"))["format"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param("short", 1, id="short"),
+        pytest.param("x" * 60, 1, id="as wide as the column"),
+        pytest.param("word " * 20, 2, id="two lines"),
+        pytest.param("word " * 20 + "\n\n", 4, id="its own line ends"),
+        pytest.param("漢字" * 40, 4, id="letters of double width"),
+        pytest.param("x" * 32_000, 27, id="no row is taller than Excel's tallest"),
+    ],
+)
+def test_a_row_is_as_tall_as_its_wrapped_text(text: str, lines: int, tmp_path: Path):
+    """Neither Excel nor LibreOffice fits the rows of a file that it opens to their texts."""
+    results_file.write_results(one_result(error_message=text), tmp_path / "out.xlsx")
+    sheet, _ = _parts(tmp_path / "out.xlsx")
+    height = re.search(r'<row r="2"[^>]* ht="(\d+)"', sheet)
+    assert (1 if height is None else int(height[1]) / 15) == lines
 
 
 def _parts(path: Path) -> tuple[str, str]:
