@@ -116,7 +116,6 @@ def test_numbers_are_read_back_as_the_document_says(tmp_path: Path):
     for call in re.findall(r"`((?:pd|pl)\.read_csv\(.*?\))`", document):
         row = eval(call.replace("results.csv", str(file)), {"pd": pd, "pl": pl})
         assert [str(row[name][0]) for name in ("to", "code", "name")] == ["+12025550101", "007", "None"], call
-        assert row["error_message"][0] == ""
     assert pd.read_csv(file)["to"][0] == 12025550101, "which is why the document says so"
 
 
