@@ -236,7 +236,7 @@ def _show_dry_run(
 ) -> None:
     remaining = None if refusal is not None else find_remaining(plan, options)
     if as_json:
-        refused = None if refusal is None else str(refusal)
+        refused = None if refusal is None else refusal.sentence()
         when = foresee(plan)
         about = {
             "dry_run": True,
@@ -251,7 +251,7 @@ def _show_dry_run(
     warn_of_new_state(plan, options)
     console.out.print("dry run: nothing was sent")
     if refusal is not None:
-        console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(str(refusal))}")
+        console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(refusal.sentence())}")
     elif remaining is not None:
         console.out.print(
             f"[yellow]note:[/] a real start would go on with run {remaining.run.run_id}:"

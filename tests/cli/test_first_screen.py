@@ -8,6 +8,7 @@ import re
 import polars as pl
 import pytest
 
+import sender as sender_package
 from tests.cli.conftest import Shell
 
 LINK = "https://example.com/a/very/long/link/that/has/no/blank/in/it/anywhere/at/all/and/must/not/be/cut/0123456789"
@@ -219,3 +220,14 @@ class TestResume:
         assert (
             unfinished("plan", "c.yaml", "--resume").code == unfinished("send", "c.yaml", "--resume", "--yes").code == 3
         )
+
+
+def test_a_refusal_names_options_here_and_arguments_in_python(sent: Shell) -> None:
+    refused = sent("send", "c.yaml", "--yes")
+    assert refused.code == 3
+    assert "--again sends it to everybody once more" in refused.err
+    assert "in Python" not in refused.err
+    plan = sender_package.build_plan(sender_package.load_campaign(sent.folder / "c.yaml"))
+    with pytest.raises(sender_package.GuardStop, match=r"in Python: .*again=True"):
+        sender_package.send(plan, state_dir=sent.folder / ".sender")
+    assert sender_package.send(plan, state_dir=sent.folder / ".sender", again=True).summary.accepted == 1
