@@ -280,7 +280,8 @@ class ProviderFields(Strict):
     encoding: Literal["auto", "gsm7", "ucs2"] | FieldTemplate | None = Field(None, description="Telnyx: text encoding.")
     send_at: Text | None = Field(
         None,
-        description="Telnyx, Twilio: ISO 8601 time at which the provider sends. Twilio needs a messaging service.",
+        description="Telnyx, Twilio: ISO 8601 time with its offset at which the provider sends: 5 minutes to 35 days"
+        " ahead (Telnyx: to 5 days), and within the window of every recipient. Twilio needs a messaging service.",
     )
     custom_variables: dict[str, Text] | None = Field(
         None, max_length=19, description="SignalWire: up to 19 pairs that callbacks repeat (`ref` is reserved)."
