@@ -41,7 +41,7 @@ def check_send_at(provider: Capabilities, fields: Mapping[str, FieldValue], from
     raise Unsupported(
         f"{what}; {provider.title} takes {span}",
         where=KEY,
-        fix=f"write a time that is {span} ahead, or remove `{KEY}`",
+        fix=f"write a time that is {span} ahead, or remove `{KEY}`; `sender resume` goes on with a run that has begun",
     )
 
 
