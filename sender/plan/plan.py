@@ -76,7 +76,14 @@ class Plan:
         skipped = sorted(manifest.skipped.items(), key=lambda item: (-item[1], item[0]))
         lines = [
             f"{manifest.campaign} through {manifest.provider}",
-            f"{manifest.rows:,} rows, {manifest.messages:,} messages, {manifest.segments:,} segments",
+            ", ".join(
+                f"{count:,} {noun}{'' if count == 1 else 's'}"
+                for count, noun in (
+                    (manifest.rows, "row"),
+                    (manifest.messages, "message"),
+                    (manifest.segments, "segment"),
+                )
+            ),
             f"skipped {manifest.rows - manifest.messages:,}: "
             + (", ".join(f"{count:,} {reason}" for reason, count in skipped) or "none"),
             f"plan {self.hash[:12]}" + (f" in {self.directory}" if self.directory is not None else ""),
@@ -86,7 +93,7 @@ class Plan:
     def __repr__(self) -> str:
         manifest = self.manifest
         skipped = manifest.rows - manifest.messages
-        return f"<Plan {manifest.campaign!r}: {manifest.messages:,} messages, {skipped:,} skipped, {self.hash[:12]}>"
+        return f"<Plan {manifest.campaign!r}: messages {manifest.messages:,}, skipped {skipped:,}, {self.hash[:12]}>"
 
     @property
     def hash(self) -> str:

@@ -118,9 +118,9 @@ def test_a_printed_plan_says_who_gets_what(tmp_path: Path) -> None:
     )
     assert str(made).splitlines() == [
         "spring through sandbox",
-        "4 rows, 1 messages, 1 segments",
+        "4 rows, 1 message, 1 segment",
         "skipped 3: 2 invalid_number, 1 duplicate",
         f"plan {made.hash[:12]}",
     ]
     assert str(made.write(tmp_path / "plan")).endswith(f"plan {made.hash[:12]} in {tmp_path / 'plan'}")
-    assert repr(made) == f"<Plan 'spring': 1 messages, 3 skipped, {made.hash[:12]}>"
+    assert repr(made) == f"<Plan 'spring': messages 1, skipped 3, {made.hash[:12]}>"
