@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sender.planning.explain import explain_row as explain_row
     from sender.planning.forecast import foresee as foresee
     from sender.planning.retry import retry_plan as retry_plan
+    from sender.planning.stored_messages import remaining_plan as remaining_plan
     from sender.reports.history import history as history
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
@@ -88,6 +89,7 @@ _HOME = {
     "prune": "state.prune",
     "resume": "api",
     "reconcile": "api",
+    "remaining_plan": "planning.stored_messages",
     "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",

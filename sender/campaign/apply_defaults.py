@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from sender.campaign import safe_yaml
+from sender.campaign.campaign_keys import CAMPAIGN_KEYS
 from sender.campaign.model import Campaign
-from sender.campaign.validation import KnownKeys, explain
-from sender.campaign.values import expand_short_form
+from sender.campaign.validation import explain
+from sender.campaign.values import expand_short_form, is_none
 from sender.core.errors import CampaignError
-from sender.core.folder_defaults import RECIPIENT_KEYS, FolderDefaults
+from sender.core.folder_defaults import MESSAGE_KEYS, RECIPIENT_KEYS, SHORT_FORMS, FolderDefaults
 
 _OWN = ("state", "results")  # keys that are not a campaign's
-_COMPLETED = ("recipients", "limits", "window", "listen")
+_COMPLETED = ("recipients", "message", "limits", "window", "canary", "sandbox", "listen")
 
 
-def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownKeys) -> dict[str, Any]:
+def lay_under(data: dict[str, Any], defaults: FolderDefaults) -> dict[str, Any]:
     """Return the campaign keys in `data` with those of `defaults` that they lack.
 
-    `limits`, `window` and `listen` are completed key by key, and suppression files add up: nobody drops out of the
-    folder's list because a campaign has one of its own. Raises CampaignError for a value that no campaign may have,
-    with its line.
+    `limits`, `window`, `canary`, `sandbox` and `listen` are completed key by key, and suppression files add up: nobody
+    drops out of the folder's list because a campaign has one of its own. Raises CampaignError, with its line, for a
+    value that no campaign may have.
     """
     keys = _campaign_keys(defaults)
-    _check_values(keys, defaults, known_keys)
+    _check_values(keys, defaults)
     joined = {**keys, **{key: value for key, value in data.items() if value is not None or key not in keys}}
     for key in _COMPLETED:
-        if key in keys and data.get(key) is not None:
+        if key in keys and not is_none(data.get(key)):
             own = expand_short_form(key, data[key])
             joined[key] = {**keys[key], **own} if isinstance(own, Mapping) else own
     if "suppress" in keys and data.get("suppress") is not None:
@@ -40,10 +42,16 @@ def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownK
 
 def _campaign_keys(defaults: FolderDefaults) -> dict[str, Any]:
     """Return the defaults as campaign keys, their paths made absolute."""
-    keys = {key: value for key, value in defaults.keys.items() if key not in (*_OWN, *RECIPIENT_KEYS)}
-    recipients = {key: defaults.keys[key] for key in RECIPIENT_KEYS if key in defaults.keys}
-    if recipients:
-        keys["recipients"] = recipients
+    moved = (*RECIPIENT_KEYS, *MESSAGE_KEYS)
+    keys = {key: value for key, value in defaults.keys.items() if key not in (*_OWN, *moved)}
+    for section, names in (("recipients", RECIPIENT_KEYS), ("message", MESSAGE_KEYS)):
+        if own := {name: defaults.keys[name] for name in names if name in defaults.keys}:
+            keys[section] = own
+    for key in SHORT_FORMS:
+        if is_none(keys.get(key)):
+            keys.pop(key, None)
+        else:
+            keys[key] = expand_short_form(key, keys[key])
     if "suppress" in keys:
         files = keys["suppress"] if isinstance(keys["suppress"], list) else [keys["suppress"]]
         keys["suppress"] = [str(defaults.path(str(file)).absolute()) for file in files]
@@ -52,13 +60,21 @@ def _campaign_keys(defaults: FolderDefaults) -> dict[str, Any]:
     return keys
 
 
-def _check_values(keys: Mapping[str, Any], defaults: FolderDefaults, known_keys: KnownKeys) -> None:
+def _check_values(keys: Mapping[str, Any], defaults: FolderDefaults) -> None:
     recipients = {"file": "people.csv", **keys.get("recipients", {})}
     data = {"name": "campaign", "provider": "sandbox", **keys, "recipients": recipients}
     lines: dict[safe_yaml.KeyPath, int] = {tuple(key.split(".")): line for key, line in defaults.lines.items()}
     lines.update({("recipients", key): lines[key,] for key in RECIPIENT_KEYS if (key,) in lines})
+    lines.update({("message", key): lines[key,] for key in MESSAGE_KEYS if (key,) in lines})
     try:
         Campaign.model_validate(data)
     except ValidationError as error:
-        problems = explain(error, data, safe_yaml.Document(None, lines), known_keys=known_keys, file="file")
-        raise CampaignError("not valid", where=str(defaults.file), problems=problems) from None
+        problems = explain(error, data, safe_yaml.Document(None, lines), known_keys=CAMPAIGN_KEYS, file="file")
+        as_written = tuple(replace(problem, key=_without_section(problem.key)) for problem in problems)
+        raise CampaignError("not valid", where=str(defaults.file), problems=as_written) from None
+
+
+def _without_section(key: str | None) -> str | None:
+    """Return a campaign's key as the file has it: `max_segments` for `message.max_segments`."""
+    section, _, name = (key or "").partition(".")
+    return name if section in ("recipients", "message") and name else key

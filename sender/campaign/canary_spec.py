@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from sender.campaign import schema_forms
 from sender.campaign.values import OrNone, Strict, parse_share
 from sender.core.canary import STOP_IF, CanaryTerms, Condition
 from sender.core.durations import read_duration_s
@@ -32,9 +33,9 @@ def _parse_wait(value: object) -> object:
 
 
 _Limit = Annotated[
-    float, BeforeValidator(parse_share), Field(ge=0, lt=1), WithJsonSchema({"type": ["string", "number"]})
+    float, BeforeValidator(parse_share), Field(ge=0, lt=1), WithJsonSchema(schema_forms.share(zero=True))
 ]
-_Wait = Annotated[Wait, BeforeValidator(_parse_wait), WithJsonSchema({"type": ["string", "number"]})]
+_Wait = Annotated[Wait, BeforeValidator(_parse_wait), WithJsonSchema(schema_forms.DURATION)]
 
 
 class StopIfSpec(Strict):

@@ -10,23 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from sender.campaign import safe_yaml
 from sender.campaign.apply_defaults import lay_under
-from sender.campaign.canary_spec import CanarySpec, StopIfSpec
-from sender.campaign.model import (
-    Campaign,
-    LimitsSpec,
-    ListenSpec,
-    MessageSpec,
-    RecipientsSpec,
-    SandboxSpec,
-    ScheduleSpec,
-)
+from sender.campaign.campaign_keys import CAMPAIGN_KEYS
+from sender.campaign.model import Campaign
 from sender.campaign.validation import explain
-from sender.campaign.values import FromSpec, PoolNumber, expand_short_form
-from sender.campaign.window import WindowSpec
+from sender.campaign.values import expand_short_form
 from sender.core.errors import CampaignError, InputError
 from sender.core.folder_defaults import DEFAULTS_FILE, FolderDefaults, read_folder_defaults
 
@@ -59,11 +50,11 @@ def load_campaign(
         data["recipients"] = {**data["recipients"], "file": None, "rows": None}
     elif frame is not None:
         data["recipients"] = {}
-    if defaults is not None:
-        data = lay_under(data, _read_defaults(Path(defaults)), _known_keys)
     for key, value in overridden.items():
         data[key] = _merge(key, data.get(key), value)
         lines.given.update([(key, inner) for inner in value] if isinstance(value, Mapping) else [(key,)])
+    if defaults is not None:
+        data = lay_under(data, _read_defaults(Path(defaults)))
     data.setdefault("name", "campaign")
     campaign = _validate(data, lines, path)
     if frame is None and campaign.recipients.file is None and campaign.recipients.rows is None:
@@ -146,24 +137,5 @@ def _validate(data: dict[str, Any], lines: safe_yaml.Document, path: Path | None
     try:
         return Campaign.model_validate(data)
     except ValidationError as error:
-        problems = explain(error, data, lines, known_keys=_known_keys)
+        problems = explain(error, data, lines, known_keys=CAMPAIGN_KEYS)
     raise CampaignError("the campaign is not valid", where=str(path) if path else None, problems=tuple(problems))
-
-
-def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
-    model: type[BaseModel] = Campaign
-    nested: dict[str, type[BaseModel]] = {
-        "recipients": RecipientsSpec,
-        "message": MessageSpec,
-        "limits": LimitsSpec,
-        "window": WindowSpec,
-        "listen": ListenSpec,
-        "sandbox": SandboxSpec,
-        "canary": CanarySpec,
-        "stop_if": StopIfSpec,
-        "schedule": ScheduleSpec,
-        "from": FromSpec,
-    }
-    for part in parents:
-        model = PoolNumber if model is FromSpec else nested.get(str(part), model)
-    return [info.alias or name for name, info in model.model_fields.items()]

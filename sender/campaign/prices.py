@@ -28,6 +28,7 @@ from sender.campaign import safe_yaml
 from sender.campaign.validation import explain
 from sender.core import money
 from sender.core.errors import PricesError, Problem
+from sender.core.near_names import find_near
 
 SenderType = Literal["long_code", "toll_free", "short_code", "alphanumeric", "service"]
 
@@ -152,7 +153,7 @@ def load_prices(path: Path, *, name: str | None = None) -> PriceTable:
     try:
         table = _File.model_validate(document.value)
     except ValidationError as error:
-        problems = explain(error, document.value, document, known_keys=_known_keys, file="price table")
+        problems = explain(error, document.value, document, known_keys=_PriceKeys(), file="price table")
         raise PricesError("the price table is not valid", where=str(path), problems=problems) from None
     _refuse_repeated(table.prices, document, path)
     return PriceTable(
@@ -209,6 +210,14 @@ def _keys(entry: PriceEntry) -> list[tuple[str, str | None, str]]:
     return [(to, sender_type, kind) for to in entry.to for sender_type in entry.from_ or (None,) for kind in kinds]
 
 
-def _known_keys(parents: safe_yaml.KeyPath) -> list[str]:
-    model: type[BaseModel] = PriceFields if parents[:1] == ("default",) else PriceEntry if parents else _File
-    return [info.alias or name for name, info in model.model_fields.items()]
+class _PriceKeys:
+    """The keys of a price table, as `sender.campaign.validation` asks for them."""
+
+    def here(self, parents: safe_yaml.KeyPath) -> list[str]:
+        """Return the keys allowed below a path."""
+        model: type[BaseModel] = PriceFields if parents[:1] == ("default",) else PriceEntry if parents else _File
+        return [info.alias or name for name, info in model.model_fields.items()]
+
+    def near(self, path: safe_yaml.KeyPath) -> list[str]:
+        """Return the keys that the unknown one at `path` may stand for."""
+        return find_near(str(path[-1]), self.here(path[:-1]))

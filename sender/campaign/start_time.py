@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from sender.campaign import schema_forms
 from sender.core.durations import read_duration_s
 from sender.core.errors import InputError
 from sender.core.local_time import format_local, resolve_local
@@ -175,10 +176,10 @@ def _iso_date(text: str) -> str:
         raise ValueError(f"{text} is not a date: there is no such day") from None
 
 
-StartText = Annotated[StartTime, BeforeValidator(parse_start), WithJsonSchema({"type": "string"})]
+StartText = Annotated[StartTime, BeforeValidator(parse_start), WithJsonSchema(schema_forms.START)]
 LateText = Annotated[
     Late,
     BeforeValidator(parse_late),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 60}]}),
+    WithJsonSchema(schema_forms.DURATION),
 ]
 DEFAULT_LATE = Late(DEFAULT_LATE_S, "15m")

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from sender.campaign import safe_yaml
 from sender.core.errors import Problem
+from sender.core.near_names import did_you_mean
 
 _LONGEST = 400  # characters of a part of a sentence
 _LONGEST_KEY = 100  # that is compared with others: comparing takes quadratic time
 _MOST_LISTED = 12
 
-KnownKeys = Callable[[safe_yaml.KeyPath], list[str]]
+
+class KnownKeys(Protocol):
+    """The keys that a file may have."""
+
+    def here(self, parents: safe_yaml.KeyPath) -> list[str]:
+        """Return the keys allowed below a path."""
+
+    def near(self, path: safe_yaml.KeyPath) -> list[str]:
+        """Return the keys that the unknown one at `path` may stand for; those of another place with its name."""
 
 
 def explain(
@@ -32,7 +41,7 @@ def explain(
 ) -> tuple[Problem, ...]:
     """Return what is wrong with `data`, in file order, one problem a key.
 
-    `known_keys` lists the keys allowed below a path; `file` names the kind of file in the sentences.
+    `known_keys` are those of the file; `file` names the kind of file in the sentences.
     """
     problems = _find_problems(error, data, lines, known_keys, file)
     return tuple(sorted(problems, key=lambda problem: problem.line or 0))
@@ -40,12 +49,12 @@ def explain(
 
 def describe_error(error: ValidationError) -> str:
     """Return what is wrong with a single value, such as `should be a whole number`."""
-    what, fix = _explain(error.errors()[0], (), lambda _path: [], "")
+    what, fix = _explain(error.errors()[0], (), None, "")
     return f"{what}: {fix}" if fix and fix.startswith(("choose", "did you")) else what
 
 
 def _find_problems(
-    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys, file: str
+    error: ValidationError, data: dict[str, Any], lines: safe_yaml.Document, known_keys: KnownKeys | None, file: str
 ) -> Iterator[Problem]:
     seen: set[str] = set()
     for detail in error.errors():
@@ -96,16 +105,15 @@ _FORMS = {
 }
 
 
-def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys, file: str) -> tuple[str, str | None]:
+def _explain(detail: Any, path: safe_yaml.KeyPath, known_keys: KnownKeys | None, file: str) -> tuple[str, str | None]:
     kind, key = str(detail["type"]), str(path[-1]) if path else ""
     if kind == "string_unicode":
         return "is not text (it has bytes that are not UTF-8)", f"write `{key}` as text"
     if kind == "extra_forbidden":
-        known = known_keys(path[:-1])
-        near = difflib.get_close_matches(key[:_LONGEST_KEY], known, n=1, cutoff=0.6)
+        known, near = ([], []) if known_keys is None else (known_keys.here(path[:-1]), known_keys.near(path))
         if near:
-            return "unknown key", f"did you mean `{near[0]}`? docs/campaign.md lists all keys"
-        few = f"known here: {', '.join(known)}; " if len(known) <= _MOST_LISTED else ""
+            return "unknown key", f"{did_you_mean(near)} docs/campaign.md lists all keys"
+        few = f"known here: {', '.join(known)}; " if 0 < len(known) <= _MOST_LISTED else ""
         return "unknown key", f"{few}docs/campaign.md lists all keys"
     if kind == "missing":
         return "is missing", f"add `{key}:` to the {file}" + (

@@ -28,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from sender.campaign import schema_forms
 from sender.campaign.validation import describe_error
 from sender.core.frequency import FrequencyCap, parse_cap
 from sender.phone import countries
@@ -136,7 +137,7 @@ Text = Annotated[str, BeforeValidator(_number_to_text), _LINE]
 Body = Annotated[str, BeforeValidator(_number_to_text)]
 Sender = Annotated[str, BeforeValidator(_number_to_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
 Url = Annotated[str, _LINE, AfterValidator(_check_url)]
-Region = Annotated[str, _LINE, AfterValidator(_parse_region), WithJsonSchema({"type": "string"})]
+Region = Annotated[str, _LINE, AfterValidator(_parse_region), WithJsonSchema(schema_forms.REGION)]
 NumberType = Literal[
     "fixed_line",
     "mobile",
@@ -164,12 +165,12 @@ SkipLimit = Annotated[
         {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^(\d+(\.\d+)?%?|none)$"}]}
     ),
 ]
-PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema({"type": ["string", "number"]})]
+PaceText = Annotated[Rate, BeforeValidator(parse_rate), WithJsonSchema(schema_forms.RATE)]
 Share = Annotated[
     float,
     BeforeValidator(parse_share),
     Field(gt=0, le=1),
-    WithJsonSchema({"type": ["string", "number"]}),
+    WithJsonSchema(schema_forms.share(zero=False)),
 ]
 _Value = TypeVar("_Value")
 OrNone = Annotated[
@@ -279,7 +280,8 @@ class ProviderFields(Strict):
     encoding: Literal["auto", "gsm7", "ucs2"] | FieldTemplate | None = Field(None, description="Telnyx: text encoding.")
     send_at: Text | None = Field(
         None,
-        description="Telnyx, Twilio: ISO 8601 time at which the provider sends. Twilio needs a messaging service.",
+        description="Telnyx, Twilio: ISO 8601 time with its offset at which the provider sends: 5 minutes to 35 days"
+        " ahead (Telnyx: to 5 days), and within the window of every recipient. Twilio needs a messaging service.",
     )
     custom_variables: dict[str, Text] | None = Field(
         None, max_length=19, description="SignalWire: up to 19 pairs that callbacks repeat (`ref` is reserved)."

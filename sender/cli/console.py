@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,12 +19,14 @@ from sender.cli import terminal
 from sender.cli.duration import format_duration
 from sender.core.canary import Canary, CanaryState, CanaryTerms
 from sender.core.durations import describe_duration
+from sender.core.local_time import format_utc_and_local
 from sender.core.outcomes import RANK
 from sender.core.safe_text import show_controls, to_json
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.plan.planned_start import PlannedStart
 from sender.planning import brakes
+from sender.planning.scheduled_at import describe_send_at
 from sender.planning.throughput import format_rate
 from sender.reports.canary_lines import canary_lines
 from sender.segments import blame
@@ -48,15 +51,23 @@ class _SafeConsole(Console):
 
 
 def screen(*, stderr: bool = False) -> Console:
-    """Return a console on standard output or standard error; 160 columns wide where that is not a terminal."""
+    """Return a console on standard output or standard error, as wide as its terminal.
+
+    Without one it has the width of the variable COLUMNS, and 160 without that either.
+    """
     stream = sys.stderr if stderr else sys.stdout
     return _SafeConsole(
         stderr=stderr,
         emoji=False,  # `:warning:` in a cell is text
         highlight=False,
         soft_wrap=True,
-        width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL,
+        width=None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL,
     )
+
+
+def wrap_width() -> int | None:
+    """Return where lines of standard output break; None where they stay whole: for a program, or in a file."""
+    return out.width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
 
 
 out = screen()
@@ -188,6 +199,8 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
         table.add_row("canary", f"{min(terms.first, manifest.messages):,}", escape(_canary_line(terms, manifest)))
     if (start := PlannedStart.from_manifest(manifest.start)) is not None:
         table.add_row("start", "", escape(f"{start}, at most {describe_duration(start.late_s)} late"))
+    if (send_at := describe_send_at(manifest)) is not None:
+        table.add_row("send at", "", escape(f"{send_at}, held by the provider until then"))
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
     return table
 
@@ -237,28 +250,13 @@ def _print_blame(blamed: Mapping[str, Any]) -> None:
         out.print(f"  [dim]{many(blamed['other_script'], 'message')} in letters outside GSM-7: sent as UCS-2[/]")
 
 
-def skipped_table(plan: Plan, *, most: int = 20) -> None:
-    """Print the first skipped rows, each with its reason and a sentence."""
-    count = sum(plan.manifest.skipped.values())
-    if not count:
-        return
-    table = Table(box=None, padding=(0, 2), title_justify="left", header_style="dim")
-    for name, justify in (("row", "right"), ("skipped as", "left"), ("because", "left")):
-        table.add_column(name, justify="right" if justify == "right" else "left")
-    for row, reason, detail in plan.first_skipped(most).iter_rows():
-        table.add_row(str(row), str(reason), escape(str(detail or "")))
-    out.print(table)
-    if count > most:
-        out.print(f"  [dim]and {count - most:,} more: the plan and the results file list all of them[/]")
-
-
 def run_summary(summary: Summary) -> None:
     """Print the totals, and why messages were rejected or failed."""
     out.print(f"[bold]{escape(summary.totals_line())}[/]")
     if summary.errors:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for name in ("messages", "reason", "code", "the provider says"):
-            table.add_column(name, justify="right" if name == "messages" else "left")
+            table.add_column(name, justify="right" if name == "messages" else "left", overflow="fold")
         for error in summary.errors:
             table.add_row(
                 f"{error.count:,}",
@@ -285,7 +283,7 @@ def about_unknowns(
     """Print what is unknown, what that means, and which command settles it."""
     if not n:
         return
-    wait = f" after {decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if decidable_at else ""
+    wait = f" after {format_utc_and_local(decidable_at)}" if decidable_at else ""
     them, they = ("it", "it is") if n == 1 else ("them", "they are")
     why = f" (the provider's log could not be read: {failure})" if failure else ""
     if contested:

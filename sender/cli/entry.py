@@ -127,7 +127,7 @@ def _report_error(error: Exception, invocation: Invocation) -> int:
     if debug:  # the exit code is the same with and without: a job's next step depends on it
         terminal.write_traceback(error)
     if isinstance(error, SenderError):
-        _print_error(str(error), error.fix, invocation.log_format)
+        _print_error(error.sentence(), error.fix, invocation.log_format)
         return error.exit_code
     fix = "report what is printed above" if debug else "run the same command with --debug and report what it prints"
     sentence = f"a bug in campaign-sender: {type(error).__name__}: {error}\n  fix: {fix}; what was recorded is safe"

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from sender.cli import console
 from sender.cli.shared_options import region_option, state_options
+from sender.core.local_time import format_utc_and_local
 from sender.core.outcomes import Status
 from sender.reports.history import History, HistoryEntry
 from sender.reports.history import history as read_history
@@ -71,7 +72,7 @@ def _message_line(entry: HistoryEntry) -> str:
     became = f"{entry.status}: {why}" if why else entry.status
     if entry.status == Status.SKIPPED:
         return f"{about}: {became}"
-    when = f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if entry.at else "not sent"
+    when = format_utc_and_local(entry.at) if entry.at else "not sent"
     sender = f" from {entry.from_number}" if entry.from_number else ""
     return f"{when} {about}, through {entry.provider}{sender}: {became}"
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 from rich.markup import escape
 
 from sender.cli import console
+from sender.cli.list_campaign import is_list, name_campaign, write_list_campaign
+from sender.cli.row_lines import print_skipped
 from sender.cli.schema import schema_text
-from sender.cli.shared_options import state_options
+from sender.cli.shared_options import is_campaign, state_options
 from sender.core.errors import InputError
+from sender.core.folder_defaults import find_folder_defaults
 from sender.core.output_files import PUBLIC, OutputKind, check_output, not_writable, write_text_beside
 from sender.state.new_state import find_new_state, init_state
 
@@ -53,16 +58,35 @@ _SCHEMA_FILE = "campaign.schema.json"
 
 
 @click.command(
-    help="Write a campaign, a template, a list and the campaign schema into FOLDER, ready to run, and make the state"
-    " directory that its runs and opt-outs are kept in.\n\nThe state is the one found upwards from FOLDER, if there is"
-    " one, else FOLDER/.sender."
+    help="Write a campaign, a template, a list and the campaign schema into FOLDER, ready to run; or, for a LIST of"
+    " recipients in any format, a campaign next to it. Make the state directory that runs and opt-outs are kept in."
+    "\n\nThe state is the one found upwards from FOLDER, or from the list's, if there is one, else a new .sender there."
 )
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[FOLDER|LIST]")
 @click.option("--state-only", is_flag=True, help="Make the state directory, and write nothing else.")
+@click.option("--default-region", metavar="US", help="For a LIST: country of numbers without a country code.")
+@click.option("--phone-column", metavar="HEADER", help="For a LIST: column with the number.")
+@click.option("--sheet", metavar="NAME", help="For a LIST: worksheet of a workbook.")
 @state_options
-def init(folder: Path, state_only: bool, debug: bool, state_dir: Path) -> int:
+def init(folder: Path, state_only: bool, debug: bool, state_dir: Path, **given: str | None) -> int:
+    if is_list(folder):
+        if state_only:
+            raise InputError("--state-only makes a state directory, and this is a list", where=str(folder))
+        campaign = _write_for_list(folder, {name: value for name, value in given.items() if value is not None})
+        _make_state(state_dir)
+        _say_next(campaign)
+        return 0
+    if any(value is not None for value in given.values()):
+        raise InputError("--default-region, --phone-column and --sheet are about a list", fix="name the list's file")
     if not state_only:
         _write_files(folder)
+    _make_state(state_dir)
+    if not state_only:
+        _say_next(folder / "campaign.yaml")
+    return 0
+
+
+def _make_state(state_dir: Path) -> None:
     notice = find_new_state(state_dir)
     init_state(state_dir)
     if notice is None:
@@ -71,11 +95,36 @@ def init(folder: Path, state_only: bool, debug: bool, state_dir: Path) -> int:
         console.out.print(f"  state: {escape(str(state_dir))} (new: no earlier runs and no opt-outs are known)")
         for hint in notice.hints:
             console.out.print(f"  {escape(hint)}")
-    if not state_only:
-        campaign = escape(str(folder / "campaign.yaml"))
-        console.out.print(f"  look:  sender preview {campaign}")
-        console.out.print(f"  send:  sender send {campaign}   (to the sandbox)")
-    return 0
+
+
+def _say_next(campaign: Path) -> None:
+    console.out.print(f"  look:  sender preview {escape(shlex.quote(str(campaign)))}")
+    console.out.print(f"  send:  sender send {escape(shlex.quote(str(campaign)))}")
+
+
+def _write_for_list(people: Path, given: Mapping[str, str]) -> Path:
+    """Write the campaign of a list next to it, and return its path. Raises InputError where it exists."""
+    if is_campaign(people):
+        raise InputError("this is a campaign, not a list", where=str(people), fix=f"`sender preview {people}` shows it")
+    target = name_campaign(people)
+    if os.path.lexists(target):
+        raise InputError(
+            f"{target.name} already exists",
+            where=str(target.parent),
+            fix="move it away: `sender init` never overwrites a file",
+        )
+    defaults = find_folder_defaults((Path.cwd() / people).parent.resolve(), Path.cwd())
+    found = write_list_campaign(people, given, defaults)
+    write_text_beside(check_output(target, _NEW_FILE), found.text, mode=PUBLIC, replace=False)
+    manifest = found.plan.manifest
+    console.out.print(
+        f"wrote {escape(str(target))}: {console.many(manifest.rows, 'row')},"
+        f" {console.many(manifest.messages, 'message')}, {manifest.rows - manifest.messages:,} skipped"
+    )
+    print_skipped(found.plan, most=5)
+    if found.region_missing:
+        console.out.print("  numbers without a country code need `default_region`: add it to the file")
+    return target
 
 
 def _write_files(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,19 @@ from rich.table import Table
 
 from sender.campaign.model import Campaign
 from sender.cli import console
-from sender.cli.outputs import protected_inputs
+from sender.cli.outputs import force_option, protected_inputs
+from sender.cli.remaining_lines import show_remaining
+from sender.cli.row_lines import print_skipped
 from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
-from sender.core.errors import StateError
+from sender.core.errors import InputError, StateError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
 from sender.planning.forecast import foresee
+from sender.reports.skipped_rows import write_skipped
 from sender.sending.open_run import foresee_stops
 from sender.sending.options import SendOptions
+from sender.sending.remaining import find_remaining
 
 if TYPE_CHECKING:
     from sender.planning.explain import Explanation
@@ -33,7 +38,16 @@ if TYPE_CHECKING:
 @campaign_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the plan. Default: in the state directory.")
 @click.option("--limit", type=click.IntRange(0), help="Plan only the first N messages.")
+@click.option("--resume", is_flag=True, help="Show what `send --resume` would send: the rest of the unfinished run.")
 @click.option("--explain", type=click.IntRange(0), metavar="ROW", help="Show each step of planning for that row.")
+@click.option(
+    "--skipped",
+    "skipped_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the skipped rows with their own columns and the reason (.csv, .jsonl, .parquet, .xlsx).",
+)
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="The manifest (or the explanation) as JSON.")
 @only_new_option
 @state_options
@@ -41,7 +55,10 @@ def plan(
     campaign: Path,
     out: Path | None,
     limit: int | None,
+    resume: bool,
     explain: int | None,
+    skipped_file: Path | None,
+    force: bool,
     as_json: bool,
     debug: bool,
     state_dir: Path,
@@ -49,7 +66,17 @@ def plan(
     **options: Any,
 ) -> int:
     console.set_up_logs(debug=debug)
+    if resume:
+        _refuse_with_resume({"--out": out, "--limit": limit, "--explain": explain, "--only-new": only_new or None})
     built, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit, only_new=only_new)
+    remaining = find_remaining(built, SendOptions(state_dir=state_dir, resume=True)) if resume else None
+    if skipped_file is not None:
+        protected = Protected(protected_inputs(campaign, built, built_from), state_dir)
+        rows = write_skipped(remaining.began_with if remaining else built, skipped_file, protected, force=force)
+        console.err.print(f"wrote {console.many(rows, 'skipped row')} to {escape(str(skipped_file))}")
+    if remaining is not None:
+        show_remaining(remaining, as_json=as_json)
+        return 0
     if explain is not None:
         return _explain(built, explain, built_from, as_json=as_json)
     if built.directory is None:
@@ -81,8 +108,18 @@ def plan(
         )
         return 0
     console.plan_summary(built, simulated=built.manifest.provider == "sandbox", where=str(built.directory), stops=stops)
-    console.skipped_table(built)
+    print_skipped(built)
     return 0
+
+
+def _refuse_with_resume(others: Mapping[str, Any]) -> None:
+    """Raise InputError for options that are about a new plan."""
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise InputError(
+            f"--resume shows the rest of an unfinished run, and {given[0]} is about a new plan",
+            fix="leave out one of the two",
+        )
 
 
 def _explain(plan: Plan, row_number: int, built_from: Campaign | None, *, as_json: bool) -> int:

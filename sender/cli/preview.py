@@ -7,14 +7,12 @@ from typing import Any
 
 import click
 from rich.markup import escape
-from rich.panel import Panel
 
 from sender.cli import console, terminal
 from sender.cli.outputs import force_option, protected_inputs
+from sender.cli.row_lines import print_messages, print_skipped
 from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
 from sender.core.output_files import Protected
-from sender.plan.message_fields import parse_fields
-from sender.plan.plan import Plan
 
 
 @click.command(help=f"Show the messages, in the terminal or as a page. Sends nothing.\n\n{TARGET_HELP}")
@@ -66,23 +64,6 @@ def preview(
             terminal.write_json(row)
         return 0
     console.plan_summary(plan, simulated=plan.manifest.provider == "sandbox")
-    messages_table(plan, most=10 if limit is None else limit)
-    console.skipped_table(plan)
+    print_messages(plan, most=10 if limit is None else limit)
+    print_skipped(plan)
     return 0
-
-
-def messages_table(plan: Plan, *, most: int) -> None:
-    """The first messages as they will be read, each with its row, segments and encoding."""
-    from sender.reports.pages.preview_page import preview_frame
-
-    for row in preview_frame(plan, most).iter_rows(named=True):
-        parts = console.many(row["segments"], "segment")
-        size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"
-        own = "".join(f"\n[dim]{escape(f'{key}: {value}')}[/]" for key, value in parse_fields(row["fields"]).items())
-        text = escape(row["body"] or "") + "".join(f"\n[dim]{escape(url)}[/]" for url in row["media"] or ()) + own
-        title = escape(f"row {row['row_number']} to {row['to']} from {row['from']}")
-        console.out.print(Panel(text, title=title, title_align="left", subtitle=size, subtitle_align="right", width=72))
-    if plan.manifest.messages > most:
-        console.out.print(
-            f"  [dim]and {plan.manifest.messages - most:,} more (--limit N, --html FILE, --format jsonl)[/]"
-        )

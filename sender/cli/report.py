@@ -13,10 +13,12 @@ from sender.cli import console
 from sender.cli.outputs import force_option
 from sender.cli.shared_options import RUN_HELP, state_options
 from sender.core.errors import InputError
+from sender.core.local_time import format_utc_and_local
 from sender.core.output_files import Protected
 from sender.reports.figures import Figures, build_figures, figures_to_dict
+from sender.reports.funnel import Stage
 from sender.reports.groups import Group
-from sender.reports.labels import LEADS, amounts, per_second, seconds, share
+from sender.reports.labels import LEADS, amounts, per_second, seconds, share, share_delivered
 from sender.reports.pages.page_files import REPORT_PAGE, check_page, write_page
 from sender.reports.run_results import protected_files
 from sender.state.message_status import read_journal
@@ -72,11 +74,11 @@ def _write_page(numbers: Figures, html: Path, protected: Protected, *, force: bo
 def _print(numbers: Figures) -> None:
     summary, out = numbers.summary, console.out
     console.about_unknowns(summary.unknown, numbers.run.run_id)
-    started = f", started {numbers.begun:%Y-%m-%d %H:%M:%S} UTC" if numbers.begun else ""
+    started = f", started {format_utc_and_local(numbers.begun)}" if numbers.begun else ""
     out.print(f"[bold]{escape(numbers.campaign)}[/] run {numbers.run.run_id}, through {numbers.provider}{started}")
     out.print(escape(summary.totals_line()))
-    _print_bars("from rows to delivered", [(stage.name, stage.count, "") for stage in numbers.funnel], summary.rows)
-    statuses = [(name, n, LEADS.get(name, "")) for name, n in summary.statuses.items()]
+    _print_bars("from rows to delivered", [_stage_row(stage, summary.rows) for stage in numbers.funnel], summary.rows)
+    statuses = [(name, n, share(n, summary.rows), LEADS.get(name, "")) for name, n in summary.statuses.items()]
     _print_bars("status", statuses, summary.rows)
     if summary.skipped:
         out.print(f"  skipped: {console.counted(summary.skipped)}")
@@ -95,17 +97,24 @@ def _print(numbers: Figures) -> None:
         out.print(f"retried by run {run_id}")
 
 
-def _print_bars(title: str, rows: Iterable[tuple[str, int, str]], whole: int) -> None:
+def _stage_row(stage: Stage, rows: int) -> tuple[str, int, str, str]:
+    """Return a row of `_print_bars`: without a share while it is not known how many more have come so far."""
+    if stage.not_known:
+        return stage.name, stage.count, "", f"{stage.not_known:,} more have no result yet"
+    return stage.name, stage.count, share(stage.count, rows), ""
+
+
+def _print_bars(title: str, rows: Iterable[tuple[str, int, str, str]], whole: int) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(min_width=16)
     table.add_column(justify="right")
     table.add_column(justify="right", style="dim")
     table.add_column(no_wrap=True)
     table.add_column(style="dim", overflow="fold")
-    for name, n, lead in rows:
+    for name, n, part, lead in rows:
         width = max(1, round(_BAR * n / whole)) if n else 0
         bar = f"[{_TONES.get(name, 'blue')}]{'━' * width}[/][dim]{'─' * (_BAR - width)}[/]"
-        table.add_row(name, f"{n:,}", share(n, whole), bar, lead)
+        table.add_row(name, f"{n:,}", part, bar, lead)
     console.out.print(f"[bold]{title}[/]")
     console.out.print(table)
 
@@ -121,7 +130,10 @@ def _print_speed(numbers: Figures) -> None:
             f" 99 % within {seconds(late.p99_s)}, the last after {seconds(late.longest_s)}"
         )
     if numbers.waiting:
-        console.out.print(f"  {numbers.waiting:,} accepted, delivery not confirmed yet")
+        console.out.print(
+            f"  {numbers.waiting:,} accepted, with no result yet: `sender status {numbers.run.run_id} --refresh` asks"
+            " the provider for it"
+        )
 
 
 def _print_errors(numbers: Figures) -> None:
@@ -149,7 +161,9 @@ def _print_groups(title: str, groups: tuple[Group, ...], numbers: Figures) -> No
         table.add_column(name, justify="right")
     for group in groups[:_SHOWN]:
         counts = (group.messages, group.accepted, group.delivered, None, group.bad, group.unknown, group.segments)
-        cells = [share(group.delivered, group.accepted) if n is None else f"{n:,}" for n in counts]
+        cells = [
+            share_delivered(group.delivered, group.accepted, group.waiting) if n is None else f"{n:,}" for n in counts
+        ]
         money = [(columns["planned"], str(group.planned)), (columns["cost so far"], amounts(group.price))]
         table.add_row(escape(group.name), *cells, *(text for shown, text in money if shown))
     console.out.print(table)

@@ -14,6 +14,7 @@ from sender.cli.shared_options import RUN_HELP, state_options, with_body_option
 from sender.core.errors import InputError
 from sender.core.folder_defaults import find_folder_defaults
 from sender.reports import results_file
+from sender.reports.results import filter_by_status, parse_statuses
 from sender.reports.run_results import latest_results, protected_files, run_results
 from sender.reports.table_files import FORMATS
 from sender.state.open import open_state
@@ -34,6 +35,13 @@ from sender.state.open import open_state
     metavar="FILE",
     help="Default: standard output (csv, jsonl).",
 )
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    metavar="STATUS",
+    help="Only rows with that status: failed,skipped. Separated by commas, or repeated.",
+)
 @click.option("--with-retries", is_flag=True, help="Take each row's result from the newest retry that sent it.")
 @with_body_option
 @force_option
@@ -42,6 +50,7 @@ def results(
     run: str,
     form: str | None,
     output: Path | None,
+    statuses: tuple[str, ...],
     with_retries: bool,
     with_body: bool,
     force: bool,
@@ -49,6 +58,7 @@ def results(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug)
+    chosen = parse_statuses(statuses)
     if form is None and output is None and (defaults := find_folder_defaults(Path.cwd(), state_dir.absolute().parent)):
         form = defaults.results_format
     with open_state(state_dir, read_only=True) as state:
@@ -58,9 +68,13 @@ def results(
             results_file.check_results_path(output, form, protected, force=force)
         read = latest_results if with_retries else run_results
         frame = read(state, entry, with_body=with_body)
+    rows = frame.height
+    if chosen:
+        frame = filter_by_status(frame, chosen)
     if output is not None:
         results_file.write_results(frame, output, form, protected, force=force)
-        console.err.print(f"wrote {console.many(frame.height, 'row')} to {escape(str(output))}")
+        of = f" of {rows:,}" if chosen else ""
+        console.err.print(f"wrote {console.many(frame.height, 'row')}{of} to {escape(str(output))}")
     elif form in (None, "csv", "jsonl"):
         buffer = io.BytesIO()
         results_file.dump_results(frame, buffer, form or "csv")

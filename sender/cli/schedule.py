@@ -129,7 +129,7 @@ def _write_metrics(file: Path, current: tuple[CampaignMetrics, ...]) -> None:
     try:
         write_metrics(file, current)
     except SenderError as error:
-        _emit("metrics_failed", {"error": str(error)})
+        _emit("metrics_failed", {"error": error.sentence()})
 
 
 def _collect_metrics(
@@ -180,7 +180,7 @@ def list_schedules(folder: Path, as_json: bool, state_dir: Path, debug: bool) ->
     records = _read_records(content, state_dir)
     if as_json:
         rows = [_to_dict(campaign, records.get(campaign.name), now) for campaign in content.campaigns.values()]
-        faults = [{"file": str(file), "error": str(error)} for file, error in content.faults.items()]
+        faults = [{"file": str(file), "error": error.sentence()} for file, error in content.faults.items()]
         console.print_json({"campaigns": rows, "broken": faults})
         return _fault_code(content)
     table = Table(box=None, padding=(0, 2), header_style="dim")
@@ -325,7 +325,7 @@ def _dst_note(campaign: ScheduledCampaign, tick: datetime) -> str:
 
 def _print_faults(content: FolderContent) -> None:
     for error in content.faults.values():
-        console.err.print(f"[bold red]broken:[/] {escape(str(error))}", highlight=False)
+        console.err.print(f"[bold red]broken:[/] {escape(error.sentence())}", highlight=False)
 
 
 def _fault_code(content: FolderContent) -> int:

@@ -29,8 +29,9 @@ from sender.cli.consent import (
 )
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
-from sender.cli.preview import messages_table
 from sender.cli.progress_display import progress_bar, progress_lines
+from sender.cli.remaining_lines import show_remaining
+from sender.cli.row_lines import print_messages, print_skipped
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.send_result import conclude
 from sender.cli.shared_options import (
@@ -63,6 +64,7 @@ from sender.schedule.waiting import refuse_late
 from sender.sending import event_loop
 from sender.sending.open_run import find_refusal, foresee_stops, open_run
 from sender.sending.options import OnUnfinished, SendOptions
+from sender.sending.remaining import find_remaining
 from sender.sending.run import RunSession
 from sender.sending.run_result import RunResult
 
@@ -156,11 +158,16 @@ def send_plan(
     same files, after a wait for its start.
     """
     options = request.options
+    if request.dry_run and options.resume and (remaining := find_remaining(plan, options)) is not None:
+        show_remaining(remaining, as_json=request.as_json)
+        if not request.as_json:
+            console.out.print("dry run: nothing was sent")
+        return 0
     stops = foresee_stops(plan, options) if request.dry_run else None
     if not request.as_json:
         simulated = options.rehearse or plan.manifest.provider == "sandbox"
         console.plan_summary(plan, simulated=simulated, stops=stops)
-        console.skipped_table(plan, most=10)
+        print_skipped(plan, most=10)
     if not plan.manifest.messages and plan.manifest.skipped.keys() & _HELD_BACK_BY_RUNS:
         _show_nobody_new(plan, as_json=request.as_json)
         return 0
@@ -234,22 +241,30 @@ def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
 def _show_dry_run(
     plan: Plan, refusal: SenderError | None, options: SendOptions, stops: Sequence[Stop], *, as_json: bool
 ) -> None:
+    remaining = None if refusal is not None else find_remaining(plan, options)
     if as_json:
-        refused = None if refusal is None else str(refusal)
+        refused = None if refusal is None else refusal.sentence()
         when = foresee(plan)
         about = {
             "dry_run": True,
             "refused": refused,
+            "resumes": None if remaining is None else remaining.run.run_id,
             "stops": [asdict(stop) for stop in stops],
             "when": None if when is None else when.to_dict(),
         }
         console.print_json({**about, **asdict(plan.manifest), "expected_s": plan.manifest.expected_s})
         return
-    messages_table(plan, most=3)
+    print_messages(plan, most=3)
     warn_of_new_state(plan, options)
     console.out.print("dry run: nothing was sent")
     if refusal is not None:
-        console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(str(refusal))}")
+        console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(refusal.sentence())}")
+    elif remaining is not None:
+        console.out.print(
+            f"[yellow]note:[/] a real start would go on with run {remaining.run.run_id}:"
+            f" {console.many(remaining.plan.manifest.messages, 'message')} of it still to be sent;"
+            " --resume shows which"
+        )
     elif (start := PlannedStart.from_manifest(plan.manifest.start)) is not None:
         announce_dry_start(start)
 

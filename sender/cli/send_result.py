@@ -52,7 +52,7 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
     if result.stopped is not None:
-        log.error("stopped: %s", result.stopped, extra={"event": "stopped", "fix": result.stopped.fix})
+        log.error("stopped: %s", result.stopped.sentence(), extra={"event": "stopped", "fix": result.stopped.fix})
     else:
         _say_what_is_left(result)
 

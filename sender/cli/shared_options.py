@@ -238,7 +238,7 @@ def read_campaign(target: Path, options: Mapping[str, Any], *, state_dir: Path) 
             where=str(target),
             fix="name a campaign file or a recipients file",
         )
-    if _is_campaign(target):
+    if is_campaign(target):
         return load_campaign(target, defaults=defaults.file if defaults else None, **keys)
     recipients = {"file": str(target), **keys.pop("recipients", {})}
     return load_campaign(
@@ -246,7 +246,7 @@ def read_campaign(target: Path, options: Mapping[str, Any], *, state_dir: Path) 
     )
 
 
-def _is_campaign(target: Path) -> bool:
+def is_campaign(target: Path) -> bool:
     """Whether `target` is a YAML mapping; a YAML list is recipients, and a broken file is reported as a campaign."""
     if target.suffix.lower() not in (".yaml", ".yml"):
         return False

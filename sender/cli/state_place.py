@@ -63,10 +63,14 @@ def _source_of(ctx: click.Context, target: Path | None) -> Path | None:
 
 
 def _place_for_init(folder: Path) -> Path:
-    """Return the state that campaigns in `folder`, which may be missing, have already, or else its own."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    """Return the state that campaigns in `folder`, which may be missing, have already, or else its own.
+
+    A list stands for its folder.
+    """
+    home = folder.parent if folder.is_file() else folder
+    nearest = next(path for path in (home, *home.absolute().parents) if path.is_dir())
     place = find_state(nearest)
-    return place.path if place.exists else folder / DEFAULT_STATE_DIR
+    return place.path if place.exists else home / DEFAULT_STATE_DIR
 
 
 def _check_exists(place: StatePlace, *, is_run: bool) -> Path:

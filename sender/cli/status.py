@@ -22,8 +22,10 @@ from sender.cli import console, terminal
 from sender.cli.duration import format_duration, parse_duration_s
 from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.core.errors import InputError
+from sender.core.local_time import format_utc_and_local
 from sender.delivery.refresh import refresh_run
 from sender.reports.canary_lines import canary_lines
+from sender.reports.funnel import Stage
 from sender.reports.labels import describe_held, per_second, share
 from sender.reports.status import RunStatus, StatusMonitor
 from sender.state.ledger import Counts, Run
@@ -126,7 +128,6 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
         return
     run = now.run
     _print_unknowns(now)
-    begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
     console.out.print(
         f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider},"
         f" {_state_of(run, now.counts)}"
@@ -138,7 +139,7 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
             f"  paused {_local_time(run.paused_at_ms)} by {escape(run.paused_by or '')};"
             f" `sender resume {run.run_id}` sends the rest"
         )
-    console.out.print(f"  started {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
+    console.out.print(f"  started {_local_time(run.created_at_ms)}; plan {run.plan_hash[:12]}")
     console.run_summary(now.summary)
     if now.resent:
         messages = console.many(now.resent, "message")
@@ -159,9 +160,8 @@ def _print_pruned(run: Run, counts: Counts, at: datetime, *, as_json: bool) -> N
     if as_json:
         console.print_json({**_run_to_dict(run, counts), "pruned_at": at.isoformat(timespec="seconds")})
         return
-    begun = datetime.fromtimestamp(run.created_at_ms / 1000, UTC).astimezone()
     console.out.print(f"[bold]{escape(run.campaign)}[/] run {run.run_id}, {run.kind.value}, through {run.provider}")
-    console.out.print(f"  started {begun:%Y-%m-%d %H:%M:%S %Z}; plan {run.plan_hash[:12]}")
+    console.out.print(f"  started {_local_time(run.created_at_ms)}; plan {run.plan_hash[:12]}")
     console.out.print(
         f"  {run.rows:,} rows = {run.skipped:,} skipped + {counts.accepted:,} accepted + {counts.rejected:,} rejected"
         f" + {counts.canceled:,} canceled + {counts.unknown:,} unknown + {counts.pending + counts.intent:,} pending"
@@ -170,7 +170,7 @@ def _print_pruned(run: Run, counts: Counts, at: datetime, *, as_json: bool) -> N
 
 
 def _local_time(epoch_ms: int) -> str:
-    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    return format_utc_and_local(datetime.fromtimestamp(epoch_ms / 1000, UTC))
 
 
 def _watch(monitor: StatusMonitor, *, as_json: bool, until: str) -> None:
@@ -252,7 +252,11 @@ def _held_lines(now: RunStatus) -> Iterator[str]:
 
 
 def _funnel_line(now: RunStatus) -> str:
-    return " → ".join(f"{stage.count:,} {stage.name}" for stage in now.funnel)
+    return " → ".join(f"{stage.count:,} {stage.name}{_open_part(stage)}" for stage in now.funnel)
+
+
+def _open_part(stage: Stage) -> str:
+    return f" ({stage.not_known:,} not known yet)" if stage.not_known else ""
 
 
 def _progress_line(now: RunStatus) -> str:
@@ -308,7 +312,8 @@ def _screen(now: RunStatus) -> RenderableType:
     funnel.add_column(justify="right")
     funnel.add_column(justify="right", style="dim")
     for stage in now.funnel:
-        funnel.add_row(stage.name, f"{stage.count:,}", share(stage.count, summary.rows))
+        part = _open_part(stage).strip() or share(stage.count, summary.rows)
+        funnel.add_row(stage.name, f"{stage.count:,}", part)
     parts += [title, bar, funnel, Text(summary.totals_line(), "bold")]
     parts += [
         Text(f"  {error.count:,} {error.status}: {error.reason or ''} {error.example or ''}", "dim")

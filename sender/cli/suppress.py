@@ -242,7 +242,7 @@ def _regions(default_region: str | None) -> tuple[str, ...]:
     return regions
 
 
-@suppress.command(help="Write the list to FILE (.csv, .jsonl, .parquet), or as CSV to standard output.")
+@suppress.command(help="Write the list to FILE (.csv, .jsonl, .parquet, .xlsx), or as CSV to standard output.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @_only_scope
 @force_option

@@ -35,6 +35,7 @@ Row errors are not here: they stay with their row, as a code and a sentence, in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -63,6 +64,37 @@ _OPTIONS = {
 }
 
 
+# What an option is called from Python, where a sentence of the library names it: an argument of `send`, `build_plan` or
+# `retry_plan`. A test holds the names to theirs.
+ARGUMENTS = {
+    "--again": "again=True",
+    "--allow-missed": "allow_missed=True",
+    "--at": "at=...",
+    "--include-delivered": "include_delivered=True",
+    "--include-opted-out": "include_opted_out=True",
+    "--include-unknown": "include_unknown=True",
+    "--init-state": "init_state=True",
+    "--limit": "limit=...",
+    "--new-run": "new_run=True",
+    "--no-hold": "hold=False",
+    "--on-unfinished": "on_unfinished=...",
+    "--on-unknown hold": "settle_unknowns=False",
+    "--only-new": "only_new=True",
+    "--reason": "reasons=[...]",
+    "--rehearse": "rehearse=True",
+    "--resend-unknown": "resend_unknown=True",
+    "--resume": "resume=True",
+    "--same-campaign": "same_campaign=True",
+    "--settle": "settle=True",
+    "--state": "state_dir=...",
+    "--state-dir": "state_dir=...",
+    "--status": "statuses=[...]",
+    "--test-to": "test_to=...",
+    "--workers": "workers=...",
+}
+_ARGUMENT = re.compile("|".join(rf"{re.escape(name)}(?![\w-])" for name in ARGUMENTS))
+
+
 def setting(key: str, value: str = "") -> str:
     """Return a campaign key as a sentence names it, with its command-line option."""
     option = _OPTIONS.get(key)
@@ -86,6 +118,13 @@ class SenderError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
+        """The sentences, and what the options among them are called from Python."""
+        named = dict.fromkeys(ARGUMENTS[option] for option in _ARGUMENT.findall(f"{self.what} {self.fix or ''}"))
+        arguments = [argument for argument in named if argument not in (self.fix or "")]
+        return self.sentence() + (f" (in Python: {', '.join(arguments)})" if arguments else "")
+
+    def sentence(self) -> str:
+        """The sentences as the command prints them."""
         first = f"{self.where}: {self.what}" if self.where else self.what
         return f"{first}\n  fix: {self.fix}" if self.fix else first
 
@@ -145,9 +184,10 @@ class CampaignError(InputError):
         super().__init__(what, where=where, fix=fix)
         self.problems = problems
 
-    def __str__(self) -> str:
+    def sentence(self) -> str:
+        """Every problem, each with its file, line and key."""
         if not self.problems:
-            return super().__str__()
+            return super().sentence()
         prefix = f"{self.where}, " if self.where else ""
         return "\n".join(f"{'' if problem.given else prefix}{problem}" for problem in self.problems)
 

@@ -5,7 +5,6 @@ An option, the environment and the campaign come first. Reads one file; which va
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 import tomllib
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sender.core.errors import InputError
+from sender.core.near_names import did_you_mean, find_near_keys
 from sender.core.upwards import folders_upwards, is_foreign
 
 DEFAULTS_FILE = "sender.toml"
@@ -23,8 +23,17 @@ _MAX_DOTS = 500  # in a line: the parser takes quadratic time for the depth of a
 _SIMPLER = "it holds a folder's defaults: see docs/operations.md for its keys"
 
 # Each key, and for a table its keys. All but `state` and `results` are keys of a campaign; those of its `recipients`
-# stand alone here, as their options do.
-RECIPIENT_KEYS = ("default_region", "phone_column", "region_column", "caution", "skip_types")
+# and its `message` stand alone here, as their options do.
+RECIPIENT_KEYS = (
+    "default_region",
+    "phone_column",
+    "region_column",
+    "caution",
+    "skip_types",
+    "separator",
+    "encoding",
+)
+MESSAGE_KEYS = ("smart_encoding", "max_segments")
 PATH_KEYS = ("suppress", "prices", "state")
 _LIMITS = (
     "max_messages",
@@ -51,13 +60,31 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "transport": (),
     "retries": (),
     "timeout_s": (),
-    **dict.fromkeys(RECIPIENT_KEYS, ()),
+    "purpose": (),
+    "on_unfinished": (),
+    "late": (),
+    "status_callback": (),
+    **dict.fromkeys((*RECIPIENT_KEYS, *MESSAGE_KEYS), ()),
     "limits": _LIMITS,
     "window": ("hours", "days", "holidays", "zone", "outside", "rules"),
+    "canary": ("first", "wait", "stop_if"),
+    "sandbox": ("dialect", "latency_ms", "rate"),
     "listen": ("public_url", "port", "signatures"),
     "results": ("format",),
 }
+SHORT_FORMS = ("window", "canary")  # tables for which a text or a number may stand, as in a campaign
 _RESULT_FORMATS = ("csv", "jsonl")
+# What is not here, and why.
+_ALONE = "write its keys on lines of their own, as in `{}`, and not in a table"
+_OWN = "it belongs into each campaign"
+_ELSEWHERE: Mapping[str, str] = {
+    "recipients": _ALONE.format('default_region = "US"'),
+    "message": f"{_ALONE.format('max_segments = 2')}; the text belongs into each campaign",
+    **dict.fromkeys(("body", "template", "media", "name", "edition", "start", "schedule", "columns", "sheet"), _OWN),
+    "format": "write it below `[results]`",
+    "api_key": "credentials are read from the environment, or from --env-file",
+    "token": "credentials are read from the environment, or from --env-file",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +176,17 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
 def _check_keys(defaults: FolderDefaults) -> None:
     for key, value in defaults.keys.items():
         if key not in KEYS:
-            raise _unknown(defaults, key, tuple(KEYS))
+            raise _unknown(defaults, key, "")
         known = KEYS[key]
         if known and not isinstance(value, dict):
+            if key in SHORT_FORMS:
+                continue
             raise _wrong(
                 defaults, key, "should be a table", f"write `[{key}]` on a line of its own, and its keys below"
             )
         for name in value if known else ():
             if name not in known:
-                raise _unknown(defaults, f"{key}.{name}", known)
+                raise _unknown(defaults, name, key)
     for key in ("state", "prices"):
         if key in defaults.keys and not (isinstance(defaults.keys[key], str) and defaults.keys[key]):
             raise _wrong(defaults, key, "should be text", "write a path in quotes")
@@ -165,9 +194,17 @@ def _check_keys(defaults: FolderDefaults) -> None:
         raise _wrong(defaults, "results.format", "is not a format", f"choose one of {', '.join(_RESULT_FORMATS)}")
 
 
-def _unknown(defaults: FolderDefaults, key: str, known: tuple[str, ...]) -> InputError:
-    near = difflib.get_close_matches(key.rpartition(".")[2], known, n=1, cutoff=0.6)
-    return _wrong(defaults, key, "unknown key", f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}")
+def _unknown(defaults: FolderDefaults, key: str, table: str) -> InputError:
+    """The error for a key below `table` ("": the top) that a `sender.toml` does not have."""
+    top = [name for name, inner in KEYS.items() if not inner or name in SHORT_FORMS]
+    here = KEYS[table] if table else (*KEYS,)
+    others = {name: inner for name, inner in KEYS.items() if inner and name != table}
+    place = f"{table}.{key}".lstrip(".")
+    if not table and key in _ELSEWHERE:
+        return _wrong(defaults, place, "is not a key of a folder's defaults", _ELSEWHERE[key])
+    near = find_near_keys(key, here, {**others, **({"": top} if table else {})})
+    fix = did_you_mean(near) or (f"known here: {', '.join(here)}" if table else "docs/operations.md lists the keys")
+    return _wrong(defaults, place, "unknown key", fix)
 
 
 def _wrong(defaults: FolderDefaults, key: str, what: str, fix: str) -> InputError:

@@ -43,5 +43,19 @@ def format_local(moment: datetime, zone: str | None) -> str:
     return f"{moment:%a %Y-%m-%d} {clock} {moment.tzname()}" + (f" ({zone})" if zone else "")
 
 
+def format_utc_and_local(moment: datetime, *, seconds: bool = True) -> str:
+    """Return `2026-11-29 01:05:29 UTC (2026-11-28 20:05:29 EST)`: in the zone of this machine, unless that is UTC.
+
+    The date of the local time is there where it is another.
+    """
+    utc, local = moment.astimezone(UTC), moment.astimezone()
+    clock = "%H:%M:%S" if seconds else "%H:%M"
+    both = f"{utc:%Y-%m-%d {clock}} UTC"
+    if local.utcoffset() == utc.utcoffset():
+        return both
+    day = "" if local.date() == utc.date() else f"{local:%Y-%m-%d} "
+    return f"{both} ({day}{local:{clock}} {local.tzname()})"
+
+
 def _exists(moment: datetime) -> bool:
     return moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) == moment.replace(tzinfo=None)

@@ -24,6 +24,7 @@ _FORMULA_TEXT = re.compile(rf"'*{_SIGNS}")
 _SUSPECT = rf"^'*{_SIGNS}|{CONTROLS}|\\[xu]"
 
 EXPORTED = ("number", "reason", "scope", "source", "via", "at", "note")  # the columns of an exported suppression list
+SKIPPED_COLUMNS = ("row_number", "skipped_as", "because")  # of a file of skipped rows: one before the list's, two after
 BODY = "body"  # of results: the text, after our other columns where it was asked for
 _RESULTS_HAVE = {"to", "message_id", "ref", "status", "run_id"}  # in every version's results
 _PREFIX = "sender_"  # of a column of ours where an original one has its name
@@ -68,6 +69,11 @@ def are_results_headers(headers: Sequence[str]) -> bool:
     return names[:1] == ["row_number"] and last == ["run_id"] and set(names) >= _RESULTS_HAVE
 
 
+def are_skipped_headers(headers: Sequence[str]) -> bool:
+    """Whether a table with these headers is a file of skipped rows."""
+    return tuple(map(plain_name, [*headers[:1], *headers[1:][-2:]])) == SKIPPED_COLUMNS
+
+
 def plain_name(header: str) -> str:
     """The name of our column under `header`, without the prefixes of `free_name`."""
     return re.sub(f"^({_PREFIX})*", "", header)
@@ -75,7 +81,7 @@ def plain_name(header: str) -> str:
 
 def is_guarded(headers: Sequence[str]) -> bool:
     """Whether a CSV file or a workbook with these headers was written through `guard_table`."""
-    return tuple(headers) == EXPORTED or are_results_headers(headers)
+    return tuple(headers) == EXPORTED or are_results_headers(headers) or are_skipped_headers(headers)
 
 
 def free_name(name: str, taken: Sequence[str]) -> str:

@@ -110,6 +110,12 @@ def regions_of(text: str) -> tuple[str, ...]:
     return _names(("en",)).get(name) or _names(_official_languages()).get(name) or ()
 
 
+@cache
+def two_letter_codes() -> frozenset[str]:
+    """Return the codes of two capital letters that `regions_of` knows."""
+    return frozenset({*phonenumbers.SUPPORTED_REGIONS, *(code for code in _codes() if len(code) == 2)})
+
+
 def fault(text: str) -> str:
     """Return why `text` does not name a single region (a predicate), and what to write."""
     regions = regions_of(text)

@@ -70,6 +70,31 @@ class Plan:
         self.directory = directory
         self._rows = rows
 
+    def __str__(self) -> str:
+        """What a person asks first: the campaign, its messages and segments, and the skipped rows by reason."""
+        manifest = self.manifest
+        skipped = sorted(manifest.skipped.items(), key=lambda item: (-item[1], item[0]))
+        lines = [
+            f"{manifest.campaign} through {manifest.provider}",
+            ", ".join(
+                f"{count:,} {noun}{'' if count == 1 else 's'}"
+                for count, noun in (
+                    (manifest.rows, "row"),
+                    (manifest.messages, "message"),
+                    (manifest.segments, "segment"),
+                )
+            ),
+            f"skipped {manifest.rows - manifest.messages:,}: "
+            + (", ".join(f"{count:,} {reason}" for reason, count in skipped) or "none"),
+            f"plan {self.hash[:12]}" + (f" in {self.directory}" if self.directory is not None else ""),
+        ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        skipped = manifest.rows - manifest.messages
+        return f"<Plan {manifest.campaign!r}: messages {manifest.messages:,}, skipped {skipped:,}, {self.hash[:12]}>"
+
     @property
     def hash(self) -> str:
         """SHA-256 in hex over every row and every setting that changes what is sent."""
@@ -105,11 +130,6 @@ class Plan:
     def skipped(self) -> pl.DataFrame:
         """The rows that get no message, with `reason` and `detail`."""
         return self.scan().filter(pl.col("seq").is_null()).collect()
-
-    def first_skipped(self, n: int) -> pl.DataFrame:
-        """Return `row_number`, `reason` and `detail` of the first `n` skipped rows, without reading the whole plan."""
-        skipped = self.scan().filter(pl.col("seq").is_null())
-        return skipped.select("row_number", "reason", "detail").head(n).collect(engine="streaming")
 
     def recipients(self) -> pl.Series:
         """Return the numbers that messages go to (String, distinct)."""

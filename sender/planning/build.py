@@ -33,6 +33,7 @@ from sender.planning.audience import (
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
 from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_caps
 from sender.planning.messages import MarkRows, MessageBuilder
+from sender.planning.scheduled_at import refuse_closed_hours
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
 from sender.planning.used_cells import check_hidden_rows, read_recipients
@@ -90,7 +91,10 @@ def build_plan(
     manifest = _manifest(
         compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
     )
-    return Plan(manifest, rows)
+    plan = Plan(manifest, rows)
+    with _located(campaign):
+        refuse_closed_hours(plan)
+    return plan
 
 
 def _read_at(at: str | datetime | StartTime | None) -> StartTime | Literal["now"] | None:

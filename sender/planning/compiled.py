@@ -22,6 +22,7 @@ from sender.campaign.model import Campaign, SuppressSpec
 from sender.campaign.prices import PriceTable
 from sender.campaign.start_time import StartTime
 from sender.campaign.values import Rate, is_template
+from sender.core import clock
 from sender.core.canary import CanaryTerms
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.core.frequency import FrequencyCap
@@ -30,6 +31,7 @@ from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
 from sender.planning.edition import find_edition
 from sender.planning.row_fields import RowFields, compile_fields
+from sender.planning.scheduled_at import check_send_at
 from sender.planning.sending_times import compile_window
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients.columns import InputFile, Recipients
@@ -84,6 +86,7 @@ class CompiledCampaign:
     name: str
     edition: str
     start: PlannedStart | None
+    begins_ms: int  # when its first request may leave, in milliseconds UTC: at its start, or now
     on_unfinished: str
     provider: str
     dialect: str
@@ -159,6 +162,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         name=campaign.name,
         edition=find_edition(campaign, begins=None if start is None else start.at),
         start=start,
+        begins_ms=clock.time_of_day_ms() if start is None else max(start.at_ms, clock.time_of_day_ms()),
         on_unfinished=campaign.on_unfinished,
         provider=campaign.provider,
         dialect=dialect,
@@ -228,6 +232,7 @@ def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
 
 
 def _check_provider(compiled: CompiledCampaign, recipients: Recipients) -> None:
+    check_send_at(compiled.capabilities, compiled.fields, compiled.begins_ms)
     varying = {*compiled.row_fields.sources}
     if varying or compiled.sender is not None:  # what a row fills in is checked row by row
         known = {**compiled.fields, **compiled.row_fields.probe}

@@ -21,6 +21,7 @@ from sender.planning.audience import Audience, count_sendable, mark_suppressed, 
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
+from sender.planning.scheduled_at import check_send_at
 from sender.planning.used_cells import note_hidden_rows, skip_broken, used_headers
 from sender.planning.whereabouts import add_places, note_place_problems, without_places
 from sender.recipients.columns import Recipients
@@ -374,13 +375,12 @@ def _first_of_kind(number: str, compiled: CompiledCampaign) -> str:
 
 def _refusal(compiled: CompiledCampaign, sender: str | None, own_fields: str | None, media: int) -> str | None:
     """Return why the provider refuses such a message; None where it takes it."""
+    fields = message_fields.merge_fields(compiled.fields, own_fields)
     try:
         providers.check(
-            compiled.capabilities,
-            senders=() if sender is None else (sender,),
-            fields=message_fields.merge_fields(compiled.fields, own_fields),
-            media_count=media,
+            compiled.capabilities, senders=() if sender is None else (sender,), fields=fields, media_count=media
         )
+        check_send_at(compiled.capabilities, fields, compiled.begins_ms)
     except InputError as error:  # a row's fault: it stops no other row
         key = (error.where or "").partition(".")[0]
         if key in compiled.varying or key in compiled.fields:

@@ -6,29 +6,22 @@ A row counts as what became of it last: retries of a run are looked through befo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 
 from sender.core.errors import InputError, RunUnfinished
 from sender.core.outcomes import CancelReason, Reason, Status, SubmissionState
-from sender.plan import message_fields
 from sender.plan.hashes import ContentHash
 from sender.plan.manifest import FORMAT
-from sender.plan.message_fields import SERVICE_FIELDS
 from sender.plan.plan import Plan
-from sender.planning import costs
-from sender.planning.audience import mark_suppressed, skip_already_sent
+from sender.planning.audience import skip_already_sent
+from sender.planning.stored_messages import hold_back, number_messages, read_rows, recount
 from sender.state.contacts import find_reached_later
 from sender.state.ledger import Run, RunKind
 from sender.state.message_status import what_became
 from sender.state.state import State
-from sender.suppression.live_check import SendContext, apply_suppression
-from sender.suppression.number_files import NumberFile, files_of
-from sender.suppression.number_match import People
-from sender.suppression.suppression_list import SuppressionList
 
 # What may be chosen by its status. The others are not over yet, or never were messages.
 STATUSES = (Status.FAILED, Status.UNDELIVERED, Status.REJECTED, Status.CANCELED, Status.UNCONFIRMED)
@@ -172,68 +165,20 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
     root, number = runs[0], len(runs)
     source = state.plan(root)
     before = source.manifest
-    known = pl.col("seq").is_not_null() & pl.col("to").is_not_null()  # nobody who was erased
-    chosen = source.scan().filter(pl.col("row_number").is_in(rows.implode()) & known).sort("row_number").collect()
-    with SuppressionList.open(state.where, create=False) as suppressions:
-        mark = suppressions.mark()
-        skip_dead = bool((before.suppression or {}).get("skip_dead"))
-        sending = SendContext(before.campaign, before.provider, before.service, root.simulated, skip_dead)
-        held = apply_suppression(chosen, suppressions, sending, own_service=message_fields.row_service(SERVICE_FIELDS))
-    held = _mark_listed(held, files_of(source, root.source))
+    chosen = read_rows(source, pl.col("row_number").is_in(rows.implode()))
+    held, mark = hold_back(state, root, source, chosen)
     later = find_reached_later(state, root, before, kind, held["to"])
-    held = skip_already_sent(held, later)
-    live = pl.col("reason").is_null()
-    frame = held.with_columns(
-        seq=pl.when(live).then(live.cum_sum() - 1).cast(pl.UInt32),
-        cost_micros=pl.when(live).then("cost_micros"),
-    )
-    sent = frame.filter(live)
+    frame = number_messages(skip_already_sent(held, later))
     settings = {"retry_of": root.run_id, "retry": number, "plan": before.plan_hash}
     digest = ContentHash(settings, before.fields)
     digest.update(chosen.with_columns(seq=pl.int_range(pl.len(), dtype=pl.UInt32)))
     manifest = replace(
-        before,
-        rows=frame.height,
-        messages=sent.height,
-        blank_rows=0,
-        skipped=_counted(frame["reason"].drop_nulls()),
-        segments=int(sent["segments"].sum()),
-        segment_counts=_counted(sent["segments"]),
-        encodings=_counted(sent["encoding"].drop_nulls()),
-        mms=int((sent["media"].list.len() > 0).sum()) if before.mms < before.messages else sent.height,
-        replacements=(),
-        notes=(),
+        recount(before, frame, mark),
         canary=None,  # its people are those who did not get it: they say nothing about others
-        blame={},
-        cost=_cost(sent, before.cost),
-        feasibility={"senders": before.feasibility.get("senders", {})},
-        suppression={"mark": mark, "skip_dead": skip_dead},
-        waves=(),
         retry_of=root.run_id,
         retry=number,
-        start=None,
-        parquet_sha256=None,
         plan_hash=digest.hexdigest(),
         identity=digest.identity,
         format=FORMAT,
     )
     return Plan(manifest, frame)
-
-
-def _mark_listed(frame: pl.DataFrame, files: Iterable[NumberFile]) -> pl.DataFrame:
-    """`frame` with the rows skipped whose number is in one of the suppression files as they are now."""
-    names = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
-    people = People(frame.select(pl.when(pl.col("reason").is_null()).then("to")).to_series())
-    for file in files:
-        names = names.set(people.match(file.read()).held & names.is_null(), file.path.name)
-    return mark_suppressed(frame, names)
-
-
-def _cost(sent: pl.DataFrame, before: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What `sent` costs at the prices of the first plan."""
-    return None if before is None else {**before, **costs.sum_costs(sent)}
-
-
-def _counted(column: pl.Series) -> dict[str, int]:
-    counts = column.value_counts(name="n").sort(column.name)
-    return {str(value): int(count) for value, count in counts.iter_rows()}

@@ -118,7 +118,8 @@ class Capabilities:
     documented rates by kind of sender (`toll_free`, `long_code`, `short_code`, `alphanumeric`, `service`),
     `account_rate` the account's rate where those are of single senders (None: their sum), and `mms_rate` its rate of
     messages with media (None: that of other messages).
-    `queue` is the provider's own (None: it is not documented).
+    `queue` is the provider's own (None: it is not documented). `schedule_s` is how far ahead a `send_at` may be, in
+    seconds, at least and at most (None: it has no `send_at`).
     `mms_receipts` is False where an MMS never gets a receipt, so that it stays at `sent`. `idempotency` is the rule by
     which a create request may be repeated (None: a repeated one is a second message).
     """
@@ -138,6 +139,7 @@ class Capabilities:
     mms_rate: DocumentedRate | None = None
     queue: Backlog | None = None
     idempotency: Idempotency | None = None
+    schedule_s: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ TWILIO = LamlDialect(
             "service": DocumentedRate(1, "segments", f"{_TWILIO_RATES}; the slowest sender a service may hold"),
         },
         queue=Backlog(_TWILIO_RATES, seconds=10 * 3600),
+        schedule_s=(300, 35 * 86_400),  # twilio.com/docs/api/errors/35114 (2026-11)
     ),
     rules=_rules.FieldRules(
         shapes={

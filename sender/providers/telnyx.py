@@ -71,6 +71,7 @@ CAPABILITIES = Capabilities(
         source="developers.telnyx.com, API fundamentals, idempotency; telnyx 4.189.0 (PyPI) declares it for"
         " POST /v2/messages (2026-11-28)",
     ),
+    schedule_s=(300, 5 * 86_400),  # the guide to scheduled messages (2026-11); the API's schema names no limits
 )
 LOG_FACTS = LogFacts(
     filters_by_recipient=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sender.core.canary import RECEIPTS, Canary, CanaryState
+from sender.core.local_time import format_utc_and_local
 
 
 def canary_lines(canary: Canary) -> list[str]:
@@ -37,4 +38,4 @@ def canary_lines(canary: Canary) -> list[str]:
 
 
 def _time(epoch_ms: int) -> str:
-    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return format_utc_and_local(datetime.fromtimestamp(epoch_ms / 1000, UTC))

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 import polars as pl
 
 from sender.core import money
-from sender.core.outcomes import Status, SubmissionState
+from sender.core.outcomes import FINAL, Status, SubmissionState
 
 _BAD = [status.value for status in (Status.UNDELIVERED, Status.FAILED, Status.REJECTED, Status.CANCELED)]
 
@@ -18,13 +18,15 @@ _BAD = [status.value for status in (Status.UNDELIVERED, Status.FAILED, Status.RE
 class Group:
     """The messages of one country or one sender.
 
-    `planned` is their cost by the price table (None without one), `price` the cost of accepted ones so far by currency.
+    `waiting` are accepted ones without a final status. `planned` is their cost by the price table (None without one),
+    `price` the cost of accepted ones so far by currency.
     """
 
     name: str
     messages: int
     accepted: int
     delivered: int
+    waiting: int
     bad: int
     unknown: int
     segments: int
@@ -42,6 +44,7 @@ def group_messages(messages: pl.DataFrame, by: pl.Expr, *, priced: bool) -> tupl
             messages=pl.len(),
             accepted=is_accepted.sum(),
             delivered=(status == Status.DELIVERED.value).sum(),
+            waiting=(is_accepted & ~status.is_in([final.value for final in FINAL])).sum(),
             bad=status.is_in(_BAD).sum(),
             unknown=(status == Status.UNKNOWN.value).sum(),
             segments=pl.coalesce("_segments", "segments").filter(is_accepted).sum(),

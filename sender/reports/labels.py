@@ -36,6 +36,14 @@ def share(part: int, whole: int) -> str:
     return f"{percent:.0f} %" if part in (0, whole) else f"{percent:.1f} %"
 
 
+def share_delivered(delivered: int, accepted: int, waiting: int) -> str:
+    """`97.4 %` of accepted messages; while `waiting` ones have no result, of those that have one, and how many."""
+    if not waiting:
+        return share(delivered, accepted)
+    known = accepted - waiting
+    return f"{share(delivered, known)} of {known:,} with a result" if known else "no result yet"
+
+
 def amounts(by_currency: Mapping[str, Decimal]) -> str:
     """`1.23 USD, 0.40 EUR`; exact, without zeros beyond the second decimal; without a currency the bare amount."""
     return ", ".join(f"{_amount(amount)} {currency}".rstrip() for currency, amount in sorted(by_currency.items()))

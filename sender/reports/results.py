@@ -5,17 +5,20 @@ Reads the plan and the journal's frame it is given; opens no ledger, never touch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 
 import polars as pl
 
-from sender.core.outcomes import Status
+from sender.core.errors import InputError
+from sender.core.outcomes import CancelReason, Reason, SkipReason, Status
 from sender.core.safe_tables import BODY, free_name, plain_name
 from sender.plan.manifest import sender_shown
 from sender.plan.message_fields import ref_column
 from sender.plan.plan import Plan
 from sender.state.message_status import status_of
 
+_SPELLINGS = {"cancelled": Status.CANCELED.value}
 # `row_number` comes before the original columns, our other columns after them.
 COLUMNS: tuple[str, ...] = (
     "row_number",
@@ -97,6 +100,35 @@ def merge_retries(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     not_sent = (status == Status.SKIPPED.value) | ((status == Status.CANCELED.value) & message_id.is_null())
     sent = [frame.filter(~not_sent) for frame in retries]
     return pl.concat([first, *sent]).unique(number, keep="last", maintain_order=True).sort(number)
+
+
+def parse_statuses(texts: Iterable[str]) -> frozenset[Status]:
+    """Return the statuses in `texts`, each a status or several with commas between them. Raises InputError."""
+    given = list(texts)
+    names = [name.strip().lower() for text in given for name in text.split(",")]
+    statuses = frozenset(_parse_status(_SPELLINGS.get(name, name)) for name in names if name)
+    if given and not statuses:
+        raise InputError("no status is named", where="--status", fix=f"choose of {', '.join(Status)}")
+    return statuses
+
+
+def _parse_status(name: str) -> Status:
+    if name in set(Status):
+        return Status(name)
+    if name in {*SkipReason, *CancelReason, *Reason}:
+        raise InputError(
+            f"`{name}` is a reason, not a status",
+            where="--status",
+            fix="the column `reason` of the results has it; the statuses are " + ", ".join(Status),
+        )
+    near = difflib.get_close_matches(name, [*Status], n=2, cutoff=0.6)
+    hint = f"did you mean {' or '.join(f'`{status}`' for status in near)}? " if near else ""
+    raise InputError(f"there is no status `{name}`", where="--status", fix=f"{hint}all are {', '.join(Status)}")
+
+
+def filter_by_status(frame: pl.DataFrame, statuses: Collection[Status]) -> pl.DataFrame:
+    """The rows of `frame` (of `results_frame`) that have one of `statuses`."""
+    return frame.filter(pl.col(our_columns(frame)["status"]).is_in([status.value for status in statuses]))
 
 
 def our_columns(frame: pl.DataFrame) -> dict[str, str]:

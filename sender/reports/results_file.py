@@ -71,10 +71,11 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
     - `parquet`: the frame as it is, zstd.
     - `xlsx`: every text is a text cell, never a formula, number or link; what looks like a formula is also marked
       as quoted, so that it stays text when edited. Control and bidirectional characters
-      are escaped. `row_number`, `segments`, `attempts` and `price` are numbers.
+      are escaped. `row_number`, `segments`, `attempts` and `price` are numbers, and times are dates in UTC, which their
+      cells show. The heading stays in sight, columns are as wide as their texts, and long texts are wrapped.
 
-    Times are ISO 8601 UTC with `Z`, except in Parquet. Raises InputError when `format` is unknown, or when a workbook
-    cannot hold the frame; nothing is ever cut off.
+    Times are ISO 8601 UTC with `Z` in CSV and JSON lines. Raises InputError when `format` is unknown, or when a
+    workbook cannot hold the frame; nothing is ever cut off.
     """
     ours = our_columns(frame)
     match format:
@@ -85,7 +86,7 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
         case "parquet":
             frame.write_parquet(file, compression="zstd")
         case "xlsx":
-            write_workbook(_with_text_times(frame), file, price=ours["price"])
+            write_workbook(frame, file, sheet="results", amounts=[ours["price"]])
         case _:
             raise unknown_format(format, None)
 

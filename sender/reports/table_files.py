@@ -19,11 +19,13 @@ from sender.core.errors import InputError
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output, not_writable, write_beside
 from sender.core.safe_tables import guard_table, has_controls
 from sender.core.safe_text import escape_json
+from sender.reports.spreadsheet import write_workbook
 
 FORMATS: tuple[str, ...] = ("csv", "jsonl", "parquet", "xlsx")
 
 _SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl"}
 _ROWS_ESCAPED_AT_ONCE = 10_000
+_SHEET = "rows"  # the worksheet of a plain table
 _LONGEST_HEAD = 4 << 20  # bytes that hold a header or a first object: those of a real table are shorter
 
 
@@ -37,7 +39,11 @@ def find_format(path: Path, asked_for: str | None = None) -> str:
 
 def unknown_format(name: str, where: str | None) -> InputError:
     """The error for a format that is none of FORMATS."""
-    what = f"{name!r} is not a format of results" if name else "the file's name has no suffix that shows the format"
+    what = (
+        f"{name!r} is not a format that can be written"
+        if name
+        else "the file's name has no suffix that shows the format"
+    )
     return InputError(what, where=where, fix=f"choose one of {', '.join(FORMATS)}")
 
 
@@ -71,25 +77,24 @@ def write_table(
     *,
     force: bool = False,
 ) -> None:
-    """Write a frame of text to a CSV, JSONL or Parquet file of `kind`, whole or not at all, readable by its owner only.
+    """Write a frame to a CSV, JSONL, Parquet or Excel file of `kind`, whole or not at all, readable by its owner only.
 
-    Raises InputError as `check_output`, for another format, and when the file cannot be written.
+    No text becomes a formula. Raises InputError as `check_output`, for another format, where a workbook cannot hold the
+    frame, and when the file cannot be written.
     """
     target = check_output(path, kind, protected, force=force)
     chosen = find_format(target)
-    if chosen == "xlsx":
-        raise InputError(
-            f"{chosen} cannot be written here", where=str(path), fix="name a .csv, .jsonl or .parquet file"
-        )
 
     def fill(file: IO[bytes]) -> None:
         match chosen:
             case "csv":
-                dump_csv(frame, file)
+                dump_csv(frame.with_columns(pl.col(pl.String).replace("", None)), file)
             case "jsonl":
                 dump_json_lines(frame, file)
+            case "xlsx":
+                write_workbook(frame, file, sheet=_SHEET)
             case _:
-                frame.write_parquet(file)
+                frame.write_parquet(file, compression="zstd")
 
     try:
         write_beside(target, fill, where=str(path))

@@ -93,9 +93,9 @@ class Scheduler:
 
     def _report(self, campaign: ScheduledCampaign, error: SenderError) -> None:
         """Report an error once while it lasts: a full disk, say, without which nothing can be started."""
-        if self._errors.get(campaign.name) != str(error):
-            self._errors[campaign.name] = str(error)
-            self._emit("schedule_error", {**_about(campaign), "error": str(error)})
+        if self._errors.get(campaign.name) != error.sentence():
+            self._errors[campaign.name] = error.sentence()
+            self._emit("schedule_error", {**_about(campaign), "error": error.sentence()})
 
     def stop(self, *, at_once: bool = False) -> None:
         """Start nothing more, and ask what is being sent to end, once; it can be resumed.
@@ -125,7 +125,7 @@ class Scheduler:
             content = read_folder(self._folder, Path(self._state.where))
         except SenderError as error:  # the folder is gone for now
             content = FolderContent(faults={self._folder: error})
-        faults = {file: str(error) for file, error in content.faults.items()}
+        faults = {file: error.sentence() for file, error in content.faults.items()}
         for file, text in faults.items():
             if self._faults.get(file) != text:
                 self._emit("campaign_broken", {"file": str(file), "error": text})

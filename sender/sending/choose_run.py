@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from sender import providers
 from sender.core.errors import InputError, InputsChanged, RunComplete, RunPaused
+from sender.core.local_time import format_utc_and_local
 from sender.core.outcomes import CancelReason, SkipReason
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
@@ -139,7 +140,7 @@ class _StartChooser:
         counts = self._counts[last.run_id]
         if not counts.accepted + counts.unknown + counts.intent:
             return
-        changes = "; ".join(_changes(self._state.plan(last).manifest, self._plan.manifest))
+        changes = "; ".join(describe_changes(self._state.plan(last).manifest, self._plan.manifest))
         raise InputsChanged(
             f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
             f" and the inputs changed since it began: {changes}",
@@ -209,7 +210,7 @@ def refuse_held(run: Run) -> None:
     _refuse_paused(run)
     if run.closed_at_ms is not None:
         raise RunComplete(
-            f"run {run.run_id} of {run.campaign} was closed on {format_utc(run.closed_at_ms)} by {run.closed_by}",
+            f"run {run.run_id} of {run.campaign} was closed on {_moment(run.closed_at_ms)} by {run.closed_by}",
             fix=f"`sender retry {run.run_id} --status canceled` sends what was canceled; --only-new with the campaign"
             " sends to everybody who has not had it",
         )
@@ -220,10 +221,15 @@ def format_utc(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def _moment(epoch_ms: int) -> str:
+    """The time for a sentence, by this machine's clock, too."""
+    return format_utc_and_local(datetime.fromtimestamp(epoch_ms / 1000, UTC), seconds=False)
+
+
 def _refuse_paused(run: Run | None) -> Run | None:
     if run is not None and run.paused_at_ms is not None:
         raise RunPaused(
-            f"run {run.run_id} of {run.campaign} was paused on {format_utc(run.paused_at_ms)} by {run.paused_by}",
+            f"run {run.run_id} of {run.campaign} was paused on {_moment(run.paused_at_ms)} by {run.paused_by}",
             fix=f"`sender resume {run.run_id}` lifts the pause and sends the rest; `sender close {run.run_id}` ends it",
         )
     return run
@@ -235,7 +241,7 @@ def _already_sent(run: Run, *, not_reached: int) -> RunComplete:
     only_new = f" --only-new sends to the {people} not had it;" if not_reached else ""
     closed = "" if run.closed_at_ms is None else f", closed by {run.closed_by}"
     return RunComplete(
-        f"this plan of {run.campaign} has been sent: run {run.run_id} of {format_utc(run.created_at_ms)}{closed}",
+        f"this plan of {run.campaign} has been sent: run {run.run_id} of {_moment(run.created_at_ms)}{closed}",
         fix=f"`sender results {run.run_id}` shows what became of it;{only_new} --again sends it to everybody once more",
     )
 
@@ -274,7 +280,7 @@ def _refuse_overtaken_retry(state: State, plan: Plan, kind: RunKind) -> None:
         )
 
 
-def _changes(before: Manifest, after: Manifest) -> Iterator[str]:
+def describe_changes(before: Manifest, after: Manifest) -> Iterator[str]:
     """Each change of the inputs, as a phrase."""
     old, new = (  # suppression files are read again at each start: a change of theirs changes nothing that is sent
         {(file.role, file.path): file.sha256 for file in manifest.inputs if file.role != "suppress"}

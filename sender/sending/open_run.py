@@ -17,6 +17,7 @@ from sender.core.errors import GuardStop, InputError, RunComplete, StateError, U
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning import brakes
+from sender.planning.scheduled_at import refuse_past_times
 from sender.sending.choose_run import choose_run, has_same_messages, refuse_held
 from sender.sending.missed_windows import find_missed
 from sender.sending.namesakes import refuse_namesake
@@ -63,6 +64,7 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
                 run_plan = run_plan.with_manifest(replace(run_plan.manifest, canary=canary))
             yield RunSession(state, run_plan, run, resumed=True, pace=pace, files=files)
             return
+        refuse_past_times(plan, state.ledger.now_ms())
         if (missed := find_missed(plan, options)) is not None:
             raise missed
         run = _new_run(state.ledger.now_ms(), plan, kind, options)

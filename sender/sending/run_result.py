@@ -65,7 +65,7 @@ class RunResult:
             "kind": run.kind.value,
             "results": str(self.results_path),
             "exit_code": self.exit_code,
-            "stopped": str(self.stopped) if self.stopped else None,
+            "stopped": self.stopped.sentence() if self.stopped else None,
             "interrupted": self.interrupted,
             "resent": self.resent,
             "taken_out": dict(self.taken_out),

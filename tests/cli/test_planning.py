@@ -70,8 +70,8 @@ def test_repairs_and_types_left_out_are_told(sender: Shell) -> None:
     told = [" ".join(line.split()) for line in done.out.splitlines()]
     repair = "dropped the decimals that a spreadsheet added, as in row 2, `2025550101.0` to +12025550101"
     assert f"repair: 2 numbers repaired: {repair}" in told
-    assert "4 landline a fixed_line number, a type that recipients.skip_types leaves out" in told
-    assert "5 suppressed a premium_rate number, a type that recipients.skip_types leaves out" in told
+    assert "row 4 landline: a fixed_line number, a type that recipients.skip_types leaves out" in told
+    assert "row 5 suppressed: a premium_rate number, a type that recipients.skip_types leaves out" in told
     told = sender("plan", "people.csv", *options, "--no-caution", "--json").json
     assert told["numbers"] == {"caution": False, "skip_types": [], "repairs": []}
     refused = sender("plan", "people.csv", *options, "--skip-types", "satellite")

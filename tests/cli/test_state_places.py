@@ -323,7 +323,7 @@ format = "jsonl"
                 'provder = "twilio"\n',
                 "sender.toml, line 1, key `provder`: unknown key\n  fix: did you mean `provider`?",
             ),
-            ("\nname = 'x'\n", "line 2, key `name`: unknown key"),
+            ("\nname = 'x'\n", "line 2, key `name`: is not a key of a folder's defaults"),
             (
                 "[limits]\nmax_costs = 3\n",
                 "line 2, key `limits.max_costs`: unknown key\n  fix: did you mean `max_cost`?",

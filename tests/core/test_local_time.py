@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.campaign.start_time import find_zone
-from sender.core.local_time import resolve_local
+from sender.core.local_time import format_utc_and_local, resolve_local
 from tests.profiles import examples
 
 ZONES = (
@@ -66,3 +67,24 @@ def test_a_local_time_is_itself_or_the_first_that_exists_after_it(zone: str, loc
     else:
         assert moment.note is not None
         assert "does not exist" in moment.note
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be set")
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        pytest.param("UTC", "2026-11-29 01:05 UTC", id="UTC"),
+        pytest.param("Etc/GMT", "2026-11-29 01:05 UTC", id="the same clock"),
+        pytest.param("Europe/Berlin", "2026-11-29 01:05 UTC (02:05 CET)", id="the same day"),
+        pytest.param("America/New_York", "2026-11-29 01:05 UTC (2026-11-28 20:05 EST)", id="the day before"),
+        pytest.param("Asia/Kathmandu", "2026-11-29 01:05 UTC (06:50 +0545)", id="a zone without letters"),
+    ],
+)
+def test_a_time_by_both_clocks(zone: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert format_utc_and_local(datetime(2026, 11, 29, 1, 5, tzinfo=UTC), seconds=False) == shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -19,6 +19,7 @@ import pytest
 
 import sender
 from sender import phone, providers, sandbox
+from sender.core import clock
 from sender.core.outcomes import Accepted, DeliveryReport, Status
 from sender.delivery import webhooks
 from sender.delivery.poll import LIVE, LogSweep, PollSchedule, RefreshResult
@@ -435,8 +436,9 @@ def test_an_old_message_without_a_receipt_is_given_up_and_a_late_receipt_still_c
     assert ledger.journal("run-1")["status"].to_list() == ["unconfirmed", "delivered", "unconfirmed"]
 
 
-def test_a_scheduled_message_is_as_old_as_its_time(tmp_path: Path, swept: Any) -> None:
+def test_a_scheduled_message_is_as_old_as_its_time(tmp_path: Path, swept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, run, _, now_ms = swept
+    monkeypatch.setattr(clock, "time_of_day_ms", lambda: now_ms[0])
     send_at = datetime.fromtimestamp(now_ms[0] / 1000, UTC) + timedelta(days=3)
     service = {"from_": "MG" + "0" * 32, "send_at": send_at.isoformat()}
     plan = plan_of("twilio", numbers(3), **service).write(tmp_path / "scheduled")

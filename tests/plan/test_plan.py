@@ -109,3 +109,18 @@ def test_a_runs_plan_is_never_replaced(tmp_path: Path) -> None:
         plan("Bob").write(place)
     assert files(tmp_path / "state") == before
     shutil.rmtree(tmp_path / "state")
+
+
+def test_a_printed_plan_says_who_gets_what(tmp_path: Path) -> None:
+    rows = [{"phone": "+12025550101"}, {"phone": "+12025550101"}, {"phone": "555"}, {"phone": "5"}]
+    made = sender.build_plan(
+        sender.load_campaign(name="spring", provider="sandbox", from_="+12025550100", message="Hi", recipients=rows)
+    )
+    assert str(made).splitlines() == [
+        "spring through sandbox",
+        "4 rows, 1 message, 1 segment",
+        "skipped 3: 2 invalid_number, 1 duplicate",
+        f"plan {made.hash[:12]}",
+    ]
+    assert str(made.write(tmp_path / "plan")).endswith(f"plan {made.hash[:12]} in {tmp_path / 'plan'}")
+    assert repr(made) == f"<Plan 'spring': messages 1, skipped 3, {made.hash[:12]}>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.profiles import examples
 
 FROM = "+12025550100"
 UUID = "12345678-1234-1234-1234-123456789abc"
+SOON = f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"
 SERVICE, CONTENT = "MG" + "0" * 32, "HX" + "0" * 32
 
 
@@ -49,7 +51,7 @@ def own(made: Plan) -> list[dict[str, Any] | None]:
         pytest.param({"provide_feedback": "{{ v == 'x' }}"}, "y", False, id="switch-off"),
         pytest.param({"risk_check": "{{ v }}"}, "disable", "disable", id="one-of-a-few-words"),
         pytest.param({"status_callback": "https://e.example/{{ v }}"}, "a", "https://e.example/a", id="address"),
-        pytest.param({"send_at": "{{ v }}T09:00:00Z", "from_": SERVICE}, "2027-01-01", "2027-01-01T09:00:00Z", id="time"),
+        pytest.param({"send_at": "{{ v }}T09:00:00Z", "from_": SERVICE, "purpose": "transactional"}, SOON, f"{SOON}T09:00:00Z", id="time"),
         pytest.param({"persistent_action": ["mailto:{{ v }}", "x"]}, "a@e.example", ["mailto:a@e.example", "x"], id="list"),
         pytest.param({"content_variables": {"1": "{{ v }}", "2": "b"}, "content_sid": CONTENT, "message": {}}, 'q"\\', {"1": 'q"\\', "2": "b"}, id="mapping"),
         pytest.param({"custom_variables": {"who": "{{ v }}"}, "provider": "signalwire"}, "Zoë 🎉", {"who": "Zoë 🎉"}, id="any-text"),
@@ -81,7 +83,7 @@ def test_a_rows_own_value_has_the_fields_type(keys: dict[str, Any], cell: str, v
         pytest.param({"status_callback": "{{ v }}"}, "example.com", "field `status_callback`: 'example.com' is not an http or https URL", id="no-address"),
         pytest.param({"status_callback": "https://e.example/?ref={{ v }}"}, "1", "field `status_callback`: the URL already has a `ref` parameter", id="our-ref"),
         pytest.param({"send_at": "{{ v }}", "from_": SERVICE}, "tomorrow", "field `send_at`: 'tomorrow' is not an ISO 8601 time", id="no-time"),
-        pytest.param({"send_at": "{{ v }}"}, "2027-01-01T09:00:00Z", "field `send_at`: Twilio takes `send_at` only with `messaging_service_sid`", id="what-it-needs"),
+        pytest.param({"send_at": "{{ v }}"}, f"{SOON}T09:00:00Z", "field `send_at`: Twilio takes `send_at` only with `messaging_service_sid`", id="what-it-needs"),
         pytest.param({"custom_variables": {"a": "{{ v }}"}, "provider": "signalwire"}, "x" * 1025, "field `custom_variables.a`: SignalWire takes values of 1 to 1024 bytes", id="one-of-a-mapping"),
         pytest.param({"persistent_action": ["{{ v.z }}"]}, "x", "field `persistent_action`: ", id="one-of-a-list"),
         pytest.param({"from_": "{{ v }}"}, "who?!", "field `from`: 'who?!' is not a sender", id="no-sender"),

@@ -360,12 +360,24 @@ def test_the_same_plan_gives_the_same_bytes():
 def test_limit(messages: int, skipped: int, limit: int | None, shown: tuple[int, int], more: list[str]):
     rows = [{"body": "Hi"}] * messages + [{"reason": "duplicate", "detail": "d"}] * skipped
     document = show(rows, limit)
-    listed = document.all(tag="tbody")
-    assert (len(document.all(cls="message")), len(listed[0].all(tag="tr")) if listed else 0) == shown
+    causes, listed = document.all(cls="causes"), document.all(tag="tbody")
+    assert bool(causes) == (skipped > 1)  # of one row, the list of rows says it all
+    rows_listed = len(listed[-1].all(tag="tr")) if len(listed) > len(causes) else 0
+    assert (len(document.all(cls="message")), rows_listed) == shown
     assert [one.words.split(". ")[0].removesuffix(".") + "." for one in document.all(cls="more")] == more
     assert document.all(cls="tiles")[0].all(tag="dd")[0].text == str(messages)
     assert ("There is no message to send." in document.all(tag="main")[0].words) == (messages == 0)
     assert bool(document.all(id="skipped")) == (skipped > 0)
+
+
+def test_skipped_rows_are_shown_by_cause_first():
+    """Equal errors bury no other, however few rows the page lists."""
+    bad = [{"reason": "invalid_number", "detail": f"`{n}` is too short"} for n in range(150)]
+    rows = [{"reason": "render_error", "detail": "`name` is blank"}] * 448 + bad
+    (causes,) = show(rows, 5).all(cls="causes")
+    first, second = (" ".join(row.words.split()) for row in causes.all(tag="tbody")[0].all(tag="tr"))
+    assert first.startswith("448 Render error `name` is blank row 2, row 3, row 4")
+    assert second.startswith("150 Invalid number … is too short row 450 (`0`), row 451 (`1`), row 452 (`2`)")
 
 
 def test_every_link_inside_the_page_arrives():

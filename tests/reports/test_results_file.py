@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ from sender.recipients.readers.read import read_table
 from sender.reports import results_file, spreadsheet
 from sender.reports.results import COLUMNS, results_frame
 from sender.reports.table_files import FORMATS
-from tests.reports.runs import RUN, make_journal, make_plan, one_result
+from tests.reports.runs import AT, RUN, make_journal, make_plan, one_result
 
 
 @pytest.mark.parametrize(
@@ -105,12 +106,86 @@ def test_every_row_comes_back_once_in_order_and_unchanged(rows: list[tuple[str |
     assert list(back[0]) == frame.columns
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx"])
+def test_numbers_are_read_back_as_the_document_says(tmp_path: Path):
+    """As text, with their plus: the two calls are those of docs/results.md."""
+    file = tmp_path / "results.csv"
+    cells = {"code": ["007"], "name": ["None"]}
+    journal = make_journal({"seq": 0, "state": "accepted", "status": "sent"})
+    results_file.write_results(results_frame(make_plan([{"to": "+12025550101"}], cells), journal, RUN), file)
+    document = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    for call in re.findall(r"`((?:pd|pl)\.read_csv\(.*?\))`", document):
+        row = eval(call.replace("results.csv", str(file)), {"pd": pd, "pl": pl})
+        assert [str(row[name][0]) for name in ("to", "code", "name")] == ["+12025550101", "007", "None"], call
+    assert pd.read_csv(file)["to"][0] == 12025550101, "which is why the document says so"
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_times_are_iso_8601_utc_in_text(form: str, tmp_path: Path):
     path = tmp_path / f"out.{form}"
     results_file.write_results(one_result(), path)
-    back = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "xlsx": pl.read_excel}[form](path)
+    back = {"csv": pl.read_csv, "jsonl": pl.read_ndjson}[form](path)
     assert back["created_at"].to_list() == ["2025-11-21T09:30:00.120Z"]
+
+
+def test_times_are_dates_in_a_workbook(tmp_path: Path):
+    results_file.write_results(one_result(), tmp_path / "out.xlsx")
+    assert pl.read_excel(tmp_path / "out.xlsx")["created_at"].to_list() == [AT.replace(tzinfo=None)]
+
+
+def test_a_workbook_can_be_read_as_it_opens(tmp_path: Path):
+    """Each column is as wide as its texts up to a limit, long texts wrap, times are dates, the heading stays."""
+    results_file.write_results(one_result(error_message="x " * 500, provider_status="sent"), tmp_path / "out.xlsx")
+    sheet, styles = _parts(tmp_path / "out.xlsx")
+    columns = one_result().columns
+    spans = re.findall(r'<col min="(\d+)" max="(\d+)" width="([\d.]+)"', sheet)
+    widths = [float(width) for first, last, width in spans for _ in range(int(first), int(last) + 1)]
+    by_name = dict(zip(columns, widths, strict=True))
+    assert 12 < by_name["to"] < 16
+    assert 60 <= by_name["error_message"] <= 61
+    assert 23 < by_name["created_at"] < 27
+    assert all(width > len(name) for name, width in by_name.items())
+    assert 'state="frozen"' in sheet
+    assert 'ySplit="1"' in sheet
+    assert "<autoFilter" in sheet
+    assert _style_of(sheet, styles, columns.index("error_message"))["wrap"]
+    assert not _style_of(sheet, styles, columns.index("to"))["wrap"]
+    assert "UTC" in _style_of(sheet, styles, columns.index("created_at"))["format"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param("short", 1, id="short"),
+        pytest.param("x" * 60, 1, id="as wide as the column"),
+        pytest.param("word " * 20, 2, id="two lines"),
+        pytest.param("word " * 20 + "\n\n", 4, id="its own line ends"),
+        pytest.param("漢字" * 40, 4, id="letters of double width"),
+        pytest.param("x" * 32_000, 27, id="no row is taller than Excel's tallest"),
+    ],
+)
+def test_a_row_is_as_tall_as_its_wrapped_text(text: str, lines: int, tmp_path: Path):
+    """Neither Excel nor LibreOffice fits the rows of a file that it opens to their texts."""
+    results_file.write_results(one_result(error_message=text), tmp_path / "out.xlsx")
+    sheet, _ = _parts(tmp_path / "out.xlsx")
+    height = re.search(r'<row r="2"[^>]* ht="(\d+)"', sheet)
+    assert (1 if height is None else int(height[1]) / 15) == lines
+
+
+def _parts(path: Path) -> tuple[str, str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("xl/worksheets/sheet1.xml").decode(), archive.read("xl/styles.xml").decode()
+
+
+def _style_of(sheet: str, styles: str, column: int) -> dict[str, Any]:
+    """Whether the cell below the heading of `column` wraps, and its number format."""
+    letter = chr(ord("A") + column)
+    index = re.search(rf'<c r="{letter}2" s="(\d+)"', sheet)
+    assert index is not None
+    cell = re.findall(r"<xf .*?(?:/>|</xf>)", styles.partition("<cellXfs")[2])[int(index[1])]
+    formats = dict(re.findall(r'<numFmt numFmtId="(\d+)" formatCode="([^"]*)"', styles))
+    number_format = re.search(r'numFmtId="(\d+)"', cell)
+    assert number_format is not None
+    return {"wrap": 'wrapText="1"' in cell, "format": formats.get(number_format[1], "")}
 
 
 def test_parquet_is_the_frame_itself(tmp_path: Path):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sender.core.local_time import format_utc_and_local
 from sender.core.safe_text import show_controls
 from sender.reports.labels import per_second
 from sender.reports.labels import seconds as seconds_of
@@ -99,5 +100,6 @@ def _environment() -> Environment:
     )
     environment.filters.update(seconds=seconds_of, per_second=per_second, drawn=Markup)
     environment.filters.update(noun=noun, count=count, duration=duration, words=words, link=link, visible=visible)
+    environment.filters["both_clocks"] = format_utc_and_local
     environment.globals["percent"] = percent
     return environment

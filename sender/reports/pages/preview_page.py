@@ -21,10 +21,12 @@ from sender.plan.manifest import Manifest, sender_shown
 from sender.plan.plan import Plan
 from sender.planning import brakes
 from sender.planning.forecast import foresee
+from sender.planning.scheduled_at import describe_send_at
 from sender.planning.sending_times import SendingTimes
 from sender.planning.whereabouts import COLUMNS as WHERE
 from sender.reports.labels import held_until
 from sender.reports.pages import page
+from sender.reports.skipped_rows import group_skipped
 from sender.segments import blame
 
 _SLICE = 65_536  # messages: a row group of the plan's file
@@ -62,6 +64,8 @@ def preview_html(plan: Plan, *, limit: int | None = None, now_ms: int | None = N
         messages=[_bubble(row, used) for row, used in zip(rows, units, strict=True)],
         shown=frozenset(row["row_number"] for row in rows),
         by_segments=_by_segments(plan),
+        causes=group_skipped(plan),
+        send_at=describe_send_at(manifest),
         skipped=list(skipped.select("row_number", "to", "reason", "detail").iter_rows(named=True)),
         skipped_total=manifest.rows - manifest.messages,
         by_reason=_largest_first(manifest.skipped),

@@ -12,14 +12,14 @@ from babel import Locale
 from sender import providers
 from sender.reports.canary_lines import canary_lines
 from sender.reports.figures import Figures
-from sender.reports.labels import LEADS, amounts, share
+from sender.reports.labels import LEADS, amounts, share, share_delivered
 from sender.reports.pages import page, plots
 
 _GROUPS = 12  # countries, and senders, in a table
 
 
 def run_html(figures: Figures) -> str:
-    """Return the page. The same figures give the same bytes."""
+    """Return the page. The same figures give the same bytes in the same time zone: this machine's is shown, too."""
     return page.render(
         "run.html.j2",
         figures=figures,
@@ -36,9 +36,20 @@ def run_html(figures: Figures) -> str:
         price=amounts(figures.summary.price),
         amounts=amounts,
         share=share,
+        share_delivered=share_delivered,
+        local_offset=_local_offset(figures),
         has_prices=any(group.price for group in figures.countries),
         has_plan=figures.cost_planned is not None,
     )
+
+
+def _local_offset(figures: Figures) -> str:
+    """`CET is UTC+01:00`: this machine's zone when the run began; blank where it is UTC."""
+    local = None if figures.begun is None else figures.begun.astimezone()
+    if local is None or not local.utcoffset():
+        return ""
+    offset = f"{local:%z}"
+    return f"{local.tzname()} is UTC{offset[:3]}:{offset[3:5]}"
 
 
 def _provider_title(figures: Figures) -> str:
