@@ -70,6 +70,42 @@ def twilio(url: str) -> dict[str, str]:
 SEND = ("send", "people.csv", "--body", "Hi", "--from", "+12025550147", "--yes", "--wait", "0")
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "words", "fix"),
+    [
+        pytest.param(429, 63038, "exceeded the daily messages limit", "wait for the provider's next day", id="day"),
+        pytest.param(400, 35125, "Maximum limit reached", "has sent some of what is scheduled", id="scheduled"),
+        pytest.param(400, 21609, "Invalid 'StatusCallback'", "a callback URL", id="callback"),
+        pytest.param(400, 21701, "The Messaging Service does not exist", "the messaging service", id="no service"),
+        pytest.param(400, 21704, "contains no phone numbers", "the messaging service", id="empty service"),
+        pytest.param(400, 21655, "The ContentSid is Invalid", "`content_sid`", id="content template"),
+        pytest.param(404, 20404, "was not found", "the setting that it names", id="no account"),
+        pytest.param(403, 90010, "Account is not active", "check the credentials", id="account"),
+    ],
+)
+def test_what_every_message_would_hear_again_costs_one_request(
+    sender: Shell, status: int, code: int, words: str, fix: str
+) -> None:
+    """Not one row after another, and no lower rate that would not help: the run stops, and the rest is pending."""
+    asked: list[int] = []
+
+    class Halting(Refusing):
+        content = json.dumps({"code": code, "message": words, "more_info": "x", "status": status}).encode()
+
+        def do_POST(self) -> None:
+            asked.append(code)
+            super().do_POST()
+
+    Halting.status = status
+    write_list(sender)
+    with serving(Halting) as url:
+        done = sender(*SEND, "--provider", "twilio", "--rate", "100/s", **twilio(url))
+    assert done.code == 3, done
+    assert f"Twilio refuses: {words} ({code})" in done.err
+    assert fix in " ".join(done.err.split())
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_run_of_equal_rejections_stops_with_the_rest_pending(sender: Shell, workers: str) -> None:
     write_list(sender)
