@@ -113,7 +113,8 @@ def receiving(
 @click.command(
     help="Receive delivery reports and replies until stopped.\n\n"
     "Each report is on disk before the provider gets an answer. Signatures are checked with SIGNALWIRE_SIGNING_KEY,"
-    " TELNYX_PUBLIC_KEY and TWILIO_AUTH_TOKEN. STOP and START replies go to the suppression list."
+    " TELNYX_PUBLIC_KEY, and TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY. STOP and START replies go to the"
+    " suppression list."
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: 8026]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")

@@ -113,8 +113,8 @@ def _make_server(
         raise CredentialsError(
             f"there is no key to check the signatures of {dialect or 'any provider'}",
             where="environment",
-            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN, as your provider needs"
-            " (docs/delivery.md says where each is shown)",
+            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY, TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY, as your"
+            " provider needs (docs/delivery.md says where each is shown)",
         )
     simulated = is_loopback(public)  # only the sandbox can call it there
     intake = Intake(state.open_ledger, partial(_learn_reply, state, simulated), on_refused)
