@@ -106,6 +106,7 @@ def receiving(
         policy=webhooks.Policy(listen_options.signatures or spec.signatures),
         port=port,
         dialect=manifest.dialect,
+        own_words=spec.opt_out_words,
     ) as listener:
         yield replace(options, public_url=listener.public_url, listening=True)
 
@@ -155,6 +156,7 @@ def listen(
             port=spec.port if port is None else port,
             on_ready=ready,
             on_refused=partial(learn_from_runs, state.where),
+            own_words=spec.opt_out_words,
         )
     counts, refused = listener.counts, sum(listener.refused.values())
     console.out.print(

@@ -54,7 +54,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(RECIPIENT_KEYS, ()),
     "limits": _LIMITS,
     "window": ("hours", "days", "holidays", "zone", "outside", "rules"),
-    "listen": ("public_url", "port", "signatures"),
+    "listen": ("public_url", "port", "signatures", "opt_out_words"),
     "results": ("format",),
 }
 _RESULT_FORMATS = ("csv", "jsonl")

@@ -200,6 +200,21 @@ def test_a_stop_is_heard_however_twilio_is_set_up(ledger: SqliteLedger, tmp_path
         assert told.refused == {}
 
 
+@pytest.mark.parametrize(("text", "heard"), [("Basta così!", True), ("basta", False), ("Abmelden", True)])
+def test_words_of_one_s_own_are_heard(ledger: SqliteLedger, tmp_path: Path, text: str, heard: bool) -> None:
+    with listening(ledger, tmp_path, keys=SHARED, own_words=["basta così"]) as (told, client):
+        fields = [*STOP[:3], ("Body", text)]
+        signature = signatures.form_signature("5a" * 16, f"{told.public_url}/inbound/twilio", fields, distinct=True)
+        headers = FORM | {"x-twilio-signature": signature}
+        assert client.post("/inbound/twilio", content=urlencode(fields), headers=headers).status_code == 200
+        assert is_opted_out(tmp_path) is heard
+
+
+def test_a_word_that_cannot_opt_out_starts_no_receiver(ledger: SqliteLedger, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'YES' cannot be an opt-out word"):
+        listening(ledger, tmp_path, own_words=["YES"]).__enter__()
+
+
 def test_a_shared_key_that_is_not_set_is_named_in_the_log(
     listener: tuple[Listener, httpx.Client], caplog: pytest.LogCaptureFixture
 ) -> None:
