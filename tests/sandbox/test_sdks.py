@@ -104,8 +104,10 @@ def _install(registry: str, packages: list[str], folder: Path) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         return f"{registry} did not answer within {INSTALL_TIMEOUT_S} s"
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return f"{registry}: {said[-1] if said else done.returncode}" if done.returncode else None
+    if done.returncode == 0:
+        return None
+    said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+    return f"{registry}: {next((line for line in said if 'error' in line.lower()), said[-1])}"
 
 
 @pytest.fixture(scope="module")
