@@ -100,8 +100,12 @@ def _install(registry: str, packages: list[str], folder: Path) -> str | None:
     else:
         quiet = ("-q", "--disable-pip-version-check", "--no-warn-conflicts", "--retries", "1", "--timeout", "20")
         command = [sys.executable, "-m", "pip", "install", *quiet, "--target", str(folder), *packages]
+    # The constraints of our own packages say nothing of theirs.
+    environment = {name: value for name, value in os.environ.items() if name not in {"PIP_CONSTRAINT", "UV_CONSTRAINT"}}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, env=environment, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"{registry} did not answer within {INSTALL_TIMEOUT_S} s"
     if done.returncode == 0:
