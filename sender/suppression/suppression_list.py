@@ -42,9 +42,13 @@ class SuppressionList:
     May be used from any thread, by one at a time; any number of processes may have it open.
     """
 
-    def __init__(self, store: SuppressionStore) -> None:
-        """The list in `store`, which belongs to the caller."""
+    def __init__(self, store: SuppressionStore, own_words: Collection[str] = frozenset()) -> None:
+        """The list in `store`, which belongs to the caller.
+
+        `own_words` are the sender's own opt-out words, of `sender.suppression.keywords.opt_out_words`.
+        """
         self._store = store
+        self._own_words = own_words
 
     @classmethod
     def open(cls, where: str | Path, *, create: bool = True) -> Self:
@@ -160,21 +164,19 @@ class SuppressionList:
         message_id: str | None = None,
         heard_at: datetime | None = None,
         simulated: bool = False,
-        own_words: Collection[str] = frozenset(),
     ) -> Learned | None:
         """Enter the reply `text` from `number`; return what it taught, or None when it is neither a STOP nor a START.
 
         A STOP holds everywhere: the person means the sender, not one of its numbers. A START takes back what was
         learned through the same number of ours. `keyword` is how the provider itself read the text, where it says so
-        (Telnyx `autoresponse_type`, Twilio `OptOutType`); a STOP in either counts. `own_words` are the sender's own
-        opt-out words, of `sender.suppression.keywords.opt_out_words`. `at` is aware: when it was written.
+        (Telnyx `autoresponse_type`, Twilio `OptOutType`); a STOP in either counts. `at` is aware: when it was written.
         Doubled and reordered replies make the same list.
 
         With a `message_id`, `heard_at` (aware; None: `at`) is when the reply reached us, and the first such time of an
         id counts: a STOP is dated to it, a START to it or to `at`, whichever is earlier. So a START never lifts a STOP
         that was heard after it, however often and late it is delivered.
         """
-        keywords = {keyword_of(text, provider, own_words), keyword_of(keyword)}
+        keywords = {keyword_of(text, provider, self._own_words), keyword_of(keyword)}
         if not is_number(number) or not keywords & {Keyword.STOP, Keyword.START}:
             return None
         via = our_number or ""

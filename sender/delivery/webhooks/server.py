@@ -151,7 +151,7 @@ def _learn_reply(
     heard_at: datetime,
 ) -> None:
     """Learn from a reply: a STOP is on the suppression list before its webhook is answered."""
-    with SuppressionList(state.open_suppressions()) as suppressions:
+    with SuppressionList(state.open_suppressions(), own_words) as suppressions:
         suppressions.learn_inbound(
             message.from_number,
             message.text,
@@ -162,5 +162,4 @@ def _learn_reply(
             message_id=message.message_id,
             heard_at=heard_at,
             simulated=simulated,
-            own_words=own_words,
         )
