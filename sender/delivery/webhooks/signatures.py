@@ -244,7 +244,9 @@ def _url_variants(url: str) -> Iterator[str]:
     remove the slash at the end of the path. And the back end that signs a GET writes some characters of the query in
     another way than the one that sends it (`'` as `%27`, `@` as `%40`), for which Twilio's own SDKs allow.
     """
-    address, _, query = url.partition("?")
+    address, mark, query = url.partition("?")
+    for variant in _port_variants(address):  # nearly always one of these, so the others are not made before
+        yield f"{variant}{mark}{query}"
     for slashed, spelling in product(_slash_variants(address), _query_variants(query)):
         for variant in _port_variants(slashed):
             yield f"{variant}?{spelling}" if spelling else variant
