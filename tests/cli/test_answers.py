@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -104,6 +105,37 @@ def test_what_every_message_would_hear_again_costs_one_request(
     assert f"Twilio refuses: {words} ({code})" in done.err
     assert fix in " ".join(done.err.split())
     assert len(asked) == 1
+
+
+def test_what_is_refused_for_the_hour_is_sent_once_the_hour_is_over(sender: Shell) -> None:
+    """At night the run stops with the rest pending; in the morning it goes on, and `retry` takes what was refused."""
+    night = [True]
+    accepted: list[str] = []
+
+    class Twilio(Refusing):
+        def do_POST(self) -> None:
+            form = dict(parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
+            if night[0]:
+                refusal = {"code": 30610, "message": "Message couldn't be delivered", "more_info": "x", "status": 400}
+                return self._answer(400, json.dumps(refusal).encode())
+            accepted.append(form["To"])
+            made = {"sid": f"SM{len(accepted):032x}", "status": "queued", "to": form["To"], "from": form["From"]}
+            return self._answer(201, json.dumps(made).encode())
+
+    write_list(sender)
+    with serving(Twilio) as url:
+        options = ("--provider", "twilio", "--rate", "100/s", "--concurrency", "1")
+        done = sender(*SEND, *options, **twilio(url))
+        assert done.code == 3, done
+        assert "20 messages in a row were refused as quiet_hours (30610)" in done.err
+        assert "until the recipients' quiet hours are over; `sender retry` takes those refused so far" in done.err
+        night[0] = False
+        done = sender(*SEND, *options, **twilio(url))
+        assert done.code == 1, done
+        assert len(accepted) == len(PEOPLE) - 20
+        done = sender("retry", "people", "--yes", "--wait", "0", **twilio(url))
+        assert done.code == 0, done
+    assert sorted(accepted) == sorted(PEOPLE), "everybody, once"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
