@@ -185,7 +185,7 @@ class SuppressionList:
             heard_ms = self._store.first_heard(number, message_id, _ms(heard_at or at))
         if Keyword.STOP in keywords:
             asked, scope = Keyword.STOP, SANDBOX if simulated else EVERYWHERE
-            quoted = (text or keyword or "").strip()[:_QUOTED_CHARS]
+            quoted = " ".join((text or keyword or "").split())[:_QUOTED_CHARS]
             row = SuppressionRow(
                 number, scope, SkipReason.OPTED_OUT.value, EntrySource.REPLY.value, via, heard_ms, quoted
             )
