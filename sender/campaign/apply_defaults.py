@@ -21,9 +21,9 @@ _COMPLETED = ("recipients", "limits", "window", "listen")
 def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownKeys) -> dict[str, Any]:
     """Return the campaign keys in `data` with those of `defaults` that they lack.
 
-    `limits`, `window` and `listen` are completed key by key. Suppression files and opt-out words add up: nobody drops
-    out of the folder's list, and no STOP is missed, because a campaign has some of its own. Raises CampaignError for a
-    value that no campaign may have, with its line.
+    `limits`, `window` and `listen` are completed key by key, and suppression files add up: nobody drops out of the
+    folder's list because a campaign has one of its own. Raises CampaignError for a value that no campaign may have,
+    with its line.
     """
     keys = _campaign_keys(defaults)
     _check_values(keys, defaults, known_keys)
@@ -32,18 +32,18 @@ def lay_under(data: dict[str, Any], defaults: FolderDefaults, known_keys: KnownK
         if key in keys and data.get(key) is not None:
             own = expand_short_form(key, data[key])
             joined[key] = {**keys[key], **own} if isinstance(own, Mapping) else own
-            if key == "listen" and isinstance(own, Mapping):
-                joined[key] |= _both(keys[key], own, "opt_out_words")
     if "suppress" in keys and data.get("suppress") is not None:
         own = data["suppress"]
         joined["suppress"] = [*keys["suppress"], *(own if isinstance(own, list | tuple) else [own])]
+    _add_opt_out_words(joined, keys.get("listen"), data.get("listen"))
     return joined
 
 
-def _both(folder: Mapping[str, Any], own: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return `key` with the values of both lists; empty unless both have one."""
-    lists = folder.get(key), own.get(key)
-    return {key: [*lists[0], *lists[1]]} if isinstance(lists[0], list) and isinstance(lists[1], list) else {}
+def _add_opt_out_words(joined: dict[str, Any], folder: Any, own: Any) -> None:
+    """Add up the opt-out words of both `listen`: no STOP is missed because a campaign has words of its own."""
+    here, theirs = (one.get("opt_out_words") if isinstance(one, Mapping) else None for one in (folder, own))
+    if isinstance(here, list) and isinstance(theirs, list | tuple):
+        joined["listen"] = {**joined["listen"], "opt_out_words": [*here, *theirs]}
 
 
 def _campaign_keys(defaults: FolderDefaults) -> dict[str, Any]:
