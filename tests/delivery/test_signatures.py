@@ -327,11 +327,23 @@ def test_a_json_body_under_a_shared_key_is_covered_by_its_hash() -> None:
     assert not passes("twilio", Webhook(url, headers, body + b" "), keys=SHARED)
 
 
-def test_a_missing_shared_key_is_named() -> None:
-    webhook = by_shared_key(SHA256_OF_STOP)
-    assert "TWILIO_WEBHOOK_SHARED_KEY" in (signatures.why_unchecked("twilio", webhook, KEYS) or "")
-    assert signatures.why_unchecked("twilio", webhook, SHARED) is None
-    assert signatures.why_unchecked("telnyx", webhook, KEYS) is None
+@pytest.mark.parametrize(
+    ("dialect", "webhook", "keys", "variable"),
+    [
+        pytest.param("twilio", by_shared_key(SHA256_OF_STOP), KEYS, "TWILIO_WEBHOOK_SHARED_KEY", id="shared key"),
+        pytest.param("twilio", by_shared_key(SHA256_OF_STOP), SHARED, None, id="shared key, set"),
+        pytest.param(*GENUINE["twilio"], Keys(twilio_shared=("x",)), "TWILIO_AUTH_TOKEN", id="auth token"),
+        pytest.param(*GENUINE["twilio"], KEYS, None, id="auth token, set"),
+        pytest.param(*GENUINE["telnyx"], Keys(), "TELNYX_PUBLIC_KEY", id="telnyx"),
+        pytest.param(*GENUINE["telnyx"], KEYS, None, id="telnyx, set"),
+        pytest.param(*GENUINE["signalwire JSON"], Keys(), "SIGNALWIRE_SIGNING_KEY", id="signalwire"),
+        pytest.param(*GENUINE["signalwire form"], Keys(), "SIGNALWIRE_SIGNING_KEY", id="signalwire form"),
+        pytest.param("twilio", Webhook(INBOUND, FORM, form(STOP)), Keys(), None, id="not signed"),
+    ],
+)
+def test_a_missing_key_is_named(dialect: str, webhook: Webhook, keys: Keys, variable: str | None) -> None:
+    why = signatures.why_unchecked(dialect, webhook, keys)
+    assert (why is None) if variable is None else (why or "").endswith(f"{variable} is not set")
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,16 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
 
 
 def why_unchecked(dialect: str, webhook: Webhook, keys: Keys) -> str | None:
-    """What is missing to check a webhook that is signed in a way for which `keys` has no key; None: nothing is."""
-    if dialect == "twilio" and _TWILIO_SETTINGS in webhook.headers and not keys.twilio_shared:
-        return "it is signed with a shared key, and TWILIO_WEBHOOK_SHARED_KEY is not set"
+    """The key that is missing to check a signed webhook, as a sentence; None where nothing is missing."""
+    if not is_signed(dialect, webhook):
+        return None
+    if dialect == "twilio" and _TWILIO_SETTINGS in webhook.headers:
+        if not keys.twilio_shared:
+            return "it is signed with a shared key, and TWILIO_WEBHOOK_SHARED_KEY is not set"
+    elif dialect == "twilio" and keys.twilio is None:
+        return "it is signed with the auth token, and TWILIO_AUTH_TOKEN is not set"
+    elif not keys.has(dialect):
+        return f"{'TELNYX_PUBLIC_KEY' if dialect == 'telnyx' else 'SIGNALWIRE_SIGNING_KEY'} is not set"
     return None
 
 
