@@ -37,7 +37,15 @@ def lay_under(data: dict[str, Any], defaults: FolderDefaults) -> dict[str, Any]:
     if "suppress" in keys and data.get("suppress") is not None:
         own = data["suppress"]
         joined["suppress"] = [*keys["suppress"], *(own if isinstance(own, list | tuple) else [own])]
+    _add_opt_out_words(joined, keys.get("listen"), data.get("listen"))
     return joined
+
+
+def _add_opt_out_words(joined: dict[str, Any], folder: Any, own: Any) -> None:
+    """Add up the opt-out words of both `listen`: no STOP is missed because a campaign has words of its own."""
+    here, theirs = (one.get("opt_out_words") if isinstance(one, Mapping) else None for one in (folder, own))
+    if isinstance(here, list) and isinstance(theirs, list | tuple):
+        joined["listen"] = {**joined["listen"], "opt_out_words": [*here, *theirs]}
 
 
 def _campaign_keys(defaults: FolderDefaults) -> dict[str, Any]:

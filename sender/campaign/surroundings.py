@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sender.campaign.values import PaceText, Strict, Url
+from sender.campaign.values import PaceText, Strict, Text, Url
 
 Dialect = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
 
@@ -22,6 +22,11 @@ class ListenSpec(Strict):
     port: int = Field(8026, ge=0, le=65535, description="Port that `send --listen` listens on.")
     signatures: Literal["require", "verify-if-present", "off"] = Field(
         "require", description="Whether a webhook must be signed; `off` works on loopback only."
+    )
+    opt_out_words: tuple[Text, ...] = Field(
+        (),
+        max_length=100,
+        description="Your own words that opt out as a whole reply, in addition to the opt-out words that always count.",
     )
 
 

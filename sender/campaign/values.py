@@ -310,7 +310,9 @@ class ProviderFields(Strict):
     )
     traffic_type: Literal["free"] | FieldTemplate | None = Field(None, description="Twilio: its `TrafficType`.")
     fallback_from: Sender | None = Field(
-        None, description="Twilio: sender for recipients that the messaging service cannot reach over RCS."
+        None,
+        description="Twilio: sender of the SMS where RCS cannot reach the recipient, with a messaging service that has"
+        " an RCS sender.",
     )
     persistent_action: tuple[Text, ...] | None = Field(
         None, description="Twilio: rich actions of channels other than SMS and MMS."

@@ -106,6 +106,7 @@ def receiving(
         policy=webhooks.Policy(listen_options.signatures or spec.signatures),
         port=port,
         dialect=manifest.dialect,
+        own_words=spec.opt_out_words,
     ) as listener:
         yield replace(options, public_url=listener.public_url, listening=True)
 
@@ -113,7 +114,8 @@ def receiving(
 @click.command(
     help="Receive delivery reports and replies until stopped.\n\n"
     "Each report is on disk before the provider gets an answer. Signatures are checked with SIGNALWIRE_SIGNING_KEY,"
-    " TELNYX_PUBLIC_KEY and TWILIO_AUTH_TOKEN. STOP and START replies go to the suppression list."
+    " TELNYX_PUBLIC_KEY, and TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY. STOP and START replies go to the"
+    " suppression list."
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: 8026]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -154,6 +156,7 @@ def listen(
             port=spec.port if port is None else port,
             on_ready=ready,
             on_refused=partial(learn_from_runs, state.where),
+            own_words=spec.opt_out_words,
         )
     counts, refused = listener.counts, sum(listener.refused.values())
     console.out.print(

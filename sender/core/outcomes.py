@@ -85,6 +85,7 @@ class Reason(StrEnum):
     UNAUTHORIZED = "unauthorized"
     RATE_LIMITED = "rate_limited"
     DAILY_CAP = "daily_cap"
+    QUIET_HOURS = "quiet_hours"  # the provider refuses it at this hour of the recipient's day
     CONTENT = "content"
     EXPIRED = "expired"
     OTHER = "other"

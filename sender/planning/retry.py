@@ -26,13 +26,14 @@ from sender.state.state import State
 # What may be chosen by its status. The others are not over yet, or never were messages.
 STATUSES = (Status.FAILED, Status.UNDELIVERED, Status.REJECTED, Status.CANCELED, Status.UNCONFIRMED)
 BY_DEFAULT = (Status.FAILED, Status.UNDELIVERED, Status.REJECTED)
-# What may have changed since: the handset is on again, the day is a new one, the account has funds, the sender is
-# registered. The rest fails again (no such number, a landline) or makes things worse (blocked, filtered).
+# What may have changed since: the handset is on again, the day is a new one, the night is over, the account has funds,
+# the sender is registered. The rest fails again (no such number, a landline) or makes things worse (blocked, filtered).
 TEMPORARY = (
     Reason.UNREACHABLE,
     Reason.EXPIRED,
     Reason.RATE_LIMITED,
     Reason.DAILY_CAP,
+    Reason.QUIET_HOURS,
     Reason.INSUFFICIENT_FUNDS,
     Reason.UNAUTHORIZED,
     Reason.UNREGISTERED,

@@ -212,7 +212,7 @@ def twilio(account: Account) -> LamlAdapter:
 def _adapter(dialect: LamlDialect, account: Account) -> LamlAdapter:
     answers = _answers.AnswerFormat(
         accepted=lambda document: _accepted(dialect, document),
-        judge=lambda code, _text: dialect.errors.get(code),
+        judge=dialect.judge,
         is_error=_is_error,
         addresses=lambda document: (document.get("to"), document.get("from")),
     )

@@ -2,7 +2,8 @@
 
 The same error number may mean different things in them (21606, 30001), so each has its own. Facts: SignalWire
 compatibility-api/messages and error-codes (2026-08-21); Twilio's OpenAPI file (2026-04-14) and the error pages
-www.twilio.com/docs/api/errors/{code}.
+www.twilio.com/docs/api/errors/{code}, read in 2026-11. Where a page says that the message failed after it was accepted
+(14107, 30047, 30500, 30610), the row is also right for a refusal of the request itself.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ COMPAT_ERRORS = _answers.error_table(
         (ErrorAction.REJECT, Reason.BLOCKED, "30004"),
         (ErrorAction.REJECT, Reason.CONTENT, "21602 21617 21612 21620 21623 11751 12300 30011 30012 53603 63019"),
         (ErrorAction.REJECT, Reason.FILTERED, "30007"),
-        (ErrorAction.REJECT, Reason.OTHER, "21402 90000"),  # a URL or an argument of this message
+        (ErrorAction.REJECT, Reason.OTHER, "90000"),  # an argument of this message
         (ErrorAction.REJECT, Reason.OTHER, "30010"),  # this message would cost more than max_price
         (ErrorAction.HALT, Reason.OTHER, "21624 21218"),  # validity period and application are the campaign's
+        # 21402 is a bad URL, 21456 a callback's. Media have a code of their own (21620): see `judge_compat`.
+        (ErrorAction.HALT, Reason.OTHER, "21402 21456"),
+        (ErrorAction.HALT, Reason.OTHER, "20404"),  # the path names the project, and nothing of the message
         (ErrorAction.HALT, Reason.SENDER_NOT_ALLOWED, "21210 21212 21601 21705 21701 21703 21219"),
         (ErrorAction.HALT, Reason.UNREGISTERED, "21717"),
         (ErrorAction.HALT, Reason.UNAUTHORIZED, "20003 20010"),
@@ -56,8 +60,19 @@ COMPAT_ERRORS = _answers.error_table(
     ]
 )
 
+_MEDIA = re.compile(r"\bmedia|\bmms\b", re.IGNORECASE)
+
+
+def judge_compat(code: str, words: str) -> ErrorMeaning | None:
+    """What an error code of the Compatibility API means. 21402 is the callback's fault unless it speaks of media."""
+    if code == "21402" and _MEDIA.search(words):
+        return ErrorMeaning(ErrorAction.REJECT, Reason.CONTENT)
+    return COMPAT_ERRORS.get(code)
+
+
 # 21408 and 21612 are about this recipient's region or network, and so is half of what the list calls
 # "sender": they reject the one message, or a single foreign number would stop the run again at every start.
+# What only the campaign or the account can change halts, once: asked again, every row would get the same answer.
 TWILIO_ERRORS = _answers.error_table(
     [
         (ErrorAction.REJECT, Reason.INVALID_NUMBER, "21211 21614 21265 21266 30005"),
@@ -66,17 +81,37 @@ TWILIO_ERRORS = _answers.error_table(
         (ErrorAction.REJECT, Reason.BLOCKED, "30004"),
         (ErrorAction.REJECT, Reason.FILTERED, "30007"),
         (ErrorAction.REJECT, Reason.CONTENT, "21602 21617 21620 21623 30011 12300"),
+        # Variables that are not JSON, or one of which is empty: so it may be for one row and not for the next.
+        (ErrorAction.REJECT, Reason.CONTENT, "21656"),
+        (ErrorAction.HALT, Reason.CONTENT, "21654 21655 92005"),  # the account has no such content template
         (ErrorAction.REJECT, Reason.SENDER_NOT_ALLOWED, "21408 21612"),
-        (ErrorAction.HALT, Reason.SENDER_NOT_ALLOWED, "21212 21606 21659 21660 21661 21703 21705"),
-        (ErrorAction.HALT, Reason.OTHER, "35114 35115 35117"),  # SendAt, the campaign's, is out of Twilio's window
+        (ErrorAction.HALT, Reason.SENDER_NOT_ALLOWED, "21212 21601 21606 21659 21660 21661"),
+        # The messaging service: there is none (21701), it has no number (21703), that is not an id (21705). The pages
+        # of 21702, 21704 and 21709 could not be read (2026-11); they are of the same series.
+        (ErrorAction.HALT, Reason.SENDER_NOT_ALLOWED, "21701 21702 21703 21704 21705 21709"),
+        (ErrorAction.HALT, Reason.OTHER, "35111 35114 35115 35117 35118"),  # SendAt, the campaign's, cannot be had
         (ErrorAction.HALT, Reason.OTHER, "21609 21624"),  # callback URL and validity period are the campaign's
+        (ErrorAction.HALT, Reason.OTHER, "20404"),  # the path names the account, and nothing of the message
         (ErrorAction.HALT, Reason.UNREGISTERED, "30034 30032"),
-        (ErrorAction.HALT, Reason.UNAUTHORIZED, "20003 10001 21608"),
+        # 20005 and 90010 say the same as 10001: the account is not active.
+        (ErrorAction.HALT, Reason.UNAUTHORIZED, "20003 10001 20005 90010 21608"),
         (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "30002"),  # suspended, most often for its balance
+        # The account's messages of a rolling day, with HTTP 429: no lower rate helps.
+        (ErrorAction.HALT, Reason.DAILY_CAP, "63038"),
+        # 500,000 messages are scheduled, the most of an account: there is room when some of them have been sent.
+        (ErrorAction.HALT, Reason.RATE_LIMITED, "35125"),
         (ErrorAction.SLOW, Reason.RATE_LIMITED, "20429 21611 30001 63017"),  # here 30001: queue overflow
+        (ErrorAction.RETRY, Reason.RATE_LIMITED, "14107"),  # 30 messages from one number to another in 30 s: a loop's
+        # Refused at this hour (Compliance Toolkit, set to block): the next minutes would bring the same answer, and the
+        # morning another. So it is over for this run, and `sender retry` takes it by default.
+        (ErrorAction.REJECT, Reason.QUIET_HOURS, "30610 30615"),
+        (ErrorAction.RETRY, Reason.OTHER, "30047"),  # could not be put off to a permitted hour; neither queued nor sent
+        (ErrorAction.RETRY, Reason.OTHER, "21730"),  # maintenance: this operation is not possible at present
         (ErrorAction.REJECT, Reason.UNREACHABLE, "30003"),
         (ErrorAction.REJECT, Reason.EXPIRED, "30036"),
         (ErrorAction.REJECT, Reason.OTHER, "30008"),
+        # Internal errors, of which 20500's page says that a repeated message may arrive twice.
+        (ErrorAction.DOUBT, Reason.OTHER, "20500 20503 30020 30021 30500"),
     ]
 )
 
@@ -89,6 +124,7 @@ class LamlDialect:
     rules: _rules.FieldRules
     log_facts: LogFacts
     errors: Mapping[str, ErrorMeaning]
+    judge: _answers.Judge
     prefix: str
     suffix: str
     exclusive_sender: bool  # From or MessagingServiceSid, never both
@@ -138,6 +174,7 @@ COMPAT = LamlDialect(
         source=f"SignalWire, compatibility-api/messages, list (2026-08-21); {_SETTLE}",
     ),
     errors=COMPAT_ERRORS,
+    judge=judge_compat,
     prefix="/api/laml/2010-04-01",
     suffix="",
     exclusive_sender=True,
@@ -188,6 +225,7 @@ TWILIO = LamlDialect(
         source=f"Twilio, OpenAPI ListMessage (2026-04-14); {_SETTLE}",
     ),
     errors=TWILIO_ERRORS,
+    judge=lambda code, _words: TWILIO_ERRORS.get(code),
     prefix="/2010-04-01",
     suffix=".json",  # without it Twilio answers in XML
     exclusive_sender=False,

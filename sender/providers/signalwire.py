@@ -74,6 +74,7 @@ STATUSES: Mapping[str, Status] = {
     "failed": Status.FAILED,
 }
 
+# `mms_expired_rejected_failed_or_unsupported` is 30011 of the Compatibility API; its 30012 has no slug (2026-08-21).
 # The list does not say which code comes at create time and which later, in the log and in callbacks. What a
 # carrier or a handset says does not make the same message worth another try, so at create time it rejects.
 ERRORS = _answers.error_table(
@@ -92,7 +93,8 @@ ERRORS = _answers.error_table(
             Reason.CONTENT,
             """body_or_media_required character_limit_exceeded message_length_exceeds_limit
             media_limit_exceeded invalid_media_url not_an_http_url unsupported_media_type
-            media_exceeds_size_limit""",
+            media_exceeds_size_limit media_size_exceeds_limit invalid_media_type media_url_required
+            message_body_required invalid_message_body mms_expired_rejected_failed_or_unsupported""",
         ),
         (ErrorAction.REJECT, Reason.FILTERED, "message_filtered carrier_violation"),
         (
@@ -104,13 +106,13 @@ ERRORS = _answers.error_table(
             ErrorAction.HALT,
             Reason.SENDER_NOT_ALLOWED,
             """invalid_from_number verified_caller_id_not_permitted missing_messaging_capability
-            sending_disabled_for_space sending_restricted_to_verified
+            number_not_verified sending_disabled_for_space sending_restricted_to_verified
             integration_test_verified_caller_required""",
         ),
         (
             ErrorAction.HALT,
             Reason.UNREGISTERED,
-            "inactive_campaign associated_campaign_inactive associated_campaign_suspended",
+            "inactive_campaign campaign_not_active associated_campaign_inactive associated_campaign_suspended",
         ),
         (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "insufficient_balance insufficient_balance_to_send_message"),
         (ErrorAction.HALT, Reason.UNAUTHORIZED, "feature_not_available"),

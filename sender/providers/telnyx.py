@@ -119,7 +119,8 @@ ERRORS = _answers.error_table(
         (ErrorAction.HALT, Reason.UNREGISTERED, "40010 40019 40329 40330"),
         (ErrorAction.HALT, Reason.DAILY_CAP, "40016"),
         (ErrorAction.HALT, Reason.BLOCKED, "40020"),  # held for 24 h
-        (ErrorAction.HALT, Reason.UNAUTHORIZED, "10009 10010 20001 20002 20003 20006 20008 40314 10038 10039"),
+        (ErrorAction.HALT, Reason.UNAUTHORIZED, "10009 10010 20001 20002 20003 20006 20008"),
+        (ErrorAction.HALT, Reason.UNAUTHORIZED, "40311 40313 40314 10038 10039"),  # 40311, 40313: the profile's secret
         (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "20012 20013 20014 20015 20016 20100 40333"),
         (ErrorAction.SLOW, Reason.RATE_LIMITED, "10011 40318 40011 40018"),
         (

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,10 +18,13 @@ from starlette.types import ASGIApp
 
 from sender.sandbox import optouts as optouts_list
 from sender.sandbox.dialect import Answer, Dialect, FieldProblem, Refused, StoredMessage
-from sender.sandbox.signalwire import SignalWireApi
+from sender.sandbox.laml import LamlApi
+from sender.sandbox.media import MediaRequest, answer_media
+from sender.sandbox.signalwire import UUID, SignalWireApi
 from sender.sandbox.signalwire_compat import CompatibilityApi
 from sender.sandbox.simulator import SIMULATOR, Options, Sandbox, json_response, utc_ms
 from sender.sandbox.telnyx import TelnyxApi
+from sender.sandbox.telnyx_variants import VARIANTS
 from sender.sandbox.twilio import TwilioApi
 from sender.sandbox.webhooks import SimulatedReply, WebhookFaults
 
@@ -28,13 +32,46 @@ _NATIVE, _COMPATIBILITY, _TELNYX, _TWILIO = SignalWireApi(), CompatibilityApi(),
 _LAML = "/api/laml/2010-04-01/Accounts/{account}/Messages"
 _V2010 = "/2010-04-01/Accounts/{account}/Messages"
 
-# Dialect, path that creates, path that lists, path of a message. `.json` goes before the bare path, which matches it.
-_PATHS: tuple[tuple[Dialect, str, str, str], ...] = (
-    (_NATIVE, "/api/messaging/messages", "/api/messaging/logs", "/api/messaging/logs/{message_id}"),
-    (_TELNYX, "/v2/messages", "/v2/detail_records", "/v2/messages/{message_id}"),
-    (_TWILIO, f"{_V2010}.json", f"{_V2010}.json", f"{_V2010}/{{message_id}}.json"),
-    (_COMPATIBILITY, f"{_LAML}.json", f"{_LAML}.json", f"{_LAML}/{{message_id}}.json"),
-    (_COMPATIBILITY, _LAML, _LAML, f"{_LAML}/{{message_id}}"),
+_Speaks = Callable[[Request], Dialect]
+
+
+def _always(dialect: Dialect) -> _Speaks:
+    return lambda _: dialect
+
+
+def _by_account(request: Request) -> LamlApi:
+    """The form API that an account under `/2010-04-01` belongs to.
+
+    SignalWire's Compatibility SDKs (PyPI signalwire 2.1.1, npm @signalwire/compatibility-api 3.2.0) ask there, without
+    `/api/laml`, and their accounts are UUIDs.
+    """
+    return _COMPATIBILITY if UUID.fullmatch(request.path_params["account"]) else _TWILIO
+
+
+def _only_compatible(request: Request) -> LamlApi:
+    """SignalWire's form API. Without `.json` Twilio answers in XML, which is not simulated."""
+    api = _by_account(request)
+    if api is _TWILIO:
+        raise HTTPException(404)
+    return api
+
+
+# The dialect, the path that creates, the path that lists, the path of a message. `.json` goes before the bare path,
+# which matches it.
+_PATHS: tuple[tuple[_Speaks, str, str, str], ...] = (
+    (_always(_NATIVE), "/api/messaging/messages", "/api/messaging/logs", "/api/messaging/logs/{message_id}"),
+    (_always(_TELNYX), "/v2/messages", "/v2/detail_records", "/v2/messages/{message_id}"),
+    (_by_account, f"{_V2010}.json", f"{_V2010}.json", f"{_V2010}/{{message_id}}.json"),
+    (_only_compatible, _V2010, _V2010, f"{_V2010}/{{message_id}}"),
+    (_always(_COMPATIBILITY), f"{_LAML}.json", f"{_LAML}.json", f"{_LAML}/{{message_id}}.json"),
+    (_always(_COMPATIBILITY), _LAML, _LAML, f"{_LAML}/{{message_id}}"),
+)
+# The API and the root of the paths of a message's media.
+_MEDIA_PATHS: tuple[tuple[Callable[[Request], LamlApi], str], ...] = (
+    (_by_account, f"{_V2010}/{{message_id}}/Media{{media}}.json"),
+    (_only_compatible, f"{_V2010}/{{message_id}}/Media{{media}}"),
+    (lambda _: _COMPATIBILITY, f"{_LAML}/{{message_id}}/Media{{media}}.json"),
+    (lambda _: _COMPATIBILITY, f"{_LAML}/{{message_id}}/Media{{media}}"),
 )
 # Which dialect answers for an unknown path, and with which code.
 _PREFIXES: tuple[tuple[str, Dialect, str], ...] = (
@@ -46,24 +83,47 @@ _PREFIXES: tuple[tuple[str, Dialect, str], ...] = (
 _Step = Callable[[Dialect, Request], Awaitable[ASGIApp]]
 
 
-def _route(path: str, method: str, step: _Step, dialect: Dialect) -> Route:
+def _route(path: str, method: str, step: _Step, speaks: _Speaks) -> Route:
     async def endpoint(request: Request) -> ASGIApp:
-        return await step(dialect, request)
+        return await step(speaks(request), request)
 
     return Route(path, endpoint, methods=[method])
 
 
+def _media_route(sandbox: Sandbox, path: str, speaks: Callable[[Request], LamlApi]) -> Route:
+    async def endpoint(request: Request) -> ASGIApp:
+        api, params = speaks(request), request.path_params
+        try:
+            account = api.authenticate(request.headers.get("authorization"), params["account"])
+            message = api.find(sandbox.store, account, params["message_id"])
+            asked = MediaRequest(message, request.url.path, tuple(request.query_params.multi_items()))
+            answer = answer_media(api, asked, params.get("media_id"))
+        except Refused as refused:
+            answer = api.answer_refused(refused.problems)
+        return json_response(answer)
+
+    return Route(path, endpoint, methods=["GET"])
+
+
 def _provider_routes(sandbox: Sandbox) -> list[Route]:
-    routes = []
-    for dialect, creates, lists, single in _PATHS:
-        routes.append(_route(creates, "POST", sandbox.create_message, dialect))
-        routes.append(_route(lists, "GET", sandbox.list_messages, dialect))
-        routes.append(_route(single, "GET", sandbox.show_message, dialect))
+    routes = [
+        _media_route(sandbox, path.replace("{media}", media), speaks)  # before the paths of a message, which match them
+        for speaks, path in _MEDIA_PATHS
+        for media in ("", "/{media_id}")
+    ]
+    for name, variant in VARIANTS.items():
+        routes.append(_route(f"/v2/messages/{name}", "POST", sandbox.create_message, _always(variant)))
+    for speaks, creates, lists, single in _PATHS:
+        routes.append(_route(creates, "POST", sandbox.create_message, speaks))
+        routes.append(_route(lists, "GET", sandbox.list_messages, speaks))
+        routes.append(_route(single, "GET", sandbox.show_message, speaks))
 
     async def cancel_telnyx(request: Request) -> ASGIApp:
         return await sandbox.cancel_message(_TELNYX, request)
 
     async def cancel_twilio(request: Request) -> ASGIApp:
+        if _by_account(request) is not _TWILIO:
+            raise HTTPException(405)
         return await sandbox.cancel_message(_TWILIO, request)
 
     async def optouts(request: Request) -> ASGIApp:

@@ -74,7 +74,7 @@ class Draft:
     """A valid create request.
 
     `message_id` is its id if it is accepted, `ref` the sender's own id where the request carries it, and `extra` what
-    only this dialect shows again.
+    only this dialect shows again. `encoding` is the one that the request demands; None leaves it to the text.
     """
 
     message_id: str
@@ -89,6 +89,7 @@ class Draft:
     callback: str | None = None
     ref: str | None = None
     send_at_ms: int | None = None
+    encoding: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -63,6 +64,9 @@ class LamlApi(ABC):
     bad_page: tuple[str, str]  # codes: page size, page token
     bad_parameter: str
     tells_positions: bool  # a page says `start` and `end`
+
+    @abstractmethod
+    def authenticate(self, authorization: str | None, path_account: str | None, /) -> str: ...
 
     def is_sender(self, number: str) -> bool:
         return bool(_E164.fullmatch(number) or _SHORT_CODE.fullmatch(number))
@@ -163,6 +167,13 @@ class LamlApi(ABC):
     def uri(self, message: StoredMessage) -> str:
         return f"{self.prefix}/{message.draft.account}/Messages/{message.message_id}{self.suffix}"
 
+    @abstractmethod
+    def media_id(self, name: uuid.UUID) -> str:
+        """Return the id of a medium."""
+
+    def media_uri(self, message: StoredMessage, media_id: str) -> str:
+        return f"{self.uri(message).removesuffix('.json')}/Media/{media_id}{self.suffix}"
+
     def answer_created(self, message: StoredMessage, now_ms: int) -> Answer:
         return Answer(201, self.resource(message, now_ms))
 
@@ -182,21 +193,28 @@ class LamlApi(ABC):
     def refuse_cancel(self) -> Refused:
         return Refused(self.problem(self.bad_parameter, "The message is not scheduled, so it cannot be canceled."))
 
-    def answer_message(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
+    def find(self, log: Log, account: str, message_id: str) -> StoredMessage:
+        """Return a message of the log. Raises Refused (404)."""
         message = log.get((self.name,), account, message_id)
         if message is None:
             raise Refused(FieldProblem(404, "20404", "The requested resource was not found."))
-        return Answer(200, self.resource(message, now_ms))
+        return message
+
+    def answer_message(self, log: Log, account: str, message_id: str, now_ms: int) -> Answer:
+        return Answer(200, self.resource(self.find(log, account, message_id), now_ms))
 
     def filters(self, params: Mapping[str, str], now_ms: int) -> list[Condition]:
-        """A message that is not sent yet has no DateSent, so a filter by it hides the message."""
+        """A message that is not sent yet has no DateSent, so a filter by it hides the message.
+
+        `DateSent` is a whole day (UTC). `DateSent<` and `DateSent>` include the day or the moment that they name.
+        """
         where: list[Condition] = []
         if params.get("To"):
             where.append((Column.TO, Op.EQ, params["To"]))
         if params.get("From"):
             where.append((Column.FROM, Op.EQ, params["From"]))
         for name, ops in (("DateSent", (Op.GE, Op.LT)), ("DateSent<", (Op.LT,)), ("DateSent>", (Op.GE,))):
-            if text := params.get(name):
+            if text := _date_sent(params.get(name), is_day=name == "DateSent"):
                 bounds = {Op.GE: instant_ms(text), Op.LT: day_end_ms(text)}
                 for op in ops:
                     bound = bounds[op]
@@ -247,3 +265,10 @@ class LamlApi(ABC):
         if edge is None:
             raise Refused(self.problem(self.bad_page[1], "PageToken is missing or not valid."))
         return edge
+
+
+def _date_sent(text: str | None, *, is_day: bool) -> str | None:
+    """What a DateSent filter names. The SDKs write a plain date as its midnight, which stands for the day, too."""
+    if text and (is_day or text.endswith("T00:00:00Z")) and instant_ms(text) is not None:
+        return text[:10]
+    return text

@@ -13,10 +13,17 @@ _GSM7_EXTENSION = frozenset("^{}\\[~]|€\f")
 _GSM7_ALL = _GSM7 | _GSM7_EXTENSION
 
 
-def count_segments(body: str) -> tuple[str, int]:
-    """Return encoding (`GSM-7` or `UCS-2`) and number of segments (at least 1) of a text."""
+def is_gsm7(body: str) -> bool:
+    return set(body) <= _GSM7_ALL
+
+
+def count_segments(body: str, demanded: str | None = None) -> tuple[str, int]:
+    """Return encoding (`GSM-7` or `UCS-2`) and number of segments (at least 1) of a text.
+
+    `demanded` is UCS-2 where the request asks for it, though GSM-7 would do.
+    """
     characters = set(body)
-    if characters <= _GSM7_ALL:
+    if demanded != "UCS-2" and characters <= _GSM7_ALL:
         if not characters & _GSM7_EXTENSION:
             return "GSM-7", 1 if len(body) <= 160 else -(-len(body) // 153)
         return "GSM-7", _pack((2 if character in _GSM7_EXTENSION else 1 for character in body), 160, 153)

@@ -69,6 +69,9 @@ class CompatibilityApi(LamlApi):
     def new_id(self, *, mms: bool) -> str:  # noqa: ARG002 (one form for both kinds)
         return str(uuid.uuid4())
 
+    def media_id(self, name: uuid.UUID) -> str:
+        return str(name)
+
     def pool_number(self) -> str | None:
         return POOL_NUMBER
 

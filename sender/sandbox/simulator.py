@@ -180,7 +180,7 @@ class Sandbox:
             final, final_ms = "sent", NEVER_MS
         return self.store.add(
             draft,
-            ("GSM-7", 1) if draft.mms else count_segments(draft.body),
+            ("GSM-7", 1) if draft.mms else count_segments(draft.body, draft.encoding),
             times_ms=(now_ms, sent_ms, final_ms),
             final=final,
             error=(late.code, late.message) if late else (None, None),

@@ -30,7 +30,7 @@ from sender.sandbox.dialect import (
     TroubleAnswer,
     glob,
 )
-from sender.sandbox.segment_count import count_segments
+from sender.sandbox.segment_count import count_segments, is_gsm7
 from sender.sandbox.wire_formats import (
     instant_ms,
     is_http_url,
@@ -115,6 +115,7 @@ class TelnyxApi:
             callback=callback,
             ref=ref_in_callback(callback),
             send_at_ms=instant_ms(fields["send_at"]) if fields.get("send_at") else None,
+            encoding="UCS-2" if fields.get("encoding") == "ucs2" else None,
             extra={name: fields[name] for name in shown if fields.get(name)},
         )
 
@@ -311,7 +312,10 @@ def _content(fields: dict[str, Any]) -> list[FieldProblem]:
         return [FieldProblem(400, "40317", "Invalid MMS content", "/media_urls")]
     if not all(is_http_url(url) for url in media):
         return [FieldProblem(400, "10003", "Invalid URL", "/media_urls")]
-    if not media and kind != "MMS" and count_segments(text)[1] > _MAX_PARTS:
+    if fields.get("encoding") == "gsm7" and not is_gsm7(text):  # 400, as its file says; which code, it does not
+        return [FieldProblem(400, "40009", "Invalid message body", "/encoding")]
+    demanded = "UCS-2" if fields.get("encoding") == "ucs2" else None
+    if not media and kind != "MMS" and count_segments(text, demanded)[1] > _MAX_PARTS:
         return [FieldProblem(400, "40302", "Message too large", "/text")]
     return []
 

@@ -63,6 +63,9 @@ class TwilioApi(LamlApi):
     def new_id(self, *, mms: bool) -> str:
         return ("MM" if mms else "SM") + uuid.uuid4().hex
 
+    def media_id(self, name: uuid.UUID) -> str:
+        return f"ME{name.hex}"
+
     def pool_number(self) -> str | None:
         return None  # chosen later
 

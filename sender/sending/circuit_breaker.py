@@ -19,10 +19,12 @@ _REFUSAL_FIX = {
     Reason.INSUFFICIENT_FUNDS: "add funds to the account",
     Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
     Reason.DAILY_CAP: "wait for the provider's next day",
+    Reason.RATE_LIMITED: "wait until the provider has sent some of what is scheduled there",
 }
 # What only the campaign can change; the run keeps the plan it began with, so it would be refused again.
 _CAMPAIGN_FIX = {
     Reason.SENDER_NOT_ALLOWED: "`from` (or the messaging service or profile)",
+    Reason.CONTENT: "the content template (`content_sid`)",
     Reason.OTHER: "the setting that it names (`send_at`, `validity_period`, a callback URL)",
 }
 

@@ -37,6 +37,7 @@ _FIX = {
     Reason.BLOCKED: "carriers block the sender or the text: ask the provider why",
     Reason.SENDER_NOT_ALLOWED: "check `from`, and the countries that the account may send to",
     Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
+    Reason.QUIET_HOURS: "wait until the recipients' quiet hours are over; `sender retry` takes those refused so far",
 }
 
 

@@ -6,7 +6,7 @@ to it; `sender.suppression.live_check` holds back who is on it. It never sends, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -42,9 +42,13 @@ class SuppressionList:
     May be used from any thread, by one at a time; any number of processes may have it open.
     """
 
-    def __init__(self, store: SuppressionStore) -> None:
-        """The list in `store`, which belongs to the caller."""
+    def __init__(self, store: SuppressionStore, own_words: Collection[str] = frozenset()) -> None:
+        """The list in `store`, which belongs to the caller.
+
+        `own_words` are the sender's own opt-out words, of `sender.suppression.keywords.opt_out_words`.
+        """
         self._store = store
+        self._own_words = own_words
 
     @classmethod
     def open(cls, where: str | Path, *, create: bool = True) -> Self:
@@ -172,7 +176,7 @@ class SuppressionList:
         id counts: a STOP is dated to it, a START to it or to `at`, whichever is earlier. So a START never lifts a STOP
         that was heard after it, however often and late it is delivered.
         """
-        keywords = {keyword_of(text, provider), keyword_of(keyword)}
+        keywords = {keyword_of(text, provider, self._own_words), keyword_of(keyword)}
         if not is_number(number) or not keywords & {Keyword.STOP, Keyword.START}:
             return None
         via = our_number or ""
@@ -181,7 +185,7 @@ class SuppressionList:
             heard_ms = self._store.first_heard(number, message_id, _ms(heard_at or at))
         if Keyword.STOP in keywords:
             asked, scope = Keyword.STOP, SANDBOX if simulated else EVERYWHERE
-            quoted = (text or keyword or "").strip()[:_QUOTED_CHARS]
+            quoted = " ".join((text or keyword or "").split())[:_QUOTED_CHARS]
             row = SuppressionRow(
                 number, scope, SkipReason.OPTED_OUT.value, EntrySource.REPLY.value, via, heard_ms, quoted
             )

@@ -17,6 +17,7 @@ from sender.campaign.load import load_campaign
 from sender.campaign.model import PROVIDERS, Campaign
 from sender.campaign.values import parse_rate
 from sender.core.errors import CampaignError
+from sender.core.folder_defaults import DEFAULTS_FILE
 
 ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {
@@ -334,3 +335,16 @@ def test_every_key_is_in_the_reference() -> None:
 
 def test_the_providers_are_the_designs() -> None:
     assert set(PROVIDERS) == {"sandbox", "signalwire", "signalwire-compat", "telnyx", "twilio"}
+
+
+def test_opt_out_words_of_a_folder_and_of_a_campaign_add_up(tmp_path: Path) -> None:
+    """No STOP is missed because a campaign has words of its own."""
+    (tmp_path / DEFAULTS_FILE).write_text('[listen]\nport = 8100\nopt_out_words = ["FERMA"]\n')
+    for own, words in (
+        ("", ("FERMA",)),
+        ("listen: {port: 8101}", ("FERMA",)),
+        ("listen: {opt_out_words: [basta]}", ("FERMA", "basta")),
+    ):
+        text = f"provider: sandbox\nfrom: '+12025550100'\nrecipients: {{file: people.csv}}\nmessage: Hi\n{own}\n"
+        file = write(tmp_path, text)
+        assert load_campaign(file, defaults=tmp_path / DEFAULTS_FILE).listen.opt_out_words == words

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -68,6 +69,73 @@ def twilio(url: str) -> dict[str, str]:
 
 
 SEND = ("send", "people.csv", "--body", "Hi", "--from", "+12025550147", "--yes", "--wait", "0")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words", "fix"),
+    [
+        pytest.param(429, 63038, "exceeded the daily messages limit", "wait for the provider's next day", id="day"),
+        pytest.param(400, 35125, "Maximum limit reached", "has sent some of what is scheduled", id="scheduled"),
+        pytest.param(400, 21609, "Invalid 'StatusCallback'", "a callback URL", id="callback"),
+        pytest.param(400, 21701, "The Messaging Service does not exist", "the messaging service", id="no service"),
+        pytest.param(400, 21704, "contains no phone numbers", "the messaging service", id="empty service"),
+        pytest.param(400, 21655, "The ContentSid is Invalid", "`content_sid`", id="content template"),
+        pytest.param(404, 20404, "was not found", "the setting that it names", id="no account"),
+        pytest.param(403, 90010, "Account is not active", "check the credentials", id="account"),
+    ],
+)
+def test_what_every_message_would_hear_again_costs_one_request(
+    sender: Shell, status: int, code: int, words: str, fix: str
+) -> None:
+    """Not one row after another, and no lower rate that would not help: the run stops, and the rest is pending."""
+    asked: list[int] = []
+
+    class Halting(Refusing):
+        content = json.dumps({"code": code, "message": words, "more_info": "x", "status": status}).encode()
+
+        def do_POST(self) -> None:
+            asked.append(code)
+            super().do_POST()
+
+    Halting.status = status
+    write_list(sender)
+    with serving(Halting) as url:
+        done = sender(*SEND, "--provider", "twilio", "--rate", "100/s", **twilio(url))
+    assert done.code == 3, done
+    assert f"Twilio refuses: {words} ({code})" in done.err
+    assert fix in " ".join(done.err.split())
+    assert len(asked) == 1
+
+
+def test_what_is_refused_for_the_hour_is_sent_once_the_hour_is_over(sender: Shell) -> None:
+    """At night the run stops with the rest pending; in the morning it goes on, and `retry` takes what was refused."""
+    night = [True]
+    accepted: list[str] = []
+
+    class Twilio(Refusing):
+        def do_POST(self) -> None:
+            form = dict(parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
+            if night[0]:
+                refusal = {"code": 30610, "message": "Message couldn't be delivered", "more_info": "x", "status": 400}
+                return self._answer(400, json.dumps(refusal).encode())
+            accepted.append(form["To"])
+            made = {"sid": f"SM{len(accepted):032x}", "status": "queued", "to": form["To"], "from": form["From"]}
+            return self._answer(201, json.dumps(made).encode())
+
+    write_list(sender)
+    with serving(Twilio) as url:
+        options = ("--provider", "twilio", "--rate", "100/s", "--concurrency", "1")
+        done = sender(*SEND, *options, **twilio(url))
+        assert done.code == 3, done
+        assert "20 messages in a row were refused as quiet_hours (30610)" in done.err
+        assert "until the recipients' quiet hours are over; `sender retry` takes those refused so far" in done.err
+        night[0] = False
+        done = sender(*SEND, *options, **twilio(url))
+        assert done.code == 1, done
+        assert len(accepted) == len(PEOPLE) - 20
+        done = sender("retry", "people", "--yes", "--wait", "0", **twilio(url))
+        assert done.code == 0, done
+    assert sorted(accepted) == sorted(PEOPLE), "everybody, once"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

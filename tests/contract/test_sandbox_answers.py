@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -177,6 +178,37 @@ def test_created_and_retrieved(
     retrieved = api.get(client, api.single.format(id_of(created)))
     assert retrieved.status_code == 200
     referees[api.name].check(retrieved)
+
+
+OTHER_PATHS = [
+    ("schedule", {"from": FROM, "send_at": "in an hour"}),
+    ("number_pool", {"messaging_profile_id": GROUP}),
+    ("long_code", {"from": FROM, "encoding": "ucs2"}),
+    ("short_code", {"from": "12345"}),
+    ("alphanumeric_sender_id", {"from": "ACME", "messaging_profile_id": GROUP, "to": "+447700900123"}),
+]
+
+
+@pytest.mark.parametrize(("path", "fields"), OTHER_PATHS, ids=[path for path, _ in OTHER_PATHS])
+def test_telnyx_s_other_paths(
+    path: str, fields: dict[str, str], client: httpx.Client, referees: dict[str, Referee]
+) -> None:
+    body = {"to": TO, "text": "Hi", **fields}
+    if "send_at" in body:
+        body["send_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    created = client.post(f"/v2/messages/{path}", json=body, headers={"Authorization": TELNYX.auth})
+    assert created.status_code == 200, created.text
+    referees["telnyx"].check(created)
+    referees["telnyx"].check(TELNYX.get(client, TELNYX.single.format(id_of(created))))
+
+
+@pytest.mark.parametrize("api", [COMPAT, TWILIO], ids=lambda api: api.name)
+def test_media(api: Api, client: httpx.Client, referees: dict[str, Referee]) -> None:
+    created = api.create(client, media=MEDIA).json()
+    listed = api.get(client, created["subresource_uris"]["media"])
+    assert len(listed.json()["media_list"]) == len(MEDIA)
+    referees[api.name].check(listed)
+    referees[api.name].check(api.get(client, listed.json()["media_list"][0]["uri"]))
 
 
 @pytest.mark.parametrize("api", [NATIVE, COMPAT, TWILIO], ids=lambda api: api.name)

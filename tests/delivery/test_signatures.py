@@ -254,6 +254,147 @@ def test_a_blank_hash_in_the_url_covers_no_body() -> None:
     assert not passes("twilio", signed_form("https://example.com/hook?bodySHA256=", BLANK))
 
 
+# Twilio's shared keys, and other spellings of a URL: signatures computed with twilio-python 9.13.0
+
+SHARED = Keys(twilio="12345", twilio_shared=("webhooks-shared-key-secret",))
+INBOUND = "https://hooks.example.com/inbound/twilio"
+STOP = {"Body": "STOP", "From": "+12025550101", "To": "+12025550100", "MessageSid": "SM" + "0" * 32}
+SETTINGS = "key=webhooks_sharedkey_01,algorithm=HMAC_SHA256"
+SHA256_OF_STOP = "GfkLWxQjxSfhC+RGRWRXvw5cFEHfGKBZ9MEcPu4oZUI="
+SHA1_OF_STOP = "XW6sZTpBSSkq7je+63/itSH8J58="
+
+
+def by_shared_key(signature: str, settings: str = SETTINGS, url: str = INBOUND) -> Webhook:
+    headers = {"x-twilio-signature": signature, "x-twilio-webhooks-signature-settings": settings}
+    return Webhook(url, FORM | headers, form(STOP))
+
+
+@pytest.mark.parametrize(
+    ("signature", "settings"),
+    [
+        pytest.param(SHA256_OF_STOP, SETTINGS, id="as documented"),
+        pytest.param(SHA256_OF_STOP, " algorithm = HMAC_SHA256 , key=k", id="another order, and blanks"),
+        pytest.param(SHA256_OF_STOP, "key=k,algorithm=hmac_sha256", id="small letters"),
+        pytest.param(SHA1_OF_STOP, "key=k,algorithm=HMAC_SHA1", id="SHA-1"),
+        pytest.param(SHA1_OF_STOP, "key=k", id="no algorithm"),
+        pytest.param(SHA1_OF_STOP, "", id="an empty header"),
+    ],
+)
+def test_a_webhook_signed_with_a_shared_key_is_believed(signature: str, settings: str) -> None:
+    assert passes("twilio", by_shared_key(signature, settings), keys=SHARED)
+
+
+@pytest.mark.parametrize(
+    ("webhook", "keys"),
+    [
+        pytest.param(by_shared_key(SHA256_OF_STOP), Keys(twilio="webhooks-shared-key-secret"), id="no shared key"),
+        pytest.param(by_shared_key(SHA256_OF_STOP), Keys(twilio_shared=("another",)), id="another shared key"),
+        pytest.param(by_shared_key(SHA256_OF_STOP, "key=k,algorithm=HMAC_MD5"), SHARED, id="an unknown algorithm"),
+        pytest.param(by_shared_key(SHA256_OF_STOP, "key=k,algorithm=HMAC_SHA1"), SHARED, id="another algorithm"),
+        pytest.param(by_shared_key(SHA1_OF_STOP), SHARED, id="a weaker signature than the header says"),
+        pytest.param(
+            by_shared_key(signatures.form_signature("12345", INBOUND, list(STOP.items()), distinct=True), ""),
+            SHARED,
+            id="the auth token, under the header of a shared key",
+        ),
+        pytest.param(
+            replace(by_shared_key(SHA1_OF_STOP), headers=FORM | {"x-twilio-signature": SHA1_OF_STOP}),
+            SHARED,
+            id="the shared key, without its header",
+        ),
+    ],
+)
+def test_a_shared_key_is_no_auth_token_and_the_other_way_round(webhook: Webhook, keys: Keys) -> None:
+    assert not passes("twilio", webhook, keys=keys)
+
+
+def test_while_a_shared_key_is_replaced_either_is_believed() -> None:
+    keys = Keys.of({"TWILIO_WEBHOOK_SHARED_KEY": " new-secret  webhooks-shared-key-secret "})
+    assert keys.has("twilio")
+    assert passes("twilio", by_shared_key(SHA256_OF_STOP), keys=keys)
+    assert "new-secret" not in repr(keys)
+
+
+def test_a_json_body_under_a_shared_key_is_covered_by_its_hash() -> None:
+    body = b'{"property": "value", "boolean": true}'
+    url = f"{INBOUND}?bodySHA256={signatures.body_sha256(body)}"
+    headers = {
+        "content-type": "application/json",
+        "x-twilio-signature": "Rwp2LfZjPNvEuKEAd6Km2RPJqyXnPDlkfuBCZmcefKA=",
+        "x-twilio-webhooks-signature-settings": SETTINGS,
+    }
+    assert passes("twilio", Webhook(url, headers, body), keys=SHARED)
+    assert not passes("twilio", Webhook(url, headers, body + b" "), keys=SHARED)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "webhook", "keys", "variable"),
+    [
+        pytest.param("twilio", by_shared_key(SHA256_OF_STOP), KEYS, "TWILIO_WEBHOOK_SHARED_KEY", id="shared key"),
+        pytest.param("twilio", by_shared_key(SHA256_OF_STOP), SHARED, None, id="shared key, set"),
+        pytest.param(*GENUINE["twilio"], Keys(twilio_shared=("x",)), "TWILIO_AUTH_TOKEN", id="auth token"),
+        pytest.param(*GENUINE["twilio"], KEYS, None, id="auth token, set"),
+        pytest.param(*GENUINE["telnyx"], Keys(), "TELNYX_PUBLIC_KEY", id="telnyx"),
+        pytest.param(*GENUINE["telnyx"], KEYS, None, id="telnyx, set"),
+        pytest.param(*GENUINE["signalwire JSON"], Keys(), "SIGNALWIRE_SIGNING_KEY", id="signalwire"),
+        pytest.param(*GENUINE["signalwire form"], Keys(), "SIGNALWIRE_SIGNING_KEY", id="signalwire form"),
+        pytest.param("twilio", Webhook(INBOUND, FORM, form(STOP)), Keys(), None, id="not signed"),
+    ],
+)
+def test_a_missing_key_is_named(dialect: str, webhook: Webhook, keys: Keys, variable: str | None) -> None:
+    why = signatures.why_unchecked(dialect, webhook, keys)
+    assert (why is None) if variable is None else (why or "").endswith(f"{variable} is not set")
+
+
+@pytest.mark.parametrize(
+    ("signed", "signature", "received"),
+    [
+        (
+            "Body=don%27t+STOP&From=%2B12025550101",
+            "wcfHa2zIn+uwoYCVps2DzkwCnhw=",
+            "Body=don't+STOP&From=%2B12025550101",
+        ),
+        (
+            "Body=don't+STOP&From=%2B12025550101",
+            "EV4NUn609fYTc8wLqJPYONVf5rI=",
+            "Body=don%27t+STOP&From=%2B12025550101",
+        ),
+        (
+            "Body=don't+STOP&From=%2B12025550101",
+            "EV4NUn609fYTc8wLqJPYONVf5rI=",
+            "Body=don%27t%20STOP&From=%2b12025550101",
+        ),
+        ("Body=STOP&Email=ada@example.com", "/QXV+w4y0vWyil4yPXwl4ZAXW64=", "Body=STOP&Email=ada%40example.com"),
+        ("Body=STOP&Email=ada%40example.com", "wHX1t+bfhMpn/VgO4+qEwAWS5/A=", "Body=STOP&Email=ada@example.com"),
+        ("Body=it%27s%20%40%20home", "ZpCwsVYFSbteI6wz3wYMvAKzaHI=", "Body=it's%20@%20home"),
+        ("Body=it's%20@%20home", "NLy2IGZLGq9nEyR3oolTmsUaDNc=", "Body=it%27s%20%40%20home"),
+        ("Body=it%27s%20@%20home", "qQsRwoi+0PlSZkLXPwZ2ZeCknhQ=", "Body=it's%20%40%20home"),
+    ],
+)
+def test_a_get_may_be_signed_in_another_spelling(signed: str, signature: str, received: str) -> None:
+    headers = {"x-twilio-signature": signature}
+    for query in (signed, received):
+        assert passes("twilio", Webhook(f"{INBOUND}?{query}", headers, b""))
+        other = query.replace("Body=", "Body=x")
+        assert not passes("twilio", Webhook(f"{INBOUND}?{other}", headers, b"")), "another text"
+
+
+@pytest.mark.parametrize("dialect", ["twilio", "signalwire-compat", "signalwire"])
+@pytest.mark.parametrize("query", ["", "?ref=1"])
+@pytest.mark.parametrize(("signed", "received"), [("", "/"), ("/", ""), ("/", "/")])
+def test_a_slash_at_the_end_of_the_path_may_come_or_go(dialect: str, query: str, signed: str, received: str) -> None:
+    url, at = f"https://example.com/hook{signed}{query}", f"https://example.com/hook{received}{query}"
+    if dialect == "signalwire":
+        headers = {"x-signalwire-signature": signatures.signalwire_json("PSK_test_key", url, NATIVE)}
+        assert passes(dialect, Webhook(at, headers, NATIVE))
+        assert not passes(dialect, Webhook(at.replace("hook", "hooks"), headers, NATIVE))
+        return
+    key, name = ("12345", "x-twilio-signature") if dialect == "twilio" else ("PSK_test_key", "x-signalwire-signature")
+    headers = FORM | {name: signatures.form_signature(key, url, STATUS, distinct=True)}
+    assert passes(dialect, Webhook(at, headers, form(STATUS)))
+    assert not passes(dialect, Webhook(at.replace("hook", "hooks"), headers, form(STATUS)))
+
+
 # Telnyx
 
 

@@ -157,7 +157,111 @@ def test_replies_go_to_the_suppression_list_before_they_are_answered(
         assert (entry.reason, entry.source, entry.note, entry.scope) == ("opted_out", "reply", "Stop!", "sandbox")
 
 
+SHARED = Keys(twilio="5a" * 16, twilio_shared=("shared",))
+STOP = [("MessageSid", "SMx"), ("From", "+12025550147"), ("To", "+12025550100"), ("Body", "STOP")]
+
+
+def is_opted_out(folder: Path) -> bool:
+    with SuppressionList.open(folder, create=False) as suppression:
+        return bool(suppression.why("+12025550147"))
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("way", ["form", "get", "shared key", "other spelling"])
+def test_a_stop_is_heard_however_twilio_is_set_up(ledger: SqliteLedger, tmp_path: Path, way: str, slash: str) -> None:
+    """By POST or GET, with the auth token or a shared key, to the address with a slash at its end or without."""
+    path = f"/inbound/twilio{slash}"
+    with listening(ledger, tmp_path, keys=SHARED) as (told, client):
+        url = told.public_url + path
+
+        def sign(signed: str, fields: list[tuple[str, str]], key: str = "5a" * 16, digest: str = "sha1") -> str:
+            return signatures.form_signature(key, signed, fields, distinct=True, digest=digest)
+
+        match way:
+            case "form":
+                headers = FORM | {"x-twilio-signature": sign(url, STOP)}
+                answer = client.post(path, content=urlencode(STOP), headers=headers)
+            case "shared key":
+                headers = FORM | {
+                    "x-twilio-signature": sign(url, STOP, "shared", "sha256"),
+                    "x-twilio-webhooks-signature-settings": "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256",
+                }
+                answer = client.post(path, content=urlencode(STOP), headers=headers)
+            case "get":
+                query = urlencode(STOP)
+                answer = client.get(f"{path}?{query}", headers={"x-twilio-signature": sign(f"{url}?{query}", [])})
+            case _:
+                query = urlencode([*STOP, ("FromCity", "ST. JOHN'S")])
+                other = query.replace("%27", "'")
+                assert other != query
+                answer = client.get(f"{path}?{other}", headers={"x-twilio-signature": sign(f"{url}?{query}", [])})
+        assert answer.status_code == 200
+        assert is_opted_out(tmp_path)
+        assert told.refused == {}
+
+
+@pytest.mark.parametrize(("text", "heard"), [("Basta così!", True), ("basta", False), ("Abmelden", True)])
+def test_words_of_one_s_own_are_heard(ledger: SqliteLedger, tmp_path: Path, text: str, heard: bool) -> None:
+    with listening(ledger, tmp_path, keys=SHARED, own_words=["basta così"]) as (told, client):
+        fields = [*STOP[:3], ("Body", text)]
+        signature = signatures.form_signature("5a" * 16, f"{told.public_url}/inbound/twilio", fields, distinct=True)
+        headers = FORM | {"x-twilio-signature": signature}
+        assert client.post("/inbound/twilio", content=urlencode(fields), headers=headers).status_code == 200
+        assert is_opted_out(tmp_path) is heard
+
+
+def test_a_word_that_cannot_opt_out_starts_no_receiver(ledger: SqliteLedger, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'YES' cannot be an opt-out word"):
+        listening(ledger, tmp_path, own_words=["YES"]).__enter__()
+
+
+def test_a_shared_key_that_is_not_set_is_named_in_the_log(
+    listener: tuple[Listener, httpx.Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    told, client = listener
+    headers = FORM | {
+        "x-twilio-signature": "x",
+        "x-twilio-webhooks-signature-settings": "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256",
+    }
+    assert client.post("/inbound/twilio", content=urlencode(STOP), headers=headers).status_code == 403
+    [record] = [record for record in caplog.records if record.name == "sender.delivery"]
+    assert "TWILIO_WEBHOOK_SHARED_KEY is not set" in record.getMessage()
+    assert told.refused == {403: 1}
+
+
 # What is refused
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "shown"),
+    [
+        ("POST", "/inbound/twillio?From=%2B12025550147", 404, "'/inbound/twillio'"),
+        ("POST", "/sms", 404, "'/sms'"),
+        ("POST", "/inbound", 404, "'/inbound'"),
+        ("PUT", "/inbound/twilio", 405, "'/inbound/twilio'"),
+        ("GET", "/status/twilio", 405, "'/status/twilio'"),
+        ("POST", "/x%0a%1b[31m", 404, r"'/x\n\x1b[31m'"),
+        ("POST", f"/{'x' * 500}", 404, f"'/{'x' * 99}...'"),
+    ],
+)
+def test_a_call_to_no_address_of_ours_is_counted_and_logged(
+    listener: tuple[Listener, httpx.Client],
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    status: int,
+    shown: str,
+) -> None:
+    """A wrong address in a provider's console loses every STOP, and nobody but the log would know."""
+    told, client = listener
+    for _ in range(3):
+        assert client.request(method, path).status_code == status
+    [record] = [record for record in caplog.records if record.name == "sender.delivery"]
+    assert record.getMessage().startswith(f"{method} {shown} was refused with {status}: not a")
+    assert "/inbound/PROVIDER" in record.getMessage()
+    assert "12025550147" not in caplog.text
+    assert (record.event, record.status) == ("webhook_refused", status)  # type: ignore[attr-defined]
+    assert told.refused == {status: 3}
 
 
 def test_forged_reports_are_403_and_change_nothing(
@@ -181,7 +285,7 @@ def test_forged_reports_are_403_and_change_nothing(
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/", 404), ("/status", 404), ("/status/vonage", 404), ("/status/twilio/", 404), ("/status//twilio", 404),
+        ("/", 404), ("/status", 404), ("/status/vonage", 404), ("/status/twilio//", 404), ("/status//twilio", 404),
         ("/health/x", 404), ("/../ledger.sqlite3", 404),
     ],
 )  # fmt: skip
@@ -489,7 +593,7 @@ def test_listen_without_keys_says_which(command: Callable[..., tuple[warm.Proces
     process, _ = command()
     _, err = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert "SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN" in err
+    assert "SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY, TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY" in err
 
 
 def test_listen_says_what_to_configure(command: Callable[..., tuple[warm.Process, str]]) -> None:

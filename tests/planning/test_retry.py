@@ -162,6 +162,12 @@ def test_whoever_has_opted_out_since_is_skipped(past: Past, tmp_path: Path) -> N
     assert plan.messages["row_number"].to_list() == [2]
 
 
+def test_what_was_refused_for_the_hour_is_sent_again_by_default(tmp_path: Path) -> None:
+    past = Past(tmp_path, [1, 2])
+    past.report({1: (Status.FAILED, Reason.QUIET_HOURS), 2: (Status.DELIVERED, None)})
+    assert past.rows() == [1]
+
+
 def test_a_row_counts_as_what_became_of_it_last(tmp_path: Path) -> None:
     """Four did not arrive. The retry reaches two; a second one goes to the other two and nobody else."""
     past = Past(tmp_path, [1, 2, 3, 4, 5])

@@ -222,6 +222,14 @@ MEANINGS = {
         (DOUBT, R.OTHER, "unknown_error"),
         (DOUBT, R.OTHER, "internal_error_occurred"),
         (REJECT, R.EXPIRED, "message_validity_period_expired_at_carrier"),
+        (REJECT, R.CONTENT, "media_size_exceeds_limit"),
+        (REJECT, R.CONTENT, "invalid_media_type"),
+        (REJECT, R.CONTENT, "media_url_required"),
+        (REJECT, R.CONTENT, "message_body_required"),
+        (REJECT, R.CONTENT, "invalid_message_body"),
+        (REJECT, R.CONTENT, "mms_expired_rejected_failed_or_unsupported"),
+        (HALT, R.SENDER_NOT_ALLOWED, "number_not_verified"),
+        (HALT, R.UNREGISTERED, "campaign_not_active"),
     ],
     "signalwire-compat": [
         (REJECT, R.INVALID_NUMBER, "21211 21217 21603 21604 21614 30005 30006"),
@@ -233,7 +241,8 @@ MEANINGS = {
         (REJECT, R.FILTERED, "30007"),
         (HALT, R.OTHER, "21624"),
         (HALT, R.OTHER, "21218"),
-        (REJECT, R.OTHER, "21402"),
+        (HALT, R.OTHER, "21402 21456"),
+        (HALT, R.OTHER, "20404"),
         (REJECT, R.OTHER, "90000"),
         (HALT, R.SENDER_NOT_ALLOWED, "21210 21212 21601 21705 21701 21703"),
         (HALT, R.UNREGISTERED, "21717"),
@@ -268,6 +277,7 @@ MEANINGS = {
         (HALT, R.UNAUTHORIZED, "10009 10010 20001 20002 20003 20006 20008"),
         (HALT, R.INSUFFICIENT_FUNDS, "20012 20013 20014 20015 20016 20100 40333"),
         (HALT, R.UNAUTHORIZED, "40314 10038 10039"),
+        (HALT, R.UNAUTHORIZED, "40311 40313"),
         (SLOW, R.RATE_LIMITED, "10011 40318 40011"),
         (REJECT, R.UNREACHABLE, "40004"),
         (REJECT, R.EXPIRED, "40005"),
@@ -288,15 +298,30 @@ MEANINGS = {
         (HALT, R.SENDER_NOT_ALLOWED, "21212 21606 21659 21660 21661 21703 21705"),
         (REJECT, R.SENDER_NOT_ALLOWED, "21612"),
         (REJECT, R.SENDER_NOT_ALLOWED, "21408"),
-        (HALT, R.OTHER, "35114 35115 35117"),
+        (REJECT, R.CONTENT, "21656"),
+        (HALT, R.CONTENT, "21654 21655 92005"),
+        (HALT, R.SENDER_NOT_ALLOWED, "21601"),
+        (HALT, R.SENDER_NOT_ALLOWED, "21701 21702 21704 21709"),
+        (HALT, R.OTHER, "35111 35114 35115 35117 35118"),
         (HALT, R.OTHER, "21609 21624"),
+        (HALT, R.OTHER, "20404"),
         (HALT, R.UNREGISTERED, "30034"),
         (HALT, R.UNREGISTERED, "30032"),
         (HALT, R.UNAUTHORIZED, "20003"),
         (HALT, R.UNAUTHORIZED, "10001"),
         (HALT, R.UNAUTHORIZED, "21608"),
+        (HALT, R.UNAUTHORIZED, "20005"),
+        (HALT, R.UNAUTHORIZED, "90010"),
         (HALT, R.INSUFFICIENT_FUNDS, "30002"),
+        (HALT, R.DAILY_CAP, "63038"),
+        (HALT, R.RATE_LIMITED, "35125"),
         (SLOW, R.RATE_LIMITED, "20429 21611 30001 63017"),
+        (RETRY, R.RATE_LIMITED, "14107"),
+        (REJECT, R.QUIET_HOURS, "30610"),
+        (REJECT, R.QUIET_HOURS, "30615"),
+        (RETRY, R.OTHER, "30047"),
+        (RETRY, R.OTHER, "21730"),
+        (DOUBT, R.OTHER, "20500 20503 30020 30021 30500"),
         (REJECT, R.UNREACHABLE, "30003"),
         (REJECT, R.OTHER, "30008"),
         (REJECT, R.EXPIRED, "30036"),
@@ -329,6 +354,40 @@ def test_every_error_code(dialect, act, reason, code):
 @pytest.mark.parametrize("dialect", providers.DIALECTS)
 def test_no_code_of_a_table_is_left_out_above(dialect):
     assert {code for name, _, _, code in ROWS if name == dialect} == set(TABLES[dialect][0])
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome"),
+    [
+        ("The URL is not valid", Deferred(R.OTHER, "21402", "The URL is not valid", halt=True)),
+        ("StatusCallback is not a URL", Deferred(R.OTHER, "21402", "StatusCallback is not a URL", halt=True)),
+        ("The URL of the MediaUrl is not valid", Rejected(R.CONTENT, "21402", "The URL of the MediaUrl is not valid")),
+        ("media is not fully qualified", Rejected(R.CONTENT, "21402", "media is not fully qualified")),
+    ],
+)
+def test_a_bad_url_at_compatibility_is_the_callback_s_unless_it_is_a_medium(words, outcome):
+    body = {**laml_error("21402"), "message": words}
+    assert ADAPTERS["signalwire-compat"].outcome(answer(422, body)) == outcome
+
+
+LATER = [
+    # what a status callback's code says about a message that was accepted
+    ("30047", R.OTHER),
+    ("30500", R.OTHER),
+    ("30610", R.QUIET_HOURS),
+    ("30615", R.QUIET_HOURS),
+    ("14107", R.RATE_LIMITED),
+    ("21655", R.CONTENT),
+    ("63038", R.DAILY_CAP),
+]
+
+
+@pytest.mark.parametrize(("code", "reason"), LATER)
+def test_a_code_that_comes_after_acceptance_has_its_reason_too(code, reason):
+    body = f"MessageSid={SM}&MessageStatus=failed&ErrorCode={code}".encode()
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    [report] = providers.reports("twilio", headers, body, "https://hooks.example.com/status/twilio")
+    assert (report.status, report.reason, report.error_code) == (Status.FAILED, reason, code)
 
 
 def test_a_code_stands_once_in_a_table():
@@ -414,6 +473,9 @@ MIXED = [
     # dialect, status, codes, the code that decides, the outcome's kind and its flags (slow_down, halt)
     ("telnyx", 403, ["40300"], "40300", Rejected, None),  # one person's STOP does not stop the run
     ("telnyx", 429, ["40310"], "40310", Deferred, (True, False)),  # 429 means that nothing was done
+    ("twilio", 429, ["63038"], "63038", Deferred, (False, True)),  # a day's messages: no lower rate helps
+    ("twilio", 429, ["14107"], "14107", Deferred, (True, False)),
+    ("twilio", 429, ["35125"], "35125", Deferred, (False, True)),
     ("signalwire", 429, ["tmobile_daily_limit_reached"], "tmobile_daily_limit_reached", Deferred, (False, True)),
     ("signalwire", 422, ["rate_limit_exceeded", "invalid_to_number"], "invalid_to_number", Rejected, None),
     ("signalwire", 422, ["media_download_failed", "rate_limit_exceeded"], "rate_limit_exceeded", Deferred, (True, False)),
@@ -427,7 +489,8 @@ MIXED = [
 
 @pytest.mark.parametrize(("dialect", "status", "codes", "decides", "kind", "flags"), MIXED)
 def test_the_gravest_code_decides(dialect, status, codes, decides, kind, flags):
-    body = {"errors": [TABLES[dialect][1](code)["errors"][0] for code in codes]}
+    bodies = [TABLES[dialect][1](code) for code in codes]
+    body = {"errors": [entry for body in bodies for entry in body.get("errors", [body])]}
     outcome = ADAPTERS[dialect].outcome(answer(status, body))
     assert isinstance(outcome, kind)
     assert outcome.error_code == decides

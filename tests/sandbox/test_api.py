@@ -901,7 +901,8 @@ def test_a_charset_is_no_other_content_type(api: Api, charset: str, client: http
     [
         ("GET", "/api/messaging/nothing", "Not Found"),
         ("DELETE", "/api/messaging/messages", "Not Found"),
-        ("GET", COMPAT_ROOT + "/a/Media", "20404"),
+        ("DELETE", COMPAT_ROOT + "/a/Media/b", "20404"),
+        ("POST", f"{TWILIO_ROOT}/SM1/Feedback.json", "20404"),
         ("PUT", "/v2/messages", "10005"),
         ("DELETE", f"{TWILIO_ROOT}/SM1.json", "20404"),
         ("GET", "/favicon.ico", "not found"),

@@ -72,6 +72,14 @@ def test_a_stop_holds_everywhere_and_says_why(listed: SuppressionList) -> None:
     assert not is_held(listed, BOB)
 
 
+def test_a_stop_above_a_signature_is_quoted_in_one_line(listed: SuppressionList) -> None:
+    listed.learn_inbound(ADA, "STOP\n\nSent from my iPhone", OURS, "twilio", NOON)
+    [entry] = listed.why(ADA)
+    assert entry.note == "STOP Sent from my iPhone"
+    listed.learn_inbound(BOB, "Stop.\n--\n" + "Bob " * 50, OURS, "twilio", NOON)
+    assert listed.why(BOB)[0].note == ("Stop. -- " + "Bob " * 50)[:40]
+
+
 def test_a_start_takes_back_what_was_said_to_the_same_number(listed: SuppressionList) -> None:
     listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
     elsewhere = listed.learn_inbound(ADA, "start", OTHER, "twilio", later(1))

@@ -1,8 +1,8 @@
 """The ASGI app that providers call: status callbacks and inbound messages of the four dialects.
 
 A webhook is believed only with its provider's signature, and gets a success only once its content is on disk. Other
-answers: 403 forged, 413 too large, 400 not readable, 503 not stored, so that the provider retries. Never logs a
-number, a text or a URL's query.
+answers: 403 forged, 404 and 405 not an address of ours, 413 too large, 400 not readable, 503 not stored, so that the
+provider retries. Never logs a number, a text or a URL's query.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from itertools import product
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,7 +26,7 @@ from sender import providers
 from sender.core.errors import InputError, StateError
 from sender.core.loopback import is_loopback
 from sender.delivery.webhooks.intake import Intake, Overloaded
-from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed, is_signed
+from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed, is_signed, why_unchecked
 from sender.providers.base import InboundMessage
 
 log = logging.getLogger("sender.delivery")
@@ -32,9 +34,12 @@ log = logging.getLogger("sender.delivery")
 BODY_MAX_BYTES = 256 * 1024  # the largest that a provider sends, an MMS with ten links, has about ten kilobytes
 BODY_TIMEOUT_S = 10.0
 _WARN_EVERY_S = 10.0
+_SHOWN_CHARS = 100  # of a path
 _REFUSALS: Mapping[int, str] = {
     400: "not readable",
     403: "forged, or not signed",
+    404: "not an address of this receiver",
+    405: "not a method of this address",
     408: "too slow",
     413: "too large",
     503: "not stored; retry",
@@ -106,26 +111,34 @@ class Receiver:
             for base in dict.fromkeys(["", prefix])  # a proxy may strip the public URL's path, or leave it
             for route in self._make_routes(base)
         ]
-        app = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers={500: _answer_failure})
+        app = Starlette(
+            routes=routes,
+            lifespan=self._lifespan,
+            exception_handlers={404: self._answer_unknown, 405: self._answer_unknown, 500: _answer_failure},
+        )
         app.router.redirect_slashes = False  # providers treat a redirect as a failure
         return app
 
     def _make_routes(self, base: str) -> list[Route]:
         routes = [Route(f"{base}/health", self._health)]
-        for dialect in providers.DIALECTS:
-            routes.append(self._make_route(f"{base}/status/{dialect}", dialect, ["POST"], is_status=True))
+        for dialect, slash in product(providers.DIALECTS, ("", "/")):  # a console may hold the address with a slash
+            paths = f"/status/{dialect}{slash}", f"/inbound/{dialect}{slash}"
+            routes.append(self._make_route(base, paths[0], dialect, ["POST"], is_status=True))
             routes.append(
-                self._make_route(f"{base}/inbound/{dialect}", dialect, ["POST", "GET"], is_status=False)
+                self._make_route(base, paths[1], dialect, ["POST", "GET"], is_status=False)
             )  # cXML may ask by GET
         return routes
 
-    def _make_route(self, path: str, dialect: str, methods: list[str], *, is_status: bool) -> Route:
+    def _make_route(self, base: str, path: str, dialect: str, methods: list[str], *, is_status: bool) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await self._receive(dialect, request, is_status=is_status)
+            query = request.scope["query_string"].decode("latin-1")
+            url = f"{self._public_url}{path}{f'?{query}' if query else ''}"
+            return await self._receive(dialect, request, url, is_status=is_status)
 
-        return Route(path, endpoint, methods=methods)
+        return Route(f"{base}{path}", endpoint, methods=methods)
 
-    async def _receive(self, dialect: str, request: Request, *, is_status: bool) -> Response:
+    async def _receive(self, dialect: str, request: Request, url: str, *, is_status: bool) -> Response:
+        """Take one webhook; `url` is the public one, without what a proxy has put before the path."""
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await _read_body(request)
@@ -135,13 +148,11 @@ class Receiver:
             return Response(status_code=400)  # nobody reads it
         if body is None:
             return self._refuse(413, dialect)
-        query = request.scope["query_string"].decode("latin-1")
-        url = f"{self._public_url}{_strip_prefix(request.scope['path'])}{f'?{query}' if query else ''}"
         headers = dict(request.headers)
         webhook = Webhook(url, headers, body)
         spoken = providers.webhook_dialect(dialect, headers)
         if not is_allowed(spoken, webhook, self._keys, self._policy, now_s=self._clock(), is_status=is_status):
-            return self._refuse(403, dialect)
+            return self._refuse(403, dialect, why_unchecked(spoken, webhook, self._keys))
         try:
             reports = providers.reports(dialect, headers, body, url)
         except ValueError:
@@ -158,20 +169,44 @@ class Receiver:
             return Response(answer.content, media_type=answer.content_type)
         return Response(status_code=200)
 
-    def _refuse(self, status: int, dialect: str) -> Response:
-        self.refused[status] = self.refused.get(status, 0) + 1
-        now = time.monotonic()
-        if now - self._warned_at.get(status, -_WARN_EVERY_S) >= _WARN_EVERY_S:
-            self._warned_at[status] = now
+    def _refuse(self, status: int, dialect: str, why: str | None = None) -> Response:
+        if self._count_refusal(status):
             log.warning(
                 "a webhook for %s was refused with %d: %s (%d so far)",
                 dialect,
                 status,
-                _REFUSALS[status],
+                why or _REFUSALS[status],
                 self.refused[status],
                 extra={"event": "webhook_refused", "status": status, "dialect": dialect},
             )
         return Response(_REFUSALS[status], status, media_type="text/plain")
+
+    async def _answer_unknown(self, request: Request, error: Exception) -> Response:
+        """Answer what came to no address of ours, and say so: the address in a provider's console may be wrong."""
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        if self._count_refusal(status):
+            path = request.scope["path"]
+            log.warning(
+                "%s %s was refused with %d: %s (%d so far); providers call /status/PROVIDER and /inbound/PROVIDER, with"
+                " one of %s",
+                request.method[:20],
+                ascii(path if len(path) <= _SHOWN_CHARS else f"{path[:_SHOWN_CHARS]}..."),
+                status,
+                _REFUSALS[status],
+                self.refused[status],
+                ", ".join(providers.DIALECTS),
+                extra={"event": "webhook_refused", "status": status},
+            )
+        return Response(_REFUSALS[status], status, media_type="text/plain")
+
+    def _count_refusal(self, status: int) -> bool:
+        """Count a refusal; whether it is time to log one of this kind again."""
+        self.refused[status] = self.refused.get(status, 0) + 1
+        now = time.monotonic()
+        if now - self._warned_at.get(status, -_WARN_EVERY_S) < _WARN_EVERY_S:
+            return False
+        self._warned_at[status] = now
+        return True
 
     async def _health(self, _: Request) -> Response:
         intake = self._intake
@@ -192,11 +227,6 @@ class Receiver:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with self._intake:  # closed when the last request has been answered
             yield
-
-
-def _strip_prefix(path: str) -> str:
-    """`/status/twilio`, without what the public URL or a proxy has put before it."""
-    return "/" + "/".join(path.rsplit("/", 2)[-2:])
 
 
 async def _read_body(request: Request) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.providers.base import InboundMessage
 from sender.providers.registry import DIALECTS
 from sender.state.state import State
+from sender.suppression.keywords import opt_out_words
 from sender.suppression.suppression_list import SuppressionList
 
 DEFAULT_PORT = 8026
@@ -55,15 +56,18 @@ def listen(
     port: int = 0,
     dialect: str | None = None,
     on_refused: OnRefused | None = None,
+    own_words: Iterable[str] = (),
 ) -> Iterator[Listener]:
     """Run a receiver in a thread of this process, writing to the ledger of `state`; stop it on exit.
 
     Without `public_url`, it is the address it listens on, for the sandbox. `dialect` is the one that must be checkable
     (None: any). `on_refused` gets the runs in which numbers were refused, as for `Intake`; without it the sender of
-    the run learns that itself. Raises InputError or CredentialsError when the receiver could not do its work.
+    the run learns that itself. `own_words` are opt-out words of the sender's own. Raises InputError or CredentialsError
+    when the receiver could not do its work.
     """
+    words = opt_out_words(own_words)
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, dialect, on_refused)
+        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, dialect, on_refused, words)
         with asgi_server.in_thread(server, sock, "receiver"):
             yield listener
 
@@ -78,10 +82,12 @@ def serve(
     port: int = DEFAULT_PORT,
     on_ready: Callable[[Listener], None] | None = None,
     on_refused: OnRefused | None = None,
+    own_words: Iterable[str] = (),
 ) -> Listener:
     """Serve until interrupted, and return the listener with what it has received. Otherwise as `listen`."""
+    words = opt_out_words(own_words)
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, None, on_refused)
+        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, None, on_refused, words)
         server.on_ready = partial(on_ready, listener) if on_ready else None
         asgi_server.serve(server, sock)
     return listener
@@ -95,6 +101,7 @@ def _make_server(
     policy: Policy,
     dialect: str | None,
     on_refused: OnRefused | None,
+    own_words: Collection[str],
 ) -> tuple[asgi_server.Server, Listener]:
     if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
         raise InputError(
@@ -113,11 +120,11 @@ def _make_server(
         raise CredentialsError(
             f"there is no key to check the signatures of {dialect or 'any provider'}",
             where="environment",
-            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY or TWILIO_AUTH_TOKEN, as your provider needs"
-            " (docs/delivery.md says where each is shown)",
+            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY, TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY, as your"
+            " provider needs (docs/delivery.md says where each is shown)",
         )
     simulated = is_loopback(public)  # only the sandbox can call it there
-    intake = Intake(state.open_ledger, partial(_learn_reply, state, simulated), on_refused)
+    intake = Intake(state.open_ledger, partial(_learn_reply, state, own_words, simulated), on_refused)
     receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
     config = uvicorn.Config(
         receiver.app,
@@ -135,9 +142,16 @@ def _make_server(
     return asgi_server.Server(config), Listener(url, public, checkable, intake.counts, receiver.refused)
 
 
-def _learn_reply(state: State, simulated: bool, message: InboundMessage, dialect: str, heard_at: datetime) -> None:
+def _learn_reply(
+    state: State,
+    own_words: Collection[str],
+    simulated: bool,
+    message: InboundMessage,
+    dialect: str,
+    heard_at: datetime,
+) -> None:
     """Learn from a reply: a STOP is on the suppression list before its webhook is answered."""
-    with SuppressionList(state.open_suppressions()) as suppressions:
+    with SuppressionList(state.open_suppressions(), own_words) as suppressions:
         suppressions.learn_inbound(
             message.from_number,
             message.text,
