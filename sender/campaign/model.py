@@ -72,6 +72,11 @@ def _auto_to_none(value: object) -> object:
     return None if value == "auto" else value
 
 
+def _to_headers(value: object) -> object:
+    """Return one header or several as a list, none as an empty one."""
+    return () if value is None else to_list(value)
+
+
 class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in the campaign itself."""
 
@@ -81,15 +86,24 @@ class RecipientsSpec(Strict):
     rows: tuple[dict[str, Any], ...] | None = Field(
         None, description="Recipients in place, each a mapping of column to value."
     )
-    phone_column: Text | None = Field(
-        None,
-        description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
+    phone_column: Annotated[tuple[Text, ...], BeforeValidator(_to_headers)] = Field(
+        (),
+        description="Header of the column with the number. Default: the only one that is named so (`phone`, `Mobile #`,"
+        " `Téléphone`, ...). A list is an order: the first cell of a row that reads as a number is used.",
     )
     default_region: Region | None = Field(
         None, description="Country that numbers without a country code belong to: `US`, `GBR`, `Germany`, `+49`."
     )
     region_column: Text | None = Field(
-        None, description="Header of a column with each row's own country, written like `default_region`."
+        None,
+        description="Header of a column with each row's own country, written like `default_region`. Default: the one"
+        " named so (`Country/Region`, ...), for numbers that `default_region` cannot be meant for.",
+    )
+    where: Text | None = Field(
+        None,
+        description="Whom to text: a Jinja expression over the row that is true or false, such as"
+        " `sms_consent == 'yes' and city != ''`. Other rows are skipped as `filtered_out`. A blank cell is an empty"
+        " text.",
     )
     caution: bool = Field(
         True,
@@ -104,6 +118,12 @@ class RecipientsSpec(Strict):
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
     )
     sheet: Text | None = Field(None, description="Name of the worksheet in a workbook. Default: the first.")
+    header_row: int | None = Field(
+        None,
+        ge=1,
+        description="Row number of the header in a CSV file or workbook, as a spreadsheet shows it; the rows above are"
+        " left out. Default: the first row that is not blank.",
+    )
     separator: str | None = Field(
         None, min_length=1, max_length=1, description="Field separator of a CSV file. Default: detected."
     )

@@ -28,6 +28,7 @@ from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.sending_times import SendingTimes, Times, format_time
 from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients, load_recipients
+from sender.recipients.country_columns import read_regions
 from sender.rules.explain_place import explain_place
 from sender.segments import blame
 
@@ -139,19 +140,26 @@ class _RowTrace:
         row, recipients, compiled = self._row, self._recipients, self._compiled
         asked = ""
         if recipients is not None and compiled is not None:
-            own = row["recipient"][recipients.region].strip() if recipients.region else ""
+            own = self._read_own_country(recipients)
             region = compiled.numbers.default_region
             country = f"default region {region}" if region else "no region given"
             if own:
                 code = " or ".join(countries.regions_of(own))
                 country = f"the row's own region {own}{f' ({code})' if code not in (own, '') else ''}"
-            asked = f"`{row['recipient'][recipients.phone]}` in column `{recipients.phone}`, {country}"
+            cells = [f"`{row['recipient'][header]}` in column `{header}`" for header in recipients.phones]
+            asked = f"{', '.join(cells)}, {country}"
         if row["to"] is None:
             return asked or "not read as a number"
         repair = row.get("repair")  # plans of older versions do not have the column
         values = (repair, row["to"], row["region"], row["number_type"])
         read = ", ".join(str(value) for value in values if value)
         return f"{asked}: {read}" if asked else read
+
+    def _read_own_country(self, recipients: Recipients) -> str:
+        """Return what the row's columns say of its country; blank where they say nothing."""
+        cells = [pl.Series([self._row["recipient"][header]]) for header in recipients.countries.headers]
+        regions = read_regions(recipients.countries, cells)
+        return "" if regions is None else str(regions.item())
 
     def _skipped_types(self) -> Sequence[str]:
         types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())

@@ -1,7 +1,8 @@
 """The recipients of a campaign: its file or rows as columns of text, and which column means what.
 
-Headers are matched without case, spaces, `_` and `-`. Where two columns could have the number, or none does, the file
-is refused with its headers and what to set; nothing is guessed. Numbers are read elsewhere (`sender.phone`).
+Headers are matched without case, spaces, `_` and `-`; those of numbers and countries are read as words
+(`sender.recipients.headers`). Where two columns could have the number, or none does, the file is refused with what to
+set; nothing is guessed. Numbers are read elsewhere (`sender.phone`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import difflib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,31 +20,18 @@ import polars as pl
 
 from sender.campaign.model import Campaign
 from sender.core.errors import RecipientsError, setting
+from sender.recipients.country_columns import CountryColumns, choose_country_columns
+from sender.recipients.headers import header_key, list_names, resolve_header
+from sender.recipients.phone_columns import choose_phone_columns
 from sender.recipients.readers.cells import table_of_frame, table_of_items
 from sender.recipients.readers.read import read_table
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
 
 # As `header_key` returns them.
-PHONE_HEADERS = frozenset(
-    {
-        "to",
-        "phone",
-        "phonenumber",
-        "mobile",
-        "mobilenumber",
-        "cell",
-        "cellphone",
-        "msisdn",
-        "number",
-        "tel",
-        "telephone",
-    }
-)
 _BODY_HEADERS = frozenset({"body", "text", "message"})
 _MEDIA_HEADERS = frozenset({"mediaurl", "mediaurls"})
 _SENDER_HEADERS = frozenset({"from"})
-_REGION_HEADERS = frozenset({"country"})
 _PLACE_HEADERS = {
     "timezone": frozenset({"timezone", "tz", "timezonename"}),
     "zip": frozenset({"zip", "zipcode", "postalcode", "postcode"}),
@@ -55,7 +43,6 @@ _RESERVED = frozenset(
     {"true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "elif", "else", "for"}
     | {"recursive", "self", "loop", "row"}
 )
-_MOST_NAMED = 30  # headers an error lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +63,19 @@ class Recipients:
     text in the file, never null. Row numbers are those a spreadsheet shows for CSV and workbooks, the line for JSON
     lines, else they count from 1. Blank rows are not in it; `blank_rows` counts them.
 
-    `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `places` has the
+    `phones` are the headers of the number, in the order in which a row's cells are tried; `countries` are the columns
+    of its country. `body`, `media` and `sender` are headers or None. `places` has the
     headers of what says where a recipient is: `timezone`, `zip`, `state`, each if there is such a column. `names` maps
     each name of a template to a header; other headers are reached by `row["Header"]`. `inputs` is the file, or
     `(inline rows)` or `(frame)` with the hash of the cells. `notes` are sentences about the list, for a person.
     """
 
     table: Table
-    phone: str
+    phones: tuple[str, ...]
     body: str | None
     media: str | None
     sender: str | None
-    region: str | None
+    countries: CountryColumns
     places: Mapping[str, str]
     names: Mapping[str, str]
     inputs: tuple[InputFile, ...]
@@ -128,19 +116,19 @@ def load_recipients(campaign: Campaign) -> Recipients:
         )
     headers = list(table.headers)
     message = campaign.message
+    phones = choose_phone_columns(table, spec.phone_column, where=where, default_region=spec.default_region)
+    countries = choose_country_columns(table, spec.region_column, phones.headers, where)
     has_body = message.body is not None or message.template is not None
     return Recipients(
         table=table,
-        phone=_find_phone(table, spec.phone_column, where),
+        phones=phones.headers,
         body=_find_header(headers, _BODY_HEADERS, where, "message.body", settled=has_body),
         media=_find_header(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
         sender=_find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders)),
-        region=_resolve_header(headers, spec.region_column, "recipients.region_column", where)
-        if spec.region_column is not None
-        else _find_header(headers, _REGION_HEADERS, where, "recipients.region_column"),
+        countries=countries,
         places=_find_places(headers),
         names=_template_names(headers, spec.columns, where),
-        notes=(*table.notes, *_note_unread_sheets(table)),
+        notes=(*table.notes, *_note_unread_sheets(table), *phones.notes, *countries.notes),
         inputs=(file if file is not None else _hash_cells(table, framed=campaign.frame is not None),),
     )
 
@@ -202,32 +190,6 @@ def open_source(path: Path) -> Iterator[FileSource]:
         ) from None
 
 
-def header_key(header: str) -> str:
-    """Return a header as it is compared: without case, spaces, `_`, `-`, and the number that repeated ones have."""
-    return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", header)).casefold()
-
-
-def is_number_like(header: str) -> bool:
-    """Whether a header is really the first number of a plain list."""
-    return sum(map(str.isdigit, header)) >= 3 and not any(map(str.isalpha, header))
-
-
-def _find_phone(table: Table, chosen: str | None, where: str) -> str:
-    headers = list(table.headers)
-    if chosen is not None:
-        return _resolve_header(headers, chosen, "recipients.phone_column", where)
-    header = _find_header(headers, PHONE_HEADERS, where, "recipients.phone_column")
-    if header is not None:
-        return header
-    if any(map(is_number_like, headers)):
-        fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"
-    else:
-        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {list_names(headers)}"
-    if table.other_sheets:
-        fix += f"; or choose another sheet with {setting('recipients.sheet')}: {list_names(table.other_sheets)}"
-    raise RecipientsError("there is no column for the phone number", where=where, fix=fix)
-
-
 def _find_header(
     headers: list[str], keys: frozenset[str], where: str, key: str, *, settled: bool = False
 ) -> str | None:
@@ -257,22 +219,6 @@ def _find_places(headers: list[str]) -> dict[str, str]:
     return found
 
 
-def _resolve_header(headers: list[str], name: str, key: str, where: str) -> str:
-    """Return the header `name`, or else the only one that is equal without case, spaces, `_`, `-`."""
-    if name in headers:
-        return name
-    alike = [header for header in headers if header_key(header) == header_key(name)]
-    if len(alike) == 1:
-        return alike[0]
-    near = {header_key(header): header for header in headers}
-    close = difflib.get_close_matches(header_key(name), near, n=1)
-    raise RecipientsError(
-        f"`{key}` names a column `{name}`, which does not exist",
-        where=where,
-        fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {list_names(headers)}",
-    )
-
-
 def _template_names(headers: list[str], chosen: Mapping[str, str], where: str) -> dict[str, str]:
     """Return template name to header: the campaign's own names, then headers that are names, then names from headers.
 
@@ -293,7 +239,7 @@ def _template_names(headers: list[str], chosen: Mapping[str, str], where: str) -
                 where=key,
                 fix="use letters, digits and `_`, as in `first_name`",
             )
-        names[name] = _resolve_header(headers, header, key, where)
+        names[name] = resolve_header(headers, header, key, where)
     return names
 
 
@@ -305,9 +251,3 @@ def _identifier(header: str) -> str:
     """Return `first_name` for `First Name`: lower case, everything but letters, digits and `_` as one `_`."""
     plain = unicodedata.normalize("NFKC", header).lower()
     return re.sub(r"_+", "_", re.sub(r"\W+", "_", plain)).strip("_")
-
-
-def list_names(headers: Iterable[str]) -> str:
-    names = [f"`{header}`" for header in headers]
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

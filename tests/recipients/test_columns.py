@@ -221,20 +221,21 @@ def test_a_file_that_may_not_be_read(tmp_path):
 )  # fmt: skip
 def test_headers_of_the_number(tmp_path, header):
     recipients = read(tmp_path, f'name,"{header}",zip\nAnn,{A},1\n')
-    assert recipients.phone == header
+    assert recipients.phones == (header,)
     assert recipients.cells.columns == ["name", header, "zip"]
 
 
 def test_headers_of_everything_else(tmp_path):
     recipients = read(tmp_path, f"To,Message,Media URL,FROM,Country\n{A},hi,https://x.example/a.png,12345,US\n")
-    assert (recipients.body, recipients.media, recipients.sender, recipients.region) == (
+    assert (recipients.body, recipients.media, recipients.sender, recipients.countries.headers) == (
         "Message",
         "Media URL",
         "FROM",
-        "Country",
+        ("Country",),
     )
     recipients = read(tmp_path, f"to,Land,country\n{A},DE,US\n", region_column="land")
-    assert (recipients.body, recipients.media, recipients.sender, recipients.region) == (None, None, None, "Land")
+    assert (recipients.body, recipients.media, recipients.sender) == (None, None, None)
+    assert (recipients.countries.headers, recipients.countries.chosen) == (("Land",), True)
 
 
 def test_what_the_campaign_has_settled_is_no_longer_ambiguous(tmp_path):
@@ -248,7 +249,7 @@ def test_what_the_campaign_has_settled_is_no_longer_ambiguous(tmp_path):
         base=tmp_path,
     )
     recipients = load_recipients(campaign)
-    assert (recipients.phone, recipients.body, recipients.media, recipients.sender) == ("phone", None, None, None)
+    assert (recipients.phones, recipients.body, recipients.media, recipients.sender) == (("phone",), None, None, None)
 
 
 @pytest.mark.parametrize(
