@@ -67,6 +67,7 @@ class SkipReason(StrEnum):
     LANDLINE = "landline"
     FREQUENCY_CAP = "frequency_cap"
     LIMIT = "limit"
+    FILTERED_OUT = "filtered_out"  # by the campaign's own `recipients.where`
 
 
 class Reason(StrEnum):

@@ -26,6 +26,7 @@ from sender.plan.message_fields import SERVICE_FIELDS, row_service
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.recipient_numbers import note_countries, read_numbers
 from sender.recipients.columns import InputFile, Recipients
+from sender.recipients.consent import note_consent
 from sender.suppression.live_check import apply_suppression
 from sender.suppression.number_files import NumberFile
 from sender.suppression.number_list import NumberList
@@ -77,6 +78,7 @@ def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audi
     frame = skip_types(frame, rules.skip_types).drop("number_type")
     inputs: list[InputFile] = []
     notes = [*note_countries(compiled, recipients, read)]
+    notes += note_consent(recipients.table, recipients.names, compiled.find_used_columns(recipients))
     suppressed = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
     people = People(frame.select(pl.when(_SENDABLE).then("to")).to_series())
     for file in rules.suppress:

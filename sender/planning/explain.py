@@ -25,6 +25,7 @@ from sender.planning import costs
 from sender.planning.compiled import CompiledCampaign, compile_campaign
 from sender.planning.messages import render_body
 from sender.planning.row_fields import FIELD_PREFIX
+from sender.planning.row_filter import FILTER_KEY
 from sender.planning.sending_times import SendingTimes, Times, format_time
 from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients, load_recipients
@@ -36,8 +37,21 @@ _MOST_ZONES = 4
 _MOST_ROWS = 10  # row numbers of one phone number that are listed
 
 # The step at which a row is skipped for each reason. Later steps did not happen.
-_STEPS = ("number", "type", "suppression", "history", "duplicates", "text", "fields", "size", "sender", "limit")
+_STEPS = (
+    "filter",
+    "number",
+    "type",
+    "suppression",
+    "history",
+    "duplicates",
+    "text",
+    "fields",
+    "size",
+    "sender",
+    "limit",
+)
 _SKIPPED_AT = {
+    SkipReason.FILTERED_OUT: "filter",
     SkipReason.OPTED_OUT: "suppression",
     SkipReason.ALREADY_SENT: "history",
     SkipReason.FREQUENCY_CAP: "history",
@@ -95,6 +109,7 @@ class _RowTrace:
 
     def steps(self) -> Iterator[tuple[str, str]]:
         describe: dict[str, Callable[[], str | None]] = {
+            "filter": self._describe_filter,
             "number": self._describe_number,
             "type": self._describe_type,
             "suppression": self._describe_suppression,
@@ -132,9 +147,15 @@ class _RowTrace:
             return "number" if self._row["to"] is None else "suppression"
         if reason in (SkipReason.SUPPRESSED, SkipReason.LANDLINE):
             return "type" if self._row["number_type"] in self._skipped_types() else "suppression"
+        if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(f"`{FILTER_KEY}`"):
+            return "filter"
         if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(FIELD_PREFIX):
             return "sender" if self._row["detail"].startswith(f"{FIELD_PREFIX}from`") else "fields"
         return _SKIPPED_AT[reason]
+
+    def _describe_filter(self) -> str | None:
+        condition = self._plan.manifest.numbers.get("where")
+        return None if condition is None else f"`{FILTER_KEY}` is true: {condition}"
 
     def _describe_number(self) -> str:
         row, recipients, compiled = self._row, self._recipients, self._compiled
