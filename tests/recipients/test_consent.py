@@ -51,7 +51,7 @@ def warnings(header: str, values: list[str], used: tuple[str, ...] = ()) -> list
         ("Subscribed", ["no", "no"], "2 rows (`no` 2)", "subscribed == 'yes'"),
         ("Opt-in date", ["2026-01-05", ""], "1 row (blank 1)", "opt_in_date != ''"),
         ("Do not contact", ["Yes", "", ""], "1 row (`Yes` 1)", "do_not_contact == ''"),
-        ("Do Not Call", ["1", "0", ""], "1 row (`1` 1)", "do_not_call in ('0', '')"),
+        ("Do Not Call", ["1", "0", ""], "1 row (`1` 1)", "do_not_call in ('', '0')"),
         ("Unsubscribed", ["Unsubscribed", ""], "1 row (`Unsubscribed` 1)", "unsubscribed == ''"),
         ("Unsubscribed At", ["2026-01-05", ""], "1 row (`2026-01-05` 1)", "unsubscribed_at == ''"),
         ("Einwilligung", ["ja", "nein"], "1 row (`nein` 1)", "einwilligung == 'ja'"),

@@ -54,7 +54,7 @@ def test_conditions(source, expected):
         pytest.param("'' ~ opt_in.__class__ == 'x'", "fails for every row", id="Python's insides"),
         pytest.param("opt_in * 10**9 == 'b'", "fails for every row", id="memory"),
         pytest.param("range(10**8) | list == opt_in", "fails for every row", id="time"),
-        pytest.param("opt_in | nosuch == 'Y'", "no filter", id="a filter that does not exist" ),
+        pytest.param("opt_in | nosuch == 'Y'", "No filter named", id="a filter that does not exist" ),
     ],
 )  # fmt: skip
 def test_what_is_refused(source, says):
