@@ -78,7 +78,8 @@ class Table:
 
 def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
     """Return `frame` with all of `places`, blank where the block was read before that header was first seen."""
-    absent = [place for place in places if place not in frame.columns]
+    present = set(frame.columns)
+    absent = [place for place in places if place not in present]
     return frame.with_columns(pl.lit("").alias(place) for place in absent) if absent else frame
 
 
