@@ -20,6 +20,8 @@ from sender.recipients.readers.table import HeadedRows, Table, refuse_wide
 
 SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
+_WIDE = 1_000  # columns: what a block costs for each of them, however few its rows are
+_MORE_CHARS = 3  # times as many in a block of so many columns
 _SAMPLE_CHARS = 65_536  # from which the separator and the line ends are guessed
 _MOST_LINES_BACK = 1_000  # from a block's end, to find a line end outside quotes
 _MOST_LINES_LISTED = 10
@@ -85,8 +87,9 @@ def _guess_separator(stream: TextStream) -> str:
 def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Iterator[pl.DataFrame]:
     """Yield the rows as grids of one width. `lines` is the number of lines above them."""
     width: int | None = None
-    while stream.fill(BLOCK_CHARS):
-        text = _whole_rows(stream)
+    size = BLOCK_CHARS
+    while stream.fill(size):
+        text = _whole_rows(stream, size)
         grid = _read_quickly(text, separator, width) if text else None
         if grid is None:
             grid, lines = _read_strictly(stream, separator, where, lines, width)
@@ -94,12 +97,14 @@ def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int) -
             stream.position += len(text)
             lines += _count_lines(text) if '"' in text else grid.height  # without quotes every row is a line
         width = grid.width
+        if width > _WIDE:
+            size = BLOCK_CHARS * _MORE_CHARS
         yield grid
 
 
-def _whole_rows(stream: TextStream) -> str:
-    """Return the whole rows in the buffer, judged by quotes in pairs; empty where they do not decide it."""
-    text = stream.text[:BLOCK_CHARS]
+def _whole_rows(stream: TextStream, size: int) -> str:
+    """Return the whole rows in about `size` characters, judged by quotes in pairs; empty where they are unclear."""
+    text = stream.text[:size]
     if stream.ended and len(text) == len(stream.text):
         return text
     end = text.rfind("\n") + 1

@@ -72,8 +72,18 @@ class Table:
         return pl.DataFrame(schema=dict.fromkeys(self.headers, pl.String))
 
     def _name_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
-        named = zip(self._places, self.headers, strict=True)
-        return _fill_columns(frame, self._places).select(pl.col(place).alias(header) for place, header in named)
+        if tuple(frame.columns) != (*self._places, _NUMBER):
+            frame = _fill_columns(frame, self._places).select(*self._places, _NUMBER)
+        cells = frame.clone()
+        cells.drop_in_place(_NUMBER)
+        return _renamed(cells, self.headers)
+
+
+def _renamed(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return `frame` with other names of its columns. An expression for each column would take far longer."""
+    renamed = frame.clone()
+    renamed.columns = list(names)
+    return renamed
 
 
 def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
@@ -92,9 +102,9 @@ class Rows:
 
     def add(self, cells: pl.DataFrame, numbers: pl.Series) -> None:
         """Add the rows of `cells`, without the blank ones. Its columns are known by their places from here on."""
-        frame = cells.rename(dict(zip(cells.columns, map(str, range(cells.width)), strict=True)))
-        frame = frame.with_columns(numbers.cast(pl.UInt32).alias(_NUMBER))
-        filled = _find_filled(frame.drop(_NUMBER))
+        filled = _find_filled(cells)
+        frame = _renamed(cells, [str(place) for place in range(cells.width)])
+        frame = frame.hstack([numbers.cast(pl.UInt32).alias(_NUMBER)])
         if filled is not None:
             frame = frame.filter(filled)
             self.blank_rows += len(filled) - frame.height
@@ -125,7 +135,7 @@ class HeadedRows:
 
     def add(self, grid: pl.DataFrame) -> None:
         """Add the rows of `grid` (String columns; null is blank)."""
-        grid = grid.with_columns(pl.all().fill_null(""))
+        grid = _fill_nulls(grid)
         start, self._next = self._next, self._next + grid.height
         if self._header is None:
             filled = _find_filled(grid)
@@ -164,6 +174,11 @@ class HeadedRows:
             if not self._header[place].strip()
         ]
         return self._rows.table(headers, places, notes)
+
+
+def _fill_nulls(grid: pl.DataFrame) -> pl.DataFrame:
+    with_nulls = [column.name for column in grid.iter_columns() if column.has_nulls()]
+    return grid.with_columns(pl.col(with_nulls).fill_null("")) if with_nulls else grid
 
 
 def _find_filled(cells: pl.DataFrame) -> pl.Series | None:
