@@ -111,6 +111,8 @@ def load_recipients(campaign: Campaign) -> Recipients:
     table, where, file = _read(campaign)
     if not table.height:
         only = "only blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"
+        if spec.header_row is not None:
+            only += f" from row {spec.header_row} on, where {setting('recipients.header_row')} says that the header is"
         raise RecipientsError(
             f"there are no recipients: it has {only}", where=where, fix="add a row for each recipient"
         )
@@ -153,7 +155,14 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
     if name.is_absolute() and name.is_relative_to(campaign.base.absolute()):
         name = name.relative_to(campaign.base.absolute())
     with open_source(path) as source:
-        table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
+        table = read_table(
+            source,
+            where=str(path),
+            sheet=spec.sheet,
+            separator=spec.separator,
+            encoding=spec.encoding,
+            header_row=spec.header_row,
+        )
         file = InputFile("recipients", name.as_posix(), *source.finish())
     return table, str(path), file
 

@@ -79,7 +79,17 @@ def workbook(*sheets: tuple[str, list[list]], date: str = "yyyy-mm-dd") -> bytes
         pytest.param(f"phone,name\n{A},Ann\n\n,\n  \n{B},Bob\n\n", [(2, A, "Ann"), (6, B, "Bob")], id="blank rows"),
         pytest.param(f"\n\nphone,name\n{A},Ann\n", [(4, A, "Ann")], id="blank lines above the header"),
         pytest.param(f'phone,size\n{A},5" pipe\n', [(2, A, '5" pipe')], id="a quote inside a cell without quotes"),
-        pytest.param(f'phone,size\n{A}, "x"\n', [(2, A, ' "x"')], id="a quote after a blank is text"),
+        pytest.param(
+            f'phone, size\n{A}, "x, y"\n{B}, z\n', [(2, A, "x, y"), (3, B, "z")], id="a blank before a quoted cell"
+        ),
+        pytest.param(
+            f'phone,size\n{A}, 5" pipe\n', [(2, A, ' 5" pipe')], id="a blank before a cell with a quote inside"
+        ),
+        pytest.param(
+            f'phone,size\n{A},"a, ""b"", c"\n{B}, x\n',
+            [(2, A, 'a, "b", c'), (3, B, " x")],
+            id="quotes in a quoted cell",
+        ),
         pytest.param(f'phone,a\n{A},""\n', [(2, A, "")], id="empty quotes"),
         pytest.param(f'phone,a\n{A},\x02"\n', [(2, A, '\x02"')], id="control characters"),
         pytest.param(f"phone,a\n{A},x\u2028y\x0bz\n", [(2, A, "x\u2028y\x0bz")], id="other line separators are text"),
@@ -512,7 +522,7 @@ def test_the_quick_way_never_differs_from_the_strict_one(text):
     quick = delimited._read_quickly(text, ",")
     if quick is not None:
         stream = TextStream(FileSource(text.encode(), where="x"), None)
-        strict, lines = delimited._read_strictly(stream, ",", "x", 0, None)
+        strict, lines = delimited._StrictReader(stream, ",", "x", spaced=False).read(0, None, 0)
         assert quick.fill_null("").rows() == strict.rows()
         assert lines == len(text.splitlines()) or "\r" in text or '"' in text
 

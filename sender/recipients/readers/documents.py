@@ -38,7 +38,7 @@ def read_parquet(source: FileSource, where: str) -> Table:
         ) from None
 
 
-def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
+def read_workbook(source: FileSource, sheet: str | None, where: str, *, header_row: int | None = None) -> Table:
     """Return the rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
     with _opened_workbook(source, where) as book:
         if sheet is not None and sheet not in book.sheet_names:
@@ -50,7 +50,9 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
             )
         name, grid = _read_sheet(book, sheet)
         others = [other for other in book.sheet_names if other != name and sheet is None]
-        return replace(_to_table(grid), other_sheets=tuple(other for other in others if _has_cells(book, other)))
+        return replace(
+            _to_table(grid, header_row), other_sheets=tuple(other for other in others if _has_cells(book, other))
+        )
 
 
 def read_sheets(source: FileSource, where: str) -> dict[str | None, Table]:
@@ -78,8 +80,8 @@ def _opened_workbook(source: FileSource, where: str) -> Iterator[fastexcel.Excel
         ) from None
 
 
-def _to_table(grid: pl.DataFrame) -> Table:
-    rows = HeadedRows(1, quotes=False)  # a workbook needs none
+def _to_table(grid: pl.DataFrame, header_row: int | None = None) -> Table:
+    rows = HeadedRows(1, quotes=False, header_row=header_row)  # a workbook needs none
     for part in grid.iter_slices(BLOCK_ROWS):
         # A date without a time has midnight, and a time without a date has the day zero of spreadsheets.
         rows.add(

@@ -120,12 +120,13 @@ class Rows:
 class HeadedRows:
     """Builds a Table of grids of text, whose first row that is not blank is the header.
 
-    `first_row` is the number of the first row. All grids have the same width. What a table of our own results has
-    guarded is taken back; `quotes` is as `guard_table` had it.
+    `first_row` is the number of the first row; rows before `header_row` are left out. All grids have the same width.
+    What a table of our own results has guarded is taken back; `quotes` is as `guard_table` had it.
     """
 
-    def __init__(self, first_row: int, *, quotes: bool = True) -> None:
+    def __init__(self, first_row: int, *, quotes: bool = True, header_row: int | None = None) -> None:
         self._next = first_row
+        self._header_row = header_row
         self._above = 0
         self._quotes = quotes
         self._guarded = False
@@ -136,6 +137,10 @@ class HeadedRows:
     def add(self, grid: pl.DataFrame) -> None:
         """Add the rows of `grid` (String columns; null is blank)."""
         grid = _fill_nulls(grid)
+        if self._header_row is not None and self._next < self._header_row:
+            above = min(grid.height, self._header_row - self._next)
+            self._next += above
+            grid = grid[above:]
         start, self._next = self._next, self._next + grid.height
         if self._header is None:
             filled = _find_filled(grid)
