@@ -6,7 +6,6 @@ environment (`sender.providers`). Reads no files; `sender.campaign.load` makes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -24,6 +23,7 @@ from sender.campaign import safe_yaml
 from sender.campaign.canary_spec import CanarySpec, expand_canary
 from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
+from sender.campaign.suppress_spec import SuppressSpec, expand_files
 from sender.campaign.surroundings import Dialect, ListenSpec, SandboxSpec
 from sender.campaign.values import (
     Body,
@@ -136,35 +136,6 @@ class RecipientsSpec(Strict):
         if self.file is not None and self.rows is not None:
             raise ValueError("both `file` and `rows` are given: keep one")
         return self
-
-
-class SuppressSpec(Strict):
-    """A file of numbers that get nothing."""
-
-    file: Path = Field(description="The file, in any recipients format, relative to the campaign file.")
-    unreadable: int = Field(
-        0,
-        ge=0,
-        description="How many rows may hold a number that cannot be read. More of them stop the start; blank cells do"
-        " not count.",
-    )
-    columns: Annotated[tuple[Text, ...], BeforeValidator(to_list)] = Field(
-        (),
-        description="Headers of the columns with phone numbers. Default: those named so, and those whose cells mostly"
-        " read as numbers.",
-    )
-    default_region: Region | None = Field(
-        None,
-        description="Country of its numbers without a country code, in addition to `recipients.default_region`.",
-    )
-
-
-def _expand_files(value: object) -> object:
-    """Return the entries of `suppress`: a file's name is short for a mapping."""
-    entries = [value] if isinstance(value, str | Path | Mapping) else value
-    if not isinstance(entries, list | tuple):
-        return entries
-    return tuple({"file": entry} if isinstance(entry, str | Path) else entry for entry in entries)
 
 
 class MessageSpec(Strict):
@@ -311,7 +282,7 @@ class Campaign(ProviderFields):
     dedupe: Literal["first", "last", "none"] = Field(
         "first", description="Which row of a repeated number gets the message."
     )
-    suppress: Annotated[tuple[SuppressSpec, ...], BeforeValidator(_expand_files)] = Field(
+    suppress: Annotated[tuple[SuppressSpec, ...], BeforeValidator(expand_files)] = Field(
         (),
         description="Files of numbers that get nothing, in any recipients format: a name, a mapping, or a list of both."
         " They are read again whenever the campaign is sent or resumed, and watched meanwhile.",

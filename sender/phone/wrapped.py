@@ -11,7 +11,7 @@ import unicodedata
 from typing import NamedTuple
 
 SCHEME_REPAIR = "dropped the `{}:` before the number"
-LABEL_REPAIR = "dropped the words beside the number"
+LABEL_REPAIR = "dropped the label next to the number"
 QUOTE_REPAIR = "dropped the quotation marks around the number"
 SIGN_REPAIR = "dropped the signs around the number"
 BLANK_REPAIR = "read tabs, line breaks and unusual blanks as blanks"

@@ -37,7 +37,7 @@ from sender.recipients.columns import InputFile, Recipients
 from sender.suppression.live_check import SendContext
 from sender.suppression.number_files import NumberFile
 from sender.suppression.number_list import ListRules
-from sender.templating import Condition, Template
+from sender.templating import RowCondition, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class NumberRules:
     skip_types: tuple[str, ...]
     dedupe: Literal["first", "last", "none"]
     suppress: tuple[NumberFile, ...]
-    where: Condition | None
+    where: RowCondition | None
 
     def to_manifest(self) -> dict[str, Any]:
         """What the manifest keeps of it; `where` only where rows are filtered."""

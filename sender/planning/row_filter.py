@@ -7,12 +7,12 @@ import polars as pl
 from sender.core.errors import CampaignError
 from sender.core.outcomes import SkipReason
 from sender.recipients.columns import Recipients
-from sender.templating import Condition, evaluate
+from sender.templating import RowCondition, evaluate
 
 FILTER_KEY = "recipients.where"
 
 
-def check_filter(condition: Condition, recipients: Recipients) -> None:
+def check_filter(condition: RowCondition, recipients: Recipients) -> None:
     """Raise TemplateError or CampaignError where the condition needs a column that is not there, or reads none."""
     condition.template.check(recipients.names, recipients.headers)
     if not condition.find_columns(recipients.names, recipients.headers):
@@ -23,7 +23,9 @@ def check_filter(condition: Condition, recipients: Recipients) -> None:
         )
 
 
-def filter_rows(frame: pl.DataFrame, condition: Condition, cells: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
+def filter_rows(
+    frame: pl.DataFrame, condition: RowCondition, cells: pl.DataFrame, recipients: Recipients
+) -> pl.DataFrame:
     """Return `frame` (`reason`, `detail`, a row for each of `cells`) with the rows skipped that are left out.
 
     As `filtered_out`, whatever else is wrong with them; as `render_error` where the condition fails. `cells` has the

@@ -56,7 +56,7 @@ def choose_phone_columns(
     """
     if chosen:
         return PhoneColumns(_resolve_chain(list(table.headers), chosen, where))
-    columns = [_Column(table, header, default_region) for header in table.headers]
+    columns = [_SampledColumn(table, header, default_region) for header in table.headers]
     candidates = [
         column
         for column in columns
@@ -79,7 +79,7 @@ def _resolve_chain(headers: list[str], chosen: Sequence[str], where: str) -> tup
     return tuple(dict.fromkeys(resolve_header(headers, name, KEY, where) for name in names))
 
 
-class _Column:
+class _SampledColumn:
     """A column, what its header says of phone numbers, and what a sample of its cells does."""
 
     def __init__(self, table: Table, header: str, default_region: str | None) -> None:
@@ -126,7 +126,7 @@ def _show(cell: str) -> str:
     return f"`{text[:_CELL_CHARS]}{'…' if len(text) > _CELL_CHARS else ''}`"
 
 
-def _several(columns: Sequence[_Column], where: str) -> RecipientsError:
+def _several(columns: Sequence[_SampledColumn], where: str) -> RecipientsError:
     order = [column.header for column in sorted(columns, key=lambda column: not is_mobile(column.header))]
     examples = "; ".join(column.describe() for column in columns[:_MOST_SHOWN])
     chain = ", ".join(order[:2])
@@ -138,7 +138,7 @@ def _several(columns: Sequence[_Column], where: str) -> RecipientsError:
     )
 
 
-def _none(table: Table, columns: Sequence[_Column], where: str) -> RecipientsError:
+def _none(table: Table, columns: Sequence[_SampledColumn], where: str) -> RecipientsError:
     headers = list(table.headers)
     below = _find_header_below(table, columns)
     if any(map(is_number_like, headers)):
@@ -156,7 +156,7 @@ def _none(table: Table, columns: Sequence[_Column], where: str) -> RecipientsErr
     return RecipientsError("there is no column for the phone number", where=where, fix=fix)
 
 
-def _propose(columns: Sequence[_Column]) -> list[_Column]:
+def _propose(columns: Sequence[_SampledColumn]) -> list[_SampledColumn]:
     """Return the columns that may be meant, because most of their cells are phone numbers; best first."""
     alike = [column for column in columns if column.share_alike > _MOSTLY and "fax" not in words(column.header)]
     ranked = sorted(alike[:_MOST_READ], key=lambda column: -column.share)
@@ -164,11 +164,11 @@ def _propose(columns: Sequence[_Column]) -> list[_Column]:
     return [column for column in named or ranked if column.share > _MOSTLY][:_MOST_PROPOSED]
 
 
-def _list_shares(columns: Sequence[_Column]) -> str:
+def _list_shares(columns: Sequence[_SampledColumn]) -> str:
     return " or ".join(f"`{column.header}` ({column.share:.0%} of its cells are phone numbers)" for column in columns)
 
 
-def _find_header_below(table: Table, columns: Sequence[_Column]) -> tuple[int, list[str]] | None:
+def _find_header_below(table: Table, columns: Sequence[_SampledColumn]) -> tuple[int, list[str]] | None:
     """Return the number and the cells of a row that is the header if those above it are a title; None without one."""
     for block in table.blocks():
         rows = block.cells.head(_ROWS_SEARCHED)

@@ -26,7 +26,7 @@ _SHOWN_CHARS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Condition:
+class RowCondition:
     """A compiled condition. `template` gives `true` or `false`; `headers` are those in `row["Header"]`.
 
     `any_header`: it looks up headers that are known only when it runs.
@@ -45,7 +45,7 @@ class Condition:
         return tuple(header for header in headers if header in used)
 
 
-def compile_condition(source: str, *, where: str) -> Condition:
+def compile_condition(source: str, *, where: str) -> RowCondition:
     """Return the condition in `source`. Raises TemplateError where it is not a single expression, or not allowed."""
     try:
         expression = _parse(source)
@@ -70,7 +70,7 @@ def compile_condition(source: str, *, where: str) -> Condition:
     constant = [node for node in lookups if isinstance(node, nodes.Getattr) or isinstance(node.arg, nodes.Const)]
     names = [node.attr if isinstance(node, nodes.Getattr) else str(node.arg.value) for node in constant]  # type: ignore[attr-defined]
     rows = sum(map(_is_row, (expression, *expression.find_all(nodes.Name))))
-    return Condition(source, template, frozenset(names), any_header=rows > len(constant))
+    return RowCondition(source, template, frozenset(names), any_header=rows > len(constant))
 
 
 def _parse(source: str) -> nodes.Expr:
@@ -85,7 +85,7 @@ def _is_row(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Name) and node.name == "row"
 
 
-def evaluate(condition: Condition, cells: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+def evaluate(condition: RowCondition, cells: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     """Return `holds` (Boolean, null where it fails) and `detail` (String, why it fails) for each row of `cells`.
 
     `cells` has the columns that it reads, under their headers. Each distinct row is looked at once. Raises
@@ -119,7 +119,7 @@ _SCHEMA = {"holds": pl.Boolean, "detail": pl.String}
 
 
 def _evaluate_row(
-    condition: Condition, used: Mapping[str, str], cells: Mapping[str, str]
+    condition: RowCondition, used: Mapping[str, str], cells: Mapping[str, str]
 ) -> tuple[bool | None, str | None]:
     variables = {name: cells[header] for name, header in used.items()}
     try:

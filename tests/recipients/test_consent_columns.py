@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sender.recipients.columns import _template_names
-from sender.recipients.consent import is_refusal, note_consent
+from sender.recipients.consent_columns import is_refusal, note_consent
 from sender.recipients.readers.cells import table_of_items
 
 AGREED = (
