@@ -266,14 +266,12 @@ def _repair_wrapped(answers: pl.DataFrame, rules: _ReadingRules) -> pl.DataFrame
     """Return `answers` with what stands around a number dropped where all of a column may have it: quotes, a scheme.
 
     Only where what is left is a valid number; every other cell is read alone."""
-    for pattern, repair in _WRAPPED:
-        cells = answers.filter(
-            pl.col("key").is_null() & pl.col("repair").is_null() & pl.col("raw").str.contains(pattern)
-        )
-        if not cells.height:
+    left = answers.filter(pl.col("key").is_null() & pl.col("repair").is_null() & pl.col("raw").is_not_null())
+    for pattern, repair in _WRAPPED if left.height else ():
+        inside = left.select("row", pl.col("raw").str.extract(pattern).str.strip_chars(), "asked")
+        inside = inside.filter(pl.col("raw").is_not_null() & ~pl.col("raw").is_in(list(rules.passthrough)))
+        if not inside.height:
             continue
-        inside = cells.select("row", pl.col("raw").str.extract(pattern).str.strip_chars(), "asked")
-        inside = inside.filter(~pl.col("raw").is_in(list(rules.passthrough)))
         meant = _answer(inside, replace(rules, short_codes=False))
         repaired = meant.filter(pl.col("answer") >= 0).select("row", "answer", "number", repair=pl.lit(repair))
         answers = answers.update(repaired, on="row", how="left", maintain_order="left")
