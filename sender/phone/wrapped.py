@@ -31,7 +31,7 @@ _AFTER_WORD = r"[\s.:#=\-\u2013\u2014/]"
 _LABEL_BEFORE = re.compile(
     rf"(?:[(\[]?(?:(?:{_WORD})(?![^\W_])|[mctphw](?=\s*[.:)\]]))[)\]]?{_AFTER_WORD}*)+(?=[\d+(])", re.IGNORECASE
 )
-_NUMBERED_LABEL = re.compile(r"\d(?:[^\d:]|$)")  # after a label without `:`, as in `Mobile 1 151 23456789`
+_NUMBERED_LABEL = re.compile(r"\d(?:[^\d:]|$)")  # after a label without `:`, as in `Mobile 1 152 28817386`
 _LABEL_AFTER = re.compile(
     rf"(?<=[\d)])[\s,;:=\-\u2013\u2014/]*(?:[(\[](?:{_WORD}|[mctphw])\.?[)\]]|(?<![^\W_])(?:{_WORD})(?![^\W_])[.]?|\s)+",
     re.IGNORECASE,
