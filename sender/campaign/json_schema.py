@@ -40,7 +40,13 @@ def json_schema() -> dict[str, Any]:
     schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
     entries = next(form for form in schema["properties"]["suppress"]["anyOf"] if form.get("type") == "array")
     entries["items"] = {"anyOf": [{"type": "string"}, entries["items"]]}
-    for model, key in (("MessageSpec", "media"), ("RecipientsSpec", "skip_types"), ("SuppressSpec", "columns")):
+    single_or_list = (
+        ("MessageSpec", "media"),
+        ("RecipientsSpec", "phone_column"),
+        ("RecipientsSpec", "skip_types"),
+        ("SuppressSpec", "columns"),
+    )
+    for model, key in single_or_list:
         listing = schema["$defs"][model]["properties"][key]
         schema["$defs"][model]["properties"][key] = {
             "anyOf": [{"type": "string"}, {name: listing[name] for name in ("type", "items") if name in listing}],

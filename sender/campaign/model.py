@@ -6,7 +6,6 @@ environment (`sender.providers`). Reads no files; `sender.campaign.load` makes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -24,6 +23,7 @@ from sender.campaign import safe_yaml
 from sender.campaign.canary_spec import CanarySpec, expand_canary
 from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
+from sender.campaign.suppress_spec import SuppressSpec, expand_files
 from sender.campaign.surroundings import Dialect, ListenSpec, SandboxSpec
 from sender.campaign.values import (
     Body,
@@ -72,20 +72,38 @@ def _auto_to_none(value: object) -> object:
     return None if value == "auto" else value
 
 
+def _to_headers(value: object) -> object:
+    """Return one header or several as a list, none as an empty one."""
+    return () if value is None else to_list(value)
+
+
 class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in the campaign itself."""
 
-    file: Path | None = Field(None, description="CSV, XLSX, Parquet, JSONL or YAML, relative to the campaign file.")
-    rows: tuple[dict[str, Any], ...] | None = Field(None, description="In place: mappings of column to value.")
-    phone_column: Text | None = Field(
-        None,
-        description="Header of the column with the number. Default: the one named `phone`, `to`, `mobile`, ...",
+    file: Path | None = Field(
+        None, description="CSV, TSV, XLSX, Parquet, JSONL or YAML file, relative to the campaign file."
+    )
+    rows: tuple[dict[str, Any], ...] | None = Field(
+        None, description="Recipients in place, each a mapping of column to value."
+    )
+    phone_column: Annotated[tuple[Text, ...], BeforeValidator(_to_headers)] = Field(
+        (),
+        description="Header of the column with the number. Default: the only one that is named so (`phone`, `Mobile #`,"
+        " `Téléphone`, ...). A list is an order: the first cell of a row that reads as a number is used.",
     )
     default_region: Region | None = Field(
         None, description="Country that numbers without a country code belong to: `US`, `GBR`, `Germany`, `+49`."
     )
     region_column: Text | None = Field(
-        None, description="Header of a column with each row's own country, written like `default_region`."
+        None,
+        description="Header of a column with each row's own country, written like `default_region`. Default: the one"
+        " named so (`Country/Region`, ...), for numbers that `default_region` cannot be meant for.",
+    )
+    where: Text | None = Field(
+        None,
+        description="Whom to text: a Jinja expression over the row that is true or false, such as"
+        " `sms_consent == 'yes' and city != ''`. Other rows are skipped as `filtered_out`. A blank cell is an empty"
+        " text.",
     )
     caution: bool = Field(
         True,
@@ -103,6 +121,12 @@ class RecipientsSpec(Strict):
         None, description="Rows that an XLSX workbook hides: leave out, or text. Needed where one would get a message."
     )
     sheet: Text | None = Field(None, description="Name of the worksheet in a workbook. Default: the first.")
+    header_row: int | None = Field(
+        None,
+        ge=1,
+        description="Row number of the header in a CSV file or workbook, as a spreadsheet shows it; the rows above are"
+        " left out. Default: the first row that is not blank.",
+    )
     separator: str | None = Field(
         None, min_length=1, max_length=1, description="Field separator of a CSV file. Default: detected."
     )
@@ -115,35 +139,6 @@ class RecipientsSpec(Strict):
         if self.file is not None and self.rows is not None:
             raise ValueError("both `file` and `rows` are given: keep one")
         return self
-
-
-class SuppressSpec(Strict):
-    """A file of numbers that get nothing."""
-
-    file: Path = Field(description="The file, in any recipients format, relative to the campaign file.")
-    unreadable: int = Field(
-        0,
-        ge=0,
-        description="How many rows may hold a number that cannot be read. More of them stop the start; blank cells do"
-        " not count.",
-    )
-    columns: Annotated[tuple[Text, ...], BeforeValidator(to_list)] = Field(
-        (),
-        description="Headers of the columns with phone numbers. Default: those named so, and those whose cells mostly"
-        " read as numbers.",
-    )
-    default_region: Region | None = Field(
-        None,
-        description="Country of its numbers without a country code, in addition to `recipients.default_region`.",
-    )
-
-
-def _expand_files(value: object) -> object:
-    """Return the entries of `suppress`: a file's name is short for a mapping."""
-    entries = [value] if isinstance(value, str | Path | Mapping) else value
-    if not isinstance(entries, list | tuple):
-        return entries
-    return tuple({"file": entry} if isinstance(entry, str | Path) else entry for entry in entries)
 
 
 class MessageSpec(Strict):
@@ -290,7 +285,7 @@ class Campaign(ProviderFields):
     dedupe: Literal["first", "last", "none"] = Field(
         "first", description="Which row of a repeated number gets the message."
     )
-    suppress: Annotated[tuple[SuppressSpec, ...], BeforeValidator(_expand_files)] = Field(
+    suppress: Annotated[tuple[SuppressSpec, ...], BeforeValidator(expand_files)] = Field(
         (),
         description="Files of numbers that get nothing, in any recipients format: a name, a mapping, or a list of both."
         " They are read again whenever the campaign is sent or resumed, and watched meanwhile.",

@@ -52,11 +52,11 @@ def write_list_campaign(people: Path, given: Mapping[str, Any], defaults: Folder
     """
     known = {} if defaults is None else defaults.keys
     recipients = load_recipients(_load(people, {"recipients": given}, defaults))
-    keys: dict[str, Any] = {"recipients": {"phone_column": recipients.phone, **given}}
+    keys: dict[str, Any] = {"recipients": {"phone_column": recipients.phones[0], **given}}
     if recipients.body is None:
         keys["message"] = _greeting(recipients.names)
     plan = build_plan(_load(people, keys, defaults))
-    has_region = "default_region" in given or "default_region" in known or recipients.region is not None
+    has_region = "default_region" in given or "default_region" in known or bool(recipients.countries.headers)
     missing = not has_region and plan.manifest.skipped.get(SkipReason.INVALID_NUMBER, 0) > 0
     lines = [*_head(people, known), *_recipients(people, keys["recipients"], plan, region_missing=missing)]
     lines += [*_message(keys.get("message"), recipients), "", "dedupe: first              # the first row of a number"]
@@ -112,7 +112,7 @@ def _recipients(people: Path, keys: Mapping[str, Any], plan: Plan, *, region_mis
 def _message(body: str | None, recipients: Recipients) -> Iterator[str]:
     yield ""
     names = {header: f"{{{{ {name} }}}}" for name, header in recipients.names.items()}
-    others = [header for header in recipients.headers if header != recipients.phone]
+    others = [header for header in recipients.headers if header not in recipients.phones]
     fields = [names.get(header) or f"{{{{ row[{json.dumps(header, ensure_ascii=False)}] }}}}" for header in others]
     if fields:
         more = f" and {len(fields) - _MOST_FIELDS} more" if len(fields) > _MOST_FIELDS else ""

@@ -54,9 +54,9 @@ class SpillingFrames:
     def frames(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield the frames in order, any number of times; of each those of `columns` that it has (None: all)."""
         for stored, present in zip(self._frames, self._columns, strict=True):
-            selected = present if columns is None else [name for name in columns if name in present]
+            selected = None if columns is None else [name for name in columns if name in present]
             if isinstance(stored, pl.DataFrame):
-                yield stored.select(selected)
+                yield stored if selected is None else stored.select(selected)
                 continue
             with stored.open("rb") as file:  # not by its path: mapped pages would count as memory of the process
                 frame = pl.read_ipc(file, columns=selected)

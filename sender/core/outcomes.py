@@ -68,6 +68,7 @@ class SkipReason(StrEnum):
     FREQUENCY_CAP = "frequency_cap"
     HIDDEN_ROW = "hidden_row"
     LIMIT = "limit"
+    FILTERED_OUT = "filtered_out"  # by the campaign's own `recipients.where`
 
 
 class Reason(StrEnum):

@@ -20,6 +20,7 @@ from sender.core.errors import setting
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
 from sender.phone.numbering import FAULTS, NUMBER_TYPES, NumberVerdict
+from sender.phone.wrapped import SCHEME_REPAIR, takes_no_texts, unwrap
 
 SHORT_CODE = "short_code"
 FAULT_SENTENCES = {
@@ -82,7 +83,7 @@ def caution(cell: str) -> str | None:
 
     Looks at the text alone; what depends on the region is checked after parsing.
     """
-    text = unicodedata.normalize("NFKC", _TEL_URI.sub("", cell)).strip()
+    text = _plain(cell)
     if _EXPONENT.fullmatch(text):
         return "is in scientific notation and has lost digits; format the column as text and enter it again"
     if _DECIMAL_TAIL.fullmatch(text):
@@ -93,6 +94,8 @@ def caution(cell: str) -> str | None:
         return "seems to hold two numbers; keep one, or give each its own row"
     if _ORDINARY.fullmatch(text):
         return None
+    if takes_no_texts(text):
+        return "is labelled as a fax, pager or landline number; write the number to text"
     if any(character.isalpha() for character in text):
         return "has letters, which could stand for keypad digits or an extension; write digits only"
     strange = [
@@ -101,6 +104,11 @@ def caution(cell: str) -> str | None:
         if character not in _PUNCTUATION and unicodedata.category(character) not in _INVISIBLE_OR_DIGIT
     ]
     return f"has a `{strange[0]}`, which cannot be part of a number; write digits only" if strange else None
+
+
+def _plain(cell: str) -> str:
+    """Return the text of a cell with plain characters for its look-alikes, without the scheme of a number."""
+    return unicodedata.normalize("NFKC", _TEL_URI.sub("", cell)).strip()
 
 
 def _holds_two_numbers(text: str) -> bool:
@@ -137,7 +145,7 @@ class Reader:
                 return Reading(to=short, number_type=SHORT_CODE)
         why = caution(cell) if self._careful else None
         if why is not None:
-            return self._repaired(cell, asked) or _held(cell, why)
+            return self._repaired(cell, asked) or self._unwrapped(cell, asked) or _held(cell, why)
         region = asked
         international = _LEADS_WITH_PLUS.match(cell) is not None
         if region is not None and not region_ok(region):
@@ -148,9 +156,12 @@ class Reader:
         kind = PhoneNumberType.UNKNOWN if number is None else phonenumbers.number_type(number)
         if number is not None and kind != PhoneNumberType.UNKNOWN:  # the same as is_valid_number, in one step
             why = self._doubt(cell, number, region) if self._careful and not international else None
-            return _held(cell, why) if why else _good(number, kind)
+            return _held(cell, why) if why else _good(number, kind)._replace(repair=self._link_repair(cell))
         if self._short_codes and _SHORT_CODE_CELL.fullmatch(cell):
             return Reading(to=cell, region=region, number_type=SHORT_CODE)
+        unwrapped = self._unwrapped(cell, asked) if self._careful else None
+        if unwrapped is not None:
+            return unwrapped
         hint = _plus_hint(cell) if not international else ""
         return _held(cell, _fault(number, error, region, international=international) + hint)
 
@@ -173,6 +184,25 @@ class Reader:
                 if other != reading.to:
                     return _held(cell, f"may mean {reading.to} or {other}; write the one that is meant, with the +")
         return reading._replace(repair=repair)
+
+    def _link_repair(self, cell: str) -> str | None:
+        """Return what is said of a number written as a link, which libphonenumber reads without help."""
+        return SCHEME_REPAIR.format("tel") if self._careful and _TEL_URI.match(cell) else None
+
+    def _unwrapped(self, cell: str, asked: str | None) -> Reading | None:
+        """Return the reading of the one number in a cell that holds more; None where it holds nothing more."""
+        inside = unwrap(cell)
+        if inside is None or not inside.text or takes_no_texts(cell) or _holds_two_numbers(_plain(cell)):
+            return None
+        if caution(inside.text) is not None and _undone(inside.text) is None:
+            return None
+        reading = self.read(inside.text, asked)
+        if reading.to is None:
+            why = str(reading.detail).removeprefix(f"{_shown(inside.text)} ")
+            return _held(cell, f"holds {_shown(inside.text)}, which {why}")
+        if reading.number_type == SHORT_CODE:
+            return None
+        return reading._replace(repair="; ".join(filter(None, (inside.repair, reading.repair))))
 
     def _doubt(self, cell: str, number: PhoneNumber, region: str | None) -> str | None:
         """Return why a valid national reading may not be the number that is meant, or None."""

@@ -93,9 +93,11 @@ def regions_of(text: str) -> tuple[str, ...]:
     """Return the two-letter regions that `text` may mean, sorted; empty if it names none.
 
     A calling code means its main region: national numbers read alike in all regions that share it. Digits without a
-    plus mean nothing: `36` is Hungary's calling code and Australia's number in ISO 3166-1.
+    plus mean nothing: `36` is Hungary's calling code and Australia's number in ISO 3166-1. `US or Germany` means both.
     """
     written = text.strip()
+    if " or " in written:
+        return tuple(sorted({region for part in written.split(" or ") for region in regions_of(part)}))
     code = written.upper()
     if code in phonenumbers.SUPPORTED_REGIONS:
         return (code,)

@@ -34,6 +34,7 @@ from sender.phone.cell import (
 from sender.phone.digit_sets import MAX_DIGITS
 from sender.phone.numbering import NumberVerdict, meanings
 from sender.phone.ranges import INTERNATIONAL, MIN_DIGITS, region_table
+from sender.phone.wrapped import QUOTE_REPAIR, SCHEME_REPAIR, SCHEMES
 
 _COLUMNS = dict.fromkeys(Reading._fields, pl.String)
 # To build a region's table takes as long as `phonenumbers` takes for some thousand numbers, a country code's: hundred.
@@ -46,6 +47,12 @@ _REMEMBERED_CELLS = 50_000  # from block to block
 # Punctuation that libphonenumber ignores; the dashes and the no-break space come from word processors.
 _SEPARATORS = [*" -.()[]/", "\u00a0", *map(chr, range(0x2010, 0x2016)), "\u2212", "+"]
 _LEADING_PLUS = r"^[ (]*\+[^+]*$"
+_QUOTE = r"[\x{22}\x{2018}\x{2019}\x{201c}\x{201d}]"
+_INSIDE = r"([+0-9(][0-9 .()-]*)"
+_WRAPPED = (
+    *((rf"(?i)^{scheme}:{_INSIDE}$", SCHEME_REPAIR.format(scheme)) for scheme in SCHEMES),
+    (rf"^{_QUOTE}+{_INSIDE}{_QUOTE}*$", QUOTE_REPAIR),
+)
 _WITH_TAIL = r"^\+?[0-9]+[.,]0+$"
 _SUSPECT = (  # at least what `caution` holds of such cells, except two numbers
     r"^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}(?:[ T\x{a0}]|$)|^[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:19|20)[0-9]{2}$"
@@ -148,7 +155,7 @@ def _block(
     """Return the result for some rows (`row`, `raw`, `asked`)."""
     answers = _answer(cells, rules)
     if rules.careful:
-        answers = _repair_tails(answers, rules)
+        answers = _repair_wrapped(_repair_tails(answers, rules), rules)
     held = _held(answers, rules)
     left_open = answers["answer"].is_in(_LEFT_OPEN) & answers["raw"].is_not_null()
     unsure = answers["row"].is_in(held.filter(pl.col("detail").is_null())["row"].implode())  # whether there is a hint
@@ -253,6 +260,22 @@ def _repair_tails(answers: pl.DataFrame, rules: _ReadingRules) -> pl.DataFrame:
     sure = (meant["answer"] >= 0) & (meant["size"] <= EXACT_DIGITS) & _is_fault(other["answer"])
     repaired = meant.filter(sure).select("row", "answer", "number", repair=pl.lit(TAIL_REPAIR))
     return answers.update(repaired, on="row", how="left", maintain_order="left")
+
+
+def _repair_wrapped(answers: pl.DataFrame, rules: _ReadingRules) -> pl.DataFrame:
+    """Return `answers` with what stands around a number dropped where all of a column may have it: quotes, a scheme.
+
+    Only where what is left is a valid number; every other cell is read alone."""
+    left = answers.filter(pl.col("key").is_null() & pl.col("repair").is_null() & pl.col("raw").is_not_null())
+    for pattern, repair in _WRAPPED if left.height else ():
+        inside = left.select("row", pl.col("raw").str.extract(pattern).str.strip_chars(), "asked")
+        inside = inside.filter(pl.col("raw").is_not_null() & ~pl.col("raw").is_in(list(rules.passthrough)))
+        if not inside.height:
+            continue
+        meant = _answer(inside, replace(rules, short_codes=False))
+        repaired = meant.filter(pl.col("answer") >= 0).select("row", "answer", "number", repair=pl.lit(repair))
+        answers = answers.update(repaired, on="row", how="left", maintain_order="left")
+    return answers
 
 
 def _is_fault(answer: pl.Series) -> pl.Series:

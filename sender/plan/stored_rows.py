@@ -22,6 +22,8 @@ from sender.core.frame_buffer import TemporaryFolder, no_room
 
 PLAN_FILE = "plan.parquet"
 ROW_GROUP = 65_536  # rows that the reader decodes at once while sending
+_MOST_CELLS = 4_000_000  # of a row group
+_FEWEST_ROWS = 128
 _CHECK_S = 0.2  # how often a builder that waits checks that the writer still lives
 
 
@@ -120,7 +122,11 @@ class _Sink:
     def _write(self) -> None:
         try:
             register_io_source(self._source, schema=self._schema).sink_parquet(
-                self._path, compression="zstd", row_group_size=ROW_GROUP, statistics=False, maintain_order=True
+                self._path,
+                compression="zstd",
+                row_group_size=_find_row_group(self._schema),
+                statistics=False,
+                maintain_order=True,
             )
         except _AbortedError:
             pass
@@ -137,6 +143,13 @@ class _Sink:
             yield block[0]
         if self._aborted:
             raise _AbortedError
+
+
+def _find_row_group(schema: pl.Schema) -> int:
+    """Return the rows of a row group: fewer where the recipients have very many columns, which it holds in memory."""
+    recipient = schema.get("recipient")
+    width = len(recipient.fields) if isinstance(recipient, pl.Struct) else 1
+    return max(_FEWEST_ROWS, min(ROW_GROUP, _MOST_CELLS // max(1, width)))
 
 
 class _AbortedError(Exception):

@@ -1,7 +1,7 @@
 """Who gets a message: each row's number, and which rows are skipped for their type, a suppression file or repetition.
 
-Numbers are read a million at a time and put aside; of the whole list only what suppression and repetition compare is
-held at once. Reads the suppression files and the suppression list, nothing else.
+Of the whole list only what suppression and repetition compare is held at once. Reads the suppression files and the
+suppression list, nothing else.
 
 The rules are functions of a frame with at least `row_number` (UInt32), `to`, `reason` and `detail` (String). Each
 returns the same rows in the same order and changes only rows whose `reason` is null, so the order of the calls is the
@@ -24,7 +24,9 @@ from sender.core.frame_buffer import SpillingFrames
 from sender.core.outcomes import SkipReason
 from sender.plan.message_fields import SERVICE_FIELDS, row_service
 from sender.planning.compiled import CompiledCampaign
+from sender.planning.recipient_numbers import note_countries, read_numbers
 from sender.recipients.columns import InputFile, Recipients
+from sender.recipients.consent_columns import note_consent
 from sender.suppression.live_check import apply_suppression
 from sender.suppression.number_files import NumberFile
 from sender.suppression.number_list import NumberList
@@ -33,7 +35,6 @@ from sender.suppression.suppression_list import SuppressionList
 
 FIXED_LINE = "fixed_line"
 
-_NUMBERS_AT_ONCE = 1_000_000
 _SENDABLE = pl.col("reason").is_null() & pl.col("to").is_not_null()
 
 
@@ -44,7 +45,7 @@ class Audience:
     `numbers` has a frame for each block of the recipients, with the columns of `phone.normalize`. `marks` has the whole
     list's `reason` and `detail` by type of number and repetition (`reason` also where the number is invalid), and
     `suppressed`, the name of the suppression file that has the number. `inputs` are the suppression files, `notes` what
-    a person should know of them.
+    a person should know of them and of the numbers.
     """
 
     numbers: SpillingFrames
@@ -68,7 +69,8 @@ class PlanSuppression:
 def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audience:
     """Return who can get a message, with the rows to skip marked. Raises RecipientsError for a suppression file."""
     rules = compiled.numbers
-    numbers = _read_recipients(compiled, recipients)
+    read = read_numbers(compiled, recipients)
+    numbers = read.frames
     blocks = zip(recipients.table.columns([]), numbers.frames(["to", "reason", "number_type"]), strict=True)
     frame = pl.concat([rows.hstack(block) for rows, block in blocks], rechunk=True).with_columns(
         detail=pl.lit(None, pl.String)
@@ -77,7 +79,8 @@ def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audi
     if rules.hidden_rows == "skip":
         frame = skip_hidden(frame, recipients.table.hidden_rows)
     inputs: list[InputFile] = []
-    notes: list[str] = []
+    notes = [*note_countries(compiled, recipients, read)]
+    notes += note_consent(recipients.table, recipients.names, compiled.find_used_columns(recipients))
     suppressed = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
     people = People(frame.select(pl.when(_SENDABLE).then("to")).to_series())
     for file in rules.suppress:
@@ -223,33 +226,6 @@ def skip_rows(frame: pl.DataFrame, which: pl.Expr, reason: SkipReason, detail: p
     )
 
 
-def _read_recipients(compiled: CompiledCampaign, recipients: Recipients) -> SpillingFrames:
-    """Return the numbers of each block of the recipients.
-
-    Read by the million, because `phone.normalize` builds tables that pay only for many rows.
-    """
-    headers = [recipients.phone] if recipients.region is None else [recipients.phone, recipients.region]
-    numbers = SpillingFrames()
-    waiting: list[pl.DataFrame] = []
-
-    def read() -> None:
-        cells = pl.concat(waiting)
-        frame = _normalize(compiled, cells["0"], cells["1"] if recipients.region else None)
-        start = 0
-        for block in waiting:
-            numbers.append(frame[start : start + block.height])
-            start += block.height
-        waiting.clear()
-
-    for block in recipients.table.columns(headers):
-        waiting += [block]
-        if sum(cells.height for cells in waiting) >= _NUMBERS_AT_ONCE:
-            read()
-    if waiting:
-        read()
-    return numbers
-
-
 def _note_list(file: NumberFile, listed: NumberList, matches: Matches) -> Iterator[str]:
     """Yield what a person should know of a suppression file: whom each column holds back, and rows without numbers."""
     name = file.path.name
@@ -263,15 +239,3 @@ def _note_list(file: NumberFile, listed: NumberList, matches: Matches) -> Iterat
         yield f"{name}: {rows} a number that cannot be read, as `unreadable` allows: {listed.describe_unreadable()}"
     if not file.can_be_read_again:
         yield f"{name} is not a file that can be read again: what is added to it later does not count"
-
-
-def _normalize(compiled: CompiledCampaign, cells: pl.Series, regions: pl.Series | None = None) -> pl.DataFrame:
-    """Return the numbers in `cells` as the campaign and its provider read them: the columns of `phone.normalize`."""
-    return phone.normalize(
-        cells,
-        default_region=compiled.numbers.default_region,
-        regions=regions,
-        passthrough=compiled.capabilities.passthrough,
-        short_codes=compiled.capabilities.short_code_recipients,
-        careful=compiled.numbers.caution,
-    )

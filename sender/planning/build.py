@@ -71,7 +71,7 @@ def build_plan(
     audience = resolve_audience(compiled, recipients)
     test_number = None if test_to is None else read_test_number(compiled, test_to)
     limit = 1 if test_number and limit is None else limit
-    totals = PlanTotals(compiled, test_to=test_to, phone=recipients.phone, only_new=only_new)
+    totals = PlanTotals(compiled, test_to=test_to, phones=recipients.phones, only_new=only_new)
     earlier = None
     if only_new or (test_to is None and has_caps(compiled)):
         people = partial(_people, audience)

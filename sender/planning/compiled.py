@@ -31,6 +31,7 @@ from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
 from sender.planning.edition import find_edition
 from sender.planning.row_fields import RowFields, compile_fields
+from sender.planning.row_filter import FILTER_KEY, check_filter
 from sender.planning.scheduled_at import check_send_at
 from sender.planning.sending_times import compile_window
 from sender.providers.base import Capabilities, FieldValue, SenderKind
@@ -38,7 +39,7 @@ from sender.recipients.columns import InputFile, Recipients
 from sender.suppression.live_check import SendContext
 from sender.suppression.number_files import NumberFile
 from sender.suppression.number_list import ListRules
-from sender.templating import Template
+from sender.templating import RowCondition, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,13 @@ class NumberRules:
     dedupe: Literal["first", "last", "none"]
     hidden_rows: Literal["skip", "keep"] | None
     suppress: tuple[NumberFile, ...]
+    where: RowCondition | None
 
     def to_manifest(self) -> dict[str, Any]:
-        """What the manifest keeps of it."""
+        """What the manifest keeps of it; `where` only where rows are filtered."""
         decided = {} if self.hidden_rows is None else {"hidden_rows": self.hidden_rows}
-        return {"caution": self.caution, "skip_types": list(self.skip_types), **decided}
+        where = {} if self.where is None else {"where": self.where.source}
+        return {"caution": self.caution, "skip_types": list(self.skip_types), **decided, **where}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,23 @@ class CompiledCampaign:
         """What each row fills in, by campaign key, as the campaign writes it."""
         sender: dict[str, FieldValue] = {} if self.sender is None else {"from": self.sender.source}
         return sender | dict(self.row_fields.sources)
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """All templates of the campaign."""
+        single = [template for template in (self.body, self.sender) if template is not None]
+        return (*single, *self.media, *self.row_fields.templates)
+
+    def find_used_columns(self, recipients: Recipients) -> frozenset[str]:
+        """Return the headers of the columns that a template or the filter uses."""
+        used = {
+            recipients.names[name] for template in self.templates for name in template.uses & recipients.names.keys()
+        }
+        sources = [template.source for template in self.templates if "row" in template.uses]
+        used |= {header for header in recipients.headers if any(header in source for source in sources)}
+        if self.numbers.where is not None:
+            used |= {*self.numbers.where.find_columns(recipients.names, recipients.headers)}
+        return frozenset(used)
 
     @property
     def provider_writes_text(self) -> bool:
@@ -219,9 +239,10 @@ def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
             fix="remove the body or `content_sid`",
         )
     content = [template for template in (compiled.body, *compiled.media) if template is not None]
-    senders = [] if compiled.sender is None else [compiled.sender]
-    for template in (*content, *senders, *compiled.row_fields.templates):
+    for template in compiled.templates:
         template.check(recipients.names, recipients.headers)
+    if compiled.numbers.where is not None:
+        check_filter(compiled.numbers.where, recipients)
     has_content = content or recipients.body is not None or recipients.media is not None
     if not has_content and not compiled.provider_writes_text:
         raise CampaignError(
@@ -309,6 +330,7 @@ def _number_rules(campaign: Campaign, capabilities: Capabilities) -> NumberRules
         dedupe=campaign.dedupe,
         hidden_rows=spec.hidden_rows,
         suppress=tuple(_number_file(campaign, entry, capabilities) for entry in campaign.suppress),
+        where=None if spec.where is None else templating.compile_condition(spec.where, where=FILTER_KEY),
     )
 
 

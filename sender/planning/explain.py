@@ -25,10 +25,12 @@ from sender.planning import costs
 from sender.planning.compiled import CompiledCampaign, compile_campaign
 from sender.planning.messages import render_body
 from sender.planning.row_fields import FIELD_PREFIX
+from sender.planning.row_filter import FILTER_KEY
 from sender.planning.sending_times import SendingTimes, Times, format_time
 from sender.planning.used_cells import read_recipients
 from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients
+from sender.recipients.country_columns import read_regions
 from sender.rules.explain_place import explain_place
 from sender.segments import blame
 
@@ -36,8 +38,22 @@ _MOST_ZONES = 4
 _MOST_ROWS = 10  # row numbers of one phone number that are listed
 
 # The step at which a row is skipped for each reason. Later steps did not happen.
-_STEPS = ("number", "type", "row", "suppression", "history", "duplicates", "text", "fields", "size", "sender", "limit")
+_STEPS = (
+    "filter",
+    "number",
+    "type",
+    "row",
+    "suppression",
+    "history",
+    "duplicates",
+    "text",
+    "fields",
+    "size",
+    "sender",
+    "limit",
+)
 _SKIPPED_AT = {
+    SkipReason.FILTERED_OUT: "filter",
     SkipReason.OPTED_OUT: "suppression",
     SkipReason.ALREADY_SENT: "history",
     SkipReason.FREQUENCY_CAP: "history",
@@ -96,6 +112,7 @@ class _RowTrace:
 
     def steps(self) -> Iterator[tuple[str, str]]:
         describe: dict[str, Callable[[], str | None]] = {
+            "filter": self._describe_filter,
             "number": self._describe_number,
             "type": self._describe_type,
             "suppression": self._describe_suppression,
@@ -133,27 +150,40 @@ class _RowTrace:
             return "number" if self._row["to"] is None else "suppression"
         if reason in (SkipReason.SUPPRESSED, SkipReason.LANDLINE):
             return "type" if self._row["number_type"] in self._skipped_types() else "suppression"
+        if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(f"`{FILTER_KEY}`"):
+            return "filter"
         if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(FIELD_PREFIX):
             return "sender" if self._row["detail"].startswith(f"{FIELD_PREFIX}from`") else "fields"
         return _SKIPPED_AT[reason]
+
+    def _describe_filter(self) -> str | None:
+        condition = self._plan.manifest.numbers.get("where")
+        return None if condition is None else f"`{FILTER_KEY}` is true: {condition}"
 
     def _describe_number(self) -> str:
         row, recipients, compiled = self._row, self._recipients, self._compiled
         asked = ""
         if recipients is not None and compiled is not None:
-            own = row["recipient"][recipients.region].strip() if recipients.region else ""
+            own = self._read_own_country(recipients)
             region = compiled.numbers.default_region
             country = f"default region {region}" if region else "no region given"
             if own:
                 code = " or ".join(countries.regions_of(own))
                 country = f"the row's own region {own}{f' ({code})' if code not in (own, '') else ''}"
-            asked = f"`{row['recipient'][recipients.phone]}` in column `{recipients.phone}`, {country}"
+            cells = [f"`{row['recipient'][header]}` in column `{header}`" for header in recipients.phones]
+            asked = f"{', '.join(cells)}, {country}"
         if row["to"] is None:
             return asked or "not read as a number"
         repair = row.get("repair")  # plans of older versions do not have the column
         values = (repair, row["to"], row["region"], row["number_type"])
         read = ", ".join(str(value) for value in values if value)
         return f"{asked}: {read}" if asked else read
+
+    def _read_own_country(self, recipients: Recipients) -> str:
+        """Return what the row's columns say of its country; blank where they say nothing."""
+        cells = [pl.Series([self._row["recipient"][header]]) for header in recipients.countries.headers]
+        regions = read_regions(recipients.countries, cells)
+        return "" if regions is None else str(regions.item())
 
     def _skipped_types(self) -> Sequence[str]:
         types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())

@@ -92,7 +92,7 @@ class MessageBuilder:
             self._replaced[row["character"]] = {**row, "messages": row["messages"] + earlier["messages"]}
         frame = self._add_places(frame, recipients)
         cells = recipients.cells
-        frame = frame.with_columns(recipient=pl.struct(cells) if cells.width else pl.lit(None))
+        frame = frame.with_columns(recipient=cells.to_struct() if cells.width else pl.lit(None))
         if self._mark_rows is None and not self._has_files:
             rows = hashed = self._sequencer.number(frame)
         else:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from sender.plan.hashes import ContentHash
 from sender.planning.compiled import CompiledCampaign
+from sender.planning.recipient_numbers import used_cell
 from sender.segments.blame import Blame
 
 
 class PlanTotals:
-    """Adds up blocks of PLAN_SCHEMA with `recipient`, whose field `phone` is the cell with the number."""
+    """Adds up blocks of PLAN_SCHEMA with `recipient`, whose fields `phones` are the cells with a number."""
 
-    def __init__(self, compiled: CompiledCampaign, *, test_to: str | None, phone: str, only_new: bool = False) -> None:
+    def __init__(
+        self, compiled: CompiledCampaign, *, test_to: str | None, phones: Sequence[str], only_new: bool = False
+    ) -> None:
         self._is_mms = compiled.is_mms
-        self._phone = phone
+        self._phones = phones
         settings: dict[str, Any] = {
             "provider": compiled.provider,
             "dialect": compiled.dialect,
@@ -94,7 +98,7 @@ class PlanTotals:
 
     def _add_repairs(self, rows: pl.DataFrame) -> None:
         repaired = rows.filter(pl.col("repair").is_not_null())
-        cell = pl.col("recipient").struct.field(self._phone).alias("cell")
+        cell = used_cell(self._phones)
         repairs = (
             repaired.select("repair", "row_number", cell, "to")
             .group_by("repair", maintain_order=True)

@@ -63,7 +63,7 @@ def skip_broken(frame: pl.DataFrame, recipients: Recipients, used: frozenset[str
     broken = recipients.table.broken
     if broken.is_empty():
         return frame
-    frame = _add_sentence(frame, broken.filter(pl.col("header") == recipients.phone))
+    frame = _add_sentence(frame, broken.filter(pl.col("header").is_in(list(recipients.phones))))
     unread = pl.col("to").is_null() & pl.col("_broken").is_not_null()
     frame = frame.with_columns(detail=pl.when(unread).then("_broken").otherwise("detail")).drop("_broken")
     frame = _add_sentence(frame, broken.filter(pl.col("header").is_in(list(used))))

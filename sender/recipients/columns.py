@@ -1,7 +1,8 @@
 """The recipients of a campaign: its file or rows as columns of text, and which column means what.
 
-Headers are matched without case, spaces, `_` and `-`. Where two columns could have the number, or none does, the file
-is refused with its headers and what to set; nothing is guessed. Numbers are read elsewhere (`sender.phone`).
+Headers are matched without case, spaces, `_` and `-`; those of numbers and countries are read as words
+(`sender.recipients.headers`). Where two columns could have the number, or none does, the file is refused with what to
+set; nothing is guessed. Numbers are read elsewhere (`sender.phone`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import difflib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ import polars as pl
 
 from sender.campaign.model import Campaign
 from sender.core.errors import RecipientsError, setting
+from sender.recipients.country_columns import CountryColumns, choose_country_columns
+from sender.recipients.headers import PhoneHeader, header_key, list_names, phone_header, resolve_header
+from sender.recipients.phone_columns import choose_phone_columns
 from sender.recipients.readers.cells import table_of_items
 from sender.recipients.readers.frames import table_of_frame
 from sender.recipients.readers.read import read_table
@@ -27,25 +31,9 @@ from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
 
 # As `header_key` returns them.
-PHONE_HEADERS = frozenset(
-    {
-        "to",
-        "phone",
-        "phonenumber",
-        "mobile",
-        "mobilenumber",
-        "cell",
-        "cellphone",
-        "msisdn",
-        "number",
-        "tel",
-        "telephone",
-    }
-)
 _BODY_HEADERS = frozenset({"body", "text", "message"})
 _MEDIA_HEADERS = frozenset({"mediaurl", "mediaurls"})
 _SENDER_HEADERS = frozenset({"from"})
-_REGION_HEADERS = frozenset({"country"})
 _PLACE_HEADERS = {
     "timezone": frozenset({"timezone", "tz", "timezonename"}),
     "zip": frozenset({"zip", "zipcode", "postalcode", "postcode"}),
@@ -57,7 +45,6 @@ _RESERVED = frozenset(
     {"true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "elif", "else", "for"}
     | {"recursive", "self", "loop", "row"}
 )
-_MOST_NAMED = 30  # headers an error lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +65,19 @@ class Recipients:
     text in the file, never null. Row numbers are those a spreadsheet shows for CSV and workbooks, the line for JSON
     lines, else they count from 1. Blank rows are not in it; `blank_rows` counts them.
 
-    `phone` is the header of the number; `body`, `media`, `sender` and `region` are headers or None. `places` has the
+    `phones` are the headers of the number, in the order in which a row's cells are tried; `countries` are the columns
+    of its country. `body`, `media` and `sender` are headers or None. `places` has the
     headers of what says where a recipient is: `timezone`, `zip`, `state`, each if there is such a column. `names` maps
     each name of a template to a header; other headers are reached by `row["Header"]`. `inputs` is the file, or
     `(inline rows)` or `(frame)` with the hash of the cells. `notes` are sentences about the list, for a person.
     """
 
     table: Table
-    phone: str
+    phones: tuple[str, ...]
     body: str | None
     media: str | None
     sender: str | None
-    region: str | None
+    countries: CountryColumns
     places: Mapping[str, str]
     names: Mapping[str, str]
     inputs: tuple[InputFile, ...]
@@ -129,28 +117,36 @@ def load_recipients(campaign: Campaign) -> Recipients:
     table, where, file = _read(campaign)
     if not table.height:
         only = "only blank rows" if table.blank_rows else "a header but no rows" if table.headers else "nothing"
+        if spec.header_row is not None:
+            only += f" from row {spec.header_row} on, where {setting('recipients.header_row')} says that the header is"
         raise RecipientsError(
             f"there are no recipients: it has {only}", where=where, fix="add a row for each recipient"
         )
     headers = list(table.headers)
     message = campaign.message
     _refuse_unreadable(table, spec.phone_column, where)
-    phone = _find_phone(table, spec.phone_column, where)
-    refuse_narrow(table, [phone], where)
+    stored = table.with_stored(headers)  # a format may show a number otherwise
+    phones = choose_phone_columns(stored, spec.phone_column, where=where, default_region=spec.default_region)
+    refuse_narrow(table, phones.headers, where)
+    countries = choose_country_columns(table, spec.region_column, phones.headers, where)
     sender = _find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders))
     has_body = message.body is not None or message.template is not None
     return Recipients(
-        table=table.with_stored({phone, sender or phone}),
-        phone=phone,
+        table=table.with_stored({*phones.headers, sender or phones.headers[0]}),
+        phones=phones.headers,
         body=_find_header(headers, _BODY_HEADERS, where, "message.body", settled=has_body),
         media=_find_header(headers, _MEDIA_HEADERS, where, "message.media", settled=bool(message.media)),
         sender=sender,
-        region=_resolve_header(headers, spec.region_column, "recipients.region_column", where)
-        if spec.region_column is not None
-        else _find_header(headers, _REGION_HEADERS, where, "recipients.region_column"),
+        countries=countries,
         places=_find_places(headers),
         names=_template_names(headers, spec.columns, where),
-        notes=(*table.notes, *_note_unread_sheets(table), *_note_hidden_column(table, phone)),
+        notes=(
+            *table.notes,
+            *_note_unread_sheets(table),
+            *_note_hidden_columns(table, phones.headers),
+            *phones.notes,
+            *countries.notes,
+        ),
         inputs=(file if file is not None else _hash_cells(table, framed=campaign.frame is not None),),
     )
 
@@ -162,15 +158,16 @@ def _note_unread_sheets(table: Table) -> Iterator[str]:
         yield f"the workbook's {sheets} {names} {are} not read; choose one with {setting('recipients.sheet')}"
 
 
-def _note_hidden_column(table: Table, phone: str) -> Iterator[str]:
-    if phone in table.hidden_headers:
-        yield f"the column of the numbers, `{phone}`, is hidden in the workbook"
+def _note_hidden_columns(table: Table, phones: Sequence[str]) -> Iterator[str]:
+    for phone in phones:
+        if phone in table.hidden_headers:
+            yield f"the column of the numbers, `{phone}`, is hidden in the workbook"
 
 
-def _refuse_unreadable(table: Table, chosen: str | None, where: str) -> None:
+def _refuse_unreadable(table: Table, chosen: Sequence[str], where: str) -> None:
     """Raise RecipientsError where the column of the numbers was left out for its type."""
     for header, kind in table.unreadable.items():
-        if header == chosen or (chosen is None and header_key(header) in PHONE_HEADERS):
+        if header in chosen or (not chosen and phone_header(header) is PhoneHeader.SURE):
             raise RecipientsError(
                 f"the column `{header}` is of the type {kind}, which has no text",
                 where=where,
@@ -204,7 +201,14 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
     if name.is_absolute() and name.is_relative_to(campaign.base.absolute()):
         name = name.relative_to(campaign.base.absolute())
     with open_source(path) as source:
-        table = read_table(source, where=str(path), sheet=spec.sheet, separator=spec.separator, encoding=spec.encoding)
+        table = read_table(
+            source,
+            where=str(path),
+            sheet=spec.sheet,
+            separator=spec.separator,
+            encoding=spec.encoding,
+            header_row=spec.header_row,
+        )
         file = InputFile("recipients", name.as_posix(), *source.finish())
     return table, str(path), file
 
@@ -253,32 +257,6 @@ def open_source(path: Path) -> Iterator[FileSource]:
         ) from None
 
 
-def header_key(header: str) -> str:
-    """Return a header as it is compared: without case, spaces, `_`, `-`, and the number that repeated ones have."""
-    return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", header)).casefold()
-
-
-def is_number_like(header: str) -> bool:
-    """Whether a header is really the first number of a plain list."""
-    return sum(map(str.isdigit, header)) >= 3 and not any(map(str.isalpha, header))
-
-
-def _find_phone(table: Table, chosen: str | None, where: str) -> str:
-    headers = list(table.headers)
-    if chosen is not None:
-        return _resolve_header(headers, chosen, "recipients.phone_column", where)
-    header = _find_header(headers, PHONE_HEADERS, where, "recipients.phone_column")
-    if header is not None:
-        return header
-    if any(map(is_number_like, headers)):
-        fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"
-    else:
-        fix = f"set {setting('recipients.phone_column')} to one of the headers here: {list_names(headers)}"
-    if table.other_sheets:
-        fix += f"; or choose another sheet with {setting('recipients.sheet')}: {list_names(table.other_sheets)}"
-    raise RecipientsError("there is no column for the phone number", where=where, fix=fix)
-
-
 def _find_header(
     headers: list[str], keys: frozenset[str], where: str, key: str, *, settled: bool = False
 ) -> str | None:
@@ -308,22 +286,6 @@ def _find_places(headers: list[str]) -> dict[str, str]:
     return found
 
 
-def _resolve_header(headers: list[str], name: str, key: str, where: str) -> str:
-    """Return the header `name`, or else the only one that is equal without case, spaces, `_`, `-`."""
-    if name in headers:
-        return name
-    alike = [header for header in headers if header_key(header) == header_key(name)]
-    if len(alike) == 1:
-        return alike[0]
-    near = {header_key(header): header for header in headers}
-    close = difflib.get_close_matches(header_key(name), near, n=1)
-    raise RecipientsError(
-        f"`{key}` names a column `{name}`, which does not exist",
-        where=where,
-        fix=(f"did you mean `{near[close[0]]}`? " if close else "") + f"headers here: {list_names(headers)}",
-    )
-
-
 def _template_names(headers: list[str], chosen: Mapping[str, str], where: str) -> dict[str, str]:
     """Return template name to header: the campaign's own names, then headers that are names, then names from headers.
 
@@ -344,7 +306,7 @@ def _template_names(headers: list[str], chosen: Mapping[str, str], where: str) -
                 where=key,
                 fix="use letters, digits and `_`, as in `first_name`",
             )
-        names[name] = _resolve_header(headers, header, key, where)
+        names[name] = resolve_header(headers, header, key, where)
     return names
 
 
@@ -356,9 +318,3 @@ def _identifier(header: str) -> str:
     """Return `first_name` for `First Name`: lower case, everything but letters, digits and `_` as one `_`."""
     plain = unicodedata.normalize("NFKC", header).lower()
     return re.sub(r"_+", "_", re.sub(r"\W+", "_", plain)).strip("_")
-
-
-def list_names(headers: Iterable[str]) -> str:
-    names = [f"`{header}`" for header in headers]
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

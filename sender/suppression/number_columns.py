@@ -12,12 +12,29 @@ import polars as pl
 from sender.core.errors import RecipientsError
 from sender.phone import countries
 from sender.phone.lenient import PLACEHOLDERS, LenientReader
-from sender.recipients.columns import PHONE_HEADERS, header_key, is_number_like, list_names, refuse_narrow
+from sender.recipients.columns import refuse_narrow
+from sender.recipients.headers import header_key, is_number_like, list_names
 from sender.recipients.readers.table import Table
 
 if TYPE_CHECKING:
     from sender.suppression.number_list import ListRules
 
+# As `header_key` returns them.
+_PHONE_HEADERS = frozenset(
+    {
+        "to",
+        "phone",
+        "phonenumber",
+        "mobile",
+        "mobilenumber",
+        "cell",
+        "cellphone",
+        "msisdn",
+        "number",
+        "tel",
+        "telephone",
+    }
+)
 # Headers that may as well be of a count, a table's cell or a name: such a column counts only for what is in it.
 _VAGUE_HEADERS = frozenset({"to", "number", "cell"})
 _LIKE_PHONE = re.compile(r"(phone|mobile|telephone|telefon|handy|msisdn)(number|no|nr)?\d*$")  # Home Phone, phone2
@@ -124,7 +141,7 @@ class _Sheet:
     def choose_likely(self) -> list[ChosenColumn]:
         """The columns that may be meant where none is sure: what they hold is then read, or stops the caller."""
         headers = self._headers
-        chosen = [header for header in headers if header_key(header) in PHONE_HEADERS]
+        chosen = [header for header in headers if header_key(header) in _PHONE_HEADERS]
         if not chosen:
             chosen = [header for header in headers if self._mostly_looks_like_numbers(header)]
         if not chosen and len(headers) == 1:
@@ -132,7 +149,7 @@ class _Sheet:
         return [self._column(header) for header in chosen]
 
     def _column(self, header: str) -> ChosenColumn:
-        named = header_key(header) in PHONE_HEADERS
+        named = header_key(header) in _PHONE_HEADERS
         return ChosenColumn(self._table, self._sheet, header, self._countries, named, self._firsts[header])
 
     def _first(self, header: str) -> str | None:
@@ -145,7 +162,7 @@ class _Sheet:
     def _is_phone(self, header: str) -> bool:
         """Whether the header says that the column has phone numbers; for `Home Phone` something in it must agree."""
         key = header_key(header)
-        if key in PHONE_HEADERS:
+        if key in _PHONE_HEADERS:
             return key not in _VAGUE_HEADERS
         could_be = _could_be_number("0") | _lost_digits("0")
         return _LIKE_PHONE.search(key) is not None and any(

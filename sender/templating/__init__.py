@@ -7,8 +7,19 @@
 from __future__ import annotations
 
 from sender.templating.budget import MAX_CHARS
+from sender.templating.condition import RowCondition, compile_condition, evaluate
 from sender.templating.filters import FILTERS
 from sender.templating.render_columns import render, verbatim
 from sender.templating.template import Template, compile_template
 
-__all__ = ["FILTERS", "MAX_CHARS", "Template", "compile_template", "render", "verbatim"]
+__all__ = [
+    "FILTERS",
+    "MAX_CHARS",
+    "RowCondition",
+    "Template",
+    "compile_condition",
+    "compile_template",
+    "evaluate",
+    "render",
+    "verbatim",
+]

@@ -88,9 +88,6 @@ def test_accepted(cell, region, expected):
         ),
         pytest.param("+999123456", "US", "does not begin with a country code", id="country code that does not exist"),
         pytest.param("0", "US", "is not a phone number", id="zero"),
-        pytest.param(
-            "202\u2009555\u20090100", "US", "is not a phone number", id="thin spaces, as libphonenumber has it"
-        ),
         pytest.param("-", "US", "is not a phone number", id="dash for nothing"),
         pytest.param("+", "US", "is not a phone number", id="plus alone"),
         pytest.param("988", "US", "too short", id="988 where the provider does not take it"),
@@ -140,11 +137,9 @@ def test_accepted(cell, region, expected):
         pytest.param("2025550100#12", "US", "`#`", id="extension with a hash"),
         pytest.param("1-800-FLOWERS", "US", "letters", id="vanity number"),
         pytest.param("2O25550100", "US", "letters", id="the letter O for a zero"),
-        pytest.param("mobile: 2025550100", "US", "letters", id="label"),
-        pytest.param("whatsapp:+12025550100", "US", "letters", id="another channel"),
         pytest.param("N/A", "US", "letters", id="N/A"),
         pytest.param("*67 2025550100", "US", "`*`", id="star code"),
-        pytest.param("+1 202 555 0100 📱", None, "`📱`", id="emoji"),
+        pytest.param("🇺🇸 202 555 0100", "US", "`🇺", id="emoji"),
         pytest.param("~12025550100", "US", "`~`", id="about"),
         pytest.param("202\ufffd5550100", "US", "`\ufffd`", id="damaged text"),
     ],

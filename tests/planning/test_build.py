@@ -248,7 +248,7 @@ def test_a_suppression_file_is_no_part_of_what_a_plan_is_recognised_by(tmp_path:
 def test_numbers_and_their_regions_are_read_in_parts_and_stay_with_their_rows(
     monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("sender.planning.audience._NUMBERS_AT_ONCE", at_once)
+    monkeypatch.setattr("sender.planning.recipient_numbers._NUMBERS_AT_ONCE", at_once)
     monkeypatch.setattr("sender.recipients.readers.cells.BLOCK_ROWS", 2)
     rows = [
         {"phone": "202-555-0101", "country": "US", "name": "Ada"},

@@ -38,7 +38,7 @@ def rows(*entries: dict[str, Any]) -> pl.DataFrame:
 def totals(*blocks: pl.DataFrame, test_to: str | None = None, **campaign: Any) -> PlanTotals:
     keys: dict[str, Any] = {"provider": "sandbox", "from_": "+12025550150", "message": "Hi", "name": "t", **campaign}
     compiled = compile_campaign(sender.load_campaign(recipients=[{"phone": "+12025550101"}], **keys))
-    result = PlanTotals(compiled, test_to=test_to, phone="phone")
+    result = PlanTotals(compiled, test_to=test_to, phones=("phone",))
     for block in blocks:
         result.add(block, block.drop("cost_micros", strict=False))
     return result

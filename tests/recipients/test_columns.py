@@ -79,7 +79,17 @@ def workbook(*sheets: tuple[str, list[list]], date: str = "yyyy-mm-dd") -> bytes
         pytest.param(f"phone,name\n{A},Ann\n\n,\n  \n{B},Bob\n\n", [(2, A, "Ann"), (6, B, "Bob")], id="blank rows"),
         pytest.param(f"\n\nphone,name\n{A},Ann\n", [(4, A, "Ann")], id="blank lines above the header"),
         pytest.param(f'phone,size\n{A},5" pipe\n', [(2, A, '5" pipe')], id="a quote inside a cell without quotes"),
-        pytest.param(f'phone,size\n{A}, "x"\n', [(2, A, ' "x"')], id="a quote after a blank is text"),
+        pytest.param(
+            f'phone, size\n{A}, "x, y"\n{B}, z\n', [(2, A, "x, y"), (3, B, "z")], id="a blank before a quoted cell"
+        ),
+        pytest.param(
+            f'phone,size\n{A}, 5" pipe\n', [(2, A, ' 5" pipe')], id="a blank before a cell with a quote inside"
+        ),
+        pytest.param(
+            f'phone,size\n{A},"a, ""b"", c"\n{B}, x\n',
+            [(2, A, 'a, "b", c'), (3, B, " x")],
+            id="quotes in a quoted cell",
+        ),
         pytest.param(f'phone,a\n{A},""\n', [(2, A, "")], id="empty quotes"),
         pytest.param(f'phone,a\n{A},\x02"\n', [(2, A, '\x02"')], id="control characters"),
         pytest.param(f"phone,a\n{A},x\u2028y\x0bz\n", [(2, A, "x\u2028y\x0bz")], id="other line separators are text"),
@@ -221,20 +231,21 @@ def test_a_file_that_may_not_be_read(tmp_path):
 )  # fmt: skip
 def test_headers_of_the_number(tmp_path, header):
     recipients = read(tmp_path, f'name,"{header}",zip\nAnn,{A},1\n')
-    assert recipients.phone == header
+    assert recipients.phones == (header,)
     assert recipients.cells.columns == ["name", header, "zip"]
 
 
 def test_headers_of_everything_else(tmp_path):
     recipients = read(tmp_path, f"To,Message,Media URL,FROM,Country\n{A},hi,https://x.example/a.png,12345,US\n")
-    assert (recipients.body, recipients.media, recipients.sender, recipients.region) == (
+    assert (recipients.body, recipients.media, recipients.sender, recipients.countries.headers) == (
         "Message",
         "Media URL",
         "FROM",
-        "Country",
+        ("Country",),
     )
     recipients = read(tmp_path, f"to,Land,country\n{A},DE,US\n", region_column="land")
-    assert (recipients.body, recipients.media, recipients.sender, recipients.region) == (None, None, None, "Land")
+    assert (recipients.body, recipients.media, recipients.sender) == (None, None, None)
+    assert (recipients.countries.headers, recipients.countries.chosen) == (("Land",), True)
 
 
 def test_what_the_campaign_has_settled_is_no_longer_ambiguous(tmp_path):
@@ -248,7 +259,7 @@ def test_what_the_campaign_has_settled_is_no_longer_ambiguous(tmp_path):
         base=tmp_path,
     )
     recipients = load_recipients(campaign)
-    assert (recipients.phone, recipients.body, recipients.media, recipients.sender) == ("phone", None, None, None)
+    assert (recipients.phones, recipients.body, recipients.media, recipients.sender) == (("phone",), None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -511,7 +522,7 @@ def test_the_quick_way_never_differs_from_the_strict_one(text):
     quick = delimited._read_quickly(text, ",")
     if quick is not None:
         stream = TextStream(FileSource(text.encode(), where="x"), None)
-        strict, lines = delimited._read_strictly(stream, ",", "x", 0, None)
+        strict, lines = delimited._StrictReader(stream, ",", "x", spaced=False).read(0, None, 0)
         assert quick.fill_null("").rows() == strict.rows()
         assert lines == len(text.splitlines()) or "\r" in text or '"' in text
 

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import polars as pl
 
@@ -20,15 +20,24 @@ from sender.recipients.readers.table import HeadedRows, Table, refuse_wide
 
 SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
+_WIDE = 1_000  # columns: what a block costs for each of them, however few its rows are
+_MORE_CHARS = 3  # times as many in a block of so many columns
 _SAMPLE_CHARS = 65_536  # from which the separator and the line ends are guessed
 _MOST_LINES_BACK = 1_000  # from a block's end, to find a line end outside quotes
 _MOST_LINES_LISTED = 10
 _MOST_ROWS_AHEAD = 100_000  # in which more ragged rows are looked for
+_MOST_TITLE_ROWS = 20  # above the header
+_ROWS_BELOW_HEADER = 5  # that are as wide as it is
+_FEWEST_DIGITS = 5  # of a cell that is no header
+_MOST_CELLS_SHOWN = 6
 _HIDDEN = "\x02"  # replaces a quoted cell while the structure is checked
 
 
-def read_delimited(stream: TextStream, separator: str | None, where: str) -> Table:
-    """Return the rows of `stream`. Raises RecipientsError for a row of another width than the first, or open quotes."""
+def read_delimited(stream: TextStream, separator: str | None, where: str, *, header_row: int | None = None) -> Table:
+    """Return the rows of `stream`; those above the number `header_row` are left out.
+
+    Raises RecipientsError for a row of another width than the first, or open quotes.
+    """
     stream.fill(_SAMPLE_CHARS)
     sample = stream.text[:_SAMPLE_CHARS]
     if "\r" in sample and "\n" not in sample:
@@ -38,12 +47,16 @@ def read_delimited(stream: TextStream, separator: str | None, where: str) -> Tab
     hint = re.match(r'"?sep=(.)"?\r?\n', stream.text, re.IGNORECASE)  # a spreadsheet's own line, not shown as a row
     if hint:
         separator, stream.position = separator or hint[1], hint.end()
-    blank_lines = _skip_blank_lines(stream)
-    rows = HeadedRows(1 + blank_lines)
+    above = lines = _skip_blank_lines(stream)
+    if header_row is not None and above + 1 < header_row:
+        lines += _skip_rows(stream, header_row - 1 - above)
+        blank_lines = _skip_blank_lines(stream)
+        above, lines = header_row - 1 + blank_lines, lines + blank_lines
+    rows = HeadedRows(1 + above)
     if stream.fill(_SAMPLE_CHARS):
         separator = separator or _guess_separator(stream)
         refuse_wide(1 + stream.text[stream.position :].partition("\n")[0].count(separator), where)
-        for grid in _read_grids(stream, separator, where, lines=blank_lines + bool(hint)):
+        for grid in _read_grids(stream, separator, where, lines=lines + bool(hint), above=above):
             rows.add(grid)
     return rows.table()
 
@@ -63,6 +76,18 @@ def _skip_blank_lines(stream: TextStream) -> int:
     return skipped
 
 
+def _skip_rows(stream: TextStream, rows: int) -> int:
+    """Skip rows above the header, and return how many lines they had. A line break inside quotes ends no row."""
+    skipped = quotes = 0
+    for line in _take_lines(stream):
+        skipped += 1
+        quotes += line.count('"')
+        rows -= quotes % 2 == 0
+        if rows <= 0:
+            break
+    return skipped
+
+
 def _guess_separator(stream: TextStream) -> str:
     """Return the separator that splits the header, and the later rows most evenly; a comma where none does."""
     sample = stream.text[stream.position : stream.position + _SAMPLE_CHARS]
@@ -70,7 +95,7 @@ def _guess_separator(stream: TextStream) -> str:
     best, best_score = ",", (0.0, 1)
     for candidate in SEPARATORS:
         widths: list[int] = []
-        rows = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate)
+        rows = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate, skipinitialspace=True)
         with contextlib.suppress(csv.Error):  # a cell is too long: judge by the rows before it
             widths.extend(len(row) for row in rows if row)
         if not whole:
@@ -82,24 +107,30 @@ def _guess_separator(stream: TextStream) -> str:
     return best
 
 
-def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows as grids of one width. `lines` is the number of lines above them."""
+def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int, above: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows as grids of one width. `lines` and `above` are the numbers of lines and of rows above them."""
     width: int | None = None
-    while stream.fill(BLOCK_CHARS):
-        text = _whole_rows(stream)
-        grid = _read_quickly(text, separator, width) if text else None
+    spaced = False  # whether cells in quotes have blanks before them; then no cell keeps such blanks
+    size = BLOCK_CHARS
+    while stream.fill(size):
+        text = _whole_rows(stream, size)
+        grid = _read_quickly(text, separator, width) if text and not spaced else None
         if grid is None:
-            grid, lines = _read_strictly(stream, separator, where, lines, width)
+            spaced = spaced or _has_spaced_quotes(stream.text[:size], separator)
+            strict = _StrictReader(stream, separator, where, spaced=spaced)
+            grid, lines = strict.read(lines, width, above)
         else:
             stream.position += len(text)
             lines += _count_lines(text) if '"' in text else grid.height  # without quotes every row is a line
         width = grid.width
+        if width > _WIDE:
+            size = BLOCK_CHARS * _MORE_CHARS
         yield grid
 
 
-def _whole_rows(stream: TextStream) -> str:
-    """Return the whole rows in the buffer, judged by quotes in pairs; empty where they do not decide it."""
-    text = stream.text[:BLOCK_CHARS]
+def _whole_rows(stream: TextStream, size: int) -> str:
+    """Return the whole rows in about `size` characters, judged by quotes in pairs; empty where they are unclear."""
+    text = stream.text[:size]
     if stream.ended and len(text) == len(stream.text):
         return text
     end = text.rfind("\n") + 1
@@ -184,52 +215,102 @@ def _split_lines(text: str, separator: str, *, quoted: bool) -> pl.Series | None
     return bare.str.strip_suffix("\n").str.split("\n").explode().str.strip_suffix("\r")
 
 
-def _read_strictly(
-    stream: TextStream, separator: str, where: str, lines: int, width: int | None
-) -> tuple[pl.DataFrame, int]:
-    """Return about a block of rows as Python's csv reads them, and the number of lines down to their end.
+class _StrictReader:
+    """Reads rows as Python's csv does, and names the line of what it refuses."""
 
-    Raises RecipientsError at the first row with another width than the first.
-    """
-    start = stream.taken
-    reader = _number_rows(stream, separator, lines)
-    rows: list[list[str]] = []
-    try:
-        for row, end in reader:
-            width = len(row) if width is None else width
-            if len(row) != width:
-                if any(map(str.strip, row)):
-                    raise RecipientsError(
-                        f"{_count_cells(len(row))} where the first row has {width}"
-                        + _list_more_ragged(reader, width, end),
-                        where=at_line(where, lines),
-                        fix=_fix_for_ragged(len(row), width, separator),
-                    )
-                row = [*row, *[""] * width][:width]  # noqa: PLW2901 (a blank row, of whatever length)
-            rows.append(row)
-            lines = end
-            if stream.taken - start >= BLOCK_CHARS:
-                break
-    except csv.Error as error:
+    def __init__(self, stream: TextStream, separator: str, where: str, *, spaced: bool) -> None:
+        self._stream = stream
+        self._separator = separator
+        self._where = where
+        self._spaced = spaced
+
+    def read(self, lines: int, width: int | None, above: int) -> tuple[pl.DataFrame, int]:
+        """Return about a block of rows, and the number of lines down to their end.
+
+        `lines` are above them, and if they are the first (`width` is None), `above` rows. Raises RecipientsError at the
+        first row with another width than the first.
+        """
+        start, known = self._stream.taken, width
+        reader = self._number_rows(lines)
+        rows: list[list[str]] = []
+        try:
+            for row, end in reader:
+                width = len(row) if width is None else width
+                if len(row) != width:
+                    if any(map(str.strip, row)):
+                        number = above + len(rows) + 1 if known is None else None
+                        raise self._ragged(row, reader, width, lines, end, number)
+                    row = [*row, *[""] * width][:width]  # noqa: PLW2901 (a blank row, of whatever length)
+                rows.append(row)
+                lines = end
+                if self._stream.taken - start >= BLOCK_CHARS:
+                    break
+        except csv.Error as error:
+            raise self._broken(error, lines) from None
+        columns = zip(*rows, strict=True)
+        return pl.DataFrame([pl.Series(str(i), cells, dtype=pl.String) for i, cells in enumerate(columns)]), lines
+
+    def _number_rows(self, above: int) -> Iterator[tuple[list[str], int]]:
+        """Yield each row and the number of lines down to its end; `above` are before the first. Raises csv.Error."""
+        lines = _take_lines(self._stream)
+        reader = csv.reader(lines, delimiter=self._separator, strict=True, skipinitialspace=self._spaced)
+        for row in reader:
+            yield row, above + reader.line_num
+
+    def _ragged(
+        self,
+        row: list[str],
+        reader: Iterator[tuple[list[str], int]],
+        width: int,
+        lines: int,
+        end: int,
+        number: int | None,
+    ) -> RecipientsError:
+        """Return the error for a row of another width, which is the row `number` of the file if it is an early one."""
+        what = f"{_count_cells(len(row))} where the first row has {width}"
+        below: list[tuple[list[str], int]] = []
+        if number is not None and number <= _MOST_TITLE_ROWS and len(row) > width:
+            with contextlib.suppress(csv.Error, RecipientsError):
+                below.extend(islice(reader, _ROWS_BELOW_HEADER))
+        if _looks_like_header(row, [cells for cells, _ in below]):
+            return RecipientsError(
+                what,
+                where=at_line(self._where, lines),
+                fix=f"the header must be the first row; row {number} looks like it"
+                f" ({', '.join(f'`{cell.strip()}`' for cell in row[:_MOST_CELLS_SHOWN])}):"
+                f" set {setting('recipients.header_row', str(number))}",
+            )
+        return RecipientsError(
+            what + _list_more_ragged(chain(below, reader), width, end),
+            where=at_line(self._where, lines),
+            fix=_fix_for_ragged(len(row), width, self._separator),
+        )
+
+    def _broken(self, error: csv.Error, lines: int) -> RecipientsError:
         what = f"broken quotes: {error}"
         if "end of data" in str(error):
             what = "a quote is opened and never closed"
         elif "limit" in str(error):
             what = f"a cell has more than {csv.field_size_limit():,} characters, as if a quote were never closed"
-        raise RecipientsError(
+        return RecipientsError(
             what,
-            where=at_line(where, lines),
+            where=at_line(self._where, lines),
             fix='close the quote; one inside a quoted cell is written twice ("")',
-        ) from None
-    columns = zip(*rows, strict=True)
-    return pl.DataFrame([pl.Series(str(i), cells, dtype=pl.String) for i, cells in enumerate(columns)]), lines
+        )
 
 
-def _number_rows(stream: TextStream, separator: str, above: int) -> Iterator[tuple[list[str], int]]:
-    """Yield each row and the number of lines down to its end; `above` are before the first. Raises csv.Error."""
-    reader = csv.reader(_take_lines(stream), delimiter=separator, strict=True)
-    for row in reader:
-        yield row, above + reader.line_num
+def _has_spaced_quotes(text: str, separator: str) -> bool:
+    """Whether cells in quotes have blanks before them, as in `Ann, "12 Main St, Rome"`."""
+    cell = rf'(?:^|{re.escape(separator)}) +"(?:[^"]|"")*" *(?:{re.escape(separator)}|\r|$)'
+    return re.search(cell, text, re.MULTILINE) is not None
+
+
+def _looks_like_header(row: list[str], below: list[list[str]]) -> bool:
+    """Whether a row is the header: filled, without numbers, and as wide as the rows below it."""
+    below = [cells for cells in below if any(map(str.strip, cells))]
+    filled = sum(bool(cell.strip()) for cell in row)
+    numbers = any(sum(map(str.isdigit, cell)) >= _FEWEST_DIGITS for cell in row)
+    return bool(below) and all(len(cells) == len(row) for cells in below) and 2 * filled > len(row) and not numbers
 
 
 def _list_more_ragged(reader: Iterator[tuple[list[str], int]], width: int, end: int) -> str:

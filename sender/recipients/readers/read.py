@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import PurePath
 
-from sender.core.errors import RecipientsError
+from sender.core.errors import RecipientsError, setting
 from sender.recipients.readers.delimited import read_delimited
 from sender.recipients.readers.documents import read_json_lines, read_yaml
 from sender.recipients.readers.parquet import PARQUET, read_parquet
@@ -33,6 +33,7 @@ _FOREIGN = (
     (b"Obj\x01", "an Avro file", "write it as Parquet or CSV"),
     (b"SQLite format 3\x00", "a SQLite database", "export the table as CSV"),
 )
+_WITHOUT_HEADER_ROW = frozenset({".jsonl", ".ndjson", ".json", ".yaml", ".yml"})
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd"})
 _BINARY = {".xlsx": "workbook", ".xlsm": "workbook", ".xlsb": "workbook", ".xls": "workbook", ".ods": "workbook"} | {
     ".parquet": "Parquet file",
@@ -47,12 +48,14 @@ def read_table(
     sheet: str | None = None,
     separator: str | None = None,
     encoding: str | None = None,
+    header_row: int | None = None,
     digits_matter: bool = False,
 ) -> Table:
     """Return the rows of a file. `where` is its name.
 
     Workbooks, Parquet and compression are recognised by content, JSON and YAML by name; everything else is read as CSV
-    or similar. A file without rows gives a table without rows. With `digits_matter`, as in a list of numbers, text that
+    or similar. A file without rows gives a table without rows. The header is the row with the number `header_row`, or
+    the first that is not blank. With `digits_matter`, as in a list of numbers, text that
     is not UTF-8 is accepted, though its letters may be wrong. Raises RecipientsError for what cannot be read correctly.
     """
     if isinstance(source, bytes):
@@ -62,10 +65,16 @@ def read_table(
         if head.startswith(magic):
             raise RecipientsError(f"is {what}, not a table", where=where, fix=fix)
     if head.startswith((ZIP, OLE)):
-        return read_workbook(source, sheet, where)
+        return read_workbook(source, sheet, where, header_row=header_row)
+    suffix = _suffix(where)
+    if header_row is not None and (head.startswith(PARQUET) or suffix in _WITHOUT_HEADER_ROW):
+        raise RecipientsError(
+            f"has no header row, and {setting('recipients.header_row')} names one",
+            where=where,
+            fix="remove that key: it is for CSV files and workbooks",
+        )
     if head.startswith(PARQUET):
         return read_parquet(source, where)
-    suffix = _suffix(where)
     stream = TextStream(source, encoding, digits_matter=digits_matter)
     if suffix in _BINARY:
         _refuse_false_name(stream, suffix, where)
@@ -74,7 +83,7 @@ def read_table(
             return read_json_lines(stream, where, scalars=digits_matter)
         case ".yaml" | ".yml":
             return read_yaml(stream, where, scalars=digits_matter)
-    return read_delimited(stream, separator, where)
+    return read_delimited(stream, separator, where, header_row=header_row)
 
 
 def read_tables(source: FileSource, *, where: str) -> dict[str | None, Table]:

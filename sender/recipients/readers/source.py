@@ -9,6 +9,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -16,6 +17,8 @@ from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from sender.core.errors import RecipientsError, setting
+from sender.core.safe_text import escape_controls
+from sender.recipients.readers.encodings import CONTEXT_BYTES, propose_encodings
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -30,6 +33,7 @@ _MOST_TIMES = 200
 _ALWAYS_ROOM_BYTES = 64 * 2**20
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a frame of zstd without content; pzstd begins with one
 _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8", "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32", "utf-32-le"),
@@ -71,7 +75,7 @@ class FileSource:
             magic = file.peek(4)[:4]
             if magic.startswith(_GZIP):
                 self.packed, self._content = "gzip", cast("BinaryIO", gzip.GzipFile(fileobj=file))
-            elif magic.startswith(_ZSTD):
+            elif magic.startswith(_ZSTD) or _SKIPPABLE.match(magic):
                 self.packed, self._content = "zstd", cast("BinaryIO", zstd.ZstdFile(file))
             self.head = self._ahead = self._read(HEAD_BYTES)
         except BaseException:
@@ -146,6 +150,7 @@ class TextStream:
         self._unified = False
         self._held = ""
         self._taken = 0
+        self._seen = b""  # the last bytes before what is decoded next
 
     @property
     def taken(self) -> int:
@@ -192,6 +197,7 @@ class TextStream:
         data = self._source.read()
         if self._mark:
             data, self._mark = data.removeprefix(self._mark), b""
+        seen, self._seen = self._seen, (self._seen + data)[-CONTEXT_BYTES:]
         self.ended = not data
         try:
             text = self._decoder.decode(data, final=self.ended)
@@ -203,7 +209,7 @@ class TextStream:
             raise RecipientsError(
                 f"is not {self._shown_name.upper()}: byte 0x{error.object[start]:02X} cannot be read",
                 where=at_line(self._source.where, line),
-                fix=f"save it as UTF-8, or set {setting('recipients.encoding', 'cp1252')} (Windows) or latin-1, ...",
+                fix=self._propose_encoding(seen + data, len(error.object) - start),
             ) from None
         except UnicodeError as error:
             raise RecipientsError(
@@ -216,6 +222,21 @@ class TextStream:
             raise self._nul(self._lines + text.count("\n", 0, nul))
         self._lines += text.count("\n")
         return self._with_one_line_end(text) if self._unified else text
+
+    def _propose_encoding(self, data: bytes, left: int) -> str:
+        """Return what to do about a byte that is not UTF-8, `left` bytes before the end of `data`, with its cell."""
+        at = len(data) - left
+        while len(data) - at < CONTEXT_BYTES and (more := self._source.read()):
+            data += more
+        proposed = propose_encodings(data, at)
+        if not proposed:
+            return f"save it as UTF-8, or set {setting('recipients.encoding', 'cp1252')} (Windows) or latin-1, ..."
+        name, writer, cell = proposed[0]
+        others = "".join(f"; as {other} ({who}) it is `{escape_controls(text)}`" for other, who, text in proposed[1:])
+        return (
+            f"as {name} ({writer}) the cell is `{escape_controls(cell)}`{others}:"
+            f" set {setting('recipients.encoding', name)} if that is right, or save the file as UTF-8"
+        )
 
     def _nul(self, line: int) -> RecipientsError:
         return RecipientsError(

@@ -104,13 +104,24 @@ class Table:
         return pl.DataFrame(schema=dict.fromkeys(self.headers, pl.String))
 
     def _name_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
-        named = zip(self._places, self.headers, strict=True)
-        return _fill_columns(frame, self._places).select(pl.col(place).alias(header) for place, header in named)
+        if tuple(frame.columns) != (*self._places, _NUMBER):
+            frame = _fill_columns(frame, self._places).select(*self._places, _NUMBER)
+        cells = frame.clone()
+        cells.drop_in_place(_NUMBER)
+        return _renamed(cells, self.headers)
+
+
+def _renamed(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return `frame` with other names of its columns. An expression for each column would take far longer."""
+    renamed = frame.clone()
+    renamed.columns = list(names)
+    return renamed
 
 
 def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
     """Return `frame` with all of `places`, blank where the block was read before that header was first seen."""
-    absent = [place for place in places if place not in frame.columns]
+    present = set(frame.columns)
+    absent = [place for place in places if place not in present]
     return frame.with_columns(pl.lit("").alias(place) for place in absent) if absent else frame
 
 
@@ -126,12 +137,10 @@ class Rows:
 
         `shown` has what the cells of some columns show, by place; the same ones in each call.
         """
-        frame = cells.rename(dict(zip(cells.columns, map(str, range(cells.width)), strict=True)))
-        filled = _find_filled(frame)
-        frame = frame.with_columns(
-            numbers.cast(pl.UInt32).alias(_NUMBER),
-            *[column.alias(f"{place}{_SHOWN}") for place, column in (shown or {}).items()],
-        )
+        filled = _find_filled(cells)
+        frame = _renamed(cells, [str(place) for place in range(cells.width)])
+        extra = [column.alias(f"{place}{_SHOWN}") for place, column in (shown or {}).items()]
+        frame = frame.hstack([numbers.cast(pl.UInt32).alias(_NUMBER), *extra])
         if filled is not None:
             frame = frame.filter(filled)
             self.blank_rows += len(filled) - frame.height
@@ -154,14 +163,22 @@ class Rows:
 class HeadedRows:
     """Builds a Table of grids of text, whose first row that is not blank is the header.
 
-    `first_row` is the number of the first row. All grids have the same width. What a table of our own results has
-    guarded is taken back; `quotes` is as `guard_table` had it. `shown` has, by column, what cells show instead of what
-    they store: `row` (their numbers) and `text`.
+    `first_row` is the number of the first row; rows before `header_row` are left out. All grids have the same width.
+    What a table of our own results has guarded is taken back; `quotes` is as `guard_table` had it. `shown` has, by
+    column, what cells show instead of what they store: `row` (their numbers) and `text`.
     """
 
-    def __init__(self, first_row: int, *, quotes: bool = True, shown: Mapping[int, pl.DataFrame] | None = None) -> None:
+    def __init__(
+        self,
+        first_row: int,
+        *,
+        quotes: bool = True,
+        header_row: int | None = None,
+        shown: Mapping[int, pl.DataFrame] | None = None,
+    ) -> None:
         self._shown = shown or {}
         self._next = first_row
+        self._header_row = header_row
         self._above = 0
         self._quotes = quotes
         self._guarded = False
@@ -171,7 +188,11 @@ class HeadedRows:
 
     def add(self, grid: pl.DataFrame) -> None:
         """Add the rows of `grid` (String columns; null is blank)."""
-        grid = grid.with_columns(pl.all().fill_null(""))
+        grid = _fill_nulls(grid)
+        if self._header_row is not None and self._next < self._header_row:
+            above = min(grid.height, self._header_row - self._next)
+            self._next += above
+            grid = grid[above:]
         start, self._next = self._next, self._next + grid.height
         if self._header is None:
             filled = _find_filled(grid)
@@ -220,6 +241,11 @@ class HeadedRows:
             if not self._header[place].strip()
         ]
         return self._rows.table(headers, places, notes, shown=self._shown)
+
+
+def _fill_nulls(grid: pl.DataFrame) -> pl.DataFrame:
+    with_nulls = [column.name for column in grid.iter_columns() if column.has_nulls()]
+    return grid.with_columns(pl.col(with_nulls).fill_null("")) if with_nulls else grid
 
 
 def _find_filled(cells: pl.DataFrame) -> pl.Series | None:

@@ -42,7 +42,7 @@ class _Workbook:
     def sheet_names(self) -> list[str]:
         return self._book.sheet_names
 
-    def read_sheet(self, name: str) -> Table:
+    def read_sheet(self, name: str, *, header_row: int | None = None) -> Table:
         cells = self._load(name)
         first = min((column.absolute_index for column in cells.available_columns()), default=0)
         grid = cells.to_polars()
@@ -51,8 +51,8 @@ class _Workbook:
         elif self.kind == "ODS":
             grid, facts = _separate_times(grid), read_ods_facts(self._data, name, grid.height)
         else:
-            return _read_grid(_shorten_dates(_read_durations(grid)), {})
-        return _to_table(grid, first, facts)
+            return _read_grid(_shorten_dates(_read_durations(grid)), {}, header_row)
+        return _to_table(grid, first, facts, header_row)
 
     def has_cells(self, name: str) -> bool:
         try:
@@ -73,8 +73,11 @@ class _Workbook:
         return self._loaded[name]
 
 
-def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
-    """Return the rows of a workbook's first sheet that is not hidden, or of the one called `sheet`."""
+def read_workbook(source: FileSource, sheet: str | None, where: str, *, header_row: int | None = None) -> Table:
+    """Return the rows of a workbook's first sheet that is not hidden, or of the one called `sheet`.
+
+    Rows above the number `header_row` are left out.
+    """
     with _opened_workbook(source, where) as workbook:
         names = workbook.sheet_names
         if sheet is not None and sheet not in names:
@@ -85,7 +88,7 @@ def read_workbook(source: FileSource, sheet: str | None, where: str) -> Table:
                 fix=(f"did you mean `{near[0]}`? " if near else "") + f"its sheets: {', '.join(names)}",
             )
         name = workbook.first_visible() if sheet is None else sheet
-        table = workbook.read_sheet(name)
+        table = workbook.read_sheet(name, header_row=header_row)
         others = [other for other in names if other != name and sheet is None]
         return replace(
             table,
@@ -162,7 +165,7 @@ def _find_kind(data: bytes, where: str) -> str:
     return "ODS" if "mimetype" in names and "content.xml" in names else "XLSX"
 
 
-def _to_table(grid: pl.DataFrame, first_column: int, facts: SheetFacts) -> Table:
+def _to_table(grid: pl.DataFrame, first_column: int, facts: SheetFacts, header_row: int | None) -> Table:
     """Return the table of a sheet whose cells are `grid`; its first column is `first_column` of the sheet, from 0."""
     broken = _in_grid(facts.broken, first_column, grid.width)
     shown = _in_grid(facts.shown, first_column, grid.width)
@@ -178,7 +181,7 @@ def _to_table(grid: pl.DataFrame, first_column: int, facts: SheetFacts) -> Table
         int(column): cells.select("row", "text")
         for (column,), cells in shown.filter(pl.col("row") <= grid.height).partition_by("column", as_dict=True).items()
     }
-    table = _read_grid(grid, by_column)
+    table = _read_grid(grid, by_column, header_row)
     headers = table.places
     hidden = frozenset(headers[at] for column in facts.hidden_columns if (at := column - first_column) in headers)
     named = broken.select(
@@ -223,8 +226,8 @@ def _shorten_dates(grid: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _read_grid(grid: pl.DataFrame, shown: Mapping[int, pl.DataFrame]) -> Table:
-    rows = HeadedRows(1, quotes=False, shown=shown)  # a workbook needs no quotes
+def _read_grid(grid: pl.DataFrame, shown: Mapping[int, pl.DataFrame], header_row: int | None) -> Table:
+    rows = HeadedRows(1, quotes=False, header_row=header_row, shown=shown)  # a workbook needs no quotes
     for part in grid.iter_slices(BLOCK_ROWS):
         rows.add(part)
     return rows.table()
