@@ -40,7 +40,12 @@ def json_schema() -> dict[str, Any]:
     schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
     entries = next(form for form in schema["properties"]["suppress"]["anyOf"] if form.get("type") == "array")
     entries["items"] = {"anyOf": [{"type": "string"}, entries["items"]]}
-    for model, key in (("MessageSpec", "media"), ("RecipientsSpec", "skip_types"), ("SuppressSpec", "columns")):
+    for model, key in (
+        ("MessageSpec", "media"),
+        ("RecipientsSpec", "skip_types"),
+        ("RecipientsSpec", "allow_types"),
+        ("SuppressSpec", "columns"),
+    ):
         listing = schema["$defs"][model]["properties"][key]
         schema["$defs"][model]["properties"][key] = {
             "anyOf": [{"type": "string"}, {name: listing[name] for name in ("type", "items") if name in listing}],

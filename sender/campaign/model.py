@@ -26,12 +26,14 @@ from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
 from sender.campaign.surroundings import Dialect, ListenSpec, SandboxSpec
 from sender.campaign.values import (
+    PLACEHOLDERS,
     Body,
     CapText,
     FromSpec,
     NumberTypes,
     OrNone,
     PaceText,
+    Placeholders,
     ProviderFields,
     Rate,
     Region,
@@ -97,7 +99,17 @@ class RecipientsSpec(Strict):
         " spreadsheet did to a number. `false`: exactly what libphonenumber says.",
     )
     skip_types: NumberTypes = Field(
-        (), description="Types of numbers that get nothing, such as `fixed_line` and `premium_rate`."
+        (), description="Types of numbers that get nothing, such as `fixed_line` and `voip`."
+    )
+    allow_types: NumberTypes = Field(
+        (),
+        description="Types of numbers that get a message although they are held otherwise: `toll_free`, `premium_rate`,"
+        " `shared_cost`, `uan`, `voicemail`.",
+    )
+    placeholders: Placeholders = Field(
+        PLACEHOLDERS,
+        description="Texts that stand for a missing value where they are the whole cell, in exactly this spelling."
+        " `none`: there are none.",
     )
     columns: dict[str, Text] = Field(
         default_factory=dict,
@@ -115,6 +127,8 @@ class RecipientsSpec(Strict):
     def _check_source(self) -> RecipientsSpec:
         if self.file is not None and self.rows is not None:
             raise ValueError("both `file` and `rows` are given: keep one")
+        if both := [kind for kind in self.allow_types if kind in self.skip_types]:
+            raise ValueError(f"`{both[0]}` is in both `allow_types` and `skip_types`: keep one")
         return self
 
 

@@ -152,6 +152,13 @@ NumberType = Literal[
     "short_code",
 ]
 NumberTypes = Annotated[tuple[NumberType, ...], BeforeValidator(_parse_number_types)]
+# What programs write into a cell that has no value. `Null` and `Na` are names of people.
+PLACEHOLDERS = ("#N/A", "N/A", "NULL", "null", "nan", "NaN", "None", "undefined")
+Placeholders = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(lambda value: () if is_none(value) else to_list(value)),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
+]
 CapText = Annotated[
     FrequencyCap,
     BeforeValidator(parse_cap),

@@ -19,6 +19,7 @@ import polars as pl
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
 from sender.phone.cell import (
+    BARE_DATE_MINUTE,
     EXACT_DIGITS,
     FAULT_SENTENCES,
     HINT,
@@ -50,6 +51,7 @@ _WITH_TAIL = r"^\+?[0-9]+[.,]0+$"
 _SUSPECT = (  # at least what `caution` holds of such cells, except two numbers
     r"^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}(?:[ T\x{a0}]|$)|^[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:19|20)[0-9]{2}$"
     r"|^\+?[0-9]+\.0+$"
+    rf"|^{BARE_DATE_MINUTE}(?:[0-5][0-9])?$"
 )
 _ONE_LONG_NUMBER = r"^(?:\+|00|011)[0-9 +.()\[\]-]*$|^[0-9]+$"
 _MOST_CELL_BYTES = 250  # libphonenumber's limit, in characters

@@ -53,8 +53,8 @@ class Manifest:
     # From `sender.segments.blame.blame` and `sender.planning.costs.total_cost`; `cost` is None without prices.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
-    # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
-    # was undone), `rows`, and the first row's `row_number`, `cell` and `to`.
+    # How numbers were read: `caution` (bool), `skip_types` and `held_types` (lists), and `repairs`, most frequent
+    # first: `repair` (what was undone), `rows`, and the first row's `row_number`, `cell` and `to`.
     numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)

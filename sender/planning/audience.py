@@ -32,6 +32,7 @@ from sender.suppression.number_match import Matches, People
 from sender.suppression.suppression_list import SuppressionList
 
 FIXED_LINE = "fixed_line"
+_TYPE_NAMES = {"uan": "universal access"}  # the others are words
 
 _NUMBERS_AT_ONCE = 1_000_000
 _SENDABLE = pl.col("reason").is_null() & pl.col("to").is_not_null()
@@ -73,7 +74,8 @@ def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audi
     frame = pl.concat([rows.hstack(block) for rows, block in blocks], rechunk=True).with_columns(
         detail=pl.lit(None, pl.String)
     )
-    frame = skip_types(frame, rules.skip_types).drop("number_type")
+    frame = skip_types(frame, rules.skip_types)
+    frame = hold_types(frame, [kind for kind in phone.HELD_TYPES if kind not in rules.allow_types]).drop("number_type")
     inputs: list[InputFile] = []
     notes: list[str] = []
     suppressed = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
@@ -127,6 +129,17 @@ def skip_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
     detail = pl.format("a {} number, a type that recipients.skip_types leaves out", "number_type")
     fixed = pl.col("number_type") == FIXED_LINE
     frame = skip_rows(frame, fixed & pl.lit(FIXED_LINE in types), SkipReason.LANDLINE, detail)
+    return skip_rows(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
+
+
+def hold_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
+    """Skip, as `suppressed`, the rows whose `number_type` (String) is one of `types`, which are no person's phone."""
+    detail = pl.format(
+        "{} is a {} number, not a person's phone; to send to it all the same, set `recipients.allow_types: {}`",
+        "to",
+        pl.col("number_type").replace(_TYPE_NAMES).str.replace("_", "-", literal=True),
+        "number_type",
+    )
     return skip_rows(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
 
 

@@ -154,7 +154,12 @@ def _manifest(
         blame=totals.blame,
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
-        notes=(*recipients.notes, *audience.notes, *note_place_problems(builder.place_problems)),
+        notes=(
+            *recipients.notes,
+            *audience.notes,
+            *builder.notes(),
+            *note_place_problems(builder.place_problems),
+        ),
         pace=pace,
         per_person=tuple(cap.text for cap in compiled.per_person),
         window=compiled.window,

@@ -25,6 +25,7 @@ from sender.campaign.values import Rate, is_template
 from sender.core.canary import CanaryTerms
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.core.frequency import FrequencyCap
+from sender.phone import HELD_TYPES
 from sender.plan import message_fields
 from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
@@ -46,12 +47,17 @@ class NumberRules:
     default_region: str | None
     caution: bool
     skip_types: tuple[str, ...]
+    allow_types: tuple[str, ...]
     dedupe: Literal["first", "last", "none"]
     suppress: tuple[NumberFile, ...]
 
     def to_manifest(self) -> dict[str, Any]:
         """What the manifest keeps of it."""
-        return {"caution": self.caution, "skip_types": list(self.skip_types)}
+        return {
+            "caution": self.caution,
+            "skip_types": list(self.skip_types),
+            "held_types": [kind for kind in HELD_TYPES if kind not in self.allow_types],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class CompiledCampaign:
     media: tuple[Template, ...]
     smart_encoding: bool
     max_segments: int | None
+    placeholders: tuple[str, ...]
     numbers: NumberRules
     prices: PriceTable | None
     max_cost: Decimal | None
@@ -117,6 +124,11 @@ class CompiledCampaign:
     @property
     def simulated(self) -> bool:
         return self.send_context.simulated
+
+    def templates(self) -> Iterator[Template]:
+        """Every template of the campaign that each row fills in."""
+        yield from (template for template in (self.body, *self.media, self.sender) if template is not None)
+        yield from self.row_fields.templates
 
     @property
     def varying(self) -> Mapping[str, FieldValue]:
@@ -142,10 +154,14 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     capabilities = providers.capabilities(dialect)
     with _naming_the_dialect(campaign.provider, dialect):
         written, senders = _place_senders(campaign, capabilities)
-    fields, row_fields = compile_fields(written)
-    sender, senders = _compile_sender(senders)
+    placeholders = campaign.recipients.placeholders
+    fields, row_fields = compile_fields(written, placeholders)
+    sender, senders = _compile_sender(senders, placeholders)
     body, template_input = _compile_body(campaign)
-    media = tuple(templating.compile_template(url, where="message.media") for url in campaign.message.media)
+    media = tuple(
+        templating.compile_template(url, where="message.media", placeholders=placeholders)
+        for url in campaign.message.media
+    )
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
     service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
     send_context = SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
@@ -171,6 +187,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         media=media,
         smart_encoding=campaign.message.smart_encoding,
         max_segments=campaign.message.max_segments,
+        placeholders=placeholders,
         numbers=_number_rules(campaign, capabilities),
         prices=table,
         max_cost=campaign.limits.max_cost,
@@ -186,10 +203,10 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     )
 
 
-def _compile_sender(senders: tuple[str, ...]) -> tuple[Template | None, tuple[str, ...]]:
+def _compile_sender(senders: tuple[str, ...], placeholders: tuple[str, ...]) -> tuple[Template | None, tuple[str, ...]]:
     """Return the template of each row's sender, if there is one, and the senders that are fixed."""
     if senders and is_template(senders[0]):
-        return templating.compile_template(senders[0], where="from"), ()
+        return templating.compile_template(senders[0], where="from", placeholders=placeholders), ()
     return None, senders
 
 
@@ -299,6 +316,7 @@ def _number_rules(campaign: Campaign, capabilities: Capabilities) -> NumberRules
         default_region=spec.default_region,
         caution=spec.caution,
         skip_types=spec.skip_types,
+        allow_types=spec.allow_types,
         dedupe=campaign.dedupe,
         suppress=tuple(_number_file(campaign, entry, capabilities) for entry in campaign.suppress),
     )
@@ -352,7 +370,9 @@ def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile,
     else:
         return None, ()
     template_input = InputFile("template", name, len(data), hashlib.sha256(data).hexdigest())
-    return templating.compile_template(source, where=where), (template_input,)
+    return templating.compile_template(source, where=where, placeholders=campaign.recipients.placeholders), (
+        template_input,
+    )
 
 
 def _read_template(path: Path) -> bytes:

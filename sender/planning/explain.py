@@ -123,6 +123,10 @@ class _RowTrace:
         if self._row["reason"] is None:
             return None
         reason = SkipReason(self._row["reason"])
+        if reason in (SkipReason.RENDER_ERROR, SkipReason.MISSING_DATA) and self._row["detail"].startswith(
+            FIELD_PREFIX
+        ):
+            return "sender" if self._row["detail"].startswith(f"{FIELD_PREFIX}from`") else "fields"
         if reason is SkipReason.MISSING_DATA:  # of a number, of a text, or of a sender
             if self._row["to"] is None:
                 return "number"
@@ -130,9 +134,9 @@ class _RowTrace:
         if reason is SkipReason.INVALID_NUMBER:  # could not be read, or a provider has said so
             return "number" if self._row["to"] is None else "suppression"
         if reason in (SkipReason.SUPPRESSED, SkipReason.LANDLINE):
-            return "type" if self._row["number_type"] in self._skipped_types() else "suppression"
-        if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(FIELD_PREFIX):
-            return "sender" if self._row["detail"].startswith(f"{FIELD_PREFIX}from`") else "fields"
+            numbers = self._plan.manifest.numbers
+            types = (*numbers.get("skip_types", ()), *numbers.get("held_types", ()))  # older plans hold no types
+            return "type" if self._row["number_type"] in types else "suppression"
         return _SKIPPED_AT[reason]
 
     def _describe_number(self) -> str:
@@ -153,12 +157,8 @@ class _RowTrace:
         read = ", ".join(str(value) for value in values if value)
         return f"{asked}: {read}" if asked else read
 
-    def _skipped_types(self) -> Sequence[str]:
-        types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())
-        return types
-
     def _describe_type(self) -> str | None:
-        types = self._skipped_types()
+        types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())
         return f"{self._row['number_type']} is not one of the types left out: {', '.join(types)}" if types else None
 
     def _describe_suppression(self) -> str:
@@ -190,7 +190,7 @@ class _RowTrace:
         if self._recipients is None or self._compiled is None:
             return None
         cells = self._recipients.table.row(self._row["row_number"])
-        text: str | None = render_body(self._compiled.body, self._recipients, cells)["text"].item()
+        text: str | None = render_body(self._compiled, self._recipients, cells)["text"].item()
         return text
 
     def _describe_replacements(self) -> Iterator[tuple[str, str]]:

@@ -54,6 +54,7 @@ class MessageBuilder:
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
         self.place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
+        self._placeholders: Counter[tuple[str, str]] = Counter()  # cells that messages use, by header and placeholder
 
     @property
     def messages(self) -> int:
@@ -73,6 +74,27 @@ class MessageBuilder:
         order = {character: place for place, character in enumerate(segments.LOOK_ALIKES)}
         return tuple(sorted(self._replaced.values(), key=lambda row: (-row["messages"], order[row["character"]])))
 
+    def notes(self) -> Iterator[str]:
+        """Yield what a person should know of the cells that the messages use."""
+        for header in dict.fromkeys(header for header, _ in self._placeholders):
+            counts = {word: n for (column, word), n in self._placeholders.items() if column == header}
+            listed = ", ".join(f"`{word}` {n:,}" for word, n in sorted(counts.items()))
+            cells = sum(counts.values())
+            yield (
+                f"{'1 cell' if cells == 1 else f'{cells:,} cells'} of `{header}` {'holds' if cells == 1 else 'hold'} a"
+                f" placeholder ({listed}), which counts as blank; `recipients.placeholders` changes the list"
+            )
+
+    def _count_placeholders(self, recipients: Recipients, live: pl.Series) -> None:
+        """Count the placeholders in the cells that the messages of the rows `live` use."""
+        compiled, names, headers = self._compiled, recipients.names, recipients.headers
+        used = [header for template in compiled.templates() for header in template.used_headers(names, headers)]
+        if compiled.body is None and recipients.body is not None:
+            used.append(recipients.body)
+        if used and compiled.placeholders:
+            cells = recipients.cells.select(list(dict.fromkeys(used))).filter(live)
+            self._placeholders.update(templating.count_placeholders(cells, cells.columns, compiled.placeholders))
+
     def _build_block(
         self, recipients: Recipients, numbers: pl.DataFrame, marks: pl.DataFrame
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -81,6 +103,7 @@ class MessageBuilder:
             reason=marks["reason"],
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
+        self._count_placeholders(recipients, frame["reason"].is_null())
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
@@ -148,12 +171,13 @@ def compose_block(
     return _assign_senders(frame, recipients, compiled), replacements
 
 
-def render_body(body: templating.Template | None, recipients: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
-    """Return `text`, `reason`, `detail` for each row of `cells`: `body` rendered, or else the cell of the body."""
+def render_body(compiled: CompiledCampaign, recipients: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
+    """Return `text`, `reason`, `detail` for each row of `cells`: the body rendered, or else the cell of the body."""
+    body, placeholders = compiled.body, compiled.placeholders
     if body is not None:
         return templating.render(body, cells, recipients.names)
     texts = cells[recipients.body] if recipients.body is not None else _blank_column(cells)
-    return templating.verbatim(texts)
+    return templating.verbatim(texts, placeholders)
 
 
 def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
@@ -161,7 +185,7 @@ def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampa
     frame = frame.with_row_index("_index")
     live = frame.filter(pl.col("reason").is_null())
     cells = recipients.cells[live["_index"]] if live.height < frame.height else recipients.cells
-    body = render_body(compiled.body, recipients, cells)
+    body = render_body(compiled, recipients, cells)
     media, media_failures = _render_media(recipients, cells, compiled)
     fields = compiled.row_fields.render(cells, recipients)
     sender = _render_sender(recipients, cells, compiled)
@@ -219,8 +243,9 @@ def _render_media(
         return lists, [column.select("reason", "detail") for column in columns]
     if recipients.media is None:
         return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
-    written = cells[recipients.media].fill_null("").str.strip_chars()
-    return written.str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" "), []
+    cell = templating.verbatim(cells[recipients.media].str.strip_chars(), compiled.placeholders)
+    urls = cell["text"].fill_null("").str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" ")
+    return urls, [cell.select("reason", "detail")]
 
 
 def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:
@@ -231,7 +256,7 @@ def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: Compil
         )
     by_cell = not compiled.senders and compiled.capabilities.service_field not in compiled.fields
     if by_cell and recipients.sender is not None:
-        return templating.verbatim(cells[recipients.sender].str.strip_chars())
+        return templating.verbatim(cells[recipients.sender].str.strip_chars(), compiled.placeholders)
     return templating.verbatim(_blank_column(cells))
 
 

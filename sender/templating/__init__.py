@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from sender.templating.budget import MAX_CHARS
 from sender.templating.filters import FILTERS
-from sender.templating.render_columns import render, verbatim
+from sender.templating.missing_values import count_placeholders
+from sender.templating.render_columns import render
 from sender.templating.template import Template, compile_template
+from sender.templating.text_column import verbatim
 
-__all__ = ["FILTERS", "MAX_CHARS", "Template", "compile_template", "render", "verbatim"]
+__all__ = [
+    "FILTERS",
+    "MAX_CHARS",
+    "Template",
+    "compile_template",
+    "count_placeholders",
+    "render",
+    "verbatim",
+]

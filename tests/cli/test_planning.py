@@ -73,7 +73,12 @@ def test_repairs_and_types_left_out_are_told(sender: Shell) -> None:
     assert "4 landline a fixed_line number, a type that recipients.skip_types leaves out" in told
     assert "5 suppressed a premium_rate number, a type that recipients.skip_types leaves out" in told
     told = sender("plan", "people.csv", *options, "--no-caution", "--json").json
-    assert told["numbers"] == {"caution": False, "skip_types": [], "repairs": []}
+    assert told["numbers"] == {
+        "caution": False,
+        "skip_types": [],
+        "held_types": ["toll_free", "premium_rate", "shared_cost", "uan", "voicemail"],
+        "repairs": [],
+    }
     refused = sender("plan", "people.csv", *options, "--skip-types", "satellite")
     assert refused.code == 2
     assert "choose one of fixed_line, mobile, fixed_line_or_mobile, toll_free" in " ".join(refused.err.split())
