@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sender.campaign import safe_yaml
 from sender.campaign.apply_defaults import lay_under
 from sender.campaign.canary_spec import CanarySpec, StopIfSpec
+from sender.campaign.cut_texts import empty_messages
 from sender.campaign.model import (
     Campaign,
     LimitsSpec,
@@ -106,6 +107,8 @@ def _read_keys(document: safe_yaml.Document, path: Path) -> dict[str, Any]:
             where=str(path),
             fix="`sender init` writes one that runs",
         )
+    if problems := tuple(empty_messages(document)):
+        raise CampaignError("the campaign is not valid", where=str(path), problems=problems)
     return {"name": path.stem, **document.value}
 
 

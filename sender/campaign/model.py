@@ -22,6 +22,7 @@ from pydantic import (
 
 from sender.campaign import safe_yaml
 from sender.campaign.canary_spec import CanarySpec, expand_canary
+from sender.campaign.cut_texts import notes_on_cut_texts
 from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
 from sender.campaign.surroundings import Dialect, ListenSpec, SandboxSpec
@@ -403,6 +404,11 @@ class Campaign(ProviderFields):
     def frame(self) -> Any:
         """The recipients as a polars or pandas frame; None when they are in a file or in the campaign."""
         return self._frame
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the campaign's file, a sentence each."""
+        return () if self._source is None else notes_on_cut_texts(self._lines, self._source.name)
 
     def set_origin(self, *, base: Path, source: Path | None, frame: Any, lines: safe_yaml.Document) -> None:
         """Record where the campaign comes from; `sender.campaign.load` does so once."""

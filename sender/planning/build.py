@@ -155,6 +155,7 @@ def _manifest(
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
         notes=(
+            *compiled.notes,
             *recipients.notes,
             *audience.notes,
             *builder.notes(),

@@ -82,7 +82,7 @@ class CompiledCampaign:
     `senders` is empty where a service in `fields` picks the number, and where each row has its own sender, which
     `sender` renders if the campaign has a template for it. `fields` are the provider fields without a template,
     `row_fields` those with one. `pool` is there where a row may get one of several numbers.
-    `inputs` are the files read for it.
+    `inputs` are the files read for it, `notes` what a person should know of them.
     """
 
     name: str
@@ -114,6 +114,7 @@ class CompiledCampaign:
     sandbox: Mapping[str, Any]
     send_context: SendContext
     inputs: tuple[InputFile, ...]
+    notes: tuple[str, ...]
     source: Path | None
 
     @property
@@ -199,6 +200,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         sandbox=_sandbox_settings(campaign),
         send_context=send_context,
         inputs=inputs,
+        notes=campaign.notes,
         source=campaign.source,
     )
 

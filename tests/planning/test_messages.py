@@ -376,7 +376,9 @@ class TestPlaceholders:
         [
             pytest.param({"body": "NULL"}, {"message": {}}, id="a text in a column"),
             pytest.param({"media_url": "NULL"}, {"message": "Hi"}, id="media in a column"),
-            pytest.param({"photo": "NULL"}, {"message": {"body": "Hi", "media": "{{ photo }}"}}, id="media by template"),
+            pytest.param(
+                {"photo": "NULL"}, {"message": {"body": "Hi", "media": "{{ photo }}"}}, id="media by template"
+            ),
             pytest.param({"from": "NULL"}, {"from_": None, "message": "Hi"}, id="a sender in a column"),
             pytest.param({"store": "NULL"}, {"from_": "{{ store }}", "message": "Hi"}, id="a sender by template"),
             pytest.param(
