@@ -54,7 +54,9 @@ class Document:
         """Return the value under `path`; None where there is none."""
         value = self.value
         for part in path:
-            value = value[part] if isinstance(value, dict | list) and part in _keys(value) else None
+            known: Collection[Any] = value if isinstance(value, dict) else ()
+            known = range(len(value)) if isinstance(value, list) else known
+            value = value[part] if part in known else None
         return value
 
     def is_given(self, path: KeyPath) -> bool:
@@ -70,10 +72,6 @@ class Document:
                 return self.lines[path]
             path = path[:-1]
         return self.lines.get(())
-
-
-def _keys(value: dict[str, Any] | list[Any]) -> Collection[Any]:
-    return value if isinstance(value, dict) else range(len(value))
 
 
 def load(text: str) -> Document:
@@ -134,8 +132,9 @@ class _Composer:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:_SHOWN]
             raise _refuse(event, f"the tag `{tag}` has no meaning here: every value is text", _UNTAG)
         start: Any = event.start_mark
+        end: Any = event.end_mark
         if isinstance(event, yaml.ScalarEvent):
-            return self._keep(event, yaml.ScalarNode("", event.value, start, event.end_mark, style=event.style))
+            return self._keep(event, yaml.ScalarNode("", event.value, start, end, style=event.style))
         children: list[Any] = []
         if isinstance(event, yaml.SequenceStartEvent):
             node = self._keep(event, yaml.SequenceNode("", children, start))

@@ -158,7 +158,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     placeholders = campaign.recipients.placeholders
     fields, row_fields = compile_fields(written, placeholders)
     sender, senders = _compile_sender(senders, placeholders)
-    body, template_input = _compile_body(campaign)
+    body, template_input, composed = _compile_body(campaign)
     media = tuple(
         templating.compile_template(url, where="message.media", placeholders=placeholders)
         for url in campaign.message.media
@@ -200,7 +200,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         sandbox=_sandbox_settings(campaign),
         send_context=send_context,
         inputs=inputs,
-        notes=campaign.notes,
+        notes=(*campaign.notes, *composed),
         source=campaign.source,
     )
 
@@ -355,7 +355,8 @@ def _sandbox_settings(campaign: Campaign) -> dict[str, Any]:
     return {"latency_ms": sandbox.latency_ms, "rate_per_s": sandbox.rate.per_s if sandbox.rate else None}
 
 
-def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile, ...]]:
+def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile, ...], tuple[str, ...]]:
+    """Return the body's template, the file it is in, and what a person should know of it."""
     message = campaign.message
     if message.body is not None:
         source, where = message.body, "message.body"
@@ -370,11 +371,11 @@ def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile,
                 f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8"
             ) from None
     else:
-        return None, ()
+        return None, (), ()
     template_input = InputFile("template", name, len(data), hashlib.sha256(data).hexdigest())
-    return templating.compile_template(source, where=where, placeholders=campaign.recipients.placeholders), (
-        template_input,
-    )
+    body = templating.compile_template(source, where=where, placeholders=campaign.recipients.placeholders)
+    composed = "the message was written with separate accents, which were joined to their letters (NFC)"
+    return body, (template_input,), () if body.source == source else (composed,)
 
 
 def _read_template(path: Path) -> bytes:

@@ -244,8 +244,8 @@ def _render_media(
     if recipients.media is None:
         return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
     cell = templating.verbatim(cells[recipients.media].str.strip_chars(), compiled.placeholders)
-    urls = cell["text"].fill_null("").str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" ")
-    return urls, [cell.select("reason", "detail")]
+    listed = cell["text"].fill_null("").str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" ")
+    return listed, [cell.select("reason", "detail")]
 
 
 def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from sender.campaign.model import Campaign
+from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError, setting
 from sender.recipients.readers.cells import table_of_frame, table_of_items
 from sender.recipients.readers.read import read_table
@@ -204,7 +205,7 @@ def open_source(path: Path) -> Iterator[FileSource]:
 
 def header_key(header: str) -> str:
     """Return a header as it is compared: without case, spaces, `_`, `-`, and the number that repeated ones have."""
-    return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", header)).casefold()
+    return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", compose_text(header))).casefold()
 
 
 def is_number_like(header: str) -> bool:
@@ -293,7 +294,7 @@ def _template_names(headers: list[str], chosen: Mapping[str, str], where: str) -
                 where=key,
                 fix="use letters, digits and `_`, as in `first_name`",
             )
-        names[name] = _resolve_header(headers, header, key, where)
+        names[compose_text(name)] = _resolve_header(headers, header, key, where)
     return names
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from jinja2 import meta, nodes
 from jinja2.exceptions import SecurityError
 
+from sender.core.composed_text import compose_text
 from sender.core.errors import TemplateError
 from sender.templating.budget import BUDGET, MAX_CHARS
 from sender.templating.filters import FILTERS, find_misuse
@@ -109,8 +110,10 @@ class Template:
 def compile_template(source: str, *, where: str, placeholders: Collection[str] = ()) -> Template:
     """Return the template in `source`, compiled. Raises TemplateError with file and line if it fails for every row.
 
-    A cell that is one of `placeholders` counts as blank; a row that needs it fails as `missing_data`.
+    Its letters are composed (`sender.core.composed_text`). A cell that is one of `placeholders` counts as blank; a row
+    that needs it fails as `missing_data`.
     """
+    source = compose_text(source)
     damage = pl.Series([source]).str.extract(f"({DAMAGED})").item()
     if damage is not None:
         line = source.count("\n", 0, source.index(damage)) + 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from sender.core.composed_text import compose_columns, compose_text, describe_composed
 from sender.core.errors import RecipientsError
 from sender.core.frame_buffer import SpillingFrames
 from sender.core.safe_tables import is_guarded, restore_table, restore_text
@@ -83,14 +84,17 @@ def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
 
 
 class Rows:
-    """Builds a Table of blocks of cells."""
+    """Builds a Table of blocks of cells, with composed letters in cells and headers."""
 
     def __init__(self) -> None:
         self._rows = SpillingFrames()
+        self._composed = 0  # cells
         self.blank_rows = 0
 
     def add(self, cells: pl.DataFrame, numbers: pl.Series) -> None:
         """Add the rows of `cells`, without the blank ones. Its columns are known by their places from here on."""
+        cells, composed = compose_columns(cells)
+        self._composed += composed
         frame = cells.rename(dict(zip(cells.columns, map(str, range(cells.width)), strict=True)))
         frame = frame.with_columns(numbers.cast(pl.UInt32).alias(_NUMBER))
         filled = _find_filled(frame.drop(_NUMBER))
@@ -103,7 +107,11 @@ class Rows:
     def table(self, headers: Sequence[str], places: Sequence[int] | None = None, notes: Sequence[str] = ()) -> Table:
         """Return the rows under `headers`, which name the columns at `places` (by default, all in order)."""
         at = range(len(headers)) if places is None else places
-        return Table(tuple(headers), self.blank_rows, tuple(notes), self._rows, tuple(map(str, at)))
+        composed = list(map(compose_text, headers))
+        changed = sum(new != old for new, old in zip(composed, headers, strict=True))
+        distinct = tuple(_make_distinct(composed)) if changed else tuple(headers)
+        every_note = (*notes, *describe_composed(self._composed, changed))
+        return Table(distinct, self.blank_rows, every_note, self._rows, tuple(map(str, at)))
 
 
 class HeadedRows:
