@@ -39,7 +39,15 @@ from sender.planning.whereabouts import note_place_problems
 from sender.recipients.columns import InputFile, Recipients, load_recipients
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
-_VERSIONED = ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars", "tzdata")  # packages that shape a plan
+_VERSIONED = (
+    "babel",
+    "campaign-sender",
+    "jinja2",
+    "nameparser",
+    "phonenumbers",
+    "polars",
+    "tzdata",
+)  # packages that shape a plan
 
 
 def build_plan(
