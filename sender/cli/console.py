@@ -26,7 +26,7 @@ from sender.plan.planned_start import PlannedStart
 from sender.planning import brakes
 from sender.planning.throughput import format_rate
 from sender.reports.canary_lines import canary_lines
-from sender.segments import blame
+from sender.segments.advice import advise
 
 if TYPE_CHECKING:  # every command imports this module, and few of them these
     from sender.delivery.poll import RefreshResult
@@ -147,7 +147,8 @@ def plan_summary(
     for swap in manifest.replacements:
         line = f"replaced {swap['character']!r} with {swap['replacement']!r} in {many(swap['messages'], 'message')}"
         out.print(f"  [dim]{escape(line)}[/]")
-    _print_blame(manifest.blame)
+    for line in advise(manifest.blame, _MOST_BLAMED):
+        out.print(f"  [dim]{escape(line)}[/]")
     for stop in brakes.find_stops(brakes.Start(manifest)) if stops is None else stops:
         out.print(f"  [bold red]would {'ask first' if stop.asks else 'not be sent'}:[/] {escape(stop.found)}")
         out.print(f"    [dim]{escape(stop.fix)}[/]")
@@ -220,21 +221,6 @@ def _cost_line(cost: Mapping[str, Any]) -> str:
         where = ", ".join(f"{region} {count:,}" for region, count in list(cost["unpriced"].items())[:_MOST_REGIONS])
         line += f"; {many(missing, 'message')} without a price ({where}), not in the total"
     return line + (f"; at most {cost['max_cost']}" if cost["max_cost"] is not None else "")
-
-
-def _print_blame(blamed: Mapping[str, Any]) -> None:
-    """Print the characters that cost most, a line each, and what all of them cost together."""
-    characters = blamed.get("characters", ())
-    for character in characters[:_MOST_BLAMED]:
-        out.print(f"  [dim]{escape(blame.sentence(character))}[/]")
-    more = len(characters) - _MOST_BLAMED + blamed.get("unlisted", 0)
-    if more > 0:
-        out.print(f"  [dim]and {many(more, 'character')} more: the manifest lists them[/]")
-    if blamed.get("segments") and len(characters) > 1:
-        extra = f"all of them together cost {many(blamed['segments'], 'segment')}"
-        out.print(f"  [dim]{extra} in {many(blamed['messages'], 'message')}[/]")
-    if blamed.get("other_script"):
-        out.print(f"  [dim]{many(blamed['other_script'], 'message')} in letters outside GSM-7: sent as UCS-2[/]")
 
 
 def skipped_table(plan: Plan, *, most: int = 20) -> None:

@@ -29,7 +29,8 @@ from sender.planning.sending_times import SendingTimes, Times, format_time
 from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients, load_recipients
 from sender.rules.explain_place import explain_place
-from sender.segments import blame
+from sender.segments import advice
+from sender.segments.blame import blame
 
 _MOST_ZONES = 4
 _MOST_ROWS = 10  # row numbers of one phone number that are listed
@@ -249,10 +250,9 @@ class _RowTrace:
         size = segments.measure(pl.Series([row["body"]], dtype=pl.String))
         used, parts = size["units"].item(), size["segments"].item()
         sentence = f"{row['encoding']}, {used} units, {parts} segment{'' if parts == 1 else 's'}"
-        blamed = blame.blame(size.with_columns(body=pl.Series([row["body"]])))
-        for entry in blamed["characters"]:
-            sentence += f"; {blame.sentence(entry)}"
-        return sentence + ("; its letters are outside GSM-7" if blamed["other_script"] else "")
+        blamed = blame(size.with_columns(body=pl.Series([row["body"]])))
+        causes = [advice.sentence(entry) for entry in blamed["characters"]]
+        return "; ".join([sentence, *causes, *advice.describe_scripts(blamed)])
 
     def _describe_sender(self) -> str:
         sender = self._row["from_number"]

@@ -32,7 +32,7 @@ def test_the_summary_tells_segments_cost_and_blame(sender: Shell) -> None:
     told = [" ".join(line.split()) for line in sender("plan", "a.yaml").out.splitlines()]
     assert "segments 3 3 messages of 1" in told
     assert "cost 0.03 USD by prices.yaml: US 0.03" in told
-    assert "'’' (right single quotation mark) alone costs no segment in 3 messages: write \"'\"" in told
+    assert not any("right single quotation mark" in line for line in told), "it costs no segment"
 
 
 def test_the_limit_is_told_by_plan_and_stops_send(sender: Shell) -> None:
