@@ -31,6 +31,7 @@ from sender.campaign.values import (
     Body,
     CapText,
     FromSpec,
+    LintOff,
     NumberTypes,
     OrNone,
     PaceText,
@@ -302,6 +303,11 @@ class Campaign(ProviderFields):
         "marketing",
         description="What the messages are for. For `transactional` ones no window, no rules and no caps apply;"
         " opt-outs always do.",
+    )
+    lint: LintOff = Field(
+        (),
+        description="Warnings about texts that are not wanted: `off` for all, or a list of `unfilled`, `blanks`,"
+        " `no_opt_out`, `short_links`, `capitals`.",
     )
     dedupe: Literal["first", "last", "none"] = Field(
         "first", description="Which row of a repeated number gets the message."

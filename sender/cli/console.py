@@ -140,6 +140,8 @@ def plan_summary(
         _print_times(plan)
     for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
         out.print(f"  [yellow]note:[/] {escape(note)}")
+    for entry in manifest.lint:
+        out.print(f"  [yellow]text:[/] {escape(entry['warning'])} [dim](lint: {entry['rule']})[/]")
     for repair in manifest.numbers.get("repairs", ()):
         example = f"row {repair['row_number']}, `{repair['cell']}` to {repair['to']}"
         line = f"{many(repair['rows'], 'number')} repaired: {repair['repair']}, as in {example}"

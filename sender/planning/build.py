@@ -160,6 +160,7 @@ def _manifest(
         mms=totals.mms,
         replacements=builder.replacements(),
         blame=totals.blame,
+        lint=totals.warnings,
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
         notes=(

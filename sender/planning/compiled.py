@@ -103,6 +103,8 @@ class CompiledCampaign:
     smart_encoding: bool
     max_segments: int | None
     placeholders: tuple[str, ...]
+    lint_off: tuple[str, ...]  # rules of `sender.planning.lint`
+    is_marketing: bool
     numbers: NumberRules
     prices: PriceTable | None
     max_cost: Decimal | None
@@ -189,6 +191,8 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         smart_encoding=campaign.message.smart_encoding,
         max_segments=campaign.message.max_segments,
         placeholders=placeholders,
+        lint_off=campaign.lint,
+        is_marketing=campaign.purpose == "marketing",
         numbers=_number_rules(campaign, capabilities),
         prices=table,
         max_cost=campaign.limits.max_cost,

@@ -205,6 +205,7 @@ def _plan(state: State, runs: tuple[Run, ...], rows: pl.Series, kind: RunKind) -
         notes=(),
         canary=None,  # its people are those who did not get it: they say nothing about others
         blame={},
+        lint=(),
         cost=_cost(sent, before.cost),
         feasibility={"senders": before.feasibility.get("senders", {})},
         suppression={"mark": mark, "skip_dead": skip_dead},

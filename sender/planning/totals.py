@@ -9,6 +9,7 @@ import polars as pl
 
 from sender.plan.hashes import ContentHash
 from sender.planning.compiled import CompiledCampaign
+from sender.planning.lint import Lint
 from sender.segments.blame import Blame
 
 
@@ -31,6 +32,7 @@ class PlanTotals:
             settings["only_new"] = True
         self._digest = ContentHash(settings, compiled.fields)
         self._blame = Blame()
+        self._lint = Lint(compiled)
         self._reasons: Counter[str] = Counter()
         self._segments: Counter[int] = Counter()
         self._encodings: Counter[str] = Counter()
@@ -51,6 +53,7 @@ class PlanTotals:
         texts = sizes.filter(~pl.col("_mms"))  # an MMS has no alphabet and no segments to pay for
         self.mms += sizes.height - texts.height
         self._blame.add(texts)
+        self._lint.add(sent.select("row_number", "body").collect())
         self._add_repairs(rows)
 
     @property
@@ -86,6 +89,11 @@ class PlanTotals:
     def blame(self) -> dict[str, Any]:
         """What makes texts larger, as `sender.segments.blame.blame` returns it."""
         return self._blame.result()
+
+    @property
+    def warnings(self) -> tuple[dict[str, Any], ...]:
+        """Warnings about the texts, as `sender.planning.lint.Lint.warnings` returns them."""
+        return self._lint.warnings()
 
     @property
     def repairs(self) -> list[dict[str, Any]]:
