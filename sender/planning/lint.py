@@ -28,8 +28,9 @@ _UNFILLED = (
 )
 _BLANKS = r"([^\s]+  +[^\s]+|[^\s]*[^\s\d] [,.])(?:\s|$)"  # `Hi  Ada`, and `Hi , welcome` where a name is missing
 _OPT_OUT = (
-    r"\bSTOP\b|(?i)(?:reply|text|txt|send|answer|with)\W+stop\b|unsubscribe|opt(?:ing)?[ -]?out|\bquit\b|\barr[eê]t\b|d[eé]sinscri|d[eé]sabonn|abmeld|abbestell"
-    r"|\bbaja\b|afmeld|uitschrij|disiscri|\bsair\b|\bparar\b|avregistrer|отпис"
+    r"\bSTOP\b|(?i:(?:reply|text|txt|send|answer|with)\W+stop\b|unsubscribe|opt(?:ing)?[ -]?out|\bquit\b"
+    r"|\barr[eê]t\b|d[eé]sinscri|d[eé]sabonn|abmeld|abbestell|\bbaja\b|afmeld|uitschrij|disiscri|\bsair\b|\bparar\b"
+    r"|avregistrer|отпис)"
 )
 # Anybody can make their links, so carriers filter them (CTIA, Messaging Principles and Best Practices).
 _SHORTENERS = (
