@@ -20,6 +20,7 @@ from sender.core.errors import setting
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
 from sender.phone.numbering import FAULTS, NUMBER_TYPES, NumberVerdict
+from sender.phone.old_plans import describe_change
 
 SHORT_CODE = "short_code"
 FAULT_SENTENCES = {
@@ -155,6 +156,9 @@ class Reader:
             return _held(cell, why) if why else _good(number, kind)
         if self._short_codes and _SHORT_CODE_CELL.fullmatch(cell):
             return Reading(to=cell, region=region, number_type=SHORT_CODE)
+        changed = None if number is None else describe_change(f"{number.country_code}{_national(number)}")
+        if changed is not None:
+            return _held(cell, changed)
         hint = _plus_hint(cell) if not international else ""
         return _held(cell, _fault(number, error, region, international=international) + hint)
 
@@ -210,6 +214,10 @@ def _undone(cell: str) -> tuple[str, str] | None:
     if not complete or len(digits.removeprefix("+")) > EXACT_DIGITS:
         return None
     return digits, EXPONENT_REPAIR
+
+
+def _national(number: PhoneNumber) -> str:
+    return phonenumbers.national_significant_number(number)
 
 
 def _held(cell: str, predicate: str) -> Reading:
