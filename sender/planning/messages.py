@@ -92,8 +92,9 @@ class MessageBuilder:
         if compiled.body is None and recipients.body is not None:
             used.append(recipients.body)
         if used and compiled.placeholders:
-            cells = recipients.cells.select(list(dict.fromkeys(used))).filter(live)
-            self._placeholders.update(templating.count_placeholders(cells, cells.columns, compiled.placeholders))
+            cells, words = recipients.cells.select(list(dict.fromkeys(used))), compiled.placeholders
+            if templating.count_placeholders(cells, cells.columns, words):  # most lists have none
+                self._placeholders.update(templating.count_placeholders(cells.filter(live), cells.columns, words))
 
     def _build_block(
         self, recipients: Recipients, numbers: pl.DataFrame, marks: pl.DataFrame

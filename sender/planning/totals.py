@@ -43,7 +43,7 @@ class PlanTotals:
         """Add a block, and the rows that are hashed for it. Raises InputError as `Blame.add` does."""
         self._digest.update(hashed)
         sent = rows.lazy().filter(pl.col("seq").is_not_null()).with_columns(_mms=self._is_mms)
-        sizes = sent.select("body", "encoding", "segments", "_mms").collect()
+        sizes = sent.select("row_number", "body", "encoding", "segments", "_mms").collect()
         for counts, column in (
             (self._reasons, rows["reason"]),
             (self._segments, sizes["segments"]),
@@ -53,7 +53,7 @@ class PlanTotals:
         texts = sizes.filter(~pl.col("_mms"))  # an MMS has no alphabet and no segments to pay for
         self.mms += sizes.height - texts.height
         self._blame.add(texts)
-        self._lint.add(sent.select("row_number", "body").collect())
+        self._lint.add(sizes)
         self._add_repairs(rows)
 
     @property

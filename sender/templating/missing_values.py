@@ -1,12 +1,13 @@
 """Which cells of a block have no value: blank ones, and those that hold a placeholder such as `#N/A` or `NULL`.
 
-Programs write placeholders where they have nothing to write. They are compared exactly, but for surrounding blanks:
-`Null` and `Na` are names of people. Changes no cell.
+Programs write placeholders where they have nothing to write. They are compared exactly, but for a blank or a tab at
+either end: `Null` and `Na` are names of people. Changes no cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import polars as pl
@@ -24,18 +25,12 @@ class MissingValues(NamedTuple):
 
 def find_missing(cells: pl.DataFrame, headers: Sequence[str], placeholders: Collection[str]) -> MissingValues:
     """Return the cells under `headers`, apart from those without a value."""
-    stripped = cells.select(pl.col(header).str.strip_chars() for header in headers)
-    words = dict(_held_words(stripped, placeholders))
+    filled = cells.select(
+        pl.when(pl.col(header).str.strip_chars() != "").then(pl.col(header)).alias(header) for header in headers
+    )
+    words = dict(_held_words(cells, headers, placeholders))
     return MissingValues(
-        cells.select(
-            pl.when(
-                (stripped[header] != "") if header not in words else (stripped[header] != "") & words[header].is_null()
-            )
-            .then(pl.col(header))
-            .alias(header)
-            for header in headers
-        ),
-        words,
+        filled.with_columns(filled[header].set(word.is_not_null(), None) for header, word in words.items()), words
     )
 
 
@@ -43,21 +38,28 @@ def count_placeholders(
     cells: pl.DataFrame, headers: Sequence[str], placeholders: Collection[str]
 ) -> dict[tuple[str, str], int]:
     """Return how many cells hold each placeholder, by header and placeholder."""
-    stripped = cells.select(pl.col(header).str.strip_chars() for header in headers)
     return {
         (header, word): count
-        for header, held in _held_words(stripped, placeholders)
+        for header, held in _held_words(cells, headers, placeholders)
         for word, count in held.drop_nulls().value_counts(name="n").iter_rows()
     }
 
 
-def _held_words(stripped: pl.DataFrame, placeholders: Collection[str]) -> Iterator[tuple[str, pl.Series]]:
-    """Yield each column that has a placeholder, with its placeholders, null elsewhere."""
-    if not placeholders:
-        return
-    longest = max(len(word.encode()) for word in placeholders)
-    for column in stripped.iter_columns():
-        short = column.filter(column.str.len_bytes() <= longest)  # few in most columns, and the rest is not compared
-        if short.is_in(list(placeholders)).any():
-            held = column.is_in(list(placeholders))
-            yield column.name, column.set(~held, None)
+def _held_words(
+    cells: pl.DataFrame, headers: Sequence[str], placeholders: Collection[str]
+) -> Iterator[tuple[str, pl.Series]]:
+    """Yield each header whose column has a placeholder, with its placeholders, null elsewhere."""
+    forms = _forms(frozenset(placeholders))
+    for header in headers:
+        held = cells[header].is_in(forms)
+        if held.any():
+            yield header, cells[header].set(~held, None).str.strip_chars().alias(header)
+
+
+@cache
+def _forms(placeholders: frozenset[str]) -> pl.Series:
+    """The placeholders as they may stand in a cell. (To strip every cell takes five times as long.)"""
+    ends = ("", " ", "\t")
+    return pl.Series(
+        [before + word + after for word in placeholders for before in ends for after in ends], dtype=pl.String
+    )
