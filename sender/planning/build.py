@@ -134,8 +134,7 @@ def _manifest(
     test_to: str | None,
     only_new: bool,
 ) -> Manifest:
-    scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
-    messages = scan.filter(pl.col("seq").is_not_null())
+    messages = (rows.scan() if isinstance(rows, StoredRows) else rows.lazy()).filter(pl.col("seq").is_not_null())
     pace, feasibility = estimate_throughput(compiled, messages, mms=totals.mms > 0)
     return Manifest(
         campaign=compiled.name,
@@ -163,13 +162,7 @@ def _manifest(
         lint=totals.warnings,
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
-        notes=(
-            *compiled.notes,
-            *recipients.notes,
-            *audience.notes,
-            *builder.notes(),
-            *note_place_problems(builder.place_problems),
-        ),
+        notes=tuple(_notes(compiled, recipients, audience, builder)),
         pace=pace,
         per_person=tuple(cap.text for cap in compiled.per_person),
         window=compiled.window,
@@ -184,6 +177,13 @@ def _manifest(
         plan_hash=totals.plan_hash,
         identity=totals.identity,
     )
+
+
+def _notes(
+    compiled: CompiledCampaign, recipients: Recipients, audience: Audience, builder: MessageBuilder
+) -> Iterator[str]:
+    yield from (*compiled.notes, *recipients.notes, *audience.notes, *builder.notes())
+    yield from note_place_problems(builder.place_problems)
 
 
 def _role_order(file: InputFile) -> int:

@@ -161,17 +161,10 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     fields, row_fields = compile_fields(written, placeholders)
     sender, senders = _compile_sender(senders, placeholders)
     body, template_input, composed = _compile_body(campaign)
-    media = tuple(
-        templating.compile_template(url, where="message.media", placeholders=placeholders)
-        for url in campaign.message.media
-    )
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
     service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
     send_context = SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
-    table, inputs = None, template_input
-    if campaign.prices is not None:
-        table = prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
-        inputs = (*template_input, InputFile("prices", table.name, table.size, table.sha256))
+    table, price_input = _load_prices(campaign)
     return CompiledCampaign(
         name=campaign.name,
         edition=find_edition(campaign, begins=None if start is None else start.at),
@@ -187,7 +180,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         pool=pool,
         pool_settings=pool_settings,
         body=body,
-        media=media,
+        media=_compile_media(campaign),
         smart_encoding=campaign.message.smart_encoding,
         max_segments=campaign.message.max_segments,
         placeholders=placeholders,
@@ -203,9 +196,25 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
         send_context=send_context,
-        inputs=inputs,
+        inputs=(*template_input, *price_input),
         notes=(*campaign.notes, *composed),
         source=campaign.source,
+    )
+
+
+def _load_prices(campaign: Campaign) -> tuple[PriceTable | None, tuple[InputFile, ...]]:
+    """Return the price table, if there is one, and the file it is in."""
+    if campaign.prices is None:
+        return None, ()
+    table = prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
+    return table, (InputFile("prices", table.name, table.size, table.sha256),)
+
+
+def _compile_media(campaign: Campaign) -> tuple[Template, ...]:
+    placeholders = campaign.recipients.placeholders
+    return tuple(
+        templating.compile_template(url, where="message.media", placeholders=placeholders)
+        for url in campaign.message.media
     )
 
 
