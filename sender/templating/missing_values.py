@@ -45,15 +45,22 @@ def count_placeholders(
     }
 
 
+def find_placeholders(column: pl.Series, placeholders: Collection[str]) -> pl.Series | None:
+    """Return the placeholders in a column (String), null elsewhere; None where it has none."""
+    if not placeholders or column.null_count() == column.len():
+        return None
+    held = column.is_in(_forms(frozenset(placeholders)))
+    return column.set(~held, None).str.strip_chars() if held.any() else None
+
+
 def _held_words(
     cells: pl.DataFrame, headers: Sequence[str], placeholders: Collection[str]
 ) -> Iterator[tuple[str, pl.Series]]:
     """Yield each header whose column has a placeholder, with its placeholders, null elsewhere."""
-    forms = _forms(frozenset(placeholders))
     for header in headers:
-        held = cells[header].is_in(forms)
-        if held.any():
-            yield header, cells[header].set(~held, None).str.strip_chars().alias(header)
+        held = find_placeholders(cells[header], placeholders)
+        if held is not None:
+            yield header, held
 
 
 @cache

@@ -11,15 +11,15 @@ import polars as pl
 
 from sender.core.errors import setting
 from sender.core.outcomes import SkipReason
-from sender.templating.missing_values import find_missing
+from sender.templating.missing_values import find_placeholders
 from sender.templating.template import DAMAGED
 
 
 def verbatim(texts: pl.Series, placeholders: Collection[str] = ()) -> pl.DataFrame:
     """Return `texts` as they are, in the columns of `render`; only damaged ones and placeholders fail."""
     texts = texts.cast(pl.String)
-    words = find_missing(texts.to_frame(), [texts.name], placeholders).words.get(texts.name)
     frame = without_failures(texts)
+    words = find_placeholders(texts, placeholders)
     if words is not None:
         why = pl.format("the cell `{}` holds `{}`, which stands for a missing value", pl.lit(texts.name), words)
         frame = frame.with_columns(
