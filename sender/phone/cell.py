@@ -156,7 +156,7 @@ class Reader:
             return _held(cell, why) if why else _good(number, kind)
         if self._short_codes and _SHORT_CODE_CELL.fullmatch(cell):
             return Reading(to=cell, region=region, number_type=SHORT_CODE)
-        changed = None if number is None else describe_change(f"{number.country_code}{_national(number)}")
+        changed = None if number is None else describe_change(_digits_of(cell, number, international=international))
         if changed is not None:
             return _held(cell, changed)
         hint = _plus_hint(cell) if not international else ""
@@ -216,8 +216,11 @@ def _undone(cell: str) -> tuple[str, str] | None:
     return digits, EXPONENT_REPAIR
 
 
-def _national(number: PhoneNumber) -> str:
-    return phonenumbers.national_significant_number(number)
+def _digits_of(cell: str, number: PhoneNumber, *, international: bool) -> str:
+    """Return the digits after a cell's plus as they are written, else the country code and the national number."""
+    if international:
+        return str(phonenumbers.normalize_digits_only(cell))
+    return f"{number.country_code}{phonenumbers.national_significant_number(number)}"
 
 
 def _held(cell: str, predicate: str) -> Reading:

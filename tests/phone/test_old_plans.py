@@ -60,6 +60,7 @@ def test_the_sentence_says_what_changed(
         pytest.param("+52 1 11 1234 5678", "US", "too long for Mexico (+52)", id="no number now either"),
         pytest.param("+225 20 12 34 56", "US", "too short for Côte d’Ivoire (+225)", id="which operator is not known"),
         pytest.param("+229 97 12 34", "US", "too short for Benin (+229)", id="too short then, too"),
+        pytest.param("+55902280000000", "US", "not a number in use in Brazil", id="a carrier's code after the plus"),
         pytest.param("+84 111 345 6789", "US", "Vietnam (+84)", id="a prefix that nobody had"),
     ],
 )
