@@ -44,6 +44,7 @@ def json_schema() -> dict[str, Any]:
         ("MessageSpec", "media"),
         ("RecipientsSpec", "phone_column"),
         ("RecipientsSpec", "skip_types"),
+        ("RecipientsSpec", "allow_types"),
         ("SuppressSpec", "columns"),
     )
     for model, key in single_or_list:

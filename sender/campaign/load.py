@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sender.campaign import safe_yaml
 from sender.campaign.apply_defaults import lay_under
 from sender.campaign.campaign_keys import CAMPAIGN_KEYS
+from sender.campaign.cut_texts import empty_messages
 from sender.campaign.model import Campaign
 from sender.campaign.validation import explain
 from sender.campaign.values import expand_short_form
@@ -97,6 +98,8 @@ def _read_keys(document: safe_yaml.Document, path: Path) -> dict[str, Any]:
             where=str(path),
             fix="`sender init` writes one that runs",
         )
+    if problems := tuple(empty_messages(document)):
+        raise CampaignError("the campaign is not valid", where=str(path), problems=problems)
     return {"name": path.stem, **document.value}
 
 

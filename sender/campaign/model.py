@@ -6,7 +6,6 @@ environment (`sender.providers`). Reads no files; `sender.campaign.load` makes a
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -21,31 +20,29 @@ from pydantic import (
 
 from sender.campaign import safe_yaml
 from sender.campaign.canary_spec import CanarySpec, expand_canary
+from sender.campaign.cut_texts import notes_on_cut_texts
+from sender.campaign.limits_spec import LimitsSpec
 from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
 from sender.campaign.suppress_spec import SuppressSpec, expand_files
 from sender.campaign.surroundings import Dialect, ListenSpec, SandboxSpec
 from sender.campaign.values import (
+    PLACEHOLDERS,
     Body,
-    CapText,
     FromSpec,
+    LintOff,
     NumberTypes,
-    OrNone,
     PaceText,
+    Placeholders,
     ProviderFields,
     Rate,
     Region,
-    Share,
-    SkipLimit,
     Strict,
     Text,
-    is_none,
     parse_rate,
     to_list,
 )
 from sender.campaign.window import WindowSpec
-from sender.core import money
-from sender.core.guards import MAX_FAILED, MAX_REJECTED_IN_A_ROW
 
 __all__ = [
     "PROVIDERS",
@@ -111,7 +108,17 @@ class RecipientsSpec(Strict):
         " spreadsheet did to a number. `false`: exactly what libphonenumber says.",
     )
     skip_types: NumberTypes = Field(
-        (), description="Types of numbers that get nothing, such as `fixed_line` and `premium_rate`."
+        (), description="Types of numbers that get nothing, such as `fixed_line` and `voip`."
+    )
+    allow_types: NumberTypes = Field(
+        (),
+        description="Types of numbers that get a message although they are held otherwise: `toll_free`, `premium_rate`,"
+        " `shared_cost`, `uan`, `voicemail`.",
+    )
+    placeholders: Placeholders = Field(
+        PLACEHOLDERS,
+        description="Texts that stand for a missing value where they are the whole cell, in exactly this spelling."
+        " `none`: there are none.",
     )
     columns: dict[str, Text] = Field(
         default_factory=dict,
@@ -138,6 +145,8 @@ class RecipientsSpec(Strict):
     def _check_source(self) -> RecipientsSpec:
         if self.file is not None and self.rows is not None:
             raise ValueError("both `file` and `rows` are given: keep one")
+        if both := [kind for kind in self.allow_types if kind in self.skip_types]:
+            raise ValueError(f"`{both[0]}` is in both `allow_types` and `skip_types`: keep one")
         return self
 
 
@@ -161,78 +170,6 @@ class MessageSpec(Strict):
         if self.template is not None and self.body is not None:
             raise ValueError("both `template` and `body` are given: keep one")
         return self
-
-
-def _read_amount(value: object) -> Decimal | None:
-    return None if is_none(value) else Decimal(money.text(money.parse(value)))
-
-
-_Money = Annotated[
-    Decimal | None,
-    BeforeValidator(_read_amount),
-    WithJsonSchema({"anyOf": [{"type": ["string", "number"]}, {"type": "null"}]}),
-]
-_Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda value: None if is_none(value) else value)]
-
-
-class LimitsSpec(Strict):
-    """Limits on what one start may do, on what one person gets, on the provider's queue, and on refusals."""
-
-    max_messages: _Count = Field(None, description="The most messages that the whole plan may have.")
-    max_skipped: SkipLimit | None = Field(
-        None,
-        description="The most rows that may be skipped for what is wrong with them (`invalid_number`, `missing_data`,"
-        " `render_error`): a number, or a share like `10%` of these rows and the messages. `none`: any. Default: `send`"
-        " asks above 50% from 20 rows on, and is refused where it cannot ask.",
-    )
-    max_segments_per_message: _Count = Field(None, description="The most segments that any message may take.")
-    max_cost: _Money = Field(
-        None,
-        description="The most that the whole plan may cost, in the price table's currency; above it, `send` stops"
-        " before the first message.",
-    )
-    max_cost_per_day: _Money = Field(
-        None, description="The most that live runs of the state may cost in any 24 hours, this start included."
-    )
-    max_messages_per_day: _Count = Field(
-        None, description="The most messages that live runs of the state may send in any 24 hours, this start included."
-    )
-    per_person: Annotated[tuple[CapText, ...], BeforeValidator(to_list)] = Field(
-        (),
-        description="The most messages that a person may get in a rolling window, from all live campaigns of the state"
-        " directory: `3/24h`, or a list of such caps.",
-    )
-    queue: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
-        None,
-        description="The most messages or segments (the provider's unit) that may wait in the provider's queue; `auto`"
-        " is what it documents. Above it, sending continues as fast as the queue drains. Matters when `rate` is above"
-        " the documented one.",
-    )
-    max_rejected_in_a_row: Annotated[
-        OrNone[Annotated[int, Field(ge=1)]],
-        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "none"}]}),
-    ] = Field(
-        MAX_REJECTED_IN_A_ROW,
-        description="Stop after this many rejections for one reason without an acceptance between them, if the reason"
-        " is the text, the sender or the account; `none` never stops. A wrong number, a landline or an opt-out is not"
-        " counted.",
-    )
-    max_failed: OrNone[Share] = Field(
-        MAX_FAILED,
-        description="Stop when this share of the first 200 messages (and at least 20) was refused or filtered for such"
-        " a reason, at once or in a delivery report: `25%`; `none` never stops.",
-    )
-
-    def to_manifest(self) -> dict[str, Any]:
-        """Return the limits on a start that are set, as plain values, but for `max_cost`, which is with the prices."""
-        values = {
-            "max_messages": self.max_messages,
-            "max_skipped": self.max_skipped,
-            "max_segments_per_message": self.max_segments_per_message,
-            "max_cost_per_day": None if self.max_cost_per_day is None else f"{self.max_cost_per_day:f}",
-            "max_messages_per_day": self.max_messages_per_day,
-        }
-        return {name: value for name, value in values.items() if value is not None}
 
 
 class Campaign(ProviderFields):
@@ -281,6 +218,11 @@ class Campaign(ProviderFields):
         "marketing",
         description="What the messages are for. For `transactional` ones no window, no rules and no caps apply;"
         " opt-outs always do.",
+    )
+    lint: LintOff = Field(
+        (),
+        description="Warnings about texts that are not wanted: `off` for all, or a list of `unfilled`, `blanks`,"
+        " `no_opt_out`, `short_links`, `capitals`.",
     )
     dedupe: Literal["first", "last", "none"] = Field(
         "first", description="Which row of a repeated number gets the message."
@@ -383,6 +325,11 @@ class Campaign(ProviderFields):
     def frame(self) -> Any:
         """The recipients as a polars or pandas frame; None when they are in a file or in the campaign."""
         return self._frame
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the campaign's file, a sentence each."""
+        return () if self._source is None else notes_on_cut_texts(self._lines, self._source.name)
 
     def set_origin(self, *, base: Path, source: Path | None, frame: Any, lines: safe_yaml.Document) -> None:
         """Record where the campaign comes from; `sender.campaign.load` does so once."""

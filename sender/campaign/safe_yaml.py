@@ -2,12 +2,14 @@
 
 To a YAML parser `from: +12025550100` is an integer, `0151…` an octal one and `NO` a boolean; each would change. So
 scalars stay the text of the file (only `null`, `~` and an empty value are None), and code that needs a number converts
-the text. Never constructs Python objects.
+the text. A tag would change a value, so tags are refused, but for `!!str`, which says what is done anyway. Never
+constructs Python objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +23,11 @@ MAX_NODES = 5_000_000  # written
 MAX_REPEATED = 10_000  # values, and as many times a hundred characters, that aliases may add to what is written
 _SIMPLER = "write out only the values you need; put a large list in a CSV file"
 _QUOTE = "put the value in quotes if it holds `: `, `#`, `{` or `[`"
+_UNTAG = "put the value in quotes if it begins with `!`, or remove the tag"
 _SHOWN = 80  # characters of a name in a sentence
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_COMMENT = re.compile(r"[ \t]+(#[^\r\n]*)")
+_TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 class YamlError(ValueError):
@@ -35,11 +40,24 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`value` is plain dicts, lists, str and None; `lines` maps each key path to its line, from 1."""
+    """`value` is plain dicts, lists, str and None; `lines` maps each key path to its line, from 1.
+
+    `comments` has the comments (`#1 fan`) that follow a value without quotes on its line, by the value's key path.
+    """
 
     value: Any
     lines: dict[KeyPath, int]
     given: set[KeyPath] = field(default_factory=set)  # keys that came from elsewhere, and stand in no line
+    comments: dict[KeyPath, str] = field(default_factory=dict)
+
+    def at(self, path: KeyPath) -> Any:
+        """Return the value under `path`; None where there is none."""
+        value = self.value
+        for part in path:
+            known: Collection[Any] = value if isinstance(value, dict) else ()
+            known = range(len(value)) if isinstance(value, list) else known
+            value = value[part] if part in known else None
+        return value
 
     def is_given(self, path: KeyPath) -> bool:
         """Whether the key, or one above it, is not the document's own."""
@@ -59,7 +77,7 @@ class Document:
 def load(text: str) -> Document:
     """Return the document in `text`.
 
-    Raises YamlError for bad syntax, duplicate keys, several documents, and too many or too deeply nested values.
+    Raises YamlError for bad syntax, tags, duplicate keys, several documents, and too many or too deeply nested values.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     composer = _Composer(yaml.parse(text, Loader=loader))
@@ -76,7 +94,7 @@ def load(text: str) -> Document:
         ) from error
     if root is None:
         return Document(None, {})
-    return _Builder(composer.nodes, len(text)).document(root)
+    return _Builder(composer.nodes, text).document(root)
 
 
 class _Composer:
@@ -110,9 +128,13 @@ class _Composer:
             raise _refuse(event, f"more than {MAX_NODES:,} values", _SIMPLER)
         if depth > MAX_DEPTH:
             raise _refuse(event, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER)
+        if event.tag is not None and not (event.tag == _TEXT_TAG and isinstance(event, yaml.ScalarEvent)):
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:_SHOWN]
+            raise _refuse(event, f"the tag `{tag}` has no meaning here: every value is text", _UNTAG)
         start: Any = event.start_mark
+        end: Any = event.end_mark
         if isinstance(event, yaml.ScalarEvent):
-            return self._keep(event, yaml.ScalarNode("", event.value, start, style=event.style))
+            return self._keep(event, yaml.ScalarNode("", event.value, start, end, style=event.style))
         children: list[Any] = []
         if isinstance(event, yaml.SequenceStartEvent):
             node = self._keep(event, yaml.SequenceNode("", children, start))
@@ -137,15 +159,17 @@ def _refuse(event: Any, what: str, fix: str) -> YamlError:
 
 
 class _Builder:
-    """Values from nodes. `nodes` and `characters` are how much is written; aliases may add MAX_REPEATED values."""
+    """Values from the nodes of `text`, of which there are `nodes`; aliases may add MAX_REPEATED values."""
 
-    def __init__(self, nodes: int, characters: int) -> None:
+    def __init__(self, nodes: int, text: str) -> None:
         self._left = nodes + MAX_REPEATED
-        self._characters_left = characters + 100 * MAX_REPEATED
+        self._characters_left = len(text) + 100 * MAX_REPEATED
+        self._text = text
         self._lines: dict[KeyPath, int] = {}
+        self._comments: dict[KeyPath, str] = {}
 
     def document(self, root: yaml.Node) -> Document:
-        return Document(self._value(root, ()), self._lines)
+        return Document(self._value(root, ()), self._lines, comments=self._comments)
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
         line = node.start_mark.line + 1
@@ -160,6 +184,8 @@ class _Builder:
             raise YamlError(Problem(line, None, f"nested deeper than {MAX_DEPTH} levels", _SIMPLER))
         if isinstance(node, yaml.ScalarNode):
             plain = not node.style  # the C parser says '', the Python one None
+            if plain and (comment := _COMMENT.match(self._text, node.end_mark.index)):
+                self._comments[path] = comment[1].rstrip()
             return None if plain and node.value in _NULLS else node.value
         if isinstance(node, yaml.SequenceNode):
             return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]

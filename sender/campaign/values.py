@@ -153,6 +153,38 @@ NumberType = Literal[
     "short_code",
 ]
 NumberTypes = Annotated[tuple[NumberType, ...], BeforeValidator(_parse_number_types)]
+# What programs write into a cell that has no value. `Null` and `Na` are names of people.
+PLACEHOLDERS = ("#N/A", "N/A", "NULL", "null", "nan", "NaN", "None", "undefined")
+Placeholders = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(lambda value: () if is_none(value) else to_list(value)),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
+]
+LintRule = Literal["unfilled", "blanks", "no_opt_out", "short_links", "capitals"]
+
+
+def _parse_lint(value: object) -> object:
+    """Return the rules that are switched off: all for `off`, none for `on`."""
+    switch = value.strip().lower() if isinstance(value, str) else value
+    if switch in ("off", "false", "no", False):
+        return get_args(LintRule)
+    if value is None or switch in ("on", "true", "yes", True):
+        return ()
+    return to_list(value)
+
+
+LintOff = Annotated[
+    tuple[LintRule, ...],
+    BeforeValidator(_parse_lint),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["on", "off", *get_args(LintRule)]},
+                {"type": "array", "items": {"enum": list(get_args(LintRule))}},
+            ]
+        }
+    ),
+]
 CapText = Annotated[
     FrequencyCap,
     BeforeValidator(parse_cap),

@@ -29,7 +29,7 @@ from sender.planning import brakes
 from sender.planning.scheduled_at import describe_send_at
 from sender.planning.throughput import format_rate
 from sender.reports.canary_lines import canary_lines
-from sender.segments import blame
+from sender.segments.advice import advise
 
 if TYPE_CHECKING:  # every command imports this module, and few of them these
     from sender.delivery.poll import RefreshResult
@@ -151,6 +151,8 @@ def plan_summary(
         _print_times(plan)
     for note in (*manifest.notes, *manifest.feasibility.get("warnings", ())):
         out.print(f"  [yellow]note:[/] {escape(note)}")
+    for entry in manifest.lint:
+        out.print(f"  [yellow]text:[/] {escape(entry['warning'])} [dim](lint: {entry['rule']})[/]")
     for repair in manifest.numbers.get("repairs", ()):
         example = f"row {repair['row_number']}, `{repair['cell']}` to {repair['to']}"
         line = f"{many(repair['rows'], 'number')} repaired: {repair['repair']}, as in {example}"
@@ -158,7 +160,8 @@ def plan_summary(
     for swap in manifest.replacements:
         line = f"replaced {swap['character']!r} with {swap['replacement']!r} in {many(swap['messages'], 'message')}"
         out.print(f"  [dim]{escape(line)}[/]")
-    _print_blame(manifest.blame)
+    for line in advise(manifest.blame, _MOST_BLAMED):
+        out.print(f"  [dim]{escape(line)}[/]")
     for stop in brakes.find_stops(brakes.Start(manifest)) if stops is None else stops:
         out.print(f"  [bold red]would {'ask first' if stop.asks else 'not be sent'}:[/] {escape(stop.found)}")
         out.print(f"    [dim]{escape(stop.fix)}[/]")
@@ -233,21 +236,6 @@ def _cost_line(cost: Mapping[str, Any]) -> str:
         where = ", ".join(f"{region} {count:,}" for region, count in list(cost["unpriced"].items())[:_MOST_REGIONS])
         line += f"; {many(missing, 'message')} without a price ({where}), not in the total"
     return line + (f"; at most {cost['max_cost']}" if cost["max_cost"] is not None else "")
-
-
-def _print_blame(blamed: Mapping[str, Any]) -> None:
-    """Print the characters that cost most, a line each, and what all of them cost together."""
-    characters = blamed.get("characters", ())
-    for character in characters[:_MOST_BLAMED]:
-        out.print(f"  [dim]{escape(blame.sentence(character))}[/]")
-    more = len(characters) - _MOST_BLAMED + blamed.get("unlisted", 0)
-    if more > 0:
-        out.print(f"  [dim]and {many(more, 'character')} more: the manifest lists them[/]")
-    if blamed.get("segments") and len(characters) > 1:
-        extra = f"all of them together cost {many(blamed['segments'], 'segment')}"
-        out.print(f"  [dim]{extra} in {many(blamed['messages'], 'message')}[/]")
-    if blamed.get("other_script"):
-        out.print(f"  [dim]{many(blamed['other_script'], 'message')} in letters outside GSM-7: sent as UCS-2[/]")
 
 
 def run_summary(summary: Summary) -> None:

@@ -20,6 +20,7 @@ from sender.core.errors import setting
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
 from sender.phone.numbering import FAULTS, NUMBER_TYPES, NumberVerdict
+from sender.phone.old_plans import describe_change
 from sender.phone.wrapped import SCHEME_REPAIR, takes_no_texts, unwrap
 
 SHORT_CODE = "short_code"
@@ -46,6 +47,8 @@ _DECIMAL_TAIL = re.compile(r"(\+?\d+)[.,]0+")
 _TEXT_MARK = re.compile(r"'(?P<quoted>[0-9 +.()\[\]/-]+)|=\"(?P<formula>[0-9 +.()\[\]/-]+)\"|=(?P<sum>\+\d+)")
 _DATE = re.compile(r"\d{4}([-/.])\d\d?\1\d\d?([T ].*)?|\d\d?([-/.])\d\d?\3(19|20)\d\d")
 _BARE_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+# A date and time to the minute has 12 digits, as some phones have; with seconds 14, as no phone has.
+BARE_DATE_MINUTE = r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])[0-5][0-9]"
 _BETWEEN_NUMBERS = re.compile(r"[^\d\s+.()\[\]-]+")
 _PLUS_AND_DIGIT = re.compile(r"\+\s*\d")
 _LEADS_WITH_PLUS = re.compile(r"[^\d+＋]*[+＋]")
@@ -90,6 +93,8 @@ def caution(cell: str) -> str | None:
         return "ends in decimals that a spreadsheet added; write the digits without them"
     if _DATE.fullmatch(text):
         return "looks like a date; write the phone number"
+    if re.fullmatch(BARE_DATE_MINUTE + "[0-5][0-9]", text):
+        return "looks like a date and time; write the phone number"
     if _holds_two_numbers(text):
         return "seems to hold two numbers; keep one, or give each its own row"
     if _ORDINARY.fullmatch(text):
@@ -162,6 +167,9 @@ class Reader:
         unwrapped = self._unwrapped(cell, asked) if self._careful else None
         if unwrapped is not None:
             return unwrapped
+        changed = None if number is None else describe_change(_digits_of(cell, number, international=international))
+        if changed is not None:
+            return _held(cell, changed)
         hint = _plus_hint(cell) if not international else ""
         return _held(cell, _fault(number, error, region, international=international) + hint)
 
@@ -211,7 +219,10 @@ class Reader:
         lengths = metadata.mobile.possible_length if metadata and metadata.mobile else ()
         if _BARE_DATE.fullmatch(digits) and len(digits) not in lengths:
             return "looks like a date; if it is a number, write it with + and country code"
-        if digits.startswith(str(number.country_code)):
+        own_code = digits.startswith(str(number.country_code))
+        if re.fullmatch(BARE_DATE_MINUTE, digits) and len(digits) not in lengths and not own_code:
+            return "looks like a date and time; if it is a number, write it with + and country code"
+        if own_code:
             other = _valid_with_plus(digits)
             here = phonenumbers.format_number(number, PhoneNumberFormat.E164)
             if other is not None and other != here:
@@ -233,6 +244,13 @@ def _undone(cell: str) -> tuple[str, str] | None:
     if not complete or len(digits.removeprefix("+")) > EXACT_DIGITS:
         return None
     return digits, EXPONENT_REPAIR
+
+
+def _digits_of(cell: str, number: PhoneNumber, *, international: bool) -> str:
+    """Return the digits after a cell's plus as they are written, else the country code and the national number."""
+    if international:
+        return str(phonenumbers.normalize_digits_only(cell))
+    return f"{number.country_code}{phonenumbers.national_significant_number(number)}"
 
 
 def _held(cell: str, predicate: str) -> Reading:

@@ -19,6 +19,7 @@ import polars as pl
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
 from sender.phone.cell import (
+    BARE_DATE_MINUTE,
     EXACT_DIGITS,
     FAULT_SENTENCES,
     HINT,
@@ -33,6 +34,7 @@ from sender.phone.cell import (
 )
 from sender.phone.digit_sets import MAX_DIGITS
 from sender.phone.numbering import NumberVerdict, meanings
+from sender.phone.old_plans import AFTER, OLD_CODES, OLD_FORMS, describe_form
 from sender.phone.ranges import INTERNATIONAL, MIN_DIGITS, region_table
 from sender.phone.wrapped import QUOTE_REPAIR, SCHEME_REPAIR, SCHEMES
 
@@ -57,6 +59,7 @@ _WITH_TAIL = r"^\+?[0-9]+[.,]0+$"
 _SUSPECT = (  # at least what `caution` holds of such cells, except two numbers
     r"^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}(?:[ T\x{a0}]|$)|^[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:19|20)[0-9]{2}$"
     r"|^\+?[0-9]+\.0+$"
+    rf"|^{BARE_DATE_MINUTE}(?:[0-5][0-9])?$"
 )
 _ONE_LONG_NUMBER = r"^(?:\+|00|011)[0-9 +.()\[\]-]*$|^[0-9]+$"
 _MOST_CELL_BYTES = 250  # libphonenumber's limit, in characters
@@ -314,13 +317,45 @@ def _held(answers: pl.DataFrame, rules: _ReadingRules) -> pl.DataFrame:
         .when(pl.col("hint").is_in([NumberVerdict.ASK, NumberVerdict.UNBUILT]).not_())
         .then(pl.lit(""))
     )
-    return faulty.select(
+    held = faulty.select(
         "row",
         *[pl.lit(None, pl.String).alias(name) for name in ("to", "region", "number_type")],
         reason=pl.lit(SkipReason.INVALID_NUMBER.value),
         detail=pl.concat_str(_shown("raw"), pl.lit(" "), predicate, hint),
         repair=pl.lit(None, pl.String),
     )
+    return held.with_columns(_name_changed_plans(faulty, held["detail"], rules))
+
+
+def _name_changed_plans(faulty: pl.DataFrame, detail: pl.Series, rules: _ReadingRules) -> pl.Series:
+    """Return `detail`, with another sentence for numbers of old numbering plans; null where the reader decides."""
+    codes = {
+        region: phonenumbers.country_code_for_region(region)
+        for region in faulty["asked"].unique().drop_nulls()
+        if region_ok(region)
+    }
+    national = pl.col("asked").replace_strict(codes, default=0, return_dtype=pl.Int64) if codes else pl.lit(0)
+    code = pl.when("elsewhere").then("number").otherwise(national)
+    candidates = faulty.select(code.is_in(list(OLD_CODES)) & pl.col("answer").is_in(list(FAULT_SENTENCES)))
+    if not candidates.to_series().any():
+        return detail
+    with_plus = candidates.to_series() & faulty["plus"]
+    detail = detail.set(candidates.to_series() & ~faulty["plus"], None)
+    at = with_plus.arg_true()
+    digits = faulty["key"].gather(at).cast(pl.String).str.slice(1)
+    for form in OLD_FORMS:
+        old = digits.str.contains(f"^(?:{form.old})$").arg_true()
+        if not old.len():
+            continue
+        new = digits.gather(old).str.replace(f"^(?:{form.old})$", form.new)
+        verdicts, _ = INTERNATIONAL.read(("1" + new).cast(pl.Int64), from_rows=rules.code_from_rows)
+        sentence = pl.concat_str(_shown("raw"), pl.lit(f" {describe_form(form)}"), pl.lit(new), pl.lit(AFTER))
+        said = faulty[at.gather(old)].select(
+            pl.when(pl.lit(verdicts >= 0)).then(sentence).otherwise(pl.lit(detail.gather(at.gather(old))))
+        )
+        unknown = verdicts.is_in([NumberVerdict.ASK, NumberVerdict.UNBUILT])
+        detail = detail.scatter(at.gather(old), said.to_series().set(unknown, None))
+    return detail
 
 
 def _place(name: str, faulty: pl.DataFrame) -> pl.Expr:

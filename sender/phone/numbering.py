@@ -45,6 +45,8 @@ NUMBER_TYPES = {
     PhoneNumberType.UAN: "uan",
     PhoneNumberType.VOICEMAIL: "voicemail",
 }
+HELD_TYPES = ("toll_free", "premium_rate", "shared_cost", "uan", "voicemail")
+"""Types of numbers of services. None is a person's phone, and a text to some costs more than a text."""
 _REGIONS = [*sorted(phonenumbers.SUPPORTED_REGIONS), _NO_COUNTRY]
 _RANK = {region: rank for rank, region in enumerate(_REGIONS)}
 _TYPES = list(NUMBER_TYPES)

@@ -53,8 +53,10 @@ class Manifest:
     # From `sender.segments.blame.blame` and `sender.planning.costs.total_cost`; `cost` is None without prices.
     blame: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
-    # How numbers were read: `caution` (bool), `skip_types` (list), and `repairs`, most frequent first: `repair` (what
-    # was undone), `rows`, and the first row's `row_number`, `cell` and `to`.
+    # Warnings about texts: `rule`, `messages`, `row_number` of the first, and `warning`, a sentence.
+    lint: tuple[Mapping[str, Any], ...] = ()
+    # How numbers were read: `caution` (bool), `skip_types` and `held_types` (lists), and `repairs`, most frequent
+    # first: `repair` (what was undone), `rows`, and the first row's `row_number`, `cell` and `to`.
     numbers: Mapping[str, Any] = field(default_factory=dict)
     # `from` and provider fields that each row fills in, by campaign key, as the campaign has them.
     templates: Mapping[str, FieldValue] = field(default_factory=dict)
@@ -156,6 +158,7 @@ class Manifest:
         values["replacements"] = tuple(values["replacements"])
         values["notes"] = tuple(values["notes"])
         values["per_person"] = tuple(values.get("per_person", ()))
+        values["lint"] = tuple(values.get("lint", ()))
         values["suppress"] = tuple(values.get("suppress", ()))
         values["waves"] = tuple(values.get("waves", ()))
         values["pace"] = Pace.from_json(values["pace"])

@@ -34,6 +34,7 @@ from sender.suppression.number_match import Matches, People
 from sender.suppression.suppression_list import SuppressionList
 
 FIXED_LINE = "fixed_line"
+_TYPE_NAMES = {"uan": "universal access"}  # the others are words
 
 _SENDABLE = pl.col("reason").is_null() & pl.col("to").is_not_null()
 
@@ -75,7 +76,8 @@ def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audi
     frame = pl.concat([rows.hstack(block) for rows, block in blocks], rechunk=True).with_columns(
         detail=pl.lit(None, pl.String)
     )
-    frame = skip_types(frame, rules.skip_types).drop("number_type")
+    frame = skip_types(frame, rules.skip_types)
+    frame = hold_types(frame, [kind for kind in phone.HELD_TYPES if kind not in rules.allow_types]).drop("number_type")
     if rules.hidden_rows == "skip":
         frame = skip_hidden(frame, recipients.table.hidden_rows)
     inputs: list[InputFile] = []
@@ -141,6 +143,17 @@ def skip_hidden(frame: pl.DataFrame, hidden_rows: pl.Series) -> pl.DataFrame:
         return frame
     hidden = pl.col("row_number").is_in(hidden_rows.implode())
     return skip_rows(frame, hidden, SkipReason.HIDDEN_ROW, pl.lit("the row is hidden in the workbook"))
+
+
+def hold_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
+    """Skip, as `suppressed`, the rows whose `number_type` (String) is one of `types`, which are no person's phone."""
+    detail = pl.format(
+        "{} is a {} number, not a person's phone; to send to it all the same, set `recipients.allow_types: {}`",
+        "to",
+        pl.col("number_type").replace(_TYPE_NAMES).str.replace("_", "-", literal=True),
+        "number_type",
+    )
+    return skip_rows(frame, pl.col("number_type").is_in(list(types)), SkipReason.SUPPRESSED, detail)
 
 
 def mark_suppressed(frame: pl.DataFrame, names: pl.Series) -> pl.DataFrame:

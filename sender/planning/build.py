@@ -40,7 +40,15 @@ from sender.planning.used_cells import check_hidden_rows, read_recipients
 from sender.recipients.columns import InputFile, Recipients
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
-_VERSIONED = ("babel", "campaign-sender", "jinja2", "phonenumbers", "polars", "tzdata")  # packages that shape a plan
+_VERSIONED = (
+    "babel",
+    "campaign-sender",
+    "jinja2",
+    "nameparser",
+    "phonenumbers",
+    "polars",
+    "tzdata",
+)  # packages that shape a plan
 
 
 def build_plan(
@@ -132,8 +140,7 @@ def _manifest(
     test_to: str | None,
     only_new: bool,
 ) -> Manifest:
-    scan = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
-    messages = scan.filter(pl.col("seq").is_not_null())
+    messages = (rows.scan() if isinstance(rows, StoredRows) else rows.lazy()).filter(pl.col("seq").is_not_null())
     pace, feasibility = estimate_throughput(compiled, messages, mms=totals.mms > 0)
     return Manifest(
         campaign=compiled.name,
@@ -158,9 +165,10 @@ def _manifest(
         mms=totals.mms,
         replacements=builder.replacements(),
         blame=totals.blame,
+        lint=totals.warnings,
         cost=costs.total_cost(messages, compiled.prices, max_cost=compiled.max_cost),
         numbers={**compiled.numbers.to_manifest(), "repairs": totals.repairs},
-        notes=(*recipients.notes, *audience.notes, *builder.notes()),
+        notes=(*compiled.notes, *recipients.notes, *audience.notes, *builder.notes()),
         pace=pace,
         per_person=tuple(cap.text for cap in compiled.per_person),
         window=compiled.window,

@@ -26,6 +26,7 @@ from sender.core import clock
 from sender.core.canary import CanaryTerms
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.core.frequency import FrequencyCap
+from sender.phone import HELD_TYPES
 from sender.plan import message_fields
 from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
@@ -49,6 +50,7 @@ class NumberRules:
     default_region: str | None
     caution: bool
     skip_types: tuple[str, ...]
+    allow_types: tuple[str, ...]
     dedupe: Literal["first", "last", "none"]
     hidden_rows: Literal["skip", "keep"] | None
     suppress: tuple[NumberFile, ...]
@@ -58,7 +60,13 @@ class NumberRules:
         """What the manifest keeps of it; `where` only where rows are filtered."""
         decided = {} if self.hidden_rows is None else {"hidden_rows": self.hidden_rows}
         where = {} if self.where is None else {"where": self.where.source}
-        return {"caution": self.caution, "skip_types": list(self.skip_types), **decided, **where}
+        return {
+            "caution": self.caution,
+            "skip_types": list(self.skip_types),
+            "held_types": [kind for kind in HELD_TYPES if kind not in self.allow_types],
+            **decided,
+            **where,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,7 @@ class CompiledCampaign:
     `senders` is empty where a service in `fields` picks the number, and where each row has its own sender, which
     `sender` renders if the campaign has a template for it. `fields` are the provider fields without a template,
     `row_fields` those with one. `pool` is there where a row may get one of several numbers.
-    `inputs` are the files read for it.
+    `inputs` are the files read for it, `notes` what a person should know of them.
     """
 
     name: str
@@ -104,6 +112,9 @@ class CompiledCampaign:
     media: tuple[Template, ...]
     smart_encoding: bool
     max_segments: int | None
+    placeholders: tuple[str, ...]
+    lint_off: tuple[str, ...]  # rules of `sender.planning.lint`
+    is_marketing: bool
     numbers: NumberRules
     prices: PriceTable | None
     max_cost: Decimal | None
@@ -115,6 +126,7 @@ class CompiledCampaign:
     sandbox: Mapping[str, Any]
     send_context: SendContext
     inputs: tuple[InputFile, ...]
+    notes: tuple[str, ...]
     source: Path | None
 
     @property
@@ -167,17 +179,14 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     capabilities = providers.capabilities(dialect)
     with _naming_the_dialect(campaign.provider, dialect):
         written, senders = _place_senders(campaign, capabilities)
-    fields, row_fields = compile_fields(written)
-    sender, senders = _compile_sender(senders)
-    body, template_input = _compile_body(campaign)
-    media = tuple(templating.compile_template(url, where="message.media") for url in campaign.message.media)
+    placeholders = campaign.recipients.placeholders
+    fields, row_fields = compile_fields(written, placeholders)
+    sender, senders = _compile_sender(senders, placeholders)
+    body, template_input, composed = _compile_body(campaign)
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
     service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
     send_context = SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
-    table, inputs = None, template_input
-    if campaign.prices is not None:
-        table = prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
-        inputs = (*template_input, InputFile("prices", table.name, table.size, table.sha256))
+    table, price_input = _load_prices(campaign)
     return CompiledCampaign(
         name=campaign.name,
         edition=find_edition(campaign, begins=None if start is None else start.at),
@@ -194,9 +203,12 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         pool=pool,
         pool_settings=pool_settings,
         body=body,
-        media=media,
+        media=_compile_media(campaign),
         smart_encoding=campaign.message.smart_encoding,
         max_segments=campaign.message.max_segments,
+        placeholders=placeholders,
+        lint_off=campaign.lint,
+        is_marketing=campaign.purpose == "marketing",
         numbers=_number_rules(campaign, capabilities),
         prices=table,
         max_cost=campaign.limits.max_cost,
@@ -207,15 +219,32 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
         send_context=send_context,
-        inputs=inputs,
+        inputs=(*template_input, *price_input),
+        notes=(*campaign.notes, *composed),
         source=campaign.source,
     )
 
 
-def _compile_sender(senders: tuple[str, ...]) -> tuple[Template | None, tuple[str, ...]]:
+def _load_prices(campaign: Campaign) -> tuple[PriceTable | None, tuple[InputFile, ...]]:
+    """Return the price table, if there is one, and the file it is in."""
+    if campaign.prices is None:
+        return None, ()
+    table = prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
+    return table, (InputFile("prices", table.name, table.size, table.sha256),)
+
+
+def _compile_media(campaign: Campaign) -> tuple[Template, ...]:
+    placeholders = campaign.recipients.placeholders
+    return tuple(
+        templating.compile_template(url, where="message.media", placeholders=placeholders)
+        for url in campaign.message.media
+    )
+
+
+def _compile_sender(senders: tuple[str, ...], placeholders: tuple[str, ...]) -> tuple[Template | None, tuple[str, ...]]:
     """Return the template of each row's sender, if there is one, and the senders that are fixed."""
     if senders and is_template(senders[0]):
-        return templating.compile_template(senders[0], where="from"), ()
+        return templating.compile_template(senders[0], where="from", placeholders=placeholders), ()
     return None, senders
 
 
@@ -327,6 +356,7 @@ def _number_rules(campaign: Campaign, capabilities: Capabilities) -> NumberRules
         default_region=spec.default_region,
         caution=spec.caution,
         skip_types=spec.skip_types,
+        allow_types=spec.allow_types,
         dedupe=campaign.dedupe,
         hidden_rows=spec.hidden_rows,
         suppress=tuple(_number_file(campaign, entry, capabilities) for entry in campaign.suppress),
@@ -365,7 +395,8 @@ def _sandbox_settings(campaign: Campaign) -> dict[str, Any]:
     return {"latency_ms": sandbox.latency_ms, "rate_per_s": sandbox.rate.per_s if sandbox.rate else None}
 
 
-def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile, ...]]:
+def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile, ...], tuple[str, ...]]:
+    """Return the body's template, the file it is in, and what a person should know of it."""
     message = campaign.message
     if message.body is not None:
         source, where = message.body, "message.body"
@@ -380,9 +411,11 @@ def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile,
                 f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8"
             ) from None
     else:
-        return None, ()
+        return None, (), ()
     template_input = InputFile("template", name, len(data), hashlib.sha256(data).hexdigest())
-    return templating.compile_template(source, where=where), (template_input,)
+    body = templating.compile_template(source, where=where, placeholders=campaign.recipients.placeholders)
+    composed = "the message was written with separate accents, which were joined to their letters (NFC)"
+    return body, (template_input,), () if body.source == source else (composed,)
 
 
 def _read_template(path: Path) -> bytes:

@@ -32,7 +32,8 @@ from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients
 from sender.recipients.country_columns import read_regions
 from sender.rules.explain_place import explain_place
-from sender.segments import blame
+from sender.segments import advice
+from sender.segments.blame import blame
 
 _MOST_ZONES = 4
 _MOST_ROWS = 10  # row numbers of one phone number that are listed
@@ -142,6 +143,10 @@ class _RowTrace:
         if self._row["reason"] is None:
             return None
         reason = SkipReason(self._row["reason"])
+        if reason in (SkipReason.RENDER_ERROR, SkipReason.MISSING_DATA) and self._row["detail"].startswith(
+            FIELD_PREFIX
+        ):
+            return "sender" if self._row["detail"].startswith(f"{FIELD_PREFIX}from`") else "fields"
         if reason is SkipReason.MISSING_DATA:  # of a number, of a text, or of a sender
             if self._row["to"] is None:
                 return "number"
@@ -149,7 +154,9 @@ class _RowTrace:
         if reason is SkipReason.INVALID_NUMBER:  # could not be read, or a provider has said so
             return "number" if self._row["to"] is None else "suppression"
         if reason in (SkipReason.SUPPRESSED, SkipReason.LANDLINE):
-            return "type" if self._row["number_type"] in self._skipped_types() else "suppression"
+            numbers = self._plan.manifest.numbers
+            types = (*numbers.get("skip_types", ()), *numbers.get("held_types", ()))  # older plans hold no types
+            return "type" if self._row["number_type"] in types else "suppression"
         if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(f"`{FILTER_KEY}`"):
             return "filter"
         if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(FIELD_PREFIX):
@@ -185,12 +192,8 @@ class _RowTrace:
         regions = read_regions(recipients.countries, cells)
         return "" if regions is None else str(regions.item())
 
-    def _skipped_types(self) -> Sequence[str]:
-        types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())
-        return types
-
     def _describe_type(self) -> str | None:
-        types = self._skipped_types()
+        types: Sequence[str] = self._plan.manifest.numbers.get("skip_types", ())
         return f"{self._row['number_type']} is not one of the types left out: {', '.join(types)}" if types else None
 
     def _describe_suppression(self) -> str:
@@ -222,7 +225,7 @@ class _RowTrace:
         if self._recipients is None or self._compiled is None:
             return None
         cells = self._recipients.table.row(self._row["row_number"])
-        text: str | None = render_body(self._compiled.body, self._recipients, cells)["text"].item()
+        text: str | None = render_body(self._compiled, self._recipients, cells)["text"].item()
         return text
 
     def _describe_replacements(self) -> Iterator[tuple[str, str]]:
@@ -281,10 +284,9 @@ class _RowTrace:
         size = segments.measure(pl.Series([row["body"]], dtype=pl.String))
         used, parts = size["units"].item(), size["segments"].item()
         sentence = f"{row['encoding']}, {used} units, {parts} segment{'' if parts == 1 else 's'}"
-        blamed = blame.blame(size.with_columns(body=pl.Series([row["body"]])))
-        for entry in blamed["characters"]:
-            sentence += f"; {blame.sentence(entry)}"
-        return sentence + ("; its letters are outside GSM-7" if blamed["other_script"] else "")
+        blamed = blame(size.with_columns(body=pl.Series([row["body"]])))
+        causes = [advice.sentence(entry) for entry in blamed["characters"]]
+        return "; ".join([sentence, *causes, *advice.describe_scripts(blamed)])
 
     def _describe_sender(self) -> str:
         sender = self._row["from_number"]

@@ -22,7 +22,7 @@ from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.scheduled_at import check_send_at
-from sender.planning.used_cells import note_hidden_rows, skip_broken, used_headers
+from sender.planning.used_cells import note_hidden_rows, note_placeholders, skip_broken, used_headers
 from sender.planning.whereabouts import add_places, note_place_problems, without_places
 from sender.recipients.columns import Recipients
 
@@ -58,6 +58,7 @@ class MessageBuilder:
         self._used = used_headers(compiled, recipients)
         self._hidden_rows: list[pl.Series] = []
         self._place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
+        self._placeholders: Counter[tuple[str, str]] = Counter()  # cells that messages use, by header and placeholder
 
     @property
     def messages(self) -> int:
@@ -86,6 +87,7 @@ class MessageBuilder:
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
         frame = skip_broken(frame, recipients, self._used)
+        self._count_placeholders(recipients, frame["reason"].is_null())
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
@@ -110,7 +112,17 @@ class MessageBuilder:
     def notes(self) -> Iterator[str]:
         """Yield what a person should know of the rows that were built."""
         yield from note_hidden_rows(self._compiled, self._recipients, self.hidden_rows.len())
+        yield from note_placeholders(self._placeholders)
         yield from note_place_problems(self._place_problems)
+
+    def _count_placeholders(self, recipients: Recipients, live: pl.Series) -> None:
+        """Count the placeholders in the cells that the messages of the rows `live` use."""
+        words = self._compiled.placeholders
+        used = [header for header in recipients.headers if header in self._used]
+        if used and words:
+            cells = recipients.cells.select(used)
+            if templating.count_placeholders(cells, cells.columns, words):  # most lists have none
+                self._placeholders.update(templating.count_placeholders(cells.filter(live), cells.columns, words))
 
     def _find_hidden(self, rows: pl.DataFrame) -> None:
         hidden = self._recipients.table.hidden_rows
@@ -170,12 +182,13 @@ def compose_block(
     return _assign_senders(frame, recipients, compiled), replacements
 
 
-def render_body(body: templating.Template | None, recipients: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
-    """Return `text`, `reason`, `detail` for each row of `cells`: `body` rendered, or else the cell of the body."""
+def render_body(compiled: CompiledCampaign, recipients: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
+    """Return `text`, `reason`, `detail` for each row of `cells`: the body rendered, or else the cell of the body."""
+    body, placeholders = compiled.body, compiled.placeholders
     if body is not None:
         return templating.render(body, cells, recipients.names)
     texts = cells[recipients.body] if recipients.body is not None else _blank_column(cells)
-    return templating.verbatim(texts)
+    return templating.verbatim(texts, placeholders)
 
 
 def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
@@ -183,7 +196,7 @@ def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampa
     frame = frame.with_row_index("_index")
     live = frame.filter(pl.col("reason").is_null())
     cells = recipients.cells[live["_index"]] if live.height < frame.height else recipients.cells
-    body = render_body(compiled.body, recipients, cells)
+    body = render_body(compiled, recipients, cells)
     media, media_failures = _render_media(recipients, cells, compiled)
     fields = compiled.row_fields.render(cells, recipients)
     sender = _render_sender(recipients, cells, compiled)
@@ -241,8 +254,9 @@ def _render_media(
         return lists, [column.select("reason", "detail") for column in columns]
     if recipients.media is None:
         return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
-    written = cells[recipients.media].fill_null("").str.strip_chars()
-    return written.str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" "), []
+    cell = templating.verbatim(cells[recipients.media].str.strip_chars(), compiled.placeholders)
+    listed = cell["text"].fill_null("").str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" ")
+    return listed, [cell.select("reason", "detail")]
 
 
 def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:
@@ -253,7 +267,7 @@ def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: Compil
         )
     by_cell = not compiled.senders and compiled.capabilities.service_field not in compiled.fields
     if by_cell and recipients.sender is not None:
-        return templating.verbatim(cells[recipients.sender].str.strip_chars())
+        return templating.verbatim(cells[recipients.sender].str.strip_chars(), compiled.placeholders)
     return templating.verbatim(_blank_column(cells))
 
 

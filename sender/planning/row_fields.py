@@ -8,7 +8,7 @@ which fields a provider takes is for `sender.providers`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -66,29 +66,31 @@ class RowFields:
         if not members:
             nothing = _nulls(cells)
             return pl.DataFrame({"fields": nothing, "reason": nothing, "detail": nothing})
-        detail = pl.select(pl.coalesce([why for _, _, why in members])).to_series()
+        failures = _first_failure([failure for _, _, failure in members])
         objects = pl.DataFrame([member.alias(key) for key, member, _ in members])
         inside = objects.select(inside=pl.concat_str(pl.all(), separator=",", ignore_nulls=True))["inside"]
-        return pl.DataFrame(
-            {"inside": inside, "detail": detail}, schema={"inside": pl.String, "detail": pl.String}
-        ).select(
+        return failures.with_columns(inside=inside.cast(pl.String)).select(
             fields=pl.when((pl.col("inside") != "") & pl.col("detail").is_null()).then(
                 pl.concat_str(pl.lit("{"), "inside", pl.lit("}"))
             ),
-            reason=pl.when(pl.col("detail").is_not_null()).then(pl.lit(SkipReason.RENDER_ERROR.value)),
+            reason="reason",
             detail="detail",
         )
 
 
-def compile_fields(fields: Mapping[str, FieldValue]) -> tuple[dict[str, FieldValue], RowFields]:
+def compile_fields(
+    fields: Mapping[str, FieldValue], placeholders: Collection[str] = ()
+) -> tuple[dict[str, FieldValue], RowFields]:
     """Return the fields that are the same for every row, and those that are not.
+
+    `placeholders` are those of `templating.compile_template`.
 
     Raises TemplateError, and CampaignError for a template where a name must be.
     """
     constant: dict[str, FieldValue] = {}
     templated: dict[str, tuple[_FieldPart, ...]] = {}
     for key, value in fields.items():
-        parts = tuple(_compile_parts(key, value))
+        parts = tuple(_compile_parts(key, value, placeholders))
         if any(part.template is not None for part in parts):
             templated[key] = parts
         else:
@@ -96,35 +98,38 @@ def compile_fields(fields: Mapping[str, FieldValue]) -> tuple[dict[str, FieldVal
     return constant, RowFields({key: fields[key] for key in templated}, templated)
 
 
-def _compile_parts(key: str, value: FieldValue) -> Iterator[_FieldPart]:
+def _compile_parts(key: str, value: FieldValue, placeholders: Collection[str]) -> Iterator[_FieldPart]:
     if isinstance(value, Mapping):
         for name, text in value.items():
             if is_template(name):
                 raise CampaignError("a name cannot be a template", where=f"{key}.{name}", fix="write the name itself")
-            yield _compile_part(name, text, f"{key}.{name}")
+            yield _compile_part(name, text, f"{key}.{name}", placeholders)
     elif isinstance(value, list | tuple):
         for place, text in enumerate(value):
-            yield _compile_part(None, text, f"{key}.{place}")
+            yield _compile_part(None, text, f"{key}.{place}", placeholders)
     else:
-        yield _compile_part(None, str(value), key)
+        yield _compile_part(None, str(value), key, placeholders)
 
 
-def _compile_part(name: str | None, value: str, where: str) -> _FieldPart:
-    return _FieldPart(name, value, templating.compile_template(value, where=where) if is_template(value) else None)
+def _compile_part(name: str | None, value: str, where: str, placeholders: Collection[str]) -> _FieldPart:
+    if not is_template(value):
+        return _FieldPart(name, value, None)
+    return _FieldPart(name, value, templating.compile_template(value, where=where, placeholders=placeholders))
 
 
 def _render_member(
     key: str, source: FieldValue, parts: tuple[_FieldPart, ...], cells: pl.DataFrame, recipients: Recipients
-) -> tuple[pl.Series, pl.Series]:
-    """Return `"key":value` for each row, null where it is left out; and why a row fails."""
+) -> tuple[pl.Series, pl.DataFrame]:
+    """Return `"key":value` for each row, null where it is left out; and `reason` and `detail` where a row fails."""
     values: list[pl.Series] = []
-    whys: list[pl.Series] = []
+    whys: list[pl.DataFrame] = []
     for place, part in enumerate(parts):
         value, failures = _render_part(key, part, cells, recipients)
         values.append(value.alias(str(place)))
         where = key if part.name is None else f"{key}.{part.name}"
-        whys += [pl.select(pl.lit(f"{FIELD_PREFIX}{where}`: ") + failure).to_series() for failure in failures]
-    detail = pl.select(pl.coalesce(whys)).to_series() if whys else _nulls(cells)
+        named = pl.lit(f"{FIELD_PREFIX}{where}`: ") + pl.col("detail")
+        whys += [failure.select("reason", detail=named) for failure in failures]
+    failed = _first_failure(whys) if whys else pl.DataFrame({"reason": _nulls(cells), "detail": _nulls(cells)})
     member = values[0]
     if not isinstance(source, str):
         opening, closing = "{}" if isinstance(source, Mapping) else "[]"
@@ -132,26 +137,37 @@ def _render_member(
         member = inside.select(
             pl.when(pl.col("inside") != "").then(pl.concat_str(pl.lit(opening), "inside", pl.lit(closing)))
         ).to_series()
-    return pl.select(pl.lit(f'"{key}":') + member).to_series(), detail
+    return pl.select(pl.lit(f'"{key}":') + member).to_series(), failed
+
+
+def _first_failure(failures: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return each row's first `reason` and `detail`, which are null together."""
+    return pl.DataFrame(
+        {
+            name: pl.select(pl.coalesce([failure[name] for failure in failures])).to_series()
+            for name in ("reason", "detail")
+        }
+    )
 
 
 def _render_part(
     key: str, part: _FieldPart, cells: pl.DataFrame, recipients: Recipients
-) -> tuple[pl.Series, list[pl.Series]]:
-    """Return the part as JSON for each row, with its name if it has one; and columns of why a row fails."""
-    failures: list[pl.Series] = []
+) -> tuple[pl.Series, list[pl.DataFrame]]:
+    """Return the part as JSON for each row, with its name if it has one; and frames of why a row fails."""
+    failures: list[pl.DataFrame] = []
     if part.template is None:
         texts = pl.repeat(part.value, cells.height, dtype=pl.String, eager=True)
     else:
         rendered = templating.render(part.template, cells, recipients.names)
         texts = rendered["text"].str.strip_chars()
-        failures.append(rendered["detail"])
+        failures.append(rendered.select("reason", "detail"))
     texts = texts.replace("", None).alias("text")
     if is_text(key):
         value = _encode_texts(texts)
     else:
         value, wrong = _convert(key, texts)
-        failures.append(wrong)
+        failed = pl.when(wrong.is_not_null()).then(pl.lit(SkipReason.RENDER_ERROR.value))
+        failures.append(wrong.alias("detail").to_frame().select(reason=failed, detail="detail"))
     if part.name is not None:
         name = json.dumps(part.name, ensure_ascii=False)
         value = pl.select(pl.format("{}:{}", pl.lit(name), value)).to_series()

@@ -85,6 +85,7 @@ def recount(before: Manifest, frame: pl.DataFrame, mark: str) -> Manifest:
         replacements=(),
         notes=(),
         blame={},
+        lint=(),
         cost=_cost(sent, before.cost),
         feasibility={"senders": before.feasibility.get("senders", {})},
         suppression={"mark": mark, "skip_dead": skip_dead},

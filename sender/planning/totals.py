@@ -10,6 +10,7 @@ import polars as pl
 
 from sender.plan.hashes import ContentHash
 from sender.planning.compiled import CompiledCampaign
+from sender.planning.lint import Lint
 from sender.planning.recipient_numbers import used_cell
 from sender.segments.blame import Blame
 
@@ -35,6 +36,7 @@ class PlanTotals:
             settings["only_new"] = True
         self._digest = ContentHash(settings, compiled.fields)
         self._blame = Blame()
+        self._lint = Lint(compiled)
         self._reasons: Counter[str] = Counter()
         self._segments: Counter[int] = Counter()
         self._encodings: Counter[str] = Counter()
@@ -45,7 +47,7 @@ class PlanTotals:
         """Add a block, and the rows that are hashed for it. Raises InputError as `Blame.add` does."""
         self._digest.update(hashed)
         sent = rows.lazy().filter(pl.col("seq").is_not_null()).with_columns(_mms=self._is_mms)
-        sizes = sent.select("body", "encoding", "segments", "_mms").collect()
+        sizes = sent.select("row_number", "body", "encoding", "segments", "_mms").collect()
         for counts, column in (
             (self._reasons, rows["reason"]),
             (self._segments, sizes["segments"]),
@@ -55,6 +57,7 @@ class PlanTotals:
         texts = sizes.filter(~pl.col("_mms"))  # an MMS has no alphabet and no segments to pay for
         self.mms += sizes.height - texts.height
         self._blame.add(texts)
+        self._lint.add(sizes)
         self._add_repairs(rows)
 
     @property
@@ -90,6 +93,11 @@ class PlanTotals:
     def blame(self) -> dict[str, Any]:
         """What makes texts larger, as `sender.segments.blame.blame` returns it."""
         return self._blame.result()
+
+    @property
+    def warnings(self) -> tuple[dict[str, Any], ...]:
+        """Warnings about the texts, as `sender.planning.lint.Lint.warnings` returns them."""
+        return self._lint.warnings()
 
     @property
     def repairs(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ words, an amount to be compared) is what the workbook stores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -16,7 +16,6 @@ from sender.core.outcomes import SkipReason
 from sender.planning.audience import skip_rows
 from sender.planning.compiled import CompiledCampaign
 from sender.recipients.columns import Recipients, load_recipients
-from sender.templating import Template
 from sender.templating.cell_uses import find_cell_uses
 
 _ROWS_NAMED = 5
@@ -31,7 +30,7 @@ def read_recipients(campaign: Campaign, compiled: CompiledCampaign) -> Recipient
     unreadable = recipients.table.unreadable
     names = {**dict(zip(unreadable, unreadable, strict=True)), **recipients.names}
     headers = (*recipients.headers, *unreadable)
-    uses = [find_cell_uses(template, names, headers) for template in _templates(compiled)]
+    uses = [find_cell_uses(template, names, headers) for template in compiled.templates]
     used = frozenset[str]().union(*(use.shown | use.computed for use in uses))
     for header in sorted(used & unreadable.keys()):
         raise RecipientsError(
@@ -44,7 +43,7 @@ def read_recipients(campaign: Campaign, compiled: CompiledCampaign) -> Recipient
 
 def used_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozenset[str]:
     """Return the headers of the cells that make a message."""
-    uses = [find_cell_uses(template, recipients.names, recipients.headers) for template in _templates(compiled)]
+    uses = [find_cell_uses(template, recipients.names, recipients.headers) for template in compiled.templates]
     used = {header for use in uses for header in use.shown | use.computed}
     if compiled.body is None and recipients.body is not None:
         used.add(recipients.body)
@@ -84,6 +83,18 @@ def _add_sentence(frame: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
     return frame.join(sentences, on="row_number", how="left", maintain_order="left")
 
 
+def note_placeholders(placeholders: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    """Yield a sentence for each column with placeholders, given their numbers by header and placeholder."""
+    for header in dict.fromkeys(header for header, _ in placeholders):
+        counts = {word: n for (column, word), n in placeholders.items() if column == header}
+        listed = ", ".join(f"`{word}` {n:,}" for word, n in sorted(counts.items()))
+        cells = sum(counts.values())
+        yield (
+            f"{'1 cell' if cells == 1 else f'{cells:,} cells'} of `{header}` {'holds' if cells == 1 else 'hold'} a"
+            f" placeholder ({listed}), which counts as blank; `recipients.placeholders` changes the list"
+        )
+
+
 def check_hidden_rows(compiled: CompiledCampaign, recipients: Recipients, messages: pl.Series) -> None:
     """Raise HiddenRows where nobody has said what becomes of rows that a workbook hides.
 
@@ -113,11 +124,6 @@ def note_hidden_rows(compiled: CompiledCampaign, recipients: Recipients, message
     get = "no message" if skipped or not messages else f"{messages:,} of the messages"
     them = "it gets" if hidden == 1 else "they get"
     yield f"{rows} hidden in the workbook, by a filter or by hand; {them} {get}"
-
-
-def _templates(compiled: CompiledCampaign) -> Iterator[Template]:
-    yield from (template for template in (compiled.body, compiled.sender, *compiled.media) if template is not None)
-    yield from compiled.row_fields.templates
 
 
 def _name_rows(rows: pl.Series) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from sender.campaign.model import Campaign
+from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError, setting
 from sender.recipients.country_columns import CountryColumns, choose_country_columns
 from sender.recipients.headers import PhoneHeader, header_key, list_names, phone_header, resolve_header
@@ -306,7 +307,7 @@ def _template_names(headers: list[str], chosen: Mapping[str, str], where: str) -
                 where=key,
                 fix="use letters, digits and `_`, as in `first_name`",
             )
-        names[name] = resolve_header(headers, header, key, where)
+        names[compose_text(name)] = resolve_header(headers, header, key, where)
     return names
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 
+from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError
 
 _MOST_NAMED = 30  # headers an error lists
@@ -161,7 +162,7 @@ def rank_country(header: str, phone: str) -> tuple[int, ...]:
 
 def header_key(header: str) -> str:
     """Return a header as it is compared: without case, spaces, `_`, `-`, and the number that repeated ones have."""
-    return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", header)).casefold()
+    return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", compose_text(header))).casefold()
 
 
 def is_number_like(header: str) -> bool:

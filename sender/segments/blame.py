@@ -16,22 +16,23 @@ none of its characters is blamed. Only advises; changes no text.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any
 
 import polars as pl
 
 from sender.core.frame_buffer import SpillingFrames
+from sender.segments.advice import can_be_left_out, script_of
 from sender.segments.encoding import GSM_BASIC, GSM_EXTENSION, LOOK_ALIKES, UCS_2, measure
 from sender.segments.graphemes import CLUSTER, cluster_outside
 
-_NAMED = 3  # code points of a cluster
 MOST_LISTED = 100  # characters in a plan's manifest; a hostile list may hold any number of them
 
 _INSIDE = "".join(f"\\x{{{ord(character):X}}}" for character in GSM_BASIC + GSM_EXTENSION)
 _FORCING = cluster_outside(_INSIDE)
 _EXTENDED = "[" + "".join(f"\\x{{{ord(character):X}}}" for character in GSM_EXTENSION) + "]"
 _FOREIGN_LETTER = rf"[\p{{L}}--{_INSIDE}]"
+_LETTER_OF_A_SCRIPT = rf"([\p{{L}}--{_INSIDE}--\p{{Latin}}])"
 _FEW_FOREIGN = 3
 _MANY_PLAIN = f"[A-Za-z]{{{2 * _FEW_FOREIGN}}}"
 _GSM = frozenset(GSM_BASIC + GSM_EXTENSION)
@@ -63,16 +64,6 @@ def instead_of(character: str) -> str:
     return ""
 
 
-def sentence(entry: Mapping[str, Any]) -> str:
-    """Return an entry of `characters` of `blame` as a sentence: `'’' costs 3 segments in 40 messages: write "'"`."""
-    names = ", ".join(unicodedata.name(part, f"U+{ord(part):04X}").lower() for part in entry["character"][:_NAMED])
-    messages, parts = entry["messages"], entry["segments"]
-    where = f"in {messages:,} message{'' if messages == 1 else 's'}"
-    costs = f"costs {parts:,} segment{'' if parts == 1 else 's'}" if parts else "alone costs no segment"
-    advice = f"write {entry['instead']!r}" if entry["instead"] else "leave it out"
-    return f"{entry['character']!r} ({names}) {costs} {where}: {advice}"
-
-
 def other_script(texts: pl.Series) -> pl.Series:
     """Return whether the letters of each text (String) are mostly outside GSM-7 (Boolean; false for null)."""
     foreign = texts.str.count_matches(_FOREIGN_LETTER).fill_null(0)
@@ -90,7 +81,8 @@ def blame(sizes: pl.DataFrame) -> dict[str, Any]:
     Plain values for a manifest. `characters` lists `character`, `instead`, `messages` (texts that it forces into UCS-2,
     or, of the extension table, texts that it costs a segment) and `segments` (saved if only it were replaced), the
     costliest first, at most MOST_LISTED of them; `unlisted` counts the rest. `messages` counts the texts with a blamed
-    character, `segments` what replacing all of them at once would save, `other_script` the texts left out.
+    character, `segments` what replacing all of them at once would save (letters and digits that GSM-7 has nothing for
+    stay), `other_script` the texts left out, `scripts` by script the texts with a letter of it.
     """
     blamed = Blame()
     blamed.add(sizes)
@@ -103,12 +95,16 @@ class Blame:
     def __init__(self) -> None:
         self._totals = pl.DataFrame(schema=_LISTED)
         self._messages = self._other_script = 0
+        self._scripts: Counter[str] = Counter()
         self._long = SpillingFrames()
 
     def add(self, sizes: pl.DataFrame) -> None:
         """Add a part. Raises InputError if there is no room to store the texts that are read again."""
         texts, foreign = _texts(sizes)
         self._other_script += foreign
+        first = sizes.filter(pl.col("encoding") == UCS_2)["body"].str.extract(_LETTER_OF_A_SCRIPT).drop_nulls()
+        for letter, count in first.value_counts(name="n").iter_rows():
+            self._scripts[script_of(letter)] += count
         if texts.is_empty():
             return
         pairs = _blamed_pairs(texts)
@@ -123,12 +119,15 @@ class Blame:
     def result(self) -> dict[str, Any]:
         """Return what `blame` returns."""
         listed = self._totals.sort("segments", "messages", "character", descending=[True, True, False])
+        free = [character for character in listed["character"] if can_be_left_out(character)]
+        replaced = listed.filter((pl.col("instead") != "") | pl.col("character").is_in(free))
         return {
             "characters": listed.head(MOST_LISTED).to_dicts(),
             "unlisted": max(0, listed.height - MOST_LISTED),
             "messages": self._messages,
-            "segments": sum(_saved_together(long, listed) for long in self._long.frames()),
+            "segments": sum(_saved_together(long, replaced) for long in self._long.frames()),
             "other_script": self._other_script,
+            "scripts": dict(self._scripts.most_common()),
         }
 
 
@@ -211,6 +210,8 @@ def _ucs_units(column: str) -> pl.Expr:
 
 
 def _saved_together(long: pl.DataFrame, listed: pl.DataFrame) -> int:
+    if listed.is_empty():
+        return 0
     longest_first = listed.sort(pl.col("character").str.len_chars(), descending=True)
     after = long["body"].str.replace_many(
         longest_first["character"].to_list(), longest_first["instead"].to_list(), leftmost=True

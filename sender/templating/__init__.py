@@ -9,8 +9,10 @@ from __future__ import annotations
 from sender.templating.budget import MAX_CHARS
 from sender.templating.condition import RowCondition, compile_condition, evaluate
 from sender.templating.filters import FILTERS
-from sender.templating.render_columns import render, verbatim
+from sender.templating.missing_values import count_placeholders
+from sender.templating.render_columns import render
 from sender.templating.template import Template, compile_template
+from sender.templating.text_column import verbatim
 
 __all__ = [
     "FILTERS",
@@ -19,6 +21,7 @@ __all__ = [
     "Template",
     "compile_condition",
     "compile_template",
+    "count_placeholders",
     "evaluate",
     "render",
     "verbatim",

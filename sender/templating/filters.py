@@ -22,77 +22,19 @@ import polars as pl
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_time
 from babel.numbers import format_currency, format_decimal, is_currency
-from jinja2 import Undefined
+from jinja2 import StrictUndefined, Undefined
 
 from sender import segments as sms
 from sender.core.errors import InputError
 from sender.rules.zones import zone
+from sender.templating.names import NOT_SAID, first_name, name_case
 
 _CACHED = 20_000  # results that a filter caches: names and amounts repeat
 _PATTERN_CHARS = 100
 _MOST_DIGITS = 12
 _MOST_SEGMENTS = 10
 
-_TITLES = frozenset(
-    {"mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "madam", "rev", "herr", "frau", "hr", "dhr", "mevr"}
-    | {"m", "mme", "mlle", "sr", "sra", "srta", "dott"}
-)
-# Words that are lower case inside a name, but not at its beginning.
-_PARTICLES = frozenset(
-    {"van", "der", "den", "de", "het", "'t", "te", "ten", "ter", "op", "von", "vom", "und", "zu", "zum", "zur"}
-    | {"af", "av", "ap", "of", "and", "da", "das", "degli", "dei", "del", "della", "di", "do", "dos", "du", "des"}
-    | {"e", "y", "i", "la", "las", "le", "les", "lo", "los", "el", "al", "bin", "binti", "ibn", "na"}
-)
 _NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?")
-_APOSTROPHES = "'\u2019\u02bc"
-
-
-def first_name(value: str) -> str:
-    """The first name in a full name, in name case: `ADA LOVELACE`, `lovelace, ada` and `Dr. Ada` give `Ada`.
-
-    Titles are left out. A name in mixed case stays as it is.
-    """
-    _, comma, after = value.partition(",")
-    words = (after if comma and after.strip() else value.replace(",", " ")).split()
-    named = [word for word in words if word.rstrip(".").casefold() not in _TITLES] or words
-    return name_case(named[0]) if named else ""
-
-
-def name_case(value: str) -> str:
-    """A name in name case if it is all capitals or all lower case: `LUDWIG VAN BEETHOVEN` gives `Ludwig van Beethoven`.
-
-    Knows hyphens, `O'Brien`, `D'Angelo`, `McDonald` and particles. A name in mixed case stays as it is.
-    """
-    words = value.split()
-    letters = "".join(filter(str.isalpha, value))
-    if letters.isupper() or letters.islower():
-        # `J Smith` is mixed case; `J` and `J. R.` alone stay capitals.
-        words = [_cased(word, first=place == 0) for place, word in enumerate(words)]
-    return " ".join(words)
-
-
-def _cased(word: str, *, first: bool) -> str:
-    small = word.lower()
-    if not first and small in _PARTICLES:
-        return small
-    if "." in word:  # initials: `J.R.`, `A.-M.`
-        return "".join(part[:1].title() + part[1:].lower() for part in re.split(r"(?<=[.\-])", word))
-    return "-".join(_cased_part(part) for part in small.split("-"))
-
-
-def _cased_part(part: str) -> str:
-    for mark in _APOSTROPHES:
-        before, apostrophe, after = part.partition(mark)
-        if apostrophe and len(before) <= 1 and len(after) > 1:  # O'Brien, D'Angelo, 'Ofa; not Ja'net, nor a final 's
-            return before.title() + apostrophe + _titled(after)
-    if re.fullmatch(r"mc[^\W\d_]{3,}", part):
-        return "Mc" + _titled(part[2:])
-    return _titled(part)
-
-
-def _titled(text: str) -> str:
-    at = next((place for place, letter in enumerate(text) if letter.isalnum()), 0)  # after a bracket or a quote
-    return text[:at] + text[at : at + 1].title() + text[at + 1 :]
 
 
 def currency(value: str, code: str, locale: str = "en_US") -> str:
@@ -270,15 +212,20 @@ def _plain(text: str) -> str:
     return text.replace("\u00a0", " ").replace("\u202f", " ").replace("\u2009", " ")
 
 
-def _filter(function: Callable[..., str]) -> Callable[..., Any]:
-    """Return `function` as a filter: a blank passes through, numbers are taken as text, results are cached."""
+def _filter(function: Callable[..., str | None]) -> Callable[..., Any]:
+    """Return `function` as a filter: a blank passes through, numbers are taken as text, results are cached.
+
+    None becomes a blank, on which `default` acts.
+    """
     cached = lru_cache(_CACHED)(function)
 
     @wraps(function)
     def filtered(value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, Undefined):
             return value
-        return cached(str(value), *args, **kwargs)
+        text = str(value)
+        result = cached(text, *args, **kwargs)
+        return StrictUndefined(f"`{text}` {NOT_SAID}") if result is None else result
 
     return filtered
 

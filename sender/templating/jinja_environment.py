@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, update_wrapper
 from typing import Any
 
@@ -38,7 +38,21 @@ BEGIN, TURN, CHARGE, CONCAT, SHOW = (_OURS + name for name in ("begin", "turn", 
 
 
 class TemplateRow(dict[str, str]):
-    """`row` in a template: header to cell, without the blank ones."""
+    """`row` in a template: header to cell, without the blank ones and the placeholders, which it keeps apart."""
+
+    _placeholders: Mapping[str, str] = types.MappingProxyType({})  # by header
+
+    def set_apart(self, placeholders: Mapping[str, str]) -> None:
+        """Say which headers hold a placeholder, and which."""
+        self._placeholders = placeholders
+
+    def placeholder(self, header: object) -> str | None:
+        """Return the placeholder in the cell; None if there is none."""
+        return self._placeholders.get(header) if isinstance(header, str) else None
+
+
+class PlaceholderError(jinja2.UndefinedError):
+    """The text needs a cell that holds a placeholder."""
 
 
 def row_key(header: str) -> str:
@@ -56,6 +70,31 @@ class Blank(jinja2.StrictUndefined):
 
     __slots__ = ()
 
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: str | None = None,
+        exc: type[jinja2.TemplateRuntimeError] = jinja2.UndefinedError,
+    ) -> None:
+        word = obj.placeholder(name) if isinstance(obj, TemplateRow) else None
+        if word is not None:
+            hint, exc = (
+                _placeholder_sentence(row_key(str(name)), f'{row_key(str(name))} | default("...")', word),
+                PlaceholderError,
+            )
+        super().__init__(hint, obj, name, exc)
+
+    def holding(self, word: str) -> Blank:
+        """Return the value of the same cell where it holds the placeholder `word`."""
+        name = str(self._undefined_name)
+        if isinstance(self._undefined_obj, TemplateRow):
+            row = TemplateRow()
+            row.set_apart({name: word})
+            return Blank(obj=row, name=name)
+        sentence = _placeholder_sentence(f"`{name}`", f"{name} | default('...')", word)
+        return Blank(hint=sentence, name=name, exc=PlaceholderError)
+
     @property
     def _undefined_message(self) -> str:
         name, owner = self._undefined_name, self._undefined_obj
@@ -66,6 +105,12 @@ class Blank(jinja2.StrictUndefined):
         if owner is missing:
             return f"`{name}` is blank; give it a value, or write {{{{ {name} | default('...') }}}}"
         return super()._undefined_message
+
+
+def _placeholder_sentence(shown: str, with_default: str, word: str) -> str:
+    return (
+        f"{shown} holds `{word}`, which stands for a missing value; give it a value, or write {{{{ {with_default} }}}}"
+    )
 
 
 def blank(name: str) -> Blank:

@@ -9,15 +9,15 @@ There are three methods; the tests hold each to what plain jinja2 gives row by r
   fails ends that rendering; the next one starts with the row after it.
 - *row*: one row at a time, where a loop around the template would change its meaning (`{% block %}`, `loop`).
 
-A blank cell is undefined, also where its column hides one of jinja2's own names. Cells are plain text, never
-templates. A text with damaged characters fails.
+A cell without a value (`sender.templating.missing_values`) is undefined, also where its column hides one of jinja2's
+own names. Cells are plain text, never templates. A text with damaged characters fails.
 """
 
 from __future__ import annotations
 
 import operator
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,26 +26,30 @@ import jinja2
 import polars as pl
 from jinja2 import nodes
 
-from sender.core.errors import TemplateError, setting
+from sender.core.errors import TemplateError
 from sender.core.outcomes import SkipReason
 from sender.templating.budget import BUDGET, MAX_CHARS, Overspent
 from sender.templating.instrument import CellLookup, Names, RowCells, apply_filter, instrumented
 from sender.templating.jinja_environment import (
     BEGIN,
     Blank,
+    PlaceholderError,
     TemplateRow,
     blank,
     blank_in_row,
     describe_failure,
     environment,
 )
-from sender.templating.template import DAMAGED, TOO_LONG, Template
+from sender.templating.missing_values import MissingValues, find_missing
+from sender.templating.template import TOO_LONG, Template
+from sender.templating.text_column import without_damage, without_failures
 
 _BLOCK_ROWS = 5_000  # bounds the Python objects alive at once
 _COLUMN_ROWS = 250_000
 _SEPARATOR = "\x1e"  # one character, so that it cannot overlap with itself
 _SCHEMA = {"text": pl.String, "reason": pl.String, "detail": pl.String}
-_RENDER_ERROR = SkipReason.RENDER_ERROR.value
+_RENDER_ERROR, _MISSING_DATA = SkipReason.RENDER_ERROR.value, SkipReason.MISSING_DATA.value
+_WORD = "\0"  # where a sentence has the placeholder of a row
 
 # Python's white space within ASCII, which is more than Unicode's.
 _ASCII_BLANKS = " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
@@ -59,6 +63,7 @@ _ASCII_FILTERS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
 def render(template: Template, cells: pl.DataFrame, names: Mapping[str, str], n: int | None = None) -> pl.DataFrame:
     """Return `text`, `reason`, `detail` (String) for each row of `cells`: a text, or `render_error` and why.
 
+    The reason is `missing_data` where the text needs a cell that holds one of the template's placeholders.
     `names` maps each name of the template to its header. `n` is the number of rows where `cells` may have no columns.
     Raises TemplateError for a template that takes too much time on too many rows.
     """
@@ -69,7 +74,7 @@ def render(template: Template, cells: pl.DataFrame, names: Mapping[str, str], n:
             BUDGET.open()
             if not cells.width or (not used and "row" not in template.uses):
                 text = _frame([_render_row(template, {"row": TemplateRow()})] * min(count, 1))
-                return _without_damage(text[[0] * count] if count else text)
+                return without_damage(text[[0] * count] if count else text)
             frames = list(_render_parts(template, cells, used))
     except Overspent:
         raise TemplateError(
@@ -77,12 +82,7 @@ def render(template: Template, cells: pl.DataFrame, names: Mapping[str, str], n:
             where=template.where,
             fix="loop over less: a message has room for a few thousand characters",
         ) from None
-    return _without_damage(pl.concat(frames) if frames else pl.DataFrame(schema=_SCHEMA))
-
-
-def verbatim(texts: pl.Series) -> pl.DataFrame:
-    """Return `texts` as they are, in the columns of `render`; only texts with damaged characters fail."""
-    return _without_damage(_without_failures(texts.cast(pl.String)))
+    return without_damage(pl.concat(frames) if frames else pl.DataFrame(schema=_SCHEMA))
 
 
 def _render_parts(template: Template, cells: pl.DataFrame, names: Mapping[str, str]) -> Iterator[pl.DataFrame]:
@@ -90,24 +90,12 @@ def _render_parts(template: Template, cells: pl.DataFrame, names: Mapping[str, s
     named, columns = tuple(names.items()), tuple(cells.columns)
     pieces = _compile_pieces(template, named, columns)
     if pieces is not None:
-        yield from (_render_columns(pieces, part) for part in cells.iter_slices(_COLUMN_ROWS))
+        yield from (_render_columns(pieces, part, template.placeholders) for part in cells.iter_slices(_COLUMN_ROWS))
         return
     block = _compile_block(template, named, columns)
     for part in cells.iter_slices(_BLOCK_ROWS):
-        frame = _render_block(block, part) if block is not None else None
+        frame = _render_block(block, part, template.placeholders) if block is not None else None
         yield _render_rows(template, part, names) if frame is None else frame
-
-
-def _blanks_to_null(cells: pl.DataFrame, headers: Sequence[str]) -> pl.DataFrame:
-    """Return the cells under `headers`, null where they are blank."""
-    return cells.select(
-        pl.when(pl.col(header).str.strip_chars() != "").then(pl.col(header)).alias(header) for header in headers
-    )
-
-
-def _without_failures(texts: pl.Series) -> pl.DataFrame:
-    nothing = pl.lit(None, dtype=pl.String)
-    return texts.alias("text").to_frame().with_columns(reason=nothing, detail=nothing)
 
 
 # Columns
@@ -115,12 +103,16 @@ def _without_failures(texts: pl.Series) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """A cell in the text: header, default for a blank (None: it fails), filters, and the sentence if it fails."""
+    """A cell in the text: header, default for a blank (None: it fails), filters, and the sentence if it fails.
+
+    `placeholder_detail` is the sentence where it holds a placeholder, with `_WORD` for it.
+    """
 
     header: str
     default: str | None
     filters: tuple[str, ...]
-    detail: str | None
+    detail: str | None = None
+    placeholder_detail: str | None = None
 
 
 @lru_cache(32)
@@ -169,8 +161,11 @@ def _compile_cell(template: Template, node: nodes.Expr, lookup: CellLookup) -> _
     if default is None:  # what rendering a row says where only this cell is blank
         variables: dict[str, Any] = {name: "x" for name, source in lookup.named.items() if source != header}
         variables["row"] = TemplateRow({source: "x" for source in lookup.columns if source != header})
-        return _Cell(header, None, tuple(filters), _render_row(template, variables)[2])
-    return _Cell(header, _filter_text(default, filters), tuple(filters), None)
+        detail = _render_row(template, variables)[2]
+        variables |= {name: blank(name).holding(_WORD) for name, source in lookup.named.items() if source == header}
+        variables["row"].set_apart({header: _WORD})
+        return _Cell(header, None, tuple(filters), detail, _render_row(template, variables)[2])
+    return _Cell(header, _filter_text(default, filters), tuple(filters))
 
 
 def _has_only_args(node: nodes.Filter, args: int) -> bool:
@@ -183,29 +178,41 @@ def _filter_text(text: str, filters: Sequence[str]) -> str:
     return text
 
 
-def _render_columns(pieces: Sequence[str | _Cell], cells: pl.DataFrame) -> pl.DataFrame:
-    filled = _blanks_to_null(cells, list(dict.fromkeys(piece.header for piece in pieces if isinstance(piece, _Cell))))
+def _render_columns(pieces: Sequence[str | _Cell], cells: pl.DataFrame, placeholders: Collection[str]) -> pl.DataFrame:
+    headers = list(dict.fromkeys(piece.header for piece in pieces if isinstance(piece, _Cell)))
+    filled, words = find_missing(cells, headers, placeholders)
     parts: list[pl.Expr] = []
     why: list[pl.Expr] = []
+    reasons: list[pl.Expr] = []
     for piece in pieces:
         if isinstance(piece, str):
             parts.append(pl.lit(piece))
             continue
         column = filled[piece.header]
         if piece.default is None and column.has_nulls():
-            why.append(pl.when(pl.lit(column.is_null())).then(pl.lit(piece.detail)))
+            missing = pl.when(pl.lit(column.is_null()))
+            sentence, reason = pl.lit(piece.detail), pl.lit(_RENDER_ERROR)
+            if (word := words.get(piece.header)) is not None:
+                before, _, after = str(piece.placeholder_detail).partition(_WORD)
+                held = pl.when(pl.lit(word.is_not_null()))
+                sentence = held.then(pl.concat_str(pl.lit(before), pl.lit(word), pl.lit(after))).otherwise(sentence)
+                reason = held.then(pl.lit(_MISSING_DATA)).otherwise(reason)
+            why.append(missing.then(sentence))
+            reasons.append(missing.then(reason))
         column = _filter_column(column, piece.filters)
         parts.append(pl.lit(column if piece.default is None else column.fill_null(piece.default)))
     texts = filled.select(text=pl.concat_str(parts))["text"]
-    frame = texts.to_frame().with_columns(detail=pl.coalesce(why)) if why else _without_failures(texts)
+    frame = without_failures(texts)
+    if why:
+        frame = texts.to_frame().with_columns(detail=pl.coalesce(why), reason=pl.coalesce(reasons))
     if (texts.str.len_bytes() > MAX_CHARS).any():
         long = pl.col("text").str.len_chars() > MAX_CHARS
         frame = frame.with_columns(
-            text=pl.when(~long).then("text"), detail=pl.when(long).then(pl.lit(TOO_LONG)).otherwise("detail")
+            text=pl.when(~long).then("text"),
+            reason=pl.when(long).then(pl.lit(_RENDER_ERROR)).otherwise("reason"),
+            detail=pl.when(long).then(pl.lit(TOO_LONG)).otherwise("detail"),
         )
-    return frame.select(
-        "text", reason=pl.when(pl.col("detail").is_not_null()).then(pl.lit(_RENDER_ERROR)), detail="detail"
-    )
+    return frame.select("text", "reason", "detail")
 
 
 def _filter_column(texts: pl.Series, filters: Sequence[str]) -> pl.Series:
@@ -275,21 +282,25 @@ def _compile_block(template: Template, named: tuple[tuple[str, str], ...], colum
     )
 
 
-def _render_block(block: _Block, cells: pl.DataFrame) -> pl.DataFrame | None:
+def _render_block(block: _Block, cells: pl.DataFrame, placeholders: Collection[str]) -> pl.DataFrame | None:
     """Return the texts of `cells`, or None if the rows' texts could not be told apart."""
     headers = list(dict.fromkeys([*(header for header, _ in block.blanks), *block.columns]))
-    filled = _blanks_to_null(cells, headers)
+    missing = find_missing(cells, headers, placeholders)
+    filled, words = missing
     lists: list[list[Any]] = []
     for header, undefined in block.blanks:
         column: list[Any] = filled[header].to_list()
         if filled[header].has_nulls():
             column = [undefined if cell is None else cell for cell in column]
+        if header in words:
+            held = {word: undefined.holding(word) for word in words[header].unique().drop_nulls()}
+            column = [cell if word is None else held[word] for cell, word in zip(column, words[header], strict=True)]
         lists.append(column)
     if block.columns:
-        lists.append([_template_row(block.columns, row) for row in filled.select(block.columns).iter_rows()])
+        lists.append(_template_rows(missing, block.columns))
     waiting = iter(list(zip(*lists, strict=True)))
     texts: list[str | None] = []
-    failed: dict[int, str] = {}
+    failed: dict[int, tuple[str, str]] = {}
     while left := operator.length_hint(waiting):
         parts: list[str] = []
         error: Exception | None = None
@@ -305,28 +316,38 @@ def _render_block(block: _Block, cells: pl.DataFrame) -> pl.DataFrame | None:
             return None
         texts.extend(pieces[:rendered])
         if error is not None:
-            failed[len(texts)] = describe_failure(error)
+            failed[len(texts)] = _reason_of(error), describe_failure(error)
             texts.append(None)
     return _check_texts(texts, failed)
 
 
-def _check_texts(texts: list[str | None], failed: dict[int, str]) -> pl.DataFrame | None:
-    """Return the texts as a frame, those too long as failures; None if one is not Unicode text."""
+def _check_texts(texts: list[str | None], failed: dict[int, tuple[str, str]]) -> pl.DataFrame | None:
+    """Return the texts as a frame, those too long as failures; None if one is not Unicode text.
+
+    `failed` has the reason and the sentence of failures by place.
+    """
     for place, text in enumerate(texts):
         if text is not None and len(text) > MAX_CHARS:
-            texts[place], failed[place] = None, TOO_LONG
+            texts[place], failed[place] = None, (_RENDER_ERROR, TOO_LONG)
     try:
-        frame = _without_failures(pl.Series(texts, dtype=pl.String))
+        frame = without_failures(pl.Series(texts, dtype=pl.String))
     except UnicodeEncodeError:  # half an emoji: rendering row by row says which
         return None
     if not failed:
         return frame
-    details = [failed.get(place) for place in range(len(texts))]
-    return _frame([(text, _RENDER_ERROR if why else None, why) for text, why in zip(texts, details, strict=True)])
+    return _frame([(text, *failed.get(place, (None, None))) for place, text in enumerate(texts)])
 
 
-def _template_row(columns: Sequence[str], row: Sequence[str | None]) -> TemplateRow:
-    return TemplateRow((header, cell) for header, cell in zip(columns, row, strict=True) if cell is not None)
+def _template_rows(missing: MissingValues, headers: Sequence[str]) -> list[TemplateRow]:
+    """Return the cells under `headers` as the `row` of each row."""
+    rows = [
+        TemplateRow((header, cell) for header, cell in zip(headers, row, strict=True) if cell is not None)
+        for row in missing.filled.select(headers).iter_rows()
+    ]
+    words = [header for header in headers if header in missing.words]
+    for row, held in zip(rows, zip(*[missing.words[header] for header in words], strict=True), strict=False):
+        row.set_apart({header: word for header, word in zip(words, held, strict=True) if word is not None})
+    return rows
 
 
 # Rows
@@ -337,11 +358,17 @@ def _render_rows(template: Template, cells: pl.DataFrame, names: Mapping[str, st
     headers = cells.columns if with_row else list(dict.fromkeys(names.values()))
     places = [(name, headers.index(header)) for name, header in names.items()]
     hiding = {name: blank(name) for name in names.keys() & environment().globals.keys()}
+    missing = find_missing(cells, headers, template.placeholders)
+    whole_rows = iter(_template_rows(missing, headers) if with_row else ())
     rows = []
-    for row in _blanks_to_null(cells, headers).iter_rows():
+    for at, row in enumerate(missing.filled.iter_rows()):
         variables: dict[str, Any] = hiding | {name: row[place] for name, place in places if row[place] is not None}
+        for name, place in places:
+            word = missing.words[headers[place]][at] if headers[place] in missing.words else None
+            if word is not None:
+                variables[name] = blank(name).holding(word)
         if with_row:
-            variables["row"] = _template_row(headers, row)
+            variables["row"] = next(whole_rows)
         rows.append(_render_row(template, variables))
     return _frame(rows)
 
@@ -352,27 +379,13 @@ def _render_row(template: Template, variables: Mapping[str, Any]) -> tuple[str |
     except Overspent:
         raise
     except Exception as error:  # noqa: BLE001 (whatever a template raises is its row's failure)
-        return None, _RENDER_ERROR, describe_failure(error)
+        return None, _reason_of(error), describe_failure(error)
+
+
+def _reason_of(error: Exception) -> str:
+    return _MISSING_DATA if isinstance(error, PlaceholderError) else _RENDER_ERROR
 
 
 def _frame(rows: Sequence[tuple[str | None, str | None, str | None]]) -> pl.DataFrame:
     """Return the rows as a frame, built by column: building it by row costs as much as rendering."""
     return pl.DataFrame(list(zip(*rows, strict=True)) or None, schema=_SCHEMA)
-
-
-def _without_damage(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return `frame` with texts that have damaged characters turned into a `render_error`."""
-    damage = frame["text"].str.extract(f"({DAMAGED})")
-    if damage.null_count() == frame.height:
-        return frame
-    sentence = pl.format(
-        "the text has damaged characters ({}): fix the cell, or set {} to the file's encoding",
-        damage,
-        pl.lit(setting("recipients.encoding")),
-    )
-    intact = pl.lit(damage.is_null())
-    return frame.with_columns(
-        text=pl.when(intact).then("text"),
-        reason=pl.when(intact).then("reason").otherwise(pl.lit(_RENDER_ERROR)),
-        detail=pl.when(intact).then("detail").otherwise(sentence),
-    )

@@ -18,6 +18,7 @@ import polars as pl
 from jinja2 import meta, nodes
 from jinja2.exceptions import SecurityError
 
+from sender.core.composed_text import compose_text
 from sender.core.errors import TemplateError
 from sender.templating.budget import BUDGET, MAX_CHARS
 from sender.templating.filters import FILTERS, find_misuse
@@ -46,7 +47,8 @@ class Template:
     """A compiled template. `where` names its file or key.
 
     `needs` are the names it requires, `needs_headers` the headers in `row["Any Header"]`; what has a `default()` or is
-    tested by `is defined` is in neither. `uses` are all names it looks up.
+    tested by `is defined` is in neither. `uses` are all names it looks up. `placeholders` are words which, alone in a
+    cell, stand for a missing value.
     """
 
     where: str
@@ -54,6 +56,8 @@ class Template:
     needs_headers: frozenset[str]
     uses: frozenset[str]
     source: str = field(repr=False)
+    placeholders: frozenset[str] = field(repr=False)
+    _looked_up: frozenset[str] | None = field(repr=False)  # headers in `row["Header"]`; None: any
     _lines: Mapping[str, int] = field(repr=False)
     _compiled: jinja2.Template = field(repr=False)
 
@@ -81,6 +85,12 @@ class Template:
             + f"columns here: {_listed(there)}; or write `{shown.strip('`')} | default('...')`",
         )
 
+    def used_headers(self, names: Mapping[str, str], headers: Collection[str]) -> list[str]:
+        """Return those of `headers` whose cells the template may look at, in order. `names` maps names to headers."""
+        by_name = {names[name] for name in self.uses & names.keys() if name != "row"}
+        by_row = self._looked_up if self._looked_up is not None else headers if "row" in self.uses else ()
+        return [header for header in headers if header in by_name or header in by_row]
+
     def render_text(self, variables: Mapping[str, Any]) -> str:
         """Render one text. Raises whatever the template raises, and SecurityError beyond MAX_CHARS."""
         parts: list[str] = []
@@ -97,8 +107,13 @@ class Template:
         return text
 
 
-def compile_template(source: str, *, where: str) -> Template:
-    """Return the template in `source`, compiled. Raises TemplateError with file and line if it fails for every row."""
+def compile_template(source: str, *, where: str, placeholders: Collection[str] = ()) -> Template:
+    """Return the template in `source`, compiled. Raises TemplateError with file and line if it fails for every row.
+
+    Its letters are composed (`sender.core.composed_text`). A cell that is one of `placeholders` counts as blank; a row
+    that needs it fails as `missing_data`.
+    """
+    source = compose_text(source)
     damage = pl.Series([source]).str.extract(f"({DAMAGED})").item()
     if damage is not None:
         line = source.count("\n", 0, source.index(damage)) + 1
@@ -136,6 +151,8 @@ def compile_template(source: str, *, where: str) -> Template:
         needs_headers=required.headers,
         uses=uses,
         source=source,
+        placeholders=frozenset(placeholders),
+        _looked_up=None if required.any_header else required.looked_up,
         _lines=required.lines,
         _compiled=compiled,
     )

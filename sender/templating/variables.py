@@ -15,12 +15,15 @@ class RequiredVariables:
     """What a template cannot do without.
 
     `lines` has the first line of each use without a default, by name or `row["Header"]`; `headers` are the headers
-    among them. `bare_row` is the first line where `row` is used as a whole (None: nowhere).
+    among them. `bare_row` is the first line where `row` is used as a whole (None: nowhere). `looked_up` are all headers
+    in `row["Header"]`, with a default or not; `any_header`: there are others, which only the row tells.
     """
 
     lines: dict[str, int]
     headers: frozenset[str]
     bare_row: int | None
+    looked_up: frozenset[str]
+    any_header: bool
 
 
 def find_required_variables(tree: nodes.Template, *, row_is_ours: bool) -> RequiredVariables:
@@ -31,7 +34,9 @@ def find_required_variables(tree: nodes.Template, *, row_is_ours: bool) -> Requi
     """
     finder = _VariableFinder(row_is_ours=row_is_ours)
     finder.visit(tree, frozenset())
-    return RequiredVariables(finder.lines, frozenset(finder.headers), finder.bare_row)
+    return RequiredVariables(
+        finder.lines, frozenset(finder.headers), finder.bare_row, frozenset(finder.looked_up), finder.any_header
+    )
 
 
 class _VariableFinder:
@@ -41,6 +46,8 @@ class _VariableFinder:
         self.lines: dict[str, int] = {}
         self.headers: set[str] = set()
         self.bare_row: int | None = None
+        self.looked_up: set[str] = set()
+        self.any_header = False
         self._row_is_ours = row_is_ours
 
     def visit(self, node: nodes.Node | None, safe: frozenset[str]) -> None:
@@ -103,6 +110,10 @@ class _VariableFinder:
 
     def _row_lookup(self, node: nodes.Getitem | nodes.Getattr, safe: frozenset[str]) -> None:
         header = self._header(node)
+        if header is None:
+            self.any_header = True
+        else:
+            self.looked_up.add(header)
         if header is not None and row_key(header) not in safe:
             self.lines.setdefault(row_key(header), node.lineno)
             self.headers.add(header)

@@ -89,8 +89,51 @@ def test_refusals_name_the_line(text: str, line: int | None, says: str, monkeypa
         assert caught.value.problem.line == line
 
 
-def test_tags_construct_nothing() -> None:
-    assert safe_yaml.load("a: !!python/object/apply:os.system [echo]\n").value == {"a": ["echo"]}
+@pytest.mark.parametrize(
+    ("value", "tag"),
+    [
+        ("!!python/object/apply:os.system [echo]", "!!python/object/apply:os.system"),
+        ("!!int 5", "!!int"),
+        ("!!binary aGk=", "!!binary"),
+        ("!!set {a, b}", "!!set"),
+        ("!vault abc", "!vault"),
+        ("! text", "!"),
+        ("!!str [a]", "!!str"),
+        ("!<tag:example.com,2026:x> y", "tag:example.com,2026:x"),
+    ],
+)
+@pytest.mark.parametrize("place", ["a: {}", "x: 1\na: {}", "a: [{}]", "a:\n  - {}", "? {}\n: 1"])
+def test_tags_are_refused(value: str, tag: str, place: str) -> None:
+    with pytest.raises(YamlError) as caught:
+        safe_yaml.load(place.format(value) + "\n")
+    assert f"the tag `{tag}` has no meaning here" in caught.value.problem.what
+    assert caught.value.problem.line == place[: place.index("{}")].count("\n") + 1
+
+
+def test_a_text_may_say_that_it_is_one() -> None:
+    assert safe_yaml.load("a: !!str 0151\nb: !!str\n").value == {"a": "0151", "b": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "comments"),
+    [
+        pytest.param("a: Hi {{ n }} #1 fan", {("a",): "#1 fan"}, id="behind a text"),
+        pytest.param("a: Hi {{ n }} # 1 fan  ", {("a",): "# 1 fan"}, id="with a blank"),
+        pytest.param("a: Grüße 🎉 #1\r\nb: x", {("a",): "#1"}, id="not ASCII, CRLF"),
+        pytest.param("a: #1 fan", {("a",): "#1 fan"}, id="the whole value"),
+        pytest.param("a: Hi\n  there #1 fan", {("a",): "#1 fan"}, id="several lines"),
+        pytest.param("a:\n  b: [x #1\n  ]", {("a", "b", 0): "#1"}, id="in a list"),
+        pytest.param("a: 'Hi' #1", {}, id="quoted"),
+        pytest.param('a: "Hi #1"', {}, id="inside quotes"),
+        pytest.param("a: |\n  Hi #1\n", {}, id="a block"),
+        pytest.param("a: Hi#1", {}, id="within a word"),
+        pytest.param("a: https://example.com/#top", {}, id="a fragment"),
+        pytest.param("a: x\n# a line of its own", {}, id="on the next line"),
+        pytest.param("a: # why\n  b: c", {}, id="behind a key with values"),
+    ],
+)
+def test_comments_behind_a_value(text: str, comments: dict[Any, str]) -> None:
+    assert safe_yaml.load(text).comments == comments
 
 
 def test_what_is_too_deep_is_not_read_further(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,11 +37,18 @@ ADA_AGAIN = {**ADA, "note": "twice"}
 ROWS = [ADA, BAD, GRACE, ADA_AGAIN]
 
 
-def plan(rows: list[dict[str, Any]] | None = None, *, state: Path | None = None, limit: int | None = None, **keys: Any) -> Plan:  # fmt: skip
+def plan(
+    rows: list[dict[str, Any]] | None = None,
+    *,
+    state: Path | None = None,
+    limit: int | None = None,
+    only_new: bool = False,
+    **keys: Any,
+) -> Plan:
     given = {"provider": "sandbox", "from_": FROM, "message": "Hi {{ name }}", "name": "t", "rate": "none"}
     people = {"rows": ROWS if rows is None else rows, "default_region": "US"}
     return sender.build_plan(
-        sender.load_campaign(**{**given, "recipients": people, **keys}), limit=limit, state_dir=state
+        sender.load_campaign(**{**given, "recipients": people, **keys}), limit=limit, state_dir=state, only_new=only_new
     )
 
 
@@ -297,6 +304,42 @@ def test_whoever_has_read_it_has_read_it_through_any_provider(tmp_path: Path) ->
         assert sender.send(plan(provider="twilio"), state_dir=tmp_path, env=env).summary.accepted == 2
         with pytest.raises(RunComplete):
             sender.send(plan(provider="telnyx"), state_dir=tmp_path, env=env)
+
+
+# What changes the texts of a list that has been sent: the cells of two people, and the text.
+READ_ANEW = {
+    "separate accents": ([{**ADA, "name": "Andre\u0301"}, GRACE], "Hi {{ name }}"),
+    "a placeholder": ([{**ADA, "name": "NULL"}, GRACE], "Hi {{ name }}"),
+    "a service number": ([{**ADA, "phone": "800-555-0101"}, GRACE], "Hi {{ name }}"),
+}
+
+
+@pytest.mark.parametrize(("people", "message"), READ_ANEW.values(), ids=READ_ANEW)
+def test_whom_an_older_version_texted_is_not_texted_again(
+    people: list[dict[str, Any]], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The texts, and so the identity, differ from those of the version before; the people are the same."""
+    with embedded(Options()) as url:
+        env = environment(url)
+        given: dict[str, Any] = {"provider": "twilio", "message": message}
+        with monkeypatch.context() as older:
+            older.setattr("sender.recipients.readers.table.compose_columns", lambda cells: (cells, 0))
+            older.setattr("sender.phone.HELD_TYPES", ())
+            rows = {"rows": people, "default_region": "US", "placeholders": "none"}
+            old = plan(people, **given, recipients=rows)
+        begun = tmp_path / "begun"
+        first = sender.send(old, state_dir=begun, env=env, limit=1, init_state=True)
+        assert first.summary.accepted == 1
+        new = plan(people, **given)
+        assert new.identity != old.identity
+        with pytest.raises(InputsChanged):
+            sender.send(new, state_dir=begun, env=env)
+        sent = tmp_path / "sent"
+        assert sender.send(old, state_dir=sent, env=env, init_state=True).summary.accepted == 2
+        with pytest.raises(RunComplete, match="had t, or may have had it"):
+            sender.send(new, state_dir=sent, env=env)
+        left = plan(people, **given, only_new=True, state=sent)
+        assert left.manifest.messages == 0
 
 
 def test_a_provider_that_refused_everybody_may_be_left_for_another(tmp_path: Path) -> None:

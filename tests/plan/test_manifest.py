@@ -57,6 +57,7 @@ FULL = manifest(
     blame={"characters": []},
     cost={"total": "0.10"},
     numbers={"caution": False, "skip_types": ["voip"]},
+    lint=({"rule": "blanks", "messages": 1, "row_number": 2, "warning": "row 2: the text has a blank too many"},),
     templates={"from": "{{ number }}"},
     pool={"weights": {A: 2.0, B: 1.0}, "match": "country"},
     feasibility={"expected_s": 5.0, "bound_by": A},

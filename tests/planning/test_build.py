@@ -85,7 +85,40 @@ def test_types_that_get_nothing() -> None:
     assert made.frame["detail"][1] == "a premium_rate number, a type that recipients.skip_types leaves out"
     assert made.manifest.numbers["skip_types"] == ["fixed_line", "premium_rate"]
     assert made.manifest.skipped == {"landline": 2, "suppressed": 1}
-    assert plan(rows).frame["reason"].to_list() == [None, None, None, None, "duplicate"]
+    allowed: dict[str, Any] = {"recipients": {"rows": rows, "allow_types": ["premium_rate"]}}
+    assert plan(rows, **allowed).frame["reason"].to_list() == [None, None, None, None, "duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        pytest.param("+1 800 555 0100", "toll_free", "toll-free", id="toll-free"),
+        pytest.param("+44 808 157 0123", "toll_free", "toll-free", id="freephone of a country"),
+        pytest.param("+800 1234 5678", "toll_free", "toll-free", id="universal freephone"),
+        pytest.param("+44 909 879 0123", "premium_rate", "premium-rate", id="premium rate"),
+        pytest.param("+979 1234 56789", "premium_rate", "premium-rate", id="international premium rate"),
+        pytest.param("+49 180 5012345", "shared_cost", "shared-cost", id="shared cost"),
+        pytest.param("+808 1234 5678", "shared_cost", "shared-cost", id="international shared cost"),
+        pytest.param("+44 55 1234 5678", "uan", "universal access", id="a company's number"),
+        pytest.param("+49 177 99 1234567", "voicemail", "voicemail", id="voicemail"),
+    ],
+)
+def test_numbers_of_services_are_held_unless_they_are_allowed(number: str, kind: str, said: str) -> None:
+    rows = [{"phone": number, "name": "A"}, {"phone": "+12025550101", "name": "B"}]
+    held = plan(rows)
+    assert held.frame["number_type"][0] == kind
+    assert held.frame["reason"].to_list() == ["suppressed", None]
+    assert f"is a {said} number, not a person's phone" in held.frame["detail"][0]
+    assert f"set `recipients.allow_types: {kind}`" in held.frame["detail"][0]
+    allowed = plan(rows, recipients={"rows": rows, "allow_types": kind.replace("_", "-")})
+    assert allowed.frame["reason"].to_list() == [None, None]
+    assert kind not in allowed.manifest.numbers["held_types"]
+
+
+def test_a_type_cannot_be_left_out_and_allowed() -> None:
+    rows = [{"phone": "+12025550101"}]
+    with pytest.raises(InputError, match="in both `allow_types` and `skip_types`"):
+        plan(rows, recipients={"rows": rows, "allow_types": "uan", "skip_types": "uan"})
 
 
 def test_the_types_a_campaign_can_name_are_those_numbers_have() -> None:
@@ -140,7 +173,12 @@ def test_caution_can_be_switched_off() -> None:
         expected.append(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
     assert made.frame["to"].to_list() == expected
     assert made.frame["repair"].null_count() == len(rows)
-    assert made.manifest.numbers == {"caution": False, "skip_types": [], "repairs": []}
+    assert made.manifest.numbers == {
+        "caution": False,
+        "skip_types": [],
+        "held_types": ["toll_free", "premium_rate", "shared_cost", "uan", "voicemail"],
+        "repairs": [],
+    }
 
 
 def test_the_frame_is_what_the_schema_says() -> None:

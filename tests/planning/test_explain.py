@@ -119,7 +119,7 @@ def test_beyond_the_limit(tmp_path: Path) -> None:
         pytest.param({"send_as_mms": True}, "size", "an MMS, counted as one segment", id="MMS"),
         pytest.param({"send_as_mms": True}, "cost", "no price in", id="no price"),
         pytest.param({"message": {"media": "https://media.example.com/a.jpg"}}, "text", "none; media https://media.example.com/a.jpg", id="media"),
-        pytest.param({"message": "Привет, как дела"}, "size", "its letters are outside GSM-7", id="script"),
+        pytest.param({"message": "Привет, как дела"}, "size", "1 message with Cyrillic letters: UCS-2", id="script"),
     ],
 )  # fmt: skip
 def test_steps(keys: dict[str, Any], step: str, told: str, tmp_path: Path) -> None:

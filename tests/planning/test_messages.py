@@ -107,7 +107,7 @@ class TestText:
             provider="sandbox", from_=A, message={"media": [URL]}, recipients=people({"name": "Ada"})
         )
         recipients = load_recipients(campaign)
-        rendered = render_body(compile_campaign(campaign).body, recipients, recipients.cells)
+        rendered = render_body(compile_campaign(campaign), recipients, recipients.cells)
         assert rendered.rows() == [(None, None, None)]
 
 
@@ -295,3 +295,104 @@ class TestNumbering:
     def test_a_test_number_has_to_be_one(self) -> None:
         with pytest.raises(InputError):
             plan(people({"name": "a"}), test_to="nobody")
+
+
+WORDS = ["#N/A", "N/A", "NULL", "null", "nan", "NaN", "None", "undefined"]
+FORMS = [
+    pytest.param("Hi {{ name }}", id="columns"),
+    pytest.param('Hi {{ row["name"] }}', id="columns, by header"),
+    pytest.param("Hi {{ name | upper }}", id="columns, filtered"),
+    pytest.param("Hi {{ name | title }}", id="block"),
+    pytest.param('Hi {{ row["name"] | title }}', id="block, by header"),
+    pytest.param("Hi {{ row['na' ~ 'me'] }}", id="block, by the whole row"),
+    pytest.param("{% block a %}Hi {{ name }}{% endblock %}", id="row"),
+    pytest.param("{% block a %}Hi {{ row['na' ~ 'me'] }}{% endblock %}", id="row, by the whole row"),
+    pytest.param("Hi {{ name | first_name }}", id="a filter of ours"),
+]
+
+
+class TestPlaceholders:
+    @pytest.mark.parametrize("word", [*WORDS, " NULL ", "\tnan"])
+    @pytest.mark.parametrize("body", FORMS)
+    def test_a_text_that_needs_one_is_held(self, body: str, word: str) -> None:
+        made = plan(people({"name": "Ada"}, {"name": word}, {"name": "Grace"}), message=body)
+        assert column(made, "reason") == [None, "missing_data", None]
+        detail = made.frame["detail"][1]
+        assert f"holds `{word.strip()}`, which stands for a missing value" in detail
+        assert "template line 1: " in detail
+        assert "default(" in detail
+
+    @pytest.mark.parametrize("word", ["Null", "Na", "NAN", "none", "NONE", "Nan", "NULLs", "Nullmann", "NaNa"])
+    @pytest.mark.parametrize("body", FORMS)
+    def test_other_spellings_are_names(self, body: str, word: str) -> None:
+        assert column(plan(people({"name": word}), message=body), "reason") == [None]
+
+    @pytest.mark.parametrize("word", WORDS)
+    @pytest.mark.parametrize(
+        "body",
+        [
+            'Hi {{ name | default("there") }}',
+            'Hi {{ row["name"] | default("there") }}',
+            'Hi {% if row["name"] is undefined %}there{% else %}{{ name }}{% endif %}',
+            "Hi {% if name is defined %}{{ name }}{% else %}there{% endif %}",
+            "Hi {{ row.get('name', 'there') }}",
+            'Hi {{ name | first_name | default("there") }}',
+            '{% block a %}Hi {{ name | default("there") }}{% endblock %}',
+        ],
+    )
+    def test_a_default_stands_in_for_it(self, body: str, word: str) -> None:
+        rows = people({"name": word}, {"name": "Ada"})
+        assert column(plan(rows, message=body), "body") == ["Hi there", "Hi Ada"]
+
+    def test_a_cell_that_no_text_uses_may_hold_one(self) -> None:
+        made = plan(people({"name": "Ada", "city": "NULL"}))
+        assert column(made, "reason") == [None]
+        assert made.manifest.notes == ()
+
+    def test_they_are_counted(self) -> None:
+        rows = people(*({"name": name} for name in ["NULL", "nan", "NULL", "Ada"]))
+        made = plan(rows, message="Hi {{ name | default('there') }}")
+        [note] = made.manifest.notes
+        assert note.startswith("3 cells of `name` hold a placeholder (`NULL` 2, `nan` 1), which counts as blank")
+        assert plan(rows).manifest.skipped == {"missing_data": 3}
+
+    @pytest.mark.parametrize(
+        ("placeholders", "reasons"),
+        [
+            pytest.param(["-", "NULL"], ["missing_data", "missing_data", None], id="a list of one's own"),
+            pytest.param("-", ["missing_data", None, None], id="one"),
+            pytest.param("none", [None, None, None], id="none"),
+            pytest.param([], [None, None, None], id="an empty list"),
+        ],
+    )
+    def test_a_campaign_has_its_own(self, placeholders: Any, reasons: list[str | None]) -> None:
+        rows = people({"name": "-"}, {"name": "NULL"}, {"name": "nan"})
+        recipients: Any = {"rows": rows, "placeholders": placeholders}
+        made = plan(recipients)
+        assert column(made, "reason") == reasons
+
+    @pytest.mark.parametrize(
+        ("row", "keys"),
+        [
+            pytest.param({"body": "NULL"}, {"message": {}}, id="a text in a column"),
+            pytest.param({"media_url": "NULL"}, {"message": "Hi"}, id="media in a column"),
+            pytest.param(
+                {"photo": "NULL"}, {"message": {"body": "Hi", "media": "{{ photo }}"}}, id="media by template"
+            ),
+            pytest.param({"from": "NULL"}, {"from_": None, "message": "Hi"}, id="a sender in a column"),
+            pytest.param({"store": "NULL"}, {"from_": "{{ store }}", "message": "Hi"}, id="a sender by template"),
+            pytest.param(
+                {"ttl": "NULL"},
+                {
+                    "sandbox": {"dialect": "twilio"},
+                    "validity_period": "{{ ttl }}",
+                    "message": "Hi",
+                },
+                id="a provider field",
+            ),
+        ],
+    )
+    def test_wherever_a_message_uses_it(self, row: dict[str, Any], keys: dict[str, Any]) -> None:
+        made = plan(people(row), **keys)
+        assert column(made, "reason") == ["missing_data"]
+        assert "`NULL`, which stands for a missing value" in made.frame["detail"][0]

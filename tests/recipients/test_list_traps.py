@@ -260,3 +260,71 @@ def test_thousands_of_one_header_are_numbered() -> None:
     table = read_table(("x," * 3_000 + "x (2)\n" + "1," * 3_000 + "1\n").encode(), where="list.csv")
     assert table.headers[:3] == ("x", "x (3)", "x (4)")
     assert len(set(table.headers)) == 3_001
+
+
+SEPARATE = "Pre\u0301nom"  # `Prénom` as macOS writes it
+COMPOSED = "Pr\u00e9nom"
+
+
+def separate(name: str) -> object:
+    """A list with a decomposed header and a decomposed cell, of the kind that `name` says."""
+    rows = [{"phone": A, SEPARATE: "Andre\u0301"}, {"phone": B, SEPARATE: "Ada"}]
+    match name:
+        case "csv":
+            return f"phone,{SEPARATE}\n{A},Andre\u0301\n{B},Ada\n".encode()
+        case "xlsx":
+            return workbook(["phone", SEPARATE], [A, "Andre\u0301"], [B, "Ada"])
+        case "parquet":
+            return parquet(**{"phone": [A, B], SEPARATE: ["Andre\u0301", "Ada"]})
+        case "jsonl":
+            return "\n".join(map(json.dumps, rows)).encode()
+        case "yaml":
+            return f"- phone: '{A}'\n  {SEPARATE}: Andre\u0301\n- phone: '{B}'\n  {SEPARATE}: Ada\n".encode()
+        case "polars":
+            return pl.DataFrame(rows)
+        case "pandas":
+            return pd.DataFrame(rows)
+    return rows
+
+
+@pytest.mark.parametrize("name", ["csv", "xlsx", "parquet", "jsonl", "yaml", "polars", "pandas", "rows"])
+@pytest.mark.parametrize("text", [f"Hi {{{{ {COMPOSED} }}}}", f'Hi {{{{ row["{SEPARATE}"] }}}}'])
+def test_separate_accents_are_joined(name: str, text: str, tmp_path: Path) -> None:
+    people = separate(name)
+    if isinstance(people, bytes):
+        (tmp_path / f"p.{name}").write_bytes(people)
+        people = tmp_path / f"p.{name}"
+    message = {"body": text, "smart_encoding": True}
+    campaign = load_campaign(recipients=people, message=message, provider="sandbox", from_=C)
+    plan = build_plan(campaign)
+    assert plan.messages["body"].to_list() == ["Hi Andr\u00e9", "Hi Ada"]
+    assert set(plan.messages["encoding"]) == {"GSM-7"}
+    joined = [note for note in plan.manifest.notes if "separate accents" in note]
+    in_text = [SEPARATE in text] * (SEPARATE in text)
+    assert [note.split(" were ")[0].split(" was ")[0] for note in joined] == [
+        *["the message"] * len(in_text),
+        "1 cell and 1 header",
+    ]
+
+
+def test_a_header_by_its_twin(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(f"Te\u0301l,{SEPARATE}\n{A},Ada\n", encoding="utf-8")
+    recipients = {
+        "file": tmp_path / "p.csv",
+        "phone_column": "T\u00e9l",
+        "columns": {"pre\u0301nom": COMPOSED},
+    }
+    plan = build_plan(load_campaign(recipients=recipients, message="{{ pr\u00e9nom }}", provider="sandbox", from_=C))
+    assert plan.messages["body"].to_list() == ["Ada"]
+
+
+def test_twins_in_one_file_are_two_columns(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(f"phone,{COMPOSED},{SEPARATE}\n{A},Ada,Bob\n", encoding="utf-8")
+    campaign = load_campaign(recipients=tmp_path / "p.csv", message="Hi", provider="sandbox", from_=C)
+    assert load_recipients(campaign).headers == ("phone", COMPOSED, f"{COMPOSED} (2)")
+
+
+def test_twins_in_one_row_are_refused() -> None:
+    rows = [{"phone": A, COMPOSED: "Ada", SEPARATE: "Bob"}]
+    with pytest.raises(RecipientsError, match="has a key twice in one row"):
+        load_recipients(load_campaign(recipients=rows, message="Hi", provider="sandbox", from_=C))

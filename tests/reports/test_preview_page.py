@@ -591,7 +591,7 @@ def test_the_page_tells_what_it_costs_and_which_characters_do():
     assert "FR 3 messages" in page
     assert "Would not be sent:</strong> 3 messages have no price" in page
     assert "&#39;&lt;&#39; (less-than sign) costs 1 segment in 2 messages: leave it out" in page
-    assert "All of them together cost 5 segments in 3 messages." in page
+    assert "&#39;&lt;&#39; &#39;’&#39; together cost 5 segments in 3 messages" in page
     assert "and 4 more characters" in page
     plain = preview_page.preview_html(make_plan(ROWS))
     assert "Cost by country" not in plain

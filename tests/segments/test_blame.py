@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.segments import blame as module
-from sender.segments.blame import blame, instead_of, other_script, sentence
+from sender.segments.advice import advise, can_be_left_out, sentence
+from sender.segments.blame import blame, instead_of, other_script
 from sender.segments.encoding import GSM_BASIC, GSM_EXTENSION, measure
 
 GSM = set(GSM_BASIC + GSM_EXTENSION)
@@ -114,10 +115,76 @@ def test_flags_that_only_seem_to_be_there_are_left_alone() -> None:
             "'🎉' (party popper) alone costs no segment in 1 message: leave it out",
             id="leave out",
         ),
+        pytest.param(
+            {"character": "á", "instead": "a", "messages": 3, "segments": 3},
+            "'á' (latin small letter a with acute) costs 3 segments in 3 messages: GSM-7 has only 'a'",
+            id="a letter with its base letter",
+        ),
+        pytest.param(
+            {"character": "ə", "instead": "", "messages": 3, "segments": 3},
+            "'ə' (latin small letter schwa) costs 3 segments in 3 messages: GSM-7 has nothing like it",
+            id="a letter is never left out",
+        ),
+        pytest.param(
+            {"character": "٣", "instead": "", "messages": 1, "segments": 1},
+            "'٣' (arabic-indic digit three) costs 1 segment in 1 message: GSM-7 has nothing like it",
+            id="nor a digit",
+        ),
+        pytest.param(
+            {"character": "€", "instead": "", "messages": 1, "segments": 1},
+            "'€' (euro sign) costs 1 segment in 1 message: GSM-7 has nothing like it",
+            id="nor a currency",
+        ),
     ],
 )
 def test_a_sentence(one: dict, told: str) -> None:
     assert sentence(one) == told
+
+
+@pytest.mark.parametrize(
+    ("texts", "lines"),
+    [
+        pytest.param(["it’s", "“hi”", "Olá", "Привет 🎉"], ["1 message with Cyrillic letters: UCS-2"], id="nothing saved"),
+        pytest.param([f"it’s {LONG}"], ["'’' (right single quotation mark) costs 1 segment in 1 message: write \"'\""], id="one"),
+        pytest.param([f"“{LONG}”"], ["'“' '”' together cost 1 segment in 1 message"], id="only together"),
+        pytest.param([f"’{LONG}", f"…{LONG}"], ["costs 1 segment", "costs 1 segment"], id="each alone: no sum"),
+        pytest.param(["Dear Юлия"] * 43, ["43 messages with Cyrillic letters: UCS-2"], id="names in another script"),
+        pytest.param([f"Dear Юля {LONG}"] * 2, ["2 messages with Cyrillic letters: UCS-2"], id="also where they cost"),
+        pytest.param(
+            ["Hi Αλέξης", "Hi 王小明", "Hi 王", "Hi 민수", "Hi علي", "Hi สมชาย"],
+            [
+                "2 messages with Chinese or Japanese letters: UCS-2",
+                *(f"1 message with {name} letters: UCS-2" for name in ("Greek", "Korean", "Arabic", "Thai")),
+            ],
+            id="many scripts",
+        ),
+        pytest.param(["Привет, мир! " * 9], ["1 message with Cyrillic letters: UCS-2"], id="a text in another script"),
+        pytest.param(["plain"], [], id="nothing"),
+    ],
+)  # fmt: skip
+def test_advice(texts: list[str], lines: list[str]) -> None:
+    advice = advise(blamed(*texts))
+    assert len(advice) == len(lines)
+    for line, end in zip(sorted(advice), sorted(lines), strict=True):
+        assert end in line
+
+
+@given(st.lists(st.text(min_size=1, max_size=200), max_size=5))
+def test_no_letter_is_ever_left_out(texts: list[str]) -> None:
+    for entry in blamed(*texts)["characters"]:
+        if any(part.isalpha() or part.isdigit() for part in entry["character"]):
+            assert "leave it out" not in sentence(entry)
+
+
+def test_an_older_manifest() -> None:
+    assert advise({}) == []
+    assert advise({"other_script": 2, "characters": []}) == ["2 messages in letters outside GSM-7: UCS-2"]
+
+
+def test_more_than_are_shown() -> None:
+    entries = [{"character": sign, "instead": "", "messages": 1, "segments": 1} for sign in "🎉👍😀"]
+    lines = advise({"characters": entries, "unlisted": 7, "segments": 3}, most=2)
+    assert lines[2:] == ["and 8 more characters: the manifest lists them"]
 
 
 def clusters(text: str) -> list[str]:
@@ -163,7 +230,7 @@ def test_blame_is_its_definition(texts: list[str]) -> None:
 @given(TEXTS)
 def test_together_is_replacing_all_of_them(texts: list[str]) -> None:
     found = blamed(*texts)
-    names = {one["character"] for one in found["characters"]}
+    names = {one["character"] for one in found["characters"] if one["instead"] or can_be_left_out(one["character"])}
     saved = 0
     for text in texts:
         ucs = not set(text) <= GSM

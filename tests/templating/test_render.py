@@ -15,8 +15,9 @@ from sender.core.errors import TemplateError
 from sender.templating import render_columns
 from sender.templating.budget import MAX_CHARS
 from sender.templating.filters import FILTERS
-from sender.templating.render_columns import render, verbatim
+from sender.templating.render_columns import render
 from sender.templating.template import compile_template
+from sender.templating.text_column import verbatim
 from tests.profiles import examples
 
 HEADERS = ["First Name", "amount", "Prénom d'usage"]
@@ -296,7 +297,7 @@ def test_every_way_equals_plain_jinja2(source, rows, second):
     frames = []
     for ways in ([], ["_compile_pieces"], ["_compile_pieces", "_compile_block"]):
         with mock.patch.multiple(
-            render_columns, DAMAGED=render_columns.DAMAGED, **{way: lambda *_: None for way in ways}
+            render_columns, _SEPARATOR=render_columns._SEPARATOR, **{way: lambda *_: None for way in ways}
         ):
             frames.append(render(compile_template(source, where="t"), cells, names))
     assert frames[0].rows() == frames[1].rows() == frames[2].rows()
@@ -351,7 +352,7 @@ def test_a_separator_in_a_cell_and_many_failing_rows_in_blocks():
     cells = pl.DataFrame({"a": ["\x1e" if n % 7_000 == 1 else "" if n % 3 == 2 else f"n{n}" for n in range(12_000)]})
     template = compile_template("a\n{{ a | title }}.", where="t")
     frame = render(template, cells, {"a": "a"})
-    with mock.patch.multiple(render_columns, DAMAGED=render_columns.DAMAGED, _compile_block=lambda *_: None):
+    with mock.patch.multiple(render_columns, _SEPARATOR=render_columns._SEPARATOR, _compile_block=lambda *_: None):
         assert frame.equals(render(template, cells, {"a": "a"}))
     assert frame["reason"].is_not_null().sum() == 3_999  # row 7001 is a separator instead
     assert frame["detail"].drop_nulls().unique().item().startswith("template line 2: `a` is blank")

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError
 from sender.recipients.readers.table import BLOCK_ROWS, Rows, Table, refuse_wide
 
@@ -38,11 +39,15 @@ class ItemRows:
         self.rows = Rows()
         self._narrow: set[str] = set()
         self._where = where
-        self._headers: dict[str, None] = {}
+        self._headers: dict[str, str] = {}  # composed, and as it was first written
 
     def add(self, items: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
         """Add a row for each item. Raises RecipientsError where their keys differ so much that most cells are blank."""
-        self._headers.update(dict.fromkeys(str(key) for item in items for key in item))
+        written = dict.fromkeys(str(key) for item in items for key in item)
+        for key in written:
+            self._headers.setdefault(compose_text(key), key)
+        if any(key != compose_text(key) for key in written):
+            items = [self._with_composed_keys(item) for item in items]
         refuse_wide(len(self._headers), self._where)
         size, values = len(self._headers) * len(items), sum(map(len, items))
         if size > _MOST_BLANK and size > _MOST_SPARSE * values:
@@ -61,8 +66,14 @@ class ItemRows:
         else:
             self.rows.blank_rows += len(items)
 
+    def _with_composed_keys(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        composed = {compose_text(str(key)): value for key, value in item.items()}
+        if len(composed) < len(item):
+            raise RecipientsError("has a key twice in one row", where=self._where, fix="keep one of them")
+        return composed
+
     def table(self) -> Table:
-        return replace(self.rows.table(tuple(self._headers)), narrow_headers=frozenset(self._narrow))
+        return replace(self.rows.table(tuple(self._headers.values())), narrow_headers=frozenset(self._narrow))
 
 
 def cell_text(value: Any) -> str:

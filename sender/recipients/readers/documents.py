@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from sender.campaign import safe_yaml
+from sender.campaign.cut_texts import note_on_cut_cells
 from sender.core.errors import RecipientsError
 from sender.recipients.readers.cells import ItemRows, cell_text, table_of_items
 from sender.recipients.readers.source import TextStream
@@ -98,4 +101,5 @@ def read_yaml(stream: TextStream, where: str, *, scalars: bool = False) -> Table
                 where=f"{where}, line {document.line((index,))}",
                 fix="write each row as `- phone: '+12025550100'`",
             )
-    return table_of_items(rows, where)
+    table = table_of_items(rows, where)
+    return replace(table, notes=(*table.notes, *note_on_cut_cells(document, PurePath(where).name)))

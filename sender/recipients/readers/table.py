@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from sender.core.composed_text import compose_columns, compose_text, describe_composed
 from sender.core.errors import RecipientsError
 from sender.core.frame_buffer import SpillingFrames
 from sender.core.safe_tables import is_guarded, restore_table, restore_text
@@ -126,10 +127,11 @@ def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
 
 
 class Rows:
-    """Builds a Table of blocks of cells."""
+    """Builds a Table of blocks of cells, with composed letters in cells and headers."""
 
     def __init__(self) -> None:
         self._rows = SpillingFrames()
+        self._composed = 0  # cells
         self.blank_rows = 0
 
     def add(self, cells: pl.DataFrame, numbers: pl.Series, shown: Mapping[int, pl.Series] | None = None) -> None:
@@ -137,6 +139,8 @@ class Rows:
 
         `shown` has what the cells of some columns show, by place; the same ones in each call.
         """
+        cells, composed = compose_columns(cells)
+        self._composed += composed
         filled = _find_filled(cells)
         frame = _renamed(cells, [str(place) for place in range(cells.width)])
         extra = [column.alias(f"{place}{_SHOWN}") for place, column in (shown or {}).items()]
@@ -157,7 +161,11 @@ class Rows:
         """Return the rows under `headers`, which name the columns at `places` (by default, all in order)."""
         at = range(len(headers)) if places is None else places
         columns = tuple(f"{place}{_SHOWN}" if place in shown else str(place) for place in at)
-        return Table(tuple(headers), self.blank_rows, tuple(notes), self._rows, columns)
+        composed = list(map(compose_text, headers))
+        changed = sum(new != old for new, old in zip(composed, headers, strict=True))
+        distinct = tuple(_make_distinct(composed)) if changed else tuple(headers)
+        every_note = (*notes, *describe_composed(self._composed, changed))
+        return Table(distinct, self.blank_rows, every_note, self._rows, columns)
 
 
 class HeadedRows:

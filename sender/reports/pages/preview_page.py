@@ -27,7 +27,7 @@ from sender.planning.whereabouts import COLUMNS as WHERE
 from sender.reports.labels import held_until
 from sender.reports.pages import page
 from sender.reports.skipped_rows import group_skipped
-from sender.segments import blame
+from sender.segments.advice import advise
 
 _SLICE = 65_536  # messages: a row group of the plan's file
 _SHOWN = 200  # messages, and skipped rows, on a page without a limit
@@ -73,8 +73,7 @@ def preview_html(plan: Plan, *, limit: int | None = None, now_ms: int | None = N
         by_encoding=_by_encoding(plan),
         by_region=_by_region(manifest),
         stops=[stop.found for stop in brakes.find_stops(brakes.Start(manifest))],
-        blamed=[blame.sentence(character) for character in manifest.blame.get("characters", ())[:_BLAMED]],
-        more_blamed=max(0, len(manifest.blame.get("characters", ())) - _BLAMED) + manifest.blame.get("unlisted", 0),
+        blamed=advise(manifest.blame, _BLAMED),
     )
 
 
