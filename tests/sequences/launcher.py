@@ -53,7 +53,7 @@ def shorten_settling(settle_s: float) -> None:
 def believe_replies() -> None:
     """What comes from loopback would count for simulated runs only; here it is the provider."""
     learn_reply = server._learn_reply
-    server._learn_reply = lambda state, simulated, *reply: learn_reply(state, False, *reply)
+    server._learn_reply = lambda state, words, _simulated, *reply: learn_reply(state, words, False, *reply)
 
 
 def serve_provider(port: int, faults: dict[str, list[str]], state_file: str) -> None:
