@@ -54,9 +54,8 @@ class Shell:
         self.folder = folder
         self.in_process = in_process
         self.begins_states = begins_states
-        self.env = {
-            name: value for name, value in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)
-        }
+        ours = re.compile(r"SIGNALWIRE|TELNYX|TWILIO|SENDER|COLUMNS$|LINES$")  # a shell may export its size
+        self.env = {name: value for name, value in os.environ.items() if not ours.match(name)}
         self.env["PYTHONPATH"] = str(ROOT)
         self.env["SENDER_RULES"] = "none"  # or what is live would wait for the morning
         self._started: list[warm.Process] = []
