@@ -18,7 +18,7 @@ name: offer
 provider: sandbox
 from: "+12025550150"
 rate: none
-recipients: people.csv
+recipients: {file: people.csv, allow_types: toll_free}
 message: {body: "Hi {{ name }}"}
 window: {hours: "09:00-20:00"}
 """

@@ -83,7 +83,7 @@ def plan_of(names: Sequence[str], window: dict[str, object], begins: datetime) -
     ] + [{"timezone": "", "state": "", **row} for row in AMBIGUOUS]
     campaign = load_campaign(
         {"name": "law", "provider": "sandbox", "from": "+12025550100"},
-        recipients={"rows": people},
+        recipients={"rows": people, "allow_types": ["toll_free"]},
         message="Hi",
         window=window,
     )
