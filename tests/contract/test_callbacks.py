@@ -75,7 +75,9 @@ def test_status_callbacks(
     dialect: str, last: str, url: str, called: Hook, validator: Callable[[str, str], Draft202012Validator]
 ) -> None:
     adapter = providers.sandbox_adapter(dialect, url)
-    message = Message(7, f"r.{int(last)}", f"+1202555{last}", FROM, "Hi", fields={"status_callback": f"{called.url}/hook"})
+    message = Message(
+        7, f"r.{int(last)}", f"+1202555{last}", FROM, "Hi", fields={"status_callback": f"{called.url}/hook"}
+    )
     request = adapter.request(message)
     sent = local_http.request(request.method, request.url, headers=list(request.headers), content=request.content)
     assert sent.is_success

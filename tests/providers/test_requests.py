@@ -57,10 +57,12 @@ def test_where_a_message_goes(dialect, path, authorization, content_type):
     request = adapter(dialect).request(message())
     assert request.method == "POST"
     assert request.url == BASE + path
+    key = {"Idempotency-Key": "r7:42:1"} if dialect == "telnyx" else {}
     assert dict(request.headers) == {
         "Authorization": authorization,
         "Accept": "application/json",
         "Content-Type": content_type,
+        **key,
     }
 
 

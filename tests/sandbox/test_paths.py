@@ -21,6 +21,8 @@ PROFILE = "1b2c3d4e-0000-4000-8000-00000000abcd"
 FROM, TO = "+12025550100", "+12025550123"
 MEDIA = ["https://example.com/a.png", "https://example.com/b.pdf?x=1", "https://example.com/c"]
 DAY_S = 86_400
+DAY = "%Y-%m-%d"
+MIDNIGHT, MOMENT = f"{DAY}T00:00:00Z", f"{DAY}T%H:%M:%SZ"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,8 @@ def client(sandbox: httpx.Client) -> httpx.Client:
     return sandbox
 
 
-def at(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+def at(seconds: float, form: str = MOMENT) -> str:
+    return time.strftime(form, time.gmtime(time.time() + seconds))
 
 
 # -- both roots of SignalWire's form API
@@ -122,26 +124,29 @@ def test_media_that_are_not_there(client: httpx.Client, path: str, auth: httpx.B
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ({"DateSent": at(0)[:10]}, 1),
-        ({"DateSent": f"{at(0)[:10]}T00:00:00Z"}, 1),  # as the SDKs write a plain date
-        ({"DateSent": f"{at(0)[:10]}T23:59:59Z"}, 1),
-        ({"DateSent": f"{at(DAY_S)[:10]}T00:00:00Z"}, 0),
-        ({"DateSent": f"{at(-DAY_S)[:10]}T00:00:00Z"}, 0),
-        ({"DateSent<": f"{at(0)[:10]}T00:00:00Z"}, 1),  # the day is in it
-        ({"DateSent<": f"{at(-DAY_S)[:10]}T00:00:00Z"}, 0),
-        ({"DateSent>": f"{at(0)[:10]}T00:00:00Z"}, 1),
-        ({"DateSent>": f"{at(DAY_S)[:10]}T00:00:00Z"}, 0),
-        ({"DateSent>": at(-60), "DateSent<": at(60)}, 1),
-        ({"DateSent>": at(60)}, 0),
-        ({"DateSent<": at(-3600)}, 0),
+        ({"DateSent": (0, DAY)}, 1),
+        ({"DateSent": (0, MIDNIGHT)}, 1),  # as the SDKs write a plain date
+        ({"DateSent": (0, f"{DAY}T23:59:59Z")}, 1),
+        ({"DateSent": (DAY_S, MIDNIGHT)}, 0),
+        ({"DateSent": (-DAY_S, MIDNIGHT)}, 0),
+        ({"DateSent<": (0, MIDNIGHT)}, 1),  # the day is in it
+        ({"DateSent<": (-DAY_S, MIDNIGHT)}, 0),
+        ({"DateSent>": (0, MIDNIGHT)}, 1),
+        ({"DateSent>": (DAY_S, MIDNIGHT)}, 0),
+        ({"DateSent>": (-60, MOMENT), "DateSent<": (60, MOMENT)}, 1),
+        ({"DateSent>": (60, MOMENT)}, 0),
+        ({"DateSent<": (-3600, MOMENT)}, 0),
     ],
 )
 @pytest.mark.parametrize("account", [SID, PROJECT])
-def test_a_plain_date_is_a_whole_day(client: httpx.Client, account: str, query: dict[str, str], found: int) -> None:
+def test_a_plain_date_is_a_whole_day(
+    client: httpx.Client, account: str, query: dict[str, tuple[int, str]], found: int
+) -> None:
+    asked = {name: at(ahead_s, form) for name, (ahead_s, form) in query.items()}
     auth = TWILIO if account == SID else COMPAT
     messages = f"/2010-04-01/Accounts/{account}/Messages.json"
     client.post(messages, data={"To": TO, "From": FROM, "Body": "Hi"}, auth=auth)
-    assert len(client.get(messages, params=query, auth=auth).json()["messages"]) == found
+    assert len(client.get(messages, params=asked, auth=auth).json()["messages"]) == found
 
 
 def test_what_is_not_a_date_is_refused(client: httpx.Client) -> None:
