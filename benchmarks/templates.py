@@ -94,11 +94,12 @@ def people(rows: int) -> pl.DataFrame:
         for a in ("an", "be", "chris", "dor", "émi", "fran", "zo")
         for b in ("na", "le", "tine", "is", "lie", "ë")
     ]
+    letters = str.maketrans("0123456789", "aeioubdgmt")  # names that are different, and could be somebody's
     cities = ["Springfield", "São Paulo", "New York", "Köln", "Leeds", "Salt Lake City"]
     return pl.DataFrame(
         {
             "Phone": [f"+1202555{n % 100 + 100:04}" for n in range(rows)],
-            "First Name": [f"{draw.choice(first)}{n % 1000}" for n in range(rows)],
+            "First Name": [draw.choice(first) + str(n % 1000).translate(letters) for n in range(rows)],
             "City": [draw.choice(cities) for _ in range(rows)],
             "Plan": [draw.choice(["Gold", "Basic"]) for _ in range(rows)],
             "Amount": [f"{draw.randrange(100, 20000) / 100:.2f}" for _ in range(rows)],

@@ -80,20 +80,7 @@ def plan(
     if explain is not None:
         return _explain(built, explain, built_from, as_json=as_json)
     if built.directory is None:
-        suffix = (
-            "-new" if SkipReason.ALREADY_SENT in built.manifest.skipped else ""
-        )  # the hash is that of the whole list
-        folder = out or state_dir / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}{suffix}"
-        own = (state_dir / "plans" / folder.name,)
-        check_plan_folder(folder, Protected(protected_inputs(campaign, built, built_from), state_dir, own))
-        try:
-            built = built.write(folder)
-        except OSError as error:
-            raise StateError(
-                f"the plan cannot be written: {error.strerror}",
-                where=str(folder),
-                fix="name another folder with --out",
-            ) from None
+        built = _write(built, out, state_dir, protected_inputs(campaign, built, built_from))
     stops = foresee_stops(built, SendOptions(state_dir=state_dir))
     if as_json:
         when = foresee(built)
@@ -110,6 +97,21 @@ def plan(
     console.plan_summary(built, simulated=built.manifest.provider == "sandbox", where=str(built.directory), stops=stops)
     print_skipped(built)
     return 0
+
+
+def _write(built: Plan, out: Path | None, state_dir: Path, inputs: tuple[Path, ...]) -> Plan:
+    """Write the plan to `out`, or by its name into the state. Raises InputError and StateError."""
+    # The hash is that of the whole list.
+    suffix = "-new" if SkipReason.ALREADY_SENT in built.manifest.skipped else ""
+    folder = out or state_dir / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}{suffix}"
+    own = (state_dir / "plans" / folder.name,)
+    check_plan_folder(folder, Protected(inputs, state_dir, own))
+    try:
+        return built.write(folder)
+    except OSError as error:
+        raise StateError(
+            f"the plan cannot be written: {error.strerror}", where=str(folder), fix="name another folder with --out"
+        ) from None
 
 
 def _refuse_with_resume(others: Mapping[str, Any]) -> None:

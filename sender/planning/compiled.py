@@ -18,7 +18,7 @@ import polars as pl
 
 from sender import providers, templating
 from sender.campaign import prices
-from sender.campaign.model import Campaign, SuppressSpec
+from sender.campaign.model import Campaign
 from sender.campaign.prices import PriceTable
 from sender.campaign.start_time import StartTime
 from sender.campaign.values import Rate, is_template
@@ -26,47 +26,19 @@ from sender.core import clock
 from sender.core.canary import CanaryTerms
 from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
 from sender.core.frequency import FrequencyCap
-from sender.phone import HELD_TYPES
 from sender.plan import message_fields
 from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
 from sender.planning.edition import find_edition
+from sender.planning.number_rules import NumberRules, compile_number_rules
 from sender.planning.row_fields import RowFields, compile_fields
-from sender.planning.row_filter import FILTER_KEY, check_filter
+from sender.planning.row_filter import check_filter
 from sender.planning.scheduled_at import check_send_at
 from sender.planning.sending_times import compile_window
 from sender.providers.base import Capabilities, FieldValue, SenderKind
 from sender.recipients.columns import InputFile, Recipients
 from sender.suppression.live_check import SendContext
-from sender.suppression.number_files import NumberFile
-from sender.suppression.number_list import ListRules
-from sender.templating import RowCondition, Template
-
-
-@dataclass(frozen=True, slots=True)
-class NumberRules:
-    """How phone numbers are read, and which of them get a message."""
-
-    default_region: str | None
-    caution: bool
-    skip_types: tuple[str, ...]
-    allow_types: tuple[str, ...]
-    dedupe: Literal["first", "last", "none"]
-    hidden_rows: Literal["skip", "keep"] | None
-    suppress: tuple[NumberFile, ...]
-    where: RowCondition | None
-
-    def to_manifest(self) -> dict[str, Any]:
-        """What the manifest keeps of it; `where` only where rows are filtered."""
-        decided = {} if self.hidden_rows is None else {"hidden_rows": self.hidden_rows}
-        where = {} if self.where is None else {"where": self.where.source}
-        return {
-            "caution": self.caution,
-            "skip_types": list(self.skip_types),
-            "held_types": [kind for kind in HELD_TYPES if kind not in self.allow_types],
-            **decided,
-            **where,
-        }
+from sender.templating import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +156,6 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     sender, senders = _compile_sender(senders, placeholders)
     body, template_input, composed = _compile_body(campaign)
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
-    service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
-    send_context = SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
     table, price_input = _load_prices(campaign)
     return CompiledCampaign(
         name=campaign.name,
@@ -209,7 +179,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         placeholders=placeholders,
         lint_off=campaign.lint,
         is_marketing=campaign.purpose == "marketing",
-        numbers=_number_rules(campaign, capabilities),
+        numbers=compile_number_rules(campaign, capabilities),
         prices=table,
         max_cost=campaign.limits.max_cost,
         limits=campaign.limits.to_manifest(),
@@ -218,11 +188,16 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         canary=None if campaign.canary is None else campaign.canary.terms,
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
-        send_context=send_context,
+        send_context=_send_context(campaign, fields),
         inputs=(*template_input, *price_input),
         notes=(*campaign.notes, *composed),
         source=campaign.source,
     )
+
+
+def _send_context(campaign: Campaign, fields: Mapping[str, FieldValue]) -> SendContext:
+    service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
+    return SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
 
 
 def _load_prices(campaign: Campaign) -> tuple[PriceTable | None, tuple[InputFile, ...]]:
@@ -348,32 +323,6 @@ def _place_senders(campaign: Campaign, capabilities: Capabilities) -> tuple[dict
 def _compile_pool(campaign: Campaign) -> tuple[dict[str, Any], SenderPool]:
     weights = {sender.number: sender.weight for sender in campaign.from_.numbers}
     return {"weights": weights, "match": campaign.from_.match}, SenderPool(weights, campaign.from_.match)
-
-
-def _number_rules(campaign: Campaign, capabilities: Capabilities) -> NumberRules:
-    spec = campaign.recipients
-    return NumberRules(
-        default_region=spec.default_region,
-        caution=spec.caution,
-        skip_types=spec.skip_types,
-        allow_types=spec.allow_types,
-        dedupe=campaign.dedupe,
-        hidden_rows=spec.hidden_rows,
-        suppress=tuple(_number_file(campaign, entry, capabilities) for entry in campaign.suppress),
-        where=None if spec.where is None else templating.compile_condition(spec.where, where=FILTER_KEY),
-    )
-
-
-def _number_file(campaign: Campaign, entry: SuppressSpec, capabilities: Capabilities) -> NumberFile:
-    regions = dict.fromkeys((campaign.recipients.default_region, entry.default_region))
-    rules = ListRules(
-        regions=tuple(region for region in regions if region is not None),
-        passthrough=capabilities.passthrough,
-        short_codes=capabilities.short_code_recipients,
-        columns=entry.columns,
-        unreadable=entry.unreadable,
-    )
-    return NumberFile(entry.file.as_posix(), campaign.path(entry.file), rules)
 
 
 def _rate_settings(campaign: Campaign) -> RateSettings:

@@ -41,6 +41,9 @@ FIELDS = _rules.vendor_fields(_rules.TELNYX)
 
 _RATES = "Telnyx, rate limiting (2026-04)"
 _ACCOUNT = f"{_RATES}: 50 SMS and 15 MMS a second for the account, queued beyond it up to 4 h"
+_KEYS = (
+    "developers.telnyx.com, API fundamentals, idempotency; telnyx 4.189.0 declares it for POST /v2/messages (2026-11)"
+)
 CAPABILITIES = Capabilities(
     provider=_rules.TELNYX,
     title=_rules.TITLES[_rules.TELNYX],
@@ -63,14 +66,7 @@ CAPABILITIES = Capabilities(
     account_rate=DocumentedRate(50, "messages", _ACCOUNT),
     mms_rate=DocumentedRate(15, "messages", _ACCOUNT),
     queue=Backlog(_ACCOUNT, seconds=4 * 3600),
-    idempotency=Idempotency(
-        header="Idempotency-Key",
-        kept_s=24 * 3600,
-        other_body=(422, "10027"),
-        in_progress=(409, "10036"),
-        source="developers.telnyx.com, API fundamentals, idempotency; telnyx 4.189.0 (PyPI) declares it for"
-        " POST /v2/messages (2026-11-28)",
-    ),
+    idempotency=Idempotency("Idempotency-Key", 24 * 3600, (422, "10027"), (409, "10036"), _KEYS),
     schedule_s=(300, 5 * 86_400),  # the guide to scheduled messages (2026-11); the API's schema names no limits
 )
 LOG_FACTS = LogFacts(
@@ -123,18 +119,12 @@ ERRORS = _answers.error_table(
         (ErrorAction.HALT, Reason.UNAUTHORIZED, "40311 40313 40314 10038 10039"),  # 40311, 40313: the profile's secret
         (ErrorAction.HALT, Reason.INSUFFICIENT_FUNDS, "20012 20013 20014 20015 20016 20100 40333"),
         (ErrorAction.SLOW, Reason.RATE_LIMITED, "10011 40318 40011 40018"),
-        (
-            ErrorAction.RETRY,
-            Reason.UNREACHABLE,
-            "40006 40008",
-        ),  # the two that Telnyx marks as worth an automatic resend
+        # The two that Telnyx marks as worth an automatic resend.
+        (ErrorAction.RETRY, Reason.UNREACHABLE, "40006 40008"),
         (ErrorAction.REJECT, Reason.UNREACHABLE, "40004"),
         (ErrorAction.REJECT, Reason.EXPIRED, "40005 40014"),
-        (
-            ErrorAction.DOUBT,
-            Reason.OTHER,
-            "10007 10008 10037 10027 10036",
-        ),  # unexpected error, request timeout, service unavailable; the key is known, so an earlier request may count
+        # Unexpected error, request timeout, service unavailable; the key is known, so an earlier request may count.
+        (ErrorAction.DOUBT, Reason.OTHER, "10007 10008 10037 10027 10036"),
     ]
 )
 

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import polars as pl
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from sender.core.errors import InputError
 from sender.core.safe_tables import formula_like, guard_table
@@ -28,8 +29,15 @@ def write_workbook(frame: pl.DataFrame, file: IO[bytes], *, sheet: str, amounts:
 
     Columns are as wide as they need. Texts are text cells, long ones wrapped; those of the columns `amounts` that read
     as numbers are numbers. Columns of Datetime are dates in UTC, which their format says. Raises InputError when the
-    frame does not fit.
+    frame does not fit, and OSError.
     """
+    try:
+        _write(frame, file, sheet=sheet, amounts=amounts)
+    except FileCreateError as error:  # what it stands for is its only argument
+        raise error.args[0] from None
+
+
+def _write(frame: pl.DataFrame, file: IO[bytes], *, sheet: str, amounts: Collection[str]) -> None:
     amount_indexes = [frame.columns.index(name) for name in amounts]
     times = [index for index, dtype in enumerate(frame.dtypes) if isinstance(dtype, pl.Datetime)]
     frame = guard_table(frame, quotes=False)

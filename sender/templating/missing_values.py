@@ -49,7 +49,7 @@ def find_placeholders(column: pl.Series, placeholders: Collection[str]) -> pl.Se
     """Return the placeholders in a column (String), null elsewhere; None where it has none."""
     if not placeholders or column.null_count() == column.len():
         return None
-    held = column.is_in(_forms(frozenset(placeholders)))
+    held = column.is_in(_forms(frozenset(placeholders)).implode())
     return column.set(~held, None).str.strip_chars() if held.any() else None
 
 

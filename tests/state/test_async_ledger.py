@@ -40,9 +40,9 @@ class Recorder:
 CLAIM = Claim(1, 1, 0)
 CALLS = {
     "counts": ((), {}),
-    "claim": ((), {"limit": 2, "lease_ms": 5, "below_seq": 9}),
+    "claim": ((), {"limit": 2, "lease_ms": 5, "below_seq": 9, "request_format": 7}),
     "prefetch": ((), {"limit": 2, "exclude": {1}, "below_seq": 9, "partition": (1, 2)}),
-    "claim_prefetched": (([1, 2],), {"lease_ms": 5}),
+    "claim_prefetched": (([1, 2],), {"lease_ms": 5, "request_format": 7}),
     "release": (([CLAIM],), {}),
     "use_senders": (([(CLAIM, "+12025550100")],), {}),
     "record": (([],), {}),
@@ -55,9 +55,10 @@ CALLS = {
 @pytest.mark.parametrize("name", CALLS)
 def test_each_call_is_the_ledgers_for_the_run(name: str) -> None:
     recorder = Recorder()
-    ledger = AsyncLedger(recorder, RUN)  # type: ignore[arg-type]
+    ledger = AsyncLedger(recorder, RUN, request_format=7)  # type: ignore[arg-type]
     args, keywords = CALLS[name]
-    asyncio.run(getattr(ledger, name)(*args, **keywords))
+    given = {key: value for key, value in keywords.items() if key != "request_format"}  # it knows that one itself
+    asyncio.run(getattr(ledger, name)(*args, **given))
     assert recorder.calls == [(name, (("r", *args), keywords))]
     ledger.close()
 

@@ -16,7 +16,18 @@ import pytest
 from sender.core.canary import Canary, CanaryState
 from sender.core.errors import UnknownRun
 from sender.core.outcomes import Accepted, CancelReason, Outcome, Reason, Rejected, Status, SubmissionState
-from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA, Claim, Counts, Ledger, LogFinding, Run, RunKind, Settlement
+from sender.state.ledger import (
+    JOURNAL_SCHEMA,
+    SENT_SCHEMA,
+    Claim,
+    Counts,
+    Ledger,
+    LogFinding,
+    RequestFormat,
+    Run,
+    RunKind,
+    Settlement,
+)
 from tests.state.ledger.steps import (
     ACCEPTED,
     CANCELED,
@@ -65,6 +76,9 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "pause_run": lambda ledger: ledger.pause_run("nope", by="anna"),
     "resume_run": lambda ledger: ledger.resume_run("nope"),
     "claim": lambda ledger: claim(ledger, run_id="nope"),
+    "note_request_format": lambda ledger: ledger.note_request_format("nope", RequestFormat(None, "1", "abc")),
+    "request_formats": lambda ledger: ledger.request_formats("nope"),
+    "repeatable": lambda ledger: ledger.repeatable("nope", SubmissionState.UNKNOWN, since_ms=0),
     "prefetch": lambda ledger: ledger.prefetch("nope", limit=1),
     "claim_prefetched": lambda ledger: ledger.claim_prefetched("nope", [0], lease_ms=LEASE_MS),
     "last_changed": lambda ledger: ledger.last_changed("nope", limit=1),

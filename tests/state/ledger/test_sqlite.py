@@ -253,7 +253,7 @@ def test_the_schema_refuses_a_row_that_breaks_a_rule(ledger: SqliteLedger, chang
 @pytest.mark.parametrize(
     ("statement", "values", "way"),
     [
-        pytest.param(statements.CLAIM_WAITING, range(5), "USING COVERING INDEX message_waiting", id="due"),
+        pytest.param(statements.CLAIM_WAITING, range(6), "USING COVERING INDEX message_waiting", id="due"),
         pytest.param(statements.NEXT_DUE, range(2), "USING COVERING INDEX message_waiting", id="next due"),
         pytest.param(statements.NEXT_SEQ, range(1), "USING PRIMARY KEY (run=?)", id="next in order"),
         pytest.param(

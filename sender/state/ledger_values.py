@@ -1,0 +1,144 @@
+"""The values that a ledger takes and returns, and the schemas of its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+import polars as pl
+
+from sender.core.outcomes import Canceled, DeliveryReport, Outcome, Reason
+
+# The frame `Ledger.journal` returns, one row for each message that was ever claimed or prefetched. Times are
+# milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null.
+JOURNAL_SCHEMA: dict[str, pl.DataType] = {
+    "seq": pl.UInt32(),
+    "state": pl.String(),
+    "attempts": pl.UInt32(),
+    "intent_at": pl.Datetime("ms", "UTC"),
+    "sender": pl.String(),
+    "message_id": pl.String(),
+    "status": pl.String(),
+    "provider_status": pl.String(),
+    "reason": pl.String(),
+    "error_code": pl.String(),
+    "error_message": pl.String(),
+    "segments": pl.UInt32(),
+    "price": pl.String(),
+    "currency": pl.String(),
+    "created_at": pl.Datetime("ms", "UTC"),
+    "sent_at": pl.Datetime("ms", "UTC"),
+    "updated_at": pl.Datetime("ms", "UTC"),
+    "final_at": pl.Datetime("ms", "UTC"),  # when the status became final, by the provider or by the report's arrival
+    "resent": pl.UInt32(),  # times a person had it sent again though it may have been accepted
+}
+
+# The frame `Ledger.doubts` returns, by run and `seq`. Times are milliseconds UTC.
+DOUBTS_SCHEMA: dict[str, pl.DataType] = {"run_id": pl.String()} | {
+    name: JOURNAL_SCHEMA[name] for name in ("seq", "state", "attempts", "intent_at", "updated_at", "sender")
+}
+
+
+# What `Ledger.repeatable` returns: messages whose create request can be written again. Times are milliseconds UTC.
+REPEATABLE_SCHEMA = {
+    "seq": pl.UInt32(),
+    "attempts": pl.UInt32(),
+    "intent_at": pl.Int64(),
+    "sender": pl.String(),
+    "request_format": pl.Int64(),
+}
+
+# What `Ledger.sent` returns: when each message was last claimed (milliseconds UTC), and its delivery status, if any.
+SENT_SCHEMA = {"seq": pl.UInt32(), "at_ms": pl.Int64(), "status": pl.String()}
+
+# A partition `(k, n)` is the share of one of n processes that send a run together: messages with `seq % n == k`.
+WHOLE_RUN = (0, 1)
+
+NOTHING: Mapping[str, Collection[int]] = MappingProxyType({})
+
+
+class Claim(NamedTuple):  # a tuple, like Settlement: each message makes one, and tuples are four times as fast
+    """A committed intent: this process may submit message `seq` until `deadline_ms`, as attempt `attempt` (from 1).
+
+    `fence` numbers the claims ever made of a message. A release gives the attempt back but never the fence, so an
+    older claim can neither settle nor release what a newer one holds.
+    """
+
+    seq: int
+    attempt: int
+    deadline_ms: int
+    fence: int = 0
+
+
+class RequestFormat(NamedTuple):
+    """What a session's create requests have in common: with it, one can be written again byte for byte.
+
+    `callback` is the URL for delivery reports that was given to the session, `serialiser` names what wrote the bytes,
+    and `credentials` is a digest of what they were sent with.
+    """
+
+    callback: str | None
+    serialiser: str
+    credentials: str
+
+
+class Settlement(NamedTuple):
+    """The outcome of a claim. `not_before_ms` delays a Deferred message."""
+
+    claim: Claim
+    outcome: Outcome | Canceled
+    not_before_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogFinding:
+    """What reconciliation proved about an unknown message: an Accepted, or None for proved absent (back to pending).
+
+    `attempt` is the journal's from when the proof began: a proof about an earlier attempt changes nothing. None trusts
+    the state alone, which is enough only while the run's lock is held.
+    """
+
+    seq: int
+    outcome: Outcome | None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How many messages were rejected, failed or not delivered for one reason and code."""
+
+    reason: Reason
+    error_code: str | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedReport:
+    """A delivery report, and the message it is about where its ref, or the caller, names one."""
+
+    report: DeliveryReport
+    run_id: str | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCounts:
+    """The reports of a batch by effect: `applied`, `same` (nothing new), or `kept` for messages not recorded yet."""
+
+    applied: int = 0
+    same: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Messages of a run by submission state. They add up to `Run.messages`."""
+
+    pending: int
+    intent: int
+    accepted: int
+    rejected: int
+    canceled: int
+    unknown: int
