@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -30,7 +30,6 @@ def table_of_items(items: Iterable[Mapping[str, Any]], where: str | None = None)
 # Items whose keys differ make a blank table: refused beyond this many cells that are also this many for each value.
 _MOST_BLANK = 1_000_000
 _MOST_SPARSE = 100
-_DEEPEST = 8  # levels of mappings that become columns; what is deeper stays JSON
 
 
 class ItemRows:
@@ -44,8 +43,6 @@ class ItemRows:
 
     def add(self, items: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
         """Add a row for each item. Raises RecipientsError where their keys differ so much that most cells are blank."""
-        if any(isinstance(value, Mapping) for item in items for value in item.values()):
-            items = [self._flat(item) for item in items]
         written = dict.fromkeys(str(key) for item in items for key in item)
         for key in written:
             self._headers.setdefault(compose_text(key), key)
@@ -69,14 +66,6 @@ class ItemRows:
         else:
             self.rows.blank_rows += len(items)
 
-    def _flat(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the item with a key for each value of the mappings in it: `address.city`."""
-        pairs = list(_flat_pairs(item))
-        flat = dict(pairs)
-        if len(flat) < len(pairs):
-            raise RecipientsError("has a key twice in one row", where=self._where, fix="keep one of them")
-        return flat
-
     def _with_composed_keys(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
         composed = {compose_text(str(key)): value for key, value in item.items()}
         if len(composed) < len(item):
@@ -85,14 +74,6 @@ class ItemRows:
 
     def table(self) -> Table:
         return replace(self.rows.table(tuple(self._headers.values())), narrow_headers=frozenset(self._narrow))
-
-
-def _flat_pairs(item: Mapping[Any, Any], before: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
-    for key, value in item.items():
-        if isinstance(value, Mapping) and value and depth < _DEEPEST:
-            yield from _flat_pairs(value, f"{before}{key}.", depth + 1)
-        else:
-            yield f"{before}{key}", value
 
 
 def cell_text(value: Any) -> str:
