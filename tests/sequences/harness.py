@@ -91,7 +91,7 @@ def many_sequences(
         place = folder / f"{seed + number}"
         tally = random_sequence(place, seed + number, steps=steps)
         if tally.clean:
-            shutil.rmtree(place)
+            shutil.rmtree(place, ignore_errors=True)  # what was killed last may still be on its way out
         return tally
 
     with ThreadPoolExecutor(jobs) as pool:
