@@ -124,13 +124,10 @@ class CompiledCampaign:
 
     def find_used_columns(self, recipients: Recipients) -> frozenset[str]:
         """Return the headers of the columns that a template or the filter uses."""
-        used = {
-            recipients.names[name] for template in self.templates for name in template.uses & recipients.names.keys()
-        }
-        sources = [template.source for template in self.templates if "row" in template.uses]
-        used |= {header for header in recipients.headers if any(header in source for source in sources)}
+        names, headers = recipients.names, recipients.headers
+        used = {header for template in self.templates for header in template.used_headers(names, headers)}
         if self.numbers.where is not None:
-            used |= {*self.numbers.where.find_columns(recipients.names, recipients.headers)}
+            used |= {*self.numbers.where.find_columns(names, headers)}
         return frozenset(used)
 
     @property
