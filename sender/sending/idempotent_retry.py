@@ -108,9 +108,9 @@ class IdempotentRetry:
         rows = self._ledger.repeatable(
             self._run_id, SubmissionState.UNKNOWN, since_ms=self._since_ms(rule), request_format=number
         )
-        doubts = self._rebuild(rows.select("seq", "attempts", "sender").rows(), written)
         bound = self._plan.manifest.messages if self._below_seq is None else self._below_seq
-        return [doubt for doubt in doubts if doubt.message.seq < bound and doubt.message.seq not in self._in_vain]
+        asked = [row for row in rows.select("seq", "attempts", "sender").rows() if row[0] < bound]
+        return self._rebuild([row for row in asked if row[0] not in self._in_vain], written)
 
     def _rebuild(self, rows: Sequence[tuple[int, int, str | None]], written: RequestFormat) -> list[_Doubt]:
         """The messages (`seq`, attempt, number that sent it) as they were requested; none of people who were erased."""
