@@ -224,8 +224,8 @@ class _RowTrace:
         """Return the row's text before look-alikes were replaced; None without the campaign."""
         if self._recipients is None or self._compiled is None:
             return None
-        cells = self._recipients.table.row(self._row["row_number"])
-        text: str | None = render_body(self._compiled, self._recipients, cells)["text"].item()
+        recipients = self._recipients.row(self._row["row_number"])
+        text: str | None = render_body(self._compiled, recipients, recipients.cells)["text"].item()
         return text
 
     def _describe_replacements(self) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,14 @@ from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.scheduled_at import check_send_at
-from sender.planning.used_cells import note_hidden_rows, note_placeholders, skip_broken, used_headers
+from sender.planning.used_cells import (
+    find_shown_mappings,
+    note_hidden_rows,
+    note_placeholders,
+    note_shown_mappings,
+    skip_broken,
+    used_headers,
+)
 from sender.planning.whereabouts import add_places, note_place_problems, without_places
 from sender.recipients.columns import Recipients
 
@@ -56,6 +63,7 @@ class MessageBuilder:
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
         self._used = used_headers(compiled, recipients)
+        self._mappings: dict[str, str] = {}  # that texts have as a whole
         self._hidden_rows: list[pl.Series] = []
         self._place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
         self._placeholders: Counter[tuple[str, str]] = Counter()  # cells that messages use, by header and placeholder
@@ -88,6 +96,7 @@ class MessageBuilder:
         )
         frame = skip_broken(frame, recipients, self._used)
         self._count_placeholders(recipients, frame["reason"].is_null())
+        self._mappings = find_shown_mappings(self._compiled, recipients) | self._mappings
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
@@ -113,6 +122,7 @@ class MessageBuilder:
         """Yield what a person should know of the rows that were built."""
         yield from note_hidden_rows(self._compiled, self._recipients, self.hidden_rows.len())
         yield from note_placeholders(self._placeholders)
+        yield from note_shown_mappings(self._mappings)
         yield from note_place_problems(self._place_problems)
 
     def _count_placeholders(self, recipients: Recipients, live: pl.Series) -> None:
@@ -186,7 +196,7 @@ def render_body(compiled: CompiledCampaign, recipients: Recipients, cells: pl.Da
     """Return `text`, `reason`, `detail` for each row of `cells`: the body rendered, or else the cell of the body."""
     body, placeholders = compiled.body, compiled.placeholders
     if body is not None:
-        return templating.render(body, cells, recipients.names)
+        return templating.render(body, cells, recipients.names, nested=recipients.nested_cells)
     texts = cells[recipients.body] if recipients.body is not None else _blank_column(cells)
     return templating.verbatim(texts, placeholders)
 
@@ -195,7 +205,8 @@ def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampa
     """Return `frame` with `body`, `media`, `fields` and `_sender`; only rows that still get a message are rendered."""
     frame = frame.with_row_index("_index")
     live = frame.filter(pl.col("reason").is_null())
-    cells = recipients.cells[live["_index"]] if live.height < frame.height else recipients.cells
+    recipients = recipients.take(live["_index"]) if live.height < frame.height else recipients
+    cells = recipients.cells
     body = render_body(compiled, recipients, cells)
     media, media_failures = _render_media(recipients, cells, compiled)
     fields = compiled.row_fields.render(cells, recipients)
@@ -247,7 +258,8 @@ def _render_media(
 ) -> tuple[pl.Series, list[pl.DataFrame]]:
     """Return each row's media URLs as a list, blanks included, and for each template `reason` and `detail`."""
     if compiled.media:
-        columns = [templating.render(template, cells, recipients.names) for template in compiled.media]
+        nested = recipients.nested_cells
+        columns = [templating.render(template, cells, recipients.names, nested=nested) for template in compiled.media]
         urls = [column["text"].str.strip_chars().alias(str(place)) for place, column in enumerate(columns)]
         empty = pl.Series([], dtype=pl.List(pl.String))
         lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else empty
@@ -262,7 +274,8 @@ def _render_media(
 def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:
     """Return `text`, `reason`, `detail`: each row's own sender by the template, or from its cell; null without."""
     if compiled.sender is not None:
-        return templating.render(compiled.sender, cells, recipients.names).with_columns(
+        nested = recipients.nested_cells
+        return templating.render(compiled.sender, cells, recipients.names, nested=nested).with_columns(
             text=pl.col("text").str.strip_chars(), detail=pl.lit(f"{FIELD_PREFIX}from`: ") + pl.col("detail")
         )
     by_cell = not compiled.senders and compiled.capabilities.service_field not in compiled.fields

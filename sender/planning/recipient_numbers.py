@@ -49,7 +49,7 @@ def read_numbers(compiled: CompiledCampaign, recipients: Recipients) -> Recipien
     """Return the number of each row of the recipients, or why it has none; rows that are filtered out are skipped."""
     reader = _NumberReader(compiled, recipients)
     waiting: list[pl.DataFrame] = []
-    for block in recipients.table.columns(reader.headers):
+    for block in recipients.table.columns(reader.headers, reader.nested):
         waiting.append(block)
         if sum(cells.height for cells in waiting) >= _NUMBERS_AT_ONCE:
             reader.read(waiting)
@@ -89,21 +89,23 @@ class _NumberReader:
             () if self._condition is None else self._condition.find_columns(recipients.names, recipients.headers)
         )
         self.headers = (*self._phones, *self._countries.headers, *self._filtered)
+        self.nested = [header for header in self._filtered if header in recipients.table.nested]
         self.frames = SpillingFrames()
         self.by_country = 0
 
     def read(self, blocks: Sequence[pl.DataFrame]) -> None:
         """Add a frame for each block."""
         cells = pl.concat(blocks)
-        columns = iter([cells[str(place)] for place in range(len(self.headers))])
+        columns = iter([cells[str(place)] for place in range(len(self.headers) + len(self.nested))])
         phones = list(islice(columns, len(self._phones)))
         regions = read_regions(self._countries, list(islice(columns, len(self._countries.headers))))
         frame = self._read_column(phones[0], regions)
         for place in range(1, len(phones)):
             frame = self._fall_back(frame, place, phones[place], regions)
         if self._condition is not None:
-            read = pl.DataFrame([column.alias(name) for column, name in zip(columns, self._filtered, strict=True)])
-            frame = filter_rows(frame, self._condition, read, self._recipients)
+            read = pl.DataFrame([next(columns).alias(name) for name in self._filtered])
+            nested = pl.DataFrame([next(columns).alias(name) for name in self.nested])
+            frame = filter_rows(frame, self._condition, read, self._recipients, nested)
         start = 0
         for block in blocks:
             self.frames.append(frame[start : start + block.height])

@@ -158,7 +158,7 @@ def _render_part(
     if part.template is None:
         texts = pl.repeat(part.value, cells.height, dtype=pl.String, eager=True)
     else:
-        rendered = templating.render(part.template, cells, recipients.names)
+        rendered = templating.render(part.template, cells, recipients.names, nested=recipients.nested_cells)
         texts = rendered["text"].str.strip_chars()
         failures.append(rendered.select("reason", "detail"))
     texts = texts.replace("", None).alias("text")

@@ -24,14 +24,19 @@ def check_filter(condition: RowCondition, recipients: Recipients) -> None:
 
 
 def filter_rows(
-    frame: pl.DataFrame, condition: RowCondition, cells: pl.DataFrame, recipients: Recipients
+    frame: pl.DataFrame,
+    condition: RowCondition,
+    cells: pl.DataFrame,
+    recipients: Recipients,
+    nested: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return `frame` (`reason`, `detail`, a row for each of `cells`) with the rows skipped that are left out.
 
     As `filtered_out`, whatever else is wrong with them; as `render_error` where the condition fails. `cells` has the
-    columns that the condition reads. Raises TemplateError as `templating.evaluate` does.
+    columns that the condition reads, and `nested` the mappings and lists in them as JSON. Raises TemplateError as
+    `templating.evaluate` does.
     """
-    answers = evaluate(condition, cells, recipients.names)
+    answers = evaluate(condition, cells, recipients.names, nested)
     holds = pl.lit(answers["holds"])
     left_out = f"`{FILTER_KEY}` is not true for this row: {condition.source}"
     failed = pl.format(f"`{FILTER_KEY}`: {{}}", pl.lit(answers["detail"]))

@@ -98,6 +98,11 @@ class Recipients:
         return self.table.cells
 
     @property
+    def nested_cells(self) -> pl.DataFrame:
+        """The mappings and lists in cells as JSON, under the headers of the columns that have any."""
+        return self.table.nested_cells
+
+    @property
     def row_numbers(self) -> pl.Series:
         """UInt32, one a row of `cells`."""
         return self.table.row_numbers
@@ -105,6 +110,14 @@ class Recipients:
     def with_stored(self, headers: Collection[str]) -> Recipients:
         """Return the same recipients with what the cells under `headers` store, as `Table.with_stored` does."""
         return replace(self, table=self.table.with_stored(headers))
+
+    def take(self, rows: pl.Series) -> Recipients:
+        """Return the same recipients with the rows at these places, from 0."""
+        return replace(self, table=self.table.take(rows))
+
+    def row(self, row_number: int) -> Recipients:
+        """Return the same recipients with only the row of that number."""
+        return replace(self, table=self.table.row(row_number))
 
     def blocks(self) -> Iterator[Recipients]:
         """Yield the same recipients in order, a block at a time: a large list is never in memory as a whole."""
@@ -196,7 +209,7 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
         return _read_frame(campaign.frame), "the recipients frame", None
     if spec.file is None:
         where = f"{campaign.source}, recipients" if campaign.source else "recipients"
-        return table_of_items(spec.rows or ()), where, None
+        return _read_rows(spec.rows or (), where), where, None
     path = campaign.path(spec.file)
     name = spec.file
     if name.is_absolute() and name.is_relative_to(campaign.base.absolute()):
@@ -214,11 +227,21 @@ def _read(campaign: Campaign) -> tuple[Table, str, InputFile | None]:
     return table, str(path), file
 
 
+def _read_rows(rows: Sequence[Mapping[str, Any]], where: str) -> Table:
+    try:
+        return table_of_items(rows)
+    except RecursionError:
+        raise RecipientsError("a value is nested too deeply", where=where, fix="leave it out") from None
+
+
 def _read_frame(frame: Any) -> Table:
     """Return the rows of a frame. Raises RecipientsError for values that cannot be read."""
     try:
         return table_of_frame(frame)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, OverflowError) as error:
+    except (
+        *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+        *(ValueError, TypeError, OverflowError, RecursionError),
+    ) as error:
         raise RecipientsError(
             f"cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}",
             where="the recipients frame",

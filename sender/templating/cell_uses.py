@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import polars as pl
 from jinja2 import nodes
 
 from sender.templating.jinja_environment import environment
@@ -22,18 +23,31 @@ _PRESENCE_TESTS = frozenset({"defined", "undefined", "none"})
 class CellUses:
     """Headers of the cells that a template uses: those in a text as they are, and those that it computes with.
 
-    A filter for dates or numbers, a comparison and a sum compute; a header may be in both.
+    A filter for dates or numbers, a comparison and a sum compute; a header may be in both. `by_row` are headers that
+    only the row tells, as in `row[name]`: all of them, or none.
     """
 
     shown: frozenset[str]
     computed: frozenset[str]
+    by_row: frozenset[str]
 
 
 def find_cell_uses(template: Template, names: Mapping[str, str], headers: Collection[str]) -> CellUses:
     """Return how `template` uses the cells under `headers`. `names` maps the names of the template to headers."""
     finder = _UseFinder(names, headers)
     finder.visit(environment().parse(template.source), plain=False)
-    return CellUses(frozenset(finder.shown), frozenset(finder.computed))
+    return CellUses(frozenset(finder.shown), frozenset(finder.computed), frozenset(finder.by_row))
+
+
+def select_looked_into(
+    template: Template, names: Mapping[str, str], cells: pl.DataFrame, nested: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Return the columns of `nested` into which the template looks: elsewhere a mapping or a list is a text."""
+    if nested is None or not nested.width:
+        return pl.DataFrame()
+    uses = find_cell_uses(template, names, cells.columns)
+    headers = uses.computed | uses.by_row
+    return nested.select(header for header in nested.columns if header in headers)
 
 
 class _UseFinder:
@@ -42,6 +56,7 @@ class _UseFinder:
     def __init__(self, names: Mapping[str, str], headers: Collection[str]) -> None:
         self.shown: set[str] = set()
         self.computed: set[str] = set()
+        self.by_row: set[str] = set()
         self._names = names
         self._headers = headers
 
@@ -64,6 +79,7 @@ class _UseFinder:
                 self._visit_all(node, plain=True)
             case nodes.Name(name="row", ctx="load"):
                 self.shown.update(self._headers)
+                self.by_row.update(self._headers)
             case nodes.Name(ctx="load"):
                 self._use(self._names.get(node.name), plain=plain)
             case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(header))):

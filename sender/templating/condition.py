@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 import polars as pl
@@ -16,8 +17,10 @@ from jinja2 import nodes
 from jinja2.parser import Parser
 
 from sender.core.errors import TemplateError
+from sender.templating.blanks import TemplateRow
 from sender.templating.budget import BUDGET, Overspent
-from sender.templating.jinja_environment import TemplateRow, describe_failure, environment
+from sender.templating.jinja_environment import describe_failure, environment
+from sender.templating.nested_values import read_for_condition
 from sender.templating.template import Template, compile_template
 
 _RESULT = "condition_result"
@@ -85,13 +88,19 @@ def _is_row(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Name) and node.name == "row"
 
 
-def evaluate(condition: RowCondition, cells: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+def evaluate(
+    condition: RowCondition, cells: pl.DataFrame, names: Mapping[str, str], nested: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Return `holds` (Boolean, null where it fails) and `detail` (String, why it fails) for each row of `cells`.
 
-    `cells` has the columns that it reads, under their headers. Each distinct row is looked at once. Raises
+    `cells` has the columns that it reads, under their headers; `nested`, for some of these headers, the mappings and
+    lists in cells as JSON. Each distinct row is looked at once. Raises
     TemplateError where it gives something else than true or false, fails for every row, or takes too much time.
     """
+    headers = (*cells.columns, *(() if nested is None else nested.columns))
     texts = cells.with_columns(pl.all().str.strip_chars())
+    columns = [*texts.get_columns(), *(() if nested is None else nested.get_columns())]
+    texts = pl.DataFrame([column.alias(str(at)) for at, column in enumerate(columns)])
     distinct = texts.unique(maintain_order=True)
     used = {name: names[name] for name in condition.template.uses & names.keys() if name != "row"}
     results = []
@@ -99,19 +108,17 @@ def evaluate(condition: RowCondition, cells: pl.DataFrame, names: Mapping[str, s
         with BUDGET.lock:
             BUDGET.open()
             for row in distinct.iter_rows():
-                by_header = dict(zip(distinct.columns, row, strict=True))
-                results.append(_evaluate_row(condition, used, by_header))
+                texts_of, sources = (
+                    dict(zip(headers[part], row[part], strict=True))
+                    for part in (slice(cells.width), slice(cells.width, None))
+                )
+                results.append(_evaluate_row(condition, used, read_for_condition(texts_of, sources)))
     except Overspent:
         raise TemplateError("takes too much time on too many rows", where=condition.template.where) from None
     if results and all(holds is None for holds, _ in results):
         raise TemplateError(f"fails for every row: {results[0][1]}", where=condition.template.where)
     answers = distinct.hstack(pl.DataFrame(results, schema=_SCHEMA, orient="row"))
-    joined = texts.rename({header: str(at) for at, header in enumerate(texts.columns)}).join(
-        answers.rename({header: str(at) for at, header in enumerate(texts.columns)}),
-        on=[str(at) for at in range(texts.width)],
-        how="left",
-        maintain_order="left",
-    )
+    joined = texts.join(answers, on=texts.columns, how="left", nulls_equal=True, maintain_order="left")
     return joined.select("holds", "detail")
 
 
@@ -119,7 +126,7 @@ _SCHEMA = {"holds": pl.Boolean, "detail": pl.String}
 
 
 def _evaluate_row(
-    condition: RowCondition, used: Mapping[str, str], cells: Mapping[str, str]
+    condition: RowCondition, used: Mapping[str, str], cells: Mapping[str, Any]
 ) -> tuple[bool | None, str | None]:
     variables = {name: cells[header] for name, header in used.items()}
     try:

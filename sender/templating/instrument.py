@@ -13,6 +13,7 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.visitor import NodeTransformer
 
+from sender.templating.blanks import is_header
 from sender.templating.filters import FILTERS
 from sender.templating.jinja_environment import (
     CHARGE,
@@ -22,7 +23,6 @@ from sender.templating.jinja_environment import (
     SHOW,
     TURN,
     environment,
-    is_header,
     once_name,
 )
 

@@ -1,15 +1,14 @@
 """The jinja2 environment of templates: sandboxed, strict about blanks, without randomness, bounded by
 `sender.templating.budget`.
 
-Also the sentences that say what is missing in a row. Reads no files; what is in a template's tree is for
-`sender.templating.instrument`.
+Reads no files; what is in a template's tree is for `sender.templating.instrument`.
 """
 
 from __future__ import annotations
 
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, update_wrapper
 from typing import Any
 
@@ -21,8 +20,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEscapeFormatt
 from jinja2.utils import missing, pass_context
 from markupsafe import Markup
 
+from sender.templating.blanks import Blank
 from sender.templating.budget import BUDGET, CALL_UNITS, charge, check_binop, check_call, check_width
 from sender.templating.filters import FILTERS
+from sender.templating.nested_values import Nested, NoValue, has_text_method
 
 # Filters whose result is at most a few times as long as the text, also when they are repeated: they run as they are.
 HARMLESS = frozenset(
@@ -35,92 +36,6 @@ ONCE = frozenset({"center", "indent", "replace", "string", "truncate", "wordwrap
 # Our own filters in a tree. No template can write these names, and `map` refuses them.
 _OURS = "\0"
 BEGIN, TURN, CHARGE, CONCAT, SHOW = (_OURS + name for name in ("begin", "turn", "charge", "concat", "show"))
-
-
-class TemplateRow(dict[str, str]):
-    """`row` in a template: header to cell, without the blank ones and the placeholders, which it keeps apart."""
-
-    _placeholders: Mapping[str, str] = types.MappingProxyType({})  # by header
-
-    def set_apart(self, placeholders: Mapping[str, str]) -> None:
-        """Say which headers hold a placeholder, and which."""
-        self._placeholders = placeholders
-
-    def placeholder(self, header: object) -> str | None:
-        """Return the placeholder in the cell; None if there is none."""
-        return self._placeholders.get(header) if isinstance(header, str) else None
-
-
-class PlaceholderError(jinja2.UndefinedError):
-    """The text needs a cell that holds a placeholder."""
-
-
-def row_key(header: str) -> str:
-    """Return the column `header` as a template writes it."""
-    return f'row["{header}"]'
-
-
-def is_header(name: str) -> bool:
-    """Whether `row.name` can only be a column, not an attribute that every dict has."""
-    return not hasattr(TemplateRow, name)
-
-
-class Blank(jinja2.StrictUndefined):
-    """StrictUndefined, with a sentence for the person who fixes the row."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        hint: str | None = None,
-        obj: Any = missing,
-        name: str | None = None,
-        exc: type[jinja2.TemplateRuntimeError] = jinja2.UndefinedError,
-    ) -> None:
-        word = obj.placeholder(name) if isinstance(obj, TemplateRow) else None
-        if word is not None:
-            hint, exc = (
-                _placeholder_sentence(row_key(str(name)), f'{row_key(str(name))} | default("...")', word),
-                PlaceholderError,
-            )
-        super().__init__(hint, obj, name, exc)
-
-    def holding(self, word: str) -> Blank:
-        """Return the value of the same cell where it holds the placeholder `word`."""
-        name = str(self._undefined_name)
-        if isinstance(self._undefined_obj, TemplateRow):
-            row = TemplateRow()
-            row.set_apart({name: word})
-            return Blank(obj=row, name=name)
-        sentence = _placeholder_sentence(f"`{name}`", f"{name} | default('...')", word)
-        return Blank(hint=sentence, name=name, exc=PlaceholderError)
-
-    @property
-    def _undefined_message(self) -> str:
-        name, owner = self._undefined_name, self._undefined_obj
-        if self._undefined_hint or not isinstance(name, str):
-            return super()._undefined_message
-        if isinstance(owner, TemplateRow):
-            return f'{row_key(name)} is blank; give it a value, or write {{{{ {row_key(name)} | default("...") }}}}'
-        if owner is missing:
-            return f"`{name}` is blank; give it a value, or write {{{{ {name} | default('...') }}}}"
-        return super()._undefined_message
-
-
-def _placeholder_sentence(shown: str, with_default: str, word: str) -> str:
-    return (
-        f"{shown} holds `{word}`, which stands for a missing value; give it a value, or write {{{{ {with_default} }}}}"
-    )
-
-
-def blank(name: str) -> Blank:
-    """Return the value of a blank cell's name."""
-    return Blank(name=name)
-
-
-def blank_in_row(header: str) -> Blank:
-    """Return the value of `row["header"]` when the cell is blank."""
-    return Blank(obj=TemplateRow(), name=header)
 
 
 class _Formatter(SandboxedFormatter):
@@ -137,6 +52,27 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """jinja2's sandbox; operations that can return much are checked before they run and weighed after."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Nested):
+            found = obj.look_up(attribute)
+            if found is not missing:
+                return found
+            if not hasattr(type(obj), attribute):
+                obj = str(obj)  # `tags.split(", ")`
+        elif isinstance(obj, Blank) and not attribute.startswith("_"):
+            return obj.inside(attribute)
+        elif isinstance(obj, NoValue) and not has_text_method(attribute):
+            return obj
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Nested):
+            found = obj.look_up(argument)
+            return self.getattr(obj, str(argument)) if found is missing else found
+        if isinstance(obj, Blank) and isinstance(argument, str | int):
+            return obj.inside(argument)
+        return obj if isinstance(obj, NoValue) else super().getitem(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         check_binop(operator, left, right)
@@ -187,6 +123,7 @@ def environment() -> BoundedEnvironment:
     jinja = BoundedEnvironment(undefined=Blank, autoescape=False, cache_size=0)
     del jinja.globals["lipsum"], jinja.filters["random"]  # random: the same inputs must give the same plan
     jinja.filters.update(FILTERS)
+    jinja.filters.update({name: _of_text(jinja.filters[name]) for name in ("indent", "truncate", "wordwrap")})
     plain = dict(jinja.filters)
     jinja.filters.update({name: _guard(name, plain[name]) for name in plain if name not in HARMLESS})
     jinja.filters.update({once_name(name): plain[name] for name in ONCE})
@@ -212,6 +149,19 @@ def _guard(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return charge(result, name)
 
     return pass_context(update_wrapper(guarded, function, updated=()))
+
+
+def _of_text(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that takes a mapping or a list of a cell as its text, as most others do by themselves."""
+    with_context = hasattr(function, "jinja_pass_arg")
+
+    def filtered(*args: Any, **kwargs: Any) -> Any:
+        at = 1 if with_context else 0
+        if isinstance(args[at], Nested):
+            args = (*args[:at], str(args[at]), *args[at + 1 :])
+        return function(*args, **kwargs)
+
+    return update_wrapper(filtered, function)
 
 
 def once_name(name: str) -> str:

@@ -28,19 +28,13 @@ from jinja2 import nodes
 
 from sender.core.errors import TemplateError
 from sender.core.outcomes import SkipReason
+from sender.templating.blanks import Blank, PlaceholderError, TemplateRow, blank, blank_in_row
 from sender.templating.budget import BUDGET, MAX_CHARS, Overspent
+from sender.templating.cell_uses import select_looked_into
 from sender.templating.instrument import CellLookup, Names, RowCells, apply_filter, instrumented
-from sender.templating.jinja_environment import (
-    BEGIN,
-    Blank,
-    PlaceholderError,
-    TemplateRow,
-    blank,
-    blank_in_row,
-    describe_failure,
-    environment,
-)
-from sender.templating.missing_values import MissingValues, find_missing
+from sender.templating.jinja_environment import BEGIN, describe_failure, environment
+from sender.templating.missing_values import find_missing
+from sender.templating.nested_values import read_cells, template_rows
 from sender.templating.template import TOO_LONG, Template
 from sender.templating.text_column import without_damage, without_failures
 
@@ -60,11 +54,19 @@ _ASCII_FILTERS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
 }
 
 
-def render(template: Template, cells: pl.DataFrame, names: Mapping[str, str], n: int | None = None) -> pl.DataFrame:
+def render(
+    template: Template,
+    cells: pl.DataFrame,
+    names: Mapping[str, str],
+    n: int | None = None,
+    *,
+    nested: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """Return `text`, `reason`, `detail` (String) for each row of `cells`: a text, or `render_error` and why.
 
     The reason is `missing_data` where the text needs a cell that holds one of the template's placeholders.
     `names` maps each name of the template to its header. `n` is the number of rows where `cells` may have no columns.
+    `nested` has, under some of the headers, the mappings and lists in cells as JSON (String, null for texts).
     Raises TemplateError for a template that takes too much time on too many rows.
     """
     count = cells.height if n is None else n
@@ -75,7 +77,7 @@ def render(template: Template, cells: pl.DataFrame, names: Mapping[str, str], n:
             if not cells.width or (not used and "row" not in template.uses):
                 text = _frame([_render_row(template, {"row": TemplateRow()})] * min(count, 1))
                 return without_damage(text[[0] * count] if count else text)
-            frames = list(_render_parts(template, cells, used))
+            frames = list(_render_parts(template, cells, used, select_looked_into(template, names, cells, nested)))
     except Overspent:
         raise TemplateError(
             "takes too much time on too many rows",
@@ -85,7 +87,9 @@ def render(template: Template, cells: pl.DataFrame, names: Mapping[str, str], n:
     return without_damage(pl.concat(frames) if frames else pl.DataFrame(schema=_SCHEMA))
 
 
-def _render_parts(template: Template, cells: pl.DataFrame, names: Mapping[str, str]) -> Iterator[pl.DataFrame]:
+def _render_parts(
+    template: Template, cells: pl.DataFrame, names: Mapping[str, str], nested: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
     """Yield the texts of `cells` in order, a frame for some rows at a time."""
     named, columns = tuple(names.items()), tuple(cells.columns)
     pieces = _compile_pieces(template, named, columns)
@@ -93,9 +97,10 @@ def _render_parts(template: Template, cells: pl.DataFrame, names: Mapping[str, s
         yield from (_render_columns(pieces, part, template.placeholders) for part in cells.iter_slices(_COLUMN_ROWS))
         return
     block = _compile_block(template, named, columns)
-    for part in cells.iter_slices(_BLOCK_ROWS):
-        frame = _render_block(block, part, template.placeholders) if block is not None else None
-        yield _render_rows(template, part, names) if frame is None else frame
+    for start in range(0, cells.height, _BLOCK_ROWS):
+        part, inside = cells[start : start + _BLOCK_ROWS], nested[start : start + _BLOCK_ROWS]
+        frame = _render_block(block, part, template.placeholders, inside) if block is not None else None
+        yield _render_rows(template, part, names, inside) if frame is None else frame
 
 
 # Columns
@@ -282,7 +287,9 @@ def _compile_block(template: Template, named: tuple[tuple[str, str], ...], colum
     )
 
 
-def _render_block(block: _Block, cells: pl.DataFrame, placeholders: Collection[str]) -> pl.DataFrame | None:
+def _render_block(
+    block: _Block, cells: pl.DataFrame, placeholders: Collection[str], nested: pl.DataFrame
+) -> pl.DataFrame | None:
     """Return the texts of `cells`, or None if the rows' texts could not be told apart."""
     headers = list(dict.fromkeys([*(header for header, _ in block.blanks), *block.columns]))
     missing = find_missing(cells, headers, placeholders)
@@ -295,9 +302,11 @@ def _render_block(block: _Block, cells: pl.DataFrame, placeholders: Collection[s
         if header in words:
             held = {word: undefined.holding(word) for word in words[header].unique().drop_nulls()}
             column = [cell if word is None else held[word] for cell, word in zip(column, words[header], strict=True)]
+        if header in nested.columns:
+            column = read_cells(column, nested[header], undefined.path, placeholders)
         lists.append(column)
     if block.columns:
-        lists.append(_template_rows(missing, block.columns))
+        lists.append(template_rows(missing, block.columns, nested, placeholders))
     waiting = iter(list(zip(*lists, strict=True)))
     texts: list[str | None] = []
     failed: dict[int, tuple[str, str]] = {}
@@ -338,28 +347,23 @@ def _check_texts(texts: list[str | None], failed: dict[int, tuple[str, str]]) ->
     return _frame([(text, *failed.get(place, (None, None))) for place, text in enumerate(texts)])
 
 
-def _template_rows(missing: MissingValues, headers: Sequence[str]) -> list[TemplateRow]:
-    """Return the cells under `headers` as the `row` of each row."""
-    rows = [
-        TemplateRow((header, cell) for header, cell in zip(headers, row, strict=True) if cell is not None)
-        for row in missing.filled.select(headers).iter_rows()
-    ]
-    words = [header for header in headers if header in missing.words]
-    for row, held in zip(rows, zip(*[missing.words[header] for header in words], strict=True), strict=False):
-        row.set_apart({header: word for header, word in zip(words, held, strict=True) if word is not None})
-    return rows
-
-
 # Rows
 
 
-def _render_rows(template: Template, cells: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+def _render_rows(
+    template: Template, cells: pl.DataFrame, names: Mapping[str, str], nested: pl.DataFrame
+) -> pl.DataFrame:
     with_row = "row" in template.uses
     headers = cells.columns if with_row else list(dict.fromkeys(names.values()))
     places = [(name, headers.index(header)) for name, header in names.items()]
     hiding = {name: blank(name) for name in names.keys() & environment().globals.keys()}
     missing = find_missing(cells, headers, template.placeholders)
-    whole_rows = iter(_template_rows(missing, headers) if with_row else ())
+    inside = {
+        name: read_cells(missing.filled[header], nested[header], name, template.placeholders)
+        for name, header in names.items()
+        if header in nested.columns
+    }
+    whole_rows = iter(template_rows(missing, headers, nested, template.placeholders) if with_row else ())
     rows = []
     for at, row in enumerate(missing.filled.iter_rows()):
         variables: dict[str, Any] = hiding | {name: row[place] for name, place in places if row[place] is not None}
@@ -367,6 +371,8 @@ def _render_rows(template: Template, cells: pl.DataFrame, names: Mapping[str, st
             word = missing.words[headers[place]][at] if headers[place] in missing.words else None
             if word is not None:
                 variables[name] = blank(name).holding(word)
+            elif name in inside and name in variables:
+                variables[name] = inside[name][at]
         if with_row:
             variables["row"] = next(whole_rows)
         rows.append(_render_row(template, variables))

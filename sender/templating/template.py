@@ -20,10 +20,11 @@ from jinja2.exceptions import SecurityError
 
 from sender.core.composed_text import compose_text
 from sender.core.errors import TemplateError
+from sender.templating.blanks import row_key
 from sender.templating.budget import BUDGET, MAX_CHARS
 from sender.templating.filters import FILTERS, find_misuse
 from sender.templating.instrument import Names, instrumented
-from sender.templating.jinja_environment import environment, row_key
+from sender.templating.jinja_environment import environment
 from sender.templating.variables import find_required_variables
 
 TOO_LONG = f"the text is longer than {MAX_CHARS:,} characters"

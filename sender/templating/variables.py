@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from jinja2 import nodes
 
+from sender.templating.blanks import is_header, row_key
 from sender.templating.filters import FILTERS
-from sender.templating.jinja_environment import is_header, row_key
 
 
 @dataclass(frozen=True, slots=True)

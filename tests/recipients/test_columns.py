@@ -386,6 +386,10 @@ def test_json_lines(tmp_path):
         (3, "12025550102", "7", "", "", "", "", "a b", '{"k": "1"}'),
     ]
     assert recipients.blank_rows == 2
+    assert recipients.nested_cells.to_dict(as_series=False) == {
+        "tags": [None, '["a", "b"]'],
+        "deep": [None, '{"k": "1"}'],
+    }
 
 
 @pytest.mark.parametrize(

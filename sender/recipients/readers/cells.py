@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -30,6 +30,7 @@ def table_of_items(items: Iterable[Mapping[str, Any]], where: str | None = None)
 # Items whose keys differ make a blank table: refused beyond this many cells that are also this many for each value.
 _MOST_BLANK = 1_000_000
 _MOST_SPARSE = 100
+_DEEPEST = 50  # levels of mappings and lists into which templates can look
 
 
 class ItemRows:
@@ -57,12 +58,16 @@ class ItemRows:
                 fix="use the same keys in every row",
             )
         columns = [[item.get(header) for item in items] for header in self._headers]
-        self._narrow.update(header for header, values in zip(self._headers, columns, strict=True) if has_narrow(values))
+        kinds = [set(map(type, values)) for values in columns]
+        self._narrow.update(
+            header for header, of, values in zip(self._headers, kinds, columns, strict=True) if has_narrow(values, of)
+        )
+        nested = {at: nested_column(columns[at]) for at, of in enumerate(kinds) if has_nested(of)}
         cells = pl.DataFrame(
             [pl.Series(str(at), map(cell_text, values), dtype=pl.String) for at, values in enumerate(columns)]
         )
         if cells.width:
-            self.rows.add(cells, pl.Series(numbers, dtype=pl.UInt32))
+            self.rows.add(cells, pl.Series(numbers, dtype=pl.UInt32), nested=nested)
         else:
             self.rows.blank_rows += len(items)
 
@@ -106,17 +111,50 @@ def cell_text(value: Any) -> str:
             return value.decode(errors="replace")  # what is not text becomes damaged characters
         case Mapping():
             return json.dumps(value, ensure_ascii=False, default=str)
+    if type(value).__name__ == "ndarray":
+        return cell_text(value.tolist())
     if _is_numpy(value):
         return cell_text(value.item())
     return str(value)
 
 
-def has_narrow(values: Sequence[Any]) -> bool:
-    """Whether there is, also inside lists, a floating point number of 16 or 32 bits, which holds no phone number."""
-    kinds = set(map(type, values))
+def has_nested(kinds: Iterable[type]) -> bool:
+    """Whether a value of one of these types has values in it."""
+    return any(issubclass(kind, Mapping | list | tuple) or kind.__name__ == "ndarray" for kind in kinds)
+
+
+def nested_column(values: Iterable[Any]) -> pl.Series:
+    """Return the mappings and lists among the values of a column as JSON (String), null for all others.
+
+    What is in them is text as `cell_text` has it, or null; so is what is deeper than _DEEPEST.
+    """
+    return pl.Series([_nested_json(value) for value in values], dtype=pl.String)
+
+
+def _nested_json(value: Any) -> str | None:
+    plain = _plain(value)
+    return compose_text(json.dumps(plain, ensure_ascii=False)) if isinstance(plain, dict | list) else None
+
+
+def _plain(value: Any, depth: int = 1) -> Any:
+    if type(value).__name__ == "ndarray":
+        value = value.tolist()
+    if depth <= _DEEPEST and isinstance(value, Mapping):
+        return {str(key): _plain(member, depth + 1) for key, member in value.items()}
+    if depth <= _DEEPEST and isinstance(value, list | tuple):
+        return [_plain(member, depth + 1) for member in value]
+    return None if value is None else cell_text(value)
+
+
+def has_narrow(values: Sequence[Any], kinds: Collection[type] | None = None) -> bool:
+    """Whether there is, also inside lists, a floating point number of 16 or 32 bits, which holds no phone number.
+
+    `kinds` are the types of the values, where they are known.
+    """
+    kinds = set(map(type, values)) if kinds is None else kinds
     if any(kind.__name__ in ("float16", "float32") for kind in kinds):
         return True
-    return not kinds.isdisjoint((list, tuple)) and any(
+    return not {list, tuple}.isdisjoint(kinds) and any(
         has_narrow(value) for value in values if isinstance(value, list | tuple)
     )
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import polars as pl
 
-from sender.recipients.readers.cells import cell_text, has_narrow
+from sender.recipients.readers.cells import cell_text, has_narrow, has_nested, nested_column
 from sender.recipients.readers.table import BLOCK_ROWS, Rows, Table
 
 ToText = Callable[[pl.Series], pl.Series]  # of a column, to text without nulls
+Block = tuple[pl.DataFrame, dict[int, pl.Series]]  # cells, and by place the mappings and lists in them as JSON
 
 _EXTENSION = getattr(pl, "BaseExtension", ())  # which polars has from 1.36 on
 # As pandas writes the types: float32, Sparse[float32, nan], float[pyarrow], list<item: halffloat>[pyarrow].
+_NESTED_ARROW = frozenset({"StructType", "ListType", "LargeListType", "FixedSizeListType", "ListViewType", "MapType"})
 _NARROW = re.compile(r"\b(?:half)?float(?:16|32)?\b", re.IGNORECASE)
 
 
@@ -35,50 +37,59 @@ def table_of_frame(frame: Any, conversions: Mapping[str, ToText] | None = None) 
     return _gather(headers, _pandas_blocks(frame), narrow)
 
 
-def _gather(headers: list[str], blocks: Iterator[pl.DataFrame], narrow: list[str]) -> Table:
+def _gather(headers: list[str], blocks: Iterator[Block], narrow: list[str]) -> Table:
     rows = Rows()
     start = 1
-    for cells in blocks:
-        rows.add(cells, pl.int_range(start, start + cells.height, dtype=pl.UInt32, eager=True))
+    for cells, nested in blocks:
+        rows.add(cells, pl.int_range(start, start + cells.height, dtype=pl.UInt32, eager=True), nested=nested)
         start += cells.height
     return replace(rows.table(headers), narrow_headers=frozenset(narrow))
 
 
-def _polars_blocks(frame: pl.LazyFrame | pl.DataFrame, conversions: Mapping[str, ToText]) -> Iterator[pl.DataFrame]:
+def _polars_blocks(frame: pl.LazyFrame | pl.DataFrame, conversions: Mapping[str, ToText]) -> Iterator[Block]:
     if isinstance(frame, pl.LazyFrame):
         parts: Iterator[pl.DataFrame] = frame.collect_batches(chunk_size=BLOCK_ROWS, maintain_order=True)
     else:
         parts = frame.iter_slices(BLOCK_ROWS)
     for part in parts:
-        yield pl.DataFrame([conversions.get(column.name, column_to_text)(column) for column in part.iter_columns()])
+        cells = [conversions.get(column.name, column_to_text)(column) for column in part.iter_columns()]
+        nested = {
+            at: nested_column(column.to_list())
+            for at, column in enumerate(part.iter_columns())
+            if column.name not in conversions and (column.dtype.is_nested() or column.dtype == pl.Object)
+        }
+        yield pl.DataFrame(cells), nested
 
 
-def _pandas_blocks(frame: Any) -> Iterator[pl.DataFrame]:
+def _pandas_blocks(frame: Any) -> Iterator[Block]:
     """Yield a pandas frame's values, converted one by one: polars would need pyarrow for it."""
     for start in range(0, len(frame), BLOCK_ROWS):
         part = frame.iloc[start : start + BLOCK_ROWS]
-        columns = []
+        columns, nested = [], {}
         for index in range(len(part.columns)):
             column = part.iloc[:, index]
-            values = zip(column.tolist(), column.isna().tolist(), strict=True)
-            texts = ["" if missing else cell_text(value) for value, missing in values]
-            columns.append(pl.Series(str(index), texts, dtype=pl.String))
-        yield pl.DataFrame(columns)
+            pairs = zip(column.tolist(), column.isna().tolist(), strict=True)
+            values = [None if missing else value for value, missing in pairs]
+            columns.append(pl.Series(str(index), map(cell_text, values), dtype=pl.String))
+            if has_nested(set(map(type, values))):
+                nested[index] = nested_column(values)
+        yield pl.DataFrame(columns), nested
 
 
 def _table_of_arrow(table: Any) -> Table:
     """Return the rows of a pyarrow table or record batch, as the values that Python has for them."""
     narrow = [field.name for field in table.schema if _NARROW.search(str(field.type))]
 
-    def blocks() -> Iterator[pl.DataFrame]:
+    def blocks() -> Iterator[Block]:
         for start in range(0, table.num_rows, BLOCK_ROWS):
             part = table.slice(start, BLOCK_ROWS)
-            yield pl.DataFrame(
-                [
-                    pl.Series(str(index), map(_arrow_text, column.to_pylist()), dtype=pl.String)
-                    for index, column in enumerate(part.columns)
-                ]
-            )
+            columns, nested = [], {}
+            for index, column in enumerate(part.columns):
+                values = column.to_pylist()
+                columns.append(pl.Series(str(index), map(_arrow_text, values), dtype=pl.String))
+                if type(column.type).__name__ in _NESTED_ARROW:
+                    nested[index] = nested_column(values)
+            yield pl.DataFrame(columns), nested
 
     return _gather([str(name) for name in table.schema.names], blocks(), narrow)
 

@@ -16,6 +16,7 @@ from sender.core.safe_text import unescape_controls
 BLOCK_ROWS = 200_000  # for sources that do not come in blocks
 MOST_COLUMNS = 16_384  # as many as a spreadsheet has
 _NUMBER = "number"  # the stored column of row numbers; columns of cells are named by their place
+_NESTED = " nested"  # after the place of a column, in the name of the one that has the values in its cells
 _SHOWN = " shown"  # after the place of a column, in the name of the one that has what its cells show
 BROKEN_SCHEMA = {"row_number": pl.UInt32, "header": pl.String, "error": pl.String}
 
@@ -32,6 +33,8 @@ class Table:
     rows that a workbook hides (UInt32), `hidden_headers` the headers of its hidden columns. `broken` (BROKEN_SCHEMA)
     has its errors, and with a null `error` its formulas that have never been calculated.
 
+    `nested` are the headers of columns with mappings or lists in cells, which are text here.
+
     `narrow_headers` are columns of 16 or 32-bit floating point numbers, which hold no phone number. `unreadable` has
     the type of each column that was left out because it has no text.
     """
@@ -45,6 +48,7 @@ class Table:
     hidden_rows: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt32))
     hidden_headers: frozenset[str] = frozenset()
     broken: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=BROKEN_SCHEMA))
+    nested: frozenset[str] = frozenset()
     narrow_headers: frozenset[str] = frozenset()
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,22 +91,50 @@ class Table:
         ]
         return replace(self, _places=tuple(places))
 
-    def columns(self, headers: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield for each block `row_number` (UInt32) and the cells under `headers`, named `0`, `1`, ... in order."""
+    def columns(self, headers: Sequence[str], nested: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
+        """Yield for each block `row_number` (UInt32) and the cells under `headers`, named `0`, `1`, ... in order.
+
+        After them come the values in the cells under the headers `nested`, as in `nested_cells`.
+        """
         places = [self._places[self.headers.index(header)] for header in headers]
+        places += [self._nested_place(header) for header in nested]
         for frame in self._rows.frames([_NUMBER, *places]):
             yield _fill_columns(frame, places).select(
                 pl.col(_NUMBER).alias("row_number"),
                 *[pl.col(place).alias(str(index)) for index, place in enumerate(places)],
             )
 
-    def row(self, row_number: int) -> pl.DataFrame:
-        """Return the cells of the row with that number: a frame of one row, or of none."""
+    @property
+    def nested_cells(self) -> pl.DataFrame:
+        """The mappings and lists in cells as JSON, under the headers of `nested`: String, null for a text."""
+        headers = [header for header in self.headers if header in self.nested] if self.nested else []
+        if not headers:
+            return pl.DataFrame()
+        parts = [frame.select(str(place) for place in range(len(headers))) for frame in self.columns((), headers)]
+        cells = pl.concat(parts) if parts else pl.DataFrame(schema=dict.fromkeys(headers, pl.String))
+        return _renamed(cells, headers)
+
+    def _nested_place(self, header: str) -> str:
+        return self._places[self.headers.index(header)].removesuffix(_SHOWN) + _NESTED
+
+    def take(self, rows: pl.Series) -> Table:
+        """Return the rows at these places, from 0: a table in memory."""
+        taken = SpillingFrames()
+        start = 0
+        for frame in self._rows.frames():
+            here = rows.filter(rows.is_between(start, start + frame.height - 1)) - start
+            if here.len():
+                taken.append(frame[here])
+            start += frame.height
+        return replace(self, _rows=taken)
+
+    def row(self, row_number: int) -> Table:
+        """Return the row with that number: a table of one row, or of none."""
         for frame in self._rows.frames():
             rows = frame.filter(pl.col(_NUMBER) == row_number)
             if rows.height:
-                return self._name_columns(rows[:1])
-        return pl.DataFrame(schema=dict.fromkeys(self.headers, pl.String))
+                return replace(self, _rows=SpillingFrames(rows[:1]))
+        return replace(self, _rows=SpillingFrames())
 
     def _name_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
         if tuple(frame.columns) != (*self._places, _NUMBER):
@@ -123,7 +155,11 @@ def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
     """Return `frame` with all of `places`, blank where the block was read before that header was first seen."""
     present = set(frame.columns)
     absent = [place for place in places if place not in present]
-    return frame.with_columns(pl.lit("").alias(place) for place in absent) if absent else frame
+    if not absent:
+        return frame
+    return frame.with_columns(
+        pl.lit(None if place.endswith(_NESTED) else "", pl.String).alias(place) for place in absent
+    )
 
 
 class Rows:
@@ -132,18 +168,29 @@ class Rows:
     def __init__(self) -> None:
         self._rows = SpillingFrames()
         self._composed = 0  # cells
+        self._nested: set[int] = set()  # places of columns
         self.blank_rows = 0
 
-    def add(self, cells: pl.DataFrame, numbers: pl.Series, shown: Mapping[int, pl.Series] | None = None) -> None:
+    def add(
+        self,
+        cells: pl.DataFrame,
+        numbers: pl.Series,
+        shown: Mapping[int, pl.Series] | None = None,
+        nested: Mapping[int, pl.Series] | None = None,
+    ) -> None:
         """Add the rows of `cells`, without the blank ones. Its columns are known by their places from here on.
 
-        `shown` has what the cells of some columns show, by place; the same ones in each call.
+        `shown` has what the cells of some columns show, by place; the same ones in each call. `nested` has the mappings
+        and lists in the cells of some columns, as JSON.
         """
         cells, composed = compose_columns(cells)
         self._composed += composed
         filled = _find_filled(cells)
         frame = _renamed(cells, [str(place) for place in range(cells.width)])
         extra = [column.alias(f"{place}{_SHOWN}") for place, column in (shown or {}).items()]
+        for place, column in (nested or {}).items():
+            self._nested.add(place)
+            extra.append(column.alias(f"{place}{_NESTED}"))
         frame = frame.hstack([numbers.cast(pl.UInt32).alias(_NUMBER), *extra])
         if filled is not None:
             frame = frame.filter(filled)
@@ -165,7 +212,8 @@ class Rows:
         changed = sum(new != old for new, old in zip(composed, headers, strict=True))
         distinct = tuple(_make_distinct(composed)) if changed else tuple(headers)
         every_note = (*notes, *describe_composed(self._composed, changed))
-        return Table(distinct, self.blank_rows, every_note, self._rows, columns)
+        nested = frozenset(header for header, place in zip(distinct, at, strict=True) if place in self._nested)
+        return Table(distinct, self.blank_rows, every_note, self._rows, columns, nested=nested)
 
 
 class HeadedRows:
