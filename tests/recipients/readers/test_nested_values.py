@@ -20,6 +20,7 @@ from sender.core.errors import RecipientsError, TemplateError
 from sender.planning.explain import explain_row
 from sender.recipients.readers import documents
 from sender.recipients.readers.frames import table_of_frame
+from sender.templating import render_columns
 
 PHONES = ["+12025550101", "+12025550102", "+12025550103"]
 ROW: dict[str, Any] = {
@@ -227,3 +228,14 @@ def test_tables_keep_values_beside_their_cells():
     table = table_of_frame(pl.DataFrame({"n": [1, 2], "v": [["a", None], None]}))
     assert (table.nested, table.cells["v"].to_list()) == ({"v"}, ["a ", ""])
     assert table.nested_cells.to_dict(as_series=False) == {"v": ['["a", null]', None]}
+
+
+def test_each_way_of_rendering_finds_the_same(monkeypatch):
+    messages, _ = zip(*TEXTS, strict=True)
+    blank = {"phone": PHONES[1], "address": None, "items": [], "tags": ["NULL", None, ""]}
+    rows = {"rows": [ROW, blank, {"phone": PHONES[2], "address": "N/A", "items": "x", "tags": "y"}]}
+    columns = ["body", "reason", "detail"]
+    by_block = [plan_of(rows, message).frame.select(columns).rows() for message in messages]
+    monkeypatch.setattr(render_columns, "_compile_block", lambda *_: None)
+    for message, expected in zip(messages, by_block, strict=True):
+        assert plan_of(rows, message).frame.select(columns).rows() == expected, message
