@@ -115,7 +115,9 @@ class Accepted(NamedTuple):
     `status` is normalised, `provider_status` as the provider wrote it (None if it gave none we can read).
     `price` is a decimal string in `currency` as the provider wrote it, without sign conventions changed.
     Times are ISO 8601 UTC. `wait_s` is the provider's own estimate of its queue (Telnyx `wait_seconds`), `pause_s` the
-    time until its rate limit, used up by this message, begins anew (`x-ratelimit-remaining: 0`).
+    time until its rate limit, used up by this message, begins anew (`x-ratelimit-remaining: 0`). `line_type` (one of
+    `sender.phone`'s types of numbers) and `carrier` are what it knows of the recipient's number; `smart_encoded`
+    whether it replaced characters of the text so that it needs fewer segments.
     """
 
     message_id: str
@@ -131,6 +133,9 @@ class Accepted(NamedTuple):
     error_message: str | None = None
     wait_s: float | None = None
     pause_s: float | None = None
+    line_type: str | None = None
+    carrier: str | None = None
+    smart_encoded: bool | None = None
 
 
 class Rejected(NamedTuple):
@@ -183,7 +188,8 @@ class DeliveryReport:
 
     `status` is None for a status we do not know; `provider_status` holds it, and nothing else changes. `ref` is ours
     where the report carries it. `price` is a decimal string as the provider wrote it. `sent_at` and `reported_at`
-    (when the message came to this status) are ISO 8601 UTC; None where the provider does not say.
+    (when the message came to this status) are ISO 8601 UTC; None where the provider does not say. `line_type`,
+    `carrier` and `smart_encoded` are as in `Accepted`.
     """
 
     message_id: str
@@ -198,6 +204,9 @@ class DeliveryReport:
     currency: str | None = None
     sent_at: str | None = None
     reported_at: str | None = None
+    line_type: str | None = None
+    carrier: str | None = None
+    smart_encoded: bool | None = None
 
 
 # What a provider's answer, or the lack of one, proves. `Canceled` is no answer.

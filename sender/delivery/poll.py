@@ -307,4 +307,7 @@ def _report(entry: LogEntry) -> DeliveryReport:
         currency=entry.currency,
         sent_at=entry.sent_at.isoformat() if entry.sent_at else None,
         reported_at=entry.updated_at.isoformat() if entry.updated_at else None,
+        line_type=entry.line_type,
+        carrier=entry.carrier,
+        smart_encoded=entry.smart_encoded,
     )

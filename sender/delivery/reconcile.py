@@ -343,4 +343,7 @@ def _accepted(entry: LogEntry) -> Accepted:
         reason=entry.reason,
         error_code=entry.error_code,
         error_message=entry.error_message,
+        line_type=entry.line_type,
+        carrier=entry.carrier,
+        smart_encoded=entry.smart_encoded,
     )

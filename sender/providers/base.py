@@ -167,6 +167,9 @@ class LogEntry:
     reason: Reason | None = None
     error_code: str | None = None
     error_message: str | None = None
+    line_type: str | None = None  # these three as in `Accepted`
+    carrier: str | None = None
+    smart_encoded: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from sender.providers.base import (
     SenderKind,
 )
 from sender.providers.idempotency import with_key
+from sender.providers.telnyx_terms import LINE_TYPES, STATUSES
 
 FIELDS = _rules.vendor_fields(_rules.TELNYX)
 
@@ -77,25 +78,6 @@ LOG_FACTS = LogFacts(
     source="Telnyx, GET /v2/detail_records (2026-07-16): a message appears once it was sent, after up to 4 h in"
     " the queue or 5 days on schedule, and no page says how soon after: an entry proves something, its absence nothing",
 )
-
-STATUSES: Mapping[str, Status] = {
-    "scheduled": Status.QUEUED,
-    "queued": Status.QUEUED,
-    "sending": Status.QUEUED,
-    "sent": Status.SENT,
-    "delivered": Status.DELIVERED,
-    "sending_failed": Status.FAILED,
-    "expired": Status.FAILED,
-    "delivery_failed": Status.UNDELIVERED,
-    "delivery_unconfirmed": Status.UNCONFIRMED,
-    "cancelled": Status.CANCELED,
-    # statuses of the detail record; the gateway has failures of its own, so `failed` is the carrier's
-    "gw_timeout": Status.FAILED,
-    "gw_reject": Status.FAILED,
-    "failed": Status.UNDELIVERED,
-    "dlr_unconfirmed": Status.UNCONFIRMED,
-    "dlr_timeout": Status.UNCONFIRMED,
-}
 
 # Other Telnyx pages give other meanings for 40001, 40300, 40301 and 40310; the error reference is followed.
 # 40309 is about this recipient's country, so it rejects one message and stops nothing.
@@ -282,6 +264,9 @@ def _report(payload: dict[str, Any], url: str, *, occurred_at: str | None) -> De
         currency=accepted.currency,
         sent_at=accepted.sent_at,
         reported_at=_http.iso(payload.get("completed_at")) or occurred_at,
+        line_type=accepted.line_type,
+        carrier=accepted.carrier,
+        smart_encoded=accepted.smart_encoded,
     )
 
 
@@ -305,7 +290,8 @@ def judge(code: str, words: str) -> ErrorMeaning | None:
 
 def _accepted(document: dict[str, Any]) -> Accepted:
     data = _http.mapping(document.get("data"))
-    provider_status = _recipient_status(data)
+    to = _first(data.get("to"))
+    provider_status = _http.text(to.get("status"))
     cost = _http.mapping(data.get("cost"))
     price = _http.amount(cost.get("amount"))
     reason, code, error_message = _error(data.get("errors"), provider_status)
@@ -322,6 +308,9 @@ def _accepted(document: dict[str, Any]) -> Accepted:
         error_code=code,
         error_message=error_message,
         wait_s=_http.seconds(data.get("wait_seconds")),
+        line_type=LINE_TYPES.get(_http.text(to.get("line_type")) or ""),
+        carrier=_http.text(to.get("carrier")),
+        smart_encoded=smart if isinstance(smart := data.get("smart_encoding_applied"), bool) else None,
     )
 
 
@@ -368,6 +357,9 @@ def _message_entry(document: dict[str, Any]) -> LogEntry:
         reason=accepted.reason,
         error_code=accepted.error_code,
         error_message=accepted.error_message,
+        line_type=accepted.line_type,
+        carrier=accepted.carrier,
+        smart_encoded=accepted.smart_encoded,
     )
 
 
@@ -393,10 +385,6 @@ def _record_entry(record: dict[str, Any]) -> LogEntry:
         error_code=code,
         error_message=error_message,
     )
-
-
-def _recipient_status(data: Mapping[str, Any]) -> str | None:
-    return _http.text(_first(data.get("to")).get("status"))
 
 
 def _first(value: object) -> dict[str, Any]:

@@ -40,6 +40,9 @@ COLUMNS: tuple[str, ...] = (
     "created_at",
     "sent_at",
     "updated_at",
+    "line_type",
+    "carrier",
+    "smart_encoded",
     "run_id",
 )
 
@@ -49,7 +52,7 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
 
     An original column keeps its name and its text. Where it has a name of ours, ours gets the prefix `sender_`
     (`sender_status`), repeated until the name is free. `row_number`, `segments` and `attempts` are UInt32, the times
-    Datetime("ms", "UTC"), all else String.
+    Datetime("ms", "UTC"), `smart_encoded` is Boolean, all else String.
 
     A skipped row has `to` (where its number could be read), `provider`, `run_id`, and the reason in `reason` and
     `error_message`. `segments` is the provider's count where it gave one, else the plan's; `price` is as the provider
@@ -83,6 +86,9 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
         created_at="_created_at",
         sent_at="_sent_at",
         updated_at="_updated_at",
+        line_type="_line_type",
+        carrier="_carrier",
+        smart_encoded="_smart_encoded",
         run_id=pl.lit(run_id),
         **({BODY: pl.when(message).then("body")} if with_body else {}),
     )

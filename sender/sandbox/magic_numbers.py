@@ -105,6 +105,12 @@ MAGIC_SENDERS: Mapping[str, Behavior] = {
 }
 
 
+def is_landline(number: str) -> bool:
+    """Whether the number is the one that stands for a landline."""
+    match = _FICTIONAL.fullmatch(number)
+    return match is not None and match[1] == "0192"
+
+
 class BehaviorPicker:
     """Picks a request's behavior. Remembers the requests of the last second, and which recipients were refused once."""
 

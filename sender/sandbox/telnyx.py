@@ -30,6 +30,7 @@ from sender.sandbox.dialect import (
     TroubleAnswer,
     glob,
 )
+from sender.sandbox.magic_numbers import is_landline
 from sender.sandbox.segment_count import count_segments, is_gsm7
 from sender.sandbox.wire_formats import (
     instant_ms,
@@ -213,7 +214,7 @@ def payload(message: StoredMessage, now_ms: int) -> dict[str, Any]:
                 "phone_number": draft.to,
                 "status": _TO_STATUS.get(status, status),
                 "carrier": "Sandbox",
-                "line_type": "Wireless",
+                "line_type": "Wireline" if is_landline(draft.to) else "Wireless",
             }
         ],
         "cc": [],
@@ -223,6 +224,7 @@ def payload(message: StoredMessage, now_ms: int) -> dict[str, Any]:
         "webhook_url": draft.callback,
         "webhook_failover_url": draft.extra.get("webhook_failover_url"),
         "encoding": message.encoding,
+        "smart_encoding_applied": False,
         "parts": message.segments,
         "tags": [],
         "cost": price if sent_ms is not None else None,

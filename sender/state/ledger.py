@@ -20,6 +20,7 @@ from sender.state.ledger_values import (
     NOTHING,
     REPEATABLE_SCHEMA,
     SENT_SCHEMA,
+    TYPED_SCHEMA,
     WHOLE_RUN,
     Claim,
     Counts,
@@ -38,6 +39,7 @@ __all__ = [
     "NOTHING",
     "REPEATABLE_SCHEMA",
     "SENT_SCHEMA",
+    "TYPED_SCHEMA",
     "WHOLE_RUN",
     "Claim",
     "Counts",
@@ -337,6 +339,10 @@ class Ledger(Protocol):
         """Keep what the run's first messages have decided. Call it only while holding the run's lock."""
         ...
 
+    def typed_numbers(self, run_id: str) -> pl.DataFrame:
+        """The messages to numbers that the provider says are no mobiles, as TYPED_SCHEMA."""
+        ...
+
     def recent_ids(self, *, limit: int) -> list[str]:
         """Up to `limit` of the provider's ids that were recorded last, by run and `seq`, in any order."""
         ...
@@ -357,7 +363,7 @@ class Ledger(Protocol):
         ...
 
     def erase_sentences(self, run_id: str, *, seqs: Collection[int] | None = None) -> int:
-        """Drop what providers said about these messages of the run, or about all; return how many.
+        """Drop what providers said about these messages of the run and their numbers, or about all; return how many.
 
         Reasons and codes stay. A provider's sentence may repeat a number or a text.
         """

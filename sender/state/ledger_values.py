@@ -28,6 +28,9 @@ JOURNAL_SCHEMA: dict[str, pl.DataType] = {
     "segments": pl.UInt32(),
     "price": pl.String(),
     "currency": pl.String(),
+    "line_type": pl.String(),
+    "carrier": pl.String(),
+    "smart_encoded": pl.Boolean(),
     "created_at": pl.Datetime("ms", "UTC"),
     "sent_at": pl.Datetime("ms", "UTC"),
     "updated_at": pl.Datetime("ms", "UTC"),
@@ -52,6 +55,9 @@ REPEATABLE_SCHEMA = {
 
 # What `Ledger.sent` returns: when each message was last claimed (milliseconds UTC), and its delivery status, if any.
 SENT_SCHEMA = {"seq": pl.UInt32(), "at_ms": pl.Int64(), "status": pl.String()}
+
+# What `Ledger.typed_numbers` returns: what the provider has said of the number; when, as in SENT_SCHEMA.
+TYPED_SCHEMA = {"seq": pl.UInt32(), "line_type": pl.String(), "carrier": pl.String(), "at_ms": pl.Int64()}
 
 # A partition `(k, n)` is the share of one of n processes that send a run together: messages with `seq % n == k`.
 WHOLE_RUN = (0, 1)

@@ -38,6 +38,9 @@ class MessageRow(NamedTuple):
     currency: str | None = None
     sent_at: int | None = None
     final_at: int | None = None
+    line_type: str | None = None
+    carrier: str | None = None
+    smart_encoded: int | None = None
 
     @classmethod
     def read(cls, values: Sequence[Any]) -> Self:
@@ -61,6 +64,9 @@ class ReportFields(NamedTuple):
     sent_at: int | None
     reported_at: int | None
     received_at: int
+    line_type: str | None = None
+    carrier: str | None = None
+    smart_encoded: int | None = None
 
     @classmethod
     def read(cls, values: Sequence[Any]) -> Self:
@@ -84,6 +90,9 @@ class ReportFields(NamedTuple):
             sent_at=epoch_ms(report.sent_at),
             reported_at=epoch_ms(report.reported_at),
             received_at=now_ms,
+            line_type=report.line_type,
+            carrier=cleaned(report.carrier),
+            smart_encoded=report.smart_encoded,
         )
 
 
@@ -115,6 +124,9 @@ def _move_forward(row: MessageRow, report: ReportFields) -> MessageRow:
         price=row.price if report.price is None else report.price,
         currency=row.currency if report.price is None else report.currency,
         sent_at=report.sent_at if row.sent_at is None else row.sent_at,
+        line_type=row.line_type or report.line_type,
+        carrier=row.carrier or report.carrier,
+        smart_encoded=report.smart_encoded if row.smart_encoded is None else row.smart_encoded,
     )
     if report.status is None:  # a status that we do not know
         final = row.status in FINAL or report.provider_status is None

@@ -52,6 +52,9 @@ class SettledFields(NamedTuple):
     created_at: int | None = None
     sent_at: int | None = None
     final_at: int | None = None
+    line_type: str | None = None
+    carrier: str | None = None
+    smart_encoded: bool | None = None
 
 
 def run_columns(run: Run) -> tuple[Any, ...]:
@@ -99,6 +102,9 @@ def settled(outcome: Outcome | Canceled | None, *, due_ms: int, now_ms: int) -> 
                 created_at=epoch_ms(outcome.created_at),
                 sent_at=epoch_ms(outcome.sent_at),
                 final_at=now_ms if outcome.status in FINAL else None,
+                line_type=outcome.line_type,
+                carrier=cleaned(outcome.carrier),
+                smart_encoded=outcome.smart_encoded,
             )
         case Rejected():
             return SettledFields(
@@ -161,8 +167,9 @@ def journal_frame(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
     columns = zip(*rows, strict=True)
     return pl.DataFrame(
         [
-            # A column of integers becomes times with one cast; polars would look at each value otherwise.
-            pl.Series(name, values, pl.Int64 if isinstance(dtype, pl.Datetime) else dtype).cast(dtype)
+            # A column of integers becomes times with one cast; polars would look at each value otherwise. Databases
+            # without truth values have 0 and 1.
+            pl.Series(name, values, pl.Int64 if isinstance(dtype, (pl.Datetime, pl.Boolean)) else dtype).cast(dtype)
             for (name, dtype), values in zip(JOURNAL_SCHEMA.items(), columns, strict=True)
         ]
     )

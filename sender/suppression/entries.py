@@ -26,9 +26,10 @@ class EntrySource(StrEnum):
     FILE = "file"  # `sender suppress import`; `via` names the file
     REPLY = "reply"  # the recipient wrote STOP; `via` is our number
     PROVIDER_ERROR = "provider_error"  # the provider refused the number; `via` is our number
-    PROVIDER_LIST = "provider_list"  # the provider's own list of opt-outs; `via` is our number
+    PROVIDER_LIST = "provider_list"  # what the provider knows: its opt-outs, landlines, deactivated numbers
 
 
+FIXED_LINE = "fixed_line"  # the type of number that no text arrives at
 # Why a number is on the list, strongest first. The last two say that no text can arrive there: `skip_dead`.
 REASONS = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
 DEAD = frozenset({SkipReason.LANDLINE, SkipReason.INVALID_NUMBER})
@@ -69,9 +70,16 @@ class SuppressionEntry:
             case EntrySource.PROVIDER_ERROR:
                 what = _refusal(self.note or "", self.reason)
             case EntrySource.PROVIDER_LIST:
-                what = f"on the provider's list of opt-outs{f' for {self.via}' if self.via else ''}"
+                what = _listed(self)
         where = "" if self.scope == EVERYWHERE else f", for {self.scope}"
         return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC{where}"
+
+
+def _listed(entry: SuppressionEntry) -> str:
+    """`a landline, as telnyx says (EXAMPLE TELECOM)`, or what else the provider knows of the number."""
+    if entry.reason in (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED):
+        return f"on the provider's list of opt-outs{f' for {entry.via}' if entry.via else ''}"
+    return entry.note or f"known to the provider as {entry.reason.value}"
 
 
 def _refusal(note: str, reason: SkipReason) -> str:
@@ -112,6 +120,15 @@ class Learned:
     keyword: Keyword
     new: bool
     active: tuple[SuppressionEntry, ...]
+
+
+def known_landline(
+    number: str, provider: str, carrier: str | None, at: datetime, *, simulated: bool = False
+) -> SuppressionEntry:
+    """The entry of a number that the provider calls a landline. `at` is aware: when it said so."""
+    said = f"a landline, as {provider} says" + (f" ({carrier})" if carrier else "")
+    scope = SANDBOX if simulated else EVERYWHERE
+    return SuppressionEntry(number, SkipReason.LANDLINE, EntrySource.PROVIDER_LIST, provider, scope, at, said)
 
 
 def is_number(text: str) -> bool:

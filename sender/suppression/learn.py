@@ -1,8 +1,9 @@
-"""What providers' errors about numbers teach the suppression list."""
+"""What providers say about numbers, in errors and in answers, and the suppression list learns of it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ from sender.core.outcomes import SubmissionState
 from sender.state.ledger import Run
 from sender.state.open import open_state
 from sender.state.state import State
-from sender.suppression.entries import TAUGHT, Refusal
+from sender.suppression.entries import FIXED_LINE, TAUGHT, Refusal, known_landline
 from sender.suppression.live_check import HELD_BACK
 from sender.suppression.suppression_list import SuppressionList
 
@@ -19,10 +20,13 @@ _REPORTED_S = 8 * 86_400  # reports about a run may come until so long after it 
 
 
 def learn_refusals(state: State, run: Run) -> int:
-    """Teach the suppression list what the errors of this run say about numbers. Return how many entries were new."""
+    """Teach the suppression list what the answers of this run say about numbers. Return how many entries were new."""
     refused = state.ledger.journal(run.run_id, reasons=TAUGHT.keys())
     ours = pl.col("error_code").eq_missing(pl.lit(HELD_BACK)) | (pl.col("state") == SubmissionState.CANCELED)
-    taught = refused.filter(~ours)
+    return _learn_errors(state, run, refused.filter(~ours)) + _learn_landlines(state, run)
+
+
+def _learn_errors(state: State, run: Run, taught: pl.DataFrame) -> int:
     if taught.is_empty():
         return 0
     rows = (
@@ -43,6 +47,20 @@ def learn_refusals(state: State, run: Run) -> int:
     )
     refusals = (Refusal(*row) for row in rows.iter_rows())
     return SuppressionList(state.suppressions).learn_errors(refusals, provider=run.provider, simulated=run.simulated)
+
+
+def _learn_landlines(state: State, run: Run) -> int:
+    """Enter numbers that the provider calls landlines, though it has accepted a message to them (Telnyx)."""
+    landlines = state.ledger.typed_numbers(run.run_id).filter(pl.col("line_type") == FIXED_LINE)
+    if landlines.is_empty():
+        return 0
+    scan = state.plan(run).scan().filter(pl.col("seq").is_in(landlines["seq"].implode()))
+    people = scan.filter(pl.col("to").is_not_null()).select("seq", "to").collect().join(landlines, on="seq")
+    entries = (
+        known_landline(to, run.provider, carrier, datetime.fromtimestamp(at_ms / 1000, UTC), simulated=run.simulated)
+        for to, carrier, at_ms in people.select("to", "carrier", "at_ms").iter_rows()
+    )
+    return SuppressionList(state.suppressions).restore(entries)
 
 
 def learn_from_runs(where: str | Path, run_ids: Collection[str | None]) -> None:

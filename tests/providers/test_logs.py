@@ -167,6 +167,8 @@ ENTRIES = {
         reason=Reason.UNREACHABLE,
         error_code="40008",
         error_message="Undeliverable: The recipient carrier did not accept the message.",
+        line_type="mobile",
+        carrier="T-MOBILE USA, INC.",
     ),
     "twilio/message": LogEntry(
         SM,

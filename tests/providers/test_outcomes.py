@@ -76,9 +76,17 @@ RECORDED = {
         currency="USD",
         created_at="2026-11-20T10:00:00.574000Z",
         wait_s=0.5,
+        line_type="mobile",
+        carrier="T-MOBILE USA, INC.",
     ),
     "telnyx/created-without-cost": Accepted(
-        TELNYX_ID, Status.QUEUED, "queued", segments=1, created_at="2026-11-20T10:00:00.574000Z"
+        TELNYX_ID,
+        Status.QUEUED,
+        "queued",
+        segments=1,
+        created_at="2026-11-20T10:00:00.574000Z",
+        line_type="mobile",
+        carrier="T-MOBILE USA, INC.",
     ),
     "telnyx/refused-recipient": Rejected(
         Reason.INVALID_NUMBER,

@@ -97,6 +97,8 @@ WHOLE = {
             currency="USD",
             sent_at="2026-01-23T18:10:03Z",
             reported_at="2026-01-23T18:10:04Z",
+            line_type="mobile",
+            carrier="T-MOBILE USA, INC.",
         ),
     ),
     "twilio": (TWILIO, DeliveryReport(SM, Status.DELIVERED, "delivered", REF)),

@@ -36,6 +36,9 @@ def test_an_accepted_message():
             "created_at": AT,
             "sent_at": AT,
             "updated_at": AT,
+            "line_type": "mobile",
+            "carrier": "EXAMPLE WIRELESS",
+            "smart_encoded": True,
         }
     )
     assert results_frame(make_plan([{}], {"name": ["Ana"]}), journal, RUN).row(0, named=True) == {
@@ -59,6 +62,9 @@ def test_an_accepted_message():
         "created_at": AT,
         "sent_at": AT,
         "updated_at": AT,
+        "line_type": "mobile",
+        "carrier": "EXAMPLE WIRELESS",
+        "smart_encoded": True,
         "run_id": RUN,
     }
 
@@ -130,7 +136,7 @@ def test_the_document_names_every_column_status_and_reason() -> None:
         pytest.param(["row_number", "name", "phone", *COLUMNS[1:]], True, id="with-original-columns"),
         pytest.param(["sender_row_number", "row_number", *COLUMNS[1:]], True, id="prefixed"),
         pytest.param([name for name in COLUMNS if name != "encoding"], True, id="of-a-version-with-fewer"),
-        pytest.param([*COLUMNS[:-1], "carrier", "run_id"], True, id="of-a-version-with-more"),
+        pytest.param([*COLUMNS[:-1], "latency_s", "run_id"], True, id="of-a-version-with-more"),
         pytest.param(["name", "phone"], False, id="a-list"),
         pytest.param([name for name in COLUMNS if name != "ref"], False, id="without-what-each-has"),
         pytest.param([*COLUMNS[1:]], False, id="without-row-number"),

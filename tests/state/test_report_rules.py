@@ -136,6 +136,13 @@ def test_a_kept_report_comes_back() -> None:
     assert row.status is Status.SENT
 
 
+def test_what_the_first_answer_says_of_the_number_stays() -> None:
+    said = changed(SENT_ROW, report(line_type="mobile", carrier="ACME", smart_encoded=0))
+    assert (said.line_type, said.carrier, said.smart_encoded) == ("mobile", "ACME", 0)
+    again = report(line_type="voip", carrier="OTHER", smart_encoded=1)
+    assert apply_report(said, again) is ReportEffect.SAME
+
+
 def test_every_field_of_a_report_is_kept() -> None:
     full = DeliveryReport(
         "SM\ud83d",
@@ -150,11 +157,15 @@ def test_every_field_of_a_report_is_kept() -> None:
         currency="USD\ud83d",
         sent_at="1970-01-01T00:00:01.5Z",
         reported_at="1970-01-01T00:00:02",
+        line_type="voip",
+        carrier="ACME\ud83d",
+        smart_encoded=True,
     )
     assert ReportFields.of(full, now_ms=3_000) == (
         "SM?", Status.FAILED, "failed?", Reason.BLOCKED, "30007?", "? filtered", 2, "-0.0075?", "USD?", 1_500, 2_000, 3_000,
+        "voip", "ACME?", True,
     )  # fmt: skip
-    assert ReportFields.of(DeliveryReport("", None), now_ms=3_000) == ("", *[None] * 10, 3_000)
+    assert ReportFields.of(DeliveryReport("", None), now_ms=3_000) == ("", *[None] * 10, 3_000, *[None] * 3)
     odd = ReportFields.of(replace(full, segments=-1, sent_at="yesterday", reported_at="soon"), now_ms=0)
     assert (odd.segments, odd.sent_at, odd.reported_at) == (None, None, None)
 

@@ -60,6 +60,25 @@ def listed(folder: Path) -> dict[str, tuple[str, str, str]]:
 STOPPED = Rejected(Reason.OPTED_OUT, "21610", "unsubscribed")
 
 
+def test_a_landline_is_learned_from_an_answer_that_accepts(tmp_path: Path, begin: Callable[..., Run]) -> None:
+    types = ("fixed_line", "mobile", "voip", None)
+    run = begin("run-1", *(Accepted(f"m{n}", line_type=kind, carrier="ACME") for n, kind in enumerate(types)))
+    with open_state(tmp_path) as state:
+        assert learn_refusals(state, run) == 1
+        assert learn_refusals(state, run) == 0
+    with SuppressionList.open(tmp_path) as suppressions:
+        (entry,) = suppressions.entries()
+    assert (entry.number, entry.reason, entry.scope) == ("+12025550101", "landline", "all")
+    assert entry.sentence().startswith("a landline, as twilio says (ACME) on 20")
+
+
+def test_a_landline_of_a_simulation_is_the_sandboxes(tmp_path: Path, begin: Callable[..., Run]) -> None:
+    run = begin("run-1", Accepted("m1", line_type="fixed_line"), simulated=True)
+    with open_state(tmp_path) as state:
+        learn_refusals(state, run)
+    assert listed(tmp_path)["01"] == ("landline", "twilio", "sandbox")
+
+
 def test_what_a_run_teaches(tmp_path: Path, begin: Callable[..., Run]) -> None:
     run = begin(
         "run-1",

@@ -10,18 +10,18 @@ import apsw
 
 from sender.core.errors import StateError
 
-# What a provider said about a message may repeat the number and the text.
-_ERASE_SENTENCES = """
-UPDATE {table} SET error_message = NULL
-WHERE run = :run AND seq IN (SELECT value FROM json_each(:seqs)) AND error_message IS NOT NULL
+# What a provider said about a message may repeat the number and the text; what it knows of the number is a person's.
+_ERASE_ALL_SENTENCES = """
+UPDATE {table} SET error_message = NULL, line_type = NULL, carrier = NULL
+WHERE run = :run AND coalesce(error_message, line_type, carrier) IS NOT NULL
 """
-_ERASE_ALL_SENTENCES = "UPDATE {table} SET error_message = NULL WHERE run = :run AND error_message IS NOT NULL"
+_ERASE_SENTENCES = f"{_ERASE_ALL_SENTENCES} AND seq IN (SELECT value FROM json_each(:seqs))"  # noqa: S608 (our own text)
 _ERASE_MENTIONS = "UPDATE {table} SET error_message = NULL WHERE instr(error_message, :digits)"
 _TABLES = ("message", "report")
 
 
 def erase_sentences(db: apsw.Connection, key: int, seqs: Collection[int] | None) -> int:
-    """Drop the provider's sentences about these messages of a run, or all of them; return how many."""
+    """Drop what the provider said about these messages of a run and their numbers, or all; return of how many."""
     before = db.total_changes()
     for table in _TABLES:
         if seqs is None:

@@ -75,6 +75,11 @@ class LedgerReads:
         with failures_explained(self._path):
             return reading.read_sent(self._db, key, since_ms=since_ms, seqs=seqs)
 
+    def typed_numbers(self, run_id: str) -> pl.DataFrame:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return reading.read_typed(self._db, key)
+
     def refusals(self, run_id: str, *, from_seq: int, below_seq: int) -> list[Refusals]:
         with failures_explained(self._path):
             return evidence.read_refusals(self._db, self._run_key(run_id)[0], from_seq, below_seq)

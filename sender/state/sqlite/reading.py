@@ -11,7 +11,7 @@ import apsw
 import polars as pl
 
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
-from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA
+from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA, TYPED_SCHEMA
 from sender.state.rows import journal_frame
 from sender.state.sqlite import statements as sql
 
@@ -51,6 +51,11 @@ def read_sent(db: apsw.Connection, key: int, *, since_ms: int, seqs: Collection[
     statement, some = (sql.SENT, {}) if seqs is None else (sql.SENT_OF, {"seqs": _json(seqs)})
     rows: list[tuple[Any, ...]] = db.execute(statement, {"run": key, "since": since_ms, **some}).fetchall()
     return pl.DataFrame(rows, schema=SENT_SCHEMA, orient="row")
+
+
+def read_typed(db: apsw.Connection, key: int) -> pl.DataFrame:
+    """The run's messages to numbers that the provider says are no mobiles, as TYPED_SCHEMA."""
+    return pl.DataFrame(db.execute(sql.TYPED, (key,)).fetchall(), schema=TYPED_SCHEMA, orient="row")
 
 
 def _json(values: Collection[int] | Collection[str]) -> str:

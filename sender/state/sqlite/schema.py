@@ -154,10 +154,29 @@ CREATE UNIQUE INDEX request_format_once ON request_format (run, serialiser, cred
 ALTER TABLE message ADD COLUMN request_format INTEGER REFERENCES request_format (key);
 """
 
+# What the provider knows of a recipient's number (Telnyx), and whether it replaced characters of the text.
+_VERSION_8 = """
+ALTER TABLE message ADD COLUMN line_type TEXT;
+ALTER TABLE message ADD COLUMN carrier TEXT;
+ALTER TABLE message ADD COLUMN smart_encoded INTEGER CHECK (smart_encoded IN (0, 1));
+ALTER TABLE report ADD COLUMN line_type TEXT;
+ALTER TABLE report ADD COLUMN carrier TEXT;
+ALTER TABLE report ADD COLUMN smart_encoded INTEGER CHECK (smart_encoded IN (0, 1));
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To tighten a CHECK constraint: make a new table, copy, drop,
 # rename; to loosen one: edit the text of the table, as in version 6.
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
+STEPS: tuple[str, ...] = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+    _VERSION_4,
+    _VERSION_5,
+    _VERSION_6,
+    _VERSION_7,
+    _VERSION_8,
+)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

@@ -43,7 +43,7 @@ def record_outcomes(db: apsw.Connection, key: int, settlements: Iterable[Settlem
         claims.add(key_of_claim)
         due_at = now_ms if due_ms is None else due_ms
         row = settled(closing.settle_closed(outcome, closed), due_ms=due_at, now_ms=now_ms)
-        varying = (*key_of_claim, row.message_id, row.segments, row.created_at)
+        varying = (*key_of_claim, *sql.varying(row))
         uncounted = isinstance(outcome, Canceled)  # no request was made
         alike.setdefault((uncounted, *sql.common(row)), []).append(varying)
     for (uncounted, *common), rows in alike.items():

@@ -125,7 +125,7 @@ SET {", ".join(f"{name} = ?" for name in SettledFields._fields)}, deadline = NUL
 RECONCILE = SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
 # Python lets other threads run around each step of SQLite, and getting its turn back costs more than the step. So the
 # outcomes of a group are written by few statements: one for all outcomes that differ in these columns alone.
-VARYING = ("message_id", "segments", "created_at")
+VARYING = ("message_id", "segments", "created_at", "line_type", "carrier")
 COMMON = tuple(name for name in SettledFields._fields if name not in VARYING)
 _IS_DOUBTED = f":state = 'canceled' AND {_MAY_HAVE_LEFT}"
 _RECORDED = {
@@ -134,15 +134,16 @@ _RECORDED = {
     "error_message": f"iif({_IS_DOUBTED}, 'still in doubt; this time: ' || :error_message, :error_message)",
 }
 common = itemgetter(*map(SettledFields._fields.index, COMMON))
+varying = itemgetter(*map(SettledFields._fields.index, VARYING))
 RECORD = f"""
 WITH settled AS MATERIALIZED (
     SELECT value ->> 0 AS seq, value ->> 1 AS attempt, value ->> 2 AS fence, value ->> 3 AS message_id,
-        value ->> 4 AS segments, value ->> 5 AS created_at
+        value ->> 4 AS segments, value ->> 5 AS created_at, value ->> 6 AS line_type, value ->> 7 AS carrier
     FROM json_each(:settlements)
 )
 UPDATE message
 SET {", ".join(f"{name} = {_RECORDED.get(name, ':' + name)}" for name in COMMON)},
-    message_id = settled.message_id, segments = settled.segments, created_at = settled.created_at,
+    {", ".join(f"{name} = settled.{name}" for name in VARYING)},
     deadline = NULL, updated_at = :now, attempts = attempts - :uncounted
 FROM settled
 WHERE message.run = :run AND message.seq = settled.seq AND message.state = 'intent'
@@ -217,6 +218,10 @@ SELECT seq, intent_at, status FROM message
 WHERE run = :run AND {_IS_REACHED} AND intent_at >= :since ORDER BY seq
 """  # noqa: S608 (our names)
 SENT_OF = SENT.replace("WHERE run = :run", _ONLY)
+TYPED = """
+SELECT seq, line_type, carrier, intent_at FROM message
+WHERE run = ? AND line_type IS NOT NULL AND line_type <> 'mobile' ORDER BY seq
+"""
 COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
 JOURNAL = f"""
 SELECT {", ".join(JOURNAL_SCHEMA)} FROM message

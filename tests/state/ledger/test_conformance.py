@@ -15,7 +15,16 @@ import pytest
 
 from sender.core.canary import Canary, CanaryState
 from sender.core.errors import UnknownRun
-from sender.core.outcomes import Accepted, CancelReason, Outcome, Reason, Rejected, Status, SubmissionState
+from sender.core.outcomes import (
+    Accepted,
+    CancelReason,
+    DeliveryReport,
+    Outcome,
+    Reason,
+    Rejected,
+    Status,
+    SubmissionState,
+)
 from sender.state.ledger import (
     JOURNAL_SCHEMA,
     SENT_SCHEMA,
@@ -23,6 +32,7 @@ from sender.state.ledger import (
     Counts,
     Ledger,
     LogFinding,
+    ReceivedReport,
     RequestFormat,
     Run,
     RunKind,
@@ -102,6 +112,7 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "last_receipt": lambda ledger: ledger.last_receipt("nope"),
     "note_canary": lambda ledger: ledger.note_canary("nope", Canary(1)),
     "sent": lambda ledger: ledger.sent("nope", since_ms=0),
+    "typed_numbers": lambda ledger: ledger.typed_numbers("nope"),
     "frontier": lambda ledger: ledger.frontier("nope"),
     "hold": lambda ledger: ledger.hold("nope", from_seq=0, below_seq=1, until_ms=0),
     "lift": lambda ledger: ledger.lift("nope", from_seq=0, below_seq=1),
@@ -395,6 +406,9 @@ FULL = Accepted(
     reason=Reason.OTHER,
     error_code="30003",
     error_message="Größe 1",
+    line_type="voip",
+    carrier="Größe 2",
+    smart_encoded=True,
 )
 
 
@@ -417,12 +431,33 @@ def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: An
         "segments": 2,
         "price": "-0.00750",
         "currency": "USD",
+        "line_type": "voip",
+        "carrier": "Größe 2",
+        "smart_encoded": True,
         "created_at": datetime(2026, 1, 1, 12, 0, 0, 250_000, UTC),
         "sent_at": datetime(2026, 1, 1, 12, 0, 1, tzinfo=UTC),
         "updated_at": at(store.clock.ms),
         "final_at": None,
         "resent": 0,
     }
+
+
+def test_what_answers_and_reports_say_of_numbers(ledger: Ledger, store: Any) -> None:
+    """Of each number its own, though outcomes that are alike are written together; mobiles are no news."""
+    claims = claim(ledger, 5)
+    types = ["fixed_line", "voip", "mobile", None, None]
+    said = [Accepted(f"m{n}", line_type=kind, carrier=kind and f"{kind} co") for n, kind in enumerate(types)]
+    ledger.record(RUN.run_id, [Settlement(*pair) for pair in zip(claims, said, strict=True)])
+    report = DeliveryReport("m4", Status.SENT, line_type="fixed_line", carrier="late")
+    ledger.record_reports([ReceivedReport(report, RUN.run_id, 4)])
+    at_ms = store.clock.ms
+    assert ledger.typed_numbers(RUN.run_id).rows() == [
+        (0, "fixed_line", "fixed_line co", at_ms),
+        (1, "voip", "voip co", at_ms),
+        (4, "fixed_line", "late", at_ms),
+    ]
+    ledger.erase_sentences(RUN.run_id, seqs=[0])
+    assert ledger.typed_numbers(RUN.run_id)["seq"].to_list() == [1, 4]
 
 
 def test_the_sender_of_a_claim_is_noted_and_forgotten_with_it(ledger: Ledger, store: Any) -> None:
