@@ -180,7 +180,7 @@ def _import_state(suppressions: SuppressionList, folder: Path, own: Path) -> Non
         raise InputError("there is no state directory here", where=str(folder), fix="name a state directory, or files")
     if other.resolve() == own.resolve():
         raise InputError("this is the state itself", where=str(folder), fix="name another one")
-    with SuppressionList.open(other, create=False) as others:
+    with SuppressionList.open(other, read_only=True) as others:
         entries = [entry for entry in others.entries() if entry.scope != SANDBOX]
     new = suppressions.restore(entries)
     console.out.print(f"{escape(str(other))}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")

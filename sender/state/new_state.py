@@ -107,7 +107,7 @@ def _has_entries(path: Path) -> bool:
 def _count_entries(path: Path) -> int:
     """Return how many opt-outs another state has; 0 where it cannot be read."""
     try:
-        store = open_suppressions(path, create=False)
+        store = open_suppressions(path, read_only=True)
     except SenderError:
         return 0
     try:

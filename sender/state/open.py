@@ -25,12 +25,15 @@ def open_state(where: str | Path | None = None, *, create: bool = True, read_onl
     return StateDir(find_state().path if where is None else local_folder(where), create=create, read_only=read_only)
 
 
-def open_suppressions(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> SuppressionStore:
+def open_suppressions(
+    where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True, read_only: bool = False
+) -> SuppressionStore:
     """The suppression entries of the state at `where`, which may have sent nothing yet; the caller closes them.
 
-    With `create=False` a missing list is an empty one, and nothing is written. Raises as `open_state`.
+    With `create=False` a missing list is an empty one. With `read_only` it is, too, and a list that an older version
+    wrote stays as it is: a state of which another program sends is only looked at. Raises as `open_state`.
     """
-    return open_suppression_file(local_folder(where), create=create)
+    return open_suppression_file(local_folder(where), create=create, read_only=read_only)
 
 
 def local_folder(where: str | Path) -> Path:

@@ -66,13 +66,16 @@ class StateDir(State):
         return self._lock_files.workers_folder(campaign, kind)
 
 
-def open_suppression_file(directory: Path, *, create: bool = True) -> SuppressionStore:
+def open_suppression_file(directory: Path, *, create: bool = True, read_only: bool = False) -> SuppressionStore:
     """The suppression entries in the state `directory`, which may have no ledger yet.
 
-    With `create=False` a missing file is an empty store, and nothing is written. Raises StateError.
+    With `create=False` a missing file is an empty store. With `read_only` it is, too, and a file that an older version
+    wrote stays as it is. Raises StateError.
     """
     file = directory / SUPPRESSIONS_FILE
-    return SuppressionFile.open(file) if create or file.exists() else EmptySuppressions()
+    if not file.exists() and (read_only or not create):
+        return EmptySuppressions()
+    return SuppressionFile.open_to_read(file) if read_only else SuppressionFile.open(file)
 
 
 def _refuse_read_only(path: Path) -> None:

@@ -51,13 +51,13 @@ class SuppressionList:
         self._own_words = own_words
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = True) -> Self:
+    def open(cls, where: str | Path, *, create: bool = True, read_only: bool = False) -> Self:
         """The list of the state at `where`, with a handle of its own. Use as a context manager, or call `close`.
 
-        With `create=False` a missing one is an empty list, and nothing is written. Raises StateError when it cannot be
-        used, and InputError as `sender.state.open.open_state` does.
+        With `create=False` a missing one is an empty list. With `read_only` it is, too, and nothing is written. Raises
+        StateError when it cannot be used, and InputError as `sender.state.open.open_state` does.
         """
-        return cls(open_suppressions(where, create=create))
+        return cls(open_suppressions(where, create=create, read_only=read_only))
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -258,6 +260,21 @@ class TestWhoBeginsOne:
             Path(place).mkdir(exist_ok=True)
             wrong = letters("suppress", "import", place)
             assert (wrong.code, sentence in wrong.err) == (2, True), wrong
+
+    def test_the_state_of_an_older_program_stays_one(self, shell: Shell, sandbox: Start) -> None:
+        older = at(shell, "older")
+        assert older("init", "--state-only").code == 0
+        assert older("suppress", "add", "+12025550101").code == 0
+        file = shell.folder / "older" / ".sender" / "suppression.sqlite3"
+        with closing(sqlite3.connect(file)) as db:
+            db.executescript("DROP TABLE heard; PRAGMA user_version = 1; PRAGMA wal_checkpoint (TRUNCATE)")
+        letters, other = at(shell, "letters"), str(file.parent)
+        assert f"{other} has 1 entry" in live(letters, "people.csv", sandbox()).err
+        assert letters("init", "--state-only").code == 0
+        assert letters("suppress", "import", other).out == f"{other}: 1 entry, 1 new\n"
+        with closing(sqlite3.connect(file)) as db:
+            assert db.execute("PRAGMA user_version").fetchone() == (1,)
+            assert not db.execute("SELECT * FROM sqlite_schema WHERE name = 'heard'").fetchall()
 
     def test_a_registry_that_cannot_be_written_fails_nothing(self, shell: Shell) -> None:
         shell.env["XDG_STATE_HOME"] = str(shell.write("file", "no folder"))

@@ -156,7 +156,9 @@ class World:
 
     def start_provider(self) -> None:
         arguments = [PROVIDER, "0", json.dumps(self.faults), str(self.folder.parent / "truth.sqlite3")]
-        self._provider = warm.start(LAUNCHER, arguments, cwd=self.folder, env=_environment(), stderr=subprocess.DEVNULL)
+        self._provider = warm.start(
+            LAUNCHER, arguments, cwd=self.folder, env=self._environment(), stderr=subprocess.DEVNULL
+        )
         assert self._provider.stdout is not None
         self._url = self._provider.stdout.readline().strip()
         assert self._url.startswith("http://127.0.0.1:"), "the sandbox does not start"
@@ -204,11 +206,18 @@ class World:
         setup = setup or Setup()
         self.tally.commands += 1
         env = (
-            _environment()
+            self._environment()
             | credentials(self._url)
             | {"SEQUENCE": Setup(**vars(setup) | {"mutant": self.mutant}).json()}
         )
         return warm.start(LAUNCHER, arguments, cwd=self.elsewhere if away else self.folder, env=env)
+
+    def _environment(self) -> dict[str, str]:
+        """The environment without anything that would reach a provider, or states that are none of this world's."""
+        unwanted = re.compile(r"SIGNALWIRE|TELNYX|TWILIO|SENDER|CRASH|SEQUENCE|COV")
+        kept = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
+        own = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder.parent / "xdg")}
+        return kept | own | {"SENDER_RULES": "none"}  # at any hour of the day
 
     def finish(self, process: warm.Process, *arguments: str, kill_expected: bool = False) -> Ended:
         """Wait for a command, and check what no command may do."""
@@ -399,13 +408,6 @@ def _read_text(message: dict[str, Any]) -> Text:
     person = Person(message["to"], name)
     sender, ref = message["from"], message["ref"]
     return Text(campaign, edition, person, sender, ref, message["message_id"], message["status"])
-
-
-def _environment() -> dict[str, str]:
-    """The environment without anything that would reach a provider."""
-    unwanted = re.compile(r"SIGNALWIRE|TELNYX|TWILIO|SENDER|CRASH|SEQUENCE|COV")
-    kept = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
-    return kept | {"PYTHONPATH": str(ROOT), "SENDER_RULES": "none"}  # at any hour of the day
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -103,19 +103,27 @@ def _refuse_old_sqlite(path: Path) -> None:
         )
 
 
-def open_to_read(path: Path) -> apsw.Connection:
+def _check_ledger(db: apsw.Connection, path: Path) -> None:
+    _check_identity(db, path)
+    refuse_other_schema(db, path)
+
+
+def open_to_read(
+    path: Path, check: Callable[[apsw.Connection, Path], None] = _check_ledger, subject: str = "ledger"
+) -> apsw.Connection:
     """Open the file at `path` without writing to it; SQLite may write files next to it. Raises StateError.
 
-    A file that this user may not write is read as it is, if the last process that wrote it closed it.
+    `check` raises it for a file of another kind or version. One that this user may not write is read as it is, if the
+    last process that wrote it closed it.
     """
-    with failures_explained(path):
+    with failures_explained(path, subject=subject):
         try:
-            return _readable(path, f"file:{_uri_path(path)}?mode=ro")
+            return _readable(path, f"file:{_uri_path(path)}?mode=ro", check)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             log = path.with_name(path.name + "-wal")
             if not path.is_file() or (log.exists() and log.stat().st_size):
                 raise
-            return _readable(path, f"file:{_uri_path(path)}?mode=ro&immutable=1")
+            return _readable(path, f"file:{_uri_path(path)}?mode=ro&immutable=1", check)
 
 
 def schema_version(db: apsw.Connection) -> int:
@@ -194,11 +202,10 @@ def _closed_on_failure(flags: int, name: str) -> Iterator[apsw.Connection]:
         raise
 
 
-def _readable(path: Path, uri: str) -> apsw.Connection:
+def _readable(path: Path, uri: str, check: Callable[[apsw.Connection, Path], None]) -> apsw.Connection:
     with _closed_on_failure(apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, uri) as db:
         db.set_busy_timeout(int(BUSY_TIMEOUT_S * 1000))
-        _check_identity(db, path)
-        refuse_other_schema(db, path)
+        check(db, path)
         return db
 
 

@@ -21,7 +21,7 @@ import apsw
 from sender.core.errors import StateError
 from sender.state.files.people import PeopleKeyFile
 from sender.state.sqlite.erasure import compact
-from sender.state.sqlite.file import create, failures_explained, use_wal
+from sender.state.sqlite.file import create, failures_explained, open_to_read, schema_version, use_wal
 from sender.state.suppression import LiftRow, SuppressionRow
 
 _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
@@ -138,6 +138,12 @@ class SuppressionFile:
                 db.close()
                 raise
         return cls(db, path)
+
+    @classmethod
+    def open_to_read(cls, path: Path) -> Self:
+        """Open the file of another state as it is: of an older version, it stays one. Raises StateError."""
+        path = path.absolute()
+        return cls(open_to_read(path, _check_readable, subject=_SUBJECT), path)
 
     def close(self) -> None:
         with _failures_explained(self._path):
@@ -298,8 +304,17 @@ def _configure(db: apsw.Connection, path: Path) -> None:
 
 def _check_identity(db: apsw.Connection, path: Path) -> None:
     if db.pragma("application_id") != _APPLICATION_ID or db.pragma("user_version") != _SCHEMA_VERSION:
-        raise StateError(
-            "this is not a suppression list, or a newer campaign-sender wrote it",
-            where=str(path),
-            fix="upgrade campaign-sender, or restore the file from a backup",
-        )
+        raise _refused(path)
+
+
+def _check_readable(db: apsw.Connection, path: Path) -> None:
+    if db.pragma("application_id") != _APPLICATION_ID or not 1 <= schema_version(db) <= _SCHEMA_VERSION:
+        raise _refused(path)
+
+
+def _refused(path: Path) -> StateError:
+    return StateError(
+        "this is not a suppression list, or a newer campaign-sender wrote it",
+        where=str(path),
+        fix="upgrade campaign-sender, or restore the file from a backup",
+    )
