@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from sender.state.open import open_state as open_state
     from sender.state.prune import prune as prune
     from sender.state.state_dir import StateDir as StateDir
+    from sender.suppression.reviews import decide_review as decide_review
+    from sender.suppression.reviews import open_reviews as open_reviews
 
 _HOME = {
     "Campaign": "campaign.model",
@@ -73,6 +75,7 @@ _HOME = {
     "asend": "api",
     "build_plan": "planning.build",
     "close": "sending.run_control",
+    "decide_review": "suppression.reviews",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
     "foresee": "planning.forecast",
@@ -84,6 +87,7 @@ _HOME = {
     "load_campaign": "campaign.load",
     "next_starts": "schedule.scheduled_folder",
     "notify_run": "api",
+    "open_reviews": "suppression.reviews",
     "open_state": "state.open",
     "pause": "sending.run_control",
     "prune": "state.prune",

@@ -47,6 +47,7 @@ ALLOWED: tuple[str, ...] = (
     r"(?:stop|help|start|reserved|first|last|whole|single|each) words?",
     r"words? of (?:a|the) (?:text|message|name|reply)",
     r"own words",
+    r"in other words",
     r"told apart",
     r"conservation law",
 )

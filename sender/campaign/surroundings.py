@@ -28,6 +28,11 @@ class ListenSpec(Strict):
         max_length=100,
         description="Your own words that opt out as a whole reply, in addition to the opt-out words that always count.",
     )
+    review_policy: Literal["hold", "ignore"] = Field(
+        "hold",
+        description="Whether a number whose reply may be an opt-out in other words gets nothing until a person has"
+        " decided (`sender replies --review`).",
+    )
 
 
 class SandboxSpec(Strict):

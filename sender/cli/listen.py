@@ -25,6 +25,7 @@ from sender.sending.options import SendOptions
 from sender.sending.run import RunSession
 from sender.state.open import open_state
 from sender.suppression.learn import learn_from_runs
+from sender.suppression.reviews import ReviewPolicy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -106,7 +107,7 @@ def receiving(
         policy=webhooks.Policy(listen_options.signatures or spec.signatures),
         port=port,
         dialect=manifest.dialect,
-        own_words=spec.opt_out_words,
+        replies=_reply_handling(spec),
     ) as listener:
         yield replace(options, public_url=listener.public_url, listening=True)
 
@@ -121,6 +122,12 @@ def receiving(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @_PUBLIC_URL
 @_SIGNATURES
+@click.option(
+    "--review-policy",
+    type=click.Choice([policy.value for policy in ReviewPolicy]),
+    help="Whether a number whose reply may be an opt-out in other words gets nothing until a person has decided"
+    " (`sender replies --review`).  [default: hold]",
+)
 @env_file_option("File of KEY=value lines with the keys.")
 @log_format_option
 @state_options
@@ -129,6 +136,7 @@ def listen(
     host: str,
     public_url: str | None,
     signatures: str | None,
+    review_policy: str | None,
     env_file: Path | None,
     log_format: str,
     debug: bool,
@@ -156,7 +164,7 @@ def listen(
             port=spec.port if port is None else port,
             on_ready=ready,
             on_refused=partial(learn_from_runs, state.where),
-            own_words=spec.opt_out_words,
+            replies=_reply_handling(spec, review_policy),
         )
     counts, refused = listener.counts, sum(listener.refused.values())
     console.out.print(
@@ -164,6 +172,10 @@ def listen(
         f" messages not recorded yet, {counts.inbound:,} replies, {refused:,} refused"
     )
     return 0
+
+
+def _reply_handling(spec: ListenSpec, review_policy: str | None = None) -> webhooks.ReplyHandling:
+    return webhooks.ReplyHandling(spec.opt_out_words, ReviewPolicy(review_policy or spec.review_policy))
 
 
 def _folder_spec(state_dir: Path) -> ListenSpec:

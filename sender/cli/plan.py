@@ -22,7 +22,7 @@ from sender.core.outcomes import SkipReason
 from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
 from sender.planning.forecast import foresee
-from sender.reports.skipped_rows import write_skipped
+from sender.reports.skipped_rows import list_under_review, write_skipped
 from sender.sending.open_run import foresee_stops
 from sender.sending.options import SendOptions
 from sender.sending.remaining import find_remaining
@@ -91,6 +91,7 @@ def plan(
                 "expected_s": built.manifest.expected_s,
                 "stops": [asdict(stop) for stop in stops],
                 "when": None if when is None else when.to_dict(),
+                "under_review": [asdict(row) for row in list_under_review(built)],
             }
         )
         return 0

@@ -14,10 +14,11 @@ from rich.text import Text
 from sender.cli import console
 from sender.plan.message_fields import parse_fields
 from sender.plan.plan import Plan
-from sender.reports.skipped_rows import MASK, SkipCause, group_skipped
+from sender.reports.skipped_rows import MASK, SkipCause, group_skipped, list_under_review
 
 _BAR = "│ "
 _INDENT = "  "
+_MOST_HELD = 100
 
 
 def print_messages(plan: Plan, *, most: int) -> None:
@@ -50,8 +51,22 @@ def print_skipped(plan: Plan, *, most: int = 20) -> None:
     if found.more_causes:
         more = console.many(found.more_causes, "more cause")
         console.out.print(f"  [dim]and {more} with {console.many(found.more_rows, 'row')}[/]")
+    _print_under_review(plan)
     if plan.manifest.rows - plan.manifest.messages > sum(len(cause.examples) for cause in found.causes):
         console.out.print("  [dim]`sender plan ... --skipped FILE` writes all of them with their columns[/]")
+
+
+def _print_under_review(plan: Plan) -> None:
+    """Print every row that waits for a decision about a reply."""
+    rows = list_under_review(plan)
+    if not rows:
+        return
+    console.out.print("held until a person decides (`sender replies --review`):", style="bold")
+    for row in rows[:_MOST_HELD]:
+        for line in _wrap(f"row {row.row_number:,} {row.to} {row.detail}", _INDENT):
+            console.out.print(Text(_INDENT + line))
+    if len(rows) > _MOST_HELD:
+        console.out.print(f"  [dim]and {len(rows) - _MOST_HELD:,} more[/]")
 
 
 def _print_cause(cause: SkipCause) -> None:

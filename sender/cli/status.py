@@ -21,7 +21,7 @@ from rich.text import Text
 from sender.cli import console, terminal
 from sender.cli.duration import format_duration, parse_duration_s
 from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
-from sender.core.errors import InputError
+from sender.core.errors import InputError, StateError
 from sender.core.local_time import format_utc_and_local
 from sender.delivery.refresh import refresh_run
 from sender.reports.canary_lines import canary_lines
@@ -31,6 +31,7 @@ from sender.reports.status import RunStatus, StatusMonitor
 from sender.state.ledger import Counts, Run
 from sender.state.open import open_state
 from sender.state.state import State
+from sender.suppression.reviews import open_reviews
 
 _EVERY_S = 1.0
 _LINE_EVERY_S = 5.0  # between lines where there is no terminal
@@ -83,7 +84,7 @@ def status(
         if watch:
             _watch(StatusMonitor(state, entry), as_json=as_json, until=until)
             return 0
-        _print_status(StatusMonitor(state, entry).read(time.monotonic), as_json=as_json)
+        _print_status(StatusMonitor(state, entry).read(time.monotonic), as_json=as_json, replies=_count_reviews(state))
         return 0
 
 
@@ -119,12 +120,30 @@ def _list_runs(state: State, *, as_json: bool) -> int:
             *([run.retry_of or ""] if retried else []),
         )
     console.out.print(table if runs else "no runs yet")
+    _about_reviews(_count_reviews(state))
     return 0
 
 
-def _print_status(now: RunStatus, *, as_json: bool) -> None:
+def _count_reviews(state: State) -> int | None:
+    """The replies that are held for review; None where the suppression list cannot be read."""
+    try:
+        return len(open_reviews(state))
+    except StateError:
+        return None
+
+
+def _about_reviews(replies: int | None) -> None:
+    if replies:
+        console.out.print(
+            f"[bold yellow]{console.many(replies, 'reply', 'replies')} held for review:[/] `sender replies --review`"
+            " shows what may be an opt-out"
+        )
+
+
+def _print_status(now: RunStatus, *, as_json: bool, replies: int | None) -> None:
+    """Print the status; `replies` are held for review in the whole state."""
     if as_json:
-        console.print_json(_to_dict(now))
+        console.print_json({**_to_dict(now), "under_review": replies})
         return
     run = now.run
     _print_unknowns(now)
@@ -153,6 +172,7 @@ def _print_status(now: RunStatus, *, as_json: bool) -> None:
         if line:
             console.out.print(f"  {escape(line)}")
     console.about_canary(run.canary)
+    _about_reviews(replies)
 
 
 def _print_pruned(run: Run, counts: Counts, at: datetime, *, as_json: bool) -> None:

@@ -47,7 +47,7 @@ _only_scope = click.option("--scope", help=f"Only in this scope: {SCOPE_HELP}")
 _region = click.option("--default-region", metavar="US", help="Region of numbers without a country code.")
 _reason = click.option(
     "--reason",
-    type=click.Choice([reason.value for reason in REASONS]),
+    type=click.Choice([reason.value for reason in REASONS if reason is not SkipReason.UNDER_REVIEW]),
     default=SkipReason.SUPPRESSED.value,
     show_default=True,
     help="Why they are on the list. landline and invalid_number count only with skip_dead.",

@@ -61,6 +61,7 @@ class SkipReason(StrEnum):
     ALREADY_SENT = "already_sent"
     OPTED_OUT = "opted_out"
     SUPPRESSED = "suppressed"
+    UNDER_REVIEW = "under_review"  # a reply may mean an opt-out, and nobody has decided yet
     MISSING_DATA = "missing_data"
     RENDER_ERROR = "render_error"
     TOO_LONG = "too_long"
@@ -102,7 +103,7 @@ class CancelReason(StrEnum):
     FREQUENCY_CAP = "frequency_cap"
     QUIET_HOURS = "quiet_hours"  # outside its window when the run started
     EXPIRED = "expired"  # its window, or the deadline, passed before it could leave
-    UNDER_REVIEW = "under_review"
+    UNDER_REVIEW = "under_review"  # the person wrote what may mean an opt-out
     FORGOTTEN = "forgotten"  # the person was erased
 
 

@@ -56,6 +56,7 @@ _STEPS = (
 _SKIPPED_AT = {
     SkipReason.FILTERED_OUT: "filter",
     SkipReason.OPTED_OUT: "suppression",
+    SkipReason.UNDER_REVIEW: "suppression",
     SkipReason.ALREADY_SENT: "history",
     SkipReason.FREQUENCY_CAP: "history",
     SkipReason.HIDDEN_ROW: "row",

@@ -128,7 +128,8 @@ def build_figures(
 
 def _count_held_back(messages: pl.DataFrame) -> int:
     """The number of messages that the suppression list stopped after planning."""
-    now = (pl.col("_state") == SubmissionState.CANCELED.value) & (pl.col("_reason") == CancelReason.OPTED_OUT.value)
+    by_list = pl.col("_reason").is_in([CancelReason.OPTED_OUT.value, CancelReason.UNDER_REVIEW.value])
+    now = (pl.col("_state") == SubmissionState.CANCELED.value) & by_list
     by_older_version = pl.col("_error_code").eq_missing(pl.lit(HELD_BACK))
     return messages.filter(now | by_older_version).height
 

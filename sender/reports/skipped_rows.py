@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sender.core.outcomes import SkipReason
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected
 from sender.core.safe_tables import SKIPPED_COLUMNS, are_skipped_headers, free_name
 from sender.plan.plan import Plan
@@ -83,6 +84,23 @@ def group_skipped(plan: Plan, *, most: int = _MOST_CAUSES) -> SkipCauses:
     )
     more_rows = int(groups["rows"].sum()) - int(shown["rows"].sum())
     return SkipCauses(causes, groups.height - shown.height, more_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """A row whose person wrote what may be an opt-out: its number in the file, theirs, and when they wrote what."""
+
+    row_number: int
+    to: str
+    detail: str
+
+
+def list_under_review(plan: Plan) -> list[HeldRow]:
+    """Return the rows of `plan` that wait for a decision about a reply, in file order."""
+    if SkipReason.UNDER_REVIEW not in plan.manifest.skipped:
+        return []
+    rows = plan.scan().filter(pl.col("reason") == SkipReason.UNDER_REVIEW.value).select("row_number", "to", "detail")
+    return [HeldRow(*row) for row in rows.sort("row_number").collect().iter_rows()]
 
 
 def skipped_frame(plan: Plan) -> pl.DataFrame:

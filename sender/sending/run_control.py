@@ -75,7 +75,8 @@ def close(
         _settle_orphans(state, named)
         scheduled = _take_back(state, named, os.environ if env is None else env)
         journal = state.ledger.journal(named.run_id, states=[SubmissionState.CANCELED])
-        opted_out = int((journal["reason"] == CancelReason.OPTED_OUT.value).sum())
+        held_back = [CancelReason.OPTED_OUT.value, CancelReason.UNDER_REVIEW.value]
+        opted_out = int(journal["reason"].is_in(held_back).sum())
         return ClosedRun(
             run=state.ledger.run(named.run_id),
             is_new=is_new,

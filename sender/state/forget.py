@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from sender.core.errors import PlanError, RunLocked
-from sender.core.outcomes import CancelReason, SubmissionState
+from sender.core.outcomes import CancelReason, SkipReason, SubmissionState
 from sender.phone.typed import read_number
 from sender.state.ledger import Run, RunKind
 from sender.state.people import Person
@@ -93,6 +93,7 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
         key = state.people.hash(number)
         runs = [_erase_from_run(state, trace, person, key) for trace in traces]
         plans = state.plans.erase_written(person)
+        _opt_out_undecided(state, number)
         entries = state.suppressions.erase(number)
         sentences = state.ledger.erase_mentions(person.digits)
         entries_before = len(state.suppressions.history(number))
@@ -107,6 +108,14 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
         tuple(unread),
         compacted,
     )
+
+
+def _opt_out_undecided(state: State, number: str) -> None:
+    """Count a reply of the person that nobody has decided about as an opt-out: its text is about to be erased."""
+    held = [
+        row for row, counts in state.suppressions.history(number) if counts and row.reason == SkipReason.UNDER_REVIEW
+    ]
+    state.suppressions.add(row._replace(reason=SkipReason.OPTED_OUT.value, note=None) for row in held)
 
 
 def _find_traces(state: State, person: Person) -> tuple[list[_Trace], list[str]]:

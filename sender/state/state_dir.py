@@ -60,7 +60,7 @@ class StateDir(State):
         return SqliteLedger.open(self.path / LEDGER_FILE, read_only=self._read_only)
 
     def open_suppressions(self) -> SuppressionStore:
-        return open_suppression_file(self.path, create=not self._read_only)
+        return open_suppression_file(self.path, read_only=self._read_only)
 
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
         return self._lock_files.workers_folder(campaign, kind)

@@ -26,7 +26,10 @@ class SuppressionRow(NamedTuple):
 
 
 class LiftRow(NamedTuple):
-    """What takes entries back. `by` is `start` or `person`; `scope` '' means every scope. `at` is milliseconds UTC."""
+    """What takes entries back. `by` is `start`, `person` or `review`; `scope` '' means every scope.
+
+    `at` is milliseconds UTC. A review takes back replies that were held for it, through the same number of ours.
+    """
 
     number: str
     by: str
@@ -76,6 +79,14 @@ class SuppressionStore(Protocol):
 
     def active(self) -> Iterator[tuple[Any, ...]]:
         """Every entry that counts, as the fields of `SuppressionRow`."""
+        ...
+
+    def in_review(self) -> list[SuppressionRow]:
+        """The entries that count and wait for a person's decision, oldest first. Takes no time if there are none."""
+        ...
+
+    def shorten_notes(self, number: str, most: int) -> int:
+        """Cut the notes of the number's decided reviews to `most` characters; return how many were longer."""
         ...
 
     def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -137,6 +148,12 @@ class EmptySuppressions:
 
     def active(self) -> Iterator[tuple[Any, ...]]:
         return iter(())
+
+    def in_review(self) -> list[SuppressionRow]:
+        return []
+
+    def shorten_notes(self, number: str, most: int) -> int:  # noqa: ARG002
+        return 0
 
     def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:  # noqa: ARG002
         return iter(())

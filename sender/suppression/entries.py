@@ -31,7 +31,14 @@ class EntrySource(StrEnum):
 
 FIXED_LINE = "fixed_line"  # the type of number that no text arrives at
 # Why a number is on the list, strongest first. The last two say that no text can arrive there: `skip_dead`.
-REASONS = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
+REASONS = (
+    SkipReason.OPTED_OUT,
+    SkipReason.SUPPRESSED,
+    SkipReason.UNDER_REVIEW,
+    SkipReason.LANDLINE,
+    SkipReason.INVALID_NUMBER,
+)
+QUOTED_CHARS = 40  # of a reply, in a sentence
 DEAD = frozenset({SkipReason.LANDLINE, SkipReason.INVALID_NUMBER})
 # What an error teaches, by its normalised reason. Unreachable handsets come back, filters are about the text, and a
 # carrier's block may be about us: they teach nothing.
@@ -66,13 +73,23 @@ class SuppressionEntry:
             case EntrySource.FILE:
                 what = f"on the suppression list from {self.via or 'a file'}"
             case EntrySource.REPLY:
-                what = f"replied {self.note or 'STOP'} to {self.via or 'us'}"
+                what = f"replied {self._quote()} to {self.via or 'us'}"
             case EntrySource.PROVIDER_ERROR:
                 what = _refusal(self.note or "", self.reason)
             case EntrySource.PROVIDER_LIST:
                 what = _listed(self)
         where = "" if self.scope == EVERYWHERE else f", for {self.scope}"
-        return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC{where}"
+        held = ", which may be an opt-out" if self.reason == SkipReason.UNDER_REVIEW else ""
+        return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC{held}{where}"
+
+    def _quote(self) -> str:
+        """The reply in a few words; between backticks, as everywhere, where it is more than a keyword."""
+        if self.reason != SkipReason.UNDER_REVIEW:
+            return self.note or "STOP"
+        text = (self.note or "").replace("`", "'")
+        if not text:
+            return "a text that was erased"
+        return f"`{text}`" if len(text) <= QUOTED_CHARS else f"`{text[:QUOTED_CHARS].rstrip()}…`"
 
 
 def _listed(entry: SuppressionEntry) -> str:
@@ -112,12 +129,13 @@ class Refusal:
 class Learned:
     """What a reply taught.
 
-    `keyword` is what the person asked for. `new` is False for what was known already. `active` are the entries that
-    count now: after a START there are some where the number was put on the list for another reason.
+    `keyword` is what the person asked for; None where that is for a person to decide. `new` is False for what was known
+    already. `active` are the entries that count now: after a START there are some where the number was put on the list
+    for another reason.
     """
 
     number: str
-    keyword: Keyword
+    keyword: Keyword | None
     new: bool
     active: tuple[SuppressionEntry, ...]
 

@@ -5,18 +5,17 @@ emoji, a courtesy (`Please stop. Thank you`), a signature (`STOP / Sent from my 
 words also count as its first or last sentence (`STOP. Who is this?`), for the others may be about an appointment. A
 word within a sentence is no revocation (`don't stop`, `stop by the store`). A START has to be the whole reply.
 
-Other words that may mean a revocation (`leave me alone`) are for a person to read: they would be told apart where
-`keyword_of` returns None.
+Other words that may mean a revocation (`leave me alone`) are for a person to read: `sender.suppression.revocations`.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 from sender.core.errors import InputError
+from sender.suppression.reply_text import LONGEST, normalize, plain, without_tail
 
 
 class Keyword(StrEnum):
@@ -59,21 +58,7 @@ _AFTER = re.compile(
     r"|bitte|danke|danke schon|vielen dank|sofort|merci|merci beaucoup|svp|sil vous plait|sil te plait|maintenant"
     r"|gracias|muchas gracias|por favor|ahora|ya))+"
 )
-_APOSTROPHES = re.compile(r"['’`´]")  # they join within a word: `don't` is one word
-_NO_WORD = re.compile(r"[\W_]+")
 _SENTENCE_END = re.compile(r"[\n\r.!;]+|\s[-–—]\s")
-# What mail programs and phones put below a text, without accents and in small letters.
-_SIGNATURE = re.compile(
-    r"\b(?:sent (?:from|via) |get outlook for |envoye (?:de|depuis|a partir de) |enviado desde |gesendet (?:von|mit) "
-    r"|von mein\w* \w+ gesendet)"
-)
-_RULE = re.compile(r"\s*(?:-{2,}|_{3,}|={3,}|\*{3,})")
-_QUOTES_BEGIN = re.compile(
-    r"\s*(?:(?:on|le|el|am) .{4,100}(?:wrote|a ecrit|escribio|schrieb)\b"
-    r"|(?:from|de|von|sent|gesendet|envoye|enviado) ?: )"
-)
-_QUOTED = re.compile(r"[\"“„«].{12,}", re.DOTALL)  # a passage, and not a word between quotation marks
-_LONGEST = 2000  # characters of a reply that are read
 _LONGEST_WORD = 40
 
 
@@ -84,7 +69,7 @@ def opt_out_words(words: Iterable[str]) -> frozenset[str]:
     """
     read = {}
     for word in words:
-        name = _normalize(word)
+        name = normalize(word)
         if not name or len(word) > _LONGEST_WORD:
             raise InputError(
                 f"{word[:_LONGEST_WORD]!r} cannot be an opt-out word",
@@ -109,34 +94,17 @@ def keyword_of(text: str | None, provider: str = "", own_words: Collection[str] 
     """
     if not text:
         return None
-    whole = _normalize(text) if len(text) <= _LONGEST else ""
+    whole = normalize(text) if len(text) <= LONGEST else ""
     if whole in _START or whole in _START_AT.get(provider, ()):
         return Keyword.START
-    written = _without_tail(_plain(text[:_LONGEST]))
-    said = _without_courtesy(_normalize(written))
+    written = without_tail(plain(text[:LONGEST]))
+    said = _without_courtesy(normalize(written))
     if whole in _STOP or whole in own_words or said in _STOP or said in own_words:
         return Keyword.STOP
-    sentences = [words for part in _SENTENCE_END.split(written) if (words := _normalize(part))]
+    sentences = [words for part in _SENTENCE_END.split(written) if (words := normalize(part))]
     if any(_without_courtesy(words) in _PLAIN for words in (*sentences[:1], *sentences[-1:])):
         return Keyword.STOP
     return None
-
-
-def _plain(text: str) -> str:
-    """`text` in small letters without accents; its punctuation and lines stay."""
-    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-    return "".join(letters).casefold()
-
-
-def _normalize(text: str) -> str:
-    """`text` in small letters and digits with single blanks: `“Stop, ALL!!” 🛑` is `stop all`, `S.T.O.P` is `stop`."""
-    words = _NO_WORD.sub(" ", _APOSTROPHES.sub("", _plain(text))).split()
-    if len(words) > 1 and all(len(word) == 1 for word in words):
-        words = ["".join(words)]
-    for size in (1, 2):  # a keyword that is repeated is that keyword
-        if words and words == words[:size] * (len(words) // size):
-            return " ".join(words[:size])
-    return " ".join(words)
 
 
 def _without_courtesy(words: str) -> str:
@@ -148,23 +116,3 @@ def _without_courtesy(words: str) -> str:
         if after.end() == len(said):
             return said[: after.start()]
     return said
-
-
-def _without_tail(text: str) -> str:
-    """`text`, as `_plain` makes it, without its signature and without the message that it answers.
-
-    A text that is nothing else is empty.
-    """
-    lines: list[str] = []
-    for line in text.splitlines():
-        if line.lstrip().startswith(">") or (not lines and _QUOTES_BEGIN.match(line)):
-            continue
-        if lines and (_RULE.match(line) or _QUOTES_BEGIN.match(line)):
-            break
-        if lines or line.strip():
-            lines.append(line)
-    written = "\n".join(lines)
-    for tail in (_SIGNATURE, _QUOTED):
-        if (found := tail.search(written)) and _normalize(written[: found.start()]):
-            written = written[: found.start()]
-    return written

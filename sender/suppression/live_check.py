@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sender.core.outcomes import Canceled, CancelReason
+from sender.core.outcomes import Canceled, CancelReason, SkipReason
 from sender.plan.plan import Plan
 from sender.state.ledger import Run
 from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
@@ -131,12 +131,15 @@ class LiveSuppression:
         held = self._held.get(to, ())
         if self._erased and (name := self._list.name_of_erased(to)) is not None:
             held = [*held, *self._held.get(name, ())]
+        unclear: SuppressionEntry | None = None
         for entry in held:
             if self._context.covers(entry, from_number, service):
-                return Canceled(CancelReason.OPTED_OUT, f"not sent: {entry.sentence()}")
+                if entry.reason != SkipReason.UNDER_REVIEW:
+                    return Canceled(CancelReason.OPTED_OUT, f"not sent: {entry.sentence()}")
+                unclear = entry
         if self._files is not None and (sentence := self._files.held.get(to)) is not None:
             return Canceled(CancelReason.OPTED_OUT, f"not sent: {sentence}")
-        return None
+        return None if unclear is None else Canceled(CancelReason.UNDER_REVIEW, f"not sent: {unclear.sentence()}")
 
     def is_paused(self) -> bool:
         """Whether nothing may be sent, because a suppression file cannot be read."""

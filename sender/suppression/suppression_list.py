@@ -19,6 +19,7 @@ from sender.state.open import open_suppressions
 from sender.state.suppression import LiftRow, SuppressionRow, SuppressionStore
 from sender.suppression.entries import (
     EVERYWHERE,
+    QUOTED_CHARS,
     SANDBOX,
     TAUGHT,
     EntrySource,
@@ -29,11 +30,12 @@ from sender.suppression.entries import (
     is_number,
 )
 from sender.suppression.keywords import Keyword, keyword_of
+from sender.suppression.revocations import may_be_revocation
 
 WHOLE_LIST = 200_000  # entries: up to here reading all of them is cheaper than looking numbers up
 MANY_CHANGES = 50_000  # numbers: beyond it the plan's own numbers are looked up instead
 _NOTE_CHARS = 200
-_QUOTED_CHARS = 40  # of a reply
+_READ_CHARS = 500  # of a reply that is held for a person
 
 
 class SuppressionList:
@@ -42,13 +44,17 @@ class SuppressionList:
     May be used from any thread, by one at a time; any number of processes may have it open.
     """
 
-    def __init__(self, store: SuppressionStore, own_words: Collection[str] = frozenset()) -> None:
+    def __init__(
+        self, store: SuppressionStore, own_words: Collection[str] = frozenset(), *, holds_unclear: bool = True
+    ) -> None:
         """The list in `store`, which belongs to the caller.
 
-        `own_words` are the sender's own opt-out words, of `sender.suppression.keywords.opt_out_words`.
+        `own_words` are the sender's own opt-out words, of `sender.suppression.keywords.opt_out_words`. With
+        `holds_unclear` a reply that may be an opt-out in other words is held for a person.
         """
         self._store = store
         self._own_words = own_words
+        self._holds_unclear = holds_unclear
 
     @classmethod
     def open(cls, where: str | Path, *, create: bool = True, read_only: bool = False) -> Self:
@@ -165,34 +171,39 @@ class SuppressionList:
         heard_at: datetime | None = None,
         simulated: bool = False,
     ) -> Learned | None:
-        """Enter the reply `text` from `number`; return what it taught, or None when it is neither a STOP nor a START.
+        """Enter the reply `text` from `number`; return what it taught, or None when it says nothing about consent.
 
         A STOP holds everywhere: the person means the sender, not one of its numbers. A START takes back what was
         learned through the same number of ours. `keyword` is how the provider itself read the text, where it says so
         (Telnyx `autoresponse_type`, Twilio `OptOutType`); a STOP in either counts. `at` is aware: when it was written.
-        Doubled and reordered replies make the same list.
+        Doubled and reordered replies make the same list. A text that may be an opt-out in other words is held for a
+        person: its number gets nothing until it is decided, or until a START that was written later.
 
         With a `message_id`, `heard_at` (aware; None: `at`) is when the reply reached us, and the first such time of an
-        id counts: a STOP is dated to it, a START to it or to `at`, whichever is earlier. So a START never lifts a STOP
-        that was heard after it, however often and late it is delivered.
+        id counts: a STOP and a held reply are dated to it, a START to it or to `at`, whichever is earlier. So a START
+        never lifts a STOP that was heard after it, however often and late it is delivered.
         """
         keywords = {keyword_of(text, provider, self._own_words), keyword_of(keyword)}
-        if not is_number(number) or not keywords & {Keyword.STOP, Keyword.START}:
+        asked = next((each for each in (Keyword.STOP, Keyword.START) if each in keywords), None)
+        if not is_number(number) or not (asked or (self._holds_unclear and may_be_revocation(text))):
             return None
         via = our_number or ""
         at_ms = heard_ms = _ms(at)
         if message_id:
             heard_ms = self._store.first_heard(number, message_id, _ms(heard_at or at))
-        if Keyword.STOP in keywords:
-            asked, scope = Keyword.STOP, SANDBOX if simulated else EVERYWHERE
-            quoted = " ".join((text or keyword or "").split())[:_QUOTED_CHARS]
-            row = SuppressionRow(
-                number, scope, SkipReason.OPTED_OUT.value, EntrySource.REPLY.value, via, heard_ms, quoted
-            )
-            new = self._store.add([row])
-        else:
-            asked, scope = Keyword.START, SANDBOX if simulated else ""
+        if asked is Keyword.START:
+            scope = SANDBOX if simulated else ""
             new = self._store.lift([LiftRow(number, "start", scope, via, min(at_ms, heard_ms))])
+        else:
+            reason, most = (
+                (SkipReason.OPTED_OUT, QUOTED_CHARS)
+                if asked is Keyword.STOP
+                else (SkipReason.UNDER_REVIEW, _READ_CHARS)
+            )
+            quoted = " ".join((text or keyword or "").split())[:most]
+            scope = SANDBOX if simulated else EVERYWHERE
+            row = SuppressionRow(number, scope, reason.value, EntrySource.REPLY.value, via, heard_ms, quoted)
+            new = self._store.add([row])
         return Learned(number, asked, bool(new), tuple(entry for entry in self.why(number) if entry.active))
 
     def learn_errors(self, refusals: Iterable[Refusal], *, provider: str, simulated: bool = False) -> int:
@@ -214,6 +225,41 @@ class SuppressionList:
             for refusal in refusals
             if refusal.reason in TAUGHT and is_number(refusal.number)
         )
+
+    # -- what waits for a person -----------------------------------------------------------------------------------
+
+    def in_review(self) -> list[SuppressionEntry]:
+        """The replies that wait for a decision, oldest first; not those of people who have opted out everywhere."""
+        entries = [_entry(row) for row in self._store.in_review()]
+        numbers = sorted({entry.number for entry in entries})
+        over = {
+            (row.number, scope)
+            for row in map(SuppressionRow._make, self._store.look_up(numbers))
+            for scope in (EVERYWHERE, SANDBOX)
+            if row.reason == SkipReason.OPTED_OUT and row.scope in (EVERYWHERE, scope)
+        }
+        return [entry for entry in entries if (entry.number, entry.scope) not in over]
+
+    def decide(self, number: str, via: str, scope: str, at: datetime, text: str | None, *, opt_out: bool) -> bool:
+        """Decide about the reply that is held from `number` through `via` since `at`; return whether it was held.
+
+        A later one stays held. Of the text no more stays than of a STOP.
+        """
+        at_ms = _ms(at)
+        if opt_out:
+            row = SuppressionRow(
+                number,
+                scope,
+                SkipReason.OPTED_OUT.value,
+                EntrySource.REPLY.value,
+                via,
+                at_ms,
+                None if text is None else text[:QUOTED_CHARS],
+            )
+            self._store.add([row])  # first: a kill in between leaves the number on the list
+        decided = self._store.lift([LiftRow(number, "review", scope, via, at_ms + 1)])
+        self._store.shorten_notes(number, QUOTED_CHARS)
+        return bool(decided)
 
     # -- what a send loop asks -------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ import pytest
 
 from sender import sandbox
 from sender.core.errors import CredentialsError, InputError
-from sender.core.outcomes import Accepted
+from sender.core.outcomes import Accepted, SkipReason
 from sender.delivery import webhooks
 from sender.delivery.webhooks import signatures
 from sender.delivery.webhooks.app import BODY_MAX_BYTES, check_public_url
@@ -163,7 +163,7 @@ STOP = [("MessageSid", "SMx"), ("From", "+12025550147"), ("To", "+12025550100"),
 
 def is_opted_out(folder: Path) -> bool:
     with SuppressionList.open(folder, create=False) as suppression:
-        return bool(suppression.why("+12025550147"))
+        return any(entry.reason == SkipReason.OPTED_OUT for entry in suppression.why("+12025550147"))
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -202,7 +202,7 @@ def test_a_stop_is_heard_however_twilio_is_set_up(ledger: SqliteLedger, tmp_path
 
 @pytest.mark.parametrize(("text", "heard"), [("Basta così!", True), ("basta", False), ("Abmelden", True)])
 def test_words_of_one_s_own_are_heard(ledger: SqliteLedger, tmp_path: Path, text: str, heard: bool) -> None:
-    with listening(ledger, tmp_path, keys=SHARED, own_words=["basta così"]) as (told, client):
+    with listening(ledger, tmp_path, keys=SHARED, replies=webhooks.ReplyHandling(("basta così",))) as (told, client):
         fields = [*STOP[:3], ("Body", text)]
         signature = signatures.form_signature("5a" * 16, f"{told.public_url}/inbound/twilio", fields, distinct=True)
         headers = FORM | {"x-twilio-signature": signature}
@@ -212,7 +212,7 @@ def test_words_of_one_s_own_are_heard(ledger: SqliteLedger, tmp_path: Path, text
 
 def test_a_word_that_cannot_opt_out_starts_no_receiver(ledger: SqliteLedger, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'YES' cannot be an opt-out word"):
-        listening(ledger, tmp_path, own_words=["YES"]).__enter__()
+        listening(ledger, tmp_path, replies=webhooks.ReplyHandling(("YES",))).__enter__()
 
 
 def test_a_shared_key_that_is_not_set_is_named_in_the_log(

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sender.core.errors import SenderError
 from sender.core.outcomes import SkipReason
 from sender.state.ledger import RunKind
 from sender.state.ticks import TickRecord
+from sender.suppression.suppression_list import SuppressionList
 from tests.cli.conftest import Shell
 from tests.docs import command_reference
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, read, without_code
@@ -316,17 +318,29 @@ class TestTranscripts:
         shell = Shell(tmp_path)
         shell.make_state()
         (tmp_path / "do-not-text.csv").write_text("phone\n+12025550148\n+12025550149\n", encoding="utf-8")
-        [transcript] = [
-            block for block in blocks(read(DOCS / "suppression.md"), "text") if block.startswith("$ sender")
-        ]
-        for entry in re.split(r"^\$ sender ", transcript, flags=re.MULTILINE)[1:]:
-            command, _, output = entry.partition("\n")
-            done = shell(*shlex.split(command))
-            assert timeless(done.out) == timeless(output), command
+        check_transcript(shell, "$ sender suppress")
+
+    def test_replies_for_a_person(self, tmp_path: Path) -> None:
+        shell = Shell(tmp_path)
+        shell.make_state()
+        with SuppressionList.open(tmp_path / ".sender") as suppressions:
+            for last, text in ((47, "please leave me alone"), (48, "wrong number")):
+                when = datetime(2026, 11, 21, 14, last, tzinfo=UTC)
+                suppressions.learn_inbound(f"+120255501{last}", text, "+12025550100", "twilio", when)
+        check_transcript(shell, "$ sender replies")
+
+
+def check_transcript(shell: Shell, begins: str) -> None:
+    """The transcript of docs/suppression.md that begins with that command is what its commands print."""
+    [transcript] = [block for block in blocks(read(DOCS / "suppression.md"), "text") if block.startswith(begins)]
+    for entry in re.split(r"^\$ sender ", transcript, flags=re.MULTILINE)[1:]:
+        command, _, output = entry.partition("\n")
+        done = shell(*shlex.split(command))
+        assert timeless(done.out) == timeless(output), command
 
 
 def timeless(text: str) -> list[str]:
-    return [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME", line).rstrip() for line in text.splitlines()]
+    return [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)? UTC", "TIME", line).rstrip() for line in text.splitlines()]
 
 
 def test_paths_in_the_repository_exist() -> None:

@@ -213,6 +213,61 @@ def test_a_batch_that_fails_changes_nothing(store: SuppressionStore) -> None:
     assert store.add([entry(ADA)]) == 1
 
 
+# -- replies that are held for a person --------------------------------------------------------------------------------
+
+
+def held(number: str = ADA, *, via: str = OURS, at: int = 100, scope: str = "all", note: str = "leave me alone") -> SuppressionRow:  # fmt: skip
+    return SuppressionRow(number, scope, "under_review", "reply", via, at, note)
+
+
+@pytest.mark.parametrize(
+    ("by", "via", "at", "still"),
+    [
+        ("review", OURS, 101, False),
+        ("review", OURS, 100, True),
+        ("review", OTHER, 101, True),
+        ("start", OURS, 101, False),
+        ("start", OURS, 100, True),
+        ("start", OTHER, 101, True),
+        ("person", "", 101, False),
+    ],
+)
+def test_what_ends_a_review(store: SuppressionStore, by: str, via: str, at: int, still: bool) -> None:
+    store.add([held(), held(BOB)])
+    store.lift([lift(by=by, via=via, at=at)])
+    assert [row.number for row in store.in_review()] == ([ADA, BOB] if still else [BOB])
+    assert active(store) == ({ADA, BOB} if still else {BOB})
+
+
+@pytest.mark.parametrize("source", ["reply", "provider_error", "provider_list", "person", "file"])
+@pytest.mark.parametrize("reason", ["opted_out", "suppressed"])
+def test_a_review_takes_back_nothing_else(store: SuppressionStore, source: str, reason: str) -> None:
+    store.add([entry(source=source, reason=reason)])
+    store.lift([lift(by="review")])
+    assert active(store) == {ADA}
+
+
+def test_reviews_are_listed_oldest_first(store: SuppressionStore) -> None:
+    store.add([held(BOB, at=3), held(ADA, at=2), held(EVE, at=1, scope="sandbox"), entry(EVE)])
+    assert [(row.number, row.at, row.note) for row in store.in_review()] == [
+        (EVE, 1, "leave me alone"),
+        (ADA, 2, "leave me alone"),
+        (BOB, 3, "leave me alone"),
+    ]
+
+
+def test_only_the_words_of_decided_reviews_are_cut(store: SuppressionStore) -> None:
+    store.add([held(ADA), held(ADA, via=OTHER), held(BOB), entry(ADA)])
+    store.lift([lift(by="review")])
+    assert store.shorten_notes(ADA, 5) == 1
+    assert store.shorten_notes(ADA, 5) == 0
+    assert sorted((row.via, row.reason, row.note) for row, _ in store.history(ADA)) == [
+        (OURS, "opted_out", "note"),
+        (OURS, "under_review", "leave"),
+        (OTHER, "under_review", "leave me alone"),
+    ]
+
+
 # -- the SQLite file ---------------------------------------------------------------------------------------------------
 
 
@@ -221,14 +276,14 @@ def test_a_file_of_another_version_or_program_is_refused(tmp_path: Path) -> None
     path = tmp_path / "suppression.sqlite3"
     SuppressionFile.open(path).close()
     db = apsw.Connection(str(path))
-    assert db.pragma("user_version") == 2
+    assert db.pragma("user_version") == 3
     assert db.pragma("application_id") == int.from_bytes(b"cmpo")
-    for pragma, value, as_it_was in (("user_version", 3, 2), ("application_id", 1, int.from_bytes(b"cmpo"))):
+    for pragma, value, as_it_was in (("user_version", 4, 3), ("application_id", 1, int.from_bytes(b"cmpo"))):
         db.pragma(pragma, value)
         with pytest.raises(StateError, match="not a suppression list, or a newer campaign-sender wrote it"):
             SuppressionFile.open(path)
         db.pragma(pragma, as_it_was)
-    db.execute("DROP TABLE heard")
+    db.execute("DROP TABLE heard; DROP INDEX entry_review")
     db.pragma("user_version", 1)
     db.close()
     file = SuppressionFile.open(path)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.core.errors import InputError
-from sender.suppression.keywords import _LONGEST, _PLAIN, _START, _STOP, _WHOLE, Keyword, keyword_of, opt_out_words
+from sender.suppression.keywords import _PLAIN, _START, _STOP, _WHOLE, Keyword, keyword_of, opt_out_words
+from sender.suppression.reply_text import LONGEST
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "suppression.md"
 PROVIDERS = ["signalwire", "signalwire-compat", "telnyx", "twilio"]
@@ -125,9 +126,9 @@ def test_a_negation_is_no_stop(before: str, word: str) -> None:
 
 
 def test_of_a_very_long_reply_the_beginning_is_read() -> None:
-    assert keyword_of("STOP. " + "blah " * _LONGEST) is Keyword.STOP
-    assert keyword_of("blah " * _LONGEST + ". STOP") is None
-    assert keyword_of("start " * _LONGEST) is None
+    assert keyword_of("STOP. " + "blah " * LONGEST) is Keyword.STOP
+    assert keyword_of("blah " * LONGEST + ". STOP") is None
+    assert keyword_of("start " * LONGEST) is None
 
 
 def test_yes_opts_in_at_twilio_alone() -> None:

@@ -486,7 +486,7 @@ def test_a_list_of_the_first_version_is_upgraded_when_it_is_opened(tmp_path: Pat
     with SuppressionList.open(tmp_path) as listed:
         listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON)
     db = apsw.Connection(str(path))
-    db.execute("DROP TABLE heard; PRAGMA user_version = 1")
+    db.execute("DROP TABLE heard; DROP INDEX entry_review; PRAGMA user_version = 1")
     db.close()
     with SuppressionList.open(tmp_path) as listed:
         assert listed.learn_inbound(ADA, "start", OURS, "twilio", later(1), message_id="b")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sender.delivery.webhooks.app import Receiver
+from sender.delivery.webhooks.inbound import ReplyHandling
 from sender.delivery.webhooks.server import Listener, listen, serve
 from sender.delivery.webhooks.signatures import Keys, Policy
 
-__all__ = ["Keys", "Listener", "Policy", "Receiver", "listen", "serve"]
+__all__ = ["Keys", "Listener", "Policy", "Receiver", "ReplyHandling", "listen", "serve"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -17,17 +16,16 @@ from sender.core.bounded_http import BoundedProtocol, connections_at_most
 from sender.core.errors import CredentialsError, InputError
 from sender.core.loopback import is_loopback
 from sender.delivery.webhooks.app import Receiver, check_public_url
+from sender.delivery.webhooks.inbound import InboundHandler, ReplyHandling
 from sender.delivery.webhooks.intake import Intake, OnRefused, WebhookCounts
 from sender.delivery.webhooks.signatures import Keys, Policy
-from sender.providers.base import InboundMessage
 from sender.providers.registry import DIALECTS
 from sender.state.state import State
-from sender.suppression.keywords import opt_out_words
-from sender.suppression.suppression_list import SuppressionList
 
 DEFAULT_PORT = 8026
 _KEEP_ALIVE_S = 75  # longer than a proxy's or a provider's, so that none of them finds its connection just closed
 _DRAIN_S = 10  # at the end, for requests under way
+_REPLIES = ReplyHandling()
 
 
 class _ListenerProtocol(BoundedProtocol):
@@ -56,18 +54,17 @@ def listen(
     port: int = 0,
     dialect: str | None = None,
     on_refused: OnRefused | None = None,
-    own_words: Iterable[str] = (),
+    replies: ReplyHandling = _REPLIES,
 ) -> Iterator[Listener]:
     """Run a receiver in a thread of this process, writing to the ledger of `state`; stop it on exit.
 
     Without `public_url`, it is the address it listens on, for the sandbox. `dialect` is the one that must be checkable
     (None: any). `on_refused` gets the runs in which numbers were refused, as for `Intake`; without it the sender of
-    the run learns that itself. `own_words` are opt-out words of the sender's own. Raises InputError or CredentialsError
-    when the receiver could not do its work.
+    the run learns that itself. `replies` says how replies are handled. Raises InputError or CredentialsError when the
+    receiver could not do its work.
     """
-    words = opt_out_words(own_words)
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, dialect, on_refused, words)
+        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, dialect, on_refused, replies)
         with asgi_server.in_thread(server, sock, "receiver"):
             yield listener
 
@@ -82,12 +79,11 @@ def serve(
     port: int = DEFAULT_PORT,
     on_ready: Callable[[Listener], None] | None = None,
     on_refused: OnRefused | None = None,
-    own_words: Iterable[str] = (),
+    replies: ReplyHandling = _REPLIES,
 ) -> Listener:
     """Serve until interrupted, and return the listener with what it has received. Otherwise as `listen`."""
-    words = opt_out_words(own_words)
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, None, on_refused, words)
+        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, None, on_refused, replies)
         server.on_ready = partial(on_ready, listener) if on_ready else None
         asgi_server.serve(server, sock)
     return listener
@@ -101,7 +97,7 @@ def _make_server(
     policy: Policy,
     dialect: str | None,
     on_refused: OnRefused | None,
-    own_words: Collection[str],
+    replies: ReplyHandling,
 ) -> tuple[asgi_server.Server, Listener]:
     if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
         raise InputError(
@@ -124,7 +120,7 @@ def _make_server(
             " provider needs (docs/delivery.md says where each is shown)",
         )
     simulated = is_loopback(public)  # only the sandbox can call it there
-    intake = Intake(state.open_ledger, partial(_learn_reply, state, own_words, simulated), on_refused)
+    intake = Intake(state.open_ledger, InboundHandler(state, replies, simulated=simulated), on_refused)
     receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
     config = uvicorn.Config(
         receiver.app,
@@ -140,26 +136,3 @@ def _make_server(
         timeout_graceful_shutdown=_DRAIN_S,
     )
     return asgi_server.Server(config), Listener(url, public, checkable, intake.counts, receiver.refused)
-
-
-def _learn_reply(
-    state: State,
-    own_words: Collection[str],
-    simulated: bool,
-    message: InboundMessage,
-    dialect: str,
-    heard_at: datetime,
-) -> None:
-    """Learn from a reply: a STOP is on the suppression list before its webhook is answered."""
-    with SuppressionList(state.open_suppressions(), own_words) as suppressions:
-        suppressions.learn_inbound(
-            message.from_number,
-            message.text,
-            message.to,
-            dialect,
-            datetime.fromisoformat(message.at) if message.at else heard_at,
-            keyword=message.keyword,
-            message_id=message.message_id,
-            heard_at=heard_at,
-            simulated=simulated,
-        )

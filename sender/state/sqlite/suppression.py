@@ -25,7 +25,7 @@ from sender.state.sqlite.file import create, failures_explained, open_to_read, s
 from sender.state.suppression import LiftRow, SuppressionRow
 
 _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _BUSY_TIMEOUT_MS = 10_000
 _LOOKED_UP = 20_000  # numbers in one statement
 _SUBJECT = "suppression list"
@@ -69,17 +69,32 @@ CREATE TABLE heard (
     PRIMARY KEY (number, message_id)
 ) WITHOUT ROWID, STRICT;
 """
+# Since version 3: replies that are held for a person, and the decisions about them. A looser CHECK needs no new table,
+# only its text (SQLite, "Making Other Kinds Of Table Schema Changes", read 2026-11-28); the new index makes every
+# connection read the definitions anew.
+_REVIEW = """
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(replace(sql,
+    '''suppressed'', ''invalid_number''', '''suppressed'', ''under_review'', ''invalid_number'''),
+    '(''start'', ''person'')', '(''start'', ''person'', ''review'')')
+WHERE type = 'table' AND name IN ('entry', 'lift');
+PRAGMA writable_schema = RESET;
+CREATE INDEX entry_review ON entry (number) WHERE reason = 'under_review';
+"""
+_STEPS = (_HEARD, _REVIEW)  # from version 1 to 2, from 2 to 3
 
 # A START takes back what was learned through the same number of ours, or through no number we know; a person takes
-# back anything, in one scope or in all of them. At the same millisecond the entry wins: in doubt, nothing is sent.
+# back anything, in one scope or in all of them; a review the reply that it is about. At the same millisecond the entry
+# wins: in doubt, nothing is sent.
 _LIFTED = """
 EXISTS (
     SELECT 1 FROM lift AS l
     WHERE l.number = e.number AND l.at > e.at AND (l.scope = '' OR l.scope = e.scope)
         AND (
             l.by = 'person'
-            OR (e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
-                AND e.reason = 'opted_out')
+            OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
+                AND e.reason IN ('opted_out', 'under_review'))
+            OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
         )
 )
 """
@@ -87,6 +102,11 @@ _COLUMNS = "e.number, e.scope, e.reason, e.source, e.via, e.at, e.note"
 _ACTIVE = f"SELECT {_COLUMNS} FROM entry AS e WHERE NOT {_LIFTED}"  # noqa: S608 (our own text)
 _LOOK_UP = f"SELECT {_COLUMNS} FROM json_each(?) AS j CROSS JOIN entry AS e ON e.number = j.value WHERE NOT {_LIFTED}"  # noqa: S608
 _ALL_OF = f"SELECT {_COLUMNS}, NOT {_LIFTED} FROM entry AS e WHERE e.number = ? ORDER BY e.at, e.scope, e.source, e.via"  # noqa: S608
+_IN_REVIEW = f"{_ACTIVE} AND e.reason = 'under_review' ORDER BY e.at, e.number, e.via"
+_SHORTEN = f"""
+UPDATE entry AS e SET note = substr(note, 1, :most)
+WHERE e.number = :number AND e.reason = 'under_review' AND length(note) > :most AND {_LIFTED}
+"""  # noqa: S608
 _CHANGED = """
 SELECT number FROM entry WHERE change > ?1 UNION SELECT number FROM lift WHERE change > ?1 LIMIT ?2
 """
@@ -192,6 +212,19 @@ class SuppressionFile:
         with _failures_explained(self._path):
             yield from self._db.execute(_ACTIVE)
 
+    def in_review(self) -> list[SuppressionRow]:
+        """The entries that count and wait for a person's decision, oldest first."""
+        with _failures_explained(self._path):
+            return [SuppressionRow(*row) for row in self._db.execute(_IN_REVIEW)]
+
+    def shorten_notes(self, number: str, most: int) -> int:
+        """Cut the notes of the number's decided reviews to `most` characters; return how many were longer."""
+        with self._transaction() as db:
+            before = db.total_changes()
+            for name in (number, self.name_of(number)):
+                db.execute(_SHORTEN, {"number": name, "most": most})
+            return db.total_changes() - before
+
     def look_up(self, numbers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The entries of `numbers` that count, as `active`. Sorted numbers are found faster."""
         with _failures_explained(self._path):
@@ -290,8 +323,9 @@ def _configure(db: apsw.Connection, path: Path) -> None:
             db.execute("INSERT INTO list VALUES (?, 0)", (uuid.uuid4().hex,))
             db.pragma("application_id", _APPLICATION_ID)
             db.pragma("user_version", 1)
-        if db.pragma("application_id") == _APPLICATION_ID and db.pragma("user_version") == 1:
-            db.execute(_HEARD)
+        if db.pragma("application_id") == _APPLICATION_ID and 1 <= db.pragma("user_version") < _SCHEMA_VERSION:
+            for step in _STEPS[db.pragma("user_version") - 1 :]:
+                db.execute(step)
             db.pragma("user_version", _SCHEMA_VERSION)
         _check_identity(db, path)
         db.execute("COMMIT")

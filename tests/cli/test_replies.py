@@ -1,0 +1,118 @@
+"""`sender replies`: what people have replied, and decisions about replies that may be an opt-out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sender.suppression.suppression_list import SuppressionList
+from tests.cli.conftest import Shell
+
+ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
+OURS = "+12025550150"
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def held(folder: Path, replies: dict[str, str]) -> None:
+    with SuppressionList.open(folder / ".sender") as suppressions:
+        for number, text in replies.items():
+            suppressions.learn_inbound(number, text, OURS, "twilio", NOON)
+
+
+@pytest.fixture
+def shell(sender: Shell) -> Shell:
+    """A state in which two replies wait for a decision, one of them hostile to terminals."""
+    sender.make_state()
+    held(sender.folder, {ADA: "leave me alone\x1b[2J [bold]now[/]", BOB: "wrong number"})
+    return sender
+
+
+def test_what_waits_is_listed_and_decided(shell: Shell) -> None:
+    listed = shell("replies", "--review")
+    assert listed.code == 0
+    assert "2 replies to be decided; until then these numbers get nothing" in listed.out
+    assert "\x1b" not in listed.out
+    assert r"leave me alone\x1b[2J [bold]now[/]" in listed.out
+    assert f"{ADA} to {OURS}, 2026-11-21 12:00" in listed.out
+    decided = shell("replies", "--review", "--opt-out", "(202) 555-0101", "--keep", BOB, "--region", "US")
+    assert decided.code == 0, decided
+    assert decided.out == f"{ADA} has opted out\n{BOB} gets messages again\n0 replies still to be decided\n"
+    assert shell("replies", "--review").out == "no reply waits for a decision\n"
+    assert "opted_out" in shell("suppress", "why", ADA).out
+    assert "under_review, taken back since" in shell("suppress", "why", BOB).out
+
+
+def test_json_is_a_list_of_what_waits(shell: Shell) -> None:
+    assert shell("replies", "--review", "--json").json[1] == {
+        "number": BOB,
+        "our_number": OURS,
+        "text": "wrong number",
+        "at": "2026-11-21T12:00:00.000+00:00",
+        "scope": "all",
+    }
+    assert [each["number"] for each in shell("replies", "--review", "--keep", BOB, "--json").json] == [ADA]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--review", "--keep", EVE), f"no reply of {EVE} waits for a decision"),
+        (("--review", "--opt-out", "555-0101"), "555-0101"),
+        (("--keep", ADA), "--review"),
+        (("--review", "--opt-out", ADA, "--keep", ADA), "both"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_decides_nothing(shell: Shell, options: tuple[str, ...], says: str) -> None:
+    done = shell("replies", *options)
+    assert done.code == 2, done
+    assert says in done.err
+    assert "Traceback" not in done.err
+    assert len(shell("replies", "--review", "--json").json) == 2
+
+
+def test_no_state_is_made(sender: Shell) -> None:
+    done = sender("replies", "--review")
+    assert done.code == 2, done
+    assert not (sender.folder / ".sender").exists()
+
+
+def test_the_plan_prints_who_is_held_and_the_exit_code_is_unaffected(shell: Shell) -> None:
+    shell.write("people.csv", f"name,phone\nAda,{ADA}\nBob,{BOB}\nEve,{EVE}\n")
+    options = ("people.csv", "--body", "Hi", "--from", OURS, "--provider", "sandbox", "--default-region", "US")
+    planned = shell("plan", *options)
+    assert planned.code == 0, planned
+    assert "2 under_review" in planned.out
+    assert "held until a person decides (`sender replies --review`):" in planned.out
+    assert (
+        f"row 3 {BOB} replied `wrong number` to {OURS} on 2026-11-21 12:00 UTC, which may be an opt-out" in planned.out
+    )
+    assert "\x1b" not in planned.out
+    rows = shell("plan", *options, "--json").json["under_review"]
+    assert [(row["row_number"], row["to"]) for row in rows] == [(2, ADA), (3, BOB)]
+    explained = shell("plan", *options, "--explain", "3")
+    assert "skipped as under_review: replied `wrong number`" in explained.out
+    sent = shell("send", *options, "--yes", "--wait", "0")
+    assert sent.code == 0, sent
+    assert "3 rows = 2 skipped + 1 accepted" in sent.out
+    assert shell("replies", "--review", "--keep", BOB).code == 0
+    rest = shell("send", *options, "--yes", "--wait", "0", "--only-new")
+    assert rest.code == 0, rest
+    assert "1 accepted" in rest.out
+
+
+def test_status_counts_them(shell: Shell) -> None:
+    shell.write("people.csv", f"name,phone\nEve,{EVE}\n")
+    options = ("people.csv", "--body", "Hi", "--from", OURS, "--provider", "sandbox")
+    assert shell("send", *options, "--yes", "--wait", "0").code == 0
+    line = "2 replies held for review: `sender replies --review` shows what may be an opt-out"
+    assert line in shell("status").out
+    assert line in shell("status", "people.csv").out
+    assert shell("status", "people.csv", "--json").json["under_review"] == 2
+    shell("replies", "--review", "--keep", ADA, "--keep", BOB)
+    assert "review" not in shell("status").out
+
+
+def test_nobody_is_put_under_review_by_hand(shell: Shell) -> None:
+    assert "under_review" not in shell("suppress", "add", "--help").out
