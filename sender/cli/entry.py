@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replies": ("replies", "Decide about replies that may be an opt-out."),
     "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
     "suppress": ("suppress", "Manage the list of numbers that get nothing."),
+    "numbers": ("numbers", "Manage the numbers that no text can arrive at."),
     "schedule": ("schedule", "Send campaigns at regular times."),
     "rules": ("rules", "List the shipped rules of when texts may be sent."),
     "sandbox": ("sandbox", "Run the provider simulator."),

@@ -16,8 +16,9 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from sender import phone, providers
+from sender import providers
 from sender.cli import console, terminal
+from sender.cli.number_arguments import parse_numbers
 from sender.cli.outputs import force_option
 from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
@@ -79,7 +80,7 @@ def add(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug)
-    to_add = _parse_numbers(numbers, default_region)
+    to_add = parse_numbers(numbers, default_region)
     with SuppressionList.open(state_dir) as suppressions:
         new = suppressions.add(to_add, scope=scope, reason=SkipReason(reason), note=note)
     console.out.print(f"{console.many(new, 'number')} added, {len(to_add) - new:,} already on the list")
@@ -95,7 +96,7 @@ def remove(
     numbers: tuple[str, ...], scope: str | None, default_region: str | None, debug: bool, state_dir: Path
 ) -> int:
     console.set_up_logs(debug=debug)
-    to_remove = _parse_numbers(numbers, default_region)
+    to_remove = parse_numbers(numbers, default_region)
     with SuppressionList.open(state_dir) as suppressions:
         opted_out = [
             number
@@ -295,7 +296,7 @@ def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: 
 def why(number: str, default_region: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
     meanings = LenientReader(frozenset(), short_codes=False).read(number, _regions(default_region)).numbers
-    numbers = sorted(meanings) or _parse_numbers((number,), default_region)
+    numbers = sorted(meanings) or parse_numbers((number,), default_region)
     with SuppressionList.open(state_dir, create=False) as suppressions:
         by_number = {e164: suppressions.why(e164) for e164 in numbers}
     entries = [entry for found in by_number.values() for entry in found]
@@ -315,16 +316,6 @@ def why(number: str, default_region: str | None, as_json: bool, debug: bool, sta
             style = "bold" if entry.active else "dim"
             console.out.print(f"{e164} [{style}]{entry.reason.value}{taken_back}[/]: {escape(entry.sentence())}")
     return 0
-
-
-def _parse_numbers(raw: Iterable[str], region: str | None) -> list[str]:
-    """Return the numbers in E.164. Raises InputError for the first that cannot be read."""
-    cells = list(dict.fromkeys(raw))
-    cleaned = phone.normalize(pl.Series(cells, dtype=pl.String), default_region=region)
-    for row in cleaned.iter_rows(named=True):
-        if row["to"] is None:
-            raise InputError(row["detail"] or "the number is blank", fix="write it as +12025550100, without blanks")
-    return cleaned["to"].unique(maintain_order=True).to_list()
 
 
 def _by_reason(entries: Iterable[SuppressionEntry]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from sender.core.errors import ProviderRefused
+from sender.core.errors import ProviderRefused, ProviderUnreachable
 from sender.core.outcomes import SkipReason
 from sender.delivery.provider_log import LogReader
 from sender.providers.base import Request, Response
@@ -19,7 +19,7 @@ from sender.suppression.entries import (
     is_number,
 )
 from sender.suppression.suppression_list import SuppressionList
-from sender.transport.base import Transport
+from sender.transport.base import Transport, TransportFailure
 
 _PAGE_PAUSE_S = 0.1
 
@@ -36,7 +36,7 @@ async def import_opt_outs(
     """Import the provider's opt-outs, each with the date the provider gives. Return how many it has, and the new ones.
 
     Pages that were read before a failure stay imported: a known opt-out is honoured. Raises InputError where the
-    provider has no list that can be read, ProviderRefused when a page cannot be read, and TransportFailure.
+    provider has no list that can be read, ProviderRefused when a page cannot be read, and ProviderUnreachable.
     """
     scope, seen, new = check_scope(scope), 0, 0
     opt_outs = opt_out_list(adapter)
@@ -73,6 +73,11 @@ async def _pages(reader: LogReader, opt_outs: OptOutList, first: Request) -> Asy
         async with contextlib.aclosing(reader.pages_from(first, read_page)) as pages:
             async for page in pages:
                 yield page
+    except TransportFailure as error:
+        raise ProviderUnreachable(
+            f"the provider's list of opt-outs did not come: {error}",
+            fix="run the same command again; the opt-outs read so far are kept",
+        ) from None
     except ValueError as error:
         raise ProviderRefused(
             f"the provider's list of opt-outs cannot be read: {error}",

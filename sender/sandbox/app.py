@@ -20,6 +20,7 @@ from sender.sandbox import optouts as optouts_list
 from sender.sandbox.dialect import Answer, Dialect, FieldProblem, Refused, StoredMessage
 from sender.sandbox.laml import LamlApi
 from sender.sandbox.media import MediaRequest, answer_media
+from sender.sandbox.number_routes import number_routes
 from sender.sandbox.signalwire import UUID, SignalWireApi
 from sender.sandbox.signalwire_compat import CompatibilityApi
 from sender.sandbox.simulator import SIMULATOR, Options, Sandbox, json_response, utc_ms
@@ -78,6 +79,7 @@ _PREFIXES: tuple[tuple[str, Dialect, str], ...] = (
     ("/api/laml/", _COMPATIBILITY, "20404"),
     ("/api/", _NATIVE, "not_found"),
     ("/v2/", _TELNYX, "10005"),
+    ("/v1/", _TWILIO, "20404"),
     ("/2010-04-01/", _TWILIO, "20404"),
 )
 _Step = Callable[[Dialect, Request], Awaitable[ASGIApp]]
@@ -248,7 +250,7 @@ def app(options: Options | None = None) -> Starlette:
             sandbox.store.close()
 
     starlette = Starlette(
-        routes=[*_provider_routes(sandbox), *_sandbox_routes(sandbox)],
+        routes=[*_provider_routes(sandbox), *number_routes(sandbox), *_sandbox_routes(sandbox)],
         lifespan=lifespan,
         exception_handlers={404: _answer_unknown, 405: _answer_unknown, 500: _answer_failure},
     )

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from sender.sandbox import distortions, network_faults
 from sender.sandbox import optouts as optouts_list
+from sender.sandbox.deactivations import Deactivations
 from sender.sandbox.dialect import (
     NEVER_MS,
     Answer,
@@ -88,6 +89,7 @@ class Sandbox:
         self.options = options
         self.store = Store(options.state_file)
         self.optouts = optouts_list.OptOuts()
+        self.deactivations = Deactivations()
         self.behaviors = BehaviorPicker(options.rate_per_s)
         self.faults = FaultPicker(options.faults)
         self.webhooks = WebhookSender(options.webhook_faults)

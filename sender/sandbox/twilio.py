@@ -60,6 +60,13 @@ class TwilioApi(LamlApi):
             raise Refused(FieldProblem(401, "20003", "Authenticate"))
         return owner
 
+    def authenticate_account(self, authorization: str | None) -> str:
+        """Return the account of credentials for a path that names none. An API key stands for its account."""
+        user, _ = basic(authorization) or ("", "")
+        if not (self._account.fullmatch(user) or self._key.fullmatch(user)):
+            raise Refused(FieldProblem(401, "20003", "Authenticate"))
+        return user
+
     def new_id(self, *, mms: bool) -> str:
         return ("MM" if mms else "SM") + uuid.uuid4().hex
 

@@ -59,17 +59,19 @@ class HttpxTransport:
         context: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] | None = None,
+        most_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         """At most `concurrency` requests at one time; the others wait, and their time runs.
 
         `context` verifies servers, the environment's if there is none. `transport` replaces the network
-        (httpx.MockTransport in tests). `clock` gives seconds that never go back. Raises CredentialsError when the
-        environment's proxies or certificates cannot be used.
+        (httpx.MockTransport in tests). `clock` gives seconds that never go back. An answer is cut after
+        `most_bytes`. Raises CredentialsError when the environment's proxies or certificates cannot be used.
         """
         # A semaphore of our own, and no limit in the pool: httpcore 1.0.9 loses a place for good when a request is
         # cancelled between getting a connection and waking up.
         self._semaphore = asyncio.Semaphore(concurrency)
         self._clock = clock or steady_s
+        self._most_bytes = most_bytes
         self._proxies = {} if transport else network_settings.read_proxies()
         self._routes: dict[str | None, httpx.AsyncBaseTransport]
         self._context = context
@@ -135,7 +137,7 @@ class HttpxTransport:
         try:
             async for chunk in cast("httpx.AsyncByteStream", answer.stream):
                 content += chunk
-                if len(content) > MAX_ANSWER_BYTES:
+                if len(content) > self._most_bytes:
                     break
             _close_if_more_came(answer)
         finally:
@@ -143,8 +145,8 @@ class HttpxTransport:
         return Response(
             answer.status_code,
             dict(answer.headers.items()),
-            bytes(content[:MAX_ANSWER_BYTES]),
-            truncated=len(content) > MAX_ANSWER_BYTES,
+            bytes(content[: self._most_bytes]),
+            truncated=len(content) > self._most_bytes,
         )
 
     async def _begin(
