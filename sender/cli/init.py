@@ -12,10 +12,11 @@ import click
 from rich.markup import escape
 
 from sender.cli import console
+from sender.cli.campaign_options import is_campaign
 from sender.cli.list_campaign import is_list, name_campaign, write_list_campaign
 from sender.cli.row_lines import print_skipped
 from sender.cli.schema import schema_text
-from sender.cli.shared_options import is_campaign, state_options
+from sender.cli.shared_options import state_options
 from sender.core.errors import InputError
 from sender.core.folder_defaults import find_folder_defaults
 from sender.core.output_files import PUBLIC, OutputKind, check_output, not_writable, write_text_beside

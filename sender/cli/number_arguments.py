@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import polars as pl
-
-from sender import phone
 from sender.core.errors import InputError
+from sender.core.lazy_modules import pl
 
 
 def parse_numbers(raw: Iterable[str], region: str | None) -> list[str]:
     """Return the numbers in E.164, each once. Raises InputError for the first that cannot be read."""
+    from sender import phone
+
     cells = list(dict.fromkeys(raw))
     cleaned = phone.normalize(pl.Series(cells, dtype=pl.String), default_region=region)
     for row in cleaned.iter_rows(named=True):

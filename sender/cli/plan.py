@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from sender.campaign.model import Campaign
-from sender.cli import console
+from sender.cli import console, plan_lines
+from sender.cli.campaign_options import TARGET_HELP, campaign_options, only_new_option, read_plan
 from sender.cli.outputs import force_option, protected_inputs
 from sender.cli.remaining_lines import show_remaining
 from sender.cli.row_lines import print_skipped
-from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
+from sender.cli.shared_options import state_options
 from sender.core.errors import InputError, StateError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import Protected
@@ -95,7 +96,9 @@ def plan(
             }
         )
         return 0
-    console.plan_summary(built, simulated=built.manifest.provider == "sandbox", where=str(built.directory), stops=stops)
+    plan_lines.plan_summary(
+        built, simulated=built.manifest.provider == "sandbox", where=str(built.directory), stops=stops
+    )
     print_skipped(built)
     return 0
 

@@ -9,7 +9,8 @@ import click
 from rich.markup import escape
 
 from sender.cli import console
-from sender.cli.shared_options import TARGET_HELP, campaigns_options, is_written_plan, read_plan, state_options
+from sender.cli.campaign_options import TARGET_HELP, campaigns_options, is_written_plan, read_plan
+from sender.cli.shared_options import state_options
 
 if TYPE_CHECKING:
     from sender.planning.diff import PlanDiff

@@ -8,10 +8,11 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from sender.cli import console, terminal
+from sender.cli import console, plan_lines, terminal
+from sender.cli.campaign_options import TARGET_HELP, campaign_options, only_new_option, read_plan
 from sender.cli.outputs import force_option, protected_inputs
 from sender.cli.row_lines import print_messages, print_skipped
-from sender.cli.shared_options import TARGET_HELP, campaign_options, only_new_option, read_plan, state_options
+from sender.cli.shared_options import state_options
 from sender.core.output_files import Protected
 
 
@@ -63,7 +64,7 @@ def preview(
                 break
             terminal.write_json(row)
         return 0
-    console.plan_summary(plan, simulated=plan.manifest.provider == "sandbox")
+    plan_lines.plan_summary(plan, simulated=plan.manifest.provider == "sandbox")
     print_messages(plan, most=10 if limit is None else limit)
     print_skipped(plan)
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from sender.cli import console
+from sender.cli import console, run_lines
 from sender.cli.progress_display import countdown
 from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.delivery.reconcile import ReconcileResult
@@ -52,7 +52,7 @@ def reconcile(run: str, settle: bool, env_file: Path | None, as_json: bool, debu
     if settled.decidable_at:
         moment = f"{settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}"
         console.out.print(f"  from {moment} on the log can prove that a message is absent")
-    console.run_summary(summary)
+    run_lines.run_summary(summary)
     if summary.pending:
         console.out.print(f"{summary.pending:,} pending: send the campaign again to resume")
     return summary.exit_code

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from rich.markup import escape
 
-from sender.cli import console
+from sender.cli import console, plan_lines
 from sender.cli.row_lines import print_messages, print_skipped
 from sender.planning.forecast import foresee
 from sender.sending.remaining import Remaining
@@ -48,6 +48,6 @@ def show_remaining(remaining: Remaining, *, as_json: bool) -> None:
             f"  [yellow]note:[/] {console.many(unknown, 'unknown message')} will be looked up in the provider's log"
             " first; those proved absent are sent, too"
         )
-    console.plan_summary(plan, simulated=run.simulated)
+    plan_lines.plan_summary(plan, simulated=run.simulated)
     print_messages(plan, most=_SHOWN)
     print_skipped(plan)

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from sender.cli import console
+from sender.cli import console, run_lines
 from sender.cli.outputs import force_option
 from sender.cli.shared_options import RUN_HELP, state_options
 from sender.core.errors import InputError
@@ -73,7 +73,7 @@ def _write_page(numbers: Figures, html: Path, protected: Protected, *, force: bo
 
 def _print(numbers: Figures) -> None:
     summary, out = numbers.summary, console.out
-    console.about_unknowns(summary.unknown, numbers.run.run_id)
+    run_lines.about_unknowns(summary.unknown, numbers.run.run_id)
     started = f", started {format_utc_and_local(numbers.begun)}" if numbers.begun else ""
     out.print(f"[bold]{escape(numbers.campaign)}[/] run {numbers.run.run_id}, through {numbers.provider}{started}")
     out.print(escape(summary.totals_line()))
@@ -87,7 +87,7 @@ def _print(numbers: Figures) -> None:
     _print_groups("country", numbers.countries, numbers)
     _print_groups("from", numbers.senders, numbers)
     _print_cost(numbers)
-    console.about_canary(numbers.run.canary)
+    run_lines.about_canary(numbers.run.canary)
     if numbers.slowest:
         rows = (f"row {late.row_number} after {seconds(late.seconds or 0)}" for late in numbers.slowest[:_SHOWN])
         out.print(f"[bold]slowest[/]  {', '.join(rows)}")

@@ -19,7 +19,15 @@ import click
 from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
-from sender.cli import console, terminal
+from sender.cli import console, plan_lines, terminal
+from sender.cli.campaign_options import (
+    TARGET_HELP,
+    campaign_options,
+    is_written_plan,
+    only_new_option,
+    read_plan,
+    with_hidden_rows,
+)
 from sender.cli.consent import (
     agree_to_missed_windows,
     agree_to_name,
@@ -34,14 +42,6 @@ from sender.cli.remaining_lines import show_remaining
 from sender.cli.row_lines import print_messages, print_skipped
 from sender.cli.send_options import SendRequest, send_options
 from sender.cli.send_result import conclude
-from sender.cli.shared_options import (
-    TARGET_HELP,
-    campaign_options,
-    is_written_plan,
-    only_new_option,
-    read_plan,
-    with_hidden_rows,
-)
 from sender.cli.start_options import (
     StartRequest,
     agree_to_late_start,
@@ -166,7 +166,7 @@ def send_plan(
     stops = foresee_stops(plan, options) if request.dry_run else None
     if not request.as_json:
         simulated = options.rehearse or plan.manifest.provider == "sandbox"
-        console.plan_summary(plan, simulated=simulated, stops=stops)
+        plan_lines.plan_summary(plan, simulated=simulated, stops=stops)
         print_skipped(plan, most=10)
     if not plan.manifest.messages and plan.manifest.skipped.keys() & _HELD_BACK_BY_RUNS:
         _show_nobody_new(plan, as_json=request.as_json)

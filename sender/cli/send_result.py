@@ -6,7 +6,7 @@ import logging
 
 from rich.markup import escape
 
-from sender.cli import console
+from sender.cli import console, run_lines
 from sender.reports.labels import held_until
 from sender.sending.choose_run import format_utc
 from sender.sending.run_result import RunResult
@@ -34,20 +34,20 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
     if result.resent:
         console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
     settled = result.reconciled
-    console.about_unknowns(
+    run_lines.about_unknowns(
         summary.unknown,
         run.run_id,
         decidable_at=settled.decidable_at,
         failure=settled.failure,
         contested=min(settled.contested, summary.unknown),
     )
-    console.run_summary(summary)
-    console.about_canary(run.canary)
+    run_lines.run_summary(summary)
+    run_lines.about_canary(run.canary)
     for number, why in result.taken_out.items():
         console.out.print(
             f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others carried its messages"
         )
-    console.about_delivery(result.refreshed, summary, run.run_id)
+    run_lines.about_delivery(result.refreshed, summary, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")

@@ -17,7 +17,7 @@ import click
 
 from sender.campaign.start_time import DEFAULT_LATE, Late, StartTime, find_zone, parse_late
 from sender.cli import console, terminal
-from sender.cli.shared_options import is_written_plan, read_campaign
+from sender.cli.campaign_options import is_written_plan, read_campaign
 from sender.core.durations import describe_duration
 from sender.core.errors import InputError, InputsChanged
 from sender.plan.plan import Plan

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import io
 from collections import Counter
 from collections.abc import Iterable
@@ -12,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from sender import providers
 from sender.cli import console, terminal
 from sender.cli.number_arguments import parse_numbers
 from sender.cli.outputs import force_option
@@ -25,22 +21,10 @@ from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import OutputKind, Protected
 from sender.core.safe_tables import EXPORTED
-from sender.delivery.provider_optouts import import_opt_outs
-from sender.phone import countries
-from sender.phone.lenient import LenientReader
-from sender.recipients.readers.read import read_tables
-from sender.recipients.readers.source import FileSource
-from sender.reports.table_files import dump_csv, has_headers, write_table
-from sender.state.find_state import is_state
-from sender.state.state_dir import DEFAULT_STATE_DIR
-from sender.suppression.entries import EVERYWHERE, REASONS, SANDBOX, EntrySource, SuppressionEntry
-from sender.suppression.export import entries_from_frame, entries_to_frame
-from sender.suppression.number_list import ListRules, no_numbers, read_number_list
+from sender.suppression.entries import EVERYWHERE, REASONS, SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
-from sender.transport.httpx_transport import HttpxTransport
 
 _SHOWN = 20
-_EXPORTED_LIST = OutputKind("an exported suppression list", lambda file: has_headers(file, EXPORTED))
 SCOPE_HELP = "all, campaign:NAME, sender:NUMBER or account:PROVIDER."
 
 _scope = click.option("--scope", default=EVERYWHERE, show_default=True, help=f"What it applies to: {SCOPE_HELP}")
@@ -152,95 +136,26 @@ def import_(
     debug: bool,
     state_dir: Path,
 ) -> int:
+    from sender.cli import suppress_import
+    from sender.suppression.number_list import ListRules
+
     console.set_up_logs(debug=debug)
     if bool(files) == (provider is not None):
         raise InputError("name files, or --from telnyx", fix="sender suppress import do-not-text.csv")
     with SuppressionList.open(state_dir) as suppressions:
         if provider is not None:
             since = since.replace(tzinfo=UTC) if since else None
-            adapter = providers.adapter(provider, environment(env_file))
-            seen, new = asyncio.run(_import_opt_outs(suppressions, adapter, scope=scope, profile=profile, since=since))
-            console.out.print(f"{console.many(seen, 'opt-out')} at {provider}, {new:,} new")
+            env = environment(env_file)
+            suppress_import.import_opt_outs(suppressions, provider, env, scope=scope, profile=profile, since=since)
         for folder in (path for path in files if path.is_dir()):
-            _import_state(suppressions, folder, state_dir)
+            suppress_import.import_state(suppressions, folder, state_dir)
         lists = [path for path in files if not path.is_dir()]
         rules = ListRules(_regions(default_region), columns=column, unreadable=unreadable)
-        complete = [_import_file(suppressions, file, rules, scope=scope, reason=SkipReason(reason)) for file in lists]
+        complete = [
+            suppress_import.import_file(suppressions, file, rules, scope=scope, reason=SkipReason(reason))
+            for file in lists
+        ]
     return 0 if all(complete) else 1
-
-
-async def _import_opt_outs(suppressions: SuppressionList, adapter: object, **options: Any) -> tuple[int, int]:
-    async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
-        return await import_opt_outs(suppressions, adapter, transport, **options)
-
-
-def _import_state(suppressions: SuppressionList, folder: Path, own: Path) -> None:
-    """Take over what another state knows, but for what its sandbox refused. Raises InputError where there is none."""
-    other = next((state for state in (folder, folder / DEFAULT_STATE_DIR) if is_state(state)), None)
-    if other is None:
-        raise InputError("there is no state directory here", where=str(folder), fix="name a state directory, or files")
-    if other.resolve() == own.resolve():
-        raise InputError("this is the state itself", where=str(folder), fix="name another one")
-    with SuppressionList.open(other, read_only=True) as others:
-        entries = [entry for entry in others.entries() if entry.scope != SANDBOX]
-    new = suppressions.restore(entries)
-    console.out.print(f"{escape(str(other))}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
-
-
-def _import_file(
-    suppressions: SuppressionList, file: Path, rules: ListRules, *, scope: str, reason: SkipReason
-) -> bool:
-    """Put the numbers of a file on the list; return whether none of its rows was left out that may not be."""
-    name = escape(file.name)
-    exported = _read_exported(file)
-    if exported is not None:
-        entries = entries_from_frame(exported)
-        new = suppressions.restore(entries)
-        console.out.print(f"{name}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
-        return True
-    listed = read_number_list(file, rules)
-    numbers = listed.numbers
-    if listed.rows and numbers.is_empty() and listed.unreadable.is_empty():
-        raise no_numbers(str(file))
-    new = suppressions.add(numbers, scope=scope, reason=reason, source=EntrySource.FILE, via=file.name)
-    console.out.print(f"{name}: {console.many(numbers.len(), 'number')}, {new:,} new")
-    if len(listed.columns) > 1:
-        counts = ", ".join(f"`{column.name}` {column.numbers.len():,}" for column in listed.columns)
-        console.out.print(f"  cells with numbers by column: {escape(counts)}")
-    if listed.blank_rows:
-        console.out.print(f"  {console.many(listed.blank_rows, 'row')} without a number")
-    if not listed.unreadable_rows:
-        return True
-    allowed = listed.unreadable_rows <= rules.unreadable
-    mark = "[yellow]note:[/]" if allowed else "[red]not on the list:[/]"
-    console.out.print(f"  {mark} {console.many(listed.unreadable_rows, 'row')} with a number that cannot be read")
-    for column, row, detail in listed.unreadable.select("column", "row", "detail").head(_SHOWN).iter_rows():
-        console.out.print(f"    {escape(f'row {row:,}, `{column}`: {detail}')}")
-    if listed.unreadable.height > _SHOWN:
-        console.out.print(f"    and {listed.unreadable.height - _SHOWN:,} more")
-    if not allowed:
-        console.out.print(
-            f"  correct them and import the file again, or allow them with --unreadable {listed.unreadable_rows}"
-            + ("" if rules.regions else "; numbers without a country code need --default-region US")
-        )
-    return allowed
-
-
-def _read_exported(file: Path) -> pl.DataFrame | None:
-    """Return the table in `file` if `export` has written it; None for any other file. Raises RecipientsError."""
-    tables = read_tables(FileSource(file.read_bytes(), where=str(file)), where=str(file))
-    table = tables.get(None)
-    return table.cells if table is not None and set(EXPORTED) <= set(table.headers) else None
-
-
-def _regions(default_region: str | None) -> tuple[str, ...]:
-    """Return the region that --default-region names, or none. Raises InputError for a text that names no single one."""
-    if default_region is None:
-        return ()
-    regions = countries.regions_of(default_region)
-    if len(regions) != 1:
-        raise InputError(f"`{default_region}` {countries.fault(default_region)}", where="--default-region")
-    return regions
 
 
 @suppress.command(help="Write the list to FILE (.csv, .jsonl, .parquet, .xlsx), or as CSV to standard output.")
@@ -249,6 +164,9 @@ def _regions(default_region: str | None) -> tuple[str, ...]:
 @force_option
 @state_options
 def export(file: Path | None, scope: str | None, force: bool, debug: bool, state_dir: Path) -> int:
+    from sender.reports.table_files import dump_csv, has_headers, write_table
+    from sender.suppression.export import entries_to_frame
+
     console.set_up_logs(debug=debug)
     with SuppressionList.open(state_dir, create=False) as suppressions:
         frame = entries_to_frame(suppressions.entries(scope))
@@ -257,7 +175,8 @@ def export(file: Path | None, scope: str | None, force: bool, debug: bool, state
         dump_csv(frame, buffer)
         terminal.write_data(buffer.getvalue())
         return 0
-    write_table(frame, file, _EXPORTED_LIST, Protected(state_dir=state_dir), force=force)
+    exported = OutputKind("an exported suppression list", lambda path: has_headers(path, EXPORTED))
+    write_table(frame, file, exported, Protected(state_dir=state_dir), force=force)
     console.err.print(f"wrote {console.many(frame.height, 'entry', 'entries')} to {escape(str(file))}")
     return 0
 
@@ -295,6 +214,8 @@ def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: 
 @state_options
 def why(number: str, default_region: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
     console.set_up_logs(debug=debug)
+    from sender.phone.lenient import LenientReader
+
     meanings = LenientReader(frozenset(), short_codes=False).read(number, _regions(default_region)).numbers
     numbers = sorted(meanings) or parse_numbers((number,), default_region)
     with SuppressionList.open(state_dir, create=False) as suppressions:
@@ -334,3 +255,15 @@ def _to_dict(entry: SuppressionEntry) -> dict[str, Any]:
         "note": entry.note,
         "active": entry.active,
     }
+
+
+def _regions(default_region: str | None) -> tuple[str, ...]:
+    """Return the region that --default-region names, or none. Raises InputError for a text that names no single one."""
+    if default_region is None:
+        return ()
+    from sender.phone import countries
+
+    regions = countries.regions_of(default_region)
+    if len(regions) != 1:
+        raise InputError(f"`{default_region}` {countries.fault(default_region)}", where="--default-region")
+    return regions

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-import polars as pl
+from sender.core.lazy_modules import pl
 
 _KEPT = "\uf900-\ufaff\U0002f800-\U0002fa1f"  # CJK compatibility ideographs
 _RUN = re.compile(f"[^{_KEPT}]+")

@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-import psutil
-
 from sender.core.errors import StateError
+from sender.core.lazy_modules import psutil
 
 OVERRIDE = "SENDER_ALLOW_NETWORK_STATE"  # environment: `1` for a cluster file system whose locks are known to hold
 

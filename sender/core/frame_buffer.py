@@ -12,9 +12,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import polars as pl
-
 from sender.core.errors import InputError
+from sender.core.lazy_modules import pl
 
 MEMORY_BYTES = 192 * 2**20  # of a buffer; later frames go to the folder
 

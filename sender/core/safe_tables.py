@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.safe_text import CONTROLS, escape_controls, show_controls, unescape_controls
 
 # What a spreadsheet takes for a formula, with the full-width signs that some locales read alike.

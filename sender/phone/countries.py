@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from functools import cache
 
 import phonenumbers
-from babel import Locale, localedata
-from babel.core import get_global
-from babel.languages import get_official_languages
+
+from sender.core.lazy_modules import babel, babel_languages
 
 _CALLING_CODE = re.compile(r"\+ ?(\d{1,3})")
 _ACCENTS = re.compile("[\u0300-\u036f]")  # of Latin, Greek and Cyrillic letters; the signs of other scripts are letters
@@ -132,14 +131,14 @@ def place_of(calling_code: int) -> str:
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(calling_code, ())
     if len(regions) != 1 or regions[0] not in phonenumbers.SUPPORTED_REGIONS:
         return f"country code +{calling_code}"
-    return f"{Locale.parse('en').territories[regions[0]]} (+{calling_code})"
+    return f"{babel.Locale.parse('en').territories[regions[0]]} (+{calling_code})"
 
 
 @cache
 def _codes() -> dict[str, str]:
     """Return the region of ISO's codes of three letters and of `UK`. (Other former codes of two letters are more often
     a typing error.)"""
-    aliases: Mapping[str, list[str]] = get_global("territory_aliases")
+    aliases: Mapping[str, list[str]] = babel.core.get_global("territory_aliases")
     return {
         code: regions[0]
         for code, regions in aliases.items()
@@ -154,7 +153,7 @@ def _names(locales: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Return the regions of each name in these locales; the names as `_key` returns them."""
     regions_by_name: dict[str, set[str]] = {}
     for locale in locales:
-        for region, name in Locale.parse(locale).territories.items():
+        for region, name in babel.Locale.parse(locale).territories.items():
             if region in phonenumbers.SUPPORTED_REGIONS:
                 regions_by_name.setdefault(_key(name), set()).add(region)
     return {name: tuple(sorted(regions)) for name, regions in regions_by_name.items()}
@@ -167,9 +166,9 @@ def _official_languages() -> tuple[str, ...]:
     languages = {
         language
         for region in phonenumbers.SUPPORTED_REGIONS
-        for language in get_official_languages(region, regional=True, de_facto=True)
+        for language in babel_languages.get_official_languages(region, regional=True, de_facto=True)
     }
-    return tuple(sorted(filter(localedata.exists, languages)))
+    return tuple(sorted(filter(babel.localedata.exists, languages)))
 
 
 def _key(name: str) -> str:

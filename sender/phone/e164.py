@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import phonenumbers
-import polars as pl
 
+from sender.core.frame_schema import FrameSchema
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
 from sender.phone.cell import (
@@ -35,10 +36,10 @@ from sender.phone.cell import (
 from sender.phone.digit_sets import MAX_DIGITS
 from sender.phone.numbering import NumberVerdict, meanings
 from sender.phone.old_plans import AFTER, OLD_CODES, OLD_FORMS, describe_form
-from sender.phone.ranges import INTERNATIONAL, MIN_DIGITS, region_table
+from sender.phone.ranges import MIN_DIGITS, international, region_table
 from sender.phone.wrapped import QUOTE_REPAIR, SCHEME_REPAIR, SCHEMES
 
-_COLUMNS = dict.fromkeys(Reading._fields, pl.String)
+_COLUMNS = FrameSchema(dict.fromkeys(Reading._fields, "String"))
 # To build a region's table takes as long as `phonenumbers` takes for some thousand numbers, a country code's: hundred.
 _REGION_FROM_ROWS = 4_000
 _CODE_FROM_ROWS = 100
@@ -219,11 +220,11 @@ def _look_up(frame: pl.DataFrame, rules: _ReadingRules) -> list[pl.Series]:
                     (phonenumbers.country_code_for_region(region), rows.filter(leaves), values.filter(leaves))
                 )
     with_plus = (ordinary & elsewhere).arg_true()
-    verdicts, values = INTERNATIONAL.read(frame["key"].gather(with_plus), from_rows=rules.code_from_rows)
+    verdicts, values = international().read(frame["key"].gather(with_plus), from_rows=rules.code_from_rows)
     answers.scatter(with_plus, verdicts)
     numbers.scatter(with_plus, values)
     for own_code, rows, keys in abroad:
-        verdicts, values = INTERNATIONAL.read(keys, from_rows=rules.code_from_rows)
+        verdicts, values = international().read(keys, from_rows=rules.code_from_rows)
         answers.scatter(rows, verdicts.set((verdicts < 0) & (values == own_code), NumberVerdict.ASK))
         numbers.scatter(rows, values)
         elsewhere = elsewhere.scatter(rows, values=True)
@@ -288,7 +289,7 @@ def _is_fault(answer: pl.Series) -> pl.Series:
 def _held(answers: pl.DataFrame, rules: _ReadingRules) -> pl.DataFrame:
     """Return the rows in which a table found a fault, as rows of the result; no `detail` where the hint is open."""
     faulty = answers.filter(_is_fault(answers["answer"]))
-    hints, numbers = INTERNATIONAL.read(faulty["key"], from_rows=rules.code_from_rows)
+    hints, numbers = international().read(faulty["key"], from_rows=rules.code_from_rows)
     faulty = faulty.with_columns(
         hint=hints.set(faulty["plus"], NumberVerdict.NO_CODE),
         meant=numbers,
@@ -348,7 +349,7 @@ def _name_changed_plans(faulty: pl.DataFrame, detail: pl.Series, rules: _Reading
         if not old.len():
             continue
         new = digits.gather(old).str.replace(f"^(?:{form.old})$", form.new)
-        verdicts, _ = INTERNATIONAL.read(("1" + new).cast(pl.Int64), from_rows=rules.code_from_rows)
+        verdicts, _ = international().read(("1" + new).cast(pl.Int64), from_rows=rules.code_from_rows)
         sentence = pl.concat_str(_shown("raw"), pl.lit(f" {describe_form(form)}"), pl.lit(new), pl.lit(AFTER))
         said = faulty[at.gather(old)].select(
             pl.when(pl.lit(verdicts >= 0)).then(sentence).otherwise(pl.lit(detail.gather(at.gather(old))))

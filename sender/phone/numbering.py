@@ -11,10 +11,10 @@ from enum import IntEnum
 from functools import cache
 
 import phonenumbers
-import polars as pl
 from phonenumbers import PhoneMetadata, PhoneNumberType, ValidationResult
 from phonenumbers.phonemetadata import PhoneNumberDesc
 
+from sender.core.lazy_modules import pl
 from sender.phone.digit_sets import (
     EMPTY,
     DigitSet,

@@ -20,9 +20,9 @@ from threading import Lock
 from typing import NamedTuple
 
 import phonenumbers
-import polars as pl
 from phonenumbers import PhoneMetadata, ValidationResult
 
+from sender.core.lazy_modules import pl
 from sender.phone.digit_sets import (
     EMPTY,
     MAX_DIGITS,
@@ -335,5 +335,7 @@ def _covering(ranges: list[Range], filler: int) -> list[Range]:
     return sorted([*ranges, *_ranges(gaps, filler)])
 
 
-INTERNATIONAL = International()
-"""The table of this process."""
+@cache
+def international() -> International:
+    """Return the table of this process."""
+    return International()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-import polars as pl
-
 from sender.core.errors import InputError
+from sender.core.lazy_modules import pl
 from sender.phone.cell import region_ok
 from sender.phone.e164 import normalize
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import ROW_GROUP, StoredRows
 

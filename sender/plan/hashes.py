@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import polars as pl
 
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import SkipReason
 from sender.plan.stored_rows import ROW_GROUP
-from sender.providers.base import FieldValue
+
+if TYPE_CHECKING:  # `sender.providers` has all adapters
+    from sender.providers.base import FieldValue
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -7,17 +7,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from sender.core.canary import CanaryTerms
 from sender.core.errors import PlanError
+from sender.core.lazy_modules import pl
 from sender.plan.message_fields import SERVICE_FIELDS, find_service, row_service
 from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
-from sender.providers.base import FieldValue
-from sender.recipients.columns import InputFile
+from sender.recipients.input_file import InputFile
+
+if TYPE_CHECKING:  # `sender.providers` has all adapters
+    from sender.providers.base import FieldValue
 
 FORMAT = 5
 _READABLE = (3, 4, 5)  # for good: a state directory outlives the version that wrote it

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.refs import make_ref
-from sender.providers.base import FieldValue
+
+if TYPE_CHECKING:  # `sender.providers` has all adapters
+    from sender.providers.base import FieldValue
 
 # The campaign keys that name a sender pool at the provider.
 SERVICE_FIELDS = ("messaging_service_sid", "messaging_profile_id")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.refs import make_ref
 from sender.plan import message_fields
 from sender.plan.plan import Plan

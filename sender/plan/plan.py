@@ -14,9 +14,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import polars as pl
-
 from sender.core.errors import PlanError
+from sender.core.frame_schema import TEXTS, FrameSchema
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output_folder, folder_beside
 from sender.plan.hashes import hash_stored
@@ -38,26 +38,28 @@ _ROWS_IN_MEMORY = 50_000  # a written plan of up to this many rows stays in memo
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 # `zone`, `zone_source` and `places` are where the recipient may be, as `sender.rules.places` has them, with `|` between
 # several; null where no window and no rule asks for it.
-PLAN_SCHEMA: dict[str, pl.DataType] = {
-    "row_number": pl.UInt32(),
-    "seq": pl.UInt32(),
-    "to": pl.String(),
-    "region": pl.String(),
-    "number_type": pl.String(),
-    "from_number": pl.String(),
-    "body": pl.String(),
-    "media": pl.List(pl.String()),
-    "fields": pl.String(),
-    "encoding": pl.String(),
-    "segments": pl.UInt32(),
-    "cost_micros": pl.Int64(),
-    "reason": pl.String(),
-    "detail": pl.String(),
-    "repair": pl.String(),
-    "zone": pl.String(),
-    "zone_source": pl.String(),
-    "places": pl.String(),
-}
+PLAN_SCHEMA = FrameSchema(
+    {
+        "row_number": "UInt32",
+        "seq": "UInt32",
+        "to": "String",
+        "region": "String",
+        "number_type": "String",
+        "from_number": "String",
+        "body": "String",
+        "media": TEXTS,
+        "fields": "String",
+        "encoding": "String",
+        "segments": "UInt32",
+        "cost_micros": "Int64",
+        "reason": "String",
+        "detail": "String",
+        "repair": "String",
+        "zone": "String",
+        "zone_source": "String",
+        "places": "String",
+    }
+)
 
 
 class Plan:

@@ -14,9 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-import phonenumbers
-import polars as pl
-
+from sender.core.lazy_modules import phonenumbers, pl
 from sender.core.outcomes import Reason
 
 # Refusals of the sender itself: every further message from it would be refused too (`Deferred.halt`).
@@ -183,7 +181,7 @@ def _area_code_expr() -> pl.Expr:
 # `// 2**16` is a shift, which columns do not have. `_mix` is the finalizer of MurmurHash3: each bit of its input
 # affects all of its output.
 
-_Digits = TypeVar("_Digits", int, pl.Series)
+_Digits = TypeVar("_Digits", int, "pl.Series")
 
 
 def _mix(value: _Digits) -> _Digits:

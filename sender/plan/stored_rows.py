@@ -13,12 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import polars as pl
-from polars.io.plugins import register_io_source
+from typing import Self, TypeAlias
 
 from sender.core.frame_buffer import TemporaryFolder, no_room
+from sender.core.lazy_modules import pl
 
 PLAN_FILE = "plan.parquet"
 ROW_GROUP = 65_536  # rows that the reader decodes at once while sending
@@ -56,7 +54,7 @@ def _link(file: Path, path: Path) -> None:
         shutil.copyfile(file, path)
 
 
-Block = tuple[pl.DataFrame, pl.DataFrame]  # rows, and the rows that are hashed for them
+Block: TypeAlias = "tuple[pl.DataFrame, pl.DataFrame]"  # rows, and the rows that are hashed for them
 
 
 def gather(blocks: Iterator[Block], observe: Callable[[pl.DataFrame, pl.DataFrame], None]) -> pl.DataFrame | StoredRows:
@@ -121,7 +119,7 @@ class _Sink:
 
     def _write(self) -> None:
         try:
-            register_io_source(self._source, schema=self._schema).sink_parquet(
+            pl.io.plugins.register_io_source(self._source, schema=self._schema).sink_parquet(
                 self._path,
                 compression="zstd",
                 row_group_size=_find_row_group(self._schema),

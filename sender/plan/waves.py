@@ -100,3 +100,13 @@ class Waves(Sequence[Wave]):
             (moment for wave in self._waves for interval in wave.intervals for moment in interval if moment > now_ms),
             default=None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMessages:
+    """Messages that wait for their window: until when (milliseconds UTC), in which zones, and what holds them."""
+
+    until_ms: int
+    zones: tuple[str, ...]
+    rules: tuple[str, ...]
+    messages: int

@@ -25,8 +25,9 @@ from sender.core.outcomes import SkipReason
 from sender.plan.message_fields import SERVICE_FIELDS, row_service
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.recipient_numbers import note_countries, read_numbers
-from sender.recipients.columns import InputFile, Recipients
+from sender.recipients.columns import Recipients
 from sender.recipients.consent_columns import note_consent
+from sender.recipients.input_file import InputFile
 from sender.suppression.live_check import apply_suppression
 from sender.suppression.number_files import NumberFile
 from sender.suppression.number_list import NumberList

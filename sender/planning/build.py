@@ -37,7 +37,8 @@ from sender.planning.scheduled_at import refuse_closed_hours
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
 from sender.planning.used_cells import check_hidden_rows, read_recipients
-from sender.recipients.columns import InputFile, Recipients
+from sender.recipients.columns import Recipients
+from sender.recipients.input_file import InputFile
 
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
 _VERSIONED = (

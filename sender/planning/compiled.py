@@ -36,7 +36,8 @@ from sender.planning.row_filter import check_filter
 from sender.planning.scheduled_at import check_send_at
 from sender.planning.sending_times import compile_window
 from sender.providers.base import Capabilities, FieldValue, SenderKind
-from sender.recipients.columns import InputFile, Recipients
+from sender.recipients.columns import Recipients
+from sender.recipients.input_file import InputFile
 from sender.suppression.live_check import SendContext
 from sender.templating import Template
 

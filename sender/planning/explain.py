@@ -26,12 +26,13 @@ from sender.planning.compiled import CompiledCampaign, compile_campaign
 from sender.planning.messages import render_body
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.row_filter import FILTER_KEY
-from sender.planning.sending_times import SendingTimes, Times, format_time
+from sender.planning.sending_times import SendingTimes, Times
 from sender.planning.used_cells import read_recipients
 from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients
 from sender.recipients.country_columns import read_regions
 from sender.rules.explain_place import explain_place
+from sender.rules.zones import format_time
 from sender.segments import advice
 from sender.segments.blame import blame
 

@@ -6,21 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import polars as pl
-
 from sender.core import clock
+from sender.core.lazy_modules import pl
 from sender.plan.plan import Plan
+from sender.plan.waves import HeldMessages
 from sender.planning.sending_times import SendingTimes, Times
-
-
-@dataclass(frozen=True, slots=True)
-class HeldMessages:
-    """Messages that wait for their window: until when (milliseconds UTC), in which zones, and what holds them."""
-
-    until_ms: int
-    zones: tuple[str, ...]
-    rules: tuple[str, ...]
-    messages: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from sender.core.local_time import format_local
 from sender.plan import message_fields
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.planning.sending_times import SendingTimes, format_time
+from sender.planning.sending_times import SendingTimes
 from sender.providers import capabilities
 from sender.providers.base import Capabilities, FieldValue
+from sender.rules.zones import format_time
 
 KEY = "send_at"
 

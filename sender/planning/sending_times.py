@@ -96,11 +96,6 @@ class SendingTimes:
         return self._known[key]
 
 
-def format_time(at_ms: int, zone: str) -> str:
-    """Return `Mon 2026-11-30 09:00 EST`: milliseconds UTC on the clock of a zone."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(find_zone(zone)):%a %Y-%m-%d %H:%M %Z}"
-
-
 def compile_window(campaign: Campaign) -> dict[str, Any]:
     """Return what the manifest keeps of the campaign's window; empty where messages may leave at any time.
 

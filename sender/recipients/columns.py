@@ -24,6 +24,7 @@ from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError, setting
 from sender.recipients.country_columns import CountryColumns, choose_country_columns
 from sender.recipients.headers import PhoneHeader, header_key, list_names, phone_header, resolve_header
+from sender.recipients.input_file import InputFile
 from sender.recipients.phone_columns import choose_phone_columns
 from sender.recipients.readers.cells import table_of_items
 from sender.recipients.readers.frames import table_of_frame
@@ -46,16 +47,6 @@ _RESERVED = frozenset(
     {"true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "elif", "else", "for"}
     | {"recursive", "self", "loop", "row"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class InputFile:
-    """A file that a plan was built from. `path` is relative to the campaign if possible; `bytes` is its size."""
-
-    role: str
-    path: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Status, SubmissionState
 from sender.plan.manifest import sender_shown
 from sender.plan.plan import Plan

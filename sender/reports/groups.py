@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-import polars as pl
-
 from sender.core import money
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import FINAL, Status, SubmissionState
 
 _BAD = [status.value for status in (Status.UNDELIVERED, Status.FAILED, Status.REJECTED, Status.CANCELED)]

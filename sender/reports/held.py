@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import SubmissionState
-from sender.plan.waves import Wave, Waves
-from sender.planning.forecast import HeldMessages
+from sender.plan.waves import HeldMessages, Wave, Waves
 
 _OPEN_STATES = (SubmissionState.PENDING.value,)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
-
 from sender.core.errors import PlanError
+from sender.core.frame_schema import TEXTS, FrameSchema
+from sender.core.lazy_modules import pl
 from sender.core.refs import make_ref
 from sender.phone.typed import read_number
 from sender.plan.manifest import sender_shown
@@ -22,14 +22,16 @@ from sender.state.state import State
 from sender.suppression.entries import SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
 
-_ROW_SCHEMA = {
-    "row_number": pl.UInt32(),
-    "seq": pl.UInt32(),
-    "body": pl.String(),
-    "media": pl.List(pl.String()),
-    "reason": pl.String(),
-    "detail": pl.String(),
-}
+_ROW_SCHEMA = FrameSchema(
+    {
+        "row_number": "UInt32",
+        "seq": "UInt32",
+        "body": "String",
+        "media": TEXTS,
+        "reason": "String",
+        "detail": "String",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from sender.core.outcomes import Status
 from sender.plan.plan import Plan
-from sender.planning.forecast import HeldMessages
-from sender.planning.sending_times import format_time
+from sender.plan.waves import HeldMessages
+from sender.rules.zones import format_time
 
 # What each status means, in a sentence a person can act on.
 LEADS: Mapping[str, str] = {

@@ -8,9 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 
-import polars as pl
-
 from sender.core.errors import InputError
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SkipReason, Status
 from sender.core.safe_tables import BODY, free_name, plain_name
 from sender.plan.manifest import sender_shown

@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output, not_writable, write_beside
 from sender.core.safe_tables import are_results_headers
 from sender.reports.results import our_columns

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import polars as pl
-
 from sender.core.errors import PlanError
+from sender.core.lazy_modules import pl
 from sender.core.output_files import Protected
 from sender.plan.manifest import Manifest
 from sender.reports.results import merge_retries, results_frame

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected
 from sender.core.safe_tables import SKIPPED_COLUMNS, are_skipped_headers, free_name

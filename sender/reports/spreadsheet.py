@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import IO, Any
 
-import polars as pl
-import xlsxwriter
-from xlsxwriter.exceptions import FileCreateError
-
 from sender.core.errors import InputError
+from sender.core.lazy_modules import pl, xlsxwriter
 from sender.core.safe_tables import formula_like, guard_table
 
 # Excel's own limits (support.microsoft.com, "Excel specifications and limits", 2025-11); it counts UTF-16 units.
@@ -33,7 +30,7 @@ def write_workbook(frame: pl.DataFrame, file: IO[bytes], *, sheet: str, amounts:
     """
     try:
         _write(frame, file, sheet=sheet, amounts=amounts)
-    except FileCreateError as error:  # what it stands for is its only argument
+    except xlsxwriter.exceptions.FileCreateError as error:  # what it stands for is its only argument
         raise error.args[0] from None
 
 

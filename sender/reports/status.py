@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import polars as pl
-
 from sender.core import clock as system_clock
+from sender.core.lazy_modules import pl
 from sender.plan.plan import Plan
-from sender.planning.forecast import HeldMessages
+from sender.plan.waves import HeldMessages
 from sender.reports.funnel import Stage, count_waiting, make_funnel
 from sender.reports.held import find_held
 from sender.reports.summary import Summary, summarise

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import Status, SubmissionState
 from sender.plan.plan import Plan
 from sender.state.message_status import status_of

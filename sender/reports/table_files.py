@@ -12,10 +12,8 @@ from io import StringIO
 from pathlib import Path
 from typing import IO
 
-import fastexcel
-import polars as pl
-
 from sender.core.errors import InputError
+from sender.core.lazy_modules import fastexcel, pl
 from sender.core.output_files import NOTHING_PROTECTED, OutputKind, Protected, check_output, not_writable, write_beside
 from sender.core.safe_tables import guard_table, has_controls
 from sender.core.safe_text import escape_json

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import Status, SubmissionState
 
 _BINS = 60  # at most

@@ -6,6 +6,7 @@ Two machines with the same `tzdata` read the same times. Names that only a machi
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -61,3 +62,8 @@ def suggest_zone(text: str) -> str | None:
         return spellings()[cities[written]]
     near = get_close_matches(written, (name for name in spellings() if "/" in name), n=1, cutoff=0.75)
     return spellings()[near[0]] if near else None
+
+
+def format_time(at_ms: int, name: str) -> str:
+    """Return `Mon 2026-11-30 09:00 EST`: milliseconds UTC on the clock of a zone."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone(name)):%a %Y-%m-%d %H:%M %Z}"

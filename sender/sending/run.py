@@ -24,7 +24,7 @@ from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
-from sender.planning.forecast import HeldMessages
+from sender.plan.waves import HeldMessages
 from sender.planning.retry import find_taken_over
 from sender.providers.base import Adapter, Request
 from sender.reports.held import find_held

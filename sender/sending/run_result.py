@@ -14,7 +14,7 @@ from sender.core.errors import GuardStop, SenderError, StateError
 from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
 from sender.plan.plan import Plan
-from sender.planning.forecast import HeldMessages
+from sender.plan.waves import HeldMessages
 from sender.reports.run_results import run_results
 from sender.reports.summary import Summary
 from sender.state.ledger import Run

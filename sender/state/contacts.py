@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import polars as pl
-
 from sender.core.errors import PlanError, RunComplete
+from sender.core.frame_schema import FrameSchema
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import Status, SubmissionState
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
@@ -21,15 +21,11 @@ from sender.state.state import State
 _SETTLED = (SubmissionState.ACCEPTED, SubmissionState.REJECTED, SubmissionState.CANCELED)
 DID_NOT_ARRIVE = (Status.FAILED.value, Status.UNDELIVERED.value, Status.CANCELED.value)
 _MOST_LOOKED_UP = 100_000  # messages of a run; to read more of them, the ledger goes through the whole run
-CONTACTS_SCHEMA = {"to": pl.String(), "run_id": pl.String(), "at_ms": pl.Int64()}
-RECENT_SCHEMA = {
-    "to": pl.String(),
-    "campaign": pl.String(),
-    "run_id": pl.String(),
-    "seq": pl.UInt32(),
-    "at_ms": pl.Int64(),
-}
-SENT_TO_SCHEMA = {**RECENT_SCHEMA, "accepted": pl.Boolean()}
+CONTACTS_SCHEMA = FrameSchema({"to": "String", "run_id": "String", "at_ms": "Int64"})
+RECENT_SCHEMA = FrameSchema(
+    {"to": "String", "campaign": "String", "run_id": "String", "seq": "UInt32", "at_ms": "Int64"}
+)
+SENT_TO_SCHEMA = FrameSchema({**RECENT_SCHEMA.types, "accepted": "Boolean"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from sender.core.errors import PlanError, RunLocked
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, SkipReason, SubmissionState
 from sender.phone.typed import read_number
 from sender.state.ledger import Run, RunKind

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-import polars as pl
-
 from sender.core.canary import Canary, OutcomeCount
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger_values import (
     DOUBTS_SCHEMA,

@@ -7,57 +7,59 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-import polars as pl
-
+from sender.core.frame_schema import MOMENT, FrameSchema
 from sender.core.outcomes import Canceled, DeliveryReport, Outcome, Reason
 
 # The frame `Ledger.journal` returns, one row for each message that was ever claimed or prefetched. Times are
 # milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null.
-JOURNAL_SCHEMA: dict[str, pl.DataType] = {
-    "seq": pl.UInt32(),
-    "state": pl.String(),
-    "attempts": pl.UInt32(),
-    "intent_at": pl.Datetime("ms", "UTC"),
-    "sender": pl.String(),
-    "message_id": pl.String(),
-    "status": pl.String(),
-    "provider_status": pl.String(),
-    "reason": pl.String(),
-    "error_code": pl.String(),
-    "error_message": pl.String(),
-    "segments": pl.UInt32(),
-    "price": pl.String(),
-    "currency": pl.String(),
-    "line_type": pl.String(),
-    "carrier": pl.String(),
-    "smart_encoded": pl.Boolean(),
-    "created_at": pl.Datetime("ms", "UTC"),
-    "sent_at": pl.Datetime("ms", "UTC"),
-    "updated_at": pl.Datetime("ms", "UTC"),
-    "final_at": pl.Datetime("ms", "UTC"),  # when the status became final, by the provider or by the report's arrival
-    "resent": pl.UInt32(),  # times a person had it sent again though it may have been accepted
-}
+JOURNAL_SCHEMA = FrameSchema(
+    {
+        "seq": "UInt32",
+        "state": "String",
+        "attempts": "UInt32",
+        "intent_at": MOMENT,
+        "sender": "String",
+        "message_id": "String",
+        "status": "String",
+        "provider_status": "String",
+        "reason": "String",
+        "error_code": "String",
+        "error_message": "String",
+        "segments": "UInt32",
+        "price": "String",
+        "currency": "String",
+        "line_type": "String",
+        "carrier": "String",
+        "smart_encoded": "Boolean",
+        "created_at": MOMENT,
+        "sent_at": MOMENT,
+        "updated_at": MOMENT,
+        "final_at": MOMENT,  # when the status became final, by the provider or by the report's arrival
+        "resent": "UInt32",  # times a person had it sent again though it may have been accepted
+    }
+)
 
 # The frame `Ledger.doubts` returns, by run and `seq`. Times are milliseconds UTC.
-DOUBTS_SCHEMA: dict[str, pl.DataType] = {"run_id": pl.String()} | {
-    name: JOURNAL_SCHEMA[name] for name in ("seq", "state", "attempts", "intent_at", "updated_at", "sender")
-}
-
-
+DOUBTS_SCHEMA = FrameSchema(
+    {"run_id": "String"}
+    | {name: JOURNAL_SCHEMA.types[name] for name in ("seq", "state", "attempts", "intent_at", "updated_at", "sender")}
+)
 # What `Ledger.repeatable` returns: messages whose create request can be written again. Times are milliseconds UTC.
-REPEATABLE_SCHEMA = {
-    "seq": pl.UInt32(),
-    "attempts": pl.UInt32(),
-    "intent_at": pl.Int64(),
-    "sender": pl.String(),
-    "request_format": pl.Int64(),
-}
+REPEATABLE_SCHEMA = FrameSchema(
+    {
+        "seq": "UInt32",
+        "attempts": "UInt32",
+        "intent_at": "Int64",
+        "sender": "String",
+        "request_format": "Int64",
+    }
+)
 
 # What `Ledger.sent` returns: when each message was last claimed (milliseconds UTC), and its delivery status, if any.
-SENT_SCHEMA = {"seq": pl.UInt32(), "at_ms": pl.Int64(), "status": pl.String()}
+SENT_SCHEMA = FrameSchema({"seq": "UInt32", "at_ms": "Int64", "status": "String"})
 
 # What `Ledger.typed_numbers` returns: what the provider has said of the number; when, as in SENT_SCHEMA.
-TYPED_SCHEMA = {"seq": pl.UInt32(), "line_type": pl.String(), "carrier": pl.String(), "at_ms": pl.Int64()}
+TYPED_SCHEMA = FrameSchema({"seq": "UInt32", "line_type": "String", "carrier": "String", "at_ms": "Int64"})
 
 # A partition `(k, n)` is the share of one of n processes that send a run together: messages with `seq % n == k`.
 WHOLE_RUN = (0, 1)

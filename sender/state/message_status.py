@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import Status, SubmissionState
 from sender.plan.plan import Plan
 from sender.state.ledger import Run

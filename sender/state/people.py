@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-import phonenumbers
-import polars as pl
+from sender.core.frame_schema import FrameSchema
+from sender.core.lazy_modules import phonenumbers, pl
 
 # What stays of erased people in a run: the row, its message (null for a skipped row), and the hash of the number.
-ERASED_SCHEMA = {"row_number": pl.UInt32(), "seq": pl.UInt32(), "key": pl.UInt64()}
+ERASED_SCHEMA = FrameSchema({"row_number": "UInt32", "seq": "UInt32", "key": "UInt64"})
 # The messages of a run by the numbers they go to, as integers.
-RECIPIENTS_SCHEMA = {"number": pl.UInt64(), "seq": pl.UInt32()}
+RECIPIENTS_SCHEMA = FrameSchema({"number": "UInt64", "seq": "UInt32"})
 _LONG = 9  # digits of a national number that are nobody else's even among others
 _SHORTEST = 7  # digits of a national number that are taken for the person's wherever they are
 

@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.state.ledger import Run

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from sender.core.errors import InputError, PlanError, RunLocked
+from sender.core.lazy_modules import pl
 from sender.state.ledger import Run
 from sender.state.people import ERASED_SCHEMA
 from sender.state.state import State

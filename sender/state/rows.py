@@ -11,9 +11,8 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from sender.core.canary import Canary
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import (
     FINAL,
     Accepted,

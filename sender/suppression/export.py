@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-import polars as pl
-
 from sender.core.errors import InputError
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import SkipReason
 from sender.core.safe_tables import EXPORTED
 from sender.suppression.entries import REASONS, EntrySource, SuppressionEntry, check_scope, is_number

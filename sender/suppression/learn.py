@@ -6,8 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import SubmissionState
 from sender.state.ledger import Run
 from sender.state.open import open_state

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import Canceled, CancelReason, SkipReason
 from sender.plan.plan import Plan
 from sender.state.ledger import Run

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from sender.core.errors import RecipientsError
+from sender.core.lazy_modules import pl
 from sender.phone import countries
 from sender.phone.lenient import PLACEHOLDERS, LenientReader
 from sender.recipients.columns import refuse_narrow

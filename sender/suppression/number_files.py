@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import polars as pl
-
 from sender import phone, providers
 from sender.core.errors import RecipientsError, SenderError
+from sender.core.lazy_modules import pl
 from sender.plan.plan import Plan
 from sender.providers.base import Capabilities
 from sender.suppression.number_list import ListRules, NumberList, read_number_list

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import phonenumbers
-import polars as pl
-
 from sender import phone
 from sender.core.errors import RecipientsError, setting
+from sender.core.lazy_modules import phonenumbers, pl
 from sender.phone import countries
 from sender.phone.lenient import PLACEHOLDERS, LenientReader
-from sender.recipients.columns import InputFile, open_source
+from sender.recipients.columns import open_source
+from sender.recipients.input_file import InputFile
 from sender.recipients.readers.read import read_tables
 from sender.suppression.number_columns import ChosenColumn, choose_columns
 

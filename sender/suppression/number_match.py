@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-import phonenumbers
-import polars as pl
-
+from sender.core.lazy_modules import phonenumbers, pl
 from sender.suppression.number_list import NumberColumn, NumberList
 
 _CODES = [str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE]

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import Reason, SkipReason
 from sender.state.open import open_suppressions
 from sender.state.suppression import LiftRow, SuppressionRow, SuppressionStore

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from sender.cli.shared_options import _campaign_keys, campaign_options
+from sender.cli.campaign_options import _campaign_keys, campaign_options
 from sender.core import errors
 from tests.cli.conftest import Shell
 

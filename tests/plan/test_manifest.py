@@ -14,7 +14,7 @@ import pytest
 from sender.core.errors import PlanError
 from sender.plan.manifest import FORMAT, MANIFEST_FILE, Manifest, read_manifest, sender_shown
 from sender.plan.pace import Pace, Queue
-from sender.recipients.columns import InputFile
+from sender.recipients.input_file import InputFile
 
 PACE = Pace("4/s", 4.0, "segments", None, 3, 30.0)
 A, B = "+12025550110", "+12125550111"

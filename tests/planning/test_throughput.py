@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sender import build_plan, load_campaign
-from sender.cli.console import rate_line, senders_line
 from sender.cli.duration import format_duration
+from sender.cli.plan_lines import rate_line, senders_line
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning.throughput import format_rate

@@ -20,7 +20,7 @@ from sender import segments
 from sender.plan.manifest import Manifest
 from sender.plan.pace import Pace
 from sender.plan.plan import PLAN_SCHEMA, Plan
-from sender.recipients.columns import InputFile
+from sender.recipients.input_file import InputFile
 from sender.reports.pages import page, preview_page
 
 VOID = {"meta", "br"}

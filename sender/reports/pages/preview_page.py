@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
-
 from sender import providers, segments
 from sender.core import clock, money
+from sender.core.lazy_modules import pl
 from sender.plan import message_fields
 from sender.plan.manifest import Manifest, sender_shown
 from sender.plan.plan import Plan

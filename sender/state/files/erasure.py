@@ -16,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-import polars as pl
-
 from sender.core.filesystem import sync_folder
+from sender.core.lazy_modules import pl
 from sender.core.output_files import folder_beside, write_beside, write_text_beside
 from sender.plan.manifest import FORMAT, MANIFEST_FILE, Manifest, read_manifest
 from sender.plan.plan import Plan

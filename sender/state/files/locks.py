@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import filelock
-import psutil
-
 from sender.core.errors import RunLocked
+from sender.core.lazy_modules import filelock, psutil
 from sender.state.files.failures import explain_unwritable
 from sender.state.files.notes import read_note, write_note
 from sender.state.ledger import RunKind

@@ -9,10 +9,9 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-import polars as pl
-
 from sender.core.errors import StateError
 from sender.core.filesystem import sync_folder
+from sender.core.lazy_modules import pl
 from sender.core.output_files import write_beside
 from sender.state.files.failures import explain_unwritable
 

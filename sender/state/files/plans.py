@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from sender.core.errors import PlanError
 from sender.core.filesystem import sync_folder
+from sender.core.lazy_modules import pl
 from sender.core.output_files import write_text_beside
 from sender.plan.manifest import MANIFEST_FILE, Manifest, read_manifest
 from sender.plan.plan import Plan

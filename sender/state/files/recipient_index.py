@@ -13,8 +13,7 @@ import hashlib
 import io
 from pathlib import Path
 
-import polars as pl
-
+from sender.core.lazy_modules import pl
 from sender.core.output_files import write_beside
 from sender.plan.plan import Plan
 from sender.state.people import as_integer

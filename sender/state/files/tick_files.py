@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import filelock
-
 from sender.core.errors import RunLocked, StateError
 from sender.core.filesystem import make_folder, sync_folder
+from sender.core.lazy_modules import filelock
 from sender.state.files.failures import explain_unwritable
 from sender.state.ticks import TickRecord
 

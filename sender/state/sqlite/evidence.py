@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 import apsw
-import polars as pl
 
 from sender.core.canary import OutcomeCount
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import Reason, Status, SubmissionState
 from sender.state.ledger import DOUBTS_SCHEMA, Refusals
 from sender.state.rows import doubts_frame

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 import apsw
-import polars as pl
 
 from sender.core.canary import OutcomeCount
 from sender.core.errors import UnknownRun
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import REPEATABLE_SCHEMA, Counts, Refusals, RequestFormat, Run
 from sender.state.rows import read_run

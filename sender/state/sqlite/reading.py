@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 import apsw
-import polars as pl
 
+from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA, TYPED_SCHEMA
 from sender.state.rows import journal_frame

@@ -1,0 +1,96 @@
+"""What a command loads: whoever asks for a status is not kept waiting for what plans and sends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+NEVER = {
+    "pydantic",
+    "jinja2",
+    "uvicorn",
+    "starlette",
+    "httpx",
+    "cryptography",
+    "fastexcel",
+    "xlsxwriter",
+    "asyncio",
+    "yaml",
+    "babel",
+}
+READS_NO_NUMBER = {"phonenumbers"}
+READS_NO_PLAN = {"polars"}
+COMMANDS = {
+    "status": (READS_NO_NUMBER | READS_NO_PLAN, 400),
+    "suppress why +12025550147": (READS_NO_PLAN, 430),
+    "suppress list": (READS_NO_NUMBER | READS_NO_PLAN, 400),
+    "results welcome": (READS_NO_NUMBER, 620),
+    "history +12025550147": (set(), 680),
+}  # with polars, which are 200 of its own, and Python's
+
+
+LIST_MODULES = """
+import sys
+from sender.cli.entry import run_command
+code = run_command()
+print(*sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+USE_LATE = """
+import sys
+from importlib import import_module
+from sender.core.lazy_modules import {name} as lazy
+
+assert lazy.__name__ not in sys.modules
+assert not hasattr(lazy, "__wrapped__") and repr(lazy)  # as tools ask
+assert lazy.__name__ not in sys.modules
+assert not hasattr(lazy, "no_such_name")  # which only the package itself can tell
+package = import_module(lazy.__name__)
+for name in vars(package):
+    assert name.startswith("__") or getattr(lazy, name) is getattr(package, name), name
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_loads_what_it_uses(sender: Shell, command: str) -> None:
+    sender.write("people.csv", "phone\n+12025550147\n")
+    sender(
+        "send",
+        "people.csv",
+        "--body",
+        "Hi",
+        "--from",
+        "+12025550100",
+        "--provider",
+        "sandbox",
+        "--name",
+        "welcome",
+        "--yes",
+        "--wait",
+        "0",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, *command.split()],
+        cwd=sender.folder,
+        env=sender.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = set(done.stderr.split())
+    unused, most = COMMANDS[command]
+    assert not (NEVER | unused) & names
+    assert len(names) <= most
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "name", ["pl", "phonenumbers", "babel", "babel_languages", "fastexcel", "filelock", "psutil", "xlsxwriter"]
+)
+def test_a_late_package_is_the_package(sender: Shell, name: str) -> None:
+    subprocess.run([sys.executable, "-c", USE_LATE.format(name=name)], env=sender.env, check=True)
