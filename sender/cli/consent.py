@@ -12,9 +12,9 @@ from sender.cli import console, terminal
 from sender.core.errors import NewState, UnknownRun
 from sender.plan.plan import Plan
 from sender.planning.brakes import Start, find_stops, with_limits
+from sender.sending.choose_run import find_run_kind
 from sender.sending.missed_windows import find_missed
 from sender.sending.namesakes import find_namesake
-from sender.sending.open_run import find_run_kind
 from sender.sending.options import SendOptions
 from sender.state.ledger import RunKind
 from sender.state.new_state import NewStateNotice, find_new_state

@@ -24,7 +24,7 @@ from sender.core.output_files import Protected
 from sender.plan.plan import Plan, check_plan_folder
 from sender.planning.forecast import foresee
 from sender.reports.skipped_rows import list_under_review, write_skipped
-from sender.sending.open_run import foresee_stops
+from sender.sending.foresee_start import foresee_stops
 from sender.sending.options import SendOptions
 from sender.sending.remaining import find_remaining
 

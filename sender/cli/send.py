@@ -62,7 +62,8 @@ from sender.reports.labels import describe_held
 from sender.schedule import waiting
 from sender.schedule.waiting import refuse_late
 from sender.sending import event_loop
-from sender.sending.open_run import find_refusal, foresee_stops, open_run
+from sender.sending.foresee_start import find_refusal, foresee_stops
+from sender.sending.open_run import open_run
 from sender.sending.options import OnUnfinished, SendOptions
 from sender.sending.remaining import find_remaining
 from sender.sending.run import RunSession

@@ -27,7 +27,7 @@ from sender.planning.confirmed import count_unconfirmed
 from sender.schedule import waiting
 from sender.schedule.at_times import parse_at
 from sender.schedule.waiting import explain_late, late_by_s, wait_for_start
-from sender.sending.open_run import find_run_kind
+from sender.sending.choose_run import find_run_kind
 from sender.sending.options import SendOptions
 from sender.state.open import open_state
 

@@ -31,6 +31,11 @@ class RunChoice:
     reason: CancelReason = CancelReason.SUPERSEDED
 
 
+def find_run_kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
+    """Return the kind of run that a start of this plan is."""
+    return RunKind.TEST if manifest.test_to is not None else RunKind.of(manifest.provider, rehearse=rehearse)
+
+
 def choose_run(state: State, plan: Plan, kind: RunKind, options: SendOptions) -> RunChoice:
     """Return which run a start of `plan` means. Raises InputError, InputsChanged, RunComplete and RunPaused."""
     if options.again + options.new_run + options.resume > 1:

@@ -13,12 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sender.core.errors import GuardStop, InputError, RunComplete, StateError, UnknownRun
-from sender.plan.manifest import Manifest
+from sender.core.errors import InputError, RunComplete, StateError
 from sender.plan.plan import Plan
 from sender.planning import brakes
 from sender.planning.scheduled_at import refuse_past_times
-from sender.sending.choose_run import choose_run, has_same_messages, refuse_held
+from sender.sending.choose_run import choose_run, find_run_kind, has_same_messages, refuse_held
 from sender.sending.missed_windows import find_missed
 from sender.sending.namesakes import refuse_namesake
 from sender.sending.options import SendOptions
@@ -107,35 +106,6 @@ def open_run_again(
             yield RunSession(state, plan, run, resumed=True, files=files_of(plan, run.source), knowingly=True)
 
 
-def find_refusal(plan: Plan, options: SendOptions) -> GuardStop | InputError | None:
-    """Why a start of `plan` would be refused; None where it would not. Changes nothing, and holds nothing."""
-    try:
-        with open_state(options.state_path, read_only=True) as state:
-            choose_run(state, plan, find_run_kind(plan.manifest, rehearse=options.rehearse), options)
-    except UnknownRun:  # nothing has been sent from here
-        return None
-    except (GuardStop, InputError) as refusal:
-        return refusal
-    return None
-
-
-def foresee_stops(plan: Plan, options: SendOptions) -> tuple[brakes.Stop, ...]:
-    """Return the limits that a start of `plan` would pass. Changes nothing, and holds nothing."""
-    kind = find_run_kind(plan.manifest, rehearse=options.rehearse)
-    try:
-        with open_state(options.state_path, read_only=True) as state:
-            try:
-                run = choose_run(state, plan, kind, options).run
-            except (GuardStop, InputError):  # `find_refusal` says why
-                run = None
-            measured = plan
-            if run is not None and not has_same_messages(state, run, plan):
-                measured = brakes.measure_stored(state.plan(run), plan.manifest)
-            return brakes.find_stops(brakes.read_start(state, measured, run, kind, limit=options.limit))
-    except UnknownRun:  # nothing has been sent from here
-        return brakes.find_stops(brakes.Start(plan.manifest))
-
-
 def _new_run(now_ms: int, plan: Plan, kind: RunKind, options: SendOptions) -> Run:
     manifest = plan.manifest
     return Run(
@@ -160,11 +130,6 @@ def _check_kind(run: Run, kind: RunKind) -> None:
         if kind is RunKind.TEST and run.kind is kind:
             return  # a test of either
         raise StateError(f"run {run.run_id} is recorded as {run.kind.value}, and this start is {kind.value}")
-
-
-def find_run_kind(manifest: Manifest, *, rehearse: bool) -> RunKind:
-    """Return the kind of run that a start of this plan is."""
-    return RunKind.TEST if manifest.test_to is not None else RunKind.of(manifest.provider, rehearse=rehearse)
 
 
 def _new_run_id(now_ms: int) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from sender.core.errors import InputError, UnknownRun
 from sender.plan.plan import Plan
 from sender.planning.stored_messages import remaining_plan
-from sender.sending.choose_run import choose_run, describe_changes, has_same_messages
-from sender.sending.open_run import find_run_kind
+from sender.sending.choose_run import choose_run, describe_changes, find_run_kind, has_same_messages
 from sender.sending.options import SendOptions
 from sender.state.ledger import Counts, Run
 from sender.state.open import open_state

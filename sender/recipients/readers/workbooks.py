@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from xml.etree.ElementTree import ParseError
 
-import fastexcel
 import polars as pl
 
 from sender.core.errors import RecipientsError
+from sender.core.lazy_modules import fastexcel
 from sender.recipients.readers.ods_sheet import read_ods_facts
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
