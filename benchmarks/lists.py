@@ -24,7 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 HEADERS = ["Phone", "First Name", "Last Name", "City", "Plan", "Day", "Store", "Note"]
-KINDS = ("csv", "gzip", "zstd", "parquet", "dedupe", "suppress")
+KINDS = ("csv", "gzip", "zstd", "parquet", "dedupe", "suppress", "wide")
+WIDE_COLUMNS, WIDE_ROWS = 10_000, 2_000
 
 _CODE = """
 import sys, time, resource
@@ -75,6 +76,17 @@ def people(path: Path, rows: int) -> Path:
     known = areas()
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(_people(known, rows))
+    return path
+
+
+def wide(path: Path) -> Path:
+    """A CSV of WIDE_COLUMNS columns and WIDE_ROWS rows, as long as 150,000 rows of eight columns."""
+    known = areas()
+    more = range(WIDE_COLUMNS - len(HEADERS))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        for row, cells in enumerate(_people(known, WIDE_ROWS)):
+            writer.writerow([*cells, *(f"field {place}" if row == 0 else f"v{row * place % 97}" for place in more)])
     return path
 
 
@@ -152,6 +164,8 @@ def main() -> None:
                 target.unlink()
         if "dedupe" in kinds:
             print(f"dedupe    {plan(source, options.rows, dedupe='first')}")
+        if "wide" in kinds:
+            print(f"wide      {plan(wide(Path(name) / 'wide.csv'), WIDE_ROWS)}, {WIDE_COLUMNS:,} columns")
         if "suppress" in kinds:
             stop = stop_list(Path(name) / "stop.csv", options.suppress)
             made = plan(source, options.rows, suppress=stop)

@@ -15,6 +15,7 @@ from sender.core.lazy_modules import pl
 
 _KEPT = "\uf900-\ufaff\U0002f800-\U0002fa1f"  # CJK compatibility ideographs
 _RUN = re.compile(f"[^{_KEPT}]+")
+_PARTS = 16  # of a set of columns that is not all ASCII
 _MAY_CHANGE = r"[^\x00-\x{2FF}]"  # NFC leaves everything below alone
 
 
@@ -28,9 +29,7 @@ def compose_text(text: str) -> str:
 def compose_columns(cells: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Return `cells` (String columns) with their letters composed, and how many cells that changed."""
     changed, composed = [], 0
-    for column in cells.iter_columns():
-        if column.str.len_bytes().sum() == column.str.len_chars().sum():  # ASCII
-            continue
+    for column in _columns_beyond_ascii(cells.get_columns()):
         at = column.str.contains(_MAY_CHANGE).fill_null(value=False).arg_true()
         before = column.gather(at)
         after = before.str.normalize("NFC")
@@ -41,6 +40,25 @@ def compose_columns(cells: pl.DataFrame) -> tuple[pl.DataFrame, int]:
             composed += int(different.sum())
             changed.append(column.clone().scatter(at.filter(different), after.filter(different)))
     return (cells.with_columns(changed), composed) if changed else (cells, 0)
+
+
+def _columns_beyond_ascii(columns: Sequence[pl.Series]) -> list[pl.Series]:
+    """Return the columns with characters beyond ASCII. Many are looked at as one: each look has a price of its own."""
+    if not columns or _is_ascii(columns[0] if len(columns) == 1 else pl.concat(columns, rechunk=False)):
+        return []
+    if len(columns) == 1:
+        return list(columns)
+    parts = min(len(columns), _PARTS)
+    size = -(-len(columns) // parts)
+    return [
+        column
+        for start in range(0, len(columns), size)
+        for column in _columns_beyond_ascii(columns[start : start + size])
+    ]
+
+
+def _is_ascii(column: pl.Series) -> bool:
+    return bool(column.str.len_bytes().sum() == column.str.len_chars().sum())
 
 
 def describe_composed(cells: int, headers: int = 0) -> Sequence[str]:

@@ -16,6 +16,8 @@ from sender.core.errors import InputError
 from sender.core.lazy_modules import pl
 
 MEMORY_BYTES = 192 * 2**20  # of a buffer; later frames go to the folder
+_WIDE = 1_000  # columns: the writer of a plan needs as much memory again for each
+_WIDE_MEMORY_BYTES = 16 * 2**20
 
 
 class SpillingFrames:
@@ -38,7 +40,7 @@ class SpillingFrames:
         self.rows += frame.height
         self._columns.append(frame.columns)
         self._bytes += _size(frame)
-        if self._bytes <= MEMORY_BYTES:
+        if self._bytes <= (MEMORY_BYTES if frame.width < _WIDE else min(MEMORY_BYTES, _WIDE_MEMORY_BYTES)):
             self._frames.append(frame)
             return
         try:

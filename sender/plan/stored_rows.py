@@ -86,6 +86,7 @@ class _Sink:
         self._schema = schema
         self._observe = observe
         self._blocks: queue.Queue[Block | None] = queue.Queue(maxsize=1)
+        self._waits = _find_row_group(schema) < ROW_GROUP
         self._aborted = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="plan-rows", daemon=True)
@@ -106,6 +107,8 @@ class _Sink:
     def put(self, block: Block) -> None:
         """Add rows; wait while earlier ones are being written. Raises InputError once they cannot be."""
         self._hand_over(block)
+        if self._waits:
+            self._wait_for_writer()
         if self._error is not None:
             raise self._error
 
@@ -116,6 +119,12 @@ class _Sink:
             except queue.Full:
                 continue
             return
+
+    def _wait_for_writer(self) -> None:
+        """Wait until the rows handed over are with the writer: of very wide ones, no more should be in memory."""
+        with self._blocks.all_tasks_done:
+            while self._blocks.unfinished_tasks and self._thread.is_alive():
+                self._blocks.all_tasks_done.wait(_CHECK_S)
 
     def _write(self) -> None:
         try:
@@ -138,7 +147,10 @@ class _Sink:
             except Exception as error:
                 self._error = error  # kept as it is: the writer would wrap it
                 raise
-            yield block[0]
+            rows = block[0]
+            del block
+            yield rows
+            self._blocks.task_done()
         if self._aborted:
             raise _AbortedError
 

@@ -31,6 +31,7 @@ _REFUSED = _phrases(
     "|keine werbung|keine sms|nicht kontaktieren|desabonne|desinscrit|ne pas contacter|no contactar|baja"
     "|non contattare|disiscritto|cancellato|nao contatar|descadastrado|niet bellen|niet benaderen|afgemeld"
 )
+_CONSENT_WORDS = frozenset(" ".join(_AGREED | _REFUSED).split())
 _OTHER_CHANNELS = _phrases("email|mail|post|postal|newsletter|fax|push")
 _OUR_CHANNELS = _phrases("sms|text|texts|phone|mobile|whatsapp|contact|handy|telefon")
 # What cells say, in lower case.
@@ -81,6 +82,8 @@ def is_refusal(header: str) -> bool | None:
     """Return whether `yes` under a header means no messages; None where the header is not about consent to texts."""
     said = words(header)
     if not _OTHER_CHANNELS.isdisjoint(said) and _OUR_CHANNELS.isdisjoint(said):
+        return None
+    if _CONSENT_WORDS.isdisjoint(said):
         return None
     text = f" {' '.join(said)} "
     if any(f" {phrase} " in text for phrase in _REFUSED):

@@ -18,6 +18,7 @@ from functools import lru_cache
 from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError
 
+_HEADERS_KEPT = 32_768  # of which a word or a key is computed once
 _MOST_NAMED = 30  # headers an error lists
 
 
@@ -96,7 +97,7 @@ _SPELLINGS = (
 )
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(_HEADERS_KEPT)
 def words(header: str) -> tuple[str, ...]:
     """Return the words of a header, in lower case and without accents: `mobile`, `#` for `Mobile #`."""
     text = unicodedata.normalize("NFKC", header)
@@ -160,6 +161,7 @@ def rank_country(header: str, phone: str) -> tuple[int, ...]:
     return len(shared), int(of_phone), int(not spoken)
 
 
+@lru_cache(_HEADERS_KEPT)
 def header_key(header: str) -> str:
     """Return a header as it is compared: without case, spaces, `_`, `-`, and the number that repeated ones have."""
     return re.sub(r"[\s_-]+", "", re.sub(r" \(\d+\)$", "", compose_text(header))).casefold()

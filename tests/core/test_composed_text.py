@@ -49,3 +49,12 @@ def test_what_is_said() -> None:
         "1 cell was written with separate accents, which were joined to their letters (NFC)",
     )
     assert describe_composed(1200, 1)[0].startswith("1,200 cells and 1 header were written")
+
+
+@pytest.mark.parametrize("width", [1, 2, 15, 16, 17, 300])
+def test_a_column_is_found_among_many(width):
+    for places in ([], [0], [width - 1], [width // 2, width - 1]):
+        cells = pl.DataFrame({str(at): ["Jose\u0301" if at in places else "Ann", None] for at in range(width)})
+        composed, count = compose_columns(cells)
+        assert count == len(set(places))
+        assert composed.row(0) == tuple("Jos\u00e9" if at in places else "Ann" for at in range(width))

@@ -20,8 +20,7 @@ from sender.recipients.readers.table import HeadedRows, Table, refuse_wide
 
 SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
-_WIDE = 1_000  # columns: what a block costs for each of them, however few its rows are
-_MORE_CHARS = 3  # times as many in a block of so many columns
+_WIDE = 1_000  # columns
 _SAMPLE_CHARS = 65_536  # from which the separator and the line ends are guessed
 _MOST_LINES_BACK = 1_000  # from a block's end, to find a line end outside quotes
 _MOST_LINES_LISTED = 10
@@ -123,8 +122,6 @@ def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int, a
             stream.position += len(text)
             lines += _count_lines(text) if '"' in text else grid.height  # without quotes every row is a line
         width = grid.width
-        if width > _WIDE:
-            size = BLOCK_CHARS * _MORE_CHARS
         yield grid
 
 
@@ -182,7 +179,9 @@ def _read_quickly(text: str, separator: str, width: int | None = None) -> pl.Dat
         )
     except pl.exceptions.PolarsError:
         return None
-    return grid if grid.height == height else None
+    if grid.height != height:
+        return None
+    return grid.rechunk() if grid.width > _WIDE else grid  # polars makes ten pieces of each column
 
 
 def _even_height(text: str, separator: str, expected: int | None) -> int | None:

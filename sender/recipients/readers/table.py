@@ -85,8 +85,9 @@ class Table:
 
         Digits that are a code, such as a postcode or a phone number, are as they are shown all the same.
         """
+        chosen = frozenset(headers)
         places = [
-            place.removesuffix(_SHOWN) if header in headers else place
+            place.removesuffix(_SHOWN) if header in chosen else place
             for header, place in zip(self.headers, self._places, strict=True)
         ]
         return replace(self, _places=tuple(places))
