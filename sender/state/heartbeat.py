@@ -12,6 +12,9 @@ from typing import Protocol
 
 from sender.state.ledger import Run
 
+EVERY_S = 1.0  # between two moments that are published
+FRESH_S = 5.0  # how old one may be to be shown
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

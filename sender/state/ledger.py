@@ -240,7 +240,9 @@ class Ledger(Protocol):
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """Write outcomes, guarded by state `intent`, attempt and fence; return how many changed a row.
 
-        Canceled counts no attempt. A Deferred of a closed run becomes canceled, as `close_run` says.
+        An Accepted or Rejected settles an unknown message, too, if attempt and fence still fit: the answer to the
+        request that is in doubt proves what became of it, however late it comes. Canceled counts no attempt. A Deferred
+        of a closed run becomes canceled, as `close_run` says.
         """
         ...
 

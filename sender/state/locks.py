@@ -43,6 +43,13 @@ class RunLocks(Protocol):
         """
         ...
 
+    def note_longest_request(self, campaign: str, kind: RunKind, *, longest_s: float) -> None:
+        """Keep how long a request of this process, which holds the campaign, may take.
+
+        Whoever finds the process gone knows then when the last of them is over, where the system does not tell.
+        """
+        ...
+
     def holder(self, campaign: str, kind: RunKind) -> Holder | None:
         """The process that sends the campaign, where it left a note; None when there is none."""
         ...

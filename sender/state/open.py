@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from sender.core.errors import InputError
+from sender.state.database_url import DATABASES, DatabaseUrl, read_database_url, scheme_of
 from sender.state.find_state import find_state
 from sender.state.state import State
 from sender.state.state_dir import DEFAULT_STATE_DIR, StateDir, open_suppression_file
 from sender.state.suppression import SuppressionStore
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]")  # one letter is a drive; a Path has folded `//` into `/`
-
 
 def open_state(where: str | Path | None = None, *, create: bool = True, read_only: bool = False) -> State:
-    """The state at `where`, a folder; without it, the one found upwards from the current folder.
+    """The state at `where`, a folder or the URL of a PostgreSQL database; without it, the one found upwards from here.
 
     Use it as a context manager, or call `close`.
 
     With `read_only=True` nothing is written. Raises UnknownRun where there is no state and `read_only` or
-    `create=False` asks for one, StateError when it cannot be used, and InputError for a URL.
+    `create=False` asks for one, and always for a database without one; StateError when it cannot be used; InputError
+    for another URL, and where the extra `cluster` is not installed.
     """
+    if isinstance(where, str) and scheme_of(where) in DATABASES:
+        return _open_database(read_database_url(where), read_only=read_only)
     return StateDir(find_state().path if where is None else local_folder(where), create=create, read_only=read_only)
 
 
@@ -33,12 +34,25 @@ def open_suppressions(
     With `create=False` a missing list is an empty one. With `read_only` it is, too, and a list that an older version
     wrote stays as it is: a state of which another program sends is only looked at. Raises as `open_state`.
     """
+    if isinstance(where, str) and scheme_of(where) in DATABASES:
+        with _open_database(read_database_url(where), read_only=read_only or not create) as state:
+            return state.open_suppressions()
     return open_suppression_file(local_folder(where), create=create, read_only=read_only)
 
 
 def local_folder(where: str | Path) -> Path:
     """`where` as a folder. Raises InputError for a URL; its text may hold a password and is not repeated."""
-    scheme = _SCHEME.match(str(where))
+    scheme = scheme_of(where)
     if scheme is not None and not Path(where).exists():
-        raise InputError(f"this version cannot open a state at {scheme[1]}://", fix="name a folder on a local disk")
+        raise InputError(f"a state at {scheme}:// cannot be used here", fix="name a folder on a local disk")
     return Path(where)
+
+
+def _open_database(url: DatabaseUrl, *, read_only: bool) -> State:
+    try:
+        from sender.state.postgres.state import DatabaseState  # noqa: PLC0415 (only a database needs its driver)
+    except ImportError:
+        raise InputError(
+            "a state in a database needs psycopg, which is not installed", fix="pip install 'campaign-sender[cluster]'"
+        ) from None
+    return DatabaseState(url, read_only=read_only)

@@ -7,6 +7,7 @@ the patience to try all numbers.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sender.core.lazy_modules import phonenumbers, pl
 ERASED_SCHEMA = FrameSchema({"row_number": "UInt32", "seq": "UInt32", "key": "UInt64"})
 # The messages of a run by the numbers they go to, as integers.
 RECIPIENTS_SCHEMA = FrameSchema({"number": "UInt64", "seq": "UInt32"})
+KEY_BYTES = 32  # of the secret that numbers are hashed with
 _LONG = 9  # digits of a national number that are nobody else's even among others
 _SHORTEST = 7  # digits of a national number that are taken for the person's wherever they are
 
@@ -30,6 +32,11 @@ def as_integer(numbers: pl.Expr) -> pl.Expr:
     """
     is_e164 = numbers.str.starts_with("+") & ~numbers.str.starts_with("+0")
     return pl.when(is_e164).then(numbers.str.slice(1).cast(pl.UInt64, strict=False))
+
+
+def hash_number(key: bytes, number: str) -> int:
+    """The hash of a number (64 bits) that a state with this secret keeps in its place."""
+    return int.from_bytes(hashlib.blake2b(number.encode(), digest_size=8, key=key).digest())
 
 
 class PeopleKey(Protocol):

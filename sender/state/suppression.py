@@ -53,6 +53,13 @@ class SuppressionStore(Protocol):
         """A number that differs after anybody changed the list. Takes microseconds: it is asked five times a second."""
         ...
 
+    def is_current(self) -> bool:
+        """Whether `version` is of now, and not of a moment ago because the list cannot be reached. Takes microseconds.
+
+        While it is not, nothing may be sent.
+        """
+        ...
+
     def change(self) -> int:
         """The number of transactions that changed something."""
         ...
@@ -127,6 +134,9 @@ class EmptySuppressions:
 
     def version(self) -> int:
         raise _read_only()
+
+    def is_current(self) -> bool:
+        return True
 
     def change(self) -> int:
         return 0

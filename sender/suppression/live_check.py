@@ -141,8 +141,8 @@ class LiveSuppression:
         return None if unclear is None else Canceled(CancelReason.UNDER_REVIEW, f"not sent: {unclear.sentence()}")
 
     def is_paused(self) -> bool:
-        """Whether nothing may be sent, because a suppression file cannot be read."""
-        return self._files is not None and self._files.is_paused
+        """Whether nothing may be sent, because the list or a suppression file cannot be read."""
+        return not self._list.is_current() or (self._files is not None and self._files.is_paused)
 
     def _read(self) -> None:
         mark = self._list.mark()

@@ -270,6 +270,10 @@ class SuppressionList:
         """A number that differs after anybody changed the list; microseconds."""
         return self._store.version()
 
+    def is_current(self) -> bool:
+        """Whether `version` is of now. While it is not, nothing may be sent."""
+        return self._store.is_current()
+
     def mark(self) -> str:
         """A mark of the list as it is now: `changed_since` returns what came later. '' for a list that is not there."""
         return f"{self._store.list_id}:{self._store.change()}" if self._store.list_id else ""

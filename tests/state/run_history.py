@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psycopg
+
 import sender
 from sender.core.outcomes import Accepted, Outcome, Reason, Rejected, Unknown
 from sender.state.ledger import Run, RunKind, Settlement
 from sender.state.open import open_state
+from sender.state.postgres.ledger import PostgresLedger
+from sender.state.postgres.state import DatabaseState
 from sender.state.state import State
 
 ADA, GRACE, JEAN, MARY, RADIA, SOPHIE = (f"+1202555010{n}" for n in range(1, 7))
@@ -70,14 +74,29 @@ class RunHistory:
 
     def lose_plan(self, run: Run) -> None:
         """Remove the run's plan, as a person does who clears up."""
-        shutil.rmtree(self.folder / "runs" / run.run_id)
+        shutil.rmtree(self.state.plans.folder(run))
+        if isinstance(self.state, DatabaseState):
+            self._execute("DELETE FROM run_file", "DELETE FROM run_folder")
+
+    def lose_rows(self, run: Run) -> None:
+        """Remove the rows of the run's plan, and nothing else of it."""
+        (self.state.plans.folder(run) / "plan" / "plan.parquet").unlink()
+        if isinstance(self.state, DatabaseState):
+            self._execute("DELETE FROM run_file WHERE name = 'plan/plan.parquet'")
+
+    def _execute(self, *statements: str) -> None:
+        with psycopg.connect(self.state.where, autocommit=True) as db:
+            for statement in statements:
+                db.execute(statement)
 
 
 @contextmanager
-def run_history(folder: Path) -> Iterator[RunHistory]:
-    """An empty history in `folder`."""
+def run_history(where: Path | str) -> Iterator[RunHistory]:
+    """An empty history in a folder or a database."""
     history = RunHistory()
     clock = mock.patch("sender.state.sqlite.ledger.wall_clock_ms", return_value=lambda: history.now_ms)
-    with clock, open_state(folder) as state:
-        history.folder, history.state = folder, state
+    with clock, open_state(where) as state:
+        if isinstance(state.ledger, PostgresLedger):
+            state.ledger._clock = lambda: history.now_ms
+        history.folder, history.state = Path(where), state
         yield history

@@ -22,6 +22,7 @@ from sender.state.contacts import (
     may_have_sent_since,
 )
 from sender.state.ledger import Run, RunKind
+from tests.state.conftest import DATABASES
 from tests.state.run_history import (
     ACCEPTED,
     ADA,
@@ -46,9 +47,11 @@ SPRING = Edition("spring", RunKind.LIVE)
 EVERY_FATE = {ADA: ACCEPTED, GRACE: UNKNOWN, JEAN: INTENT, MARY: REJECTED, RADIA: PENDING}
 
 
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
+@pytest.fixture(params=["folder", *DATABASES])
+def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunHistory]:
+    kind = request.param
+    where = tmp_path if kind == "folder" else request.getfixturevalue("new_database")(kind)
+    with run_history(where) as runs:
         yield runs
 
 
@@ -177,7 +180,7 @@ def test_whoever_is_asked_about_a_run_without_its_plan_makes_all_unknown(history
 @pytest.mark.parametrize("fate", [ACCEPTED, PENDING], ids=["reached", "nobody"])
 def test_a_damaged_plan_stops_only_where_somebody_was_reached(history: RunHistory, fate: Fate) -> None:
     run = history.add({ADA: fate})
-    (history.folder / "runs" / run.run_id / "plan" / "plan.parquet").unlink()
+    history.lose_rows(run)
     if fate is ACCEPTED:
         with pytest.raises(PlanError):
             find_reached(history.state, SPRING)

@@ -16,19 +16,26 @@ import psutil
 import pytest
 
 from sender.core.errors import RunLocked, StateError
+from sender.state.database_url import read_database_url
 from sender.state.files import locks as lock_files
 from sender.state.files.locks import LockFiles
 from sender.state.ledger import RunKind
 from sender.state.locks import Holder, RunLocks
+from sender.state.postgres.locks import AdvisoryLocks
+from tests.state.conftest import DATABASES
 
-# A new kind of lock adds a factory: from a folder to one more process's locks.
-LOCKS: dict[str, Callable[[Path], RunLocks]] = {"files": LockFiles}
 HOST = socket.gethostname()
 
 
-@pytest.fixture(params=LOCKS)
+@pytest.fixture(params=["files", *DATABASES])
 def another(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], RunLocks]:
-    return lambda: LOCKS[request.param](tmp_path)
+    """Makes one more process's locks."""
+    if request.param == "files":
+        return lambda: LockFiles(tmp_path)
+    if "worker" in request.function.__name__:
+        pytest.skip("a state in a database has no workers of one machine")
+    url = read_database_url(request.getfixturevalue("new_database")(request.param))
+    return lambda: AdvisoryLocks(url)
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ ROW = SuppressionRow("+12025550101", "all", "suppressed", "person", "", 0)
 @pytest.mark.parametrize(
     "where",
     [
-        "postgresql://user:s3cret@db/sender",
         "sqlite:///state",
-        "s3://bucket/state",
+        "s3://bucket/s3cret",
         Path("postgresql://user:s3cret@db/sender"),
     ],
 )
@@ -31,9 +30,7 @@ def test_a_url_is_refused_in_a_sentence_without_its_password(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for opener in (open_state, open_suppressions):
-        with pytest.raises(
-            InputError, match=r"this version cannot open a state at (postgresql|sqlite|s3)://"
-        ) as caught:
+        with pytest.raises(InputError, match=r"a state at (postgresql|sqlite|s3):// cannot be used here") as caught:
             opener(where)
         assert "s3cret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sender.state.files.plans import IDENTITY_FILE
 from sender.state.ledger import Run, RunKind
 from sender.state.open import open_state
 from sender.state.plans import PlanStore
+from tests.state.conftest import DATABASES
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "state-6dd9dae" / "state"
 
@@ -31,10 +33,11 @@ def plan() -> sender.Plan:
     )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> PlanStore:
-    with open_state(tmp_path) as state:
-        return state.plans
+@pytest.fixture(params=["folder", *DATABASES])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlanStore]:
+    kind = request.param
+    with open_state(tmp_path if kind == "folder" else request.getfixturevalue("new_database")(kind)) as state:
+        yield state.plans
 
 
 def run_of(plan: sender.Plan, run_id: str = "run-1") -> Run:

@@ -22,7 +22,7 @@ PARALLEL = (
     {Path("providers"), Path("sandbox")},  # an API as the adapter speaks it, and as the simulator does
     {Path("delivery/webhooks"), Path("sandbox")},  # an ASGI app and its server
     {Path("providers"), Path("transport")},  # base.py: the protocol of the package
-    {Path("state"), Path("state/sqlite"), Path("state/files")},  # a protocol and its implementations
+    {Path("state"), *(Path("state") / name for name in ("sqlite", "postgres", "files"))},  # protocols, implementations
     {Path(), Path("core")},  # errors.py: the tree, and the library's door to it
 )
 VAGUE = {"one", "told", "found", "made", "given", "kept", "wanted"}

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sender.core.clock import steady_s
-from sender.state.heartbeat import Heartbeat, OnProgress, Progress
+from sender.state.heartbeat import EVERY_S, FRESH_S, Heartbeat, OnProgress, Progress
 from sender.state.ledger import Run
 
 HEARTBEAT_FILE = "sending.json"
-EVERY_S = 1.0
-FRESH_S = 5.0
 
 
 class HeartbeatFiles:

@@ -71,6 +71,9 @@ class LockFiles:
                 raise RunLocked(f"worker {number} of {campaign} is still running ({_await_holder(name)})") from None
             yield
 
+    def note_longest_request(self, campaign: str, kind: RunKind, *, longest_s: float) -> None:
+        """Do nothing: the system keeps a lock until its process has ended, and with it the process's requests."""
+
     def holder(self, campaign: str, kind: RunKind) -> Holder | None:
         return _read_holder(self._name(campaign, kind))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -14,9 +13,9 @@ from sender.core.filesystem import sync_folder
 from sender.core.lazy_modules import pl
 from sender.core.output_files import write_beside
 from sender.state.files.failures import explain_unwritable
+from sender.state.people import KEY_BYTES, hash_number
 
 KEY_FILE = "people.key"
-_KEY_BYTES = 32
 
 
 class PeopleKeyFile:
@@ -30,19 +29,19 @@ class PeopleKeyFile:
 
     def hash(self, number: str) -> int | None:
         key = self._read()
-        return None if key is None else _hash(key, number)
+        return None if key is None else hash_number(key, number)
 
     def hash_all(self, numbers: Iterable[str]) -> pl.Series:
         key = self._read()
         if key is None:
             raise _unreadable(self._file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
-        return pl.Series("key", [_hash(key, number) for number in numbers], dtype=pl.UInt64)
+        return pl.Series("key", [hash_number(key, number) for number in numbers], dtype=pl.UInt64)
 
     def create(self) -> None:
         if self._read() is not None:
             return
         try:
-            write_beside(self._file, lambda file: file.write(secrets.token_hex(_KEY_BYTES).encode()), replace=False)
+            write_beside(self._file, lambda file: file.write(secrets.token_hex(KEY_BYTES).encode()), replace=False)
             sync_folder(self._directory)
         except OSError as error:
             raise explain_unwritable(self._directory, error) from None
@@ -56,13 +55,9 @@ class PeopleKeyFile:
                 return None
             except (OSError, ValueError) as error:
                 raise _unreadable(self._file, error) from None
-            if len(self._key) != _KEY_BYTES:
+            if len(self._key) != KEY_BYTES:
                 raise _unreadable(self._file, ValueError(f"{len(self._key)} bytes"))
         return self._key
-
-
-def _hash(key: bytes, number: str) -> int:
-    return int.from_bytes(hashlib.blake2b(number.encode(), digest_size=8, key=key).digest())
 
 
 def _unreadable(file: Path, error: Exception) -> StateError:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import apsw
 
-from sender.core.outcomes import Canceled, CancelReason, Deferred, Outcome
+from sender.core.outcomes import CancelReason
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 
@@ -25,13 +25,6 @@ def close_reason(db: apsw.Connection, key: int) -> CancelReason | None:
     """Why the run is closed; None while it is open."""
     reason = db.execute(sql.CLOSE_REASON, (key,)).get
     return None if reason is None else CancelReason(reason)
-
-
-def settle_closed(outcome: Outcome | Canceled | None, closed: CancelReason | None) -> Outcome | Canceled | None:
-    """What the outcome (None: proved absent) means in a run that is closed for this reason (None: open)."""
-    if closed is not None and (outcome is None or isinstance(outcome, Deferred)):
-        return Canceled(closed, None if outcome is None else outcome.error_message)
-    return outcome
 
 
 def close_run(db: apsw.Connection, key: int, messages: int, *, by: str, reason: CancelReason, now_ms: int) -> int:

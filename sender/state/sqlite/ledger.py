@@ -29,6 +29,7 @@ from sender.state.ledger import (
     Run,
     Settlement,
 )
+from sender.state.outcome_rows import find_damage
 from sender.state.rows import canary_text, run_columns
 from sender.state.sqlite import claiming, closing, erasure
 from sender.state.sqlite import reports as delivery_reports
@@ -47,7 +48,6 @@ from sender.state.sqlite.schema import SCHEMA_VERSION
 from sender.state.sqlite.settling import (
     count_changes,
     count_states,
-    find_damage,
     orphans_to_unknown,
     record_findings,
     record_outcomes,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 from sender.state.ledger import JOURNAL_SCHEMA, REPEATABLE_SCHEMA
+from sender.state.outcome_rows import COMMON, VARYING
 from sender.state.rows import SettledFields
 
 # In the order of the fields of `Run`.
@@ -124,17 +123,13 @@ SET {", ".join(f"{name} = ?" for name in SettledFields._fields)}, deadline = NUL
 """  # noqa: S608 (our names)
 RECONCILE = SETTLE + "WHERE run = ? AND seq = ? AND state = 'unknown' AND attempts = coalesce(?, attempts)"
 # Python lets other threads run around each step of SQLite, and getting its turn back costs more than the step. So the
-# outcomes of a group are written by few statements: one for all outcomes that differ in these columns alone.
-VARYING = ("message_id", "segments", "created_at", "line_type", "carrier")
-COMMON = tuple(name for name in SettledFields._fields if name not in VARYING)
+# outcomes of a group are written by few statements: one for all outcomes that differ in the VARYING columns alone.
 _IS_DOUBTED = f":state = 'canceled' AND {_MAY_HAVE_LEFT}"
 _RECORDED = {
     "state": f"iif({_IS_DOUBTED}, 'unknown', :state)",
     "reason": f"iif({_IS_DOUBTED}, NULL, :reason)",
     "error_message": f"iif({_IS_DOUBTED}, 'still in doubt; this time: ' || :error_message, :error_message)",
 }
-common = itemgetter(*map(SettledFields._fields.index, COMMON))
-varying = itemgetter(*map(SettledFields._fields.index, VARYING))
 RECORD = f"""
 WITH settled AS MATERIALIZED (
     SELECT value ->> 0 AS seq, value ->> 1 AS attempt, value ->> 2 AS fence, value ->> 3 AS message_id,
@@ -146,7 +141,8 @@ SET {", ".join(f"{name} = {_RECORDED.get(name, ':' + name)}" for name in COMMON)
     {", ".join(f"{name} = settled.{name}" for name in VARYING)},
     deadline = NULL, updated_at = :now, attempts = attempts - :uncounted
 FROM settled
-WHERE message.run = :run AND message.seq = settled.seq AND message.state = 'intent'
+WHERE message.run = :run AND message.seq = settled.seq
+    AND (message.state = 'intent' OR (message.state = 'unknown' AND :state IN ('accepted', 'rejected')))
     AND message.attempts = settled.attempt AND message.fence = settled.fence
 """  # noqa: S608 (our names)
 ORPHANS = """
@@ -154,7 +150,6 @@ UPDATE message
 SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_message = ?, updated_at = ?
 WHERE run = ? AND state = 'intent'
 """
-ORPHAN_MESSAGE = "the sender stopped before the outcome was written: it may have been sent"
 RESEND = """
 UPDATE message
 SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error_code = NULL, error_message = NULL,

@@ -1,14 +1,16 @@
-"""Every ledger the conformance suite runs over. A new one adds a factory to `STORES`."""
+"""Every ledger the conformance suite runs over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from sender.state.database_url import read_database_url
 from sender.state.ledger import Ledger
+from sender.state.postgres.ledger import PostgresLedger
 from sender.state.sqlite.ledger import SqliteLedger
+from tests.state.conftest import DATABASES
 from tests.state.ledger.steps import RUN
 
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
@@ -22,39 +24,61 @@ class FakeClock:
         return self.ms
 
 
-# From a directory and a clock to one more handle on the store in that directory.
-STORES: dict[str, Callable[[Path, Callable[[], int]], Ledger]] = {
-    "sqlite": lambda directory, clock: SqliteLedger.open(directory / "state" / "ledger.sqlite", clock=clock),
-}
-
-
 class Store:
     """One ledger and as many handles on it as a test asks for."""
 
-    def __init__(self, directory: Path, kind: str) -> None:
+    def __init__(
+        self, open_ledger: Callable[[Callable[[], int]], Ledger], give_back: Callable[[], None] = lambda: None
+    ) -> None:
+        self._give_back = give_back
         self.clock = FakeClock()
-        self._directory = directory
-        self._open = STORES[kind]
+        self._open = open_ledger
         self._handles: list[Ledger] = []
 
     def open(self) -> Ledger:
-        ledger = self._open(self._directory, self.clock)
+        ledger = self._open(self.clock)
         self._handles.append(ledger)
         return ledger
 
     def close(self) -> None:
         for ledger in self._handles:
             ledger.close()
+        self._give_back()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["sqlite", *DATABASES])
 def store_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def store(tmp_path: Path, store_kind: str) -> Iterator[Store]:
-    store = Store(tmp_path, store_kind)
+def new_store(
+    store_kind: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Callable[[str], str],
+    give_back: Callable[[str], None],
+) -> Callable[[], Store]:
+    """A maker of stores, for tests that need a fresh one for each example."""
+    if store_kind == "sqlite":
+
+        def make() -> Store:
+            file = tmp_path_factory.mktemp("store") / "state" / "ledger.sqlite"
+            return Store(lambda clock: SqliteLedger.open(file, clock=clock))
+
+    else:
+
+        def make_in_database() -> Store:
+            url = read_database_url(new_database(store_kind))
+            return Store(lambda clock: PostgresLedger.open(url, clock=clock), lambda: give_back(str(url)))
+
+        return make_in_database
+
+    return make
+
+
+@pytest.fixture
+def store(new_store: Callable[[], Store]) -> Iterator[Store]:
+    store = new_store()
     yield store
     store.close()
 
@@ -65,9 +89,3 @@ def ledger(store: Store) -> Ledger:
     ledger = store.open()
     ledger.create_run(RUN)
     return ledger
-
-
-@pytest.fixture
-def new_store(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Callable[[], Store]:
-    """A maker of stores, for tests that need a fresh one for each example."""
-    return lambda: Store(tmp_path_factory.mktemp("store"), store_kind)

@@ -1,0 +1,155 @@
+"""How a ledger in PostgreSQL changes things: transactions that lock their run, claims that are looked up, takeovers.
+
+Knows the tables of cursors, holders and notes of claims; what is changed is its callers' business.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+
+from sender.core.errors import RunLocked, StateError
+from sender.state.ledger import Claim, RunKind
+from sender.state.postgres import statements as sql
+from sender.state.postgres.claiming import OpenedRun
+from sender.state.postgres.database import ConnectionLost, Database, Transaction, refuse_newer
+from sender.state.postgres.database_clock import DatabaseClock
+from sender.state.postgres.ledger_reads import PostgresReads
+
+T = TypeVar("T")
+_ATTEMPTS = 5  # to claim, over connections that break
+_NOW = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+
+class LedgerChanges(PostgresReads):
+    """The transactions of one handle to a ledger."""
+
+    def __init__(
+        self, db: Database, clock: Callable[[], int] | None, token_of: Callable[[str, RunKind], uuid.UUID | None]
+    ) -> None:
+        super().__init__(db)
+        self._url = db.url
+        self._clock = clock
+        self._database_clock = DatabaseClock()
+        self._token_of = token_of
+        self._handle = uuid.uuid4()
+        self._claims = 0  # made by this handle, and known to be committed
+        self._campaigns: dict[str, tuple[str, RunKind]] = {}
+        db.when_reconnected(self._check_nothing_is_lost)
+        if clock is None:
+            self._read_clock()
+
+    def now_ms(self) -> int:
+        return self._clock() if self._clock is not None else self._database_clock()
+
+    def _change(self, key: int, work: Callable[[Transaction, OpenedRun], T]) -> T:
+        """The result of `work`, in a transaction that has locked the run's cursor."""
+        return self._db.transact(lambda db: work(db, self._open(db, key)))
+
+    def _claim(self, run_id: str, work: Callable[[Transaction, OpenedRun], list[Claim]]) -> list[Claim]:
+        """The claims that `work` makes, durable. Where the answer of their commit is lost they are looked up."""
+        key, _ = self._run_key(run_id)
+        number = self._claims + 1
+
+        def make(db: Transaction) -> list[Claim]:
+            run = self._open(db, key)
+            self._refuse_others(db, run_id)
+            claims = work(db, run)
+            if claims:
+                named = {"handle": self._handle, "number": number, "now": run.now_ms, "claims": _flat(claims)}
+                db.execute(sql.NOTE_CLAIM, named)
+            return claims
+
+        claims: list[Claim] = []
+        for _ in range(_ATTEMPTS):
+            try:
+                claims = self._db.transact(make, again=False)
+                break
+            except ConnectionLost:
+                self._db.reconnect()
+                if claims := self._look_up(key, number):
+                    break
+        else:
+            raise StateError(
+                "the connection to the database breaks again and again",
+                where=self._db.where,
+                fix="see to the network between this machine and the database, then run the same command again",
+            )
+        if claims:
+            self._claims = number
+        return claims
+
+    def _look_up(self, key: int, number: int) -> list[Claim]:
+        """The claims of that number, if they were committed; else they never will be.
+
+        COMMIT is sent only once the run's lock is held, so to have the lock means that it has been carried out, or was
+        never sent.
+        """
+
+        def look(db: Transaction) -> list[Claim]:
+            self._open(db, key)
+            noted = db.row(sql.NOTED_CLAIM, (self._handle,))
+            return _claims(noted[1]) if noted is not None and noted[0] == number else []
+
+        return self._db.transact(look)
+
+    def _open(self, db: Transaction, key: int) -> OpenedRun:
+        """Lock the run's cursor. Then the clock is read: waiting must not eat the lease."""
+        begun_s = self._database_clock.begin()
+        next_seq, version, now_ms = db.row("SELECT * FROM open_run(%s)", (key,)) or (0, 0, 0)
+        self._database_clock.note(begun_s, now_ms)
+        refuse_newer(version, self._url)  # a newer program may have upgraded it meanwhile
+        return OpenedRun(key, next_seq, now_ms if self._clock is None else self._clock())
+
+    def _lock(self, db: Transaction, keys: Iterable[int]) -> int:
+        """Lock the cursors of these runs, always in the same order; return the time afterwards."""
+        db.execute(sql.LOCK_RUNS, (sorted(keys),))
+        return self._clock() if self._clock is not None else int(db.value(_NOW))
+
+    def _read_clock(self) -> None:
+        begun_s = self._database_clock.begin()
+        self._database_clock.note(begun_s, self._db.read(lambda db: int(db.value(_NOW))))
+
+    def _refuse_others(self, db: Transaction, run_id: str) -> None:
+        """Raise RunLocked where another process has taken the campaign over. Its doing so waits for our lock."""
+        if run_id not in self._campaigns:
+            campaign, kind = db.row("SELECT campaign, kind FROM run WHERE run_id = %s", (run_id,)) or ("", "live")
+            self._campaigns[run_id] = (campaign, RunKind(kind))
+        campaign, kind = self._campaigns[run_id]
+        row = db.row("SELECT token, pid, host, since FROM holder WHERE name = %s", (holder_name(campaign, kind),))
+        token = None if row is None else row[0]
+        if token != self._token_of(campaign, kind):
+            who = "" if row is None else f" (pid {row[1]} on {row[2]}, since {row[3]})"
+            raise RunLocked(
+                f"{campaign} was taken over by another process{who} while this one could not reach the database",
+                fix=f"`sender status {run_id}` shows how far it is",
+            )
+
+    def _check_nothing_is_lost(self, connection: psycopg.Connection[Any]) -> None:
+        """Raise StateError on a new connection where claims are gone that were durable."""
+        if not self._claims:
+            return
+        row = connection.execute("SELECT number FROM claim_note WHERE handle = %s", (self._handle,)).fetchone()
+        if row is None or row[0] < self._claims:
+            raise StateError(
+                "the database has lost commits that it had confirmed: it was restored from a backup, or a standby that"
+                " lagged behind has taken its place",
+                where=self._db.where,
+                fix="bring back the server that has them; until then what was sent is not known, and nothing is sent",
+            )
+
+
+def holder_name(campaign: str, kind: RunKind) -> str:
+    """What the row of who holds a campaign is called."""
+    return f"{kind.value}-{campaign}"
+
+
+def _flat(claims: Iterable[Claim]) -> list[int]:
+    return [number for claim in claims for number in claim]
+
+
+def _claims(flat: Sequence[int]) -> list[Claim]:
+    return [Claim(*flat[start : start + len(Claim._fields)]) for start in range(0, len(flat), len(Claim._fields))]

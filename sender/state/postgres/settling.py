@@ -1,0 +1,59 @@
+"""The SQL that writes outcomes, for `sender.state.postgres.ledger`: within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sender.core.outcomes import CancelReason
+from sender.state.ledger import Counts, LogFinding, Settlement
+from sender.state.outcome_rows import COMMON, ORPHAN_MESSAGE, VARYING, found_rows, group_alike, make_counts
+from sender.state.postgres import closing
+from sender.state.postgres import reports as delivery_reports
+from sender.state.postgres import statements as sql
+from sender.state.postgres.database import Transaction
+
+
+def orphans_to_unknown(db: Transaction, key: int, now_ms: int) -> int:
+    """Make the run's intents unknown, and apply the reports that waited for them; return how many are unknown now."""
+    changed = db.execute(sql.ORPHANS, (ORPHAN_MESSAGE, now_ms, key))
+    return changed - delivery_reports.apply_waiting(db, key, None, now_ms) if changed else 0
+
+
+def record_outcomes(db: Transaction, key: int, settlements: Iterable[Settlement], now_ms: int) -> int:
+    """Settle each claim that still holds its message, those with like outcomes by one statement."""
+    changed = 0
+    for (uncounted, *common), rows in group_alike(settlements, closing.close_reason(db, key), now_ms).items():
+        columns = map(list, zip(*rows, strict=True))
+        named = dict(zip(("seqs", "attempts", "fences", *VARYING), columns, strict=True)) | {
+            **dict(zip(COMMON, common, strict=True)),
+            "run": key,
+            "now": now_ms,
+            "uncounted": int(uncounted),
+        }
+        changed += db.value(sql.RECORD, named)
+    return changed
+
+
+def record_findings(db: Transaction, key: int, findings: Iterable[LogFinding], now_ms: int) -> int:
+    """Settle unknown messages as the provider's log proves; return how many changed."""
+    findings = list(findings)
+    asked = [finding.seq for finding in findings if finding.outcome is None]
+    taken_over = {seq for (seq,) in db.rows(sql.TAKEN_OVER, {"run": key, "seqs": asked})}
+    rows = found_rows(findings, closing.close_reason(db, key), taken_over, now_ms)
+    return db.execute_each(
+        sql.RECONCILE, [(*fields, now_ms, key, finding.seq, finding.attempt) for fields, finding in rows]
+    )
+
+
+def count_states(db: Transaction, key: int, messages: int) -> Counts:
+    """The run's messages by state; those without a row are pending."""
+    return make_counts(dict(db.rows(sql.COUNT, (key,))), messages)
+
+
+def replace_runs(
+    db: Transaction, runs: Iterable[tuple[int, int]], *, by: str, reason: CancelReason, now_ms: int
+) -> None:
+    """Close these runs (key, number of messages), which nobody sends; what a dead process left becomes unknown."""
+    for key, messages in runs:
+        orphans_to_unknown(db, key, now_ms)
+        closing.close_run(db, key, messages, by=by, reason=reason, now_ms=now_ms)

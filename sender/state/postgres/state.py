@@ -1,0 +1,60 @@
+"""The state in a PostgreSQL database: its stores, and a folder on this machine for results and copies of plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sender.core.filesystem import make_folder
+from sender.state.database_url import DatabaseUrl
+from sender.state.known_states import registry_path
+from sender.state.ledger import Ledger, RunKind
+from sender.state.postgres.database import Database
+from sender.state.postgres.heartbeats import HeartbeatRows
+from sender.state.postgres.ledger import PostgresLedger
+from sender.state.postgres.locks import AdvisoryLocks
+from sender.state.postgres.people import PeopleKeyRow
+from sender.state.postgres.plans import PlanRowsStore
+from sender.state.postgres.suppression import SuppressionTable
+from sender.state.postgres.ticks import TickRows
+from sender.state.state import State
+from sender.state.suppression import SuppressionStore
+
+DATABASES_FOLDER = "databases"
+
+
+class DatabaseState(State):
+    """A state in a database. `folder` is this machine's: results, and copies of what the database has."""
+
+    def __init__(self, url: DatabaseUrl, *, read_only: bool = False) -> None:
+        """Open the state at `url`. Raises StateError, InputError, and UnknownRun where there is none."""
+        self._url = url
+        self._read_only = read_only
+        self.where = str(url)
+        self._db = Database(url, read_only=read_only)
+        try:
+            self.folder = registry_path().parent / DATABASES_FOLDER / self._db.state_id
+            make_folder(self.folder)
+            self._locks = self.locks = AdvisoryLocks(url)
+            self.plans = PlanRowsStore(self._db, self.folder)
+            self.people = PeopleKeyRow(self._db)
+            self.heartbeats = HeartbeatRows(url)
+            self.ticks = TickRows(self._db, self._locks)
+            self.ledger = self.open_ledger()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._db.close()
+
+    def open_ledger(self) -> Ledger:
+        return PostgresLedger.open(self._url, read_only=self._read_only, token_of=self._locks.token)
+
+    def open_suppressions(self) -> SuppressionStore:
+        return SuppressionTable(self._url, read_only=self._read_only)
+
+    def workers_folder(self, campaign: str, kind: RunKind) -> Path:
+        return self._locks.workers_folder(campaign, kind)
