@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sender.planning.retry import retry_plan as retry_plan
     from sender.planning.stored_messages import remaining_plan as remaining_plan
     from sender.reports.history import history as history
+    from sender.reports.reply_table import replies as replies
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
     from sender.rules.rule_sets import list_rules as list_rules
@@ -94,6 +95,7 @@ _HOME = {
     "resume": "api",
     "reconcile": "api",
     "remaining_plan": "planning.stored_messages",
+    "replies": "reports.reply_table",
     "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",

@@ -12,6 +12,7 @@ from typing import Unpack
 
 from sender.core.errors import InputError
 from sender.core.output_files import Protected
+from sender.core.standard_webhooks import read_target
 from sender.delivery.reconcile import ReconcileResult
 from sender.delivery.refresh import reconcile_run
 from sender.delivery.settle import OnWait
@@ -26,7 +27,7 @@ from sender.schedule.metrics import (
     read_metrics,
     write_metrics,
 )
-from sender.schedule.notify import notify, read_target, run_event
+from sender.schedule.notify import notify, run_event
 from sender.schedule.waiting import await_start
 from sender.sending import event_loop
 from sender.sending.open_run import open_run, open_run_again

@@ -28,6 +28,14 @@ class ListenSpec(Strict):
         max_length=100,
         description="Your own words that opt out as a whole reply, in addition to the opt-out words that always count.",
     )
+    keep_replies: bool = Field(
+        False, description="Keep what people reply in the state, with the texts; `sender replies` shows them."
+    )
+    forward_to: Url | None = Field(
+        None,
+        description="An address of yours that each reply is posted to, signed with SENDER_WEBHOOK_SECRET: https, or"
+        " http to this machine.",
+    )
     review_policy: Literal["hold", "ignore"] = Field(
         "hold",
         description="Whether a number whose reply may be an opt-out in other words gets nothing until a person has"

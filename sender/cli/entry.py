@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "forget": ("forget", "Erase a person, all but the fact of an opt-out."),
     "prune": ("prune", "Remove plans, texts and results of old runs."),
     "listen": ("listen", "Receive delivery reports and replies."),
-    "replies": ("replies", "Decide about replies that may be an opt-out."),
+    "replies": ("replies", "Show what people have replied; decide about unclear replies."),
     "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
     "suppress": ("suppress", "Manage the list of numbers that get nothing."),
     "numbers": ("numbers", "Manage the numbers that no text can arrive at."),

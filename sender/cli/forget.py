@@ -54,7 +54,7 @@ def _ask(number: str) -> None:
 
 def _print_done(done: Forgotten) -> None:
     many, note = console.many, "[yellow]note:[/]"
-    if not (done.runs or done.plans or done.entries):
+    if not (done.runs or done.plans or done.entries or done.replies):
         console.out.print(f"nothing is left to erase of {done.number}")
     for run in done.runs:
         canceled = f", {many(run.canceled, 'pending message')} canceled" if run.canceled else ""
@@ -67,6 +67,8 @@ def _print_done(done: Forgotten) -> None:
     if done.entries:
         entries = many(done.entries, "entry", "entries")
         console.out.print(f"{entries} of the suppression list kept under a hash of the number")
+    if done.replies:
+        console.out.print(f"{many(done.replies, 'reply', 'replies')} blanked")
     if done.texts:
         console.out.print(f"{note} {many(done.texts, 'message')} to others mention the number in the text: not changed")
     if done.unread:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from sender.cli.invocation import log_format_option
 from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.core.folder_defaults import find_folder_defaults
+from sender.core.standard_webhooks import read_target
 from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.sending.options import SendOptions
@@ -107,7 +108,7 @@ def receiving(
         policy=webhooks.Policy(listen_options.signatures or spec.signatures),
         port=port,
         dialect=manifest.dialect,
-        replies=_reply_handling(spec),
+        replies=_reply_handling(spec, options.environment),
     ) as listener:
         yield replace(options, public_url=listener.public_url, listening=True)
 
@@ -123,6 +124,15 @@ def receiving(
 @_PUBLIC_URL
 @_SIGNATURES
 @click.option(
+    "--keep-replies/--no-keep-replies", default=None, help="Keep what people reply, with the texts: `sender replies`."
+)
+@click.option(
+    "--forward-to",
+    metavar="URL",
+    help="Post each reply to this address of yours, signed with SENDER_WEBHOOK_SECRET (Standard Webhooks), for up to"
+    " three days until it is taken.",
+)
+@click.option(
     "--review-policy",
     type=click.Choice([policy.value for policy in ReviewPolicy]),
     help="Whether a number whose reply may be an opt-out in other words gets nothing until a person has decided"
@@ -136,6 +146,8 @@ def listen(
     host: str,
     public_url: str | None,
     signatures: str | None,
+    keep_replies: bool | None,
+    forward_to: str | None,
     review_policy: str | None,
     env_file: Path | None,
     log_format: str,
@@ -143,7 +155,11 @@ def listen(
     state_dir: Path,
 ) -> int:
     console.set_up_logs(debug=debug, log_format=log_format)
-    spec = _folder_spec(state_dir)
+    given = {"keep_replies": keep_replies, "forward_to": forward_to, "review_policy": review_policy}
+    spec = _folder_spec(state_dir).model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+    env = environment(env_file)
 
     def ready(listener: webhooks.Listener) -> None:
         console.out.print(f"listening on {listener.url} for {listener.public_url}")
@@ -158,13 +174,13 @@ def listen(
         listener = webhooks.serve(
             state,
             public_url=public_url or spec.public_url,
-            keys=webhooks.Keys.of(environment(env_file)),
+            keys=webhooks.Keys.of(env),
             policy=webhooks.Policy(signatures or spec.signatures),
             host=host,
             port=spec.port if port is None else port,
             on_ready=ready,
             on_refused=partial(learn_from_runs, state.where),
-            replies=_reply_handling(spec, review_policy),
+            replies=_reply_handling(spec, env),
         )
     counts, refused = listener.counts, sum(listener.refused.values())
     console.out.print(
@@ -174,8 +190,14 @@ def listen(
     return 0
 
 
-def _reply_handling(spec: ListenSpec, review_policy: str | None = None) -> webhooks.ReplyHandling:
-    return webhooks.ReplyHandling(spec.opt_out_words, ReviewPolicy(review_policy or spec.review_policy))
+def _reply_handling(spec: ListenSpec, env: Mapping[str, str]) -> webhooks.ReplyHandling:
+    """What `spec` says about replies. Raises InputError and CredentialsError for where they are forwarded to."""
+    return webhooks.ReplyHandling(
+        own_words=spec.opt_out_words,
+        review=ReviewPolicy(spec.review_policy),
+        keep=spec.keep_replies,
+        forward_to=None if spec.forward_to is None else read_target(spec.forward_to, env, what="a reply"),
+    )
 
 
 def _folder_spec(state_dir: Path) -> ListenSpec:

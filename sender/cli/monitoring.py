@@ -15,6 +15,7 @@ import click
 
 from sender.core.errors import SenderError
 from sender.core.output_files import Protected
+from sender.core.standard_webhooks import Event, Target, read_target
 from sender.schedule.metrics import (
     CampaignMetrics,
     after_end,
@@ -23,7 +24,7 @@ from sender.schedule.metrics import (
     read_metrics,
     write_metrics,
 )
-from sender.schedule.notify import Event, Target, name_error, notify, read_target, run_event
+from sender.schedule.notify import name_error, notify, run_event
 from sender.sending.run_result import RunResult
 
 log = logging.getLogger("sender.cli")

@@ -20,11 +20,16 @@ from sender.state.prune import prune as prune_state
 
 
 @click.command(
-    help="Remove plans, numbers, texts and results of runs that ended long ago; their totals stay.\n\n"
+    help="Remove plans, numbers, texts and results of runs that ended long ago, and old replies; the totals stay.\n\n"
     "Keyed hashes of the people whom they reached stay too, so that nobody gets a campaign twice. Unfinished runs and"
     " runs with unknown messages are kept."
 )
-@click.option("--older-than", required=True, metavar="90d", help="Runs that ended longer ago than this: 90d, 12w, 48h.")
+@click.option(
+    "--older-than",
+    required=True,
+    metavar="90d",
+    help="Runs that ended, and replies heard, longer ago than this: 90d, 12w, 48h.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
@@ -37,7 +42,7 @@ def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool,
     with open_state(state_dir, create=False) as state:
         if not (dry_run or yes):
             planned = prune_state(state, older_than_s=older_than_s, dry_run=True)
-            if planned.runs or planned.plans:
+            if planned.runs or planned.plans or planned.replies:
                 _print_pruned(planned)
                 _ask()
         done = prune_state(state, older_than_s=older_than_s, dry_run=dry_run)
@@ -64,9 +69,11 @@ def _print_pruned(done: Pruned) -> None:
         )
     for folder in done.plans:
         console.out.print(f"{verb} the written plan {escape(str(folder))}")
+    if done.replies:
+        console.out.print(f"{verb} {console.many(done.replies, 'reply', 'replies')}")
     for kept in done.kept:
         console.out.print(f"[yellow]kept:[/] {escape(kept.campaign)}, run {kept.run_id}: {escape(kept.why)}")
-    if not (done.runs or done.plans):
+    if not (done.runs or done.plans or done.replies):
         console.out.print("there is nothing to remove")
 
 

@@ -69,7 +69,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "window": ("hours", "days", "holidays", "zone", "outside", "rules"),
     "canary": ("first", "wait", "stop_if"),
     "sandbox": ("dialect", "latency_ms", "rate"),
-    "listen": ("public_url", "port", "signatures", "opt_out_words", "review_policy"),
+    "listen": ("public_url", "port", "signatures", "opt_out_words", "keep_replies", "forward_to", "review_policy"),
     "results": ("format",),
 }
 SHORT_FORMS = ("window", "canary")  # tables for which a text or a number may stand, as in a campaign

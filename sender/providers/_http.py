@@ -14,6 +14,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -27,6 +28,9 @@ RETRY_AFTER_MAX_S = 3600.0
 FIELDS_MAX = 200  # in a webhook's form; a Twilio MMS with ten files has about fifty
 _EPOCH_FROM = 10**9  # a larger x-ratelimit-reset is a Unix time, a smaller one seconds (Telnyx documents both)
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,200}")
+_WEB_URL = re.compile(r"https?://[!-~]+")
+_MOST_URLS = 20  # of a message
+_LONGEST_URL = 2000
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
@@ -148,6 +152,15 @@ def whole(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9 else None
+
+
+def urls(values: Iterable[object]) -> tuple[str, ...]:
+    """Those of the first 20 values that are http or https URLs of a usual length."""
+    return tuple(
+        value
+        for value in islice(values, _MOST_URLS)
+        if isinstance(value, str) and len(value) <= _LONGEST_URL and _WEB_URL.fullmatch(value)
+    )
 
 
 def amount(value: object) -> str | None:

@@ -193,7 +193,7 @@ class InboundMessage:
     """A text that a person sent to one of the account's numbers.
 
     `keyword` is STOP, START or HELP where the provider itself has recognised one, in whatever language. `at` is
-    ISO 8601 UTC; None where the provider does not say.
+    ISO 8601 UTC; None where the provider does not say. `media` are the URLs of pictures and other files.
     """
 
     message_id: str
@@ -202,6 +202,7 @@ class InboundMessage:
     text: str
     keyword: str | None = None
     at: str | None = None
+    media: tuple[str, ...] = ()
 
 
 Report = DeliveryReport | InboundMessage

@@ -182,6 +182,7 @@ def reports(errors: Mapping[str, ErrorMeaning], headers: Mapping[str, str], body
                 to=_http.needed(fields.get("To"), "To"),
                 text=_http.raw_text(fields.get("Body")) or "",
                 keyword=_http.text(fields.get("OptOutType")),
+                media=_http.urls(fields.get(f"MediaUrl{n}") for n in range(_http.whole(fields.get("NumMedia")) or 0)),
             )
         ]
     code = _http.text(fields.get("ErrorCode"))

@@ -268,6 +268,10 @@ def _inbound(message: dict[str, Any]) -> InboundMessage:
         to=_http.needed(message.get("to"), "to"),
         text=_http.raw_text(message.get("body")) or "",
         at=_http.iso(message.get("timestamp")),
+        media=_http.urls(
+            each if isinstance(each, str) else _http.mapping(each).get("url")
+            for each in _http.items(message.get("media"))
+        ),
     )
 
 

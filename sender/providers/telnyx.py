@@ -278,6 +278,7 @@ def _inbound(payload: dict[str, Any]) -> InboundMessage:
         text=_http.raw_text(payload.get("text")) or "",
         keyword=_http.text(payload.get("autoresponse_type")),
         at=_http.iso(payload.get("received_at")),
+        media=_http.urls(_http.mapping(each).get("url") for each in _http.items(payload.get("media"))),
     )
 
 

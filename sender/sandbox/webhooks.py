@@ -37,6 +37,7 @@ _TELNYX_KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"sandbox").di
 TELNYX_PUBLIC_KEY = base64.b64encode(_TELNYX_KEY.public_key().public_bytes_raw()).decode()
 
 _MOST_UNDER_WAY = 64
+_PICTURE = "image/jpeg"
 _EARLY_S = 2.0  # the longest that an early webhook may delay the answer
 
 
@@ -69,6 +70,7 @@ class SimulatedReply:
     """A text to a number of the account, delivered to `url` as the provider would.
 
     `message_id` is the provider's id of it (empty: a new one); the same id again is the same text, delivered twice.
+    `media` are URLs of pictures that came with it.
     """
 
     dialect: str
@@ -77,12 +79,15 @@ class SimulatedReply:
     to: str
     text: str
     message_id: str = ""
+    media: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.dialect not in _RETRIES:
             raise ValueError(f"dialect must be one of {', '.join(_RETRIES)}")
         if not all(isinstance(value, str) for value in (self.url, self.sender, self.to, self.text, self.message_id)):
             raise TypeError("url, sender, to, text and message_id must be strings")
+        if not isinstance(self.media, list | tuple) or not all(isinstance(url, str) for url in self.media):
+            raise TypeError("media must be a list of strings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +326,7 @@ def _reply_webhook(reply: SimulatedReply) -> _Post:
             "from": sender,
             "to": to,
             "body": text,
-            "media": [],
+            "media": [{"url": url, "content_type": _PICTURE, "size": 1} for url in reply.media],
             "segments": 1,
             "timestamp": iso(now_ms),
         }
@@ -335,7 +340,7 @@ def _reply_webhook(reply: SimulatedReply) -> _Post:
             "from": {"phone_number": sender, "carrier": "Sandbox", "line_type": "Wireless", "status": "delivered"},
             "to": [{"phone_number": to, "status": "delivered", "carrier": "Sandbox", "line_type": "VoIP"}],
             "text": text,
-            "media": [],
+            "media": [{"url": url, "content_type": _PICTURE, "size": 1} for url in reply.media],
             "parts": 1,
             "received_at": iso(now_ms, fraction=True),
         }
@@ -343,7 +348,9 @@ def _reply_webhook(reply: SimulatedReply) -> _Post:
             inbound["autoresponse_type"] = text.strip().upper()
         return _json(dialect, url, _telnyx_event("message.received", now_ms, inbound, url))
     fields = [("MessageSid", message_id), ("AccountSid", "sandbox"), ("From", sender), ("To", to), ("Body", text)]
-    fields += [("NumMedia", "0"), ("SmsStatus", "received")]
+    fields += [("NumMedia", str(len(reply.media))), ("SmsStatus", "received")]
+    for n, media_url in enumerate(reply.media):
+        fields += [(f"MediaUrl{n}", media_url), (f"MediaContentType{n}", _PICTURE)]
     return _form(dialect, url, fields)
 
 

@@ -1,100 +1,25 @@
 """Posts what became of a run to an address of the user's own, signed as Standard Webhooks.
 
 Holds counts, codes and times: no texts, no numbers of people. A notification that cannot be delivered changes nothing
-about the run. Facts: standardwebhooks.com, specification of 2023-12 (read 2026-11-29).
+about the run.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from sender.core.errors import CredentialsError, InputError
-from sender.core.loopback import is_loopback
+from sender.core.standard_webhooks import Event, Target, signed_headers
 from sender.schedule.metrics import count_messages, hide_numbers
 
-SECRET_VARIABLE = "SENDER_WEBHOOK_SECRET"  # noqa: S105 (its name)
-_PREFIX = "whsec_"
 _DELAYS_S = (1.0, 4.0, 10.0)  # before each further try
 _TIMEOUT_S = 10.0
-_SHORTEST_KEY = 16  # bytes
 _WORTH_ANOTHER_TRY = (408, 425, 429)
 _COUNTS = ("rows", "accepted", "rejected", "canceled", "unknown", "pending", "skipped", "statuses", "segments", "price")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where notifications go, and the key that they are signed with."""
-
-    url: str = field(repr=False)  # some carry a secret of their own
-    key: bytes = field(repr=False)
-
-    @property
-    def host(self) -> str:
-        """The host, for people."""
-        return urlsplit(self.url).hostname or ""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One notification: its id is the same at every try, so that a receiver can drop a second one."""
-
-    id: str
-    kind: str
-    at: datetime
-    data: Mapping[str, Any]
-
-    def body(self) -> bytes:
-        """Return the JSON that is posted."""
-        at = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"type": self.kind, "timestamp": at, "data": dict(self.data)}, default=str).encode()
-
-
-def read_target(url: str, env: Mapping[str, str]) -> Target:
-    """Return the target of `url`, with the key in `env`. Raises InputError; without a key CredentialsError."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise InputError(
-            "a notification needs an http or https URL", fix="write https://host/path, without a password in it"
-        )
-    if parts.scheme == "http" and not is_loopback(url):
-        raise InputError(
-            f"a notification would go to {parts.hostname} over plain http",
-            fix="use https; http is for this machine alone",
-        )
-    return Target(url.strip(), read_key(env.get(SECRET_VARIABLE, "")))
-
-
-def read_key(secret: str) -> bytes:
-    """Return the key of a Standard Webhooks secret: base64, with or without `whsec_`. Raises CredentialsError."""
-    text = secret.strip().removeprefix(_PREFIX)
-    fix = f"set {SECRET_VARIABLE} to the receiver's secret: whsec_ and base64, of at least {_SHORTEST_KEY} bytes"
-    if not text:
-        raise CredentialsError("notifications are signed, and there is no secret", where=SECRET_VARIABLE, fix=fix)
-    try:
-        key = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise CredentialsError("the secret is not base64", where=SECRET_VARIABLE, fix=fix) from None
-    if len(key) < _SHORTEST_KEY:
-        raise CredentialsError("the secret is too short", where=SECRET_VARIABLE, fix=fix)
-    return key
-
-
-def sign(key: bytes, event_id: str, timestamp_s: int, body: bytes) -> str:
-    """Return the value of `webhook-signature`."""
-    digest = hmac.digest(key, f"{event_id}.{timestamp_s}.".encode() + body, hashlib.sha256)
-    return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def describe_run(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,12 +73,7 @@ def notify(
 def _post(client: httpx.Client, target: Target, event: Event, timestamp_s: int) -> tuple[str | None, bool]:
     """Return what went wrong, or None, and whether another try may help."""
     body = event.body()
-    headers = {
-        "content-type": "application/json",
-        "webhook-id": event.id,
-        "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": sign(target.key, event.id, timestamp_s, body),
-    }
+    headers = signed_headers(target, event.id, timestamp_s, body)
     try:
         answer = client.post(target.url, content=body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:

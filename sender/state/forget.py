@@ -7,7 +7,7 @@ erased. Every step can be repeated: after a kill, the same call completes what w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +40,17 @@ class Forgotten:
     """What `forget` did about `number`.
 
     `runs` are those that it was erased from, `plans` counts written plans, `entries` those of the suppression list that
-    hold on for its hash. `texts` counts messages to others that mention it, which are left as they are. `outside` are
-    files outside the state that may hold it; `unread` are runs whose plan is gone or damaged. `compacted` is False
-    where another run is being sent, so that free space of the ledger may still hold what was erased.
+    hold on for its hash, `replies` those of the person, which are blank now. `texts` counts messages to others that
+    mention it, which are left as they are. `outside` are files outside the state that may hold it; `unread` are runs
+    whose plan is gone or damaged. `compacted` is False where another run is being sent, so that free space of the
+    ledger may still hold what was erased.
     """
 
     number: str
     runs: tuple[ErasedFromRun, ...]
     plans: int
     entries: int
+    replies: int
     texts: int
     outside: tuple[Path, ...]
     unread: tuple[str, ...]
@@ -94,6 +96,7 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
         plans = state.plans.erase_written(person)
         _opt_out_undecided(state, number)
         entries = state.suppressions.erase(number)
+        replies = _erase_replies(state, number)
         sentences = state.ledger.erase_mentions(person.digits)
         entries_before = len(state.suppressions.history(number))
         compacted = _compact(state, stack, held) if runs or plans or entries_before or sentences else True
@@ -102,11 +105,19 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
         tuple(run for run in runs if run.rows),
         plans,
         entries,
+        replies,
         sum(trace.texts for trace in traces),
         tuple(_outside(state, [trace.run for trace in traces])),
         tuple(unread),
         compacted,
     )
+
+
+def _erase_replies(state: State, number: str) -> int:
+    with closing(state.open_replies()) as replies:
+        erased = replies.erase(number)
+        replies.compact()
+    return erased
 
 
 def _opt_out_undecided(state: State, number: str) -> None:

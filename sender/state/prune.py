@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,16 @@ class KeptRun:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What `prune` did, or with `dry_run` would do: the runs, the written plans (folders), and old runs that stay."""
+    """What `prune` did, or with `dry_run` would do: the runs, the written plans (folders), and old runs that stay.
+
+    `replies` counts those that were heard longer ago.
+    """
 
     runs: tuple[PrunedRun, ...]
     plans: tuple[Path, ...]
     kept: tuple[KeptRun, ...]
     dry_run: bool
+    replies: int = 0
 
     @property
     def freed(self) -> int:
@@ -53,7 +58,8 @@ def prune(state: State, *, older_than_s: float, dry_run: bool = False) -> Pruned
 
     Hashes of the people whom they reached stay, so that no campaign reaches anybody again without `again`. An
     unfinished run stays, one with unknown messages, and one that is being sent. Plans written into the state that are
-    older go too. With `dry_run` nothing is changed. Raises InputError and StateError.
+    older go too, and replies that were heard before. With `dry_run` nothing is changed. Raises InputError and
+    StateError.
     """
     if older_than_s < 0:
         raise InputError("older_than_s is negative", fix="older_than_s=90 * 86_400 is 90 days")
@@ -75,7 +81,9 @@ def prune(state: State, *, older_than_s: float, dry_run: bool = False) -> Pruned
     if not dry_run:
         for folder in plans:
             state.plans.remove_written(folder)
-    return Pruned(tuple(runs), tuple(plans), tuple(kept), dry_run)
+    with closing(state.open_replies()) as store:
+        replies = store.prune(before_ms, dry_run=dry_run)
+    return Pruned(tuple(runs), tuple(plans), tuple(kept), dry_run, replies)
 
 
 def _is_done(state: State, run: Run) -> bool:

@@ -14,6 +14,7 @@ from sender.state.ledger import Ledger, Run, RunKind
 from sender.state.locks import RunLocks
 from sender.state.people import PeopleKey
 from sender.state.plans import PlanStore
+from sender.state.replies import ReplyStore
 from sender.state.runs import find_run
 from sender.state.suppression import SuppressionStore
 from sender.state.ticks import TickStore
@@ -40,6 +41,13 @@ class State(ABC):
     @abstractmethod
     def open_suppressions(self) -> SuppressionStore:
         """Another handle to the suppression entries, for another thread; the caller closes it. Raises StateError."""
+
+    @abstractmethod
+    def open_replies(self, *, create: bool = False) -> ReplyStore:
+        """A handle to the replies; the caller closes it. Without `create`, a missing store is an empty one.
+
+        Raises StateError.
+        """
 
     @abstractmethod
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:

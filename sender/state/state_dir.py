@@ -14,7 +14,9 @@ from sender.state.files.people import PeopleKeyFile
 from sender.state.files.plans import RUNS_FOLDER, PlanFolders
 from sender.state.files.tick_files import TickFiles
 from sender.state.ledger import Ledger, RunKind
+from sender.state.replies import EmptyReplies, ReplyStore
 from sender.state.sqlite.ledger import SqliteLedger
+from sender.state.sqlite.replies import ReplyFile
 from sender.state.sqlite.suppression import SuppressionFile
 from sender.state.state import State
 from sender.state.suppression import EmptySuppressions, SuppressionStore
@@ -22,6 +24,7 @@ from sender.state.suppression import EmptySuppressions, SuppressionStore
 DEFAULT_STATE_DIR = Path(".sender")
 LEDGER_FILE = "ledger.sqlite3"
 SUPPRESSIONS_FILE = "suppression.sqlite3"
+REPLIES_FILE = "replies.sqlite3"
 
 
 class StateDir(State):
@@ -61,6 +64,12 @@ class StateDir(State):
 
     def open_suppressions(self) -> SuppressionStore:
         return open_suppression_file(self.path, read_only=self._read_only)
+
+    def open_replies(self, *, create: bool = False) -> ReplyStore:
+        file = self.path / REPLIES_FILE
+        if not create and not file.exists():
+            return EmptyReplies()
+        return ReplyFile.open_to_read(file) if self._read_only else ReplyFile.open(file)
 
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
         return self._lock_files.workers_folder(campaign, kind)

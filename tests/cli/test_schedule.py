@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from sender.core.standard_webhooks import read_key, sign
 from sender.schedule import waiting
 from sender.schedule.metrics import read_metrics
-from sender.schedule.notify import read_key, sign
 from sender.state.open import open_state
 from sender.state.ticks import TickRecord
 from tests.cli.conftest import SENDER, Shell

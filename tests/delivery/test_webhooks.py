@@ -488,7 +488,7 @@ def test_what_cannot_be_written_is_503_and_comes_again(
     health = client.get("/health")
     assert health.json() == {
         "status": "ok", "waiting": 0, "applied": 1, "nothing_new": 0, "kept": 0, "matched": 0, "inbound": 0,
-        "refused": {"503": 1},
+        "forwarding": None, "refused": {"503": 1},
     }  # fmt: skip
 
 

@@ -276,6 +276,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     with sender.StateDir(older) as opened:
         for run in opened.ledger.runs():
             opened.plans.manifest(run)
+        opened.open_replies(create=True).close()
         sender.forget(opened, opened.plan(opened.find("live")).messages["to"][0])
         seen.update(path.relative_to(older).as_posix() for path in older.rglob("*") if path.is_file())
     return seen

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from sender.core.errors import CredentialsError, InputError
-from sender.schedule.notify import Event, Target, describe_run, notify, read_key, read_target, sign
+from sender.core.standard_webhooks import Event, Target, read_key, read_target, sign
+from sender.schedule.notify import describe_run, notify
 
 # The example of the specification's own libraries (standard-webhooks, Python, README).
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import product
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from starlette.routing import Route
 from sender import providers
 from sender.core.errors import InputError, StateError
 from sender.core.loopback import is_loopback
+from sender.delivery.webhooks.forwarding import Forwarder
 from sender.delivery.webhooks.intake import Intake, Overloaded
 from sender.delivery.webhooks.signatures import Keys, Policy, Webhook, is_allowed, is_signed, why_unchecked
 from sender.providers.base import InboundMessage
@@ -83,11 +84,13 @@ class Receiver:
         public_url: str,
         keys: Keys,
         policy: Policy,
+        forwarder: Forwarder | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`public_url` is from `check_public_url`: signatures cover it, whatever proxy is in front of us.
 
-        `clock` gives Unix time. Raises InputError for a policy of `off` unless only this machine can call.
+        `forwarder` posts replies on meanwhile. `clock` gives Unix time. Raises InputError for a policy of `off` unless
+        only this machine can call.
         """
         if policy is Policy.OFF and not is_loopback(public_url):
             raise InputError(
@@ -96,6 +99,7 @@ class Receiver:
                 fix="use require, or verify-if-present",
             )
         self._intake = intake
+        self._forwarder = forwarder
         self._public_url = public_url
         self._keys = keys
         self._policy = policy
@@ -219,13 +223,17 @@ class Receiver:
             "kept": counts.kept,
             "matched": counts.matched,
             "inbound": counts.inbound,
+            "forwarding": None if self._forwarder is None else "failing" if self._forwarder.failure else "ok",
             "refused": {str(status): count for status, count in sorted(self.refused.items())},
         }
         return Response(json.dumps(health), 200 if intake.failure is None else 503, media_type="application/json")
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self._intake:  # closed when the last request has been answered
+        async with AsyncExitStack() as stack:  # closed when the last request has been answered
+            await stack.enter_async_context(self._intake)
+            if self._forwarder is not None:
+                await stack.enter_async_context(self._forwarder)
             yield
 
 

@@ -16,6 +16,7 @@ from sender.core.bounded_http import BoundedProtocol, connections_at_most
 from sender.core.errors import CredentialsError, InputError
 from sender.core.loopback import is_loopback
 from sender.delivery.webhooks.app import Receiver, check_public_url
+from sender.delivery.webhooks.forwarding import Forwarder
 from sender.delivery.webhooks.inbound import InboundHandler, ReplyHandling
 from sender.delivery.webhooks.intake import Intake, OnRefused, WebhookCounts
 from sender.delivery.webhooks.signatures import Keys, Policy
@@ -64,8 +65,8 @@ def listen(
     receiver could not do its work.
     """
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, dialect, on_refused, replies)
-        with asgi_server.in_thread(server, sock, "receiver"):
+        arguments = (state, base_url(sock), public_url, keys, policy, dialect, on_refused, replies)
+        with _open_receiver(*arguments) as (server, listener), asgi_server.in_thread(server, sock, "receiver"):
             yield listener
 
 
@@ -83,13 +84,42 @@ def serve(
 ) -> Listener:
     """Serve until interrupted, and return the listener with what it has received. Otherwise as `listen`."""
     with closing(listening_socket(host, port)) as sock:
-        server, listener = _make_server(state, base_url(sock), public_url, keys, policy, None, on_refused, replies)
-        server.on_ready = partial(on_ready, listener) if on_ready else None
-        asgi_server.serve(server, sock)
+        arguments = (state, base_url(sock), public_url, keys, policy, None, on_refused, replies)
+        with _open_receiver(*arguments) as (server, listener):
+            server.on_ready = partial(on_ready, listener) if on_ready else None
+            asgi_server.serve(server, sock)
     return listener
 
 
-def _make_server(
+def _check_addresses(url: str, public_url: str | None, policy: Policy) -> str:
+    """Return the public URL of a receiver that listens at `url`. Raises InputError."""
+    if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
+        raise InputError(
+            "the receiver would be reachable from the network",
+            where=f"--host {urlsplit(url).hostname}",
+            fix="name the address that providers call with --public-url, and check signatures with require or"
+            " verify-if-present",
+        )
+    return check_public_url(public_url or url)
+
+
+def _check_keys(keys: Keys, policy: Policy, dialect: str | None) -> tuple[str, ...]:
+    """Return the dialects whose signatures can be checked. Raises CredentialsError."""
+    checkable = tuple(name for name in DIALECTS if keys.has(name))
+    # SignalWire's status callbacks need no key.
+    unsigned = policy is Policy.VERIFY_IF_PRESENT and dialect in (None, "signalwire")
+    if policy is not Policy.OFF and not unsigned and not (dialect in checkable if dialect else checkable):
+        raise CredentialsError(
+            f"there is no key to check the signatures of {dialect or 'any provider'}",
+            where="environment",
+            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY, TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY, as your"
+            " provider needs (docs/delivery.md says where each is shown)",
+        )
+    return checkable
+
+
+@contextmanager
+def _open_receiver(
     state: State,
     url: str,
     public_url: str | None,
@@ -98,41 +128,32 @@ def _make_server(
     dialect: str | None,
     on_refused: OnRefused | None,
     replies: ReplyHandling,
-) -> tuple[asgi_server.Server, Listener]:
-    if not is_loopback(url) and (public_url is None or policy is Policy.OFF):
-        raise InputError(
-            "the receiver would be reachable from the network",
-            where=f"--host {urlsplit(url).hostname}",
-            fix="name the address that providers call with --public-url, and check signatures with require or"
-            " verify-if-present",
-        )
-    public = check_public_url(public_url or url)
-    checkable = tuple(name for name in DIALECTS if keys.has(name))
-    unsigned = policy is Policy.VERIFY_IF_PRESENT and dialect in (
-        None,
-        "signalwire",
-    )  # its status callbacks need no key
-    if policy is not Policy.OFF and not unsigned and not (dialect in checkable if dialect else checkable):
-        raise CredentialsError(
-            f"there is no key to check the signatures of {dialect or 'any provider'}",
-            where="environment",
-            fix="set SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY, TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY, as your"
-            " provider needs (docs/delivery.md says where each is shown)",
-        )
+) -> Iterator[tuple[asgi_server.Server, Listener]]:
+    """A server that is not running yet, and its listener. Raises InputError and CredentialsError."""
+    public = _check_addresses(url, public_url, policy)
+    checkable = _check_keys(keys, policy, dialect)
     simulated = is_loopback(public)  # only the sandbox can call it there
-    intake = Intake(state.open_ledger, InboundHandler(state, replies, simulated=simulated), on_refused)
-    receiver = Receiver(intake, public_url=public, keys=keys, policy=policy)
-    config = uvicorn.Config(
-        receiver.app,
-        http=_ListenerProtocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_DRAIN_S,
+    with closing(InboundHandler(state, replies, simulated=simulated)) as handler:
+        intake = Intake(state.open_ledger, handler, on_refused)
+        target = replies.forward_to
+        forwarder = None if target is None else Forwarder(partial(state.open_replies, create=True), target)
+        receiver = Receiver(intake, public_url=public, keys=keys, policy=policy, forwarder=forwarder)
+        yield _make_server(receiver), Listener(url, public, checkable, intake.counts, receiver.refused)
+
+
+def _make_server(receiver: Receiver) -> asgi_server.Server:
+    return asgi_server.Server(
+        uvicorn.Config(
+            receiver.app,
+            http=_ListenerProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_DRAIN_S,
+        )
     )
-    return asgi_server.Server(config), Listener(url, public, checkable, intake.counts, receiver.refused)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sender.core.errors import InputError
 from sender.core.filesystem import make_folder
 from sender.state.database_url import DatabaseUrl
 from sender.state.known_states import registry_path
@@ -16,6 +17,7 @@ from sender.state.postgres.people import PeopleKeyRow
 from sender.state.postgres.plans import PlanRowsStore
 from sender.state.postgres.suppression import SuppressionTable
 from sender.state.postgres.ticks import TickRows
+from sender.state.replies import EmptyReplies, ReplyStore
 from sender.state.state import State
 from sender.state.suppression import SuppressionStore
 
@@ -55,6 +57,16 @@ class DatabaseState(State):
 
     def open_suppressions(self) -> SuppressionStore:
         return SuppressionTable(self._url, read_only=self._read_only)
+
+    def open_replies(self, *, create: bool = False) -> ReplyStore:
+        """An empty store: a database does not hold replies yet. Raises InputError where they are to be stored."""
+        if create:
+            raise InputError(
+                "a state in a database does not hold replies yet",
+                where=self.where,
+                fix="receive replies with a state in a folder, or leave out what keeps and forwards them",
+            )
+        return EmptyReplies()
 
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
         return self._locks.workers_folder(campaign, kind)
