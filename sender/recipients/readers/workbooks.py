@@ -19,6 +19,7 @@ from sender.recipients.readers.ods_sheet import read_ods_facts
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
 from sender.recipients.readers.workbook_xml import SheetFacts, XlsxPackage
+from sender.recipients.readers.xls_errors import read_xls_facts
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # XLSX and ODS are zip files; XLS is OLE
 _MOST_WORKBOOK_BYTES = 4 * 2**30  # a sheet of a million rows by 16 columns unpacks to less than 2 GiB
@@ -50,6 +51,8 @@ class _Workbook:
             facts = self.package.read_facts(name)
         elif self.kind == "ODS":
             grid, facts = _separate_times(grid), read_ods_facts(self._data, name, grid.height)
+        elif self.kind == "XLS":
+            grid, facts = _read_durations(grid), read_xls_facts(self._data, name)
         else:
             return _read_grid(_shorten_dates(_read_durations(grid)), {}, header_row)
         return _to_table(grid, first, facts, header_row)
@@ -258,7 +261,7 @@ def _note_sheet(workbook: _Workbook, name: str, *, chosen: bool) -> Iterator[str
     if not chosen and not workbook.is_visible(name):
         yield f"the sheet `{name}` is hidden in the workbook"
     if workbook.package is None:
-        what = "hidden rows and number formats" if workbook.kind == "ODS" else "hidden rows, number formats and errors"
+        what = "hidden rows, number formats and errors" if workbook.kind == "XLSB" else "hidden rows and number formats"
         yield f"{what} of an {workbook.kind} workbook are not looked at; save it as XLSX if it has any"
 
 

@@ -23,7 +23,7 @@ from sender.recipients.readers.workbooks import _find_kind
 from tests.profiles import examples
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "lists"
-XLS_NOTE = "hidden rows, number formats and errors of an XLS workbook are not looked at; save it as XLSX if it has any"
+XLS_NOTE = "hidden rows and number formats of an XLS workbook are not looked at; save it as XLSX if it has any"
 ODS_NOTE = "hidden rows and number formats of an ODS workbook are not looked at; save it as XLSX if it has any"
 
 
@@ -158,7 +158,9 @@ def test_an_ods_workbook_says_what_is_not_looked_at():
 
 
 def test_an_xls_workbook_says_what_is_not_looked_at():
-    assert sample("xlwt.xls").notes == (XLS_NOTE,)
+    table = sample("xlwt.xls")
+    assert table.broken.rows() == [(4, "Bonus", "#N/A")]
+    assert table.notes == ("`Bonus`: 1 cell is an error (#N/A), in row 4", XLS_NOTE)
 
 
 def test_rows_columns_and_sheets_that_are_hidden():
