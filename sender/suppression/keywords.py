@@ -51,13 +51,15 @@ _RESERVED = _START | frozenset({"yes", "help", "info", "aide", "ayuda", "hilfe"}
 
 _BEFORE = re.compile(
     r"(?:(?:please|pls|plz|kindly|hi|hello|hey|ok|okay|bitte|hallo|bonjour|merci de|svp|sil vous plait|sil te plait"
-    r"|hola|por favor|favor de) )+"
+    r"|hola|por favor|favor de) |merci d(?=arret))+"
 )
 _AFTER = re.compile(
     r"(?: (?:please|pls|plz|thanks|thank you|thank u|thx|ty|tks|so much|very much|now|immediately|asap"
     r"|bitte|danke|danke schon|vielen dank|sofort|merci|merci beaucoup|svp|sil vous plait|sil te plait|maintenant"
     r"|gracias|muchas gracias|por favor|ahora|ya))+"
 )
+_BETWEEN = frozenset({"or", "and", "ou", "et", "o", "y", "oder", "und"})
+_RUN_TOGETHER = re.compile(r"(?:stop){2,}")
 _SENTENCE_END = re.compile(r"[\n\r.!;]+|\s[-–—]\s")
 _LONGEST_WORD = 40
 
@@ -99,12 +101,18 @@ def keyword_of(text: str | None, provider: str = "", own_words: Collection[str] 
         return Keyword.START
     written = without_tail(plain(text[:LONGEST]))
     said = _without_courtesy(normalize(written))
-    if whole in _STOP or whole in own_words or said in _STOP or said in own_words:
+    if whole in _STOP or whole in own_words or said in _STOP or said in own_words or _is_only_stops(said):
         return Keyword.STOP
     sentences = [words for part in _SENTENCE_END.split(written) if (words := normalize(part))]
     if any(_without_courtesy(words) in _PLAIN for words in (*sentences[:1], *sentences[-1:])):
         return Keyword.STOP
     return None
+
+
+def _is_only_stops(said: str) -> bool:
+    """Whether normalised words are nothing but opt-out words: `stop arret`, `stop or unsubscribe`, `stopstop`."""
+    words = [word for word in said.split() if word not in _BETWEEN]
+    return bool(words) and all(word in _STOP or _RUN_TOGETHER.fullmatch(word) for word in words)
 
 
 def _without_courtesy(words: str) -> str:

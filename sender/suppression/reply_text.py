@@ -20,11 +20,19 @@ _QUOTES_BEGIN = re.compile(
     r"|(?:from|de|von|sent|gesendet|envoye|enviado) ?: )"
 )
 _QUOTED = re.compile(r"[\"“„«].{12,}", re.DOTALL)  # a passage, and not a word between quotation marks
+# The message that is answered, on the reply's own line: `STOP > Acme: sale`, `STOP On Mon, Nov 2, Acme wrote: sale`.
+_QUOTED_INLINE = re.compile(r"\s>\s?\S.{8,}|\bon (?:mon|tue|wed|thu|fri|sat|sun)\w*,? .{4,100}\bwrote\b", re.DOTALL)
+_SUBJECT = re.compile(r"\s*(?:(?:re|aw|fwd?|wg|tr|rv|subject|betreff|objet|asunto)\s?: ?)+")  # of a mail gateway
+_MARKS = str.maketrans("™®©℠", "    ")  # which would become letters
 
 
 def plain(text: str) -> str:
     """`text` in small letters without accents; its punctuation and lines stay."""
-    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    letters = (
+        letter
+        for letter in unicodedata.normalize("NFKD", text.translate(_MARKS))
+        if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf"  # invisible, also within a word
+    )
     return "".join(letters).casefold()
 
 
@@ -57,8 +65,8 @@ def without_tail(text: str) -> str:
             break
         if lines or line.strip():
             lines.append(line)
-    written = "\n".join(lines)
-    for tail in (_SIGNATURE, _QUOTED):
+    written = _SUBJECT.sub("", "\n".join(lines), count=1) if lines and _SUBJECT.match(lines[0]) else "\n".join(lines)
+    for tail in (_SIGNATURE, _QUOTED_INLINE, _QUOTED):
         if (found := tail.search(written)) and normalize(written[: found.start()]):
             written = written[: found.start()]
     return written

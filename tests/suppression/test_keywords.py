@@ -38,6 +38,16 @@ STOPS = [
     "STOP\n> Acme: sale today. Reply STOP to quit", "> Acme: sale today.\nstop", "STOP “Acme: sale today, reply STOP to quit”",
     "cancel\nOn Tue, Nov 3, 2026 at 9:00 AM Acme wrote:\nSale today", "STOP\n-----Original Message-----\nFrom: Acme",
     "Stop\nAm 3.11.2026 um 9:00 schrieb Acme:\n> Heute", "stop\n" + "> a long message\n" * 300,
+    "STOP > Acme: sale today", "STOP On Mon, Nov 2, 2026 Acme wrote: sale today", "Stop\n\nVon: Acme\nGesendet: Montag",
+    "STOP\n\n________________________________\nFrom: Acme", "Stop\n\nBegin forwarded message:\n> Sale",
+    "stop.\n\nOn Nov 2, 2026, at 9:00 AM, Acme <+12025550100> wrote:\n> Sale", "STOP\nGet Outlook for iOS<https://example.com/x>",
+    # as programs pass it on
+    "Re: STOP", "RE: Re: stop", "Fwd: Stop", "AW: Stopp", "Subject: STOP", "S\u200btop", "\ufeffSTOP", "STOP\u200e", "S\u00adTOP",
+    "\u202dSTOP\u202c", "STOP\0", "STOP™", "𝐒𝐓𝐎𝐏", "ⓢⓣⓞⓟ", "<STOP>", "[STOP]", "#stop", "~stop~", "🛑STOP🛑", "opt_out", "OPT\u2011OUT", "Opt–out", "T.D.",
+    # several of them
+    "STOP/ARRET", "STOP ou ARRET", "stop or unsubscribe", "STOP END QUIT", "stopstopstop", "STOP,STOP,STOP", "Merci d'arrêter", "merci d’arrêter svp",
+    "Stop!!! Please!!!", "STOP\nAda Lovelace\nAcme Inc.\n202-555-0147", "STOP - Sent from my iPhone", "STOP (Sent from my iPhone)",
+    "STOP. Sent from my Verizon, Samsung Galaxy smartphone", "Stop Thank You!", "STOP\n" + "x" * 3000,
     # a sentence of its own, first or last
     "STOP. Who is this?", "Stop! You have the wrong number", "Stop\nI never signed up", "Leave me alone. STOP",
     "I never signed up for this!\nUnsubscribe", "Stop; I mean it", "Stop - wrong number", "Wrong person. Please stop.",
@@ -56,7 +66,7 @@ NEITHER = [
     # the message itself, quoted
     "Liked “Reply STOP to opt out”", "> STOP to quit\nYes please", "Yes\nTxt HELP/STOP", "Yes!\n> Acme\n> STOP",
     "On Tue, Nov 3, 2026 at 9:00 AM Acme wrote:\nReply STOP to quit\nthanks", "What does “Reply STOP.” mean",
-    "Sent from my iPhone",
+    "Sent from my iPhone", "Re: start", "stop or start?", "red or dead", "end of story", "no parar", "1 STOP", "STOP 2", "no stop", "Text STOP",
     # a START has to be the whole reply
     "start please", "START\nSent from my iPhone", "yes please", "Start. Thanks",
     # nothing

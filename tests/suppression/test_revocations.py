@@ -31,7 +31,7 @@ HELD = [
     "STOP, I never signed up", "stop I never signed up for this", "STOP -Ada", "Stop Ada Lovelace", "stop to end", "STOP 2 END", "STOP to opt out",
     "please just stop", "make it stop", "I want this to stop", "make these stop", "stop it", "Stop this now", "I said stop", "I already texted STOP twice",
     "How many times do I have to say stop", "I told you to stop", "stop already", "Stop. It. Now. stop it", "stop pls stop it",
-    "stoppp", "stpo", "Sotp", "STP", "stop sms", "unsubscibe",
+    "stoppp", "stpo", "Sotp", "STP", "stop sms", "1 STOP", "STOP 2", "no stop", "Text STOP", "reply stop", "UNSUBSCRIBE ME", "S\u200btop sms", "Re: leave me alone", "unsubscibe",
     # do not ... text
     "Don't text me", "do not text me again", "Dont text me anymore", "DO NOT CONTACT ME", "Do not message me ever again", "never text me again",
     "please do not contact this number again", "don’t message me", "dont call me", "do not call this number", "Do not disturb", "do not text",
