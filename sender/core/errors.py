@@ -36,6 +36,7 @@ Row errors are not here: they stay with their row, as a code and a sentence, in 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -96,10 +97,13 @@ _ARGUMENT = re.compile("|".join(rf"{re.escape(name)}(?![\w-])" for name in ARGUM
 
 
 def setting(key: str, value: str = "") -> str:
-    """Return a campaign key as a sentence names it, with its command-line option."""
+    """Return a campaign key as a sentence names it, with its command-line option as a shell takes it."""
     option = _OPTIONS.get(key)
     if option is None:
-        return f"`{key}{': ' if value else ''}{value}` (--set {key}={value or '...'})"
+        given = f"{key}={value or '...'}"
+        plain = re.fullmatch(r"[\w.:,=+-]*", given)
+        typed = given if plain else f'"{given}"' if re.search(r'["\\$`!]', given) is None else shlex.quote(given)
+        return f"`{key}{': ' if value else ''}{value}` (--set {typed})"
     return f"`{key}: {value}` ({option} {value})" if value else f"`{key}` ({option})"
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 
 import pytest
 
 import sender
-from sender.core.errors import ARGUMENTS, CampaignError, InputError, Problem
+from sender.core.errors import ARGUMENTS, CampaignError, InputError, Problem, setting
 from sender.sending.options import SendKeywords
 
 
@@ -61,3 +62,20 @@ def test_the_sentence_for_python(fix: str, shown: str) -> None:
 def test_a_campaigns_problems_stay_as_they_are() -> None:
     error = CampaignError("not valid", where="c.yaml", problems=(Problem(1, "a", "is wrong"), Problem(2, "b", "too")))
     assert str(error) == "c.yaml, line 1, key `a`: is wrong\nc.yaml, line 2, key `b`: too"
+
+
+@pytest.mark.parametrize(
+    ("value", "option"),
+    [
+        ("", "--set recipients.where=..."),
+        ("true", "--set recipients.where=true"),
+        ("opt_in == 'Y'", "--set \"recipients.where=opt_in == 'Y'\""),
+        ("row[\"Opt In\"] == 'Y'", None),
+        ("cost == '$5'", None),
+    ],
+)
+def test_an_option_is_written_as_a_shell_takes_it(value: str, option: str | None) -> None:
+    sentence = setting("recipients.where", value)
+    typed = sentence[sentence.index("(") + 1 : -1]
+    assert option is None or typed == option
+    assert shlex.split(typed) == ["--set", f"recipients.where={value or '...'}"]
