@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from sender.campaign.load import load_campaign
 from sender.core.folder_defaults import FolderDefaults
 from sender.core.outcomes import SkipReason
@@ -15,6 +17,7 @@ from sender.core.safe_text import show_controls
 from sender.plan.plan import Plan
 from sender.planning.build import build_plan
 from sender.recipients.columns import Recipients, load_recipients
+from sender.templating.nested_values import find_example
 
 _LISTS = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods", ".parquet", ".jsonl", ".ndjson", ".gz", ".zst")
 _FIRST_NAMES = ("first_name", "firstname", "given_name", "forename", "vorname", "prenom", "prénom", "nombre")
@@ -111,9 +114,12 @@ def _recipients(people: Path, keys: Mapping[str, Any], plan: Plan, *, region_mis
 
 def _message(body: str | None, recipients: Recipients) -> Iterator[str]:
     yield ""
-    names = {header: f"{{{{ {name} }}}}" for name, header in recipients.names.items()}
+    names = {header: name for name, header in recipients.names.items()}
     others = [header for header in recipients.headers if header not in recipients.phones]
-    fields = [names.get(header) or f"{{{{ row[{json.dumps(header, ensure_ascii=False)}] }}}}" for header in others]
+    nested = recipients.nested_cells
+    examples = {column.name: column.filter(~column.is_in(["[]", "{}"])).head(1) for column in nested.iter_columns()}
+    paths = {header: names.get(header) or f"row[{json.dumps(header, ensure_ascii=False)}]" for header in others}
+    fields = [f"{{{{ {_example(path, examples.get(header))} }}}}" for header, path in paths.items()]
     if fields:
         more = f" and {len(fields) - _MOST_FIELDS} more" if len(fields) > _MOST_FIELDS else ""
         yield f"# Fields of the list: {_one_line(', '.join(fields[:_MOST_FIELDS]))}{more}"
@@ -123,6 +129,11 @@ def _message(body: str | None, recipients: Recipients) -> Iterator[str]:
         yield "message:"
         yield f"  body: {_quoted(body)}"
         yield "  max_segments: 2          # longer ones are skipped and reported"
+
+
+def _example(path: str, nested: pl.Series | None) -> str:
+    """Return how a template writes a column, or the first value in one that has mappings or lists."""
+    return path if nested is None or nested.is_empty() else find_example(nested.item(), path)
 
 
 def _quoted(text: str) -> str:

@@ -23,10 +23,10 @@ from sender.planning.costs import price_messages
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.scheduled_at import check_send_at
 from sender.planning.used_cells import (
-    find_shown_mappings,
+    find_printed_mappings,
     note_hidden_rows,
     note_placeholders,
-    note_shown_mappings,
+    note_printed_mappings,
     skip_broken,
     used_headers,
 )
@@ -96,7 +96,7 @@ class MessageBuilder:
         )
         frame = skip_broken(frame, recipients, self._used)
         self._count_placeholders(recipients, frame["reason"].is_null())
-        self._mappings = find_shown_mappings(self._compiled, recipients) | self._mappings
+        self._mappings = find_printed_mappings(self._compiled, recipients) | self._mappings
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         for row in replacements:
             earlier = self._replaced.get(row["character"], {"messages": 0})
@@ -122,7 +122,7 @@ class MessageBuilder:
         """Yield what a person should know of the rows that were built."""
         yield from note_hidden_rows(self._compiled, self._recipients, self.hidden_rows.len())
         yield from note_placeholders(self._placeholders)
-        yield from note_shown_mappings(self._mappings)
+        yield from note_printed_mappings(self._mappings)
         yield from note_place_problems(self._place_problems)
 
     def _count_placeholders(self, recipients: Recipients, live: pl.Series) -> None:

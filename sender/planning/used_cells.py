@@ -16,8 +16,9 @@ from sender.core.outcomes import SkipReason
 from sender.planning.audience import skip_rows
 from sender.planning.compiled import CompiledCampaign
 from sender.recipients.columns import Recipients, load_recipients
-from sender.templating.blanks import member_path
+from sender.templating.blanks import row_key
 from sender.templating.cell_uses import find_cell_uses
+from sender.templating.nested_values import find_example
 
 _ROWS_NAMED = 5
 
@@ -84,23 +85,29 @@ def _add_sentence(frame: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
     return frame.join(sentences, on="row_number", how="left", maintain_order="left")
 
 
-def find_shown_mappings(compiled: CompiledCampaign, recipients: Recipients) -> dict[str, str]:
-    """Return for each column of mappings that a text has as a whole the first of its keys."""
-    names, nested = recipients.names, recipients.table.nested
-    uses = [find_cell_uses(template, names, recipients.headers) for template in compiled.templates] if nested else []
-    shown = frozenset[str]().union(*(use.shown - use.computed for use in uses))
-    first_keys = {
-        header: recipients.nested_cells[header].str.extract(r'^\{"([^"\\]+)":').drop_nulls().head(1)
-        for header in recipients.headers
-        if header in nested and header in shown
+def find_printed_mappings(compiled: CompiledCampaign, recipients: Recipients) -> dict[str, str]:
+    """Return for each column of mappings that a text has as a whole how a template writes the first value in one."""
+    nested = recipients.nested_cells
+    names, headers = recipients.names, recipients.headers
+    uses = [find_cell_uses(template, names, headers) for template in compiled.templates] if nested.width else []
+    printed = frozenset[str]().union(*(use.printed for use in uses))
+    mappings = {
+        header: nested[header].filter(nested[header].str.starts_with('{"')).head(1)
+        for header in nested.columns
+        if header in printed
     }
-    return {header: key.item() for header, key in first_keys.items() if key.len()}
+    written = {header: name for name, header in names.items()}
+    return {
+        header: find_example(source.item(), written.get(header, row_key(header)))
+        for header, source in mappings.items()
+        if source.len()
+    }
 
 
-def note_shown_mappings(mappings: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each of what `find_shown_mappings` found."""
-    for header, key in mappings.items():
-        yield f"`{header}` is a mapping, and a text has all of it; `{member_path(header, key)}` is one of its values"
+def note_printed_mappings(mappings: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each of what `find_printed_mappings` found."""
+    for header, example in mappings.items():
+        yield f"`{header}` is a mapping, and a text has all of it; `{example}` is one of its values"
 
 
 def note_placeholders(placeholders: Mapping[tuple[str, str], int]) -> Iterator[str]:

@@ -24,19 +24,20 @@ class CellUses:
     """Headers of the cells that a template uses: those in a text as they are, and those that it computes with.
 
     A filter for dates or numbers, a comparison and a sum compute; a header may be in both. `by_row` are headers that
-    only the row tells, as in `row[name]`: all of them, or none.
+    only the row tells, as in `row[name]`: all of them, or none. `printed` are those in a text as a whole.
     """
 
     shown: frozenset[str]
     computed: frozenset[str]
     by_row: frozenset[str]
+    printed: frozenset[str]
 
 
 def find_cell_uses(template: Template, names: Mapping[str, str], headers: Collection[str]) -> CellUses:
     """Return how `template` uses the cells under `headers`. `names` maps the names of the template to headers."""
     finder = _UseFinder(names, headers)
     finder.visit(environment().parse(template.source), plain=False)
-    return CellUses(frozenset(finder.shown), frozenset(finder.computed), frozenset(finder.by_row))
+    return CellUses(*map(frozenset, (finder.shown, finder.computed, finder.by_row, finder.printed)))
 
 
 def select_looked_into(
@@ -57,12 +58,14 @@ class _UseFinder:
         self.shown: set[str] = set()
         self.computed: set[str] = set()
         self.by_row: set[str] = set()
+        self.printed: set[str] = set()
         self._names = names
         self._headers = headers
 
     def visit(self, node: nodes.Node, *, plain: bool) -> None:
         match node:
             case nodes.Output() | nodes.Concat():
+                self.printed.update(filter(None, map(self._printed_header, node.nodes)))
                 self._visit_all(node, plain=True)
             case nodes.Filter(name=name) if name in _TEXT_FILTERS:
                 self._visit_all(node, plain=plain)
@@ -88,6 +91,19 @@ class _UseFinder:
                 self._use(node.attr, plain=plain)
             case _:
                 self._visit_all(node, plain=False)
+
+    def _printed_header(self, node: nodes.Node | None) -> str | None:
+        """Return the header of the cell that is printed whole, whatever filters of texts it passes."""
+        while isinstance(node, nodes.Filter) and node.name in _TEXT_FILTERS:
+            node = node.node
+        match node:
+            case nodes.Name():
+                return self._names.get(node.name)
+            case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(header))):
+                return header
+            case nodes.Getattr(node=nodes.Name(name="row")):
+                return node.attr
+        return None
 
     def _visit_test(self, node: nodes.Node) -> None:
         """Visit a condition: whether a cell is blank says nothing about its value."""

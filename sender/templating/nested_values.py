@@ -169,6 +169,15 @@ def _plain_text(raw: Any) -> str:
     return json.dumps(raw, ensure_ascii=False) if isinstance(raw, dict) else raw or ""
 
 
+def find_example(source: str, path: str) -> str:
+    """Return how a template writes the first text in a value, whose JSON is `source`: `order.items[0].name`."""
+    value = json.loads(source)
+    while value and isinstance(value, dict | list):
+        key = next(iter(value)) if isinstance(value, dict) else 0
+        path, value = member_path(path, key), value[key]
+    return path
+
+
 def read_cells(
     cells: Iterable[Any], sources: Iterable[str | None], path: str, placeholders: Collection[str]
 ) -> list[Any]:

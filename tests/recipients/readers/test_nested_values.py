@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sender
+from sender.cli.list_campaign import write_list_campaign
 from sender.core.errors import RecipientsError, TemplateError
 from sender.planning.explain import explain_row
 from sender.recipients.readers import documents
@@ -239,3 +240,23 @@ def test_each_way_of_rendering_finds_the_same(monkeypatch):
     monkeypatch.setattr(render_columns, "_compile_block", lambda *_: None)
     for message, expected in zip(messages, by_block, strict=True):
         assert plan_of(rows, message).frame.select(columns).rows() == expected, message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{% if address is defined %}x{% endif %}",
+        "{{ address.city }}",
+        "{% for key in address %}x{% endfor %}",
+        "{% set h = 'tags' %}{{ row[h] }}",
+    ],
+)
+def test_a_text_that_only_looks_into_a_mapping_is_not_noted(message):
+    assert not any("is a mapping" in note for note in plan_of({"rows": [ROW]}, message).manifest.notes)
+
+
+def test_a_campaign_for_a_list_names_the_values_in_it(tmp_path):
+    path = tmp_path / "people.jsonl"
+    _lines([{"phone": PHONES[0], "address": None, "n": 1, "order": {"items": [{"a b": 1}]}, "tags": []}, ROW], tmp_path)
+    text = write_list_campaign(path, {}, None).text
+    assert '# Fields of the list: {{ address.city }}, {{ n }}, {{ order.items[0]["a b"] }}, {{ tags[0] }}, ' in text
