@@ -125,11 +125,12 @@ def _parse_region(value: str) -> str:
 
 
 def _parse_number_types(value: object) -> object:
-    """Return the types in a list, or in text with commas; `toll-free` is `toll_free`."""
+    """Return the types in a list, or in text with commas; `toll-free` is `toll_free`, `landline` is `fixed_line`."""
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
         return value
-    return [re.sub(r"[\s-]+", "_", name.strip().lower()) if isinstance(name, str) else name for name in names]
+    words = [re.sub(r"[\s-]+", "_", name.strip().lower()) if isinstance(name, str) else name for name in names]
+    return ["fixed_line" if word == "landline" else word for word in words]
 
 
 _LINE = StringConstraints(min_length=1, strip_whitespace=True)

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replies": ("replies", "Show what people have replied; decide about unclear replies."),
     "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
     "suppress": ("suppress", "Manage the list of numbers that get nothing."),
+    "lookup": ("lookup", "Look up the type, carrier and zone of numbers."),
     "numbers": ("numbers", "Manage the numbers that no text can arrive at."),
     "schedule": ("schedule", "Send campaigns at regular times."),
     "rules": ("rules", "List the shipped rules of when texts may be sent."),

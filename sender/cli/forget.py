@@ -54,7 +54,7 @@ def _ask(number: str) -> None:
 
 def _print_done(done: Forgotten) -> None:
     many, note = console.many, "[yellow]note:[/]"
-    if not (done.runs or done.plans or done.entries or done.replies):
+    if not (done.runs or done.plans or done.entries or done.replies or done.facts):
         console.out.print(f"nothing is left to erase of {done.number}")
     for run in done.runs:
         canceled = f", {many(run.canceled, 'pending message')} canceled" if run.canceled else ""
@@ -69,6 +69,8 @@ def _print_done(done: Forgotten) -> None:
         console.out.print(f"{entries} of the suppression list kept under a hash of the number")
     if done.replies:
         console.out.print(f"{many(done.replies, 'reply', 'replies')} blanked")
+    if done.facts:
+        console.out.print("dropped what lookups and providers' answers had said of the number")
     if done.texts:
         console.out.print(f"{note} {many(done.texts, 'message')} to others mention the number in the text: not changed")
     if done.unread:

@@ -42,7 +42,7 @@ def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool,
     with open_state(state_dir, create=False) as state:
         if not (dry_run or yes):
             planned = prune_state(state, older_than_s=older_than_s, dry_run=True)
-            if planned.runs or planned.plans or planned.replies:
+            if planned.runs or planned.plans or planned.replies or planned.facts:
                 _print_pruned(planned)
                 _ask()
         done = prune_state(state, older_than_s=older_than_s, dry_run=dry_run)
@@ -73,7 +73,9 @@ def _print_pruned(done: Pruned) -> None:
         console.out.print(f"{verb} {console.many(done.replies, 'reply', 'replies')}")
     for kept in done.kept:
         console.out.print(f"[yellow]kept:[/] {escape(kept.campaign)}, run {kept.run_id}: {escape(kept.why)}")
-    if not (done.runs or done.plans or done.replies):
+    if done.facts:
+        console.out.print(f"{verb} what was known of {console.many(done.facts, 'number')}")
+    if not (done.runs or done.plans or done.replies or done.facts):
         console.out.print("there is nothing to remove")
 
 

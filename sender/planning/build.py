@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ from sender.planning.audience import (
 )
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
 from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_caps
+from sender.planning.known_numbers import KnownNumbers, read_known_numbers
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.scheduled_at import refuse_closed_hours
 from sender.planning.throughput import estimate_throughput
@@ -86,13 +87,15 @@ def build_plan(
         people = partial(_people, audience)
         earlier = find_earlier_runs(compiled, people, state_dir, only_new=only_new, rehearse=rehearse)
     with open_suppression(compiled, state_dir) as suppression:
+        known = None if test_to is not None else read_known_numbers(compiled, state_dir)
         builder = MessageBuilder(
             compiled,
             recipients,
             audience,
             limit=limit,
             test_number=test_number,
-            mark_rows=_join_marks(suppression.mark_rows, earlier),
+            mark_rows=_join_marks(suppression.mark_rows, earlier, known),
+            known=known,
         )
         rows = gather(builder.blocks(), totals.add)
     if test_to is None:
@@ -117,11 +120,14 @@ def _read_at(at: str | datetime | StartTime | None) -> StartTime | Literal["now"
         raise InputError(f"at: {error}") from None
 
 
-def _join_marks(suppress: MarkRows | None, earlier: EarlierRuns | None) -> MarkRows | None:
-    """The function that gives rows their reason for the suppression list, then for what earlier runs have sent."""
-    if earlier is None:
-        return suppress
-    return lambda frame: earlier.mark_rows(frame if suppress is None else suppress(frame))
+def _join_marks(suppress: MarkRows | None, earlier: EarlierRuns | None, known: KnownNumbers | None) -> MarkRows | None:
+    """The function that gives rows their reason: by the suppression list, their numbers' types, and earlier runs."""
+    marks = [
+        *([] if suppress is None else [suppress]),
+        *([] if known is None else [known.mark_rows]),
+        *([] if earlier is None else [earlier.mark_rows]),
+    ]
+    return (lambda frame: reduce(lambda marked, mark: mark(marked), marks, frame)) if marks else None
 
 
 def _people(audience: Audience) -> pl.Series:

@@ -20,6 +20,7 @@ from sender.plan.plan import PLAN_SCHEMA
 from sender.planning.audience import Audience, count_sendable, mark_suppressed, skip_beyond_limit
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
+from sender.planning.known_numbers import KnownNumbers
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.scheduled_at import check_send_at
 from sender.planning.used_cells import (
@@ -40,8 +41,8 @@ class MessageBuilder:
     """Composes the plan's rows block by block, and keeps what carries over from one block to the next.
 
     `test_number` (a row of `sender.phone`) replaces every recipient in a test. `mark_rows` skips the rows that the
-    suppression list or an earlier run holds back. The hash is over the plan without it, and without the suppression
-    files: a STOP after a run must not make the same campaign look unsent.
+    suppression list or an earlier run holds back; `known` narrows zones. The hash is over the plan without them, and
+    without the suppression files: a STOP after a run must not make the same campaign look unsent.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class MessageBuilder:
         limit: int | None,
         test_number: Mapping[str, Any] | None,
         mark_rows: MarkRows | None,
+        known: KnownNumbers | None = None,
     ) -> None:
         self._compiled = compiled
         self._recipients = recipients
         self._audience = audience
-        self._mark_rows = mark_rows
+        self._mark_rows, self._known = mark_rows, known
         self._has_files = audience.marks["suppressed"].null_count() < audience.marks.height
         self._sequencer = _Sequencer(limit, test_number)
         self._hash_sequencer = _Sequencer(limit, test_number)
@@ -143,7 +145,7 @@ class MessageBuilder:
     def _add_places(self, frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
         if not self._compiled.window:
             return without_places(frame)
-        frame = add_places(frame, recipients)
+        frame = add_places(frame, recipients, self._known)
         problems = frame.filter(pl.col("reason").is_null())["_place_problem"].drop_nulls()
         for problem, rows in problems.value_counts(name="rows").iter_rows():
             self._place_problems[problem] += rows

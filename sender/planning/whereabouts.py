@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import polars as pl
 
 from sender.core.outcomes import SkipReason
+from sender.planning.known_numbers import KnownNumbers
 from sender.recipients.columns import Recipients
 from sender.rules.places import ZoneSource, locate
+from sender.rules.zones import zone_names
 
 COLUMNS = ("zone", "zone_source", "places")
 # The argument of `locate` for each kind of column that says where a recipient is.
 CELL_ARGUMENTS = {"timezone": "timezone", "zip": "zip_code", "state": "state"}
 
 
-def add_places(frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
+def add_places(frame: pl.DataFrame, recipients: Recipients, known: KnownNumbers | None = None) -> pl.DataFrame:
     """Return `frame` (columns `to, region, reason, detail`, a row for each recipient) with COLUMNS, `_place_problem`.
 
     A column of the list that names a time zone, a ZIP code or a state is better evidence than the number. A row whose
     time zone cannot be read is skipped: nobody knows when its recipient may be texted. `_place_problem` (String) is
-    what is wrong with other cells.
+    what is wrong with other cells. Where neither they nor the number name a zone, a lookup's counts (`known`).
     """
     cells = recipients.cells
     evidence = {CELL_ARGUMENTS[kind]: cells[header] for kind, header in recipients.places.items()}
     located = locate(frame["to"], frame["region"], **evidence)
+    if known is not None:
+        located = _narrow(located, known.zones(frame["to"]))
     frame = frame.with_columns(*(located[name] for name in COLUMNS), located["problem"].alias("_place_problem"))
     unread = (
         pl.col("reason").is_null() & pl.col("zone").is_null() & (pl.col("zone_source") == ZoneSource.TIMEZONE.value)
@@ -33,6 +37,34 @@ def add_places(frame: pl.DataFrame, recipients: Recipients) -> pl.DataFrame:
         reason=pl.when(unread).then(pl.lit(SkipReason.MISSING_DATA.value)).otherwise("reason"),
         detail=pl.when(unread).then("_place_problem").otherwise("detail"),
     )
+
+
+def _narrow(located: pl.DataFrame, zones: pl.Series) -> pl.DataFrame:
+    """Return `located` with the zones of lookups (String, joined with `|`) in rows that have their region's alone.
+
+    A zone that the region does not have is passed over: providers' tables have clocks of other countries.
+    """
+    weak = located["zone_source"].is_in([ZoneSource.REGION.value, ZoneSource.UNKNOWN.value])
+    if not (weak & zones.is_not_null()).any():
+        return located
+    pairs = pl.DataFrame({"zone": located["zone"], "said": zones})
+    distinct = pairs.filter(weak & zones.is_not_null()).unique()
+    names = zone_names()
+    rows = [(zone, said, _common(zone, said, names)) for zone, said in distinct.iter_rows()]
+    schema = {"zone": pl.String, "said": pl.String, "narrow": pl.String}
+    found = pl.DataFrame(rows, schema=schema, orient="row")
+    narrow = pairs.join(found, on=["zone", "said"], how="left", maintain_order="left", nulls_equal=True)["narrow"]
+    counts = weak & narrow.is_not_null()
+    return located.with_columns(
+        zone=pl.when(counts).then(narrow).otherwise("zone"),
+        zone_source=pl.when(counts).then(pl.lit(ZoneSource.LOOKUP.value)).otherwise("zone_source"),
+    )
+
+
+def _common(zone: str | None, said: str, names: Collection[str]) -> str | None:
+    """The zones that are in both (joined with `|`), or of a region without any those that exist; None for none."""
+    allowed = names if zone is None else zone.split("|")
+    return "|".join(sorted(name for name in said.split("|") if name in allowed)) or None
 
 
 def without_places(frame: pl.DataFrame) -> pl.DataFrame:

@@ -31,6 +31,7 @@ class ZoneSource(StrEnum):
     STATE = "state"
     EXCHANGE = "exchange"
     AREA_CODE = "area_code"
+    LOOKUP = "lookup"  # a provider's; where the number's own country has that zone
     REGION = "region"
     UNKNOWN = "unknown"
 

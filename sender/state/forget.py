@@ -43,7 +43,7 @@ class Forgotten:
     hold on for its hash, `replies` those of the person, which are blank now. `texts` counts messages to others that
     mention it, which are left as they are. `outside` are files outside the state that may hold it; `unread` are runs
     whose plan is gone or damaged. `compacted` is False where another run is being sent, so that free space of the
-    ledger may still hold what was erased.
+    ledger may still hold what was erased. `facts` counts what lookups and answers had said of the number.
     """
 
     number: str
@@ -55,6 +55,7 @@ class Forgotten:
     outside: tuple[Path, ...]
     unread: tuple[str, ...]
     compacted: bool
+    facts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
         _opt_out_undecided(state, number)
         entries = state.suppressions.erase(number)
         replies = _erase_replies(state, number)
+        facts = _erase_facts(state, number)
         sentences = state.ledger.erase_mentions(person.digits)
         entries_before = len(state.suppressions.history(number))
         compacted = _compact(state, stack, held) if runs or plans or entries_before or sentences else True
@@ -110,6 +112,7 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
         tuple(_outside(state, [trace.run for trace in traces])),
         tuple(unread),
         compacted,
+        facts,
     )
 
 
@@ -118,6 +121,14 @@ def _erase_replies(state: State, number: str) -> int:
         erased = replies.erase(number)
         replies.compact()
     return erased
+
+
+def _erase_facts(state: State, number: str) -> int:
+    """Drop what is known of the number, where anything is; return how many facts there were."""
+    with closing(state.open_numbers(create=False)) as known:
+        facts = known.erase([number])
+        known.compact()
+    return facts
 
 
 def _opt_out_undecided(state: State, number: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from sender.core.errors import InputError
 from sender.state.database_url import DATABASES, DatabaseUrl, read_database_url, scheme_of
 from sender.state.find_state import find_state
+from sender.state.number_facts import NumberStore
 from sender.state.state import State
-from sender.state.state_dir import DEFAULT_STATE_DIR, StateDir, open_suppression_file
+from sender.state.state_dir import DEFAULT_STATE_DIR, StateDir, open_number_file, open_suppression_file
 from sender.state.suppression import SuppressionStore
 
 
@@ -38,6 +39,14 @@ def open_suppressions(
         with _open_database(read_database_url(where), read_only=read_only or not create) as state:
             return state.open_suppressions()
     return open_suppression_file(local_folder(where), create=create, read_only=read_only)
+
+
+def open_numbers(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) -> NumberStore:
+    """What the state at `where` knows of numbers; the caller closes it.
+
+    With `create=False` a missing store is an empty one, and nothing is written. Raises as `open_state`.
+    """
+    return open_number_file(local_folder(where), create=create)
 
 
 def local_folder(where: str | Path) -> Path:

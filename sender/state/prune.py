@@ -38,7 +38,7 @@ class KeptRun:
 class Pruned:
     """What `prune` did, or with `dry_run` would do: the runs, the written plans (folders), and old runs that stay.
 
-    `replies` counts those that were heard longer ago.
+    `replies` counts those that were heard longer ago, `facts` what lookups and answers had said of numbers by then.
     """
 
     runs: tuple[PrunedRun, ...]
@@ -46,6 +46,7 @@ class Pruned:
     kept: tuple[KeptRun, ...]
     dry_run: bool
     replies: int = 0
+    facts: int = 0
 
     @property
     def freed(self) -> int:
@@ -77,13 +78,25 @@ def prune(state: State, *, older_than_s: float, dry_run: bool = False) -> Pruned
             why = error.what
         if why is not None:
             kept.append(KeptRun(run.run_id, run.campaign, why))
+    facts = _drop_facts(state, before_ms, dry_run=dry_run)
     plans = state.plans.written(before_ms=before_ms)
     if not dry_run:
         for folder in plans:
             state.plans.remove_written(folder)
     with closing(state.open_replies()) as store:
         replies = store.prune(before_ms, dry_run=dry_run)
-    return Pruned(tuple(runs), tuple(plans), tuple(kept), dry_run, replies)
+    return Pruned(tuple(runs), tuple(plans), tuple(kept), dry_run, replies, facts)
+
+
+def _drop_facts(state: State, before_ms: int, *, dry_run: bool) -> int:
+    """Drop what lookups and answers said of numbers before then; return of how many facts."""
+    with closing(state.open_numbers(create=False)) as known:
+        if dry_run:
+            return sum(facts.at < before_ms for facts in known.everything())
+        dropped = known.drop_before(before_ms)
+        if dropped:
+            known.compact()
+    return dropped
 
 
 def _is_done(state: State, run: Run) -> bool:

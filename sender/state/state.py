@@ -12,6 +12,7 @@ from sender.plan.plan import Plan
 from sender.state.heartbeat import Heartbeats
 from sender.state.ledger import Ledger, Run, RunKind
 from sender.state.locks import RunLocks
+from sender.state.number_facts import NumberStore
 from sender.state.people import PeopleKey
 from sender.state.plans import PlanStore
 from sender.state.replies import ReplyStore
@@ -48,6 +49,10 @@ class State(ABC):
 
         Raises StateError.
         """
+
+    @abstractmethod
+    def open_numbers(self, *, create: bool = True) -> NumberStore:
+        """What is known of numbers; the caller closes it. With `create=False` nothing is made. Raises StateError."""
 
     @abstractmethod
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:

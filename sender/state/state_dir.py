@@ -14,8 +14,10 @@ from sender.state.files.people import PeopleKeyFile
 from sender.state.files.plans import RUNS_FOLDER, PlanFolders
 from sender.state.files.tick_files import TickFiles
 from sender.state.ledger import Ledger, RunKind
+from sender.state.number_facts import EmptyNumbers, NumberStore
 from sender.state.replies import EmptyReplies, ReplyStore
 from sender.state.sqlite.ledger import SqliteLedger
+from sender.state.sqlite.number_facts import NumberFactsFile
 from sender.state.sqlite.replies import ReplyFile
 from sender.state.sqlite.suppression import SuppressionFile
 from sender.state.state import State
@@ -25,6 +27,7 @@ DEFAULT_STATE_DIR = Path(".sender")
 LEDGER_FILE = "ledger.sqlite3"
 SUPPRESSIONS_FILE = "suppression.sqlite3"
 REPLIES_FILE = "replies.sqlite3"
+NUMBERS_FILE = "numbers.sqlite3"
 
 
 class StateDir(State):
@@ -71,6 +74,9 @@ class StateDir(State):
             return EmptyReplies()
         return ReplyFile.open_to_read(file) if self._read_only else ReplyFile.open(file)
 
+    def open_numbers(self, *, create: bool = True) -> NumberStore:
+        return open_number_file(self.path, create=create and not self._read_only)
+
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
         return self._lock_files.workers_folder(campaign, kind)
 
@@ -85,6 +91,15 @@ def open_suppression_file(directory: Path, *, create: bool = True, read_only: bo
     if not file.exists() and (read_only or not create):
         return EmptySuppressions()
     return SuppressionFile.open_to_read(file) if read_only else SuppressionFile.open(file)
+
+
+def open_number_file(directory: Path, *, create: bool = True) -> NumberStore:
+    """What the state `directory` knows of numbers; with `create=False` a missing file is an empty store.
+
+    Raises StateError.
+    """
+    file = directory / NUMBERS_FILE
+    return NumberFactsFile.open(file) if create or file.exists() else EmptyNumbers()
 
 
 def _refuse_read_only(path: Path) -> None:

@@ -94,7 +94,7 @@ class SuppressionEntry:
 
 def _listed(entry: SuppressionEntry) -> str:
     """`a landline, as telnyx says (EXAMPLE TELECOM)`, or what else the provider knows of the number."""
-    if entry.reason in (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED):
+    if entry.reason == SkipReason.OPTED_OUT:
         return f"on the provider's list of opt-outs{f' for {entry.via}' if entry.via else ''}"
     return entry.note or f"known to the provider as {entry.reason.value}"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import SubmissionState
 from sender.state.ledger import Run
+from sender.state.number_facts import ANSWER, NumberFacts
 from sender.state.open import open_state
 from sender.state.state import State
 from sender.suppression.entries import FIXED_LINE, TAUGHT, Refusal, known_landline
@@ -49,12 +51,21 @@ def _learn_errors(state: State, run: Run, taught: pl.DataFrame) -> int:
 
 
 def _learn_landlines(state: State, run: Run) -> int:
-    """Enter numbers that the provider calls landlines, though it has accepted a message to them (Telnyx)."""
-    landlines = state.ledger.typed_numbers(run.run_id).filter(pl.col("line_type") == FIXED_LINE)
-    if landlines.is_empty():
+    """Enter numbers that the provider calls landlines, though it has accepted a message to them (Telnyx).
+
+    What it says of these and of other numbers that are no mobiles is kept, too, for `recipients.skip_types`.
+    """
+    typed = state.ledger.typed_numbers(run.run_id)
+    if typed.is_empty():
         return 0
-    scan = state.plan(run).scan().filter(pl.col("seq").is_in(landlines["seq"].implode()))
-    people = scan.filter(pl.col("to").is_not_null()).select("seq", "to").collect().join(landlines, on="seq")
+    scan = state.plan(run).scan().filter(pl.col("seq").is_in(typed["seq"].implode()))
+    people = scan.filter(pl.col("to").is_not_null()).select("seq", "to").collect().join(typed, on="seq")
+    with closing(state.open_numbers()) as known:
+        known.put(
+            NumberFacts(to, run.simulated, ANSWER, run.provider, at_ms, line_type, carrier)
+            for to, line_type, carrier, at_ms in people.select("to", "line_type", "carrier", "at_ms").iter_rows()
+        )
+    people = people.filter(pl.col("line_type") == FIXED_LINE)
     entries = (
         known_landline(to, run.provider, carrier, datetime.fromtimestamp(at_ms / 1000, UTC), simulated=run.simulated)
         for to, carrier, at_ms in people.select("to", "carrier", "at_ms").iter_rows()

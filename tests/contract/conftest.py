@@ -17,6 +17,7 @@ FILES = {
     "signalwire-compat": "signalwire-compat.yaml",
     "telnyx": "telnyx.yaml",
     "twilio": "twilio.yaml",
+    "twilio-lookup": "twilio-lookup.yaml",
 }
 DEFAULT_FOLDER = Path(__file__).resolve().parents[3] / "shared" / "specs"
 

@@ -1,0 +1,162 @@
+"""Looking numbers up: each once, within the budget and the rate, and kept whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sender import providers, sandbox
+from sender.core.errors import StateError
+from sender.delivery.number_lookups import LookupResult, LookupTerms, look_up_numbers
+from sender.providers.lookups import number_lookups
+from sender.state.sqlite.number_facts import NumberFactsFile
+from sender.transport.httpx_transport import HttpxTransport
+
+NUMBERS = [f"+120255501{n:02}" for n in range(30)]
+TERMS = LookupTerms(1000, Decimal("0.01"), "USD")
+Answer = Callable[[str, int], httpx.Response]
+
+
+class Desk:
+    """A provider that answers the n-th request for a number as the test says, and the numbers that are kept."""
+
+    def __init__(self, folder: Path, answer: Answer | None = None) -> None:
+        self.folder = folder
+        self.answer = answer or (lambda number, _: told(number))
+        self.asked: Counter[str] = Counter()
+        self.at_once = self.most_at_once = 0
+
+    async def reply(self, request: httpx.Request) -> httpx.Response:
+        number = request.url.path.rpartition("/")[2]
+        self.asked[number] += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.001)
+        self.at_once -= 1
+        return self.answer(number, self.asked[number])
+
+    def __call__(self, numbers: list[str] = NUMBERS, terms: LookupTerms = TERMS, **options: Any) -> LookupResult:
+        async def go() -> LookupResult:
+            transport = HttpxTransport(concurrency=8, transport=httpx.MockTransport(self.reply))
+            lookups = number_lookups(providers.sandbox_adapter("telnyx", "http://127.0.0.1:1"))
+            async with contextlib.aclosing(transport):
+                return await look_up_numbers(store, lookups, transport, numbers, terms, **options)
+
+        store = NumberFactsFile.open(self.folder / "numbers.sqlite3")
+        with contextlib.closing(store):
+            return asyncio.run(go())
+
+    @property
+    def kept(self) -> set[str]:
+        with contextlib.closing(NumberFactsFile.open(self.folder / "numbers.sqlite3")) as store:
+            return {fact.number for fact in store.everything()}
+
+
+def told(number: str) -> httpx.Response:
+    return httpx.Response(200, json={"data": {"phone_number": number, "carrier": {"type": "mobile"}}})
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sender.delivery.provider_log.BACKOFF_S", 0.0)
+
+
+def test_each_number_is_asked_for_once_and_kept(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    result = desk()
+    assert (result.answered, result.charged, result.failure) == (30, 30, None)
+    assert desk.asked == Counter(NUMBERS)
+    assert desk.kept == {*NUMBERS}
+    assert 1 < desk.most_at_once <= 8
+    with contextlib.closing(NumberFactsFile.open(tmp_path / "numbers.sqlite3")) as store:
+        fact = next(store.everything())
+    assert (fact.line_type, fact.provider, fact.price, fact.currency) == ("mobile", "telnyx", "0.01", "USD")
+
+
+def test_the_budget_is_kept_though_answers_fail(tmp_path: Path) -> None:
+    """A request without an answer may have been charged, so it counts; one that was too many does not."""
+    desk = Desk(tmp_path, lambda number, n: httpx.Response(503) if n == 1 else told(number))
+    result = desk(terms=LookupTerms(1000, Decimal("0.01"), "USD", max_cost=Decimal("0.25")))
+    assert sum(desk.asked.values()) == result.charged == 25
+    assert result.answered < 25
+    assert "limit of 0.25 USD" in (result.failure or "")
+    slow = Desk(tmp_path, lambda number, n: httpx.Response(429, json={"m": 1}) if n == 1 else told(number))
+    assert slow(NUMBERS[:5]).charged == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure", "asked"),
+    [
+        pytest.param(httpx.Response(401, json={"message": "no"}), "HTTP 401: no", 1, id="wrong credentials"),
+        pytest.param(httpx.Response(402, json={"message": "broke"}), "HTTP 402: broke", 1, id="no funds"),
+        pytest.param(httpx.Response(200, text="<html>"), "is not JSON", 1, id="a page"),
+        pytest.param(httpx.Response(200, json={"data": {"phone_number": "+12025550199"}}), "another number", 1, id="foreign"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_for_every_number_costs_one_request(
+    tmp_path: Path, answer: httpx.Response, failure: str, asked: int
+) -> None:
+    desk = Desk(tmp_path, lambda *_: answer)
+    result = desk()
+    assert failure in (result.failure or "")
+    assert (sum(desk.asked.values()), desk.kept) == (asked, set())
+
+
+def test_the_rest_is_asked_after_a_failure(tmp_path: Path) -> None:
+    odd = {*NUMBERS[3:6]}
+    desk = Desk(tmp_path, lambda number, _: httpx.Response(200, text="?") if number in odd else told(number))
+    result = desk()
+    assert (result.answered, result.failed, result.failure) == (27, 3, None)
+    assert desk.kept == {*NUMBERS} - odd
+
+
+def test_many_failures_in_a_row_end_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, lambda number, _: told(number) if number == NUMBERS[0] else httpx.Response(200, text="?"))
+    result = desk()
+    assert result.failure is not None
+    assert sum(desk.asked.values()) < 20
+
+
+def test_a_refused_number_is_an_answer(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, lambda number, _: httpx.Response(422, json={"errors": [{"code": "1", "title": "odd"}]}))
+    result = desk(NUMBERS[:3])
+    assert (result.answered, result.untold, desk.kept) == (3, 3, {*NUMBERS[:3]})
+
+
+def test_what_was_learned_is_kept_when_it_ends_early(tmp_path: Path) -> None:
+    def on_answer(result: LookupResult) -> None:
+        if result.answered == 12:
+            raise StateError("the disk is full")
+
+    desk = Desk(tmp_path)
+    with pytest.raises(StateError, match="the disk is full"):
+        desk(on_answer=on_answer)
+    assert 12 <= len(desk.kept) < 30
+
+
+def test_the_rate_is_kept(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    began = time.monotonic()
+    desk(NUMBERS[:10], LookupTerms(20, Decimal(0), "USD"))
+    assert time.monotonic() - began >= 9 / 20 - 0.05
+
+
+@pytest.mark.parametrize("dialect", ["twilio", "telnyx", "signalwire", "signalwire-compat"])
+def test_the_sandbox_answers_in_each_dialect(tmp_path: Path, dialect: str) -> None:
+    async def go(url: str) -> LookupResult:
+        lookups = number_lookups(providers.sandbox_adapter(dialect, url))
+        async with contextlib.aclosing(HttpxTransport(concurrency=1)) as transport:
+            return await look_up_numbers(store, lookups, transport, ["+12025550192", "+12025550101"], TERMS)
+
+    with sandbox.embedded() as url, contextlib.closing(NumberFactsFile.open(tmp_path / "n.sqlite3")) as store:
+        assert asyncio.run(go(url)).answered == 2
+        assert [fact.line_type for fact in store.everything()] == ["mobile", "fixed_line"]
