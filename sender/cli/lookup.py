@@ -22,9 +22,10 @@ from sender import phone, providers, sandbox
 from sender.campaign.load import load_campaign
 from sender.campaign.model import Campaign
 from sender.cli import console, terminal
+from sender.cli.campaign_options import is_campaign
 from sender.cli.duration import format_duration, parse_duration_s
 from sender.cli.outputs import force_option
-from sender.cli.shared_options import env_file_option, environment, is_campaign, state_options
+from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.cli.state_place import MAKE_ONE
 from sender.core import money
 from sender.core.errors import CostLimit, InputError, UnknownRun

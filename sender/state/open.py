@@ -46,6 +46,9 @@ def open_numbers(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) 
 
     With `create=False` a missing store is an empty one, and nothing is written. Raises as `open_state`.
     """
+    if isinstance(where, str) and scheme_of(where) in DATABASES:
+        with _open_database(read_database_url(where), read_only=not create) as state:
+            return state.open_numbers()
     return open_number_file(local_folder(where), create=create)
 
 

@@ -1,22 +1,22 @@
-"""What every store of facts about numbers does. A new one adds a factory to `STORES`."""
+"""What every store of facts about numbers does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
 from sender.core.errors import InputError, StateError
+from sender.state.database_url import read_database_url
 from sender.state.new_state import init_state
 from sender.state.number_facts import ANSWER, LOOKUP, EmptyNumbers, NumberFacts, NumberStore
 from sender.state.open import open_numbers, open_state
+from sender.state.postgres.number_facts import NumberFactsTable
 from sender.state.sqlite.number_facts import NumberFactsFile
+from tests.state.conftest import DATABASES
 
-STORES: dict[str, Callable[[Path], NumberStore]] = {
-    "sqlite": lambda folder: NumberFactsFile.open(folder / "numbers.sqlite3"),
-}
 ADA, BOB = "+12025550101", "+12025550102"
 
 
@@ -31,9 +31,11 @@ FULL = NumberFacts(
 )  # fmt: skip
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["sqlite", *DATABASES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NumberStore]:
-    opened = STORES[request.param](tmp_path)
+    kind = request.param
+    url = None if kind == "sqlite" else read_database_url(request.getfixturevalue("new_database")(kind))
+    opened = NumberFactsFile.open(tmp_path / "numbers.sqlite3") if url is None else NumberFactsTable(url)
     yield opened
     opened.close()
 

@@ -262,6 +262,27 @@ BEGIN
 END $$;
 """
 
-STEPS: tuple[str, ...] = (_VERSION_1,)
+# What lookups, and answers in passing, have said of numbers.
+_VERSION_2 = """
+CREATE TABLE number_fact (
+    number text COLLATE "C" NOT NULL,
+    simulated boolean NOT NULL,
+    source text NOT NULL CHECK (source IN ('lookup', 'answer')),
+    provider text NOT NULL,
+    at bigint NOT NULL,
+    line_type text,
+    carrier text,
+    zone text,
+    reassigned text CHECK (reassigned IN ('yes', 'no', 'unknown')),
+    reassigned_since text,
+    valid boolean,
+    problem text,
+    price text,
+    currency text,
+    PRIMARY KEY (number, simulated)
+);
+"""
+
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the table `state`

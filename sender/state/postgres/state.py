@@ -9,10 +9,12 @@ from sender.core.filesystem import make_folder
 from sender.state.database_url import DatabaseUrl
 from sender.state.known_states import registry_path
 from sender.state.ledger import Ledger, RunKind
+from sender.state.number_facts import NumberStore
 from sender.state.postgres.database import Database
 from sender.state.postgres.heartbeats import HeartbeatRows
 from sender.state.postgres.ledger import PostgresLedger
 from sender.state.postgres.locks import AdvisoryLocks
+from sender.state.postgres.number_facts import NumberFactsTable
 from sender.state.postgres.people import PeopleKeyRow
 from sender.state.postgres.plans import PlanRowsStore
 from sender.state.postgres.suppression import SuppressionTable
@@ -67,6 +69,9 @@ class DatabaseState(State):
                 fix="receive replies with a state in a folder, or leave out what keeps and forwards them",
             )
         return EmptyReplies()
+
+    def open_numbers(self, *, create: bool = True) -> NumberStore:  # noqa: ARG002 (the table is there)
+        return NumberFactsTable(self._url, read_only=self._read_only)
 
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
         return self._locks.workers_folder(campaign, kind)
