@@ -2,14 +2,18 @@
 
 Both are installed into environments of their own with the releases of `.ci/constraints.txt`. Each measure runs them
 alternately, and the ratio is the median of the pairs' ratios, so that what else the machine does falls out. The
-spread is where half of the pairs lie.
+spread is where half of the pairs lie. `--rows 10000000 --pairs 3` with `plan-rows` is the large plan. The rate at the
+receiving end and delivery reports beside a run have commands of their own: `python -m benchmarks send` and
+`python -m benchmarks.receiver`.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import platform
+import random
 import shutil
 import statistics
 import subprocess
@@ -23,6 +27,7 @@ from pathlib import Path
 
 from benchmarks import stub
 from benchmarks.figures import ROOT
+from benchmarks.numbers import BAD, EUROPE_AND_MORE, european
 from benchmarks.plan import COMMAND, people
 
 MIB = 1024 if sys.platform == "darwin" else 1
@@ -67,10 +72,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Measure:
-    """A command, what must run before it once, and what each turn makes anew."""
+    """A command, what must run before it once, and what each turn makes anew. `before` is what the old build has for
+    it, where that is another command."""
 
     text: str
     command: Callable[[argparse.Namespace], tuple[str, ...]]
+    before: tuple[str, ...] = ()
     once: Callable[[Build, Path, argparse.Namespace], None] | None = None
     fresh: tuple[str, ...] = ()
     needs_stub: bool = False
@@ -97,42 +104,91 @@ def _with_plan(build: Build, folder: Path, options: argparse.Namespace) -> None:
     build.run(("plan", "people.csv", *COMMAND, "--rate", "none", "--out", "plan"), folder, {})
 
 
+def _with_hard_list(_build: Build, folder: Path, options: argparse.Namespace) -> None:
+    """40 columns, six regions, a fifth of the numbers unreadable, and a text with a condition."""
+    rng = random.Random(1)
+    with (folder / "people.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["Phone", "Country", "First Name", *(f"Field {n}" for n in range(37))])
+        for at in range(options.rows):
+            region = rng.choice(EUROPE_AND_MORE)
+            phone = rng.choice(BAD) if rng.random() < 0.2 else european(rng, region)
+            rows.writerow([phone, region, f"Name{at}", *(f"{at % (n + 2)} of {n}" for n in range(37))])
+
+
 def _with_run(build: Build, folder: Path, options: argparse.Namespace) -> None:
     _with_plan(build, folder, options)
     with stub.running(0) as (url, _):
         build.run(("send", "plan", "--yes", "--wait", "0"), folder, {"SENDER_SANDBOX_URL": url})
 
 
+_HARD_TEXT = "{% if first_name %}Hi {{ first_name }}, {% endif %}your field is {{ field_3 }}."
+_HARD = ("--provider", "sandbox", "--from", "+12025550100", "--default-region", "US", "--body", _HARD_TEXT)
+
+
+def _results(form: str) -> Measure:
+    return Measure(
+        f"results of {{messages:,}} messages as {form.upper()}",
+        lambda _: ("results", "people", "--output", f"results.{form}"),
+        once=_with_run,
+        fresh=(f"results.{form}",),
+    )
+
+
 MEASURES = {
-    "status": Measure("`sender status` on a small state", lambda _: ("status",), _sent),
-    "results": Measure("`sender results` of 47 rows", lambda _: ("results", "welcome"), _sent),
-    "why": Measure("`sender suppress why`", lambda _: ("suppress", "why", "+12025550147"), _sent),
-    "plan": Measure("`sender plan` of 47 rows", lambda _: ("plan", "campaigns/welcome.yaml"), _with_campaign),
+    "status": Measure("`sender status` on a small state", lambda _: ("status",), once=_sent),
+    "status-run": Measure("`sender status welcome` of 47 rows", lambda _: ("status", "welcome"), once=_sent),
+    "results": Measure("`sender results` of 47 rows", lambda _: ("results", "welcome"), once=_sent),
+    "why": Measure("`sender suppress why`", lambda _: ("suppress", "why", "+12025550147"), once=_sent),
+    "history": Measure(
+        "`sender history`, and before there was one `sender results`",
+        lambda _: ("history", "+12025550147"),
+        before=("results", "welcome"),
+        once=_sent,
+    ),
+    "plan": Measure("`sender plan` of 47 rows", lambda _: ("plan", "campaigns/welcome.yaml"), once=_with_campaign),
     "welcome": Measure(
-        "`sender send welcome`, sandbox included",
+        "`sender send welcome`, sandbox included, without a pace",
         lambda _: ("send", "campaigns/welcome.yaml", "--yes", "--wait", "0", "--rate", "none"),
-        _with_campaign,
+        once=_with_campaign,
         fresh=(".sender",),
     ),
     "plan-rows": Measure(
         "plan of {rows:,} rows of 8 columns, CSV to written plan",
         lambda _: ("plan", "people.csv", *COMMAND, "--out", "plan"),
-        _with_people,
+        once=_with_people,
+        fresh=("plan",),
+    ),
+    "plan-hard": Measure(
+        "plan of {rows:,} rows of 40 columns, six regions, 20 % unreadable, a condition",
+        lambda _: ("plan", "people.csv", *_HARD, "--out", "plan"),
+        once=_with_hard_list,
         fresh=("plan",),
     ),
     "send": Measure(
         "{messages:,} messages, durable, to a stub without latency",
         lambda _: ("send", "plan", "--yes", "--wait", "0"),
-        _with_plan,
+        once=_with_plan,
         fresh=(".sender",),
         needs_stub=True,
     ),
-    "results-rows": Measure(
-        "results of {messages:,} messages as CSV",
-        lambda _: ("results", "people", "--output", "results.csv"),
-        _with_run,
-        fresh=("results.csv",),
+    "workers": Measure(
+        "the same by two workers",
+        lambda _: ("send", "plan", "--yes", "--wait", "0", "--workers", "2"),
+        once=_with_plan,
+        fresh=(".sender",),
+        needs_stub=True,
     ),
+    "status-rows": Measure("`sender status` of a run of {messages:,}", lambda _: ("status", "people"), once=_with_run),
+    "report-rows": Measure(
+        "`sender report --html` of it",
+        lambda _: ("report", "people", "--html", "report.html"),
+        once=_with_run,
+        fresh=("report.html",),
+    ),
+    "results-csv": _results("csv"),
+    "results-parquet": _results("parquet"),
+    "results-xlsx": _results("xlsx"),
 }
 
 
@@ -180,7 +236,7 @@ def _install(name: str, commit: str, folder: Path) -> Build:
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
     constraints = {"PIP_CONSTRAINT": str(ROOT / ".ci" / "constraints.txt"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    install = [str(python), "-m", "pip", "install", "--quiet", str(tree)]
+    install = [str(python), "-m", "pip", "install", "--quiet", f"{tree}[report]"]
     done = subprocess.run(install, env={**_environment(), **constraints}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -201,7 +257,8 @@ def _measure(measure: Measure, builds: list[Build], folder: Path, options: argpa
                 place = folder / build.name
                 for name in measure.fresh:
                     _remove(place / name)
-                costs[build.name].append(build.run(measure.command(options), place, env))
+                before = measure.before if build.name == "old" else ()
+                costs[build.name].append(build.run(before or measure.command(options), place, env))
     shutil.rmtree(folder)
     old, new = costs["old"], costs["new"]
     cpu = [after.cpu_s / before.cpu_s for before, after in zip(old, new, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ from sender.core.errors import InputError
 from sender.core.folder_defaults import find_folder_defaults
 from sender.reports import results_file
 from sender.reports.results import filter_by_status, parse_statuses
-from sender.reports.run_results import latest_results, protected_files, run_results
+from sender.reports.run_results import latest_results, protected_files, read_results
 from sender.reports.table_files import FORMATS
 from sender.state.open import open_state
 
@@ -66,19 +65,19 @@ def results(
         protected = protected_files(state, entry)
         if output is not None:
             results_file.check_results_path(output, form, protected, force=force)
-        read = latest_results if with_retries else run_results
-        frame = read(state, entry, with_body=with_body)
-    rows = frame.height
-    if chosen:
-        frame = filter_by_status(frame, chosen)
-    if output is not None:
-        results_file.write_results(frame, output, form, protected, force=force)
-        of = f" of {rows:,}" if chosen else ""
-        console.err.print(f"wrote {console.many(frame.height, 'row')}{of} to {escape(str(output))}")
-    elif form in (None, "csv", "jsonl"):
-        buffer = io.BytesIO()
-        results_file.dump_results(frame, buffer, form or "csv")
-        terminal.write_data(buffer.getvalue())
-    else:
-        raise InputError(f"{form} cannot be written to a terminal", fix=f"add --output results.{form}")
+        if with_retries:
+            blocks = iter([latest_results(state, entry, with_body=with_body)])
+        else:
+            blocks = read_results(state, entry, with_body=with_body)
+        if chosen:
+            blocks = (filter_by_status(block, chosen) for block in blocks)
+        if output is not None:
+            rows = results_file.write_result_blocks(blocks, output, form, protected, force=force)
+            of = f" of {entry.rows:,}" if chosen else ""
+            console.err.print(f"wrote {console.many(rows, 'row')}{of} to {escape(str(output))}")
+            return 0
+        if form not in (None, "csv", "jsonl"):
+            raise InputError(f"{form} cannot be written to a terminal", fix=f"add --output results.{form}")
+        for text in results_file.encode_results(blocks, form or "csv"):
+            terminal.write_data(text)
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -122,6 +123,11 @@ class Plan:
 
     def _stored_frame(self) -> pl.DataFrame:
         return self._rows if isinstance(self._rows, pl.DataFrame) else self.scan().collect()
+
+    def blocks(self, height: int) -> Iterator[pl.DataFrame]:
+        """Yield the rows as `scan` has them, `height` at a time, so that a large plan is never in memory whole."""
+        for start in range(0, self.manifest.rows, height):
+            yield self.scan().slice(start, height).collect()
 
     @property
     def messages(self) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from sender.core.errors import InputError
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SkipReason, Status
 from sender.core.safe_tables import BODY, free_name, plain_name
-from sender.plan.manifest import sender_shown
+from sender.plan.manifest import Manifest, sender_shown
 from sender.plan.message_fields import ref_column
 from sender.plan.plan import Plan
 from sender.state.message_status import status_of
@@ -60,16 +60,22 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
     and otherwise only a crash leaves one behind. With `with_body` the text of each message
     is in one more column, the last, called `body`.
     """
+    return results_of_rows(plan.frame, plan.manifest, journal, run_id, with_body=with_body)
+
+
+def results_of_rows(
+    rows: pl.DataFrame, manifest: Manifest, journal: pl.DataFrame, run_id: str, *, with_body: bool = False
+) -> pl.DataFrame:
+    """`results_frame` of some rows of a plan; `journal` has at least those of their messages."""
     message = pl.col("seq").is_not_null()
-    frame = plan.frame
-    joined = frame.join(
+    joined = rows.join(
         journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
     )
     ours = joined.select(
         "row_number",
         "to",
-        pl.when(message).then(pl.coalesce("_sender", sender_shown(plan.manifest))).alias("from"),
-        pl.lit(plan.manifest.provider).alias("provider"),
+        pl.when(message).then(pl.coalesce("_sender", sender_shown(manifest))).alias("from"),
+        pl.lit(manifest.provider).alias("provider"),
         message_id="_message_id",
         ref=pl.when(message).then(ref_column(run_id, pl.col("seq"))),
         status=status_of(),
@@ -91,7 +97,7 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
         run_id=pl.lit(run_id),
         **({BODY: pl.when(message).then("body")} if with_body else {}),
     )
-    cells = frame["recipient"]
+    cells = rows["recipient"]
     originals = cells.struct.unnest() if isinstance(cells.dtype, pl.Struct) else pl.DataFrame()
     ours = ours.rename({name: free_name(name, originals.columns) for name in ours.columns})
     return pl.concat([ours[:, :1], originals, ours[:, 1:]], how="horizontal")

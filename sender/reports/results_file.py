@@ -6,6 +6,8 @@ its texts as they were.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -52,6 +54,51 @@ def write_results(
         raise not_writable(str(path), error) from None
 
 
+def write_result_blocks(
+    blocks: Iterable[pl.DataFrame],
+    path: Path,
+    format: str | None,  # noqa: A002 (as the flag)
+    protected: Protected,
+    *,
+    force: bool,
+) -> int:
+    """Write `blocks` as `write_results` writes one frame, and return how many rows they have. Raises as it does.
+
+    CSV and JSON lines are written block by block; of Parquet and workbooks all rows are in memory.
+    """
+    target, chosen = check_results_path(path, format, protected, force=force)
+    rows = 0
+
+    def counted() -> Iterator[pl.DataFrame]:
+        nonlocal rows
+        for block in blocks:
+            rows += block.height
+            yield block
+
+    def fill(file: IO[bytes]) -> None:
+        if chosen in ("csv", "jsonl"):
+            file.writelines(encode_results(counted(), chosen))
+        else:
+            dump_results(pl.concat(list(counted())), file, chosen)
+
+    try:
+        write_beside(target, fill, where=str(path))
+    except pl.exceptions.ComputeError as error:  # polars' Parquet writer wraps a full disk
+        raise not_writable(str(path), error) from None
+    return rows
+
+
+def encode_results(blocks: Iterable[pl.DataFrame], format: str) -> Iterator[bytes]:  # noqa: A002
+    """Yield `blocks` of one frame as `dump_results` writes it as `csv` or `jsonl`, block by block."""
+    for number, block in enumerate(blocks):
+        text = BytesIO()
+        if format == "csv":
+            dump_csv(_as_csv(block), text, header=number == 0)
+        else:
+            dump_json_lines(_with_text_times(block), text)
+        yield text.getvalue()
+
+
 def _is_results_file(path: Path) -> bool:
     return are_results_headers(read_headers(path))
 
@@ -79,7 +126,7 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
     ours = our_columns(frame)
     match format:
         case "csv":
-            dump_csv(_with_text_times(frame).with_columns(pl.col(pl.String).replace("", None)), file)
+            dump_csv(_as_csv(frame), file)
         case "jsonl":
             dump_json_lines(_with_text_times(frame), file)
         case "parquet":
@@ -88,6 +135,10 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
             write_workbook(frame, file, sheet="results", amounts=[ours["price"]])
         case _:
             raise unknown_format(format, None)
+
+
+def _as_csv(frame: pl.DataFrame) -> pl.DataFrame:
+    return _with_text_times(frame).with_columns(pl.col(pl.String).replace("", None))
 
 
 def _with_text_times(frame: pl.DataFrame) -> pl.DataFrame:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from sender.core.errors import PlanError
 from sender.core.lazy_modules import pl
 from sender.core.output_files import Protected
 from sender.plan.manifest import Manifest
-from sender.reports.results import merge_retries, results_frame
+from sender.reports.results import merge_retries, results_frame, results_of_rows
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
 from sender.state.message_status import read_journal
 from sender.state.plans import RESULTS_FILE
 from sender.state.state import State
+
+BLOCK_ROWS = 32_768  # of results at a time: some 200 MiB
 
 
 def run_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:
@@ -23,6 +26,22 @@ def run_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFr
     With `with_body` the text of each message is in one more column, the last.
     """
     return results_frame(state.plan(run), read_journal(state, run), run.run_id, with_body=with_body)
+
+
+def read_results(state: State, run: Run, *, with_body: bool = False) -> Iterator[pl.DataFrame]:
+    """Yield `run_results` in blocks of rows, so that memory does not grow with the run.
+
+    What is being sent is one block, as is a plan in the order of the claims: its rows are of one moment, or have to be
+    sorted.
+    """
+    plan = state.plan(run)
+    is_sent_now = state.locks.holder(run.campaign, run.kind) is not None
+    if is_sent_now or plan.manifest.in_claim_order or plan.manifest.rows <= BLOCK_ROWS:
+        yield run_results(state, run, with_body=with_body)
+        return
+    for rows in plan.blocks(BLOCK_ROWS):
+        journal = read_journal(state, run, seqs=rows["seq"].drop_nulls().to_list())
+        yield results_of_rows(rows, plan.manifest, journal, run.run_id, with_body=with_body)
 
 
 def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:

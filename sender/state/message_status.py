@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import Status, SubmissionState
 from sender.plan.plan import Plan
@@ -18,13 +20,14 @@ def what_became(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def read_journal(state: State, run: Run) -> pl.DataFrame:
-    """The run's journal as people read it: a message under way is pending while a process sends the run.
+def read_journal(state: State, run: Run, *, seqs: Collection[int] | None = None) -> pl.DataFrame:
+    """The run's journal as people read it, all of it or of `seqs`: a message under way is pending while a process
+    sends the run.
 
     Without a process it stays an intent, which is shown as unknown: nobody will record its answer.
     """
     is_sent_now = state.locks.holder(run.campaign, run.kind) is not None
-    journal = state.ledger.journal(run.run_id)
+    journal = state.ledger.journal(run.run_id, seqs=seqs)
     if not is_sent_now:
         return journal
     under_way = pl.col("state") == SubmissionState.INTENT.value

@@ -1,0 +1,48 @@
+"""Results of a large run are written in blocks of rows, and are what they would be as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sender.reports import run_results
+from tests.cli.conftest import Shell
+
+NOTES = ("a;b", "", "=SUM(A1)", "plain")
+PHONES = ["n/a" if n % 9 == 4 else f"+1202555{100 + n:04}" for n in range(60)]
+PEOPLE = "phone,note\n" + "".join(f"{phone},{NOTES[n % 4]}\n" for n, phone in enumerate(PHONES))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 30, 61])
+@pytest.mark.parametrize(
+    "arguments", [(), ("--status", "skipped"), ("--with-body",), ("--with-retries",)], ids=" ".join
+)
+def test_blocks_are_the_same_results(
+    sender: Shell, monkeypatch: pytest.MonkeyPatch, rows: int, arguments: tuple[str, ...]
+) -> None:
+    sender.write("people.csv", PEOPLE)
+    options = ("--body", "Hi", "--from", "+12025550100", "--provider", "sandbox", "--rate", "none")
+    assert sender("send", "people.csv", *options, "--yes", "--wait", "0").code == 0
+    whole = {form: read(sender, form, arguments) for form in ("csv", "jsonl", "parquet", "xlsx")}
+    printed = sender("results", "people", *arguments).out
+    monkeypatch.setattr(run_results, "BLOCK_ROWS", rows)
+    for form, frame in whole.items():
+        assert read(sender, form, arguments).equals(frame), form
+    assert sender("results", "people", *arguments).out == printed
+    assert printed.count("row_number") == 1
+
+
+def read(sender: Shell, form: str, arguments: tuple[str, ...]) -> pl.DataFrame:
+    """What `results` writes in a format: its rows, or its lines."""
+    done = sender("results", "people", "--output", f"r.{form}", "--force", *arguments)
+    assert done.code == 0
+    assert done.err.startswith("wrote ")
+    file: Path = sender.folder / f"r.{form}"
+    match form:
+        case "parquet":
+            return pl.read_parquet(file)
+        case "xlsx":
+            return pl.read_excel(file, infer_schema_length=0)
+    return pl.DataFrame({"line": file.read_text(encoding="utf-8").splitlines()})
