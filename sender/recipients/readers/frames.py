@@ -86,6 +86,8 @@ def _table_of_arrow(table: Any) -> Table:
             columns, nested = [], {}
             for index, column in enumerate(part.columns):
                 values = column.to_pylist()
+                if type(column.type).__name__ == "MapType":  # as polars reads one from Parquet
+                    values = [None if pairs is None else dict(pairs) for pairs in values]
                 columns.append(pl.Series(str(index), map(_arrow_text, values), dtype=pl.String))
                 if type(column.type).__name__ in _NESTED_ARROW:
                     nested[index] = nested_column(values)

@@ -260,3 +260,12 @@ def test_a_campaign_for_a_list_names_the_values_in_it(tmp_path):
     _lines([{"phone": PHONES[0], "address": None, "n": 1, "order": {"items": [{"a b": 1}]}, "tags": []}, ROW], tmp_path)
     text = write_list_campaign(path, {}, None).text
     assert '# Fields of the list: {{ address.city }}, {{ n }}, {{ order.items[0]["a b"] }}, {{ tags[0] }}, ' in text
+
+
+def test_maps_of_arrow_are_mappings(tmp_path):
+    pairs = pa.array([[("color", "red"), ("size", "M")], None], pa.map_(pa.string(), pa.string()))
+    table = pa.table({"phone": PHONES[:2], "more": pairs})
+    pq.write_table(table, tmp_path / "people.parquet")
+    for recipients in (table, pl.from_arrow(table), {"file": str(tmp_path / "people.parquet")}):
+        plan = plan_of(recipients, "{{ more.color | default('-') }} {{ more | default('') }}")
+        assert plan.frame["body"].to_list() == ['red {"color": "red", "size": "M"}', "- "]
