@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from sender.campaign import safe_yaml
 from sender.campaign.canary_spec import CanarySpec, StopIfSpec
+from sender.campaign.experiment_spec import ExperimentSpec, VariantSpec
 from sender.campaign.model import (
     Campaign,
     LimitsSpec,
@@ -26,6 +27,8 @@ _PLACES: Mapping[str, type[BaseModel]] = {
     "": Campaign,
     "recipients": RecipientsSpec,
     "message": MessageSpec,
+    "message.variants": VariantSpec,
+    "experiment": ExperimentSpec,
     "from": FromSpec,
     "from.numbers": PoolNumber,
     "suppress": SuppressSpec,
@@ -37,14 +40,17 @@ _PLACES: Mapping[str, type[BaseModel]] = {
     "listen": ListenSpec,
     "sandbox": SandboxSpec,
 }
+_VARIANTS = "message.variants"  # whose keys are those of the message, or the campaign's
 # Words of other programs, and of people, for what is a key of another name here.
 _MEANT: Mapping[str, str] = {
+    "abtest": "message.variants",
     "blacklist": "suppress",
     "blocklist": "suppress",
     "callback": "status_callback",
     "callbackurl": "status_callback",
     "column": "recipients.phone_column",
     "contacts": "recipients",
+    "controlgroup": "holdout",
     "content": "message",
     "country": "recipients.default_region",
     "csv": "recipients",
@@ -70,6 +76,7 @@ _MEANT: Mapping[str, str] = {
     "service": "from",
     "skip": "suppress",
     "speed": "rate",
+    "split": "message.variants",
     "startat": "start",
     "stop": "suppress",
     "text": "message",
@@ -96,7 +103,7 @@ class CampaignKeys:
     def near(self, path: safe_yaml.KeyPath) -> list[str]:
         """Return the keys that the unknown one at `path` may stand for; those of another place with its name."""
         place = _place(path[:-1])
-        elsewhere = {name: _keys_of(model) for name, model in _PLACES.items() if name != place}
+        elsewhere = {name: _keys_of(model) for name, model in _PLACES.items() if name not in (place, _VARIANTS)}
         return find_near_keys(str(path[-1]), self.here(path[:-1]), elsewhere, _MEANT)
 
 

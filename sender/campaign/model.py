@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -21,6 +22,14 @@ from pydantic import (
 from sender.campaign import safe_yaml
 from sender.campaign.canary_spec import CanarySpec, expand_canary
 from sender.campaign.cut_texts import notes_on_cut_texts
+from sender.campaign.experiment_spec import (
+    ExperimentSpec,
+    HoldoutShare,
+    TestShare,
+    VariantSpec,
+    check_variants,
+    expand_experiment,
+)
 from sender.campaign.limits_spec import LimitsSpec
 from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
@@ -158,6 +167,11 @@ class MessageSpec(Strict):
     media: Annotated[tuple[Text, ...], BeforeValidator(to_list)] = Field(
         (), description="Media URLs, each a Jinja template; one that renders to nothing is left out."
     )
+    variants: Annotated[tuple[VariantSpec, ...], AfterValidator(check_variants)] = Field(
+        (),
+        description="Several messages, of which each person gets one, by their number: `[{name: a, body: ...},"
+        " {name: b, body: ...}]`.",
+    )
     smart_encoding: bool = Field(
         False, description="Replace look-alike characters (curly quotes, dashes, ...) that force UCS-2."
     )
@@ -213,6 +227,24 @@ class Campaign(ProviderFields):
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
     message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
+    variant: Text | None = Field(
+        None, description="Name of the one of `message.variants` that everybody gets now: the winner, for the rest."
+    )
+    experiment: Annotated[ExperimentSpec | None, BeforeValidator(expand_experiment)] = Field(
+        None,
+        description="What is to be learned from the variants or the holdout: `{key, event, base, lift}`, or only its"
+        " key.",
+    )
+    holdout: HoldoutShare = Field(
+        0.0,
+        description="The share of people who get nothing, chosen by their number, so that reports can compare: `5%`"
+        " (skip reason `holdout`).",
+    )
+    share: TestShare | None = Field(
+        None,
+        description="The share of people who get a message now, chosen by their number: `20%` for a test group (skip"
+        " reason `outside_share`). `--only-new` without it sends to the others.",
+    )
     window: WindowSpec = Field(default_factory=WindowSpec, description="When the messages may leave.")
     purpose: Literal["marketing", "transactional"] = Field(
         "marketing",

@@ -98,6 +98,9 @@ _CAMPAIGN_OPTIONS = (
         metavar="KEY=VALUE",
         help="Any other campaign key, e.g. validity_period=3600.",
     ),
+    click.option("--variant", metavar="NAME", help="Everybody gets this one of the campaign's variants."),
+    click.option("--holdout", metavar="5%", help="The share of people who get nothing, to compare with."),
+    click.option("--share", metavar="20%", help="The share of people who get a message now: a test group."),
     click.option("--name", help="Name of the campaign. Default: the file's."),
     click.option("--edition", help="Names a new edition of a campaign that is sent again and again."),
 )
@@ -221,7 +224,10 @@ def _campaign_keys(options: Mapping[str, Any]) -> dict[str, Any]:
             keys.setdefault(section, {})[name] = value
         else:
             keys[section] = value
-    for name in ("provider", "edition", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name", "late"):
+    for name in (
+        *("provider", "edition", "dedupe", "skip_dead", "rate", "concurrency", "transport", "name", "late"),
+        *("variant", "holdout", "share"),
+    ):
         if options.get(name) is not None:
             keys[name] = options[name]
     if options["from_"]:

@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lookup": ("lookup", "Look up the type, carrier and zone of numbers."),
     "numbers": ("numbers", "Manage the numbers that no text can arrive at."),
     "schedule": ("schedule", "Send campaigns at regular times."),
+    "outcomes": ("outcomes", "Enter what people did after a message."),
+    "experiment": ("experiment", "Plan a comparison of variants."),
     "rules": ("rules", "List the shipped rules of when texts may be sent."),
     "sandbox": ("sandbox", "Run the provider simulator."),
     "schema": ("schema", "Print the campaign file's JSON Schema."),

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sender.cli import console
 from sender.cli.duration import format_duration
+from sender.cli.variant_lines import variant_rows
 from sender.core.canary import CanaryTerms
 from sender.core.durations import describe_duration
 from sender.plan.manifest import Manifest
@@ -42,7 +43,9 @@ def senders_line(manifest: Manifest) -> str:
     """Return the sender, the pool of senders, or the template that names one in each row."""
     if len(manifest.senders) > 1:
         more = f" and {len(manifest.senders) - _MOST_SENDERS} more" if len(manifest.senders) > _MOST_SENDERS else ""
-        match = (manifest.pool or {}).get("match")
+        if manifest.pool is None:
+            return f"by variant: {', '.join(manifest.senders[:_MOST_SENDERS])}{more}"
+        match = manifest.pool.get("match")
         near = f", by {match.replace('_', ' ')}" if match else ""
         return f"a pool of {len(manifest.senders)}{near}: {', '.join(manifest.senders[:_MOST_SENDERS])}{more}"
     if "from" in manifest.templates:
@@ -113,6 +116,8 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
         table.add_row("segments", f"{manifest.segments:,}", escape(_distribution(manifest)))
     if manifest.cost is not None:
         table.add_row("cost", manifest.cost["total"], escape(_cost_line(manifest.cost)))
+    for number, text in variant_rows(manifest):
+        table.add_row("variant", number, escape(text))
     table.add_row("skipped", f"{manifest.rows - manifest.messages:,}", escape(console.counted(manifest.skipped)))
     table.add_row("from", "", escape(senders_line(manifest)))
     if manifest.test_to:

@@ -15,6 +15,8 @@ from sender.cli.shared_options import RUN_HELP, state_options
 from sender.core.errors import InputError
 from sender.core.local_time import format_utc_and_local
 from sender.core.output_files import Protected
+from sender.reports.compare_run import compare_run
+from sender.reports.comparison import Comparison, comparison_lines
 from sender.reports.figures import Figures, build_figures, figures_to_dict
 from sender.reports.funnel import Stage
 from sender.reports.groups import Group
@@ -47,7 +49,9 @@ def report(run: str, html: Path | None, as_json: bool, force: bool, debug: bool,
         if html is not None:
             check_page(html, REPORT_PAGE, protected, force=force)
         journal = read_journal(state, entry)
-        numbers = build_figures(state.plan(entry), journal, entry, retries=state.retries(entry))
+        plan = state.plan(entry)
+        comparison = compare_run(state, entry, plan, journal)
+        numbers = build_figures(plan, journal, entry, retries=state.retries(entry), comparison=comparison)
     if html is not None:
         _write_page(numbers, html, protected, force=force)
     if as_json:
@@ -86,6 +90,8 @@ def _print(numbers: Figures) -> None:
     _print_errors(numbers)
     _print_groups("country", numbers.countries, numbers)
     _print_groups("from", numbers.senders, numbers)
+    if numbers.comparison is not None:
+        _print_comparison(numbers.comparison)
     _print_cost(numbers)
     run_lines.about_canary(numbers.run.canary)
     if numbers.slowest:
@@ -169,6 +175,22 @@ def _print_groups(title: str, groups: tuple[Group, ...], numbers: Figures) -> No
     console.out.print(table)
     if len(groups) > _SHOWN:
         console.out.print(f"  [dim]and {len(groups) - _SHOWN:,} more: --json has all of them[/]")
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    event = comparison.event or "success"
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("group", "people", "accepted", "delivered", "opt-outs", event, "rate", "95 % interval", "value"):
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for group in comparison.groups:
+        counts = (group.people, group.accepted, group.delivered, group.opt_outs, group.successes)
+        low, high = (f"{100 * end:.2f}" for end in group.interval)
+        rate = (f"{100 * group.rate:.2f} %", f"{low} to {high}", f"{group.value:,.2f}" if group.value else "")
+        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), *rate)
+    console.out.print(f"[bold]experiment[/] {escape(comparison.key)}")
+    console.out.print(table)
+    for line in comparison_lines(comparison):
+        console.out.print(f"  {escape(line)}")
 
 
 def _print_cost(numbers: Figures) -> None:

@@ -28,7 +28,9 @@ def print_messages(plan: Plan, *, most: int) -> None:
     for row in preview_frame(plan, most).iter_rows(named=True):
         parts = console.many(row["segments"], "segment")
         size = f"MMS, {len(row['media'])} media" if row["media"] else f"{row['encoding']}, {parts}"
-        console.out.print(f"[bold]row {row['row_number']}[/] to {row['to']} from {escape(str(row['from']))}: {size}")
+        whom = f"to {row['to']} from {escape(str(row['from']))}"
+        variant = f" [dim]variant[/] {escape(row['variant'])}:" if row.get("variant") else ""
+        console.out.print(f"[bold]row {row['row_number']}[/] {whom}:{variant} {size}")
         for line in _wrap(row["body"] or "", _BAR):
             console.out.print(Text(_BAR, style="dim") + Text(line))
         own = [f"{key}: {value}" for key, value in parse_fields(row["fields"]).items()]

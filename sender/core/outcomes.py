@@ -70,6 +70,8 @@ class SkipReason(StrEnum):
     HIDDEN_ROW = "hidden_row"
     LIMIT = "limit"
     FILTERED_OUT = "filtered_out"  # by the campaign's own `recipients.where`
+    HOLDOUT = "holdout"  # gets nothing, so that there is something to compare with
+    OUTSIDE_SHARE = "outside_share"  # not in the `share` that is sent to now
 
 
 class Reason(StrEnum):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COLUMNS = ("to", "from_number", "body", "media", "fields")
 _HASHED_ROWS = 4_096  # at once
 _LONG = 64  # bytes
-_NOT_HASHED = ("cost_micros", "repair", "zone", "zone_source", "places")
+_NOT_HASHED = ("cost_micros", "repair", "zone", "zone_source", "places", "variant")
 # The reasons that the suppression list of format 3 gave to rows that were composed already.
 _BY_LIST = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
 

@@ -20,8 +20,8 @@ from sender.recipients.input_file import InputFile
 if TYPE_CHECKING:  # `sender.providers` has all adapters
     from sender.providers.base import FieldValue
 
-FORMAT = 5
-_READABLE = (3, 4, 5)  # for good: a state directory outlives the version that wrote it
+FORMAT = 6
+_READABLE = (3, 4, 5, 6)  # for good: a state directory outlives the version that wrote it
 MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 
@@ -89,6 +89,9 @@ class Manifest:
     # there once a run has started: `sender.plan.waves.Wave` in the order of the claims.
     window: Mapping[str, Any] = field(default_factory=dict)
     waves: tuple[Mapping[str, Any], ...] = ()
+    # Who gets which text and who gets none, as `sender.core.experiment.Experiment` has it, each of its `variants` with
+    # `messages`, `segments` and `cost_micros`; None where everybody gets the same.
+    experiment: Mapping[str, Any] | None = None
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None
@@ -190,6 +193,11 @@ def read_manifest(directory: Path) -> Manifest:
 
 def missing_file(name: str, directory: Path) -> PlanError:
     return PlanError(f"{name} is missing", where=str(directory), fix="make the plan again")
+
+
+def has_variants(manifest: Manifest) -> bool:
+    """Whether messages of the plan have variants."""
+    return bool((manifest.experiment or {}).get("variants"))
 
 
 def sender_shown(manifest: Manifest) -> pl.Expr:

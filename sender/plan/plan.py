@@ -38,7 +38,7 @@ _ROWS_IN_MEMORY = 50_000  # a written plan of up to this many rows stays in memo
 # `fields` has the message's own provider fields as a JSON object, null where it has only the manifest's.
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 # `zone`, `zone_source` and `places` are where the recipient may be, as `sender.rules.places` has them, with `|` between
-# several; null where no window and no rule asks for it.
+# several; null where no window and no rule asks for it. `variant` is the name of the message's variant, null without.
 PLAN_SCHEMA = FrameSchema(
     {
         "row_number": "UInt32",
@@ -59,6 +59,7 @@ PLAN_SCHEMA = FrameSchema(
         "zone": "String",
         "zone_source": "String",
         "places": "String",
+        "variant": "String",
     }
 )
 

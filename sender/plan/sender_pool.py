@@ -8,18 +8,16 @@ machine and in every version. Knows no provider, no ledger and no clock.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sender.core.lazy_modules import phonenumbers, pl
+from sender.core.number_hash import SPAN, hash_digits, mix, read_digits, seed_of
 from sender.core.outcomes import Reason
 
 # Refusals of the sender itself: every further message from it would be refused too (`Deferred.halt`).
 UNHEALTHY = frozenset({Reason.SENDER_NOT_ALLOWED, Reason.UNREGISTERED, Reason.BLOCKED, Reason.FILTERED})
-_MASK = 0xFFFF_FFFF
 _SLICE = 250_000  # rows scored at a time, which bounds the memory for a large list
 
 
@@ -35,8 +33,7 @@ class PoolMember:
 
     @staticmethod
     def of(number: str, weight: float) -> PoolMember:
-        seed = int.from_bytes(hashlib.sha256(number.encode()).digest()[:4])
-        return PoolMember(number, weight, region_of(number), _area_code(number), seed)
+        return PoolMember(number, weight, region_of(number), _area_code(number), seed_of(number))
 
 
 class SenderPool:
@@ -61,15 +58,14 @@ class SenderPool:
         return pl.concat(parts).alias("from_number") if parts else pl.Series("from_number", [], pl.String)
 
     def _assign_part(self, frame: pl.DataFrame) -> pl.Series:
-        digits = frame["to"].str.replace("+", "", literal=True).cast(pl.UInt64, strict=False).fill_null(0)
-        base = _hash_base(digits)
+        base = hash_digits(read_digits(frame["to"]))
         area_code = frame.select(_area_code_expr()).to_series()
         best: pl.DataFrame | None = None
         for place, member in enumerate(self._members):
             scores = pl.DataFrame(
                 {
                     "tier": self._tiers(member, frame["region"], area_code),
-                    "score": ((_mix(base ^ member.seed).cast(pl.Float64) + 0.5) / 2.0**32).log() / member.weight,
+                    "score": ((mix(base ^ member.seed).cast(pl.Float64) + 0.5) / SPAN).log() / member.weight,
                     "place": pl.repeat(place, frame.height, dtype=pl.UInt32, eager=True),
                 }
             )
@@ -87,14 +83,14 @@ class SenderPool:
     def order(self, to: str) -> tuple[str, ...]:
         """Return all numbers, disabled ones too, by this recipient's preference. The first is what `assign` gives."""
         digits = to.replace("+", "", 1)
-        base = _hash_base(int(digits) if digits.isascii() and digits.isdigit() else 0)
+        base = hash_digits(int(digits) if digits.isascii() and digits.isdigit() else 0)
         region = region_of(to) if self._match else None
         area_code = _area_code(to)
         ranked = sorted(
             self._members,
             key=lambda member: (
                 self._tier(member, region, area_code),
-                math.log((_mix(base ^ member.seed) + 0.5) / 2**32) / member.weight,
+                math.log((mix(base ^ member.seed) + 0.5) / SPAN) / member.weight,
             ),
             reverse=True,
         )
@@ -175,22 +171,3 @@ def _area_code(number: str) -> str | None:
 def _area_code_expr() -> pl.Expr:
     to = pl.col("to")
     return pl.when(to.str.starts_with("+1") & (to.str.len_bytes() == 12)).then(to.str.slice(2, 3))
-
-
-# The same arithmetic for a column (UInt64) and for one number. Products stay below 2**64, so nothing overflows;
-# `// 2**16` is a shift, which columns do not have. `_mix` is the finalizer of MurmurHash3: each bit of its input
-# affects all of its output.
-
-_Digits = TypeVar("_Digits", int, "pl.Series")
-
-
-def _mix(value: _Digits) -> _Digits:
-    value = value ^ (value // 2**16)
-    value = (value * 0x85EB_CA6B) & _MASK
-    value = value ^ (value // 2**13)
-    value = (value * 0xC2B2_AE35) & _MASK
-    return value ^ (value // 2**16)
-
-
-def _hash_base(digits: _Digits) -> _Digits:
-    return _mix(_mix((digits & _MASK) ^ 0x9E37_79B9) ^ (digits // 2**32))

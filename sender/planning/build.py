@@ -32,6 +32,7 @@ from sender.planning.audience import (
 )
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
 from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_caps
+from sender.planning.experiment_rows import with_experiment
 from sender.planning.known_numbers import KnownNumbers, read_known_numbers
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.scheduled_at import refuse_closed_hours
@@ -103,7 +104,7 @@ def build_plan(
     manifest = _manifest(
         compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
     )
-    plan = Plan(manifest, rows)
+    plan = with_experiment(Plan(manifest, rows), compiled)
     with _located(campaign):
         refuse_closed_hours(plan)
     return plan
@@ -159,7 +160,7 @@ def _manifest(
         canary=None if compiled.canary is None or test_to is not None else compiled.canary.to_manifest(),
         provider=compiled.provider,
         dialect=compiled.dialect,
-        senders=compiled.senders,
+        senders=compiled.all_senders,
         fields=compiled.fields,
         test_to=test_to,
         rows=recipients.table.height,

@@ -6,10 +6,9 @@ steps ask the compiled value and never the campaign. Reads the template file and
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -24,11 +23,13 @@ from sender.campaign.start_time import StartTime
 from sender.campaign.values import Rate, is_template
 from sender.core import clock
 from sender.core.canary import CanaryTerms
-from sender.core.errors import CampaignError, TemplateError, Unsupported, setting
+from sender.core.errors import CampaignError, Unsupported, setting
+from sender.core.experiment import Experiment
 from sender.core.frequency import FrequencyCap
 from sender.plan import message_fields
 from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
+from sender.planning.compile_texts import CompiledVariant, compile_texts, find_experiment
 from sender.planning.edition import find_edition
 from sender.planning.number_rules import NumberRules, compile_number_rules
 from sender.planning.row_fields import RowFields, compile_fields
@@ -83,6 +84,8 @@ class CompiledCampaign:
     pool_settings: Mapping[str, Any] | None
     body: Template | None
     media: tuple[Template, ...]
+    variants: tuple[CompiledVariant, ...]  # of which each row has one; then there is no other body and no other media
+    experiment: Experiment | None
     smart_encoding: bool
     max_segments: int | None
     placeholders: tuple[str, ...]
@@ -120,8 +123,29 @@ class CompiledCampaign:
     @property
     def templates(self) -> tuple[Template, ...]:
         """All templates of the campaign."""
-        single = [template for template in (self.body, self.sender) if template is not None]
-        return (*single, *self.media, *self.row_fields.templates)
+        bodies = [variant.body for variant in self.variants]
+        single = [template for template in (self.body, *bodies, self.sender) if template is not None]
+        media = [template for variant in self.variants for template in variant.media]
+        return (*single, *self.media, *media, *self.row_fields.templates)
+
+    @property
+    def bodies(self) -> tuple[Template, ...]:
+        """The templates of the text: one, or one of each variant that has its own."""
+        bodies = [self.body] if not self.variants else [variant.body for variant in self.variants]
+        return tuple(body for body in bodies if body is not None)
+
+    @property
+    def all_senders(self) -> tuple[str, ...]:
+        """The senders that are fixed, those of the variants too."""
+        own = [variant.sender for variant in self.variants if variant.sender is not None]
+        return tuple(dict.fromkeys((*self.senders, *own)))
+
+    def of_variant(self, variant: CompiledVariant) -> CompiledCampaign:
+        """Return the campaign in which everybody gets that variant."""
+        own = replace(self, body=variant.body, media=variant.media, variants=(), experiment=None)
+        if variant.sender is None:
+            return own
+        return replace(own, senders=(variant.sender,), sender=None, pool=None, pool_settings=None)
 
     def find_used_columns(self, recipients: Recipients) -> frozenset[str]:
         """Return the headers of the columns that a template or the filter uses."""
@@ -143,7 +167,6 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     Raises CampaignError, TemplateError, PricesError or Unsupported for what is wrong with the campaign whatever its
     recipients are.
     """
-    _check_prices(campaign)
     start = _find_start(campaign, at)
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
     capabilities = providers.capabilities(dialect)
@@ -152,7 +175,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     placeholders = campaign.recipients.placeholders
     fields, row_fields = compile_fields(written, placeholders)
     sender, senders = _compile_sender(senders, placeholders)
-    body, template_input, composed = _compile_body(campaign)
+    texts = compile_texts(campaign)
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
     table, price_input = _load_prices(campaign)
     return CompiledCampaign(
@@ -170,8 +193,10 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         sender=sender,
         pool=pool,
         pool_settings=pool_settings,
-        body=body,
-        media=_compile_media(campaign),
+        body=texts.body,
+        media=texts.media,
+        variants=texts.variants,
+        experiment=find_experiment(campaign),
         smart_encoding=campaign.message.smart_encoding,
         max_segments=campaign.message.max_segments,
         placeholders=placeholders,
@@ -187,8 +212,8 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
         send_context=_send_context(campaign, fields),
-        inputs=(*template_input, *price_input),
-        notes=(*campaign.notes, *composed),
+        inputs=(*texts.inputs, *price_input),
+        notes=(*campaign.notes, *texts.notes),
         source=campaign.source,
     )
 
@@ -200,18 +225,11 @@ def _send_context(campaign: Campaign, fields: Mapping[str, FieldValue]) -> SendC
 
 def _load_prices(campaign: Campaign) -> tuple[PriceTable | None, tuple[InputFile, ...]]:
     """Return the price table, if there is one, and the file it is in."""
+    _check_prices(campaign)
     if campaign.prices is None:
         return None, ()
     table = prices.load_prices(campaign.path(campaign.prices), name=campaign.prices.as_posix())
     return table, (InputFile("prices", table.name, table.size, table.sha256),)
-
-
-def _compile_media(campaign: Campaign) -> tuple[Template, ...]:
-    placeholders = campaign.recipients.placeholders
-    return tuple(
-        templating.compile_template(url, where="message.media", placeholders=placeholders)
-        for url in campaign.message.media
-    )
 
 
 def _compile_sender(senders: tuple[str, ...], placeholders: tuple[str, ...]) -> tuple[Template | None, tuple[str, ...]]:
@@ -233,19 +251,22 @@ def _find_start(campaign: Campaign, at: StartTime | Literal["now"] | None) -> Pl
 def check_columns(compiled: CompiledCampaign, recipients: Recipients) -> None:
     """Raise InputError for what would be wrong with every row of `recipients`."""
     with _naming_the_dialect(compiled.provider, compiled.dialect):
-        _check_provider(compiled, recipients)
-    if compiled.provider_writes_text and (compiled.body is not None or recipients.body is not None):
+        for variant in compiled.variants:
+            _check_provider(compiled.of_variant(variant), recipients)
+        if not compiled.variants:
+            _check_provider(compiled, recipients)
+    if compiled.provider_writes_text and (compiled.bodies or recipients.body is not None):
         raise Unsupported(
             "the provider would send its own template, not the body",
             where="content_sid",
             fix="remove the body or `content_sid`",
         )
-    content = [template for template in (compiled.body, *compiled.media) if template is not None]
     for template in compiled.templates:
         template.check(recipients.names, recipients.headers)
     if compiled.numbers.where is not None:
         check_filter(compiled.numbers.where, recipients)
-    has_content = content or recipients.body is not None or recipients.media is not None
+    own = compiled.body is not None or compiled.media or compiled.variants
+    has_content = own or recipients.body is not None or recipients.media is not None
     if not has_content and not compiled.provider_writes_text:
         raise CampaignError(
             "the campaign has no message: no template, no body and no media",
@@ -340,37 +361,3 @@ def _rate_settings(campaign: Campaign) -> RateSettings:
 def _sandbox_settings(campaign: Campaign) -> dict[str, Any]:
     sandbox = campaign.sandbox
     return {"latency_ms": sandbox.latency_ms, "rate_per_s": sandbox.rate.per_s if sandbox.rate else None}
-
-
-def _compile_body(campaign: Campaign) -> tuple[Template | None, tuple[InputFile, ...], tuple[str, ...]]:
-    """Return the body's template, the file it is in, and what a person should know of it."""
-    message = campaign.message
-    if message.body is not None:
-        source, where = message.body, "message.body"
-        data, name = source.encode(), "(message.body)"
-    elif message.template is not None:
-        path = campaign.path(message.template)
-        data, name = _read_template(path), message.template.as_posix()
-        try:
-            source, where = data.decode("utf-8-sig"), str(path)
-        except UnicodeDecodeError as error:
-            raise TemplateError(
-                f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8"
-            ) from None
-    else:
-        return None, (), ()
-    template_input = InputFile("template", name, len(data), hashlib.sha256(data).hexdigest())
-    body = templating.compile_template(source, where=where, placeholders=campaign.recipients.placeholders)
-    composed = "the message was written with separate accents, which were joined to their letters (NFC)"
-    return body, (template_input,), () if body.source == source else (composed,)
-
-
-def _read_template(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TemplateError(
-            f"the template cannot be read: {error.strerror}",
-            where=str(path),
-            fix="the path is relative to the campaign file",
-        ) from None

@@ -20,6 +20,7 @@ FIELDS: Mapping[str, str] = {
     "media": "media",
     "from": "from_number",
     "fields": "fields",
+    "variant": "variant",
     "segments": "segments",
     "cost": "cost_micros",
 }
@@ -45,7 +46,7 @@ class PlanDiff:
     `reason` and `detail` why the other plan skips that number (null where it does not have the number). `changed` has
     `to`, and for `row_number` and each of FIELDS two columns, with the suffixes `_a` and `_b`. `same` counts the
     messages without a difference. `compared` names the FIELDS that could be compared: not `cost` where a plan has no
-    prices or the currencies differ, and `fields` only where rows have their own.
+    prices or the currencies differ, `fields` only where rows have their own, and `variant` only where there are some.
     """
 
     a: PlanSummary
@@ -95,7 +96,9 @@ def diff_plans(a: Plan, b: Plan) -> PlanDiff:
     before, after = _summarize(a), _summarize(b)
     priced = before.currency is not None and before.currency == after.currency
     own_fields = bool(a.manifest.templates or b.manifest.templates)
-    compared = tuple(name for name in FIELDS if {"cost": priced, "fields": own_fields}.get(name, True))
+    variants = any(plan.manifest.experiment is not None for plan in (a, b))
+    kept = {"cost": priced, "fields": own_fields, "variant": variants}
+    compared = tuple(name for name in FIELDS if kept.get(name, True))
     key = ["to", "nth"]
     left, right = _messages(a), _messages(b)
     both = left.join(right, on=key, how="inner", suffix="_b").rename(
@@ -123,12 +126,11 @@ def _summarize(plan: Plan) -> PlanSummary:
 
 
 def _messages(plan: Plan) -> pl.LazyFrame:
-    columns = [pl.col(name) for name in FIELDS.values()]
-    return (
-        plan.scan()
-        .filter(pl.col("seq").is_not_null())
-        .select("to", "row_number", *columns, nth=pl.int_range(pl.len()).over("to"))
-    )
+    rows = plan.scan()
+    stored = rows.collect_schema().names()  # older plans have no variants
+    columns = [pl.col(name) if name in stored else pl.lit(None, pl.String).alias(name) for name in FIELDS.values()]
+    messages = rows.filter(pl.col("seq").is_not_null())
+    return messages.select("to", "row_number", *columns, nth=pl.int_range(pl.len()).over("to"))
 
 
 def _select_only(here: pl.LazyFrame, there: pl.LazyFrame, other: Plan) -> pl.DataFrame:

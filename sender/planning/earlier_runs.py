@@ -145,7 +145,7 @@ class _PlannedCaps:
 
     def __init__(self, caps: tuple[FrequencyCap, ...], sent: _SentLately) -> None:
         self._strictest = min(caps, key=lambda cap: cap.messages)  # for a person who has had nothing
-        used = pl.concat([_used(cap, sent.recent, sent.now_ms) for cap in caps])
+        used = pl.concat([_used(cap, sent) for cap in caps])
         self._people = used.sort("_left", maintain_order=True).unique("to", keep="first", maintain_order=True)
         self._planned = pl.DataFrame(schema=_PLANNED_SCHEMA) if sent.repeated_rows else None
 
@@ -173,9 +173,15 @@ class _PlannedCaps:
         return marked.select(frame.columns)
 
 
-def _used(cap: FrequencyCap, recent: pl.DataFrame, now_ms: int) -> pl.DataFrame:
-    """What `recent` has used of the cap, by person: `to`, `_left` (messages), `_cap`, `_messages` (their names)."""
-    counted = recent.filter(pl.col("at_ms") > now_ms - 1000 * cap.window_s).sort("at_ms", descending=True)
+def _used(cap: FrequencyCap, sent: _SentLately) -> pl.DataFrame:
+    """What people have used of the cap: `to`, `_left` (messages), `_cap`, `_messages` (their names).
+
+    Where a person has one row at most, people who have a message left are left out: the cap holds nothing of theirs.
+    """
+    counted = sent.recent.filter(pl.col("at_ms") > sent.now_ms - 1000 * cap.window_s).sort("at_ms", descending=True)
+    if not sent.repeated_rows:
+        used_up = counted.group_by("to").len().filter(pl.col("len") >= cap.messages)
+        counted = counted.join(used_up, on="to", how="semi", maintain_order="left")
     at = pl.from_epoch("at_ms", time_unit="ms").dt.strftime("%Y-%m-%d %H:%M UTC")
     named = counted.select("to", name=pl.format("{} on {} (run {})", "campaign", at, "run_id"))
     more = pl.when(pl.len() > _NAMED).then(pl.format(" and {} more", pl.len().cast(pl.Int64) - _NAMED))

@@ -16,6 +16,7 @@ from sender import segments
 from sender.campaign.model import Campaign
 from sender.core import clock, money
 from sender.core.errors import InputError
+from sender.core.experiment import Experiment
 from sender.core.outcomes import SkipReason
 from sender.phone import countries
 from sender.plan import message_fields
@@ -48,10 +49,12 @@ _STEPS = (
     "suppression",
     "history",
     "duplicates",
+    "variant",
     "text",
     "fields",
     "size",
     "sender",
+    "group",
     "limit",
 )
 _SKIPPED_AT = {
@@ -64,6 +67,8 @@ _SKIPPED_AT = {
     SkipReason.DUPLICATE: "duplicates",
     SkipReason.RENDER_ERROR: "text",
     SkipReason.TOO_LONG: "size",
+    SkipReason.HOLDOUT: "group",
+    SkipReason.OUTSIDE_SHARE: "group",
     SkipReason.LIMIT: "limit",
 }
 
@@ -120,10 +125,12 @@ class _RowTrace:
             "type": self._describe_type,
             "suppression": self._describe_suppression,
             "duplicates": self._describe_duplicates,
+            "variant": self._describe_variant,
             "text": self._describe_text,
             "fields": self._describe_fields,
             "size": self._describe_size,
             "sender": self._describe_sender,
+            "group": self._describe_group,
         }
         end = self._find_end()
         for name in _STEPS:
@@ -215,6 +222,22 @@ class _RowTrace:
         more = f" and {same.height - _MOST_ROWS} more" if same.height > _MOST_ROWS else ""
         return f"rows {rows}{more} have this number, and this one is kept"
 
+    def _describe_variant(self) -> str | None:
+        experiment, name = Experiment.from_manifest(self._plan.manifest.experiment), self._row.get("variant")
+        if experiment is None or name is None:
+            return None
+        if experiment.only is not None:
+            return f"`{name}`, which everybody gets in this run"
+        return f"`{name}`, which this number always gets in experiment {experiment.key}"
+
+    def _describe_group(self) -> str | None:
+        experiment = Experiment.from_manifest(self._plan.manifest.experiment)
+        if experiment is None:
+            return None
+        said = ["not held out"] if experiment.holdout else []
+        said += [f"in the {100 * experiment.share:g}% who are sent to now"] if experiment.share < 1 else []
+        return " and ".join(said) or None
+
     def _describe_text(self) -> str:
         text = self._render_again()
         if text is None:
@@ -227,7 +250,9 @@ class _RowTrace:
         if self._recipients is None or self._compiled is None:
             return None
         recipients = self._recipients.row(self._row["row_number"])
-        text: str | None = render_body(self._compiled, recipients, recipients.cells)["text"].item()
+        variants = (variant for variant in self._compiled.variants if variant.name == self._row.get("variant"))
+        compiled = next(map(self._compiled.of_variant, variants), self._compiled)
+        text: str | None = render_body(compiled, recipients, recipients.cells)["text"].item()
         return text
 
     def _describe_replacements(self) -> Iterator[tuple[str, str]]:
@@ -296,7 +321,7 @@ class _RowTrace:
         if sender is None:
             own = message_fields.merge_fields(self._plan.manifest.fields, self._row["fields"])
             return f"picked by {next(own[key] for key in SERVICE_FIELDS if key in own)}"
-        if len(pool) > 1:
+        if len(pool) > 1 and sender in (self._plan.manifest.pool or {}).get("weights", ()):
             near = self._describe_nearness(sender)
             return f"{sender}, out of a pool of {len(pool)}: this number always gets the same{near}"
         return f"{sender}" if pool else f"{sender}, the row's own"

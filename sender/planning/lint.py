@@ -50,10 +50,10 @@ class Lint:
     def __init__(self, compiled: CompiledCampaign) -> None:
         self._off = compiled.lint_off
         self._found: dict[str, dict[str, Any]] = {}
-        written = "" if compiled.body is None else _JINJA.sub(" ", compiled.body.source)
+        written = [_JINJA.sub(" ", body.source) for body in compiled.bodies] or [""]
         self._sample_left = _SAMPLE
-        self._asks_opt_out = compiled.is_marketing and not re.search(_OPT_OUT, written)
-        self._asks_capitals = not re.search(r"[a-zà-ÿ]", written)
+        self._asks_opt_out = compiled.is_marketing and not all(re.search(_OPT_OUT, text) for text in written)
+        self._asks_capitals = not all(re.search(r"[a-zà-ÿ]", text) for text in written)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Look at the messages of a block (`row_number`, `body`; String)."""

@@ -7,22 +7,22 @@ files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from sender import providers, segments, templating
-from sender.core.errors import InputError
+from sender import segments, templating
 from sender.core.outcomes import SkipReason
 from sender.plan import message_fields
 from sender.plan.plan import PLAN_SCHEMA
+from sender.planning.assign_senders import assign_senders
 from sender.planning.audience import Audience, count_sendable, mark_suppressed, skip_beyond_limit
 from sender.planning.compiled import CompiledCampaign
 from sender.planning.costs import price_messages
+from sender.planning.experiment_rows import assign_variants, skip_groups
 from sender.planning.known_numbers import KnownNumbers
 from sender.planning.row_fields import FIELD_PREFIX
-from sender.planning.scheduled_at import check_send_at
 from sender.planning.used_cells import (
     find_printed_mappings,
     note_hidden_rows,
@@ -96,22 +96,21 @@ class MessageBuilder:
             reason=marks["reason"],
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
-        frame = skip_broken(frame, recipients, self._used)
+        frame = skip_broken(frame, recipients, self._used).with_columns(assign_variants(frame["to"], self._compiled))
         self._count_placeholders(recipients, frame["reason"].is_null())
         self._mappings = find_printed_mappings(self._compiled, recipients) | self._mappings
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
-        for row in replacements:
-            earlier = self._replaced.get(row["character"], {"messages": 0})
-            self._replaced[row["character"]] = {**row, "messages": row["messages"] + earlier["messages"]}
+        self._count_replaced(replacements)
         frame = self._add_places(frame, recipients)
         cells = recipients.cells
         frame = frame.with_columns(recipient=cells.to_struct() if cells.width else pl.lit(None))
         if self._mark_rows is None and not self._has_files:
-            rows = hashed = self._sequencer.number(frame)
+            rows = hashed = self._sequencer.number(skip_groups(frame, self._compiled.experiment))
         else:
             marked = mark_suppressed(frame, marks["suppressed"]) if self._has_files else frame
             marked = marked if self._mark_rows is None else self._mark_rows(marked)
-            rows, hashed = self._sequencer.number(marked), self._hash_sequencer.number(frame)
+            rows = self._sequencer.number(skip_groups(marked, self._compiled.experiment))
+            hashed = self._hash_sequencer.number(skip_groups(frame, self._compiled.experiment))
         self._find_hidden(rows)
         return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
 
@@ -135,6 +134,11 @@ class MessageBuilder:
             cells = recipients.cells.select(used)
             if templating.count_placeholders(cells, cells.columns, words):  # most lists have none
                 self._placeholders.update(templating.count_placeholders(cells.filter(live), cells.columns, words))
+
+    def _count_replaced(self, replacements: Iterable[Mapping[str, Any]]) -> None:
+        for row in replacements:
+            earlier = self._replaced.get(row["character"], {"messages": 0})
+            self._replaced[row["character"]] = {**row, "messages": row["messages"] + earlier["messages"]}
 
     def _find_hidden(self, rows: pl.DataFrame) -> None:
         hidden = self._recipients.table.hidden_rows
@@ -186,12 +190,40 @@ def compose_block(
     """Return `frame` with `body, media, fields, encoding, segments, from_number`, and what smart encoding replaced.
 
     `frame` has a row for each row of `recipients` with `to, region, reason, detail`. A row that already has a reason
-    is not composed. What was replaced is not counted for rows that have a value in `suppressed`.
+    is not composed. What was replaced is not counted for rows that have a value in `suppressed`. Where the campaign has
+    variants, each row has the one in the column `variant`.
     """
+    if compiled.variants:
+        return _compose_variants(frame, recipients, compiled, suppressed)
     frame = _render(frame, recipients, compiled)
     counted = None if suppressed is None or suppressed.null_count() == suppressed.len() else suppressed.is_null()
     frame, replacements = _measure(frame, compiled, counted)
-    return _assign_senders(frame, recipients, compiled), replacements
+    return assign_senders(frame, recipients, compiled), replacements
+
+
+def _compose_variants(
+    frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign, suppressed: pl.Series | None
+) -> tuple[pl.DataFrame, tuple[Mapping[str, Any], ...]]:
+    """Return as `compose_block` what each row's variant makes of it. A row without one has no number, and no text."""
+    first = compiled.variants[0]
+    names = frame["variant"].fill_null(first.name)
+    parts: list[pl.DataFrame] = []
+    places: list[pl.Series] = []
+    replacements: list[Mapping[str, Any]] = []
+    for variant in compiled.variants:
+        here = (names == variant.name).arg_true()
+        if not here.len():
+            continue
+        listed = None if suppressed is None else suppressed[here]
+        own = compiled.of_variant(variant)
+        part, replaced = compose_block(frame[here], recipients.take(here), own, suppressed=listed)
+        parts.append(part)
+        places.append(here)
+        replacements += replaced
+    if not parts:
+        return compose_block(frame, recipients, compiled.of_variant(first), suppressed=suppressed)
+    joined = pl.concat(parts, how="vertical_relaxed").with_columns(_place=pl.concat(places))
+    return joined.sort("_place").drop("_place"), tuple(replacements)
 
 
 def render_body(compiled: CompiledCampaign, recipients: Recipients, cells: pl.DataFrame) -> pl.DataFrame:
@@ -328,91 +360,3 @@ def _measure(
         reason=pl.when(skipped).then(pl.lit(SkipReason.TOO_LONG.value)).otherwise("reason"),
         detail=pl.coalesce("_why", "detail"),
     ).drop("_why"), replacements
-
-
-def _assign_senders(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
-    """Return `frame` with `from_number`; rows whose sender or fields the provider refuses are skipped."""
-    if compiled.pool is not None:
-        frame = frame.with_columns(from_number=compiled.pool.assign(frame["to"], frame["region"])).drop("_sender")
-    elif compiled.senders:
-        frame = frame.with_columns(from_number=pl.lit(compiled.senders[0], pl.String)).drop("_sender")
-    else:
-        frame = frame.rename({"_sender": "from_number"}).with_columns(pl.col("from_number").replace("", None))
-        frame = _skip_without_sender(frame, recipients, compiled)
-    own_senders = not compiled.senders and frame["from_number"].null_count() < frame.height
-    if own_senders or compiled.row_fields.sources:
-        return _skip_refused(frame, recipients, compiled)
-    return frame
-
-
-def _skip_without_sender(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
-    """Return `frame` with the rows skipped that have no sender and no service to pick one."""
-    service = compiled.capabilities.service_field
-    if service is not None and service in compiled.fields:
-        return frame
-    if compiled.sender is not None:
-        why = "no sender: `from` is blank for this row"
-    elif recipients.sender is not None:
-        why = f"no sender: the cell in {recipients.sender!r} is blank and the campaign has no `from`"
-    else:
-        return frame
-    by_service = pl.lit(value=False) if service is None else message_fields.row_field(service).is_not_null()
-    missing = pl.col("reason").is_null() & pl.col("from_number").is_null() & ~by_service
-    return frame.with_columns(
-        reason=pl.when(missing).then(pl.lit(SkipReason.MISSING_DATA.value)).otherwise("reason"),
-        detail=pl.when(missing).then(pl.lit(why)).otherwise("detail"),
-    )
-
-
-def _skip_refused(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampaign) -> pl.DataFrame:
-    """Return `frame` with the rows skipped whose own sender and fields the provider refuses; each case checked once."""
-    same_kind = {number: _first_of_kind(number, compiled) for number in compiled.senders}
-    key = {
-        "_from": pl.col("from_number").replace(same_kind) if same_kind else pl.col("from_number"),
-        "_fields": pl.col("fields"),
-        "_media": pl.col("media").list.len() if compiled.row_fields.sources else pl.lit(0, pl.UInt32),
-    }
-    live = pl.col("reason").is_null()
-    cases = frame.filter(live).select(**key).unique()
-    whys = [_refusal(compiled, sender, fields, media or 0) for sender, fields, media in cases.iter_rows()]
-    refusals = cases.with_columns(_why=pl.Series(whys, dtype=pl.String)).filter(pl.col("_why").is_not_null())
-    if refusals.is_empty():
-        return frame
-    by_cell = compiled.sender is None and recipients.sender is not None
-    about_cell = pl.lit(by_cell) & ~pl.col("_why").str.starts_with(FIELD_PREFIX)
-    refused = live & pl.col("_why").is_not_null()
-    return (
-        frame.with_columns(**key)
-        .join(refusals, on=list(key), how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(
-            reason=pl.when(refused & about_cell)
-            .then(pl.lit(SkipReason.MISSING_DATA.value))
-            .when(refused)
-            .then(pl.lit(SkipReason.RENDER_ERROR.value))
-            .otherwise("reason"),
-            detail=pl.when(refused).then("_why").otherwise("detail"),
-        )
-        .drop("_why", *key)
-    )
-
-
-def _first_of_kind(number: str, compiled: CompiledCampaign) -> str:
-    """Return the first sender of the same kind: a provider takes the same fields from both, or from neither."""
-    kind = providers.sender_kind(number)
-    return next(sender for sender in compiled.senders if providers.sender_kind(sender) is kind)
-
-
-def _refusal(compiled: CompiledCampaign, sender: str | None, own_fields: str | None, media: int) -> str | None:
-    """Return why the provider refuses such a message; None where it takes it."""
-    fields = message_fields.merge_fields(compiled.fields, own_fields)
-    try:
-        providers.check(
-            compiled.capabilities, senders=() if sender is None else (sender,), fields=fields, media_count=media
-        )
-        check_send_at(compiled.capabilities, fields, compiled.begins_ms)
-    except InputError as error:  # a row's fault: it stops no other row
-        key = (error.where or "").partition(".")[0]
-        if key in compiled.varying or key in compiled.fields:
-            return f"{FIELD_PREFIX}{error.where}`: {error.what}"
-        return str(error).splitlines()[0]
-    return None

@@ -35,7 +35,7 @@ def estimate_throughput(
     sent faster than the provider is documented to send them on; `warnings`, sentences.
     """
     loads = _sender_loads(messages)
-    senders = list(compiled.senders) or loads["from_number"].drop_nulls().to_list()
+    senders = list(compiled.all_senders) or loads["from_number"].drop_nulls().to_list()
     account, own, source = _rate_limits(compiled, senders, mms=mms)
     unit = _documented_rates(compiled, senders)[0].unit
     load = dict(loads.select("from_number", unit).iter_rows())

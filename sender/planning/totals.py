@@ -26,7 +26,7 @@ class PlanTotals:
         settings: dict[str, Any] = {
             "provider": compiled.provider,
             "dialect": compiled.dialect,
-            "senders": compiled.senders,
+            "senders": compiled.all_senders,
             "fields": compiled.fields,
             "test_to": test_to,
         }

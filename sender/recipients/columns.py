@@ -135,7 +135,7 @@ def load_recipients(campaign: Campaign) -> Recipients:
     refuse_narrow(table, phones.headers, where)
     countries = choose_country_columns(table, spec.region_column, phones.headers, where)
     sender = _find_header(headers, _SENDER_HEADERS, where, "from", settled=bool(campaign.senders))
-    has_body = message.body is not None or message.template is not None
+    has_body = message.body is not None or message.template is not None or bool(message.variants)
     return Recipients(
         table=table.with_stored({*phones.headers, sender or phones.headers[0]}),
         phones=phones.headers,

@@ -15,6 +15,7 @@ from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Status, SubmissionState
 from sender.plan.manifest import sender_shown
 from sender.plan.plan import Plan
+from sender.reports.comparison import Comparison
 from sender.reports.funnel import Stage, count_waiting, make_funnel
 from sender.reports.groups import Group, group_messages
 from sender.reports.summary import ErrorCount, Summary, summarise
@@ -75,10 +76,17 @@ class Figures:
     unknowns: tuple[ListedMessage, ...]
     retry_of: str | None
     retries: tuple[str, ...]
+    comparison: Comparison | None
 
 
 def build_figures(
-    plan: Plan, journal: pl.DataFrame, run: Run, *, retries: Sequence[Run] = (), most: int = 20
+    plan: Plan,
+    journal: pl.DataFrame,
+    run: Run,
+    *,
+    retries: Sequence[Run] = (),
+    comparison: Comparison | None = None,
+    most: int = 20,
 ) -> Figures:
     """Return the run's figures. At most `most` slow messages and as many unknown ones are listed."""
     manifest = plan.manifest
@@ -122,6 +130,7 @@ def build_figures(
         unknowns=_list_messages(messages.filter(pl.col("status") == Status.UNKNOWN.value).head(most), "_error_message"),
         retry_of=run.retry_of,
         retries=tuple(retry.run_id for retry in retries),
+        comparison=comparison,
     )
 
 

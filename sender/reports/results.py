@@ -42,6 +42,7 @@ COLUMNS: tuple[str, ...] = (
     "line_type",
     "carrier",
     "smart_encoded",
+    "variant",
     "run_id",
 )
 
@@ -94,6 +95,7 @@ def results_of_rows(
         line_type="_line_type",
         carrier="_carrier",
         smart_encoded="_smart_encoded",
+        variant=pl.when(message).then("variant" if "variant" in joined.columns else None),
         run_id=pl.lit(run_id),
         **({BODY: pl.when(message).then("body")} if with_body else {}),
     )

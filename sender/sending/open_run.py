@@ -23,6 +23,7 @@ from sender.sending.namesakes import refuse_namesake
 from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken
 from sender.sending.run import RunSession
+from sender.sending.winner_evidence import with_evidence
 from sender.state.ledger import Run, RunKind
 from sender.state.new_state import begin_state
 from sender.state.open import open_state
@@ -68,6 +69,7 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
             raise missed
         run = _new_run(state.ledger.now_ms(), plan, kind, options)
         repeated = 0 if run.retry_of else count_repeated(state, plan, kind)
+        plan = with_evidence(state, plan, kind)
         yield RunSession(state, plan, run, resumed=False, repeated=repeated, replaces=choice, files=files)
 
 

@@ -15,6 +15,7 @@ from sender.state.locks import RunLocks
 from sender.state.number_facts import NumberStore
 from sender.state.people import PeopleKey
 from sender.state.plans import PlanStore
+from sender.state.recorded_outcomes import OutcomeStore
 from sender.state.replies import ReplyStore
 from sender.state.runs import find_run
 from sender.state.suppression import SuppressionStore
@@ -34,6 +35,7 @@ class State(ABC):
     people: PeopleKey
     heartbeats: Heartbeats
     ticks: TickStore
+    outcomes: OutcomeStore
 
     @abstractmethod
     def open_ledger(self) -> Ledger:

@@ -10,6 +10,7 @@ from sender.core.filesystem import make_folder, refuse_network
 from sender.state.files.failures import explain_unwritable
 from sender.state.files.heartbeats import HeartbeatFiles
 from sender.state.files.locks import LOCKS_FOLDER, LockFiles
+from sender.state.files.outcome_files import OutcomeFiles
 from sender.state.files.people import PeopleKeyFile
 from sender.state.files.plans import RUNS_FOLDER, PlanFolders
 from sender.state.files.tick_files import TickFiles
@@ -52,6 +53,7 @@ class StateDir(State):
         self.people = PeopleKeyFile(self.path)
         self.heartbeats = HeartbeatFiles(self.plans.folder)
         self.ticks = TickFiles(self.path)
+        self.outcomes = OutcomeFiles(self.path / RUNS_FOLDER)
         if not read_only:
             refuse_network(self.path)
             try:

@@ -47,6 +47,7 @@ def manifest(**changed: Any) -> Manifest:
 
 
 FULL = manifest(
+    experiment={"key": "spring", "variants": [{"name": "a", "weight": 1.0, "messages": 3}]},
     senders=(A, B),
     fields={"validity_period": 60, "shorten_urls": True},
     test_to="+12025550199",
@@ -104,7 +105,7 @@ def test_its_file_is_sorted_indented_utf8_with_a_checksum() -> None:
     checksum = values.pop("sha256")
     assert checksum == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     assert set(values) == set(asdict(FULL))
-    assert values["format"] == FORMAT == 5
+    assert values["format"] == FORMAT == 6
 
 
 CHANGES: list[Any] = [
@@ -140,14 +141,15 @@ def test_a_missing_one_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "readable"), [(2, False), (3, True), (4, True), (5, True), (6, False), ("4", False), (None, False)]
+    ("form", "readable"),
+    [(2, False), (3, True), (4, True), (5, True), (6, True), (7, False), ("4", False), (None, False)],
 )
 def test_formats(form: Any, readable: bool, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(replace(manifest(), format=form).to_json())
     if readable:
         assert read_manifest(tmp_path).format == form
     else:
-        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 5") as caught:
+        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 6") as caught:
             read_manifest(tmp_path)
         assert caught.value.fix == "make the plan again with `sender plan`"
 

@@ -24,6 +24,7 @@ def make_plan(
     *,
     fields: Mapping[str, Any] | None = None,
     rows_in_manifest: int | None = None,
+    experiment: Mapping[str, Any] | None = None,
 ) -> Plan:
     """A plan of `rows`: one with a `reason` is skipped, the others are messages of one segment unless they say more."""
     full, seq = [], 0
@@ -59,6 +60,7 @@ def make_plan(
         inputs=(),
         versions={},
         plan_hash="0" * 64,
+        experiment=experiment,
     )
     return Plan(manifest, frame.with_columns(recipient))
 

@@ -65,6 +65,7 @@ def test_an_accepted_message():
         "line_type": "mobile",
         "carrier": "EXAMPLE WIRELESS",
         "smart_encoded": True,
+        "variant": None,
         "run_id": RUN,
     }
 

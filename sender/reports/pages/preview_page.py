@@ -16,7 +16,7 @@ from sender import providers, segments
 from sender.core import clock, money
 from sender.core.lazy_modules import pl
 from sender.plan import message_fields
-from sender.plan.manifest import Manifest, sender_shown
+from sender.plan.manifest import Manifest, has_variants, sender_shown
 from sender.plan.plan import Plan
 from sender.planning import brakes
 from sender.planning.forecast import foresee
@@ -81,8 +81,9 @@ def preview_rows(plan: Plan, *, now_ms: int | None = None) -> Iterator[dict[str,
 
     Keys: `seq`, `row_number`, `to`, `from` (a number, or the id of the service that picks one), `body` (None when
     there is only media), `media` (a list of URLs), `mms`, `encoding`, `segments`, `fields` (those that its row set),
-    `cost` (decimal text, None without a price). Where messages have a window also `zone`, `zone_source`, `places`,
-    `not_before` and `not_after` (ISO 8601 in UTC, as of `now_ms`; both None for a message with no window left).
+    `cost` (decimal text, None without a price); `variant` where there are some. Where messages have a window also
+    `zone`, `zone_source`, `places`, `not_before` and `not_after` (ISO 8601 in UTC, as of `now_ms`; both None for a
+    message with no window left).
     """
     now_ms = clock.time_of_day_ms() if now_ms is None else now_ms
     times = SendingTimes(plan.manifest.window)
@@ -97,7 +98,10 @@ def preview_rows(plan: Plan, *, now_ms: int | None = None) -> Iterator[dict[str,
 
 
 def preview_frame(plan: Plan, limit: int | None = None) -> pl.DataFrame:
-    """The first `limit` messages (None: all): `row_number, to, from, body, media, fields, mms, encoding, segments`."""
+    """The first `limit` messages (None: all): `row_number, to, from, body, media, fields, mms, encoding, segments`.
+
+    And `variant`, where there are some.
+    """
     return _head(_messages(plan), limit).drop("seq", "cost_micros")
 
 
@@ -122,6 +126,7 @@ def _row_times(row: Mapping[str, Any], times: SendingTimes, now_ms: int) -> dict
 
 def _messages(plan: Plan, *more: str) -> pl.LazyFrame:
     sender = sender_shown(plan.manifest).alias("from")
+    variant = ("variant",) if has_variants(plan.manifest) else ()
     mms = message_fields.is_mms(plan.manifest.fields).alias("mms")
     return (
         plan.scan()
@@ -138,6 +143,7 @@ def _messages(plan: Plan, *more: str) -> pl.LazyFrame:
             "encoding",
             "segments",
             "cost_micros",
+            *variant,
             *more,
         )
     )
@@ -145,6 +151,11 @@ def _messages(plan: Plan, *more: str) -> pl.LazyFrame:
 
 def _head(rows: pl.LazyFrame, limit: int | None) -> pl.DataFrame:
     return (rows if limit is None else rows.head(limit)).collect()
+
+
+def _bubble_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    variant = {"variant": row["variant"]} if row.get("variant") else {}
+    return {**variant, **message_fields.parse_fields(row["fields"])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,7 @@ def _bubble(row: Mapping[str, Any], units: int) -> Bubble:
         causes=tuple(causes[:_CAUSES]),
         more_causes=max(0, len(causes) - _CAUSES),
         script=script,
-        fields=message_fields.parse_fields(row["fields"]),
+        fields=_bubble_fields(row),
     )
 
 

@@ -11,6 +11,7 @@ from babel import Locale
 
 from sender import providers
 from sender.reports.canary_lines import canary_lines
+from sender.reports.comparison import comparison_lines
 from sender.reports.figures import Figures
 from sender.reports.labels import LEADS, amounts, share, share_delivered
 from sender.reports.pages import page, plots
@@ -28,6 +29,7 @@ def run_html(figures: Figures) -> str:
         title=_provider_title(figures),
         plots=_draw_plots(figures),
         leads=LEADS,
+        comparison_lines=[] if figures.comparison is None else [*comparison_lines(figures.comparison)],
         canary=[] if figures.run.canary is None else canary_lines(figures.run.canary),
         countries=[(_country_name(group.name), group) for group in figures.countries[:_GROUPS]],
         more_countries=max(0, len(figures.countries) - _GROUPS),

@@ -27,6 +27,7 @@ from sender.state.files.erasure import (
 )
 from sender.state.files.heartbeats import HEARTBEAT_FILE
 from sender.state.files.notes import read_note, write_note
+from sender.state.files.outcome_files import OUTCOMES_FILE
 from sender.state.files.recipient_index import INDEX_FILE, read_index, remove_index, write_index
 from sender.state.ledger import Run
 from sender.state.people import ERASED_SCHEMA, Person, PlanRows
@@ -125,7 +126,7 @@ class PlanFolders:
             self._note_change(run, {"why": PRUNED, "old_sha256": digest, "new_sha256": None})
         if manifest is not None:
             drop_rows(self._plan_folder(run), manifest.identity or "")
-        for name in (RESULTS_FILE, HEARTBEAT_FILE, INDEX_FILE):
+        for name in (RESULTS_FILE, HEARTBEAT_FILE, INDEX_FILE, OUTCOMES_FILE):
             (self.folder(run) / name).unlink(missing_ok=True)
         self._remove_sandbox(run)
         sync_folder(self.folder(run))

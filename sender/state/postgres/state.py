@@ -19,6 +19,7 @@ from sender.state.postgres.people import PeopleKeyRow
 from sender.state.postgres.plans import PlanRowsStore
 from sender.state.postgres.suppression import SuppressionTable
 from sender.state.postgres.ticks import TickRows
+from sender.state.recorded_outcomes import NoOutcomes
 from sender.state.replies import EmptyReplies, ReplyStore
 from sender.state.state import State
 from sender.state.suppression import SuppressionStore
@@ -43,6 +44,7 @@ class DatabaseState(State):
             self.people = PeopleKeyRow(self._db)
             self.heartbeats = HeartbeatRows(url)
             self.ticks = TickRows(self._db, self._locks)
+            self.outcomes = NoOutcomes(self.where)
             self.ledger = self.open_ledger()
         except BaseException:
             self._db.close()
