@@ -101,11 +101,7 @@ class _SampledColumn:
     @cached_property
     def share_alike(self) -> float:
         """The share of its filled cells that look like phone numbers, whatever their country."""
-        cells = self.filled
-        if not cells.len():
-            return 0.0
-        alike = cells.str.contains(_MAY_BE_NUMBER) & ~cells.str.contains(_DATE)
-        return float((alike & (cells.str.count_matches(r"\d") >= 7)).sum() / cells.len())
+        return _share_alike(self.filled)
 
     @cached_property
     def share(self) -> float:
@@ -119,6 +115,14 @@ class _SampledColumn:
         """Return its header and the first of its cells, on one line."""
         shown = ", ".join(_show(cell) for cell in self.filled.head(_CELLS_SHOWN))
         return f"`{self.header}` has {shown or 'only blank cells'}"
+
+
+def _share_alike(filled: pl.Series) -> float:
+    """Return the share of `filled` that looks like phone numbers; 0 where there are none."""
+    if not filled.len():
+        return 0.0
+    alike = filled.str.contains(_MAY_BE_NUMBER) & ~filled.str.contains(_DATE)
+    return float((alike & (filled.str.count_matches(r"\d") >= 7)).sum() / filled.len())
 
 
 def _show(cell: str) -> str:
@@ -140,7 +144,7 @@ def _several(columns: Sequence[_SampledColumn], where: str) -> RecipientsError:
 
 def _none(table: Table, columns: Sequence[_SampledColumn], where: str) -> RecipientsError:
     headers = list(table.headers)
-    below = _find_header_below(table, columns)
+    below = _find_header_below(table)
     if any(map(is_number_like, headers)):
         fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"
     elif below is not None:
@@ -168,16 +172,17 @@ def _list_shares(columns: Sequence[_SampledColumn]) -> str:
     return " or ".join(f"`{column.header}` ({column.share:.0%} of its cells are phone numbers)" for column in columns)
 
 
-def _find_header_below(table: Table, columns: Sequence[_SampledColumn]) -> tuple[int, list[str]] | None:
+def _find_header_below(table: Table) -> tuple[int, list[str]] | None:
     """Return the number and the cells of a row that is the header if those above it are a title; None without one."""
     for block in table.blocks():
         rows = block.cells.head(_ROWS_SEARCHED)
-        for number, row in zip(block.row_numbers, rows.iter_rows(), strict=False):
-            over_numbers = any(
-                phone_header(cell) is PhoneHeader.SURE and column.share_alike >= _MOSTLY
-                for cell, column in zip(row, columns, strict=True)
-            )
-            if over_numbers:
+        for at, (number, row) in enumerate(zip(block.row_numbers, rows.iter_rows(), strict=False)):
+            below = block.cells[at + 1 : at + 1 + _MOST_SAMPLED]
+            if any(
+                phone_header(cell) is PhoneHeader.SURE
+                and _share_alike(column.filter(column.str.strip_chars() != "")) >= _MOSTLY
+                for cell, column in zip(row, below.iter_columns(), strict=True)
+            ):
                 return int(number), [cell.strip() for cell in row if cell.strip()]
         break
     return None

@@ -76,6 +76,7 @@ def test_two_columns_are_refused_with_cells_of_both(tmp_path, content, says):
         pytest.param(f"Name,WhatsApp,n\n{TEN}\nx,y,1\nx,y,2\n", ["did you mean `WhatsApp` (83%"], id="most cells"),
         pytest.param("Name,Number\nAnn,12\nBob,14\n", ["set `recipients.phone_column`", "`Name`, `Number`"], id="a house number"),
         pytest.param("Name,Born\nAnn,1980-05-02\nBob,02.05.1980\n", ["headers here: `Name`, `Born`"], id="dates"),
+        pytest.param("My list,,\nas of May,,\nPhone,Name,City\n+12025550101,Ann,Rome\n", ["row 3 looks like the header (`Phone`, `Name`, `City`)", "recipients.header_row: 3"], id="two rows of title above one person"),
         pytest.param("Report,,\n,,\nName,Phone,City\nAnn,(202) 555-0101,Rome\n", ["row 3 looks like the header (`Name`, `Phone`, `City`)", "recipients.header_row: 3"], id="a title above"),
         pytest.param("Name,Channel\nAnn,Phone\nBob,Mail\n", ["headers here"], id="a word in a cell is no header"),
     ],
