@@ -281,6 +281,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         for run in opened.ledger.runs():
             opened.plans.manifest(run)
         opened.open_replies(create=True).close()
+        opened.open_numbers().close()
         opened.outcomes.add(run, pl.DataFrame([(2, "purchase", None, None)], schema=OUTCOMES_SCHEMA, orient="row"))
         sender.forget(opened, opened.plan(opened.find("live")).messages["to"][0])
         seen.update(path.relative_to(older).as_posix() for path in older.rglob("*") if path.is_file())
