@@ -35,7 +35,7 @@ from sender.sending.options import SendKeywords, SendOptions
 from sender.sending.run_control import place_of
 from sender.sending.run_result import RunResult
 from sender.state.heartbeat import Progress
-from sender.state.open import open_state
+from sender.state.open import folder_of, open_state
 
 
 async def asend(
@@ -180,7 +180,7 @@ def write_run_metrics(result: RunResult, path: str | Path) -> None:
 
     Raises InputError where it cannot be written, or is a file of another kind.
     """
-    file = check_metrics_file(Path(path), Protected(state_dir=result.state_dir))
+    file = check_metrics_file(Path(path), Protected(state_dir=folder_of(result.state_dir)))
     known = read_metrics(file)
     name = hide_numbers(result.run.campaign)
     known[name] = after_end(

@@ -25,6 +25,7 @@ from sender.plan.manifest import MANIFEST_FILE
 from sender.plan.plan import Plan
 from sender.planning.brakes import with_limits
 from sender.planning.build import build_plan
+from sender.state.open import folders_above
 
 TARGET_HELP = (
     "CAMPAIGN is a campaign file (YAML), a recipients file (CSV, TSV, XLSX, Parquet, JSONL, YAML list)"
@@ -134,7 +135,7 @@ def read_plan(
     target: Path,
     options: Mapping[str, Any],
     *,
-    state_dir: Path,
+    state_dir: Path | str,
     limit: int | None = None,
     test_to: str | None = None,
     only_new: bool = False,
@@ -179,14 +180,14 @@ def with_hidden_rows(options: Mapping[str, Any], campaign: Campaign | None) -> M
     return options if campaign is None else {**options, "hidden_rows": campaign.recipients.hidden_rows}
 
 
-def read_campaign(target: Path, options: Mapping[str, Any], *, state_dir: Path) -> Campaign:
+def read_campaign(target: Path, options: Mapping[str, Any], *, state_dir: Path | str) -> Campaign:
     """Return the campaign in `target`, or one made from a recipients file and the options. Raises InputError.
 
     Where both are silent, the `sender.toml` counts that is found upwards from the target's folder, from the current
     folder, or beside the state.
     """
     own = (Path.cwd() / target).parent.resolve()
-    defaults = find_folder_defaults(own, Path.cwd(), state_dir.absolute().parent)
+    defaults = find_folder_defaults(own, Path.cwd(), *folders_above(state_dir))
     keys = _campaign_keys(options)
     if target.is_dir():
         raise InputError(

@@ -29,7 +29,7 @@ from sender.state.open import open_state
 @env_file_option("File of KEY=value lines with the credentials, to take scheduled messages back.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 @state_options
-def close(run: str, *, yes: bool, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+def close(run: str, *, yes: bool, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     if not yes and sys.stdin.isatty():
         _ask(run, state_dir)
@@ -41,7 +41,7 @@ def close(run: str, *, yes: bool, env_file: Path | None, as_json: bool, debug: b
     return 0
 
 
-def _ask(run: str, state_dir: Path) -> None:
+def _ask(run: str, state_dir: Path | str) -> None:
     with open_state(state_dir, read_only=True) as state:
         named = state.find(run)
         pending = state.ledger.counts(named.run_id).pending

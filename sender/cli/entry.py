@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schedule": ("schedule", "Send campaigns at regular times."),
     "outcomes": ("outcomes", "Enter what people did after a message."),
     "experiment": ("experiment", "Plan a comparison of variants."),
+    "cluster": ("cluster", "Manage a state in a PostgreSQL database."),
     "rules": ("rules", "List the shipped rules of when texts may be sent."),
     "sandbox": ("sandbox", "Run the provider simulator."),
     "schema": ("schema", "Print the campaign file's JSON Schema."),

@@ -29,7 +29,7 @@ from sender.state.open import open_state
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @state_options
-def forget(number: str, region: str | None, yes: bool, as_json: bool, debug: bool, state_dir: Path) -> int:
+def forget(number: str, region: str | None, yes: bool, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     e164 = read_number(number, region)
     with open_state(state_dir, create=False) as state:

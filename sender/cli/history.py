@@ -29,7 +29,7 @@ from sender.suppression.entries import SuppressionEntry
 @region_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @state_options
-def history(number: str, region: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+def history(number: str, region: str | None, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     with open_state(state_dir, read_only=True) as state:
         found = read_history(state, number, region=region)

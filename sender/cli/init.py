@@ -69,7 +69,7 @@ _SCHEMA_FILE = "campaign.schema.json"
 @click.option("--phone-column", metavar="HEADER", help="For a LIST: column with the number.")
 @click.option("--sheet", metavar="NAME", help="For a LIST: worksheet of a workbook.")
 @state_options
-def init(folder: Path, state_only: bool, debug: bool, state_dir: Path, **given: str | None) -> int:
+def init(folder: Path, state_only: bool, debug: bool, state_dir: Path | str, **given: str | None) -> int:
     if is_list(folder):
         if state_only:
             raise InputError("--state-only makes a state directory, and this is a list", where=str(folder))
@@ -87,7 +87,7 @@ def init(folder: Path, state_only: bool, debug: bool, state_dir: Path, **given: 
     return 0
 
 
-def _make_state(state_dir: Path) -> None:
+def _make_state(state_dir: Path | str) -> None:
     notice = find_new_state(state_dir)
     init_state(state_dir)
     if notice is None:

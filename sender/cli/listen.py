@@ -24,7 +24,7 @@ from sender.delivery import webhooks
 from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.sending.options import SendOptions
 from sender.sending.run import RunSession
-from sender.state.open import open_state
+from sender.state.open import folders_above, open_state
 from sender.suppression.learn import learn_from_runs
 from sender.suppression.reviews import ReviewPolicy
 
@@ -152,7 +152,7 @@ def listen(
     env_file: Path | None,
     log_format: str,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
 ) -> int:
     console.set_up_logs(debug=debug, log_format=log_format)
     given = {"keep_replies": keep_replies, "forward_to": forward_to, "review_policy": review_policy}
@@ -200,9 +200,9 @@ def _reply_handling(spec: ListenSpec, env: Mapping[str, str]) -> webhooks.ReplyH
     )
 
 
-def _folder_spec(state_dir: Path) -> ListenSpec:
+def _folder_spec(state_dir: Path | str) -> ListenSpec:
     """What `sender.toml` says of where webhooks come in, as for a campaign without a `listen` of its own."""
-    defaults = find_folder_defaults(Path.cwd(), state_dir.absolute().parent)
+    defaults = find_folder_defaults(Path.cwd(), *folders_above(state_dir))
     if defaults is None:
         return ListenSpec()
     campaign = {"provider": "sandbox", "recipients": {"file": "people.csv"}}

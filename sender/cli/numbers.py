@@ -49,7 +49,9 @@ def numbers() -> None:
 @click.option("--date", "day", metavar="DAY", help="With a file: the day of its list. Default: in its name, or today.")
 @env_file_option()
 @state_options
-def import_deactivations(source: str, day: str | None, env_file: Path | None, debug: bool, state_dir: Path) -> int:
+def import_deactivations(
+    source: str, day: str | None, env_file: Path | None, debug: bool, state_dir: Path | str
+) -> int:
     console.set_up_logs(debug=debug)
     file = Path(source)
     if file.is_file():
@@ -113,7 +115,7 @@ def _today() -> date:
 @click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Entries shown, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
 @state_options
-def list_(limit: int, as_json: bool, debug: bool, state_dir: Path) -> int:
+def list_(limit: int, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     with SuppressionList.open(state_dir, create=False) as suppressions:
         entries = dead_entries(suppressions)
@@ -144,7 +146,7 @@ def list_(limit: int, as_json: bool, debug: bool, state_dir: Path) -> int:
 @click.argument("some", metavar="NUMBERS...", nargs=-1, required=True)
 @region_option
 @state_options
-def remove(some: tuple[str, ...], region: str | None, debug: bool, state_dir: Path) -> int:
+def remove(some: tuple[str, ...], region: str | None, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     wanted = parse_numbers(some, region)
     with SuppressionList.open(state_dir, create=False) as known:

@@ -26,7 +26,7 @@ from sender.sending.run_control import pause as pause_run
 @click.option("--wait", metavar="TIME", default="60s", show_default=True, help="Longest wait for answers under way.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 @state_options
-def pause(run: str, *, wait: str, as_json: bool, debug: bool, state_dir: Path) -> int:
+def pause(run: str, *, wait: str, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     paused = pause_run(run, state_dir=state_dir, wait_s=parse_duration_s(wait, "--wait"))
     if as_json:

@@ -27,6 +27,7 @@ from sender.reports.skipped_rows import list_under_review, write_skipped
 from sender.sending.foresee_start import foresee_stops
 from sender.sending.options import SendOptions
 from sender.sending.remaining import find_remaining
+from sender.state.open import folder_of, open_state
 
 if TYPE_CHECKING:
     from sender.planning.explain import Explanation
@@ -62,7 +63,7 @@ def plan(
     force: bool,
     as_json: bool,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
     only_new: bool,
     **options: Any,
 ) -> int:
@@ -72,7 +73,7 @@ def plan(
     built, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit, only_new=only_new)
     remaining = find_remaining(built, SendOptions(state_dir=state_dir, resume=True)) if resume else None
     if skipped_file is not None:
-        protected = Protected(protected_inputs(campaign, built, built_from), state_dir)
+        protected = Protected(protected_inputs(campaign, built, built_from), folder_of(state_dir))
         rows = write_skipped(remaining.began_with if remaining else built, skipped_file, protected, force=force)
         console.err.print(f"wrote {console.many(rows, 'skipped row')} to {escape(str(skipped_file))}")
     if remaining is not None:
@@ -103,13 +104,17 @@ def plan(
     return 0
 
 
-def _write(built: Plan, out: Path | None, state_dir: Path, inputs: tuple[Path, ...]) -> Plan:
+def _write(built: Plan, out: Path | None, state_dir: Path | str, inputs: tuple[Path, ...]) -> Plan:
     """Write the plan to `out`, or by its name into the state. Raises InputError and StateError."""
     # The hash is that of the whole list.
     suffix = "-new" if SkipReason.ALREADY_SENT in built.manifest.skipped else ""
-    folder = out or state_dir / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}{suffix}"
-    own = (state_dir / "plans" / folder.name,)
-    check_plan_folder(folder, Protected(inputs, state_dir, own))
+    state = folder_of(state_dir)
+    if state is None:
+        with open_state(state_dir, read_only=True) as opened:
+            state = opened.folder
+    folder = out or state / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}{suffix}"
+    own = (state / "plans" / folder.name,)
+    check_plan_folder(folder, Protected(inputs, state, own))
     try:
         return built.write(folder)
     except OSError as error:

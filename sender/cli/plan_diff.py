@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.option("--examples", type=click.IntRange(0), default=5, show_default=True, help="Examples of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="Counts and examples as JSON.")
 @state_options
-def plan_diff(a: Path, b: Path, examples: int, as_json: bool, debug: bool, state_dir: Path, **options: Any) -> int:
+def plan_diff(
+    a: Path, b: Path, examples: int, as_json: bool, debug: bool, state_dir: Path | str, **options: Any
+) -> int:
     from sender.planning.diff import diff_plans
 
     console.set_up_logs(debug=debug)

@@ -14,6 +14,7 @@ from sender.cli.outputs import force_option, protected_inputs
 from sender.cli.row_lines import print_messages, print_skipped
 from sender.cli.shared_options import state_options
 from sender.core.output_files import Protected
+from sender.state.open import folder_of
 
 
 @click.command(help=f"Show the messages, in the terminal or as a page. Sends nothing.\n\n{TARGET_HELP}")
@@ -42,7 +43,7 @@ def preview(
     form: str,
     force: bool,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
     only_new: bool,
     **options: Any,
 ) -> int:
@@ -52,7 +53,7 @@ def preview(
     console.set_up_logs(debug=debug)
     plan, built_from = read_plan(campaign, options, state_dir=state_dir, only_new=only_new)
     if html is not None:
-        protected = Protected(protected_inputs(campaign, plan, built_from), state_dir)
+        protected = Protected(protected_inputs(campaign, plan, built_from), folder_of(state_dir))
         check_page(html, PREVIEW_PAGE, protected, force=force)
         write_page(preview_html(plan, limit=limit), html, PREVIEW_PAGE, protected, force=force)
         if form == "table":

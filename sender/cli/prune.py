@@ -34,7 +34,7 @@ from sender.state.prune import prune as prune_state
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
 @state_options
-def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool, state_dir: Path) -> int:
+def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     if older_than.strip().isdigit():  # seconds would remove everything
         raise InputError(f"--older-than {older_than} has no unit", fix="write one: 90d, 12w or 48h")

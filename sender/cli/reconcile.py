@@ -30,7 +30,7 @@ from sender.state.state import State
 @env_file_option()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @state_options
-def reconcile(run: str, settle: bool, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+def reconcile(run: str, settle: bool, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     with open_state(state_dir, create=False) as state:
         entry = state.find(run)

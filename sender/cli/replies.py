@@ -22,7 +22,7 @@ from sender.core.output_files import Protected
 from sender.reports.reply_table import replies as read_replies
 from sender.reports.reply_table import write_replies
 from sender.reports.table_files import FORMATS, dump_csv, dump_json_lines
-from sender.state.open import open_state
+from sender.state.open import folder_of, open_state
 
 _SHOWN = 20
 _MEANINGS = {"stop": "opted out", "start": "opted in", "review": "held for review"}
@@ -69,7 +69,7 @@ def replies(
     output: Path | None,
     force: bool,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
 ) -> int:
     console.set_up_logs(debug=debug)
     if review:
@@ -86,7 +86,7 @@ def replies(
     with open_state(state_dir, read_only=True) as state:
         frame = read_replies(state, number=number, campaign=campaign, since=heard_since, region=region)
     if output is not None:
-        write_replies(frame, _with_suffix(output, form), Protected(state_dir=state_dir), force=force)
+        write_replies(frame, _with_suffix(output, form), Protected(state_dir=folder_of(state_dir)), force=force)
         console.err.print(f"wrote {console.many(frame.height, 'reply', 'replies')} to {escape(str(output))}")
     elif form is not None:
         terminal.write_data(_dump(frame, form))

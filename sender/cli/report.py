@@ -41,7 +41,7 @@ _TONES = {"delivered": "green", "undelivered": "red", "failed": "red", "rejected
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 @force_option
 @state_options
-def report(run: str, html: Path | None, as_json: bool, force: bool, debug: bool, state_dir: Path) -> int:
+def report(run: str, html: Path | None, as_json: bool, force: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)

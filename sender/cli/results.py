@@ -16,7 +16,7 @@ from sender.reports import results_file
 from sender.reports.results import filter_by_status, parse_statuses
 from sender.reports.run_results import latest_results, protected_files, read_results
 from sender.reports.table_files import FORMATS
-from sender.state.open import open_state
+from sender.state.open import folders_above, open_state
 
 
 @click.command(help=f"Write the result of every row: ids, statuses, errors, and all original columns.\n\n{RUN_HELP}")
@@ -54,11 +54,11 @@ def results(
     with_body: bool,
     force: bool,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
 ) -> int:
     console.set_up_logs(debug=debug)
     chosen = parse_statuses(statuses)
-    if form is None and output is None and (defaults := find_folder_defaults(Path.cwd(), state_dir.absolute().parent)):
+    if form is None and output is None and (defaults := find_folder_defaults(Path.cwd(), *folders_above(state_dir))):
         form = defaults.results_format
     with open_state(state_dir, read_only=True) as state:
         entry = state.find(run)

@@ -20,6 +20,7 @@ from sender.cli.shared_options import environment, state_options, with_body_opti
 from sender.core.errors import SenderError
 from sender.core.output_files import Protected
 from sender.sending.options import SendOptions
+from sender.state.open import folder_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -167,7 +168,7 @@ def _request(**values: Any) -> SendRequest:
         with_body=values["with_body"],
     )
     env_files = () if values["env_file"] is None else (values["env_file"],)
-    protected = Protected(env_files, options.state_path)
+    protected = Protected(env_files, folder_of(options.state_path))
     return SendRequest(
         options,
         ListenOptions(values["listen"], values["listen_port"], values["signatures"]),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from sender.cli.invocation import debug_option
-from sender.cli.state_place import locate_state
+from sender.cli.state_place import StatePlaceType, locate_state
 from sender.core.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -36,11 +36,12 @@ def state_options(command: Command) -> Command:
             "--state",
             "--state-dir",
             "state_dir",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=StatePlaceType(),
             multiple=True,
             callback=locate_state,
             metavar="FOLDER",
-            help="State directory. Default: SENDER_STATE, or found upwards from the campaign or the current folder.",
+            help="State directory, or the URL of a database with one. Default: SENDER_STATE, or found upwards from the"
+            " campaign or the current folder.",
         ),
         debug_option(),
     )

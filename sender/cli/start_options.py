@@ -89,7 +89,9 @@ class StartOptions:
         return plan.with_manifest(replace(plan.manifest, start=None if start is None else start.to_manifest()))
 
 
-def read_start(campaign: Path, keys: Mapping[str, Any], *, state_dir: Path, request: StartRequest) -> StartOptions:
+def read_start(
+    campaign: Path, keys: Mapping[str, Any], *, state_dir: Path | str, request: StartRequest
+) -> StartOptions:
     """Return what was asked for `campaign`, with the options `keys`. Raises InputError."""
     if request.at is None and request.zone is not None:
         raise InputError("--zone is the zone of --at", fix="add --at, or leave out --zone")
@@ -112,7 +114,7 @@ def read_start(campaign: Path, keys: Mapping[str, Any], *, state_dir: Path, requ
     return StartOptions(start or "now", late)
 
 
-def _own_zone(campaign: Path, keys: Mapping[str, Any], state_dir: Path) -> str | None:
+def _own_zone(campaign: Path, keys: Mapping[str, Any], state_dir: Path | str) -> str | None:
     """The zone that the campaign names for its own times: that of its schedule, of its start, or of its window."""
     values = read_campaign(campaign, keys, state_dir=state_dir)
     if values.schedule is not None:

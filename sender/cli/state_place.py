@@ -5,24 +5,37 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sender.core.errors import InputError, UnknownRun
+from sender.state.database_url import DATABASES, read_database_url, scheme_of
 from sender.state.find_state import StatePlace, find_state, is_state
 from sender.state.open import local_folder
 from sender.state.state_dir import DEFAULT_STATE_DIR
 
 _VARIABLES = ("SENDER_STATE", "SENDER_STATE_DIR")  # two names for one thing, as --state and --state-dir
 _TARGETS = ("campaign", "a")  # arguments that are campaigns: their state may be a new one
+_FOLDERS_ONLY = ("lookup", "outcomes", "schedule")  # commands that need one still
 MAKE_ONE = "`sender init --state-only` makes one in this folder; --state names another"
 
 
-def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Path]) -> Path:
-    """Return the state directory for the command in `ctx`, of which `values` were given by option.
+class StatePlaceType(click.Path):
+    """A folder, as a Path, or the URL of a database, as the text that it is."""
 
-    click has read the arguments before this. Raises InputError where two different ones are given or meant, and
-    UnknownRun where the command needs a state that is there.
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if scheme_of(value) in DATABASES else super().convert(value, param, ctx)
+
+
+def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Path | str]) -> Path | str:
+    """Return the state directory, or the address of the database, for the command in `ctx`.
+
+    `values` were given by option; click has read the arguments before this. Raises InputError where two different ones
+    are given or meant, and UnknownRun where the command needs a state that is there.
     """
     given = _choose("--state and --state-dir", [str(path) for path in values])
     if given is None:
@@ -30,6 +43,8 @@ def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Pa
         given = _choose(" and ".join(_VARIABLES), [value for _, value in by_name if value])
     names = {parameter.name for parameter in ctx.command.params}
     target = next((ctx.params[name] for name in _TARGETS if ctx.params.get(name) is not None), None)
+    if given is not None and scheme_of(given) in DATABASES:
+        return _check_database(ctx, given)
     if given is not None:
         folder = local_folder(given)
         place = StatePlace(folder, is_state(folder))
@@ -42,14 +57,30 @@ def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Pa
     return _check_exists(place, is_run="run" in names)
 
 
+def _check_database(ctx: click.Context, address: str) -> str:
+    """Return the address. Raises InputError for a command that needs a folder."""
+    name = ctx.command_path.partition(" ")[2].split(" ")[0]
+    if name == "init":
+        raise InputError("this makes a folder", fix="`sender cluster init URL` makes a state in a database")
+    if name in _FOLDERS_ONLY:
+        raise InputError(f"`sender {name}` cannot use a state in a database yet", fix="name a folder with --state")
+    return str(read_database_url(address))
+
+
 def _choose(names: str, values: Sequence[str]) -> str | None:
     """Return the only one of `values`, or None. Raises InputError for different ones."""
     different = list(dict.fromkeys(values))
     if len({os.path.abspath(value) for value in different}) > 1:  # noqa: PTH100 (a URL is not resolved)
         raise InputError(
-            f"{names} name different states: {', '.join(different)}", fix="keep one of them: they mean the same"
+            f"{names} name different states: {', '.join(map(_hide_password, different))}",
+            fix="keep one of them: they mean the same",
         )
     return different[0] if different else None
+
+
+def _hide_password(value: str) -> str:
+    scheme = scheme_of(value)
+    return value if scheme is None else f"{scheme}://..."
 
 
 def _source_of(ctx: click.Context, target: Path | None) -> Path | None:

@@ -49,7 +49,7 @@ def status(
     env_file: Path | None,
     as_json: bool,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
 ) -> int:
     console.set_up_logs(debug=debug)
     if watch and run is None:

@@ -21,6 +21,7 @@ from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.core.output_files import OutputKind, Protected
 from sender.core.safe_tables import EXPORTED
+from sender.state.open import folder_of
 from sender.suppression.entries import EVERYWHERE, REASONS, SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
 
@@ -61,7 +62,7 @@ def add(
     note: str | None,
     default_region: str | None,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
 ) -> int:
     console.set_up_logs(debug=debug)
     to_add = parse_numbers(numbers, default_region)
@@ -77,7 +78,7 @@ def add(
 @_region
 @state_options
 def remove(
-    numbers: tuple[str, ...], scope: str | None, default_region: str | None, debug: bool, state_dir: Path
+    numbers: tuple[str, ...], scope: str | None, default_region: str | None, debug: bool, state_dir: Path | str
 ) -> int:
     console.set_up_logs(debug=debug)
     to_remove = parse_numbers(numbers, default_region)
@@ -134,7 +135,7 @@ def import_(
     reason: str,
     default_region: str | None,
     debug: bool,
-    state_dir: Path,
+    state_dir: Path | str,
 ) -> int:
     from sender.cli import suppress_import
     from sender.suppression.number_list import ListRules
@@ -148,7 +149,7 @@ def import_(
             env = environment(env_file)
             suppress_import.import_opt_outs(suppressions, provider, env, scope=scope, profile=profile, since=since)
         for folder in (path for path in files if path.is_dir()):
-            suppress_import.import_state(suppressions, folder, state_dir)
+            suppress_import.import_state(suppressions, folder, folder_of(state_dir))
         lists = [path for path in files if not path.is_dir()]
         rules = ListRules(_regions(default_region), columns=column, unreadable=unreadable)
         complete = [
@@ -163,7 +164,7 @@ def import_(
 @_only_scope
 @force_option
 @state_options
-def export(file: Path | None, scope: str | None, force: bool, debug: bool, state_dir: Path) -> int:
+def export(file: Path | None, scope: str | None, force: bool, debug: bool, state_dir: Path | str) -> int:
     from sender.reports.table_files import dump_csv, has_headers, write_table
     from sender.suppression.export import entries_to_frame
 
@@ -176,7 +177,7 @@ def export(file: Path | None, scope: str | None, force: bool, debug: bool, state
         terminal.write_data(buffer.getvalue())
         return 0
     exported = OutputKind("an exported suppression list", lambda path: has_headers(path, EXPORTED))
-    write_table(frame, file, exported, Protected(state_dir=state_dir), force=force)
+    write_table(frame, file, exported, Protected(state_dir=folder_of(state_dir)), force=force)
     console.err.print(f"wrote {console.many(frame.height, 'entry', 'entries')} to {escape(str(file))}")
     return 0
 
@@ -186,7 +187,7 @@ def export(file: Path | None, scope: str | None, force: bool, debug: bool, state
 @click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Entries shown, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print all entries as JSON.")
 @state_options
-def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: Path) -> int:
+def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     with SuppressionList.open(state_dir, create=False) as suppressions:
         entries = sorted(suppressions.entries(scope), key=lambda entry: entry.at, reverse=True)
@@ -212,7 +213,7 @@ def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: 
 @_region
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @state_options
-def why(number: str, default_region: str | None, as_json: bool, debug: bool, state_dir: Path) -> int:
+def why(number: str, default_region: str | None, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     from sender.phone.lenient import LenientReader
 

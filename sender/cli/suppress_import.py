@@ -44,12 +44,12 @@ async def _read_opt_outs(suppressions: SuppressionList, adapter: object, **optio
         return await read_opt_outs(suppressions, adapter, transport, **options)
 
 
-def import_state(suppressions: SuppressionList, folder: Path, own: Path) -> None:
+def import_state(suppressions: SuppressionList, folder: Path, own: Path | None) -> None:
     """Take over what another state knows, but for what its sandbox refused. Raises InputError where there is none."""
     other = next((state for state in (folder, folder / DEFAULT_STATE_DIR) if is_state(state)), None)
     if other is None:
         raise InputError("there is no state directory here", where=str(folder), fix="name a state directory, or files")
-    if other.resolve() == own.resolve():
+    if own is not None and other.resolve() == own.resolve():
         raise InputError("this is the state itself", where=str(folder), fix="name another one")
     with SuppressionList.open(other, read_only=True) as others:
         entries = [entry for entry in others.entries() if entry.scope != SANDBOX]

@@ -80,4 +80,4 @@ def protected_files(state: State, run: Run, manifest: Manifest | None = None) ->
             inputs += known.input_paths(planned_run.source)
         if planned_run.source is not None:
             inputs.append(Path(planned_run.source))
-    return Protected(tuple(inputs), Path(state.where), own=(own_results_path(state, run),))
+    return Protected(tuple(inputs), state.folder, own=(own_results_path(state, run),))

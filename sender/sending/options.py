@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 
 from sender.core.errors import InputError
 from sender.state.find_state import find_state
+from sender.state.open import address_of, folder_of
 from sender.state.state_dir import DEFAULT_STATE_DIR
 
 MAX_WORKERS_PER_CPU = 4
@@ -79,13 +80,17 @@ class SendOptions:
                 "--settle looks unknown messages up, and --on-unknown hold (settle_unknowns=False) leaves them",
                 fix="leave out one of the two",
             )
+        if self.workers > 1 and folder_of(self.state_dir or DEFAULT_STATE_DIR) is None:
+            raise InputError(
+                "several worker processes cannot share a state in a database yet", fix="leave out --workers"
+            )
         if self.state_dir is None:
             object.__setattr__(self, "state_dir", find_state(self.source).path)
 
     @property
-    def state_path(self) -> Path:
-        """The state directory, which is known once the options are made."""
-        return Path(self.state_dir or DEFAULT_STATE_DIR)
+    def state_path(self) -> Path | str:
+        """The state directory, or the address of the database, which is known once the options are made."""
+        return address_of(self.state_dir or DEFAULT_STATE_DIR)
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -48,6 +48,7 @@ from sender.sending.send_windows import open_windows
 from sender.sending.throttle import Throttle
 from sender.state.heartbeat import Progress
 from sender.state.ledger import NOTHING, Counts, Run
+from sender.state.open import address_of
 from sender.state.state import State
 from sender.suppression.learn import learn_refusals
 from sender.suppression.live_check import watch_suppressions
@@ -171,7 +172,7 @@ class RunSession:
             plan=self.plan,
             summary=summary,
             results_path=path,
-            state_dir=Path(self.state.where),
+            state_dir=address_of(self.state.where),
             reconciled=course.reconciled,
             refreshed=course.refreshed,
             limit=options.limit,
@@ -225,6 +226,7 @@ class RunSession:
             concurrency=concurrency.maximum,
         ) as provider:
             suppressions = SuppressionList(self.state.suppressions)
+            self.state.locks.note_longest_request(self.run.campaign, self.run.kind, longest_s=self.pace.timeout_s)
             with contextlib.ExitStack() as stack:
                 watch = stack.enter_context(watch_files(self._files, self.plan.recipients))
                 self._begin(provider.adapter, options)

@@ -34,7 +34,7 @@ class RunResult:
     plan: Plan
     summary: Summary
     results_path: Path
-    state_dir: Path
+    state_dir: Path | str
     reconciled: ReconcileResult
     limit: int | None
     refreshed: RefreshResult | None = None

@@ -26,6 +26,7 @@ from sender.sending.workers.supervisor import Supervisor
 from sender.state.async_ledger import AsyncLedger
 from sender.state.heartbeat import OnProgress
 from sender.state.ledger import Ledger, Run
+from sender.state.open import folder_of
 from sender.state.runs import resolve_path
 from sender.state.state import State
 from sender.suppression.live_check import LiveSuppression
@@ -100,7 +101,7 @@ def worker_config(
     if run.simulated:
         env[SANDBOX_URL] = adapter.base_url  # of the sandbox that runs in this process
     return WorkerConfig(
-        options=replace(options, state_dir=resolve_path(state.where), env=env),
+        options=replace(options, state_dir=_absolute(state.where), env=env),
         run_id=run.run_id,
         number=0,
         count=min(options.workers, pace.concurrency or options.workers),
@@ -121,3 +122,8 @@ def open_rate_limiter(state: State, run: Run, reader: MessageReader, workers: Wo
         return
     with shared_rate_limit.create_slots(Path(workers.slots_file), workers.pace, workers.count) as shared:
         yield resume_rate_limiter(workers.pace, state.ledger, reader, run.run_id, shared)
+
+
+def _absolute(where: str) -> str:
+    """The state's address for a process that may stand in another folder."""
+    return where if folder_of(where) is None else resolve_path(where)

@@ -18,7 +18,7 @@ from sender.core.output_files import PRIVATE, write_text_beside
 from sender.state.find_state import is_state
 from sender.state.known_states import read_known_states, register_state
 from sender.state.ledger import RunKind
-from sender.state.open import open_state, open_suppressions
+from sender.state.open import folder_of, open_state, open_suppressions
 
 STATE_FILE = "state.json"  # in a state that a person has begun
 _SIMULATED_SCOPE = "sandbox"
@@ -53,6 +53,8 @@ def find_new_state(where: str | Path) -> NewStateNotice | None:
     A state has begun once a person has said so, and so has one with a live run or with an opt-out that is not the
     sandbox's. Raises StateError as `open_state`.
     """
+    if folder_of(where) is None:  # a person made it, with a command of its own
+        return None
     path = Path(where)
     if (path / STATE_FILE).is_file() or (is_state(path) and (_has_live_run(path) or _has_entries(path))):
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from sender.core.errors import InputError
@@ -36,8 +38,7 @@ def open_suppressions(
     wrote stays as it is: a state of which another program sends is only looked at. Raises as `open_state`.
     """
     if isinstance(where, str) and scheme_of(where) in DATABASES:
-        with _open_database(read_database_url(where), read_only=read_only or not create) as state:
-            return state.open_suppressions()
+        return _open_table(read_database_url(where), read_only=read_only)
     return open_suppression_file(local_folder(where), create=create, read_only=read_only)
 
 
@@ -47,9 +48,25 @@ def open_numbers(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) 
     With `create=False` a missing store is an empty one, and nothing is written. Raises as `open_state`.
     """
     if isinstance(where, str) and scheme_of(where) in DATABASES:
-        with _open_database(read_database_url(where), read_only=not create) as state:
-            return state.open_numbers()
+        return _open_facts(read_database_url(where), read_only=not create)
     return open_number_file(local_folder(where), create=create)
+
+
+def address_of(where: str | Path) -> Path | str:
+    """`where` as a folder, or as the text that it is where it is the URL of a database."""
+    return where if isinstance(where, str) and scheme_of(where) in DATABASES else Path(where)
+
+
+def folder_of(where: str | Path) -> Path | None:
+    """The folder of a state on this machine; None for one in a database."""
+    address = address_of(where)
+    return address if isinstance(address, Path) else None
+
+
+def folders_above(where: str | Path) -> tuple[Path, ...]:
+    """The folder that the state is in, absolute; none for one in a database."""
+    folder = folder_of(where)
+    return () if folder is None else (folder.absolute().parent,)
 
 
 def local_folder(where: str | Path) -> Path:
@@ -60,11 +77,41 @@ def local_folder(where: str | Path) -> Path:
     return Path(where)
 
 
+def make_database_state(address: str) -> tuple[str, bool]:
+    """Make the state in the database at `address`, or upgrade it; return its server's version, and whether it is new.
+
+    Raises StateError for a server that may lose what it has confirmed, and as `open_state`.
+    """
+    url = read_database_url(address)
+    with _driver_needed():
+        from sender.state.postgres.install import install  # noqa: PLC0415 (only a database needs its driver)
+    made = install(url)
+    return made.server, not made.schema_before
+
+
 def _open_database(url: DatabaseUrl, *, read_only: bool) -> State:
+    with _driver_needed():
+        from sender.state.postgres.state import DatabaseState  # noqa: PLC0415
+    return DatabaseState(url, read_only=read_only)
+
+
+def _open_table(url: DatabaseUrl, *, read_only: bool) -> SuppressionStore:
+    with _driver_needed():
+        from sender.state.postgres.suppression import SuppressionTable  # noqa: PLC0415
+    return SuppressionTable(url, read_only=read_only)
+
+
+def _open_facts(url: DatabaseUrl, *, read_only: bool) -> NumberStore:
+    with _driver_needed():
+        from sender.state.postgres.number_facts import NumberFactsTable  # noqa: PLC0415
+    return NumberFactsTable(url, read_only=read_only)
+
+
+@contextlib.contextmanager
+def _driver_needed() -> Iterator[None]:
     try:
-        from sender.state.postgres.state import DatabaseState  # noqa: PLC0415 (only a database needs its driver)
+        yield
     except ImportError:
         raise InputError(
             "a state in a database needs psycopg, which is not installed", fix="pip install 'campaign-sender[cluster]'"
         ) from None
-    return DatabaseState(url, read_only=read_only)

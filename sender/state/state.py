@@ -25,10 +25,12 @@ from sender.state.ticks import TickStore
 class State(ABC):
     """The stores of one state, each behind its protocol. Use as a context manager, or call `close`.
 
-    `where` is what `open_state` takes to open the same state again, from the same working directory.
+    `where` is what `open_state` takes to open the same state again, from the same working directory. `folder` is on
+    this machine, for what is made of the state here, such as results: nothing else may write into it.
     """
 
     where: str
+    folder: Path
     ledger: Ledger
     locks: RunLocks
     plans: PlanStore

@@ -39,7 +39,7 @@ class StateDir(State):
 
         Raises StateError when it cannot be used, and UnknownRun when it should exist and does not.
         """
-        self.path = Path(path)
+        self.path = self.folder = Path(path)
         self.where = str(self.path)
         self._read_only = read_only
         if (read_only or not create) and not (self.path / LEDGER_FILE).exists():

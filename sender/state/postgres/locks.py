@@ -135,9 +135,6 @@ class AdvisoryLocks:
         with contextlib.closing(Database(self._url, read_only=True)) as db:
             return _read_holder(db, holder_name(campaign, kind))
 
-    def workers_folder(self, campaign: str, kind: RunKind) -> Path:  # noqa: ARG002
-        raise _no_workers()
-
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[Database | None]:
         """A connection that holds the lock; None where another one does. The lock ends with it."""

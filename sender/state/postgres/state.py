@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sender.core.errors import InputError
@@ -76,4 +77,5 @@ class DatabaseState(State):
         return NumberFactsTable(self._url, read_only=self._read_only)
 
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
-        return self._locks.workers_folder(campaign, kind)
+        """Unused: a start with several workers is refused before."""
+        return self.folder / "workers" / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
