@@ -42,7 +42,7 @@ class StateDir(State):
         self.path = self.folder = Path(path)
         self.where = str(self.path)
         self._read_only = read_only
-        if (read_only or not create) and not (self.path / LEDGER_FILE).exists():
+        if (read_only or not create) and not _has_begun(self.path / LEDGER_FILE):
             raise UnknownRun(
                 "nothing has been sent from here",
                 where=self.where,
@@ -90,7 +90,7 @@ def open_suppression_file(directory: Path, *, create: bool = True, read_only: bo
     wrote stays as it is. Raises StateError.
     """
     file = directory / SUPPRESSIONS_FILE
-    if not file.exists() and (read_only or not create):
+    if not (_has_begun(file) if read_only else create or file.exists()):
         return EmptySuppressions()
     return SuppressionFile.open_to_read(file) if read_only else SuppressionFile.open(file)
 
@@ -108,3 +108,11 @@ def _refuse_read_only(path: Path) -> None:
     probe = path / f".write-test-{os.getpid()}"
     probe.touch(mode=0o600)
     probe.unlink(missing_ok=True)
+
+
+def _has_begun(file: Path) -> bool:
+    """Whether a database is there: another process may have made its file this moment, and nothing is in it yet.
+
+    One with a mark had content, and lost it: opening it says so.
+    """
+    return file.exists() and (file.stat().st_size > 0 or file.with_name(f"{file.name}-mark").exists())

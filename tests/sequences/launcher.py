@@ -52,8 +52,8 @@ def shorten_settling(settle_s: float) -> None:
 
 def believe_replies() -> None:
     """What comes from loopback would count for simulated runs only; here it is the provider."""
-    learn_reply = server._learn_reply
-    server._learn_reply = lambda state, words, _simulated, *reply: learn_reply(state, words, False, *reply)
+    make_handler = server.InboundHandler
+    server.InboundHandler = lambda state, handling, **_: make_handler(state, handling, simulated=False)
 
 
 def serve_provider(port: int, faults: dict[str, list[str]], state_file: str) -> None:

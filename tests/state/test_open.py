@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import sender
 from sender.core.errors import InputError, StateError, UnknownRun
 from sender.state.ledger import Run, RunKind
+from sender.state.new_state import find_new_state
 from sender.state.open import open_state, open_suppressions
 from sender.state.state_dir import LEDGER_FILE, SUPPRESSIONS_FILE
 from sender.state.suppression import SuppressionRow
@@ -57,6 +59,25 @@ def test_it_is_made_or_must_be_there(tmp_path: Path) -> None:
     for options in ({"create": False}, {"read_only": True}):
         with open_state(folder, **options) as state:
             assert state.ledger.runs() == [RUN]
+
+
+def test_a_file_that_another_process_makes_this_moment_is_not_there_yet(tmp_path: Path) -> None:
+    for name in (LEDGER_FILE, SUPPRESSIONS_FILE):
+        (tmp_path / name).touch(mode=0o600)
+    for options in ({"create": False}, {"read_only": True}):
+        with pytest.raises(UnknownRun, match="nothing has been sent"):
+            open_state(tmp_path, **options)
+    assert open_suppressions(tmp_path, read_only=True).size() == 0
+    assert find_new_state(tmp_path) is not None
+
+
+def test_a_ledger_that_has_lost_its_content_is_not_a_new_one(tmp_path: Path) -> None:
+    with open_state(tmp_path) as state:
+        state.ledger.create_run(RUN)
+    os.truncate(tmp_path / LEDGER_FILE, 0)
+    for options in ({"create": False}, {"read_only": True}, {}):
+        with pytest.raises(StateError):
+            open_state(tmp_path, **options)
 
 
 def test_its_address_opens_it_again(tmp_path: Path) -> None:
