@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from typing import TypeVar
 
-import polars as pl
+from sender.core.lazy_modules import pl
 
 _MASK = 0xFFFF_FFFF
 SPAN = 2.0**32  # hashes are below this
 
-Digits = TypeVar("Digits", int, pl.Series)
+Digits = TypeVar("Digits", int, "pl.Series")
 
 
 def mix(value: Digits) -> Digits:
