@@ -64,7 +64,7 @@ class Server:
     def __init__(self, binaries: Path, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
-        self._binaries = binaries
+        self.binaries = binaries
 
     @property
     def url(self) -> str:
@@ -108,7 +108,7 @@ class Server:
         user = _other_user()
         identity: dict[str, Any] = {} if user is None else {"user": user[0], "group": user[1], "extra_groups": []}
         subprocess.run(
-            [self._binaries / program, *arguments],
+            [self.binaries / program, *arguments],
             check=True,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -162,11 +162,10 @@ def share_server(kind: str, folder: Path) -> Iterator[Server]:
         known = json.loads(note.read_text()) if note.exists() else None
         if known is None:
             server = Server.start(BINARIES[kind])
-            known = {"folder": str(server.folder), "port": server.port, "users": 0}
+            known = {"folder": str(server.folder), "port": server.port, "binaries": str(server.binaries), "users": 0}
         known["users"] += 1
         note.write_text(json.dumps(known))
-    installed = Path(known["folder"]) / "install" / "bin"
-    server = Server(installed if installed.exists() else BINARIES[kind], Path(known["folder"]), known["port"])
+    server = Server(Path(known["binaries"]), Path(known["folder"]), known["port"])
     try:
         yield server
     finally:
