@@ -199,10 +199,11 @@ def test_an_answer_that_never_ends_is_given_up(world: World, monkeypatch: pytest
 
     async def serve() -> None:
         async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            for letter in b"HTTP/1.1 200 OK\r\nx: " + b"y" * 1000:
-                writer.write(bytes([letter]))
-                await writer.drain()
-                await asyncio.sleep(0.05)
+            with closing(writer):
+                for letter in b"HTTP/1.1 200 OK\r\nx: " + b"y" * 1000:
+                    writer.write(bytes([letter]))
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
 
         server = await asyncio.start_server(drip, "127.0.0.1")
         port = server.sockets[0].getsockname()[1]
