@@ -17,6 +17,7 @@ from sender.core.number_hash import SPAN, hash_digits, mix, read_digits, seed_of
 from sender.core.proportions import chi_squared_above, sample_size
 
 WAIT_S = 3 * 86_400.0
+UNEVEN = 0.001  # below this chance a split is called uneven
 HOLDOUT, MESSAGES = "holdout", "messages"  # groups, beside the variants
 _SLICE = 250_000  # rows scored at a time, which bounds the memory for a large list
 
@@ -133,12 +134,6 @@ def count_variants(messages: pl.LazyFrame) -> pl.DataFrame:
     """Return `variant`, and its `messages`, `segments` and `cost_micros`, of a plan's messages."""
     counts = pl.len().alias("messages"), pl.col("segments").sum(), pl.col("cost_micros").sum()
     return messages.group_by("variant").agg(*counts).sort("variant").collect()
-
-
-def with_counts(values: Mapping[str, Any] | None, messages: pl.LazyFrame) -> dict[str, Any] | None:
-    """Return a manifest's experiment with the counts of other messages of its plan."""
-    experiment = Experiment.from_manifest(values)
-    return None if experiment is None else experiment.to_manifest(count_variants(messages))
 
 
 def chance_of_split(counts: Mapping[str, int], weights: Mapping[str, float]) -> float:

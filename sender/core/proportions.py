@@ -32,7 +32,7 @@ def sample_size(
 ) -> int:
     """Return how many people each group needs, to find that two rates (0 to 1) differ, if they do.
 
-    With so many, a test at `confidence` finds it with the probability `power`. Where several `comparisons` are made,
+    With that many, a test at `confidence` finds it with the probability `power`. Where several `comparisons` are made,
     each is made more strictly (Bonferroni), so that all together are wrong no more often. Raises ValueError for equal
     rates.
     """
@@ -114,7 +114,7 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def chi_squared_above(value: float, freedom: int) -> float:
-    """Return the probability that a chi-squared variable of so many degrees of freedom is above `value`.
+    """Return the probability that a chi-squared variable with `freedom` degrees of freedom is above `value`.
 
     The closed forms of the upper incomplete gamma function for whole and for half numbers (NIST DLMF, 8.4).
     """

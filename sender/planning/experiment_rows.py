@@ -7,14 +7,12 @@ from dataclasses import replace
 
 import polars as pl
 
-from sender.core.experiment import HOLDOUT, MESSAGES, Experiment, chance_of_split, count_variants
+from sender.core.experiment import HOLDOUT, MESSAGES, UNEVEN, Experiment, chance_of_split, count_variants
 from sender.core.outcomes import SkipReason
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.planning.audience import skip_rows
 from sender.planning.compiled import CompiledCampaign
-
-_UNLIKELY = 0.001  # below this chance a split is called uneven
 
 
 def assign_variants(to: pl.Series, compiled: CompiledCampaign) -> pl.Series:
@@ -56,7 +54,7 @@ def note_experiment(manifest: Manifest) -> Iterator[str]:
     if experiment is None:
         return
     counts = {entry["name"]: entry["messages"] for entry in (manifest.experiment or {})["variants"]}
-    if experiment.only is None and chance_of_split(counts, experiment.weights) < _UNLIKELY:
+    if experiment.only is None and chance_of_split(counts, experiment.weights) < UNEVEN:
         shares = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         yield (
             f"the variants are not split by their weights ({shares}): a list or a text that favours one of them makes"

@@ -14,7 +14,7 @@ from itertools import combinations
 
 import polars as pl
 
-from sender.core.experiment import HOLDOUT, MESSAGES, Experiment, chance_of_split
+from sender.core.experiment import HOLDOUT, MESSAGES, UNEVEN, Experiment, chance_of_split
 from sender.core.outcomes import SkipReason, Status, SubmissionState
 from sender.core.proportions import (
     CONFIDENCE,
@@ -220,7 +220,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
             f"{each.second} less {each.first}: {100 * each.difference:+.2f} points ({low} to {high}), a difference that"
             f" chance alone makes in {_percent(each.chance)} of such tests"
         )
-    if comparison.split_chance < 0.001:
+    if comparison.split_chance < UNEVEN:
         yield "the groups are not split by their weights: something else than the draw decided who is in which"
     if comparison.undecided is not None:
         yield comparison.undecided

@@ -26,6 +26,7 @@ APPLICATION_ID = int.from_bytes(b"cmps")  # in the file's header: `file` and we 
 # Other runs' commits take milliseconds. This is for a machine that stalls, and for the one commit that closes a run of
 # ten million messages, which takes a minute.
 BUSY_TIMEOUT_S = 120.0
+_OTHERS_BUSY_TIMEOUT_MS = 10_000  # of the files beside the ledger
 
 # The first without the WAL-reset bug, which may lose commits where two processes write. apsw's wheels bring a newer
 # one; a system's own build of apsw may use an older one.
@@ -79,14 +80,8 @@ def open_to_write(path: Path) -> apsw.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the data in the drive's cache
         db.execute("PRAGMA foreign_keys = OFF")  # a step may have to make a table anew
-        db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
-        try:
+        with immediate(db):  # two processes may open a new file at once
             _bring_up(db, path)
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
         db.execute("PRAGMA foreign_keys = ON")
         use_wal(db, path)
         return db
@@ -262,6 +257,37 @@ def _check_identity(db: apsw.Connection, path: Path) -> None:
             where=str(path),
             fix="move it away, or name another state directory with --state-dir",
         )
+
+
+@contextmanager
+def immediate(db: apsw.Connection) -> Iterator[None]:
+    """A transaction that holds the file's write lock from its beginning; whatever is raised takes it back."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def open_file(
+    path: Path, set_up: Callable[[apsw.Connection], None], *, subject: str, pragmas: str = ""
+) -> apsw.Connection:
+    """Open the file at `path`, beside the ledger's; make it, and its directory, if there is none. Raises StateError.
+
+    `set_up` makes or upgrades its tables, and refuses another file; two processes may open a new file at once.
+    """
+    create(path, subject=subject)
+    opened = _closed_on_failure(apsw.SQLITE_OPEN_READWRITE, str(path))
+    with failures_explained(path, subject=subject), opened as db:
+        db.set_busy_timeout(_OTHERS_BUSY_TIMEOUT_MS)
+        db.execute(f"PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; {pragmas}")
+        with immediate(db):
+            set_up(db)
+        use_wal(db, path, subject=subject)
+        return db
 
 
 def use_wal(db: apsw.Connection, path: Path, subject: str = "ledger") -> None:

@@ -21,12 +21,11 @@ import apsw
 from sender.core.errors import StateError
 from sender.state.files.people import PeopleKeyFile
 from sender.state.sqlite.erasure import compact
-from sender.state.sqlite.file import create, failures_explained, open_to_read, schema_version, use_wal
+from sender.state.sqlite.file import failures_explained, immediate, open_file, open_to_read, schema_version
 from sender.state.suppression import LiftRow, SuppressionRow
 
 _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
 _SCHEMA_VERSION = 3
-_BUSY_TIMEOUT_MS = 10_000
 _LOOKED_UP = 20_000  # numbers in one statement
 _SUBJECT = "suppression list"
 _failures_explained = partial(failures_explained, subject=_SUBJECT)
@@ -149,15 +148,7 @@ class SuppressionFile:
     def open(cls, path: Path) -> Self:
         """Open the file at `path`; make it, and its directory, if there is none. Raises StateError."""
         path = path.absolute()
-        create(path, subject=_SUBJECT)
-        with _failures_explained(path):
-            db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            try:
-                _configure(db, path)
-            except BaseException:
-                db.close()
-                raise
-        return cls(db, path)
+        return cls(open_file(path, partial(_set_up, path), subject=_SUBJECT), path)
 
     @classmethod
     def open_to_read(cls, path: Path) -> Self:
@@ -302,42 +293,25 @@ class SuppressionFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
-        with _failures_explained(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with _failures_explained(self._path), immediate(self._db):
+            yield self._db
 
 
 def _erased_name(key: int) -> str:
     return f"{_ERASED}{key:016x}"
 
 
-def _configure(db: apsw.Connection, path: Path) -> None:
-    db.set_busy_timeout(_BUSY_TIMEOUT_MS)
-    db.execute("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON")
-    db.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
-    try:
-        if not db.execute("SELECT count(*) FROM sqlite_schema").get:
-            db.execute(_SCHEMA)
-            db.execute("INSERT INTO list VALUES (?, 0)", (uuid.uuid4().hex,))
-            db.pragma("application_id", _APPLICATION_ID)
-            db.pragma("user_version", 1)
-        if db.pragma("application_id") == _APPLICATION_ID and 1 <= db.pragma("user_version") < _SCHEMA_VERSION:
-            for step in _STEPS[db.pragma("user_version") - 1 :]:
-                db.execute(step)
-            db.pragma("user_version", _SCHEMA_VERSION)
-        _check_identity(db, path)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    use_wal(db, path, subject=_SUBJECT)
+def _set_up(path: Path, db: apsw.Connection) -> None:
+    if not db.execute("SELECT count(*) FROM sqlite_schema").get:
+        db.execute(_SCHEMA)
+        db.execute("INSERT INTO list VALUES (?, 0)", (uuid.uuid4().hex,))
+        db.pragma("application_id", _APPLICATION_ID)
+        db.pragma("user_version", 1)
+    if db.pragma("application_id") == _APPLICATION_ID and 1 <= db.pragma("user_version") < _SCHEMA_VERSION:
+        for step in _STEPS[db.pragma("user_version") - 1 :]:
+            db.execute(step)
+        db.pragma("user_version", _SCHEMA_VERSION)
+    _check_identity(db, path)
 
 
 def _check_identity(db: apsw.Connection, path: Path) -> None:
