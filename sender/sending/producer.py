@@ -159,6 +159,10 @@ class Producer:
     async def _submit_batch(self, batch: _Batch, submitter: Submitter) -> None:
         """Submit each message at its time, until sending is paused or the rest has come too late."""
         counts_segments = self._throttle.pace.unit == "segments"
+        if self._rate_limiter.plans_ahead:
+            self._rate_limiter.expect(
+                [(segments if counts_segments else 1, message.from_number) for _, message, segments in batch.work]
+            )
         while batch.work:
             claim, message, segments = batch.work[0]
             units = segments if counts_segments else 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, MutableSequence
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -82,6 +82,12 @@ class RateLimiter:
         self._observed = _ObservedRate()
         self._drains_faster = False  # than documented, by the provider's delivery reports
 
+    # Whether the slots of a whole batch are asked for at once: then `expect` is told of it.
+    plans_ahead = False
+
+    def expect(self, messages: Sequence[tuple[float, str | None]]) -> None:
+        """Learn of the messages (units, sender) that are to leave next, in this order."""
+
     # -- pauses ----------------------------------------------------------------------------------------------------
 
     @property
@@ -102,6 +108,16 @@ class RateLimiter:
         """Return when there is no pause, or no longer."""
         while self.paused:  # noqa: ASYNC110 (waits for a time, not for a change)
             await asyncio.sleep(self.paused_s)  # it may be prolonged meanwhile
+
+    def _overwrite(
+        self, *, per_s: float, due: float, share: tuple[float, float], cut_at: float, paused_until: float
+    ) -> None:
+        """Take the state that another clock's owner has: times of this event loop. `share` is with its time."""
+        slots = self._slots
+        slots[_RATE], slots[_DUE] = per_s, due
+        slots[_SHARE], slots[_SHARE_AT] = share
+        slots[_CUT_AT] = max(slots[_CUT_AT], cut_at)
+        slots[_PAUSED_UNTIL] = max(slots[_PAUSED_UNTIL], paused_until)
 
     # -- the provider's answers --------------------------------------------------------------------------------------
 

@@ -246,8 +246,12 @@ class Ledger(Protocol):
         """
         ...
 
-    def orphans_to_unknown(self, run_id: str) -> int:
-        """Make intents unknown that a dead process left; return how many. Call it only while holding the run's lock."""
+    def orphans_to_unknown(self, run_id: str, *, overdue_ms: int | None = None) -> int:
+        """Make intents unknown that a dead process left; return how many. Call it only while holding the run's lock.
+
+        With `overdue_ms`, only those whose deadline was that long ago, by the ledger's clock: others may still send
+        theirs. So it is without it, too, where several machines send the run.
+        """
         ...
 
     def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:

@@ -18,6 +18,7 @@ from sender.state.plans import PlanStore
 from sender.state.recorded_outcomes import OutcomeStore
 from sender.state.replies import ReplyStore
 from sender.state.runs import find_run
+from sender.state.sharing import Sharing
 from sender.state.suppression import SuppressionStore
 from sender.state.ticks import TickStore
 
@@ -38,6 +39,7 @@ class State(ABC):
     heartbeats: Heartbeats
     ticks: TickStore
     outcomes: OutcomeStore
+    sharing: Sharing | None = None  # None where one machine alone can use the state
 
     @abstractmethod
     def open_ledger(self) -> Ledger:

@@ -154,6 +154,30 @@ def test_commits_that_are_gone_are_noticed_and_nothing_more_is_claimed(
     assert ledger_rows(url) == 0
 
 
+def test_a_backup_that_is_restored_is_noticed_by_the_next_process(url: DatabaseUrl, tmp_path: Path) -> None:
+    """By the machine that has seen more claims confirmed, in whichever process it sends next."""
+    (tmp_path / "runs" / RUN.run_id).mkdir(parents=True)
+    with contextlib.closing(PostgresLedger.open(url, folder=tmp_path)) as first:
+        first.create_run(RUN)
+        for _ in range(3):
+            first.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS)
+    execute(url, "DELETE FROM message WHERE seq > 0")
+    execute(url, "UPDATE run_cursor SET next_seq = 1, commits = 1")
+    with contextlib.closing(PostgresLedger.open(url, folder=tmp_path)) as second:
+        with pytest.raises(StateError, match="the database has lost commits that it had confirmed"):
+            second.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS)
+        assert ledger_rows(url) == 1
+        execute(url, "UPDATE run_cursor SET commits = 3")
+        assert second.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS)
+
+
+def test_another_server_at_the_address_is_noticed(url: DatabaseUrl, ledger: PostgresLedger) -> None:
+    ledger._db._system = "1"
+    break_connection(url, ledger._db)
+    with pytest.raises(StateError, match="another server answers at this address than before"):
+        ledger.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS)
+
+
 def ledger_rows(url: DatabaseUrl) -> int:
     return int(execute(url, "SELECT count(*) FROM message")[0][0])
 
@@ -458,16 +482,17 @@ def test_what_can_only_be_read_is_not_written(url: DatabaseUrl) -> None:
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
 def test_a_server_that_may_lose_what_it_confirmed_is_refused(url: DatabaseUrl, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    from sender.state.postgres import install as installing
+    from sender.state.postgres import server_checks as installing
 
     read = installing._setting
     monkeypatch.setattr(installing, "_setting", lambda db, name: "off" if name == setting else read(db, name))
-    with pytest.raises(StateError, match=f"the server runs with {setting}=off: .* texted twice"):
-        install(url)
+    for begin in (install, open_state):
+        with pytest.raises(StateError, match=f"the server runs with {setting}=off: .* texted twice"):
+            begin(url if begin is install else url.text)
 
 
 def test_a_standby_that_may_lag_behind_is_refused(url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sender.state.postgres import install as installing
+    from sender.state.postgres import server_checks as installing
 
     monkeypatch.setattr(installing, "_has_standby", lambda db: True)
     with pytest.raises(StateError, match="has a standby that may lag behind"):

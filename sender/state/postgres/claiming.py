@@ -18,11 +18,15 @@ from sender.state.postgres.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class OpenedRun:
-    """A run whose cursor this transaction has locked: its key, its frontier, and the time after that (ms UTC)."""
+    """A run whose cursor this transaction has locked: its key, its frontier, and the time after that (ms UTC).
+
+    `commits` is how often something of it was claimed.
+    """
 
     key: int
     next_seq: int
     now_ms: int
+    commits: int = 0
 
 
 def claim(

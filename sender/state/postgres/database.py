@@ -19,6 +19,7 @@ from sender.core.clock import steady_s
 from sender.core.errors import InputError, SenderError, StateError, UnknownRun
 from sender.state.database_url import DatabaseUrl
 from sender.state.postgres.schema import SCHEMA_VERSION
+from sender.state.postgres.server_checks import read_system, refuse_another, refuse_unsafe
 from sender.state.postgres.texts import escape, unescape
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class Database:
         self._read_only = read_only
         self._versioned = versioned
         self._state_id: str | None = None
+        self._system: str | None = None
         self._warnings: list[str] = []
         self._on_reconnect: list[Callable[[psycopg.Connection], None]] = []
         try:
@@ -186,7 +188,11 @@ class Database:
             db.execute("SET default_transaction_read_only = on")
         else:
             _refuse_standby(db, self._url)
+            refuse_unsafe(db, self._url)
             _make_durable(db)
+            system = read_system(db)
+            refuse_another(self._system, system, self._url)
+            self._system = system
         if self._versioned:
             state_id = _read_state(db, self._url)
             if self._state_id not in (None, state_id):
@@ -200,14 +206,23 @@ class Database:
 
 def connect(url: DatabaseUrl) -> psycopg.Connection:
     """A new connection that notices within seconds when its server is gone. Raises psycopg.Error and InputError."""
+    return psycopg.connect(url.text, autocommit=True, **_settings(url))
+
+
+async def connect_async(url: DatabaseUrl) -> psycopg.AsyncConnection:
+    """As `connect`, for an event loop."""
+    return await psycopg.AsyncConnection.connect(url.text, autocommit=True, **_settings(url))
+
+
+def _settings(url: DatabaseUrl) -> dict[str, Any]:
+    """The settings of a connection that the address leaves open. Raises InputError for one that cannot be read."""
     try:
         given = conninfo_to_dict(url.text)
     except psycopg.ProgrammingError:  # its text repeats the address
         raise InputError(
             "the address of the state cannot be read", fix="write postgresql://USER@HOST:PORT/DATABASE"
         ) from None
-    settings = {name: value for name, value in _TIMEOUTS.items() if name not in given}
-    return psycopg.connect(url.text, autocommit=True, **settings)
+    return {name: value for name, value in _TIMEOUTS.items() if name not in given}
 
 
 class Transaction:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 from psycopg import errors
@@ -60,20 +61,23 @@ class PostgresLedger(LedgerChanges):
         clock: Callable[[], int] | None = None,
         read_only: bool = False,
         token_of: Callable[[str, RunKind], uuid.UUID | None] = lambda *_: None,
+        folder: Path | None = None,
     ) -> Self:
         """Open the ledger of the state at `url`.
 
         `clock` gives milliseconds UTC (default: the database's own clock). `token_of` returns what this process holds a
-        campaign with, if it does: nothing is claimed that another process holds. Raises as `Database`.
+        campaign with, if it does: nothing is claimed that another process holds. `folder` is this machine's, for how
+        far it has seen each run. Raises as `Database`.
         """
         db = Database(url, read_only=read_only)
         try:
-            return cls(db, clock, token_of)
+            return cls(db, clock, token_of, folder)
         except BaseException:
             db.close()
             raise
 
     def close(self) -> None:
+        self._marks.close()
         if self._claims:
             self._db.forget(sql.DROP_NOTE, (self._handle,))
         self._db.close()
@@ -252,9 +256,9 @@ class PostgresLedger(LedgerChanges):
 
         return self._change(key, record)
 
-    def orphans_to_unknown(self, run_id: str) -> int:
+    def orphans_to_unknown(self, run_id: str, *, overdue_ms: int | None = None) -> int:
         key, _ = self._run_key(run_id)
-        return self._change(key, lambda db, run: orphans_to_unknown(db, key, run.now_ms))
+        return self._change(key, lambda db, run: orphans_to_unknown(db, key, run.now_ms, overdue_ms=overdue_ms))
 
     def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:
         """As the protocol says. A finished run that gets a pending message back is no longer finished."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -15,6 +16,7 @@ from sender.core.errors import RunLocked, StateError
 from sender.state.ledger import Claim, RunKind
 from sender.state.postgres import statements as sql
 from sender.state.postgres.claiming import OpenedRun
+from sender.state.postgres.commit_mark import CommitMarks, lost_commits
 from sender.state.postgres.database import ConnectionLost, Database, Transaction, refuse_newer
 from sender.state.postgres.database_clock import DatabaseClock
 from sender.state.postgres.ledger_reads import PostgresReads
@@ -28,9 +30,14 @@ class LedgerChanges(PostgresReads):
     """The transactions of one handle to a ledger."""
 
     def __init__(
-        self, db: Database, clock: Callable[[], int] | None, token_of: Callable[[str, RunKind], uuid.UUID | None]
+        self,
+        db: Database,
+        clock: Callable[[], int] | None,
+        token_of: Callable[[str, RunKind], uuid.UUID | None],
+        folder: Path | None = None,
     ) -> None:
         super().__init__(db)
+        self._marks = CommitMarks(folder)
         self._url = db.url
         self._clock = clock
         self._database_clock = DatabaseClock()
@@ -52,13 +59,16 @@ class LedgerChanges(PostgresReads):
     def _claim(self, run_id: str, work: Callable[[Transaction, OpenedRun], list[Claim]]) -> list[Claim]:
         """The claims that `work` makes, durable. Where the answer of their commit is lost they are looked up."""
         key, _ = self._run_key(run_id)
-        number = self._claims + 1
+        number, commits = self._claims + 1, 0
 
         def make(db: Transaction) -> list[Claim]:
+            nonlocal commits
             run = self._open(db, key)
+            self._marks.check(run_id, run.commits, self._db.where)
             self._refuse_others(db, run_id)
             claims = work(db, run)
             if claims:
+                commits = run.commits + 1
                 named = {"handle": self._handle, "number": number, "now": run.now_ms, "claims": _flat(claims)}
                 db.execute(sql.NOTE_CLAIM, named)
             return claims
@@ -80,6 +90,7 @@ class LedgerChanges(PostgresReads):
             )
         if claims:
             self._claims = number
+            self._marks.note(run_id, commits)
         return claims
 
     def _look_up(self, key: int, number: int) -> list[Claim]:
@@ -99,10 +110,10 @@ class LedgerChanges(PostgresReads):
     def _open(self, db: Transaction, key: int) -> OpenedRun:
         """Lock the run's cursor. Then the clock is read: waiting must not eat the lease."""
         begun_s = self._database_clock.begin()
-        next_seq, version, now_ms = db.row("SELECT * FROM open_run(%s)", (key,)) or (0, 0, 0)
+        next_seq, version, now_ms, commits = db.row("SELECT * FROM open_run(%s)", (key,)) or (0, 0, 0, 0)
         self._database_clock.note(begun_s, now_ms)
         refuse_newer(version, self._url)  # a newer program may have upgraded it meanwhile
-        return OpenedRun(key, next_seq, now_ms if self._clock is None else self._clock())
+        return OpenedRun(key, next_seq, now_ms if self._clock is None else self._clock(), commits)
 
     def _lock(self, db: Transaction, keys: Iterable[int]) -> int:
         """Lock the cursors of these runs, always in the same order; return the time afterwards."""
@@ -134,12 +145,7 @@ class LedgerChanges(PostgresReads):
             return
         row = connection.execute("SELECT number FROM claim_note WHERE handle = %s", (self._handle,)).fetchone()
         if row is None or row[0] < self._claims:
-            raise StateError(
-                "the database has lost commits that it had confirmed: it was restored from a backup, or a standby that"
-                " lagged behind has taken its place",
-                where=self._db.where,
-                fix="bring back the server that has them; until then what was sent is not known, and nothing is sent",
-            )
+            raise lost_commits(self._db.where)
 
 
 def holder_name(campaign: str, kind: RunKind) -> str:

@@ -47,15 +47,29 @@ SELECT EXISTS (
 )
 """  # noqa: S608
 _HOLDER = """
-SELECT token, pid, host, since, machine, process_at, longest_request_s FROM holder WHERE name = %(name)s
+SELECT token, pid, host, since, machine, process_at, longest_request_s, together FROM holder WHERE name = %(name)s
 """
 _TAKE = """
 INSERT INTO holder (name, token, pid, host, machine, process_at, since)
 VALUES (%(name)s, %(token)s, %(pid)s, %(host)s, %(machine)s, %(process_at)s, %(since)s)
 ON CONFLICT (name) DO UPDATE SET token = excluded.token, pid = excluded.pid, host = excluded.host,
-    machine = excluded.machine, process_at = excluded.process_at, since = excluded.since, longest_request_s = NULL
+    machine = excluded.machine, process_at = excluded.process_at, since = excluded.since,
+    longest_request_s = CASE WHEN holder.together THEN holder.longest_request_s END
 """
-_LEAVE = "DELETE FROM holder WHERE name = %(name)s AND token = %(token)s"
+_LEAVE = "DELETE FROM holder WHERE name = %(name)s AND token = %(token)s AND NOT together"
+_SHARE = "UPDATE holder SET together = true WHERE name = %(name)s AND token = %(token)s"
+_JOIN = "SELECT token FROM holder WHERE name = %(name)s AND together"
+_NOTE_LONGEST = """
+UPDATE holder SET longest_request_s = CASE WHEN together
+    THEN greatest(longest_request_s, %(longest)s::double precision) ELSE %(longest)s::double precision END
+WHERE name = %(name)s AND token = %(token)s
+"""
+_DISSOLVE = """
+DELETE FROM holder WHERE name = %(name)s AND token = %(token)s AND together AND NOT EXISTS (
+    SELECT 1 FROM message JOIN run ON run.key = message.run
+    WHERE message.state = 'intent' AND run.campaign = %(campaign)s AND run.kind = %(kind)s
+)
+"""
 _LOCK_CLAIMS = """
 SELECT run FROM run_cursor
 WHERE run IN (SELECT key FROM run WHERE campaign = %(campaign)s AND kind = %(kind)s) ORDER BY run FOR UPDATE
@@ -124,12 +138,46 @@ class AdvisoryLocks:
         name = holder_name(campaign, kind)
         named = {"name": name, "token": self._tokens.get(name), "longest": longest_s}
         with contextlib.closing(Database(self._url)) as db:
-            db.transact(
-                lambda db: db.execute(
-                    "UPDATE holder SET longest_request_s = %(longest)s WHERE name = %(name)s AND token = %(token)s",
-                    named,
-                )
+            db.transact(lambda db: db.execute(_NOTE_LONGEST, named))
+
+    def share(self, campaign: str, kind: RunKind) -> None:
+        """Let others send the campaign with this process, which holds it, and go on when it leaves or dies."""
+        name = holder_name(campaign, kind)
+        with contextlib.closing(Database(self._url)) as db:
+            db.transact(lambda db: db.execute(_SHARE, {"name": name, "token": self._tokens[name]}))
+
+    @contextlib.contextmanager
+    def join(self, campaign: str, kind: RunKind) -> Iterator[None]:
+        """Send with the others that send the campaign. Raises RunLocked where it is not shared."""
+        name = holder_name(campaign, kind)
+        with contextlib.closing(Database(self._url)) as db:
+            token = db.read(lambda db: db.value(_JOIN, {"name": name}))
+        if token is None:
+            raise RunLocked(
+                f"{campaign} is not sent by several machines now", fix=f"`sender status {campaign}` shows how far it is"
             )
+        self._tokens[name] = token
+        try:
+            yield
+        finally:
+            del self._tokens[name]
+
+    def is_shared(self, campaign: str, kind: RunKind) -> bool:
+        """Whether others may be sending the campaign with this process."""
+        with contextlib.closing(Database(self._url, read_only=True)) as db:
+            return db.read(lambda db: db.value(_JOIN, {"name": holder_name(campaign, kind)})) is not None
+
+    def is_held(self, name: str) -> bool:
+        """Whether a process holds the lock of that name, as far as the database knows."""
+        with contextlib.closing(Database(self._url, read_only=True)) as db:
+            return bool(db.read(lambda db: db.value(_IS_LOCKED, {"name": name})))
+
+    def dissolve(self, campaign: str, kind: RunKind) -> None:
+        """Let the campaign be held by one process again, once nothing of it is under way anywhere."""
+        name = holder_name(campaign, kind)
+        named = {"name": name, "token": self._tokens.get(name), "campaign": campaign, "kind": kind.value}
+        with contextlib.closing(Database(self._url)) as db:
+            db.transact(lambda db: (db.rows(_LOCK_CLAIMS, named), db.execute(_DISSOLVE, named)))
 
     def holder(self, campaign: str, kind: RunKind) -> Holder | None:
         with contextlib.closing(Database(self._url, read_only=True)) as db:
@@ -210,6 +258,8 @@ def _try_to_take(db: Transaction, name: str, campaign: str, kind: RunKind) -> tu
     named = {"name": name, "campaign": campaign, "kind": kind.value}
     db.rows(_LOCK_CLAIMS, named)
     row = db.row(_HOLDER, named)
+    if row is not None and row[7]:  # others send with this token: their claims stay theirs
+        return _note(db, name, row[0]), 0, ""
     if row is None or _is_dead(row[4], row[1], row[5]):
         return _note(db, name), 0, ""
     deadline, now_ms = db.row(_LAST_DEADLINE, named) or (None, 0)
@@ -220,9 +270,9 @@ def _try_to_take(db: Transaction, name: str, campaign: str, kind: RunKind) -> tu
     return _note(db, name), 0, ""
 
 
-def _note(db: Transaction, name: str) -> uuid.UUID:
-    """Write the row of the lock's new holder; return its token."""
-    token = uuid.uuid4()
+def _note(db: Transaction, name: str, token: uuid.UUID | None = None) -> uuid.UUID:
+    """Write the row of the lock's new holder; return its token, a new one unless it is given."""
+    token = token or uuid.uuid4()
     process = psutil.Process()
     db.execute(
         _TAKE,

@@ -283,6 +283,112 @@ CREATE TABLE number_fact (
 );
 """
 
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+# Several senders of one run. `holder.together` says that its token is theirs, too. `rate` has the state of a run's rate
+# limiter, in seconds by this server's clock; `shift_order` what its senders are to do, and how that ended.
+_VERSION_3 = """
+ALTER TABLE holder ADD COLUMN together boolean NOT NULL DEFAULT false;
+
+CREATE TABLE rate (
+    run_id text COLLATE "C" PRIMARY KEY,
+    per_s double precision NOT NULL CHECK (per_s >= 0),
+    due double precision NOT NULL,
+    dues jsonb NOT NULL DEFAULT '{}',
+    queue_due double precision NOT NULL DEFAULT '-Infinity',
+    paused_until double precision NOT NULL DEFAULT '-Infinity',
+    share double precision NOT NULL DEFAULT 1 CHECK (share > 0),
+    share_at double precision NOT NULL DEFAULT '-Infinity',
+    cut_at double precision NOT NULL DEFAULT '-Infinity'
+) WITH (fillfactor = 10);
+
+CREATE TABLE shift_order (
+    run_id text COLLATE "C" PRIMARY KEY,
+    text text NOT NULL,
+    below_seq bigint,
+    halted text,
+    ended_at bigint
+);
+
+CREATE TABLE sender_out (
+    run_id text COLLATE "C" NOT NULL,
+    number text COLLATE "C" NOT NULL,
+    why text NOT NULL,
+    PRIMARY KEY (run_id, number)
+);
+
+CREATE TABLE worker (
+    id uuid PRIMARY KEY,
+    host text NOT NULL,
+    pid bigint NOT NULL,
+    places integer NOT NULL,
+    since bigint NOT NULL,
+    seen_at bigint NOT NULL,
+    draining boolean NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE shift (
+    id uuid PRIMARY KEY,
+    run_id text COLLATE "C" NOT NULL,
+    host text NOT NULL,
+    pid bigint NOT NULL,
+    since bigint NOT NULL,
+    seen_at bigint NOT NULL,
+    sent bigint NOT NULL DEFAULT 0,
+    in_flight integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+DROP FUNCTION open_run;
+CREATE FUNCTION open_run(
+    the_run bigint, OUT next_seq bigint, OUT version integer, OUT now_ms bigint, OUT commits bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT run_cursor.next_seq, run_cursor.commits INTO next_seq, commits FROM run_cursor
+    WHERE run = the_run FOR UPDATE;
+    SELECT state.version INTO version FROM state;
+    now_ms := floor(extract(epoch FROM clock_timestamp()) * 1000);
+END $$;
+
+CREATE FUNCTION take_slots(
+    the_run text, units double precision[], numbers text[], costs double precision[], queue_costs double precision[],
+    queue_slack double precision, margin double precision, catch_up double precision, horizon double precision,
+    OUT now_s double precision, OUT slots double precision[], OUT state rate
+) LANGUAGE plpgsql AS $$
+DECLARE
+    leaves double precision;
+    share double precision;
+    earliest double precision;
+BEGIN
+    SELECT * INTO state FROM rate WHERE run_id = the_run FOR UPDATE;
+    now_s := extract(epoch FROM clock_timestamp());
+    slots := '{}';
+    IF state.run_id IS NULL OR state.paused_until > now_s THEN
+        RETURN;
+    END IF;
+    -- A crash may have forgotten the newest slots: none was further away than that.
+    earliest := greatest(now_s - catch_up, extract(epoch FROM pg_postmaster_start_time()) + 0.25);
+    share := least(1, state.share + 0.02 * greatest(0, now_s - state.share_at));
+    FOR i IN 1 .. coalesce(array_length(units, 1), 0) LOOP
+        leaves := greatest(earliest, state.due, (state.dues ->> numbers[i])::double precision);
+        IF queue_costs[i] > 0 THEN
+            leaves := greatest(leaves, state.queue_due);
+        END IF;
+        EXIT WHEN leaves > now_s + horizon;
+        IF state.per_s > 0 THEN
+            state.due := leaves + units[i] * margin / (state.per_s * share);
+        END IF;
+        IF costs[i] > 0 THEN
+            state.dues := jsonb_set(state.dues, ARRAY[numbers[i]], to_jsonb(leaves + costs[i]));
+        END IF;
+        IF queue_costs[i] > 0 THEN
+            state.queue_due := greatest(state.queue_due, leaves - queue_slack) + queue_costs[i];
+        END IF;
+        slots := slots || leaves;
+    END LOOP;
+    IF array_length(slots, 1) > 0 THEN
+        UPDATE rate SET due = state.due, dues = state.dues, queue_due = state.queue_due WHERE run_id = the_run;
+    END IF;
+END $$;
+"""
+
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the table `state`

@@ -12,10 +12,21 @@ from sender.state.postgres import reports as delivery_reports
 from sender.state.postgres import statements as sql
 from sender.state.postgres.database import Transaction
 
+LATE_MS = 10_000  # beyond the longest request: for clocks, and for an answer on its way into the ledger
 
-def orphans_to_unknown(db: Transaction, key: int, now_ms: int) -> int:
-    """Make the run's intents unknown, and apply the reports that waited for them; return how many are unknown now."""
-    changed = db.execute(sql.ORPHANS, (ORPHAN_MESSAGE, now_ms, key))
+
+def orphans_to_unknown(db: Transaction, key: int, now_ms: int, *, overdue_ms: int | None = None) -> int:
+    """Make the run's intents unknown, and apply the reports that waited for them; return how many are unknown now.
+
+    Where several machines send it, nobody knows which of its senders are dead: only those intents count whose
+    deadline and longest request are over.
+    """
+    if overdue_ms is None:
+        longest_s = db.value(sql.LONGEST_TOGETHER, (key,))
+        overdue_ms = None if longest_s is None else LATE_MS + int(1000 * longest_s)
+    named = {"run": key, "now": now_ms, "why": ORPHAN_MESSAGE}
+    before_ms = None if overdue_ms is None else now_ms - overdue_ms
+    changed = db.execute(sql.ORPHANS, named | {"before": before_ms})
     return changed - delivery_reports.apply_waiting(db, key, None, now_ms) if changed else 0
 
 

@@ -18,6 +18,7 @@ from sender.state.postgres.locks import AdvisoryLocks
 from sender.state.postgres.number_facts import NumberFactsTable
 from sender.state.postgres.people import PeopleKeyRow
 from sender.state.postgres.plans import PlanRowsStore
+from sender.state.postgres.shared_runs import SharedRuns
 from sender.state.postgres.suppression import SuppressionTable
 from sender.state.postgres.ticks import TickRows
 from sender.state.recorded_outcomes import NoOutcomes
@@ -41,6 +42,7 @@ class DatabaseState(State):
             self.folder = registry_path().parent / DATABASES_FOLDER / self._db.state_id
             make_folder(self.folder)
             self._locks = self.locks = AdvisoryLocks(url)
+            self.sharing = SharedRuns(url, self._locks)
             self.plans = PlanRowsStore(self._db, self.folder)
             self.people = PeopleKeyRow(self._db)
             self.heartbeats = HeartbeatRows(url)
@@ -58,7 +60,7 @@ class DatabaseState(State):
             self._db.close()
 
     def open_ledger(self) -> Ledger:
-        return PostgresLedger.open(self._url, read_only=self._read_only, token_of=self._locks.token)
+        return PostgresLedger.open(self._url, read_only=self._read_only, token_of=self._locks.token, folder=self.folder)
 
     def open_suppressions(self) -> SuppressionStore:
         return SuppressionTable(self._url, read_only=self._read_only)

@@ -136,8 +136,12 @@ WHERE run = %s AND seq = %s AND state = 'unknown' AND attempts = coalesce(%s, at
 """  # noqa: S608 (our names)
 ORPHANS = """
 UPDATE message
-SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_message = %s, updated_at = %s
-WHERE run = %s AND state = 'intent'
+SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_message = %(why)s, updated_at = %(now)s
+WHERE run = %(run)s AND state = 'intent' AND (%(before)s::bigint IS NULL OR deadline < %(before)s)
+"""
+LONGEST_TOGETHER = """
+SELECT coalesce(longest_request_s, 600) FROM holder JOIN run ON holder.name = run.kind || '-' || run.campaign
+WHERE run.key = %s AND together
 """
 RESEND = """
 UPDATE message

@@ -259,10 +259,10 @@ class SqliteLedger(LedgerReads):
             delivery_reports.apply_waiting(db, key, (s.claim.seq for s in settlements), now)
         return changed
 
-    def orphans_to_unknown(self, run_id: str) -> int:
+    def orphans_to_unknown(self, run_id: str, *, overdue_ms: int | None = None) -> int:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
-            return orphans_to_unknown(db, key, self.now_ms())
+            return orphans_to_unknown(db, key, self.now_ms(), overdue_ms=overdue_ms)
 
     def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:
         """As the protocol says. A finished run that gets a pending message back is no longer finished."""

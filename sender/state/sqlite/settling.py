@@ -24,9 +24,10 @@ def count_changes(db: apsw.Connection, statement: str, rows: Iterable[tuple[Any,
     return db.total_changes() - before
 
 
-def orphans_to_unknown(db: apsw.Connection, key: int, now_ms: int) -> int:
+def orphans_to_unknown(db: apsw.Connection, key: int, now_ms: int, *, overdue_ms: int | None = None) -> int:
     """Make the run's intents unknown, and apply the reports that waited for them; return how many are unknown now."""
-    changed = count_changes(db, sql.ORPHANS, [(ORPHAN_MESSAGE, now_ms, key)])
+    before_ms = None if overdue_ms is None else now_ms - overdue_ms
+    changed = count_changes(db, sql.ORPHANS, [(ORPHAN_MESSAGE, now_ms, key, before_ms, before_ms)])
     return changed - delivery_reports.apply_waiting(db, key, None, now_ms) if changed else 0
 
 

@@ -148,7 +148,7 @@ WHERE message.run = :run AND message.seq = settled.seq
 ORPHANS = """
 UPDATE message
 SET state = 'unknown', deadline = NULL, reason = NULL, error_code = NULL, error_message = ?, updated_at = ?
-WHERE run = ? AND state = 'intent'
+WHERE run = ? AND state = 'intent' AND (? IS NULL OR deadline < ?)
 """
 RESEND = """
 UPDATE message

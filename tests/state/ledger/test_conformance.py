@@ -393,6 +393,21 @@ def test_orphans_say_what_is_known_of_them(ledger: Ledger) -> None:
     assert ledger.orphans_to_unknown(RUN.run_id) == 0
 
 
+def test_intents_that_somebody_may_still_send_are_no_orphans(ledger: Ledger, store: Any) -> None:
+    """Only those whose deadline was long enough ago; a late answer settles what was taken for unknown."""
+    late = claim(ledger)
+    store.clock.ms += 10_000
+    claim(ledger)
+    store.clock.ms += LEASE_MS - 5_001
+    assert ledger.orphans_to_unknown(RUN.run_id, overdue_ms=5_000) == 0
+    store.clock.ms += 2
+    assert ledger.orphans_to_unknown(RUN.run_id, overdue_ms=5_000) == 1
+    counts = ledger.counts(RUN.run_id)
+    assert (counts.unknown, counts.intent) == (1, 1)
+    assert record(ledger, late[0], ACCEPTED) == 1
+    assert ledger.counts(RUN.run_id).unknown == 0
+
+
 # The journal
 
 

@@ -1,0 +1,136 @@
+"""The engine that hands out shifts: PgQueuer, behind four calls of ours.
+
+It tells workers what there is to do, by heartbeat, and begins a dead worker's job again. It does not fence: a job may
+run twice, and the ledger sees to it that this changes nothing but the speed. Its tables are made when they are missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import psycopg
+from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.models import Job
+from pgqueuer.queries import Queries
+
+from sender.core.errors import StateError
+from sender.state.database_url import DatabaseUrl
+from sender.state.postgres.database import connect_async
+from sender.state.sharing import Handler, Jobs
+
+HEARTBEAT_S = 10.0  # a job without one is begun again by another worker
+LOOK_EVERY_S = 1.0
+SHIFT, STEWARD = "sender_shift", "sender_steward"
+_LOCK = 0x63_6D_70_71
+_TABLE = "pgqueuer"
+
+logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # what it reports is raised, too, and said in our words
+
+
+class EngineQueue:
+    """A `ShiftQueue` over PgQueuer. Each call has a connection of its own."""
+
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._url = url
+
+    async def enqueue_shifts(self, run_id: str, count: int) -> None:
+        async with self._engine() as queries:
+            if count > 0:
+                await queries.enqueue([SHIFT] * count, [run_id.encode()] * count, [0] * count)
+
+    async def enqueue_steward(self, run_id: str) -> None:
+        async with self._engine() as queries:  # with priority: a run without one does not end
+            await queries.enqueue(
+                [STEWARD], [run_id.encode()], [1], dedupe_key=[f"{STEWARD}-{run_id}"], on_conflict="skip"
+            )
+
+    async def cancel(self, run_id: str) -> None:
+        async with self._engine() as queries:
+            rows = await queries.driver.fetch(
+                f"SELECT id FROM {_TABLE} WHERE payload = $1 AND status = 'queued'",  # noqa: S608 (our own name)
+                run_id.encode(),
+            )
+            if rows:
+                await queries.mark_job_as_cancelled([row["id"] for row in rows])  # type: ignore[misc]
+
+    async def jobs(self, run_id: str) -> Jobs:
+        async with self._engine() as queries:
+            rows = await queries.driver.fetch(
+                f"SELECT entrypoint, status::text AS status FROM {_TABLE} WHERE payload = $1",  # noqa: S608
+                run_id.encode(),
+            )
+        found = [(row["entrypoint"], row["status"]) for row in rows]
+        return Jobs(
+            waiting=found.count((SHIFT, "queued")),
+            at_work=found.count((SHIFT, "picked")),
+            has_steward=any(entrypoint == STEWARD for entrypoint, _ in found),
+        )
+
+    async def run_worker(
+        self, on_shift: Handler, on_steward: Handler, *, places: int, is_stopped: Callable[[], bool]
+    ) -> None:
+        async with self._engine() as queries:
+            manager = QueueManager(queries)
+
+            @manager.entrypoint(SHIFT)
+            async def begin_shift(job: Job) -> None:
+                await on_shift((job.payload or b"").decode())
+
+            @manager.entrypoint(STEWARD)
+            async def begin_stewardship(job: Job) -> None:
+                await on_steward((job.payload or b"").decode())
+
+            async def stop() -> None:
+                while not is_stopped():  # noqa: ASYNC110 (a signal sets it)
+                    await asyncio.sleep(0.2)
+                manager.shutdown.set()
+
+            stopping = asyncio.create_task(stop())
+            try:
+                await manager.run(
+                    dequeue_timeout=timedelta(seconds=LOOK_EVERY_S),
+                    batch_size=1,
+                    max_concurrent_tasks=places + 1,  # a steward waits, and sends little
+                    shutdown_on_listener_failure=True,
+                    heartbeat_timeout=timedelta(seconds=HEARTBEAT_S),
+                    log_aggregation_interval=timedelta(0),
+                )
+            finally:
+                stopping.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _engine(self) -> AsyncIterator[Queries]:
+        """The engine over a new connection, with its tables. Raises StateError for whatever fails in the block."""
+        try:
+            async with await connect_async(self._url) as db:
+                queries = Queries(PsycopgDriver(db))
+                await self._install(db, queries)
+                yield queries
+        except (psycopg.Error, OSError, RuntimeError) as error:
+            raise StateError(
+                f"the engine that hands out work cannot be used ({str(error).strip().splitlines()[-1:] or ['']})",
+                where=str(self._url),
+                fix="see that the database runs, and that this user may make tables in it",
+            ) from error
+
+    async def _install(self, db: psycopg.AsyncConnection, queries: Queries) -> None:
+        if await _is_whole(queries):
+            return
+        await db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))  # of two that make the tables, the second finds them
+        try:
+            if not await _is_whole(queries):
+                await queries.uninstall()  # what is left of them
+                await queries.install()
+        finally:
+            await db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+async def _is_whole(queries: Queries) -> bool:
+    names = queries.qbe.settings
+    tables = (names.queue_table, names.queue_table_log, names.statistics_table)
+    return all([await queries.has_table(table) for table in tables])

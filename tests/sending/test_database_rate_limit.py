@@ -1,0 +1,145 @@
+"""Several senders with clocks of their own keep one rate together, by the database's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from sender.plan.pace import Pace, Queue
+from sender.sending.database_rate_limit import ClockDifference, DatabaseRateLimiter
+from sender.state.database_url import DatabaseUrl, read_database_url
+from sender.state.ledger import Run, RunKind
+from sender.state.postgres.shared_run import SharedRunRows
+from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools  # noqa: F401 (fixtures)
+
+RUN = Run("run-1", "welcome", RunKind.LIVE, "twilio", "hash", None, 9, 9, 0, 5)
+PACE = Pace(rate="100/s", per_s=100.0, unit="messages", concurrency=None, retries=0, timeout_s=5)
+
+
+@pytest.fixture
+def url(new_database: Callable[[str], str]) -> Iterator[DatabaseUrl]:  # noqa: F811
+    return read_database_url(new_database(DATABASES[0]))
+
+
+def limiter(url: DatabaseUrl, pace: Pace, senders: int = 3) -> DatabaseRateLimiter:
+    return DatabaseRateLimiter(pace, SharedRunRows(url, RUN.run_id), senders=senders)
+
+
+async def send(one: DatabaseRateLimiter, messages: int, left: list[float], batch: int = 10, **sender: str) -> None:
+    while messages > 0:
+        one.expect([(1.0, sender.get("sender"))] * min(batch, messages))
+        for _ in range(min(batch, messages)):
+            while not await one.acquire(sender=sender.get("sender")):
+                await one.wait_until_resumed()
+            left.append(time.monotonic())
+        messages -= batch
+
+
+def run(url: DatabaseUrl, pace: Pace, messages: int, *, senders: int = 3, batch: int = 10) -> list[float]:
+    left: list[float] = []
+
+    async def together() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            limiters = [
+                await stack.enter_async_context(limiter(url, pace).opened(begins_in_s=0.0)) for _ in range(senders)
+            ]
+            await asyncio.gather(*(send(one, messages // senders, left, batch) for one in limiters))
+
+    asyncio.run(together())
+    return sorted(left)
+
+
+def most_in_a_second(left: list[float]) -> int:
+    return max(sum(1 for other in left[place:] if other < at + 1.0) for place, at in enumerate(left))
+
+
+@pytest.mark.parametrize(("per_s", "messages"), [(100.0, 240), (400.0, 1_200)])
+def test_three_senders_keep_one_rate_and_use_it(url: DatabaseUrl, per_s: float, messages: int) -> None:
+    left = run(url, replace(PACE, per_s=per_s), messages)
+    assert most_in_a_second(left) <= per_s
+    assert (len(left) - 1) / (left[-1] - left[0]) > 0.8 * per_s  # of a machine that does other things, too
+
+
+def test_a_slow_rate_is_kept_by_any_number_of_senders(url: DatabaseUrl) -> None:
+    assert most_in_a_second(run(url, replace(PACE, per_s=2.0), 6, batch=1)) <= 2
+
+
+def test_each_number_has_its_own_rate(url: DatabaseUrl) -> None:
+    pace = replace(PACE, per_s=None, senders={"+12025550100": 5.0, "+12025550101": 20.0})
+    for number, per_s in pace.senders.items():
+        left: list[float] = []
+
+        async def together(number: str = number, per_s: float = per_s, left: list[float] = left) -> None:
+            async with limiter(url, pace).opened(begins_in_s=0.0) as one, limiter(url, pace).opened() as other:
+                await asyncio.gather(*(send(each, int(per_s), left, 5, sender=number) for each in (one, other)))
+
+        asyncio.run(together())
+        assert len(left) == 2 * per_s
+        assert most_in_a_second(sorted(left)) <= per_s
+
+
+def test_a_queue_takes_its_burst_once(url: DatabaseUrl) -> None:
+    left = run(url, replace(PACE, per_s=None, queue=Queue(40, 10.0)), 60)
+    at_once = sum(1 for at in left if at < left[0] + 0.5)
+    assert 36 <= at_once <= 46
+    assert left[-1] - left[0] > 1.5
+
+
+def test_what_one_is_refused_slows_all(url: DatabaseUrl) -> None:
+    async def together() -> tuple[bool, bool, float | None, float]:
+        async with limiter(url, PACE).opened(begins_in_s=0.0) as one, limiter(url, PACE).opened() as other:
+            assert await other.acquire()
+            first, second = one.slow_down(0.6), one.slow_down(0.1)
+            await asyncio.sleep(0.8)
+            begun_s = time.monotonic()
+            assert await other.acquire()
+            return first, second, other.slowed_to_per_s, time.monotonic() - begun_s
+
+    first, second, slowed_to, _ = asyncio.run(together())
+    assert (first, second) == (True, False)
+    assert slowed_to is not None
+    assert 49 < slowed_to < 60
+
+
+def test_a_pause_of_one_holds_what_the_others_have_reserved(url: DatabaseUrl) -> None:
+    async def together() -> bool:
+        slow = replace(PACE, per_s=1.0)
+        async with limiter(url, slow).opened(begins_in_s=0.0) as one, limiter(url, slow).opened() as other:
+            assert await other.acquire()
+            waiting = asyncio.create_task(other.acquire())
+            await asyncio.sleep(0.1)
+            one.pause(5.0)
+            return await waiting
+
+    assert asyncio.run(together()) is False
+
+
+def test_halts_and_numbers_taken_out_are_heard(url: DatabaseUrl) -> None:
+    shared, other = SharedRunRows(url, RUN.run_id), SharedRunRows(url, RUN.run_id)
+    with contextlib.closing(shared), contextlib.closing(other):
+        assert other.look().rate is None
+        shared.disable_sender("+12025550100", "unregistered")
+        shared.disable_sender("+12025550100", "again")
+        assert other.look().senders_out == {"+12025550100": "unregistered"}
+        other.halt("{}")
+        assert other.look().halted is None, "nobody has ordered anything"
+
+
+def test_the_clocks_bounds_hold_whatever_the_answers_take() -> None:
+    dice = random.Random(1)
+    truth, difference = 1234.5, ClockDifference()
+    now = 1000.0
+    for _ in range(500):
+        now += dice.uniform(0, 0.5)
+        begun, took, share = now, dice.uniform(0.0005, 0.2), dice.random()
+        now += took
+        difference.note(begun, now, begun + share * took - truth)
+        assert difference.least - 1e-9 <= truth <= difference.most + 1e-9
+    difference.note(now, now + 0.001, now + 3600 - truth)  # the database's clock was set
+    assert difference.most - difference.least < 0.01
