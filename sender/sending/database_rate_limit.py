@@ -83,7 +83,7 @@ class DatabaseRateLimiter(RateLimiter):
 
     @contextlib.asynccontextmanager
     async def opened(self, *, begins_in_s: float | None = None) -> AsyncIterator[DatabaseRateLimiter]:
-        """Look at what the others do until the end of the block. `begins_in_s` sets the rate: the run's first sender."""
+        """Look at what the others do until the end of the block. With `begins_in_s` this sender sets the rate."""
         if begins_in_s is not None:
             per_s = 0.0 if self._account is None else self._account.per_s
             await self._ask(self._database.begin_rate, per_s, wait_s=begins_in_s)

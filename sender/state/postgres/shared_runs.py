@@ -13,7 +13,6 @@ from sender.state.ledger import Run
 from sender.state.postgres.database import Database, Transaction
 from sender.state.postgres.locks import AdvisoryLocks
 from sender.state.postgres.shared_run import SharedRunRows
-from sender.state.postgres.shift_queue import EngineQueue
 from sender.state.sharing import SharedRun, ShiftOrder, ShiftQueue, ShiftRow, WorkerRow
 
 SEEN_S = 5.0  # who has not said anything for so long is not there
@@ -92,6 +91,8 @@ class SharedRuns:
         return SharedRunRows(self._url, run.run_id)
 
     def open_queue(self) -> ShiftQueue:
+        from sender.state.postgres.shift_queue import EngineQueue  # noqa: PLC0415 (the engine takes half a second)
+
         return EngineQueue(self._url)
 
     def note_worker(self, worker: str, *, places: int, is_draining: bool) -> None:
