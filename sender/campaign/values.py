@@ -233,6 +233,7 @@ class Strict(BaseModel):
         populate_by_name=True,
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
+        defer_build=True,  # a part is built into the validator of the whole, and by itself only where it is used so
     )
 
 

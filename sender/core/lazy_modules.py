@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import babel
     import fastexcel
     import filelock
+    import httpx
     import phonenumbers
     import polars as pl
     import psutil
@@ -37,6 +38,7 @@ else:
     babel_languages = LazyModule("babel.languages")
     fastexcel = LazyModule("fastexcel")
     filelock = LazyModule("filelock")
+    httpx = LazyModule("httpx")
     phonenumbers = LazyModule("phonenumbers")
     pl = LazyModule("polars")
     psutil = LazyModule("psutil")
@@ -48,6 +50,7 @@ __all__ = [
     "babel_languages",
     "fastexcel",
     "filelock",
+    "httpx",
     "phonenumbers",
     "pl",
     "psutil",

@@ -6,7 +6,6 @@ resolver may take for one of these (`127.1`, `2130706433`), and 0.0.0.0, are not
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from urllib.parse import urlsplit
@@ -40,6 +39,8 @@ async def loopback_addresses(host: str, port: int) -> list[str]:
     A hosts file or a name server may lead `localhost` elsewhere, too: such addresses are left out. Raises OSError
     where there is no other.
     """
+    import asyncio  # noqa: PLC0415 (whoever plans asks only for names)
+
     if host.lower().removesuffix(".") != _NAME:
         return [host]
     found = await asyncio.get_running_loop().getaddrinfo(_NAME, port, type=socket.SOCK_STREAM)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
-
+from sender.core.lazy_modules import httpx
 from sender.core.standard_webhooks import Event, Target, signed_headers
 from sender.schedule.metrics import count_messages, hide_numbers
 

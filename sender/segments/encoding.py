@@ -190,6 +190,8 @@ def _exact_ucs(measured: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """
     text = pl.col("text")
     index = measured.select(~pl.col("gsm") & (pl.col("segments") > 1)).to_series().arg_true()
+    if index.is_empty():
+        return index, pl.Series(dtype=pl.UInt32)
     long = measured[index]
     held = text.str.count_matches(JOINER) + text.str.count_matches(TWO_SIDED)
     index = index.filter(long.select(pl.col("free") < pl.col("doubled") + held).to_series())
@@ -204,6 +206,8 @@ def _pack(texts: pl.Series, piece: str, units: Callable[[pl.Series], pl.Series],
 
     `piece` is the pattern of what stays together, `units` returns its size, `room` is the size of a segment.
     """
+    if texts.is_empty():  # as almost always: the queries below take a small list as long as everything else here
+        return pl.Series(dtype=pl.UInt32)
     pieces = pl.DataFrame({"piece": texts.str.extract_all(piece)}).with_row_index("row").explode("piece")
     sizes = units(pieces["piece"])
     if (sizes > room).any():  # a cluster longer than a segment: as its characters
@@ -260,9 +264,10 @@ def smart_encode(texts: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
     # A text of invisible characters only would become empty, another message, so it is not changed either.
     better = (new.str.contains(_ONLY_GSM) & (new != "")) & (measure(new)["segments"] <= measure(old)["segments"])
     replaced = old.filter(better)
-    counts = [(look, plain, replaced.str.contains(look, literal=True).sum()) for look, plain in LOOK_ALIKES.items()]
+    text = pl.col(replaced.name)
+    counts = replaced.to_frame().select(text.str.contains(look, literal=True).sum().alias(look) for look in LOOK_ALIKES)
     used = pl.DataFrame(
-        [count for count in counts if count[2]],
+        [(look, LOOK_ALIKES[look], messages) for look, messages in counts.row(0, named=True).items() if messages],
         schema={"character": pl.String, "replacement": pl.String, "messages": pl.UInt32},
         orient="row",
     )

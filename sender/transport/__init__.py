@@ -11,13 +11,11 @@ from __future__ import annotations
 from sender.transport.base import MAX_ANSWER_BYTES, Expired, MaybeSent, NotSent, Transport, TransportFailure
 from sender.transport.factory import open_transport
 from sender.transport.fast_transport import FastTransport
-from sender.transport.httpx_transport import HttpxTransport
 
 __all__ = [
     "MAX_ANSWER_BYTES",
     "Expired",
     "FastTransport",
-    "HttpxTransport",
     "MaybeSent",
     "NotSent",
     "Transport",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+from collections.abc import Mapping
 from typing import Protocol
-
-import httpx
 
 from sender.providers.base import Request, Response
 
@@ -95,10 +94,11 @@ class ProxyRefused(Exception):  # noqa: N818
     """The proxy refused a tunnel."""
 
 
-_CLOSED = "the connection was closed before a whole answer, or the answer is not valid HTTP"
-_SENTENCES: dict[type[BaseException], str] = {
+CLOSED = "the connection was closed before a whole answer, or the answer is not valid HTTP"
+NO_CONNECTION = "no connection"
+SENTENCES: dict[type[BaseException], str] = {
     TooLate: "it could no longer leave in time",
-    NotHttp: _CLOSED,
+    NotHttp: CLOSED,
     InvalidRequest: "the request is not valid HTTP",
     InvalidUrl: "the URL is not valid",
     UnsupportedScheme: "the URL is neither http nor https",
@@ -106,27 +106,27 @@ _SENTENCES: dict[type[BaseException], str] = {
     ProxyRefused: "the proxy refused the connection",
     TimeoutError: "no whole answer in time",
     asyncio.CancelledError: "the request was cancelled",
-    httpx.ConnectError: "no connection",
-    httpx.ConnectTimeout: "no connection in time",
-    httpx.ProxyError: "the proxy refused the connection",
-    httpx.UnsupportedProtocol: "the URL is neither http nor https",
-    httpx.InvalidURL: "the URL is not valid",
-    httpx.LocalProtocolError: "the request is not valid HTTP",
-    httpx.ReadError: "the connection broke",
-    httpx.WriteError: "the connection broke",
-    httpx.RemoteProtocolError: _CLOSED,
     OSError: "the connection broke",
 }
 
 
-def make_failure(error: BaseException, *, unsent: bool, connecting: bool = False) -> TransportFailure:
-    """Return NotSent or MaybeSent, with a sentence that quotes neither request nor answer."""
-    sentence = next((known for kind, known in _SENTENCES.items() if isinstance(error, kind)), "the exchange failed")
+def make_failure(
+    error: BaseException,
+    *,
+    unsent: bool,
+    connecting: bool = False,
+    sentences: Mapping[type[BaseException], str] = SENTENCES,
+) -> TransportFailure:
+    """Return NotSent or MaybeSent, with a sentence that quotes neither request nor answer.
+
+    `sentences` are those of the exceptions that the transport knows.
+    """
+    sentence = next((known for kind, known in sentences.items() if isinstance(error, kind)), "the exchange failed")
     detail = type(error).__name__
     if connecting and isinstance(error, TimeoutError):
         sentence = "no connection in time"
-    elif unsent and isinstance(error, (httpx.ConnectError, OSError)) and not isinstance(error, TimeoutError):
-        sentence, detail = "no connection", _system_reason(error)
+    elif unsent and (sentence == NO_CONNECTION or (isinstance(error, OSError) and not isinstance(error, TimeoutError))):
+        sentence, detail = NO_CONNECTION, _system_reason(error)
     text = f"{sentence} ({detail}); {'nothing was sent' if unsent else 'it may have been sent'}"
     if unsent and isinstance(error, TooLate):
         return Expired(text)

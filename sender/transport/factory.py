@@ -5,7 +5,6 @@ from __future__ import annotations
 from sender.transport import network_settings
 from sender.transport.base import Transport
 from sender.transport.fast_transport import FastTransport
-from sender.transport.httpx_transport import HttpxTransport
 
 
 def open_transport(kind: str, concurrency: int, url: str) -> Transport:
@@ -15,5 +14,7 @@ def open_transport(kind: str, concurrency: int, url: str) -> Transport:
     """
     context = network_settings.make_ssl_context(url)
     if kind == "httpx":
+        from sender.transport.httpx_transport import HttpxTransport  # noqa: PLC0415 (httpx takes long to load)
+
         return HttpxTransport(concurrency=concurrency, context=context)
     return FastTransport(concurrency=concurrency, context=context)

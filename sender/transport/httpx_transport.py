@@ -17,10 +17,13 @@ from sender.core.loopback import loopback_addresses
 from sender.providers.base import Request, Response
 from sender.transport import network_settings
 from sender.transport.base import (
+    CLOSED,
     CONNECT_TIMEOUT_S,
     DEFAULT_HEADERS,
     KEEPALIVE_S,
     MAX_ANSWER_BYTES,
+    NO_CONNECTION,
+    SENTENCES,
     TooLate,
     TransportFailure,
     make_failure,
@@ -41,6 +44,18 @@ _BEFORE_WRITING = (
     httpx.LocalProtocolError,  # h11 refused the headers; httpcore maps it from that call alone
     httpx.InvalidURL,  # no request could be built
 )
+_SENTENCES: Mapping[type[BaseException], str] = {
+    httpx.ConnectError: NO_CONNECTION,
+    httpx.ConnectTimeout: "no connection in time",
+    httpx.ProxyError: "the proxy refused the connection",
+    httpx.UnsupportedProtocol: "the URL is neither http nor https",
+    httpx.InvalidURL: "the URL is not valid",
+    httpx.LocalProtocolError: "the request is not valid HTTP",
+    httpx.ReadError: "the connection broke",
+    httpx.WriteError: "the connection broke",
+    httpx.RemoteProtocolError: CLOSED,
+    **SENTENCES,
+}
 
 
 class HttpxTransport:
@@ -232,4 +247,4 @@ class _RequestProgress:
         if self._http2 and isinstance(error, httpx.LocalProtocolError):  # about the connection, at any time
             proved = False
         unsent = proved or (steps_known and not self._committed)
-        return make_failure(error, unsent=unsent)
+        return make_failure(error, unsent=unsent, sentences=_SENTENCES)

@@ -6,9 +6,8 @@ import ssl
 import urllib.request
 from urllib.parse import urlsplit
 
-import httpx
-
 from sender.core.errors import CredentialsError
+from sender.core.lazy_modules import httpx
 from sender.core.loopback import is_loopback_host
 from sender.transport.base import ClearText
 

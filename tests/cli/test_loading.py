@@ -90,7 +90,7 @@ def test_a_command_loads_what_it_uses(sender: Shell, command: str) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    "name", ["pl", "phonenumbers", "babel", "babel_languages", "fastexcel", "filelock", "psutil", "xlsxwriter"]
+    "name", ["pl", "phonenumbers", "babel", "babel_languages", "fastexcel", "filelock", "httpx", "psutil", "xlsxwriter"]
 )
 def test_a_late_package_is_the_package(sender: Shell, name: str) -> None:
     subprocess.run([sys.executable, "-c", USE_LATE.format(name=name)], env=sender.env, check=True)

@@ -18,9 +18,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
 
-import httpx
-
 from sender.core.errors import StateError
+from sender.core.lazy_modules import httpx
 from sender.core.standard_webhooks import Event, Target, signed_headers
 from sender.state.replies import ReplyRow, ReplyStore, WaitingReply
 

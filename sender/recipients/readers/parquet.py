@@ -16,7 +16,6 @@ from sender.recipients.readers.parquet_footer import FooterError, OddColumn, rea
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
 
-PARQUET = b"PAR1"
 _MOST_DECIMAL_DIGITS = 77  # of 256 bits
 
 

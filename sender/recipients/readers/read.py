@@ -13,10 +13,8 @@ from pathlib import PurePath
 from sender.core.errors import RecipientsError, setting
 from sender.recipients.readers.delimited import read_delimited
 from sender.recipients.readers.documents import read_json_lines, read_yaml
-from sender.recipients.readers.parquet import PARQUET, read_parquet
-from sender.recipients.readers.source import FileSource, TextStream
+from sender.recipients.readers.source import OLE, PARQUET, ZIP, FileSource, TextStream
 from sender.recipients.readers.table import Table
-from sender.recipients.readers.workbooks import OLE, ZIP, read_sheets, read_workbook
 
 _FOREIGN = (
     (b"\x1f\x8b", "a gzip file inside another", "unpack it first"),
@@ -65,6 +63,8 @@ def read_table(
         if head.startswith(magic):
             raise RecipientsError(f"is {what}, not a table", where=where, fix=fix)
     if head.startswith((ZIP, OLE)):
+        from sender.recipients.readers.workbooks import read_workbook  # noqa: PLC0415 (most lists are text)
+
         return read_workbook(source, sheet, where, header_row=header_row)
     suffix = _suffix(where)
     if header_row is not None and (head.startswith(PARQUET) or suffix in _WITHOUT_HEADER_ROW):
@@ -74,6 +74,8 @@ def read_table(
             fix="remove that key: it is for CSV files and workbooks",
         )
     if head.startswith(PARQUET):
+        from sender.recipients.readers.parquet import read_parquet  # noqa: PLC0415
+
         return read_parquet(source, where)
     stream = TextStream(source, encoding, digits_matter=digits_matter)
     if suffix in _BINARY:
@@ -92,6 +94,8 @@ def read_tables(source: FileSource, *, where: str) -> dict[str | None, Table]:
     Text that is not UTF-8 is accepted, and so are lists of values. Raises RecipientsError as `read_table` does.
     """
     if source.head.startswith((ZIP, OLE)):
+        from sender.recipients.readers.workbooks import read_sheets  # noqa: PLC0415
+
         return read_sheets(source, where)
     return {None: read_table(source, where=where, digits_matter=True)}
 

@@ -32,6 +32,8 @@ _MOST_LINE_CHARS = 64 * 2**20  # no row is that long
 _MOST_TIMES = 200
 _ALWAYS_ROOM_BYTES = 64 * 2**20
 
+ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # XLSX and ODS are zip files; XLS is OLE
+PARQUET = b"PAR1"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a frame of zstd without content; pzstd begins with one
 _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's

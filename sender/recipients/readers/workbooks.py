@@ -16,12 +16,11 @@ import polars as pl
 from sender.core.errors import RecipientsError
 from sender.core.lazy_modules import fastexcel
 from sender.recipients.readers.ods_sheet import read_ods_facts
-from sender.recipients.readers.source import FileSource
+from sender.recipients.readers.source import ZIP, FileSource
 from sender.recipients.readers.table import BLOCK_ROWS, HeadedRows, Table
 from sender.recipients.readers.workbook_xml import SheetFacts, XlsxPackage
 from sender.recipients.readers.xls_errors import read_xls_facts
 
-ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # XLSX and ODS are zip files; XLS is OLE
 _MOST_WORKBOOK_BYTES = 4 * 2**30  # a sheet of a million rows by 16 columns unpacks to less than 2 GiB
 _NOT_CALCULATED = "(not calculated)"  # the text of a formula without a result
 _ROWS_NAMED = 5
