@@ -299,7 +299,7 @@ def _render_media(
         lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else empty
         return lists, [column.select("reason", "detail") for column in columns]
     if recipients.media is None:
-        return pl.Series([None] * cells.height, dtype=pl.List(pl.String)).fill_null([]), []
+        return pl.Series([[]], dtype=pl.List(pl.String)).new_from_index(0, cells.height), []
     cell = templating.verbatim(cells[recipients.media].str.strip_chars(), compiled.placeholders)
     listed = cell["text"].fill_null("").str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" ")
     return listed, [cell.select("reason", "detail")]
@@ -319,7 +319,7 @@ def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: Compil
 
 
 def _blank_column(cells: pl.DataFrame) -> pl.Series:
-    return pl.Series([None] * cells.height, dtype=pl.String)
+    return pl.repeat(None, cells.height, dtype=pl.String, eager=True)
 
 
 def _first_value(frames: Sequence[pl.DataFrame], column: str) -> pl.Series:
