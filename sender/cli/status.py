@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +76,7 @@ def status(
 
             watch_run(StatusMonitor(state, entry), as_json=as_json, until=until)
             return 0
-        _print_status(StatusMonitor(state, entry).read(time.monotonic), as_json=as_json, replies=_count_reviews(state))
+        _print_status(StatusMonitor(state, entry).read(), as_json=as_json, replies=_count_reviews(state))
         return 0
 
 

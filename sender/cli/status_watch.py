@@ -21,7 +21,7 @@ from sender.reports.status import RunStatus, StatusMonitor
 
 _EVERY_S = 1.0
 _LINE_EVERY_S = 5.0  # between lines where there is no terminal
-_LARGEST_LOAD = 0.2  # share of the time spent looking: a look at a run of a million takes seconds
+_LARGEST_LOAD = 0.2  # share of the time spent looking: the database may be far away
 
 
 def watch_run(monitor: StatusMonitor, *, as_json: bool, until: str) -> None:
@@ -44,7 +44,7 @@ def watch_run(monitor: StatusMonitor, *, as_json: bool, until: str) -> None:
 def _looks(monitor: StatusMonitor, until: str, every_s: float) -> Iterator[RunStatus]:
     while True:
         begun_s = time.monotonic()
-        now = monitor.read(time.monotonic)
+        now = monitor.read()
         yield now
         if now.complete and (until == "submitted" or not now.waiting):
             return

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sender.core.lazy_modules import pl
-from sender.core.outcomes import SubmissionState
 from sender.plan.waves import HeldMessages, Wave, Waves
+from sender.state.ledger import Ledger
 
-_OPEN_STATES = (SubmissionState.PENDING.value,)
 
-
-def find_held(waves: Iterable[Mapping[str, Any]], journal: pl.DataFrame, now_ms: int) -> tuple[HeldMessages, ...]:
+def read_held(ledger: Ledger, run_id: str, waves: Sequence[Mapping[str, Any]], now_ms: int) -> tuple[HeldMessages, ...]:
     """Return the pending messages of the waves that are closed at `now_ms` and open later, those that open first first.
 
-    `waves` are those of the run's manifest, `journal` has at least `seq` and `state` of its messages.
+    `waves` are those of the run's manifest. Without any, the ledger is not asked.
     """
+    if not waves:
+        return ()
+    frontier, waiting = ledger.pending_from(run_id)
+    return find_held(waves, frontier, waiting, now_ms)
+
+
+def find_held(
+    waves: Iterable[Mapping[str, Any]], frontier: int, waiting: Sequence[int], now_ms: int
+) -> tuple[HeldMessages, ...]:
+    """`read_held`: all messages from `frontier` on are pending, and those of `waiting` (ascending) before it."""
     held: dict[tuple[int, tuple[str, ...]], list[tuple[Wave, int]]] = {}
-    all_waves = Waves.of(waves)
-    for wave, pending in zip(all_waves, _count_pending(all_waves, journal), strict=True):
+    for wave in Waves.of(waves):
+        known = bisect_left(waiting, wave.end) - bisect_left(waiting, wave.first)
+        pending = known + max(0, wave.end - max(wave.first, frontier))
         until_ms = None if wave.open_until(now_ms) is not None else wave.next_opening(now_ms)
         if pending and until_ms is not None:
             held.setdefault((until_ms, wave.rules), []).append((wave, pending))
@@ -32,14 +41,3 @@ def find_held(waves: Iterable[Mapping[str, Any]], journal: pl.DataFrame, now_ms:
         )
         for (until_ms, rules), group in sorted(held.items())
     )
-
-
-def _count_pending(waves: Waves, journal: pl.DataFrame) -> list[int]:
-    """Return how many messages of each wave are pending, claimed before or never."""
-    if not waves:
-        return []
-    settled = journal.filter(~pl.col("state").is_in(_OPEN_STATES))["seq"]
-    ends = pl.Series([wave.end for wave in waves], dtype=pl.UInt32)
-    places = ends.search_sorted(settled, side="right")
-    done = dict(places.value_counts(name="n").iter_rows()) if settled.len() else {}
-    return [wave.end - wave.first - done.get(number, 0) for number, wave in enumerate(waves)]

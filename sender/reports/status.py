@@ -1,29 +1,30 @@
 """The status of a run: its totals, its speed, when it will be over, and which process is sending it.
 
-Read from the ledger, the plan and the heartbeat file alone, so that any process may ask while another one sends.
+Read from what the ledger keeps of the run's totals, the plan's manifest and the heartbeat, so that any process may ask
+while another one sends.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sender.core import clock as system_clock
 from sender.core.lazy_modules import pl
-from sender.plan.plan import Plan
+from sender.core.outcomes import Status
+from sender.plan.manifest import Manifest
 from sender.plan.waves import HeldMessages
 from sender.reports.funnel import Stage, count_waiting, make_funnel
-from sender.reports.held import find_held
-from sender.reports.summary import Summary, summarise
+from sender.reports.held import read_held
+from sender.reports.summary import Summary, summarise_kept
 from sender.state.ledger import Counts, Run
 from sender.state.locks import Holder
-from sender.state.message_status import read_journal
 from sender.state.state import State
+from sender.state.tallies import PaceBin, count_messages
 
 _WINDOW_S = 15.0  # over which the speed is measured
 _FRESH_S = 15.0  # after the last intent, nothing is being sent any more
+_LOOK_BACK_S = round(_WINDOW_S + _FRESH_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +62,34 @@ class RunStatus:
 
 @dataclass(slots=True)
 class StatusMonitor:
-    """Reads a run's status again and again: the plan is opened once, and the speed is measured between readings."""
+    """Reads a run's status again and again, from the totals that its ledger keeps: a reading takes milliseconds."""
 
     state: State
     run: Run
-    _plan: Plan | None = None
-    _readings: deque[tuple[float, int]] = field(default_factory=deque)
+    _manifest: Manifest | None = None
 
-    def read(self, clock: Callable[[], float]) -> RunStatus:
-        """Return the run's status now. `clock` is a monotonic clock in seconds. Raises PlanError, StateError."""
-        self._plan = plan = self._plan or self.state.plan(self.run)
-        ledger = self.state.ledger
-        self.run = ledger.run(self.run.run_id)  # it may have been paused or closed meanwhile
-        journal = read_journal(self.state, self.run)
-        summary = summarise(plan, journal)
-        counts = ledger.counts(self.run.run_id)
-        per_s = self._measure_rate(journal, clock(), ledger.now_ms() / 1000)
+    def read(self) -> RunStatus:
+        """Return the run's status now. Raises PlanError, StateError."""
+        self._manifest = manifest = self._manifest or self.state.plans.manifest(self.run) or self._opened()
+        ledger, run_id = self.state.ledger, self.run.run_id
+        self.run = ledger.run(run_id)  # it may have been paused or closed meanwhile
         holder = self.state.locks.holder(self.run.campaign, self.run.kind)
+        totals = ledger.totals(run_id)
+        summary = summarise_kept(
+            manifest,
+            totals,
+            under_way=Status.UNKNOWN if holder is None else Status.PENDING,
+            planned_segments=self._planned_segments,
+        )
+        counts = count_messages(totals, self.run.messages)
+        per_s = measure_rate(
+            ledger.pace(run_id, since_s=ledger.now_ms() // 1000 - _LOOK_BACK_S), ledger.now_ms() / 1000
+        )
         heartbeat = None if holder is None else self.state.heartbeats.read(self.run)
         eta_s = None if heartbeat is None else heartbeat.eta_s
         left = counts.pending + counts.intent
         now_ms = system_clock.time_of_day_ms()
-        held = find_held(plan.manifest.waves, journal, now_ms)
+        held = read_held(ledger, run_id, manifest.waves, now_ms) if counts.pending else ()
         if held:  # nobody knows more than when the last of them may leave
             eta_s = max(eta_s or 0.0, (held[-1].until_ms - now_ms) / 1000)
         return RunStatus(
@@ -92,37 +99,40 @@ class StatusMonitor:
             funnel=make_funnel(summary),
             waiting=count_waiting(summary),
             per_s=per_s,
-            eta_s=eta_s if left and eta_s is not None else _estimate_s(left, per_s, plan),
+            eta_s=eta_s if left and eta_s is not None else _estimate_s(left, per_s, manifest),
             slowed_to_per_s=None if heartbeat is None else heartbeat.slowed_to_per_s,
             holder=holder,
             retries=tuple(retry.run_id for retry in self.state.retries(self.run)),
-            resent=int(journal["resent"].gt(0).sum()),
+            resent=totals.resent,
             held=held,
         )
 
-    def _measure_rate(self, journal: pl.DataFrame, now_s: float, wall_s: float) -> float | None:
-        """Messages a second: between two readings far enough apart, else by the last intents."""
-        last = journal["intent_at"].max()
-        if not isinstance(last, datetime) or wall_s - last.timestamp() > _FRESH_S:
-            self._readings.clear()
-            return None
-        self._readings.append((now_s, journal.height))
-        while self._readings[-1][0] - self._readings[0][0] > _WINDOW_S:
-            self._readings.popleft()
-        (before_s, before), (after_s, after) = self._readings[0], self._readings[-1]
-        if after_s - before_s >= 2:
-            return (after - before) / (after_s - before_s) or None
-        recent = journal.filter(pl.col("intent_at") > last - pl.duration(seconds=_WINDOW_S))["intent_at"]
-        first = recent.min()
-        span_s = (last - first).total_seconds() if isinstance(first, datetime) else 0.0
-        return int((recent < last).sum()) / span_s if span_s >= 1 else None
+    def _opened(self) -> Manifest:
+        """Raises PlanError: the plan is gone."""
+        return self.state.plan(self.run).manifest
+
+    def _planned_segments(self) -> int:
+        seqs = self.state.ledger.without_segments(self.run.run_id)
+        rows = self.state.plan(self.run).scan().filter(pl.col("seq").is_in(seqs.implode()))
+        return int(rows.select(pl.col("segments").sum()).collect().item())
 
 
-def _estimate_s(left: int, per_s: float | None, plan: Plan) -> float | None:
+def measure_rate(bins: Sequence[PaceBin], now_s: float) -> float | None:
+    """Messages a second over the last seconds of sending; None where nothing is being sent."""
+    claims = [(one.at_s, one.claimed) for one in bins if one.claimed]
+    if not claims or now_s - claims[-1][0] > _FRESH_S:
+        return None
+    last_s = claims[-1][0]
+    recent = [(at_s, claimed) for at_s, claimed in claims if at_s > last_s - _WINDOW_S]
+    span_s = last_s - recent[0][0]
+    return sum(claimed for at_s, claimed in recent if at_s < last_s) / span_s if span_s else None
+
+
+def _estimate_s(left: int, per_s: float | None, manifest: Manifest) -> float | None:
     """Seconds until `left` messages have been submitted, at `per_s` or else the planned rate; None if neither says."""
     if not left:
         return None
     if per_s:
         return left / per_s
-    planned_s = plan.manifest.expected_s
-    return None if planned_s is None else planned_s * left / plan.manifest.messages
+    planned_s = manifest.expected_s
+    return None if planned_s is None else planned_s * left / manifest.messages

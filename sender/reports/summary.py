@@ -1,18 +1,21 @@
 """A run in numbers, with the totals that must add up: every input row is counted exactly once.
 
-Reads the plan and the journal's frame it is given; opens no ledger.
+From the plan and the journal's frame, or from the totals that a ledger keeps; opens no ledger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import Status, SubmissionState
+from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.state.message_status import status_of
+from sender.state.tallies import Tally, Totals
 
 _BAD = (Status.REJECTED, Status.FAILED, Status.UNDELIVERED)
 
@@ -105,6 +108,70 @@ def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
     )
 
 
+def summarise_kept(
+    manifest: Manifest, kept: Totals, *, under_way: Status, planned_segments: Callable[[], int]
+) -> Summary:
+    """Return the run's Summary from the totals that its ledger keeps. No row of the plan or the ledger is read.
+
+    `under_way` is the status of a message under way: PENDING while a process sends the run, else UNKNOWN.
+    `planned_segments` returns the planned segments of accepted messages of which the provider has said none; it is
+    asked only where the plan's messages differ.
+    """
+    statuses: Counter[Status] = Counter()
+    errors: dict[tuple[str, str | None, str | None], ErrorCount] = {}
+    price: dict[str, Decimal] = {}
+    for tally in kept.tallies:
+        status = _status_of(tally, under_way)
+        statuses[status] += tally.messages
+        if tally.state is SubmissionState.ACCEPTED:
+            _add_price(price, tally.currency, tally.price, tally.messages)
+        if tally.reason or tally.error_code or tally.example:
+            key = (status.value, tally.reason, tally.error_code)
+            known = errors.get(key, ErrorCount(*key, None, 0))
+            errors[key] = replace(known, example=known.example or tally.example, count=known.count + tally.messages)
+    by_state: Counter[SubmissionState] = Counter()
+    for tally in kept.tallies:
+        by_state[tally.state] += tally.messages
+    settled = sum(by_state[state] for state in SubmissionState if state is not SubmissionState.PENDING)
+    statuses[Status.PENDING] += manifest.messages - settled - by_state[SubmissionState.PENDING]
+    statuses[Status.SKIPPED] = sum(manifest.skipped.values())
+    return Summary(
+        rows=manifest.rows,
+        skipped=_largest_first(manifest.skipped),
+        accepted=by_state[SubmissionState.ACCEPTED],
+        rejected=by_state[SubmissionState.REJECTED],
+        canceled=by_state[SubmissionState.CANCELED],
+        unknown=statuses[Status.UNKNOWN],
+        pending=statuses[Status.PENDING],
+        statuses=_largest_first({status.value: number for status, number in statuses.items() if number}),
+        errors=tuple(sorted(errors.values(), key=lambda error: -error.count)),
+        segments=_sum_segments(manifest, kept, planned_segments),
+        price=dict(sorted(price.items())),
+    )
+
+
+def _sum_segments(manifest: Manifest, kept: Totals, planned_segments: Callable[[], int]) -> int:
+    accepted = [tally for tally in kept.tallies if tally.state is SubmissionState.ACCEPTED]
+    reported = sum(tally.segments for tally in accepted)
+    unreported = sum(tally.messages - tally.reported for tally in accepted)
+    if unreported and len(manifest.segment_counts) == 1:
+        return reported + unreported * int(next(iter(manifest.segment_counts)))
+    return reported + (planned_segments() if unreported else 0)
+
+
+def _status_of(tally: Tally, under_way: Status) -> Status:
+    match tally.state:
+        case SubmissionState.ACCEPTED:
+            return tally.status or Status.QUEUED
+        case SubmissionState.INTENT:
+            return under_way
+    return Status(tally.state.value)
+
+
+def _largest_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
 def _count_errors(outcomes: pl.DataFrame) -> tuple[ErrorCount, ...]:
     """Messages with a reason, a code or a sentence, counted by status, reason and code."""
     counts = (
@@ -120,13 +187,17 @@ def _sum_prices(accepted: pl.DataFrame) -> dict[str, Decimal]:
     """The exact sum of absolute amounts by currency: Twilio writes a charge as a negative amount, others do not."""
     totals: dict[str, Decimal] = {}
     for currency, price, count in accepted.group_by("_currency", "_price").len().sort(pl.all()).iter_rows():
-        try:
-            amount = abs(Decimal(price or ""))
-        except InvalidOperation:  # none yet, or one we cannot read; the row itself keeps it
-            continue
-        if amount.is_finite():
-            totals[currency or ""] = totals.get(currency or "", Decimal()) + amount * count
+        _add_price(totals, currency, price, count)
     return totals
+
+
+def _add_price(totals: dict[str, Decimal], currency: str | None, price: str | None, messages: int) -> None:
+    try:
+        amount = abs(Decimal(price or ""))
+    except InvalidOperation:  # none yet, or one we cannot read; the row itself keeps it
+        return
+    if amount.is_finite():
+        totals[currency or ""] = totals.get(currency or "", Decimal()) + amount * messages
 
 
 def _count_values(column: pl.Series) -> dict[str, int]:

@@ -27,7 +27,7 @@ from sender.plan.plan import Plan
 from sender.plan.waves import HeldMessages
 from sender.planning.retry import find_taken_over
 from sender.providers.base import Adapter, Request
-from sender.reports.held import find_held
+from sender.reports.held import read_held
 from sender.reports.labels import describe_all_held, describe_rules
 from sender.reports.results_file import check_results_path, write_results
 from sender.reports.run_results import own_results_path, protected_files, results_and_summary
@@ -107,10 +107,9 @@ class RunSession:
 
     def held(self) -> tuple[HeldMessages, ...]:
         """What of the run waits for its window now, those that open first first; nothing before the run has begun."""
-        if not self._begun or not self.plan.manifest.waves:
+        if not self._begun:
             return ()
-        journal = self.state.ledger.journal(self.run.run_id)
-        return find_held(self.plan.manifest.waves, journal, clock.time_of_day_ms())
+        return read_held(self.state.ledger, self.run.run_id, self.plan.manifest.waves, clock.time_of_day_ms())
 
     @property
     def stopped_by(self) -> CanaryStop | None:

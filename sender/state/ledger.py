@@ -31,6 +31,7 @@ from sender.state.ledger_values import (
     Settlement,
 )
 from sender.state.run_record import Run, RunKind
+from sender.state.tallies import PaceBin, TallyKey, Totals
 
 __all__ = [
     "DOUBTS_SCHEMA",
@@ -270,7 +271,26 @@ class Ledger(Protocol):
         ...
 
     def check(self, run_id: str) -> None:
-        """Raise StateError when the run's rows contradict one another: some were lost, doubled or changed."""
+        """Raise StateError when the run's rows contradict one another: some were lost, doubled or changed.
+
+        Where the totals kept of it differ from its rows, they are counted anew, and a warning is logged.
+        """
+        ...
+
+    def totals(self, run_id: str) -> Totals:
+        """What is kept of the run's totals. Takes the same time for a million messages as for ten."""
+        ...
+
+    def pace(self, run_id: str, *, since_s: int = 0, step_s: int = 1) -> list[PaceBin]:
+        """What happened to the run from `since_s` (UTC) on, in bins of `step_s` seconds; empty ones are left out."""
+        ...
+
+    def without_segments(self, run_id: str) -> pl.Series:
+        """The `seq` (UInt32) of accepted messages of which the provider has not said how many segments they have."""
+        ...
+
+    def find_drift(self, run_id: str) -> dict[TallyKey, tuple[int, int]]:
+        """The messages kept and counted of each tally that is not as the run's rows say. Reads all of them."""
         ...
 
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sender.core.outcomes import Canceled, CancelReason, Deferred, Outcome, SubmissionState, Unknown
-from sender.state.ledger import Counts, LogFinding, Settlement
+from sender.core.outcomes import Canceled, CancelReason, Deferred, Outcome, Unknown
+from sender.state.ledger import LogFinding, Settlement
 from sender.state.rows import SettledFields, settled
 
 # The outcomes of a group are written by few statements: one for all outcomes that differ in these columns alone.
@@ -15,6 +15,8 @@ VARYING = ("message_id", "segments", "created_at", "line_type", "carrier")
 COMMON = tuple(name for name in SettledFields._fields if name not in VARYING)
 common = itemgetter(*map(SettledFields._fields.index, COMMON))
 varying = itemgetter(*map(SettledFields._fields.index, VARYING))
+
+SEGMENTS = 3 + VARYING.index("segments")  # in a row of `group_alike`
 
 ORPHAN_MESSAGE = "the sender stopped before the outcome was written: it may have been sent"
 
@@ -48,6 +50,11 @@ def group_alike(
     return alike
 
 
+def common_fields(values: Sequence[Any]) -> SettledFields:
+    """The row that these values of the COMMON columns make, without what varies."""
+    return SettledFields(**dict(zip(COMMON, values, strict=True)))
+
+
 def found_rows(
     findings: Iterable[LogFinding], closed: CancelReason | None, taken_over: Collection[int], now_ms: int
 ) -> list[tuple[SettledFields, LogFinding]]:
@@ -73,15 +80,3 @@ def find_damage(check: Sequence[int], messages: int, run_id: str) -> str | None:
     broken = rows - sound
     subject = f"1 message of run {run_id} is" if broken == 1 else f"{broken} messages of run {run_id} are"
     return f"{subject} in an impossible state"
-
-
-def make_counts(by_state: Mapping[str, int], messages: int) -> Counts:
-    """The run's messages by state, from the numbers of those that are not pending; all others are."""
-    return Counts(
-        pending=messages - sum(by_state.values()),
-        intent=by_state.get(SubmissionState.INTENT, 0),
-        accepted=by_state.get(SubmissionState.ACCEPTED, 0),
-        rejected=by_state.get(SubmissionState.REJECTED, 0),
-        canceled=by_state.get(SubmissionState.CANCELED, 0),
-        unknown=by_state.get(SubmissionState.UNKNOWN, 0),
-    )

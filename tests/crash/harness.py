@@ -273,6 +273,8 @@ class Campaign:
             (run,) = state_dir.runs_of(NAME, state_dir.find(NAME).kind)
             journal = state_dir.ledger.journal(run.run_id)
             law = state_dir.ledger.counts(run.run_id)
+            if drift := state_dir.ledger.find_drift(run.run_id):
+                tally.problems.append(f"{self.folder.name}: the totals kept are not what the rows say: {drift}")
             recipients = state_dir.plan(run).messages["to"]  # in the order of `seq`
         states = {recipients[seq]: state for seq, state in zip(journal["seq"], journal["state"], strict=True)}
         if law.pending + law.intent + law.accepted + law.rejected + law.canceled + law.unknown != self.messages:

@@ -398,6 +398,7 @@ def _messages_of(state: State, run: Run) -> list[tuple[str, str, str]]:
     """Number, edition and state of each message of the run; an erased person's number is empty."""
     plan = state.plan(run)
     messages = plan.scan().filter(pl.col("seq").is_not_null()).select("seq", pl.col("to").fill_null("")).collect()
+    assert state.ledger.find_drift(run.run_id) == {}
     states = dict(state.ledger.journal(run.run_id).select("seq", "state").iter_rows())
     edition = plan.manifest.edition
     return [(to, edition, states.get(seq, SubmissionState.PENDING)) for seq, to in messages.iter_rows()]

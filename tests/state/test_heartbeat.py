@@ -68,7 +68,7 @@ def test_the_status_of_a_run_says_how_it_is_slowed_and_when_it_is_over(tmp_path:
     def look(now: Progress) -> None:
         if now.slowed_to_per_s is not None and now.eta_s is not None and not seen:
             with StateDir(tmp_path, read_only=True) as state:
-                seen.append((now, StatusMonitor(state, state.ledger.runs()[-1]).read(time.monotonic)))
+                seen.append((now, StatusMonitor(state, state.ledger.runs()[-1]).read()))
 
     result = sender.send(plan, state_dir=tmp_path, on_progress=look)
     assert result.summary.accepted == 30
@@ -77,6 +77,6 @@ def test_the_status_of_a_run_says_how_it_is_slowed_and_when_it_is_over(tmp_path:
     assert 0 < (now.slowed_to_per_s or 0) < 40
     assert standing.eta_s is not None
     with StateDir(tmp_path, read_only=True) as state:
-        over = StatusMonitor(state, result.run).read(time.monotonic)
+        over = StatusMonitor(state, result.run).read()
     assert (over.slowed_to_per_s, over.eta_s) == (None, None)
     assert not list(tmp_path.rglob(HEARTBEAT_FILE))

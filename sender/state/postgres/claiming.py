@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from sender.core.outcomes import CancelReason
 from sender.state.ledger import Claim
-from sender.state.postgres import closing
+from sender.state.postgres import closing, tallies
 from sender.state.postgres import statements as sql
 from sender.state.postgres.database import Transaction
+from sender.state.tallies import TallyChanges, pending_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def claim(
         db.execute(sql.CLAIM_NEXT, named | {"start": start, "stop": stop})
     if waiting or start < stop:
         db.execute(sql.ADVANCE, {"run": run.key, "next": max(start, stop), "claims": 1})
-    again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
+    again = _claims(db, run, waiting, deadline, also=max(0, stop - start))
     return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
 
 
@@ -72,7 +74,21 @@ def claim_prefetched(
     claimed = db.rows(sql.CLAIM_PREFETCHED, named)
     if claimed:
         db.execute(sql.ADVANCE, {"run": run.key, "next": run.next_seq, "claims": 1})
-    return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
+    return _claims(db, run, claimed, deadline)
+
+
+def _claims(
+    db: Transaction, run: OpenedRun, claimed: Collection[tuple[Any, ...]], deadline: int, also: int = 0
+) -> list[Claim]:
+    """The claims of messages that waited, which are counted now, as are `also` that had no row."""
+    changes = TallyChanges()
+    changes.claim(len(claimed) + also, run.now_ms)
+    claims = []
+    for seq, attempt, fence, reason, error_code in claimed:
+        changes.add(pending_key(reason, error_code), -1)
+        claims.append(Claim(seq, attempt, deadline, fence))
+    tallies.write(db, run.key, changes)
+    return sorted(claims)
 
 
 def hold(db: Transaction, run: OpenedRun, seqs: tuple[int, int], *, until_ms: int) -> int:
@@ -91,8 +107,9 @@ def expire(db: Transaction, run: OpenedRun, seqs: tuple[int, int], *, reason: Ca
     """Cancel what is pending of the range; return the frontier, moved past the range if it was in it."""
     start = _reach(db, run, seqs)
     named = {"run": run.key, "start": seqs[0], "stop": seqs[1], "reason": reason.value, "now": run.now_ms}
-    db.execute(sql.DOUBT_RANGE, named)
-    db.execute(sql.EXPIRE, named)
+    with tallies.counted(db, run.key, span=seqs):
+        db.execute(sql.DOUBT_RANGE, named)
+        db.execute(sql.EXPIRE, named)
     return start
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sender.core.outcomes import CancelReason
 from sender.state.postgres import reports as delivery_reports
 from sender.state.postgres import statements as sql
+from sender.state.postgres import tallies
 from sender.state.postgres.database import Transaction
 
 
@@ -32,6 +33,7 @@ def close_run(db: Transaction, key: int, messages: int, *, by: str, reason: Canc
     if start < messages:
         canceled += db.execute(sql.CANCEL_NEXT, named | {"start": start, "stop": messages})
         db.execute(sql.ADVANCE, {"run": key, "next": messages, "claims": 0})
+    tallies.recount(db, key)
     canceled -= delivery_reports.apply_waiting(db, key, None, now_ms)  # of messages that the provider has after all
     db.execute(sql.FINISH, named)
     return canceled
@@ -43,8 +45,9 @@ def cancel(db: Transaction, key: int, seqs: Collection[int], *, reason: CancelRe
         return 0
     named = {"run": key, "now": now_ms, "reason": reason.value, "seqs": sorted(seqs)}
     enter_waiting(db, key, now_ms, max(seqs) + 1)  # rows are dense: those before it wait, as prefetched ones do
-    db.execute(sql.DOUBT_SOME, named)
-    return db.execute(sql.CANCEL_SOME, named)
+    with tallies.counted(db, key, seqs=seqs):
+        db.execute(sql.DOUBT_SOME, named)
+        return db.execute(sql.CANCEL_SOME, named)
 
 
 def enter_waiting(db: Transaction, key: int, now_ms: int, stop: int) -> None:

@@ -7,6 +7,7 @@ message bodies and no recipients' numbers. Never deletes a row of a message.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from sender.state.ledger import (
     Settlement,
 )
 from sender.state.outcome_rows import find_damage
-from sender.state.postgres import claiming, closing
+from sender.state.postgres import claiming, closing, tallies
 from sender.state.postgres import reports as delivery_reports
 from sender.state.postgres import statements as sql
 from sender.state.postgres.claiming import OpenedRun
@@ -48,6 +49,9 @@ from sender.state.rows import canary_text, run_columns
 
 _NOTES_KEPT_MS = 7 * 86_400_000
 _TABLES = ("message", "report")
+
+
+_log = logging.getLogger(__name__)
 
 
 class PostgresLedger(LedgerChanges):
@@ -234,7 +238,8 @@ class PostgresLedger(LedgerChanges):
             reason, now_ms = closing.close_reason(db, key), run.now_ms
             statement, first = (sql.RELEASE, 0) if reason is None else (sql.RELEASE_CANCELED, reason.value)
             rows = [(first, now_ms, key, claim.seq, claim.attempt, claim.fence) for claim in released]
-            changed = db.execute_each(statement, rows)
+            with tallies.counted(db, key, seqs=[claim.seq for claim in released]):
+                changed = db.execute_each(statement, rows)
             delivery_reports.apply_waiting(db, key, (claim.seq for claim in released), now_ms)
             return changed
 
@@ -279,6 +284,8 @@ class PostgresLedger(LedgerChanges):
             if closing.close_reason(db, key) is not None:
                 return 0
             changed = db.execute(sql.RESEND, {"run": key, "now": run.now_ms})
+            db.execute(sql.NOTE_RESENT, (key,))
+            tallies.recount(db, key)
             db.execute(sql.REOPEN, {"run": key})
             return changed
 
@@ -294,6 +301,9 @@ class PostgresLedger(LedgerChanges):
                 where=self._db.where,
                 fix="restore the database; until then what was sent is not known, and nothing is sent",
             )
+        if drift := self.find_drift(run_id):
+            _log.warning("the totals kept of run %s differed from its messages, which count: %s", run_id, drift)
+            self._change(key, lambda db, _: tallies.recount(db, key))
 
     # -- delivery reports --------------------------------------------------------------------------------------------
 

@@ -118,6 +118,7 @@ class LedgerChanges(PostgresReads):
     def _lock(self, db: Transaction, keys: Iterable[int]) -> int:
         """Lock the cursors of these runs, always in the same order; return the time afterwards."""
         db.execute(sql.LOCK_RUNS, (sorted(keys),))
+        refuse_newer(int(db.value("SELECT version FROM state")), self._url)
         return self._clock() if self._clock is not None else int(db.value(_NOW))
 
     def _read_clock(self) -> None:

@@ -20,12 +20,12 @@ from sender.state.ledger import (
     RequestFormat,
     Run,
 )
-from sender.state.postgres import closing
+from sender.state.postgres import closing, tallies
 from sender.state.postgres import statements as sql
 from sender.state.postgres.database import Database, Transaction
-from sender.state.postgres.settling import count_states
 from sender.state.postgres.texts import unescape_columns
 from sender.state.rows import doubts_frame, journal_frame, read_run
+from sender.state.tallies import PaceBin, TallyKey, Totals
 
 _JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
 
@@ -49,7 +49,23 @@ class PostgresReads:
 
     def counts(self, run_id: str) -> Counts:
         key, messages = self._run_key(run_id)
-        return self._db.read(lambda db: count_states(db, key, messages))
+        return self._db.read(lambda db: tallies.count_states(db, key, messages))
+
+    def totals(self, run_id: str) -> Totals:
+        key, _ = self._run_key(run_id)
+        return self._db.read(lambda db: tallies.read_totals(db, key))
+
+    def pace(self, run_id: str, *, since_s: int = 0, step_s: int = 1) -> list[PaceBin]:
+        key, _ = self._run_key(run_id)
+        return self._db.read(lambda db: tallies.read_seconds(db, key, since_s=since_s, step_s=step_s))
+
+    def without_segments(self, run_id: str) -> pl.Series:
+        key, _ = self._run_key(run_id)
+        return pl.Series("seq", self._db.read(lambda db: tallies.read_unreported(db, key)), pl.UInt32)
+
+    def find_drift(self, run_id: str) -> dict[TallyKey, tuple[int, int]]:
+        key, _ = self._run_key(run_id)
+        return self._db.read(lambda db: tallies.find_drift(db, key))
 
     def frontier(self, run_id: str) -> int:
         key, _ = self._run_key(run_id)

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sender.core.outcomes import FINAL, RANK
 from sender.state.ledger import ReceivedReport, ReportCounts
+from sender.state.postgres import tallies
 from sender.state.postgres.database import Transaction
 from sender.state.report_rules import MessageRow, ReportEffect, ReportFields, apply_report
+from sender.state.tallies import TallyChanges
 
 _ROW = ", ".join(MessageRow._fields)
 _FIELDS = ", ".join(ReportFields._fields)
@@ -47,6 +49,7 @@ class _ReportedRows:
         rows = db.rows(_SELECT_ROWS, (run, sorted(set(seqs))))
         self._rows = {seq: MessageRow.read(values) for seq, *values in rows}
         self.changed: set[int] = set()
+        self._counted = TallyChanges()
 
     def apply(self, seq: int, report: ReportFields) -> ReportEffect:
         row = self._rows.get(seq)
@@ -55,12 +58,14 @@ class _ReportedRows:
         new = apply_report(row, report)
         if isinstance(new, ReportEffect):
             return new
+        self._counted.move(seq, row, new)
         self._rows[seq] = new
         self.changed.add(seq)
         return ReportEffect.APPLIED
 
     def write(self, now_ms: int) -> None:
         self._db.execute_each(_UPDATE_ROW, [(*self._rows[seq], now_ms, self._run, seq) for seq in sorted(self.changed)])
+        tallies.write(self._db, self._run, self._counted)
 
 
 def record_reports(

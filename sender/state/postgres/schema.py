@@ -6,6 +6,8 @@ step. A released step is never edited: databases that it made exist.
 
 from __future__ import annotations
 
+from sender.state.postgres.tally_tables import TALLY_TABLES
+
 # The tables are those of `sender.state.sqlite.schema`, with the same rules as CHECK constraints. What differs:
 #
 # - `run_cursor` has a row a run. Whoever changes messages of a run holds its lock, so that changes of one run happen
@@ -389,6 +391,6 @@ BEGIN
 END $$;
 """
 
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, TALLY_TABLES)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the table `state`

@@ -16,6 +16,12 @@ LOCK_RUNS = "SELECT run FROM run_cursor WHERE run = ANY(%s::bigint[]) ORDER BY r
 ADVANCE = "UPDATE run_cursor SET next_seq = %(next)s, commits = commits + %(claims)s WHERE run = %(run)s"
 IS_HELD = "SELECT closed_at IS NOT NULL OR paused_at IS NOT NULL FROM run WHERE key = %s"
 CLOSE_REASON = "SELECT close_reason FROM run WHERE key = %s"
+# Why the run is closed, and whether an outcome may meet a message that is not simply under way.
+ANSWERED_RUN = """
+SELECT close_reason, resent > 0 OR EXISTS (
+    SELECT FROM tally WHERE tally.run = %(run)s AND state = 'unknown' AND messages > 0
+) FROM run WHERE key = %(run)s
+"""
 # A pause is over with it.
 CLOSE_RUN = """
 UPDATE run SET closed_at = %(now)s, closed_by = %(by)s, close_reason = %(reason)s, paused_at = NULL, paused_by = NULL
@@ -60,11 +66,11 @@ CLAIM_WAITING = f"""
     SELECT seq FROM message WHERE run = %(run)s AND not_before <= %(now)s AND seq < %(bound)s
     ORDER BY not_before, seq LIMIT %(limit)s
 ))
-RETURNING seq, attempts, fence
+RETURNING seq, attempts, fence, reason, error_code
 """  # noqa: S608 (our names)
 CLAIM_PREFETCHED = f"""
 {_CLAIMED} WHERE run = %(run)s AND not_before <= %(now)s AND seq = ANY(%(seqs)s::bigint[])
-RETURNING seq, attempts, fence
+RETURNING seq, attempts, fence, reason, error_code
 """
 CLAIM_NEXT = """
 INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, request_format, updated_at)
@@ -123,7 +129,7 @@ UPDATE message SET state = CASE WHEN resent > 0 THEN 'unknown' ELSE 'canceled' E
 """  # noqa: S608 (our names)
 USE_SENDER = f"UPDATE message SET sender = %s {_OF_CLAIM}"  # noqa: S608 (our names)
 RECORD = """
-SELECT settle_messages(
+SELECT * FROM settle_messages(
     %(run)s, %(seqs)s::bigint[], %(attempts)s::integer[], %(fences)s::integer[], %(message_id)s::text[],
     %(segments)s::bigint[], %(created_at)s::bigint[], %(line_type)s::text[], %(carrier)s::text[], %(state)s,
     %(not_before)s, %(status)s, %(provider_status)s, %(reason)s, %(error_code)s, %(error_message)s, %(price)s,
@@ -148,6 +154,9 @@ UPDATE message
 SET state = 'pending', not_before = %(now)s, resent = resent + 1, reason = NULL, error_code = NULL,
     error_message = NULL, updated_at = %(now)s
 WHERE run = %(run)s AND state = 'unknown' AND NOT taken_over
+"""
+NOTE_RESENT = """
+UPDATE run SET resent = (SELECT count(*) FROM message WHERE run = run.key AND resent > 0) WHERE key = %s
 """
 TAKE_OVER = (
     "UPDATE message SET taken_over = true WHERE run = %(run)s AND state = 'unknown' AND seq = ANY(%(seqs)s::bigint[])"

@@ -13,8 +13,9 @@ import apsw
 
 from sender.core.outcomes import CancelReason
 from sender.state.ledger import Claim
-from sender.state.sqlite import closing
+from sender.state.sqlite import closing, tallies
 from sender.state.sqlite import statements as sql
+from sender.state.tallies import TallyChanges, pending_key
 
 
 def claim(
@@ -30,7 +31,7 @@ def claim(
     stop = min(bound, start + limit - len(waiting))
     if start < stop:
         db.execute(sql.CLAIM_NEXT, named | {"start": start, "stop": stop})
-    again = [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(waiting)]
+    again = _claims(db, key, waiting, deadline, now_ms, also=max(0, stop - start))
     return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
 
 
@@ -71,7 +72,21 @@ def claim_prefetched(
         "seqs": json.dumps(sorted(seqs)),
     }
     claimed: list[tuple[Any, ...]] = db.execute(sql.CLAIM_PREFETCHED, named).fetchall()
-    return [Claim(seq, attempt, deadline, fence) for seq, attempt, fence in sorted(claimed)]
+    return _claims(db, key, claimed, deadline, now_ms)
+
+
+def _claims(
+    db: apsw.Connection, key: int, claimed: Collection[tuple[Any, ...]], deadline: int, now_ms: int, also: int = 0
+) -> list[Claim]:
+    """The claims of messages that waited, which are counted now, as are `also` that had no row."""
+    changes = TallyChanges()
+    changes.claim(len(claimed) + also, now_ms)
+    claims = []
+    for seq, attempt, fence, reason, error_code in claimed:
+        changes.add(pending_key(reason, error_code), -1)
+        claims.append(Claim(seq, attempt, deadline, fence))
+    tallies.write(db, key, changes)
+    return sorted(claims)
 
 
 def frontier(db: apsw.Connection, key: int) -> int:
@@ -97,8 +112,9 @@ def expire(db: apsw.Connection, key: int, now_ms: int, seqs: tuple[int, int], *,
     """Cancel what is pending of the range; return the frontier, moved past the range if it was in it."""
     start = _reach(db, key, now_ms, seqs)
     named = {"run": key, "start": seqs[0], "stop": seqs[1], "reason": reason.value, "now": now_ms}
-    db.execute(sql.DOUBT_RANGE, named)
-    db.execute(sql.EXPIRE, named)
+    with tallies.counted(db, key, span=seqs):
+        db.execute(sql.DOUBT_RANGE, named)
+        db.execute(sql.EXPIRE, named)
     return start
 
 

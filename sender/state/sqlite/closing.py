@@ -10,6 +10,7 @@ import apsw
 from sender.core.outcomes import CancelReason
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
+from sender.state.sqlite import tallies
 
 
 def is_held(db: apsw.Connection, key: int) -> bool:
@@ -40,6 +41,7 @@ def close_run(db: apsw.Connection, key: int, messages: int, *, by: str, reason: 
     if start < messages:
         db.execute(sql.CANCEL_NEXT, named | {"start": start, "stop": messages})
     canceled = db.total_changes() - before
+    tallies.recount(db, key)
     canceled -= delivery_reports.apply_waiting(db, key, None, now_ms)  # of messages that the provider has after all
     db.execute(sql.FINISH, named)
     return canceled
@@ -53,6 +55,7 @@ def cancel(db: apsw.Connection, key: int, seqs: Collection[int], *, reason: Canc
     start: int = db.execute(sql.NEXT_SEQ, (key,)).get
     if start <= max(seqs):  # rows are dense: those before it wait, as prefetched ones do
         db.execute(sql.PREFETCH, named | {"start": start, "stop": max(seqs) + 1})
-    db.execute(sql.DOUBT_SOME, named)
-    db.execute(sql.CANCEL_SOME, named)
-    return db.changes()
+    with tallies.counted(db, key, seqs=seqs):
+        db.execute(sql.DOUBT_SOME, named)
+        db.execute(sql.CANCEL_SOME, named)
+        return db.changes()

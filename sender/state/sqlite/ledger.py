@@ -8,6 +8,7 @@ recipients' numbers. Never deletes a row of a message.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ from sender.state.ledger import (
 )
 from sender.state.outcome_rows import find_damage
 from sender.state.rows import canary_text, run_columns
-from sender.state.sqlite import claiming, closing, erasure
+from sender.state.sqlite import claiming, closing, erasure, tallies
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import (
@@ -53,6 +54,8 @@ from sender.state.sqlite.settling import (
     record_outcomes,
     replace_runs,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class SqliteLedger(LedgerReads):
@@ -240,7 +243,9 @@ class SqliteLedger(LedgerReads):
             now = self.now_ms()
             reason = closing.close_reason(db, key)
             statement, first = (sql.RELEASE, 0) if reason is None else (sql.RELEASE_CANCELED, reason.value)
-            changed = count_changes(db, statement, ((first, now, key, c.seq, c.attempt, c.fence) for c in released))
+            rows = ((first, now, key, c.seq, c.attempt, c.fence) for c in released)
+            with tallies.counted(db, key, seqs=[c.seq for c in released]):
+                changed = count_changes(db, statement, rows)
             delivery_reports.apply_waiting(db, key, (c.seq for c in released), now)
         return changed
 
@@ -281,6 +286,8 @@ class SqliteLedger(LedgerReads):
                 return 0
             now = self.now_ms()
             changed = count_changes(db, sql.RESEND, [(now, now, key)])
+            db.execute(sql.NOTE_RESENT, (key,))
+            tallies.recount(db, key)
             db.execute(sql.REOPEN, (key,))
         return changed
 
@@ -291,6 +298,10 @@ class SqliteLedger(LedgerReads):
             row: tuple[Any, ...] = self._db.execute(sql.CHECK, (key,)).fetchall()[0]
         if (damage := find_damage(row, messages, run_id)) is not None:
             raise damaged(self._path, damage)
+        if drift := self.find_drift(run_id):
+            _log.warning("the totals kept of run %s differed from its messages, which count: %s", run_id, drift)
+            with self._transaction() as db:
+                tallies.recount(db, key)
 
     def record_reports(self, reports: Sequence[ReceivedReport]) -> ReportCounts:
         with self._transaction() as db:

@@ -13,10 +13,10 @@ from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import REPEATABLE_SCHEMA, Counts, Refusals, RequestFormat, Run
 from sender.state.rows import read_run
-from sender.state.sqlite import closing, evidence, reading
+from sender.state.sqlite import closing, evidence, reading, tallies
 from sender.state.sqlite import statements as sql
 from sender.state.sqlite.file import failures_explained
-from sender.state.sqlite.settling import count_states
+from sender.state.tallies import PaceBin, TallyKey, Totals
 
 
 class LedgerReads:
@@ -43,7 +43,27 @@ class LedgerReads:
     def counts(self, run_id: str) -> Counts:
         key, messages = self._run_key(run_id)
         with failures_explained(self._path):
-            return count_states(self._db, key, messages)
+            return tallies.count_states(self._db, key, messages)
+
+    def totals(self, run_id: str) -> Totals:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return tallies.read_totals(self._db, key)
+
+    def pace(self, run_id: str, *, since_s: int = 0, step_s: int = 1) -> list[PaceBin]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return tallies.read_seconds(self._db, key, since_s=since_s, step_s=step_s)
+
+    def without_segments(self, run_id: str) -> pl.Series:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return pl.Series("seq", tallies.read_unreported(self._db, key), pl.UInt32)
+
+    def find_drift(self, run_id: str) -> dict[TallyKey, tuple[int, int]]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return tallies.find_drift(self._db, key)
 
     def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
         key, messages = self._run_key(run_id)

@@ -10,6 +10,8 @@ import apsw
 from sender.core.outcomes import FINAL, RANK
 from sender.state.ledger import ReceivedReport, ReportCounts
 from sender.state.report_rules import MessageRow, ReportEffect, ReportFields, apply_report
+from sender.state.sqlite import tallies
+from sender.state.tallies import TallyChanges
 
 _ROW = ", ".join(MessageRow._fields)
 _FIELDS = ", ".join(ReportFields._fields)
@@ -37,14 +39,19 @@ def record_reports(
 ) -> ReportCounts:
     """Apply each report to the message that its ref names; keep what is too early or names none."""
     effects = dict.fromkeys(ReportEffect, 0)
+    changes: dict[int, TallyChanges] = {}
     for received in reports:
         report = ReportFields.of(received.report, now_ms=now_ms)
         run = run_key(received.run_id) if received.run_id is not None else None
         seq = received.seq if run is not None else None
-        effect = ReportEffect.KEPT if run is None or seq is None else _apply(db, run, seq, report, now_ms)
+        effect = ReportEffect.KEPT
+        if run is not None and seq is not None:
+            effect = _apply(db, run, seq, report, now_ms, changes.setdefault(run, TallyChanges()))
         if effect is ReportEffect.KEPT:
             db.execute(_KEEP, (run if seq is not None else None, seq, *report))
         effects[effect] += 1
+    for run, counted in changes.items():
+        tallies.write(db, run, counted)
     return ReportCounts(
         applied=effects[ReportEffect.APPLIED], same=effects[ReportEffect.SAME], kept=effects[ReportEffect.KEPT]
     )
@@ -58,11 +65,13 @@ def apply_waiting(db: apsw.Connection, run: int, seqs: Iterable[int] | None, now
     changed = None if seqs is None else set(seqs)
     low, high = (0, 2**62) if changed is None else (min(changed, default=0), max(changed, default=-1))
     applied: set[int] = set()
+    counted = TallyChanges()
     rows: list[Any] = db.execute(_SELECT_WAITING, (run, low, high)).fetchall()
     for key, seq, *values in rows:
         due = changed is None or seq in changed
-        if due and _apply_kept(db, key, run, seq, ReportFields.read(values), now_ms):
+        if due and _apply_kept(db, key, run, seq, ReportFields.read(values), now_ms, counted):
             applied.add(seq)
+    tallies.write(db, run, counted)
     return len(applied)
 
 
@@ -80,7 +89,9 @@ def apply_strays(db: apsw.Connection, strays: Iterable[tuple[int, int, int]], no
     for key, run, seq in strays:
         values = db.execute(_SELECT_KEPT, (key,)).fetchone()
         if values is not None:
-            applied += _apply_kept(db, key, run, seq, ReportFields.read(values), now_ms)
+            counted = TallyChanges()
+            applied += _apply_kept(db, key, run, seq, ReportFields.read(values), now_ms, counted)
+            tallies.write(db, run, counted)
     return applied
 
 
@@ -102,19 +113,25 @@ def forget_kept(db: apsw.Connection, before_ms: int) -> int:
     return db.changes()
 
 
-def _apply_kept(db: apsw.Connection, key: int, run: int, seq: int, report: ReportFields, now_ms: int) -> bool:
-    effect = _apply(db, run, seq, report, now_ms)
+def _apply_kept(
+    db: apsw.Connection, key: int, run: int, seq: int, report: ReportFields, now_ms: int, counted: TallyChanges
+) -> bool:
+    effect = _apply(db, run, seq, report, now_ms, counted)
     if effect is not ReportEffect.KEPT:
         db.execute("DELETE FROM report WHERE key = ?", (key,))
     return effect is ReportEffect.APPLIED
 
 
-def _apply(db: apsw.Connection, run: int, seq: int, report: ReportFields, now_ms: int) -> ReportEffect:
+def _apply(
+    db: apsw.Connection, run: int, seq: int, report: ReportFields, now_ms: int, counted: TallyChanges
+) -> ReportEffect:
     values = db.execute(_SELECT_ROW, (run, seq)).fetchone()
     if values is None:  # never claimed by this ledger: rows are dense, so none is made up
         return ReportEffect.KEPT
-    new = apply_report(MessageRow.read(values), report)
+    row = MessageRow.read(values)
+    new = apply_report(row, report)
     if isinstance(new, ReportEffect):
         return new
+    counted.move(seq, row, new)
     db.execute(_UPDATE_ROW, (*new, now_ms, run, seq))
     return ReportEffect.APPLIED

@@ -164,6 +164,50 @@ ALTER TABLE report ADD COLUMN carrier TEXT;
 ALTER TABLE report ADD COLUMN smart_encoded INTEGER CHECK (smart_encoded IN (0, 1));
 """
 
+# What each run's messages add up to, kept by every transaction that changes them (`sender.state.sqlite.tallies`), and
+# what happened in each second. Built once from the rows, by one upsert a row: SQLite would sort them for a GROUP BY.
+# When a message was last claimed is all that is known of the claims of old runs.
+_VERSION_9 = """
+CREATE TABLE tally (
+    run INTEGER NOT NULL REFERENCES run (key),
+    state TEXT NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    error_code TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    price TEXT NOT NULL,
+    messages INTEGER NOT NULL,
+    reported INTEGER NOT NULL,
+    segments INTEGER NOT NULL,
+    example INTEGER,
+    PRIMARY KEY (run, state, status, reason, error_code, currency, price)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE pace (
+    run INTEGER NOT NULL REFERENCES run (key),
+    at INTEGER NOT NULL,
+    claimed INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    PRIMARY KEY (run, at)
+) WITHOUT ROWID, STRICT;
+ALTER TABLE run ADD COLUMN resent INTEGER NOT NULL DEFAULT 0;
+UPDATE run SET resent = (SELECT count(*) FROM message WHERE run = run.key AND resent > 0);
+INSERT INTO tally (run, state, status, reason, error_code, currency, price, messages, reported, segments, example)
+SELECT run, state, coalesce(status, ''), iif(state = 'intent', '', coalesce(reason, '')),
+    iif(state = 'intent', '', coalesce(error_code, '')), coalesce(currency, ''), coalesce(price, ''),
+    1, segments IS NOT NULL, coalesce(segments, 0), seq
+FROM message WHERE state <> 'pending' OR reason IS NOT NULL OR error_code IS NOT NULL
+ON CONFLICT DO UPDATE SET messages = messages + 1, reported = reported + excluded.reported,
+    segments = segments + excluded.segments;
+INSERT INTO pace (run, at, claimed, delivered, failed)
+SELECT run, intent_at / 1000, 1, 0, 0 FROM message WHERE attempts > 0
+ON CONFLICT DO UPDATE SET claimed = claimed + 1;
+INSERT INTO pace (run, at, claimed, delivered, failed)
+SELECT run, final_at / 1000, 0, status = 'delivered', status <> 'delivered' FROM message
+WHERE final_at IS NOT NULL AND status IN ('delivered', 'undelivered', 'failed')
+ON CONFLICT DO UPDATE SET delivered = delivered + excluded.delivered, failed = failed + excluded.failed;
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To tighten a CHECK constraint: make a new table, copy, drop,
@@ -177,6 +221,7 @@ STEPS: tuple[str, ...] = (
     _VERSION_6,
     _VERSION_7,
     _VERSION_8,
+    _VERSION_9,
 )
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

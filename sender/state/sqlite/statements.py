@@ -15,6 +15,12 @@ INSERT_RUN = f"INSERT INTO run ({_RUN_COLUMNS}) VALUES (?{', ?' * _RUN_COLUMNS.c
 SELECT_RUNS = f"SELECT {_RUN_COLUMNS} FROM run "  # noqa: S608 (our names)
 IS_HELD = "SELECT closed_at IS NOT NULL OR paused_at IS NOT NULL FROM run WHERE key = ?"
 CLOSE_REASON = "SELECT close_reason FROM run WHERE key = ?"
+# Why the run is closed, and whether an outcome may meet a message that is not simply under way.
+ANSWERED_RUN = """
+SELECT close_reason, resent > 0 OR EXISTS(
+    SELECT 1 FROM tally WHERE run = :run AND state = 'unknown' AND messages > 0
+) FROM run WHERE key = :run
+"""
 # A pause is over with it.
 CLOSE_RUN = """
 UPDATE run SET closed_at = :now, closed_by = :by, close_reason = :reason, paused_at = NULL, paused_by = NULL
@@ -59,14 +65,14 @@ WHERE run = :run AND state = 'pending' AND seq IN (
     WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
     ORDER BY not_before, seq LIMIT :limit
 )
-RETURNING seq, attempts, fence
+RETURNING seq, attempts, fence, reason, error_code
 """
 CLAIM_PREFETCHED = """
 UPDATE message
 SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
     not_before = NULL, sender = NULL, request_format = :format, updated_at = :now
 WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
-RETURNING seq, attempts, fence
+RETURNING seq, attempts, fence, reason, error_code
 """
 DUE = """
 SELECT seq FROM message
@@ -155,6 +161,9 @@ UPDATE message
 SET state = 'pending', not_before = ?, resent = resent + 1, reason = NULL, error_code = NULL, error_message = NULL,
     updated_at = ?
 WHERE run = ? AND state = 'unknown' AND NOT taken_over
+"""
+NOTE_RESENT = """
+UPDATE run SET resent = (SELECT count(*) FROM message WHERE run = run.key AND resent > 0) WHERE key = ?
 """
 TAKE_OVER = """
 UPDATE message SET taken_over = 1

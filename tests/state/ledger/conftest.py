@@ -41,6 +41,13 @@ class Store:
         return ledger
 
     def close(self) -> None:
+        """Close the handles, once the totals kept of each run are what its rows say."""
+        ledger = self.open()
+        drift = {run.run_id: ledger.find_drift(run.run_id) for run in ledger.runs()}
+        self._close()
+        assert not any(drift.values()), drift
+
+    def _close(self) -> None:
         for ledger in self._handles:
             ledger.close()
         self._give_back()

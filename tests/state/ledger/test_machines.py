@@ -355,6 +355,11 @@ class LedgerMachine(RuleBasedStateMachine):
             assert getattr(counts, state) == states.count(state)
 
     @invariant()
+    def kept_totals_are_what_the_rows_say(self) -> None:
+        assert self.ledger.find_drift(RUN.run_id) == {}
+        assert self.ledger.totals(RUN.run_id).resent == sum(bool(message.resent) for message in self.rows.values())
+
+    @invariant()
     def next_due(self) -> None:
         waiting = [message.not_before for message in self.rows.values() if message.state == "pending"]
         assert self.ledger.next_due_ms(RUN.run_id) == (None if self.paused else min(waiting, default=None))
