@@ -11,6 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from sender.core.errors import InputError
 from sender.core.lazy_modules import pl
@@ -32,16 +33,21 @@ class SpillingFrames:
         for frame in frames:
             self.append(frame)
 
+    @classmethod
+    def in_memory(cls, frame: pl.DataFrame) -> Self:
+        """Return a buffer of one frame that is in memory already, and stays there however large it is."""
+        buffer = cls()
+        buffer._keep(frame)
+        return buffer
+
     def __len__(self) -> int:
         return len(self._frames)
 
     def append(self, frame: pl.DataFrame) -> None:
         """Append `frame`. Raises InputError if the folder has no room for it."""
-        self.rows += frame.height
-        self._columns.append(frame.columns)
         self._bytes += _size(frame)
         if self._bytes <= (MEMORY_BYTES if frame.width < _WIDE else min(MEMORY_BYTES, _WIDE_MEMORY_BYTES)):
-            self._frames.append(frame)
+            self._keep(frame)
             return
         try:
             if self._folder is None:
@@ -50,7 +56,12 @@ class SpillingFrames:
             frame.write_ipc(path, compression="lz4")
         except (OSError, pl.exceptions.PolarsError) as error:
             raise no_room(error) from None
-        self._frames.append(path)
+        self._keep(frame, path)
+
+    def _keep(self, frame: pl.DataFrame, path: Path | None = None) -> None:
+        self.rows += frame.height
+        self._columns.append(frame.columns)
+        self._frames.append(frame if path is None else path)
 
     def frames(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield the frames in order, any number of times; of each those of `columns` that it has (None: all)."""

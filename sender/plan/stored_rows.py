@@ -75,6 +75,7 @@ def gather(blocks: Iterator[Block], observe: Callable[[pl.DataFrame, pl.DataFram
         del first, second  # or they would stay in memory until the end
         for block in blocks:
             sink.put(block)
+            del block
     return rows
 
 
@@ -150,6 +151,7 @@ class _Sink:
             rows = block[0]
             del block
             yield rows
+            del rows
             self._blocks.task_done()
         if self._aborted:
             raise _AbortedError

@@ -82,6 +82,7 @@ class MessageBuilder:
             marks = self._audience.marks[start : start + numbers.height]
             start += numbers.height
             yield self._build_block(block, numbers, marks)
+            del block
 
     def replacements(self) -> tuple[Mapping[str, Any], ...]:
         """What smart encoding replaced in all blocks: rows of `segments.smart_encode`, most messages first."""
@@ -102,8 +103,6 @@ class MessageBuilder:
         frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
         self._count_replaced(replacements)
         frame = self._add_places(frame, recipients)
-        cells = recipients.cells
-        frame = frame.with_columns(recipient=cells.to_struct() if cells.width else pl.lit(None))
         if self._mark_rows is None and not self._has_files:
             rows = hashed = self._sequencer.number(skip_groups(frame, self._compiled.experiment))
         else:
@@ -112,7 +111,10 @@ class MessageBuilder:
             rows = self._sequencer.number(skip_groups(marked, self._compiled.experiment))
             hashed = self._hash_sequencer.number(skip_groups(frame, self._compiled.experiment))
         self._find_hidden(rows)
-        return price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms), hashed
+        cells = recipients.cells
+        recipient = cells.to_struct("recipient") if cells.width else pl.Series("recipient", [None] * rows.height)
+        rows = price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms)
+        return rows.hstack([recipient]), hashed.hstack([recipient])
 
     @property
     def hidden_rows(self) -> pl.Series:
@@ -166,7 +168,7 @@ class _Sequencer:
         self.messages = 0
 
     def number(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows as in PLAN_SCHEMA, without prices, and `recipient`."""
+        """Return the rows as in PLAN_SCHEMA, without prices."""
         if self._limit is not None:
             sendable = count_sendable(frame)
             frame = skip_beyond_limit(frame, self._limit, before=self._composed)
@@ -181,7 +183,7 @@ class _Sequencer:
             seq=pl.when(live).then(live.cum_sum() - 1 + self.messages), cost_micros=pl.lit(None, pl.Int64)
         )
         self.messages += frame["seq"].count()
-        return frame.select(*[pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items()], "recipient")
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in PLAN_SCHEMA.items())
 
 
 def compose_block(

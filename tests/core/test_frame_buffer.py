@@ -60,3 +60,13 @@ def test_a_folder_without_room_is_an_input_error(monkeypatch: pytest.MonkeyPatch
 def test_only_the_owner_can_read_the_folder() -> None:
     folder = TemporaryFolder()
     assert folder.path.stat().st_mode & 0o077 == 0
+
+
+def test_a_frame_that_is_in_memory_stays_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else each block of a large list would be written a second time while it is planned."""
+    monkeypatch.setattr(frame_buffer.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(frame_buffer, "MEMORY_BYTES", 0)
+    buffer = SpillingFrames.in_memory(ADA)
+    assert list(tmp_path.iterdir()) == []
+    assert [frame.to_dict(as_series=False) for frame in buffer.frames()] == [ADA.to_dict(as_series=False)]
+    assert (len(buffer), buffer.rows) == (1, 1)

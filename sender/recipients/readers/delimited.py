@@ -55,8 +55,8 @@ def read_delimited(stream: TextStream, separator: str | None, where: str, *, hea
     if stream.fill(_SAMPLE_CHARS):
         separator = separator or _guess_separator(stream)
         refuse_wide(1 + stream.text[stream.position :].partition("\n")[0].count(separator), where)
-        for grid in _read_grids(stream, separator, where, lines=lines + bool(hint), above=above):
-            rows.add(grid)
+        for grid, ascii_only in _read_grids(stream, separator, where, lines=lines + bool(hint), above=above):
+            rows.add(grid, ascii_only=ascii_only)
     return rows.table()
 
 
@@ -106,8 +106,13 @@ def _guess_separator(stream: TextStream) -> str:
     return best
 
 
-def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int, above: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows as grids of one width. `lines` and `above` are the numbers of lines and of rows above them."""
+def _read_grids(
+    stream: TextStream, separator: str, where: str, *, lines: int, above: int
+) -> Iterator[tuple[pl.DataFrame, bool]]:
+    """Yield the rows as grids of one width, each with whether it is known to be all ASCII.
+
+    `lines` and `above` are the numbers of lines and of rows above them.
+    """
     width: int | None = None
     spaced = False  # whether cells in quotes have blanks before them; then no cell keeps such blanks
     size = BLOCK_CHARS
@@ -118,11 +123,13 @@ def _read_grids(stream: TextStream, separator: str, where: str, *, lines: int, a
             spaced = spaced or _has_spaced_quotes(stream.text[:size], separator)
             strict = _StrictReader(stream, separator, where, spaced=spaced)
             grid, lines = strict.read(lines, width, above)
+            ascii_only = False
         else:
+            ascii_only = text.isascii()
             stream.position += len(text)
             lines += _count_lines(text) if '"' in text else grid.height  # without quotes every row is a line
         width = grid.width
-        yield grid
+        yield grid, ascii_only
 
 
 def _whole_rows(stream: TextStream, size: int) -> str:

@@ -78,7 +78,7 @@ class Table:
     def blocks(self) -> Iterator[Table]:
         """Yield the same rows in order, each block as a table in memory."""
         for frame in self._rows.frames():
-            yield replace(self, blank_rows=0, notes=(), _rows=SpillingFrames(frame))
+            yield replace(self, blank_rows=0, notes=(), _rows=SpillingFrames.in_memory(frame))
 
     def with_stored(self, headers: Collection[str]) -> Table:
         """Return the same rows with what the cells under `headers` store: whole numbers in digits, dates by ISO 8601.
@@ -134,7 +134,7 @@ class Table:
         for frame in self._rows.frames():
             rows = frame.filter(pl.col(_NUMBER) == row_number)
             if rows.height:
-                return replace(self, _rows=SpillingFrames(rows[:1]))
+                return replace(self, _rows=SpillingFrames.in_memory(rows[:1]))
         return replace(self, _rows=SpillingFrames())
 
     def _name_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -178,14 +178,17 @@ class Rows:
         numbers: pl.Series,
         shown: Mapping[int, pl.Series] | None = None,
         nested: Mapping[int, pl.Series] | None = None,
+        *,
+        ascii_only: bool = False,
     ) -> None:
         """Add the rows of `cells`, without the blank ones. Its columns are known by their places from here on.
 
         `shown` has what the cells of some columns show, by place; the same ones in each call. `nested` has the mappings
-        and lists in the cells of some columns, as JSON.
+        and lists in the cells of some columns, as JSON. `ascii_only`: there is no other character in `cells`.
         """
-        cells, composed = compose_columns(cells)
-        self._composed += composed
+        if not ascii_only:
+            cells, composed = compose_columns(cells)
+            self._composed += composed
         filled = _find_filled(cells)
         frame = _renamed(cells, [str(place) for place in range(cells.width)])
         extra = [column.alias(f"{place}{_SHOWN}") for place, column in (shown or {}).items()]
@@ -243,8 +246,8 @@ class HeadedRows:
         self._with_content: set[int] = set()  # columns without a name
         self._rows = Rows()
 
-    def add(self, grid: pl.DataFrame) -> None:
-        """Add the rows of `grid` (String columns; null is blank)."""
+    def add(self, grid: pl.DataFrame, *, ascii_only: bool = False) -> None:
+        """Add the rows of `grid` (String columns; null is blank), where `ascii_only` says that they are all ASCII."""
         grid = _fill_nulls(grid)
         if self._header_row is not None and self._next < self._header_row:
             above = min(grid.height, self._header_row - self._next)
@@ -265,12 +268,13 @@ class HeadedRows:
                 self._header = tuple(restore(header) for header in self._header)
         if self._guarded:
             grid = restore_table(grid, quotes=self._quotes)
+            ascii_only = False
         for index, header in enumerate(self._header):
             if not header.strip() and index not in self._with_content and _has_content(grid[:, index]):
                 self._with_content.add(index)
         numbers = pl.int_range(start, start + grid.height, dtype=pl.UInt32, eager=True)
         shown = self._lay_over(grid, start) if self._shown else grid
-        self._rows.add(grid, numbers, {place: shown[:, place] for place in self._shown})
+        self._rows.add(grid, numbers, {place: shown[:, place] for place in self._shown}, ascii_only=ascii_only)
 
     def _lay_over(self, grid: pl.DataFrame, first_row: int) -> pl.DataFrame:
         """Return the cells of `grid` as they are shown."""
@@ -301,7 +305,8 @@ class HeadedRows:
 
 
 def _fill_nulls(grid: pl.DataFrame) -> pl.DataFrame:
-    with_nulls = [column.name for column in grid.iter_columns() if column.has_nulls()]
+    nulls = grid.null_count()  # a look at each column would take longer where there are thousands
+    with_nulls = [name for name, count in zip(nulls.columns, nulls.row(0), strict=True) if count]
     return grid.with_columns(pl.col(with_nulls).fill_null("")) if with_nulls else grid
 
 
