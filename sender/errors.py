@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sender.core.errors import (
+    ApprovalMissing,
     CampaignError,
     CanaryStop,
     ClockWrong,
@@ -35,6 +36,7 @@ from sender.core.errors import (
 )
 
 __all__ = [
+    "ApprovalMissing",
     "CampaignError",
     "CanaryStop",
     "ClockWrong",

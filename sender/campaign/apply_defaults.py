@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sender.campaign import safe_yaml
+from sender.campaign.approval_spec import SIGNERS_FILE, ApprovalSpec, expand_approval, join_approvals
 from sender.campaign.campaign_keys import CAMPAIGN_KEYS
 from sender.campaign.model import Campaign
 from sender.campaign.validation import explain
@@ -24,7 +25,8 @@ def lay_under(data: dict[str, Any], defaults: FolderDefaults) -> dict[str, Any]:
     """Return the campaign keys in `data` with those of `defaults` that they lack.
 
     `limits`, `window`, `canary`, `sandbox` and `listen` are completed key by key, and suppression files add up: nobody
-    drops out of the folder's list because a campaign has one of its own. Raises CampaignError, with its line, for a
+    drops out of the folder's list because a campaign has one of its own. A campaign cannot ask for less `approval` than
+    its folder. Raises CampaignError, with its line, for a
     value that no campaign may have.
     """
     keys = _campaign_keys(defaults)
@@ -37,6 +39,11 @@ def lay_under(data: dict[str, Any], defaults: FolderDefaults) -> dict[str, Any]:
     if "suppress" in keys and data.get("suppress") is not None:
         own = data["suppress"]
         joined["suppress"] = [*keys["suppress"], *(own if isinstance(own, list | tuple) else [own])]
+    if "approval" in keys and data.get("approval") is not None:
+        try:
+            joined["approval"] = join_approvals(keys["approval"], data["approval"])
+        except ValueError as error:
+            raise CampaignError(f"{error} ({defaults.file})", where="key `approval`") from None
     _add_opt_out_words(joined, keys.get("listen"), data.get("listen"))
     return joined
 
@@ -59,13 +66,31 @@ def _campaign_keys(defaults: FolderDefaults) -> dict[str, Any]:
         if is_none(keys.get(key)):
             keys.pop(key, None)
         else:
-            keys[key] = expand_short_form(key, keys[key])
+            keys[key] = expand_approval(keys[key]) if key == "approval" else expand_short_form(key, keys[key])
     if "suppress" in keys:
         files = keys["suppress"] if isinstance(keys["suppress"], list) else [keys["suppress"]]
         keys["suppress"] = [str(defaults.path(str(file)).absolute()) for file in files]
+    if isinstance(approval := keys.get("approval"), Mapping):
+        who = {"signers": SIGNERS_FILE, **approval}
+        named = {name: who[name] for name in ("signers", "revoked") if who.get(name) is not None}
+        keys["approval"] = {
+            **approval,
+            **{name: str(defaults.path(str(file)).absolute()) for name, file in named.items()},
+        }
     if "prices" in keys:
         keys["prices"] = str(defaults.path(keys["prices"]).absolute())
     return keys
+
+
+def read_folder_approval(defaults: FolderDefaults) -> dict[str, Any] | None:
+    """Return the folder's `approval` as a plan's manifest keeps one; None without one. Raises CampaignError."""
+    keys = {"approval": own} if (own := _campaign_keys(defaults).get("approval")) is not None else {}
+    _check_values(keys, defaults)
+    if not keys:
+        return None
+    spec = ApprovalSpec.model_validate(keys["approval"])
+    revoked = None if spec.revoked is None else str(spec.revoked)
+    return {"approvals": spec.approvals, "signers": str(spec.signers), "revoked": revoked}
 
 
 def _check_values(keys: Mapping[str, Any], defaults: FolderDefaults) -> None:

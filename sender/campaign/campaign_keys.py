@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from sender.campaign import safe_yaml
+from sender.campaign.approval_spec import ApprovalSpec
 from sender.campaign.canary_spec import CanarySpec, StopIfSpec
 from sender.campaign.experiment_spec import ExperimentSpec, VariantSpec
 from sender.campaign.model import (
@@ -34,6 +35,7 @@ _PLACES: Mapping[str, type[BaseModel]] = {
     "suppress": SuppressSpec,
     "limits": LimitsSpec,
     "window": WindowSpec,
+    "approval": ApprovalSpec,
     "canary": CanarySpec,
     "canary.stop_if": StopIfSpec,
     "schedule": ScheduleSpec,

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sender.campaign.approval_spec import ApprovalSpec
 from sender.campaign.canary_spec import CanarySpec, StopIfSpec
 from sender.campaign.model import (
     Campaign,
@@ -31,6 +32,7 @@ def json_schema() -> dict[str, Any]:
         "message": [{"type": "string"}],
         "from": [{"type": ["string", "integer"]}, {"type": "array", "items": _SENDER_FORMS}],
         "suppress": [{"type": "string"}, {"$ref": "#/$defs/SuppressSpec"}],
+        "approval": [{"enum": ["required", "none"]}],
         "canary": [{"type": "integer", "minimum": 1}, {"const": "none"}],
     }
     for key, forms in short.items():
@@ -74,6 +76,7 @@ def reference() -> str:
         ("`suppress:`", SuppressSpec.model_fields, definitions["SuppressSpec"]["properties"]),
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
+        ("`approval:`", ApprovalSpec.model_fields, definitions["ApprovalSpec"]["properties"]),
         ("`canary:`", CanarySpec.model_fields, definitions["CanarySpec"]["properties"]),
         ("`canary.stop_if:`", StopIfSpec.model_fields, definitions["StopIfSpec"]["properties"]),
         ("`schedule:`", ScheduleSpec.model_fields, definitions["ScheduleSpec"]["properties"]),

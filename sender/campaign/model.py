@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from sender.campaign import safe_yaml
+from sender.campaign.approval_spec import ApprovalSpec, expand_approval
 from sender.campaign.canary_spec import CanarySpec, expand_canary
 from sender.campaign.cut_texts import notes_on_cut_texts
 from sender.campaign.experiment_spec import (
@@ -281,6 +282,11 @@ class Campaign(ProviderFields):
         description="Messages that go first, whose receipts decide whether the others leave: `{first: 200, wait: 15m,"
         " stop_if: ...}`, or only their number.",
     )
+    approval: Annotated[ApprovalSpec | None, BeforeValidator(expand_approval)] = Field(
+        None,
+        description="`required`: a live run begins only once people have signed its written plan (`sender approve`); or"
+        " `{approvals: 2, signers: allowed_signers, revoked: revoked_keys}`.",
+    )
     rate: PaceText = Field(
         default_factory=lambda: parse_rate("auto"),
         description="How fast to send: `4/s`, `240/min`, `10000/h`, `auto` (the provider's documented limit), `none`.",
@@ -314,6 +320,11 @@ class Campaign(ProviderFields):
     def _check_times(self) -> Campaign:
         if self.start is not None and self.schedule is not None:
             raise ValueError("both `start` and `schedule` are given: keep one")
+        if self.approval is not None and self.schedule is not None:
+            raise ValueError(
+                "`approval` and `schedule` exclude each other: each time of a schedule has a new plan, which nobody has"
+                " approved"
+            )
         return self
 
     @field_validator("from_", mode="before")

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a campaign, a template and a list, ready to run."),
     "plan": ("plan", "Show who would get what, who would not, and why. Sends nothing."),
     "plan diff": ("plan_diff", "Show the differences between two plans."),
+    "approve": ("approve", "Sign a written plan, so that it may be sent."),
     "preview": ("preview", "Show the messages, in the terminal or as a page."),
     "send": ("send", "Send a campaign; run it again to resume."),
     "retry": ("retry", "Send again what did not arrive."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from sender.campaign.model import Campaign
 from sender.cli import console, plan_lines
+from sender.cli.approval_lines import approval_lines
 from sender.cli.campaign_options import TARGET_HELP, campaign_options, only_new_option, read_plan
 from sender.cli.outputs import force_option, protected_inputs
 from sender.cli.remaining_lines import show_remaining
@@ -27,7 +29,7 @@ from sender.reports.skipped_rows import list_under_review, write_skipped
 from sender.sending.foresee_start import foresee_stops
 from sender.sending.options import SendOptions
 from sender.sending.remaining import find_remaining
-from sender.state.open import folder_of, open_state
+from sender.state.open import folder_of, open_approvals, open_state
 
 if TYPE_CHECKING:
     from sender.planning.explain import Explanation
@@ -100,6 +102,8 @@ def plan(
     plan_lines.plan_summary(
         built, simulated=built.manifest.provider == "sandbox", where=str(built.directory), stops=stops
     )
+    for line in approval_lines(built, SendOptions(state_dir=state_dir)):
+        console.out.print(f"  {escape(line)}", highlight=False)
     print_skipped(built)
     return 0
 
@@ -112,7 +116,7 @@ def _write(built: Plan, out: Path | None, state_dir: Path | str, inputs: tuple[P
     if state is None:
         with open_state(state_dir, read_only=True) as opened:
             state = opened.folder
-    folder = out or state / "plans" / f"{_slug(built.manifest.campaign)}-{built.hash[:8]}{suffix}"
+    folder = out or _free_folder(state, f"{_slug(built.manifest.campaign)}-{built.hash[:8]}{suffix}")
     own = (state / "plans" / folder.name,)
     check_plan_folder(folder, Protected(inputs, state, own))
     try:
@@ -121,6 +125,14 @@ def _write(built: Plan, out: Path | None, state_dir: Path | str, inputs: tuple[P
         raise StateError(
             f"the plan cannot be written: {error.strerror}", where=str(folder), fix="name another folder with --out"
         ) from None
+
+
+def _free_folder(state: Path, name: str) -> Path:
+    """The folder below `plans/` for a plan of that name: never that of an approved one, which stays as it is."""
+    approved = {Path(each.plan) for each in open_approvals(state).read()}
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    folders = (state / "plans" / each for each in names)
+    return next(folder for folder in folders if folder.absolute() not in approved)
 
 
 def _refuse_with_resume(others: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from sender.campaign.model import ListenSpec
 from sender.cli import console, plan_lines, terminal
+from sender.cli.approval_lines import describe_run_approval
 from sender.cli.campaign_options import (
     TARGET_HELP,
     campaign_options,
@@ -62,12 +63,14 @@ from sender.reports.labels import describe_held
 from sender.schedule import waiting
 from sender.schedule.waiting import refuse_late
 from sender.sending import event_loop
+from sender.sending.approval import find_approved_plan
 from sender.sending.foresee_start import find_refusal, foresee_stops
 from sender.sending.open_run import open_run
 from sender.sending.options import OnUnfinished, SendOptions
 from sender.sending.remaining import find_remaining
 from sender.sending.run import RunSession
 from sender.sending.run_result import RunResult
+from sender.state.ledger import RunKind
 
 log = logging.getLogger("sender.cli")
 
@@ -143,7 +146,7 @@ def send(
     )
     inputs = (*request.inputs, *protected_inputs(campaign, plan, built_from))
     return send_plan(
-        plan,
+        find_approved_plan(plan, sending),
         replace(request, options=sending, inputs=inputs),
         built_from.listen if built_from else ListenSpec(),
         read_again=lambda: read(with_hidden_rows(keys, built_from))[0],
@@ -287,6 +290,10 @@ def _announce(session: RunSession, options: SendOptions) -> None:
         console.out.print(
             f"[yellow]note:[/] {people} who {have} had {escape(run.campaign)}, or may have had it, {get} it once more"
         )
+    if (approval := session.replaces.approval) is not None:
+        console.out.print(escape(describe_run_approval(approval)), highlight=False)
+    elif session.plan.manifest.approval is not None and run.kind is not RunKind.LIVE:
+        console.out.print("no approval is needed, since nobody is reached")
     if (stop := session.stopped_by) is not None:
         console.out.print(f"[bold yellow]going on in spite of this:[/] {escape(stop.what)}")
     for run_id in session.replaces.closes:

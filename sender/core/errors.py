@@ -21,6 +21,7 @@ SenderError
     ├── OtherCampaign          the name is that of another file's campaign, with other people
     ├── NewState               a live run would begin a state that knows of no earlier runs and no opt-outs
     ├── MissedWindows          some messages would miss their window and not be sent
+    ├── ApprovalMissing         nobody, or too few people, have approved what would be sent
     ├── LimitReached           a limit of the campaign on the whole plan or on a day
     │   └── CostLimit          the plan or the day costs more than the campaign allows, or its cost is unknown
     ├── InputsChanged          an unfinished run began with other inputs
@@ -266,6 +267,10 @@ class OtherCampaign(GuardStop):
 
 class NewState(GuardStop):
     """A live run would begin a new state, which knows of no earlier runs and no opt-outs."""
+
+
+class ApprovalMissing(GuardStop):
+    """The campaign needs approvals, and what would be sent has too few that count."""
 
 
 class LimitReached(GuardStop):

@@ -68,11 +68,12 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "limits": _LIMITS,
     "window": ("hours", "days", "holidays", "zone", "outside", "rules"),
     "canary": ("first", "wait", "stop_if"),
+    "approval": ("approvals", "signers", "revoked"),
     "sandbox": ("dialect", "latency_ms", "rate"),
     "listen": ("public_url", "port", "signatures", "opt_out_words", "keep_replies", "forward_to", "review_policy"),
     "results": ("format",),
 }
-SHORT_FORMS = ("window", "canary")  # tables for which a text or a number may stand, as in a campaign
+SHORT_FORMS = ("window", "canary", "approval")  # tables for which a text or a number may stand, as in a campaign
 _RESULT_FORMATS = ("csv", "jsonl")
 # What is not here, and why.
 _ALONE = "write its keys on lines of their own, as in `{}`, and not in a table"

@@ -20,8 +20,8 @@ from sender.recipients.input_file import InputFile
 if TYPE_CHECKING:  # `sender.providers` has all adapters
     from sender.providers.base import FieldValue
 
-FORMAT = 6
-_READABLE = (3, 4, 5, 6)  # for good: a state directory outlives the version that wrote it
+FORMAT = 7
+_READABLE = (3, 4, 5, 6, 7)  # for good: a state directory outlives the version that wrote it
 MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 
@@ -92,6 +92,9 @@ class Manifest:
     # Who gets which text and who gets none, as `sender.core.experiment.Experiment` has it, each of its `variants` with
     # `messages`, `segments` and `cost_micros`; None where everybody gets the same.
     experiment: Mapping[str, Any] | None = None
+    # How many `approvals` a live run needs, and the absolute paths of the files `signers` and `revoked` (or None); None
+    # where it needs none.
+    approval: Mapping[str, Any] | None = None
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None

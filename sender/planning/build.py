@@ -158,6 +158,7 @@ def _manifest(
         on_unfinished=compiled.on_unfinished,
         limits=compiled.limits,
         canary=None if compiled.canary is None or test_to is not None else compiled.canary.to_manifest(),
+        approval=None if test_to is not None else compiled.approval,
         provider=compiled.provider,
         dialect=compiled.dialect,
         senders=compiled.all_senders,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from sender.core.errors import InputError, RunUnfinished
+from sender.core.errors import ApprovalMissing, InputError, RunUnfinished
 from sender.core.outcomes import CancelReason, Reason, Status, SubmissionState
 from sender.plan.hashes import ContentHash
 from sender.plan.manifest import FORMAT
@@ -63,10 +63,13 @@ def retry_plan(
     who have opted out are left out unless they are included; numbers on the suppression list are skipped in any case.
     With `rehearse` the retry of a live run will be a rehearsal; rehearsed retries and live ones do not count for each
     other.
-    Raises RunUnfinished when the run itself is not finished, InputError when nothing is left to send.
+    Raises RunUnfinished when the run itself is not finished, ApprovalMissing where an approved run would reach somebody
+    twice, InputError when nothing is left to send.
     """
     _check_choice(statuses, reasons, include_opted_out=include_opted_out)
     root = state.ledger.run(run.retry_of) if run.retry_of else run
+    if include_unknown or include_delivered or include_opted_out:
+        _refuse_approved(state, root)
     kind = RunKind.REHEARSAL if rehearse and root.kind is RunKind.LIVE else root.kind
     retries = [retry for retry in state.retries(root) if retry.kind is kind]
     for run_or_retry in (root, *retries):
@@ -105,6 +108,15 @@ def find_taken_over(state: State, plan: Plan, kind: RunKind) -> dict[str, list[i
             seqs = rows.filter(pl.col("row_number").is_in(sent.implode())).select("seq").collect()["seq"]
             taken_over[run.run_id] = seqs.to_list()
     return taken_over
+
+
+def _refuse_approved(state: State, root: Run) -> None:
+    """Raise ApprovalMissing for a run whose approval was for one message to each person."""
+    if state.approvals.of_run(root) is not None:
+        raise ApprovalMissing(
+            f"run {root.run_id} was approved to reach each person once, and these may have had its message",
+            fix="leave out --include-unknown, --include-delivered and --include-opted-out",
+        )
 
 
 def _check_choice(statuses: Collection[str], reasons: Collection[str], *, include_opted_out: bool) -> None:

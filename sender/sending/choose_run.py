@@ -17,6 +17,7 @@ from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken, refuse_repeated
+from sender.state.approvals import RunApproval
 from sender.state.contacts import find_reached_later
 from sender.state.ledger import Run, RunKind
 from sender.state.state import State
@@ -24,11 +25,15 @@ from sender.state.state import State
 
 @dataclass(frozen=True, slots=True)
 class RunChoice:
-    """The run to resume or to settle (None: begin a new one), and the runs that end when the new one begins."""
+    """The run to resume or to settle (None: begin a new one), and the runs that end when the new one begins.
+
+    `approval` is by what the new one begins, where it needs an approval.
+    """
 
     run: Run | None
     closes: tuple[str, ...] = ()
     reason: CancelReason = CancelReason.SUPERSEDED
+    approval: RunApproval | None = None
 
 
 def find_run_kind(manifest: Manifest, *, rehearse: bool) -> RunKind:

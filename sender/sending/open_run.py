@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sender.core.errors import InputError, RunComplete, StateError
+from sender.core.errors import ApprovalMissing, InputError, RunComplete, StateError
 from sender.plan.plan import Plan
 from sender.planning import brakes
 from sender.planning.scheduled_at import refuse_past_times
-from sender.sending.choose_run import choose_run, find_run_kind, has_same_messages, refuse_held
+from sender.sending.approval import check_approval, find_approved_plan, needs_approval
+from sender.sending.choose_run import RunChoice, choose_run, find_run_kind, has_same_messages, refuse_held
 from sender.sending.missed_windows import find_missed
 from sender.sending.namesakes import refuse_namesake
 from sender.sending.options import SendOptions
@@ -28,6 +29,7 @@ from sender.state.ledger import Run, RunKind
 from sender.state.new_state import begin_state
 from sender.state.open import open_state
 from sender.state.runs import resolve_path
+from sender.state.state import State
 from sender.suppression.number_files import NumberFile, files_of
 
 
@@ -46,11 +48,15 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
         )
     begin_state(options.state_path, kind, init=options.init_state)
     with open_state(options.state_path) as state, state.locks.hold_campaign(manifest.campaign, kind):
+        plan = find_approved_plan(plan, options)
+        manifest = plan.manifest
         choice = choose_run(state, plan, kind, options)
+        choice = replace(choice, approval=check_approval(state, plan, options, choice))
         run = choice.run
         run_plan = plan if run is None else state.plan(run)
-        is_same = run is None or has_same_messages(state, run, plan)  # then today's prices and pace apply
-        measured = plan if is_same else brakes.measure_stored(run_plan, manifest)
+        approved = choice.approval is not None  # then a run goes on as it was approved
+        is_same = run is None or (not approved and has_same_messages(state, run, plan))  # then today's pace applies
+        measured = plan if is_same else run_plan if approved else brakes.measure_stored(run_plan, manifest)
         brakes.check_start(state, measured, run, kind, limit=options.limit)
         files = files_of(plan, options.source)
         if run is None and not options.same_campaign:
@@ -103,9 +109,22 @@ def open_run_again(
             if overtaken := count_overtaken(state, run):
                 raise explain_overtaken(run, overtaken)
             plan = state.plan(run)
+            if needs_approval(plan, replace(options, rehearse=run.kind is RunKind.REHEARSAL)) is not None:
+                _check_approved_again(state, run, plan, options, limits)
             _check_kind(run, find_run_kind(plan.manifest, rehearse=run.kind is RunKind.REHEARSAL))
             brakes.check_start(state, brakes.with_limits(plan, limits or {}), run, run.kind, limit=options.limit)
             yield RunSession(state, plan, run, resumed=True, files=files_of(plan, run.source), knowingly=True)
+
+
+def _check_approved_again(
+    state: State, run: Run, plan: Plan, options: SendOptions, limits: Mapping[str, Any] | None
+) -> None:
+    check_approval(state, plan, options, RunChoice(run))
+    if limits:
+        raise ApprovalMissing(
+            f"the limits of run {run.run_id} were approved with it: {', '.join(limits)} cannot be changed",
+            fix="leave out the options that change them",
+        )
 
 
 def _new_run(now_ms: int, plan: Plan, kind: RunKind, options: SendOptions) -> Run:

@@ -261,6 +261,9 @@ class RunSession:
             waits = self.run.kind in WAITING_KINDS
             plan = arrange_run(self.plan, clock.time_of_day_ms(), waits=waits, first=options.limit)
             self.plan = self.state.plans.save(self.run, plan)
+            if (approval := self.replaces.approval) is not None:
+                own = replace(approval, plan_sha256=self.plan.manifest.parquet_sha256)
+                self.state.approvals.note_run(self.run, own)
             base_url = None if self.simulated else adapter.base_url  # a sandbox has another one each time
             canary = Canary.begin(plan.manifest.canary, messages=self.run.messages)
             self.run = replace(self.run, account=adapter.account_id or None, base_url=base_url, canary=canary)

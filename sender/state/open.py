@@ -7,11 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sender.core.errors import InputError
+from sender.state.approvals import ApprovalStore, NoApprovals
 from sender.state.database_url import DATABASES, DatabaseUrl, read_database_url, scheme_of
 from sender.state.find_state import find_state
 from sender.state.number_facts import NumberStore
 from sender.state.state import State
-from sender.state.state_dir import DEFAULT_STATE_DIR, StateDir, open_number_file, open_suppression_file
+from sender.state.state_dir import (
+    DEFAULT_STATE_DIR,
+    StateDir,
+    open_approval_files,
+    open_number_file,
+    open_suppression_file,
+)
 from sender.state.suppression import SuppressionStore
 
 
@@ -50,6 +57,13 @@ def open_numbers(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) 
     if isinstance(where, str) and scheme_of(where) in DATABASES:
         return _open_facts(read_database_url(where), read_only=not create)
     return open_number_file(local_folder(where), create=create)
+
+
+def open_approvals(where: str | Path = DEFAULT_STATE_DIR) -> ApprovalStore:
+    """The approvals of the state at `where`, which may have sent nothing yet. Raises as `open_state`."""
+    if isinstance(where, str) and scheme_of(where) in DATABASES:
+        return NoApprovals(str(read_database_url(where)))
+    return open_approval_files(local_folder(where))
 
 
 def address_of(where: str | Path) -> Path | str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sender.core.lazy_modules import pl
 from sender.plan.manifest import Manifest
@@ -69,6 +69,13 @@ class PlanStore(Protocol):
 
     def prune(self, run: Run) -> None:
         """Remove the rows of the run's plan and its results. Raises PlanError, InputError and OSError."""
+        ...
+
+    def changes(self, run: Run) -> Sequence[Mapping[str, Any]]:
+        """When the run's plan was written anew or pruned (`at`), `why`, and its `old_sha256` and `new_sha256`.
+
+        Raises PlanError.
+        """
         ...
 
     def pruned_at(self, run: Run) -> datetime | None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from sender.plan.plan import Plan
+from sender.state.approvals import ApprovalStore
 from sender.state.heartbeat import Heartbeats
 from sender.state.ledger import Ledger, Run, RunKind
 from sender.state.locks import RunLocks
@@ -40,6 +41,7 @@ class State(ABC):
     ticks: TickStore
     outcomes: OutcomeStore
     sharing: Sharing | None = None  # None where one machine alone can use the state
+    approvals: ApprovalStore
 
     @abstractmethod
     def open_ledger(self) -> Ledger:

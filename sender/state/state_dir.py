@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sender.core.errors import UnknownRun
 from sender.core.filesystem import make_folder, refuse_network
+from sender.state.files.approval_files import ApprovalFiles
 from sender.state.files.failures import explain_unwritable
 from sender.state.files.heartbeats import HeartbeatFiles
 from sender.state.files.locks import LOCKS_FOLDER, LockFiles
@@ -54,6 +55,7 @@ class StateDir(State):
         self.heartbeats = HeartbeatFiles(self.plans.folder)
         self.ticks = TickFiles(self.path)
         self.outcomes = OutcomeFiles(self.path / RUNS_FOLDER)
+        self.approvals = open_approval_files(self.path)
         if not read_only:
             refuse_network(self.path)
             try:
@@ -93,6 +95,11 @@ def open_suppression_file(directory: Path, *, create: bool = True, read_only: bo
     if not (_has_begun(file) if read_only else create or file.exists()):
         return EmptySuppressions()
     return SuppressionFile.open_to_read(file) if read_only else SuppressionFile.open(file)
+
+
+def open_approval_files(directory: Path) -> ApprovalFiles:
+    """The approvals in the state `directory`, which may have sent nothing yet."""
+    return ApprovalFiles(directory, RUNS_FOLDER)
 
 
 def open_number_file(directory: Path, *, create: bool = True) -> NumberStore:

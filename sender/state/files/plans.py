@@ -132,7 +132,7 @@ class PlanFolders:
         sync_folder(self.folder(run))
 
     def pruned_at(self, run: Run) -> datetime | None:
-        times = [note["at"] for note in self._changes(run) if note["why"] == PRUNED]
+        times = [note["at"] for note in self.changes(run) if note["why"] == PRUNED]
         return datetime.fromisoformat(times[0]) if times else None
 
     def size(self, run: Run) -> int:
@@ -182,7 +182,7 @@ class PlanFolders:
         for file in self.folder(run).glob(f"{SANDBOX_FILE}*"):
             file.unlink(missing_ok=True)
 
-    def _changes(self, run: Run) -> list[dict[str, Any]]:
+    def changes(self, run: Run) -> list[dict[str, Any]]:
         file = self.folder(run) / CHANGES_FILE
         try:
             changes: list[dict[str, Any]] = read_note(file) if file.exists() else []
@@ -194,7 +194,7 @@ class PlanFolders:
 
     def _note_change(self, run: Run, change: dict[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        text = json.dumps([*self._changes(run), {"at": at, **change}], indent=2) + "\n"
+        text = json.dumps([*self.changes(run), {"at": at, **change}], indent=2) + "\n"
         write_text_beside(self.folder(run) / CHANGES_FILE, text)
 
     def _plan_folder(self, run: Run) -> Path:

@@ -97,6 +97,10 @@ class PlanRowsStore:
     def prune(self, run: Run) -> None:
         self._change(run, _PLAN_FILES, lambda: self._copies.prune(run))
 
+    def changes(self, run: Run) -> list[dict[str, Any]]:
+        self._fetch(run, (CHANGES_FILE,))
+        return self._copies.changes(run)
+
     def pruned_at(self, run: Run) -> datetime | None:
         self._fetch(run, (CHANGES_FILE,))
         return self._copies.pruned_at(run)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sender.core.errors import InputError
 from sender.core.filesystem import make_folder
+from sender.state.approvals import NoApprovals
 from sender.state.database_url import DatabaseUrl
 from sender.state.known_states import registry_path
 from sender.state.ledger import Ledger, RunKind
@@ -48,6 +49,7 @@ class DatabaseState(State):
             self.heartbeats = HeartbeatRows(url)
             self.ticks = TickRows(self._db, self._locks)
             self.outcomes = NoOutcomes(self.where)
+            self.approvals = NoApprovals(self.where)
             self.ledger = self.open_ledger()
         except BaseException:
             self._db.close()

@@ -1,0 +1,80 @@
+"""Approvals as files: `approvals/KEY.json`, and of a run `runs/RUN/approval.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sender.core.errors import StateError
+from sender.core.filesystem import make_folder, sync_folder
+from sender.core.lazy_modules import filelock
+from sender.core.output_files import write_text_beside
+from sender.state.approvals import Approval, ApprovedText, RunApproval
+from sender.state.ledger import Run
+
+APPROVALS_FOLDER = "approvals"
+APPROVAL_FILE = "approval.json"  # in a run's folder
+_LOCK_FILE = "approvals.lock"
+_LOCK_S = 30.0
+
+
+class ApprovalFiles:
+    """The approvals in one state directory. An `ApprovalStore`."""
+
+    def __init__(self, directory: Path, runs: str) -> None:
+        """`runs` is the name of the folder of the runs in the state `directory`."""
+        self._folder = directory / APPROVALS_FOLDER
+        self._runs = directory / runs
+
+    def add(self, approved: ApprovedText) -> ApprovedText:
+        file = self._folder / f"{approved.key}.json"
+        try:
+            make_folder(self._folder)
+            with filelock.FileLock(self._folder / _LOCK_FILE, timeout=_LOCK_S, mode=0o600):
+                before = ApprovedText.from_json(_read(file)).approvals if file.exists() else ()
+                by_name: dict[str, Approval] = {each.name: each for each in (*before, *approved.approvals)}
+                together = replace(approved, approvals=tuple(by_name.values()))
+                _write(file, together.to_json())
+        except filelock.Timeout:
+            raise StateError("another process enters approvals", where=str(file), fix="run it again") from None
+        except OSError as error:
+            raise StateError(f"cannot be written: {error.strerror}", where=str(file), fix="see `df`") from error
+        return together
+
+    def read(self) -> Sequence[ApprovedText]:
+        if not self._folder.is_dir():
+            return ()
+        found = [_parse(file) for file in sorted(self._folder.glob("*.json"))]
+        return sorted(found, key=lambda each: max((approval.at_ms for approval in each.approvals), default=0))
+
+    def note_run(self, run: Run, approval: RunApproval) -> None:
+        file = self._runs / run.run_id / APPROVAL_FILE
+        try:
+            _write(file, {**approval.approved.to_json(), "plan_sha256": approval.plan_sha256})
+        except OSError as error:
+            raise StateError(f"cannot be written: {error.strerror}", where=str(file), fix="see `df`") from error
+
+    def of_run(self, run: Run) -> RunApproval | None:
+        file = self._runs / run.run_id / APPROVAL_FILE
+        return RunApproval(_parse(file), _read(file)["plan_sha256"]) if file.exists() else None
+
+
+def _parse(file: Path) -> ApprovedText:
+    try:
+        return ApprovedText.from_json(_read(file))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"the approval cannot be read: {error}", where=str(file), fix="restore it from a backup, or approve again"
+        ) from None
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _write(file: Path, values: dict[str, Any]) -> None:
+    write_text_beside(file, json.dumps(values, indent=2) + "\n")
+    sync_folder(file.parent)
