@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sender.reports.run_results import run_summary as run_summary
     from sender.rules.rule_sets import list_rules as list_rules
     from sender.schedule.scheduled_folder import next_starts as next_starts
+    from sender.sending.approve_plan import approve as approve
     from sender.sending.options import SendOptions as SendOptions
     from sender.sending.run_control import close as close
     from sender.sending.run_control import pause as pause
@@ -71,6 +72,7 @@ _HOME = {
     "SkipReason": "core.outcomes",
     "StateDir": "state.state_dir",
     "Status": "core.outcomes",
+    "approve": "sending.approve_plan",
     "areconcile": "api",
     "aresume": "api",
     "asend": "api",

@@ -52,7 +52,8 @@ def join_approvals(folder: Mapping[str, Any], own: Any) -> dict[str, Any]:
         return dict(folder) | {"approvals": expanded}  # which the campaign's own check refuses
     if named := [name for name in ("signers", "revoked") if name in expanded]:
         raise ValueError(f"the folder says who may approve: leave out `approval.{named[0]}`")
-    needed, given = folder.get("approvals", 1), expanded.get("approvals", 1)
-    if "approvals" in expanded and isinstance(given, int) and given < needed:
+    needed = folder.get("approvals", 1)
+    given = str(expanded.get("approvals", needed))  # YAML's scalars are text
+    if given.isdecimal() and int(given) < needed:
         raise ValueError(f"the folder asks for {needed} approvals, and the campaign for {given}: raise it")
-    return {**folder, **expanded, "approvals": max(needed, given) if isinstance(given, int) else given}
+    return {**folder, "approvals": needed, **expanded}

@@ -58,7 +58,7 @@ def approve(
     plan = Plan.open(campaign)
     read_terms(plan, state_dir)
     if show:
-        click.echo(text_to_approve(plan, state_dir, again=again), nl=False)
+        terminal.write_line(text_to_approve(plan, state_dir, again=again).rstrip("\n"))
         return 0
     if name is None:
         raise InputError("who approves is missing", fix="add --as NAME, as the allowed-signers file calls you")

@@ -1,8 +1,8 @@
 """What an approval of a written plan says, as the text that is signed: JSON, one key a line.
 
 It has the hashes of the plan's rows and messages, and every setting of the manifest that says what is sent, to whom,
-how fast, when and within which limits. A setting that is new in a later version is covered by itself; what is empty is left
-out, so that a new version does not void what was approved before it.
+how fast, when and within which limits. A setting that is new in a later version is covered by itself; what is empty is
+left out, so that a new version does not void what was approved before it.
 """
 
 from __future__ import annotations

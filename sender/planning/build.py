@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial, reduce
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -104,7 +105,7 @@ def build_plan(
     manifest = _manifest(
         compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
     )
-    plan = with_experiment(Plan(manifest, rows), compiled)
+    plan = with_experiment(Plan(replace(manifest, approval=_read_approval(campaign)), rows), compiled)
     with _located(campaign):
         refuse_closed_hours(plan)
     return plan
@@ -119,6 +120,17 @@ def _read_at(at: str | datetime | StartTime | None) -> StartTime | Literal["now"
         return parse_start(at)
     except ValueError as error:
         raise InputError(f"at: {error}") from None
+
+
+def _read_approval(campaign: Campaign) -> dict[str, Any] | None:
+    """Return the campaign's `approval` as the manifest keeps it."""
+    spec = campaign.approval
+    if spec is None:
+        return None
+    signers, revoked = (
+        None if file is None else str(campaign.path(file).absolute()) for file in (spec.signers, spec.revoked)
+    )
+    return {"approvals": spec.approvals, "signers": signers, "revoked": revoked}
 
 
 def _join_marks(suppress: MarkRows | None, earlier: EarlierRuns | None, known: KnownNumbers | None) -> MarkRows | None:
@@ -158,7 +170,6 @@ def _manifest(
         on_unfinished=compiled.on_unfinished,
         limits=compiled.limits,
         canary=None if compiled.canary is None or test_to is not None else compiled.canary.to_manifest(),
-        approval=None if test_to is not None else compiled.approval,
         provider=compiled.provider,
         dialect=compiled.dialect,
         senders=compiled.all_senders,

@@ -98,7 +98,6 @@ class CompiledCampaign:
     per_person: tuple[FrequencyCap, ...]
     window: Mapping[str, Any]  # as the manifest keeps it; empty where messages may leave at any time
     canary: CanaryTerms | None
-    approval: Mapping[str, Any] | None  # as the manifest keeps it
     rates: RateSettings
     sandbox: Mapping[str, Any]
     send_context: SendContext
@@ -210,7 +209,6 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         per_person=() if campaign.purpose == "transactional" else campaign.limits.per_person,
         window=compile_window(campaign),
         canary=None if campaign.canary is None else campaign.canary.terms,
-        approval=_approval(campaign),
         rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
         send_context=_send_context(campaign, fields),
@@ -223,13 +221,6 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
 def _send_context(campaign: Campaign, fields: Mapping[str, FieldValue]) -> SendContext:
     service, simulated = message_fields.find_service(fields), campaign.provider == "sandbox"
     return SendContext(campaign.name, campaign.provider, service, simulated, campaign.skip_dead)
-
-
-def _approval(campaign: Campaign) -> dict[str, Any] | None:
-    if (spec := campaign.approval) is None:
-        return None
-    revoked = None if spec.revoked is None else str(campaign.path(spec.revoked).absolute())
-    return {"approvals": spec.approvals, "signers": str(campaign.path(spec.signers).absolute()), "revoked": revoked}
 
 
 def _load_prices(campaign: Campaign) -> tuple[PriceTable | None, tuple[InputFile, ...]]:

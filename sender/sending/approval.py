@@ -173,7 +173,7 @@ def check_run_approval(state: State, run: Run, terms: ApprovalTerms) -> RunAppro
     counted = count_approvals(approval.approved, terms, at_s=run.created_at_ms / 1000)
     if len(counted.people) < terms.needed:
         raise ApprovalMissing(
-            f"{_say_how_many(counted, terms)} of run {run.run_id}",
+            f"run {run.run_id} of {run.campaign} {_say_how_many(counted, terms)}",
             fix=f"`sender close {run.run_id}` ends it; then plan with --only-new, and have that plan approved",
         )
     return approval
@@ -238,16 +238,16 @@ def _again_after(approved: ApprovedText) -> str | None:
 def _too_few(plan: Plan, terms: ApprovalTerms, counted: Counted) -> ApprovalMissing:
     others = "another person approves it" if counted.people else "approve it"
     return ApprovalMissing(
-        f"{_say_how_many(counted, terms)} of this plan of {plan.manifest.campaign}",
+        f"this plan of {plan.manifest.campaign} {_say_how_many(counted, terms)}",
         fix=f"{others}: `sender approve {plan.directory} --as NAME`",
     )
 
 
 def _say_how_many(counted: Counted, terms: ApprovalTerms) -> str:
+    """Return `has 1 of 2 approvals (anna)`, and why others do not count."""
     names = f" ({', '.join(name for name, _ in counted.people)})" if counted.people else ""
-    are = "counts" if len(counted.people) == 1 else "count"
-    why = f"; {'; '.join(counted.problems)};" if counted.problems else ""
-    return f"{len(counted.people)} of {terms.needed} approvals {are}{names}{why}"
+    why = "".join(f"; {problem}" for problem in counted.problems)
+    return f"has {len(counted.people)} of {terms.needed} approvals{names}{why}"
 
 
 def _missing(

@@ -25,6 +25,7 @@ from sender.campaign.model import Campaign
 from sender.cli.entry import ALIASES, cli
 from sender.core.errors import SenderError
 from sender.core.outcomes import SkipReason
+from sender.state.approvals import ApprovedText, RunApproval
 from sender.state.ledger import RunKind
 from sender.state.recorded_outcomes import OUTCOMES_SCHEMA
 from sender.state.ticks import TickRecord
@@ -283,6 +284,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         opened.open_replies(create=True).close()
         opened.open_numbers().close()
         opened.outcomes.add(run, pl.DataFrame([(2, "purchase", None, None)], schema=OUTCOMES_SCHEMA, orient="row"))
+        approved = ApprovedText("text", "plan")
+        opened.approvals.add(approved)
+        opened.approvals.note_run(run, RunApproval(approved, None))
         sender.forget(opened, opened.plan(opened.find("live")).messages["to"][0])
         seen.update(path.relative_to(older).as_posix() for path in older.rglob("*") if path.is_file())
     return seen

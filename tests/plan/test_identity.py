@@ -201,7 +201,7 @@ def test_a_plan_of_format_3_has_the_same_identity(tmp_path: Path, keys: dict[str
     old = stored_in_format_3(made, tmp_path / "old")
     assert old.identity == made.identity
     again = old.write(tmp_path / "new")
-    assert (again.manifest.format, again.manifest.identity, again.hash) == (6, made.identity, made.hash)
+    assert (again.manifest.format, again.manifest.identity, again.hash) == (7, made.identity, made.hash)
     assert Plan.open(tmp_path / "new").identity == made.identity
 
 
@@ -215,10 +215,10 @@ def test_a_large_plan_of_format_3_is_read_in_blocks(tmp_path: Path, monkeypatch:
 def test_other_formats_are_refused(tmp_path: Path) -> None:
     made = plan().write(tmp_path / "p")
     values = json.loads((tmp_path / "p" / "manifest.json").read_text(encoding="utf-8"))
-    (tmp_path / "p" / "manifest.json").write_text(json.dumps(values | {"format": 7}), encoding="utf-8")
-    with pytest.raises(sender.SenderError, match="format 7; this version reads 3 to 6"):
+    (tmp_path / "p" / "manifest.json").write_text(json.dumps(values | {"format": 8}), encoding="utf-8")
+    with pytest.raises(sender.SenderError, match="format 8; this version reads 3 to 7"):
         Plan.open(tmp_path / "p")
-    assert made.manifest.format == 6
+    assert made.manifest.format == 7
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def by_another_version(state: Path, run: Run, *, format_: int) -> None:
         ledger.execute("UPDATE run SET plan_hash = ? WHERE run_id = ?", (other, run.run_id))
 
 
-@pytest.mark.parametrize("format_", [3, 4, 5, 6])
+@pytest.mark.parametrize("format_", [3, 4, 5, 6, 7])
 def test_what_was_sent_is_known_however_its_sentences_read(tmp_path: Path, format_: int) -> None:
     first = sender.send(plan(), state_dir=tmp_path)
     by_another_version(tmp_path, first.run, format_=format_)
@@ -260,7 +260,7 @@ def test_what_was_sent_is_known_however_its_sentences_read(tmp_path: Path, forma
     assert sender.send(plan(message="Something else", edition="2"), state_dir=tmp_path).summary.accepted == 2
 
 
-@pytest.mark.parametrize("format_", [3, 4, 5, 6])
+@pytest.mark.parametrize("format_", [3, 4, 5, 6, 7])
 def test_what_was_begun_is_resumed_however_its_sentences_read(tmp_path: Path, format_: int) -> None:
     first = sender.send(plan(), state_dir=tmp_path, limit=1)
     assert first.summary.pending == 1
@@ -372,7 +372,7 @@ def test_a_retry_that_was_begun_is_known_by_its_messages(tmp_path: Path) -> None
     first = sender.send(plan(people, dedupe="none"), state_dir=tmp_path)
     with StateDir(tmp_path) as state:
         again = retry_plan(state, first.run, reasons=["invalid_number"])
-    assert (again.manifest.messages, again.manifest.format) == (2, 6)
+    assert (again.manifest.messages, again.manifest.format) == (2, 7)
     begun = sender.send(again, state_dir=tmp_path, limit=1)
     by_another_version(tmp_path, begun.run, format_=3)
     finished = sender.send(again, state_dir=tmp_path)

@@ -75,6 +75,7 @@ FULL = manifest(
     limits={"max_messages": 5},
     canary={"first": 200, "wait_s": 900.0, "stop_if": {"failed": 0.1}, "size": 200},
     start={"text": "2026-12-01T09:00 America/New_York"},
+    approval={"approvals": 2, "signers": "/who", "revoked": None},
     parquet_sha256="ef",
     identity="01",
 )
@@ -105,7 +106,7 @@ def test_its_file_is_sorted_indented_utf8_with_a_checksum() -> None:
     checksum = values.pop("sha256")
     assert checksum == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     assert set(values) == set(asdict(FULL))
-    assert values["format"] == FORMAT == 6
+    assert values["format"] == FORMAT == 7
 
 
 CHANGES: list[Any] = [
@@ -142,14 +143,14 @@ def test_a_missing_one_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("form", "readable"),
-    [(2, False), (3, True), (4, True), (5, True), (6, True), (7, False), ("4", False), (None, False)],
+    [(2, False), (3, True), (4, True), (5, True), (6, True), (7, True), (8, False), ("4", False), (None, False)],
 )
 def test_formats(form: Any, readable: bool, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(replace(manifest(), format=form).to_json())
     if readable:
         assert read_manifest(tmp_path).format == form
     else:
-        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 6") as caught:
+        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 7") as caught:
             read_manifest(tmp_path)
         assert caught.value.fix == "make the plan again with `sender plan`"
 
