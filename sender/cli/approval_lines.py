@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sender.core.errors import SenderError
 from sender.plan.plan import Plan
-from sender.sending.approval import Counted, needs_approval
+from sender.sending.approval import CountedApprovals, needs_approval
 from sender.sending.approve_plan import read_approvals
 from sender.sending.options import SendOptions
 from sender.state.approvals import RunApproval
@@ -30,7 +30,7 @@ def approval_lines(plan: Plan, options: SendOptions) -> Iterator[str]:
         yield f"`sender approve {plan.directory} --as NAME` approves it"
 
 
-def describe_counted(counted: Counted, needed: int) -> str:
+def describe_counted(counted: CountedApprovals, needed: int) -> str:
     """Return `1 of 2 (anna)`."""
     names = ", ".join(name for name, _ in counted.people)
     return f"{len(counted.people)} of {needed}" + (f" ({names})" if names else "")

@@ -55,7 +55,7 @@ class ApprovalTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedApprovals:
     """Whose signatures count, as (name, key), and why others do not, as sentences."""
 
     people: tuple[tuple[str, str], ...]
@@ -65,7 +65,7 @@ class Counted:
 def find_terms(manifest: Manifest, *, source: str | Path | None, state: str | Path) -> ApprovalTerms | None:
     """Return what an approval of the plan has to be; None where none is asked for.
 
-    The campaign asks for it, or a `sender.toml` found upwards from its file, from the current folder, or beside the
+    The campaign asks for it, or a `sender.toml` found upwards from its file, from the current folder, or from the
     state: the most approvals that one of them asks for, by the files of the folder. Raises InputError where two folders
     name different files.
     """
@@ -195,7 +195,7 @@ def is_descended(state: State, run: Run, began_with: str | None, current: str | 
     return began_with == current
 
 
-def count_approvals(approved: ApprovedText, terms: ApprovalTerms, *, at_s: float) -> Counted:
+def count_approvals(approved: ApprovedText, terms: ApprovalTerms, *, at_s: float) -> CountedApprovals:
     """Return whose signatures count at that time: each person once, and each key once. Raises InputError."""
     from sender.core.ssh_signatures import SignatureError  # noqa: PLC0415
 
@@ -213,7 +213,7 @@ def count_approvals(approved: ApprovedText, terms: ApprovalTerms, *, at_s: float
             problems.append(f"{each.name}'s approval does not count: its key {key} has signed as another person")
         else:
             people[each.name] = key
-    return Counted(tuple(people.items()), tuple(problems))
+    return CountedApprovals(tuple(people.items()), tuple(problems))
 
 
 def _check_retry(state: State, plan: Plan, terms: ApprovalTerms) -> RunApproval:
@@ -235,7 +235,7 @@ def _again_after(approved: ApprovedText) -> str | None:
     return run_id
 
 
-def _too_few(plan: Plan, terms: ApprovalTerms, counted: Counted) -> ApprovalMissing:
+def _too_few(plan: Plan, terms: ApprovalTerms, counted: CountedApprovals) -> ApprovalMissing:
     others = "another person approves it" if counted.people else "approve it"
     return ApprovalMissing(
         f"this plan of {plan.manifest.campaign} {_say_how_many(counted, terms)}",
@@ -243,7 +243,7 @@ def _too_few(plan: Plan, terms: ApprovalTerms, counted: Counted) -> ApprovalMiss
     )
 
 
-def _say_how_many(counted: Counted, terms: ApprovalTerms) -> str:
+def _say_how_many(counted: CountedApprovals, terms: ApprovalTerms) -> str:
     """Return `has 1 of 2 approvals (anna)`, and why others do not count."""
     names = f" ({', '.join(name for name, _ in counted.people)})" if counted.people else ""
     why = "".join(f"; {problem}" for problem in counted.problems)

@@ -11,7 +11,7 @@ from sender.core.sign_text import find_own_key, sign_text
 from sender.core.ssh_signatures import SignatureError
 from sender.plan.approval_text import NAMESPACE, approval_text
 from sender.plan.plan import Plan
-from sender.sending.approval import ApprovalTerms, Counted, count_approvals, find_terms
+from sender.sending.approval import ApprovalTerms, CountedApprovals, count_approvals, find_terms
 from sender.sending.choose_run import find_run_kind
 from sender.state.approvals import Approval, ApprovalStore, ApprovedText
 from sender.state.find_state import find_state
@@ -24,7 +24,7 @@ class ApprovedPlan:
     """A plan with the approvals that count now, of how many that are `needed`."""
 
     plan: Plan
-    counted: Counted
+    counted: CountedApprovals
     needed: int
 
     @property
@@ -95,13 +95,15 @@ def read_terms(plan: Plan, state: str | Path) -> ApprovalTerms:
     return terms
 
 
-def read_approvals(plan: Plan, terms: ApprovalTerms, state: str | Path, *, again_after: str | None = None) -> Counted:
+def read_approvals(
+    plan: Plan, terms: ApprovalTerms, state: str | Path, *, again_after: str | None = None
+) -> CountedApprovals:
     """Return the approvals of a written plan that count now. Raises InputError and StateError."""
     text = approval_text(plan, again_after=again_after)
     for approved in open_approvals(state).read():
         if approved.text == text:
             return count_approvals(approved, terms, at_s=time_of_day_ms() / 1000)
-    return Counted(())
+    return CountedApprovals(())
 
 
 def _refuse_same_key(store: ApprovalStore, text: str, approval: Approval) -> None:
