@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -30,6 +31,7 @@ def table_of_items(items: Iterable[Mapping[str, Any]], where: str | None = None)
 # Items whose keys differ make a blank table: refused beyond this many cells that are also this many for each value.
 _MOST_BLANK = 1_000_000
 _MOST_SPARSE = 100
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # control characters, as numbers in bytes have
 _DEEPEST = 50  # levels of mappings and lists into which templates can look
 
 
@@ -108,7 +110,8 @@ def cell_text(value: Any) -> str:
         case list() | tuple():
             return " ".join(map(cell_text, value))  # several media URLs, which have no spaces
         case bytes():
-            return value.decode(errors="replace")  # what is not text becomes damaged characters
+            # What is not text becomes damaged characters, which no message may have.
+            return _NO_TEXT.sub("\ufffd", value.decode(errors="replace"))
         case Mapping():
             return json.dumps(value, ensure_ascii=False, default=str)
     if type(value).__name__ == "ndarray":

@@ -6,6 +6,8 @@ the schema is looked at; everything else in it stays as it is, byte for byte.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +18,15 @@ _MOST_FOOTER_BYTES = 256 * 2**20
 _MOST_POLARS_DIGITS = 38
 _MOST_DEPTH = 64
 
+_ARROW_SCHEMA = b"ARROW:schema"
+_UNUSED_SCHEMA = b"arrow:unused"  # as long
+
 # Types of the compact protocol.
 _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = range(14)
 _VARINTS = (_I16, _I32, _I64)
 
 # Fields of FileMetaData and SchemaElement.
-_SCHEMA = 2
+_SCHEMA, _METADATA = 2, 5
 _TYPE, _NAME, _CHILDREN, _CONVERTED, _SCALE, _PRECISION, _LOGICAL = 1, 4, 5, 6, 7, 8, 10
 _ANNOTATIONS = (_CONVERTED, _SCALE, _PRECISION, _LOGICAL)
 _INTERVAL = 21  # of ConvertedType
@@ -109,9 +114,29 @@ def without_odd_types(file: Path | bytes) -> bytes:
             at = element.end
     changed += footer[at:]
     # Arrow's own schema, which some writers add, has the types too: under another key it is not looked at.
-    footer = bytes(changed).replace(b"ARROW:schema", b"arrow:unused")
+    footer = bytes(changed).replace(_ARROW_SCHEMA, _UNUSED_SCHEMA)
     content = data[: -_TAIL_BYTES - int.from_bytes(data[-8:-4], "little")]
     return content + footer + len(footer).to_bytes(4, "little") + _MAGIC
+
+
+def read_arrow_schema(file: Path | bytes) -> bytes | None:
+    """Return Arrow's own schema, which some writers add, as a message of Arrow's IPC format; None without one.
+
+    It has what the types of Parquet do not say: durations, and time zones. Raises FooterError and OSError.
+    """
+    reader = _ThriftReader(_read_footer(file))
+    for field, kind in reader.fields():
+        if field != _METADATA or kind != _LIST:
+            reader.skip(kind)
+            continue
+        for _ in range(reader.list_size()):
+            pair = {name: _ThriftReader(value).binary() for name, _, value in reader.element().fields}
+            if pair.get(1) == _ARROW_SCHEMA:
+                try:
+                    return base64.b64decode(pair.get(2, b""))
+                except binascii.Error:
+                    return None
+    return None
 
 
 def _columns(elements: Sequence[_Element]) -> Iterator[tuple[_Element, list[_Element]]]:

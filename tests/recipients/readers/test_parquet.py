@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 import io
 import uuid
@@ -56,6 +57,34 @@ def test_an_odd_type_is_text(column, text):
     assert table.notes == ()
 
 
+@pytest.mark.parametrize("odd", [False, True], ids=["alone", "beside a type that stops polars"])
+def test_durations_and_zones_are_read_from_arrows_schema(odd):
+    """Parquet has no type for a duration: without Arrow's schema it is a whole number of microseconds."""
+    table = read(
+        parquet(
+            phone=["1", "2"],
+            hours=pa.array([dt.timedelta(hours=26, minutes=3), None]),
+            at=pa.array([dt.datetime(2026, 12, 1, 8, 30), None], pa.timestamp("us", "Europe/Berlin")),
+            **({"v": pa.array([decimal.Decimal("19.90"), None], pa.decimal256(50, 2))} if odd else {}),
+        )
+    )
+    assert table.cells["hours"].to_list() == ["26:03:00", ""]
+    assert table.cells["at"].to_list() == ["2026-12-01 09:30:00+01:00", ""]
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe", (5).to_bytes(16, "big"), b"a\x1bb"])
+def test_bytes_that_are_no_text_stop_the_texts_that_use_them(value, tmp_path):
+    data = parquet(phone=["+12025550111"], v=pa.array([value], pa.binary()))
+    (tmp_path / "bytes.parquet").write_bytes(data)
+    assert plan("Hi {{ v }}", file=tmp_path / "bytes.parquet").manifest.skipped == {"render_error": 1}
+    assert plan("Hi", file=tmp_path / "bytes.parquet").manifest.messages == 1
+
+
+def test_bytes_that_are_text_are_text():
+    table = read(parquet(phone=["1"], v=pa.array(["Zoë\n2".encode()], pa.binary())))
+    assert table.cells["v"].to_list() == ["Zoë\n2"]
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["from the disk", "from memory"])
 def test_a_file_of_duckdb(packed):
     source = DUCKDB.read_bytes() if packed else DUCKDB
@@ -85,7 +114,7 @@ def plan(body: str, **recipients):
         provider="sandbox",
         message=body,
         from_="+12025550100",
-        recipients={"file": DUCKDB.name, **recipients},
+        recipients={"file": DUCKDB, **recipients},
         base=DUCKDB.parent,
     )
     return build_plan(campaign)
