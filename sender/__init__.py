@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sender.api import areconcile as areconcile
     from sender.api import aresume as aresume
     from sender.api import asend as asend
+    from sender.api import lookup as lookup
     from sender.api import notify_run as notify_run
     from sender.api import reconcile as reconcile
     from sender.api import resume as resume
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from sender.core.errors import SenderError as SenderError
     from sender.core.outcomes import SkipReason as SkipReason
     from sender.core.outcomes import Status as Status
+    from sender.delivery.list_lookups import LookedUp as LookedUp
+    from sender.delivery.list_lookups import LookupOptions as LookupOptions
+    from sender.delivery.list_lookups import alookup as alookup
     from sender.plan.plan import Plan as Plan
     from sender.planning.build import build_plan as build_plan
     from sender.planning.diff import diff_plans as diff_plans
@@ -64,6 +68,8 @@ _HOME = {
     "Campaign": "campaign.model",
     "GuardStop": "core.errors",
     "InputError": "core.errors",
+    "LookedUp": "delivery.list_lookups",
+    "LookupOptions": "delivery.list_lookups",
     "Plan": "plan.plan",
     "Progress": "state.heartbeat",
     "RunResult": "sending.run_result",
@@ -72,6 +78,7 @@ _HOME = {
     "SkipReason": "core.outcomes",
     "StateDir": "state.state_dir",
     "Status": "core.outcomes",
+    "alookup": "delivery.list_lookups",
     "approve": "sending.approve_plan",
     "areconcile": "api",
     "aresume": "api",
@@ -88,6 +95,7 @@ _HOME = {
     "init_state": "state.new_state",
     "list_rules": "rules.rule_sets",
     "load_campaign": "campaign.load",
+    "lookup": "api",
     "next_starts": "schedule.scheduled_folder",
     "notify_run": "api",
     "open_reviews": "suppression.reviews",

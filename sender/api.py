@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Unpack
 
+from sender.campaign.model import Campaign
 from sender.core.errors import InputError
 from sender.core.output_files import Protected
 from sender.core.standard_webhooks import read_target
+from sender.delivery.list_lookups import LookedUp, LookupOptions, alookup
 from sender.delivery.reconcile import ReconcileResult
 from sender.delivery.refresh import reconcile_run
 from sender.delivery.settle import OnWait
@@ -151,6 +153,15 @@ def reconcile(
     """
     _refuse_running_loop("areconcile")
     return event_loop.run(areconcile(run, state_dir=state_dir, env=env, settle=settle, on_wait=on_wait))
+
+
+def lookup(campaign: Campaign, options: LookupOptions | None = None, *, dry_run: bool = False) -> LookedUp:
+    """Look up the numbers of `campaign` as `alookup` does, and block until that is done.
+
+    Raises InputError where an event loop is running: await `alookup` there.
+    """
+    _refuse_running_loop("alookup")
+    return event_loop.run(alookup(campaign, options, dry_run=dry_run))
 
 
 async def _await_start(plan: Plan, options: SendOptions, cancel: asyncio.Event | None) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +14,31 @@ import click
 import polars as pl
 from rich.markup import escape
 
-from sender import phone, providers, sandbox
+from sender import providers
 from sender.campaign.load import load_campaign
 from sender.campaign.model import Campaign
 from sender.cli import console, terminal
 from sender.cli.campaign_options import is_campaign
-from sender.cli.duration import format_duration, parse_duration_s
+from sender.cli.duration import format_duration
 from sender.cli.outputs import force_option
 from sender.cli.shared_options import env_file_option, environment, state_options
-from sender.cli.state_place import MAKE_ONE
-from sender.core import money
-from sender.core.errors import CostLimit, InputError, UnknownRun
+from sender.core.errors import InputError
 from sender.core.folder_defaults import find_folder_defaults
 from sender.core.output_files import OutputKind, Protected
-from sender.delivery.number_lookups import LookupResult, LookupTerms, look_up_numbers
-from sender.delivery.provider_session import SANDBOX_URL
-from sender.planning.build import build_plan
-from sender.providers.base import Adapter
-from sender.providers.lookups import NumberLookups, number_lookups
-from sender.recipients.columns import load_recipients
-from sender.reports.table_files import find_format, has_headers, write_table
-from sender.state.find_state import is_state
-from sender.state.number_facts import LOOKUP, NumberFacts, NumberStore
-from sender.state.open import open_numbers
-from sender.suppression.looked_up import learn_lookups
-from sender.suppression.suppression_list import SuppressionList
-from sender.transport.httpx_transport import HttpxTransport
-
-COLUMNS = (
-    *("number", "line_type", "carrier", "zone", "reassigned", "reassigned_since", "valid", "problem"),
-    *("provider", "looked_up_at", "price", "currency"),
+from sender.delivery.list_lookups import (
+    LOOKUP_COLUMNS,
+    ListLookup,
+    LookupOptions,
+    check_state,
+    facts_frame,
+    open_list_lookup,
+    read_day,
 )
-_KIND = OutputKind("the output of a lookup", lambda file: has_headers(file, COLUMNS))
-_SANDBOX_PRICE = Decimal("0.005")
-_DAY_S = 86_400
+from sender.delivery.number_lookups import LookupResult
+from sender.reports.table_files import find_format, has_headers, write_table
+from sender.state.number_facts import NumberFacts
 
-
-@dataclass(frozen=True, slots=True)
-class _LookupPlan:
-    """What is looked up, and how: `wanted` numbers, of which `due` are not known well enough."""
-
-    wanted: list[str]
-    due: list[str]
-    terms: LookupTerms
-
-    @property
-    def cost(self) -> Decimal:
-        return len(self.due) * self.terms.price
+_KIND = OutputKind("the output of a lookup", lambda file: has_headers(file, LOOKUP_COLUMNS))
 
 
 @click.command(
@@ -99,13 +73,11 @@ class _LookupPlan:
 @state_options
 def lookup(campaign: Path, state_dir: Path, debug: bool, **options: object) -> int:
     console.set_up_logs(debug=debug)
-    if not is_state(state_dir):
-        raise UnknownRun(f"there is no state directory at {state_dir}", fix=MAKE_ONE)
-    return _look_up(campaign, state_dir, _LookupOptions(**options))  # type: ignore[arg-type]
+    return _look_up(campaign, state_dir, _CommandOptions(**options))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
-class _LookupOptions:
+class _CommandOptions:
     provider: str | None
     price: str | None
     currency: str
@@ -122,47 +94,40 @@ class _LookupOptions:
     force: bool
     env_file: Path | None
 
+    def to_library(self, target: Path, state_dir: Path) -> LookupOptions:
+        return LookupOptions(
+            state_dir=state_dir,
+            provider=self.provider,
+            env=environment(self.env_file),
+            rehearse=self.rehearse,
+            price=self.price,
+            currency=self.currency,
+            max_cost=self.max_cost,
+            max_age=self.max_age,
+            reassigned_since=read_day(self.reassigned_since),
+            limit=self.limit,
+            per_s=self.rate,
+            whole_list=not is_campaign(target),
+        )
 
-def _look_up(target: Path, state_dir: Path, options: _LookupOptions) -> int:
-    if options.output is not None:
-        find_format(options.output)
-    since = None if options.reassigned_since is None else _read_day(options.reassigned_since)
-    loaded = _load(target, state_dir, options)
-    provider = options.provider or str(loaded.provider)
-    simulated = options.rehearse or provider == "sandbox"
-    dialect = str(loaded.sandbox.dialect) if provider == "sandbox" else provider
-    env = environment(options.env_file)
-    with contextlib.ExitStack() as stack:
-        store = stack.enter_context(contextlib.closing(open_numbers(state_dir)))
-        terms = _terms(options, loaded, simulated=simulated)
-        wanted = _numbers(loaded, target, state_dir)
-        since_text = None if since is None else since.isoformat()
-        oldest_ms = _now_ms() - round(1000 * parse_duration_s(options.max_age, "--max-age"))
-        known = _known(store, wanted, oldest_ms, since_text, simulated=simulated)
-        due = [number for number in wanted if number not in known]
-        job = _LookupPlan(wanted, due[: options.limit], terms)
-        _announce(job, provider, len(wanted) - len(due))
-        _check_cost(job)
+
+def _look_up(target: Path, state_dir: Path, options: _CommandOptions) -> int:
+    form = None if options.output is None else find_format(options.output)
+    terms = options.to_library(target, state_dir)
+    check_state(terms)
+    with open_list_lookup(_load(target, state_dir, options), terms) as job:
+        _announce(job)
+        job.check_cost()
         result = LookupResult()
         if job.due and not options.dry_run:
-            _agree(job, yes=options.yes or simulated)
-            adapter = stack.enter_context(_adapter(dialect, env, simulated=simulated))
-            lookups = number_lookups(adapter, reassigned_since=since)
-            try:
-                result = asyncio.run(_ask(store, lookups, job))
-            finally:
-                _teach(state_dir, store, job)
-        facts = list(store.look_up(wanted, simulated=simulated))
-    if not options.dry_run:
+            _agree(job, yes=options.yes or job.terms.simulated)
+            result = asyncio.run(job.run())
+        facts = job.facts()
+        if options.dry_run:
+            return 0
         _report(job, result, facts)
-    if options.output is not None and not options.dry_run:
-        write_table(
-            _frame(facts, find_format(options.output)),
-            options.output,
-            _KIND,
-            Protected(state_dir=state_dir),
-            force=options.force,
-        )
+    if options.output is not None and form is not None:
+        write_table(_frame(facts, form), options.output, _KIND, Protected(state_dir=state_dir), force=options.force)
         console.err.print(f"wrote {console.many(len(facts), 'number')} to {escape(str(options.output))}")
     return _exit_code(result)
 
@@ -173,7 +138,7 @@ def _exit_code(result: LookupResult) -> int:
     return 1 if result.failed or result.untold else 0
 
 
-def _load(target: Path, state_dir: Path, options: _LookupOptions) -> Campaign:
+def _load(target: Path, state_dir: Path, options: _CommandOptions) -> Campaign:
     """The campaign, or one around a list of recipients."""
     defaults = find_folder_defaults((Path.cwd() / target).parent.resolve(), Path.cwd(), state_dir.absolute().parent)
     region = {} if options.default_region is None else {"default_region": options.default_region}
@@ -187,90 +152,18 @@ def _load(target: Path, state_dir: Path, options: _LookupOptions) -> Campaign:
     return load_campaign(source, defaults=file)
 
 
-def _numbers(campaign: Campaign, target: Path, state_dir: Path) -> list[str]:
-    """The numbers that would be texted, each once: of a campaign by its plan, of a list those that can be read."""
-    if is_campaign(target):
-        plan = build_plan(campaign, state_dir=state_dir)
-        to = plan.scan().filter(pl.col("seq").is_not_null()).select("to").collect()["to"]
-    else:
-        recipients = load_recipients(campaign)
-        cells = [recipients.cells[header] for header in recipients.phones]
-        region = campaign.recipients.default_region
-        read = [phone.normalize(column, default_region=region)["to"] for column in cells]
-        to = (
-            pl.DataFrame([column.alias(str(at)) for at, column in enumerate(read)])
-            .select(pl.coalesce(pl.all()))
-            .to_series()
-        )
-    e164 = to.drop_nulls().filter(to.drop_nulls().str.starts_with("+"))
-    return e164.unique(maintain_order=True).to_list()
-
-
-def _terms(options: _LookupOptions, campaign: Campaign, *, simulated: bool) -> LookupTerms:
-    limit = campaign.limits.max_cost if options.max_cost is None else options.max_cost
-    most = None if limit is None else _amount(str(limit), "--max-cost")
-    if options.price is not None:
-        price = _amount(options.price, "--price")
-    elif simulated:
-        price = _SANDBOX_PRICE
-    else:
-        raise InputError(
-            "what a lookup costs is not known: no provider's API says it",
-            where="--price",
-            fix="add --price 0.008, as your provider's price list has it",
-        )
-    return LookupTerms(options.rate, price, options.currency, most, simulated)
-
-
-def _amount(text: str, where: str) -> Decimal:
-    try:
-        money.parse(text)
-        return Decimal(text)
-    except (ValueError, InvalidOperation) as error:
-        raise InputError(str(error), where=where) from None
-
-
-def _read_day(text: str) -> date:
-    try:
-        return date.fromisoformat(text.strip())
-    except ValueError:
-        raise InputError(f"`{text}` is not a day", where="--reassigned-since", fix="write it as 2026-05-01") from None
-
-
-def _known(
-    store: NumberStore, numbers: Sequence[str], oldest_ms: int, since: str | None, *, simulated: bool
-) -> set[str]:
-    """The numbers that need not be looked up again."""
-    return {
-        fact.number
-        for fact in store.look_up(numbers, simulated=simulated)
-        if fact.source == LOOKUP and fact.at >= oldest_ms and (since is None or fact.reassigned_since == since)
-    }
-
-
-def _announce(job: _LookupPlan, provider: str, known: int) -> None:
+def _announce(job: ListLookup) -> None:
     terms = job.terms
-    left_out = f", {known:,} known already" if known else ""
-    console.out.print(f"{console.many(len(job.wanted), 'number')}{left_out}; {len(job.due):,} to look up at {provider}")
+    left_out = f", {job.known:,} known already" if job.known else ""
+    wanted = console.many(len(job.wanted), "number")
+    console.out.print(f"{wanted}{left_out}; {len(job.due):,} to look up at {job.provider}")
     if job.due:
         about = format_duration(len(job.due) / terms.per_s)
         simulated = ", simulated" if terms.simulated else ""
         console.out.print(f"cost {job.cost} {terms.currency} ({terms.price} each{simulated}), about {about}")
 
 
-def _check_cost(job: _LookupPlan) -> None:
-    """Raise CostLimit where the lookups would cost more than may be spent."""
-    most = job.terms.max_cost
-    if most is not None and job.cost > most:
-        fits = int(most / job.terms.price)
-        raise CostLimit(
-            f"{console.many(len(job.due), 'lookup')} would cost {job.cost} {job.terms.currency}, and at most {most} may"
-            " be spent; nothing was looked up",
-            fix=f"--limit {fits} stays within it" if fits else "raise --max-cost",
-        )
-
-
-def _agree(job: _LookupPlan, *, yes: bool) -> None:
+def _agree(job: ListLookup, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
@@ -278,30 +171,7 @@ def _agree(job: _LookupPlan, *, yes: bool) -> None:
     terminal.ask(f"spend up to {job.cost} {job.terms.currency}?")
 
 
-@contextlib.contextmanager
-def _adapter(dialect: str, env: dict[str, str], *, simulated: bool) -> Iterator[Adapter]:
-    """The provider's adapter, or that of a sandbox: the running one, or one for this command."""
-    if not simulated:
-        yield providers.adapter(dialect, env)
-    elif url := env.get(SANDBOX_URL):
-        yield providers.sandbox_adapter(dialect, url)
-    else:
-        with sandbox.embedded() as own:
-            yield providers.sandbox_adapter(dialect, own)
-
-
-async def _ask(store: NumberStore, lookups: NumberLookups, job: _LookupPlan) -> LookupResult:
-    async with contextlib.aclosing(HttpxTransport(concurrency=8)) as transport:
-        return await look_up_numbers(store, lookups, transport, job.due, job.terms)
-
-
-def _teach(state_dir: Path, store: NumberStore, job: _LookupPlan) -> None:
-    """Enter what is known into the suppression list, also what an earlier command was killed before it could enter."""
-    with SuppressionList.open(state_dir) as suppressions:
-        learn_lookups(suppressions, store.look_up(job.wanted, simulated=job.terms.simulated))
-
-
-def _report(job: _LookupPlan, result: LookupResult, facts: Sequence[NumberFacts]) -> None:
+def _report(job: ListLookup, result: LookupResult, facts: Sequence[NumberFacts]) -> None:
     if job.due:
         spent = result.charged * job.terms.price
         console.out.print(
@@ -320,25 +190,8 @@ def _report(job: _LookupPlan, result: LookupResult, facts: Sequence[NumberFacts]
 
 
 def _frame(facts: Sequence[NumberFacts], form: str) -> pl.DataFrame:
-    """What is known as a table with COLUMNS: texts, but `valid` (Boolean) and `looked_up_at` (Datetime, ms, UTC).
-
-    In formats without times that one is a text, too.
-    """
-    rows = [
-        (
-            *(fact.number, fact.line_type, fact.carrier, fact.zone, fact.reassigned, fact.reassigned_since),
-            *(fact.valid, fact.problem, fact.provider, datetime.fromtimestamp(fact.at / 1000, UTC)),
-            *(fact.price, fact.currency),
-        )
-        for fact in facts
-    ]
-    schema: dict[str, pl.DataType] = dict.fromkeys(COLUMNS, pl.String())
-    schema |= {"valid": pl.Boolean(), "looked_up_at": pl.Datetime("ms", "UTC")}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    """What is known as a table; in formats without times `looked_up_at` is a text, too."""
+    frame = facts_frame(facts)
     if form in ("csv", "jsonl"):
         return frame.with_columns(pl.col("looked_up_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
     return frame
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -13,7 +13,7 @@ from sender.sending.options import SendKeywords
 
 
 def names_of_the_library() -> set[str]:
-    functions = (sender.build_plan, sender.retry_plan, sender.asend)
+    functions = (sender.build_plan, sender.retry_plan, sender.asend, sender.LookupOptions)
     keywords = {name for function in functions for name in inspect.signature(function).parameters}
     return keywords | set(SendKeywords.__annotations__)
 
