@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sender.suppression.suppression_list import SuppressionList
 from tests.cli.conftest import SENDER, Sandbox, Shell
 
 pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
-ADA, GRACE = "+12025550101", "+12025550102"
+ADA, GRACE, EVE = "+12025550101", "+12025550102", "+12025550103"
 OFFER = 'name: offer\nprovider: twilio\nfrom: "+12025550150"\nrate: none\nrecipients: people.csv\nmessage: Hi\n'
 CTRL_C = "\x03"
 SEND_IT = r"Send 1 message through twilio\? \[y/N\]: "
@@ -191,3 +192,53 @@ def test_a_late_start_is_asked_about(at_terminal: Callable[..., Terminal], sende
     start.types("y\n")
     assert start.ends() == 0, start.shown
     assert reached(sender) == 1
+
+
+def test_unclear_replies_are_decided_one_by_one(at_terminal: Callable[..., Terminal], sender: Shell) -> None:
+    """Opt out, keep, later: each by its first letters; a typing error is asked about again."""
+    sender.make_state()
+    unclear = {ADA: "leave me alone", GRACE: "wrong number", EVE: "do not text me"}
+    with SuppressionList.open(sender.folder / ".sender") as suppressions:
+        for at, (number, text) in enumerate(unclear.items()):
+            suppressions.learn_inbound(
+                number, text, "+12025550150", "twilio", datetime(2026, 11, 21, 12, at, tzinfo=UTC)
+            )
+    review = at_terminal("replies", "--review")
+    review.sees("3 replies to be decided; until then these numbers get nothing")
+    review.sees(
+        re.escape(f"{ADA} to +12025550150") + r"[^\n]*\n *leave me alone\n *\S+ opt out, keep, or decide later\?"
+    )
+    review.types("perhaps\n")
+    review.sees(r"opt out, keep, or decide later\?")
+    review.types("opt-out\n")
+    review.sees(re.escape(f"{ADA} has opted out"))
+    review.sees(re.escape(f"{GRACE}: opt out, keep, or decide later?"))
+    review.types("keep\n")
+    review.sees(re.escape(f"{GRACE} gets messages again"))
+    review.sees(re.escape(f"{EVE}: opt out, keep, or decide later?"))
+    review.types("later\n")
+    assert review.ends() == 0, review.shown
+    waiting = sender("replies", "--review", "--json").json
+    assert [entry["number"] for entry in waiting] == [EVE]
+    assert "opted_out" in sender("suppress", "why", ADA).out
+    assert "taken back since" in sender("suppress", "why", GRACE).out
+
+
+@pytest.mark.parametrize("leaves", [CTRL_C, "\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_whoever_leaves_the_review_keeps_what_was_decided(
+    at_terminal: Callable[..., Terminal], sender: Shell, leaves: str
+) -> None:
+    sender.make_state()
+    with SuppressionList.open(sender.folder / ".sender") as suppressions:
+        for at, number in enumerate((ADA, GRACE)):
+            when = datetime(2026, 11, 21, 12, at, tzinfo=UTC)
+            suppressions.learn_inbound(number, "leave me alone", "+12025550150", "twilio", when)
+    review = at_terminal("replies", "--review")
+    review.sees(re.escape(f"{ADA}: opt out, keep, or decide later?"))
+    review.types("opt-out\n")
+    review.sees(re.escape(f"{GRACE}: opt out, keep, or decide later?"))
+    review.types(leaves)
+    assert review.ends() == 130, review.shown
+    assert "Traceback" not in review.shown
+    assert [entry["number"] for entry in sender("replies", "--review", "--json").json] == [GRACE]
+    assert "opted_out" in sender("suppress", "why", ADA).out

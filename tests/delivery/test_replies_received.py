@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,9 @@ from sender.state.state import State
 from sender.suppression.reviews import ReviewPolicy
 from sender.suppression.suppression_list import SuppressionList
 from tests import warm
+from tests.small_disk import fill, small_disk
+
+__all__ = ["small_disk"]  # a fixture
 
 KEYS = webhooks.Keys.of(sandbox.environment(""))
 KEY = bytes(range(24))
@@ -250,8 +254,8 @@ def command(state: State, tmp_path: Path) -> Iterator[Callable[..., tuple[warm.P
     clean = {name: text for name, text in os.environ.items() if not re.match(r"SIGNALWIRE|TELNYX|TWILIO|SENDER", name)}
     env = clean | {"PYTHONPATH": str(warm.ROOT)} | dict(sandbox.environment(""))
 
-    def start(*args: str) -> tuple[warm.Process, str]:
-        arguments = ["listen", "--port", "0", "--state-dir", state.where, *args]
+    def start(*args: str, where: str | None = None) -> tuple[warm.Process, str]:
+        arguments = ["listen", "--port", "0", "--state-dir", where or state.where, *args]
         process = warm.start("sender", arguments, cwd=tmp_path, env=env)
         started.append(process)
         assert process.stdout is not None
@@ -301,6 +305,36 @@ def test_a_listener_that_is_killed_loses_no_reply_that_it_has_answered(
     assert held == {
         numbers[name]: "opted_out" if text == "STOP" else "under_review" for name, text in unanswered.items()
     }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
+def test_on_a_full_disk_no_reply_is_answered_as_if_it_were_kept(
+    small_disk: Path, command: Callable[..., tuple[warm.Process, str]]
+) -> None:
+    """The provider is answered 503 and delivers again; when there is room, every reply is there, and once."""
+    init_state(small_disk / "state")
+    process, url = command("--keep-replies", where=str(small_disk / "state"))
+    sent = {f"SM{n:032}": f"reply {n} " + "x" * 1500 for n in range(40)}
+
+    def answer_to(name: str) -> int | None:
+        return deliver(url, sent[name], message_id=name)
+
+    first, *others = sent
+    assert answer_to(first) == 200
+    ballast = fill(small_disk, leave_kib=0)
+    answers = {name: answer_to(name) for name in others}
+    assert set(answers.values()) <= {200, 503}
+    assert list(answers.values())[-1] == 503, "the disk is full by then"
+    assert process.poll() is None
+    ballast.unlink()
+    for name, answer in answers.items():
+        if answer == 503:
+            assert answer_to(name) == 200
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
+    with sender.open_state(small_disk / "state") as state:
+        assert dict(sender.replies(state).select("message_id", "text").iter_rows()) == sent
+        assert sender.replies(state).height == len(sent)
 
 
 def test_a_start_after_a_decision_and_after_a_hold(state: State) -> None:

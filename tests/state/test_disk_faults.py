@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,9 @@ from sender.core.errors import RunComplete, StateError
 from sender.state.sqlite.ledger import SqliteLedger
 from tests import local_http, warm
 from tests.cli.conftest import Done
+from tests.small_disk import fill, small_disk
+
+__all__ = ["small_disk"]  # a fixture
 
 N = 60
 VICTIM = "ledger.sqlite3"
@@ -159,26 +160,6 @@ def test_what_a_run_stands_on_is_on_disk_before_its_first_intent(
     assert {tmp_path, tmp_path / "new", state, state / "runs", run} <= before[0]
     named = {path.name for path in before[0]}
     assert {"plan.parquet", "manifest.json"} <= named, "before they got their place"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 900 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=900k", "none", str(place)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a file system here")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(place: Path, *, leave_kib: int) -> Path:
-    ballast = place / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while shutil.disk_usage(place).free > leave_kib * 1024:
-            file.write(b"x" * 4096)
-    return ballast
 
 
 def people(n: int) -> str:
