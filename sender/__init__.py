@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from sender.planning.forecast import foresee as foresee
     from sender.planning.retry import retry_plan as retry_plan
     from sender.planning.stored_messages import remaining_plan as remaining_plan
+    from sender.reports.evidence_check import verify_evidence as verify_evidence
     from sender.reports.history import history as history
     from sender.reports.reply_table import replies as replies
+    from sender.reports.run_evidence import write_evidence as write_evidence
     from sender.reports.run_results import run_results as run_results
     from sender.reports.run_results import run_summary as run_summary
     from sender.rules.rule_sets import list_rules as list_rules
@@ -88,10 +90,10 @@ _HOME = {
     "decide_review": "suppression.reviews",
     "diff_plans": "planning.diff",
     "explain_row": "planning.explain",
+    "find_state": "state.find_state",
     "foresee": "planning.forecast",
     "forget": "state.forget",
     "history": "reports.history",
-    "find_state": "state.find_state",
     "init_state": "state.new_state",
     "list_rules": "rules.rule_sets",
     "load_campaign": "campaign.load",
@@ -102,14 +104,16 @@ _HOME = {
     "open_state": "state.open",
     "pause": "sending.run_control",
     "prune": "state.prune",
-    "resume": "api",
     "reconcile": "api",
     "remaining_plan": "planning.stored_messages",
     "replies": "reports.reply_table",
+    "resume": "api",
     "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
     "run_summary": "reports.run_results",
     "send": "api",
+    "verify_evidence": "reports.evidence_check",
+    "write_evidence": "reports.run_evidence",
     "write_run_metrics": "api",
 }
 

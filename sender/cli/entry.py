@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "List the runs, or show the status of one."),
     "results": ("results", "Write the result of every row."),
     "report": ("report", "Show how a run went, in the terminal or as a page."),
+    "evidence": ("evidence", "Write what a run was and did to one archive."),
+    "evidence verify": ("evidence_verify", "Check such an archive, without the state."),
     "history": ("history", "Show what a person was sent, and what became of it."),
     "forget": ("forget", "Erase a person, all but the fact of an opt-out."),
     "prune": ("prune", "Remove plans, texts and results of old runs."),
