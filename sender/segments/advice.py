@@ -27,7 +27,8 @@ def advise(blamed: Mapping[str, Any], most: int | None = None) -> list[str]:
     if len(together) > 1 and blamed.get("segments", 0) > sum(entry["segments"] for entry in costly):
         shown = " ".join(repr(entry["character"]) for entry in together[:_MOST_TOGETHER])
         others = " and others" if len(together) > _MOST_TOGETHER else ""
-        cost = f"{_count(blamed['segments'], 'segment')} in {_count(blamed['messages'], 'message')}"
+        cheaper = blamed.get("cheaper", blamed["messages"])  # which older manifests do not have
+        cost = f"{_count(blamed['segments'], 'segment')} in {_count(cheaper, 'message')}"
         lines.append(f"{shown}{others} together cost {cost}")
     return lines + describe_scripts(blamed)
 

@@ -82,7 +82,7 @@ def blame(sizes: pl.DataFrame) -> dict[str, Any]:
     or, of the extension table, texts that it costs a segment) and `segments` (saved if only it were replaced), the
     costliest first, at most MOST_LISTED of them; `unlisted` counts the rest. `messages` counts the texts with a blamed
     character, `segments` what replacing all of them at once would save (letters and digits that GSM-7 has nothing for
-    stay), `other_script` the texts left out, `scripts` by script the texts with a letter of it.
+    stay) in `cheaper` texts, `other_script` the texts left out, `scripts` by script the texts with a letter of it.
     """
     blamed = Blame()
     blamed.add(sizes)
@@ -121,11 +121,13 @@ class Blame:
         listed = self._totals.sort("segments", "messages", "character", descending=[True, True, False])
         free = [character for character in listed["character"] if can_be_left_out(character)]
         replaced = listed.filter((pl.col("instead") != "") | pl.col("character").is_in(free))
+        together = [_saved_together(long, replaced) for long in self._long.frames()]
         return {
             "characters": listed.head(MOST_LISTED).to_dicts(),
             "unlisted": max(0, listed.height - MOST_LISTED),
             "messages": self._messages,
-            "segments": sum(_saved_together(long, replaced) for long in self._long.frames()),
+            "segments": sum(int(saved.sum()) for saved in together),
+            "cheaper": sum(int((saved > 0).sum()) for saved in together),
             "other_script": self._other_script,
             "scripts": dict(self._scripts.most_common()),
         }
@@ -209,14 +211,15 @@ def _ucs_units(column: str) -> pl.Expr:
     return (text.len_chars() + text.count_matches(r"[\x{10000}-\x{10FFFF}]")).cast(pl.Int64)
 
 
-def _saved_together(long: pl.DataFrame, listed: pl.DataFrame) -> int:
+def _saved_together(long: pl.DataFrame, listed: pl.DataFrame) -> pl.Series:
+    """Return the segments (Int64) that each text would save with all characters `listed` replaced."""
     if listed.is_empty():
-        return 0
+        return pl.Series(dtype=pl.Int64)
     longest_first = listed.sort(pl.col("character").str.len_chars(), descending=True)
     after = long["body"].str.replace_many(
         longest_first["character"].to_list(), longest_first["instead"].to_list(), leftmost=True
     )
-    return int(_saved(long["segments"], after).sum())
+    return _saved(long["segments"], after)
 
 
 def _saved(before: pl.Series, after: pl.Series) -> pl.Series:

@@ -147,6 +147,11 @@ def test_a_sentence(one: dict, told: str) -> None:
         pytest.param(["it’s", "“hi”", "Olá", "Привет 🎉"], ["1 message with Cyrillic letters: UCS-2"], id="nothing saved"),
         pytest.param([f"it’s {LONG}"], ["'’' (right single quotation mark) costs 1 segment in 1 message: write \"'\""], id="one"),
         pytest.param([f"“{LONG}”"], ["'“' '”' together cost 1 segment in 1 message"], id="only together"),
+        pytest.param(
+            [f"“{LONG}”", f"Юля {LONG}", "“hi”"],
+            ["'“' '”' together cost 1 segment in 1 message", "1 message with Cyrillic letters: UCS-2"],
+            id="together, and not in texts that stay as dear",
+        ),
         pytest.param([f"’{LONG}", f"…{LONG}"], ["costs 1 segment", "costs 1 segment"], id="each alone: no sum"),
         pytest.param(["Dear Юлия"] * 43, ["43 messages with Cyrillic letters: UCS-2"], id="names in another script"),
         pytest.param([f"Dear Юля {LONG}"] * 2, ["2 messages with Cyrillic letters: UCS-2"], id="also where they cost"),
