@@ -43,15 +43,16 @@ class Sdk:
 
 
 COMMON = ("create and fetch", "list filters", "pages", "media", "errors", "auth", "too many requests")
-TWILIO = (*COMMON, "schedule and cancel", "messaging service", "signatures of ours")
+TWILIO = (*COMMON, "schedule and cancel", "messaging service", "lookups", "signatures of ours")
 TELNYX = (*COMMON, "schedule and cancel", "number pool", "encodings")
+LOOKUPS = ("lookups",)
 SDKS = [
     Sdk("PyPI", "twilio", "9.13.0", "twilio_client.py", TWILIO),
-    Sdk("PyPI", "telnyx", "4.189.0", "telnyx_client.py", (*TELNYX, "opt outs")),
-    Sdk("PyPI", "signalwire-sdk", "3.7.5", "signalwire_native.py", COMMON),
+    Sdk("PyPI", "telnyx", "4.189.0", "telnyx_client.py", (*TELNYX, "opt outs", *LOOKUPS)),
+    Sdk("PyPI", "signalwire-sdk", "3.7.5", "signalwire_native.py", (*COMMON, *LOOKUPS)),
     Sdk("PyPI", "signalwire", "2.1.1", "signalwire_compat.py", (*COMMON, "number group")),
     Sdk("npm", "twilio", "6.3.1", "twilio_client.cjs", TWILIO),
-    Sdk("npm", "telnyx", "7.24.0", "telnyx_client.cjs", TELNYX),
+    Sdk("npm", "telnyx", "7.24.0", "telnyx_client.cjs", (*TELNYX, *LOOKUPS)),
     Sdk("npm", "@signalwire/compatibility-api", "3.2.0", "signalwire_compat.cjs", (*COMMON, "number group")),
 ]
 # `signalwire` needs a twilio of its own (6.54.0).

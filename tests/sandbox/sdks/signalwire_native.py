@@ -81,4 +81,15 @@ def too_many_requests():
     assert create(to="+12025550195")["id"]
 
 
+@case
+def lookups():
+    found = client.lookup.phone_number("+12025550192", include="carrier")
+    assert (found["e164"], found["carrier"]["linetype"], found["timezones"]) == (
+        "+12025550192",
+        "landline",
+        ["America/New_York"],
+    )
+    assert "carrier" not in client.lookup.phone_number("+12025550101")
+
+
 case.run("signalwire-sdk")

@@ -60,4 +60,8 @@ run("telnyx", {
     assert.equal((await send({ encoding: "ucs2", text: "x".repeat(71) })).parts, 2);
     assert.equal((await refused(send({ encoding: "gsm7", text: "ç" }))).status, 400);
   },
+  lookups: async () => {
+    const found = (await client.numberLookup.retrieve("+12025550187")).data;
+    assert.deepEqual([found.phone_number, found.carrier.type], ["+12025550187", "voip"]);
+  },
 });

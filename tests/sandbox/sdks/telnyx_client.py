@@ -112,4 +112,13 @@ def opt_outs():
     assert list(client.messaging_optouts.list(filter={"messaging_profile_id": PROFILE})) == []
 
 
+@case
+def lookups():
+    found = client.number_lookup.retrieve("+12025550192", type="carrier").data
+    assert (found.phone_number, found.country_code, found.carrier.type) == ("+12025550192", "US", "fixed line")
+    assert client.number_lookup.retrieve("+12025550187").data.portability.line_type == "voip"
+    error = refused(lambda: client.number_lookup.retrieve("+1"), telnyx.UnprocessableEntityError)
+    assert error.status_code == 422
+
+
 case.run("telnyx")

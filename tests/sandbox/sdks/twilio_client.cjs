@@ -6,7 +6,7 @@ const twilio = load("twilio");
 
 const connect = (secret) => {
   const client = twilio(ACCOUNT, secret);
-  client.api.baseUrl = url;
+  client.api.baseUrl = client.lookups.baseUrl = url;
   return client;
 };
 const client = connect("5a".repeat(16));
@@ -62,6 +62,12 @@ run("twilio", {
   "messaging service": async () => {
     const made = await create({ from: undefined, messagingServiceSid: SERVICE });
     assert.equal((await client.messages(made.sid).fetch()).from, "+12125550142");
+  },
+  lookups: async () => {
+    const fields = { fields: "line_type_intelligence,reassigned_number", lastVerifiedDate: "20260501" };
+    const found = await client.lookups.v2.phoneNumbers("+12025550186").fetch(fields);
+    assert.deepEqual([found.valid, found.lineTypeIntelligence.type], [true, "mobile"]);
+    assert.equal(found.reassignedNumber.isNumberReassigned, "yes");
   },
   "signatures of ours": async () => {
     const vectors = JSON.parse(process.env.SIGNATURES);

@@ -16,7 +16,7 @@ case = Cases()
 
 def connect(secret: str = "5a" * 16) -> Client:
     client = Client(ACCOUNT, secret)
-    client.api.base_url = url()
+    client.api.base_url = client.lookups.base_url = url()
     return client
 
 
@@ -125,6 +125,23 @@ def messaging_service():
     made = create(from_=None, messaging_service_sid=SERVICE)
     assert client.messages(made.sid).fetch().from_ == "+12125550142"
     assert made.messaging_service_sid == SERVICE
+
+
+@case
+def lookups():
+    look_up = client.lookups.v2.phone_numbers("+12025550192").fetch
+    found = look_up(fields="line_type_intelligence,reassigned_number", last_verified_date="20260501")
+    assert (found.valid, found.country_code, found.national_format) == (True, "US", "(202) 555-0192")
+    assert found.line_type_intelligence["type"] == "landline"
+    assert found.reassigned_number["is_number_reassigned"] == "no"
+    unknown = client.lookups.v2.phone_numbers("+12025550190").fetch()
+    assert (unknown.valid, unknown.validation_errors, unknown.line_type_intelligence) == (
+        False,
+        ["INVALID_BUT_POSSIBLE"],
+        None,
+    )
+    nobody = connect("bad-token").lookups.v2.phone_numbers("+12025550101")
+    assert refused(nobody.fetch, TwilioRestException).status == 401
 
 
 @case
