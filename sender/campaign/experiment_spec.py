@@ -72,7 +72,10 @@ class ExperimentSpec(Strict):
         " the campaign's name.",
     )
     event: Text | None = Field(
-        None, max_length=100, description="The outcome that counts as success: `purchase`. Default: any but an opt-out."
+        None,
+        max_length=100,
+        description="The outcome that counts as success: `purchase`, or `reply` for replies that a receiver keeps."
+        " Default: any but an opt-out.",
     )
     base: _Rate | None = Field(None, description="The rate of success to expect, as a share: `3%`.")
     lift: _Rate | None = Field(

@@ -19,6 +19,7 @@ from sender.core.proportions import chi_squared_above, sample_size
 WAIT_S = 3 * 86_400.0
 UNEVEN = 0.001  # below this chance a split is called uneven
 HOLDOUT, MESSAGES = "holdout", "messages"  # groups, beside the variants
+REPLY = "reply"  # the event that replies are, where a receiver keeps them
 _SLICE = 250_000  # rows scored at a time, which bounds the memory for a large list
 
 

@@ -11,7 +11,7 @@ from sender.campaign.experiment_spec import ExperimentSpec, VariantSpec
 from sender.campaign.model import Campaign
 from sender.campaign.values import is_template
 from sender.core.errors import CampaignError, TemplateError
-from sender.core.experiment import Experiment, VariantShare
+from sender.core.experiment import REPLY, Experiment, VariantShare
 from sender.providers.base import SenderKind
 from sender.recipients.input_file import InputFile
 from sender.templating import Template
@@ -159,3 +159,11 @@ def find_experiment(campaign: Campaign) -> Experiment | None:
         lift=spec.lift,
         wait_s=spec.wait,
     )
+
+
+def note_replies(campaign: Campaign) -> tuple[str, ...]:
+    """Return what a person should know of an experiment whose success is a reply."""
+    if campaign.experiment is None or campaign.experiment.event != REPLY or campaign.listen.keep_replies:
+        return ()
+    where = "`sender listen --keep-replies` (listen.keep_replies)"
+    return (f"replies count in the report only where a receiver keeps them: {where}",)

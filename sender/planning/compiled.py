@@ -29,7 +29,7 @@ from sender.core.frequency import FrequencyCap
 from sender.plan import message_fields
 from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
-from sender.planning.compile_texts import CompiledVariant, compile_texts, find_experiment
+from sender.planning.compile_texts import CompiledVariant, compile_texts, find_experiment, note_replies
 from sender.planning.edition import find_edition
 from sender.planning.number_rules import NumberRules, compile_number_rules
 from sender.planning.row_fields import RowFields, compile_fields
@@ -213,7 +213,7 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         sandbox=_sandbox_settings(campaign),
         send_context=_send_context(campaign, fields),
         inputs=(*texts.inputs, *price_input),
-        notes=(*campaign.notes, *texts.notes),
+        notes=(*campaign.notes, *texts.notes, *note_replies(campaign)),
         source=campaign.source,
     )
 

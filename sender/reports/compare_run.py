@@ -5,9 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from sender.core.clock import wall_clock_ms
+from sender.core.experiment import REPLY
 from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
 from sender.reports.comparison import Comparison, compare_groups
+from sender.reports.reply_outcomes import find_reply_outcomes
 from sender.state.ledger import Run
 from sender.state.state import State
 
@@ -24,4 +26,7 @@ def compare_run(state: State, run: Run, plan: Plan, journal: pl.DataFrame) -> Co
         if reason == SkipReason.OPTED_OUT and source in _HEARD
     ]
     opt_outs = pl.DataFrame(heard, schema={"to": pl.String, "at_ms": pl.Int64}, orient="row")
-    return compare_groups(plan, journal, run, state.outcomes.read(run), opt_outs, now_ms=wall_clock_ms()())
+    outcomes = state.outcomes.read(run)
+    if plan.manifest.experiment.get("event") == REPLY:
+        outcomes = pl.concat([outcomes, find_reply_outcomes(state, run, plan)])
+    return compare_groups(plan, journal, run, outcomes, opt_outs, now_ms=wall_clock_ms()())

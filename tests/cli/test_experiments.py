@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import closing
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from sender.state.replies import ReplyRow
+from sender.state.sqlite.replies import ReplyFile
 from tests.cli.conftest import Shell
 
 CAMPAIGN = """\
@@ -201,3 +206,40 @@ class TestSize:
     def test_what_is_no_rate_is_refused(self, sender: Shell, base: str, lift: str, sentence: str) -> None:
         done = sender("experiment", "size", "--base", base, "--lift", lift)
         assert (done.code, sentence in done.err) == (2, True), done
+
+
+class TestReplies:
+    def test_they_are_outcomes_where_they_are_kept(self, spring: Shell) -> None:
+        spring.write("spring.yaml", CAMPAIGN.replace("event: buy", "event: reply").replace("wait: 0s", "wait: 1d"))
+        planned = spring("plan", "spring.yaml")
+        assert "replies count in the report only where a receiver keeps them" in " ".join(planned.out.split())
+        assert spring("send", "spring.yaml", "--yes").code in (0, 1)
+        run_id = rows(spring)["run_id"][0]
+        texted = rows(spring).filter(pl.col("variant") == "plain")["to"].to_list()
+        held_out = spring.results().filter(pl.col("reason") == "holdout")["to"].to_list()
+        later, before = round(time.time() * 1000) + 3_600_000, 1_000  # within the day in which outcomes count
+        heard = [
+            (texted[0], None, later),
+            (texted[0], None, later + 1),  # a person counts once
+            (texted[1], "start", later),
+            (texted[2], "stop", later),
+            (texted[3], "review", later),
+            (texted[4], None, before),
+            (held_out[0], None, later),
+            ("+12025559999", None, later),
+        ]
+        keep_replies(spring.folder, heard)
+        groups = {each["name"]: each for each in spring("report", run_id, "--json").json["comparison"]["groups"]}
+        assert (groups["plain"]["successes"], groups["urgent"]["successes"]) == (2, 0)
+        assert groups["holdout"]["successes"] == 1
+        again = spring("send", "spring.yaml", "--yes", "--again", "--name", "autumn", "--holdout", "0%")
+        assert again.code in (0, 1), again
+        groups = {each["name"]: each for each in spring("report", run_id, "--json").json["comparison"]["groups"]}
+        assert (groups["plain"]["successes"], groups["holdout"]["successes"]) == (0, 0)  # they answer the newer one
+
+
+def keep_replies(folder: Path, heard: list[tuple[str, str | None, int]]) -> None:
+    with closing(ReplyFile.open(folder / ".sender" / "replies.sqlite3")) as store:
+        for n, (number, meaning, at_ms) in enumerate(heard):
+            row = ReplyRow("twilio", f"SM{n}", number, "+12025550100", "yes", (), meaning, None, at_ms, simulated=True)
+            store.add(row, keep=True, forward=False)
