@@ -29,6 +29,7 @@ PARTS = {  # module: what it measures, in the order in which they run
     "templates": "a column of texts against a jinja2 render a row",
     "send": "messages a second, durable, beside SDKs and plain clients; memory, resume, pace",
     "workers": "messages a second, durable, by two processes against one",
+    "watching": "what 50 viewers of the live page cost",
     "windows": "what a window costs: planning, sending by due time, waiting",
     "contacts": "what a plan costs that asks whom earlier runs have reached",
 }

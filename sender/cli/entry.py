@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("resume", "Lift the pause of a run, and send the rest."),
     "close": ("close", "End a run: what is pending is canceled."),
     "status": ("status", "List the runs, or show the status of one."),
+    "web": ("web", "Show runs on a live page, and pause, resume or close them there."),
     "results": ("results", "Write the result of every row."),
     "report": ("report", "Show how a run went, in the terminal or as a page."),
     "evidence": ("evidence", "Write what a run was and did to one archive."),

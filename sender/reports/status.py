@@ -68,9 +68,16 @@ class StatusMonitor:
     run: Run
     _manifest: Manifest | None = None
 
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the run's plan, read once. Raises PlanError."""
+        if self._manifest is None:
+            self._manifest = self.state.plans.manifest(self.run) or self._opened()
+        return self._manifest
+
     def read(self) -> RunStatus:
         """Return the run's status now. Raises PlanError, StateError."""
-        self._manifest = manifest = self._manifest or self.state.plans.manifest(self.run) or self._opened()
+        manifest = self.manifest
         ledger, run_id = self.state.ledger, self.run.run_id
         self.run = ledger.run(run_id)  # it may have been paused or closed meanwhile
         holder = self.state.locks.holder(self.run.campaign, self.run.kind)

@@ -23,7 +23,7 @@ from sender.reports.labels import seconds as seconds_of
 
 def render(template: str, **values: Any) -> str:
     """Return the page that `template` (a file of this package) renders from `values`."""
-    return _environment().get_template(template).render(values)
+    return make_environment("sender.reports.pages").get_template(template).render(values)
 
 
 def noun(number: int, singular: str, plural: str | None = None) -> str:
@@ -88,9 +88,10 @@ def _show(value: Any) -> Any:
 
 
 @cache
-def _environment() -> Environment:
+def make_environment(package: str) -> Environment:
+    """The templating environment of pages whose templates are in `package`."""
     environment = Environment(
-        loader=PackageLoader("sender.reports.pages", ""),
+        loader=PackageLoader(package, ""),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_show,

@@ -1,0 +1,1 @@
+"""The templates, the style sheet and the script of the live page."""
