@@ -3,8 +3,7 @@
 #
 # The package maps a phone number to a country by ISO 3166-1, where YT, GG, JE, IM and AX are countries of their own. It
 # has one country for each calling code but +1 and +7, so that whoever picks a sender, a language or an hour by it takes
-# the neighbour's. Area codes that came after its table (235 in Missouri) are refused as
-# invalid.
+# the neighbour's. Area codes that came after its table (235 in Missouri) are refused as invalid.
 #
 # Expected: the country that libphonenumber's metadata names (phonenumbers 9.0.43), by the ranges that each country's
 # regulator gives out.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # pyexcelerate 0.13.0: a duration becomes the text `1 day, 2:03:00`, and a missing number the error #NUM!.
 #
-# Dates and times of a row become numbers of the workbook, but a timedelta is a type that pyexcelerate does not know: it is written as
-# Python's own text of it, which no spreadsheet adds up or sorts, and no reader takes for a time. NaN, with which tables of
-# numbers mark a missing one, becomes an error that spreads to every formula over the column. A date is a number without
-# a format of a date, unless its cell gets a style, so that a reader sees 46357.5.
+# Dates and times of a row become numbers of the workbook, but a timedelta is a type that pyexcelerate does not know: it
+# is written as Python's own text of it, which no spreadsheet adds up or sorts, and no reader takes for a time. NaN, with
+# which tables of numbers mark a missing one, becomes an error that spreads to every formula over the column. A date is a
+# number without a format of a date, unless its cell gets a style, so that a reader sees 46357.5.
 #
 # Expected: 1.085417 days with a format such as [h]:mm:ss, as openpyxl and XlsxWriter write it, and an empty cell, or
 # an error when the file is written.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# xlsx2csv 0.8.6: half past two in the afternoon is written as 14:29, or as 02:29 without a word on which half of the day.
+# xlsx2csv 0.8.6: half past two in the afternoon is written as 14:29, or as 02:29 with no word on the half of the day.
 #
-# A time in a workbook is a fraction of a day, and 14:30 is stored as 0.6041666666666666. xlsx2csv cuts instead of rounding,
-# so that the minute, or the second, before is written. Where the hour of the format is a single h, it writes hours of
-# the 12-hour clock although the format has no AM/PM. Spreadsheet programs show 14:30 in each of these cells.
+# A time in a workbook is a fraction of a day, and 14:30 is stored as 0.6041666666666666. xlsx2csv cuts instead of
+# rounding, so that the minute, or the second, before is written. Where the hour of the format is a single h, it writes
+# hours of the 12-hour clock although the format has no AM/PM. Spreadsheet programs show 14:30 in each of these cells.
 #
 # Expected: 14:30; h is an hour of the 24-hour clock unless the format has AM/PM (ECMA-376, part 1, 18.8.31).
 set -euo pipefail
