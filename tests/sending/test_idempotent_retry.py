@@ -118,14 +118,14 @@ def test_a_message_that_becomes_unknown_is_settled_in_the_same_run(tmp_path: Pat
 
 
 def test_many_doubts_are_settled_within_a_minute(tmp_path: Path) -> None:
-    people = numbers(1_000 if current().name == "long" else 150)
+    people = numbers(1_700 if current().name == "long" else 150)  # of 1,700, more than 1,000 are in doubt
     with embedded(Options(faults=Faults({"reset-before": 0.25, "reset-after": 0.25, "500-after": 0.1}))) as url:
         began = time.monotonic()
         # One at a time, so that the faults come in the same order each time: twenty in a row would stop the run.
         result = send(plan_of("telnyx", people, concurrency=1), tmp_path, url)
         took = time.monotonic() - began
         assert accepted(url) == dict.fromkeys(people, 1)
-        assert sum(faults_of(url).values()) > len(people) / 2
+        assert sum(faults_of(url).values()) > 10 * len(people) / 17
     assert (result.summary.accepted, result.summary.unknown) == (len(people), 0)
     assert took < 60
 
