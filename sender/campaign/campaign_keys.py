@@ -10,6 +10,7 @@ from sender.campaign import safe_yaml
 from sender.campaign.approval_spec import ApprovalSpec
 from sender.campaign.canary_spec import CanarySpec, StopIfSpec
 from sender.campaign.experiment_spec import ExperimentSpec, VariantSpec
+from sender.campaign.links_spec import LinksSpec
 from sender.campaign.model import (
     Campaign,
     LimitsSpec,
@@ -34,6 +35,7 @@ _PLACES: Mapping[str, type[BaseModel]] = {
     "from.numbers": PoolNumber,
     "suppress": SuppressSpec,
     "limits": LimitsSpec,
+    "links": LinksSpec,
     "window": WindowSpec,
     "approval": ApprovalSpec,
     "canary": CanarySpec,

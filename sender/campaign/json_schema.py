@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from sender.campaign.approval_spec import ApprovalSpec
 from sender.campaign.canary_spec import CanarySpec, StopIfSpec
+from sender.campaign.links_spec import LinksSpec
 from sender.campaign.model import (
     Campaign,
     LimitsSpec,
@@ -77,6 +78,7 @@ def reference() -> str:
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),
         ("`limits:`", LimitsSpec.model_fields, definitions["LimitsSpec"]["properties"]),
         ("`approval:`", ApprovalSpec.model_fields, definitions["ApprovalSpec"]["properties"]),
+        ("`links:`", LinksSpec.model_fields, definitions["LinksSpec"]["properties"]),
         ("`canary:`", CanarySpec.model_fields, definitions["CanarySpec"]["properties"]),
         ("`canary.stop_if:`", StopIfSpec.model_fields, definitions["StopIfSpec"]["properties"]),
         ("`schedule:`", ScheduleSpec.model_fields, definitions["ScheduleSpec"]["properties"]),

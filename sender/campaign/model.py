@@ -32,6 +32,7 @@ from sender.campaign.experiment_spec import (
     expand_experiment,
 )
 from sender.campaign.limits_spec import LimitsSpec
+from sender.campaign.links_spec import LinksSpec
 from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
 from sender.campaign.suppress_spec import SuppressSpec, expand_files
@@ -228,6 +229,10 @@ class Campaign(ProviderFields):
     )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
     message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
+    links: LinksSpec | None = Field(
+        None,
+        description='What `{{ link("https://...") }}` in a text becomes: `{base, domains, length}` of your shortener.',
+    )
     variant: Text | None = Field(
         None, description="Name of the one of `message.variants` that everybody gets now: the winner, for the rest."
     )

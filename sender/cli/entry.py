@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lookup": ("lookup", "Look up the type, carrier and zone of numbers."),
     "numbers": ("numbers", "Manage the numbers that no text can arrive at."),
     "schedule": ("schedule", "Send campaigns at regular times."),
+    "links": ("links", "Write which link leads whom where, for the shortener."),
     "outcomes": ("outcomes", "Enter what people did after a message."),
     "experiment": ("experiment", "Plan a comparison of variants."),
     "cluster": ("cluster", "Manage a state in a PostgreSQL database."),

@@ -18,6 +18,7 @@ from sender import phone
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.core.refs import read_ref
+from sender.planning.recipient_links import list_links
 from sender.recipients.headers import header_key, resolve_header
 from sender.recipients.phone_columns import choose_phone_columns
 from sender.recipients.readers.read import read_table
@@ -30,7 +31,8 @@ from sender.state.state import State
 _EVENTS = ("event", "outcome", "eventname")
 _TIMES = ("time", "at", "date", "timestamp", "datetime", "occurredat", "createdat", "eventtime")
 _VALUES = ("value", "amount", "revenue", "total", "price")
-_REFS, _IDS = ("ref",), ("messageid", "messagesid", "sid")
+_REFS, _IDS, _TOKENS = ("ref",), ("messageid", "messagesid", "sid"), ("token",)
+_CLICK = "click"  # what happened, where the rows have tokens of links and nothing says otherwise
 _EPOCH = re.compile(r"\d{10}(?:\d{3})?(?:\.\d+)?")
 _SHOWN = 5  # rows named in a sentence
 
@@ -64,8 +66,9 @@ def import_outcomes(
 ) -> ImportedOutcomes:
     """Enter the outcomes in `file`, each once however often it is imported.
 
-    Its columns: a number, a `ref`, a `message_id`, or `id_column`, which the list of the run had too; `event`, unless
-    `event` names the one of all rows; and if they are there, a time and a value. A time without a zone is UTC. `run`
+    Its columns: a number, a `ref`, a `message_id`, the `token` of a link (or the link), or `id_column`, which the list
+    of the run had too; `event`, unless `event` names the one of all rows, or they are clicks by token; and if they are
+    there, a time and a value. A time without a zone is UTC. `run`
     is the only run that is looked at. Raises InputError for a file that cannot be read, and StateError.
     """
     path = Path(file)
@@ -118,6 +121,7 @@ def _read_rows(
     cells = table.cells
     kind, keys = _read_keys(table, where=where, id_column=id_column, default_region=default_region)
     names = _find(table, _EVENTS)
+    event = _CLICK if kind == "token" and names is None and event is None else event
     if names is None and event is None:
         raise InputError(
             "no column says what happened", where=where, fix="add a column `event`, or name it: --event purchase"
@@ -155,6 +159,9 @@ def _read_keys(table: Table, *, where: str, id_column: str | None, default_regio
     for kind, names in (("ref", _REFS), ("message_id", _IDS)):
         if (named := _find(table, names)) is not None:
             return kind, _filled(cells[named])
+    if (named := _find(table, _TOKENS)) is not None:  # or whole links, with what a shortener has put behind them
+        tokens = _filled(cells[named]).str.replace(r"[?#].*$", "").str.strip_suffix("/").str.replace(r"^.*/", "")
+        return "token", tokens
     header, *_ = choose_phone_columns(table, (), where=where, default_region=default_region).headers
     return "to", phone.normalize(cells[header], default_region=default_region)["to"]
 
@@ -173,6 +180,9 @@ def _people(state: State, run: Run, wanted: pl.DataFrame) -> pl.DataFrame:
             journal = state.ledger.journal(each.run_id).select(pl.col("message_id").alias("key"), "seq")
             frames.append(journal.drop_nulls().with_columns(run=pl.lit(each.run_id)))
         return _by_seq(state, run, pl.concat(frames))
+    if kind == "token":
+        listed = list_links(state.plan(run), "").select("row_number", key="token")
+        return listed.filter(pl.col("key").is_in(wanted["key"].implode())).unique("key", keep="first")
     scan = state.plan(run).scan().filter(pl.col("seq").is_not_null() | (pl.col("reason") == SkipReason.HOLDOUT.value))
     schema = scan.collect_schema()
     if kind == "to":

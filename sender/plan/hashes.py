@@ -29,7 +29,7 @@ COLUMNS = ("to", "from_number", "body", "media", "fields")
 _HASHED_CELLS = 500_000  # at once
 _MOST_HASHED_ROWS = 4_096
 _LONG = 64  # bytes
-_NOT_HASHED = ("cost_micros", "repair", "zone", "zone_source", "places", "variant")
+_NOT_HASHED = ("cost_micros", "repair", "zone", "zone_source", "places", "variant", "links")
 # The reasons that the suppression list of format 3 gave to rows that were composed already.
 _BY_LIST = (SkipReason.OPTED_OUT, SkipReason.SUPPRESSED, SkipReason.LANDLINE, SkipReason.INVALID_NUMBER)
 

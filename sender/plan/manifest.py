@@ -92,6 +92,9 @@ class Manifest:
     # Who gets which text and who gets none, as `sender.core.experiment.Experiment` has it, each of its `variants` with
     # `messages`, `segments` and `cost_micros`; None where everybody gets the same.
     experiment: Mapping[str, Any] | None = None
+    # What the links in the texts begin with (`base`), the `domains` that they may lead to, and the `length` of a token;
+    # None where the campaign has none.
+    links: Mapping[str, Any] | None = None
     # How many `approvals` a live run needs, and the absolute paths of the files `signers` and `revoked` (or None); None
     # where it needs none.
     approval: Mapping[str, Any] | None = None

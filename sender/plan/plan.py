@@ -39,6 +39,7 @@ _ROWS_IN_MEMORY = 50_000  # a written plan of up to this many rows stays in memo
 # `cost_micros` is in millionths of the price table's currency, null without a price.
 # `zone`, `zone_source` and `places` are where the recipient may be, as `sender.rules.places` has them, with `|` between
 # several; null where no window and no rule asks for it. `variant` is the name of the message's variant, null without.
+# `links` has a token, a blank and an address for each of the person's own links in the text; null without.
 PLAN_SCHEMA = FrameSchema(
     {
         "row_number": "UInt32",
@@ -60,6 +61,7 @@ PLAN_SCHEMA = FrameSchema(
         "zone_source": "String",
         "places": "String",
         "variant": "String",
+        "links": TEXTS,
     }
 )
 

@@ -36,6 +36,7 @@ from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_cap
 from sender.planning.experiment_rows import with_experiment
 from sender.planning.known_numbers import KnownNumbers, read_known_numbers
 from sender.planning.messages import MarkRows, MessageBuilder
+from sender.planning.recipient_links import check_links, links_to_manifest, with_links
 from sender.planning.scheduled_at import refuse_closed_hours
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
@@ -78,6 +79,7 @@ def build_plan(
     """
     with _located(campaign):
         compiled = compile_campaign(campaign, at=_read_at(at))
+        compiled = with_links(compiled, campaign, state_dir, test=test_to is not None)
         recipients = read_recipients(campaign, compiled)
         check_columns(compiled, recipients)
     audience = resolve_audience(compiled, recipients)
@@ -105,8 +107,16 @@ def build_plan(
     manifest = _manifest(
         compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
     )
-    plan = with_experiment(Plan(replace(manifest, approval=_read_approval(campaign)), rows), compiled)
+    return _complete(Plan(manifest, rows), campaign, compiled)
+
+
+def _complete(plan: Plan, campaign: Campaign, compiled: CompiledCampaign) -> Plan:
+    """Return the plan with what its manifest says of variants, links and approval. Raises InputError."""
+    links = links_to_manifest(compiled.links)
+    plan = plan.with_manifest(replace(plan.manifest, approval=_read_approval(campaign), links=links))
+    plan = with_experiment(plan, compiled)
     with _located(campaign):
+        check_links(plan, compiled.links)
         refuse_closed_hours(plan)
     return plan
 

@@ -12,6 +12,7 @@ from sender.campaign.model import Campaign
 from sender.campaign.values import is_template
 from sender.core.errors import CampaignError, TemplateError
 from sender.core.experiment import REPLY, Experiment, VariantShare
+from sender.planning.link_maker import mark_links
 from sender.providers.base import SenderKind
 from sender.recipients.input_file import InputFile
 from sender.templating import Template
@@ -113,9 +114,10 @@ def _compile_text(
             raise TemplateError(f"not UTF-8 (byte {error.start})", where=where, fix="save the file as UTF-8") from None
     else:
         return None
-    compiled = templating.compile_template(source, where=where, placeholders=campaign.recipients.placeholders)
+    text = mark_links(source, campaign, where)
+    compiled = templating.compile_template(text, where=where, placeholders=campaign.recipients.placeholders)
     file = InputFile("template", name, len(data), hashlib.sha256(data).hexdigest())
-    return _Text(compiled, file, composed=compiled.source != source)
+    return _Text(compiled, file, composed=compiled.source != text)
 
 
 def _compile_media(campaign: Campaign, media: tuple[str, ...], *, where: str) -> tuple[Template, ...]:

@@ -31,6 +31,7 @@ from sender.plan.planned_start import PlannedStart
 from sender.plan.sender_pool import SenderPool
 from sender.planning.compile_texts import CompiledVariant, compile_texts, find_experiment, note_replies
 from sender.planning.edition import find_edition
+from sender.planning.link_maker import LinkMaker
 from sender.planning.number_rules import NumberRules, compile_number_rules
 from sender.planning.row_fields import RowFields, compile_fields
 from sender.planning.row_filter import check_filter
@@ -104,6 +105,7 @@ class CompiledCampaign:
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...]
     source: Path | None
+    links: LinkMaker | None = None  # with the state's secret, once a plan is built
 
     @property
     def is_mms(self) -> pl.Expr:

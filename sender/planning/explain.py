@@ -246,8 +246,8 @@ class _RowTrace:
         return (f"{text!r}" if text else "none") + media
 
     def _render_again(self) -> str | None:
-        """Return the row's text before look-alikes were replaced; None without the campaign."""
-        if self._recipients is None or self._compiled is None:
+        """Return the row's text before look-alikes were replaced; None without the campaign, and with links."""
+        if self._recipients is None or self._compiled is None or self._plan.manifest.links is not None:
             return None
         recipients = self._recipients.row(self._row["row_number"])
         variants = (variant for variant in self._compiled.variants if variant.name == self._row.get("variant"))

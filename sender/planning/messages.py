@@ -244,12 +244,15 @@ def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampa
     recipients = recipients.take(live["_index"]) if live.height < frame.height else recipients
     cells = recipients.cells
     body = render_body(compiled, recipients, cells)
+    if compiled.links is not None:
+        body = compiled.links.fill(body, live["to"])
     media, media_failures = _render_media(recipients, cells, compiled)
     fields = compiled.row_fields.render(cells, recipients)
     sender = _render_sender(recipients, cells, compiled)
     failures = [body, *media_failures, fields, sender]
     rendered = live.select("_index").with_columns(
         body=body["text"],
+        links=body["links"] if compiled.links is not None else pl.lit(None, pl.List(pl.String)),
         fields=fields["fields"],
         _sender=sender["text"],
         media=media.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))),

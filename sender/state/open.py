@@ -16,6 +16,7 @@ from sender.state.state_dir import (
     DEFAULT_STATE_DIR,
     StateDir,
     open_approval_files,
+    open_key_file,
     open_number_file,
     open_suppression_file,
 )
@@ -64,6 +65,19 @@ def open_approvals(where: str | Path = DEFAULT_STATE_DIR) -> ApprovalStore:
     if isinstance(where, str) and scheme_of(where) in DATABASES:
         return NoApprovals(str(read_database_url(where)))
     return open_approval_files(local_folder(where))
+
+
+def read_people_key(where: str | Path, *, create: bool) -> bytes | None:
+    """The secret of the state at `where`, which may have sent nothing yet; None where it has none.
+
+    With `create` it is made. Raises as `open_state`.
+    """
+    if isinstance(where, str) and scheme_of(where) in DATABASES:
+        with _open_database(read_database_url(where), read_only=not create) as state:
+            if create:
+                state.people.create()
+            return state.people.secret()
+    return open_key_file(local_folder(where), create=create).secret()
 
 
 def address_of(where: str | Path) -> Path | str:

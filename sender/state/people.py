@@ -40,7 +40,10 @@ def hash_number(key: bytes, number: str) -> int:
 
 
 class PeopleKey(Protocol):
-    """The secret of one state, and the hashes that it makes of numbers. Made when the first person is erased."""
+    """The secret of one state, and the hashes that it makes of numbers.
+
+    It is made when the first person is erased, or for a campaign's links.
+    """
 
     def hash(self, number: str) -> int | None:
         """The hash of the number (64 bits); None where nobody has been erased. Raises StateError."""
@@ -48,6 +51,10 @@ class PeopleKey(Protocol):
 
     def hash_all(self, numbers: Iterable[str]) -> pl.Series:
         """The hashes of the numbers (UInt64); two seconds for a million. Raises StateError where there is no key."""
+        ...
+
+    def secret(self) -> bytes | None:
+        """The secret; None where it was not made yet. Raises StateError."""
         ...
 
     def create(self) -> None:

@@ -97,6 +97,18 @@ def open_suppression_file(directory: Path, *, create: bool = True, read_only: bo
     return SuppressionFile.open_to_read(file) if read_only else SuppressionFile.open(file)
 
 
+def open_key_file(directory: Path, *, create: bool) -> PeopleKeyFile:
+    """The key of the state `directory`, which may have sent nothing yet. Raises StateError."""
+    key = PeopleKeyFile(directory)
+    if create:
+        try:
+            make_folder(directory)
+        except OSError as error:
+            raise explain_unwritable(directory, error) from None
+        key.create()
+    return key
+
+
 def open_approval_files(directory: Path) -> ApprovalFiles:
     """The approvals in the state `directory`, which may have sent nothing yet."""
     return ApprovalFiles(directory, RUNS_FOLDER)

@@ -234,6 +234,8 @@ def by_another_version(state: Path, run: Run, *, format_: int) -> None:
         rows = rows.drop("zone", "zone_source", "places")
     if format_ < 6:
         rows = rows.drop("variant")
+    if format_ < 7:
+        rows = rows.drop("links")
     says = [pl.when(pl.col(name).is_not_null()).then(pl.lit(text)).alias(name) for name, text in REWORDED.items()]
     rows.with_columns(says).write_parquet(folder / "plan.parquet")
     other = hashlib.sha256(b"another version's hash").hexdigest()

@@ -75,6 +75,7 @@ FULL = manifest(
     limits={"max_messages": 5},
     canary={"first": 200, "wait_s": 900.0, "stop_if": {"failed": 0.1}, "size": 200},
     start={"text": "2026-12-01T09:00 America/New_York"},
+    links={"base": "https://go.example.com/", "domains": ["example.com"], "length": 8},
     approval={"approvals": 2, "signers": "/who", "revoked": None},
     parquet_sha256="ef",
     identity="01",

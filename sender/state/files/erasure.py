@@ -60,6 +60,8 @@ def erase_from_plan(folder: Path, person: Person, identity: str) -> tuple[str, s
         pl.when(own).then(sentence).otherwise("detail").alias("detail"),
         pl.when(own).then(pl.col("media").list.head(0)).otherwise("media").alias("media"),
     ]
+    if "links" in schema.names():
+        changes.append(pl.when(own).then(None).otherwise("links").alias("links"))
     cells = _cells(scan)
     if cells:
         changes.append(

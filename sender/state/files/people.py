@@ -37,6 +37,9 @@ class PeopleKeyFile:
             raise _unreadable(self._file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         return pl.Series("key", [hash_number(key, number) for number in numbers], dtype=pl.UInt64)
 
+    def secret(self) -> bytes | None:
+        return self._read()
+
     def create(self) -> None:
         if self._read() is not None:
             return

@@ -34,6 +34,9 @@ class PeopleKeyRow:
             )
         return pl.Series("key", [hash_number(key, number) for number in numbers], dtype=pl.UInt64)
 
+    def secret(self) -> bytes | None:
+        return self._read()
+
     def create(self) -> None:
         key = secrets.token_bytes(KEY_BYTES)
         self._db.transact(lambda db: db.execute("UPDATE state SET people_key = %s WHERE people_key IS NULL", (key,)))
