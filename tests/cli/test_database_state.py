@@ -73,6 +73,33 @@ def test_a_campaign_from_start_to_end(sender: Shell, sandbox: Start, url: str) -
     assert not (sender.folder / ".sender").exists()
 
 
+def test_approvals_evidence_and_links(sender: Shell, sandbox: Start, url: str) -> None:
+    """Approvals are not kept there yet, and each command says so; evidence and links need no folder."""
+    server, path = sandbox(), offer(sender, 3)
+    sender.write(
+        "allowed_signers", "anna ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJgyfn8sJF1VTdtfl0vViKR4GQEwf4W2Yok6y1mbEhp/\n"
+    )
+    text = (
+        (sender.folder / path).read_text(encoding="utf-8").replace("Hi {{ name }}", "{{ link('https://a.example/') }}")
+    )
+    sender.write(path, f"{text}approval: required\nlinks: {{base: 'https://go.example/', domains: [a.example]}}\n")
+    folder = sender("plan", path, "--state", url, "--out", "planned", "--json").json["directory"]
+    refused = sender("approve", folder, "--as", "anna", "--yes", "--state", url)
+    assert refused.code == 2, refused
+    assert "`sender approve` cannot use a state in a database yet" in refused.err
+    live = sender("send", folder, "--yes", "--state", url, **server.env)
+    assert live.code == 3, live
+    assert "a state in a database does not hold approvals yet" in live.err
+    assert server.counts() == {}
+    assert sender("send", path, "--yes", "--rehearse", "--state", url, **env_of(server)).code == 0
+    listed = sender("links", "offer", "--state", url)
+    assert len(listed.out.splitlines()) == 4, listed
+    assert sender("evidence", "offer", "--state", url, "--output", "offer.tar").code == 0
+    checked = sender("evidence", "verify", "offer.tar")
+    assert checked.code == 0, checked
+    assert "3 rows = 0 skipped + 3 accepted" in checked.out
+
+
 def test_an_address_in_the_environment(sender: Shell, url: str) -> None:
     assert sender("suppress", "add", "+12025550101", SENDER_STATE=url).code == 0
     why = sender("suppress", "why", "+12025550101", SENDER_STATE=url)
