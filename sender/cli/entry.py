@@ -48,6 +48,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "outcomes": ("outcomes", "Enter what people did after a message."),
     "experiment": ("experiment", "Plan a comparison of variants."),
     "cluster": ("cluster", "Manage a state in a PostgreSQL database."),
+    "worker": ("worker", "Send on this machine what is begun on any."),
+    "workers": ("workers", "Show the machines that send, and what they do."),
     "rules": ("rules", "List the shipped rules of when texts may be sent."),
     "sandbox": ("sandbox", "Run the provider simulator."),
     "schema": ("schema", "Print the campaign file's JSON Schema."),

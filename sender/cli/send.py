@@ -36,6 +36,7 @@ from sender.cli.consent import (
     agree_to_skips,
     warn_of_new_state,
 )
+from sender.cli.detach import leave_to_workers, refuse_detached
 from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
 from sender.cli.progress_display import progress_bar, progress_lines
@@ -96,6 +97,9 @@ _HELD_BACK_BY_RUNS = {SkipReason.ALREADY_SENT, SkipReason.FREQUENCY_CAP}
     "--init-state", is_flag=True, help="Begin a new state directory, once: it knows of no earlier runs and no opt-outs."
 )
 @click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
+@click.option(
+    "--detach", is_flag=True, help="Over a database: let the machines with `sender worker` send it, and leave."
+)
 @send_options
 def send(
     campaign: Path,
@@ -109,6 +113,7 @@ def send(
     on_unfinished: OnUnfinished | None,
     init_state: bool,
     same_campaign: bool,
+    detach: bool,
     request: SendRequest,
     **campaign_keys: Any,
 ) -> int:
@@ -147,7 +152,7 @@ def send(
     inputs = (*request.inputs, *protected_inputs(campaign, plan, built_from))
     return send_plan(
         find_approved_plan(plan, sending),
-        replace(request, options=sending, inputs=inputs),
+        replace(request, options=sending, inputs=inputs, detach=detach),
         built_from.listen if built_from else ListenSpec(),
         read_again=lambda: read(with_hidden_rows(keys, built_from))[0],
     )
@@ -162,6 +167,8 @@ def send_plan(
     same files, after a wait for its start.
     """
     options = request.options
+    if request.detach:
+        refuse_detached(request, plan)
     if request.dry_run and options.resume and (remaining := find_remaining(plan, options)) is not None:
         show_remaining(remaining, as_json=request.as_json)
         if not request.as_json:
@@ -189,6 +196,9 @@ def send_plan(
             start = None  # it has begun
         if start is not None:
             agree_to_late_start(start, yes=request.yes)
+        if request.detach:
+            prepare_session(session, request, start)
+            return leave_to_workers(session, request.options, as_json=request.as_json)
         if start is None or not is_ahead(start):
             result = send_session(session, request, listen)
             start = None

@@ -30,6 +30,7 @@ class SendRequest:
     """What the user asked for: how to send, and what the command does around it.
 
     `inputs` are the files that the results must not replace.
+    `detach` leaves the run to other machines.
     `yes` sends without asking, `dry_run` sends nothing, `as_json` prints the summary as JSON, and `show_bar` draws a
     progress bar.
     """
@@ -41,6 +42,7 @@ class SendRequest:
     as_json: bool
     show_bar: bool
     inputs: tuple[Path, ...] = ()
+    detach: bool = False
     monitor: Monitor = field(default_factory=Monitor)
 
 
@@ -85,6 +87,12 @@ _OPTIONS = (
         show_default=True,
         metavar="N",
         help="Send by N processes where one cannot keep the rate; the limits hold for all of them together.",
+    ),
+    click.option(
+        "--shifts",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Over a database: have it sent by N processes of `sender worker`. Default: all of them; 0: only here.",
     ),
     click.option(
         "--resend-unknown",
@@ -154,6 +162,7 @@ def _request(**values: Any) -> SendRequest:
     options = SendOptions(
         state_dir=values["state_dir"],
         workers=values["workers"],
+        shifts=values["shifts"],
         env=environment(values["env_file"]),
         rehearse=values["rehearse"],
         limit=values["limit"],

@@ -60,7 +60,12 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
 def _say_what_is_left(result: RunResult) -> None:
     """Print, as the last line, why messages were not sent, and how they would be."""
     run, summary = result.run, result.summary
-    if run.closed_at_ms is not None:
+    if result.is_handed_over:
+        console.out.print(
+            f"left to the other machines, which go on: {summary.pending:,} pending; `sender status {run.run_id}` shows"
+            f" how far they are, `sender pause {run.run_id}` holds them"
+        )
+    elif run.closed_at_ms is not None:
         canceled = console.many(summary.canceled, "message")
         console.out.print(
             f"closed on {format_utc(run.closed_at_ms)} by {escape(run.closed_by or '')}: {canceled} canceled;"

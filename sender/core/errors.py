@@ -12,6 +12,7 @@ SenderError
 │   ├── CredentialsError       an environment variable is missing or cannot be used
 │   └── UnknownRun             no run has that id or name
 ├── StateError                 exit 5: the state directory or the ledger cannot be used: full, failing, damaged, remote
+│   └── StateLost              the database has lost what it had confirmed, or is another than before
 └── GuardStop                  exit 3: stopped before harm; says what to do next
     ├── RunLocked              another process is sending this run
     ├── RunComplete            this plan has been sent already
@@ -236,6 +237,10 @@ class StateError(SenderError):
     """The state directory or its ledger cannot be used. Nothing is sent that could not be recorded first."""
 
     exit_code = 5
+
+
+class StateLost(StateError):  # noqa: N818
+    """The database has lost what it had confirmed, or is another than before: nobody may send anything of it."""
 
 
 class GuardStop(SenderError):  # noqa: N818 (a stop, not an accident)

@@ -78,7 +78,7 @@ class DatabaseRateLimiter(RateLimiter):
         self._drained_ago_s = math.inf
         self._failure: Exception | None = None
         self._sent = 0
-        self.in_flight: Callable[[], int] = lambda: 0
+        self.in_flight: Callable[[], int] | None = None  # of a shift, which says that it is there
         self.missed = 0  # slots
 
     @contextlib.asynccontextmanager
@@ -103,7 +103,8 @@ class DatabaseRateLimiter(RateLimiter):
     async def _look_again(self) -> None:
         while True:
             try:
-                await self._ask(self._database.beat, sent=self._sent, in_flight=self.in_flight())
+                if self.in_flight is not None:
+                    await self._ask(self._database.beat, sent=self._sent, in_flight=self.in_flight())
                 await self._look()
             except SenderError as error:  # whoever claims meets the same failure, and says so
                 log.debug("the other senders cannot be heard: %s", error.what)

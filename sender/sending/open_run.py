@@ -24,6 +24,7 @@ from sender.sending.namesakes import refuse_namesake
 from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken
 from sender.sending.run import RunSession
+from sender.sending.shifts.order import Order
 from sender.sending.winner_evidence import with_evidence
 from sender.state.ledger import Run, RunKind
 from sender.state.new_state import begin_state
@@ -125,6 +126,30 @@ def _check_approved_again(
             f"the limits of run {run.run_id} were approved with it: {', '.join(limits)} cannot be changed",
             fix="leave out the options that change them",
         )
+
+
+@contextlib.contextmanager
+def open_shared_run(
+    address: str, run_id: str, environment: Mapping[str, str]
+) -> Iterator[tuple[RunSession, SendOptions] | None]:
+    """Yield the session of a run that several machines send, for whoever sees it to its end; None where that is done.
+
+    It is sent as it was ordered, with the credentials in `environment`. Raises RunLocked while another process does.
+    """
+    with open_state(address, create=False) as state:
+        run = state.ledger.run(run_id)
+        with state.locks.hold_campaign(run.campaign, run.kind):
+            run = state.ledger.run(run_id)
+            given = None if state.sharing is None else state.sharing.order(run_id)
+            if given is None or given.is_ended or given.halted or run.is_held:
+                if state.sharing is not None and given is not None:
+                    state.sharing.end(run, is_over=False)
+                yield None
+                return
+            order = Order.from_json(given.text)
+            session = RunSession(state, state.plan(run), run, resumed=True)
+            session.follow(order)
+            yield session, order.options(address, environment)
 
 
 def _new_run(now_ms: int, plan: Plan, kind: RunKind, options: SendOptions) -> Run:

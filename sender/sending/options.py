@@ -43,6 +43,9 @@ class SendOptions:
     that time decides; `resend_unknown` sends again what the log does
     not settle, so that some people may get the message twice. `workers` is the number of processes that send.
 
+    `shifts` is how many senders of other machines (`sender worker`) send the run where the state is in a database: None
+    takes all that are there, 0 sends here alone.
+
     `public_url` is the address of a receiver of delivery reports; it is put into each message unless the campaign has a
     `status_callback` of its own. `listening` says that the receiver runs meanwhile, so that callbacks are given time
     before the log is read. `wait_s` is how long to wait for final statuses after the last message; None waits 5 seconds
@@ -67,6 +70,7 @@ class SendOptions:
     settle: bool = False
     resend_unknown: bool = False
     workers: int = 1
+    shifts: int | None = None
     public_url: str | None = None
     listening: bool = False
     wait_s: float | None = 0.0
@@ -82,7 +86,13 @@ class SendOptions:
             )
         if self.workers > 1 and folder_of(self.state_dir or DEFAULT_STATE_DIR) is None:
             raise InputError(
-                "several worker processes cannot share a state in a database yet", fix="leave out --workers"
+                "--workers is for a state in a folder",
+                fix="begin `sender worker --workers N` on each machine; then leave out --workers, or write --shifts N",
+            )
+        if self.shifts and folder_of(self.state_dir or DEFAULT_STATE_DIR) is not None:
+            raise InputError(
+                "senders on several machines need a state in a database",
+                fix="--state URL names one; --workers N sends by N processes of this machine",
             )
         if self.state_dir is None:
             object.__setattr__(self, "state_dir", find_state(self.source).path)
@@ -126,6 +136,7 @@ class SendKeywords(TypedDict, total=False):
     settle: bool
     resend_unknown: bool
     workers: int
+    shifts: int | None
     public_url: str | None
     listening: bool
     wait_s: float | None

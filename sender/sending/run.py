@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -45,6 +45,8 @@ from sender.sending.run_result import RunResult
 from sender.sending.send_course import SendCourse
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
 from sender.sending.send_windows import open_windows
+from sender.sending.shifts.order import Order
+from sender.sending.shifts.run_sharing import RunSharing, not_shared
 from sender.sending.throttle import Throttle
 from sender.state.heartbeat import Progress
 from sender.state.ledger import NOTHING, Counts, Run
@@ -84,6 +86,8 @@ class RunSession:
         `knowingly` says that a person goes on with the run in spite of what stopped it.
         """
         self._files = files
+        self._held: Mapping[str, str] = {}
+        self._is_steward = False
         self._terms = plan.manifest.canary_terms
         self._knowingly = knowingly
         self.repeated = repeated
@@ -98,6 +102,10 @@ class RunSession:
         if resumed:
             state.ledger.check(run.run_id)
             self.orphans = state.ledger.orphans_to_unknown(run.run_id)
+
+    def follow(self, order: Order) -> None:
+        """See the run to its end for whoever has ordered it, as a worker's process, which another may replace."""
+        self.pace, self._held, self._is_steward = order.pace, order.held, True
 
     def counts(self) -> Counts:
         """The run's messages by state."""
@@ -164,6 +172,11 @@ class RunSession:
                     await course.run(stop, self._terms)
             except SenderError as error:
                 stopped = error
+            is_handed_over = False
+            if resources.sharing is not None:
+                is_handed_over = await resources.sharing.leave(
+                    stopped, is_canceled=cancel.is_set(), is_steward=self._is_steward
+                )
         summary, failure = self._write_results(path, with_body=options.with_body)
         run = self.state.ledger.run(self.run.run_id)
         return RunResult(
@@ -180,7 +193,24 @@ class RunSession:
             resent=course.resent,
             taken_out={} if resources.pool is None else resources.pool.disabled,
             held=self.held() if summary.pending else (),
+            is_handed_over=is_handed_over,
         )
+
+    def hand_over(self, options: SendOptions) -> None:
+        """Let the workers of all machines send the run, and one of them see it to its end; nothing is sent here.
+
+        Raises InputError where the state cannot be used by several machines, and before anything is sent as `send`.
+        """
+        folder = self.state.plans.folder(self.run)
+        with (
+            open_adapter(self.run, self.plan.manifest, options.environment, folder) as adapter,
+            watch_files(self._files, self.plan.recipients) as watch,
+        ):
+            if (sharing := RunSharing.find(self.state, self.run, self.pace, options, is_needed=True)) is None:
+                raise not_shared(self.run)
+            self._begin(adapter, options)
+            sharing.begin(self.run, {**self._held, **watch.held})
+        asyncio.run(sharing.ask_for_steward())
 
     def _log_start(self) -> None:
         counts, run, held = self.counts(), self.run, self.held()
@@ -226,8 +256,9 @@ class RunSession:
         ) as provider:
             suppressions = SuppressionList(self.state.suppressions)
             self.state.locks.note_longest_request(self.run.campaign, self.run.kind, longest_s=self.pace.timeout_s)
-            with contextlib.ExitStack() as stack:
+            async with contextlib.AsyncExitStack() as stack:
                 watch = stack.enter_context(watch_files(self._files, self.plan.recipients))
+                watch.held = {**self._held, **watch.held}
                 self._begin(provider.adapter, options)
                 reader = MessageReader(self.plan, self.run.run_id, callback=callback)
                 written = request_format(provider.adapter, callback)
@@ -238,14 +269,20 @@ class RunSession:
                     self.state, self.run, self.pace, provider.adapter, options, callback, self._files, number
                 )
                 publish = stack.enter_context(self.state.heartbeats.publish(self.run, on_progress))
-                rate_limiter = stack.enter_context(open_rate_limiter(self.state, self.run, reader, workers))
+                sharing = RunSharing.find(self.state, self.run, self.pace, options)
+                if sharing is None:
+                    limiter = stack.enter_context(open_rate_limiter(self.state, self.run, reader, workers))
+                else:
+                    if not self._is_steward:
+                        sharing.begin(self.run, watch.held)
+                    limiter = await stack.enter_async_context(sharing.open_rate_limiter(resumed=self.resumed))
                 suppression = watch_suppressions(self.run, self.plan, suppressions, watch)
                 yield SendResources(
                     ledger=self.state.ledger,
                     run=self.run,
                     provider=provider,
                     reader=reader,
-                    throttle=Throttle(self.pace, rate_limiter, concurrency, suppression.is_paused),
+                    throttle=Throttle(self.pace, limiter, concurrency, suppression.is_paused),
                     pool=self.plan.manifest.sender_pool(),
                     suppression=suppression,
                     caps=open_caps(self.state, self.run, self.plan),
@@ -253,6 +290,7 @@ class RunSession:
                     workers=workers,
                     on_progress=publish,
                     request_format=number,
+                    sharing=sharing,
                 )
 
     def _begin(self, adapter: Adapter, options: SendOptions) -> None:

@@ -27,7 +27,8 @@ class RunResult:
 
     `refreshed` is what waiting for delivery found, or None without a wait. `resent` is how many unknown messages were
     sent again on request. `taken_out` are the numbers of a pool that the provider refused, and why: the others carried
-    their messages. `held` is what waits for its window.
+    their messages. `held` is what waits for its window. `is_handed_over` says that other
+    machines go on with the run.
     """
 
     run: Run
@@ -43,6 +44,7 @@ class RunResult:
     resent: int = 0
     taken_out: Mapping[str, str] = field(default_factory=dict)
     held: tuple[HeldMessages, ...] = ()
+    is_handed_over: bool = False
 
     @property
     def exit_code(self) -> int:

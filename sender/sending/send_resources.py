@@ -20,6 +20,8 @@ from sender.sending.options import SendOptions
 from sender.sending.producer import Assignment, ClaimCheck
 from sender.sending.rate_limit import RateLimiter
 from sender.sending.send_windows import SendWindows
+from sender.sending.shifts.run_sharing import RunSharing
+from sender.sending.shifts.shift_supervisor import ShiftSupervisor
 from sender.sending.throttle import Throttle, resume_rate_limiter
 from sender.sending.workers.protocol import WorkerConfig
 from sender.sending.workers.supervisor import Supervisor
@@ -52,6 +54,7 @@ class SendResources:
     workers: WorkerConfig
     on_progress: OnProgress
     request_format: int | None = None
+    sharing: RunSharing | None = None
 
     def is_waiting(self) -> bool:
         """Whether this process only waits, for a window to open."""
@@ -68,11 +71,15 @@ class SendResources:
             pool=self.pool,
             assignment=Assignment(below_seq, check=self.caps, windows=self.windows),
             refuses=self.suppression.refuses,
-            observer=ProgressObserver(self.on_progress),
+            observer=ProgressObserver(self.on_progress)
+            if self.sharing is None
+            else self.sharing.make_observer(self.on_progress, self.pool),
         )
 
-    def make_supervisor(self, below_seq: int | None) -> Supervisor | None:
-        """A supervisor of the worker processes, bound as the dispatcher; None where this process sends alone."""
+    def make_supervisor(self, below_seq: int | None) -> Supervisor | ShiftSupervisor | None:
+        """A supervisor of the other senders, bound as the dispatcher; None where this process sends alone."""
+        if self.sharing is not None:
+            return self.sharing.make_supervisor(below_seq, self.on_progress)
         if self.workers.count == 1:
             return None
         return Supervisor(

@@ -117,6 +117,16 @@ def make_database_state(address: str) -> tuple[str, bool]:
     return made.server, not made.schema_before
 
 
+def dev_server(folder: Path, port: int) -> contextlib.AbstractContextManager[str]:
+    """Run a PostgreSQL server with its data in `folder` until the end of the block, and return its address.
+
+    Raises InputError where the package that brings it is missing, and StateError where it does not start.
+    """
+    with _driver_needed():
+        from sender.state.postgres.dev_server import run_server  # noqa: PLC0415
+    return run_server(folder, port)
+
+
 def _open_database(url: DatabaseUrl, *, read_only: bool) -> State:
     with _driver_needed():
         from sender.state.postgres.state import DatabaseState  # noqa: PLC0415

@@ -14,6 +14,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -58,6 +59,28 @@ def find_binaries() -> dict[str, Path]:
 BINARIES = find_binaries()
 
 
+# Ends a server whose users are gone without a word, as after a kill of pytest, and removes its folder.
+WATCH = """
+import contextlib, json, os, shutil, signal, sys, time
+
+folder = sys.argv[1]
+
+def is_there(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+with contextlib.suppress(OSError, ValueError):  # no list: it was removed as usual
+    while any(map(is_there, json.load(open(folder + "/users.json")))):
+        time.sleep(3)
+    with contextlib.suppress(OSError):
+        os.kill(int(open(folder + "/data/postmaster.pid").readline()), signal.SIGQUIT)
+    time.sleep(1)
+    shutil.rmtree(folder, ignore_errors=True)
+"""
+
+
 class Server:
     """A server in a folder. `url` is of its database, without a schema."""
 
@@ -87,7 +110,21 @@ class Server:
         with (folder / "data" / "postgresql.conf").open("a") as file:
             file.write("\n".join(["", *lines, ""]))
         server.resume()
+        server.note_user()
+        subprocess.Popen(
+            [sys.executable, "-c", WATCH, str(folder)],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ).returncode = 0  # nobody waits for it
         return server
+
+    def note_user(self) -> None:
+        """Keep the server until this process, too, is gone."""
+        users = self.folder / "users.json"
+        known = json.loads(users.read_text()) if users.exists() else []
+        users.write_text(json.dumps([*known, os.getpid()]))
 
     @property
     def data(self) -> str:
@@ -165,7 +202,8 @@ def share_server(kind: str, folder: Path) -> Iterator[Server]:
             known = {"folder": str(server.folder), "port": server.port, "binaries": str(server.binaries), "users": 0}
         known["users"] += 1
         note.write_text(json.dumps(known))
-    server = Server(Path(known["binaries"]), Path(known["folder"]), known["port"])
+        server = Server(Path(known["binaries"]), Path(known["folder"]), known["port"])
+        server.note_user()
     try:
         yield server
     finally:

@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 
 from sender.core.clock import steady_s
-from sender.core.errors import StateError
+from sender.core.errors import StateLost
 from sender.core.output_files import write_beside
 
 MARK_FILE = "commits"
@@ -26,7 +26,7 @@ class CommitMarks:
         self._written_s: dict[str, float] = {}
 
     def check(self, run_id: str, commits: int, where: str) -> None:
-        """Raise StateError where the database, which has so many claims of the run, had more of them."""
+        """Raise StateLost where the database, which has so many claims of the run, had more of them."""
         if run_id not in self._known:
             self._known[run_id] = self._read(run_id)
         if commits < self._known[run_id]:
@@ -62,9 +62,9 @@ class CommitMarks:
                 write_beside(file, lambda stream: stream.write(text))
 
 
-def lost_commits(where: str) -> StateError:
+def lost_commits(where: str) -> StateLost:
     """The error for a database that has lost commits."""
-    return StateError(
+    return StateLost(
         "the database has lost commits that it had confirmed: it was restored from a backup, or a standby that"
         " lagged behind has taken its place",
         where=where,

@@ -16,7 +16,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from sender.core.clock import steady_s
-from sender.core.errors import InputError, SenderError, StateError, UnknownRun
+from sender.core.errors import InputError, SenderError, StateError, StateLost, UnknownRun
 from sender.state.database_url import DatabaseUrl
 from sender.state.postgres.schema import SCHEMA_VERSION
 from sender.state.postgres.server_checks import read_system, refuse_another, refuse_unsafe
@@ -196,7 +196,7 @@ class Database:
         if self._versioned:
             state_id = _read_state(db, self._url)
             if self._state_id not in (None, state_id):
-                raise StateError(
+                raise StateLost(
                     "this is another state than before: the database behind the address was replaced",
                     where=self.where,
                     fix="restore the right database; until then what was sent is not known, and nothing is sent",

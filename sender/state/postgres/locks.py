@@ -332,4 +332,4 @@ def _machine() -> str | None:
 
 
 def _no_workers() -> InputError:
-    return InputError("several worker processes cannot share a state in a database yet", fix="leave out --workers")
+    return InputError("--workers is for a state in a folder", fix="begin `sender worker` on each machine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from sender.core.errors import StateError
+from sender.core.errors import StateError, StateLost
 from sender.state.database_url import DatabaseUrl
 
 OLDEST_SERVER = 150000  # what we test with: Debian 12's
@@ -57,9 +57,9 @@ def read_system(db: psycopg.Connection) -> str | None:
 
 
 def refuse_another(before: str | None, now: str | None, url: DatabaseUrl) -> None:
-    """Raise StateError where the data behind the address are not those of before: a copy may lack what was sent."""
+    """Raise StateLost where the data behind the address are not those of before: a copy may lack what was sent."""
     if None not in (before, now) and before != now:
-        raise StateError(
+        raise StateLost(
             "another server answers at this address than before: its data may be an older copy",
             where=str(url),
             fix="bring back the server that was there; until then what was sent is not known, and nothing is sent",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from sender.state.database_url import DatabaseUrl
@@ -56,11 +58,22 @@ WHERE seen_at > {_NOW} - %(seen)s AND (%(run)s::text IS NULL OR run_id = %(run)s
 
 
 class SharedRuns:
-    """A `Sharing` in the database. May be used from any thread, by one at a time."""
+    """A `Sharing` in the database. May be used from any thread."""
 
-    def __init__(self, url: DatabaseUrl, locks: AdvisoryLocks) -> None:
+    def __init__(self, url: DatabaseUrl, locks: AdvisoryLocks, *, read_only: bool = False) -> None:
         self._url = url
         self._locks = locks
+        self._read_only = read_only
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _db(self) -> Database:
+        """Opened when it is first used, and opened again when it is lost."""
+        return Database(self._url, read_only=self._read_only)
+
+    def close(self) -> None:
+        if "_db" in vars(self):
+            self._db.close()
 
     def share(self, run: Run, text: str) -> None:
         self._locks.share(run.campaign, run.kind)
@@ -117,13 +130,13 @@ class SharedRuns:
         return [ShiftRow(run, host, pid, since, float(ago), *rest) for run, host, pid, since, ago, *rest in rows]
 
     def _read(self, work: Any) -> Any:
-        with contextlib.closing(Database(self._url, read_only=True)) as db:
-            return db.read(work)
+        with self._lock:
+            return self._db.read(work)
 
     def _change(self, statements: Sequence[str], **values: Any) -> None:
         def change(db: Transaction) -> None:
             for statement in statements:
                 db.execute(statement, values)
 
-        with contextlib.closing(Database(self._url)) as db:
-            db.transact(change)
+        with self._lock:
+            self._db.transact(change)

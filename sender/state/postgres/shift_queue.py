@@ -25,11 +25,26 @@ from sender.state.sharing import Handler, Jobs
 
 HEARTBEAT_S = 10.0  # a job without one is begun again by another worker
 LOOK_EVERY_S = 1.0
+NOTICES_EVERY_S = 0.1
 SHIFT, STEWARD = "sender_shift", "sender_steward"
 _LOCK = 0x63_6D_70_71
 _TABLE = "pgqueuer"
 
 logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # what it reports is raised, too, and said in our words
+
+
+class _Driver(PsycopgDriver):
+    """The engine's driver, which looks for notices now and then.
+
+    PgQueuer's own (1.6.0) waits for them a second at a time, and no query can be made on the connection meanwhile.
+    """
+
+    async def watch_notifies(self) -> None:
+        while not self.shutdown.is_set():
+            async for note in self._connection.notifies(timeout=0.01):
+                for callback in list(self._listeners.get(note.channel, [])):
+                    callback(note.payload)
+            await asyncio.sleep(NOTICES_EVERY_S)
 
 
 class EngineQueue:
@@ -108,7 +123,7 @@ class EngineQueue:
         """The engine over a new connection, with its tables. Raises StateError for whatever fails in the block."""
         try:
             async with await connect_async(self._url) as db:
-                queries = Queries(PsycopgDriver(db))
+                queries = Queries(_Driver(db))
                 await self._install(db, queries)
                 yield queries
         except (psycopg.Error, OSError, RuntimeError) as error:

@@ -43,7 +43,7 @@ class DatabaseState(State):
             self.folder = registry_path().parent / DATABASES_FOLDER / self._db.state_id
             make_folder(self.folder)
             self._locks = self.locks = AdvisoryLocks(url)
-            self.sharing = SharedRuns(url, self._locks)
+            self.sharing = self._shared_runs = SharedRuns(url, self._locks, read_only=read_only)
             self.plans = PlanRowsStore(self._db, self.folder)
             self.people = PeopleKeyRow(self._db)
             self.heartbeats = HeartbeatRows(url)
@@ -59,6 +59,7 @@ class DatabaseState(State):
         try:
             super().close()
         finally:
+            self._shared_runs.close()
             self._db.close()
 
     def open_ledger(self) -> Ledger:

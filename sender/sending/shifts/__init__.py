@@ -1,0 +1,1 @@
+"""Several machines that send one run, over a state in a database."""

@@ -1,0 +1,26 @@
+"""For the fault harness alone: in the processes of a worker, leases and graces are short, and a rule may be missing.
+
+`SENDER_TEST_TIMES` is the lease and the grace beyond the longest request, in ms; `SENDER_TEST_MUTANT` names the rule.
+"""
+
+import math
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+if "SENDER_TEST_TIMES" in os.environ and any(".shifts." in word for word in sys.orig_argv):
+    from sender.sending import producer
+    from sender.state.postgres import settling
+
+    producer.LEASE_MS, settling.LATE_MS = (int(text) for text in os.environ["SENDER_TEST_TIMES"].split(","))
+    mutant = os.environ.get("SENDER_TEST_MUTANT", "")
+    if mutant == "expire without grace":
+        settling.LATE_MS = -1_000_000
+    if mutant == "no deadline":
+        claim_next = producer.Producer._claim_next
+
+        async def claim_for_ever(self: Any, limit: int) -> Any:
+            return replace(await claim_next(self, limit), send_by_s=math.inf)
+
+        producer.Producer._claim_next = claim_for_ever  # type: ignore[method-assign]
