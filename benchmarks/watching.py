@@ -63,7 +63,8 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
         many = options.messages >= MANY
         note = f"{options.messages:,} messages, {VIEWERS} viewers, {events:,} events; {kind}"
         yield Figure("watching", "a core, for the page", core, " %", goal=GOAL_CORE if many else None, note=note)
-        spread = f"{min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} pairs, of processor time"
+        pairs = "1 pair" if len(ratios) == 1 else f"{len(ratios)} pairs"
+        spread = f"{min(ratios):.1f} to {max(ratios):.1f} in {pairs}, of processor time"
         yield Figure(
             "watching",
             "sending costs more",
