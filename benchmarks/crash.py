@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import two_columns
+from tests.crash import two_routes
 from tests.crash.harness import PATIENT_S, RANDOM, Tally, campaign, many_kills
 from tests.crash.launcher import POINTS
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, which is printed")
     parser.add_argument("--messages", type=int, default=300, help="messages of a campaign")
     parser.add_argument("--jobs", type=int, default=2, help="campaigns at one time")
+    parser.add_argument("--routes", action="store_true", help="campaigns with two routes, which fail in turn")
     parser.add_argument("--fault-free", type=int, metavar="N", help="instead: one run of N messages without a fault")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
@@ -42,7 +44,7 @@ def main() -> int:
     else:
         seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
         print(f"seed {seed}", file=sys.stderr)
-        tally = many_kills(
+        tally = (two_routes.many_kills if options.routes else many_kills)(
             folder, kills=options.kills, seed=seed, messages=options.messages, jobs=options.jobs, tell=_progress
         )
         if options.seed is None:
@@ -78,6 +80,8 @@ def table(tally: Tally, seconds: float) -> str:
             f"{settled:,} ({tally.unknown_found:,} found, {tally.unknown_absent:,} absent)",
         ),
         ("unknown, remaining", f"{tally.unknown_left:,}"),
+        *([("moved to another route", f"{tally.moved:,}")] if tally.by_second else []),
+        *([("sent by the second route", f"{tally.by_second:,}")] if tally.by_second else []),
         ("rejected", f"{tally.rejected:,}"),
     ]
     command = shlex.join(["python", "-m", "benchmarks.crash", *sys.argv[1:]])

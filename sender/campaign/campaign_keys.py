@@ -21,12 +21,14 @@ from sender.campaign.model import (
     ScheduleSpec,
     SuppressSpec,
 )
+from sender.campaign.route_spec import RouteSpec
 from sender.campaign.values import FromSpec, PoolNumber
 from sender.campaign.window import WindowSpec
 from sender.core.near_names import find_near_keys
 
 _PLACES: Mapping[str, type[BaseModel]] = {
     "": Campaign,
+    "routes": RouteSpec,
     "recipients": RecipientsSpec,
     "message": MessageSpec,
     "message.variants": VariantSpec,

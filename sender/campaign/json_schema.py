@@ -20,8 +20,10 @@ from sender.campaign.model import (
     ScheduleSpec,
     SuppressSpec,
 )
+from sender.campaign.route_spec import RouteSpec
 from sender.campaign.values import TEMPLATE_PATTERN, FromSpec, PoolNumber, ProviderFields
 
+ROUTE_FIELDS = {name: RouteSpec.model_fields[name] for name in ("provider", "from_", "prices", "rate")}
 _SENDER_FORMS = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/PoolNumber"}]}
 
 
@@ -41,6 +43,9 @@ def json_schema() -> dict[str, Any]:
         outer = {name: long_form.pop(name) for name in ("description", "default", "title") if name in long_form}
         schema["properties"][key] = {"anyOf": [*forms, long_form], **outer}
     schema["$defs"]["FromSpec"]["properties"]["numbers"]["items"] = _SENDER_FORMS
+    routes, route = schema["properties"]["routes"], schema["$defs"]["RouteSpec"]["properties"]
+    routes["items"] = {"anyOf": [{"enum": route["provider"]["enum"]}, routes["items"]]}
+    route["from"]["anyOf"] += short["from"]
     entries = next(form for form in schema["properties"]["suppress"]["anyOf"] if form.get("type") == "array")
     entries["items"] = {"anyOf": [{"type": "string"}, entries["items"]]}
     single_or_list = (
@@ -56,7 +61,7 @@ def json_schema() -> dict[str, Any]:
             "anyOf": [{"type": "string"}, {name: listing[name] for name in ("type", "items") if name in listing}],
             "description": listing["description"],
         }
-    schema["required"] = [key for key in schema.get("required", []) if key != "name"]
+    schema["required"] = [key for key in schema.get("required", []) if key not in ("name", "provider")]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$comment": "written by `sender schema`",
@@ -73,6 +78,7 @@ def reference() -> str:
         ("The campaign", own, properties["properties"]),
         ("`from:`", FromSpec.model_fields, definitions["FromSpec"]["properties"]),
         ("`from.numbers:`", PoolNumber.model_fields, definitions["PoolNumber"]["properties"]),
+        ("`routes:`", ROUTE_FIELDS, definitions["RouteSpec"]["properties"]),
         ("`recipients:`", RecipientsSpec.model_fields, definitions["RecipientsSpec"]["properties"]),
         ("`suppress:`", SuppressSpec.model_fields, definitions["SuppressSpec"]["properties"]),
         ("`message:`", MessageSpec.model_fields, definitions["MessageSpec"]["properties"]),

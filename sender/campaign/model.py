@@ -33,6 +33,7 @@ from sender.campaign.experiment_spec import (
 )
 from sender.campaign.limits_spec import LimitsSpec
 from sender.campaign.links_spec import LinksSpec
+from sender.campaign.route_spec import ROUTES_MAX, RouteSpec, expand_from, expand_routes
 from sender.campaign.schedule_spec import ScheduleSpec
 from sender.campaign.start_time import DEFAULT_LATE, LateText, StartText
 from sender.campaign.suppress_spec import SuppressSpec, expand_files
@@ -227,6 +228,12 @@ class Campaign(ProviderFields):
         description="A number, short code, alphanumeric id, or a service, profile or group id; a template; a list of"
         " numbers, or a mapping.",
     )
+    routes: tuple[RouteSpec, ...] = Field(
+        (),
+        max_length=ROUTES_MAX,
+        description="Several providers instead of one, in order: `[signalwire, twilio]`, or mappings with `from` and"
+        " `prices`. A message moves to the next once a provider has proved that it did not accept it.",
+    )
     recipients: RecipientsSpec = Field(description="Who gets it: a file name, a list of rows, or a mapping.")
     message: MessageSpec = Field(default_factory=MessageSpec, description="What they get: a body, or a mapping.")
     links: LinksSpec | None = Field(
@@ -332,10 +339,15 @@ class Campaign(ProviderFields):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_routes(cls, data: Any) -> Any:
+        return expand_routes(data)
+
     @field_validator("from_", mode="before")
     @classmethod
     def _expand_from(cls, value: object) -> object:
-        return {"numbers": to_list(value)} if isinstance(value, str | int | list | tuple) else value
+        return expand_from(value)
 
     @field_validator("recipients", mode="before")
     @classmethod

@@ -85,7 +85,8 @@ def receiving(
         yield replace(options, public_url=public_url)
         return
     manifest = session.plan.manifest
-    if "status_callback" in {*manifest.fields, *manifest.templates}:
+    own = {*manifest.fields, *manifest.templates, *(key for route in manifest.routes for key in route["fields"])}
+    if "status_callback" in own:
         raise InputError(
             "the campaign has a `status_callback` of its own, so no report would arrive here",
             where="--listen",
@@ -98,6 +99,9 @@ def receiving(
             fix="name it with --public-url, or leave out --listen: the provider's log is read then",
         )
     keys = webhooks.Keys.of(sandbox.environment("") if session.simulated else options.environment)
+    policy = webhooks.Policy(listen_options.signatures or spec.signatures)
+    for route in manifest.routes[1:]:
+        webhooks.check_keys(keys, policy, route["dialect"])
     port = listen_options.port
     if port is None:
         port = 0 if session.simulated and public_url is None else spec.port
@@ -105,7 +109,7 @@ def receiving(
         session.state,
         public_url=public_url,
         keys=keys,
-        policy=webhooks.Policy(listen_options.signatures or spec.signatures),
+        policy=policy,
         port=port,
         dialect=manifest.dialect,
         replies=_reply_handling(spec, options.environment),

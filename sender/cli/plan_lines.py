@@ -16,6 +16,7 @@ from sender.core.durations import describe_duration
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.plan.planned_start import PlannedStart
+from sender.plan.routes import route_manifest
 from sender.planning import brakes
 from sender.planning.scheduled_at import describe_send_at
 from sender.planning.throughput import format_rate
@@ -61,7 +62,7 @@ def plan_summary(
     channel = (
         f"sandbox, speaking {manifest.dialect}: simulated, nothing leaves this machine"
         if simulated
-        else manifest.provider
+        else manifest.through
     )
     console.out.print(f"[bold]{escape(manifest.campaign)}[/] [dim]through {escape(channel)}[/]")
     console.out.print(_plan_table(manifest, where))
@@ -115,11 +116,15 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
     if manifest.messages:
         table.add_row("segments", f"{manifest.segments:,}", escape(_distribution(manifest)))
     if manifest.cost is not None:
-        table.add_row("cost", manifest.cost["total"], escape(_cost_line(manifest.cost)))
+        most = "at most, each by its dearest route; " if manifest.routes else ""
+        table.add_row("cost", manifest.cost["total"], escape(most + _cost_line(manifest.cost)))
     for number, text in variant_rows(manifest):
         table.add_row("variant", number, escape(text))
     table.add_row("skipped", f"{manifest.rows - manifest.messages:,}", escape(console.counted(manifest.skipped)))
-    table.add_row("from", "", escape(senders_line(manifest)))
+    for place, route in enumerate(manifest.routes):
+        table.add_row(f"route {place + 1}", route["cost"] or "", escape(_route_line(route_manifest(manifest, place))))
+    if not manifest.routes:
+        table.add_row("from", "", escape(senders_line(manifest)))
     if manifest.test_to:
         table.add_row("test to", "", escape(f"{manifest.test_to}, not the recipients"))
     table.add_row("rate", "", escape(rate_line(manifest)))
@@ -131,6 +136,13 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
         table.add_row("send at", "", escape(f"{send_at}, held by the provider until then"))
     table.add_row("plan", "", escape(f"{manifest.plan_hash[:12]}{f' in {where}' if where else ''}"))
     return table
+
+
+def _route_line(manifest: Manifest) -> str:
+    """Return `twilio, from +12125550142, 1 segment/s`, of a manifest from `route_manifest`."""
+    per_s, unit = manifest.pace.per_s, manifest.pace.unit
+    pace = "unlimited" if per_s is None else format_rate(per_s, unit)
+    return f"{manifest.provider}, from {senders_line(manifest)}, {pace}"
 
 
 def _canary_line(terms: CanaryTerms, manifest: Manifest) -> str:

@@ -89,6 +89,8 @@ def _print(numbers: Figures) -> None:
     _print_speed(numbers)
     _print_errors(numbers)
     _print_groups("country", numbers.countries, numbers)
+    if numbers.routes:
+        _print_groups("route", numbers.routes, numbers)
     _print_groups("from", numbers.senders, numbers)
     if numbers.comparison is not None:
         _print_comparison(numbers.comparison)

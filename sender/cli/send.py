@@ -366,7 +366,7 @@ def _ask(session: RunSession, options: SendOptions, start: PlannedStart | None) 
             "there is no terminal to ask on",
             fix="add --yes (a cron job always needs it), or look first with --dry-run",
         )
-    reach = "the sandbox" if session.simulated else session.run.provider
+    reach = "the sandbox" if session.simulated else session.plan.manifest.through
     unknown = session.counts().unknown if options.resend_unknown else 0
     again = f", and up to {console.many(unknown, 'unknown one')} a second time," if unknown else ""
     when = "" if start is None else f" on {start}"

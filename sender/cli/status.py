@@ -160,6 +160,8 @@ def _print_status(now: RunStatus, *, as_json: bool, replies: int | None) -> None
         console.out.print(f"  statuses: {console.counted(now.summary.statuses)}")
     if now.summary.skipped:
         console.out.print(f"  skipped: {console.counted(now.summary.skipped)}")
+    if now.routes:
+        console.out.print(f"  accepted by route: {console.counted(now.routes)}")
     for line in (*_held_lines(now), progress_line(now), *retry_lines(now)):
         if line:
             console.out.print(f"  {escape(line)}")

@@ -46,6 +46,7 @@ def status_to_dict(now: RunStatus) -> dict[str, Any]:
         "sent_by": asdict(now.holder) if now.holder else None,
         "retries": now.retries,
         "held": [asdict(group) for group in now.held],
+        "routes": dict(now.routes),
     }
 
 

@@ -75,6 +75,18 @@ class RefreshResult:
     failure: str | None = None
 
 
+def merge_refreshed(results: Sequence[RefreshResult]) -> RefreshResult:
+    """The results of the sweeps of a run's routes as one; what is delivering each has counted for all."""
+    return RefreshResult(
+        updated=sum(result.updated for result in results),
+        unconfirmed=sum(result.unconfirmed for result in results),
+        delivering=min(result.delivering for result in results),
+        pages=sum(result.pages for result in results),
+        lookups=sum(result.lookups for result in results),
+        failure=next((result.failure for result in results if result.failure is not None), None),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _OpenMessage:
     seq: int
@@ -95,7 +107,10 @@ class LogSweep:
         schedule: PollSchedule = LIVE,
         unconfirmed_after_s: float = UNCONFIRMED_AFTER_S,
         cancel: asyncio.Event | None = None,
+        route: int | None = None,
     ) -> None:
+        """`route` is the place of the one that `provider`, `run` and `plan` are of; None where there is one way."""
+        self._route = route
         self._ledger = ledger
         self._run = run
         self._plan = plan
@@ -176,6 +191,8 @@ class LogSweep:
         accepted = self._ledger.journal(self._run.run_id, states=[SubmissionState.ACCEPTED]).filter(
             undecided | priceless
         )
+        if self._route is not None:
+            accepted = accepted.filter(route=self._route)
         if accepted.is_empty():
             return accepted
         constant = self._plan.manifest.fields
@@ -191,8 +208,9 @@ class LogSweep:
             )
             .collect()
         )
+        planned_sender = pl.when(pl.col("route") == 0).then("from_number")  # a route's numbers are its own
         return accepted.join(planned, on="seq", how="left").with_columns(
-            from_number=pl.coalesce("sender", "from_number")  # a pool may have sent it from another number
+            from_number=pl.coalesce("sender", planned_sender)  # a pool may have sent it from another number
         )
 
     # -- the log ---------------------------------------------------------------------------------------------------

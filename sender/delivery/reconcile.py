@@ -25,8 +25,10 @@ from sender.delivery.log_evidence import DoubtfulMessage, Evidence, LoggedMessag
 from sender.delivery.provider_log import SKEW, LogReader
 from sender.delivery.provider_session import ProviderSession
 from sender.plan.plan import Plan
+from sender.providers import account_family
 from sender.providers.base import LogEntry, LogFacts, LogQuery, Request, Response
 from sender.state.ledger import Ledger, LogFinding, Run
+from sender.state.ledger_values import RunRoute
 from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.delivery.reconcile")
@@ -76,15 +78,19 @@ async def reconcile(
     provider: ProviderSession,
     cancel: asyncio.Event,
     plan_of: Callable[[Run], Plan] | None = None,
+    route: int | None = None,
 ) -> ReconcileResult:
     """Settle those of `run`'s unknown messages that the provider's log decides.
+
+    `route` is the place of the one whose provider, run and plan these are (`sender.delivery.route_sessions`); None for
+    a run with one way to send.
 
     `plan_of` reads the plans of other runs, whose messages in doubt are compared as well; without it, these may be to
     anybody. Setting `cancel` ends the walk: what was found by then is settled, and absence proves nothing.
     Raises StateError when the ledger cannot be written.
     """
     unknown = ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN])
-    messages = _doubtful(unknown, plan, run.run_id)
+    messages = _doubtful(unknown if route is None else unknown.filter(route=route), plan, run.run_id)
     if not messages:
         return ReconcileResult()
     facts, now = provider.facts, _now(ledger.now_ms)
@@ -112,17 +118,19 @@ async def reconcile(
 
 def _doubtful(rows: pl.DataFrame, plan: Plan, run_id: str) -> list[DoubtfulMessage]:
     """The messages of a run with these rows of its journal, earliest first."""
-    rows = rows.select("seq", "intent_at", "updated_at", "attempts", "sender")
+    rows = rows.select("seq", "intent_at", "updated_at", "attempts", "sender", "route")
     if rows.is_empty():
         return []
+    # The number that really sent it; the plan's are those of the first route.
+    sender = pl.when(pl.col("route") == 0).then(pl.coalesce("sender", "from_number")).otherwise("sender")
     planned = (
         plan.scan()
         .select("seq", "to", "from_number", "body")
         .filter(pl.col("seq").is_in(rows["seq"].implode()) & pl.col("to").is_not_null())  # else it was erased
         .collect()
         .join(rows, on="seq")
-        .with_columns(from_number=pl.coalesce("sender", "from_number"))  # the number that really sent it
-        .drop("sender")
+        .with_columns(from_number=sender)
+        .drop("sender", "route")
     )
     return [
         DoubtfulMessage(run_id, seq, make_ref(run_id, seq), to, sender, body, intent_at, doubted_at, attempt)
@@ -138,7 +146,9 @@ def _other_doubts(
     others: list[DoubtfulMessage] = []
     for (run_id,), rows in doubts.group_by("run_id", maintain_order=True):
         other = ledger.run(str(run_id))
-        if not _shares_log(run, other, provider):
+        shared = _routes_with_log(run, other, ledger.routes(other.run_id), provider)
+        rows = rows.filter(pl.col("route").is_in(shared))  # noqa: PLW2901
+        if rows.is_empty():
             continue
         until = pl.when(pl.col("state") == SubmissionState.INTENT.value).then(now).otherwise("updated_at")
         rows = rows.with_columns(updated_at=until)  # noqa: PLW2901
@@ -155,21 +165,22 @@ def _other_doubts(
     return others
 
 
+def _routes_with_log(run: Run, other: Run, routes: Sequence[RunRoute], provider: ProviderSession) -> list[int]:
+    """The places of the other run's `routes` whose messages the log of `run` may show; a single one is 0."""
+    ways = [replace(other, **route._asdict()) for route in routes] or [other]
+    return [place for place, way in enumerate(ways) if _shares_log(run, way, provider)]
+
+
 def _shares_log(run: Run, other: Run, provider: ProviderSession) -> bool:
     """Whether the log of `run` may show messages of the other run."""
     if run.simulated is not other.simulated or (run.simulated and not provider.shares_sandbox):
         return False
     same_account = _may_be_equal(run.account, other.account) and _may_be_equal(run.base_url, other.base_url)
-    return same_account and (run.simulated or _family(run.provider) == _family(other.provider))
+    return same_account and (run.simulated or account_family(run.provider) == account_family(other.provider))
 
 
 def _may_be_equal(one: str | None, other: str | None) -> bool:
     return one == other or one is None or other is None
-
-
-def _family(provider: str) -> str:
-    """The log of SignalWire's own API shows messages of its Compatibility API as well."""
-    return provider.removesuffix("-compat")
 
 
 # -- the log --------------------------------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from sender.delivery import reconcile
-from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
-from sender.delivery.provider_session import open_provider
+from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
+from sender.delivery.route_sessions import RouteSweeps, open_routes, reconcile_routes
 from sender.delivery.settle import OnWait, settle
 from sender.state.ledger import Run
 from sender.state.state import State
@@ -28,17 +27,8 @@ async def refresh_run(
     Reads the log once, or until every status is final, `wait_s` seconds have passed or `cancel` is set. What refusals
     reveal about numbers goes to the suppression list. Another process may be sending the run meanwhile.
     """
-    plan = state.plan(run)
-    async with open_provider(run, plan.manifest, env, state.plans.folder(run)) as provider:
-        sweep = LogSweep(
-            ledger=state.ledger,
-            run=run,
-            plan=plan,
-            provider=provider,
-            schedule=SIMULATED if run.simulated else LIVE,
-            cancel=cancel,
-        )
-        refreshed = await sweep.follow(wait_s)
+    async with open_routes(state, run, state.plan(run), env) as ways:
+        refreshed = await RouteSweeps(state, ways, cancel=cancel).follow(wait_s)
     learn_refusals(state, run)
     return refreshed
 
@@ -62,20 +52,11 @@ async def reconcile_run(
     `cancel` leaves. Raises RunLocked while another process is sending the run.
     """
     with state.locks.hold_campaign(run.campaign, run.kind):
-        plan = state.plan(run)
         state.ledger.check(run.run_id)
         state.ledger.orphans_to_unknown(run.run_id)
         cancel = cancel or asyncio.Event()
-        async with open_provider(run, plan.manifest, env, state.plans.folder(run)) as provider:
-            look_up = partial(
-                reconcile.reconcile,
-                ledger=state.ledger,
-                run=run,
-                plan=plan,
-                provider=provider,
-                cancel=cancel,
-                plan_of=state.plan,
-            )
+        async with open_routes(state, run, state.plan(run), env) as ways:
+            look_up = partial(reconcile_routes, state, ways, cancel)
             if wait:
                 now = partial(_now, state)
                 result = await settle(look_up, now=now, cancel=cancel, on_wait=on_wait)

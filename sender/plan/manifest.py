@@ -98,10 +98,19 @@ class Manifest:
     # How many `approvals` a live run needs, and the absolute paths of the files `signers` and `revoked` (or None); None
     # where it needs none.
     approval: Mapping[str, Any] | None = None
+    # The routes that the messages may go by, as `sender.plan.routes` reads them; none where there is one, which this
+    # manifest describes. `overall_per_s` is what all of them together may send in a second; None without a limit.
+    routes: tuple[Mapping[str, Any], ...] = ()
+    overall_per_s: float | None = None
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None
     format: int = FORMAT
+
+    @property
+    def through(self) -> str:
+        """The provider; of several routes all of them, in order: `signalwire, else twilio`."""
+        return ", else ".join(route["provider"] for route in self.routes) or self.provider
 
     @property
     def service(self) -> str | None:
@@ -171,6 +180,7 @@ class Manifest:
         values["lint"] = tuple(values.get("lint", ()))
         values["suppress"] = tuple(values.get("suppress", ()))
         values["waves"] = tuple(values.get("waves", ()))
+        values["routes"] = tuple(values.get("routes", ()))
         values["pace"] = Pace.from_json(values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)
@@ -206,7 +216,21 @@ def has_variants(manifest: Manifest) -> bool:
     return bool((manifest.experiment or {}).get("variants"))
 
 
-def sender_shown(manifest: Manifest) -> pl.Expr:
-    """The sender of a plan's message: its number, or else the service that picks one, the row's or the plan's."""
+def sender_shown(manifest: Manifest, *, route: str | None = None) -> pl.Expr:
+    """The sender of a plan's message: its number, or else the service that picks one, the row's or the plan's.
+
+    `route` is the column with the place of the message's route, where it may be another than the first.
+    """
     picked = [row_service(SERVICE_FIELDS)] if manifest.templates else []
-    return pl.coalesce("from_number", *picked, pl.lit(manifest.service, pl.String))
+    planned = pl.coalesce("from_number", *picked, pl.lit(manifest.service, pl.String))
+    if route is None or not manifest.routes:
+        return planned
+    services = [find_service(its["fields"]) for its in manifest.routes]
+    other = pl.col(route).replace_strict(range(len(services)), services, default=None, return_dtype=pl.String)
+    return pl.when(pl.col(route).fill_null(0) == 0).then(planned).otherwise(other)
+
+
+def provider_shown(manifest: Manifest, *, route: str) -> pl.Expr:
+    """The provider of a plan's message, whose route's place is in the column `route` (null: the first)."""
+    names = [its["provider"] for its in manifest.routes] or [manifest.provider]
+    return pl.col(route).fill_null(0).replace_strict(range(len(names)), names, default=manifest.provider)

@@ -81,7 +81,7 @@ class Plan:
         manifest = self.manifest
         skipped = sorted(manifest.skipped.items(), key=lambda item: (-item[1], item[0]))
         lines = [
-            f"{manifest.campaign} through {manifest.provider}",
+            f"{manifest.campaign} through {manifest.through}",
             ", ".join(
                 f"{count:,} {noun}{'' if count == 1 else 's'}"
                 for count, noun in (

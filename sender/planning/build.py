@@ -32,6 +32,7 @@ from sender.planning.audience import (
     resolve_audience,
 )
 from sender.planning.compiled import CompiledCampaign, check_columns, compile_campaign
+from sender.planning.compiled_routes import check_routes, compile_routes, routes_manifest
 from sender.planning.earlier_runs import EarlierRuns, find_earlier_runs, has_caps
 from sender.planning.experiment_rows import with_experiment
 from sender.planning.known_numbers import KnownNumbers, read_known_numbers
@@ -80,8 +81,10 @@ def build_plan(
     with _located(campaign):
         compiled = compile_campaign(campaign, at=_read_at(at))
         compiled = with_links(compiled, campaign, state_dir, test=test_to is not None)
+        compiled = compile_routes(campaign, compiled)
         recipients = read_recipients(campaign, compiled)
         check_columns(compiled, recipients)
+        check_routes(compiled, recipients)
     audience = resolve_audience(compiled, recipients)
     test_number = None if test_to is None else read_test_number(compiled, test_to)
     limit = 1 if test_number and limit is None else limit
@@ -105,7 +108,7 @@ def build_plan(
     if test_to is None:
         check_hidden_rows(compiled, recipients, builder.hidden_rows)
     manifest = _manifest(
-        compiled, recipients, audience, suppression, builder, totals, rows, test_to=test_to, only_new=only_new
+        compiled, recipients, audience, suppression, builder, totals, _sent(rows), test_to=test_to, only_new=only_new
     )
     return _complete(Plan(manifest, rows), campaign, compiled)
 
@@ -165,12 +168,11 @@ def _manifest(
     suppression: PlanSuppression,
     builder: MessageBuilder,
     totals: PlanTotals,
-    rows: pl.DataFrame | StoredRows,
+    messages: pl.LazyFrame,
     *,
     test_to: str | None,
     only_new: bool,
 ) -> Manifest:
-    messages = (rows.scan() if isinstance(rows, StoredRows) else rows.lazy()).filter(pl.col("seq").is_not_null())
     pace, feasibility = estimate_throughput(compiled, messages, mms=totals.mms > 0)
     return Manifest(
         campaign=compiled.name,
@@ -212,7 +214,12 @@ def _manifest(
         suppress=tuple(file.to_manifest() for file in compiled.numbers.suppress if file.can_be_read_again),
         plan_hash=totals.plan_hash,
         identity=totals.identity,
+        **routes_manifest(compiled, pace, messages, mms=totals.mms > 0),
     )
+
+
+def _sent(rows: pl.DataFrame | StoredRows) -> pl.LazyFrame:
+    return (rows.scan() if isinstance(rows, StoredRows) else rows.lazy()).filter(pl.col("seq").is_not_null())
 
 
 def _role_order(file: InputFile) -> int:

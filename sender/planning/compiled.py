@@ -106,6 +106,10 @@ class CompiledCampaign:
     notes: tuple[str, ...]
     source: Path | None
     links: LinkMaker | None = None  # with the state's secret, once a plan is built
+    # The routes after this one, as `sender.planning.compiled_routes` has them, and what all of them together may send
+    # in a second (None: there is no limit).
+    others: tuple[CompiledCampaign, ...] = ()
+    overall_per_s: float | None = None
 
     @property
     def is_mms(self) -> pl.Expr:
@@ -217,6 +221,36 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
         inputs=(*texts.inputs, *price_input),
         notes=(*campaign.notes, *texts.notes, *note_replies(campaign)),
         source=campaign.source,
+    )
+
+
+def compile_way(campaign: Campaign, first: CompiledCampaign) -> CompiledCampaign:
+    """Return what `campaign` sends by: `first` with its provider, fields, senders, prices and pace. Raises InputError.
+
+    `inputs` are the files that it adds.
+    """
+    capabilities = providers.capabilities(campaign.provider)
+    written, senders = _place_senders(campaign, capabilities)
+    fields, row_fields = compile_fields(written, first.placeholders)
+    sender, senders = _compile_sender(senders, first.placeholders)
+    pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
+    table, price_input = _load_prices(campaign)
+    return replace(
+        first,
+        provider=campaign.provider,
+        dialect=campaign.provider,
+        capabilities=capabilities,
+        fields=fields,
+        row_fields=row_fields,
+        senders=senders,
+        sender=sender,
+        pool=pool,
+        pool_settings=pool_settings,
+        variants=(),
+        prices=table,
+        rates=_rate_settings(campaign),
+        send_context=_send_context(campaign, fields),
+        inputs=price_input,
     )
 
 

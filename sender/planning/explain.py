@@ -339,7 +339,9 @@ class _RowTrace:
             yield "cost", f"no price in {spent['table']}"
             return
         sentence = f"{money.text(row['cost_micros'])} {spent['currency']}"
-        if self._compiled is not None and self._compiled.prices is not None:
+        if self._plan.manifest.routes:
+            sentence += ", by the dearest of its routes"
+        elif self._compiled is not None and self._compiled.prices is not None:
             price = costs.find_price(row, self._compiled.prices, mms=self._is_mms())
             if price is not None:
                 fee = f" and {money.text(price.fee)} fee" if price.fee else ""

@@ -19,7 +19,7 @@ from sender.plan.plan import PLAN_SCHEMA
 from sender.planning.assign_senders import assign_senders
 from sender.planning.audience import Audience, count_sendable, mark_suppressed, skip_beyond_limit
 from sender.planning.compiled import CompiledCampaign
-from sender.planning.costs import price_messages
+from sender.planning.compiled_routes import price_dearest
 from sender.planning.experiment_rows import assign_variants, skip_groups
 from sender.planning.known_numbers import KnownNumbers
 from sender.planning.row_fields import FIELD_PREFIX
@@ -113,7 +113,7 @@ class MessageBuilder:
         self._find_hidden(rows)
         cells = recipients.cells
         recipient = cells.to_struct("recipient") if cells.width else pl.Series("recipient", [None] * rows.height)
-        rows = price_messages(rows, self._compiled.prices, is_mms=self._compiled.is_mms)
+        rows = price_dearest(rows, self._compiled)
         return rows.hstack([recipient]), hashed.hstack([recipient])
 
     @property

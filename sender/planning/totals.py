@@ -34,6 +34,8 @@ class PlanTotals:
             settings["window"] = {**compiled.window, "rules_version": None}
         if only_new:  # else the hash is what it was before there was such a thing
             settings["only_new"] = True
+        if compiled.others:
+            settings["routes"] = [[way.provider, way.all_senders, way.fields] for way in compiled.others]
         self._digest = ContentHash(settings, compiled.fields)
         self._blame = Blame()
         self._lint = Lint(compiled)

@@ -15,6 +15,7 @@ from sender.providers.credentials import (
 )
 from sender.providers.registry import (
     DIALECTS,
+    account_family,
     adapter,
     capabilities,
     check,
@@ -34,6 +35,7 @@ __all__ = [
     "SANDBOX_PROJECT_ID",
     "SANDBOX_TELNYX_KEY",
     "SANDBOX_TOKEN",
+    "account_family",
     "adapter",
     "capabilities",
     "check",

@@ -68,6 +68,11 @@ _PROVIDERS: Mapping[str, _Provider] = {
 DIALECTS: tuple[str, ...] = tuple(_PROVIDERS)
 
 
+def account_family(provider: str) -> str:
+    """The provider whose accounts and log it shares: SignalWire's own API and its Compatibility API have one."""
+    return provider.removesuffix("-compat")
+
+
 def capabilities(name: str) -> Capabilities:
     """What a dialect can carry; needs no credentials. Raises InputError for an unknown name."""
     return _provider(name).capabilities

@@ -13,7 +13,7 @@ from typing import Any
 
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Status, SubmissionState
-from sender.plan.manifest import sender_shown
+from sender.plan.manifest import provider_shown, sender_shown
 from sender.plan.plan import Plan
 from sender.reports.comparison import Comparison
 from sender.reports.funnel import Stage, count_waiting, make_funnel
@@ -64,6 +64,7 @@ class Figures:
     timeline: Timeline | None
     countries: tuple[Group, ...]
     senders: tuple[Group, ...]
+    routes: tuple[Group, ...]  # by provider; empty where there is one
     errors: tuple[ErrorCount, ...]
     segments_planned: int
     segments_real: int
@@ -116,6 +117,7 @@ def build_figures(
         senders=group_messages(
             messages, pl.col("from").fill_null("picked by the provider"), priced=manifest.cost is not None
         ),
+        routes=group_messages(messages, pl.col("_provider"), priced=False) if manifest.routes else (),
         errors=summary.errors,
         segments_planned=manifest.segments,
         segments_real=summary.segments,
@@ -149,7 +151,8 @@ def _join_journal(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("seq").is_not_null())
         .select(
             *("row_number", "seq", "to", "region", "segments", "cost_micros"),
-            sender_shown(plan.manifest).alias("_planned_from"),
+            "from_number",
+            "fields",
         )
         .collect()
     )
@@ -158,7 +161,8 @@ def _join_journal(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
     latency = (pl.col("_final_at") - pl.col("_intent_at")).dt.total_milliseconds() / 1000
     return joined.with_columns(
         status_of(),
-        pl.coalesce("_sender", "_planned_from").alias("from"),
+        pl.coalesce("_sender", sender_shown(plan.manifest, route="_route")).alias("from"),
+        provider_shown(plan.manifest, route="_route").alias("_provider"),
         pl.col("_provider_status").alias("provider_status"),
         latency.clip(lower_bound=0).alias("_latency_s"),  # the provider's clock may be behind ours
     )

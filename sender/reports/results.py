@@ -12,7 +12,7 @@ from sender.core.errors import InputError
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SkipReason, Status
 from sender.core.safe_tables import BODY, free_name, plain_name
-from sender.plan.manifest import Manifest, sender_shown
+from sender.plan.manifest import Manifest, provider_shown, sender_shown
 from sender.plan.message_fields import ref_column
 from sender.plan.plan import Plan
 from sender.state.message_status import status_of
@@ -43,11 +43,14 @@ COLUMNS: tuple[str, ...] = (
     "carrier",
     "smart_encoded",
     "variant",
+    "moved_from",
     "run_id",
 )
 
 
-def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: bool = False) -> pl.DataFrame:
+def results_frame(
+    plan: Plan, journal: pl.DataFrame, run_id: str, *, moves: pl.DataFrame | None = None, with_body: bool = False
+) -> pl.DataFrame:
     """Every input row of `plan` in file order: COLUMNS, with the original columns after `row_number`.
 
     An original column keeps its name and its text. Where it has a name of ours, ours gets the prefix `sender_`
@@ -60,14 +63,27 @@ def results_frame(plan: Plan, journal: pl.DataFrame, run_id: str, *, with_body: 
     picks the number. An intent is shown as `unknown`: `read_journal` has it as pending while a process sends the run,
     and otherwise only a crash leaves one behind. With `with_body` the text of each message
     is in one more column, the last, called `body`.
+
+    Of a run with several routes, `provider` is that of the message's route, and `moved_from` says which others it has
+    left, and why: `signalwire (insufficient_funds)`. `moves` are the run's, from its ledger.
     """
-    return results_of_rows(plan.frame, plan.manifest, journal, run_id, with_body=with_body)
+    return results_of_rows(plan.frame, plan.manifest, journal, run_id, moves=moves, with_body=with_body)
 
 
 def results_of_rows(
-    rows: pl.DataFrame, manifest: Manifest, journal: pl.DataFrame, run_id: str, *, with_body: bool = False
+    rows: pl.DataFrame,
+    manifest: Manifest,
+    journal: pl.DataFrame,
+    run_id: str,
+    *,
+    moves: pl.DataFrame | None = None,
+    with_body: bool = False,
 ) -> pl.DataFrame:
     """`results_frame` of some rows of a plan; `journal` has at least those of their messages."""
+    if moves is None or moves.is_empty():
+        journal = journal.with_columns(moved_from=pl.lit(None, pl.String))
+    else:
+        journal = journal.join(_describe_moves(moves, manifest), on="seq", how="left", maintain_order="left")
     message = pl.col("seq").is_not_null()
     joined = rows.join(
         journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
@@ -75,8 +91,8 @@ def results_of_rows(
     ours = joined.select(
         "row_number",
         "to",
-        pl.when(message).then(pl.coalesce("_sender", sender_shown(manifest))).alias("from"),
-        pl.lit(manifest.provider).alias("provider"),
+        pl.when(message).then(pl.coalesce("_sender", sender_shown(manifest, route="_route"))).alias("from"),
+        provider_shown(manifest, route="_route").alias("provider"),
         message_id="_message_id",
         ref=pl.when(message).then(ref_column(run_id, pl.col("seq"))),
         status=status_of(),
@@ -96,6 +112,7 @@ def results_of_rows(
         carrier="_carrier",
         smart_encoded="_smart_encoded",
         variant=pl.when(message).then("variant" if "variant" in joined.columns else None),
+        moved_from="_moved_from",
         run_id=pl.lit(run_id),
         **({BODY: pl.when(message).then("body")} if with_body else {}),
     )
@@ -103,6 +120,17 @@ def results_of_rows(
     originals = cells.struct.unnest() if isinstance(cells.dtype, pl.Struct) else pl.DataFrame()
     ours = ours.rename({name: free_name(name, originals.columns) for name in ours.columns})
     return pl.concat([ours[:, :1], originals, ours[:, 1:]], how="horizontal")
+
+
+def _describe_moves(moves: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
+    """`seq` and `moved_from`: the routes that each message has left, in order, each with the reason."""
+    reason = pl.coalesce("reason", pl.lit("not accepted"))
+    return (
+        moves.sort("seq", "attempt")
+        .select("seq", moved_from=pl.format("{} ({})", provider_shown(manifest, route="route"), reason))
+        .group_by("seq", maintain_order=True)
+        .agg(pl.col("moved_from").str.join(", "))
+    )
 
 
 def merge_retries(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

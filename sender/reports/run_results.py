@@ -10,6 +10,7 @@ from sender.core.errors import PlanError
 from sender.core.lazy_modules import pl
 from sender.core.output_files import Protected
 from sender.plan.manifest import Manifest
+from sender.plan.plan import Plan
 from sender.reports.results import merge_retries, results_frame, results_of_rows
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
@@ -25,7 +26,14 @@ def run_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFr
 
     With `with_body` the text of each message is in one more column, the last.
     """
-    return results_frame(state.plan(run), read_journal(state, run), run.run_id, with_body=with_body)
+    plan = state.plan(run)
+    moves = moves_of(state, run, plan)
+    return results_frame(plan, read_journal(state, run), run.run_id, moves=moves, with_body=with_body)
+
+
+def moves_of(state: State, run: Run, plan: Plan) -> pl.DataFrame | None:
+    """The moves of a run with several routes; None where there is one."""
+    return state.ledger.moves(run.run_id) if plan.manifest.routes else None
 
 
 def read_results(state: State, run: Run, *, with_body: bool = False) -> Iterator[pl.DataFrame]:
@@ -39,9 +47,10 @@ def read_results(state: State, run: Run, *, with_body: bool = False) -> Iterator
     if is_sent_now or plan.manifest.in_claim_order or plan.manifest.rows <= BLOCK_ROWS:
         yield run_results(state, run, with_body=with_body)
         return
+    moves = moves_of(state, run, plan)
     for rows in plan.blocks(BLOCK_ROWS):
         journal = read_journal(state, run, seqs=rows["seq"].drop_nulls().to_list())
-        yield results_of_rows(rows, plan.manifest, journal, run.run_id, with_body=with_body)
+        yield results_of_rows(rows, plan.manifest, journal, run.run_id, moves=moves, with_body=with_body)
 
 
 def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:
@@ -57,7 +66,8 @@ def run_summary(state: State, run: Run) -> Summary:
 def results_and_summary(state: State, run: Run, *, with_body: bool = False) -> tuple[pl.DataFrame, Summary]:
     """`run_results` and `run_summary` of one moment; the journal (4 s for a million rows) is read once for both."""
     plan, journal = state.plan(run), state.ledger.journal(run.run_id)
-    return results_frame(plan, journal, run.run_id, with_body=with_body), summarise(plan, journal)
+    moves = moves_of(state, run, plan)
+    return results_frame(plan, journal, run.run_id, moves=moves, with_body=with_body), summarise(plan, journal)
 
 
 def own_results_path(state: State, run: Run) -> Path:

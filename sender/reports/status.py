@@ -6,8 +6,8 @@ while another one sends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sender.core import clock as system_clock
 from sender.core.lazy_modules import pl
@@ -50,6 +50,7 @@ class RunStatus:
     retries: tuple[str, ...]
     resent: int
     held: tuple[HeldMessages, ...] = ()
+    routes: Mapping[str, int] = field(default_factory=dict)  # accepted messages by provider, where there are several
 
     @property
     def submitted(self) -> int:
@@ -112,6 +113,7 @@ class StatusMonitor:
             retries=tuple(retry.run_id for retry in self.state.retries(self.run)),
             resent=totals.resent,
             held=held,
+            routes=_count_routes(self.state, self.run, manifest),
         )
 
     def _opened(self) -> Manifest:
@@ -133,6 +135,14 @@ def measure_rate(bins: Sequence[PaceBin], now_s: float) -> float | None:
     recent = [(at_s, claimed) for at_s, claimed in claims if at_s > last_s - _WINDOW_S]
     span_s = last_s - recent[0][0]
     return sum(claimed for at_s, claimed in recent if at_s < last_s) / span_s if span_s else None
+
+
+def _count_routes(state: State, run: Run, manifest: Manifest) -> dict[str, int]:
+    """The accepted messages by provider; empty where there is one."""
+    if not manifest.routes:
+        return {}
+    accepted = state.ledger.accepted_by_route(run.run_id)
+    return {route["provider"]: accepted.get(place, 0) for place, route in enumerate(manifest.routes)}
 
 
 def _estimate_s(left: int, per_s: float | None, manifest: Manifest) -> float | None:

@@ -30,6 +30,7 @@ class Trouble(StrEnum):
     RATE_LIMITED = "rate_limited"
     NO_FUNDS = "no_funds"
     SENDER_NOT_ALLOWED = "sender_not_allowed"
+    REGION_NOT_ALLOWED = "region_not_allowed"
     SERVER_ERROR = "server_error"
 
 

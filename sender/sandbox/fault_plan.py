@@ -30,6 +30,11 @@ FAULTS: Mapping[str, Behavior] = {
     "429": Behavior("429, `Retry-After` in seconds", Trouble.RATE_LIMITED, retry_after=RetryAfter.SECONDS),
     "429-date": Behavior("429, `Retry-After` as a date", Trouble.RATE_LIMITED, retry_after=RetryAfter.DATE),
     "429-garbage": Behavior("429, `Retry-After: soon`", Trouble.RATE_LIMITED, retry_after=RetryAfter.GARBAGE),
+    "no-funds": Behavior("a plain no: the account has no funds", Trouble.NO_FUNDS),
+    "no-region": Behavior(
+        "a plain no: the account may not send to that country (SignalWire: not from that number)",
+        Trouble.REGION_NOT_ALLOWED,
+    ),
     "500-before": Behavior("the provider's own 500; nothing was accepted", Trouble.SERVER_ERROR),
     "502-before": Behavior("a gateway's 502; nothing was accepted", delivery=AnswerDelivery.BAD_GATEWAY, accepts=False),
     "503-before": Behavior("a gateway's 503; nothing was accepted", delivery=AnswerDelivery.UNAVAILABLE, accepts=False),

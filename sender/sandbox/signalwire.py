@@ -63,6 +63,7 @@ _TROUBLE_ANSWERS: Mapping[Trouble, TroubleAnswer] = {
     Trouble.RATE_LIMITED: TroubleAnswer(429, "rate_limit_exceeded", "The rate limit has been exceeded."),
     Trouble.NO_FUNDS: TroubleAnswer(422, "insufficient_balance", "The account balance is insufficient."),
     Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(422, "invalid_from_number", "Not a number of this project.", "from"),
+    Trouble.REGION_NOT_ALLOWED: TroubleAnswer(422, "invalid_from_number", "Not a number of this project.", "from"),
     Trouble.SERVER_ERROR: TroubleAnswer(500, "internal_error_occurred", "An internal error occurred."),
 }
 

@@ -57,6 +57,7 @@ class CompatibilityApi(LamlApi):
         Trouble.RATE_LIMITED: TroubleAnswer(429, "20429", "Too many requests."),
         Trouble.NO_FUNDS: TroubleAnswer(422, "30002", "The account balance is insufficient."),
         Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(422, "21210", "The 'From' number is not a number of this project."),
+        Trouble.REGION_NOT_ALLOWED: TroubleAnswer(422, "21210", "The 'From' number is not a number of this project."),
         Trouble.SERVER_ERROR: TroubleAnswer(500, "20504", "An internal error occurred."),
     }
 

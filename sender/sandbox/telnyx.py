@@ -61,6 +61,7 @@ _TROUBLE_ANSWERS: Mapping[Trouble, TroubleAnswer] = {
     Trouble.RATE_LIMITED: TroubleAnswer(429, "10011", "Too many requests"),
     Trouble.NO_FUNDS: TroubleAnswer(402, "20100", "Insufficient funds"),
     Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(400, "40305", "Invalid 'from' address", "/from"),
+    Trouble.REGION_NOT_ALLOWED: TroubleAnswer(400, "40309", "Invalid destination region"),
     Trouble.SERVER_ERROR: TroubleAnswer(500, "10007", "Unexpected error"),
 }
 _TO_STATUS = {"undelivered": "delivery_failed", "failed": "sending_failed", "canceled": "cancelled"}

@@ -47,6 +47,7 @@ class TwilioApi(LamlApi):
         # The HTTP status is not documented.
         Trouble.NO_FUNDS: TroubleAnswer(403, "10001", "Account is not active."),
         Trouble.SENDER_NOT_ALLOWED: TroubleAnswer(400, "21606", "The 'From' number is not one you can send from."),
+        Trouble.REGION_NOT_ALLOWED: TroubleAnswer(400, "21408", "Permission to send to this region is not enabled."),
         Trouble.SERVER_ERROR: TroubleAnswer(500, "20500", "Internal Server Error"),
     }
     _account = re.compile(r"AC[0-9a-fA-F]{32}")

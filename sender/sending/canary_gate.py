@@ -29,6 +29,7 @@ from sender.core.canary import (
 from sender.core.errors import CanaryStop, StateError
 from sender.core.outcomes import SkipReason, Status, SubmissionState
 from sender.delivery.poll import LogSweep
+from sender.delivery.route_sessions import RouteSweeps
 from sender.plan.plan import Plan
 from sender.state.heartbeat import OnProgress, Progress
 from sender.state.ledger import Ledger, Run
@@ -79,7 +80,7 @@ class CanaryGate:
 
     async def pass_others(
         self,
-        sweep: LogSweep,
+        sweep: LogSweep | RouteSweeps,
         on_progress: OnProgress,
         *,
         listening: bool,

@@ -6,13 +6,31 @@ Reads no clock: the time is an argument. Never touches the network.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sender.core.errors import ProviderRefused, ProviderUnreachable
 from sender.core.outcomes import Deferred, Reason
+from sender.providers.base import Adapter
 
 FIRST_CONNECT_TRIES = 3  # before the first answer, an unreachable provider is a wrong address
 OUTAGE_S = 120.0  # after it, an outage of this length stops the run
 THROTTLE_S = 900.0  # refusals of the rate alone, for this long, stop the run
 DOUBTS_IN_A_ROW = 20  # inconclusive answers in a row after which the run stops, before the whole list is in doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """After how much trouble to stop, as the constants above say it."""
+
+    connect_tries: int = FIRST_CONNECT_TRIES
+    outage_s: float = OUTAGE_S
+    throttle_s: float = THROTTLE_S
+    doubts: int = DOUBTS_IN_A_ROW
+
+
+ALONE = Patience()
+WITH_OTHERS = Patience(outage_s=10.0, throttle_s=60.0, doubts=5)  # another route carries the messages meanwhile
+IN_PROBE = Patience(connect_tries=1, outage_s=0.0, throttle_s=0.0, doubts=1)
 
 _REFUSAL_FIX = {
     Reason.UNAUTHORIZED: "check the credentials in the environment",
@@ -32,8 +50,9 @@ _CAMPAIGN_FIX = {
 class CircuitBreaker:
     """How long, and how often in a row, a run has met each kind of trouble. `now_s` is the time of one steady clock."""
 
-    def __init__(self, *, title: str, base_url: str) -> None:
+    def __init__(self, *, title: str, base_url: str, patience: Patience = ALONE) -> None:
         """`title` is the provider's name, `base_url` the address that its requests go to."""
+        self._patience = patience
         self._title = title
         self._base_url = base_url
         self.proved = False  # whether the provider itself has answered in this session
@@ -42,6 +61,11 @@ class CircuitBreaker:
         self._outage_since_s: float | None = None
         self._throttled_since_s: float | None = None
         self._doubts = 0
+
+    @classmethod
+    def of(cls, adapter: Adapter, patience: Patience) -> CircuitBreaker:
+        """A breaker for the provider of that adapter."""
+        return cls(title=adapter.capabilities.title, base_url=adapter.base_url, patience=patience)
 
     def record_answer(self) -> None:
         """An answer came, whatever it says."""
@@ -74,10 +98,11 @@ class CircuitBreaker:
     def record_doubt(self, why: str) -> ProviderUnreachable | None:
         """An outcome proved nothing; `why` is its message."""
         self._doubts += 1
-        if self._doubts < DOUBTS_IN_A_ROW:
+        if self._doubts < self._patience.doubts:
             return None
+        answers = "1 answer was" if self._doubts == 1 else f"{self._doubts} answers in a row were"
         return ProviderUnreachable(
-            f"{DOUBTS_IN_A_ROW} answers in a row were inconclusive; the last: {why}",
+            f"{answers} inconclusive; the last: {why}",
             fix="check the provider's status page; `sender reconcile` looks up unknown messages",
         )
 
@@ -86,9 +111,9 @@ class CircuitBreaker:
         self._failures += 1
         self._outage_since_s = now_s if self._outage_since_s is None else self._outage_since_s
         if self._ever_answered:
-            give_up = now_s - self._outage_since_s >= OUTAGE_S
+            give_up = now_s - self._outage_since_s >= self._patience.outage_s
         else:
-            give_up = self._failures >= FIRST_CONNECT_TRIES
+            give_up = self._failures >= self._patience.connect_tries
         if not give_up:
             return self._failures, None
         return self._failures, ProviderUnreachable(
@@ -99,10 +124,12 @@ class CircuitBreaker:
     def record_throttling(self, outcome: Deferred, now_s: float) -> ProviderRefused | None:
         """The rate was refused."""
         self._throttled_since_s = now_s if self._throttled_since_s is None else self._throttled_since_s
-        if now_s - self._throttled_since_s < THROTTLE_S:
+        throttled_s = self._patience.throttle_s
+        if now_s - self._throttled_since_s < throttled_s:
             return None
+        since = f"for {throttled_s / 60:.0f} minutes" if throttled_s >= 120 else f"for {throttled_s:.0f} s"
         return ProviderRefused(
-            f"the provider has refused the rate for {THROTTLE_S / 60:.0f} minutes: {outcome.error_message}",
+            f"the provider has refused the rate{since and ' ' + since}: {outcome.error_message}",
             fix="lower `rate`, or wait until the provider's queue is empty, then run the same command again",
         )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,8 +38,11 @@ from sender.sending.observer import ProgressReporter, SendObserver
 from sender.sending.outcome_policy import OutcomePolicy
 from sender.sending.producer import ALL_MESSAGES, Assignment, Producer
 from sender.sending.progress import LoopState, Meter
+from sender.sending.queue_watch import QueueWatch
 from sender.sending.rejection_guard import FIRST, RejectionGuard
+from sender.sending.route_board import Rest
 from sender.sending.throttle import Throttle
+from sender.sending.warm_connections import warm_connections
 from sender.state.async_ledger import AsyncLedger
 from sender.state.heartbeat import Progress
 from sender.state.ledger import WHOLE_RUN, Claim, Counts, Settlement
@@ -51,7 +53,6 @@ log = logging.getLogger("sender.sending.dispatcher")
 COMMIT_EVERY_S = 0.05  # a group of outcomes waits this long for company
 REPORT_EVERY_S = 0.1
 HELD_REPORT_EVERY_S = 4.0  # while it only waits for a window
-QUEUE_LOOK_S = 5.0
 
 
 class Dispatcher:
@@ -94,12 +95,14 @@ class Dispatcher:
         self._answers = AnswerCheck(adapter, transport)
         self._policy = OutcomePolicy(
             throttle=throttle,
-            breaker=CircuitBreaker(title=adapter.capabilities.title, base_url=adapter.base_url),
+            breaker=CircuitBreaker.of(adapter, assignment.patience),
             guard=self._guard,
             pool=pool,
             halt=self._halt,
             now_ms=ledger.now_ms,
+            seat=assignment.seat,
         )
+        self._seat = assignment.seat
         self._answer_came = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._outbox: list[Settlement] = []
@@ -109,7 +112,7 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._halted = asyncio.Event()
         self._failure: Exception | None = None
-        self._queue_looked_s = -math.inf
+        self._queue = QueueWatch(ledger, throttle, is_shared=assignment.partition != WHOLE_RUN)
 
     async def run(self, stop: asyncio.Event) -> Counts:
         """The run's counts when nothing is left to do, or when `stop` is set and all answers are in.
@@ -123,14 +126,19 @@ class Dispatcher:
 
     async def _send_pending(self, stop: asyncio.Event) -> Counts:
         self._loop = asyncio.get_running_loop()
+        if self._seat is not None:
+            self._seat.attach(self._changed.set)
         before = await self._ledger.counts()
-        self._meter = self._make_meter(before)
-        done = before.accepted + before.rejected + before.canceled + before.unknown
-        await self._warm_connections(min(before.pending, max(0, self._total - done)), stop)
+        counts_rest = self._open_meter(before)
+        if self._seat is None or self._seat.is_first:
+            done = before.accepted + before.rejected + before.canceled + before.unknown
+            left = min(before.pending, max(0, self._total - done))
+            connections = min(self._concurrency.initial, left)
+            await warm_connections(self._transport, self._adapter.base_url, connections, stop)
         ids = await self._ledger.recent_ids(limit=SEEDED)
         self._answers = AnswerCheck(self._adapter, self._transport, ids)
         self._first_seq, waiting = await self._ledger.pending_from()
-        estimator = asyncio.create_task(self._count_remaining(self._first_seq, waiting))
+        estimator = asyncio.create_task(self._count_remaining(self._first_seq, waiting, is_asked=counts_rest))
         producer = asyncio.create_task(self._make_producer().run(self))
         recorder = asyncio.create_task(self._record_outcomes())
         reporter = asyncio.create_task(self._report())
@@ -163,20 +171,6 @@ class Dispatcher:
             with contextlib.suppress(StateError):
                 await self._flush()
         self._progress.report(self.progress)
-
-    async def _warm_connections(self, messages: int, stop: asyncio.Event) -> None:
-        """Open connections for the first messages, until all are open or `stop` is set."""
-        connections = min(self._concurrency.initial, messages)
-        if not connections or stop.is_set():
-            return
-        warming = asyncio.create_task(self._transport.warm(self._adapter.base_url, connections))
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait([warming, stopping], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (warming, stopping):
-                task.cancel()
-            await asyncio.gather(warming, stopping, return_exceptions=True)
 
     def _make_producer(self) -> Producer:
         return Producer(
@@ -212,7 +206,9 @@ class Dispatcher:
             await self._ledger.in_thread(windows.bound, self._ledger.sync, self._run.run_id)
             wait_s = windows.wait_s(wait_s, total=self._total)
         if wait_s is None and not is_busy:
-            return False
+            rest = Rest.OVER if self._seat is None else self._seat.rest()
+            if rest is not Rest.WAIT:
+                return rest is Rest.LOOK_AGAIN
         try:
             async with asyncio.timeout(wait_s):
                 await self._changed.wait()
@@ -287,7 +283,7 @@ class Dispatcher:
     ) -> None:
         """Put into the outbox what is to be recorded, and let it act on the run. `url` is where an answer came from."""
         settlement = self._policy.decide(claim, outcome, sender, url)
-        if isinstance(settlement.outcome, Deferred):
+        if isinstance(settlement.outcome, Deferred) or settlement.moves_to is not None:
             self._note_returned(sender)
         if log.isEnabledFor(logging.DEBUG):  # making the record costs more than the rest of this function
             event = type(settlement.outcome).__name__.lower()
@@ -307,7 +303,8 @@ class Dispatcher:
         """Claim no more; `run` raises the first failure once all answers are in."""
         if self._failure is None:
             self._failure = failure
-            log.error("stopping: %s", str(failure).splitlines()[0], extra={"event": "halt"})
+            if self._seat is None:  # else whether the run stops is not ours to say
+                log.error("stopping: %s", str(failure).splitlines()[0], extra={"event": "halt"})
             if self._observer is not None:
                 self._observer.halted(failure)
         self._halted.set()
@@ -331,7 +328,9 @@ class Dispatcher:
             self._outbox = group + self._outbox
             raise
         self._unrecorded -= len(group)
-        states = Counter([state_of(settlement.outcome) for settlement in group])
+        states = Counter([_state_after(settlement) for settlement in group])
+        if self._seat is not None and any(settlement.moves_to is not None for settlement in group):
+            self._seat.note_moves()
         self._meter.record_outcomes(states)
         if self._observer is not None:
             self._observer.outcomes_recorded(states)
@@ -345,18 +344,24 @@ class Dispatcher:
         first = min(FIRST, self._total - self._first_seq)
         refusals = await self._ledger.refusals(from_seq=self._first_seq, below_seq=self._first_seq + first)
         if stop := self._guard.judge_first(refusals, first):
+            if self._seat is not None:
+                self._seat.end_run()
             self._halt(stop)
 
     # -- progress ----------------------------------------------------------------------------------------------------
 
-    def _make_meter(self, before: Counts) -> Meter:
-        return Meter(
+    def _open_meter(self, before: Counts) -> bool:
+        """Use the run's meter, which several routes share; whether it is new."""
+        make = partial(
+            Meter,
             messages=self._run.messages,
             total=self._total,
             before=before,
             now_s=steady_s(),
             time_to_send_s=self._time_to_send_s,
         )
+        self._meter, is_new = (make(), True) if self._seat is None else self._seat.share_meter(make)
+        return is_new
 
     @property
     def _total(self) -> int:
@@ -367,8 +372,10 @@ class Dispatcher:
         spread = units if self._pool is None else self._pool.redistribute(units)
         return self._rate_limiter.time_to_send_s(spread, last=last)
 
-    async def _count_remaining(self, from_seq: int, waiting: list[int]) -> None:
+    async def _count_remaining(self, from_seq: int, waiting: list[int], *, is_asked: bool) -> None:
         """Count what is left of the plan while the first messages leave."""
+        if not is_asked:
+            return
         unit, below_seq = self._throttle.pace.unit, self._assignment.below_seq
         try:
             count = partial(self._reader.units, unit, from_seq, waiting, below_seq=below_seq)
@@ -378,8 +385,9 @@ class Dispatcher:
 
     async def _report(self) -> None:
         while True:
-            self._progress.report(self.progress)
-            await self._update_queue()
+            if self._seat is None or self._seat.is_first:
+                self._progress.report(self.progress)
+            await self._queue.update(self._meter, len(self._in_flight) + self._unrecorded)
             if self._concurrency.update(steady_s()):
                 self._answer_came.set()
             await asyncio.sleep(REPORT_EVERY_S if self._held_until_ms() is None else HELD_REPORT_EVERY_S)
@@ -388,23 +396,6 @@ class Dispatcher:
         """When the next window opens; None while something may leave or is under way."""
         windows = self._assignment.windows
         return None if windows is None or self._in_flight else windows.held_until_ms
-
-    async def _update_queue(self) -> None:
-        """Set the length of the provider's queue from delivery reports; without any, its documented rate is used."""
-        now_s = steady_s()
-        if self._throttle.pace.queue is None or now_s < self._queue_looked_s + QUEUE_LOOK_S:
-            return
-        self._queue_looked_s = now_s
-        # Counted so that a message on its way into the ledger may count twice, but none not at all.
-        on_the_way, sent_before = len(self._in_flight) + self._unrecorded, self._meter.messages
-        others = 0
-        if self._assignment.partition != WHOLE_RUN:  # what others have on the way, before and after, is in the ledger
-            others = (await self._ledger.counts()).intent
-        waiting = await self._ledger.delivering()
-        if self._assignment.partition != WHOLE_RUN:
-            others += (await self._ledger.counts()).intent
-        waiting += on_the_way + self._meter.messages - sent_before + others
-        self._rate_limiter.set_queue_length(waiting * self._meter.mean_units)
 
     def progress(self) -> Progress:
         """Where the run is now."""
@@ -418,3 +409,7 @@ class Dispatcher:
                 held_until_ms=self._held_until_ms(),
             )
         )
+
+
+def _state_after(settlement: Settlement) -> SubmissionState:
+    return SubmissionState.PENDING if settlement.moves_to is not None else state_of(settlement.outcome)

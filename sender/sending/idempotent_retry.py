@@ -21,8 +21,6 @@ from sender.core.clock import steady_s
 from sender.core.outcomes import Accepted, Deferred, Rejected, SubmissionState
 from sender.delivery.provider_log import wait_or_cancelled
 from sender.plan.message_fields import find_service
-from sender.plan.message_reader import MessageReader
-from sender.plan.plan import Plan
 from sender.providers.base import Adapter, Idempotency, Message, Response
 from sender.providers.idempotency import says, with_other_body
 from sender.sending.answer_check import SEEDED, AnswerCheck
@@ -59,9 +57,9 @@ class _Doubt:
 class IdempotentRetry:
     """Repeats the requests of a run's unknown messages; for the process that holds the run."""
 
-    def __init__(self, plan: Plan, resources: SendResources, *, below_seq: int | None, stop: asyncio.Event) -> None:
+    def __init__(self, resources: SendResources, *, below_seq: int | None, stop: asyncio.Event) -> None:
         """`below_seq` bounds the messages, as it bounds what is sent. Once `stop` is set nothing more is repeated."""
-        self._plan = plan
+        self._plan = resources.plan
         self._run_id = resources.run.run_id
         self._resources = resources
         self._ledger = resources.ledger
@@ -114,7 +112,7 @@ class IdempotentRetry:
 
     def _rebuild(self, rows: Sequence[tuple[int, int, str | None]], written: RequestFormat) -> list[_Doubt]:
         """The messages (`seq`, attempt, number that sent it) as they were requested; none of people who were erased."""
-        reader = MessageReader(self._plan, self._run_id, callback=written.callback)
+        reader = type(self._resources.reader)(self._plan, self._run_id, callback=written.callback)
         rows = sorted(rows)
         counts_segments = self._throttle.pace.unit == "segments"
         return [

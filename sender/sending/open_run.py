@@ -23,6 +23,7 @@ from sender.sending.missed_windows import find_missed
 from sender.sending.namesakes import refuse_namesake
 from sender.sending.options import SendOptions
 from sender.sending.repeats import count_overtaken, count_repeated, explain_overtaken
+from sender.sending.routes_allowed import check_routes
 from sender.sending.run import RunSession
 from sender.sending.shifts.order import Order
 from sender.sending.winner_evidence import with_evidence
@@ -55,6 +56,7 @@ def open_run(plan: Plan, options: SendOptions) -> Iterator[RunSession]:
         choice = replace(choice, approval=check_approval(state, plan, options, choice))
         run = choice.run
         run_plan = plan if run is None else state.plan(run)
+        check_routes(state, plan, run_plan, options)
         approved = choice.approval is not None  # then a run goes on as it was approved
         is_same = run is None or (not approved and has_same_messages(state, run, plan))  # then today's pace applies
         measured = plan if is_same else run_plan if approved else brakes.measure_stored(run_plan, manifest)
@@ -110,6 +112,7 @@ def open_run_again(
             if overtaken := count_overtaken(state, run):
                 raise explain_overtaken(run, overtaken)
             plan = state.plan(run)
+            check_routes(state, plan, plan, options)
             if needs_approval(plan, replace(options, rehearse=run.kind is RunKind.REHEARSAL)) is not None:
                 _check_approved_again(state, run, plan, options, limits)
             _check_kind(run, find_run_kind(plan.manifest, rehearse=run.kind is RunKind.REHEARSAL))

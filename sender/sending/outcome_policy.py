@@ -11,6 +11,7 @@ from sender.core.outcomes import Accepted, Canceled, Deferred, Outcome, Rejected
 from sender.plan.sender_pool import UNHEALTHY, SenderPool
 from sender.sending.circuit_breaker import CircuitBreaker
 from sender.sending.rejection_guard import RejectionGuard
+from sender.sending.route_board import MOVES, RouteSeat
 from sender.sending.throttle import Throttle
 from sender.state.ledger import Claim, Settlement
 from sender.transport.base import NotSent
@@ -39,7 +40,9 @@ class OutcomePolicy:
         pool: SenderPool | None,
         halt: Callable[[Exception], None],
         now_ms: Callable[[], int],
+        seat: RouteSeat | None = None,
     ) -> None:
+        self._seat = seat
         self._throttle = throttle
         self._rate_limiter = throttle.rate_limiter
         self._breaker = breaker
@@ -66,12 +69,14 @@ class OutcomePolicy:
         """
         if isinstance(outcome, Canceled):  # our own decision says nothing about the provider
             return Settlement(claim, outcome)
-        not_before_ms = None
+        not_before_ms, is_temporary = None, isinstance(outcome, Deferred)
         if url is not None:
             self._learn_from_answer(outcome, url)
         if isinstance(outcome, Deferred):
             outcome, not_before_ms = self._defer(claim, outcome, sender)
         elif isinstance(outcome, Accepted):
+            if self._seat is not None:
+                self._seat.prove()
             self._breaker.record_acceptance()
             self._guard.record_acceptance()
             if outcome.pause_s:
@@ -82,9 +87,16 @@ class OutcomePolicy:
             self._breaker.record_proof()
         elif failure := self._breaker.record_doubt(outcome.error_message):
             self._halt(failure)
-        if url is not None and isinstance(outcome, Rejected) and (refusal := self._guard.record_rejection(outcome)):
+        if url is None or not isinstance(outcome, Rejected):
+            return Settlement(claim, outcome, not_before_ms)
+        moves = is_temporary or outcome.reason in MOVES
+        if refusal := self._guard.record_rejection(outcome):
+            if self._seat is not None and not moves:
+                self._seat.end_run()
             self._halt(refusal)
-        return Settlement(claim, outcome, not_before_ms)
+        return Settlement(
+            claim, outcome, moves_to=self._seat.onward(claim) if self._seat is not None and moves else None
+        )
 
     def _learn_from_answer(self, outcome: Outcome, url: str) -> None:
         """Note whether the provider itself has answered, and stop when the first answer is somebody else's."""
@@ -111,12 +123,13 @@ class OutcomePolicy:
         """What to record of a message that was not accepted but may be later, and when to try it again."""
         if outcome.halt and not self._disable_sender(sender, outcome):
             self._halt(self._breaker.refusal(outcome))
-        wait_s = max(outcome.retry_after_s or 0.0, _backoff_s(claim.attempt))
+        wait_s = max(outcome.retry_after_s or 0.0, _backoff_s(claim.attempt - claim.earlier))
         if outcome.slow_down:
             self._slow_down(outcome, wait_s)
         tries = THROTTLED_TRIES if outcome.slow_down else self._throttle.pace.retries
-        if claim.attempt > tries and not outcome.halt:
-            message = f"given up after {claim.attempt} tries: {outcome.error_message}"
+        attempt = claim.attempt - claim.earlier
+        if attempt > tries and not outcome.halt:
+            message = f"given up after {attempt} tries: {outcome.error_message}"
             return Rejected(outcome.reason, outcome.error_code, message), None
         return outcome, self._now_ms() + (0 if outcome.halt else round(wait_s * 1000))
 

@@ -16,7 +16,9 @@ from sender.core.outcomes import Canceled
 from sender.plan.message_reader import MessageReader
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
+from sender.sending.circuit_breaker import ALONE, Patience
 from sender.sending.rate_limit import LOOK_AGAIN_S
+from sender.sending.route_board import RouteSeat
 from sender.sending.send_windows import SendWindows
 from sender.sending.sender_queues import NEARLY_DUE_S, SenderQueues
 from sender.sending.throttle import Throttle
@@ -46,12 +48,20 @@ class Assignment:
     """Which messages of a run a process sends: those below `below_seq` (None: all), of its own partition first.
 
     `check` holds some of them back once they are claimed. `windows` say which may leave now (None: all of them).
+    `seat` is that of a route, in a run with several. `patience` is how much trouble with the provider is borne.
     """
 
     below_seq: int | None = None
     partition: tuple[int, int] = WHOLE_RUN
     check: ClaimCheck | None = None
     windows: SendWindows | None = None
+    seat: RouteSeat | None = None
+    patience: Patience = ALONE
+
+    @property
+    def notes_senders(self) -> bool:
+        """Whether the number that each message leaves from is written down, because the plan has another."""
+        return self.seat is not None and self.seat.route > 0
 
 
 ALL_MESSAGES = Assignment()
@@ -282,18 +292,19 @@ class Producer:
 
     async def _replace_disabled_senders(self, batch: _Batch) -> _Batch:
         """The batch; messages whose number is disabled have another, which the ledger notes before they leave."""
-        if self._pool is None or not self._pool.disabled:
+        notes_all = self._assignment.notes_senders
+        if not notes_all and (self._pool is None or not self._pool.disabled):
             return batch
         work: deque[tuple[Claim, Message, int]] = deque()
-        moved: list[tuple[Claim, str]] = []
+        used: list[tuple[Claim, str]] = []
         for claim, message, segments in batch.work:
-            number = self._pool.choose(message.to, message.from_number)
-            if number != message.from_number:
-                work.append((claim, message._replace(from_number=number), segments))
-                if number is not None:
-                    moved.append((claim, number))
-            else:
-                work.append((claim, message, segments))
-        if moved:
-            await self._ledger.use_senders(moved)
+            number = message.from_number
+            if self._pool is not None:
+                number = self._pool.choose(message.to, number)
+            is_other = number != message.from_number
+            work.append((claim, message._replace(from_number=number) if is_other else message, segments))
+            if number is not None and (is_other or notes_all):
+                used.append((claim, number))
+        if used:
+            await self._ledger.use_senders(used)
         return replace(batch, work=work)

@@ -67,16 +67,19 @@ class RateLimiter:
         senders: Mapping[str, RateLimit] | None = None,
         queue: RateLimit | None = None,
         shared: SharedSlots | None = None,
+        overall: RateLimiter | None = None,
     ) -> None:
         """`account` limits all messages, `senders` those of one sender each, `queue` the provider's queue.
 
-        `shared` holds the state in memory of several processes: the limits then bind all of them together.
+        `overall` limits these messages together with those of other routes, by its account alone. `shared` holds the
+        state in memory of several processes: the limits then bind all of them together.
         """
         self._account = account
         self._senders = {name: (limit, _FIRST + place) for place, (name, limit) in enumerate((senders or {}).items())}
         self._queue = None if queue is None else (queue, _FIRST + len(self._senders))
         self._shared = shared or SharedSlots(new_slots(account, senders))
         self._slots = self._shared.slots
+        self._overall = overall
         self._turn = asyncio.Lock()
         self._waiting = 0  # calls that wait for their turn or their time
         self._observed = _ObservedRate()
@@ -238,12 +241,25 @@ class RateLimiter:
                 return -1.0
             limits = self._limits(sender, units, now)
             due = max([self._slots[slot] for slot, *_ in limits], default=_NEVER)
+            if self._overall is not None:
+                due = max(due, self._overall.due_s)
             if due > now:
                 return due - now
+            if self._overall is not None:
+                self._overall.take(units)
             for slot, cost_s, slack_s in limits:
                 self._slots[slot] = self._scheduled(slot, now, slack_s) + cost_s
             self._observed.count(now)
             return 0.0
+
+    @property
+    def due_s(self) -> float:
+        """When the account's limit lets the next message leave, by the event loop's clock."""
+        return self._slots[_DUE]
+
+    def take(self, units: float) -> None:
+        """Count a message that leaves now through a limiter of which this one is the overall."""
+        self._try_acquire(None, units)
 
     def due_in_s(self, *senders: str | None) -> list[float]:
         """For each of `senders`, seconds until a message of it may leave, pauses aside; all as of the same moment."""

@@ -17,13 +17,14 @@ from sender.core.canary import Canary, CanaryState
 from sender.core.errors import CanaryStop, ClockWrong, InputError, SenderError, StateError
 from sender.core.loopback import is_loopback
 from sender.core.output_files import Protected
-from sender.delivery.provider_session import open_adapter, open_provider
+from sender.delivery.provider_session import ProviderSession, open_adapter
 from sender.delivery.reconcile import clocks_apart_s
+from sender.delivery.route_sessions import RouteSession, open_adapters, open_routes, routes_of, runs_by_route
 from sender.delivery.settle import OnWait
 from sender.delivery.webhooks.app import check_public_url, status_callback
-from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
+from sender.plan.routes import route_manifest
 from sender.plan.waves import HeldMessages
 from sender.planning.retry import find_taken_over
 from sender.providers.base import Adapter, Request
@@ -37,25 +38,20 @@ from sender.sending.choose_run import RunChoice
 from sender.sending.claim_order import WAITING_KINDS, arrange_run
 from sender.sending.concurrency import Concurrency
 from sender.sending.hold_watch import watch_hold
-from sender.sending.idempotent_retry import request_format
-from sender.sending.live_caps import open_caps
+from sender.sending.open_ways import WayOpener, route_record
 from sender.sending.options import SendOptions
 from sender.sending.run_control import name_person
 from sender.sending.run_result import RunResult
 from sender.sending.send_course import SendCourse
-from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
-from sender.sending.send_windows import open_windows
+from sender.sending.send_resources import SendResources
 from sender.sending.shifts.order import Order
 from sender.sending.shifts.run_sharing import RunSharing, not_shared
-from sender.sending.throttle import Throttle
 from sender.state.heartbeat import Progress
 from sender.state.ledger import NOTHING, Counts, Run
 from sender.state.open import address_of
 from sender.state.state import State
 from sender.suppression.learn import learn_refusals
-from sender.suppression.live_check import watch_suppressions
 from sender.suppression.number_files import NumberFile, watch_files
-from sender.suppression.suppression_list import SuppressionList
 from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.sending.run")
@@ -141,8 +137,8 @@ class RunSession:
     def check_credentials(self, options: SendOptions) -> None:
         """Raise CredentialsError now, rather than after the user has been asked."""
         if not self.simulated:
-            folder = self.state.plans.folder(self.run)
-            with open_adapter(self.run, self.plan.manifest, options.environment, folder):
+            routes = routes_of(self.state, self.run) if self._begun else ()
+            with open_adapters(self.state, runs_by_route(self.run, self.plan, routes), options.environment):
                 pass
 
     async def send(
@@ -208,7 +204,7 @@ class RunSession:
         ):
             if (sharing := RunSharing.find(self.state, self.run, self.pace, options, is_needed=True)) is None:
                 raise not_shared(self.run)
-            self._begin(adapter, options)
+            self._begin([adapter], options)
             sharing.begin(self.run, {**self._held, **watch.held})
         asyncio.run(sharing.ask_for_steward())
 
@@ -244,87 +240,74 @@ class RunSession:
         self, options: SendOptions, on_progress: Callable[[Progress], None] | None
     ) -> AsyncIterator[SendResources]:
         """Open what sending needs. A new run is entered in the ledger as soon as the provider can be reached."""
-        callback = self._callback(options.public_url)
-        concurrency = Concurrency(self.pace.concurrency, self.pace.per_s)
-        async with open_provider(
+        paces = self._paces()
+        concurrency = [Concurrency(pace.concurrency, pace.per_s) for pace in paces]
+        async with open_routes(
+            self.state,
             self.run,
-            self.plan.manifest,
+            self.plan,
             options.environment,
-            self.state.plans.folder(self.run),
             transport=self.pace.transport,
-            concurrency=concurrency.maximum,
-        ) as provider:
-            suppressions = SuppressionList(self.state.suppressions)
-            self.state.locks.note_longest_request(self.run.campaign, self.run.kind, longest_s=self.pace.timeout_s)
+            concurrency=[limit.maximum for limit in concurrency],
+            begun=self._begun,
+        ) as sessions:
+            callbacks = [self._callback(options.public_url, way) for way in sessions]
+            longest_s = max(pace.timeout_s for pace in paces)
+            self.state.locks.note_longest_request(self.run.campaign, self.run.kind, longest_s=longest_s)
             async with contextlib.AsyncExitStack() as stack:
                 watch = stack.enter_context(watch_files(self._files, self.plan.recipients))
                 watch.held = {**self._held, **watch.held}
-                self._begin(provider.adapter, options)
-                reader = MessageReader(self.plan, self.run.run_id, callback=callback)
-                written = request_format(provider.adapter, callback)
-                number = None
-                if written is not None:
-                    number = self.state.ledger.note_request_format(self.run.run_id, written)
-                workers = worker_config(
-                    self.state, self.run, self.pace, provider.adapter, options, callback, self._files, number
-                )
+                self._begin([way.provider.adapter for way in sessions], options)
                 publish = stack.enter_context(self.state.heartbeats.publish(self.run, on_progress))
+                limiter = None
                 sharing = RunSharing.find(self.state, self.run, self.pace, options)
-                if sharing is None:
-                    limiter = stack.enter_context(open_rate_limiter(self.state, self.run, reader, workers))
-                else:
+                if sharing is not None:
                     if not self._is_steward:
                         sharing.begin(self.run, watch.held)
                     limiter = await stack.enter_async_context(sharing.open_rate_limiter(resumed=self.resumed))
-                suppression = watch_suppressions(self.run, self.plan, suppressions, watch)
-                yield SendResources(
-                    ledger=self.state.ledger,
-                    run=self.run,
-                    provider=provider,
-                    reader=reader,
-                    throttle=Throttle(self.pace, limiter, concurrency, suppression.is_paused),
-                    pool=self.plan.manifest.sender_pool(),
-                    suppression=suppression,
-                    caps=open_caps(self.state, self.run, self.plan),
-                    windows=open_windows(self.plan, provider.adapter.capabilities, hold=options.hold),
-                    workers=workers,
-                    on_progress=publish,
-                    request_format=number,
-                    sharing=sharing,
-                )
+                opener = WayOpener(self.state, self.run, self.plan, options, self._files, watch, publish, stack)
+                yield replace(opener.open_all(sessions, paces, concurrency, callbacks, limiter), sharing=sharing)
 
-    def _begin(self, adapter: Adapter, options: SendOptions) -> None:
+    def _paces(self) -> list[Pace]:
+        """The pace of each route: of the first, the one to send at now."""
+        routes = range(1, len(self.plan.manifest.routes))
+        return [self.pace, *(route_manifest(self.plan.manifest, place).pace for place in routes)]
+
+    def _begin(self, adapters: Sequence[Adapter], options: SendOptions) -> None:
         """Write the plan of a new run into its folder, in the order of its claims, and the run into the ledger."""
         if not self._begun:
             waits = self.run.kind in WAITING_KINDS
             plan = arrange_run(self.plan, clock.time_of_day_ms(), waits=waits, first=options.limit)
             self.plan = self.state.plans.save(self.run, plan)
             if (approval := self.replaces.approval) is not None:
-                own = replace(approval, plan_sha256=self.plan.manifest.parquet_sha256)
-                self.state.approvals.note_run(self.run, own)
-            base_url = None if self.simulated else adapter.base_url  # a sandbox has another one each time
+                signed = replace(approval, plan_sha256=self.plan.manifest.parquet_sha256)
+                self.state.approvals.note_run(self.run, signed)
+            providers = [route["provider"] for route in plan.manifest.routes] or [self.run.provider]
+            routes = [route_record(self.run, *way) for way in zip(providers, adapters, strict=True)]
+            own = routes[0]
             canary = Canary.begin(plan.manifest.canary, messages=self.run.messages)
-            self.run = replace(self.run, account=adapter.account_id or None, base_url=base_url, canary=canary)
+            self.run = replace(self.run, account=own.account, base_url=own.base_url, canary=canary)
             self.state.ledger.create_run(
                 self.run,
                 closes=self.replaces.closes,
                 reason=self.replaces.reason,
                 takes_over=find_taken_over(self.state, self.plan, self.run.kind) if self.run.retry_of else NOTHING,
+                routes=routes if len(routes) > 1 else (),
             )
             self._begun = True
 
-    def _callback(self, public_url: str | None) -> str | None:
-        """The URL for delivery reports of this run. Raises InputError when the provider could not call it."""
+    def _callback(self, public_url: str | None, way: RouteSession) -> str | None:
+        """The URL for delivery reports of a route. Raises InputError when the provider could not call it."""
         if public_url is None:
             return None
         url = check_public_url(public_url)
         if not self.simulated and is_loopback(url):
             raise InputError(
-                f"{self.run.provider} cannot call this machine's own loopback address",
+                f"{way.run.provider} cannot call this machine's own loopback address",
                 where=url,
                 fix="name the address of a reverse proxy or a tunnel that leads here",
             )
-        return status_callback(url, self.plan.manifest.dialect)
+        return status_callback(url, way.plan.manifest.dialect)
 
     def check_results_path(self, options: SendOptions, inputs: tuple[Path, ...] = ()) -> None:
         """Raise InputError now rather than after the question has been answered. `inputs` are not to be replaced."""
@@ -350,11 +333,13 @@ class RunSession:
         Any answer shows the provider's time, so this asks for nothing and sends no credentials. Without an answer,
         sending itself reports what is wrong.
         """
-        if self.simulated:
-            return
-        request = Request("GET", resources.provider.adapter.base_url + "/", ())
+        if not self.simulated:
+            await asyncio.gather(*(self._compare_clock(way.provider) for way in resources.ways))
+
+    async def _compare_clock(self, provider: ProviderSession) -> None:
+        request = Request("GET", provider.adapter.base_url + "/", ())
         try:
-            answer = await resources.provider.transport.send(request, timeout_s=CLOCK_TIMEOUT_S)
+            answer = await provider.transport.send(request, timeout_s=CLOCK_TIMEOUT_S)
         except TransportFailure:
             return
         apart_s = clocks_apart_s(answer, self.state.ledger.now_ms())

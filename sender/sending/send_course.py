@@ -10,10 +10,10 @@ from functools import partial
 
 from sender.core.canary import CanaryTerms
 from sender.core.errors import ProviderRefused
-from sender.delivery import reconcile
 from sender.delivery.background_refresh import refresh_meanwhile
-from sender.delivery.poll import LIVE, SIMULATED, LogSweep, RefreshResult
+from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
+from sender.delivery.route_sessions import RouteSweeps, reconcile_routes
 from sender.delivery.settle import OnWait, settle
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
@@ -49,7 +49,7 @@ class SendCourse:
         self.reconciled = ReconcileResult()
         self.refreshed: RefreshResult | None = None
         self.resent = 0
-        self._retry: IdempotentRetry | None = None
+        self._retries: list[IdempotentRetry] | None = None
 
     async def run(self, stop: asyncio.Event, terms: CanaryTerms | None) -> None:
         """Look up unknown messages, send what is pending, and wait for delivery, until `stop` is set.
@@ -76,19 +76,13 @@ class SendCourse:
 
     async def _repeat_requests(self, stop: asyncio.Event) -> int:
         """Settle unknown messages by repeating their requests, where that makes no second message; return how many."""
-        if self._retry is None:
-            self._retry = IdempotentRetry(self._plan, self._resources, below_seq=self._options.limit, stop=stop)
-        return await self._retry.settle()
+        if self._retries is None:
+            ways, limit = self._resources.ways, self._options.limit
+            self._retries = [IdempotentRetry(way, below_seq=limit, stop=stop) for way in ways]
+        return sum([await retry.settle() for retry in self._retries])
 
     async def _reconcile(self, stop: asyncio.Event) -> ReconcileResult:
-        return await reconcile.reconcile(
-            ledger=self._state.ledger,
-            run=self._run,
-            plan=self._plan,
-            provider=self._resources.provider,
-            cancel=stop,
-            plan_of=self._state.plan,
-        )
+        return await reconcile_routes(self._state, self._resources.sessions, stop)
 
     async def _reconcile_at_the_end(self, stop: asyncio.Event) -> ReconcileResult:
         """Look up unknown messages, and again once that makes them decidable: after a moment, or with `settle` ever."""
@@ -113,13 +107,13 @@ class SendCourse:
             await self._send_below(canary.bound(limit), stop)
             if stop.is_set() or canary.is_last(limit):
                 return
-            sweep, show = self._sweep(stop), self._resources.on_progress
+            sweep, show = self._sweeps(stop), self._resources.on_progress
             look_up = partial(self._reconcile, stop) if self._options.settle_unknowns else None
             await canary.pass_others(sweep, show, listening=self._options.listening, look_up=look_up)
             if stop.is_set():
                 return
         elif canary.is_stopped:  # receipts may have come since
-            await self._sweep(stop).refresh()
+            await self._sweeps(stop).refresh()
         async with canary.watch(stop), self._refresh_meanwhile():
             await self._send_below(limit, stop)
 
@@ -164,17 +158,10 @@ class SendCourse:
             wait_s = WAIT_SIMULATED_S if self._run.simulated else WAIT_LIVE_S
         if stop.is_set() or not wait_s:
             return
-        self.refreshed = await self._sweep(stop).follow(wait_s, listening=self._options.listening)
+        self.refreshed = await self._sweeps(stop).follow(wait_s, listening=self._options.listening)
 
-    def _sweep(self, stop: asyncio.Event) -> LogSweep:
-        return LogSweep(
-            ledger=self._state.ledger,
-            run=self._run,
-            plan=self._plan,
-            provider=self._resources.provider,
-            schedule=SIMULATED if self._run.simulated else LIVE,
-            cancel=stop,
-        )
+    def _sweeps(self, stop: asyncio.Event) -> RouteSweeps:
+        return RouteSweeps(self._state, self._resources.sessions, cancel=stop)
 
 
 def _never_arrive(messages: int) -> ProviderRefused:

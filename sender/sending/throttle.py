@@ -42,18 +42,23 @@ def account_limits(pace: Pace) -> tuple[RateLimit | None, dict[str, RateLimit]]:
     return account, {number: RateLimit(per_s) for number, per_s in pace.senders.items()}
 
 
-def make_rate_limiter(pace: Pace, shared: SharedSlots | None = None) -> RateLimiter:
-    """A rate limiter with the limits of `pace`, all of them in its unit."""
+def make_rate_limiter(pace: Pace, shared: SharedSlots | None = None, overall: RateLimiter | None = None) -> RateLimiter:
+    """A rate limiter with the limits of `pace`, all of them in its unit; `overall` is what other routes share."""
     account, senders = account_limits(pace)
     queue = None if pace.queue is None else queue_limit(pace.queue.units, pace.queue.drained_per_s)
-    return RateLimiter(account, senders=senders, queue=queue, shared=shared)
+    return RateLimiter(account, senders=senders, queue=queue, shared=shared, overall=overall)
 
 
 def resume_rate_limiter(
-    pace: Pace, ledger: Ledger, reader: MessageReader, run_id: str, shared: SharedSlots | None = None
+    pace: Pace,
+    ledger: Ledger,
+    reader: MessageReader,
+    run_id: str,
+    shared: SharedSlots | None = None,
+    overall: RateLimiter | None = None,
 ) -> RateLimiter:
     """A rate limiter that starts where an earlier process left the run: it may have sent until it stopped."""
-    rate_limiter = make_rate_limiter(pace, shared)
+    rate_limiter = make_rate_limiter(pace, shared, overall)
     recent, queued = _recent_messages(ledger, reader, pace, run_id)
     rate_limiter.account_for(recent, queued=queued)
     return rate_limiter

@@ -9,6 +9,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from sender.state.ledger import WHOLE_RUN, Claim, Counts, Ledger, Refusals, Run, Settlement
+from sender.state.ledger_values import RouteClaims
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,16 +22,37 @@ class AsyncLedger:
     before `close` has returned.
     """
 
-    def __init__(self, ledger: Ledger, run: Run, *, request_format: int | None = None) -> None:
-        """`request_format` is how the requests of this session are written, if it is kept."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        run: Run,
+        *,
+        request_format: int | None = None,
+        routed: Callable[[], RouteClaims] | None = None,
+        thread: ThreadPoolExecutor | None = None,
+    ) -> None:
+        """`request_format` is how the requests of this session are written, if it is kept.
+
+        `routed` says at each claim which messages a route may have, in a run with several. `thread` is one that others
+        use as well, for the same ledger; whoever made it shuts it down.
+        """
         self.run = run
         self._ledger = ledger
         self._request_format = request_format
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._routed = routed
+        self._claimed: RouteClaims | None = None  # what the last claim was allowed
+        self._owns_thread = thread is None
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
     def close(self) -> None:
         """Return when the calls under way have been carried out. The ledger itself stays open."""
-        self._thread.shutdown()
+        if self._owns_thread:
+            self._thread.shutdown()
+
+    def _claims(self) -> RouteClaims | None:
+        if self._routed is not None:
+            self._claimed = self._routed()
+        return self._claimed
 
     def now_ms(self) -> int:
         return self._ledger.now_ms()
@@ -51,6 +73,7 @@ class AsyncLedger:
             lease_ms=lease_ms,
             below_seq=below_seq,
             request_format=self._request_format,
+            routed=self._claims(),
         )
 
     async def prefetch(
@@ -68,11 +91,18 @@ class AsyncLedger:
             exclude=exclude,
             below_seq=below_seq,
             partition=partition,
+            routed=self._claims(),
         )
 
     async def claim_prefetched(self, seqs: Collection[int], *, lease_ms: int) -> list[Claim]:
-        claim, request_format = self._ledger.claim_prefetched, self._request_format
-        return await self.in_thread(claim, self.run.run_id, seqs, lease_ms=lease_ms, request_format=request_format)
+        return await self.in_thread(
+            self._ledger.claim_prefetched,
+            self.run.run_id,
+            seqs,
+            lease_ms=lease_ms,
+            request_format=self._request_format,
+            routed=self._claims(),
+        )
 
     async def release(self, claims: Iterable[Claim]) -> int:
         return await self.in_thread(self._ledger.release, self.run.run_id, claims)
@@ -87,7 +117,8 @@ class AsyncLedger:
         return await self.in_thread(self._ledger.pending_from, self.run.run_id)
 
     async def next_due_ms(self, *, below_seq: int | None = None) -> int | None:
-        return await self.in_thread(self._ledger.next_due_ms, self.run.run_id, below_seq=below_seq)
+        call = self._ledger.next_due_ms
+        return await self.in_thread(call, self.run.run_id, below_seq=below_seq, routed=self._claimed)
 
     async def delivering(self) -> int:
         return await self.in_thread(self._ledger.delivering, self.run.run_id)

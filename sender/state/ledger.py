@@ -28,9 +28,12 @@ from sender.state.ledger_values import (
     Refusals,
     ReportCounts,
     RequestFormat,
+    RouteClaims,
+    RunRoute,
     Settlement,
 )
 from sender.state.run_record import Run, RunKind
+from sender.state.run_routes import RunRoutes
 from sender.state.tallies import PaceBin, TallyKey, Totals
 
 __all__ = [
@@ -55,7 +58,7 @@ __all__ = [
 ]
 
 
-class Ledger(Protocol):
+class Ledger(RunRoutes, Protocol):
     """Synchronous: the send loop calls it from a thread of its own. Changes are committed before a method returns.
 
     Methods that take a run id raise UnknownRun for one that is not there, and all raise StateError.
@@ -72,13 +75,14 @@ class Ledger(Protocol):
         closes: Collection[str] = (),
         reason: CancelReason = CancelReason.SUPERSEDED,
         takes_over: Mapping[str, Collection[int]] = NOTHING,
+        routes: Sequence[RunRoute] = (),
     ) -> None:
         """Enter a new run, and close those of the ids `closes` for that reason in the same commit.
 
         What a dead process left under way in those becomes unknown, so call it with `closes` only while holding their
         lock. `takes_over` has the `seq` of messages, by the id of their run, that the new run sends though they are
-        unknown there: proved absent they become canceled (superseded), and a resend leaves them alone. Raises
-        ValueError when the run's id is taken, or its rows do not add up.
+        unknown there: proved absent they become canceled (superseded), and a resend leaves them alone. `routes` are
+        the run's, where it has several. Raises ValueError when its id is taken, or its rows do not add up.
         """
         ...
 
@@ -149,11 +153,13 @@ class Ledger(Protocol):
         lease_ms: int,
         below_seq: int | None = None,
         request_format: int | None = None,
+        routed: RouteClaims | None = None,
     ) -> list[Claim]:
         """Claim up to `limit` messages durably: deferred ones that are due first, then the next in order.
 
         `below_seq` bounds the messages touched (`--limit N` is the first N of the plan). Nothing of a closed or paused
-        run can be claimed.
+        run can be claimed. `routed` says for which route of a run with several, and which messages it may take; one
+        that changes its route after an attempt leaves a row of `moves` in the same commit.
         """
         ...
 
@@ -193,22 +199,26 @@ class Ledger(Protocol):
         exclude: Collection[int] = (),
         below_seq: int | None = None,
         partition: tuple[int, int] = WHOLE_RUN,
+        routed: RouteClaims | None = None,
     ) -> list[int]:
         """The `seq` of up to `limit` messages that may be claimed now, in the order of `claim`; none is claimed.
 
         Those in `exclude` are left out: the caller has them already. From now on they can be claimed in any order, by
         whoever comes first; processes that ask for different partitions get different messages. A closed or paused run
-        has none.
+        has none. `routed` is as for `claim`.
         """
         ...
 
     def claim_prefetched(
-        self, run_id: str, seqs: Collection[int], *, lease_ms: int, request_format: int | None = None
+        self,
+        run_id: str,
+        seqs: Collection[int],
+        *,
+        lease_ms: int,
+        request_format: int | None = None,
+        routed: RouteClaims | None = None,
     ) -> list[Claim]:
-        """Claim those of `seqs` that were prefetched and may be claimed now, committed and durable.
-
-        Nothing of a closed or paused run can be claimed.
-        """
+        """Claim those of `seqs` that were prefetched and may be claimed now, durably, and as `claim` would."""
         ...
 
     def last_changed(self, run_id: str, *, limit: int) -> list[tuple[int, int]]:
@@ -243,7 +253,9 @@ class Ledger(Protocol):
 
         An Accepted or Rejected settles an unknown message, too, if attempt and fence still fit: the answer to the
         request that is in doubt proves what became of it, however late it comes. Canceled counts no attempt. A Deferred
-        of a closed run becomes canceled, as `close_run` says.
+        of a closed run becomes canceled, as `close_run` says. A settlement that moves its message makes an intent
+        pending at the other route, and leaves a row of `moves` in the same commit; it rejects the message where the run
+        is closed, where the intent is unknown by now, and where a person had the message sent again.
         """
         ...
 
@@ -322,8 +334,10 @@ class Ledger(Protocol):
         """The run's messages by submission state."""
         ...
 
-    def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
-        """When the earliest deferred message is due, in milliseconds UTC; None when none is, or the run is paused."""
+    def next_due_ms(
+        self, run_id: str, *, below_seq: int | None = None, routed: RouteClaims | None = None
+    ) -> int | None:
+        """When the earliest deferred message that may be claimed so is due (ms UTC); None: none, or a paused run."""
         ...
 
     def journal(

@@ -11,7 +11,8 @@ from sender.core.frame_schema import MOMENT, FrameSchema
 from sender.core.outcomes import Canceled, DeliveryReport, Outcome, Reason
 
 # The frame `Ledger.journal` returns, one row for each message that was ever claimed or prefetched. Times are
-# milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null.
+# milliseconds UTC. `sender` is the number its last claim used instead of the planned one, else null. `route` is the
+# place, from 0, of the route of its last claim, or of the next one.
 JOURNAL_SCHEMA = FrameSchema(
     {
         "seq": "UInt32",
@@ -36,6 +37,7 @@ JOURNAL_SCHEMA = FrameSchema(
         "updated_at": MOMENT,
         "final_at": MOMENT,  # when the status became final, by the provider or by the report's arrival
         "resent": "UInt32",  # times a person had it sent again though it may have been accepted
+        "route": "UInt8",
     }
 )
 
@@ -43,6 +45,7 @@ JOURNAL_SCHEMA = FrameSchema(
 DOUBTS_SCHEMA = FrameSchema(
     {"run_id": "String"}
     | {name: JOURNAL_SCHEMA.types[name] for name in ("seq", "state", "attempts", "intent_at", "updated_at", "sender")}
+    | {"route": "UInt8"}
 )
 # What `Ledger.repeatable` returns: messages whose create request can be written again. Times are milliseconds UTC.
 REPEATABLE_SCHEMA = FrameSchema(
@@ -61,6 +64,22 @@ SENT_SCHEMA = FrameSchema({"seq": "UInt32", "at_ms": "Int64", "status": "String"
 # What `Ledger.typed_numbers` returns: what the provider has said of the number; when, as in SENT_SCHEMA.
 TYPED_SCHEMA = FrameSchema({"seq": "UInt32", "line_type": "String", "carrier": "String", "at_ms": "Int64"})
 
+# What `Ledger.moves` returns: the attempts after which messages went to another route, by `seq` and attempt, each with
+# what its provider had answered. `outcome` is `rejected` (that route never gets it again) or `deferred`.
+MOVES_SCHEMA = FrameSchema(
+    {
+        "seq": "UInt32",
+        "attempt": "UInt32",
+        "route": "UInt8",
+        "sender": "String",
+        "outcome": "String",
+        "reason": "String",
+        "error_code": "String",
+        "error_message": "String",
+        "at": MOMENT,
+    }
+)
+
 # A partition `(k, n)` is the share of one of n processes that send a run together: messages with `seq % n == k`.
 WHOLE_RUN = (0, 1)
 
@@ -71,13 +90,36 @@ class Claim(NamedTuple):  # a tuple, like Settlement: each message makes one, an
     """A committed intent: this process may submit message `seq` until `deadline_ms`, as attempt `attempt` (from 1).
 
     `fence` numbers the claims ever made of a message. A release gives the attempt back but never the fence, so an
-    older claim can neither settle nor release what a newer one holds.
+    older claim can neither settle nor release what a newer one holds. `earlier` of the attempts were on other routes;
+    `refused_by` has a bit for each route that has refused the message for good.
     """
 
     seq: int
     attempt: int
     deadline_ms: int
     fence: int = 0
+    earlier: int = 0
+    refused_by: int = 0
+
+
+class RunRoute(NamedTuple):
+    """One of the routes of a run: its provider, and the account and the address that `Run` keeps of a single one."""
+
+    provider: str
+    account: str | None
+    base_url: str | None
+
+
+class RouteClaims(NamedTuple):
+    """Which messages are claimed for the route `route` of a run: its own, and those that wait at the routes in `also`.
+
+    Only with `begins` are messages claimed that have never been. A message is never claimed for a route that has
+    refused it for good, and only for its own where a person had it sent again: it may have been accepted there.
+    """
+
+    route: int
+    also: tuple[int, ...] = ()
+    begins: bool = True
 
 
 class RequestFormat(NamedTuple):
@@ -93,11 +135,15 @@ class RequestFormat(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """The outcome of a claim. `not_before_ms` delays a Deferred message."""
+    """The outcome of a claim. `not_before_ms` delays a Deferred message.
+
+    With `moves_to`, a Rejected is what one route answered, and the message waits at that other one.
+    """
 
     claim: Claim
     outcome: Outcome | Canceled
     not_before_ms: int | None = None
+    moves_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def group_alike(
     """
     alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     claims: set[tuple[int, int, int]] = set()
-    for claim, outcome, due_ms in settlements:
+    for claim, outcome, due_ms, *_ in settlements:
         key_of_claim = (claim.seq, claim.attempt, claim.fence)
         if key_of_claim in claims:
             continue

@@ -27,6 +27,7 @@ from sender.core.outcomes import (
     Unknown,
 )
 from sender.state.ledger import DOUBTS_SCHEMA, JOURNAL_SCHEMA, Run, RunKind
+from sender.state.ledger_values import MOVES_SCHEMA
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -159,6 +160,12 @@ def epoch_ms(text: str | None) -> int | None:
 def doubts_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Rows in the order of DOUBTS_SCHEMA as the frame."""
     return pl.DataFrame(rows, schema=DOUBTS_SCHEMA, orient="row")
+
+
+def moves_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+    """Rows in the order of MOVES_SCHEMA, the time as milliseconds, as the frame."""
+    schema = {name: pl.Int64() if name == "at" else dtype for name, dtype in MOVES_SCHEMA.items()}
+    return pl.DataFrame(rows, schema=schema, orient="row").cast({"at": MOVES_SCHEMA["at"]})
 
 
 def journal_frame(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:

@@ -30,6 +30,13 @@ def learn_refusals(state: State, run: Run) -> int:
 def _learn_errors(state: State, run: Run, taught: pl.DataFrame) -> int:
     if taught.is_empty():
         return 0
+    providers = [route.provider for route in state.ledger.routes(run.run_id)] or [run.provider]
+    parts = [(provider, taught.filter(route=place)) for place, provider in enumerate(providers)]
+    return sum(_learn_from(state, run, rows, provider) for provider, rows in parts if not rows.is_empty())
+
+
+def _learn_from(state: State, run: Run, taught: pl.DataFrame, provider: str) -> int:
+    planned = pl.when(pl.col("route") == 0).then("from_number")  # the plan's numbers are those of the first route
     rows = (
         state.plan(run)
         .scan()
@@ -40,14 +47,14 @@ def _learn_errors(state: State, run: Run, taught: pl.DataFrame) -> int:
         .join(taught, on="seq")
         .select(
             *("to", "reason", "error_code", "error_message"),
-            pl.coalesce("sender", "from_number"),
+            pl.coalesce("sender", planned),
             pl.coalesce(
                 "final_at", "updated_at"
             ),  # not `updated_at` alone: a price that comes later says nothing about the number
         )
     )
     refusals = (Refusal(*row) for row in rows.iter_rows())
-    return SuppressionList(state.suppressions).learn_errors(refusals, provider=run.provider, simulated=run.simulated)
+    return SuppressionList(state.suppressions).learn_errors(refusals, provider=provider, simulated=run.simulated)
 
 
 def _learn_landlines(state: State, run: Run) -> int:

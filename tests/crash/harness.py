@@ -53,7 +53,7 @@ TENDER = ("claim:after", "send:before", "send:in_flight", "send:after", "outcome
 RANDOM = "at any moment"  # from outside, also while the program starts
 _FIRST = tuple(point for point in POINTS if point.startswith("create_run"))
 _LAST = tuple(point for point in POINTS if point.startswith(("finish_run", "results")))
-_DECK = (*TENDER * 2, *(point for point in POINTS if point not in _FIRST + _LAST), *(RANDOM,) * 8)
+DECK = (*TENDER * 2, *(point for point in POINTS if point not in _FIRST + _LAST), *(RANDOM,) * 8)
 # A little of everything, as a bad day has it.
 BAD_DAY = (
     "429=0.004,429-date=0.002,429-garbage=0.002,500-before=0.01,502-before=0.005,503-before=0.005,timeout-before=0.002,"
@@ -82,6 +82,8 @@ class Tally(Addable):
     unknown_absent: int = 0
     unknown_left: int = 0
     rejected: int = 0
+    moved: int = 0  # messages that another route got
+    by_second: int = 0  # that the second route got
     exits: Counter[int] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
@@ -108,18 +110,23 @@ class Provider:
         self, folder: Path, *, faults: str = "", seed: int = 0, log_lag_s: float = 0.0, keys: bool = True
     ) -> None:
         self._folder = folder
+        self._faults: list[str] = []
         self._options = ["--latency", str(LATENCY_MS), "--state", str(folder / "truth.sqlite3"), "--seed", str(seed)]
         self._options += ["--hang", str(HANG_S), "--outage", "1", "--log-lag", str(log_lag_s)]
-        self._options += ["--faults", faults] if faults else []
         self._options += [] if keys else ["--no-keys"]
+        self.become(faults)
         self._port = 0
         self.process: warm.Process
         self.url = ""
 
+    def become(self, faults: str) -> None:
+        """Have these faults from the next start on."""
+        self._faults = ["--faults", faults] if faults else []
+
     def start(self) -> None:
         self.process = warm.start(
             "sender",
-            ["sandbox", "--port", str(self._port), *self._options],
+            ["sandbox", "--port", str(self._port), *self._options, *self._faults],
             cwd=self._folder,
             env=environment(),
             stderr=subprocess.DEVNULL,
@@ -182,6 +189,7 @@ class Campaign:
         """With `window` (the YAML of that key) each row is in one of `zones`, in turn, at another time of day."""
         self.folder = folder
         self.day_offset_ms = day_offset_ms
+        self.ends: tuple[int, ...] = (0,) if day_offset_ms is None else (0, 1)  # 1: some have missed their window
         self.workers = workers
         self.provider = provider
         self.messages = messages
@@ -213,18 +221,27 @@ class Campaign:
         with (self.folder / "log").open("a", encoding="utf-8") as log:
             return warm.start(
                 "tests.crash.launcher",
-                ["send", f"{NAME}.yaml", "--yes", "--rehearse", "--workers", str(self.workers)],
+                ["send", f"{NAME}.yaml", "--yes", *self.arguments()],
                 cwd=self.folder,
-                env=environment()
-                | {
-                    "CRASH": Trap(**settings).json(),
-                    "SENDER_SANDBOX_URL": self.provider.url,
-                    "SENDER_SANDBOX_SETTLE_S": str(self.settle_s),
-                },
+                env=environment() | self.addresses() | {"CRASH": Trap(**settings).json()},
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 fresh=fresh,
             )
+
+    def arguments(self) -> list[str]:
+        """What the command is given besides the campaign."""
+        return ["--rehearse", "--workers", str(self.workers)]
+
+    def addresses(self) -> dict[str, str]:
+        """Where the provider is, in environment variables."""
+        return {"SENDER_SANDBOX_URL": self.provider.url, "SENDER_SANDBOX_SETTLE_S": str(self.settle_s)}
+
+    def told(self) -> list[dict[str, Any]]:
+        """What was accepted, by whoever did."""
+        self.tally.faults.update(self.provider.ask("faults")["faults"])
+        messages: list[dict[str, Any]] = self.provider.ask("messages")["messages"]
+        return messages
 
     def live(self, trap: Trap, *, kill_after_s: float | None = None, fresh: bool = False) -> bool:
         """One life of the sender; whether it was killed."""
@@ -242,9 +259,8 @@ class Campaign:
             self.tally.kills[trap.point or RANDOM] += 1
             return True
         self.tally.exits[code] += 1
-        ends = (0, 1) if self.day_offset_ms is not None else (0,)  # 1: some have missed their window
-        self.over = code in ends or "has been sent: run" in self._log(began)
-        if code not in (*ends, 3, 4, 130):
+        self.over = code in self.ends or "has been sent: run" in self._log(began)
+        if code not in (*self.ends, 3, 4, 130):
             self.tally.problems.append(f"{self.folder.name}: exit {code}: {self._log(began)[-500:]}")
             self.over = True
         return False
@@ -260,8 +276,7 @@ class Campaign:
 
     def judge(self) -> Tally:
         """Compares the provider's truth with the ledger and with the results file."""
-        tally, told = self.tally, self.provider.ask("messages")["messages"]
-        tally.faults.update(self.provider.ask("faults")["faults"])
+        tally, told = self.tally, self.told()
         truth: dict[str, set[str]] = {to: set() for to in numbers(self.messages)}
         for message in told:
             truth[message["to"]].add(message["message_id"])
@@ -302,7 +317,7 @@ class Campaign:
 
     def results(self) -> list[dict[str, str]]:
         """The rows of the results file of the run; where its end was cut off, of the one that `sender results` writes."""
-        if self.tally.exits[0] or (self.day_offset_ms is not None and self.tally.exits[1]):
+        if any(self.tally.exits[code] for code in self.ends):
             (path,) = (self.folder / ".sender" / "runs").glob("*/results.csv")
         else:
             path = self.folder / "told.csv"
@@ -432,7 +447,7 @@ def under_fire(
     with campaign(folder, messages=messages, dialect=dialect, faults=faults, seed=rng.randrange(1 << 30)) as target:
         tally = target.tally
         while not target.over and tally.kills.total() < kills and tally.starts < 3 * kills:
-            cards = _DECK
+            cards = DECK
             if not tally.starts and rng.random() < 0.5:
                 cards = _FIRST
             elif tally.kills.total() >= kills - 1:
@@ -459,8 +474,27 @@ def many_kills(
     tell: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
     """Campaigns under fire, `jobs` at a time, until there have been `kills` kills. `tell` hears of each one's end."""
-    whole, lock, numbered = Tally(), threading.Lock(), itertools.count()
     deck = Deck(random.Random(f"{seed} deck"))
+
+    def one(number: int, left: int) -> Tally:
+        return under_fire(
+            folder / str(number),
+            random.Random(f"{seed} {number}"),
+            deck,
+            messages=messages,
+            dialect=DIALECTS[number % len(DIALECTS)],
+            faults=BAD_DAY,
+            kills=min(12, left),
+        )
+
+    return until_killed(one, kills=kills, jobs=jobs, tell=tell)
+
+
+def until_killed(
+    one: Callable[[int, int], Tally], *, kills: int, jobs: int, tell: Callable[[Tally], None] = lambda _: None
+) -> Tally:
+    """Call `one` (a campaign's number, the kills that are left) again and again until there have been `kills` kills."""
+    whole, lock, numbered = Tally(), threading.Lock(), itertools.count()
 
     def work() -> None:
         while True:
@@ -468,15 +502,7 @@ def many_kills(
                 number, left = next(numbered), kills - whole.kills.total()
             if left <= 0:
                 return
-            tally = under_fire(
-                folder / str(number),
-                random.Random(f"{seed} {number}"),
-                deck,
-                messages=messages,
-                dialect=DIALECTS[number % len(DIALECTS)],
-                faults=BAD_DAY,
-                kills=min(12, left),
-            )
+            tally = one(number, left)
             with lock:
                 whole.add(tally)
                 tell(whole)

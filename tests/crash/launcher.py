@@ -26,10 +26,11 @@ import apsw
 
 import sender.cli
 from sender.core import clock
-from sender.core.outcomes import Accepted
-from sender.delivery import reconcile
-from sender.sending import producer, run, send_course, send_resources
+from sender.core.outcomes import Accepted, Reason, Rejected, Unknown
+from sender.delivery import reconcile, route_sessions
+from sender.sending import producer, route_dispatch, run, send_course, send_resources
 from sender.sending.idempotent_retry import IdempotentRetry
+from sender.sending.outcome_policy import OutcomePolicy
 from sender.sending.send_windows import SendWindows
 from sender.sending.workers import supervisor, worker
 from sender.state.ledger import RunKind, Settlement
@@ -83,6 +84,7 @@ MUTANTS = (
     "no_proof",
     "fresh_keys",
     "other_bytes",
+    "moves_on_a_timeout",
 )
 
 
@@ -103,6 +105,8 @@ class Trap:
     lease_ms: int | None = None
     day_offset_ms: int | None = None  # what the clock on the wall shows, from what it is; windows count
     trail: str | None = None
+    settle_s: float | None = None  # by how much a live provider's log may lag
+    probe_s: float | None = None  # how soon a route that was left is tried again
 
     def json(self) -> str:
         return json.dumps(asdict(self))
@@ -408,8 +412,31 @@ def no_window() -> None:
     SendWindows.left_s = lambda *_: 3600.0  # type: ignore[assignment, method-assign]
 
 
+def moves_on_a_timeout() -> None:
+    """What did not answer has not accepted: the message goes by the next route."""
+    decide = OutcomePolicy.decide
+
+    def hasty(self: Any, claim: Any, outcome: Any, sender: Any, url: Any = None) -> Settlement:
+        settlement = decide(self, claim, outcome, sender, url)
+        if isinstance(outcome, Unknown) and (route := self._seat.onward(claim)) is not None:
+            return Settlement(claim, Rejected(Reason.OTHER, None, outcome.error_message), moves_to=route)
+        return settlement
+
+    OutcomePolicy.decide = hasty  # type: ignore[method-assign]
+
+
+def settle_live_logs(seconds: float) -> None:
+    """A live provider's log lags by no more than that."""
+    facts = route_sessions.log_facts
+    route_sessions.log_facts = lambda *args: replace(facts(*args), settle_s=seconds, requests_per_s=100.0)
+
+
 def main() -> None:
     trap = Trap(**json.loads(os.environ.get("CRASH", "{}")))
+    if trap.settle_s is not None:
+        settle_live_logs(trap.settle_s)
+    if trap.probe_s is not None:
+        route_dispatch.PROBE_FIRST_S, route_dispatch.PROBE_LAST_S = trap.probe_s, 4 * trap.probe_s
     if trap.lease_ms is not None:
         producer.LEASE_MS = trap.lease_ms
     if trap.day_offset_ms is not None:
@@ -422,6 +449,7 @@ def main() -> None:
         "no_proof": no_proof,
         "fresh_keys": fresh_keys,
         "other_bytes": other_bytes,
+        "moves_on_a_timeout": moves_on_a_timeout,
     }
     if trap.mutant in mutate:
         mutate[trap.mutant]()

@@ -21,6 +21,7 @@ import psutil
 from tests import warm
 from tests.crash.harness import BAD_DAY, PATIENT_S, TENDER, Tally, campaign
 from tests.crash.launcher import Trap
+from tests.crash.two_routes import silent_first
 
 MESSAGES = 60
 IN_HAND = Trap("claim:after", 2, freeze=True)  # a group of intents, none of which has been looked at yet
@@ -216,4 +217,5 @@ SCENARIOS: dict[str, Callable[[Path, str | None], Tally]] = {
     "no_proof": ignored_keys,
     "fresh_keys": known_keys,
     "other_bytes": known_keys,
+    "moves_on_a_timeout": silent_first,
 }

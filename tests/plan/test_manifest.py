@@ -77,6 +77,8 @@ FULL = manifest(
     start={"text": "2026-12-01T09:00 America/New_York"},
     links={"base": "https://go.example.com/", "domains": ["example.com"], "length": 8},
     approval={"approvals": 2, "signers": "/who", "revoked": None},
+    routes=({"provider": "twilio", "senders": ["+12025550100"], "cost": "1.00"}, {"provider": "telnyx"}),
+    overall_per_s=4.0,
     parquet_sha256="ef",
     identity="01",
 )

@@ -66,6 +66,7 @@ def test_an_accepted_message():
         "carrier": "EXAMPLE WIRELESS",
         "smart_encoded": True,
         "variant": None,
+        "moved_from": None,
         "run_id": RUN,
     }
 

@@ -268,7 +268,7 @@ def test_control_characters_are_shown_and_come_back(text: str, shown: str | None
     if form == "csv":
         header, row = csv.reader(io.StringIO(file.getvalue().decode(), newline=""))
         expected = text if shown is None else shown
-        assert (header[1], row[1], row[-14]) == (expected, expected, expected)
+        assert (header[1], row[1], row[-15]) == (expected, expected, expected)
     table = read_table(file.getvalue(), where=f"out.{form}")
     assert (table.headers[1], table.cells.row(0)[1]) == (text, text)
 

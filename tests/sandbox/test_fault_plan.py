@@ -36,7 +36,9 @@ DIALECTS = {
     "twilio": (f"/2010-04-01/Accounts/{ENV['TWILIO_ACCOUNT_SID']}/Messages.json", "form", ("To", "From", "Body")),
 }
 TO = "+12025550123"
-BEFORE = {"429", "429-date", "429-garbage", "outage"} | {kind for kind in FAULTS if kind.endswith(("-before", "-page"))}
+BEFORE = {"429", "429-date", "429-garbage", "no-funds", "no-region", "outage"} | {
+    kind for kind in FAULTS if kind.endswith(("-before", "-page"))
+}
 
 
 def request(dialect: str, to: str = TO) -> httpx.Request:
@@ -127,6 +129,8 @@ def test_a_fault_leaves_the_truth_it_names(kind: str, dialect: str) -> None:
         "reset-before": 0,
         "half-after": 0,
         "outage": 0,
+        "no-funds": {"telnyx": 402, "twilio": 403}.get(dialect, 422),
+        "no-region": 422 if dialect.startswith("signalwire") else 400,
     }
     assert heard == expected.get(kind, int(kind[:3]) if kind[:3].isdigit() else created)
 

@@ -31,7 +31,8 @@ from sender.plan.pace import Pace, Queue
 from sender.plan.plan import PLAN_SCHEMA, Plan
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message, Request, Response
-from sender.sending import circuit_breaker, dispatcher, outcome_policy, producer
+from sender.sending import outcome_policy, producer, queue_watch
+from sender.sending.circuit_breaker import ALONE, Patience
 from sender.sending.concurrency import Concurrency
 from sender.sending.dispatcher import Dispatcher
 from sender.sending.observer import ProgressObserver
@@ -176,6 +177,7 @@ def send(
     on_progress: Callable[[Progress], None] | None = None,
     using: Any = None,
     pool: SenderPool | None = None,
+    patience: Patience = ALONE,
 ) -> Counts:
     async def go() -> Counts:
         dispatcher = make_dispatcher(
@@ -185,7 +187,7 @@ def send(
             wire,
             pace or plan.manifest.pace,
             pool=pool,
-            assignment=Assignment(below_seq),
+            assignment=Assignment(below_seq, patience=patience),
             observer=None if on_progress is None else ProgressObserver(on_progress),
         )
         return await dispatcher.run(stop or asyncio.Event())
@@ -407,26 +409,19 @@ def test_progress_adds_up(ledger: SqliteLedger, plan: Plan) -> None:
     assert all(one.accepted + one.rejected + one.canceled + one.unknown + one.pending == N for one in seen)
 
 
-def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(
-    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(circuit_breaker, "DOUBTS_IN_A_ROW", 3)
+def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(ledger: SqliteLedger, plan: Plan) -> None:
     wire = Wire({seq: [MaybeSent("timed out")] for seq in range(N)})
     with pytest.raises(ProviderUnreachable, match="3 answers in a row were inconclusive; the last: timed out"):
-        send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5))
+        send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5), patience=Patience(doubts=3))
     after = ledger.counts("r")
     assert (after.accepted, after.intent) == (0, 0)
     assert 3 <= after.unknown == len(wire.sent) <= 5
 
 
-def test_doubts_among_acceptances_do_not_stop_the_run(
-    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(circuit_breaker, "DOUBTS_IN_A_ROW", 2)
+def test_doubts_among_acceptances_do_not_stop_the_run(ledger: SqliteLedger, plan: Plan) -> None:
     wire = Wire({seq: [MaybeSent("timed out")] for seq in range(0, N, 2)})
-    assert send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5)) == counts(
-        accepted=N // 2, unknown=N // 2
-    )
+    pace, patience = Pace("none", None, "messages", 1, 2, 5), Patience(doubts=2)
+    assert send(ledger, plan, wire, pace=pace, patience=patience) == counts(accepted=N // 2, unknown=N // 2)
 
 
 def test_a_callback_that_fails_costs_nothing(
@@ -622,7 +617,7 @@ def test_reports_make_room_in_the_providers_queue(
     ledger: SqliteLedger, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three may lie there, which get fewer by one in a minute, if reports did not tell better."""
-    monkeypatch.setattr(dispatcher, "QUEUE_LOOK_S", 0.05)
+    monkeypatch.setattr(queue_watch, "LOOK_S", 0.05)
     other = SqliteLedger.open(tmp_path / "ledger.sqlite3")
     waiting: list[int] = []
 

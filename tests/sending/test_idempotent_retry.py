@@ -279,7 +279,7 @@ def test_a_closed_window_holds_a_repeated_request_as_well(tmp_path: Path, bound:
     windows.bound.return_value, windows.left_s.return_value, windows.wait_s.return_value = bound, left_s, None
     with provider(**{GRACE: ("reset-before",)}) as url:
         run = left_unknown(tmp_path, url).run
-        with mock.patch("sender.sending.run.open_windows", return_value=windows):
+        with mock.patch("sender.sending.open_ways.open_windows", return_value=windows):
             resume(run.run_id, tmp_path, url)
             assert accepted(url) == {ADA: 1}
             windows.bound.return_value, windows.left_s.return_value = 100, 60.0

@@ -114,7 +114,7 @@ def test_a_message_whose_tries_are_used_up_is_rejected(outcome: Deferred, retrie
     last, too_many = in_time(scenario)
     assert last_attempt == 0 or last.outcome is outcome
     tries = f"given up after {last_attempt + 1} tries: {outcome.error_message}"
-    assert too_many[1:] == (Rejected(outcome.reason, outcome.error_code, tries), None)
+    assert too_many == Settlement(too_many.claim, Rejected(outcome.reason, outcome.error_code, tries))
 
 
 def test_what_stops_the_run_costs_the_message_nothing() -> None:

@@ -766,3 +766,19 @@ def test_when_each_number_is_due_while_the_rate_is_refused() -> None:
 def test_the_time_between_messages_of_a_number(units: float, sender: str | None, seconds: float) -> None:
     limiter = RateLimiter(RateLimit(0.1), senders={"A": RateLimit(0.5)})
     assert limiter.interval_s(units, sender) == pytest.approx(seconds)
+
+
+def test_limiters_of_several_routes_keep_to_their_own_limits_and_to_the_one_over_all() -> None:
+    async def go() -> tuple[list[float], list[float]]:
+        overall = at(15)
+        slow, fast = RateLimiter(RateLimit(5), overall=overall), RateLimiter(RateLimit(40), overall=overall)
+        return tuple(await asyncio.gather(times_of(slow, 20), times_of(fast, 60)))  # type: ignore[return-value]
+
+    slow, fast = run(go())
+    assert most_in_a_second(slow) <= 5
+    assert most_in_a_second(fast) <= 15
+    together = sorted([*slow, *fast])
+    assert most_in_a_second(together) <= 15
+    until = min(slow[-1], fast[-1])
+    sent = sum(time_s <= until for time_s in together)
+    assert sent / (until - together[0]) >= 0.95 * 15, "and what one leaves, the other may use"

@@ -12,7 +12,7 @@ from sender.cli import state_place
 from sender.core.outcomes import SubmissionState
 from sender.delivery import reconcile
 from sender.planning import earlier_runs, retry
-from sender.sending import choose_run, open_run, run
+from sender.sending import choose_run, open_run, open_ways
 from sender.sending.live_caps import LiveCaps
 from sender.state import contacts
 from sender.state.contacts import Edition
@@ -40,8 +40,8 @@ def ask_the_list_only_when_planning() -> None:
 
 
 def read_suppression_files_only_when_planning() -> None:
-    watch_suppressions = run.watch_suppressions
-    run.watch_suppressions = lambda of, plan, suppressions, *files: watch_suppressions(  # type: ignore[assignment]
+    watch_suppressions = open_ways.watch_suppressions
+    open_ways.watch_suppressions = lambda of, plan, suppressions, *files: watch_suppressions(  # type: ignore[assignment]
         of, plan, suppressions
     )
 

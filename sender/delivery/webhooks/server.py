@@ -103,7 +103,7 @@ def _check_addresses(url: str, public_url: str | None, policy: Policy) -> str:
     return check_public_url(public_url or url)
 
 
-def _check_keys(keys: Keys, policy: Policy, dialect: str | None) -> tuple[str, ...]:
+def check_keys(keys: Keys, policy: Policy, dialect: str | None) -> tuple[str, ...]:
     """Return the dialects whose signatures can be checked. Raises CredentialsError."""
     checkable = tuple(name for name in DIALECTS if keys.has(name))
     # SignalWire's status callbacks need no key.
@@ -131,7 +131,7 @@ def _open_receiver(
 ) -> Iterator[tuple[asgi_server.Server, Listener]]:
     """A server that is not running yet, and its listener. Raises InputError and CredentialsError."""
     public = _check_addresses(url, public_url, policy)
-    checkable = _check_keys(keys, policy, dialect)
+    checkable = check_keys(keys, policy, dialect)
     simulated = is_loopback(public)  # only the sandbox can call it there
     with closing(InboundHandler(state, replies, simulated=simulated)) as handler:
         intake = Intake(state.open_ledger, handler, on_refused)

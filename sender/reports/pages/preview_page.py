@@ -286,7 +286,8 @@ def _largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _provider(manifest: Manifest) -> str:
-    title = providers.capabilities(manifest.dialect).title
+    dialects = [route["dialect"] for route in manifest.routes] or [manifest.dialect]
+    title = ", else ".join(providers.capabilities(dialect).title for dialect in dialects)
     return f"Sandbox, speaking {title}" if manifest.provider == "sandbox" else title
 
 

@@ -33,6 +33,7 @@ def run_html(figures: Figures) -> str:
         canary=[] if figures.run.canary is None else canary_lines(figures.run.canary),
         countries=[(_country_name(group.name), group) for group in figures.countries[:_GROUPS]],
         more_countries=max(0, len(figures.countries) - _GROUPS),
+        routes=[(providers.capabilities(group.name).title, group) for group in figures.routes],
         senders_named=[(group.name, group) for group in figures.senders[:_GROUPS]],
         more_senders=max(0, len(figures.senders) - _GROUPS),
         price=amounts(figures.summary.price),

@@ -31,6 +31,7 @@ from sender.state.ledger import (
     RunKind,
     Settlement,
 )
+from sender.state.ledger_values import RouteClaims, RunRoute
 from sender.state.outcome_rows import find_damage
 from sender.state.postgres import claiming, closing, tallies
 from sender.state.postgres import reports as delivery_reports
@@ -95,7 +96,11 @@ class PostgresLedger(LedgerChanges):
         closes: Collection[str] = (),
         reason: CancelReason = CancelReason.SUPERSEDED,
         takes_over: Mapping[str, Collection[int]] = NOTHING,
+        routes: Sequence[RunRoute] = (),
     ) -> None:
+        """As the protocol says. A run in a database has one route: ValueError for more."""
+        if routes:
+            raise ValueError("a run in a database has one route")
         keys = [self._run_key(run_id) for run_id in closes]
         taken_over = [(self._run_key(run_id)[0], seqs) for run_id, seqs in takes_over.items()]
         tried = False
@@ -175,6 +180,7 @@ class PostgresLedger(LedgerChanges):
         lease_ms: int,
         below_seq: int | None = None,
         request_format: int | None = None,
+        routed: RouteClaims | None = None,  # noqa: ARG002 (a run in a database has one route)
     ) -> list[Claim]:
         """As the protocol says; `lease_ms` is counted from the database's clock, read while the run is locked."""
         _, messages = self._run_key(run_id)
@@ -189,7 +195,13 @@ class PostgresLedger(LedgerChanges):
         )
 
     def claim_prefetched(
-        self, run_id: str, seqs: Collection[int], *, lease_ms: int, request_format: int | None = None
+        self,
+        run_id: str,
+        seqs: Collection[int],
+        *,
+        lease_ms: int,
+        request_format: int | None = None,
+        routed: RouteClaims | None = None,  # noqa: ARG002 (as in `claim`)
     ) -> list[Claim]:
         return self._claim(
             run_id,
@@ -204,6 +216,7 @@ class PostgresLedger(LedgerChanges):
         exclude: Collection[int] = (),
         below_seq: int | None = None,
         partition: tuple[int, int] = WHOLE_RUN,
+        routed: RouteClaims | None = None,  # noqa: ARG002 (as in `claim`)
     ) -> list[int]:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else min(messages, below_seq)

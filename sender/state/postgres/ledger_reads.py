@@ -20,6 +20,7 @@ from sender.state.ledger import (
     RequestFormat,
     Run,
 )
+from sender.state.ledger_values import MOVES_SCHEMA, RouteClaims, RunRoute
 from sender.state.postgres import closing, tallies
 from sender.state.postgres import statements as sql
 from sender.state.postgres.database import Database, Transaction
@@ -71,7 +72,26 @@ class PostgresReads:
         key, _ = self._run_key(run_id)
         return int(self._db.read(lambda db: db.value(sql.NEXT_SEQ, (key,))))
 
-    def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
+    def routes(self, run_id: str) -> tuple[RunRoute, ...]:
+        """As the protocol says: a run in a database has one way to send."""
+        self._run_key(run_id)
+        return ()
+
+    def accepted_by_route(self, run_id: str) -> dict[int, int]:
+        counts = self.counts(run_id)
+        return {0: counts.accepted} if counts.accepted else {}
+
+    def moves(self, run_id: str) -> pl.DataFrame:
+        self._run_key(run_id)
+        return pl.DataFrame(schema=MOVES_SCHEMA)
+
+    def next_due_ms(
+        self,
+        run_id: str,
+        *,
+        below_seq: int | None = None,
+        routed: RouteClaims | None = None,  # noqa: ARG002
+    ) -> int | None:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else below_seq
 

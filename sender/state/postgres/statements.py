@@ -215,8 +215,9 @@ TYPED = """
 SELECT seq, line_type, carrier, intent_at FROM message
 WHERE run = %s AND line_type IS NOT NULL AND line_type <> 'mobile' ORDER BY seq
 """
+_COMPUTED = {"smart_encoded": "smart_encoded::integer", "route": "0"}  # a run has one route in a database
 JOURNAL = f"""
-SELECT {", ".join("smart_encoded::integer" if name == "smart_encoded" else name for name in JOURNAL_SCHEMA)}
+SELECT {", ".join(_COMPUTED.get(name, name) for name in JOURNAL_SCHEMA)}
 FROM message
 WHERE run = %(run)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s::text[]))
     AND (%(reasons)s::text[] IS NULL OR reason = ANY(%(reasons)s::text[])) {{only}}
@@ -239,8 +240,9 @@ SELECT seq FROM message WHERE run = %s AND status IN ('delivered', 'undelivered'
 RECENT_IDS = "SELECT message_id FROM message WHERE run = %s AND message_id IS NOT NULL ORDER BY seq DESC LIMIT %s"
 # These two read all rows: an index over states or ids would be written by every message that is sent, and doubts are
 # looked up only after something went wrong.
+_DOUBTED = {"run_id": "run.run_id", "route": "0"}
 DOUBTS = f"""
-SELECT {", ".join(f"{'run' if name == 'run_id' else 'message'}.{name}" for name in DOUBTS_SCHEMA)}
+SELECT {", ".join(_DOUBTED.get(name, f"message.{name}") for name in DOUBTS_SCHEMA)}
 FROM message JOIN run ON run.key = message.run
 WHERE state IN ('unknown', 'intent') ORDER BY message.run, seq
 """  # noqa: S608 (our names)

@@ -17,6 +17,8 @@ WHERE run = :run AND coalesce(error_message, line_type, carrier) IS NOT NULL
 """
 _ERASE_SENTENCES = f"{_ERASE_ALL_SENTENCES} AND seq IN (SELECT value FROM json_each(:seqs))"  # noqa: S608 (our own text)
 _ERASE_MENTIONS = "UPDATE {table} SET error_message = NULL WHERE instr(error_message, :digits)"
+_ERASE_MOVED = "UPDATE move SET error_message = NULL WHERE run = :run AND error_message IS NOT NULL"
+_ERASE_MOVED_SOME = f"{_ERASE_MOVED} AND seq IN (SELECT value FROM json_each(:seqs))"  # noqa: S608 (our own text)
 _TABLES = ("message", "report")
 
 
@@ -28,13 +30,17 @@ def erase_sentences(db: apsw.Connection, key: int, seqs: Collection[int] | None)
             db.execute(_ERASE_ALL_SENTENCES.format(table=table), {"run": key})
         else:
             db.execute(_ERASE_SENTENCES.format(table=table), {"run": key, "seqs": json.dumps(sorted(seqs))})
+    if seqs is None:
+        db.execute(_ERASE_MOVED, {"run": key})
+    else:
+        db.execute(_ERASE_MOVED_SOME, {"run": key, "seqs": json.dumps(sorted(seqs))})
     return db.total_changes() - before
 
 
 def erase_mentions(db: apsw.Connection, digits: str) -> int:
     """Drop every sentence of a provider with these digits in it; return how many. Reads all rows."""
     before = db.total_changes()
-    for table in _TABLES:
+    for table in (*_TABLES, "move"):
         db.execute(_ERASE_MENTIONS.format(table=table), {"digits": digits})
     return db.total_changes() - before
 

@@ -30,6 +30,7 @@ from sender.state.ledger import (
     Run,
     Settlement,
 )
+from sender.state.ledger_values import RouteClaims, RunRoute
 from sender.state.outcome_rows import find_damage
 from sender.state.rows import canary_text, run_columns
 from sender.state.sqlite import claiming, closing, erasure, tallies
@@ -105,12 +106,15 @@ class SqliteLedger(LedgerReads):
         closes: Collection[str] = (),
         reason: CancelReason = CancelReason.SUPERSEDED,
         takes_over: Mapping[str, Collection[int]] = NOTHING,
+        routes: Sequence[RunRoute] = (),
     ) -> None:
         keys = [self._run_key(run_id) for run_id in closes]
         taken_over = [(self._run_key(run_id)[0], seqs) for run_id, seqs in takes_over.items()]
         try:
             with self._transaction() as db:
                 db.execute(sql.INSERT_RUN, run_columns(run))
+                new = db.last_insert_rowid()
+                db.executemany(sql.ADD_ROUTE, ((new, place, *route) for place, route in enumerate(routes)))
                 for key, seqs in taken_over:
                     db.execute(sql.TAKE_OVER, {"run": key, "seqs": _json(seqs)})
                 replace_runs(db, keys, by=f"run {run.run_id}", reason=reason, now_ms=self.now_ms())
@@ -161,6 +165,7 @@ class SqliteLedger(LedgerReads):
         lease_ms: int,
         below_seq: int | None = None,
         request_format: int | None = None,
+        routed: RouteClaims | None = None,
     ) -> list[Claim]:
         """As the protocol says; `lease_ms` is counted from the commit's own reading of the clock."""
         key, messages = self._run_key(run_id)
@@ -176,6 +181,7 @@ class SqliteLedger(LedgerReads):
                 lease_ms=lease_ms,
                 bound=bound,
                 request_format=request_format,
+                routed=routed,
             )
 
     def prefetch(
@@ -186,6 +192,7 @@ class SqliteLedger(LedgerReads):
         exclude: Collection[int] = (),
         below_seq: int | None = None,
         partition: tuple[int, int] = WHOLE_RUN,
+        routed: RouteClaims | None = None,
     ) -> list[int]:
         key, messages = self._run_key(run_id)
         bound = messages if below_seq is None else min(messages, below_seq)
@@ -193,15 +200,23 @@ class SqliteLedger(LedgerReads):
             return []
         with self._transaction() as db:
             now_ms = self.now_ms()
-            return claiming.prefetch(db, key, now_ms, limit=limit, exclude=exclude, bound=bound, partition=partition)
+            return claiming.prefetch(
+                db, key, now_ms, limit=limit, exclude=exclude, bound=bound, partition=partition, routed=routed
+            )
 
     def claim_prefetched(
-        self, run_id: str, seqs: Collection[int], *, lease_ms: int, request_format: int | None = None
+        self,
+        run_id: str,
+        seqs: Collection[int],
+        *,
+        lease_ms: int,
+        request_format: int | None = None,
+        routed: RouteClaims | None = None,
     ) -> list[Claim]:
         key, _ = self._run_key(run_id)
         with self._transaction() as db:
             return claiming.claim_prefetched(
-                db, key, self.now_ms(), seqs, lease_ms=lease_ms, request_format=request_format
+                db, key, self.now_ms(), seqs, lease_ms=lease_ms, request_format=request_format, routed=routed
             )
 
     def frontier(self, run_id: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -12,9 +13,11 @@ from sender.core.errors import UnknownRun
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import REPEATABLE_SCHEMA, Counts, Refusals, RequestFormat, Run
-from sender.state.rows import read_run
+from sender.state.ledger_values import RouteClaims, RunRoute
+from sender.state.rows import moves_frame, read_run
 from sender.state.sqlite import closing, evidence, reading, tallies
 from sender.state.sqlite import statements as sql
+from sender.state.sqlite.claiming import route_names
 from sender.state.sqlite.file import failures_explained
 from sender.state.tallies import PaceBin, TallyKey, Totals
 
@@ -65,13 +68,31 @@ class LedgerReads:
         with failures_explained(self._path):
             return tallies.find_drift(self._db, key)
 
-    def next_due_ms(self, run_id: str, *, below_seq: int | None = None) -> int | None:
+    def next_due_ms(
+        self, run_id: str, *, below_seq: int | None = None, routed: RouteClaims | None = None
+    ) -> int | None:
         key, messages = self._run_key(run_id)
-        bound = messages if below_seq is None else below_seq
+        named = {"run": key, "bound": messages if below_seq is None else below_seq, **route_names(routed)}
+        statement = sql.NEXT_DUE if routed is None else sql.NEXT_DUE_ROUTED
         with failures_explained(self._path):
-            held = closing.is_held(self._db, key)
-            row = None if held else self._db.execute(sql.NEXT_DUE, (key, bound)).fetchone()
+            row = None if closing.is_held(self._db, key) else self._db.execute(statement, named).fetchone()
         return None if row is None else row[0]
+
+    def routes(self, run_id: str) -> tuple[RunRoute, ...]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return tuple(RunRoute(*row) for row in self._db.execute(sql.ROUTES, (key,)))
+
+    def accepted_by_route(self, run_id: str) -> dict[int, int]:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            rows: list[Any] = self._db.execute(sql.ACCEPTED_BY_ROUTE, (key,)).fetchall()
+        return dict(rows)
+
+    def moves(self, run_id: str) -> pl.DataFrame:
+        key, _ = self._run_key(run_id)
+        with failures_explained(self._path):
+            return moves_frame(self._db.execute(sql.MOVES, (key,)).fetchall())
 
     def journal(
         self,

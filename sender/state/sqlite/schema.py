@@ -208,6 +208,36 @@ WHERE final_at IS NOT NULL AND status IN ('delivered', 'undelivered', 'failed')
 ON CONFLICT DO UPDATE SET delivered = delivered + excluded.delivered, failed = failed + excluded.failed;
 """
 
+# Where each of a run's routes leads, if it has several. `message.route` is the place of the one that has the message,
+# `earlier` how many attempts were on others, and `refused_by` has a bit for each that has refused it for good. `move`
+# keeps the last attempt on each route that the message has left, with what its provider proved.
+_VERSION_10 = """
+CREATE TABLE route (
+    run INTEGER NOT NULL REFERENCES run (key),
+    route INTEGER NOT NULL CHECK (route >= 0),
+    provider TEXT NOT NULL,
+    account TEXT,
+    base_url TEXT,
+    PRIMARY KEY (run, route)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE move (
+    run INTEGER NOT NULL REFERENCES run (key),
+    seq INTEGER NOT NULL,
+    attempt INTEGER NOT NULL CHECK (attempt > 0),
+    route INTEGER NOT NULL,
+    sender TEXT,
+    outcome TEXT NOT NULL CHECK (outcome IN ('rejected', 'deferred')),
+    reason TEXT,
+    error_code TEXT,
+    error_message TEXT,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (run, seq, attempt)
+) WITHOUT ROWID, STRICT;
+ALTER TABLE message ADD COLUMN route INTEGER NOT NULL DEFAULT 0 CHECK (route >= 0);
+ALTER TABLE message ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0 CHECK (earlier >= 0);
+ALTER TABLE message ADD COLUMN refused_by INTEGER NOT NULL DEFAULT 0 CHECK (refused_by >= 0);
+"""
+
 # A script each, of any number of statements, run with foreign keys off and checked afterwards; all that are missing run
 # in one transaction, so a file is never between two versions. The guard of `SqliteLedger` stops a program of an older
 # version that still has the file open. To tighten a CHECK constraint: make a new table, copy, drop,
@@ -222,6 +252,7 @@ STEPS: tuple[str, ...] = (
     _VERSION_7,
     _VERSION_8,
     _VERSION_9,
+    _VERSION_10,
 )
 
 SCHEMA_VERSION = len(STEPS)  # kept in the file's user_version

@@ -19,6 +19,7 @@ from sender.state.outcome_rows import (
     found_rows,
     group_alike,
 )
+from sender.state.rows import settled
 from sender.state.sqlite import closing, tallies
 from sender.state.sqlite import reports as delivery_reports
 from sender.state.sqlite import statements as sql
@@ -45,16 +46,19 @@ def record_outcomes(db: apsw.Connection, key: int, settlements: Iterable[Settlem
     """Settle each claim that still holds its message, those with like outcomes by one statement."""
     close_reason, is_odd = db.execute(sql.ANSWERED_RUN, {"run": key}).fetchone() or (None, 0)
     closed = None if close_reason is None else CancelReason(close_reason)
-    alike = group_alike(settlements, closed, now_ms)
+    given = list(settlements)
+    others = _move(db, key, given, now_ms) if closed is None else given
+    moved = len(given) - len(others)
+    alike = group_alike(others, closed, now_ms)
     if not is_odd:  # every message is under way, or its claim is not the last any more
         db.execute("SAVEPOINT outcomes")
         changes = TallyChanges()
         if all(_record_alike(db, key, common, rows, now_ms, changes) for common, rows in alike.items()):
             db.execute("RELEASE outcomes")
             tallies.write(db, key, changes)
-            return sum(map(len, alike.values()))
+            return moved + sum(map(len, alike.values()))
         db.execute("ROLLBACK TO outcomes; RELEASE outcomes")
-    changed = 0
+    changed = moved
     with tallies.counted(db, key, seqs=[seq for rows in alike.values() for seq, *_ in rows]):
         for common, rows in alike.items():
             changed += _write_alike(db, key, common, rows, now_ms)
@@ -93,6 +97,27 @@ def _write_alike(
     before = db.total_changes()
     db.execute(sql.RECORD, named)
     return db.total_changes() - before
+
+
+def _move(db: apsw.Connection, key: int, settlements: list[Settlement], now_ms: int) -> list[Settlement]:
+    """Let the messages that move wait at their new routes, each with what the old one answered; return the others."""
+    others: list[Settlement] = []
+    changes = TallyChanges()
+    for one in settlements:
+        if one.moves_to is None:
+            others.append(one)
+            continue
+        claim, row = one.claim, settled(one.outcome, due_ms=now_ms, now_ms=now_ms)
+        named = {"run": key, "seq": claim.seq, "attempt": claim.attempt, "fence": claim.fence, "now": now_ms}
+        said = {name: getattr(row, name) for name in ("reason", "error_code", "error_message")}
+        db.execute(sql.NOTE_REFUSAL, named | said)
+        db.execute(sql.MOVE, named | {"to": one.moves_to})
+        if db.changes():
+            changes.add(TallyKey(SubmissionState.INTENT.value), -1)
+        else:
+            others.append(one)  # in doubt by now, or sent again by a person: it is rejected where it is
+    tallies.write(db, key, changes)
+    return others
 
 
 def record_findings(db: apsw.Connection, key: int, findings: Iterable[LogFinding], now_ms: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sender.state.ledger import JOURNAL_SCHEMA, REPEATABLE_SCHEMA
+from sender.state.ledger_values import MOVES_SCHEMA
 from sender.state.outcome_rows import COMMON, VARYING
 from sender.state.rows import SettledFields
 
@@ -80,6 +81,46 @@ WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq < :bound
     AND seq NOT IN (SELECT value FROM json_each(:exclude)) AND seq % :of = :partition
 ORDER BY not_before, seq LIMIT :limit
 """
+# What may be claimed for a route: `:also` are the routes whose messages it takes over.
+_ROUTED = """
+    AND (route = :route OR (resent = 0 AND route IN (SELECT value FROM json_each(:also))))
+    AND NOT (refused_by >> :route) & 1
+"""
+DUE_ROUTED = DUE.replace("ORDER BY", f"{_ROUTED}ORDER BY")
+# Before the message changes its route: what became of its last attempt there, if there was one.
+LEAVE_ROUTE = f"""
+INSERT INTO move (run, seq, attempt, route, sender, outcome, reason, error_code, error_message, at)
+SELECT run, seq, attempts, route, sender, 'deferred', reason, error_code, error_message, updated_at FROM message
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
+    AND route <> :route AND attempts > earlier {_ROUTED}
+ON CONFLICT DO NOTHING
+"""  # noqa: S608 (our names)
+CLAIM_ROUTED = f"""
+UPDATE message
+SET state = 'intent', attempts = attempts + 1, fence = fence + 1, intent_at = :now, deadline = :deadline,
+    not_before = NULL, sender = NULL, request_format = :format, updated_at = :now,
+    earlier = iif(route = :route, earlier, attempts), route = :route
+WHERE run = :run AND state = 'pending' AND not_before <= :now AND seq IN (SELECT value FROM json_each(:seqs))
+    {_ROUTED}
+RETURNING seq, attempts, fence, reason, error_code, earlier, refused_by
+"""  # noqa: S608 (our names)
+# The message's place is the route's that it moves to; what the one before said is kept with its attempt.
+_MOVING = "run = :run AND seq = :seq AND state = 'intent' AND attempts = :attempt AND fence = :fence AND resent = 0"
+NOTE_REFUSAL = f"""
+INSERT INTO move (run, seq, attempt, route, sender, outcome, reason, error_code, error_message, at)
+SELECT run, seq, attempts, route, sender, 'rejected', :reason, :error_code, :error_message, :now FROM message
+WHERE {_MOVING} ON CONFLICT DO NOTHING
+"""  # noqa: S608 (our names)
+MOVE = f"""
+UPDATE message
+SET state = 'pending', not_before = :now, deadline = NULL, sender = NULL, refused_by = refused_by | (1 << route),
+    earlier = attempts, route = :to, reason = NULL, error_code = NULL, error_message = NULL, updated_at = :now
+WHERE {_MOVING}
+"""  # noqa: S608 (our names)
+ADD_ROUTE = "INSERT INTO route (run, route, provider, account, base_url) VALUES (?, ?, ?, ?, ?)"
+ROUTES = "SELECT provider, account, base_url FROM route WHERE run = ? ORDER BY route"
+ACCEPTED_BY_ROUTE = "SELECT route, count(*) FROM message WHERE run = ? AND state = 'accepted' GROUP BY route"
+MOVES = f"SELECT {', '.join(MOVES_SCHEMA)} FROM move WHERE run = ? ORDER BY seq, attempt"  # noqa: S608 (our names)
 # A row that waits for nothing: it was never claimed, and is there only so that those behind it can be.
 PREFETCH = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
@@ -93,8 +134,8 @@ WAITING = "SELECT seq FROM message WHERE run = ? AND state = 'pending'"
 NEXT_SEQ = "SELECT coalesce(max(seq) + 1, 0) FROM message WHERE run = ?"
 CLAIM_NEXT = """
 WITH RECURSIVE next (seq) AS (VALUES (:start) UNION ALL SELECT seq + 1 FROM next WHERE seq + 1 < :stop)
-INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, request_format, updated_at)
-SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :format, :now FROM next
+INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, request_format, route, updated_at)
+SELECT :run, seq, 'intent', 1, 1, :now, :deadline, :format, :route, :now FROM next
 """
 NOTE_FORMAT = """
 INSERT INTO request_format (run, callback, serialiser, credentials) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
@@ -206,8 +247,9 @@ SELECT count(*), coalesce(max(seq) + 1, 0), coalesce(sum(seq), 0), coalesce(sum(
 FROM message WHERE run = ?
 """
 NEXT_DUE = """
-SELECT not_before FROM message WHERE run = ? AND state = 'pending' AND seq < ? ORDER BY not_before LIMIT 1
+SELECT not_before FROM message WHERE run = :run AND state = 'pending' AND seq < :bound ORDER BY not_before LIMIT 1
 """
+NEXT_DUE_ROUTED = NEXT_DUE.replace("ORDER BY", f"{_ROUTED}ORDER BY")
 REOPEN = """
 UPDATE run SET finished_at = NULL
 WHERE key = ?1 AND finished_at IS NOT NULL

@@ -118,6 +118,9 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "sent": lambda ledger: ledger.sent("nope", since_ms=0),
     "typed_numbers": lambda ledger: ledger.typed_numbers("nope"),
     "frontier": lambda ledger: ledger.frontier("nope"),
+    "routes": lambda ledger: ledger.routes("nope"),
+    "accepted_by_route": lambda ledger: ledger.accepted_by_route("nope"),
+    "moves": lambda ledger: ledger.moves("nope"),
     "hold": lambda ledger: ledger.hold("nope", from_seq=0, below_seq=1, until_ms=0),
     "lift": lambda ledger: ledger.lift("nope", from_seq=0, below_seq=1),
     "expire": lambda ledger: ledger.expire("nope", from_seq=0, below_seq=1, reason=CancelReason.EXPIRED),
@@ -460,6 +463,7 @@ def test_the_journal_holds_all_that_an_acceptance_says(ledger: Ledger, store: An
         "updated_at": at(store.clock.ms),
         "final_at": None,
         "resent": 0,
+        "route": 0,
     }
 
 
