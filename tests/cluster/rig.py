@@ -76,7 +76,7 @@ class Outcome:
 class Rig:
     """One run over several workers of this machine, each in a folder of its own."""
 
-    def __init__(self, folder: Path, *, latency_ms: int = 50, mutant: str = "") -> None:
+    def __init__(self, folder: Path, *, latency_ms: int = 50, mutant: str = "", delay_s: float = 0.0) -> None:
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -90,7 +90,7 @@ class Rig:
         self.port = free_port()
         self._start("sandbox", "--port", str(self.port), "--latency", str(latency_ms))
         self.sandbox = f"http://127.0.0.1:{self.port}"
-        self.mutant = mutant
+        self.mutant, self.delay_s = mutant, delay_s
         self.begun = 0
         wait(lambda: local_http.get(f"{self.sandbox}/sandbox/counts").status_code == 200)
 
@@ -107,16 +107,16 @@ class Rig:
         self, *args: str, inside: Namespace | None = None, home: str = "home", **env: str
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "sender", *args]
-        log = (self.folder / f"{args[0]}-{len(self.processes)}.log").open("wb")
-        process = subprocess.Popen(
-            command if inside is None else inside.wrap(command),
-            cwd=self.folder,
-            env=self._env(home, **env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (self.folder / f"{args[0]}-{len(self.processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command if inside is None else inside.wrap(command),
+                cwd=self.folder,
+                env=self._env(home, **env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.processes.append(process)
         return process
 
@@ -128,6 +128,8 @@ class Rig:
                 self.namespaces.append(inside)
                 host = inside.database_host
             times = {"SENDER_TEST_TIMES": f"{LEASE_MS},{LATE_MS}", "SENDER_TEST_MUTANT": self.mutant}
+            times["SENDER_TEST_DELAY_S"] = str(self.delay_s)
+            times["SENDER_SANDBOX_SETTLE_S"] = "0" if self.delay_s else "0.5"  # the sandbox's log never lags
             url = self.server.url.replace("127.0.0.1", host)
             home = f"machine{number}"
             self.workers.append(self._start("worker", "--state", url, inside=inside, home=home, **times))
@@ -260,8 +262,9 @@ def freeze_senders(rig: Rig, times: int, dice: random.Random) -> int:
         wait(rig.shifts)
         pid = dice.choice(rig.shifts())
         kill(pid, signal.SIGSTOP)
-        time.sleep(OVER_S + 8.0)
+        time.sleep(OVER_S + 12.0)
         kill(pid, signal.SIGCONT)
+        time.sleep(4.0)  # for what it sends now
     return times
 
 
@@ -299,8 +302,21 @@ def cut_network(rig: Rig, times: int, dice: random.Random) -> int:
     return times
 
 
+def kill_steward(rig: Rig, times: int, dice: random.Random) -> int:
+    """Whoever sees the run to its end dies, again and again; the next one looks up what is in doubt at once."""
+    done = 0
+    for _ in range(times):
+        time.sleep(dice.uniform(1.0, 2.0))
+        if (pid := rig.steward()) is not None:
+            kill(pid)
+            done += 1
+        time.sleep(12.0)
+    return done
+
+
 SCENARIOS: dict[str, Callable[[Rig, int, random.Random], int]] = {
     "kill": kill_senders,
+    "steward": kill_steward,
     "freeze": freeze_senders,
     "restart": restart_database,
     "engine": confuse_engine,
@@ -318,11 +334,12 @@ def play(
     workers: int = 3,
     latency_ms: int = 50,
     mutant: str = "",
+    delay_s: float = 0.0,
     most_s: float = 240.0,
 ) -> Outcome:
     """Send `messages` while `scenario` happens `times`; return what came of it."""
     dice = random.Random(1)
-    with rig(folder, latency_ms=latency_ms, mutant=mutant) as it:
+    with rig(folder, latency_ms=latency_ms, mutant=mutant, delay_s=delay_s) as it:
         it.begin_workers(workers, namespaces=scenario == "cut")
         begun_s = time.monotonic()
         it.begin_run(messages, rate)

@@ -15,7 +15,7 @@ from tests.cluster.rig import play
 from tests.state.conftest import DATABASES
 from tests.state.postgres_server import require
 
-TIMES = {"kill": 4, "freeze": 1, "restart": 2, "engine": 2, "cut": 3}
+TIMES = {"kill": 4, "steward": 2, "restart": 2, "engine": 2, "cut": 3}
 QUICK = {"kill"}  # in the quick profile one is enough
 
 
@@ -35,3 +35,14 @@ def test_nobody_gets_it_twice_and_nobody_is_left_out(tmp_path: Path, scenario: s
     outcome = play(tmp_path, scenario, messages=messages, rate="30/s", times=TIMES[scenario])
     outcome.check()
     assert outcome.disturbances > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("mutant", ["", "no deadline"])
+def test_a_sender_that_wakes_up_sends_nothing_late_and_the_rig_would_see_it(tmp_path: Path, mutant: str) -> None:
+    """What it had claimed was looked up meanwhile, and sent by another."""
+    outcome = play(
+        tmp_path, "freeze", messages=100, rate="15/s", times=1, mutant=mutant, workers=2, delay_s=2.0, most_s=60.0
+    )
+    assert (outcome.duplicates > 0) is bool(mutant), outcome

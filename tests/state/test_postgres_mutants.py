@@ -14,9 +14,10 @@ import pytest
 from sender.core.errors import StateError
 from sender.state.database_url import DatabaseUrl, read_database_url
 from sender.state.ledger import Settlement
-from sender.state.postgres import database, shared_run
+from sender.state.postgres import database, settling, shared_run
 from sender.state.postgres.database import Database
 from sender.state.postgres.ledger import PostgresLedger
+from sender.state.postgres.locks import AdvisoryLocks
 from sender.state.postgres.shared_run import SharedRunRows
 from sender.state.sharing import SlotRequest
 from tests.state.conftest import DATABASES
@@ -80,6 +81,23 @@ def check_rate(url: DatabaseUrl, patch: pytest.MonkeyPatch) -> None:
     assert min(later - earlier for earlier, later in pairwise(slots)) > 0.0009
 
 
+def check_grace(url: DatabaseUrl, patch: pytest.MonkeyPatch) -> None:
+    """What another machine may still send is not in doubt, whoever begins here."""
+    locks = AdvisoryLocks(url)
+    with contextlib.closing(PostgresLedger.open(url, token_of=locks.token)) as ledger:
+        ledger.create_run(RUN)
+        with locks.hold_campaign(RUN.campaign, RUN.kind):
+            locks.note_longest_request(RUN.campaign, RUN.kind, longest_s=1.0)
+            locks.share(RUN.campaign, RUN.kind)
+            ledger.claim(RUN.run_id, limit=2, lease_ms=LEASE_MS)
+            assert ledger.orphans_to_unknown(RUN.run_id) == 0
+            assert ledger.counts(RUN.run_id).intent == 2
+
+
+def expire_at_once(url: DatabaseUrl, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settling, "LATE_MS", -1_000_000)
+
+
 def claim_again(url: DatabaseUrl, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PostgresLedger, "_look_up", lambda *_: [])
 
@@ -100,6 +118,7 @@ def do_not_lock(url: DatabaseUrl, patch: pytest.MonkeyPatch) -> None:
 
 
 CHECKS = {
+    "expiry without grace": (check_grace, expire_at_once),
     "claim made again": (check_lost_answer, claim_again),
     "notice ignored": (check_notice, ignore_notices),
     "rate without a lock": (check_rate, do_not_lock),

@@ -1,8 +1,10 @@
 """For the fault harness alone: in the processes of a worker, leases and graces are short, and a rule may be missing.
 
 `SENDER_TEST_TIMES` is the lease and the grace beyond the longest request, in ms; `SENDER_TEST_MUTANT` names the rule.
+`SENDER_TEST_DELAY_S` passes between a claim and its request, as on a machine that is far too slow.
 """
 
+import asyncio
 import math
 import os
 import sys
@@ -10,13 +12,20 @@ from dataclasses import replace
 from typing import Any
 
 if "SENDER_TEST_TIMES" in os.environ and any(".shifts." in word for word in sys.orig_argv):
-    from sender.sending import producer
+    from sender.sending import dispatcher, producer
     from sender.state.postgres import settling
 
     producer.LEASE_MS, settling.LATE_MS = (int(text) for text in os.environ["SENDER_TEST_TIMES"].split(","))
+    delay_s = float(os.environ.get("SENDER_TEST_DELAY_S", "0"))
+    if delay_s:
+        submit = dispatcher.Dispatcher._submit_request
+
+        async def submit_late(self: Any, *args: Any) -> None:
+            await asyncio.sleep(delay_s)
+            await submit(self, *args)
+
+        dispatcher.Dispatcher._submit_request = submit_late  # type: ignore[method-assign]
     mutant = os.environ.get("SENDER_TEST_MUTANT", "")
-    if mutant == "expire without grace":
-        settling.LATE_MS = -1_000_000
     if mutant == "no deadline":
         claim_next = producer.Producer._claim_next
 
