@@ -2,8 +2,7 @@
 
 `with running(latency_ms) as (url, kind)`. Every POST gets a 201 with a unique id after that latency. nginx waits by its
 echo module (Debian: nginx-light, libnginx-mod-http-echo); without it the answers that wait come from the Python server,
-which is slower, and `kind` says so. `python -m benchmarks.stub PORT LATENCY_MS [FILE]` is that server; with FILE it
-notes when requests arrive.
+which is slower, and `kind` says so. `python -m benchmarks.stub PORT LATENCY_MS` is that server.
 """
 
 from __future__ import annotations
@@ -80,12 +79,12 @@ def running(latency_ms: int, *, http2: bool = False) -> Iterator[tuple[str, str]
 def receiving(file: Path) -> Iterator[tuple[str, Callable[[], list[float]]]]:
     """The address of a stub that notes when requests arrive, and a call that ends it and gives these times, rising.
 
-    Seconds of the system's monotonic clock. It is the Python server, so that nothing comes between socket and clock.
+    Seconds of the system's monotonic clock, by the kernel's time stamps where there are any (`benchmarks.arrivals`).
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.stub", str(port), "0", str(file)], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.arrivals", str(port), str(file)], cwd=ROOT)
 
     def arrivals() -> list[float]:
         process.terminate()
@@ -127,7 +126,6 @@ class _Stub(asyncio.Protocol):
 
     numbers = itertools.count(1)
     latency_s = 0.0
-    arrived = array("d")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -142,7 +140,6 @@ class _Stub(asyncio.Protocol):
             if len(self._data) < whole:
                 return
             self._data = self._data[whole:]
-            self.arrived.append(time.monotonic())
             if self.latency_s:
                 asyncio.get_running_loop().call_later(self.latency_s, self._answer)
             else:
@@ -166,5 +163,3 @@ async def _serve(port: int, latency_ms: int) -> None:
 
 if __name__ == "__main__":
     asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
-    if len(sys.argv) > 3:
-        Path(sys.argv[3]).write_bytes(_Stub.arrived.tobytes())
