@@ -19,7 +19,6 @@ from typing import Any
 from sender.core.errors import SenderError
 from sender.plan.pace import Pace
 from sender.sending.rate_limit import (
-    CATCH_UP_S,
     CUT_EVERY_S,
     LOOK_AGAIN_S,
     ON_THE_WAY_S,
@@ -34,6 +33,7 @@ from sender.state.sharing import RateState, SharedNews, SharedRun, SlotRequest
 log = logging.getLogger("sender.sending.database_rate_limit")
 
 LOOK_EVERY_S = 0.5
+CATCH_UP_S = 0.02  # more than on one machine: what the database's clock says is known to within a round trip
 _MARGIN = WINDOW_S + CATCH_UP_S + ON_THE_WAY_S
 _LOOKS_FIRST = 4
 _KEEP_S = 10.0  # how long what is known of the database's clock counts

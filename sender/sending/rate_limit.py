@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 # Lateness of up to this long (of a timer, of a busy loop) is caught up. What that could add to a second is taken out of
-# the rate beforehand: for 2 % of the rate, no sliding second sees more than the limit.
-CATCH_UP_S = 0.02
+# the rate beforehand: for 0.8 % of the rate, no sliding second sees more than the limit.
+CATCH_UP_S = 0.008
 ON_THE_WAY_S = 0.005  # of two messages, the first may be read this much later: another 0.5 % of the rate
 WINDOW_S = 1.0
 CUT = 0.5  # a refusal of the rate halves it,

@@ -641,7 +641,7 @@ def test_reports_make_room_in_the_providers_queue(
 @pytest.mark.parametrize(
     ("pace", "due_s"),
     [
-        pytest.param(Pace("1/s", 1.0, "messages", 1, 2, 5), 1.025, id="a-message-a-second"),
+        pytest.param(Pace("1/s", 1.0, "messages", 1, 2, 5), 1.013, id="a-message-a-second"),
         pytest.param(Pace("6/min", 0.1, "messages", 1, 2, 5), 10.25, id="a-slow-pace"),
         pytest.param(Pace("6/min", 0.1, "segments", 1, 2, 5), 30.75, id="of-its-segments"),
         pytest.param(Pace("100/s", 100.0, "messages", 1, 2, 5), 1.0, id="a-second-that-may-have-been-full"),

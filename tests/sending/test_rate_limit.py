@@ -26,7 +26,7 @@ from sender.sending.rate_limit import (
 from tests.profiles import examples
 from tests.virtual_time import most_in_a_second, now, run
 
-PAID_S = 1.025  # that a unit of a limit of one a second takes: what 97.6 % of the limit needs
+PAID_S = 1.013  # that a unit of a limit of one a second takes: what 98.7 % of the limit needs
 
 
 def at(rate_per_s: float | None) -> RateLimiter:
@@ -52,7 +52,7 @@ def test_never_above_the_rate_in_any_second_and_near_it_on_average(rate_per_s: f
     count = max(10, int(3 * rate_per_s))
     times = run(times_of(at(rate_per_s), count))
     assert most_in_a_second(times) <= math.ceil(rate_per_s)
-    assert (count - 1) / (times[-1] - times[0]) >= 0.97 * rate_per_s
+    assert (count - 1) / (times[-1] - times[0]) >= 0.985 * rate_per_s
     assert times[-1] - times[0] == pytest.approx((count - 1) * PAID_S / rate_per_s, rel=0.01)
 
 
@@ -218,7 +218,7 @@ def test_a_real_clock_is_never_outrun(rate_per_s: float, count: int) -> None:
         await times_of(at(rate_per_s), count)
         return time.monotonic() - start
 
-    assert asyncio.run(scenario()) >= (count - 1) * PAID_S / rate_per_s - 0.021  # as much lateness is made good
+    assert asyncio.run(scenario()) >= (count - 1) * PAID_S / rate_per_s - 0.009  # as much lateness is made good
 
 
 # -- stacked limits ----------------------------------------------------------------------------------------------------
@@ -429,10 +429,10 @@ def test_no_limit_is_passed_in_any_second_whatever_happens(
     ("left", "due_s"),
     [
         pytest.param([], {"A": 0.0, "B": 0.0}, id="nothing"),
-        pytest.param([RecentMessage(0.0, 1, "A")], {"A": 5.125, "B": 2.05}, id="one-now"),
-        pytest.param([RecentMessage(3.0, 1, "A")], {"A": 2.125, "B": 0.0}, id="one-a-while-ago"),
-        pytest.param([RecentMessage(1.0, 4, "A"), RecentMessage(3.0, 1, "B")], {"A": 19.5, "B": 7.2}, id="a-long-one"),
-        pytest.param([RecentMessage(-9.0, 1, "A")], {"A": 5.125, "B": 2.05}, id="by-a-clock-that-was-set-back"),
+        pytest.param([RecentMessage(0.0, 1, "A")], {"A": 5 * PAID_S, "B": 2 * PAID_S}, id="one-now"),
+        pytest.param([RecentMessage(3.0, 1, "A")], {"A": 5 * PAID_S - 3, "B": 0.0}, id="one-a-while-ago"),
+        pytest.param([RecentMessage(1.0, 4, "A"), RecentMessage(3.0, 1, "B")], {"A": 20 * PAID_S - 1, "B": 8 * PAID_S - 1}, id="a-long-one"),
+        pytest.param([RecentMessage(-9.0, 1, "A")], {"A": 5 * PAID_S, "B": 2 * PAID_S}, id="by-a-clock-that-was-set-back"),
         pytest.param([RecentMessage(600.0, 1, "A")], {"A": 0.0, "B": 0.0}, id="long-ago"),
     ],
 )

@@ -84,10 +84,10 @@ def test_the_limits_of_a_pace() -> None:
     ("pace", "burst", "interval_s"),
     [
         pytest.param(a_pace(), 30, 0.0, id="none"),
-        pytest.param(a_pace(per_s=2), 1, 0.5125, id="of the account"),
-        pytest.param(a_pace(senders={A: 2}), 1, 0.5125, id="of the number"),
-        pytest.param(a_pace(queue=Queue(5, 2)), 5, 0.5125, id="the provider's queue"),
-        pytest.param(a_pace(per_s=0.5, queue=Queue(5, 2), senders={A: 1}), 1, 2.05, id="the lowest of all"),
+        pytest.param(a_pace(per_s=2), 1, 0.5065, id="of the account"),
+        pytest.param(a_pace(senders={A: 2}), 1, 0.5065, id="of the number"),
+        pytest.param(a_pace(queue=Queue(5, 2)), 5, 0.5065, id="the provider's queue"),
+        pytest.param(a_pace(per_s=0.5, queue=Queue(5, 2), senders={A: 1}), 1, 2.026, id="the lowest of all"),
     ],
 )
 def test_each_limit_holds(pace: Pace, burst: int, interval_s: float) -> None:
@@ -100,7 +100,7 @@ def test_each_limit_holds(pace: Pace, burst: int, interval_s: float) -> None:
 
     times = run(scenario())
     assert sum(at_s < 0.03 for at_s in times) == burst
-    assert times[-1] - times[-2] == pytest.approx(interval_s, abs=0.021)
+    assert times[-1] - times[-2] == pytest.approx(interval_s, abs=0.009)
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -118,7 +118,7 @@ def test_processes_that_share_their_limits_wait_for_one_another(resume: bool) ->
         await limiters[0].acquire()
         return limiters[1].due_in_s(None)
 
-    assert run(scenario()) == pytest.approx([10.25])
+    assert run(scenario()) == pytest.approx([10.13])
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_processes_that_share_their_limits_wait_for_one_another(resume: bool) ->
     [
         pytest.param(a_pace(), [Sent(0)], [0, 0], id="no limit"),
         pytest.param(a_pace(per_s=0.1), [], [0, 0], id="nothing sent"),
-        pytest.param(a_pace(per_s=0.1), [Sent(0)], [10.25, 10.25], id="a message now"),
-        pytest.param(a_pace(per_s=0.1), [Sent(2.5)], [7.75, 7.75], id="a while ago"),
-        pytest.param(a_pace(per_s=0.1), [Sent(2.5, 3)], [7.75, 7.75], id="of three segments, by messages"),
-        pytest.param(a_pace(0.1, "segments"), [Sent(2.5, 3)], [28.25, 28.25], id="of three segments"),
-        pytest.param(a_pace(senders={A: 0.1, B: 0.2}), [Sent(1), Sent(0, 1, B)], [9.25, 5.125], id="each number's own"),
+        pytest.param(a_pace(per_s=0.1), [Sent(0)], [10.13, 10.13], id="a message now"),
+        pytest.param(a_pace(per_s=0.1), [Sent(2.5)], [7.63, 7.63], id="a while ago"),
+        pytest.param(a_pace(per_s=0.1), [Sent(2.5, 3)], [7.63, 7.63], id="of three segments, by messages"),
+        pytest.param(a_pace(0.1, "segments"), [Sent(2.5, 3)], [27.89, 27.89], id="of three segments"),
+        pytest.param(a_pace(senders={A: 0.1, B: 0.2}), [Sent(1), Sent(0, 1, B)], [9.13, 5.065], id="each number's own"),
         pytest.param(a_pace(senders={A: 0.1}), [Sent(0, 1, None)], [1.0, 0], id="no number"),
-        pytest.param(a_pace(queue=Queue(1, 0.1)), [Sent(0)], [10.25, 10.25], id="the provider's queue"),
+        pytest.param(a_pace(queue=Queue(1, 0.1)), [Sent(0)], [10.13, 10.13], id="the provider's queue"),
     ],
 )
 def test_a_resumed_run_waits_for_what_the_last_process_sent(pace: Pace, sent: list[Sent], due_s: list[float]) -> None:
