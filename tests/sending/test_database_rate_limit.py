@@ -86,8 +86,8 @@ def test_each_number_has_its_own_rate(url: DatabaseUrl) -> None:
 
 def test_a_queue_takes_its_burst_once(url: DatabaseUrl) -> None:
     left = run(url, replace(PACE, per_s=None, queue=Queue(40, 10.0)), 60)
-    at_once = sum(1 for at in left if at < left[0] + 0.5)
-    assert 36 <= at_once <= 46
+    assert sum(1 for at in left if at < left[0] + 0.5) <= 46
+    assert left[35] - left[0] < 2, "as they would take 3.5 s at what the queue drains, however busy this machine is"
     assert left[-1] - left[0] > 1.5
 
 

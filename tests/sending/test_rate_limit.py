@@ -431,8 +431,14 @@ def test_no_limit_is_passed_in_any_second_whatever_happens(
         pytest.param([], {"A": 0.0, "B": 0.0}, id="nothing"),
         pytest.param([RecentMessage(0.0, 1, "A")], {"A": 5 * PAID_S, "B": 2 * PAID_S}, id="one-now"),
         pytest.param([RecentMessage(3.0, 1, "A")], {"A": 5 * PAID_S - 3, "B": 0.0}, id="one-a-while-ago"),
-        pytest.param([RecentMessage(1.0, 4, "A"), RecentMessage(3.0, 1, "B")], {"A": 20 * PAID_S - 1, "B": 8 * PAID_S - 1}, id="a-long-one"),
-        pytest.param([RecentMessage(-9.0, 1, "A")], {"A": 5 * PAID_S, "B": 2 * PAID_S}, id="by-a-clock-that-was-set-back"),
+        pytest.param(
+            [RecentMessage(1.0, 4, "A"), RecentMessage(3.0, 1, "B")],
+            {"A": 20 * PAID_S - 1, "B": 8 * PAID_S - 1},
+            id="a-long-one",
+        ),
+        pytest.param(
+            [RecentMessage(-9.0, 1, "A")], {"A": 5 * PAID_S, "B": 2 * PAID_S}, id="by-a-clock-that-was-set-back"
+        ),
         pytest.param([RecentMessage(600.0, 1, "A")], {"A": 0.0, "B": 0.0}, id="long-ago"),
     ],
 )
