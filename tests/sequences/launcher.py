@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sender.cli
-from sender.delivery import provider_session
+from sender.delivery import route_sessions
 from sender.delivery.webhooks import server
 from tests.crash import launcher as crash
 from tests.sequences import mutants
@@ -41,13 +41,13 @@ class Setup:
 
 def shorten_settling(settle_s: float) -> None:
     """The sandbox's log shows a message at once, so its absence may count at once."""
-    find_facts = provider_session.log_facts
+    find_facts = route_sessions.log_facts
 
     def log_facts(*args: Any, **options: Any) -> Any:
         facts = find_facts(*args, **options)
         return facts if facts.settle_s is None else replace(facts, settle_s=settle_s)
 
-    provider_session.log_facts = log_facts
+    route_sessions.log_facts = log_facts
 
 
 def believe_replies() -> None:
