@@ -18,6 +18,7 @@ from sender.state import contacts
 from sender.state.contacts import Edition
 from sender.state.find_state import StatePlace
 from sender.state.ledger import RunKind
+from sender.state.sqlite import tallies
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.sqlite.suppression import SuppressionFile
 from sender.suppression.live_check import LiveSuppression
@@ -108,13 +109,14 @@ def forget_that_erased_people_were_reached() -> None:
 
 
 def take_orphans_for_pending() -> None:
-    def orphans_to_pending(self: SqliteLedger, run_id: str) -> int:
+    def orphans_to_pending(self: SqliteLedger, run_id: str, *, overdue_ms: int | None = None) -> int:
         key, _ = self._run_key(run_id)
         self._db.execute(
             "UPDATE message SET state = 'pending', deadline = NULL, not_before = updated_at"
             " WHERE run = ? AND state = 'intent'",
             (key,),
         )
+        tallies.recount(self._db, key)
         return 0
 
     SqliteLedger.orphans_to_unknown = orphans_to_pending  # type: ignore[method-assign]
