@@ -11,7 +11,7 @@ import pytest
 
 from sender.core.errors import StateError
 from sender.state.async_ledger import AsyncLedger
-from sender.state.ledger import Claim, Counts, Run, RunKind
+from sender.state.ledger import Claim, Counts, RouteClaims, Run, RunKind
 
 RUN = Run("r", "c", RunKind.SANDBOX, "sandbox", "h", None, 3, 3, 0, 0)
 
@@ -40,14 +40,14 @@ class Recorder:
 CLAIM = Claim(1, 1, 0)
 CALLS = {
     "counts": ((), {}),
-    "claim": ((), {"limit": 2, "lease_ms": 5, "below_seq": 9, "request_format": 7}),
-    "prefetch": ((), {"limit": 2, "exclude": {1}, "below_seq": 9, "partition": (1, 2)}),
-    "claim_prefetched": (([1, 2],), {"lease_ms": 5, "request_format": 7}),
+    "claim": ((), {"limit": 2, "lease_ms": 5, "below_seq": 9, "request_format": 7, "routed": None}),
+    "prefetch": ((), {"limit": 2, "exclude": {1}, "below_seq": 9, "partition": (1, 2), "routed": None}),
+    "claim_prefetched": (([1, 2],), {"lease_ms": 5, "request_format": 7, "routed": None}),
     "release": (([CLAIM],), {}),
     "use_senders": (([(CLAIM, "+12025550100")],), {}),
     "record": (([],), {}),
     "pending_from": ((), {}),
-    "next_due_ms": ((), {"below_seq": 9}),
+    "next_due_ms": ((), {"below_seq": 9, "routed": None}),
     "delivering": ((), {}),
 }
 
@@ -57,9 +57,27 @@ def test_each_call_is_the_ledgers_for_the_run(name: str) -> None:
     recorder = Recorder()
     ledger = AsyncLedger(recorder, RUN, request_format=7)  # type: ignore[arg-type]
     args, keywords = CALLS[name]
-    given = {key: value for key, value in keywords.items() if key != "request_format"}  # it knows that one itself
+    given = {key: value for key, value in keywords.items() if key not in {"request_format", "routed"}}  # it knows these
     asyncio.run(getattr(ledger, name)(*args, **given))
     assert recorder.calls == [(name, (("r", *args), keywords))]
+    ledger.close()
+
+
+def test_each_claim_asks_which_messages_its_route_may_have() -> None:
+    """A look at what is due next goes by the last claim: the same messages are meant."""
+    recorder = Recorder()
+    answers = iter([RouteClaims(0), RouteClaims(0, also=(1,))])
+    ledger = AsyncLedger(recorder, RUN, request_format=7, routed=lambda: next(answers))  # type: ignore[arg-type]
+
+    async def claim_twice() -> None:
+        await ledger.claim(limit=1, lease_ms=5)
+        await ledger.prefetch(limit=1, exclude=set(), partition=None)
+        await ledger.next_due_ms()
+
+    asyncio.run(claim_twice())
+    assert [keywords["routed"] for _, (_, keywords) in recorder.calls] == [
+        RouteClaims(0), RouteClaims(0, also=(1,)), RouteClaims(0, also=(1,)),
+    ]  # fmt: skip
     ledger.close()
 
 

@@ -142,7 +142,8 @@ class SuppressionFile:
         self._path = path
         self._people = PeopleKeyFile(path.parent)
         self._own_changes = 0  # `data_version` does not count this connection's
-        self.list_id: str = db.execute("SELECT id FROM list").get
+        with _failures_explained(path):
+            self.list_id: str = db.execute("SELECT id FROM list").get
 
     @classmethod
     def open(cls, path: Path) -> Self:
