@@ -37,6 +37,7 @@ from tests.state.postgres_server import BINARIES, Server
 
 LEASE_MS, LATE_MS, TIMEOUT_S = 3_000, 1_000, 2
 MOST_STARTS = 4
+TAKEN_UP_S = 20.0  # a run that nobody sends for longer waits for a person
 OVER_S = (LEASE_MS + LATE_MS) / 1000 + TIMEOUT_S  # after that, what a sender had claimed is unknown
 CAMPAIGN = f"""\
 name: offer
@@ -92,6 +93,7 @@ class Rig:
         self.sandbox = f"http://127.0.0.1:{self.port}"
         self.mutant, self.delay_s = mutant, delay_s
         self.begun = 0
+        self.busy_s = time.monotonic()  # when somebody was last seen at work
         wait(lambda: local_http.get(f"{self.sandbox}/sandbox/counts").status_code == 200)
 
     def _env(self, home: str, **more: str) -> dict[str, str]:
@@ -178,12 +180,16 @@ class Rig:
             return state.ledger.runs()[0].finished_at_ms is not None
 
     def is_at_rest(self) -> bool:
-        """Whether the run is over, or has been stopped by what one of its senders met."""
+        """Whether the run is over, has been stopped by what one of its senders met, or is taken up by nobody."""
         with open_state(self.server.url) as state:
             run = state.ledger.runs()[0]
             assert state.sharing is not None
-            order = state.sharing.order(run.run_id)
-            return run.finished_at_ms is not None or (order is not None and order.halted is not None)
+            order, shifts = state.sharing.order(run.run_id), state.sharing.shifts(run.run_id)
+        if run.finished_at_ms is not None or (order is not None and order.halted is not None):
+            return True
+        if shifts or self.steward() is not None:
+            self.busy_s = time.monotonic()
+        return time.monotonic() - self.busy_s > TAKEN_UP_S
 
     def logs(self) -> str:
         return "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in sorted(self.folder.glob("*.log")))
@@ -357,6 +363,7 @@ def play(
             wait(it.is_at_rest, most_s=most_s)
             while (not it.is_over() or it.unknown()) and it.begun < MOST_STARTS:  # as a person does
                 it.begin_again()
+                it.busy_s = time.monotonic()
                 wait(it.is_at_rest, most_s=most_s)
         except AssertionError:
             raise AssertionError(f"{it.outcome(messages, begun_s, disturbances)}\n{it.logs()}") from None
