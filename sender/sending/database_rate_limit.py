@@ -21,8 +21,6 @@ from sender.plan.pace import Pace
 from sender.sending.rate_limit import (
     CUT_EVERY_S,
     LOOK_AGAIN_S,
-    ON_THE_WAY_S,
-    WINDOW_S,
     RateLimiter,
     RecentMessage,
     queue_limit,
@@ -33,8 +31,6 @@ from sender.state.sharing import RateState, SharedNews, SharedRun, SlotRequest
 log = logging.getLogger("sender.sending.database_rate_limit")
 
 LOOK_EVERY_S = 0.5
-CATCH_UP_S = 0.02  # more than on one machine: what the database's clock says is known to within a round trip
-_MARGIN = WINDOW_S + CATCH_UP_S + ON_THE_WAY_S
 _LOOKS_FIRST = 4
 _KEEP_S = 10.0  # how long what is known of the database's clock counts
 
@@ -60,6 +56,7 @@ class DatabaseRateLimiter(RateLimiter):
     """The limits of `pace`, for all senders of a run together. Use `opened`, which looks at what the others do."""
 
     plans_ahead = True
+    catch_up_s = 0.02  # more than on one machine: what the database's clock says is known to within a round trip
 
     def __init__(
         self, pace: Pace, shared: SharedRun, *, senders: int, on_news: Callable[[SharedNews], None] | None = None
@@ -163,7 +160,7 @@ class DatabaseRateLimiter(RateLimiter):
         super().set_queue_length(units)
         if self._queue is not None:
             limit, _ = self._queue
-            self.tell(self._database.set_queue_due, (limit.burst - units) * _MARGIN / limit.per_s)
+            self.tell(self._database.set_queue_due, (limit.burst - units) * self._margin / limit.per_s)
 
     # -- permission to send ------------------------------------------------------------------------------------------
 
@@ -187,7 +184,7 @@ class DatabaseRateLimiter(RateLimiter):
                 wait_s = self._reserved[0] + self._difference.most - _now()
                 if wait_s > 0:
                     await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
-                elif _now() > self._reserved[0] + self._difference.least + CATCH_UP_S:
+                elif _now() > self._reserved[0] + self._difference.least + self.catch_up_s:
                     self.missed += len(self._reserved)
                     self._reserved.clear()
                 else:
@@ -201,9 +198,9 @@ class DatabaseRateLimiter(RateLimiter):
     async def _reserve(self) -> None:
         """Ask for slots; wait a moment where there is none soon."""
         begun_s = _now()
-        slack_s = 0.0 if self._queue is None else self._queue[0].burst * _MARGIN / self._queue[0].per_s
+        slack_s = 0.0 if self._queue is None else self._queue[0].burst * self._margin / self._queue[0].per_s
         state, slots = await self._ask(
-            self._database.take_slots, list(self._coming), queue_slack_s=slack_s, margin=_MARGIN
+            self._database.take_slots, list(self._coming), queue_slack_s=slack_s, margin=self._margin
         )
         if state is not None:
             self._see(state, begun_s)
@@ -216,8 +213,8 @@ class DatabaseRateLimiter(RateLimiter):
         return SlotRequest(
             units if self._account else 1.0,
             number,
-            0.0 if own is None else units * _MARGIN / own[0].per_s,
-            0.0 if self._queue is None else units * _MARGIN / self._queue[0].per_s,
+            0.0 if own is None else units * self._margin / own[0].per_s,
+            0.0 if self._queue is None else units * self._margin / self._queue[0].per_s,
         )
 
     def _is_limited(self) -> bool:

@@ -87,6 +87,8 @@ class RateLimiter:
 
     # Whether the slots of a whole batch are asked for at once: then `expect` is told of it.
     plans_ahead = False
+    # Lateness of up to this long is caught up.
+    catch_up_s = CATCH_UP_S
 
     def expect(self, messages: Sequence[tuple[float, str | None]]) -> None:
         """Learn of the messages (units, sender) that are to leave next, in this order."""
@@ -178,7 +180,7 @@ class RateLimiter:
             if self._queue is not None:
                 limit, slot = self._queue
                 room = limit.burst - max(0.0, min(queued, limit.burst + 1 - limit.per_s * newest_s))
-                self._slots[slot] = max(self._slots[slot], now - room / _refill(limit.per_s))
+                self._slots[slot] = max(self._slots[slot], now - room / self._refill(limit.per_s))
 
     def set_queue_length(self, units: float) -> None:
         """Set the length of the provider's queue by its own reports; less than estimated makes room at once."""
@@ -186,7 +188,7 @@ class RateLimiter:
             return
         limit, slot = self._queue
         with self._shared.lock:
-            due = _now() - (limit.burst - units) / _refill(limit.per_s)
+            due = _now() - (limit.burst - units) / self._refill(limit.per_s)
             self._drains_faster = self._drains_faster or due < self._slots[slot]
             self._slots[slot] = min(self._slots[slot], due)
 
@@ -201,15 +203,15 @@ class RateLimiter:
         ends = [begins]
         if self._account is not None:
             start = max(begins, self._slots[_DUE])
-            full_rate_s = together / _refill(self._slots[_RATE])
+            full_rate_s = together / self._refill(self._slots[_RATE])
             ends.append(start + _recovering_s(full_rate_s, self._share(start)))
         for name, (limit, slot) in self._senders.items():
             if (left := units.get(name, 0.0)) > 0:
-                ends.append(max(self._slots[slot], begins) + max(0.0, left - last) / _refill(limit.per_s))
+                ends.append(max(self._slots[slot], begins) + max(0.0, left - last) / self._refill(limit.per_s))
         if self._queue is not None and not self._drains_faster:
             limit, slot = self._queue
-            slack_s = CATCH_UP_S + limit.burst / _refill(limit.per_s)
-            ends.append(self._scheduled(slot, begins, slack_s) + together / _refill(limit.per_s))
+            slack_s = self.catch_up_s + limit.burst / self._refill(limit.per_s)
+            ends.append(self._scheduled(slot, begins, slack_s) + together / self._refill(limit.per_s))
         return max(ends) - now
 
     # -- permission to send ------------------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ class RateLimiter:
     def interval_s(self, units: float, sender: str | None) -> float:
         """Seconds between a message of `units` units and the next at `sender`'s own limit; 0 without one."""
         own = self._senders.get(sender or "")
-        return 0.0 if own is None else units / _refill(own[0].per_s)
+        return 0.0 if own is None else units / self._refill(own[0].per_s)
 
     def _limits(self, sender: str | None, units: float, now: float) -> list[tuple[int, float, float]]:
         """For each limit that applies to the message: its slot, the seconds it costs there, the seconds caught up."""
@@ -281,16 +283,16 @@ class RateLimiter:
         limits = []
         if rate:
             counted = units if self._account else 1.0  # a rate that was only observed is one of messages
-            limits.append((_DUE, counted / (_refill(rate) * self._share(now)), CATCH_UP_S))
+            limits.append((_DUE, counted / (self._refill(rate) * self._share(now)), self.catch_up_s))
         for limit, slot in [limited for limited in (self._senders.get(sender or ""), self._queue) if limited]:
-            cost_s = units / _refill(limit.per_s)
-            limits.append((slot, cost_s, CATCH_UP_S + limit.burst / _refill(limit.per_s)))
+            cost_s = units / self._refill(limit.per_s)
+            limits.append((slot, cost_s, self.catch_up_s + limit.burst / self._refill(limit.per_s)))
         return [applied for applied in limits if applied[1]]
 
     def _scheduled(self, slot: int, now: float, slack_s: float) -> float:
         """When the message that leaves now was due. Before the first message only a queue's burst is saved up."""
         due = self._slots[slot]
-        return now - (slack_s - CATCH_UP_S) if due == _NEVER else max(due, now - slack_s)
+        return now - (slack_s - self.catch_up_s) if due == _NEVER else max(due, now - slack_s)
 
     def _share(self, now: float) -> float:
         """The share of the account's limit in use: 1, and less after a refusal."""
@@ -299,6 +301,15 @@ class RateLimiter:
             return 1.0
         share = self._slots[_SHARE] + RECOVERY_PER_S * max(0.0, now - since)
         return min(1.0, share) if self._account else share  # a rate that was only observed may be exceeded
+
+    @property
+    def _margin(self) -> float:
+        """What the time between messages is multiplied with: for what catching up, and the way, may add to a second."""
+        return WINDOW_S + self.catch_up_s + ON_THE_WAY_S
+
+    def _refill(self, per_s: float) -> float:
+        """The rate of the schedule, a little below the limit."""
+        return per_s / self._margin
 
 
 # The slots of a rate limiter's state, each a float; from _FIRST on the due times of senders and, last, of the queue.
@@ -349,11 +360,6 @@ class _ObservedRate:
     @property
     def per_s(self) -> float:
         return max(1.0, self._last, self._count)
-
-
-def _refill(per_s: float) -> float:
-    """The rate of the schedule: the limit less what catching up, and the way there, may add to a sliding second."""
-    return per_s / (WINDOW_S + CATCH_UP_S + ON_THE_WAY_S)
 
 
 def _now() -> float:

@@ -147,7 +147,7 @@ class ShiftQueue(Protocol):
     """The engine that hands out work. It may lose or double anything: then the speed changes, and no more."""
 
     async def enqueue_shifts(self, run_id: str, count: int) -> None:
-        """Ask for so many senders of the run."""
+        """Ask for `count` senders of the run."""
         ...
 
     async def enqueue_steward(self, run_id: str) -> None:

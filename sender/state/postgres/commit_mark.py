@@ -26,14 +26,14 @@ class CommitMarks:
         self._written_s: dict[str, float] = {}
 
     def check(self, run_id: str, commits: int, where: str) -> None:
-        """Raise StateLost where the database, which has so many claims of the run, had more of them."""
+        """Raise StateLost where the database has fewer claims of the run, `commits`, than it once had."""
         if run_id not in self._known:
             self._known[run_id] = self._read(run_id)
         if commits < self._known[run_id]:
             raise lost_commits(where)
 
     def note(self, run_id: str, commits: int) -> None:
-        """So many claims of the run are confirmed."""
+        """Note that `commits` claims of the run are confirmed."""
         self._known[run_id] = max(commits, self._known.get(run_id, 0))
         now_s = steady_s()
         if now_s >= self._written_s.get(run_id, 0.0) + WRITE_EVERY_S:
