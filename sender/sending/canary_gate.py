@@ -28,6 +28,7 @@ from sender.core.canary import (
 )
 from sender.core.errors import CanaryStop, StateError
 from sender.core.outcomes import SkipReason, Status, SubmissionState
+from sender.core.threads import run_in_thread
 from sender.delivery.poll import LogSweep
 from sender.delivery.route_sessions import RouteSweeps
 from sender.plan.plan import Plan
@@ -165,7 +166,7 @@ class CanaryGate:
         """
         ledger, suppressions = self._state.open_ledger(), self._state.open_suppressions()
         try:
-            await asyncio.to_thread(self._look, ledger, suppressions)
+            await run_in_thread(self._look, ledger, suppressions)
             if self._stop is not None:
                 raise self._stop
             if self.is_stopped:  # late receipts have put it right
@@ -188,7 +189,7 @@ class CanaryGate:
             await asyncio.sleep(max(LOOK_EVERY_S, took_s / _LARGEST_LOAD))
             begun_s = time.monotonic()
             with contextlib.suppress(StateError):  # whoever sends meets the same failure, and says so
-                await asyncio.shield(asyncio.to_thread(self._look, ledger, suppressions))
+                await run_in_thread(self._look, ledger, suppressions)
             took_s = time.monotonic() - begun_s
             if self._stop is not None:
                 stop.set()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from sender.core.errors import StateError
+from sender.core.threads import run_in_thread
 from sender.state.ledger import Ledger, Run
 from sender.state.state import State
 
@@ -45,7 +46,7 @@ async def _relay(cancel: asyncio.Event, stop: asyncio.Event) -> None:
 async def _look(ledger: Ledger, run: Run, stop: asyncio.Event, is_waiting: Callable[[], bool]) -> None:
     while True:
         with contextlib.suppress(StateError):  # whoever sends meets the same failure, and says so
-            now = await asyncio.shield(asyncio.to_thread(ledger.run, run.run_id))
+            now = await run_in_thread(ledger.run, run.run_id)
             if now.is_held:
                 what = "paused" if now.closed_at_ms is None else "closed"
                 who = now.paused_by if now.closed_at_ms is None else now.closed_by

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from sender.core.errors import SenderError
+from sender.core.threads import run_in_thread
 
 EVERY_S = 1.0
 _KEEP_ALIVE_S = 15.0  # without a change, a line that browsers ignore: so that a connection that is gone is noticed
@@ -79,7 +80,7 @@ class Watcher:
         while self._views and not self.is_ending():
             views = list(self._views)
             try:
-                for view, parts in (await asyncio.to_thread(self._look, views)).items():
+                for view, parts in (await run_in_thread(self._look, views)).items():
                     if view in self._views:
                         _update(self._views[view], parts)
             except SenderError as error:  # a database that is away comes back

@@ -13,6 +13,7 @@ from collections import deque
 
 from sender.core.clock import steady_s
 from sender.core.errors import SenderError, StateError
+from sender.core.threads import run_in_thread
 from sender.sending.shifts.order import Order
 from sender.sending.workers.protocol import decode_error
 from sender.state.heartbeat import OnProgress, Progress
@@ -62,9 +63,9 @@ class ShiftSupervisor:
         ledger = self._state.open_ledger()
         queue = self._sharing.open_queue()
         try:
-            await asyncio.to_thread(self._sharing.set_bound, self._run, self._below_seq)
+            await run_in_thread(self._sharing.set_bound, self._run, self._below_seq)
             while not stop.is_set():
-                counts, shifts = await asyncio.to_thread(self._look, ledger)
+                counts, shifts = await run_in_thread(self._look, ledger)
                 left = self._total - counts.accepted - counts.rejected - counts.canceled - counts.unknown
                 if left <= 0 or (not counts.intent and self._is_alone(shifts)):
                     return
@@ -103,8 +104,8 @@ class ShiftSupervisor:
 
     async def _drain(self, ledger: Ledger) -> None:
         """Where the run is held, wait until the senders have their answers."""
-        while (await asyncio.to_thread(ledger.run, self._run.run_id)).is_held:
-            _, shifts = await asyncio.to_thread(self._look, ledger)
+        while (await run_in_thread(ledger.run, self._run.run_id)).is_held:
+            _, shifts = await run_in_thread(self._look, ledger)
             if not shifts:
                 return
             await asyncio.sleep(LOOK_EVERY_S)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 from sender.core.clock import steady_s
 from sender.core.errors import SenderError, StateError
+from sender.core.threads import run_in_thread
 from sender.sending.workers.protocol import MAX_LINE_BYTES
 from sender.state.open import open_state
 from sender.state.sharing import Sharing
@@ -169,12 +170,10 @@ class ShiftWorker:
         try:
             while True:
                 with contextlib.suppress(SenderError):
-                    await asyncio.to_thread(
-                        sharing.note_worker, worker, places=self._places, is_draining=self._is_draining
-                    )
+                    await run_in_thread(sharing.note_worker, worker, places=self._places, is_draining=self._is_draining)
                     if steady_s() > looked_s + LOOK_EVERY_S and not self._is_draining:
                         looked_s = steady_s()
-                        for run_id in await asyncio.to_thread(sharing.unattended):
+                        for run_id in await run_in_thread(sharing.unattended):
                             await sharing.open_queue().enqueue_steward(run_id)
                 await asyncio.sleep(BEAT_EVERY_S)
         finally:
