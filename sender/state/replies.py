@@ -7,8 +7,11 @@ webhook is recognised.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
+from sender.core.clock import time_of_day_ms
 from sender.core.errors import InputError
 
 MOST_WAITING = 100_000  # replies that wait to be forwarded: beyond that, new ones are not
@@ -33,6 +36,20 @@ class ReplyRow(NamedTuple):
     simulated: bool
 
 
+REPLY_COLUMNS = ", ".join(ReplyRow._fields)  # of a table; `media` is JSON there
+
+
+def reply_columns(reply: ReplyRow) -> tuple[Any, ...]:
+    """The values of REPLY_COLUMNS."""
+    return tuple(reply._replace(media=json.dumps(reply.media)))  # type: ignore[arg-type]
+
+
+def read_reply(columns: Sequence[Any]) -> ReplyRow:
+    """The reply of which `reply_columns` made these values."""
+    row = ReplyRow._make(columns)
+    return row._replace(media=tuple(json.loads(row.media)), simulated=bool(row.simulated))  # type: ignore[arg-type]
+
+
 class StoredReply(NamedTuple):
     """A reply that is kept. `forwarded` is `waiting`, `done`, `failed`, or None where it was not to be forwarded."""
 
@@ -54,6 +71,10 @@ class ReplyStore(Protocol):
     A handle may be used from any thread, by one at a time; any number of processes may have one open.
     """
 
+    def now_ms(self) -> int:
+        """Milliseconds UTC by the clock that all share who use the store."""
+        ...
+
     def add(self, reply: ReplyRow, *, keep: bool, forward: bool) -> bool:
         """Store a reply; return whether it is new. The same dialect and message id are the same reply.
 
@@ -66,7 +87,7 @@ class ReplyStore(Protocol):
         ...
 
     def claim_waiting(self, now_ms: int, *, lease_ms: int) -> WaitingReply | None:
-        """The reply to forward now, or None. Until the lease is over, no other process gets it."""
+        """The reply to forward at `now_ms`, or None. Until the lease is over, no other process gets it."""
         ...
 
     def settle(self, key: int, *, retry_at_ms: int | None = None, failed: bool = False) -> None:
@@ -98,6 +119,9 @@ class ReplyStore(Protocol):
 
 class EmptyReplies:
     """The store of a state in which no reply was ever kept. A `ReplyStore` that cannot be written."""
+
+    def now_ms(self) -> int:
+        return time_of_day_ms()
 
     def add(self, reply: ReplyRow, *, keep: bool, forward: bool) -> bool:  # noqa: ARG002 (the protocol's)
         raise InputError("these replies were opened for reading", fix="open them with create=True")

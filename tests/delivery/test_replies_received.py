@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import apsw
+import psycopg
 import pytest
 
 import sender
@@ -32,8 +33,10 @@ from sender.suppression.reviews import ReviewPolicy
 from sender.suppression.suppression_list import SuppressionList
 from tests import warm
 from tests.small_disk import fill, small_disk
+from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools
+from tests.state.postgres_server import TABLES
 
-__all__ = ["small_disk"]  # a fixture
+__all__ = ["give_back", "lent", "new_database", "servers", "small_disk", "state_pools"]  # fixtures
 
 KEYS = webhooks.Keys.of(sandbox.environment(""))
 KEY = bytes(range(24))
@@ -41,10 +44,15 @@ DIALECTS = ["signalwire", "signalwire-compat", "telnyx", "twilio"]
 ADA, OURS = "+12025550147", "+12025550100"
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    init_state(tmp_path / "state")
-    with sender.open_state(tmp_path / "state") as opened:
+@pytest.fixture(params=["folder", *DATABASES])
+def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
+    where: str | Path = tmp_path / "state"
+    if request.param == "folder":
+        init_state(where)
+    else:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+        where = request.getfixturevalue("new_database")(request.param)
+    with sender.open_state(where) as opened:
         yield opened
 
 
@@ -111,6 +119,18 @@ def deliver(url: str, text: str, *, dialect: str = "twilio", message_id: str = "
     return asyncio.run(post())
 
 
+def stored(state: State) -> list[bytes]:
+    """All that the state has, as bytes."""
+    if not state.where.startswith("postgresql:"):
+        return [file.read_bytes() for file in Path(state.where).iterdir() if file.is_file()]
+    with psycopg.connect(state.where, autocommit=True) as database:
+        return [
+            str(row[0]).encode()
+            for table in TABLES
+            for row in database.execute(f"SELECT {table}::text FROM {table}".encode()).fetchall()
+        ]
+
+
 def texts(state: State) -> list[str | None]:
     return sender.replies(state)["text"].to_list()
 
@@ -149,7 +169,7 @@ def test_without_being_told_nothing_is_kept_but_what_review_needs(state: State) 
         assert deliver(listener.url, "leave me alone, said Ada") == 200
     assert sender.replies(state).is_empty()
     assert [review.text for review in sender.open_reviews(state)] == ["leave me alone, said Ada"]
-    files = [file.read_bytes() for file in Path(state.where).iterdir() if file.is_file()]
+    files = stored(state)
     assert not any(b"secret plans" in content for content in files)
 
 
@@ -229,19 +249,27 @@ def test_two_listeners_on_one_state(state: State, hook: Hook) -> None:
     assert len(hook.events) == 8
 
 
+def rename_table(state: State, old: str, new: str) -> None:
+    statement = f"ALTER TABLE {old} RENAME TO {new}"
+    if state.where.startswith("postgresql:"):
+        with psycopg.connect(state.where, autocommit=True) as database:
+            database.execute(statement.encode())
+        return
+    file = apsw.Connection(str(Path(state.where) / "replies.sqlite3"))
+    file.set_busy_timeout(10_000)
+    file.execute(statement)
+    file.close()
+
+
 @pytest.mark.parametrize("text", ["STOP", "leave me alone", "Yes"])
 def test_what_cannot_be_stored_is_503_and_comes_again(state: State, hook: Hook, text: str) -> None:
     """The suppression list knows a STOP all the same."""
     with listening(state, keep=True, forward_to=hook.target) as listener:
-        path = Path(state.where) / "replies.sqlite3"
-        other = apsw.Connection(str(path))
-        other.set_busy_timeout(10_000)
-        other.execute("ALTER TABLE reply RENAME TO hidden")  # a stand-in for whatever makes a write fail
+        rename_table(state, "reply", "hidden")  # a stand-in for whatever makes a write fail
         assert deliver(listener.url, text, message_id="SM" + "c" * 32) == 503
         with SuppressionList.open(state.where) as suppressions:
             assert len(list(suppressions.entries())) == (text != "Yes")
-        other.execute("ALTER TABLE hidden RENAME TO reply")
-        other.close()
+        rename_table(state, "hidden", "reply")
         assert deliver(listener.url, text, message_id="SM" + "c" * 32) == 200
         hook.wait_for(1)
     assert texts(state) == [text]

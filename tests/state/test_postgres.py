@@ -551,10 +551,3 @@ def test_a_folder_needs_no_driver(tmp_path: Path) -> None:
 
 def test_the_library_s_names_are_there() -> None:
     assert sender.open_state is open_state
-
-
-def test_replies_cannot_be_stored_in_a_database_yet(url: DatabaseUrl) -> None:
-    with DatabaseState(url) as state:
-        assert state.open_replies().kept() == []
-        with pytest.raises(InputError, match="does not hold replies yet"):
-            state.open_replies(create=True)

@@ -1,8 +1,9 @@
-"""What every store of replies does. A new one adds a factory to `STORES`."""
+"""What every store of replies does."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,22 +12,27 @@ import pytest
 
 from sender.core.errors import InputError, StateError
 from sender.state import replies as protocol
+from sender.state.database_url import read_database_url
+from sender.state.postgres import replies as postgres_replies
+from sender.state.postgres.replies import ReplyTable
 from sender.state.replies import EmptyReplies, ReplyRow, ReplyStore, WaitingReply
 from sender.state.sqlite import replies as sqlite_replies
 from sender.state.sqlite.replies import ReplyFile
+from tests.state.conftest import DATABASES
 
-STORES: dict[str, Callable[[Path], ReplyStore]] = {"sqlite": lambda folder: ReplyFile.open(folder / "replies.sqlite3")}
 ADA, BOB, OURS = "+12025550101", "+12025550102", "+12025550150"
 Open = Callable[[], ReplyStore]
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["sqlite", *DATABASES])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens one more handle."""
+    kind = request.param
+    url = None if kind == "sqlite" else read_database_url(request.getfixturevalue("new_database")(kind))
     handles: list[ReplyStore] = []
 
     def one_more() -> ReplyStore:
-        handles.append(STORES[request.param](tmp_path))
+        handles.append(ReplyFile.open(tmp_path / "replies.sqlite3") if url is None else ReplyTable(url))
         return handles[-1]
 
     yield one_more
@@ -145,7 +151,8 @@ def test_a_settled_reply_is_not_settled_again(store: ReplyStore) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_full_outbox_takes_no_more(store: ReplyStore, monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
-    monkeypatch.setattr(sqlite_replies, "MOST_WAITING", 3)
+    for module in (sqlite_replies, postgres_replies):
+        monkeypatch.setattr(module, "MOST_WAITING", 3)
     for n in range(5):
         assert store.add(reply(f"SM{n}"), keep=keep, forward=True)
     assert store.forward_counts() == {"waiting": 3, "failed": 2}
@@ -161,7 +168,7 @@ def test_an_erased_persons_replies_are_blank_and_stay_known(store: ReplyStore, t
     store.add(reply("SM3", BOB, "kept"), keep=True, forward=False)
     assert store.erase(ADA) == 2
     store.compact()
-    assert b"my name is" not in (tmp_path / "replies.sqlite3").read_bytes()
+    assert not any(b"my name is" in file.read_bytes() for file in tmp_path.iterdir())
     assert claim(store) is None
     assert [(stored.reply.number, stored.reply.text) for stored in store.kept()] == [(None, None), (BOB, "kept")]
     assert not store.add(reply("SM1", text="my name is Ada"), keep=True, forward=True)
@@ -220,4 +227,29 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_the_bound_is_the_protocols() -> None:
-    assert sqlite_replies.MOST_WAITING == protocol.MOST_WAITING == 100_000
+    assert sqlite_replies.MOST_WAITING == postgres_replies.MOST_WAITING == protocol.MOST_WAITING == 100_000
+
+
+def test_a_lease_is_by_a_clock_that_all_share(opened: Open) -> None:
+    """By the database's, where machines may disagree."""
+    before = time.time() * 1000
+    assert before - 1 <= opened().now_ms() <= time.time() * 1000 + 1
+
+
+def test_two_that_ask_at_once_get_different_replies(opened: Open) -> None:
+    handles = [opened(), opened(), opened()]
+    for n in range(30):
+        handles[0].add(reply(f"SM{n}"), keep=True, forward=True)
+    got: list[int] = []
+
+    def take(store: ReplyStore) -> None:
+        while len(got) < 30:
+            if (waiting := claim(store)) is not None:
+                got.append(waiting.key)
+
+    threads = [threading.Thread(target=take, args=(one,)) for one in handles]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert (len(got), len(set(got))) == (30, 30)

@@ -47,9 +47,9 @@ class Forwarder:
         target: Target,
         *,
         client: httpx.AsyncClient | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        """`open_store` returns a handle of its own. `clock` gives Unix time."""
+        """`open_store` returns a handle of its own. `clock` gives Unix time, for all that is waited for."""
         self._open_store = open_store
         self._target = target
         self._client = client or httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False)
@@ -77,10 +77,11 @@ class Forwarder:
         failures, dropped_ms = 0, 0
         while not self._stopping.is_set():
             try:
-                if self._now_ms() - dropped_ms > _DROP_EVERY_MS:
-                    dropped_ms = self._now_ms()
+                now_ms = await self._now_ms()
+                if now_ms - dropped_ms > _DROP_EVERY_MS:
+                    dropped_ms = now_ms
                     await self._in_thread(partial(self._store.drop_blank, dropped_ms - _BLANK_KEPT_MS))
-                waiting = await self._in_thread(partial(self._store.claim_waiting, self._now_ms(), lease_ms=_LEASE_MS))
+                waiting = await self._in_thread(partial(self._store.claim_waiting, now_ms, lease_ms=_LEASE_MS))
                 if waiting is None:
                     await self._pause(_IDLE_S)
                     continue
@@ -104,7 +105,7 @@ class Forwarder:
             await self._in_thread(partial(self._store.settle, waiting.key))
             return True
         self._note_failure(failure)
-        now_ms = self._now_ms()
+        now_ms = await self._now_ms()
         if now_ms - waiting.reply.heard_at >= GIVE_UP_S * 1000:
             log.error("a reply was not forwarded within three days", extra={"event": "reply_forward_given_up"})
             await self._in_thread(partial(self._store.settle, waiting.key, failed=True))
@@ -117,7 +118,7 @@ class Forwarder:
     async def _post(self, event: Event) -> tuple[str | None, float, bool]:
         """Return what went wrong, or None; the wait that was asked for; and whether other replies would fail alike."""
         body = event.body()
-        headers = signed_headers(self._target, event.id, int(self._clock()), body)
+        headers = signed_headers(self._target, event.id, int((self._clock or time.time)()), body)
         try:
             async with (
                 asyncio.timeout(_TIMEOUT_S),
@@ -136,8 +137,9 @@ class Forwarder:
             log.warning("replies cannot be forwarded, and wait: %s", failure, extra={"event": "reply_forward_failed"})
         self.failure = failure
 
-    def _now_ms(self) -> int:
-        return round(self._clock() * 1000)
+    async def _now_ms(self) -> int:
+        """The time by the store's clock: another machine may have set what is waited for."""
+        return await self._in_thread(self._store.now_ms) if self._clock is None else round(self._clock() * 1000)
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

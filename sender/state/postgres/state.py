@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sender.core.errors import InputError
 from sender.core.filesystem import make_folder
 from sender.state.approvals import NoApprovals
 from sender.state.database_url import DatabaseUrl
@@ -19,11 +18,12 @@ from sender.state.postgres.locks import AdvisoryLocks
 from sender.state.postgres.number_facts import NumberFactsTable
 from sender.state.postgres.people import PeopleKeyRow
 from sender.state.postgres.plans import PlanRowsStore
+from sender.state.postgres.replies import ReplyTable
 from sender.state.postgres.shared_runs import SharedRuns
 from sender.state.postgres.suppression import SuppressionTable
 from sender.state.postgres.ticks import TickRows
 from sender.state.recorded_outcomes import NoOutcomes
-from sender.state.replies import EmptyReplies, ReplyStore
+from sender.state.replies import ReplyStore
 from sender.state.state import State
 from sender.state.suppression import SuppressionStore
 
@@ -68,15 +68,8 @@ class DatabaseState(State):
     def open_suppressions(self) -> SuppressionStore:
         return SuppressionTable(self._url, read_only=self._read_only)
 
-    def open_replies(self, *, create: bool = False) -> ReplyStore:
-        """An empty store: a database does not hold replies yet. Raises InputError where they are to be stored."""
-        if create:
-            raise InputError(
-                "a state in a database does not hold replies yet",
-                where=self.where,
-                fix="receive replies with a state in a folder, or leave out what keeps and forwards them",
-            )
-        return EmptyReplies()
+    def open_replies(self, *, create: bool = False) -> ReplyStore:  # noqa: ARG002 (the table is there)
+        return ReplyTable(self._url, read_only=self._read_only)
 
     def open_numbers(self, *, create: bool = True) -> NumberStore:  # noqa: ARG002 (the table is there)
         return NumberFactsTable(self._url, read_only=self._read_only)

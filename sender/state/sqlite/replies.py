@@ -6,17 +6,25 @@ blanked is overwritten with zeros in the file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import apsw
 
+from sender.core.clock import time_of_day_ms
 from sender.core.errors import StateError
-from sender.state.replies import MOST_WAITING, ReplyRow, StoredReply, WaitingReply
+from sender.state.replies import (
+    MOST_WAITING,
+    REPLY_COLUMNS,
+    ReplyRow,
+    StoredReply,
+    WaitingReply,
+    read_reply,
+    reply_columns,
+)
 from sender.state.sqlite.erasure import compact
 from sender.state.sqlite.file import failures_explained, immediate, open_file, open_to_read
 
@@ -50,20 +58,19 @@ CREATE INDEX reply_waiting ON reply (next_at) WHERE forward = 'waiting';
 CREATE INDEX reply_number ON reply (number);
 CREATE INDEX reply_heard ON reply (heard_at);
 """
-_COLUMNS = "dialect, message_id, number, our_number, text, media, meaning, written_at, heard_at, simulated"
 _ADD = f"""
-INSERT OR IGNORE INTO reply ({_COLUMNS}, kept, forward, tries, next_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
+INSERT OR IGNORE INTO reply ({REPLY_COLUMNS}, kept, forward, tries, next_at)
+VALUES ({", ".join("?" for _ in ReplyRow._fields)}, ?, ?, 0, 0)
 """  # noqa: S608 (our own text)
 _IS_FULL = "SELECT EXISTS (SELECT 1 FROM reply WHERE forward = 'waiting' LIMIT 1 OFFSET ?)"
 _KEPT = f"""
-SELECT {_COLUMNS}, forward FROM reply WHERE kept AND heard_at >= :since AND (:number IS NULL OR number = :number)
+SELECT {REPLY_COLUMNS}, forward FROM reply WHERE kept AND heard_at >= :since AND (:number IS NULL OR number = :number)
 ORDER BY heard_at, key
 """  # noqa: S608
 _CLAIM = f"""
 UPDATE reply SET tries = tries + 1, next_at = :until WHERE key = (
     SELECT key FROM reply WHERE forward = 'waiting' AND next_at <= :now ORDER BY next_at, key LIMIT 1
-) RETURNING key, tries, {_COLUMNS}
+) RETURNING key, tries, {REPLY_COLUMNS}
 """  # noqa: S608
 _IS_DUE = "SELECT EXISTS (SELECT 1 FROM reply WHERE forward = 'waiting' AND next_at <= ?)"
 _BLANK = "number = NULL, our_number = NULL, text = NULL, media = '[]'"
@@ -97,6 +104,9 @@ class ReplyFile:
         with _failures_explained(self._path):
             self._db.close()
 
+    def now_ms(self) -> int:
+        return time_of_day_ms()
+
     def add(self, reply: ReplyRow, *, keep: bool, forward: bool) -> bool:
         """Store a reply; return whether it is new."""
         with self._transaction() as db:
@@ -104,8 +114,7 @@ class ReplyFile:
             if forward:
                 state = "failed" if db.execute(_IS_FULL, (MOST_WAITING - 1,)).get else "waiting"
             before = db.total_changes()
-            values = (*reply[:5], json.dumps(reply.media), *reply[6:9], int(reply.simulated), int(keep), state, 0)
-            db.execute(_ADD, values)
+            db.execute(_ADD, (*reply_columns(reply), keep, state))
             is_new = db.total_changes() > before
             if is_new and state == "failed":
                 db.execute(_BLANK_UNKEPT, (db.last_insert_rowid(),))
@@ -115,7 +124,7 @@ class ReplyFile:
         """The replies that are kept, oldest first."""
         with _failures_explained(self._path):
             rows = self._db.execute(_KEPT, {"since": since_ms, "number": number})
-            return [StoredReply(_reply(row[:-1]), row[-1]) for row in rows]
+            return [StoredReply(read_reply(row[:-1]), row[-1]) for row in rows]
 
     def claim_waiting(self, now_ms: int, *, lease_ms: int) -> WaitingReply | None:
         """The reply to forward now, or None."""
@@ -124,7 +133,7 @@ class ReplyFile:
                 return None  # most of the time, and without a write
         with self._transaction() as db:
             row = db.execute(_CLAIM, {"now": now_ms, "until": now_ms + lease_ms}).fetchone()
-        return None if row is None else WaitingReply(row[0], _reply(row[2:]), row[1])
+        return None if row is None else WaitingReply(row[0], read_reply(row[2:]), row[1])
 
     def settle(self, key: int, *, retry_at_ms: int | None = None, failed: bool = False) -> None:
         """Note what became of a reply that was claimed."""
@@ -169,10 +178,6 @@ class ReplyFile:
     def _transaction(self) -> Iterator[apsw.Connection]:
         with _failures_explained(self._path), immediate(self._db):
             yield self._db
-
-
-def _reply(row: tuple[Any, ...]) -> ReplyRow:
-    return ReplyRow._make((*row[:5], tuple(json.loads(row[5])), *row[6:9], bool(row[9])))
 
 
 def _set_up(path: Path, db: apsw.Connection) -> None:
