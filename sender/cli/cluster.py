@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from sender.cli import console
 from sender.cli.invocation import debug_option
+from sender.cli.signals import ending_by_signal
 from sender.state.open import dev_server, make_database_state
 
 
@@ -53,11 +54,11 @@ def init_cluster(url: str, debug: bool) -> int:
 @debug_option()
 def dev_cluster(folder: Path, port: int, debug: bool) -> int:
     console.set_up_logs(debug=debug)
-    with dev_server(folder, port) as url:
+    with contextlib.suppress(KeyboardInterrupt), ending_by_signal(), dev_server(folder, port) as url:
         make_database_state(url)
         console.out.print(f"export SENDER_STATE={url}", highlight=False)
         console.out.print("  then `sender worker` in a terminal or two, and `sender send` in another; Ctrl-C ends it")
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(3600)
+        console.out.print(f"  its data: {escape(str(folder.absolute()))}", highlight=False)
+        while True:
+            time.sleep(3600)
     return 0

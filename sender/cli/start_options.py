@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import click
 from sender.campaign.start_time import DEFAULT_LATE, Late, StartTime, find_zone, parse_late
 from sender.cli import console, terminal
 from sender.cli.campaign_options import is_written_plan, read_campaign
+from sender.cli.signals import ending_by_signal
 from sender.core.durations import describe_duration
 from sender.core.errors import InputError, InputsChanged
 from sender.plan.plan import Plan
@@ -164,7 +164,7 @@ def wait_here(start: PlannedStart) -> None:
     Raises click.Abort when the wait is ended by Ctrl-C or SIGTERM, and NotStarted when the machine slept too long.
     """
     try:
-        with _ending_by_signal():
+        with ending_by_signal():
             log.info(
                 "starts on %s, in %s; Ctrl-C leaves, and nothing is sent",
                 start,
@@ -197,26 +197,6 @@ def _countdown(start: PlannedStart) -> Iterator[Callable[[float], None]]:
         yield lambda left_s: terminal.write_over(f"starts in {describe_duration(left_s)}, on {start}; Ctrl-C leaves")
     finally:
         terminal.write_over("")
-
-
-@contextmanager
-def _ending_by_signal() -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM a KeyboardInterrupt; more of them, on the way out, change nothing.
-
-    polars' own handler would swallow the former.
-    """
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def leave(_number: int, _frame: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in numbers:
-        signal.signal(number, leave)
-    yield
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def wait_and_read_again(

@@ -103,6 +103,9 @@ def test_two_machines_send_what_a_third_begins(sender: Shell, sandbox: Start, ur
     assert done.code == 0, done
     assert pl.read_csv(sender.folder / "out.csv", infer_schema=False).height == 600
     assert sender(*send_of(path, url), **env_of(server)).code == 3
+    sender.people(2)
+    sender.write("few.yaml", CAMPAIGN.replace("RATE", "none").replace("name: offer", "name: few"))
+    assert "sent here alone: SENDER_SANDBOX_URL names no sandbox" in sender(*send_of("few.yaml", url)).err
     assert machines.end() == [0, 0]
     assert "no worker is there" in sender("workers", "--state", url).out
 

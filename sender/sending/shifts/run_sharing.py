@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping
 
 from sender.core.errors import InputError, SenderError, StateError, StateLost
@@ -18,6 +19,8 @@ from sender.state.heartbeat import OnProgress
 from sender.state.ledger import Run
 from sender.state.sharing import SharedRun, Sharing
 from sender.state.state import State
+
+log = logging.getLogger("sender.sending.shifts.run_sharing")
 
 MOST_SHIFTS = 50
 
@@ -49,6 +52,8 @@ class RunSharing:
             return None
         shifts = options.shifts
         if run.simulated and not options.environment.get(SANDBOX_URL):  # a sandbox of this process
+            if shifts != 0 and sharing.workers():
+                log.info("sent here alone: %s names no sandbox that the workers can reach", SANDBOX_URL)
             shifts = 0
         if shifts is None:
             shifts = sum(worker.places for worker in sharing.workers() if not worker.is_draining)

@@ -127,8 +127,9 @@ class EngineQueue:
                 await self._install(db, queries)
                 yield queries
         except (psycopg.Error, OSError, RuntimeError) as error:
+            told = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise StateError(
-                f"the engine that hands out work cannot be used ({str(error).strip().splitlines()[-1:] or ['']})",
+                f"the engine that hands out work cannot be used ({told})",
                 where=str(self._url),
                 fix="see that the database runs, and that this user may make tables in it",
             ) from error
