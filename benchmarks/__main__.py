@@ -32,6 +32,7 @@ PARTS = {  # module: what it measures, in the order in which they run
     "watching": "what 50 viewers of the live page cost",
     "windows": "what a window costs: planning, sending by due time, waiting",
     "contacts": "what a plan costs that asks whom earlier runs have reached",
+    "cluster": "a state in PostgreSQL: one sender and two beside SQLite, plans, faults",
 }
 
 

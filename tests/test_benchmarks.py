@@ -14,6 +14,8 @@ from benchmarks.__main__ import PARTS
 from benchmarks.figures import Figure, table
 from benchmarks.pace import busiest_second
 from tests import local_http
+from tests.state.conftest import DATABASES
+from tests.state.postgres_server import require
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,8 +27,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_every_part_is_in_the_table() -> None:
-    """But for sending, which has a test of its own."""
-    parts = [name for name in PARTS if name != "send"]
+    """But for sending and the database, which have tests of their own."""
+    parts = [name for name in PARTS if name not in ("send", "cluster")]
     done = run(*parts, "--rows", "300", "--messages", "40")
     assert done.returncode == 0, done.stderr
     machine, headers, *lines = done.stdout.splitlines()
@@ -52,6 +54,16 @@ def test_sending_is_measured_from_plan_to_pace() -> None:
     ]
     assert "plain httpx" in lines[3]
     assert "not measured" not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_database_is_measured() -> None:
+    require(DATABASES[0])
+    done = run("cluster", "--messages", "40", "--rows", "300")
+    assert done.returncode == 0, done.stderr
+    found = [line.split("  ")[1].strip() for line in done.stdout.splitlines()[2:]]
+    assert found[:2] == ["one sender", "two senders"]
+    assert found[-2:] == ["a killed worker's shift elsewhere", "sending after a restart"]
 
 
 def test_a_stub_that_receives_tells_when(tmp_path: Path) -> None:
