@@ -15,7 +15,7 @@ from sender.core.frame_schema import TEXTS, FrameSchema
 from sender.core.lazy_modules import pl
 from sender.core.refs import make_ref
 from sender.phone.typed import read_number
-from sender.plan.manifest import sender_shown
+from sender.plan.manifest import provider_shown, sender_shown
 from sender.state.ledger import Run
 from sender.state.message_status import status_of
 from sender.state.state import State
@@ -110,7 +110,11 @@ def _find_entries(state: State, run: Run, number: str) -> Iterator[HistoryEntry]
     journal = state.ledger.journal(run.run_id, seqs=frame["seq"].drop_nulls().to_list())
     joined = frame.join(
         journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
-    ).with_columns(status=status_of())
+    ).with_columns(
+        status=status_of(),
+        provider=pl.lit(run.provider) if manifest is None else provider_shown(manifest, route="_route"),
+        from_number=pl.coalesce("_sender", pl.when(pl.col("_route").fill_null(0) == 0).then("from_number")),
+    )
     for row in joined.iter_rows(named=True):
         yield _entry(run, "" if manifest is None else manifest.edition, row)
 
@@ -132,7 +136,7 @@ def _entry(run: Run, edition: str, row: Mapping[str, Any]) -> HistoryEntry:
         campaign=run.campaign,
         edition=edition,
         kind=run.kind.value,
-        provider=run.provider,
+        provider=row["provider"],
         row_number=row["row_number"],
         ref=make_ref(run.run_id, row["seq"]) if is_message else None,
         at=_utc(row["_intent_at"]) if claimed else None,
@@ -143,7 +147,7 @@ def _entry(run: Run, edition: str, row: Mapping[str, Any]) -> HistoryEntry:
         error_code=row["_error_code"],
         error_message=row["_error_message"] if is_message else row["detail"],
         message_id=row["_message_id"],
-        from_number=(row["_sender"] or row["from_number"]) if is_message else None,
+        from_number=row["from_number"] if is_message else None,
         text=row["body"] if is_message else None,
         media=tuple(row["media"] or ()) if is_message else (),
         attempts=row["_attempts"] or 0,

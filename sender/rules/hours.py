@@ -27,6 +27,7 @@ _DAY_NAMES = {
     "thur": 3,
     "thurs": 3,
 }
+_NONE = frozenset(("none", "off", "false", "no"))  # what people write who want no rules
 _GROUPS = {
     **dict.fromkeys(("all", "daily", "every day"), ALL_DAYS),
     **dict.fromkeys(("weekday", "weekdays"), frozenset(range(5))),
@@ -64,7 +65,8 @@ def format_hours(ranges: Ranges) -> str:
 def _parse_range(text: str) -> tuple[int, int]:
     ends = _DASH.split(text)
     if len(ends) != 2:
-        raise ValueError(f"{text!r} is not a range of hours: {_EXAMPLE}")
+        rules = "; `window: {rules: none}` leaves out the shipped rules" if text.casefold() in _NONE else ""
+        raise ValueError(f"{text!r} is not a range of hours: {_EXAMPLE}{rules}")
     start, end = (_parse_time(each, text) for each in ends)
     if start == end:
         raise ValueError(f'the hours {text} are empty: write "00:00-24:00" for the whole day, or {_EXAMPLE[6:]}')

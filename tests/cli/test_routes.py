@@ -106,6 +106,8 @@ def test_what_the_first_provider_refuses_goes_by_the_second(offer: Shell, sandbo
         assert (row["provider"], row["from"]) == (by, sender)
         assert row["moved_from"] == ("twilio (sender_not_allowed)" if to in moved else None)
         assert row["attempts"] == ("2" if to in moved else "1")
+        known = json.loads(offer("history", to, "--json").out)["messages"]
+        assert [(each["provider"], each["from_number"]) for each in known] == [(by, sender)]
     status = json.loads(offer("status", "offer", "--json").out)
     assert status["routes"] == {"twilio": len(once), "signalwire": len(moved)}
     report = json.loads(offer("report", "offer", "--json").out)

@@ -55,6 +55,8 @@ def test_hours_as_people_write_them(text: object, shown: str) -> None:
         ("9-24:01", "the times of a day are 00:00 to 24:00"),
         ("13pm-14pm", "write 8am-9pm or 08:00-21:00"),
         ("morning", "is not a range of hours"),
+        ("none", "`window: {rules: none}` leaves out the shipped rules"),
+        ("Off", "`window: {rules: none}` leaves out the shipped rules"),
         (540, "in quotes"),
         (None, "in quotes"),
         ([9, 20], "in quotes"),
