@@ -37,6 +37,7 @@ from sender.delivery.list_lookups import (
 from sender.delivery.number_lookups import LookupResult
 from sender.reports.table_files import find_format, has_headers, write_table
 from sender.state.number_facts import NumberFacts
+from sender.state.open import folder_of, folders_above
 
 _KIND = OutputKind("the output of a lookup", lambda file: has_headers(file, LOOKUP_COLUMNS))
 
@@ -71,7 +72,7 @@ _KIND = OutputKind("the output of a lookup", lambda file: has_headers(file, LOOK
 @force_option
 @env_file_option()
 @state_options
-def lookup(campaign: Path, state_dir: Path, debug: bool, **options: object) -> int:
+def lookup(campaign: Path, state_dir: Path | str, debug: bool, **options: object) -> int:
     console.set_up_logs(debug=debug)
     return _look_up(campaign, state_dir, _CommandOptions(**options))  # type: ignore[arg-type]
 
@@ -94,7 +95,7 @@ class _CommandOptions:
     force: bool
     env_file: Path | None
 
-    def to_library(self, target: Path, state_dir: Path) -> LookupOptions:
+    def to_library(self, target: Path, state_dir: Path | str) -> LookupOptions:
         return LookupOptions(
             state_dir=state_dir,
             provider=self.provider,
@@ -111,7 +112,7 @@ class _CommandOptions:
         )
 
 
-def _look_up(target: Path, state_dir: Path, options: _CommandOptions) -> int:
+def _look_up(target: Path, state_dir: Path | str, options: _CommandOptions) -> int:
     form = None if options.output is None else find_format(options.output)
     terms = options.to_library(target, state_dir)
     check_state(terms)
@@ -127,7 +128,8 @@ def _look_up(target: Path, state_dir: Path, options: _CommandOptions) -> int:
             return 0
         _report(job, result, facts)
     if options.output is not None and form is not None:
-        write_table(_frame(facts, form), options.output, _KIND, Protected(state_dir=state_dir), force=options.force)
+        protected = Protected(state_dir=folder_of(state_dir))
+        write_table(_frame(facts, form), options.output, _KIND, protected, force=options.force)
         console.err.print(f"wrote {console.many(len(facts), 'number')} to {escape(str(options.output))}")
     return _exit_code(result)
 
@@ -138,9 +140,9 @@ def _exit_code(result: LookupResult) -> int:
     return 1 if result.failed or result.untold else 0
 
 
-def _load(target: Path, state_dir: Path, options: _CommandOptions) -> Campaign:
+def _load(target: Path, state_dir: Path | str, options: _CommandOptions) -> Campaign:
     """The campaign, or one around a list of recipients."""
-    defaults = find_folder_defaults((Path.cwd() / target).parent.resolve(), Path.cwd(), state_dir.absolute().parent)
+    defaults = find_folder_defaults((Path.cwd() / target).parent.resolve(), Path.cwd(), *folders_above(state_dir))
     region = {} if options.default_region is None else {"default_region": options.default_region}
     file = None if defaults is None else defaults.file
     keys: dict[str, Any] = {} if options.provider is None else {"provider": options.provider}

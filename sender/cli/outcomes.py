@@ -36,7 +36,7 @@ def import_(
     event: str | None,
     id_column: str | None,
     region: str | None,
-    state_dir: Path,
+    state_dir: Path | str,
     *,
     as_json: bool,
     debug: bool,

@@ -29,7 +29,7 @@ from sender.schedule.metrics import CampaignMetrics, count_held, count_messages,
 from sender.schedule.scheduled_folder import FolderContent, ScheduledCampaign, next_starts, read_folder
 from sender.schedule.scheduler import STEP_S, Scheduler
 from sender.schedule.waiting import Clock
-from sender.state.open import open_state
+from sender.state.open import address_of, folder_of, open_state
 from sender.state.state import State
 from sender.state.ticks import TickRecord
 
@@ -66,7 +66,7 @@ def run(
     metrics: Path | None,
     notify: str | None,
     env_file: Path | None,
-    state_dir: Path,
+    state_dir: Path | str,
     debug: bool,
 ) -> int:
     """Start the campaigns of FOLDER when they are due, until SIGTERM or Ctrl-C.
@@ -76,7 +76,7 @@ def run(
     """
     console.set_up_logs(debug=debug, log_format="json")
     folder = campaigns_folder.absolute()
-    monitor = read_monitor(metrics, notify, environment(env_file), Protected(state_dir=state_dir))
+    monitor = read_monitor(metrics, notify, environment(env_file), Protected(state_dir=folder_of(state_dir)))
     options = _passed_on(notify, env_file)
     stopped = threading.Event()
     with open_state(state_dir, create=False) as state:
@@ -100,7 +100,7 @@ def _serve(
         scheduler.step()
         if metrics is not None and scheduler.changes != written:
             written = scheduler.changes
-            _write_metrics(metrics, _collect_metrics(scheduler, state, read_metrics(metrics)))
+            _write_metrics(metrics, scheduler, state)
         if not scheduler.is_busy and (once or stopped.is_set()):
             return
         if stopped.is_set():  # a wait for it would return at once
@@ -125,9 +125,10 @@ def _emit(event: str, values: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _write_metrics(file: Path, current: tuple[CampaignMetrics, ...]) -> None:
+def _write_metrics(file: Path, scheduler: Scheduler, state: State) -> None:
+    """Write what is known of each campaign; a file or a state that cannot be used now ends nothing."""
     try:
-        write_metrics(file, current)
+        write_metrics(file, _collect_metrics(scheduler, state, read_metrics(file)))
     except SenderError as error:
         _emit("metrics_failed", {"error": error.sentence()})
 
@@ -172,7 +173,7 @@ def _duration_s(record: TickRecord | None) -> float | None:
 @_folder
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @state_options
-def list_schedules(folder: Path, as_json: bool, state_dir: Path, debug: bool) -> int:
+def list_schedules(folder: Path, as_json: bool, state_dir: Path | str, debug: bool) -> int:
     """List the campaigns of FOLDER with a schedule: when each is due, and what became of the last time."""
     console.set_up_logs(debug=debug)
     content = read_folder(folder, state_dir)
@@ -247,7 +248,7 @@ def install(
     metrics: Path | None,
     notify: str | None,
     env_file: Path | None,
-    state_dir: Path,
+    state_dir: Path | str,
     debug: bool,
 ) -> int:
     """Print what starts `sender schedule run FOLDER` on this machine. Installs nothing.
@@ -260,17 +261,23 @@ def install(
     read_folder(folder, state_dir)
     options = [] if metrics is None else ["--metrics", str(metrics.absolute())]
     options += _passed_on(notify, env_file)
-    service = service_files.Service(folder.resolve(), state_dir.resolve(), getpass.getuser(), tuple(options))
+    service = service_files.Service(folder.resolve(), _resolved(state_dir), getpass.getuser(), tuple(options))
     text = service_files.systemd_unit(service) if kind == "systemd" else service_files.cron_line(service)
     terminal.write_line(text.rstrip("\n"))
     return 0
+
+
+def _resolved(state_dir: Path | str) -> Path | str:
+    """The state as any folder's commands name it."""
+    where = address_of(state_dir)
+    return where.resolve() if isinstance(where, Path) else where
 
 
 def _now() -> datetime:
     return datetime.fromtimestamp(waiting.CLOCK.now_ms() / 1000, UTC)
 
 
-def _read_records(content: FolderContent, state_dir: Path) -> dict[str, TickRecord]:
+def _read_records(content: FolderContent, state_dir: Path | str) -> dict[str, TickRecord]:
     try:
         with open_state(state_dir, read_only=True) as state:
             records = {name: state.ticks.read(name) for name in content.campaigns}

@@ -17,7 +17,6 @@ from sender.state.state_dir import DEFAULT_STATE_DIR
 
 _VARIABLES = ("SENDER_STATE", "SENDER_STATE_DIR")  # two names for one thing, as --state and --state-dir
 _TARGETS = ("campaign", "a")  # arguments that are campaigns: their state may be a new one
-_FOLDERS_ONLY = ("approve", "lookup", "outcomes", "schedule")  # commands that need one still
 MAKE_ONE = "`sender init --state-only` makes one in this folder; --state names another"
 
 
@@ -58,14 +57,9 @@ def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Pa
 
 
 def _check_database(ctx: click.Context, address: str) -> str:
-    """Return the address. Raises InputError for a command that needs a folder."""
-    while ctx.parent is not None and ctx.parent.parent is not None:  # `outcomes` of `outcomes import`
-        ctx = ctx.parent
-    name = ctx.info_name
-    if name == "init":
+    """Return the address. Raises InputError for `init`, which makes folders."""
+    if ctx.info_name == "init":
         raise InputError("this makes a folder", fix="`sender cluster init URL` makes a state in a database")
-    if name in _FOLDERS_ONLY:
-        raise InputError(f"`sender {name}` cannot use a state in a database yet", fix="name a folder with --state")
     return str(read_database_url(address))
 
 

@@ -28,7 +28,7 @@ from sender.providers.lookups import NumberLookups, number_lookups
 from sender.recipients.columns import load_recipients
 from sender.state.find_state import is_state
 from sender.state.number_facts import LOOKUP, NumberFacts, NumberStore
-from sender.state.open import local_folder, open_numbers
+from sender.state.open import folder_of, local_folder, open_numbers
 from sender.state.state_dir import DEFAULT_STATE_DIR
 from sender.suppression.looked_up import learn_lookups
 from sender.suppression.suppression_list import SuppressionList
@@ -146,7 +146,8 @@ class ListLookup:
 
 def check_state(options: LookupOptions) -> None:
     """Raise UnknownRun where there is no state that could keep what is paid for."""
-    if not is_state(where := local_folder(options.state_dir)):
+    where = options.state_dir
+    if folder_of(where) is not None and not is_state(where := local_folder(where)):
         raise UnknownRun(f"there is no state directory at {where}", fix=_MAKE_ONE)
 
 

@@ -63,9 +63,12 @@ class ChildProcess:
 
 
 def send_arguments(
-    campaign: ScheduledCampaign, tick: datetime, *, edition: str, state: Path, options: Sequence[str] = ()
+    campaign: ScheduledCampaign, tick: datetime, *, edition: str, state: Path | str, options: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the arguments of the command that sends `campaign` as of `tick`, as `edition`, with further `options`."""
+    """Return the arguments of the command that sends `campaign` as of `tick`, as `edition`, with further `options`.
+
+    `state` is an absolute path, or the URL of a database.
+    """
     return (
         "send",
         str(campaign.file),

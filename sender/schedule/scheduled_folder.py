@@ -15,6 +15,7 @@ from sender.campaign.load import load_campaign
 from sender.campaign.model import Campaign
 from sender.core.errors import InputError, SenderError
 from sender.core.folder_defaults import find_folder_defaults
+from sender.state.open import folders_above
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -53,7 +54,7 @@ def mark_folder(folder: Path) -> object:
     return tuple((name, entry.st_mtime_ns, entry.st_size, entry.st_ino) for name, entry in entries)
 
 
-def read_folder(folder: Path, state_dir: Path) -> FolderContent:
+def read_folder(folder: Path, state_dir: Path | str) -> FolderContent:
     """Return the scheduled campaigns in `folder`. Raises InputError where there is no such folder."""
     if not folder.is_dir():
         raise InputError("there is no such folder", where=str(folder), fix="name the folder with your campaigns")
@@ -76,7 +77,7 @@ def read_folder(folder: Path, state_dir: Path) -> FolderContent:
     return content
 
 
-def read_scheduled(file: Path, state_dir: Path) -> ScheduledCampaign | None:
+def read_scheduled(file: Path, state_dir: Path | str) -> ScheduledCampaign | None:
     """Return the campaign in `file`; None where it has no schedule. Raises InputError."""
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -90,7 +91,7 @@ def read_scheduled(file: Path, state_dir: Path) -> ScheduledCampaign | None:
         keys = {"schedule": None}  # a campaign that somebody is writing, perhaps: loading it says what is wrong
     if not isinstance(keys, dict) or "schedule" not in keys:
         return None
-    defaults = find_folder_defaults(file.parent.resolve(), Path.cwd(), state_dir.absolute().parent)
+    defaults = find_folder_defaults(file.parent.resolve(), Path.cwd(), *folders_above(state_dir))
     return scheduled(load_campaign(file, defaults=defaults.file if defaults else None), file)
 
 

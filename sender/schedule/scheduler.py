@@ -22,6 +22,7 @@ from sender.schedule.scheduled_folder import FolderContent, ScheduledCampaign, m
 from sender.schedule.tick_runs import find_tick_run
 from sender.schedule.waiting import Clock
 from sender.state.ledger import RunKind
+from sender.state.open import address_of
 from sender.state.state import State
 from sender.state.ticks import TickRecord
 
@@ -68,7 +69,7 @@ class Scheduler:
         self._asked: set[str] = set()  # to end
         self.exit_codes: list[int] = []
         self.summaries: dict[str, Mapping[str, Any]] = {}  # of the last end of each campaign in this process
-        self.content = read_folder(folder, Path(state.where))
+        self.content = read_folder(folder, state.where)
 
     @property
     def is_busy(self) -> bool:
@@ -122,7 +123,7 @@ class Scheduler:
             return self.content
         self._mark = mark
         try:
-            content = read_folder(self._folder, Path(self._state.where))
+            content = read_folder(self._folder, self._state.where)
         except SenderError as error:  # the folder is gone for now
             content = FolderContent(faults={self._folder: error})
         faults = {file: error.sentence() for file, error in content.faults.items()}
@@ -200,7 +201,7 @@ class Scheduler:
         if due is None:
             return None
         try:
-            current = read_scheduled(campaign.file, Path(self._state.where))
+            current = read_scheduled(campaign.file, self._state.where)
         except SenderError:
             current = None
         if current is None or current.schedule != campaign.schedule:
@@ -240,7 +241,8 @@ class Scheduler:
 
     def _arguments(self, campaign: ScheduledCampaign, record: TickRecord) -> tuple[str, ...]:
         tick = _moment(record.tick_ms or 0).astimezone(campaign.ticks.zone)
-        where = Path(self._state.where).absolute()
+        where = address_of(self._state.where)
+        where = where.absolute() if isinstance(where, Path) else where
         return send_arguments(campaign, tick, edition=record.edition or "", state=where, options=self._options)
 
     def _reap(self) -> None:

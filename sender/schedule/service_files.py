@@ -11,10 +11,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where it runs: absolute paths of this machine, and further `options` of the command."""
+    """Where it runs: absolute paths of this machine, and further `options` of the command.
+
+    `state` may be the URL of a database.
+    """
 
     folder: Path
-    state: Path
+    state: Path | str
     user: str
     options: tuple[str, ...] = ()
 
@@ -56,7 +59,8 @@ WantedBy=multi-user.target
 def cron_line(service: Service) -> str:
     """Return lines for `crontab -e`: each minute what is due then, in the campaigns' own zones, whatever cron's is."""
     command = shlex.join(service.command("--once")).replace("%", "\\%")
-    log = shlex.quote(str(service.state / "schedule.log")).replace("%", "\\%")
+    near = service.state if isinstance(service.state, Path) else service.folder
+    log = shlex.quote(str(near / "schedule.log")).replace("%", "\\%")
     return f"""\
 # Each minute, what is due by the campaigns' own schedules and zones. Credentials: add --env-file FILE.
 * * * * * {command} >>{log} 2>&1

@@ -28,7 +28,7 @@ from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.sending.choose_run import RunChoice, find_run_kind
 from sender.sending.options import SendOptions
-from sender.state.approvals import ApprovalStore, ApprovedText, NoApprovals, RunApproval
+from sender.state.approvals import ApprovalStore, ApprovedText, RunApproval
 from sender.state.ledger import Run, RunKind
 from sender.state.open import folders_above, open_approvals
 from sender.state.state import State
@@ -140,11 +140,6 @@ def check_approval(state: State, plan: Plan, options: SendOptions, choice: RunCh
 
 def find_approval(store: ApprovalStore, plan: Plan, terms: ApprovalTerms, *, again_after: str | None) -> RunApproval:
     """Return the approval of a written plan that counts now. Raises ApprovalMissing and InputError."""
-    if isinstance(store, NoApprovals):
-        raise ApprovalMissing(
-            f"{plan.manifest.campaign} needs an approval, and a state in a database does not hold approvals yet",
-            fix="keep the state of campaigns that need approvals in a folder",
-        )
     known = store.read()
     if plan.directory is not None:
         texts = {approval_text(each, again_after=again_after) for each in (plan, without_start(plan))}

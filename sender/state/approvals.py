@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from sender.core.errors import InputError
 from sender.state.ledger import Run
 
 
@@ -48,6 +47,11 @@ class ApprovedText:
         approvals = tuple(Approval(**entry) for entry in values["approvals"])
         return cls(values["text"], values["plan"], approvals)
 
+    def after(self, before: ApprovedText) -> ApprovedText:
+        """Return these approvals with those that were there `before`; of one person the newest counts."""
+        by_name = {each.name: each for each in (*before.approvals, *self.approvals)}
+        return replace(self, approvals=tuple(by_name.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class RunApproval:
@@ -56,6 +60,20 @@ class RunApproval:
     approved: ApprovedText
     plan_sha256: str | None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**self.approved.to_json(), "plan_sha256": self.plan_sha256}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunApproval:
+        """Return what `to_json` made values of. Raises KeyError and TypeError where parts are missing."""
+        return cls(ApprovedText.from_json(values), values["plan_sha256"])
+
+
+def sort_approved(found: Iterable[ApprovedText]) -> list[ApprovedText]:
+    """Return them in the order of their newest approvals."""
+    return sorted(found, key=lambda each: max((approval.at_ms for approval in each.approvals), default=0))
+
 
 class ApprovalStore(Protocol):
     """The approvals of one state. They hold no numbers of recipients, and outlive plans and runs."""
@@ -63,7 +81,7 @@ class ApprovalStore(Protocol):
     def add(self, approved: ApprovedText) -> ApprovedText:
         """Keep these approvals with those of the same text that are there, durably; return all.
 
-        Of one person the newest counts. Raises StateError, and InputError where approvals cannot be kept.
+        Of one person the newest counts. Raises StateError.
         """
         ...
 
@@ -78,27 +96,3 @@ class ApprovalStore(Protocol):
     def of_run(self, run: Run) -> RunApproval | None:
         """By what the run began; None for one that began without. Raises StateError."""
         ...
-
-
-class NoApprovals:
-    """The approvals of a state that does not hold any yet."""
-
-    def __init__(self, where: str) -> None:
-        """`where` names the state in an error."""
-        self._where = where
-
-    def add(self, approved: ApprovedText) -> ApprovedText:  # noqa: ARG002
-        raise InputError(
-            "a state in a database does not hold approvals yet",
-            where=self._where,
-            fix="keep the state of campaigns that need them in a folder",
-        )
-
-    def read(self) -> Sequence[ApprovedText]:
-        return ()
-
-    def note_run(self, run: Run, approval: RunApproval) -> None:
-        raise NotImplementedError(f"{run.run_id} cannot begin with {approval.approved.key}")
-
-    def of_run(self, run: Run) -> RunApproval | None:  # noqa: ARG002
-        return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sender.core.errors import InputError
-from sender.state.approvals import ApprovalStore, NoApprovals
+from sender.state.approvals import ApprovalStore
 from sender.state.database_url import DATABASES, DatabaseUrl, read_database_url, scheme_of
 from sender.state.find_state import find_state
 from sender.state.number_facts import NumberStore
@@ -63,7 +63,7 @@ def open_numbers(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) 
 def open_approvals(where: str | Path = DEFAULT_STATE_DIR) -> ApprovalStore:
     """The approvals of the state at `where`, which may have sent nothing yet. Raises as `open_state`."""
     if isinstance(where, str) and scheme_of(where) in DATABASES:
-        return NoApprovals(str(read_database_url(where)))
+        return _open_approval_rows(read_database_url(where))
     return open_approval_files(local_folder(where))
 
 
@@ -143,6 +143,13 @@ def _open_facts(url: DatabaseUrl, *, read_only: bool) -> NumberStore:
     with _driver_needed():
         from sender.state.postgres.number_facts import NumberFactsTable  # noqa: PLC0415
     return NumberFactsTable(url, read_only=read_only)
+
+
+def _open_approval_rows(url: DatabaseUrl) -> ApprovalStore:
+    with _driver_needed():
+        from sender.state.postgres.approvals import ApprovalRows  # noqa: PLC0415
+        from sender.state.postgres.database import Database  # noqa: PLC0415
+    return ApprovalRows(lambda: contextlib.closing(Database(url)))
 
 
 @contextlib.contextmanager

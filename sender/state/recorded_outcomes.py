@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sender.core.errors import InputError
 from sender.core.frame_schema import FrameSchema
 from sender.core.lazy_modules import pl
 from sender.state.ledger import Run
@@ -23,21 +22,3 @@ class OutcomeStore(Protocol):
     def read(self, run: Run) -> pl.DataFrame:
         """The outcomes of the run, as OUTCOMES_SCHEMA. Raises StateError."""
         ...
-
-
-class NoOutcomes:
-    """The outcomes of a state that does not hold any yet."""
-
-    def __init__(self, where: str) -> None:
-        """`where` names the state in an error."""
-        self._where = where
-
-    def add(self, run: Run, outcomes: pl.DataFrame) -> int:  # noqa: ARG002
-        raise InputError(
-            "a state in a database does not hold outcomes yet",
-            where=self._where,
-            fix="keep the state of experiments in a folder",
-        )
-
-    def read(self, run: Run) -> pl.DataFrame:  # noqa: ARG002
-        return pl.DataFrame(schema=OUTCOMES_SCHEMA)

@@ -16,7 +16,11 @@ import sender as library
 from sender.core.errors import ApprovalMissing, InputError
 from sender.core.ssh_signatures import SshSignature
 from sender.plan.approval_text import NAMESPACE
+from sender.state.open import open_approvals
 from tests.cli.conftest import Done, Sandbox, Shell
+from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools
+
+__all__ = ["give_back", "lent", "new_database", "servers", "state_pools"]  # fixtures
 
 KEYGEN = shutil.which("ssh-keygen")
 pytestmark = pytest.mark.skipif(KEYGEN is None, reason="needs ssh-keygen")
@@ -61,6 +65,15 @@ class House:
     def allow(self, *lines: str) -> None:
         self.shell.write("allowed_signers", "# who may approve\n" + "\n".join(lines) + "\n")
 
+    @property
+    def where(self) -> str:
+        """Its state, of which there is none yet in a folder."""
+        return self.shell.env.get("SENDER_STATE", str(self.shell.folder / ".sender"))
+
+    def make_state(self) -> None:
+        if "SENDER_STATE" not in self.shell.env:
+            self.shell.make_state()
+
     def plan(self, *args: str) -> str:
         """The folder of a new plan."""
         done = self("plan", "spring.yaml", *args, "--json")
@@ -75,8 +88,18 @@ class House:
         return sum(self.sandbox.counts().values())
 
 
+over_all = pytest.mark.parametrize("house", ["folder", *DATABASES], indirect=True)
+
+
 @pytest.fixture
-def house(sender: Shell, sandbox: Callable[..., Sandbox], tmp_path_factory: pytest.TempPathFactory) -> House:
+def house(
+    request: pytest.FixtureRequest,
+    sender: Shell,
+    sandbox: Callable[..., Sandbox],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> House:
+    if (kind := getattr(request, "param", "folder")) != "folder":
+        sender.env["SENDER_STATE"] = request.getfixturevalue("new_database")(kind)
     keys = tmp_path_factory.mktemp("keys")
     made = House(sender, sandbox(), make_key(keys, "anna"), make_key(keys, "bob", "ecdsa"))
     made.campaign()
@@ -86,6 +109,7 @@ def house(sender: Shell, sandbox: Callable[..., Sandbox], tmp_path_factory: pyte
 
 
 class TestWhatIsSent:
+    @over_all
     def test_nothing_before_it_is_approved_and_the_plan_afterwards(self, house: House) -> None:
         refused = house("send", "spring.yaml", *FAST)
         assert refused.code == 3, refused
@@ -119,10 +143,11 @@ class TestWhatIsSent:
         assert house("send", folder, *FAST).code == 0
         assert house.sent() == 3
 
+    @over_all
     def test_later_opt_outs_only_take_away(self, house: House) -> None:
         folder = house.plan()
         house.approve(folder)
-        house.shell.make_state()
+        house.make_state()
         assert house("suppress", "add", "+12025550101").code == 0
         sent = house("send", "spring.yaml", *FAST)
         assert sent.code == 1, sent
@@ -131,7 +156,7 @@ class TestWhatIsSent:
     def test_planning_again_leaves_the_approved_plan(self, house: House) -> None:
         folder = house.plan()
         house.approve(folder)
-        house.shell.make_state()
+        house.make_state()
         house("suppress", "add", "+12025550101")
         other = house.plan()
         assert other != folder
@@ -203,6 +228,7 @@ class TestWhatIsSent:
 
 
 class TestAgain:
+    @over_all
     def test_sending_it_again_needs_an_approval_of_its_own(self, house: House) -> None:
         folder = house.plan()
         early = house.approve(folder, "anna", "--again")
@@ -218,6 +244,7 @@ class TestAgain:
         assert house("send", folder, "--again", *FAST).code == 3  # once
         assert house.sent() == 6
 
+    @over_all
     def test_a_retry_is_covered_by_what_its_run_was_approved_for(self, house: House) -> None:
         house.shell.write("people.csv", "name,phone\nAda,+12025550190\nBo,+12025550101\n")
         house.approve(house.plan())
@@ -229,6 +256,7 @@ class TestAgain:
         assert twice.code == 3, twice
         assert "approved to reach each person once" in twice.err
 
+    @over_all
     def test_a_run_that_was_cut_off_goes_on_while_its_approval_counts(self, house: House) -> None:
         folder = house.plan()
         house.approve(folder)
@@ -245,19 +273,26 @@ class TestAgain:
         assert house("resume", "spring", *FAST).code == 0
         assert house.sent() == 3
 
+    @over_all
     def test_an_edited_run_does_not_go_on(self, house: House) -> None:
         house.approve(house.plan())
         house("send", "spring.yaml", "--limit", "1", *FAST)
-        (folder,) = (house.shell.folder / ".sender" / "runs").glob("*/plan")
-        plan = library.Plan.open(folder)
-        edited = plan.frame.with_columns(body=plan.frame["body"] + "!")
-        library.Plan(plan.manifest, edited).write(house.shell.folder / "edited")
-        shutil.copytree(house.shell.folder / "edited", folder, dirs_exist_ok=True)
+        with library.open_state(house.where) as state:
+            (run,) = state.ledger.runs()
+            plan = state.plan(run)
+            edited = library.Plan(plan.manifest, plan.frame.with_columns(body=plan.frame["body"] + "!"))
+            if house.where.startswith("postgresql:"):
+                state.plans.save(run, edited)
+            else:  # where nobody writes a plan twice
+                edited.write(house.shell.folder / "edited")
+                plan_folder = state.plans.folder(run) / "plan"
+                shutil.copytree(house.shell.folder / "edited", plan_folder, dirs_exist_ok=True)
         refused = house("resume", "spring", *FAST)
         assert refused.code == 3, refused
         assert "is not the one that was approved" in refused.err
         assert house.sent() == 1
 
+    @over_all
     def test_erasing_somebody_leaves_a_run_approved_and_a_plan_not(self, house: House) -> None:
         folder = house.plan()
         house.approve(folder)
@@ -384,10 +419,9 @@ class TestKeys:
         folder = house.plan()
         text = house("approve", folder, "--show").out
         house.approve(folder)
-        (file,) = (house.shell.folder / ".sender" / "approvals").glob("*.json")
-        (kept,) = json.loads(file.read_text(encoding="utf-8"))["approvals"]
-        signature = house.shell.write("anna.sig", kept["signature"])
-        assert SshSignature.parse(kept["signature"]).armored() == kept["signature"]
+        ((kept,),) = (approved.approvals for approved in open_approvals(house.where).read())
+        signature = house.shell.write("anna.sig", kept.signature)
+        assert SshSignature.parse(kept.signature).armored() == kept.signature
         command = [str(KEYGEN), "-Y", "verify", "-f", "allowed_signers", "-I", "anna", "-n", NAMESPACE]
         command += ["-s", str(signature)]
         for message, code in ((text, 0), (text + " ", 255)):

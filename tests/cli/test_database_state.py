@@ -73,24 +73,13 @@ def test_a_campaign_from_start_to_end(sender: Shell, sandbox: Start, url: str) -
     assert not (sender.folder / ".sender").exists()
 
 
-def test_approvals_evidence_and_links(sender: Shell, sandbox: Start, url: str) -> None:
-    """Approvals are not kept there yet, and each command says so; evidence and links need no folder."""
+def test_evidence_and_links(sender: Shell, sandbox: Start, url: str) -> None:
+    """They need no folder."""
     server, path = sandbox(), offer(sender, 3)
-    sender.write(
-        "allowed_signers", "anna ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJgyfn8sJF1VTdtfl0vViKR4GQEwf4W2Yok6y1mbEhp/\n"
-    )
     text = (
         (sender.folder / path).read_text(encoding="utf-8").replace("Hi {{ name }}", "{{ link('https://a.example/') }}")
     )
-    sender.write(path, f"{text}approval: required\nlinks: {{base: 'https://go.example/', domains: [a.example]}}\n")
-    folder = sender("plan", path, "--state", url, "--out", "planned", "--json").json["directory"]
-    refused = sender("approve", folder, "--as", "anna", "--yes", "--state", url)
-    assert refused.code == 2, refused
-    assert "`sender approve` cannot use a state in a database yet" in refused.err
-    live = sender("send", folder, "--yes", "--state", url, **server.env)
-    assert live.code == 3, live
-    assert "a state in a database does not hold approvals yet" in live.err
-    assert server.counts() == {}
+    sender.write(path, f"{text}links: {{base: 'https://go.example/', domains: [a.example]}}\n")
     assert sender("send", path, "--yes", "--rehearse", "--state", url, **env_of(server)).code == 0
     listed = sender("links", "offer", "--state", url)
     assert len(listed.out.splitlines()) == 4, listed
@@ -213,16 +202,10 @@ def test_a_database_that_restarts_is_waited_for_and_one_that_stays_away_ends_the
         (("cluster", "init", "mysql://me:s3cret@db/x"), 2, "the address of the state cannot be read"),
         (("cluster", "init", "postgresql://me:s3cret@db/x"), 2, "has a password in it"),
         (("init", "--state-only", "--state", "postgresql://db/x"), 2, "`sender cluster init URL`"),
-        (
-            ("schedule", "run", ".", "--state", "postgresql://db/x"),
-            2,
-            "`sender schedule` cannot use a state in a database yet",
-        ),
-        (
-            ("lookup", "offer.yaml", "--state", "postgresql://db/x"),
-            2,
-            "`sender lookup` cannot use a state in a database",
-        ),
+        (("schedule", "run", ".", "--state", NO_STATE), 5, "the database of the state cannot be reached"),
+        (("lookup", "offer.yaml", "--price", "0.01", "--state", NO_STATE), 5, "the database of the state cannot be"),
+        (("outcomes", "import", "people.csv", "--state", NO_STATE), 5, "the database of the state cannot be reached"),
+        (("listen", "--keep-replies", "--state", NO_STATE), 5, "the database of the state cannot be reached"),
         (("send", "offer.yaml", "--yes", "--workers", "2", "--state", "postgresql://db/x"), 2, "leave out --workers"),
         (("status", "--state", "a", "--state-dir", "postgresql://me:s3cret@db/x"), 2, "postgresql://..."),
     ],

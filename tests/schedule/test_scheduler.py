@@ -13,6 +13,9 @@ from sender.schedule.scheduler import MOST_FAILURES, Scheduler
 from sender.state.open import open_state
 from sender.state.state import State
 from tests.schedule.virtual_clock import VirtualClock
+from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools
+
+__all__ = ["give_back", "lent", "new_database", "servers", "state_pools"]  # fixtures
 
 CAMPAIGN = """\
 provider: sandbox
@@ -93,9 +96,14 @@ class Job:
         return [values for event, values in self.events if event == name]
 
 
+over_all = pytest.mark.parametrize("job", ["folder", *DATABASES], indirect=True)
+
+
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    with open_state(tmp_path / ".sender") as state:
+def job(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Job]:
+    kind = getattr(request, "param", "folder")
+    where = tmp_path / ".sender" if kind == "folder" else request.getfixturevalue("new_database")(kind)
+    with open_state(where) as state:
         yield Job(tmp_path, state)
 
 
@@ -115,6 +123,7 @@ def test_each_time_is_started_once(job: Job) -> None:
     assert job.children[0].option("--late") == "900s"
 
 
+@over_all
 def test_the_edition_is_the_tick(job: Job) -> None:
     job.write("a")
     job.write("b", more='edition: "{{ week }}"\n')
@@ -194,6 +203,7 @@ def test_a_long_run_is_not_started_twice(job: Job) -> None:
     assert [values["count"] for values in job.of("ticks_missed")] == [1]
 
 
+@over_all
 def test_two_schedulers_start_one_process(job: Job) -> None:
     job.write()
     job.ends_with = None
@@ -210,6 +220,7 @@ def test_two_schedulers_start_one_process(job: Job) -> None:
     assert job.names("tick_ended") == ["tick_ended"]
 
 
+@over_all
 def test_a_scheduler_that_was_killed_is_resumed(job: Job) -> None:
     job.write()
     job.ends_with = None
@@ -230,6 +241,7 @@ def test_a_scheduler_that_was_killed_is_resumed(job: Job) -> None:
     assert len(job.children) == 2
 
 
+@over_all
 def test_an_end_that_was_asked_for_can_be_resumed(job: Job) -> None:
     job.write()
     job.ends_with = None
@@ -333,6 +345,7 @@ def test_nothing_starts_that_could_not_be_recorded(job: Job, monkeypatch: pytest
     assert len(job.children) == 1, "within what it may be late"
 
 
+@over_all
 def test_the_clock_may_be_set_back(job: Job) -> None:
     job.write()
     scheduler = job.scheduler()

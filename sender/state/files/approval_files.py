@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sender.core.errors import StateError
 from sender.core.filesystem import make_folder, sync_folder
 from sender.core.lazy_modules import filelock
 from sender.core.output_files import write_text_beside
-from sender.state.approvals import Approval, ApprovedText, RunApproval
+from sender.state.approvals import ApprovedText, RunApproval, sort_approved
 from sender.state.ledger import Run
 
+T = TypeVar("T")
 APPROVALS_FOLDER = "approvals"
 APPROVAL_FILE = "approval.json"  # in a run's folder
 _LOCK_FILE = "approvals.lock"
@@ -34,9 +34,7 @@ class ApprovalFiles:
         try:
             make_folder(self._folder)
             with filelock.FileLock(self._folder / _LOCK_FILE, timeout=_LOCK_S, mode=0o600):
-                before = ApprovedText.from_json(_read(file)).approvals if file.exists() else ()
-                by_name: dict[str, Approval] = {each.name: each for each in (*before, *approved.approvals)}
-                together = replace(approved, approvals=tuple(by_name.values()))
+                together = approved.after(_parse(file, ApprovedText.from_json)) if file.exists() else approved
                 _write(file, together.to_json())
         except filelock.Timeout:
             raise StateError("another process enters approvals", where=str(file), fix="run it again") from None
@@ -47,32 +45,28 @@ class ApprovalFiles:
     def read(self) -> Sequence[ApprovedText]:
         if not self._folder.is_dir():
             return ()
-        found = [_parse(file) for file in sorted(self._folder.glob("*.json"))]
-        return sorted(found, key=lambda each: max((approval.at_ms for approval in each.approvals), default=0))
+        return sort_approved(_parse(file, ApprovedText.from_json) for file in sorted(self._folder.glob("*.json")))
 
     def note_run(self, run: Run, approval: RunApproval) -> None:
         file = self._runs / run.run_id / APPROVAL_FILE
         try:
-            _write(file, {**approval.approved.to_json(), "plan_sha256": approval.plan_sha256})
+            make_folder(file.parent)
+            _write(file, approval.to_json())
         except OSError as error:
             raise StateError(f"cannot be written: {error.strerror}", where=str(file), fix="see `df`") from error
 
     def of_run(self, run: Run) -> RunApproval | None:
         file = self._runs / run.run_id / APPROVAL_FILE
-        return RunApproval(_parse(file), _read(file)["plan_sha256"]) if file.exists() else None
+        return _parse(file, RunApproval.from_json) if file.exists() else None
 
 
-def _parse(file: Path) -> ApprovedText:
+def _parse(file: Path, parse: Callable[[Mapping[str, Any]], T]) -> T:
     try:
-        return ApprovedText.from_json(_read(file))
+        return parse(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateError(
             f"the approval cannot be read: {error}", where=str(file), fix="restore it from a backup, or approve again"
         ) from None
-
-
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _write(file: Path, values: dict[str, Any]) -> None:

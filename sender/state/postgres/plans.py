@@ -22,6 +22,7 @@ from sender.core.output_files import write_beside
 from sender.plan.manifest import MANIFEST_FILE, Manifest
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import PLAN_FILE
+from sender.state.files.outcome_files import OUTCOMES_FILE
 from sender.state.files.plans import CHANGES_FILE, IDENTITY_FILE, OUTPUTS_FILE, PEOPLE_FILE, PlanFolders
 from sender.state.files.recipient_index import INDEX_FILE
 from sender.state.ledger import Run
@@ -33,7 +34,7 @@ PART_BYTES = 1 << 20
 COPY_FILE = "copy.json"  # which version of the run's files is here, and the size of each (null: there is none)
 _PLAN, _MANIFEST = f"plan/{PLAN_FILE}", f"plan/{MANIFEST_FILE}"
 _PLAN_FILES = (_PLAN, _MANIFEST, INDEX_FILE, CHANGES_FILE)
-_STORED = (*_PLAN_FILES, PEOPLE_FILE, OUTPUTS_FILE, IDENTITY_FILE)
+_STORED = (*_PLAN_FILES, PEOPLE_FILE, OUTPUTS_FILE, IDENTITY_FILE, OUTCOMES_FILE)
 _ATTEMPTS = 10
 _VERSION = "SELECT version FROM run_folder WHERE run_id = %s"
 _PARTS = "SELECT bytes FROM run_file WHERE run_id = %s AND name = %s ORDER BY part"
@@ -62,27 +63,27 @@ class PlanRowsStore:
         return stored
 
     def open(self, run: Run) -> Plan:
-        self._fetch(run, (_PLAN, _MANIFEST, CHANGES_FILE))
+        self.fetch(run, (_PLAN, _MANIFEST, CHANGES_FILE))
         return self._copies.open(run)
 
     def manifest(self, run: Run) -> Manifest | None:
-        self._fetch(run, (_MANIFEST, IDENTITY_FILE))
+        self.fetch(run, (_MANIFEST, IDENTITY_FILE))
         return self._copies.manifest(run)
 
     def erased(self, run: Run) -> pl.DataFrame:
-        self._fetch(run, (PEOPLE_FILE,))
+        self.fetch(run, (PEOPLE_FILE,))
         return self._copies.erased(run)
 
     def recipients(self, run: Run) -> pl.DataFrame | None:
-        self._fetch(run, (_MANIFEST, INDEX_FILE, IDENTITY_FILE))
+        self.fetch(run, (_MANIFEST, INDEX_FILE, IDENTITY_FILE))
         return self._copies.recipients(run)
 
     def find(self, run: Run, person: Person) -> PlanRows:
-        self._fetch(run, (_PLAN, _MANIFEST, CHANGES_FILE))
+        self.fetch(run, (_PLAN, _MANIFEST, CHANGES_FILE))
         return self._copies.find(run, person)
 
     def note_erased(self, run: Run, people: pl.DataFrame) -> None:
-        self._change(run, (PEOPLE_FILE,), lambda: self._copies.note_erased(run, people))
+        self.change(run, (PEOPLE_FILE,), lambda: self._copies.note_erased(run, people))
 
     def is_torn(self, run: Run) -> bool:  # noqa: ARG002 (the protocol's)
         """Never: what was cut off in the copy was not stored, and is fetched again."""
@@ -92,17 +93,17 @@ class PlanRowsStore:
         """Do nothing: no plan is torn."""
 
     def erase(self, run: Run, person: Person, row_numbers: Collection[int]) -> int:
-        return self._change(run, _PLAN_FILES, lambda: self._copies.erase(run, person, row_numbers))
+        return self.change(run, _PLAN_FILES, lambda: self._copies.erase(run, person, row_numbers))
 
     def prune(self, run: Run) -> None:
-        self._change(run, _PLAN_FILES, lambda: self._copies.prune(run))
+        self.change(run, (*_PLAN_FILES, OUTCOMES_FILE), lambda: self._copies.prune(run))
 
     def changes(self, run: Run) -> list[dict[str, Any]]:
-        self._fetch(run, (CHANGES_FILE,))
+        self.fetch(run, (CHANGES_FILE,))
         return self._copies.changes(run)
 
     def pruned_at(self, run: Run) -> datetime | None:
-        self._fetch(run, (CHANGES_FILE,))
+        self.fetch(run, (CHANGES_FILE,))
         return self._copies.pruned_at(run)
 
     def size(self, run: Run) -> int:
@@ -121,15 +122,15 @@ class PlanRowsStore:
         return self._copies.erase_written(person)
 
     def note_output(self, run: Run, file: Path) -> None:
-        self._change(run, (OUTPUTS_FILE,), lambda: self._copies.note_output(run, file))
+        self.change(run, (OUTPUTS_FILE,), lambda: self._copies.note_output(run, file))
 
     def outputs(self, run: Run) -> tuple[Path, ...]:
-        self._fetch(run, (OUTPUTS_FILE,))
+        self.fetch(run, (OUTPUTS_FILE,))
         return self._copies.outputs(run)
 
-    # -- the copy on this machine ------------------------------------------------------------------------------------
+    # -- the files of a run, and their copy on this machine ------------------------------------------------------------
 
-    def _fetch(self, run: Run, names: Collection[str]) -> uuid.UUID | None:
+    def fetch(self, run: Run, names: Collection[str]) -> uuid.UUID | None:
         """See that these files of the run are here as they are in the database; return their version, if it has any."""
         version: uuid.UUID | None = self._db.read(lambda db: db.value(_VERSION, (run.run_id,)))
         if version is None:
@@ -155,10 +156,10 @@ class PlanRowsStore:
         make_folder(file.parent)
         write_beside(file, lambda stream: [stream.write(part) for (part,) in parts])
 
-    def _change(self, run: Run, names: Collection[str], change: Callable[[], T]) -> T:
+    def change(self, run: Run, names: Collection[str], change: Callable[[], T]) -> T:
         """Make a change in the copy and store it; make it again where another process has stored one meanwhile."""
         for _ in range(_ATTEMPTS):
-            before = self._fetch(run, _STORED)
+            before = self.fetch(run, _STORED)
             self._forget_copy(run)  # until the change is stored, the copy is nobody's
             result = change()
             if self._store(run, names, before=before):

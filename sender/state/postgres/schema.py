@@ -6,7 +6,7 @@ step. A released step is never edited: databases that it made exist.
 
 from __future__ import annotations
 
-from sender.state.postgres.store_tables import REPLY_TABLE
+from sender.state.postgres.store_tables import APPROVAL_TABLES, REPLY_TABLE
 from sender.state.postgres.tally_tables import TALLY_TABLES
 
 # The tables are those of `sender.state.sqlite.schema`, with the same rules as CHECK constraints. What differs:
@@ -392,6 +392,6 @@ BEGIN
 END $$;
 """
 
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, TALLY_TABLES, REPLY_TABLE)
+STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, TALLY_TABLES, REPLY_TABLE, APPROVAL_TABLES)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the table `state`

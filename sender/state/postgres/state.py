@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 from sender.core.filesystem import make_folder
-from sender.state.approvals import NoApprovals
 from sender.state.database_url import DatabaseUrl
+from sender.state.files.outcome_files import OutcomeFiles
+from sender.state.files.plans import RUNS_FOLDER
 from sender.state.known_states import registry_path
 from sender.state.ledger import Ledger, RunKind
 from sender.state.number_facts import NumberStore
+from sender.state.postgres.approvals import ApprovalRows
 from sender.state.postgres.database import Database
 from sender.state.postgres.heartbeats import HeartbeatRows
 from sender.state.postgres.ledger import PostgresLedger
@@ -19,10 +22,10 @@ from sender.state.postgres.number_facts import NumberFactsTable
 from sender.state.postgres.people import PeopleKeyRow
 from sender.state.postgres.plans import PlanRowsStore
 from sender.state.postgres.replies import ReplyTable
+from sender.state.postgres.run_outcomes import OutcomesOfRuns
 from sender.state.postgres.shared_runs import SharedRuns
 from sender.state.postgres.suppression import SuppressionTable
 from sender.state.postgres.ticks import TickRows
-from sender.state.recorded_outcomes import NoOutcomes
 from sender.state.replies import ReplyStore
 from sender.state.state import State
 from sender.state.suppression import SuppressionStore
@@ -44,12 +47,12 @@ class DatabaseState(State):
             make_folder(self.folder)
             self._locks = self.locks = AdvisoryLocks(url)
             self.sharing = self._shared_runs = SharedRuns(url, self._locks, read_only=read_only)
-            self.plans = PlanRowsStore(self._db, self.folder)
+            self.plans = plans = PlanRowsStore(self._db, self.folder)
             self.people = PeopleKeyRow(self._db)
             self.heartbeats = HeartbeatRows(url)
             self.ticks = TickRows(self._db, self._locks)
-            self.outcomes = NoOutcomes(self.where)
-            self.approvals = NoApprovals(self.where)
+            self.outcomes = OutcomesOfRuns(plans, OutcomeFiles(self.folder / RUNS_FOLDER))
+            self.approvals = ApprovalRows(lambda: nullcontext(self._db))
             self.ledger = self.open_ledger()
         except BaseException:
             self._db.close()

@@ -1,4 +1,4 @@
-"""Steps of the schema for what people answer: released ones are never edited."""
+"""Steps of the schema for what people answer and approve: released ones are never edited."""
 
 from __future__ import annotations
 
@@ -26,4 +26,16 @@ CREATE TABLE reply (
 CREATE INDEX reply_waiting ON reply (next_at) WHERE forward = 'waiting';
 CREATE INDEX reply_number ON reply (number);
 CREATE INDEX reply_heard ON reply (heard_at);
+"""
+
+# Approvals as JSON: of each text that was signed, and of each run as it began.
+APPROVAL_TABLES = """
+CREATE TABLE approval (
+    key text COLLATE "C" PRIMARY KEY,
+    content text NOT NULL
+);
+CREATE TABLE run_approval (
+    run_id text COLLATE "C" PRIMARY KEY,
+    content text NOT NULL
+);
 """
