@@ -26,10 +26,16 @@ def cluster() -> None:
     "URL is postgresql://USER@HOST:PORT/DATABASE, without a password: that comes from PGPASSWORD or ~/.pgpass.",
 )
 @click.argument("url")
+@click.option(
+    "--accept-server",
+    is_flag=True,
+    help="Go on with a server that has taken over, or was restored: whoever got a message that it does not know of may"
+    " get it twice.",
+)
 @debug_option()
-def init_cluster(url: str, debug: bool) -> int:
+def init_cluster(url: str, accept_server: bool, debug: bool) -> int:
     console.set_up_logs(debug=debug)
-    server, is_new = make_database_state(url)
+    server, is_new = make_database_state(url, accept_server=accept_server)
     if is_new:
         console.out.print(f"state: {escape(url)} (new, PostgreSQL {escape(server)}): no opt-outs are known")
         console.out.print("  use it with --state, or SENDER_STATE; another state's opt-outs: `sender suppress export`")

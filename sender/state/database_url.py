@@ -37,7 +37,8 @@ def read_database_url(text: str) -> DatabaseUrl:
     """
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises ValueError where it is not a number
+        for host in parts.netloc.rpartition("@")[2].split(","):  # several: of them, libpq takes the one that answers
+            _ = urlsplit(f"//{host}").port  # raises ValueError where it is not a number
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
         raise _unreadable() from None

@@ -105,15 +105,17 @@ def local_folder(where: str | Path) -> Path:
     return Path(where)
 
 
-def make_database_state(address: str) -> tuple[str, bool]:
+def make_database_state(address: str, *, accept_server: bool = False) -> tuple[str, bool]:
     """Make the state in the database at `address`, or upgrade it; return its server's version, and whether it is new.
 
-    Raises StateError for a server that may lose what it has confirmed, and as `open_state`.
+    With `accept_server` the state goes on on a server that may lack what the one before it had confirmed. Raises
+    StateError for a server that may lose what it has confirmed, StateLost for another one than before, and as
+    `open_state`.
     """
     url = read_database_url(address)
     with _driver_needed():
         from sender.state.postgres.install import install  # noqa: PLC0415 (only a database needs its driver)
-    made = install(url)
+    made = install(url, accept_server=accept_server)
     return made.server, not made.schema_before
 
 

@@ -1,21 +1,23 @@
 """Several machines, and what may happen to them: nobody gets a message twice, and nobody is left out.
 
-The sizes are those of CI; `python -m tests.cluster.rig SCENARIO --messages N --times N` runs others.
+The sizes are those of CI; `python -m benchmarks.cluster_faults SCENARIO --messages N --times N` runs others.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests import profiles
+from tests.cluster.faults import play
 from tests.cluster.namespaces import require_namespaces
-from tests.cluster.rig import Outcome, play
+from tests.cluster.rig import Outcome, rig, wait
 from tests.state.conftest import DATABASES
 from tests.state.postgres_server import require
 
-TIMES = {"kill": 4, "steward": 2, "restart": 2, "engine": 2, "cut": 3}
+TIMES = {"kill": 4, "steward": 2, "restart": 2, "engine": 2, "cut": 3, "failover": 1, "clocks": 3}
 QUICK = {"kill"}  # in the quick profile one is enough
 
 
@@ -35,6 +37,32 @@ def test_nobody_gets_it_twice_and_nobody_is_left_out(tmp_path: Path, scenario: s
     outcome = play(tmp_path, scenario, messages=messages, rate="30/s", times=TIMES[scenario])
     outcome.check()
     assert outcome.disturbances > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_copy_that_lacks_commits_takes_over_and_nothing_is_sent_until_a_person_decides(tmp_path: Path) -> None:
+    with rig(tmp_path, standby="later") as it:
+        it.begin_workers(2)
+        it.begin_run(150, "15/s")
+        wait(lambda: len(it.counts()) >= 20)
+        it.copy = it.server.copy(it.copy_port)
+        copied = len(it.counts())
+        wait(lambda: len(it.counts()) >= copied + 20)
+        it.server.halt("immediate")
+        it.copy.resume()
+        it.copy.promote()
+        time.sleep(it.over_s)  # what was on its way has come
+        sent = it.counts()
+        assert it.begin_again("--detach") == 5, "on a machine that has sent nothing, too"
+        time.sleep(12.0)  # as long as a worker rests after a process that could not send
+        assert it.counts() == sent
+        assert "or it was restored from a backup: it may lack what was confirmed" in it.logs()
+        assert it.command("cluster", "init", it.url) == 5
+        assert it.command("cluster", "init", "--accept-server", it.url) == 0
+        wait(lambda: it.keep_going() or it.is_over())
+        assert len(it.counts()) == 150
+        assert 0 < it.outcome(150, 0.0, 1).duplicates <= len(sent), "which that person was told"
 
 
 def freeze(folder: Path, mutant: str) -> Outcome:

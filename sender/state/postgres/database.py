@@ -19,7 +19,8 @@ from sender.core.clock import steady_s
 from sender.core.errors import InputError, SenderError, StateError, StateLost, UnknownRun
 from sender.state.database_url import DatabaseUrl
 from sender.state.postgres.schema import SCHEMA_VERSION
-from sender.state.postgres.server_checks import read_system, refuse_another, refuse_unsafe
+from sender.state.postgres.server_checks import refuse_unsafe
+from sender.state.postgres.server_identity import refuse_another
 from sender.state.postgres.texts import escape, unescape
 
 T = TypeVar("T")
@@ -45,6 +46,10 @@ class ConnectionLost(Exception):  # noqa: N818 (it has happened)
     """The connection broke in a transaction that must not be repeated: whether it was committed is not known."""
 
 
+class StandbyServer(StateError):  # noqa: N818 (it is one)
+    """The server can only be read."""
+
+
 class Database:
     """One connection. May be used from any thread, by one at a time."""
 
@@ -57,7 +62,6 @@ class Database:
         self._read_only = read_only
         self._versioned = versioned
         self._state_id: str | None = None
-        self._system: str | None = None
         self._warnings: list[str] = []
         self._on_reconnect: list[Callable[[psycopg.Connection], None]] = []
         try:
@@ -156,10 +160,10 @@ class Database:
             try:
                 with explained(self._url):
                     self._db = self._connect()
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, StandbyServer) as error:
                 if steady_s() >= give_up:
-                    raise explain(error, self._url) from None
-                time.sleep(pause_s)
+                    raise error if isinstance(error, StandbyServer) else explain(error, self._url) from None
+                time.sleep(pause_s)  # a standby may be about to take over
                 continue
             self._check_connection()
             return
@@ -187,12 +191,9 @@ class Database:
         if self._read_only:
             db.execute("SET default_transaction_read_only = on")
         else:
-            _refuse_standby(db, self._url)
+            refuse_standby(db, self._url)
             refuse_unsafe(db, self._url)
             _make_durable(db)
-            system = read_system(db)
-            refuse_another(self._system, system, self._url)
-            self._system = system
         if self._versioned:
             state_id = _read_state(db, self._url)
             if self._state_id not in (None, state_id):
@@ -202,6 +203,8 @@ class Database:
                     fix="restore the right database; until then what was sent is not known, and nothing is sent",
                 )
             self._state_id = state_id
+            if not self._read_only:
+                refuse_another(db, self._url)
 
 
 def connect(url: DatabaseUrl) -> psycopg.Connection:
@@ -333,10 +336,11 @@ def _pauses() -> Iterator[float]:
         yield _PAUSES_S[-1]
 
 
-def _refuse_standby(db: psycopg.Connection, url: DatabaseUrl) -> None:
+def refuse_standby(db: psycopg.Connection, url: DatabaseUrl) -> None:
+    """Raise StandbyServer for a server, or a database, that can only be read."""
     row = db.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')").fetchone()
     if row is not None and (row[0] or row[1] == "on"):
-        raise StateError(
+        raise StandbyServer(
             "this server can only be read: it is a standby, or its database is read-only",
             where=str(url),
             fix="name the primary server",

@@ -8,9 +8,10 @@ import psycopg
 from psycopg import errors
 
 from sender.state.database_url import DatabaseUrl
-from sender.state.postgres.database import connect, explain, refuse_newer
+from sender.state.postgres.database import connect, explain, refuse_newer, refuse_standby
 from sender.state.postgres.schema import SCHEMA_VERSION, STEPS
 from sender.state.postgres.server_checks import refuse_unsafe
+from sender.state.postgres.server_identity import note_server, refuse_another
 
 _LOCK = 0x63_6D_70_73  # of two that make a state at once, the second finds it
 
@@ -23,10 +24,14 @@ class Installed:
     schema_before: int
 
 
-def install(url: DatabaseUrl) -> Installed:
-    """Make the state at `url`, or upgrade it. Raises StateError and InputError, before anything is changed."""
+def install(url: DatabaseUrl, *, accept_server: bool = False) -> Installed:
+    """Make the state at `url`, or upgrade it. Raises StateError and InputError, before anything is changed.
+
+    With `accept_server` it goes on on a server that may lack what the one before it had confirmed.
+    """
     try:
         with connect(url) as db:
+            refuse_standby(db, url)
             refuse_unsafe(db, url)
             with db.transaction():
                 db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -34,6 +39,9 @@ def install(url: DatabaseUrl) -> Installed:
                 refuse_newer(before, url)
                 for step in STEPS[before:]:
                     db.execute(step.encode())
+                if before and not accept_server:
+                    refuse_another(db, url)
+                note_server(db, is_accepted=accept_server)
                 db.execute("UPDATE state SET version = %s", (SCHEMA_VERSION,))
             return Installed(str(db.info.parameter_status("server_version")), before)
     except psycopg.Error as error:

@@ -6,6 +6,7 @@ step. A released step is never edited: databases that it made exist.
 
 from __future__ import annotations
 
+from sender.state.postgres.server_identity import SERVER_COLUMNS
 from sender.state.postgres.store_tables import APPROVAL_TABLES, REPLY_TABLE
 from sender.state.postgres.tally_tables import TALLY_TABLES
 
@@ -392,6 +393,14 @@ BEGIN
 END $$;
 """
 
-STEPS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, TALLY_TABLES, REPLY_TABLE, APPROVAL_TABLES)
+STEPS: tuple[str, ...] = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+    TALLY_TABLES,
+    REPLY_TABLE,
+    APPROVAL_TABLES,
+    SERVER_COLUMNS,
+)
 
 SCHEMA_VERSION = len(STEPS)  # kept in the table `state`

@@ -1,10 +1,10 @@
-"""Refuses servers that may lose what they have confirmed, and those that are not the one that was there before."""
+"""Refuses servers that may lose what they have confirmed."""
 
 from __future__ import annotations
 
 import psycopg
 
-from sender.core.errors import StateError, StateLost
+from sender.core.errors import StateError
 from sender.state.database_url import DatabaseUrl
 
 OLDEST_SERVER = 150000  # what we test with: Debian 12's
@@ -45,22 +45,3 @@ def _has_standby(db: psycopg.Connection) -> bool:
                 WHERE slot_type = 'logical' AND active_pid IS NOT NULL)
     """).fetchone()
     return row is not None and row[0] > 0
-
-
-def read_system(db: psycopg.Connection) -> str | None:
-    """What the server's data are called for ever, also on its standbys; None where this user may not know."""
-    try:
-        row = db.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
-    except psycopg.errors.InsufficientPrivilege:
-        return None
-    return None if row is None else str(row[0])
-
-
-def refuse_another(before: str | None, now: str | None, url: DatabaseUrl) -> None:
-    """Raise StateLost where the data behind the address are not those of before: a copy may lack what was sent."""
-    if None not in (before, now) and before != now:
-        raise StateLost(
-            "another server answers at this address than before: its data may be an older copy",
-            where=str(url),
-            fix="bring back the server that was there; until then what was sent is not known, and nothing is sent",
-        )
