@@ -8,6 +8,7 @@ server has changed, whatever it has done before. Only behind a synchronous stand
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -75,5 +76,5 @@ def _note(db: psycopg.Connection, now: ServerIdentity) -> None:
     db.execute(_NOTE, (now.system, now.timeline, now.synchronous))
 
 
-def _row(db: psycopg.Connection, statement: str) -> tuple[object, ...]:
+def _row(db: psycopg.Connection, statement: str) -> tuple[Any, ...]:
     return db.execute(statement).fetchone() or (None, None, False)
