@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks import stub
 from benchmarks.database import Cost, kill_all, measure, running_server, sending, wait, workers
 from benchmarks.figures import Figure, seconds
+from benchmarks.pace import GOAL_PERCENT, busiest_second
 from benchmarks.sending import run, written_plan
 from sender.plan.plan import Plan
 from sender.reports.status import StatusMonitor
@@ -35,6 +36,7 @@ GOAL_SENDER_US, GOAL_DATABASE_US, GOAL_WAL = 100, 25, 350
 GOAL_STATUS_MS, GOAL_PLAN_S, GOAL_AGAIN_S = 50, 10, 15
 STATUS_EVERY_S = 0.5
 FAULT_RATE, FAULT_MESSAGES = "50/s", 20_000
+PACES = (100, 1_000)
 FEW = 5_000  # messages; below that, starting the processes is most of it
 
 
@@ -48,6 +50,8 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
         yield from _plans(server, folder, options.rows)
         with stub.running(0) as (url, _):
             yield from _faults(server, folder, url)
+        for rate in PACES:
+            yield from _pace(server, folder / f"pace{rate}", rate, options.pace_seconds)
 
 
 def _speed(server: Server, folder: Path, url: str, kind: str, messages: int) -> Iterator[Figure]:
@@ -170,6 +174,21 @@ def _faults(server: Server, folder: Path, url: str) -> Iterator[Figure]:
         note = "after an immediate shutdown, from when it answers again"
         yield Figure("cluster", "sending after a restart", again_s, " s", goal=GOAL_AGAIN_S, note=note)
         state.ledger.close_run(entry.run_id, by="the benchmark")
+
+
+def _pace(server: Server, folder: Path, rate: int, for_s: float) -> Iterator[Figure]:
+    """Three workers send at a rate, as the receiving side sees it."""
+    messages = max(2, round(rate * for_s) + 1)
+    written_plan(folder, messages, f"{rate}/s")
+    machines = [folder / f"machine{number}" for number in range(3)]
+    with stub.receiving(folder / "arrivals") as (url, arrivals), workers(server, machines, 1):
+        sending(folder / "plan", server, folder / "machine3", url, "--shifts", "3").wait()
+        times = arrivals()
+    assert len(times) == messages, f"{len(times)} of {messages} arrived"
+    most, percent = busiest_second(times), 100 * (messages - 1) / (times[-1] - times[0]) / rate
+    what, note = f"pace {rate:,}/s by three:", f"{messages:,} messages, as received"
+    yield Figure("cluster", f"{what} most in any second", most, "", goal=rate, note=note)
+    yield Figure("cluster", f"{what} on average", percent, "%", goal=GOAL_PERCENT)
 
 
 def _is_child(pid: int, child: int) -> bool:

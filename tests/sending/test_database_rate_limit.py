@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sender.plan.pace import Pace, Queue
-from sender.sending.database_rate_limit import ClockDifference, DatabaseRateLimiter
+from sender.sending.database_rate_limit import LOOK_EVERY_S, ClockDifference, DatabaseRateLimiter
 from sender.state.database_url import DatabaseUrl, read_database_url
 from sender.state.ledger import Run, RunKind
 from sender.state.postgres.shared_run import SharedRunRows
@@ -64,6 +67,73 @@ def test_three_senders_keep_one_rate_and_use_it(url: DatabaseUrl, per_s: float, 
     left = run(url, replace(PACE, per_s=per_s), messages)
     assert most_in_a_second(left) <= per_s
     assert (len(left) - 1) / (left[-1] - left[0]) > 0.8 * per_s  # of a machine that does other things, too
+
+
+class _ClockApart(asyncio.SelectorEventLoop):
+    """The event loop of a machine whose clock is set otherwise."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self._ahead_s = ahead_s
+        super().__init__()
+
+    def time(self) -> float:
+        return super().time() + self._ahead_s
+
+
+def send_apart(
+    url: DatabaseUrl, pace: Pace, work: Callable[[DatabaseRateLimiter, int], Coroutine[Any, Any, None]]
+) -> None:
+    """Let three senders work at once, each in a thread whose clock is minutes away from the others'."""
+
+    async def open_and_work(number: int, first: threading.Event) -> None:
+        if number:
+            await asyncio.to_thread(first.wait)
+        async with limiter(url, pace).opened(begins_in_s=None if number else 0.0) as one:
+            first.set()
+            await work(one, number)
+
+    def machine(number: int, first: threading.Event) -> None:
+        loop = _ClockApart((0.0, -333.0, 421.5)[number])
+        try:
+            loop.run_until_complete(open_and_work(number, first))
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    first = threading.Event()
+    with ThreadPoolExecutor(3) as machines:
+        for done in [machines.submit(machine, number, first) for number in range(3)]:
+            done.result()
+
+
+def test_clocks_minutes_apart_do_not_matter(url: DatabaseUrl) -> None:
+    left: list[float] = []
+    pace = replace(PACE, per_s=200.0)
+    send_apart(url, pace, lambda one, _: send(one, 200, left))
+    left.sort()
+    assert len(left) == 600
+    assert most_in_a_second(left) <= 200
+    assert (len(left) - 1) / (left[-1] - left[0]) > 100, "of a machine that does other things, too"
+
+
+def test_a_refusal_slows_senders_whose_clocks_are_apart(url: DatabaseUrl) -> None:
+    """All of them pause, and then share half of the rate, which recovers by 2 % of the whole a second."""
+    left: list[float] = []
+    refused: list[float] = []
+    pause_s, pace = 0.8, replace(PACE, per_s=200.0)
+
+    async def work(one: DatabaseRateLimiter, number: int) -> None:
+        await send(one, 60, left)
+        if not number:
+            one.slow_down(pause_s)
+            refused.append(time.monotonic())
+        await send(one, 100, left)
+
+    send_apart(url, pace, work)
+    after = sorted(at for at in left if at > refused[0] + LOOK_EVERY_S + 0.3)  # the others have heard of it
+    assert after[0] > refused[0] + pause_s - 0.001
+    assert most_in_a_second(after) <= 200 * (0.5 + 0.02 * (after[-1] - after[0] + 1))
+    assert most_in_a_second(sorted(left)) <= 200
 
 
 def test_a_slow_rate_is_kept_by_any_number_of_senders(url: DatabaseUrl) -> None:

@@ -145,7 +145,7 @@ def test_commits_that_are_gone_are_noticed_and_nothing_more_is_claimed(
 ) -> None:
     """As after a standby that lagged behind has taken over: it has neither the intents nor the note of them."""
     ledger.claim(RUN.run_id, limit=2, lease_ms=LEASE_MS)
-    execute(url, "DELETE FROM message")
+    execute(url, "DELETE FROM intent_range")
     execute(url, "UPDATE run_cursor SET next_seq = 0")
     execute(url, "UPDATE claim_note SET number = number - 1")
     break_connection(url, ledger._db)
@@ -161,7 +161,7 @@ def test_a_backup_that_is_restored_is_noticed_by_the_next_process(url: DatabaseU
         first.create_run(RUN)
         for _ in range(3):
             first.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS)
-    execute(url, "DELETE FROM message WHERE seq > 0")
+    execute(url, "DELETE FROM intent_range WHERE start > 0")
     execute(url, "UPDATE run_cursor SET next_seq = 1, commits = 1")
     with contextlib.closing(PostgresLedger.open(url, folder=tmp_path)) as second:
         with pytest.raises(StateError, match="the database has lost commits that it had confirmed"):
@@ -207,7 +207,7 @@ def test_a_standby_that_had_everything_takes_over_without_a_word(url: DatabaseUr
 
 
 def ledger_rows(url: DatabaseUrl) -> int:
-    return int(execute(url, "SELECT count(*) FROM message")[0][0])
+    return int(execute(url, "SELECT count(*) FROM every_message")[0][0])
 
 
 def test_another_database_behind_the_address_is_noticed(url: DatabaseUrl, ledger: PostgresLedger) -> None:
@@ -263,7 +263,7 @@ def test_what_it_had_claimed_is_waited_for_to_the_end_of_its_longest_request(
     ):
         pass
     sending, _ = cut_off
-    execute(url, "UPDATE message SET deadline = %s WHERE state = 'intent'", sending.now_ms() - 29_000)
+    execute(url, "UPDATE intent_range SET deadline = %s", sending.now_ms() - 29_000)
     begun_s = time.monotonic()
     with AdvisoryLocks(url).hold_campaign(RUN.campaign, RUN.kind):
         assert time.monotonic() - begun_s > 1.0, "its last request may take 30 s from the deadline on"
@@ -274,7 +274,7 @@ def test_it_claims_nothing_more_once_another_has_taken_over(
 ) -> None:
     sending, claims = cut_off
     sending.record(RUN.run_id, [Settlement(claims[0], Unknown("timeout"))])
-    execute(url, "UPDATE message SET deadline = 0 WHERE state = 'intent'")
+    execute(url, "UPDATE intent_range SET deadline = 0")
     with AdvisoryLocks(url).hold_campaign(RUN.campaign, RUN.kind):
         assert ledger.orphans_to_unknown(RUN.run_id) == 1
         for _ in range(2):

@@ -1,6 +1,7 @@
 """The SQL of claims, and of messages that wait for their time or have missed it: within the caller's transaction.
 
-Rows are dense: what is claimed out of order lets the messages before it wait as pending rows. The caller holds the lock
+Messages that are claimed for the first time are one row together, of their range (`intent_range`). All others have rows
+of their own: what is claimed out of order lets the messages before it wait as pending rows. The caller holds the lock
 of the run's cursor.
 """
 
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from sender.core.outcomes import CancelReason
 from sender.state.ledger import Claim
@@ -22,38 +24,60 @@ from sender.state.tallies import TallyChanges, pending_key
 class OpenedRun:
     """A run whose cursor this transaction has locked: its key, its frontier, and the time after that (ms UTC).
 
-    `commits` is how often something of it was claimed.
+    `commits` is how often something of it was claimed. It is held while it is paused or closed, for `close_reason`. It
+    is odd where an outcome may meet a message that is not simply under way. `has_reports` says that delivery reports
+    wait for its messages, `first_due` when the first pending message with a row is due. `holder` is the token of
+    whoever holds its campaign.
     """
 
     key: int
     next_seq: int
     now_ms: int
-    commits: int = 0
+    commits: int
+    is_held: bool
+    close_reason: CancelReason | None
+    is_odd: bool
+    has_reports: bool
+    first_due: int | None
+    holder: UUID | None
+
+
+class ClaimNote(NamedTuple):
+    """Whose claim it is, by which it is found again: the handle's id, and the number of its claim."""
+
+    handle: UUID
+    number: int
 
 
 def claim(
-    db: Transaction, run: OpenedRun, *, limit: int, lease_ms: int, bound: int, request_format: int | None
+    db: Transaction,
+    run: OpenedRun,
+    note: ClaimNote,
+    *,
+    limit: int,
+    lease_ms: int,
+    bound: int,
+    request_format: int | None,
 ) -> list[Claim]:
     """Claim up to `limit` messages below `bound`: those that are due first, then the next in order."""
-    if closing.is_held(db, run.key):
+    if run.is_held:
         return []
     deadline, start = run.now_ms + lease_ms, run.next_seq
     named = {"run": run.key, "now": run.now_ms, "deadline": deadline, "format": request_format}
-    waiting = db.rows(sql.CLAIM_WAITING, named | {"bound": bound, "limit": limit})
-    stop = min(bound, start + limit - len(waiting))
-    if start < stop:
-        db.execute(sql.CLAIM_NEXT, named | {"start": start, "stop": stop})
-    if waiting or start < stop:
-        db.execute(sql.ADVANCE, {"run": run.key, "next": max(start, stop), "claims": 1})
-    again = _claims(db, run, waiting, deadline, also=max(0, stop - start))
-    return again + [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
+    again: list[Claim] = []
+    if run.first_due is not None and run.first_due <= run.now_ms:
+        again = _claims(db, run, db.rows(sql.CLAIM_WAITING, named | {"bound": bound, "limit": limit}), deadline)
+    stop = max(start, min(bound, start + limit - len(again)))
+    if again or start < stop:
+        _note(db, note, again, named | {"start": start, "stop": stop})
+    return again + first_claims(start, stop, deadline)
 
 
 def prefetch(
     db: Transaction, run: OpenedRun, *, limit: int, exclude: Collection[int], bound: int, partition: tuple[int, int]
 ) -> list[int]:
     """The `seq` of up to `limit` messages below `bound` that may be claimed now, in the order of `claim`."""
-    if closing.is_held(db, run.key):
+    if run.is_held:
         return []
     named = {"run": run.key, "now": run.now_ms, "bound": bound, "limit": limit, "exclude": sorted(exclude)}
     due = [seq for (seq,) in db.rows(sql.DUE, named | {"partition": partition[0], "of": partition[1]})]
@@ -64,25 +88,49 @@ def prefetch(
 
 
 def claim_prefetched(
-    db: Transaction, run: OpenedRun, seqs: Collection[int], *, lease_ms: int, request_format: int | None
+    db: Transaction,
+    run: OpenedRun,
+    note: ClaimNote,
+    seqs: Collection[int],
+    *,
+    lease_ms: int,
+    request_format: int | None,
 ) -> list[Claim]:
     """Claim those of `seqs` that wait and are due."""
-    if closing.is_held(db, run.key):
+    if run.is_held:
         return []
     deadline = run.now_ms + lease_ms
-    named = {"run": run.key, "now": run.now_ms, "deadline": deadline, "format": request_format, "seqs": sorted(seqs)}
-    claimed = db.rows(sql.CLAIM_PREFETCHED, named)
-    if claimed:
-        db.execute(sql.ADVANCE, {"run": run.key, "next": run.next_seq, "claims": 1})
-    return _claims(db, run, claimed, deadline)
+    named = {"run": run.key, "now": run.now_ms, "deadline": deadline, "format": request_format}
+    claims = _claims(db, run, db.rows(sql.CLAIM_PREFETCHED, named | {"seqs": sorted(seqs)}), deadline)
+    if claims:
+        _note(db, note, claims, named | {"start": run.next_seq, "stop": run.next_seq})
+    return claims
 
 
-def _claims(
-    db: Transaction, run: OpenedRun, claimed: Collection[tuple[Any, ...]], deadline: int, also: int = 0
-) -> list[Claim]:
-    """The claims of messages that waited, which are counted now, as are `also` that had no row."""
+def first_claims(start: int, stop: int, deadline: int) -> list[Claim]:
+    """The claims of a range of messages that had never been claimed."""
+    return [Claim(seq, 1, deadline, 1) for seq in range(start, stop)]
+
+
+def noted_claims(db: Transaction, note: ClaimNote) -> list[Claim]:
+    """The claims that were noted so; none where they were not made."""
+    number, flat, *fresh = db.row(sql.NOTED_CLAIM, (note.handle,)) or (None, [])
+    if number != note.number:
+        return []
+    size = len(Claim._fields)
+    return [Claim(*flat[at : at + size]) for at in range(0, len(flat), size)] + first_claims(*fresh)
+
+
+def _note(db: Transaction, note: ClaimNote, others: Collection[Claim], named: dict[str, Any]) -> None:
+    """Claim the range, which may be empty, and note it with `others`, which have been claimed."""
+    flat = [number for one in others for number in one]
+    db.execute(sql.CLAIM_RANGE, named | {"handle": note.handle, "number": note.number, "others": flat})
+
+
+def _claims(db: Transaction, run: OpenedRun, claimed: Collection[tuple[Any, ...]], deadline: int) -> list[Claim]:
+    """The claims of messages that waited, which are counted now."""
     changes = TallyChanges()
-    changes.claim(len(claimed) + also, run.now_ms)
+    changes.claim(len(claimed), run.now_ms)
     claims = []
     for seq, attempt, fence, reason, error_code in claimed:
         changes.add(pending_key(reason, error_code), -1)
@@ -115,7 +163,7 @@ def expire(db: Transaction, run: OpenedRun, seqs: tuple[int, int], *, reason: Ca
 
 def _reach(db: Transaction, run: OpenedRun, seqs: tuple[int, int]) -> int:
     """Enter the messages of the range as waiting ones, where all before it have been entered; return the frontier."""
-    if seqs[0] <= run.next_seq < seqs[1] and closing.close_reason(db, run.key) is None:
+    if seqs[0] <= run.next_seq < seqs[1] and run.close_reason is None:
         closing.enter_waiting(db, run.key, run.now_ms, seqs[1])
         return seqs[1]
     return run.next_seq

@@ -188,6 +188,7 @@ class Database:
 
     def _set_up(self, db: psycopg.Connection) -> None:
         db.execute("SET default_transaction_isolation = 'read committed'")
+        db.execute("SET jit = off")  # no statement here runs long enough to be worth compiling
         if self._read_only:
             db.execute("SET default_transaction_read_only = on")
         else:

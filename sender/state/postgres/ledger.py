@@ -41,6 +41,7 @@ from sender.state.postgres.database import Database, Transaction
 from sender.state.postgres.ledger_changes import LedgerChanges
 from sender.state.postgres.settling import (
     count_states,
+    enter_intents,
     orphans_to_unknown,
     record_findings,
     record_outcomes,
@@ -189,8 +190,8 @@ class PostgresLedger(LedgerChanges):
             return []
         return self._claim(
             run_id,
-            lambda db, run: claiming.claim(
-                db, run, limit=limit, lease_ms=lease_ms, bound=bound, request_format=request_format
+            lambda db, run, note: claiming.claim(
+                db, run, note, limit=limit, lease_ms=lease_ms, bound=bound, request_format=request_format
             ),
         )
 
@@ -205,7 +206,9 @@ class PostgresLedger(LedgerChanges):
     ) -> list[Claim]:
         return self._claim(
             run_id,
-            lambda db, run: claiming.claim_prefetched(db, run, seqs, lease_ms=lease_ms, request_format=request_format),
+            lambda db, run, note: claiming.claim_prefetched(
+                db, run, note, seqs, lease_ms=lease_ms, request_format=request_format
+            ),
         )
 
     def prefetch(
@@ -248,9 +251,10 @@ class PostgresLedger(LedgerChanges):
         released = list(claims)
 
         def release(db: Transaction, run: OpenedRun) -> int:
-            reason, now_ms = closing.close_reason(db, key), run.now_ms
+            reason, now_ms = run.close_reason, run.now_ms
             statement, first = (sql.RELEASE, 0) if reason is None else (sql.RELEASE_CANCELED, reason.value)
             rows = [(first, now_ms, key, claim.seq, claim.attempt, claim.fence) for claim in released]
+            enter_intents(db, key, seqs=[claim.seq for claim in released])
             with tallies.counted(db, key, seqs=[claim.seq for claim in released]):
                 changed = db.execute_each(statement, rows)
             delivery_reports.apply_waiting(db, key, (claim.seq for claim in released), now_ms)
@@ -261,15 +265,21 @@ class PostgresLedger(LedgerChanges):
     def use_senders(self, run_id: str, choices: Iterable[tuple[Claim, str]]) -> int:
         key, _ = self._run_key(run_id)
         rows = [(sender, key, claim.seq, claim.attempt, claim.fence) for claim, sender in choices]
-        return self._change(key, lambda db, _: db.execute_each(sql.USE_SENDER, rows))
+
+        def note(db: Transaction, _: OpenedRun) -> int:
+            enter_intents(db, key, seqs=[seq for _, _, seq, *_ in rows])
+            return db.execute_each(sql.USE_SENDER, rows)
+
+        return self._change(key, note)
 
     def record(self, run_id: str, settlements: Sequence[Settlement]) -> int:
         """As the protocol says. Of two outcomes for one claim the first counts."""
         key, _ = self._run_key(run_id)
 
         def record(db: Transaction, run: OpenedRun) -> int:
-            changed = record_outcomes(db, key, settlements, run.now_ms)
-            delivery_reports.apply_waiting(db, key, (one.claim.seq for one in settlements), run.now_ms)
+            changed = record_outcomes(db, run, settlements)
+            if run.has_reports:
+                delivery_reports.apply_waiting(db, key, (one.claim.seq for one in settlements), run.now_ms)
             return changed
 
         return self._change(key, record)

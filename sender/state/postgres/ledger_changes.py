@@ -6,16 +6,17 @@ Knows the tables of cursors, holders and notes of claims; what is changed is its
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 
 from sender.core.errors import RunLocked, StateError
+from sender.core.outcomes import CancelReason
 from sender.state.ledger import Claim, RunKind
 from sender.state.postgres import statements as sql
-from sender.state.postgres.claiming import OpenedRun
+from sender.state.postgres.claiming import ClaimNote, OpenedRun, noted_claims
 from sender.state.postgres.commit_mark import CommitMarks, lost_commits
 from sender.state.postgres.database import ConnectionLost, Database, Transaction, refuse_newer
 from sender.state.postgres.database_clock import DatabaseClock
@@ -56,22 +57,18 @@ class LedgerChanges(PostgresReads):
         """The result of `work`, in a transaction that has locked the run's cursor."""
         return self._db.transact(lambda db: work(db, self._open(db, key)))
 
-    def _claim(self, run_id: str, work: Callable[[Transaction, OpenedRun], list[Claim]]) -> list[Claim]:
-        """The claims that `work` makes, durable. Where the answer of their commit is lost they are looked up."""
+    def _claim(self, run_id: str, work: Callable[[Transaction, OpenedRun, ClaimNote], list[Claim]]) -> list[Claim]:
+        """The claims that `work` makes and notes, durable. Where the answer of a commit is lost they are looked up."""
         key, _ = self._run_key(run_id)
-        number, commits = self._claims + 1, 0
+        note, commits = ClaimNote(self._handle, self._claims + 1), 0
 
         def make(db: Transaction) -> list[Claim]:
             nonlocal commits
             run = self._open(db, key)
             self._marks.check(run_id, run.commits, self._db.where)
-            self._refuse_others(db, run_id)
-            claims = work(db, run)
-            if claims:
-                commits = run.commits + 1
-                named = {"handle": self._handle, "number": number, "now": run.now_ms, "claims": _flat(claims)}
-                db.execute(sql.NOTE_CLAIM, named)
-            return claims
+            self._refuse_others(db, run_id, run.holder)
+            commits = run.commits + 1
+            return work(db, run, note)
 
         claims: list[Claim] = []
         for _ in range(_ATTEMPTS):
@@ -80,7 +77,7 @@ class LedgerChanges(PostgresReads):
                 break
             except ConnectionLost:
                 self._db.reconnect()
-                if claims := self._look_up(key, number):
+                if claims := self._look_up(key, note):
                     break
         else:
             raise StateError(
@@ -89,12 +86,12 @@ class LedgerChanges(PostgresReads):
                 fix="see to the network between this machine and the database, then run the same command again",
             )
         if claims:
-            self._claims = number
+            self._claims = note.number
             self._marks.note(run_id, commits)
         return claims
 
-    def _look_up(self, key: int, number: int) -> list[Claim]:
-        """The claims of that number, if they were committed; else they never will be.
+    def _look_up(self, key: int, note: ClaimNote) -> list[Claim]:
+        """The claims that were noted so, if they were committed; else they never will be.
 
         COMMIT is sent only once the run's lock is held, so to have the lock means that it has been carried out, or was
         never sent.
@@ -102,18 +99,22 @@ class LedgerChanges(PostgresReads):
 
         def look(db: Transaction) -> list[Claim]:
             self._open(db, key)
-            noted = db.row(sql.NOTED_CLAIM, (self._handle,))
-            return _claims(noted[1]) if noted is not None and noted[0] == number else []
+            return noted_claims(db, note)
 
         return self._db.transact(look)
 
     def _open(self, db: Transaction, key: int) -> OpenedRun:
         """Lock the run's cursor. Then the clock is read: waiting must not eat the lease."""
         begun_s = self._database_clock.begin()
-        next_seq, version, now_ms, commits = db.row("SELECT * FROM open_run(%s)", (key,)) or (0, 0, 0, 0)
+        row = db.row("SELECT * FROM begin_change(%s)", (key,))
+        assert row is not None  # noqa: S101 (a function's)
+        next_seq, version, now_ms, commits, is_held, close_reason, *rest = row
         self._database_clock.note(begun_s, now_ms)
         refuse_newer(version, self._url)  # a newer program may have upgraded it meanwhile
-        return OpenedRun(key, next_seq, now_ms if self._clock is None else self._clock(), commits)
+        closed = None if close_reason is None else CancelReason(close_reason)
+        return OpenedRun(
+            key, next_seq, now_ms if self._clock is None else self._clock(), commits, is_held, closed, *rest
+        )
 
     def _lock(self, db: Transaction, keys: Iterable[int]) -> int:
         """Lock the cursors of these runs, always in the same order; return the time afterwards."""
@@ -125,16 +126,15 @@ class LedgerChanges(PostgresReads):
         begun_s = self._database_clock.begin()
         self._database_clock.note(begun_s, self._db.read(lambda db: int(db.value(_NOW))))
 
-    def _refuse_others(self, db: Transaction, run_id: str) -> None:
+    def _refuse_others(self, db: Transaction, run_id: str, holder: uuid.UUID | None) -> None:
         """Raise RunLocked where another process has taken the campaign over. Its doing so waits for our lock."""
         if run_id not in self._campaigns:
             campaign, kind = db.row("SELECT campaign, kind FROM run WHERE run_id = %s", (run_id,)) or ("", "live")
             self._campaigns[run_id] = (campaign, RunKind(kind))
         campaign, kind = self._campaigns[run_id]
-        row = db.row("SELECT token, pid, host, since FROM holder WHERE name = %s", (holder_name(campaign, kind),))
-        token = None if row is None else row[0]
-        if token != self._token_of(campaign, kind):
-            who = "" if row is None else f" (pid {row[1]} on {row[2]}, since {row[3]})"
+        if holder != self._token_of(campaign, kind):
+            row = db.row("SELECT pid, host, since FROM holder WHERE name = %s", (holder_name(campaign, kind),))
+            who = "" if row is None else f" (pid {row[0]} on {row[1]}, since {row[2]})"
             raise RunLocked(
                 f"{campaign} was taken over by another process{who} while this one could not reach the database",
                 fix=f"`sender status {run_id}` shows how far it is",
@@ -152,11 +152,3 @@ class LedgerChanges(PostgresReads):
 def holder_name(campaign: str, kind: RunKind) -> str:
     """What the row of who holds a campaign is called."""
     return f"{kind.value}-{campaign}"
-
-
-def _flat(claims: Iterable[Claim]) -> list[int]:
-    return [number for claim in claims for number in claim]
-
-
-def _claims(flat: Sequence[int]) -> list[Claim]:
-    return [Claim(*flat[start : start + len(Claim._fields)]) for start in range(0, len(flat), len(Claim._fields))]

@@ -66,8 +66,8 @@ WHERE name = %(name)s AND token = %(token)s
 """
 _DISSOLVE = """
 DELETE FROM holder WHERE name = %(name)s AND token = %(token)s AND together AND NOT EXISTS (
-    SELECT 1 FROM message JOIN run ON run.key = message.run
-    WHERE message.state = 'intent' AND run.campaign = %(campaign)s AND run.kind = %(kind)s
+    SELECT 1 FROM every_message AS one JOIN run ON run.key = one.run
+    WHERE one.state = 'intent' AND run.campaign = %(campaign)s AND run.kind = %(kind)s
 )
 """
 _LOCK_CLAIMS = """
@@ -75,7 +75,7 @@ SELECT run FROM run_cursor
 WHERE run IN (SELECT key FROM run WHERE campaign = %(campaign)s AND kind = %(kind)s) ORDER BY run FOR UPDATE
 """
 _LAST_DEADLINE = """
-SELECT max(deadline), floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM message
+SELECT max(deadline), floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM every_message
 WHERE state = 'intent' AND run IN (SELECT key FROM run WHERE campaign = %(campaign)s AND kind = %(kind)s)
 """
 

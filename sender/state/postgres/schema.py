@@ -6,6 +6,7 @@ step. A released step is never edited: databases that it made exist.
 
 from __future__ import annotations
 
+from sender.state.postgres.range_tables import RANGE_TABLES
 from sender.state.postgres.server_identity import SERVER_COLUMNS
 from sender.state.postgres.store_tables import APPROVAL_TABLES, REPLY_TABLE
 from sender.state.postgres.tally_tables import TALLY_TABLES
@@ -23,6 +24,7 @@ from sender.state.postgres.tally_tables import TALLY_TABLES
 #   after each change.
 # - `settle_messages` writes the outcomes of a group row by row through the primary key. An UPDATE joined with `unnest`
 #   reads the whole run for each group: the planner does not know how few rows an array has.
+# - `intent_range` has one intent for all messages that are claimed together for the first time; see `range_tables`.
 _VERSION_1 = """
 CREATE TABLE state (
     sole boolean PRIMARY KEY DEFAULT true CHECK (sole),
@@ -401,6 +403,7 @@ STEPS: tuple[str, ...] = (
     REPLY_TABLE,
     APPROVAL_TABLES,
     SERVER_COLUMNS,
+    RANGE_TABLES,
 )
 
 SCHEMA_VERSION = len(STEPS)  # kept in the table `state`

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sender.core.outcomes import CancelReason, SubmissionState
+from sender.core.outcomes import CancelReason
 from sender.state.ledger import Counts, LogFinding, Settlement
 from sender.state.outcome_rows import (
     COMMON,
@@ -18,8 +19,9 @@ from sender.state.outcome_rows import (
 from sender.state.postgres import closing, tallies
 from sender.state.postgres import reports as delivery_reports
 from sender.state.postgres import statements as sql
+from sender.state.postgres.claiming import OpenedRun
 from sender.state.postgres.database import Transaction
-from sender.state.tallies import TallyChanges, TallyKey, key_of, make_counts
+from sender.state.tallies import TallyChanges, make_counts
 
 LATE_MS = 10_000  # beyond the longest request: for clocks, and for an answer on its way into the ledger
 
@@ -35,49 +37,64 @@ def orphans_to_unknown(db: Transaction, key: int, now_ms: int, *, overdue_ms: in
         overdue_ms = None if longest_s is None else LATE_MS + int(1000 * longest_s)
     named = {"run": key, "now": now_ms, "why": ORPHAN_MESSAGE}
     before_ms = None if overdue_ms is None else now_ms - overdue_ms
+    db.execute(sql.ENTER_INTENTS, {"run": key, "seqs": None, "before": before_ms})
     changed = db.execute(sql.ORPHANS, named | {"before": before_ms})
     if changed:
         tallies.recount(db, key)
     return changed - delivery_reports.apply_waiting(db, key, None, now_ms) if changed else 0
 
 
-def record_outcomes(db: Transaction, key: int, settlements: Iterable[Settlement], now_ms: int) -> int:
+def enter_intents(db: Transaction, key: int, *, seqs: Collection[int]) -> None:
+    """Give those of the messages that are claimed as a part of a range a row of their own each."""
+    db.execute(sql.ENTER_INTENTS, {"run": key, "seqs": sorted(seqs), "before": None})
+
+
+def record_outcomes(db: Transaction, run: OpenedRun, settlements: Iterable[Settlement]) -> int:
     """Settle each claim that still holds its message, those with like outcomes by one statement."""
-    close_reason, is_odd = db.row(sql.ANSWERED_RUN, {"run": key}) or (None, False)
-    closed = None if close_reason is None else CancelReason(close_reason)
-    alike = group_alike(settlements, closed, now_ms)
+    alike = group_alike(settlements, run.close_reason, run.now_ms)
+    if run.is_odd:
+        with tallies.counted(db, run.key, seqs=[seq for rows in alike.values() for seq, *_ in rows]):
+            return sum(_write_alike(db, run, common, rows, is_counted=False) for common, rows in alike.items())
     changed = 0
-    if is_odd:
-        with tallies.counted(db, key, seqs=[seq for rows in alike.values() for seq, *_ in rows]):
-            for common, rows in alike.items():
-                changed += _write_alike(db, key, common, rows, now_ms)[0]
-        return changed
-    changes = TallyChanges()  # whatever changes was under way
+    seconds = TallyChanges()
     for common, rows in alike.items():
-        settled, reported, segments = _write_alike(db, key, common, rows, now_ms)
-        fields = common_fields(common[1:])
-        changes.add(TallyKey(SubmissionState.INTENT.value), -settled)
-        changes.add(key_of(fields), settled, reported=reported, segments=segments, example=rows[-1][0])
-        changes.finish(fields, settled)
+        settled = _write_alike(db, run, common, rows, is_counted=True)
+        seconds.finish(common_fields(common[1:]), settled)
         changed += settled
-    tallies.write(db, key, changes)
+    tallies.write(db, run.key, seconds)
     return changed
 
 
 def _write_alike(
-    db: Transaction, key: int, common: tuple[Any, ...], rows: list[tuple[Any, ...]], now_ms: int
-) -> tuple[int, int, int]:
-    """Settle claims with like outcomes; return how many held their message, how many have segments, and how many."""
+    db: Transaction, run: OpenedRun, common: tuple[Any, ...], rows: list[tuple[Any, ...]], *, is_counted: bool
+) -> int:
+    """Settle claims with like outcomes; return how many held their message. Each was under way, if they are counted."""
     uncounted, *fields = common
-    columns = map(list, zip(*rows, strict=True))
+    columns = map(_array, zip(*rows, strict=True))
     named = dict(zip(("seqs", "attempts", "fences", *VARYING), columns, strict=True)) | {
         **dict(zip(COMMON, fields, strict=True)),
-        "run": key,
-        "now": now_ms,
+        "run": run.key,
+        "now": run.now_ms,
         "uncounted": int(uncounted),
+        "counted": is_counted,
     }
-    changed, reported, segments = db.row(sql.RECORD, named) or (0, 0, 0)
-    return changed, reported, segments
+    return int(db.value(sql.RECORD, named))
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_,-]*")
+
+
+def _array(values: Sequence[Any]) -> str | list[Any] | None:
+    """An array of the values, as PostgreSQL writes it where that is simple: a list costs a call for each of them."""
+    if all(value is None for value in values):
+        return None
+    if all(type(value) is int for value in values):
+        return "{" + ",".join(map(str, values)) + "}"
+    if all(isinstance(value, str) and value and value.upper() != "NULL" and "," not in value for value in values):
+        text = ",".join(values)
+        if _PLAIN.fullmatch(text):
+            return "{" + text + "}"
+    return list(values)
 
 
 def record_findings(db: Transaction, key: int, findings: Iterable[LogFinding], now_ms: int) -> int:

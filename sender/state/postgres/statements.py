@@ -16,12 +16,6 @@ LOCK_RUNS = "SELECT run FROM run_cursor WHERE run = ANY(%s::bigint[]) ORDER BY r
 ADVANCE = "UPDATE run_cursor SET next_seq = %(next)s, commits = commits + %(claims)s WHERE run = %(run)s"
 IS_HELD = "SELECT closed_at IS NOT NULL OR paused_at IS NOT NULL FROM run WHERE key = %s"
 CLOSE_REASON = "SELECT close_reason FROM run WHERE key = %s"
-# Why the run is closed, and whether an outcome may meet a message that is not simply under way.
-ANSWERED_RUN = """
-SELECT close_reason, resent > 0 OR EXISTS (
-    SELECT FROM tally WHERE tally.run = %(run)s AND state = 'unknown' AND messages > 0
-) FROM run WHERE key = %(run)s
-"""
 # A pause is over with it.
 CLOSE_RUN = """
 UPDATE run SET closed_at = %(now)s, closed_by = %(by)s, close_reason = %(reason)s, paused_at = NULL, paused_by = NULL
@@ -49,7 +43,7 @@ FROM generate_series(%(start)s::bigint, %(stop)s::bigint - 1) AS seq
 """
 FINISH = """
 UPDATE run SET finished_at = coalesce(finished_at, %(now)s)
-WHERE key = %(run)s AND NOT EXISTS (SELECT 1 FROM message WHERE run = %(run)s AND state = 'intent')
+WHERE key = %(run)s AND NOT EXISTS (SELECT 1 FROM every_message WHERE run = %(run)s AND state = 'intent')
 """
 FINISHED = "UPDATE run SET finished_at = coalesce(finished_at, %s) WHERE key = %s"
 PAUSE_RUN = """
@@ -72,16 +66,12 @@ CLAIM_PREFETCHED = f"""
 {_CLAIMED} WHERE run = %(run)s AND not_before <= %(now)s AND seq = ANY(%(seqs)s::bigint[])
 RETURNING seq, attempts, fence, reason, error_code
 """
-CLAIM_NEXT = """
-INSERT INTO message (run, seq, state, attempts, fence, intent_at, deadline, request_format, updated_at)
-SELECT %(run)s, seq, 'intent', 1, 1, %(now)s, %(deadline)s, %(format)s::bigint, %(now)s
-FROM generate_series(%(start)s::bigint, %(stop)s::bigint - 1) AS seq
+CLAIM_RANGE = """
+SELECT claim_range(%(run)s, %(start)s, %(stop)s, %(now)s, %(deadline)s, %(format)s::bigint, %(handle)s, %(number)s,
+    %(others)s::bigint[])
 """
-NOTE_CLAIM = """
-INSERT INTO claim_note (handle, number, at, claims) VALUES (%(handle)s, %(number)s, %(now)s, %(claims)s::bigint[])
-ON CONFLICT (handle) DO UPDATE SET number = excluded.number, at = excluded.at, claims = excluded.claims
-"""
-NOTED_CLAIM = "SELECT number, claims FROM claim_note WHERE handle = %s"
+ENTER_INTENTS = "SELECT enter_intents(%(run)s, %(seqs)s::bigint[], %(before)s::bigint)"
+NOTED_CLAIM = "SELECT number, claims, start, stop, deadline FROM claim_note WHERE handle = %s"
 DROP_NOTE = "DELETE FROM claim_note WHERE handle = %s"
 DUE = """
 SELECT seq FROM message
@@ -96,7 +86,7 @@ SELECT %(run)s, seq, 'pending', 0, 0, %(now)s, 0, %(now)s
 FROM generate_series(%(start)s::bigint, %(stop)s::bigint - 1) AS seq
 """
 LAST_CHANGED = """
-SELECT seq, updated_at FROM message WHERE run = %s AND attempts > 0 ORDER BY updated_at DESC, seq DESC LIMIT %s
+SELECT seq, updated_at FROM every_message WHERE run = %s AND attempts > 0 ORDER BY updated_at DESC, seq DESC LIMIT %s
 """
 WAITING = "SELECT seq FROM message WHERE run = %s AND not_before IS NOT NULL"
 NEXT_SEQ = "SELECT next_seq FROM run_cursor WHERE run = %s"
@@ -110,7 +100,7 @@ WHERE run = %s AND callback IS NOT DISTINCT FROM %s AND serialiser = %s AND cred
 FORMATS = "SELECT key, callback, serialiser, credentials FROM request_format WHERE run = %s"
 # A retry sends what it took over as messages of its own.
 REPEATABLE = f"""
-SELECT {", ".join(REPEATABLE_SCHEMA)} FROM message
+SELECT {", ".join(REPEATABLE_SCHEMA)} FROM every_message
 WHERE run = %(run)s AND state = %(state)s AND request_format IS NOT NULL AND NOT taken_over
     AND intent_at >= %(since)s AND (%(format)s::bigint IS NULL OR request_format = %(format)s::bigint)
 ORDER BY seq DESC LIMIT %(limit)s
@@ -133,7 +123,7 @@ SELECT * FROM settle_messages(
     %(run)s, %(seqs)s::bigint[], %(attempts)s::integer[], %(fences)s::integer[], %(message_id)s::text[],
     %(segments)s::bigint[], %(created_at)s::bigint[], %(line_type)s::text[], %(carrier)s::text[], %(state)s,
     %(not_before)s, %(status)s, %(provider_status)s, %(reason)s, %(error_code)s, %(error_message)s, %(price)s,
-    %(currency)s, %(sent_at)s, %(final_at)s, %(smart_encoded)s, %(now)s, %(uncounted)s
+    %(currency)s, %(sent_at)s, %(final_at)s, %(smart_encoded)s, %(now)s, %(uncounted)s, %(counted)s
 )
 """
 RECONCILE = f"""
@@ -193,7 +183,7 @@ SELECT count(*), greatest((SELECT next_seq FROM run_cursor WHERE run = %(run)s),
     AND (state = 'accepted') = (message_id IS NOT NULL)
     AND attempts BETWEEN CASE WHEN state IN ('pending', 'canceled') THEN 0 ELSE 1 END AND fence
     AND (state NOT IN ('rejected', 'canceled') OR reason IS NOT NULL))
-FROM message WHERE run = %(run)s
+FROM every_message WHERE run = %(run)s
 """
 NEXT_DUE = """
 SELECT not_before FROM message WHERE run = %s AND not_before IS NOT NULL AND seq < %s ORDER BY not_before LIMIT 1
@@ -205,12 +195,12 @@ WHERE key = %(run)s AND finished_at IS NOT NULL
 """
 ONLY = "AND seq = ANY(%(seqs)s::bigint[])"  # by the primary key
 _IS_REACHED = "(state IN ('accepted', 'unknown', 'intent') OR resent > 0)"
-REACHED = f"SELECT seq FROM message WHERE run = %(run)s AND {_IS_REACHED} {{only}} ORDER BY seq"  # noqa: S608
+REACHED = f"SELECT seq FROM every_message WHERE run = %(run)s AND {_IS_REACHED} {{only}} ORDER BY seq"  # noqa: S608
 SENT = f"""
-SELECT seq, intent_at, status FROM message
+SELECT seq, intent_at, status FROM every_message
 WHERE run = %(run)s AND {_IS_REACHED} AND intent_at >= %(since)s {{only}} ORDER BY seq
 """  # noqa: S608 (our names)
-COUNT = "SELECT state, count(*) FROM message WHERE run = %s AND state <> 'pending' GROUP BY state"
+COUNT = "SELECT state, count(*) FROM every_message WHERE run = %s AND state <> 'pending' GROUP BY state"
 TYPED = """
 SELECT seq, line_type, carrier, intent_at FROM message
 WHERE run = %s AND line_type IS NOT NULL AND line_type <> 'mobile' ORDER BY seq
@@ -218,7 +208,7 @@ WHERE run = %s AND line_type IS NOT NULL AND line_type <> 'mobile' ORDER BY seq
 _COMPUTED = {"smart_encoded": "smart_encoded::integer", "route": "0"}  # a run has one route in a database
 JOURNAL = f"""
 SELECT {", ".join(_COMPUTED.get(name, name) for name in JOURNAL_SCHEMA)}
-FROM message
+FROM every_message
 WHERE run = %(run)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s::text[]))
     AND (%(reasons)s::text[] IS NULL OR reason = ANY(%(reasons)s::text[])) {{only}}
 ORDER BY seq
@@ -242,9 +232,9 @@ RECENT_IDS = "SELECT message_id FROM message WHERE run = %s AND message_id IS NO
 # looked up only after something went wrong.
 _DOUBTED = {"run_id": "run.run_id", "route": "0"}
 DOUBTS = f"""
-SELECT {", ".join(_DOUBTED.get(name, f"message.{name}") for name in DOUBTS_SCHEMA)}
-FROM message JOIN run ON run.key = message.run
-WHERE state IN ('unknown', 'intent') ORDER BY message.run, seq
+SELECT {", ".join(_DOUBTED.get(name, f"one.{name}") for name in DOUBTS_SCHEMA)}
+FROM every_message AS one JOIN run ON run.key = one.run
+WHERE state IN ('unknown', 'intent') ORDER BY one.run, seq
 """  # noqa: S608 (our names)
 KNOWN_IDS = "SELECT message_id FROM message WHERE message_id = ANY(%s::text[])"
 # What a provider said about a message may repeat the number and the text; what it knows of the number is a person's.

@@ -48,7 +48,7 @@ SELECT %(run)s::bigint, * FROM unnest(
 ON CONFLICT (run, at) DO UPDATE SET claimed = pace.claimed + excluded.claimed,
     delivered = pace.delivered + excluded.delivered, failed = pace.failed + excluded.failed
 """  # noqa: S608 (our names)
-_SCAN = f"SELECT {_KEY}, {_SUMS} FROM message WHERE run = %(run)s AND {_COUNTED}"  # noqa: S608 (our names)
+_SCAN = f"SELECT {_KEY}, {_SUMS} FROM every_message WHERE run = %(run)s AND {_COUNTED}"  # noqa: S608 (our names)
 _GROUPED = "GROUP BY 1, 2, 3, 4, 5, 6"
 _SOME_FINAL = """
 SELECT final_at / 1000, 0, count(*) FILTER (WHERE status = 'delivered'), count(*) FILTER (WHERE status <> 'delivered')
@@ -59,7 +59,7 @@ _SEQS = "seq = ANY(%(seqs)s::bigint[])"
 _RANGE = "seq >= %(start)s AND seq < %(stop)s"
 _RECOUNT = f"""
 INSERT INTO tally ({_COLUMNS})
-SELECT run, {_KEY}, {_SUMS} FROM message WHERE run = %(run)s AND {_COUNTED} GROUP BY 1, 2, 3, 4, 5, 6, 7
+SELECT run, {_KEY}, {_SUMS} FROM every_message WHERE run = %(run)s AND {_COUNTED} GROUP BY 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608 (our names)
 _KEPT = """
 SELECT state, status, reason, error_code, currency, price, messages, reported, segments, example FROM tally
