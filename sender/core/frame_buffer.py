@@ -17,8 +17,6 @@ from sender.core.errors import InputError
 from sender.core.lazy_modules import pl
 
 MEMORY_BYTES = 192 * 2**20  # of a buffer; later frames go to the folder
-_WIDE = 1_000  # columns: the writer of a plan needs as much memory again for each
-_WIDE_MEMORY_BYTES = 16 * 2**20
 
 
 class SpillingFrames:
@@ -46,7 +44,7 @@ class SpillingFrames:
     def append(self, frame: pl.DataFrame) -> None:
         """Append `frame`. Raises InputError if the folder has no room for it."""
         self._bytes += _size(frame)
-        if self._bytes <= (MEMORY_BYTES if frame.width < _WIDE else min(MEMORY_BYTES, _WIDE_MEMORY_BYTES)):
+        if self._bytes <= MEMORY_BYTES:
             self._keep(frame)
             return
         try:
@@ -77,7 +75,8 @@ class SpillingFrames:
 
 def _size(frame: pl.DataFrame) -> int:
     """Return bytes in memory. Polars' estimate covers string bytes only; each string has a 16-byte view, too."""
-    return int(frame.estimated_size()) + 16 * frame.height * frame.width
+    listed = sum(int(column.list.len().sum()) for column in frame.iter_columns() if column.dtype == pl.List)
+    return int(frame.estimated_size()) + 16 * (frame.height * frame.width + listed)
 
 
 class TemporaryFolder:

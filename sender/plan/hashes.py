@@ -78,7 +78,8 @@ class ContentHash:
     same whatever blocks the rows come in.
 
     It is the hash of the identity and of everything else as CSV with a header, every text in quotes, so that a blank
-    differs from null. (JSON lines take three times as long.)
+    differs from null. (JSON lines take three times as long.) Where `recipient` is a list, the lists are hashed as
+    lines of JSON instead, and their headers have to be among the settings.
     """
 
     def __init__(self, settings: Mapping[str, Any], fields: Mapping[str, FieldValue]) -> None:
@@ -86,6 +87,7 @@ class ContentHash:
         self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
         self._messages = MessageHash(fields)
         self._named = False  # the columns
+        self._cells: hashlib._Hash | None = None  # of recipients that are lists
 
     @property
     def identity(self) -> str:
@@ -97,11 +99,16 @@ class ContentHash:
         sent = frame["seq"].is_not_null()
         self._messages.update(frame if sent.all() else frame.filter(sent))
         rest = frame.drop(_NOT_HASHED, strict=False).with_columns(_without(name, frame[name], sent) for name in COLUMNS)
+        if rest.schema.get("recipient") == pl.List:
+            lists = rest.drop_in_place("recipient").to_frame().select(pl.struct(pl.all()).struct.json_encode())
+            self._cells = self._cells or hashlib.sha256()
+            self._cells.update((lists.to_series().str.join("\n").item() + "\n").encode())
         _write_csv(_flat(rest), self._digest, include_header=not self._named, quote_style="non_numeric")
         self._named = True
 
     def hexdigest(self) -> str:
-        return hashlib.sha256(f"{self.identity} {self._digest.hexdigest()}".encode()).hexdigest()
+        cells = f" {self._cells.hexdigest()}" if self._cells is not None else ""
+        return hashlib.sha256(f"{self.identity} {self._digest.hexdigest()}{cells}".encode()).hexdigest()
 
 
 def hash_stored(

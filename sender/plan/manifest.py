@@ -20,8 +20,8 @@ from sender.recipients.input_file import InputFile
 if TYPE_CHECKING:  # `sender.providers` has all adapters
     from sender.providers.base import FieldValue
 
-FORMAT = 7
-_READABLE = (3, 4, 5, 6, 7)  # for good: a state directory outlives the version that wrote it
+FORMAT = 8
+_READABLE = (3, 4, 5, 6, 7, 8)  # for good: a state directory outlives the version that wrote it
 MANIFEST_FILE = "manifest.json"
 _CHECKSUM = "sha256"  # the manifest's key for the checksum over its other keys
 
@@ -102,6 +102,8 @@ class Manifest:
     # manifest describes. `overall_per_s` is what all of them together may send in a second; None without a limit.
     routes: tuple[Mapping[str, Any], ...] = ()
     overall_per_s: float | None = None
+    # The headers of the list where it has very many columns: then the plan's file has a row's cells as a list.
+    headers: tuple[str, ...] = ()
     parquet_sha256: str | None = None
     # The plan's identity, as `sender.plan.hashes` defines it; None in a plan stored in format 3.
     identity: str | None = None
@@ -181,6 +183,7 @@ class Manifest:
         values["suppress"] = tuple(values.get("suppress", ()))
         values["waves"] = tuple(values.get("waves", ()))
         values["routes"] = tuple(values.get("routes", ()))
+        values["headers"] = tuple(values.get("headers", ()))
         values["pace"] = Pace.from_json(values["pace"])
         values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
         return Manifest(**values)

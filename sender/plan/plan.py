@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from sender.core.errors import PlanError
 from sender.core.frame_schema import TEXTS, FrameSchema
@@ -28,11 +29,12 @@ from sender.plan.manifest import (
     missing_file,
     read_manifest,
 )
-from sender.plan.stored_rows import PLAN_FILE, ROW_GROUP, StoredRows
+from sender.plan.stored_rows import PLAN_FILE, ROW_GROUP, StoredRows, with_original_cells
 
 _ROWS_IN_MEMORY = 50_000  # a written plan of up to this many rows stays in memory: some 25 MiB
 
-# The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read.
+# The plan's columns. `recipient` is a struct of the original cells, all text, exactly as they were read; of very many
+# columns, the file has a list of them, whose headers are in the manifest.
 # `seq` numbers the messages densely in file order and is null for a skipped row; `reason` is null for a message.
 # `repair` says what was undone in the cell with the number, null where nothing was.
 # `fields` has the message's own provider fields as a JSON object, null where it has only the manifest's.
@@ -121,11 +123,8 @@ class Plan:
     @property
     def frame(self) -> pl.DataFrame:
         """Every input row in file order, as PLAN_SCHEMA says, with the original cells in the struct `recipient`."""
-        frame = self._stored_frame()
+        frame = self.scan().collect()
         return frame.sort("row_number") if self.manifest.in_claim_order else frame
-
-    def _stored_frame(self) -> pl.DataFrame:
-        return self._rows if isinstance(self._rows, pl.DataFrame) else self.scan().collect()
 
     def blocks(self, height: int) -> Iterator[pl.DataFrame]:
         """Yield the rows as `scan` has them, `height` at a time, so that a large plan is never in memory whole."""
@@ -153,9 +152,16 @@ class Plan:
 
         They are in file order; those of a run with windows or a canary in the order of the claims, skipped rows last.
         """
+        return with_original_cells(self.scan_stored(), self.manifest.headers)
+
+    def scan_stored(self) -> pl.LazyFrame:
+        """Return the rows as `scan` does, but with `recipient` as it is stored: of very many columns, a list."""
         if self.directory is not None:
             return pl.scan_parquet(self.directory / PLAN_FILE)
-        return self._rows.scan() if isinstance(self._rows, StoredRows) else self._stored_frame().lazy()
+        return self._rows.scan() if isinstance(self._rows, StoredRows) else self._in_memory().lazy()
+
+    def _in_memory(self) -> pl.DataFrame:
+        return cast("pl.DataFrame", self._rows)
 
     def with_manifest(self, manifest: Manifest) -> Plan:
         """Return the plan with the same rows and another manifest, which the files of a written plan do not have."""
@@ -183,7 +189,7 @@ class Plan:
         elif self.directory is not None:  # a copy, not a link: that folder is not ours
             shutil.copyfile(self.directory / PLAN_FILE, file)
         else:
-            self._stored_frame().write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=False)
+            self._in_memory().write_parquet(file, compression="zstd", row_group_size=ROW_GROUP, statistics=False)
             if self.manifest.rows > _ROWS_IN_MEMORY:
                 with suppress(OSError):  # no room for temporary files: it stays in memory
                     self._rows = StoredRows.link(file)

@@ -10,7 +10,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -20,7 +20,7 @@ from sender.core.lazy_modules import pl
 
 PLAN_FILE = "plan.parquet"
 ROW_GROUP = 65_536  # rows that the reader decodes at once while sending
-_MOST_CELLS = 4_000_000  # of a row group
+_MOST_CELLS = 3_000_000  # of a row group
 _FEWEST_ROWS = 128
 _CHECK_S = 0.2  # how often a builder that waits checks that the writer still lives
 
@@ -54,6 +54,13 @@ def _link(file: Path, path: Path) -> None:
         shutil.copyfile(file, path)
 
 
+def with_original_cells(rows: pl.LazyFrame, headers: Sequence[str]) -> pl.LazyFrame:
+    """Return `rows` with `recipient` as a struct. `headers` are its fields where the plan may have it as a list."""
+    if not headers or rows.collect_schema()["recipient"] != pl.List(pl.String):
+        return rows
+    return rows.with_columns(pl.col("recipient").list.to_struct(fields=headers))
+
+
 Block: TypeAlias = "tuple[pl.DataFrame, pl.DataFrame]"  # rows, and the rows that are hashed for them
 
 
@@ -69,7 +76,7 @@ def gather(blocks: Iterator[Block], observe: Callable[[pl.DataFrame, pl.DataFram
         observe(*first)
         return first[0]
     rows = StoredRows()
-    with _Sink(rows.path, first[0].schema, observe) as sink:
+    with _Sink(rows.path, first[0], observe) as sink:
         sink.put(first)
         sink.put(second)
         del first, second  # or they would stay in memory until the end
@@ -82,12 +89,12 @@ def gather(blocks: Iterator[Block], observe: Callable[[pl.DataFrame, pl.DataFram
 class _Sink:
     """Calls `observe` with each block and writes its rows to a Parquet file, in a thread."""
 
-    def __init__(self, path: Path, schema: pl.Schema, observe: Callable[[pl.DataFrame, pl.DataFrame], None]) -> None:
+    def __init__(self, path: Path, first: pl.DataFrame, observe: Callable[[pl.DataFrame, pl.DataFrame], None]) -> None:
         self._path = path
-        self._schema = schema
+        self._schema = first.schema
+        self._row_group = find_row_group(_count_columns(first))
         self._observe = observe
         self._blocks: queue.Queue[Block | None] = queue.Queue(maxsize=1)
-        self._waits = _find_row_group(schema) < ROW_GROUP
         self._aborted = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="plan-rows", daemon=True)
@@ -108,8 +115,6 @@ class _Sink:
     def put(self, block: Block) -> None:
         """Add rows; wait while earlier ones are being written. Raises InputError once they cannot be."""
         self._hand_over(block)
-        if self._waits:
-            self._wait_for_writer()
         if self._error is not None:
             raise self._error
 
@@ -121,18 +126,12 @@ class _Sink:
                 continue
             return
 
-    def _wait_for_writer(self) -> None:
-        """Wait until the rows handed over are with the writer: of very wide ones, no more should be in memory."""
-        with self._blocks.all_tasks_done:
-            while self._blocks.unfinished_tasks and self._thread.is_alive():
-                self._blocks.all_tasks_done.wait(_CHECK_S)
-
     def _write(self) -> None:
         try:
             pl.io.plugins.register_io_source(self._source, schema=self._schema).sink_parquet(
                 self._path,
                 compression="zstd",
-                row_group_size=_find_row_group(self._schema),
+                row_group_size=self._row_group,
                 statistics=False,
                 maintain_order=True,
             )
@@ -152,16 +151,21 @@ class _Sink:
             del block
             yield rows
             del rows
-            self._blocks.task_done()
         if self._aborted:
             raise _AbortedError
 
 
-def _find_row_group(schema: pl.Schema) -> int:
-    """Return the rows of a row group: fewer where the recipients have very many columns, which it holds in memory."""
-    recipient = schema.get("recipient")
-    width = len(recipient.fields) if isinstance(recipient, pl.Struct) else 1
+def find_row_group(width: int) -> int:
+    """Return the rows of a row group, which its writer holds in memory: fewer where recipients have many columns."""
     return max(_FEWEST_ROWS, min(ROW_GROUP, _MOST_CELLS // max(1, width)))
+
+
+def _count_columns(rows: pl.DataFrame) -> int:
+    """Return how many columns the recipients in the rows of a plan have."""
+    dtype = rows.schema.get("recipient")
+    if isinstance(dtype, pl.List):
+        return int(rows["recipient"].list.len()[0])
+    return len(dtype.fields) if isinstance(dtype, pl.Struct) else 0
 
 
 class _AbortedError(Exception):

@@ -88,7 +88,7 @@ def build_plan(
     audience = resolve_audience(compiled, recipients)
     test_number = None if test_to is None else read_test_number(compiled, test_to)
     limit = 1 if test_number and limit is None else limit
-    totals = PlanTotals(compiled, test_to=test_to, phones=recipients.phones, only_new=only_new)
+    totals = PlanTotals(compiled, recipients.phones, recipients.packed_headers, test_to=test_to, only_new=only_new)
     earlier = None
     if only_new or (test_to is None and has_caps(compiled)):
         people = partial(_people, audience)
@@ -212,8 +212,8 @@ def _manifest(
         versions={name: version(name) for name in _VERSIONED},
         suppression=suppression.checked,
         suppress=tuple(file.to_manifest() for file in compiled.numbers.suppress if file.can_be_read_again),
-        plan_hash=totals.plan_hash,
-        identity=totals.identity,
+        headers=recipients.packed_headers,
+        **totals.hashes,
         **routes_manifest(compiled, pace, messages, mms=totals.mms > 0),
     )
 

@@ -28,6 +28,7 @@ from sender.planning.used_cells import (
     note_hidden_rows,
     note_placeholders,
     note_printed_mappings,
+    read_headers,
     skip_broken,
     used_headers,
 )
@@ -65,6 +66,7 @@ class MessageBuilder:
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
         self._used = used_headers(compiled, recipients)
+        self._read = read_headers(compiled, recipients)
         self._mappings: dict[str, str] = {}  # that texts have as a whole
         self._hidden_rows: list[pl.Series] = []
         self._place_problems: Counter[str] = Counter()  # rows, by what is wrong with a cell that says where somebody is
@@ -98,11 +100,12 @@ class MessageBuilder:
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
         frame = skip_broken(frame, recipients, self._used).with_columns(assign_variants(frame["to"], self._compiled))
-        self._count_placeholders(recipients, frame["reason"].is_null())
+        read = recipients.select(self._read)
+        self._count_placeholders(read, frame["reason"].is_null())
         self._mappings = find_printed_mappings(self._compiled, recipients) | self._mappings
-        frame, replacements = compose_block(frame, recipients, self._compiled, suppressed=marks["suppressed"])
+        frame, replacements = compose_block(frame, read, self._compiled, suppressed=marks["suppressed"])
         self._count_replaced(replacements)
-        frame = self._add_places(frame, recipients)
+        frame = self._add_places(frame, read)
         if self._mark_rows is None and not self._has_files:
             rows = hashed = self._sequencer.number(skip_groups(frame, self._compiled.experiment))
         else:
@@ -111,10 +114,9 @@ class MessageBuilder:
             rows = self._sequencer.number(skip_groups(marked, self._compiled.experiment))
             hashed = self._hash_sequencer.number(skip_groups(frame, self._compiled.experiment))
         self._find_hidden(rows)
-        cells = recipients.cells
-        recipient = cells.to_struct("recipient") if cells.width else pl.Series("recipient", [None] * rows.height)
+        originals = recipients.originals
         rows = price_dearest(rows, self._compiled)
-        return rows.hstack([recipient]), hashed.hstack([recipient])
+        return rows.hstack([originals]), hashed.hstack([originals])
 
     @property
     def hidden_rows(self) -> pl.Series:

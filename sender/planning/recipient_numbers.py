@@ -59,12 +59,19 @@ def read_numbers(compiled: CompiledCampaign, recipients: Recipients) -> Recipien
     return RecipientNumbers(reader.frames, reader.by_country)
 
 
-def used_cell(phones: Sequence[str]) -> pl.Expr:
-    """Return the cell that a row's number is read from, of a plan's `recipient` and `repair`."""
-    cell = pl.col("recipient").struct.field(phones[0])
-    for header in phones[1:]:
+def used_cell(phones: Sequence[str], packed_headers: Sequence[str]) -> pl.Expr:
+    """Return the cell that a row's number is read from, of a plan's `recipient` and `repair`.
+
+    `packed_headers` are the headers where `recipient` is a list.
+    """
+    cells = pl.col("recipient")
+    cell, *others = [
+        cells.list.get(packed_headers.index(header)) if packed_headers else cells.struct.field(header)
+        for header in phones
+    ]
+    for header, other in zip(phones[1:], others, strict=True):
         fallen_back = pl.col("repair").str.starts_with(_TAKEN.format(header))
-        cell = pl.when(fallen_back).then(pl.col("recipient").struct.field(header)).otherwise(cell)
+        cell = pl.when(fallen_back).then(other).otherwise(cell)
     return cell.alias("cell")
 
 

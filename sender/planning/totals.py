@@ -16,13 +16,22 @@ from sender.segments.blame import Blame
 
 
 class PlanTotals:
-    """Adds up blocks of PLAN_SCHEMA with `recipient`, whose fields `phones` are the cells with a number."""
+    """Adds up blocks of PLAN_SCHEMA with `recipient`, whose fields `phones` are the cells with a number.
+
+    `packed_headers` are the headers of its cells where it is a list.
+    """
 
     def __init__(
-        self, compiled: CompiledCampaign, *, test_to: str | None, phones: Sequence[str], only_new: bool = False
+        self,
+        compiled: CompiledCampaign,
+        phones: Sequence[str],
+        packed_headers: Sequence[str] = (),
+        *,
+        test_to: str | None,
+        only_new: bool = False,
     ) -> None:
         self._is_mms = compiled.is_mms
-        self._phones = phones
+        self._used_cell = used_cell(phones, packed_headers)
         settings: dict[str, Any] = {
             "provider": compiled.provider,
             "dialect": compiled.dialect,
@@ -34,6 +43,8 @@ class PlanTotals:
             settings["window"] = {**compiled.window, "rules_version": None}
         if only_new:  # else the hash is what it was before there was such a thing
             settings["only_new"] = True
+        if packed_headers:  # else they are the names of the struct's fields
+            settings["headers"] = packed_headers
         if compiled.others:
             settings["routes"] = [[way.provider, way.all_senders, way.fields] for way in compiled.others]
         self._digest = ContentHash(settings, compiled.fields)
@@ -63,13 +74,9 @@ class PlanTotals:
         self._add_repairs(rows)
 
     @property
-    def plan_hash(self) -> str:
-        return self._digest.hexdigest()
-
-    @property
-    def identity(self) -> str:
-        """The plan's identity, as `sender.plan.hashes` defines it."""
-        return self._digest.identity
+    def hashes(self) -> dict[str, Any]:
+        """The plan's `plan_hash` and `identity`, as `sender.plan.hashes` defines them."""
+        return {"plan_hash": self._digest.hexdigest(), "identity": self._digest.identity}
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -108,9 +115,8 @@ class PlanTotals:
 
     def _add_repairs(self, rows: pl.DataFrame) -> None:
         repaired = rows.filter(pl.col("repair").is_not_null())
-        cell = used_cell(self._phones)
         repairs = (
-            repaired.select("repair", "row_number", cell, "to")
+            repaired.select("repair", "row_number", self._used_cell, "to")
             .group_by("repair", maintain_order=True)
             .agg(pl.len().alias("rows"), pl.col("row_number", "cell", "to").first())
         )

@@ -56,6 +56,13 @@ def used_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozense
     return frozenset(used)
 
 
+def read_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozenset[str]:
+    """Return the headers of the cells that are read while messages are composed: all where a template has `row`."""
+    if any("row" in template.uses for template in compiled.templates):
+        return frozenset(recipients.headers)
+    return used_headers(compiled, recipients).union(recipients.places.values(), recipients.phones[:1])
+
+
 def skip_broken(frame: pl.DataFrame, recipients: Recipients, used: frozenset[str]) -> pl.DataFrame:
     """Skip, as `missing_data`, rows in which a cell under one of the headers `used` has no value in the workbook.
 

@@ -22,6 +22,7 @@ import polars as pl
 from sender.campaign.model import Campaign
 from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError, setting
+from sender.core.packed_cells import PACKED_FROM
 from sender.recipients.country_columns import CountryColumns, choose_country_columns
 from sender.recipients.headers import PhoneHeader, header_key, list_names, phone_header, resolve_header
 from sender.recipients.input_file import InputFile
@@ -94,6 +95,19 @@ class Recipients:
         return self.table.nested_cells
 
     @property
+    def packed_headers(self) -> tuple[str, ...]:
+        """All headers where they are so many that a row's cells are kept as a list; else none."""
+        return self.headers if len(self.headers) >= PACKED_FROM else ()
+
+    @property
+    def originals(self) -> pl.Series:
+        """The cells of each row as a plan has them, `recipient`: a struct, or a list where there are very many."""
+        if self.packed_headers:
+            return self.table.packed().alias("recipient")
+        cells = self.cells
+        return cells.to_struct("recipient") if cells.width else pl.Series("recipient", [None] * self.table.height)
+
+    @property
     def row_numbers(self) -> pl.Series:
         """UInt32, one a row of `cells`."""
         return self.table.row_numbers
@@ -101,6 +115,10 @@ class Recipients:
     def with_stored(self, headers: Collection[str]) -> Recipients:
         """Return the same recipients with what the cells under `headers` store, as `Table.with_stored` does."""
         return replace(self, table=self.table.with_stored(headers))
+
+    def select(self, headers: Collection[str]) -> Recipients:
+        """Return the same recipients with only the cells under `headers`."""
+        return replace(self, table=self.table.select(headers))
 
     def take(self, rows: pl.Series) -> Recipients:
         """Return the same recipients with the rows at these places, from 0."""

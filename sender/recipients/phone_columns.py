@@ -14,6 +14,7 @@ import polars as pl
 
 from sender import phone
 from sender.core.errors import RecipientsError, setting
+from sender.core.packed_cells import PACKED_FROM
 from sender.core.safe_text import escape_controls
 from sender.recipients.headers import (
     PhoneHeader,
@@ -88,6 +89,10 @@ class _SampledColumn:
         self.header = header
         self.kind = phone_header(header)
 
+    def of(self, table: Table) -> _SampledColumn:
+        """Return the same column of another table."""
+        return _SampledColumn(table, self.header, self._default_region)
+
     @cached_property
     def filled(self) -> pl.Series:
         """Up to some hundred filled cells from all over the column; empty where it has none."""
@@ -144,6 +149,9 @@ def _several(columns: Sequence[_SampledColumn], where: str) -> RecipientsError:
 
 def _none(table: Table, columns: Sequence[_SampledColumn], where: str) -> RecipientsError:
     headers = list(table.headers)
+    if len(columns) >= PACKED_FROM:  # each look at a column would take all of them apart
+        sample = table.take(pl.int_range(0, table.height, max(1, table.height // _MOST_SAMPLED), eager=True))
+        columns = [column.of(sample) for column in columns]
     below = _find_header_below(table)
     if any(map(is_number_like, headers)):
         fix = "the first row looks like data: put a header row above it, with `phone` over the numbers"

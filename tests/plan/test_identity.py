@@ -201,7 +201,7 @@ def test_a_plan_of_format_3_has_the_same_identity(tmp_path: Path, keys: dict[str
     old = stored_in_format_3(made, tmp_path / "old")
     assert old.identity == made.identity
     again = old.write(tmp_path / "new")
-    assert (again.manifest.format, again.manifest.identity, again.hash) == (7, made.identity, made.hash)
+    assert (again.manifest.format, again.manifest.identity, again.hash) == (8, made.identity, made.hash)
     assert Plan.open(tmp_path / "new").identity == made.identity
 
 
@@ -215,10 +215,10 @@ def test_a_large_plan_of_format_3_is_read_in_blocks(tmp_path: Path, monkeypatch:
 def test_other_formats_are_refused(tmp_path: Path) -> None:
     made = plan().write(tmp_path / "p")
     values = json.loads((tmp_path / "p" / "manifest.json").read_text(encoding="utf-8"))
-    (tmp_path / "p" / "manifest.json").write_text(json.dumps(values | {"format": 8}), encoding="utf-8")
-    with pytest.raises(sender.SenderError, match="format 8; this version reads 3 to 7"):
+    (tmp_path / "p" / "manifest.json").write_text(json.dumps(values | {"format": 9}), encoding="utf-8")
+    with pytest.raises(sender.SenderError, match="format 9; this version reads 3 to 8"):
         Plan.open(tmp_path / "p")
-    assert made.manifest.format == 7
+    assert made.manifest.format == 8
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -374,7 +374,7 @@ def test_a_retry_that_was_begun_is_known_by_its_messages(tmp_path: Path) -> None
     first = sender.send(plan(people, dedupe="none"), state_dir=tmp_path)
     with StateDir(tmp_path) as state:
         again = retry_plan(state, first.run, reasons=["invalid_number"])
-    assert (again.manifest.messages, again.manifest.format) == (2, 7)
+    assert (again.manifest.messages, again.manifest.format) == (2, 8)
     begun = sender.send(again, state_dir=tmp_path, limit=1)
     by_another_version(tmp_path, begun.run, format_=3)
     finished = sender.send(again, state_dir=tmp_path)

@@ -79,6 +79,7 @@ FULL = manifest(
     approval={"approvals": 2, "signers": "/who", "revoked": None},
     routes=({"provider": "twilio", "senders": ["+12025550100"], "cost": "1.00"}, {"provider": "telnyx"}),
     overall_per_s=4.0,
+    headers=("Phone", "First Name"),
     parquet_sha256="ef",
     identity="01",
 )
@@ -109,7 +110,7 @@ def test_its_file_is_sorted_indented_utf8_with_a_checksum() -> None:
     checksum = values.pop("sha256")
     assert checksum == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     assert set(values) == set(asdict(FULL))
-    assert values["format"] == FORMAT == 7
+    assert values["format"] == FORMAT == 8
 
 
 CHANGES: list[Any] = [
@@ -146,14 +147,25 @@ def test_a_missing_one_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("form", "readable"),
-    [(2, False), (3, True), (4, True), (5, True), (6, True), (7, True), (8, False), ("4", False), (None, False)],
+    [
+        (2, False),
+        (3, True),
+        (4, True),
+        (5, True),
+        (6, True),
+        (7, True),
+        (8, True),
+        (9, False),
+        ("4", False),
+        (None, False),
+    ],
 )
 def test_formats(form: Any, readable: bool, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(replace(manifest(), format=form).to_json())
     if readable:
         assert read_manifest(tmp_path).format == form
     else:
-        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 7") as caught:
+        with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 8") as caught:
             read_manifest(tmp_path)
         assert caught.value.fix == "make the plan again with `sender plan`"
 

@@ -132,12 +132,12 @@ def test_what_the_hashes_cover(
     changed: pl.DataFrame, settings: dict[str, Any], hash_differs: bool, identity_differs: bool
 ) -> None:
     before, after = totals(BASE), totals(changed, **settings)
-    assert (before.plan_hash != after.plan_hash) is hash_differs
-    assert (before.identity != after.identity) is identity_differs
+    assert (before.hashes["plan_hash"] != after.hashes["plan_hash"]) is hash_differs
+    assert (before.hashes["identity"] != after.hashes["identity"]) is identity_differs
 
 
 def test_a_test_is_another_plan() -> None:
-    assert totals(BASE).plan_hash != totals(BASE, test_to="+12025550199").plan_hash
+    assert totals(BASE).hashes["plan_hash"] != totals(BASE, test_to="+12025550199").plan_hash
 
 
 def test_only_the_hashed_rows_are_hashed() -> None:
@@ -145,6 +145,9 @@ def test_only_the_hashed_rows_are_hashed() -> None:
     with_stop = rows({"reason": "opted_out"}, {"reason": "duplicate", "detail": "of row 2"})
     result, without = totals(), totals(BASE)
     result.add(with_stop, BASE.drop("cost_micros", strict=False))
-    assert (result.plan_hash, result.identity) == (without.plan_hash, without.identity)
+    assert (result.hashes["plan_hash"], result.hashes["identity"]) == (
+        without.hashes["plan_hash"],
+        without.hashes["identity"],
+    )
     assert result.skipped == {"duplicate": 1, "opted_out": 1}
     assert result.segments == 0

@@ -15,12 +15,12 @@ from itertools import chain, islice
 import polars as pl
 
 from sender.core.errors import RecipientsError, setting
+from sender.core.packed_cells import PACKED_FROM
 from sender.recipients.readers.source import TextStream, at_line
 from sender.recipients.readers.table import HeadedRows, Table, refuse_wide
 
 SEPARATORS = ",;\t|"
 BLOCK_CHARS = 8 * 2**20
-_WIDE = 1_000  # columns
 _SAMPLE_CHARS = 65_536  # from which the separator and the line ends are guessed
 _MOST_LINES_BACK = 1_000  # from a block's end, to find a line end outside quotes
 _MOST_LINES_LISTED = 10
@@ -56,7 +56,10 @@ def read_delimited(stream: TextStream, separator: str | None, where: str, *, hea
         separator = separator or _guess_separator(stream)
         refuse_wide(1 + stream.text[stream.position :].partition("\n")[0].count(separator), where)
         for grid, ascii_only in _read_grids(stream, separator, where, lines=lines + bool(hint), above=above):
-            rows.add(grid, ascii_only=ascii_only)
+            if isinstance(grid, pl.Series):
+                rows.add_packed(grid, ascii_only=ascii_only)
+            else:
+                rows.add(grid, ascii_only=ascii_only)
     return rows.table()
 
 
@@ -108,10 +111,10 @@ def _guess_separator(stream: TextStream) -> str:
 
 def _read_grids(
     stream: TextStream, separator: str, where: str, *, lines: int, above: int
-) -> Iterator[tuple[pl.DataFrame, bool]]:
+) -> Iterator[tuple[pl.DataFrame | pl.Series, bool]]:
     """Yield the rows as grids of one width, each with whether it is known to be all ASCII.
 
-    `lines` and `above` are the numbers of lines and of rows above them.
+    Those of very many columns may be lists. `lines` and `above` are the numbers of lines and of rows above them.
     """
     width: int | None = None
     spaced = False  # whether cells in quotes have blanks before them; then no cell keeps such blanks
@@ -127,8 +130,8 @@ def _read_grids(
         else:
             ascii_only = text.isascii()
             stream.position += len(text)
-            lines += _count_lines(text) if '"' in text else grid.height  # without quotes every row is a line
-        width = grid.width
+            lines += _count_lines(text) if '"' in text else len(grid)  # without quotes every row is a line
+        width = grid.width if isinstance(grid, pl.DataFrame) else width
         yield grid, ascii_only
 
 
@@ -154,12 +157,14 @@ def _count_lines(text: str) -> int:
     return text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
 
 
-def _read_quickly(text: str, separator: str, width: int | None = None) -> pl.DataFrame | None:
+def _read_quickly(text: str, separator: str, width: int | None = None) -> pl.DataFrame | pl.Series | None:
     """Return the grid as polars reads it; None unless every row has the width of the first.
 
     polars would fill up short rows silently. `width` is that of earlier rows, if there are any.
     """
     quoted = '"' in text
+    if width is not None and width >= PACKED_FROM and not quoted:
+        return _read_packed(text, separator, width)
     expected = width - 1 if width is not None else None
     height = None if quoted else _even_height(text, separator, expected)
     if height is None:
@@ -188,7 +193,17 @@ def _read_quickly(text: str, separator: str, width: int | None = None) -> pl.Dat
         return None
     if grid.height != height:
         return None
-    return grid.rechunk() if grid.width > _WIDE else grid  # polars makes ten pieces of each column
+    return grid.rechunk() if grid.width >= PACKED_FROM else grid  # polars makes ten pieces of each column
+
+
+def _read_packed(text: str, separator: str, width: int) -> pl.Series | None:
+    """Return the rows of a text without quotes as lists of `width` cells; None where one has another width."""
+    if "\r" in text:
+        if text.count("\r") != text.count("\r\n"):
+            return None
+        text = text.replace("\r\n", "\n")
+    rows = pl.Series(text.removesuffix("\n").split("\n"), dtype=pl.String).str.split(separator)
+    return rows if (rows.list.len() == width).all() else None
 
 
 def _even_height(text: str, separator: str, expected: int | None) -> int | None:

@@ -10,12 +10,14 @@ import polars as pl
 from sender.core.composed_text import compose_columns, compose_text, describe_composed
 from sender.core.errors import RecipientsError
 from sender.core.frame_buffer import SpillingFrames
+from sender.core.packed_cells import PACKED_FROM, pack, unpack
 from sender.core.safe_tables import is_guarded, restore_table, restore_text
 from sender.core.safe_text import unescape_controls
 
 BLOCK_ROWS = 200_000  # for sources that do not come in blocks
 MOST_COLUMNS = 16_384  # as many as a spreadsheet has
 _NUMBER = "number"  # the stored column of row numbers; columns of cells are named by their place
+_PACKED = "cells"  # instead of the columns of cells where they are very many, as `packed_cells` has them
 _NESTED = " nested"  # after the place of a column, in the name of the one that has the values in its cells
 _SHOWN = " shown"  # after the place of a column, in the name of the one that has what its cells show
 BROKEN_SCHEMA = {"row_number": pl.UInt32, "header": pl.String, "error": pl.String}
@@ -99,7 +101,7 @@ class Table:
         """
         places = [self._places[self.headers.index(header)] for header in headers]
         places += [self._nested_place(header) for header in nested]
-        for frame in self._rows.frames([_NUMBER, *places]):
+        for frame in self._rows.frames([_NUMBER, *places, *([_PACKED] if headers else [])]):
             yield _fill_columns(frame, places).select(
                 pl.col(_NUMBER).alias("row_number"),
                 *[pl.col(place).alias(str(index)) for index, place in enumerate(places)],
@@ -117,6 +119,31 @@ class Table:
 
     def _nested_place(self, header: str) -> str:
         return self._places[self.headers.index(header)].removesuffix(_SHOWN) + _NESTED
+
+    def select(self, headers: Collection[str]) -> Table:
+        """Return the same rows with only the columns under `headers`, in memory."""
+        kept = [(header, place) for header, place in zip(self.headers, self._places, strict=True) if header in headers]
+        nested = [self._nested_place(header) for header, _ in kept if header in self.nested]
+        places = [place for _, place in kept]
+        rows = SpillingFrames()
+        for frame in self._rows.frames([_NUMBER, *places, *nested, *([_PACKED] if kept else [])]):
+            rows.append(_fill_columns(frame, [*places, *nested]).select(*places, *nested, _NUMBER))
+        return replace(
+            self,
+            headers=tuple(header for header, _ in kept),
+            nested=self.nested & set(headers),
+            _rows=rows,
+            _places=tuple(places),
+        )
+
+    def packed(self) -> pl.Series:
+        """Return the cells of each row as a list (List(String)), which takes less time where they are very many."""
+        in_order = tuple(map(str, range(len(self.headers)))) == self._places
+        parts = []
+        for frame in self._rows.frames():
+            as_stored = in_order and _PACKED in frame.columns
+            parts.append(frame[_PACKED] if as_stored else pack(self._name_columns(frame)))
+        return pl.concat(parts) if parts else pl.Series(dtype=pl.List(pl.String))
 
     def take(self, rows: pl.Series) -> Table:
         """Return the rows at these places, from 0: a table in memory."""
@@ -138,6 +165,10 @@ class Table:
         return replace(self, _rows=SpillingFrames())
 
     def _name_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if _PACKED in frame.columns:
+            lists = frame[_PACKED]
+            width = 0 if lists.is_empty() else int(lists.list.len()[0])
+            frame = unpack(lists, [str(place) for place in range(width)]).hstack(frame.drop(_PACKED))
         if tuple(frame.columns) != (*self._places, _NUMBER):
             frame = _fill_columns(frame, self._places).select(*self._places, _NUMBER)
         cells = frame.clone()
@@ -153,13 +184,20 @@ def _renamed(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _fill_columns(frame: pl.DataFrame, places: Sequence[str]) -> pl.DataFrame:
-    """Return `frame` with all of `places`, blank where the block was read before that header was first seen."""
+    """Return `frame` with all of `places`, blank where the block was read before that header was first seen.
+
+    Those of very many columns come out of their lists.
+    """
     present = set(frame.columns)
     absent = [place for place in places if place not in present]
     if not absent:
         return frame
+    lists = pl.col(_PACKED).list if _PACKED in present else None
     return frame.with_columns(
-        pl.lit(None if place.endswith(_NESTED) else "", pl.String).alias(place) for place in absent
+        lists.get(int(place), null_on_oob=True).fill_null("").alias(place)
+        if lists is not None and place.isdecimal()
+        else pl.lit(None if place.endswith(_NESTED) else "", pl.String).alias(place)
+        for place in absent
     )
 
 
@@ -174,7 +212,7 @@ class Rows:
 
     def add(
         self,
-        cells: pl.DataFrame,
+        cells: pl.DataFrame | pl.Series,
         numbers: pl.Series,
         shown: Mapping[int, pl.Series] | None = None,
         nested: Mapping[int, pl.Series] | None = None,
@@ -185,12 +223,19 @@ class Rows:
 
         `shown` has what the cells of some columns show, by place; the same ones in each call. `nested` has the mappings
         and lists in the cells of some columns, as JSON. `ascii_only`: there is no other character in `cells`.
+
+        Very many columns may come as lists (List(String)), of rows that are not blank and all ASCII.
         """
-        if not ascii_only:
-            cells, composed = compose_columns(cells)
-            self._composed += composed
-        filled = _find_filled(cells)
-        frame = _renamed(cells, [str(place) for place in range(cells.width)])
+        if isinstance(cells, pl.Series):
+            filled, frame = None, cells.alias(_PACKED).to_frame()
+        else:
+            if not ascii_only:
+                cells, composed = compose_columns(cells)
+                self._composed += composed
+            filled = _find_filled(cells)
+            frame = _renamed(cells, [str(place) for place in range(cells.width)])
+            if cells.width >= PACKED_FROM:
+                frame = pack(cells).alias(_PACKED).to_frame()
         extra = [column.alias(f"{place}{_SHOWN}") for place, column in (shown or {}).items()]
         for place, column in (nested or {}).items():
             self._nested.add(place)
@@ -275,6 +320,16 @@ class HeadedRows:
         numbers = pl.int_range(start, start + grid.height, dtype=pl.UInt32, eager=True)
         shown = self._lay_over(grid, start) if self._shown else grid
         self._rows.add(grid, numbers, {place: shown[:, place] for place in self._shown}, ascii_only=ascii_only)
+
+    def add_packed(self, rows: pl.Series, *, ascii_only: bool = False) -> None:
+        """Add `rows` of very many columns (List(String)), after the header, as `add` does."""
+        plain = ascii_only and not self._guarded and bool((rows.list.get(0).str.strip_chars() != "").all())
+        if self._header is None or not plain or not all(header.strip() for header in self._header):
+            self.add(unpack(rows, [str(place) for place in range(int(rows.list.len()[0]))]), ascii_only=ascii_only)
+            return
+        numbers = pl.int_range(self._next, self._next + len(rows), dtype=pl.UInt32, eager=True)
+        self._next += len(rows)
+        self._rows.add(rows, numbers, ascii_only=True)
 
     def _lay_over(self, grid: pl.DataFrame, first_row: int) -> pl.DataFrame:
         """Return the cells of `grid` as they are shown."""

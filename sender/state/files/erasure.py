@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +21,7 @@ from sender.core.lazy_modules import pl
 from sender.core.output_files import folder_beside, write_beside, write_text_beside
 from sender.plan.manifest import FORMAT, MANIFEST_FILE, Manifest, read_manifest
 from sender.plan.plan import Plan
-from sender.plan.stored_rows import PLAN_FILE, ROW_GROUP
+from sender.plan.stored_rows import PLAN_FILE, find_row_group
 from sender.state.people import Person, PlanRows
 
 ERASED = "this person was erased"  # in place of a sentence about a skipped row
@@ -31,7 +31,7 @@ _LEFTOVER = re.compile(r"\..+\.(?:partial|old)")
 
 def find_rows(plan: Plan, person: Person) -> PlanRows:
     """The person's rows: those with the number, and those whose number was not read and that hold it in a cell."""
-    scan = plan.scan()
+    scan = plan.scan_stored()
     own, mentioned = _own(scan, person), _mentioned(scan, person)
     marked = scan.select(
         "row_number", "seq", _own=own, _mentioned=mentioned & ~own, _text=person.is_in(pl.col("body")) & ~own
@@ -49,7 +49,7 @@ def erase_from_plan(folder: Path, person: Person, identity: str) -> tuple[str, s
     """
     manifest = read_manifest(folder)
     scan = pl.scan_parquet(folder / PLAN_FILE)
-    own, mentioned = _own(scan, person), _mentioned(scan, person)
+    own = _own(scan, person)
     schema = scan.collect_schema()
     blanked = [
         pl.when(own).then(None).otherwise(pl.col(name)).alias(name) for name in _BLANKED if name in schema.names()
@@ -62,21 +62,15 @@ def erase_from_plan(folder: Path, person: Person, identity: str) -> tuple[str, s
     ]
     if "links" in schema.names():
         changes.append(pl.when(own).then(None).otherwise("links").alias("links"))
-    cells = _cells(scan)
-    if cells:
-        changes.append(
-            pl.struct(
-                pl.when(own | (mentioned & person.is_in(pl.col("recipient").struct.field(name))))
-                .then(pl.lit(""))
-                .otherwise(pl.col("recipient").struct.field(name))
-                .alias(name)
-                for name in cells
-            ).alias("recipient")
-        )
+    changes += _blank_cells(scan, own, person)
     with folder_beside(folder, (PLAN_FILE, MANIFEST_FILE)) as partial:
         file = partial / PLAN_FILE
         scan.with_columns(changes).sink_parquet(
-            file, compression="zstd", row_group_size=ROW_GROUP, statistics=False, maintain_order=True
+            file,
+            compression="zstd",
+            row_group_size=find_row_group(len(manifest.headers)),
+            statistics=False,
+            maintain_order=True,
         )
         digest = _sha256(file)
         changed = replace(_without_person(manifest, person), parquet_sha256=digest, identity=identity, format=FORMAT)
@@ -153,18 +147,39 @@ def remove_leftovers(folder: Path) -> None:
 
 def _own(scan: pl.LazyFrame, person: Person) -> pl.Expr:
     number = (pl.col("to") == person.number).fill_null(value=False)
-    cells = [person.may_be_in(pl.col("recipient").struct.field(name)) for name in _cells(scan)]
-    return number | (pl.col("to").is_null() & pl.any_horizontal(cells)) if cells else number
+    return number | (pl.col("to").is_null() & _any_cell(scan, person.may_be_in))
 
 
 def _mentioned(scan: pl.LazyFrame, person: Person) -> pl.Expr:
-    cells = [person.is_in(pl.col("recipient").struct.field(name)) for name in _cells(scan)]
-    return pl.any_horizontal(cells) if cells else pl.lit(value=False)
+    return _any_cell(scan, person.is_in)
 
 
-def _cells(scan: pl.LazyFrame) -> list[str]:
-    dtype = scan.collect_schema()["recipient"]
-    return [field.name for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
+def _any_cell(scan: pl.LazyFrame, test: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Whether one of a row's original cells passes the test; they are a struct, or a list of very many."""
+    dtype, cells = scan.collect_schema()["recipient"], pl.col("recipient")
+    if isinstance(dtype, pl.List):
+        return cells.list.eval(test(pl.element())).list.any()
+    fields = [test(cells.struct.field(field.name)) for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
+    return pl.any_horizontal(fields) if fields else pl.lit(value=False)
+
+
+def _blank_cells(scan: pl.LazyFrame, own: pl.Expr, person: Person) -> list[pl.Expr]:
+    """The change of `recipient` that blanks all cells of the rows `own`, and those that have the number."""
+    dtype, cells = scan.collect_schema()["recipient"], pl.col("recipient")
+
+    def blank(where: pl.Expr, cell: pl.Expr) -> pl.Expr:
+        return pl.when(where).then(pl.lit("")).otherwise(cell)
+
+    if isinstance(dtype, pl.List):
+        nothing = cells.list.eval(blank(pl.lit(value=True), pl.element()))
+        others = cells.list.eval(blank(person.is_in(pl.element()), pl.element()))
+        return [pl.when(own).then(nothing).otherwise(others).alias("recipient")]
+    if not isinstance(dtype, pl.Struct) or not dtype.fields:
+        return []
+    fields = {field.name: cells.struct.field(field.name) for field in dtype.fields}
+    return [
+        pl.struct(blank(own | person.is_in(cell), cell).alias(name) for name, cell in fields.items()).alias("recipient")
+    ]
 
 
 def _without_person(manifest: Manifest, person: Person) -> Manifest:
