@@ -58,7 +58,7 @@ MIXED = rows(
 
 
 def everything(result: PlanTotals) -> dict[str, Any]:
-    names = ("plan_hash", "identity", "skipped", "segment_counts", "segments", "encodings", "mms", "blame", "repairs")
+    names = ("hashes", "skipped", "segment_counts", "segments", "encodings", "mms", "blame", "repairs")
     return {name: getattr(result, name) for name in names}
 
 
@@ -137,7 +137,7 @@ def test_what_the_hashes_cover(
 
 
 def test_a_test_is_another_plan() -> None:
-    assert totals(BASE).hashes["plan_hash"] != totals(BASE, test_to="+12025550199").plan_hash
+    assert totals(BASE).hashes["plan_hash"] != totals(BASE, test_to="+12025550199").hashes["plan_hash"]
 
 
 def test_only_the_hashed_rows_are_hashed() -> None:
