@@ -42,7 +42,6 @@ SIZES = {
     "restart": Size(1_500, "40/s", 10),
     "engine": Size(1_000, "40/s", 10),
     "failover": Size(1_000, "40/s", 1),
-    "clocks": Size(1_000, "40/s", 20),
     "all": Size(100_000, "200/s", 10),
 }
 

@@ -14,13 +14,21 @@ import pytest
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB: room for a small state and its write-ahead logs, which SQLite lets grow to 4 MiB."""
-    place = tmp_path / "disk"
+    with mounted(tmp_path / "disk", mib=2) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def mounted(place: Path, *, mib: int) -> Iterator[Path]:
+    """A new file system at `place`, which everybody may write. Skips the test where none can be made."""
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=1777", "none", str(place)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("may not mount a file system here")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def fill(place: Path, *, leave_kib: int) -> Path:

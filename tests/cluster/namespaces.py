@@ -59,6 +59,13 @@ def _has_ip() -> bool:
     return False
 
 
+def free_network() -> str:
+    """The first half of addresses that no other harness on this machine has."""
+    known = subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, check=False, text=True).stdout
+    begin = os.getpid()  # of two that begin at once, each looks elsewhere
+    return next(net for i in range(55) if f" {(net := f'10.{200 + (begin + i) % 55}')}." not in known)
+
+
 def run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
@@ -66,24 +73,24 @@ def run(*command: str) -> None:
 class Namespace:
     """One of them. `database_host` is where a server of this machine answers."""
 
-    def __init__(self, number: int, provider_port: int) -> None:
+    def __init__(self, network: str, number: int, provider_port: int) -> None:
         self.name = f"sender-{os.getpid()}-{number}"
         self._cables = {
             "database": f"sd{os.getpid() % 10000}x{number}",
             "provider": f"sp{os.getpid() % 10000}x{number}",
         }
-        self.database_host = f"10.213.{2 * number}.1"
+        self.database_host = f"{network}.{2 * number}.1"
         self._forwarders: list[subprocess.Popen[bytes]] = []
         run("ip", "netns", "add", self.name)
         run("ip", "-n", self.name, "link", "set", "lo", "up")
         for place, cable in enumerate(self._cables.values()):
-            net = f"10.213.{2 * number + place}"
+            net = f"{network}.{2 * number + place}"
             run("ip", "link", "add", cable, "type", "veth", "peer", "name", "to" + cable, "netns", self.name)
             run("ip", "addr", "add", f"{net}.1/24", "dev", cable)
             run("ip", "link", "set", cable, "up")
             run("ip", "-n", self.name, "addr", "add", f"{net}.2/24", "dev", "to" + cable)
             run("ip", "-n", self.name, "link", "set", "to" + cable, "up")
-        here = f"10.213.{2 * number + 1}.1"
+        here = f"{network}.{2 * number + 1}.1"
         port = str(provider_port)
         self._forward([], here, port, "127.0.0.1", port)
         self._forward(self.wrap([]), "127.0.0.1", port, here, port)

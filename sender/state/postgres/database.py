@@ -326,9 +326,10 @@ _FAILURES: tuple[tuple[tuple[type[psycopg.Error], ...], tuple[str, ...], str, st
 
 
 def _detail(error: psycopg.Error) -> str:
-    """What the database says, on one line. It never has a password: none is in an address."""
-    lines = str(error).strip().splitlines()
-    return f" ({lines[-1].strip()})" if lines else ""
+    """What the database says, on one line, without its hints. It never has a password: none is in an address."""
+    lines = [line.strip() for line in (error.diag.message_primary or str(error)).splitlines() if line.strip()]
+    said = " ".join(lines[: 2 if lines[:1] and lines[0].endswith(":") else 1])  # several servers: a heading, and each
+    return f" ({said})" if said else ""
 
 
 def _pauses() -> Iterator[float]:
