@@ -178,6 +178,8 @@ def _erase_from_run(state: State, trace: _Trace, person: Person, key: int | None
     canceled = state.ledger.cancel(run.run_id, seqs, CancelReason.FORGOTTEN)
     unknown = state.ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN], seqs=seqs).height
     changed = state.plans.erase(run, person, rows["row_number"].to_list())
+    if state.sharing is not None:  # now that no plan has the number any more, which it may hold back
+        state.sharing.erase(run, person.number)
     state.ledger.erase_sentences(run.run_id, seqs=seqs)
     touched = rows.height if trace.concern or changed or canceled else 0
     return ErasedFromRun(run.run_id, run.campaign, touched, len(seqs), canceled, unknown)

@@ -115,7 +115,9 @@ def make_database_state(address: str, *, accept_server: bool = False) -> tuple[s
     url = read_database_url(address)
     with _driver_needed():
         from sender.state.postgres.install import install  # noqa: PLC0415 (only a database needs its driver)
+        from sender.state.postgres.shift_queue import upgrade_engine  # noqa: PLC0415
     made = install(url, accept_server=accept_server)
+    upgrade_engine(url)
     return made.server, not made.schema_before
 
 
@@ -158,7 +160,9 @@ def _open_approval_rows(url: DatabaseUrl) -> ApprovalStore:
 def _driver_needed() -> Iterator[None]:
     try:
         yield
-    except ImportError:
+    except ImportError as error:
+        missing = (error.name or "psycopg").partition(".")[0]
         raise InputError(
-            "a state in a database needs psycopg, which is not installed", fix="pip install 'campaign-sender[cluster]'"
+            f"a state in a database needs {missing}, which is not installed",
+            fix="pip install 'campaign-sender[cluster]'",
         ) from None

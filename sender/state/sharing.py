@@ -146,6 +146,10 @@ Handler = Callable[[str], Awaitable[None]]
 class ShiftQueue(Protocol):
     """The engine that hands out work. It may lose or double anything: then the speed changes, and no more."""
 
+    async def check(self) -> None:
+        """Raise StateError where the engine cannot be used: where its tables are of an older version, for one."""
+        ...
+
     async def enqueue_shifts(self, run_id: str, count: int) -> None:
         """Ask for `count` senders of the run."""
         ...
@@ -173,7 +177,17 @@ class Sharing(Protocol):
     """The runs of one state that several machines send."""
 
     def share(self, run: Run, text: str) -> None:
-        """Let others send the run, which this process holds, as `text` says."""
+        """Let others send the run, which this process holds, as `text` says.
+
+        It is a JSON object. Where it has `held`, an object, its keys are numbers of people: `erase` drops them.
+        """
+        ...
+
+    def erase(self, run: Run, number: str) -> None:
+        """Drop a person's number from what the run's senders are to do. Call it only while holding the run's lock.
+
+        Nobody may be able to send to the number any more: it may be there because nobody should.
+        """
         ...
 
     def is_shared(self, run: Run) -> bool:

@@ -78,14 +78,15 @@ class ShiftWorker:
                 child.process.kill()
 
     async def run(self) -> None:
-        """Work until `drain` is called. Raises StateError only where the database cannot be used at the start."""
+        """Work until `drain` is called. Raises StateError only where database or engine cannot be used at first."""
         with open_state(self._address, create=False) as state:
             assert state.sharing is not None  # noqa: S101 (the caller's)
             await self._run(state.sharing)
 
     async def _run(self, sharing: Sharing) -> None:
-        beat = asyncio.create_task(self._beat(sharing, str(uuid.uuid4())))
         queue, was_there = sharing.open_queue(), True
+        await queue.check()
+        beat = asyncio.create_task(self._beat(sharing, str(uuid.uuid4())))
         try:
             while not self._is_draining:
                 try:

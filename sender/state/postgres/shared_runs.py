@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import threading
@@ -25,6 +26,7 @@ _SHARE = """
 INSERT INTO shift_order (run_id, text) VALUES (%(run)s, %(text)s)
 ON CONFLICT (run_id) DO UPDATE SET text = excluded.text, below_seq = NULL, halted = NULL, ended_at = NULL
 """
+_REWRITE = "UPDATE shift_order SET text = %s WHERE run_id = %s"
 _BOUND = "UPDATE shift_order SET below_seq = %(below)s WHERE run_id = %(run)s"
 _END = f"UPDATE shift_order SET ended_at = {_NOW} WHERE run_id = %(run)s"  # noqa: S608 (our own text)
 _DROP = (
@@ -78,6 +80,16 @@ class SharedRuns:
     def share(self, run: Run, text: str) -> None:
         self._locks.share(run.campaign, run.kind)
         self._change((_SHARE,), run=run.run_id, text=text)
+
+    def erase(self, run: Run, number: str) -> None:
+        def erase(db: Transaction) -> None:
+            text = db.value("SELECT text FROM shift_order WHERE run_id = %s FOR UPDATE", (run.run_id,))
+            order = {} if text is None else json.loads(text)
+            if order.get("held", {}).pop(number, None) is not None:
+                db.execute(_REWRITE, (json.dumps(order), run.run_id))
+
+        with self._lock:
+            self._db.transact(erase)
 
     def is_shared(self, run: Run) -> bool:
         return self._locks.is_shared(run.campaign, run.kind)

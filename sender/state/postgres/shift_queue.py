@@ -11,12 +11,15 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from importlib.metadata import version
 
 import psycopg
 from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
 from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import PgqException
 from pgqueuer.domain.models import Job
 from pgqueuer.queries import Queries
+from psycopg import errors
 
 from sender.core.errors import StateError
 from sender.state.database_url import DatabaseUrl
@@ -29,6 +32,11 @@ NOTICES_EVERY_S = 0.1
 SHIFT, STEWARD = "sender_shift", "sender_steward"
 _LOCK = 0x63_6D_70_71
 _TABLE = "pgqueuer"
+_MAY_CHANGE = f"""
+SELECT bool_and(has_table_privilege('{_TABLE}', privilege)) AS may
+FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) AS privilege
+"""  # noqa: S608 (our own name)
+_OTHER_TABLES = (errors.UndefinedColumn, errors.UndefinedObject, errors.UndefinedFunction)  # those of another version
 
 logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # what it reports is raised, too, and said in our words
 
@@ -52,6 +60,23 @@ class EngineQueue:
 
     def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
+
+    async def check(self) -> None:
+        async with self._engine() as queries:
+            if (await queries.plan_upgrade()).statements:
+                raise self._outdated()
+            (row,) = await queries.driver.fetch(_MAY_CHANGE)
+            if not row["may"]:
+                raise StateError(
+                    "the engine that hands out work cannot be used: this user may not change its tables",
+                    where=str(self._url),
+                    fix="give this user the rights on the database's schema, or name another user",
+                )
+
+    async def upgrade(self) -> None:
+        """Make the engine's tables, or make them what this version of it needs. Raises StateError."""
+        async with self._engine() as queries:
+            await queries.apply_upgrade()
 
     async def enqueue_shifts(self, run_id: str, count: int) -> None:
         async with self._engine() as queries:
@@ -126,13 +151,22 @@ class EngineQueue:
                 queries = Queries(_Driver(db))
                 await self._install(db, queries)
                 yield queries
-        except (psycopg.Error, OSError, RuntimeError) as error:
+        except _OTHER_TABLES as error:
+            raise self._outdated() from error
+        except (psycopg.Error, OSError, RuntimeError, PgqException) as error:
             told = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise StateError(
                 f"the engine that hands out work cannot be used ({told})",
                 where=str(self._url),
                 fix="see that the database runs, and that this user may make tables in it",
             ) from error
+
+    def _outdated(self) -> StateError:
+        return StateError(
+            f"the engine that hands out work, PgQueuer {version('pgqueuer')}, needs other tables than the database has",
+            where=str(self._url),
+            fix=f"once no other machine uses them, `sender cluster init {self._url}` upgrades them",
+        )
 
     async def _install(self, db: psycopg.AsyncConnection, queries: Queries) -> None:
         if await _is_whole(queries):
@@ -144,6 +178,11 @@ class EngineQueue:
                 await queries.install()
         finally:
             await db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def upgrade_engine(url: DatabaseUrl) -> None:
+    """Make the engine's tables in a database, or make them what this version of it needs. Raises StateError."""
+    asyncio.run(EngineQueue(url).upgrade())
 
 
 async def _is_whole(queries: Queries) -> bool:
