@@ -11,8 +11,6 @@ from typing import Any
 
 from tests.cluster.rig import Outcome, Rig, kill, rig, wait
 
-MOST_STARTS = 4  # by hand, once nothing more happens
-
 # Each does something to a run that is under way, until the run is over or `times` are through.
 
 
@@ -108,10 +106,12 @@ def everything(it: Rig, times: int, dice: random.Random) -> int:
     for number in range(times):
         kill_senders(it, 1, dice)
         cut_once(it, number, dice)
+        it.keep_going()
         if (pid := it.steward()) is not None:
             kill(pid)
         time.sleep(dice.uniform(1.0, 3.0))
         restart_database(it, 1, dice)
+        time.sleep(dice.uniform(5.0, 10.0))
         it.keep_going()
         if it.is_over():
             return 4 * number + 4
@@ -144,9 +144,13 @@ def play(
     times: int,
     workers: int = 3,
     most_s: float = 240.0,
+    starts: int = 4,
     **options: Any,
 ) -> Outcome:
-    """Send `messages` while `scenario` happens `times`; return what came of it."""
+    """Send `messages` while `scenario` happens `times`; return what came of it.
+
+    Afterwards the run is started again where it rests, up to `starts` times in all.
+    """
     dice = random.Random(1)
     with rig(folder, **NEEDS.get(scenario, {}), **options) as it:
         it.begin_workers(workers, namespaces=scenario in IN_NAMESPACES)
@@ -156,7 +160,7 @@ def play(
         disturbances = SCENARIOS[scenario](it, times, dice)
         try:
             wait(it.is_at_rest, most_s=most_s)
-            last = it.begun + MOST_STARTS - 1
+            last = it.begun + starts - 1
             while (not it.is_over() or it.unknown()) and it.begun < last:  # as a person does
                 it.begin_again()
                 it.busy_s = time.monotonic()

@@ -36,15 +36,15 @@ LEASE_MS, LATE_MS, TIMEOUT_S = 3_000, 1_000, 2
 MOST_PEOPLE = 90 * len(AREAS)
 PATIENT_S = 900
 TAKEN_UP_S = 20.0  # a run that nobody sends for longer waits for a person
-CAMPAIGN = f"""\
+CAMPAIGN = """\
 name: offer
 provider: twilio
 from: "+12025550100"
 recipients: people.csv
-message: "Hi {{{{ name }}}}"
+message: "Hi {{ name }}"
 dedupe: none
 rate: RATE
-timeout_s: {TIMEOUT_S}
+timeout_s: LONGEST
 """
 
 
@@ -94,8 +94,9 @@ class Rig:
         times_ms: tuple[int, int] = (LEASE_MS, LATE_MS),
         standby: str = "",
         clocks_s: tuple[int, ...] = (0,),
+        timeout_s: int = TIMEOUT_S,
     ) -> None:
-        """`times_ms` are the lease, and the grace beyond the longest request.
+        """`times_ms` are the lease, and the grace beyond the longest request, which may take `timeout_s`.
 
         `standby` says that another server may take over: one that has everything (`synchronous`), or a copy that is
         made `later`. `clocks_s` is what the machines' clocks are wrong by, in turn.
@@ -125,7 +126,8 @@ class Rig:
         self.sandbox = f"http://127.0.0.1:{self.port}"
         self.mutant, self.delay_s, self.times_ms = mutant, delay_s, times_ms
         self.clocks_s = clocks_s
-        self.over_s = sum(times_ms) / 1000 + TIMEOUT_S  # after that, what a sender had claimed is unknown
+        self.timeout_s = timeout_s
+        self.over_s = sum(times_ms) / 1000 + timeout_s  # after that, what a sender had claimed is unknown
         self.begun = 0
         self.busy_s = time.monotonic()  # when somebody was last seen at work
         wait(lambda: local_http.get(f"{self.sandbox}/sandbox/counts").status_code == 200)
@@ -185,7 +187,7 @@ class Rig:
         known = _areas_of_people() if messages > MOST_PEOPLE else AREAS
         rows = (f"Ada {i},+1{known[i // 90 % len(known)]}55501{i % 90:02}" for i in range(messages))
         (self.folder / "people.csv").write_text("name,phone\n" + "\n".join(rows) + "\n")
-        (self.folder / "offer.yaml").write_text(CAMPAIGN.replace("RATE", rate))
+        (self.folder / "offer.yaml").write_text(CAMPAIGN.replace("RATE", rate).replace("LONGEST", str(self.timeout_s)))
         assert self.begin_again("--detach") in (0, 3), self.logs()
 
     def begin_again(self, *more: str) -> int:
