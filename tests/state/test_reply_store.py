@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
+import psycopg
 import pytest
 
 from sender.core.errors import InputError, StateError
@@ -157,6 +159,22 @@ def test_a_full_outbox_takes_no_more(store: ReplyStore, monkeypatch: pytest.Monk
         assert store.add(reply(f"SM{n}"), keep=keep, forward=True)
     assert store.forward_counts() == {"waiting": 3, "failed": 2}
     assert len(store.kept()) == (5 if keep else 0)
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_over_a_connection_that_broke_the_next_question_is_answered(
+    kind: str, new_database: Callable[[str], str]
+) -> None:
+    """Nobody waits for it: who forwards may have to stop."""
+    url = new_database(kind)
+    with closing(ReplyTable(read_database_url(url))) as store, psycopg.connect(url, autocommit=True) as db:
+        store.add(reply(), keep=False, forward=True)
+        db.execute("SELECT pg_terminate_backend(%s)", (store._db._db.info.backend_pid,))
+        begun = time.monotonic()
+        with pytest.raises(StateError, match="cannot be reached"):
+            claim(store)
+        assert claim(store) is not None
+        assert time.monotonic() - begun < 10
 
 
 # -- erasing -----------------------------------------------------------------------------------------------------------

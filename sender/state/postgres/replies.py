@@ -42,7 +42,11 @@ UPDATE reply SET {_BLANK}, forward = CASE forward WHEN 'waiting' THEN 'failed' E
 
 
 class ReplyTable:
-    """The replies in one database. A `ReplyStore`. `now_ms` is by the database's clock: machines' clocks may differ."""
+    """The replies in one database. A `ReplyStore`.
+
+    `now_ms` is by the database's clock: machines' clocks may differ. Whoever forwards asks for it, and for what is due,
+    all the time, and may have to stop at once: neither waits for a database that is away.
+    """
 
     def __init__(self, url: DatabaseUrl, *, read_only: bool = False) -> None:
         """Connect. Raises as `Database`."""
@@ -52,7 +56,7 @@ class ReplyTable:
         self._db.close()
 
     def now_ms(self) -> int:
-        return self._db.read(lambda db: int(db.value(_NOW)))
+        return self._db.read_once(lambda db: int(db.value(_NOW)))
 
     def add(self, reply: ReplyRow, *, keep: bool, forward: bool) -> bool:
         """As the protocol says. One that was stored when the connection broke is taken for one that was there."""
@@ -73,7 +77,7 @@ class ReplyTable:
         return [StoredReply(read_reply(row[:-1]), row[-1]) for row in rows]
 
     def claim_waiting(self, now_ms: int, *, lease_ms: int) -> WaitingReply | None:
-        if not self._db.read(lambda db: db.value(_IS_DUE, (now_ms,))):
+        if not self._db.read_once(lambda db: db.value(_IS_DUE, (now_ms,))):
             return None  # most of the time, and without a write
         row = self._db.transact(lambda db: db.row(_CLAIM, {"now": now_ms, "until": now_ms + lease_ms}))
         return None if row is None else WaitingReply(row[0], read_reply(row[2:]), row[1])
