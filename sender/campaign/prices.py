@@ -56,7 +56,9 @@ Destination = Annotated[str, StringConstraints(strip_whitespace=True), AfterVali
 class PriceFields(BaseModel):
     """Prices in micro-units: `sms` and `sms_fee` for a segment, `mms` and `mms_fee` for a message."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True, defer_build=True
+    )
 
     sms: Amount | None = None
     sms_fee: Amount = 0
@@ -81,7 +83,7 @@ class PriceEntry(PriceFields):
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     prices: tuple[PriceEntry, ...] = ()

@@ -97,7 +97,8 @@ class ContentHash:
     def update(self, frame: pl.DataFrame) -> None:
         """Add rows of the plan. Prices, repairs and zones are left out: they do not change what is sent."""
         sent = frame["seq"].is_not_null()
-        self._messages.update(frame if sent.all() else frame.filter(sent))
+        messages = frame.select(COLUMNS)
+        self._messages.update(messages if sent.all() else messages.filter(sent))
         rest = frame.drop(_NOT_HASHED, strict=False).with_columns(_without(name, frame[name], sent) for name in COLUMNS)
         if rest.schema.get("recipient") == pl.List:
             lists = rest.drop_in_place("recipient").to_frame().select(pl.struct(pl.all()).struct.json_encode())

@@ -22,7 +22,7 @@ from sender.campaign.start_time import StartTime, parse_start
 from sender.core.errors import InputError, PricesError
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.plan.stored_rows import StoredRows, gather
+from sender.plan.stored_rows import Block, StoredRows, gather
 from sender.planning import costs
 from sender.planning.audience import (
     Audience,
@@ -104,7 +104,7 @@ def build_plan(
             mark_rows=_join_marks(suppression.mark_rows, earlier, known),
             known=known,
         )
-        rows = gather(builder.blocks(), totals.add)
+        rows = gather(_counted(builder.blocks(), totals), totals.hash)
     if test_to is None:
         check_hidden_rows(compiled, recipients, builder.hidden_rows)
     manifest = _manifest(
@@ -122,6 +122,14 @@ def _complete(plan: Plan, campaign: Campaign, compiled: CompiledCampaign) -> Pla
         check_links(plan, compiled.links)
         refuse_closed_hours(plan)
     return plan
+
+
+def _counted(blocks: Iterator[Block], totals: PlanTotals) -> Iterator[Block]:
+    """Yield `blocks`, counted: while the writer's thread hashes and writes the one before, which takes as long."""
+    for block in blocks:
+        totals.count(block[0])
+        yield block
+        del block
 
 
 def _read_at(at: str | datetime | StartTime | None) -> StartTime | Literal["now"] | None:

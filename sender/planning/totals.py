@@ -56,9 +56,12 @@ class PlanTotals:
         self._repairs: dict[str, dict[str, Any]] = {}
         self.mms = 0  # messages that go as MMS
 
-    def add(self, rows: pl.DataFrame, hashed: pl.DataFrame) -> None:
-        """Add a block, and the rows that are hashed for it. Raises InputError as `Blame.add` does."""
+    def hash(self, _: pl.DataFrame, hashed: pl.DataFrame) -> None:
+        """Add the rows that are hashed for a block."""
         self._digest.update(hashed)
+
+    def count(self, rows: pl.DataFrame) -> None:
+        """Add a block. Raises InputError as `Blame.add` does."""
         sent = rows.lazy().filter(pl.col("seq").is_not_null()).with_columns(_mms=self._is_mms)
         sizes = sent.select("row_number", "body", "encoding", "segments", "_mms").collect()
         for counts, column in (

@@ -25,7 +25,11 @@ class People:
 
     def __init__(self, to: pl.Series) -> None:
         self._to = to
-        self._digits = to.str.strip_prefix("+").cast(pl.UInt64, strict=False).set(~to.str.starts_with("+"), None)
+
+    @cached_property
+    def _digits(self) -> pl.Series:
+        plain = self._to.str.starts_with("+")
+        return self._to.str.strip_prefix("+").cast(pl.UInt64, strict=False).set(~plain, None)
 
     def match(self, numbers: NumberList) -> Matches:
         """Return who of them is in `numbers`."""
