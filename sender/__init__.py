@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sender.reports.reply_table import replies as replies
     from sender.reports.run_evidence import write_evidence as write_evidence
     from sender.reports.run_results import run_results as run_results
-    from sender.reports.run_results import run_summary as run_summary
+    from sender.reports.run_summary import run_summary as run_summary
     from sender.rules.rule_sets import list_rules as list_rules
     from sender.schedule.scheduled_folder import next_starts as next_starts
     from sender.sending.approve_plan import approve as approve
@@ -110,7 +110,7 @@ _HOME = {
     "resume": "api",
     "retry_plan": "planning.retry",
     "run_results": "reports.run_results",
-    "run_summary": "reports.run_results",
+    "run_summary": "reports.run_summary",
     "send": "api",
     "verify_evidence": "reports.evidence_check",
     "write_evidence": "reports.run_evidence",

@@ -16,7 +16,7 @@ from sender.cli.progress_display import countdown
 from sender.cli.shared_options import RUN_HELP, env_file_option, environment, state_options
 from sender.delivery.reconcile import ReconcileResult
 from sender.delivery.refresh import reconcile_run
-from sender.reports.run_results import run_summary
+from sender.reports.run_summary import run_summary
 from sender.state.ledger import Run
 from sender.state.open import open_state
 from sender.state.state import State

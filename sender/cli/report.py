@@ -17,12 +17,13 @@ from sender.core.local_time import format_utc_and_local
 from sender.core.output_files import Protected
 from sender.reports.compare_run import compare_run
 from sender.reports.comparison import Comparison, comparison_lines
-from sender.reports.figures import Figures, build_figures, figures_to_dict
+from sender.reports.figures import JOURNAL_COLUMNS, SENTENCES, Figures, build_figures, figures_to_dict
 from sender.reports.funnel import Stage
 from sender.reports.groups import Group
 from sender.reports.labels import LEADS, amounts, per_second, seconds, share, share_delivered
 from sender.reports.pages.page_files import REPORT_PAGE, check_page, write_page
 from sender.reports.run_results import protected_files
+from sender.reports.run_summary import run_summary
 from sender.state.message_status import read_journal
 from sender.state.open import open_state
 
@@ -48,10 +49,18 @@ def report(run: str, html: Path | None, as_json: bool, force: bool, debug: bool,
         protected = protected_files(state, entry)
         if html is not None:
             check_page(html, REPORT_PAGE, protected, force=force)
-        journal = read_journal(state, entry)
         plan = state.plan(entry)
+        journal = read_journal(state, entry, columns=JOURNAL_COLUMNS)
         comparison = compare_run(state, entry, plan, journal)
-        numbers = build_figures(plan, journal, entry, retries=state.retries(entry), comparison=comparison)
+        numbers = build_figures(
+            plan,
+            journal,
+            entry,
+            retries=state.retries(entry),
+            comparison=comparison,
+            summary=run_summary(state, entry),
+            read_sentences=lambda seqs: state.ledger.journal(entry.run_id, seqs=seqs, columns=SENTENCES),
+        )
     if html is not None:
         _write_page(numbers, html, protected, force=force)
     if as_json:

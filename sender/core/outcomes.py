@@ -109,6 +109,9 @@ class CancelReason(StrEnum):
     FORGOTTEN = "forgotten"  # the person was erased
 
 
+# The error code of a message that an older version stopped for the suppression list, as rejected; today it is canceled.
+HELD_BACK = "suppressed"
+
 # Each message creates one of these, and tuples take a third of a frozen dataclass's time. Their types tell them apart.
 
 

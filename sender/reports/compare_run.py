@@ -9,7 +9,6 @@ from sender.core.experiment import REPLY
 from sender.core.outcomes import SkipReason
 from sender.plan.plan import Plan
 from sender.reports.comparison import Comparison, compare_groups
-from sender.reports.reply_outcomes import find_reply_outcomes
 from sender.state.ledger import Run
 from sender.state.state import State
 
@@ -28,5 +27,7 @@ def compare_run(state: State, run: Run, plan: Plan, journal: pl.DataFrame) -> Co
     opt_outs = pl.DataFrame(heard, schema={"to": pl.String, "at_ms": pl.Int64}, orient="row")
     outcomes = state.outcomes.read(run)
     if plan.manifest.experiment.get("event") == REPLY:
+        from sender.reports.reply_outcomes import find_reply_outcomes  # noqa: PLC0415 (slow to load, and rarely asked)
+
         outcomes = pl.concat([outcomes, find_reply_outcomes(state, run, plan)])
     return compare_groups(plan, journal, run, outcomes, opt_outs, now_ms=wall_clock_ms()())

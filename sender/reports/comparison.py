@@ -25,6 +25,7 @@ from sender.core.proportions import (
 )
 from sender.plan.plan import Plan
 from sender.state.ledger import Run
+from sender.state.message_status import join_journal
 
 OPT_OUT = "opt-out"  # an event that the receiver hears
 
@@ -117,9 +118,7 @@ def _people(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
     rows = plan.scan().filter(pl.col("seq").is_not_null() | held_out)
     group = pl.when(held_out).then(pl.lit(HOLDOUT)).otherwise(pl.coalesce("variant", pl.lit(MESSAGES)))
     frame = rows.select("row_number", "seq", "to", group=group).collect()
-    known = journal.select("seq", _state="state", _status="status")
-    joined = frame.join(known, on="seq", how="left", maintain_order="left")
-    return joined.select(
+    return join_journal(frame, journal.select("seq", "state", "status")).select(
         "row_number",
         "to",
         "group",

@@ -5,14 +5,14 @@ Reads the plan and the journal's frame it is given; opens no ledger, reads no cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sender.core.lazy_modules import pl
-from sender.core.outcomes import CancelReason, Status, SubmissionState
+from sender.core.outcomes import HELD_BACK, CancelReason, Status, SubmissionState
 from sender.plan.manifest import provider_shown, sender_shown
 from sender.plan.plan import Plan
 from sender.reports.comparison import Comparison
@@ -21,10 +21,17 @@ from sender.reports.groups import Group, group_messages
 from sender.reports.summary import ErrorCount, Summary, summarise
 from sender.reports.timeline import Latency, Timeline, make_timeline, measure_latency, peak_rate, submission_rate
 from sender.state.ledger import Run
-from sender.state.message_status import status_of
-from sender.suppression.live_check import HELD_BACK
+from sender.state.message_status import join_journal, status_of
 
 OTHER_COUNTRY = "other"  # short codes, and numbers that belong to no country
+# Those of the journal that figures are made of, besides what the run's summary has.
+JOURNAL_COLUMNS = (
+    *("seq", "state", "attempts", "intent_at", "sender", "status", "segments", "price", "currency", "final_at"),
+    "route",
+)
+SENTENCES = ("seq", "provider_status", "error_message")  # of the messages that are listed by themselves
+_LISTED = ("row_number", "to", "from", "_latency_s")
+_TIMED = ("_state", "status", "_intent_at", "_final_at", "_latency_s")  # of a message that was submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +94,30 @@ def build_figures(
     *,
     retries: Sequence[Run] = (),
     comparison: Comparison | None = None,
+    summary: Summary | None = None,
+    read_sentences: Callable[[list[int]], pl.DataFrame] | None = None,
     most: int = 20,
 ) -> Figures:
-    """Return the run's figures. At most `most` slow messages and as many unknown ones are listed."""
+    """Return the run's figures. At most `most` slow messages and as many unknown ones are listed.
+
+    `journal` has all columns; or JOURNAL_COLUMNS, and `summary` is what the run's totals say, and `read_sentences`
+    returns SENTENCES of the messages with these `seq`.
+    """
     manifest = plan.manifest
-    summary = summarise(plan, journal)
+    summary = summary or summarise(plan, journal)
     messages = _join_journal(plan, journal)
-    accepted = messages.filter(pl.col("_state") == SubmissionState.ACCEPTED.value)
-    arrived = accepted.filter((pl.col("status") == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null())
-    submitted = messages.filter(pl.col("_attempts") > 0)
+    is_accepted = pl.col("_state") == SubmissionState.ACCEPTED.value
+    told = messages.select(
+        segments=(is_accepted & pl.col("_segments").is_not_null()).sum(),
+        differ=(is_accepted & (pl.col("_segments") != pl.col("segments"))).sum(),
+        prices=(is_accepted & pl.col("_price").is_not_null()).sum(),
+    ).row(0, named=True)
+    has_arrived = is_accepted & (pl.col("status") == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null()
+    arrived = messages.filter(has_arrived).select("seq", *_LISTED)
+    slowest = arrived.filter(pl.col("_latency_s") >= pl.col("_latency_s").top_k(most).min())
+    unknowns = messages.filter(pl.col("status") == Status.UNKNOWN.value)
+    describe = read_sentences or (lambda seqs: journal.filter(pl.col("seq").is_in(seqs)).select(SENTENCES))
+    submitted = messages.filter(pl.col("_attempts") > 0).select(*_TIMED)
     begun, ended = submitted["_intent_at"].min(), submitted["_intent_at"].max()
     return Figures(
         run=run,
@@ -103,7 +125,7 @@ def build_figures(
         provider=manifest.provider,
         summary=summary,
         funnel=make_funnel(summary),
-        held_back=_count_held_back(messages),
+        held_back=_count_held_back(summary),
         begun=begun if isinstance(begun, datetime) else None,
         ended=ended if isinstance(ended, datetime) else None,
         per_s=submission_rate(submitted),
@@ -121,27 +143,30 @@ def build_figures(
         errors=summary.errors,
         segments_planned=manifest.segments,
         segments_real=summary.segments,
-        segments_told=accepted["_segments"].count(),
-        segments_differ=accepted.filter(pl.col("_segments") != pl.col("segments")).height,
+        segments_told=told["segments"],
+        segments_differ=told["differ"],
         cost_planned=None if manifest.cost is None else Decimal(manifest.cost["total"]),
         currency=None if manifest.cost is None else str(manifest.cost["currency"]),
-        priced=accepted["_price"].count(),
+        priced=told["prices"],
         slowest=_list_messages(
-            arrived.sort("_latency_s", descending=True, maintain_order=True).head(most), "provider_status"
+            slowest.sort("_latency_s", descending=True, maintain_order=True).head(most), "provider_status", describe
         ),
-        unknowns=_list_messages(messages.filter(pl.col("status") == Status.UNKNOWN.value).head(most), "_error_message"),
+        unknowns=_list_messages(unknowns.head(most), "error_message", describe),
         retry_of=run.retry_of,
         retries=tuple(retry.run_id for retry in retries),
         comparison=comparison,
     )
 
 
-def _count_held_back(messages: pl.DataFrame) -> int:
+def _count_held_back(summary: Summary) -> int:
     """The number of messages that the suppression list stopped after planning."""
-    by_list = pl.col("_reason").is_in([CancelReason.OPTED_OUT.value, CancelReason.UNDER_REVIEW.value])
-    now = (pl.col("_state") == SubmissionState.CANCELED.value) & by_list
-    by_older_version = pl.col("_error_code").eq_missing(pl.lit(HELD_BACK))
-    return messages.filter(now | by_older_version).height
+    by_list = {CancelReason.OPTED_OUT.value, CancelReason.UNDER_REVIEW.value}
+    return sum(
+        error.count
+        for error in summary.errors
+        if (error.status == Status.CANCELED and error.reason in by_list)
+        or error.error_code == HELD_BACK  # an older version's
+    )
 
 
 def _join_journal(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
@@ -156,22 +181,23 @@ def _join_journal(plan: Plan, journal: pl.DataFrame) -> pl.DataFrame:
         )
         .collect()
     )
-    known = journal.select("seq", pl.exclude("seq").name.prefix("_"))
-    joined = messages.join(known, on="seq", how="left", maintain_order="left")
+    joined = join_journal(messages, journal.select(JOURNAL_COLUMNS))
     latency = (pl.col("_final_at") - pl.col("_intent_at")).dt.total_milliseconds() / 1000
     return joined.with_columns(
         status_of(),
         pl.coalesce("_sender", sender_shown(plan.manifest, route="_route")).alias("from"),
         provider_shown(plan.manifest, route="_route").alias("_provider"),
-        pl.col("_provider_status").alias("provider_status"),
         latency.clip(lower_bound=0).alias("_latency_s"),  # the provider's clock may be behind ours
     )
 
 
-def _list_messages(rows: pl.DataFrame, detail: str) -> tuple[ListedMessage, ...]:
-    return tuple(
-        ListedMessage(*row) for row in rows.select("row_number", "to", "from", "_latency_s", detail).iter_rows()
-    )
+def _list_messages(
+    rows: pl.DataFrame, detail: str, describe: Callable[[list[int]], pl.DataFrame]
+) -> tuple[ListedMessage, ...]:
+    if rows.is_empty():
+        return ()
+    told = rows.join(describe(rows["seq"].to_list()), on="seq", how="left", maintain_order="left")
+    return tuple(ListedMessage(*row) for row in told.select(*_LISTED, detail).iter_rows())
 
 
 def figures_to_dict(figures: Figures) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sender.core.safe_tables import BODY, free_name, plain_name
 from sender.plan.manifest import Manifest, provider_shown, sender_shown
 from sender.plan.message_fields import ref_column
 from sender.plan.plan import Plan
-from sender.state.message_status import status_of
+from sender.state.message_status import join_journal, status_of
 
 _SPELLINGS = {"cancelled": Status.CANCELED.value}
 # `row_number` comes before the original columns, our other columns after them.
@@ -85,9 +85,7 @@ def results_of_rows(
     else:
         journal = journal.join(_describe_moves(moves, manifest), on="seq", how="left", maintain_order="left")
     message = pl.col("seq").is_not_null()
-    joined = rows.join(
-        journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
-    )
+    joined = join_journal(rows, journal)
     ours = joined.select(
         "row_number",
         "to",

@@ -58,13 +58,8 @@ def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.Dat
     return merge_retries([run_results(state, sent, with_body=with_body) for sent in (run, *state.retries(run))])
 
 
-def run_summary(state: State, run: Run) -> Summary:
-    """The run in numbers, with the totals that must add up."""
-    return summarise(state.plan(run), read_journal(state, run))
-
-
 def results_and_summary(state: State, run: Run, *, with_body: bool = False) -> tuple[pl.DataFrame, Summary]:
-    """`run_results` and `run_summary` of one moment; the journal (4 s for a million rows) is read once for both."""
+    """`run_results` and the run in numbers, of one moment: the journal is read once for both."""
     plan, journal = state.plan(run), state.ledger.journal(run.run_id)
     moves = moves_of(state, run, plan)
     return results_frame(plan, journal, run.run_id, moves=moves, with_body=with_body), summarise(plan, journal)

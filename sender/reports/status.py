@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sender.core import clock as system_clock
-from sender.core.lazy_modules import pl
-from sender.core.outcomes import Status
 from sender.plan.manifest import Manifest
 from sender.plan.waves import HeldMessages
 from sender.reports.funnel import Stage, count_waiting, make_funnel
 from sender.reports.held import read_held
-from sender.reports.summary import Summary, summarise_kept
+from sender.reports.run_summary import read_manifest, summarise_totals
+from sender.reports.summary import Summary
 from sender.state.ledger import Counts, Run
 from sender.state.locks import Holder
 from sender.state.state import State
@@ -73,7 +72,7 @@ class StatusMonitor:
     def manifest(self) -> Manifest:
         """The manifest of the run's plan, read once. Raises PlanError."""
         if self._manifest is None:
-            self._manifest = self.state.plans.manifest(self.run) or self._opened()
+            self._manifest = read_manifest(self.state, self.run)
         return self._manifest
 
     def read(self) -> RunStatus:
@@ -83,12 +82,7 @@ class StatusMonitor:
         self.run = ledger.run(run_id)  # it may have been paused or closed meanwhile
         holder = self.state.locks.holder(self.run.campaign, self.run.kind)
         totals = ledger.totals(run_id)
-        summary = summarise_kept(
-            manifest,
-            totals,
-            under_way=Status.UNKNOWN if holder is None else Status.PENDING,
-            planned_segments=self._planned_segments,
-        )
+        summary = summarise_totals(self.state, self.run, manifest, totals, is_sent_now=holder is not None)
         counts = count_messages(totals, self.run.messages)
         per_s = measure_rate(
             ledger.pace(run_id, since_s=ledger.now_ms() // 1000 - _LOOK_BACK_S), ledger.now_ms() / 1000
@@ -115,15 +109,6 @@ class StatusMonitor:
             held=held,
             routes=_count_routes(self.state, self.run, manifest),
         )
-
-    def _opened(self) -> Manifest:
-        """Raises PlanError: the plan is gone."""
-        return self.state.plan(self.run).manifest
-
-    def _planned_segments(self) -> int:
-        seqs = self.state.ledger.without_segments(self.run.run_id)
-        rows = self.state.plan(self.run).scan().filter(pl.col("seq").is_in(seqs.implode()))
-        return int(rows.select(pl.col("segments").sum()).collect().item())
 
 
 def measure_rate(bins: Sequence[PaceBin], now_s: float) -> float | None:

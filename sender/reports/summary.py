@@ -14,7 +14,7 @@ from sender.core.lazy_modules import pl
 from sender.core.outcomes import Status, SubmissionState
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.state.message_status import status_of
+from sender.state.message_status import join_journal, status_of
 from sender.state.tallies import Tally, Totals
 
 _BAD = (Status.REJECTED, Status.FAILED, Status.UNDELIVERED)
@@ -88,9 +88,7 @@ def summarise(plan: Plan, journal: pl.DataFrame) -> Summary:
     messages = rows.filter(pl.col("seq").is_not_null()).select("seq", "segments")
     states = _count_values(journal["state"])
     never_claimed = messages.join(journal, on="seq", how="anti").height
-    outcomes = messages.join(
-        journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
-    ).with_columns(status=status_of())
+    outcomes = join_journal(messages, journal).with_columns(status=status_of())
     accepted = outcomes.filter(pl.col("_state") == SubmissionState.ACCEPTED)
     statuses = _count_values(outcomes["status"]) | ({Status.SKIPPED.value: skipped.height} if skipped.height else {})
     return Summary(

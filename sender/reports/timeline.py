@@ -88,17 +88,22 @@ def make_timeline(submitted: pl.DataFrame) -> Timeline | None:
     bins = int(span_s // step_s) + 1
     since_s = (pl.col("_intent_at") - first).dt.total_milliseconds() / 1000
     until_s = (pl.col("_final_at") - first).dt.total_milliseconds() / 1000
-    binned = submitted.with_columns(
+    binned = submitted.select(
+        "_state",
+        "status",
+        "_latency_s",
         _bin=(since_s / step_s).floor().cast(pl.Int64),
         _end=(until_s / step_s).floor().cast(pl.Int64).clip(0, bins - 1),
     )
+    begun = binned.group_by("_state", "_bin").len()
+    ended = binned.group_by("status", "_end").len()
 
-    def count_by(column: str, where: pl.Expr) -> list[int]:
-        counts = dict(binned.filter(where).group_by(column).len().iter_rows())
-        return [int(counts.get(number, 0)) for number in range(bins)]
+    def count_by(counted: pl.DataFrame, *values: str) -> list[int]:
+        of, number, _ = counted.columns
+        sums = dict(counted.filter(pl.col(of).is_in(values)).group_by(number).agg(pl.col("len").sum()).iter_rows())
+        return [int(sums.get(at, 0)) for at in range(bins)]
 
-    state, status = pl.col("_state"), pl.col("status")
-    delivered = binned.filter((status == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null())
+    delivered = binned.filter((pl.col("status") == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null())
     waits = delivered.group_by("_bin").agg(
         median=pl.col("_latency_s").quantile(0.5, "nearest"), p95=pl.col("_latency_s").quantile(0.95, "nearest")
     )
@@ -106,13 +111,11 @@ def make_timeline(submitted: pl.DataFrame) -> Timeline | None:
     return Timeline(
         start=first,
         step_s=step_s,
-        accepted=count_by("_bin", state == SubmissionState.ACCEPTED.value),
-        rejected=count_by("_bin", state == SubmissionState.REJECTED.value),
-        unknown=count_by("_bin", state.is_in([SubmissionState.UNKNOWN.value, SubmissionState.INTENT.value])),
-        delivered=count_by("_end", (status == Status.DELIVERED.value) & pl.col("_end").is_not_null()),
-        failed=count_by(
-            "_end", status.is_in([Status.UNDELIVERED.value, Status.FAILED.value]) & pl.col("_end").is_not_null()
-        ),
+        accepted=count_by(begun, SubmissionState.ACCEPTED),
+        rejected=count_by(begun, SubmissionState.REJECTED),
+        unknown=count_by(begun, SubmissionState.UNKNOWN, SubmissionState.INTENT),
+        delivered=count_by(ended, Status.DELIVERED),
+        failed=count_by(ended, Status.UNDELIVERED, Status.FAILED),
         median_s=[by_bin[number][0] if number in by_bin else None for number in range(bins)],
         p95_s=[by_bin[number][1] if number in by_bin else None for number in range(bins)],
     )

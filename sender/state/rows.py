@@ -6,7 +6,7 @@ A provider's odd value must not cost the record of what it accepted: what cannot
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -168,14 +168,21 @@ def moves_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row").cast({"at": MOVES_SCHEMA["at"]})
 
 
-def journal_frame(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
-    """`rows`, values in the order of JOURNAL_SCHEMA and times as milliseconds, as a frame of that schema."""
+def journal_schema(columns: Collection[str] | None) -> dict[str, Any]:
+    """The part of JOURNAL_SCHEMA with these columns; None: all of it. Raises ValueError for one that is not in it."""
+    if columns is not None and (others := {*columns} - {*JOURNAL_SCHEMA}):
+        raise ValueError(f"the journal has no column {min(others)}")
+    return {name: dtype for name, dtype in JOURNAL_SCHEMA.items() if columns is None or name in columns}
+
+
+def journal_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, Any]) -> pl.DataFrame:
+    """`rows`, values in the order of `schema` and times as milliseconds, as a frame of that schema."""
     columns = zip(*rows, strict=True)
     return pl.DataFrame(
         [
             # A column of integers becomes times with one cast; polars would look at each value otherwise. Databases
             # without truth values have 0 and 1.
             pl.Series(name, values, pl.Int64 if isinstance(dtype, (pl.Datetime, pl.Boolean)) else dtype).cast(dtype)
-            for (name, dtype), values in zip(JOURNAL_SCHEMA.items(), columns, strict=True)
+            for (name, dtype), values in zip(schema.items(), columns, strict=True)
         ]
     )

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sender.core.lazy_modules import pl
-from sender.core.outcomes import SubmissionState
+from sender.core.outcomes import HELD_BACK, SubmissionState
 from sender.state.ledger import Run
 from sender.state.number_facts import ANSWER, NumberFacts
 from sender.state.open import open_state
 from sender.state.state import State
 from sender.suppression.entries import FIXED_LINE, TAUGHT, Refusal, known_landline
-from sender.suppression.live_check import HELD_BACK
 from sender.suppression.suppression_list import SuppressionList
 
 _REPORTED_S = 8 * 86_400  # reports about a run may come until so long after it began

@@ -17,8 +17,6 @@ from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
 from sender.suppression.number_files import FileWatch
 from sender.suppression.suppression_list import SuppressionList
 
-# The error code of a message that an older version stopped here, as rejected; today it is canceled.
-HELD_BACK = "suppressed"
 _POLL_S = 0.2
 
 

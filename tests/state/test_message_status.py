@@ -7,10 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sender
 from sender.state.ledger import JOURNAL_SCHEMA, RunKind
-from sender.state.message_status import read_journal, status_of, what_became
+from sender.state.message_status import join_journal, read_journal, status_of, what_became
 from tests.state.run_history import (
     ACCEPTED,
     ADA,
@@ -24,6 +26,23 @@ from tests.state.run_history import (
     UNKNOWN,
     run_history,
 )
+
+
+@given(
+    rows=st.lists(st.integers(0, 12) | st.none(), max_size=12),
+    known=st.sets(st.integers(0, 12)) | st.builds(lambda low, high: set(range(low, high)), *[st.integers(0, 12)] * 2),
+)
+def test_a_journal_is_joined_by_the_number_of_the_message(rows: list[int | None], known: set[int]) -> None:
+    plan = pl.DataFrame(
+        {"seq": rows, "row_number": range(len(rows))}, schema={"seq": pl.UInt32, "row_number": pl.Int64}
+    )
+    texts = {seq: f"SM{seq}" for seq in sorted(known)}
+    journal = pl.DataFrame(
+        {"seq": [*texts], "message_id": [*texts.values()]}, {"seq": pl.UInt32, "message_id": pl.String}
+    )
+    joined = join_journal(plan, journal)
+    assert dict(joined.schema) == {"seq": pl.UInt32, "row_number": pl.Int64, "_message_id": pl.String}
+    assert joined.rows() == [(seq, at, texts.get(-1 if seq is None else seq)) for at, seq in enumerate(rows)]
 
 
 @pytest.mark.parametrize(

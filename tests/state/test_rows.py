@@ -136,7 +136,7 @@ def test_a_time_is_milliseconds_utc(text: str | None, ms: int | None, local_zone
 
 def test_a_journal_s_frame_has_its_schema() -> None:
     row = dict.fromkeys(JOURNAL_SCHEMA) | {"seq": 7, "state": "accepted", "intent_at": NOON_MS, "resent": 0}
-    frame = journal_frame([tuple(row.values()), tuple((row | {"seq": 8, "intent_at": None}).values())])
+    frame = journal_frame([tuple(row.values()), tuple((row | {"seq": 8, "intent_at": None}).values())], JOURNAL_SCHEMA)
     assert dict(frame.schema) == JOURNAL_SCHEMA
     assert frame["seq"].to_list() == [7, 8]
     assert frame["intent_at"].to_list() == [datetime(2026, 1, 1, 12, tzinfo=UTC), None]
@@ -147,7 +147,7 @@ def test_a_journal_s_frame_has_its_schema() -> None:
 )
 def test_a_row_that_is_not_a_journal_s_is_an_error(widths: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="zip"):
-        journal_frame([(None,) * width for width in widths])
+        journal_frame([(None,) * width for width in widths], JOURNAL_SCHEMA)
 
 
 @pytest.mark.parametrize("count", [0, 1, len(DOUBTS_SCHEMA), 20])

@@ -11,12 +11,11 @@ import pytest
 
 import sender
 from sender.core.errors import UnknownRun
-from sender.core.outcomes import Accepted, DeliveryReport, Reason, Rejected, Status
+from sender.core.outcomes import HELD_BACK, Accepted, DeliveryReport, Reason, Rejected, Status
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
 from sender.state.open import open_state
 from sender.suppression import learn
 from sender.suppression.learn import learn_from_runs, learn_refusals
-from sender.suppression.live_check import HELD_BACK
 from sender.suppression.suppression_list import SuppressionList
 
 OURS, OTHER = "+12025550100", "+12025550199"

@@ -9,9 +9,9 @@ import polars as pl
 
 from sender.core.canary import OutcomeCount
 from sender.core.errors import UnknownRun
+from sender.core.garbage import without_collecting
 from sender.core.outcomes import CancelReason, Reason, Status, SubmissionState
 from sender.state.ledger import (
-    JOURNAL_SCHEMA,
     REPEATABLE_SCHEMA,
     SENT_SCHEMA,
     TYPED_SCHEMA,
@@ -25,7 +25,7 @@ from sender.state.postgres import closing, tallies
 from sender.state.postgres import statements as sql
 from sender.state.postgres.database import Database, Transaction
 from sender.state.postgres.texts import unescape_columns
-from sender.state.rows import doubts_frame, journal_frame, read_run
+from sender.state.rows import doubts_frame, journal_frame, journal_schema, read_run
 from sender.state.tallies import PaceBin, TallyKey, Totals
 
 _JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
@@ -121,21 +121,24 @@ class PostgresReads:
         states: Collection[SubmissionState] | None = None,
         reasons: Collection[Reason | CancelReason] | None = None,
         seqs: Collection[int] | None = None,
+        columns: Collection[str] | None = None,
     ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
+        schema = journal_schema(columns)
         named = {
             "run": key,
             "states": None if states is None else sorted(states),
             "reasons": None if reasons is None else sorted(reasons),
             "seqs": _sorted(seqs),
         }
-        statement = _only(sql.JOURNAL, seqs)
+        statement = _only(sql.select_journal(schema), seqs)
 
         def read(db: Transaction) -> list[pl.DataFrame]:
-            return [journal_frame(rows) for rows in db.chunks(statement, named, _JOURNAL_CHUNK)]
+            with without_collecting():
+                return [journal_frame(rows, schema) for rows in db.chunks(statement, named, _JOURNAL_CHUNK)]
 
         chunks = self._db.transact(read)
-        return unescape_columns(pl.concat(chunks, rechunk=True)) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
+        return unescape_columns(pl.concat(chunks, rechunk=True)) if chunks else pl.DataFrame(schema=schema)
 
     def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
         key, _ = self._run_key(run_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sender.state.ledger import DOUBTS_SCHEMA, JOURNAL_SCHEMA, REPEATABLE_SCHEMA
+from collections.abc import Iterable
+
+from sender.state.ledger import DOUBTS_SCHEMA, REPEATABLE_SCHEMA
 from sender.state.rows import SettledFields
 
 # In the order of the fields of `Run`.
@@ -206,13 +208,19 @@ SELECT seq, line_type, carrier, intent_at FROM message
 WHERE run = %s AND line_type IS NOT NULL AND line_type <> 'mobile' ORDER BY seq
 """
 _COMPUTED = {"smart_encoded": "smart_encoded::integer", "route": "0"}  # a run has one route in a database
-JOURNAL = f"""
-SELECT {", ".join(_COMPUTED.get(name, name) for name in JOURNAL_SCHEMA)}
+_JOURNAL = """
 FROM every_message
 WHERE run = %(run)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s::text[]))
-    AND (%(reasons)s::text[] IS NULL OR reason = ANY(%(reasons)s::text[])) {{only}}
+    AND (%(reasons)s::text[] IS NULL OR reason = ANY(%(reasons)s::text[])) {only}
 ORDER BY seq
-"""  # noqa: S608 (our names)
+"""
+
+
+def select_journal(columns: Iterable[str]) -> str:
+    """The statement that reads these columns of a run's rows."""
+    return f"SELECT {', '.join(_COMPUTED.get(name, name) for name in columns)} {_JOURNAL}"
+
+
 REFUSALS = """
 SELECT reason, error_code, count(*) FROM message
 WHERE run = %s AND seq >= %s AND seq < %s AND reason IS NOT NULL

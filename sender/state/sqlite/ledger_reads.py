@@ -101,10 +101,11 @@ class LedgerReads:
         states: Collection[SubmissionState] | None = None,
         reasons: Collection[Reason | CancelReason] | None = None,
         seqs: Collection[int] | None = None,
+        columns: Collection[str] | None = None,
     ) -> pl.DataFrame:
         key, _ = self._run_key(run_id)
         with failures_explained(self._path):
-            return reading.read_journal(self._db, key, states=states, reasons=reasons, seqs=seqs)
+            return reading.read_journal(self._db, key, states=states, reasons=reasons, seqs=seqs, columns=columns)
 
     def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
         key, _ = self._run_key(run_id)

@@ -9,10 +9,11 @@ from typing import Any
 
 import apsw
 
+from sender.core.garbage import without_collecting
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
-from sender.state.ledger import JOURNAL_SCHEMA, SENT_SCHEMA, TYPED_SCHEMA
-from sender.state.rows import journal_frame
+from sender.state.ledger import SENT_SCHEMA, TYPED_SCHEMA
+from sender.state.rows import journal_frame, journal_schema
 from sender.state.sqlite import statements as sql
 
 _JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
@@ -25,18 +26,30 @@ def read_journal(
     states: Collection[SubmissionState] | None,
     reasons: Collection[Reason | CancelReason] | None,
     seqs: Collection[int] | None,
+    columns: Collection[str] | None,
 ) -> pl.DataFrame:
-    """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states, reasons or `seq`."""
+    """The run's rows as `sender.state.ledger.Ledger.journal` returns them."""
+    schema = journal_schema(columns)
     chunks: list[pl.DataFrame] = []
     filters = {
         "states": None if states is None else _json(states),
         "reasons": None if reasons is None else _json(reasons),
     }
-    statement, some = (sql.JOURNAL, {}) if seqs is None else (sql.JOURNAL_OF, {"seqs": _json(seqs)})
-    rows = db.execute(statement, {"run": key, **filters, **some})  # one statement, so one snapshot
-    while chunk := list(islice(rows, _JOURNAL_CHUNK)):
-        chunks.append(journal_frame(chunk))
-    return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=JOURNAL_SCHEMA)
+    statement, some = _select_some(seqs)
+    rows = db.execute(statement.format(columns=", ".join(schema)), {"run": key, **filters, **some})  # one snapshot
+    with without_collecting():
+        while chunk := list(islice(rows, _JOURNAL_CHUNK)):
+            chunks.append(journal_frame(chunk, schema))
+    return pl.concat(chunks, rechunk=True) if chunks else pl.DataFrame(schema=schema)
+
+
+def _select_some(seqs: Collection[int] | None) -> tuple[str, dict[str, int | str]]:
+    """The statement that reads these rows, and the values it has besides."""
+    if seqs is None:
+        return sql.JOURNAL, {}
+    if isinstance(seqs, range) and seqs.step == 1:
+        return sql.JOURNAL_BETWEEN, {"start": seqs.start, "stop": seqs.stop}
+    return sql.JOURNAL_OF, {"seqs": _json(seqs)}
 
 
 def read_reached(db: apsw.Connection, key: int, *, seqs: Collection[int] | None) -> pl.Series:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sender.state.ledger import JOURNAL_SCHEMA, REPEATABLE_SCHEMA
+from sender.state.ledger import REPEATABLE_SCHEMA
 from sender.state.ledger_values import MOVES_SCHEMA
 from sender.state.outcome_rows import COMMON, VARYING
 from sender.state.rows import SettledFields
@@ -269,10 +269,11 @@ SELECT seq, line_type, carrier, intent_at FROM message
 WHERE run = ? AND line_type IS NOT NULL AND line_type <> 'mobile' ORDER BY seq
 """
 COUNT = "SELECT state, count(*) FROM message WHERE run = ? AND state <> 'pending' GROUP BY state"
-JOURNAL = f"""
-SELECT {", ".join(JOURNAL_SCHEMA)} FROM message
+JOURNAL = """
+SELECT {columns} FROM message
 WHERE run = :run AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
     AND (:reasons IS NULL OR reason IN (SELECT value FROM json_each(:reasons)))
 ORDER BY seq
-"""  # noqa: S608 (our names)
+"""
 JOURNAL_OF = JOURNAL.replace("WHERE run = :run", _ONLY)
+JOURNAL_BETWEEN = JOURNAL.replace("WHERE run = :run", "WHERE run = :run AND seq >= :start AND seq < :stop")

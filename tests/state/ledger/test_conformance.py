@@ -593,6 +593,23 @@ def test_sentences_of_providers_are_erased_and_nothing_else(ledger: Ledger) -> N
     assert ledger.erase_sentences(RUN.run_id) == 1
 
 
+def test_the_journal_of_some_columns(ledger: Ledger) -> None:
+    record(ledger, claim(ledger)[0], ACCEPTED)
+    whole = ledger.journal(RUN.run_id)
+    for columns in (("status", "seq"), ("sent_at", "smart_encoded", "route"), [*whole.columns]):
+        named = [name for name in whole.columns if name in columns]
+        assert ledger.journal(RUN.run_id, columns=columns).equals(whole.select(named))
+        assert ledger.journal(RUN.run_id, columns=columns, seqs=[]).schema == whole.select(named).schema
+    with pytest.raises(ValueError, match="no column body"):
+        ledger.journal(RUN.run_id, columns=["seq", "body"])
+
+
+@pytest.mark.parametrize("seqs", [range(1, 3), range(2, 2), range(9, 99), range(0, 3, 2)], ids=str)
+def test_the_journal_of_a_range(ledger: Ledger, seqs: range) -> None:
+    claim(ledger, 3)
+    assert ledger.journal(RUN.run_id, seqs=seqs).equals(ledger.journal(RUN.run_id, seqs=[*seqs]))
+
+
 def test_the_journal_of_some_messages(ledger: Ledger) -> None:
     record(ledger, claim(ledger, 3)[1], ACCEPTED)
     assert ledger.journal(RUN.run_id, seqs=[2, 1, 7])["seq"].to_list() == [1, 2]

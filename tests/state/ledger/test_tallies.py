@@ -30,6 +30,7 @@ from sender.core.outcomes import (
     SubmissionState,
     Unknown,
 )
+from sender.reports.figures import JOURNAL_COLUMNS, SENTENCES, Figures, build_figures
 from sender.reports.summary import Summary, summarise, summarise_kept
 from sender.state.ledger import Claim, Ledger, LogFinding, ReceivedReport, Settlement
 from sender.state.postgres.ledger import PostgresLedger
@@ -140,20 +141,47 @@ def test_whatever_happens_the_totals_are_what_the_rows_say(
             for step, what in life[-3:]:
                 run.do(step, what)
         assert kept(run.ledger) == comparable(summarise(PLAN, run.ledger.journal(RUN.run_id)))
+        assert report_of_totals(run.ledger) == report_of_rows(run.ledger)
         assert ended(run.ledger) == ended_by_rows(run.ledger)
     finally:
         store.close()
 
 
 def kept(ledger: Ledger) -> dict[str, Any]:
+    return comparable(summarise_now(ledger))
+
+
+def summarise_now(ledger: Ledger) -> Summary:
     segments = dict(PLAN.messages.select("seq", "segments").iter_rows())
-    summary = summarise_kept(
+    return summarise_kept(
         PLAN.manifest,
         ledger.totals(RUN.run_id),
         under_way=Status.UNKNOWN,
         planned_segments=lambda: sum(segments[seq] for seq in ledger.without_segments(RUN.run_id)),
     )
-    return comparable(summary)
+
+
+def report_of_totals(ledger: Ledger) -> dict[str, Any]:
+    """The figures of a report as `sender report` makes them: from the totals, and from some columns of the journal."""
+    narrow = ledger.journal(RUN.run_id, columns=JOURNAL_COLUMNS)
+    figures = build_figures(
+        PLAN,
+        narrow,
+        RUN,
+        summary=summarise_now(ledger),
+        read_sentences=lambda seqs: ledger.journal(RUN.run_id, seqs=seqs, columns=SENTENCES),
+    )
+    return comparable_figures(figures)
+
+
+def report_of_rows(ledger: Ledger) -> dict[str, Any]:
+    return comparable_figures(build_figures(PLAN, ledger.journal(RUN.run_id), RUN))
+
+
+def comparable_figures(figures: Figures) -> dict[str, Any]:
+    """As `comparable` has the summary, which has the errors."""
+    named = {each.name: getattr(figures, each.name) for each in fields(Figures) if each.name != "errors"}
+    return named | {"summary": comparable(figures.summary)}
 
 
 def comparable(summary: Summary) -> dict[str, Any]:
