@@ -102,7 +102,8 @@ def _change(frame: pl.DataFrame, change: Callable[[str], str]) -> pl.DataFrame:
 
 
 def _change_column(column: pl.Series, change: Callable[[str], str]) -> pl.Series:
-    suspects = column.filter(column.str.contains(_SUSPECT) & ~column.str.contains(_PLAIN)).unique()
+    suspects = column.filter(column.str.contains(_SUSPECT))
+    suspects = suspects.filter(~suspects.str.contains(_PLAIN)).unique()
     if not suspects.len():
         return column
     changed = pl.Series([change(text) for text in suspects], dtype=pl.String)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -126,10 +126,14 @@ class Plan:
         frame = self.scan().collect()
         return frame.sort("row_number") if self.manifest.in_claim_order else frame
 
-    def blocks(self, height: int) -> Iterator[pl.DataFrame]:
-        """Yield the rows as `scan` has them, `height` at a time, so that a large plan is never in memory whole."""
+    def blocks(self, height: int, columns: Collection[str]) -> Iterator[pl.DataFrame]:
+        """Yield these columns of the rows as `scan` has them, those that there are, `height` rows at a time, so that a
+        large plan is never in memory whole.
+        """
+        rows = self.scan()
+        rows = rows.select(name for name in rows.collect_schema() if name in columns)
         for start in range(0, self.manifest.rows, height):
-            yield self.scan().slice(start, height).collect()
+            yield rows.slice(start, height).collect()
 
     @property
     def messages(self) -> pl.DataFrame:

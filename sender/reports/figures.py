@@ -106,19 +106,9 @@ def build_figures(
     manifest = plan.manifest
     summary = summary or summarise(plan, journal)
     messages = _join_journal(plan, journal)
-    is_accepted = pl.col("_state") == SubmissionState.ACCEPTED.value
-    told = messages.select(
-        segments=(is_accepted & pl.col("_segments").is_not_null()).sum(),
-        differ=(is_accepted & (pl.col("_segments") != pl.col("segments"))).sum(),
-        prices=(is_accepted & pl.col("_price").is_not_null()).sum(),
-    ).row(0, named=True)
-    has_arrived = is_accepted & (pl.col("status") == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null()
-    arrived = messages.filter(has_arrived).select("seq", *_LISTED)
-    slowest = arrived.filter(pl.col("_latency_s") >= pl.col("_latency_s").top_k(most).min())
-    unknowns = messages.filter(pl.col("status") == Status.UNKNOWN.value)
+    arrived = messages.filter(_has_arrived()).select("seq", *_LISTED)
     describe = read_sentences or (lambda seqs: journal.filter(pl.col("seq").is_in(seqs)).select(SENTENCES))
-    submitted = messages.filter(pl.col("_attempts") > 0).select(*_TIMED)
-    begun, ended = submitted["_intent_at"].min(), submitted["_intent_at"].max()
+    priced = manifest.cost is not None
     return Figures(
         run=run,
         campaign=manifest.campaign,
@@ -126,36 +116,62 @@ def build_figures(
         summary=summary,
         funnel=make_funnel(summary),
         held_back=_count_held_back(summary),
-        begun=begun if isinstance(begun, datetime) else None,
-        ended=ended if isinstance(ended, datetime) else None,
-        per_s=submission_rate(submitted),
-        peak_per_s=peak_rate(submitted),
+        **_time(messages.filter(pl.col("_attempts") > 0).select(*_TIMED)),
         planned_per_s=manifest.pace.per_s,
         unit=manifest.pace.unit,
         waiting=count_waiting(summary),
         latency=measure_latency(arrived["_latency_s"]),
-        timeline=make_timeline(submitted),
-        countries=group_messages(messages, pl.col("region").fill_null(OTHER_COUNTRY), priced=manifest.cost is not None),
-        senders=group_messages(
-            messages, pl.col("from").fill_null("picked by the provider"), priced=manifest.cost is not None
-        ),
+        countries=group_messages(messages, pl.col("region").fill_null(OTHER_COUNTRY), priced=priced),
+        senders=group_messages(messages, pl.col("from").fill_null("picked by the provider"), priced=priced),
         routes=group_messages(messages, pl.col("_provider"), priced=False) if manifest.routes else (),
         errors=summary.errors,
         segments_planned=manifest.segments,
         segments_real=summary.segments,
-        segments_told=told["segments"],
-        segments_differ=told["differ"],
+        **_count_told(messages),
         cost_planned=None if manifest.cost is None else Decimal(manifest.cost["total"]),
         currency=None if manifest.cost is None else str(manifest.cost["currency"]),
-        priced=told["prices"],
-        slowest=_list_messages(
-            slowest.sort("_latency_s", descending=True, maintain_order=True).head(most), "provider_status", describe
+        slowest=_list_messages(_find_slowest(arrived, most), "provider_status", describe),
+        unknowns=_list_messages(
+            messages.filter(pl.col("status") == Status.UNKNOWN.value).head(most), "error_message", describe
         ),
-        unknowns=_list_messages(unknowns.head(most), "error_message", describe),
         retry_of=run.retry_of,
         retries=tuple(retry.run_id for retry in retries),
         comparison=comparison,
     )
+
+
+def _has_arrived() -> pl.Expr:
+    accepted = pl.col("_state") == SubmissionState.ACCEPTED.value
+    return accepted & (pl.col("status") == Status.DELIVERED.value) & pl.col("_latency_s").is_not_null()
+
+
+def _time(submitted: pl.DataFrame) -> dict[str, Any]:
+    """Those of the figures that are about when messages were submitted."""
+    begun, ended = submitted["_intent_at"].min(), submitted["_intent_at"].max()
+    return {
+        "begun": begun if isinstance(begun, datetime) else None,
+        "ended": ended if isinstance(ended, datetime) else None,
+        "per_s": submission_rate(submitted),
+        "peak_per_s": peak_rate(submitted),
+        "timeline": make_timeline(submitted),
+    }
+
+
+def _count_told(messages: pl.DataFrame) -> dict[str, Any]:
+    """Those of the figures that are about what the provider has said of accepted messages."""
+    accepted = pl.col("_state") == SubmissionState.ACCEPTED.value
+    counts = messages.select(
+        segments_told=(accepted & pl.col("_segments").is_not_null()).sum(),
+        segments_differ=(accepted & (pl.col("_segments") != pl.col("segments"))).sum(),
+        priced=(accepted & pl.col("_price").is_not_null()).sum(),
+    )
+    return counts.row(0, named=True)
+
+
+def _find_slowest(arrived: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The messages that took longest, the longest first; of equals the first in the plan."""
+    slow = arrived.filter(pl.col("_latency_s") >= pl.col("_latency_s").top_k(most).min())
+    return slow.sort("_latency_s", descending=True, maintain_order=True).head(most)
 
 
 def _count_held_back(summary: Summary) -> int:

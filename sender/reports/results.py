@@ -46,6 +46,20 @@ COLUMNS: tuple[str, ...] = (
     "moved_from",
     "run_id",
 )
+# What they are made of: columns of the plan, where it has them, and of the journal.
+PLAN_COLUMNS = frozenset(
+    {
+        *("row_number", "seq", "to", "from_number", "reason", "detail", "encoding", "segments", "fields", "variant"),
+        *("recipient", BODY),
+    }
+)
+JOURNAL_COLUMNS = frozenset(
+    {
+        *("seq", "state", "status", "sender", "message_id", "provider_status", "reason", "error_code", "error_message"),
+        *("segments", "price", "currency", "attempts", "created_at", "sent_at", "updated_at", "line_type", "carrier"),
+        *("smart_encoded", "route"),
+    }
+)
 
 
 def results_frame(

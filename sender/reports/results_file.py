@@ -18,6 +18,8 @@ from sender.reports.results import our_columns
 from sender.reports.spreadsheet import write_workbook
 from sender.reports.table_files import dump_csv, dump_json_lines, find_format, read_headers, unknown_format
 
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.3fZ"
+
 
 def check_results_path(
     path: str | Path,
@@ -93,7 +95,7 @@ def encode_results(blocks: Iterable[pl.DataFrame], format: str) -> Iterator[byte
     for number, block in enumerate(blocks):
         text = BytesIO()
         if format == "csv":
-            dump_csv(_as_csv(block), text, header=number == 0)
+            dump_csv(_as_csv(block), text, header=number == 0, time_format=_TIME_FORMAT)
         else:
             dump_json_lines(_with_text_times(block), text)
         yield text.getvalue()
@@ -126,7 +128,7 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
     ours = our_columns(frame)
     match format:
         case "csv":
-            dump_csv(_as_csv(frame), file)
+            dump_csv(_as_csv(frame), file, time_format=_TIME_FORMAT)
         case "jsonl":
             dump_json_lines(_with_text_times(frame), file)
         case "parquet":
@@ -138,8 +140,8 @@ def dump_results(frame: pl.DataFrame, file: IO[bytes], format: str) -> None:  # 
 
 
 def _as_csv(frame: pl.DataFrame) -> pl.DataFrame:
-    return _with_text_times(frame).with_columns(pl.col(pl.String).replace("", None))
+    return frame.with_columns(pl.col(pl.String).replace("", None))
 
 
 def _with_text_times(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    return frame.with_columns(pl.col(pl.Datetime).dt.strftime(_TIME_FORMAT))

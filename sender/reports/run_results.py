@@ -9,16 +9,17 @@ from pathlib import Path
 from sender.core.errors import PlanError
 from sender.core.lazy_modules import pl
 from sender.core.output_files import Protected
+from sender.core.read_ahead import read_ahead
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.reports.results import merge_retries, results_frame, results_of_rows
+from sender.reports.results import JOURNAL_COLUMNS, PLAN_COLUMNS, merge_retries, results_frame, results_of_rows
 from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
 from sender.state.message_status import read_journal
 from sender.state.plans import RESULTS_FILE
 from sender.state.state import State
 
-BLOCK_ROWS = 32_768  # of results at a time: some 200 MiB
+BLOCK_ROWS = 32_768  # of results at a time: some 200 MiB, with those that are read meanwhile
 
 
 def run_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:
@@ -48,9 +49,16 @@ def read_results(state: State, run: Run, *, with_body: bool = False) -> Iterator
         yield run_results(state, run, with_body=with_body)
         return
     moves = moves_of(state, run, plan)
-    for rows in plan.blocks(BLOCK_ROWS):
-        journal = read_journal(state, run, seqs=rows["seq"].drop_nulls().to_list())
+    for rows, journal in read_ahead(_read_blocks(state, run, plan)):
         yield results_of_rows(rows, plan.manifest, journal, run.run_id, moves=moves, with_body=with_body)
+
+
+def _read_blocks(state: State, run: Run, plan: Plan) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield rows of a plan in file order, each block with the journal of its messages."""
+    for rows in plan.blocks(BLOCK_ROWS, PLAN_COLUMNS):
+        seqs = rows["seq"].drop_nulls()  # one after the other
+        read = range(0) if seqs.is_empty() else range(seqs[0], seqs[-1] + 1)
+        yield rows, read_journal(state, run, seqs=read, columns=JOURNAL_COLUMNS)
 
 
 def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:

@@ -100,9 +100,9 @@ def write_table(
         raise not_writable(str(path), error) from None
 
 
-def dump_csv(frame: pl.DataFrame, file: IO[bytes], *, header: bool = True) -> None:
+def dump_csv(frame: pl.DataFrame, file: IO[bytes], *, header: bool = True, time_format: str | None = None) -> None:
     """Write a frame as CSV whose cells are no formulas, and hold nothing that a terminal would carry out."""
-    guard_table(frame).write_csv(file, include_header=header)
+    guard_table(frame).write_csv(file, include_header=header, datetime_format=time_format)
 
 
 def dump_json_lines(frame: pl.DataFrame, file: IO[bytes]) -> None:

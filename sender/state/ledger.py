@@ -349,11 +349,7 @@ class Ledger(RunRoutes, Protocol):
         seqs: Collection[int] | None = None,
         columns: Collection[str] | None = None,
     ) -> pl.DataFrame:
-        """The run's rows in `seq` order, as JOURNAL_SCHEMA: all of them, or those of some states, reasons or `seq`.
-
-        A range of `seqs` is read faster than as many numbers. With `columns` only these are read, in the order of
-        JOURNAL_SCHEMA: what is left out saves up to as large a part of the time.
-        """
+        """The run's rows in `seq` order: `columns` of JOURNAL_SCHEMA, or all; rows of some states, reasons or `seq`."""
         ...
 
     def reached(self, run_id: str, *, seqs: Collection[int] | None = None) -> pl.Series:
