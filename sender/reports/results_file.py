@@ -62,7 +62,7 @@ def write_result_blocks(
     format: str | None,  # noqa: A002 (as the flag)
     protected: Protected,
     *,
-    force: bool,
+    force: bool | None,
 ) -> int:
     """Write `blocks` as `write_results` writes one frame, and return how many rows they have. Raises as it does.
 

@@ -13,7 +13,6 @@ from sender.core.read_ahead import read_ahead
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
 from sender.reports.results import JOURNAL_COLUMNS, PLAN_COLUMNS, merge_retries, results_frame, results_of_rows
-from sender.reports.summary import Summary, summarise
 from sender.state.ledger import Run
 from sender.state.message_status import read_journal
 from sender.state.plans import RESULTS_FILE
@@ -45,9 +44,31 @@ def read_results(state: State, run: Run, *, with_body: bool = False) -> Iterator
     """
     plan = state.plan(run)
     is_sent_now = state.locks.holder(run.campaign, run.kind) is not None
-    if is_sent_now or plan.manifest.in_claim_order or plan.manifest.rows <= BLOCK_ROWS:
+    if is_sent_now or not _is_read_in_blocks(plan):
         yield run_results(state, run, with_body=with_body)
         return
+    yield from _join_blocks(state, run, plan, with_body=with_body)
+
+
+def final_results(state: State, run: Run, *, with_body: bool = False) -> Iterator[pl.DataFrame]:
+    """Yield the results of a run that this process has sent and no longer sends, in blocks as `read_results` does.
+
+    A message that is under way still has no outcome that anybody will record: it is unknown.
+    """
+    plan = state.plan(run)
+    if _is_read_in_blocks(plan):
+        yield from _join_blocks(state, run, plan, with_body=with_body)
+        return
+    journal, moves = state.ledger.journal(run.run_id, columns=JOURNAL_COLUMNS), moves_of(state, run, plan)
+    yield results_frame(plan, journal, run.run_id, moves=moves, with_body=with_body)
+
+
+def _is_read_in_blocks(plan: Plan) -> bool:
+    return not plan.manifest.in_claim_order and plan.manifest.rows > BLOCK_ROWS
+
+
+def _join_blocks(state: State, run: Run, plan: Plan, *, with_body: bool) -> Iterator[pl.DataFrame]:
+    """Yield the results in blocks; nobody sends the run."""
     moves = moves_of(state, run, plan)
     for rows, journal in read_ahead(_read_blocks(state, run, plan)):
         yield results_of_rows(rows, plan.manifest, journal, run.run_id, moves=moves, with_body=with_body)
@@ -58,19 +79,12 @@ def _read_blocks(state: State, run: Run, plan: Plan) -> Iterator[tuple[pl.DataFr
     for rows in plan.blocks(BLOCK_ROWS, PLAN_COLUMNS):
         seqs = rows["seq"].drop_nulls()  # one after the other
         read = range(0) if seqs.is_empty() else range(seqs[0], seqs[-1] + 1)
-        yield rows, read_journal(state, run, seqs=read, columns=JOURNAL_COLUMNS)
+        yield rows, state.ledger.journal(run.run_id, seqs=read, columns=JOURNAL_COLUMNS)
 
 
 def latest_results(state: State, run: Run, *, with_body: bool = False) -> pl.DataFrame:
     """`run_results`, with each row from the newest retry that sent it."""
     return merge_retries([run_results(state, sent, with_body=with_body) for sent in (run, *state.retries(run))])
-
-
-def results_and_summary(state: State, run: Run, *, with_body: bool = False) -> tuple[pl.DataFrame, Summary]:
-    """`run_results` and the run in numbers, of one moment: the journal is read once for both."""
-    plan, journal = state.plan(run), state.ledger.journal(run.run_id)
-    moves = moves_of(state, run, plan)
-    return results_frame(plan, journal, run.run_id, moves=moves, with_body=with_body), summarise(plan, journal)
 
 
 def own_results_path(state: State, run: Run) -> Path:

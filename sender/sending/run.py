@@ -30,9 +30,10 @@ from sender.planning.retry import find_taken_over
 from sender.providers.base import Adapter, Request
 from sender.reports.held import read_held
 from sender.reports.labels import describe_all_held, describe_rules
-from sender.reports.results_file import check_results_path, write_results
-from sender.reports.run_results import own_results_path, protected_files, results_and_summary
-from sender.reports.summary import Summary, summarise
+from sender.reports.results_file import check_results_path, write_result_blocks
+from sender.reports.run_results import final_results, own_results_path, protected_files
+from sender.reports.run_summary import summarise_totals
+from sender.reports.summary import Summary
 from sender.sending.canary_gate import explain_stop, override
 from sender.sending.choose_run import RunChoice
 from sender.sending.claim_order import WAITING_KINDS, arrange_run
@@ -357,12 +358,12 @@ class RunSession:
         try:
             self.state.ledger.finish_run(self.run.run_id)
             learn_refusals(self.state, self.run)
-            frame, summary = results_and_summary(self.state, self.run, with_body=with_body)
             own = path == own_results_path(self.state, self.run)
             if not own:
                 with contextlib.suppress(OSError):  # the note only helps `forget` to list the file
                     self.state.plans.note_output(self.run, path)
-            write_results(frame, path, protected=self._protected(), force=own or None)
+            blocks = final_results(self.state, self.run, with_body=with_body)
+            write_result_blocks(blocks, path, None, self._protected(), force=own or None)
         except InputError as error:  # what was sent is in the ledger all the same
             fix = f"`sender results {self.run.run_id} --output FILE` writes them once there is room"
             what = f"the results were not written: {error.what}"
@@ -370,5 +371,9 @@ class RunSession:
         except SenderError as error:
             failure = error
         else:
-            return summary, None
-        return summarise(self.state.plan(self.run), self.state.ledger.journal(self.run.run_id)), failure
+            return self._summary(), None
+        return self._summary(), failure
+
+    def _summary(self) -> Summary:
+        totals = self.state.ledger.totals(self.run.run_id)
+        return summarise_totals(self.state, self.run, self.plan.manifest, totals, is_sent_now=False)

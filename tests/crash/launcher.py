@@ -254,15 +254,15 @@ def set_traps(reaper: Reaper) -> None:
     for name in LEDGER_CALLS:
         setattr(SqliteLedger, name, wrapped(name, getattr(SqliteLedger, name)))
 
-    write = run.write_results
+    write = run.write_result_blocks
 
-    def write_results(*args: Any, **options: Any) -> Any:
+    def write_result_blocks(*args: Any, **options: Any) -> Any:
         reaper.passes("results:before")
         written = write(*args, **options)
         reaper.passes("results:after")
         return written
 
-    run.write_results = write_results
+    run.write_result_blocks = write_result_blocks
     blind = reaper.trap.mutant == "blind_retry"
 
     class Dispatcher(send_resources.Dispatcher):
