@@ -2,9 +2,9 @@
 
 Both are installed into environments of their own with the releases of `.ci/constraints.txt`. Each measure runs them
 alternately, and the ratio is the median of the pairs' ratios, so that what else the machine does falls out. The
-spread is where half of the pairs lie. `--rows 10000000 --pairs 3` with `plan-rows` is the large plan. The rate at the
-receiving end and delivery reports beside a run have commands of their own: `python -m benchmarks send` and
-`python -m benchmarks.receiver`.
+spread is where half of the pairs lie. `plan-rows --rows 10000000 --pairs 3` is the large plan, and
+`results-csv --rows 10000000 --pairs 1` its results. What has a goal of its own, and no older build beside it, comes
+after the table, as its own command prints it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import stub
+from benchmarks import finished_run, stub
 from benchmarks.figures import ROOT
 from benchmarks.numbers import BAD, EUROPE_AND_MORE, european
 from benchmarks.plan import COMMAND, people
@@ -81,6 +81,7 @@ class Measure:
     once: Callable[[Build, Path, argparse.Namespace], None] | None = None
     fresh: tuple[str, ...] = ()
     needs_stub: bool = False
+    shares: str = ""  # with other measures of that name: what runs once, and the folder
 
 
 def _sent(build: Build, folder: Path, _: argparse.Namespace) -> None:
@@ -116,23 +117,33 @@ def _with_hard_list(_build: Build, folder: Path, options: argparse.Namespace) ->
             rows.writerow([phone, region, f"Name{at}", *(f"{at % (n + 2)} of {n}" for n in range(37))])
 
 
-def _with_run(build: Build, folder: Path, options: argparse.Namespace) -> None:
-    _with_plan(build, folder, options)
+def _with_run(build: Build, folder: Path, rows: int) -> None:
+    """A finished run of that many rows, of which only the first messages were really sent."""
+    people(folder / "people.csv", rows)
+    build.run(("plan", "people.csv", *COMMAND, "--rate", "none", "--out", "plan"), folder, {})
     with stub.running(0) as (url, _):
-        build.run(("send", "plan", "--yes", "--wait", "0"), folder, {"SENDER_SANDBOX_URL": url})
+        few = ("send", "plan", "--yes", "--wait", "0", "--limit", str(finished_run.FIRST))
+        build.run(few, folder, {"SENDER_SANDBOX_URL": url})
+    finished_run.settle_rest(folder / ".sender" / "ledger.sqlite3")
 
 
 _HARD_TEXT = "{% if first_name %}Hi {{ first_name }}, {% endif %}your field is {{ field_3 }}."
 _HARD = ("--provider", "sandbox", "--from", "+12025550100", "--default-region", "US", "--body", _HARD_TEXT)
 
 
-def _results(form: str) -> Measure:
+def _results(form: str, *, part: int = 1) -> Measure:
+    """The results of a run, or of one that is `part` times as short."""
     return Measure(
-        f"results of {{messages:,}} messages as {form.upper()}",
+        f"results of {{rows:,}} rows as {form.upper()}" + (f", divided by {part}" if part > 1 else ""),
         lambda _: ("results", "people", "--output", f"results.{form}"),
-        once=_with_run,
+        once=lambda build, folder, options: _with_run(build, folder, options.rows // part),
         fresh=(f"results.{form}",),
+        shares="run" if part == 1 else "",
     )
+
+
+def _of_run(build: Build, folder: Path, options: argparse.Namespace) -> None:
+    _with_run(build, folder, options.rows)
 
 
 MEASURES = {
@@ -179,22 +190,40 @@ MEASURES = {
         fresh=(".sender",),
         needs_stub=True,
     ),
-    "status-rows": Measure("`sender status` of a run of {messages:,}", lambda _: ("status", "people"), once=_with_run),
+    "status-rows": Measure(
+        "`sender status` of a run of {rows:,}", lambda _: ("status", "people"), once=_of_run, shares="run"
+    ),
     "report-rows": Measure(
         "`sender report --html` of it",
         lambda _: ("report", "people", "--html", "report.html"),
-        once=_with_run,
+        once=_of_run,
         fresh=("report.html",),
+        shares="run",
+    ),
+    "report": Measure(
+        "`sender report` of it, in the terminal", lambda _: ("report", "people"), once=_of_run, shares="run"
     ),
     "results-csv": _results("csv"),
     "results-parquet": _results("parquet"),
-    "results-xlsx": _results("xlsx"),
+    "results-xlsx": _results("xlsx", part=50),
+}
+# What has a goal, and nothing to be compared with: its own command, and what that prints.
+ALONE = {
+    "two-workers": (
+        "a second worker's cost, and waiting for the ledger",
+        ("benchmarks.workers", "--messages", "{part}"),
+    ),
+    "reports": ("delivery reports taken beside a run", ("benchmarks.receiver",)),
+    "pace": ("pace at the receiver", ("benchmarks", "send", "--messages", "1000", "--latencies", "")),
 }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, and return 0."""
-    listed = "\n".join(f"  {name:12} {measure.text}" for name, measure in MEASURES.items())
+    texts = {name: measure.text for name, measure in MEASURES.items()} | {
+        name: text for name, (text, _) in ALONE.items()
+    }
+    listed = "\n".join(f"  {name:12} {text}" for name, text in texts.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks versus",
         description=f"{__doc__}\nmeasures:\n{listed}",
@@ -203,16 +232,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("commit", help="the older build, which must be in this repository's history")
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help="default: all")
     parser.add_argument("--pairs", type=int, default=7, help="default: %(default)s")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of the plan (default: %(default)s)")
-    parser.add_argument("--messages", type=int, default=100_000, help="sent, and in the results (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of plan and results (default: %(default)s)")
+    parser.add_argument("--messages", type=int, default=100_000, help="that are sent (default: %(default)s)")
     options = parser.parse_args(arguments)
-    if unknown := [name for name in options.measures if name not in MEASURES]:
-        parser.error(f"no measure {', '.join(unknown)}: choose of {', '.join(MEASURES)}")
+    if unknown := [name for name in options.measures if name not in texts]:
+        parser.error(f"no measure {', '.join(unknown)}: choose of {', '.join(texts)}")
+    chosen = options.measures or texts
     rows = []
     with tempfile.TemporaryDirectory(prefix="versus-") as name:
         builds = [_install("old", options.commit, Path(name)), _install("new", "HEAD", Path(name))]
-        for measure in [name for name in MEASURES if name in (options.measures or MEASURES)]:
-            rows.append(_measure(MEASURES[measure], builds, Path(name) / measure, options))
+        for measure in [name for name in MEASURES if name in chosen]:
+            folder = Path(name) / (MEASURES[measure].shares or measure)
+            rows.append(_measure(MEASURES[measure], builds, folder, options))
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     commits = [_git("rev-parse", "--short", commit) for commit in (options.commit, "HEAD")]
     print(
@@ -222,6 +253,11 @@ def main(arguments: Sequence[str]) -> int:
     head = ("what", "old CPU", "new CPU", "CPU ratio (half of the pairs)", "wall ratio", "peak memory, old and new")
     for row in (head, ("---",) * len(head), *rows):
         print(f"| {' | '.join(row)} |")
+    for name in [name for name in ALONE if name in chosen]:
+        what, command = ALONE[name]
+        print(f"\n{what}:", flush=True)
+        filled = [word.format(part=options.messages // 10) for word in command]
+        subprocess.run([sys.executable, "-m", *filled], cwd=ROOT, check=True)
     return 0
 
 
@@ -248,7 +284,7 @@ def _measure(measure: Measure, builds: list[Build], folder: Path, options: argpa
     costs: dict[str, list[Cost]] = {build.name: [] for build in builds}
     with ExitStack() as stack:
         env = {"SENDER_SANDBOX_URL": stack.enter_context(stub.running(0))[0]} if measure.needs_stub else {}
-        for build in builds:
+        for build in builds if not folder.exists() else ():
             (folder / build.name).mkdir(parents=True)
             if measure.once is not None:
                 measure.once(build, folder / build.name, options)
@@ -259,7 +295,8 @@ def _measure(measure: Measure, builds: list[Build], folder: Path, options: argpa
                     _remove(place / name)
                 before = measure.before if build.name == "old" else ()
                 costs[build.name].append(build.run(before or measure.command(options), place, env))
-    shutil.rmtree(folder)
+    if not measure.shares:
+        shutil.rmtree(folder)
     old, new = costs["old"], costs["new"]
     cpu = [after.cpu_s / before.cpu_s for before, after in zip(old, new, strict=True)]
     wall = [after.wall_s / before.wall_s for before, after in zip(old, new, strict=True)]
