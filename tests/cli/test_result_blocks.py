@@ -34,6 +34,21 @@ def test_blocks_are_the_same_results(
     assert printed.count("row_number") == 1
 
 
+@pytest.mark.parametrize("rows", [1, 7, 61])
+def test_what_a_run_writes_at_its_end_is_the_same_too(
+    sender: Shell, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    sender.write("people.csv", PEOPLE)
+    options = ("--body", "Hi", "--from", "+12025550100", "--provider", "sandbox", "--rate", "none", "--limit", "20")
+    with monkeypatch.context() as blocks:
+        blocks.setattr(run_results, "BLOCK_ROWS", rows)
+        assert sender("send", "people.csv", *options, "--yes", "--wait", "0").code == 0
+    (written,) = (sender.folder / ".sender" / "runs").glob("*/results.csv")
+    assert sender("results", "people", "--output", "whole.csv").code == 0
+    assert written.read_bytes() == (sender.folder / "whole.csv").read_bytes()
+    assert written.read_text(encoding="utf-8").count(",pending,") == 53 - 20
+
+
 def read(sender: Shell, form: str, arguments: tuple[str, ...]) -> pl.DataFrame:
     """What `results` writes in a format: its rows, or its lines."""
     done = sender("results", "people", "--output", f"r.{form}", "--force", *arguments)
