@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sender.state.ledger import RunKind
 from sender.state.open import open_state
 from tests import warm
 from tests.cli.conftest import Sandbox, Shell
@@ -161,14 +163,21 @@ def test_a_run_is_held_everywhere_and_goes_on(sender: Shell, sandbox: Start, url
 
 @pytest.mark.slow
 def test_one_who_follows_and_dies_is_replaced(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
-    server, path = sandbox(), offer(sender, 300, "30/s")
+    """At once, though the engine has more shifts to hand out than there are places."""
+    server, path = sandbox(), offer(sender, 600, "20/s")
     machines.begin(2)
     process = sender.start(*send_of(path, url), **env_of(server))
     machines.wait(lambda state: len(sent_by(state)) == 2)
+    with open_state(url) as state:
+        assert state.sharing is not None
+        asyncio.run(state.sharing.open_queue().enqueue_shifts(state.ledger.runs()[0].run_id, 4))
+    time.sleep(2.0)
     process.kill()
     process.communicate()
+    machines.wait(lambda state: state.locks.holder("offer", RunKind.REHEARSAL) is not None)
+    assert len(server.counts()) < 600
     machines.wait(is_over)
-    assert sorted(server.counts().values()) == [1] * 300
+    assert sorted(server.counts().values()) == [1] * 600
 
 
 @pytest.mark.slow

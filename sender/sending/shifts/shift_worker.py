@@ -27,6 +27,7 @@ log = logging.getLogger("sender.sending.shifts.shift_worker")
 BEAT_EVERY_S = 1.0
 LOOK_EVERY_S = 3.0  # for runs that nobody sees to their end
 RECONNECT_S = 1.0
+ROOM_S = 1.0  # that a shift waits for a place, so that machines which have one take those that come meanwhile
 IN_VAIN_S = 10.0  # after a process that could not send, before its place is free
 _SHIFT, _STEWARD = "shift", "steward"
 
@@ -109,8 +110,19 @@ class ShiftWorker:
     # -- jobs --------------------------------------------------------------------------------------------------------
 
     async def _take_shift(self, run_id: str) -> None:
-        async with self._room:
+        """Send, if there is room. A shift too many is let go: one that waited would keep a steward from its place.
+
+        Whoever sees to the run asks again for those that are missing.
+        """
+        try:
+            async with asyncio.timeout(ROOM_S):
+                await self._room.acquire()
+        except TimeoutError:
+            return
+        try:
             await self._watch_over(_SHIFT, run_id)
+        finally:
+            self._room.release()
 
     async def _see_to(self, run_id: str) -> None:
         await self._watch_over(_STEWARD, run_id)
