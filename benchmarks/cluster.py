@@ -182,8 +182,9 @@ def _pace(server: Server, folder: Path, rate: int, for_s: float) -> Iterator[Fig
     written_plan(folder, messages, f"{rate}/s")
     machines = [folder / f"machine{number}" for number in range(3)]
     with stub.receiving(folder / "arrivals") as (url, arrivals), workers(server, machines, 1):
-        sending(folder / "plan", server, folder / "machine3", url, "--shifts", "3").wait()
+        code = sending(folder / "plan", server, folder / "machine3", url, "--shifts", "3").wait()
         times = arrivals()
+    assert code == 0, f"`sender send` ended with {code}"
     assert len(times) == messages, f"{len(times)} of {messages} arrived"
     most, percent = busiest_second(times), 100 * (messages - 1) / (times[-1] - times[0]) / rate
     what, note = f"pace {rate:,}/s by three:", f"{messages:,} messages, as received"

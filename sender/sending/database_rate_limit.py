@@ -1,8 +1,8 @@
 """One rate limiter for senders on several machines: its state is in the database, and so is the clock.
 
 A sender asks for the slots of a whole batch at once, and lets each message leave at its slot: never before it, and no
-more than 20 ms after it, for which the rate has room. A slot that is missed is asked for again. What the database's
-clock says is known to within a round trip, and the worse end of that counts on both sides.
+more than 20 ms after it, for which the rate has room. For a slot that is missed another one is asked for. What the
+database's clock says is known to within a round trip, and the worse end of that counts on both sides.
 """
 
 from __future__ import annotations
@@ -185,8 +185,7 @@ class DatabaseRateLimiter(RateLimiter):
                 if wait_s > 0:
                     await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
                 elif _now() > self._reserved[0] + self._difference.least + self.catch_up_s:
-                    self.missed += len(self._reserved)
-                    self._reserved.clear()
+                    self._drop_missed()
                 else:
                     self._reserved.popleft()
                     self._coming.popleft()
@@ -207,6 +206,15 @@ class DatabaseRateLimiter(RateLimiter):
         self._reserved.extend(slots)
         if not slots:
             await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _drop_missed(self) -> None:
+        """Let go of the slots that are over. The next ones serve other messages only if those cost the same."""
+        costs = {(one.units, one.number_cost_s and one.number, one.queue_cost_s) for one in self._coming}
+        over_s = _now() - self._difference.least - self.catch_up_s
+        dropped = len(self._reserved) if len(costs) > 1 else sum(slot < over_s for slot in self._reserved)
+        for _ in range(dropped):
+            self._reserved.popleft()
+        self.missed += dropped
 
     def _request(self, units: float, number: str | None) -> SlotRequest:
         own = self._senders.get(number or "")

@@ -190,6 +190,24 @@ def test_a_pause_of_one_holds_what_the_others_have_reserved(url: DatabaseUrl) ->
     assert asyncio.run(together()) is False
 
 
+@pytest.mark.parametrize(("numbers", "left"), [((None, None), 2), (("+12025550100", "+12025550101"), 0)])
+def test_a_sender_that_was_late_loses_what_is_over(
+    url: DatabaseUrl, numbers: tuple[str | None, ...], left: int
+) -> None:
+    """Where messages differ in what they cost a number, their slots do, too, and all are asked for again."""
+    pace = replace(PACE, senders={number: 10.0 for number in numbers if number})
+
+    async def be_late() -> tuple[int, int]:
+        async with limiter(url, pace).opened(begins_in_s=0.0) as one:
+            one.expect([(1.0, number) for number in numbers * 2])
+            now_s = asyncio.get_running_loop().time() - one._difference.least
+            one._reserved.extend(now_s + in_s for in_s in (-60.0, -30.0, 60.0, 90.0))
+            one._drop_missed()
+            return len(one._reserved), one.missed
+
+    assert asyncio.run(be_late()) == (left, 4 - left)
+
+
 def test_halts_and_numbers_taken_out_are_heard(url: DatabaseUrl) -> None:
     shared, other = SharedRunRows(url, RUN.run_id), SharedRunRows(url, RUN.run_id)
     with contextlib.closing(shared), contextlib.closing(other):

@@ -11,6 +11,7 @@ from sender.state.database_url import DatabaseUrl
 from sender.state.heartbeat import EVERY_S, FRESH_S, Heartbeat, OnProgress, Progress
 from sender.state.ledger import Run
 from sender.state.postgres.database import Database
+from sender.state.postgres.questions import Questions
 
 _NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _PUBLISH = f"""
@@ -24,15 +25,15 @@ _READ = f"SELECT {_NOW} - at, eta_s, slowed_to_per_s FROM progress WHERE run_id 
 class HeartbeatRows:
     """The heartbeats of one state."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(self, url: DatabaseUrl, questions: Questions) -> None:
         self._url = url
+        self._questions = questions
 
     def publish(self, run: Run, on_progress: OnProgress | None = None) -> contextlib.AbstractContextManager[OnProgress]:
         return _Publisher(self._url, run.run_id, on_progress)
 
     def read(self, run: Run) -> Heartbeat | None:
-        with contextlib.closing(Database(self._url, read_only=True)) as db:
-            row = db.read(lambda db: db.row(_READ, (run.run_id,)))
+        row = self._questions.read(lambda db: db.row(_READ, (run.run_id,)))
         if row is None or abs(row[0]) > FRESH_S * 1000:
             return None
         return Heartbeat(None if row[1] is None else max(0.0, row[1] - row[0] / 1000), row[2])

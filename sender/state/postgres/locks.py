@@ -17,9 +17,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -29,7 +30,9 @@ from sender.state.ledger import RunKind
 from sender.state.locks import Holder
 from sender.state.postgres.database import Database, Transaction
 from sender.state.postgres.ledger_changes import holder_name
+from sender.state.postgres.questions import Questions
 
+T = TypeVar("T")
 KEEP_EVERY_S = 1.0
 WAIT_S = 2.0  # for what a process that is gone had claimed: longer waits are said, not waited for
 LONGEST_REQUEST_S = 600.0  # of a process that did not say: the largest that a campaign may set
@@ -83,8 +86,10 @@ WHERE state = 'intent' AND run IN (SELECT key FROM run WHERE campaign = %(campai
 class AdvisoryLocks:
     """The locks of one state. A `RunLocks`."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(self, url: DatabaseUrl, questions: Questions | None = None) -> None:
+        """`questions` is a connection that is kept; without it each question opens one."""
         self._url = url
+        self._questions = questions
         self._tokens: dict[str, uuid.UUID] = {}
 
     def token(self, campaign: str, kind: RunKind) -> uuid.UUID | None:
@@ -164,13 +169,11 @@ class AdvisoryLocks:
 
     def is_shared(self, campaign: str, kind: RunKind) -> bool:
         """Whether others may be sending the campaign with this process."""
-        with contextlib.closing(Database(self._url, read_only=True)) as db:
-            return db.read(lambda db: db.value(_JOIN, {"name": holder_name(campaign, kind)})) is not None
+        return self._ask(lambda db: db.value(_JOIN, {"name": holder_name(campaign, kind)})) is not None
 
     def is_held(self, name: str) -> bool:
         """Whether a process holds the lock of that name, as far as the database knows."""
-        with contextlib.closing(Database(self._url, read_only=True)) as db:
-            return bool(db.read(lambda db: db.value(_IS_LOCKED, {"name": name})))
+        return bool(self._ask(lambda db: db.value(_IS_LOCKED, {"name": name})))
 
     def dissolve(self, campaign: str, kind: RunKind) -> None:
         """Let the campaign be held by one process again, once nothing of it is under way anywhere."""
@@ -180,8 +183,13 @@ class AdvisoryLocks:
             db.transact(lambda db: (db.rows(_LOCK_CLAIMS, named), db.execute(_DISSOLVE, named)))
 
     def holder(self, campaign: str, kind: RunKind) -> Holder | None:
+        return self._ask(lambda db: _read_holder(db, holder_name(campaign, kind)))
+
+    def _ask(self, work: Callable[[Transaction], T]) -> T:
+        if self._questions is not None:
+            return self._questions.read(work)
         with contextlib.closing(Database(self._url, read_only=True)) as db:
-            return _read_holder(db, holder_name(campaign, kind))
+            return db.read(work)
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[Database | None]:
@@ -194,7 +202,7 @@ class AdvisoryLocks:
         give_up = time.monotonic() + WAIT_S / 4
         with contextlib.closing(Database(self._url, read_only=True)) as db:
             while time.monotonic() < give_up:
-                holder = _read_holder(db, name)
+                holder = db.read(lambda db: _read_holder(db, name))
                 if holder is not None:
                     return str(holder)
                 time.sleep(0.02)
@@ -298,11 +306,11 @@ def _leaving(db: Database, name: str, token: uuid.UUID) -> Iterator[None]:
         db.forget(_LEAVE, {"name": name, "token": token})
 
 
-def _read_holder(db: Database, name: str) -> Holder | None:
-    row = db.read(lambda db: db.row(_HOLDER, {"name": name}))
+def _read_holder(db: Transaction, name: str) -> Holder | None:
+    row = db.row(_HOLDER, {"name": name})
     if row is None or _is_dead(row[4], row[1], row[5]):
         return None
-    is_locked = db.read(lambda db: db.value(_IS_LOCKED, {"name": name}))
+    is_locked = db.value(_IS_LOCKED, {"name": name})
     return Holder(row[1], row[2], row[3]) if is_locked else None
 
 

@@ -21,6 +21,7 @@ from sender.state.postgres.locks import AdvisoryLocks
 from sender.state.postgres.number_facts import NumberFactsTable
 from sender.state.postgres.people import PeopleKeyRow
 from sender.state.postgres.plans import PlanRowsStore
+from sender.state.postgres.questions import Questions
 from sender.state.postgres.replies import ReplyTable
 from sender.state.postgres.run_outcomes import OutcomesOfRuns
 from sender.state.postgres.shared_runs import SharedRuns
@@ -45,11 +46,12 @@ class DatabaseState(State):
         try:
             self.folder = registry_path().parent / DATABASES_FOLDER / self._db.state_id
             make_folder(self.folder)
-            self._locks = self.locks = AdvisoryLocks(url)
+            self._questions = Questions(url)
+            self._locks = self.locks = AdvisoryLocks(url, self._questions)
             self.sharing = self._shared_runs = SharedRuns(url, self._locks, read_only=read_only)
             self.plans = plans = PlanRowsStore(self._db, self.folder)
             self.people = PeopleKeyRow(self._db)
-            self.heartbeats = HeartbeatRows(url)
+            self.heartbeats = HeartbeatRows(url, self._questions)
             self.ticks = TickRows(self._db, self._locks)
             self.outcomes = OutcomesOfRuns(plans, OutcomeFiles(self.folder / RUNS_FOLDER))
             self.approvals = ApprovalRows(lambda: nullcontext(self._db))
@@ -63,6 +65,7 @@ class DatabaseState(State):
             super().close()
         finally:
             self._shared_runs.close()
+            self._questions.close()
             self._db.close()
 
     def open_ledger(self) -> Ledger:
