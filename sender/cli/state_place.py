@@ -47,10 +47,13 @@ def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Pa
     if given is not None:
         folder = local_folder(given)
         place = StatePlace(folder, is_state(folder))
-    elif "folder" in names:
-        return _place_for_init(ctx.params["folder"])
     else:
-        place = find_state(_source_of(ctx, target))
+        home = _home_of(ctx.params["folder"]) if "folder" in names else None
+        place = find_state(_source_of(ctx, target) if home is None else _nearest_folder(home))
+        if isinstance(place.path, str):
+            return _check_database(ctx, place.path)
+        if home is not None:
+            return place.path if place.exists else home / DEFAULT_STATE_DIR
     if names & {*_TARGETS, "folder"}:  # a new one may begin
         return place.path
     return _check_exists(place, is_run="run" in names)
@@ -89,18 +92,17 @@ def _source_of(ctx: click.Context, target: Path | None) -> Path | None:
     return Path(run) if run is not None and Path(run).is_file() else None
 
 
-def _place_for_init(folder: Path) -> Path:
-    """Return the state that campaigns in `folder`, which may be missing, have already, or else its own.
-
-    A list stands for its folder.
-    """
-    home = folder.parent if folder.is_file() else folder
-    nearest = next(path for path in (home, *home.absolute().parents) if path.is_dir())
-    place = find_state(nearest)
-    return place.path if place.exists else home / DEFAULT_STATE_DIR
+def _home_of(folder: Path) -> Path:
+    """Return the folder of campaigns, which may be missing. A list stands for its folder."""
+    return folder.parent if folder.is_file() else folder
 
 
-def _check_exists(place: StatePlace, *, is_run: bool) -> Path:
+def _nearest_folder(folder: Path) -> Path:
+    """Return `folder`, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+def _check_exists(place: StatePlace, *, is_run: bool) -> Path | str:
     if place.exists:
         return place.path
     if place.searched:

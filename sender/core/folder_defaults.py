@@ -97,9 +97,10 @@ class FolderDefaults:
     lines: Mapping[str, int]
 
     @property
-    def state(self) -> Path | None:
-        """The state directory of the folder; None where the file names none."""
-        return self.path(str(self.keys["state"])) if "state" in self.keys else None
+    def state(self) -> Path | str | None:
+        """The state directory of the folder, or the URL of a state as text; None where the file names none."""
+        named = str(self.keys.get("state", ""))
+        return named if "://" in named else self.path(named) if named else None
 
     @property
     def results_format(self) -> str | None:

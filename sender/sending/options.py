@@ -84,18 +84,18 @@ class SendOptions:
                 "--settle looks unknown messages up, and --on-unknown hold (settle_unknowns=False) leaves them",
                 fix="leave out one of the two",
             )
-        if self.workers > 1 and folder_of(self.state_dir or DEFAULT_STATE_DIR) is None:
+        if self.state_dir is None:
+            object.__setattr__(self, "state_dir", find_state(self.source).path)
+        if self.workers > 1 and folder_of(self.state_path) is None:
             raise InputError(
                 "--workers is for a state in a folder",
                 fix="begin `sender worker --workers N` on each machine; then leave out --workers, or write --shifts N",
             )
-        if self.shifts and folder_of(self.state_dir or DEFAULT_STATE_DIR) is not None:
+        if self.shifts and folder_of(self.state_path) is not None:
             raise InputError(
                 "senders on several machines need a state in a database",
                 fix="--state URL names one; --workers N sends by N processes of this machine",
             )
-        if self.state_dir is None:
-            object.__setattr__(self, "state_dir", find_state(self.source).path)
 
     @property
     def state_path(self) -> Path | str:

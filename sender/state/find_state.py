@@ -17,9 +17,12 @@ from sender.state.state_dir import DEFAULT_STATE_DIR, LEDGER_FILE, SUPPRESSIONS_
 
 @dataclass(frozen=True, slots=True)
 class StatePlace:
-    """A state directory, or where a new one would be made. `searched` are the folders that were looked in."""
+    """A state directory, or where a new one would be made. `searched` are the folders that were looked in.
 
-    path: Path
+    `path` is a text where a folder's defaults name the URL of a database: whether there is a state in it is not known.
+    """
+
+    path: Path | str
     exists: bool
     searched: tuple[Path, ...] = ()
 
@@ -41,7 +44,7 @@ def find_state(source: str | Path | None = None) -> StatePlace:
     own_folders, here_folders = folders_upwards(own), folders_upwards(here)
     own_state = _find_in(own_folders)
     here_state = own_state if own == here else _find_in(here_folders)
-    if own_state is not None and here_state is not None and own_state.resolve() != here_state.resolve():
+    if own_state is not None and here_state is not None and _resolved(own_state) != _resolved(here_state):
         raise InputError(
             f"there are two states: {own_state} for {source}, and {here_state} for the current folder",
             fix="name the right one with --state (in Python: state_dir=...)",
@@ -49,12 +52,14 @@ def find_state(source: str | Path | None = None) -> StatePlace:
     searched = tuple(dict.fromkeys((*own_folders, *here_folders)))
     state = own_state or here_state
     if state is not None:
+        if isinstance(state, str):
+            return StatePlace(state, exists=True, searched=searched)
         return StatePlace(_shown(state), is_state(state), searched)
     holds_both = here in own_folders and here != Path(here.anchor) and not in_state
     return StatePlace(_shown((here if holds_both else own) / DEFAULT_STATE_DIR), exists=False, searched=searched)
 
 
-def _find_in(folders: tuple[Path, ...]) -> Path | None:
+def _find_in(folders: tuple[Path, ...]) -> Path | str | None:
     """Return the nearest state in `folders`, or the one that a folder's defaults name; None without either.
 
     Raises InputError for a state that belongs to another user: passing it by would text its people again.
@@ -68,6 +73,10 @@ def _find_in(folders: tuple[Path, ...]) -> Path | None:
                 _check_owner(state)
                 return state
     return None
+
+
+def _resolved(state: Path | str) -> Path | str:
+    return state if isinstance(state, str) else state.resolve()
 
 
 def _check_owner(state: Path) -> None:

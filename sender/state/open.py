@@ -32,9 +32,10 @@ def open_state(where: str | Path | None = None, *, create: bool = True, read_onl
     `create=False` asks for one, and always for a database without one; StateError when it cannot be used; InputError
     for another URL, and where the extra `cluster` is not installed.
     """
+    where = find_state().path if where is None else where
     if isinstance(where, str) and scheme_of(where) in DATABASES:
         return _open_database(read_database_url(where), read_only=read_only)
-    return StateDir(find_state().path if where is None else local_folder(where), create=create, read_only=read_only)
+    return StateDir(local_folder(where), create=create, read_only=read_only)
 
 
 def open_suppressions(

@@ -148,3 +148,23 @@ def test_what_people_did_is_entered_on_one_machine_and_compared_on_another(sende
     assert sum(group["successes"] for group in report.json["comparison"]["groups"]) == 10
     assert sender("evidence", "offer", "--output", "offer.tar", **two).code == 0
     assert sender("evidence", "verify", "offer.tar").code == 0
+
+
+def test_a_folder_may_name_the_database(sender: Shell, url: str) -> None:
+    """In `sender.toml`: then no command has to be told, and none makes a folder."""
+    sender.people(3)
+    sender.write("sender.toml", f'state = "{url}"\n')
+    sender.write("offer.yaml", OFTEN.replace("schedule", "# schedule") + "name: offer\n")
+    done = sender("send", "offer.yaml", "--yes", "--wait", "0")
+    assert done.code == 0, done
+    for words in (("status", "offer"), ("suppress", "add", ADA), ("schedule", "list"), ("replies",), ("workers",)):
+        assert sender(*words).code == 0, words
+    with open_state(url) as state:
+        assert [run.campaign for run in state.ledger.runs()] == ["offer"]
+        assert [row[0] for row in state.suppressions.active()] == [ADA]
+    assert "`sender cluster init URL` makes a state in a database" in sender("init", ".").err
+    assert "--workers is for a state in a folder" in sender("send", "offer.yaml", "--yes", "--workers", "2").err
+    assert not (sender.folder / ".sender").exists()
+    sender.write("sender.toml", f'state = "{url.replace("sender@", "sender:s3cret@")}"\n')
+    refused = sender("status")
+    assert (refused.code, "has a password in it" in refused.err, "s3cret" in refused.err) == (2, True, False), refused
