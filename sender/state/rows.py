@@ -6,12 +6,12 @@ A provider's odd value must not cost the record of what it accepted: what cannot
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sender.core.canary import Canary
+from sender.core.canary import Canary, OutcomeCount
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import (
     FINAL,
@@ -26,7 +26,7 @@ from sender.core.outcomes import (
     SubmissionState,
     Unknown,
 )
-from sender.state.ledger import DOUBTS_SCHEMA, JOURNAL_SCHEMA, Run, RunKind
+from sender.state.ledger import DOUBTS_SCHEMA, JOURNAL_SCHEMA, Refusals, Run, RunKind
 from sender.state.ledger_values import MOVES_SCHEMA
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -155,6 +155,19 @@ def epoch_ms(text: str | None) -> int | None:
     except (ValueError, OverflowError):  # not a time, or outside the years that a datetime has
         return None
     return (utc - _EPOCH) // timedelta(milliseconds=1)
+
+
+def read_refusals(rows: Iterable[Sequence[Any]]) -> list[Refusals]:
+    """Rows of a reason, a code and how many messages have both, as values."""
+    return [Refusals(Reason(reason), code, messages) for reason, code, messages in rows]
+
+
+def read_outcomes(rows: Iterable[Sequence[Any]]) -> list[OutcomeCount]:
+    """Rows of a state, a status, a reason and how many messages have them, as values."""
+    return [
+        OutcomeCount(SubmissionState(state), None if status is None else Status(status), reason, messages)
+        for state, status, reason, messages in rows
+    ]
 
 
 def doubts_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:

@@ -6,9 +6,9 @@ messages changes the tallies in the same transaction. Performs no I/O and knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sender.core.outcomes import Status, SubmissionState
 from sender.state.ledger_values import Counts
@@ -99,6 +99,11 @@ class KeptTally(NamedTuple):
     reported: int
     segments: int
     example: int | None = None
+
+
+def read_tallies(rows: Iterable[Sequence[Any]]) -> list[KeptTally]:
+    """The tallies of rows that have the fields of a key, and then those of `KeptTally`."""
+    return [KeptTally(TallyKey(*row[:6]), *row[6:]) for row in rows]
 
 
 class TallyChanges:

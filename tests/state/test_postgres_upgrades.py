@@ -38,7 +38,7 @@ INSERT INTO pace VALUES (1, 1767268800, 1, 0, 0);
 
 @pytest.fixture(params=range(1, SCHEMA_VERSION), ids=lambda version: f"schema {version}")
 def old(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> DatabaseUrl:
-    url = servers(DATABASES[0]).new_schema()
+    url = servers(DATABASES[request.param % len(DATABASES)]).new_schema()
     with psycopg.connect(url) as db:
         for step in STEPS[: request.param]:
             db.execute(step.encode())

@@ -10,7 +10,7 @@ import polars as pl
 from sender.core.canary import OutcomeCount
 from sender.core.errors import UnknownRun
 from sender.core.garbage import without_collecting
-from sender.core.outcomes import CancelReason, Reason, Status, SubmissionState
+from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import (
     REPEATABLE_SCHEMA,
     SENT_SCHEMA,
@@ -25,7 +25,7 @@ from sender.state.postgres import closing, tallies
 from sender.state.postgres import statements as sql
 from sender.state.postgres.database import Database, Transaction
 from sender.state.postgres.texts import unescape_columns
-from sender.state.rows import doubts_frame, journal_frame, journal_schema, read_run
+from sender.state.rows import doubts_frame, journal_frame, journal_schema, read_outcomes, read_refusals, read_run
 from sender.state.tallies import PaceBin, TallyKey, Totals
 
 _JOURNAL_CHUNK = 5_000  # rows held as Python tuples at one time; more of them cost cache misses and garbage collection
@@ -159,15 +159,12 @@ class PostgresReads:
     def refusals(self, run_id: str, *, from_seq: int, below_seq: int) -> list[Refusals]:
         key, _ = self._run_key(run_id)
         rows = self._db.read(lambda db: db.rows(sql.REFUSALS, (key, from_seq, below_seq)))
-        return [Refusals(Reason(reason), code, messages) for reason, code, messages in rows]
+        return read_refusals(rows)
 
     def outcomes(self, run_id: str, *, from_seq: int, below_seq: int) -> list[OutcomeCount]:
         key, _ = self._run_key(run_id)
         rows = self._db.read(lambda db: db.rows(sql.OUTCOMES, (key, from_seq, below_seq)))
-        return [
-            OutcomeCount(SubmissionState(state), None if status is None else Status(status), reason, messages)
-            for state, status, reason, messages in rows
-        ]
+        return read_outcomes(rows)
 
     def last_receipt(self, run_id: str) -> int | None:
         key, _ = self._run_key(run_id)

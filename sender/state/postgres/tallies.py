@@ -22,6 +22,7 @@ from sender.state.tallies import (
     has_example,
     make_counts,
     make_tally,
+    read_tallies,
 )
 
 # As `sender.state.tallies.key_of` has it.
@@ -121,7 +122,7 @@ def find_drift(db: Transaction, run: int) -> dict[TallyKey, tuple[int, int]]:
     """The tallies of the run that are not what its rows say (kept, counted), of one moment. Changes nothing."""
     rows = db.rows(f"SELECT 0, kept.* FROM ({_KEPT}) kept UNION ALL SELECT 1, scan.* FROM ({_SCAN} {_GROUPED}) scan",  # noqa: S608
         {"run": run})  # fmt: skip
-    return dict(differing(*(_kept([row[1:] for row in rows if row[0] == which]) for which in (0, 1))))
+    return dict(differing(*(read_tallies([row[1:] for row in rows if row[0] == which]) for which in (0, 1))))
 
 
 def count_states(db: Transaction, run: int, messages: int) -> Counts:
@@ -133,7 +134,7 @@ def count_states(db: Transaction, run: int, messages: int) -> Counts:
 def read_totals(db: Transaction, run: int) -> Totals:
     """What the tallies say of the run."""
     resent = int(db.value("SELECT resent FROM run WHERE key = %s", (run,)))
-    kept = _kept(db.rows(_KEPT, {"run": run}))
+    kept = read_tallies(db.rows(_KEPT, {"run": run}))
     return Totals(tuple(make_tally(one, _example(db, run, one)) for one in kept), resent)
 
 
@@ -148,12 +149,8 @@ def read_unreported(db: Transaction, run: int) -> list[int]:
 
 
 def _count(db: Transaction, where: str, named: dict[str, Any]) -> tuple[list[KeptTally], list[PaceBin]]:
-    tallies = _kept(db.rows(f"{_SCAN} AND {where} {_GROUPED}", named))
+    tallies = read_tallies(db.rows(f"{_SCAN} AND {where} {_GROUPED}", named))
     return tallies, [PaceBin(*row) for row in db.rows(_SOME_FINAL.format(where=where), named)]
-
-
-def _kept(rows: list[tuple[Any, ...]]) -> list[KeptTally]:
-    return [KeptTally(TallyKey(*row[:6]), *row[6:]) for row in rows]
 
 
 def _example(db: Transaction, run: int, kept: KeptTally) -> str | None:

@@ -10,9 +10,8 @@ import apsw
 
 from sender.core.canary import OutcomeCount
 from sender.core.lazy_modules import pl
-from sender.core.outcomes import Reason, Status, SubmissionState
+from sender.state import rows
 from sender.state.ledger import DOUBTS_SCHEMA, Refusals
-from sender.state.rows import doubts_frame
 
 _REFUSALS = """
 SELECT reason, error_code, count(*) FROM message
@@ -40,16 +39,13 @@ _KNOWN_IDS = "SELECT message_id FROM message WHERE message_id IN (SELECT value F
 
 
 def read_refusals(db: apsw.Connection, key: int, from_seq: int, below_seq: int) -> list[Refusals]:
-    rows: list[tuple[Any, ...]] = db.execute(_REFUSALS, (key, from_seq, below_seq)).fetchall()
-    return [Refusals(Reason(reason), code, messages) for reason, code, messages in rows]
+    found: list[tuple[Any, ...]] = db.execute(_REFUSALS, (key, from_seq, below_seq)).fetchall()
+    return rows.read_refusals(found)
 
 
 def read_outcomes(db: apsw.Connection, key: int, from_seq: int, below_seq: int) -> list[OutcomeCount]:
-    rows: list[tuple[Any, ...]] = db.execute(_OUTCOMES, (key, from_seq, below_seq)).fetchall()
-    return [
-        OutcomeCount(SubmissionState(state), None if status is None else Status(status), reason, messages)
-        for state, status, reason, messages in rows
-    ]
+    found: list[tuple[Any, ...]] = db.execute(_OUTCOMES, (key, from_seq, below_seq)).fetchall()
+    return rows.read_outcomes(found)
 
 
 def read_last_receipt(db: apsw.Connection, key: int) -> int | None:
@@ -67,7 +63,7 @@ def read_recent_ids(db: apsw.Connection, limit: int) -> list[str]:
 
 
 def read_doubts(db: apsw.Connection) -> pl.DataFrame:
-    return doubts_frame(db.execute(_DOUBTS).fetchall())
+    return rows.doubts_frame(db.execute(_DOUBTS).fetchall())
 
 
 def read_known_ids(db: apsw.Connection, ids: Collection[str]) -> set[str]:

@@ -24,6 +24,7 @@ from sender.state.tallies import (
     has_example,
     make_counts,
     make_tally,
+    read_tallies,
 )
 
 # As `sender.state.tallies.key_of` has it.
@@ -157,17 +158,13 @@ def read_unreported(db: apsw.Connection, run: int) -> list[int]:
 
 
 def _count(db: apsw.Connection, where: str, named: dict[str, int | str]) -> tuple[list[KeptTally], list[PaceBin]]:
-    tallies = _kept(db.execute(_SOME.format(where=where), named).fetchall())
+    tallies = read_tallies(db.execute(_SOME.format(where=where), named).fetchall())
     seconds = db.execute(_SOME_FINAL.format(where=where), named).fetchall()
     return tallies, [PaceBin(*row) for row in seconds]  # type: ignore[arg-type]
 
 
 def _read(db: apsw.Connection, run: int, table: str) -> list[KeptTally]:
-    return _kept(db.execute(_READ.format(table=table), (run,)).fetchall())
-
-
-def _kept(rows: list[tuple[object, ...]]) -> list[KeptTally]:
-    return [KeptTally(TallyKey(*row[:6]), *row[6:]) for row in rows]  # type: ignore[arg-type]
+    return read_tallies(db.execute(_READ.format(table=table), (run,)).fetchall())
 
 
 def _example(db: apsw.Connection, run: int, kept: KeptTally) -> str | None:
