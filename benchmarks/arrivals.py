@@ -30,7 +30,7 @@ class Receiver:
 
     def __init__(self, port: int) -> None:
         self.arrived = array("d")  # seconds of the monotonic clock
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(time.time_ns())  # no id comes again, as no provider has one twice
         self._waits = selectors.DefaultSelector()
         self._begun: dict[socket.socket, bytes] = {}
         self._wall_less_monotonic_s = time.time() - time.monotonic()

@@ -124,7 +124,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 class _Stub(asyncio.Protocol):
     """Answers each POST by its Content-Length; knows no more of HTTP than the contenders here need."""
 
-    numbers = itertools.count(1)
+    numbers = itertools.count(time.time_ns())  # no id comes again, as no provider has one twice
     latency_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

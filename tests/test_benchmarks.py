@@ -63,7 +63,8 @@ def test_a_database_is_measured() -> None:
     assert done.returncode == 0, done.stderr
     found = [line.split("  ")[1].strip() for line in done.stdout.splitlines()[2:]]
     assert found[:2] == ["one sender", "two senders"]
-    assert found[-2:] == ["a killed worker's shift elsewhere", "sending after a restart"]
+    assert found[-6:-4] == ["a killed worker's shift elsewhere", "sending after a restart"]
+    assert all(what.startswith("pace ") for what in found[-4:])
 
 
 def test_a_stub_that_receives_tells_when(tmp_path: Path) -> None:

@@ -169,7 +169,10 @@ class ShiftQueue(Protocol):
     async def run_worker(
         self, on_shift: Handler, on_steward: Handler, *, places: int, is_stopped: Callable[[], bool]
     ) -> None:
-        """Take jobs until `is_stopped`, then wait for those at work. Raises StateError when the connection breaks."""
+        """Take jobs until `is_stopped`, then wait for those at work.
+
+        At once it takes `places` shifts, and a steward. Raises StateError when the connection breaks.
+        """
         ...
 
 

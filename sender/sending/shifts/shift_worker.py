@@ -27,7 +27,6 @@ log = logging.getLogger("sender.sending.shifts.shift_worker")
 BEAT_EVERY_S = 1.0
 LOOK_EVERY_S = 3.0  # for runs that nobody sees to their end
 RECONNECT_S = 1.0
-ROOM_S = 1.0  # that a shift waits for a place, so that machines which have one take those that come meanwhile
 IN_VAIN_S = 10.0  # after a process that could not send, before its place is free
 _SHIFT, _STEWARD = "shift", "steward"
 
@@ -62,7 +61,6 @@ class ShiftWorker:
         self._places = places
         self._environment = environment
         self._children: dict[tuple[str, str], list[_AtWork]] = {}
-        self._room = asyncio.Semaphore(places)
         self._is_draining = False
 
     def drain(self) -> None:
@@ -110,19 +108,7 @@ class ShiftWorker:
     # -- jobs --------------------------------------------------------------------------------------------------------
 
     async def _take_shift(self, run_id: str) -> None:
-        """Send, if there is room. A shift too many is let go: one that waited would keep a steward from its place.
-
-        Whoever sees to the run asks again for those that are missing.
-        """
-        try:
-            async with asyncio.timeout(ROOM_S):
-                await self._room.acquire()
-        except TimeoutError:
-            return
-        try:
-            await self._watch_over(_SHIFT, run_id)
-        finally:
-            self._room.release()
+        await self._watch_over(_SHIFT, run_id)
 
     async def _see_to(self, run_id: str) -> None:
         await self._watch_over(_STEWARD, run_id)

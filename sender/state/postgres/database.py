@@ -36,6 +36,14 @@ _TIMEOUTS: dict[str, Any] = {
     "keepalives_count": "3",
     "application_name": "campaign-sender",
 }
+# No statement here runs long enough to be worth compiling. The server, too, notices within seconds that a machine is
+# gone, and lets go of its locks; its own settings would take two hours.
+_SESSION = """
+SET default_transaction_isolation = 'read committed';
+SET jit = off;
+SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 6000;
+"""
 RETRY_S = 60.0  # how long a change waits for a database that is away
 _PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _DURABLE = ("on", "remote_apply", "remote_write")
@@ -187,8 +195,7 @@ class Database:
             self._warnings.append(diagnostic.sqlstate)
 
     def _set_up(self, db: psycopg.Connection) -> None:
-        db.execute("SET default_transaction_isolation = 'read committed'")
-        db.execute("SET jit = off")  # no statement here runs long enough to be worth compiling
+        db.execute(_SESSION)
         if self._read_only:
             db.execute("SET default_transaction_read_only = on")
         else:

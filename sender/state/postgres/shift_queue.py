@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -18,6 +19,7 @@ from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import PgqException
 from pgqueuer.domain.models import Job
+from pgqueuer.domain.types import JobId, QueueEntrypoint
 from pgqueuer.queries import Queries
 from psycopg import errors
 
@@ -28,6 +30,7 @@ from sender.state.sharing import Handler, Jobs
 
 HEARTBEAT_S = 10.0  # a job without one is begun again by another worker
 LOOK_EVERY_S = 1.0
+FULL_LOOK_S = 0.5  # the same, while shifts wait for a place
 NOTICES_EVERY_S = 0.1
 SHIFT, STEWARD = "sender_shift", "sender_steward"
 _LOCK = 0x63_6D_70_71
@@ -53,6 +56,30 @@ class _Driver(PsycopgDriver):
                 for callback in list(self._listeners.get(note.channel, [])):
                     callback(note.payload)
             await asyncio.sleep(NOTICES_EVERY_S)
+
+
+@dataclass
+class _Manager(QueueManager):
+    """The engine's worker, which leaves shifts to others while all its places are taken.
+
+    The engine counts jobs of all kinds together; a shift too many would wait in the place that is kept for a steward.
+    """
+
+    places: int = field(init=False, default=1)
+    _shifts: set[JobId] = field(init=False, default_factory=set)
+
+    async def fetch_jobs(
+        self, batch_size: int, global_concurrency_limit: int | None, heartbeat_timeout: timedelta
+    ) -> AsyncGenerator[Job, None]:
+        async for job in super().fetch_jobs(batch_size, global_concurrency_limit, heartbeat_timeout):
+            if job.entrypoint == SHIFT:
+                self._shifts.add(job.id)
+            yield job
+
+    def entrypoints_below_capacity_limits(self) -> set[QueueEntrypoint]:
+        self._shifts &= self.job_context.keys()
+        is_full = len(self._shifts) >= self.places
+        return {name for name in super().entrypoints_below_capacity_limits() if not (is_full and name == SHIFT)}
 
 
 class EngineQueue:
@@ -115,7 +142,9 @@ class EngineQueue:
         self, on_shift: Handler, on_steward: Handler, *, places: int, is_stopped: Callable[[], bool]
     ) -> None:
         async with self._engine() as queries:
-            manager = QueueManager(queries)
+            manager = _Manager(queries)
+            manager.places = places
+            manager.min_dequeue_poll_interval = timedelta(seconds=FULL_LOOK_S)
 
             @manager.entrypoint(SHIFT)
             async def begin_shift(job: Job) -> None:
@@ -135,7 +164,7 @@ class EngineQueue:
                 await manager.run(
                     dequeue_timeout=timedelta(seconds=LOOK_EVERY_S),
                     batch_size=1,
-                    max_concurrent_tasks=places + 1,  # a steward waits, and sends little
+                    max_concurrent_tasks=places + 1,  # the last one for a steward, which waits, and sends little
                     shutdown_on_listener_failure=True,
                     heartbeat_timeout=timedelta(seconds=HEARTBEAT_S),
                     log_aggregation_interval=timedelta(0),
