@@ -1,7 +1,7 @@
 """Very many columns of text as one column of lists, a list for each row.
 
-Whatever handles a frame spends time and memory on each column of it, however short. From so many columns on, that is
-more than what the cells take.
+Each column of a frame costs time and memory, even a short one. From PACKED_FROM columns on, that is more than the cells
+themselves cost.
 """
 
 from __future__ import annotations

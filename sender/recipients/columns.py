@@ -96,7 +96,7 @@ class Recipients:
 
     @property
     def packed_headers(self) -> tuple[str, ...]:
-        """All headers where they are so many that a row's cells are kept as a list; else none."""
+        """All headers, where there are at least PACKED_FROM and a row's cells are kept as a list; else none."""
         return self.headers if len(self.headers) >= PACKED_FROM else ()
 
     @property

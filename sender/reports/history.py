@@ -17,7 +17,7 @@ from sender.core.refs import make_ref
 from sender.phone.typed import read_number
 from sender.plan.manifest import provider_shown, sender_shown
 from sender.state.ledger import Run
-from sender.state.message_status import status_of
+from sender.state.message_status import join_journal, status_of
 from sender.state.state import State
 from sender.suppression.entries import SuppressionEntry
 from sender.suppression.suppression_list import SuppressionList
@@ -108,9 +108,7 @@ def _find_entries(state: State, run: Run, number: str) -> Iterator[HistoryEntry]
     if frame.is_empty():
         return
     journal = state.ledger.journal(run.run_id, seqs=frame["seq"].drop_nulls().to_list())
-    joined = frame.join(
-        journal.select("seq", pl.exclude("seq").name.prefix("_")), on="seq", how="left", maintain_order="left"
-    ).with_columns(
+    joined = join_journal(frame, journal).with_columns(
         status=status_of(),
         provider=pl.lit(run.provider) if manifest is None else provider_shown(manifest, route="_route"),
         from_number=pl.coalesce("_sender", pl.when(pl.col("_route").fill_null(0) == 0).then("from_number")),

@@ -160,7 +160,7 @@ def _language(tag: str) -> str:
 
 
 def _find_day(seconds: Decimal, *, from_1904: bool) -> dt.date:
-    """Return the date that is so many seconds after a workbook's first day. Raises ValueError where there is none.
+    """Return the date that is `seconds` after a workbook's first day. Raises ValueError where there is none.
 
     Day 60 of workbooks that count from 1900 is 29 February, and the days before it are one later than it would say.
     """
