@@ -193,8 +193,9 @@ def _two_readings(here: list[Range], with_plus: list[Range]) -> DigitSet:
     for part in here:
         if part.answer < 0:
             continue
-        at = max(bisect_right(starts, part.low) - 1, 0)
-        for other in with_plus[at:]:
+        first = max(bisect_right(starts, part.low) - 1, 0)
+        for at in range(first, len(with_plus)):
+            other = with_plus[at]
             if other.low > part.high:
                 break
             if other.high >= part.low and other.answer >= 0 and other.shift != part.shift:
@@ -253,8 +254,8 @@ class _RangeBuilder:
             return
         starts, plan = national_plan(self._code)
         back = (key(cut) - 1) * 10**digits
-        at = bisect_right(starts, low - back) - 1
-        for first, last, answer in plan[at:]:
+        for at in range(bisect_right(starts, low - back) - 1, len(plan)):
+            first, last, answer = plan[at]
             if first > high - back:
                 break
             part = ((max(low, first + back), min(high, last + back)),)
