@@ -15,6 +15,7 @@ from sender.campaign.load import load_campaign
 from sender.campaign.model import Campaign
 from sender.core.errors import InputError, SenderError
 from sender.core.folder_defaults import find_folder_defaults
+from sender.state.ledger import RunKind
 from sender.state.open import folders_above
 
 _SUFFIXES = (".yaml", ".yml")
@@ -22,10 +23,14 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class ScheduledCampaign:
-    """A campaign file with a `schedule`. `zone` is the name of its zone, `late_s` how late it may begin."""
+    """A campaign file with a `schedule`. `zone` is the name of its zone, `late_s` how late it may begin.
+
+    `kind` is that of the runs that its times start.
+    """
 
     file: Path
     name: str
+    kind: RunKind
     ticks: Ticks
     zone: str
     late_s: float
@@ -121,4 +126,5 @@ def scheduled(campaign: Campaign, file: Path) -> ScheduledCampaign | None:
     if spec is None:
         return None
     late = spec.late or campaign.late
-    return ScheduledCampaign(file, campaign.name, spec.ticks, spec.zone, late.seconds, campaign.edition)
+    kind = RunKind.of(campaign.provider, rehearse=False)
+    return ScheduledCampaign(file, campaign.name, kind, spec.ticks, spec.zone, late.seconds, campaign.edition)

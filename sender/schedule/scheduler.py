@@ -223,7 +223,7 @@ class Scheduler:
 
     def _resume(self, campaign: ScheduledCampaign, record: TickRecord) -> TickRecord | None:
         """Return what was cut off, to be started again; None where there is nothing to do, or not yet."""
-        run, code = find_tick_run(self._state, campaign.name, record.edition or "")
+        run, code = find_tick_run(self._state, campaign.name, record.edition or "", campaign.kind)
         if code is not None:
             self._end(campaign, record, code, {"run_id": run, "recovered": True})
             return None
@@ -269,7 +269,7 @@ class Scheduler:
         if code < 0 or code == _FAULT:
             self._crash(campaign, record, {"exit_code": code})
             return
-        own_run, _ = find_tick_run(self._state, campaign.name, record.edition or "")
+        own_run, _ = find_tick_run(self._state, campaign.name, record.edition or "", campaign.kind)
         if code in SENT and summary.get("run_id") is not None and own_run is None:
             self._emit("earlier_run_resumed", about)  # by `on_unfinished: resume`; the next look starts this one
             return

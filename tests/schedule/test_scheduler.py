@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import sender
 from sender.schedule.scheduler import MOST_FAILURES, Scheduler
 from sender.state.open import open_state
 from sender.state.state import State
@@ -239,6 +240,28 @@ def test_a_scheduler_that_was_killed_is_resumed(job: Job) -> None:
     assert job.names("tick_resumed", "tick_ended") == ["tick_resumed", "tick_ended"]
     again.step()
     assert len(job.children) == 2
+
+
+def test_a_rehearsal_is_not_the_run_of_a_time(job: Job) -> None:
+    """Somebody who rehearses the campaign while its scheduler is down has reached nobody."""
+    job.write()
+    file = job.folder / "a.yaml"
+    file.write_text(file.read_text("utf-8").replace("provider: sandbox", "provider: twilio"), encoding="utf-8")
+    job.ends_with = None
+    killed = job.scheduler()
+    job.run_until(killed, "2026-11-30T14:01")
+    for running in killed._running.values():
+        running.locks.close()  # what the system does
+    del killed
+    edition = job.children[0].option("--edition")
+    campaign = sender.load_campaign(file, edition=edition, purpose="transactional")  # at any hour
+    assert sender.send(sender.build_plan(campaign), state_dir=job.folder / ".sender", rehearse=True).exit_code == 0
+    job.ends_with = 0
+    again = job.scheduler()
+    again.step()
+    again.step()
+    assert ticks(job) == ["2026-11-30T09:00-05:00"] * 2
+    assert [values.get("recovered") for values in job.of("tick_ended")] == [None]
 
 
 @over_all
