@@ -83,7 +83,8 @@ def resolve_audience(compiled: CompiledCampaign, recipients: Recipients) -> Audi
         frame = skip_hidden(frame, recipients.table.hidden_rows)
     inputs: list[InputFile] = []
     notes = [*note_countries(compiled, recipients, read)]
-    notes += note_consent(recipients.table, recipients.names, compiled.find_used_columns(recipients))
+    used = compiled.find_used_columns(recipients)
+    notes += note_consent(recipients.table, recipients.names, used, compiled.placeholders)
     suppressed = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
     people = People(frame.select(pl.when(_SENDABLE).then("to")).to_series())
     for file in rules.suppress:

@@ -25,6 +25,7 @@ from sender.planning.known_numbers import KnownNumbers
 from sender.planning.row_fields import FIELD_PREFIX
 from sender.planning.used_cells import (
     find_printed_mappings,
+    needed_headers,
     note_hidden_rows,
     note_placeholders,
     note_printed_mappings,
@@ -66,6 +67,7 @@ class MessageBuilder:
         self._hash_sequencer = _Sequencer(limit, test_number)
         self._replaced: dict[str, Mapping[str, Any]] = {}  # by character
         self._used = used_headers(compiled, recipients)
+        self._needed = needed_headers(compiled, recipients)
         self._read = read_headers(compiled, recipients)
         self._mappings: dict[str, str] = {}  # that texts have as a whole
         self._hidden_rows: list[pl.Series] = []
@@ -99,7 +101,7 @@ class MessageBuilder:
             reason=marks["reason"],
             detail=pl.when(pl.col("reason").is_null()).then(marks["detail"]).otherwise("detail"),
         )
-        frame = skip_broken(frame, recipients, self._used).with_columns(assign_variants(frame["to"], self._compiled))
+        frame = skip_broken(frame, recipients, self._needed).with_columns(assign_variants(frame["to"], self._compiled))
         read = recipients.select(self._read)
         self._count_placeholders(read, frame["reason"].is_null())
         self._mappings = find_printed_mappings(self._compiled, recipients) | self._mappings

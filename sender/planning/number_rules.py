@@ -53,8 +53,12 @@ def compile_number_rules(campaign: Campaign, capabilities: Capabilities) -> Numb
         dedupe=campaign.dedupe,
         hidden_rows=spec.hidden_rows,
         suppress=tuple(_number_file(campaign, entry, capabilities) for entry in campaign.suppress),
-        where=None if spec.where is None else templating.compile_condition(spec.where, where=FILTER_KEY),
+        where=None if spec.where is None else _compile_where(spec.where, spec.placeholders),
     )
+
+
+def _compile_where(source: str, placeholders: tuple[str, ...]) -> RowCondition:
+    return templating.compile_condition(source, where=FILTER_KEY, placeholders=placeholders)
 
 
 def _number_file(campaign: Campaign, entry: SuppressSpec, capabilities: Capabilities) -> NumberFile:

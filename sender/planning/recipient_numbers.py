@@ -49,7 +49,8 @@ def read_numbers(compiled: CompiledCampaign, recipients: Recipients) -> Recipien
     """Return the number of each row of the recipients, or why it has none; rows that are filtered out are skipped."""
     reader = _NumberReader(compiled, recipients)
     waiting: list[pl.DataFrame] = []
-    for block in recipients.table.columns(reader.headers, reader.nested):
+    table = recipients.table.with_stored(reader.filtered)  # a condition computes
+    for block in table.columns(reader.headers, reader.nested):
         waiting.append(block)
         if sum(cells.height for cells in waiting) >= _NUMBERS_AT_ONCE:
             reader.read(waiting)
@@ -92,11 +93,11 @@ class _NumberReader:
         self._condition = compiled.numbers.where
         self._phones = recipients.phones
         self._countries = recipients.countries
-        self._filtered = (
+        self.filtered = (
             () if self._condition is None else self._condition.find_columns(recipients.names, recipients.headers)
         )
-        self.headers = (*self._phones, *self._countries.headers, *self._filtered)
-        self.nested = [header for header in self._filtered if header in recipients.table.nested]
+        self.headers = (*self._phones, *self._countries.headers, *self.filtered)
+        self.nested = [header for header in self.filtered if header in recipients.table.nested]
         self.frames = SpillingFrames()
         self.by_country = 0
 
@@ -110,7 +111,7 @@ class _NumberReader:
         for place in range(1, len(phones)):
             frame = self._fall_back(frame, place, phones[place], regions)
         if self._condition is not None:
-            read = pl.DataFrame([next(columns).alias(name) for name in self._filtered])
+            read = pl.DataFrame([next(columns).alias(name) for name in self.filtered])
             nested = pl.DataFrame([next(columns).alias(name) for name in self.nested])
             frame = filter_rows(frame, self._condition, read, self._recipients, nested)
         start = 0

@@ -56,6 +56,13 @@ def used_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozense
     return frozenset(used)
 
 
+def needed_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozenset[str]:
+    """Return the headers of the cells that make a message, or say who gets one."""
+    where = compiled.numbers.where
+    filtered = () if where is None else where.find_columns(recipients.names, recipients.headers)
+    return used_headers(compiled, recipients).union(filtered)
+
+
 def read_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozenset[str]:
     """Return the headers of the cells that are read while messages are composed: all where a template has `row`."""
     if any("row" in template.uses for template in compiled.templates):
@@ -63,8 +70,8 @@ def read_headers(compiled: CompiledCampaign, recipients: Recipients) -> frozense
     return used_headers(compiled, recipients).union(recipients.places.values(), recipients.phones[:1])
 
 
-def skip_broken(frame: pl.DataFrame, recipients: Recipients, used: frozenset[str]) -> pl.DataFrame:
-    """Skip, as `missing_data`, rows in which a cell under one of the headers `used` has no value in the workbook.
+def skip_broken(frame: pl.DataFrame, recipients: Recipients, needed: frozenset[str]) -> pl.DataFrame:
+    """Skip, as `missing_data`, rows in which a cell under one of the headers `needed` has no value in the workbook.
 
     Rows whose number has none are invalid already; their `detail` then says so.
     """
@@ -74,7 +81,7 @@ def skip_broken(frame: pl.DataFrame, recipients: Recipients, used: frozenset[str
     frame = _add_sentence(frame, broken.filter(pl.col("header").is_in(list(recipients.phones))))
     unread = pl.col("to").is_null() & pl.col("_broken").is_not_null()
     frame = frame.with_columns(detail=pl.when(unread).then("_broken").otherwise("detail")).drop("_broken")
-    frame = _add_sentence(frame, broken.filter(pl.col("header").is_in(list(used))))
+    frame = _add_sentence(frame, broken.filter(pl.col("header").is_in(list(needed))))
     why = pl.col("_broken")
     return skip_rows(frame, why.is_not_null(), SkipReason.MISSING_DATA, why).drop("_broken")
 

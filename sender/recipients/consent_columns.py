@@ -54,16 +54,18 @@ _MOST_SHOWN = 3
 _DATE_DIGITS = 6  # `2026-01-05`: when somebody agreed, or asked for no more
 
 
-def note_consent(table: Table, names: Mapping[str, str], used: Collection[str]) -> Iterator[str]:
+def note_consent(
+    table: Table, names: Mapping[str, str], used: Collection[str], placeholders: Collection[str] = ()
+) -> Iterator[str]:
     """Yield a sentence for each column that looks like consent, is not in `used`, and would leave out some rows.
 
-    `names` are those of templates, by which `recipients.where` could use it.
+    `names` are those of templates, by which `recipients.where` could use it. `placeholders` are blank to it.
     """
     for header in table.headers:
         refusal = is_refusal(header)
         if refusal is None or header in used:
             continue
-        counts = _count_values(table, header)
+        counts = _count_values(table, header, placeholders)
         against = {value: n for value, n in counts.items() if not _allows(value, refusal=refusal)}
         answers = any(value.casefold() in _ANSWERS or _is_date(value) for value in counts)
         if not against or not answers or len(counts) > _MOST_VALUES:
@@ -100,11 +102,12 @@ def _is_date(value: str) -> bool:
     return sum(map(str.isdigit, value)) >= _DATE_DIGITS
 
 
-def _count_values(table: Table, header: str) -> dict[str, int]:
-    """Return the rows of each value, without blanks around it, most rows first; not all where there are too many."""
+def _count_values(table: Table, header: str, placeholders: Collection[str]) -> dict[str, int]:
+    """Return the rows of each value as a condition has it, most rows first; not all where there are too many."""
     counts: Counter[str] = Counter()
-    for block in table.columns([header]):
-        counts.update(dict(block["0"].str.strip_chars().value_counts(name="n").iter_rows()))
+    for block in table.with_stored([header]).columns([header]):
+        for value, n in block["0"].str.strip_chars().value_counts(name="n").iter_rows():
+            counts["" if value in placeholders else value] += n
         if len(counts) > _MOST_VALUES:
             break
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

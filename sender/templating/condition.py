@@ -1,13 +1,14 @@
 """A condition on a row: a Jinja expression that is true or false, in the environment of templates and within its
 budget.
 
-A blank cell is an empty text, and cells have no blanks around them: a row is left out for what it says, never because
-it says nothing. An expression that gives a text, such as the bare name of a column, is refused: `N` would be true.
+A blank cell is an empty text, as is one that holds a placeholder, and cells have no blanks around them: a row is left
+out for what it says, never because it says nothing. An expression that gives a text, such as the bare name of a
+column, is refused: `N` would be true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from sender.core.errors import TemplateError
 from sender.templating.blanks import TemplateRow
 from sender.templating.budget import BUDGET, Overspent
 from sender.templating.jinja_environment import describe_failure, environment
+from sender.templating.missing_values import find_placeholders
 from sender.templating.nested_values import read_for_condition
 from sender.templating.template import Template, compile_template
 
@@ -48,8 +50,11 @@ class RowCondition:
         return tuple(header for header in headers if header in used)
 
 
-def compile_condition(source: str, *, where: str) -> RowCondition:
-    """Return the condition in `source`. Raises TemplateError where it is not a single expression, or not allowed."""
+def compile_condition(source: str, *, where: str, placeholders: Collection[str] = ()) -> RowCondition:
+    """Return the condition in `source`. Raises TemplateError where it is not a single expression, or not allowed.
+
+    A cell that is one of `placeholders` counts as blank, so that a condition must not look for one.
+    """
     try:
         expression = _parse(source)
     except jinja2.TemplateSyntaxError as error:
@@ -60,11 +65,18 @@ def compile_condition(source: str, *, where: str) -> RowCondition:
         ) from None
     except RecursionError:
         raise TemplateError("nested too deeply", where=where, fix="simplify it") from None
+    for sought in expression.find_all(nodes.Const):
+        if sought.value in placeholders:
+            raise TemplateError(
+                f"looks for `{sought.value}`, which counts as blank",
+                where=where,
+                fix="write '' for a blank cell, or take it out of `recipients.placeholders`",
+            )
     text = (
         f"{{% set {_RESULT} = ({source}\n) %}}{{% if {_RESULT} is sameas true %}}{_TRUE}"
         f"{{% elif {_RESULT} is sameas false %}}{_FALSE}{{% else %}}{_OTHER}{{{{ {_RESULT} }}}}{{% endif %}}"
     )
-    template = compile_template(text, where=where)
+    template = compile_template(text, where=where, placeholders=placeholders)
     lookups = [
         node
         for node in (expression, *expression.find_all((nodes.Getitem, nodes.Getattr)))
@@ -97,9 +109,10 @@ def evaluate(
     lists in cells as JSON. Each distinct row is looked at once. Raises
     TemplateError where it gives something else than true or false, fails for every row, or takes too much time.
     """
+    placeholders = condition.template.placeholders
     headers = (*cells.columns, *(() if nested is None else nested.columns))
-    texts = cells.with_columns(pl.all().str.strip_chars())
-    columns = [*texts.get_columns(), *(() if nested is None else nested.get_columns())]
+    columns = [_read_texts(column, placeholders) for column in cells.iter_columns()]
+    columns += [] if nested is None else nested.get_columns()
     texts = pl.DataFrame([column.alias(str(at)) for at, column in enumerate(columns)])
     distinct = texts.unique(maintain_order=True)
     used = {name: names[name] for name in condition.template.uses & names.keys() if name != "row"}
@@ -112,7 +125,7 @@ def evaluate(
                     dict(zip(headers[part], row[part], strict=True))
                     for part in (slice(cells.width), slice(cells.width, None))
                 )
-                results.append(_evaluate_row(condition, used, read_for_condition(texts_of, sources)))
+                results.append(_evaluate_row(condition, used, read_for_condition(texts_of, sources, placeholders)))
     except Overspent:
         raise TemplateError("takes too much time on too many rows", where=condition.template.where) from None
     if results and all(holds is None for holds, _ in results):
@@ -123,6 +136,13 @@ def evaluate(
 
 
 _SCHEMA = {"holds": pl.Boolean, "detail": pl.String}
+
+
+def _read_texts(column: pl.Series, placeholders: Collection[str]) -> pl.Series:
+    """Return the cells without blanks around them, an empty text where one holds a placeholder."""
+    texts = column.alias("").str.strip_chars()
+    words = find_placeholders(texts, placeholders)
+    return texts if words is None else texts.set(words.is_not_null(), "")
 
 
 def _evaluate_row(

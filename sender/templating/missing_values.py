@@ -51,6 +51,7 @@ def find_placeholders(column: pl.Series, placeholders: Collection[str]) -> pl.Se
         return None
     held = column.is_in(_forms(frozenset(placeholders)).implode())
     return column.set(~held, None).str.strip_chars() if held.any() else None
+    column = column.alias("")  # by its name polars would look it up, and take `^n.*$` for a pattern
 
 
 def _held_words(

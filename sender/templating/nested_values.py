@@ -59,7 +59,7 @@ class NestedReader:
             return self._wrap(raw, path, None)
         text = (raw or "").strip()
         if self.lenient:
-            return text or NoValue()
+            return text if text and text not in self.placeholders else NoValue()
         if not text:
             return Blank(name=path, hint=_near_sentence(path, parent, key))
         return Blank(name=path).holding(text) if text in self.placeholders else raw
@@ -189,9 +189,11 @@ def read_cells(
     ]
 
 
-def read_for_condition(cells: Mapping[str, str], sources: Mapping[str, str | None]) -> dict[str, Any]:
+def read_for_condition(
+    cells: Mapping[str, str], sources: Mapping[str, str | None], placeholders: Collection[str]
+) -> dict[str, Any]:
     """Return the cells of a row, by header, for a condition; `sources` has the JSON of those that may be nested."""
-    reader = NestedReader(frozenset(), lenient=True)
+    reader = NestedReader(placeholders, lenient=True)
     read: dict[str, Any] = dict(cells)
     for header, source in sources.items():
         read[header] = reader.read(source, cells[header], header) if source else cells[header] or NoValue()

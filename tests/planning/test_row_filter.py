@@ -109,3 +109,10 @@ def test_the_row_is_explained():
 def test_a_column_of_consent_that_nothing_uses_is_named(where, body, warned):
     notes = build_plan(campaign(where, message=body)).manifest.notes
     assert any("column `Opt In?` looks like consent and is not used" in note for note in notes) is warned
+
+
+def test_nobody_has_agreed_in_a_cell_that_holds_a_placeholder():
+    rows = [{"Phone": f"+120255501{n:02}", "opted_in_at": cell} for n, cell in enumerate(["2026-01-05", "NULL", ""])]
+    assert build_plan(campaign("opted_in_at != ''", rows)).frame["reason"].to_list() == [None, *["filtered_out"] * 2]
+    with pytest.raises(SenderError, match="looks for `NULL`"):
+        build_plan(campaign("opted_in_at != 'NULL'", rows))

@@ -78,6 +78,25 @@ def test_a_text_shows_what_the_cell_shows_and_computes_with_what_it_stores(tmp_p
 
 
 @pytest.mark.parametrize(
+    "where",
+    ["sum | float > 1000", "day >= '2026-12-01' and day < '2027'", "share | float < 0.5", "zip == '01067'"],
+)
+def test_a_filter_computes_with_what_the_cell_stores(tmp_path, where):
+    write_list(tmp_path / "people.xlsx", rows=1)
+    plan, _ = make(tmp_path / "people.xlsx", "{{ sum }} {{ day }} {{ share }}", where=where)
+    assert plan.frame.select("reason", "body").rows() == [(None, "$1,234.50 01.12.2026 25%")]
+
+
+@pytest.mark.parametrize("error", ["#N/A", "#REF!", ""])
+def test_a_row_whose_filter_needs_a_broken_cell_is_held(tmp_path, error):
+    write_list(tmp_path / "people.xlsx", errors={"B3": error})
+    plan, campaign = make(tmp_path / "people.xlsx", "Hi", where="name != 'Name 3'")
+    assert plan.frame["reason"].to_list() == [None, "missing_data", "filtered_out", None]
+    assert plan.frame["detail"][1].startswith("the cell `name` is ")
+    assert explain_row(plan, 3, campaign).reason == "missing_data"
+
+
+@pytest.mark.parametrize(
     ("errors", "body", "held"),
     [
         pytest.param({"B3": "#N/A"}, "Hi {{ name }}", {3: "the cell `name` is an error in the workbook: #N/A"}, id="an error"),

@@ -39,7 +39,7 @@ def test_which_headers_are_about_consent(header, refusal):
 
 def warnings(header: str, values: list[str], used: tuple[str, ...] = ()) -> list[str]:
     table = table_of_items([{"Phone": "+12025550101", header: value} for value in values])
-    return list(note_consent(table, _template_names(list(table.headers), {}, "x"), used))
+    return list(note_consent(table, _template_names(list(table.headers), {}, "x"), used, ("NULL", "N/A")))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,8 @@ def warnings(header: str, values: list[str], used: tuple[str, ...] = ()) -> list
         ("SMS consent", ["SUBSCRIBED", "UNSUBSCRIBED", "NEVER_SUBSCRIBED"], "2 rows", "sms_consent == 'SUBSCRIBED'"),
         ("Subscribed", ["no", "no"], "2 rows (`no` 2)", "subscribed == 'yes'"),
         ("Opt-in date", ["2026-01-05", ""], "1 row (blank 1)", "opt_in_date != ''"),
+        ("Opt-in date", ["2026-01-05", "NULL", ""], "2 rows (blank 2)", "opt_in_date != ''"),
+        ("Do not text", ["Yes", "No", "NULL"], "1 row (`Yes` 1)", "do_not_text in ('', 'No')"),
         ("Do not contact", ["Yes", "", ""], "1 row (`Yes` 1)", "do_not_contact == ''"),
         ("Do Not Call", ["1", "0", ""], "1 row (`1` 1)", "do_not_call in ('', '0')"),
         ("Unsubscribed", ["Unsubscribed", ""], "1 row (`Unsubscribed` 1)", "unsubscribed == ''"),

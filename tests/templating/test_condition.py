@@ -89,3 +89,23 @@ def test_each_distinct_row_is_looked_at_once():
     cells = pl.DataFrame({"Age": ["1", "2"] * 400_000})
     condition = compile_condition("age == '1'", where="w")
     assert evaluate(condition, cells, {"age": "Age"})["holds"].sum() == 400_000
+
+
+def test_a_placeholder_is_an_empty_text_as_a_blank_is():
+    cells = pl.DataFrame({"Opted in": ["2026-01-05", "NULL", " NULL ", "", "Null"]})
+    condition = compile_condition("opted_in != ''", where="w", placeholders=("NULL", "nan"))
+    holds = evaluate(condition, cells, {"opted_in": "Opted in"})["holds"].to_list()
+    assert holds == [True, False, False, False, True], "`Null` is a name"
+    condition = compile_condition("prefs.sms != ''", where="w", placeholders=("NULL",))
+    cells = pl.DataFrame({"prefs": ['{"sms": "NULL"}', '{"sms": "yes"}']})
+    holds = evaluate(condition, cells, {"prefs": "prefs"}, cells)["holds"].to_list()
+    assert holds == [False, True], "also within a mapping"
+
+
+@pytest.mark.parametrize("source", ["age != 'NULL'", "age in ('', 'NULL')", "age | upper == 'NULL'"])
+def test_a_condition_that_looks_for_a_placeholder_is_refused(source):
+    """It was true of other rows than its author meant: the cell is blank here."""
+    with pytest.raises(TemplateError, match="looks for `NULL`, which counts as blank") as caught:
+        compile_condition(source, where="recipients.where", placeholders=("NULL", "nan"))
+    assert "recipients.placeholders" in str(caught.value)
+    assert compile_condition(source, where="recipients.where")
