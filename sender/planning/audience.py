@@ -35,6 +35,7 @@ from sender.suppression.number_match import Matches, People
 from sender.suppression.suppression_list import SuppressionList
 
 FIXED_LINE = "fixed_line"
+SAME_NUMBER = "same number as row {}"
 _TYPE_NAMES = {"uan": "universal access"}  # the others are words
 
 _SENDABLE = pl.col("reason").is_null() & pl.col("to").is_not_null()
@@ -192,7 +193,7 @@ def skip_duplicates(frame: pl.DataFrame, keep: Literal["first", "last", "none"])
         frame,
         pl.lit(originals.is_not_null()),
         SkipReason.DUPLICATE,
-        pl.format("same number as row {}", pl.lit(originals)),
+        pl.format(SAME_NUMBER, pl.lit(originals)),
     )
 
 

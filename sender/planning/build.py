@@ -38,6 +38,7 @@ from sender.planning.experiment_rows import with_experiment
 from sender.planning.known_numbers import KnownNumbers, read_known_numbers
 from sender.planning.messages import MarkRows, MessageBuilder
 from sender.planning.recipient_links import check_links, links_to_manifest, with_links
+from sender.planning.repeated_numbers import choose_rows
 from sender.planning.scheduled_at import refuse_closed_hours
 from sender.planning.throughput import estimate_throughput
 from sender.planning.totals import PlanTotals
@@ -85,7 +86,7 @@ def build_plan(
         recipients = read_recipients(campaign, compiled)
         check_columns(compiled, recipients)
         check_routes(compiled, recipients)
-    audience = resolve_audience(compiled, recipients)
+    audience = choose_rows(compiled, recipients, resolve_audience(compiled, recipients))
     test_number = None if test_to is None else read_test_number(compiled, test_to)
     limit = 1 if test_number and limit is None else limit
     totals = PlanTotals(compiled, recipients.phones, recipients.packed_headers, test_to=test_to, only_new=only_new)

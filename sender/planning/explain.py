@@ -220,7 +220,8 @@ class _RowTrace:
             f"{number} ({reason})" if reason else str(number) for number, reason in same.head(_MOST_ROWS).iter_rows()
         )
         more = f" and {same.height - _MOST_ROWS} more" if same.height > _MOST_ROWS else ""
-        return f"rows {rows}{more} have this number, and this one is kept"
+        kept = ", and this one is kept" if self._row["reason"] is None else ""
+        return f"rows {rows}{more} have this number{kept}"
 
     def _describe_variant(self) -> str | None:
         experiment, name = Experiment.from_manifest(self._plan.manifest.experiment), self._row.get("variant")
