@@ -25,8 +25,10 @@ class MissingValues(NamedTuple):
 
 def find_missing(cells: pl.DataFrame, headers: Sequence[str], placeholders: Collection[str]) -> MissingValues:
     """Return the cells under `headers`, apart from those without a value."""
-    filled = cells.select(
-        pl.when(pl.col(header).str.strip_chars() != "").then(pl.col(header)).alias(header) for header in headers
+    columns = [pl.lit(cells[header].alias("")) for header in headers]  # a header such as `*` would be a pattern
+    filled = pl.select(
+        pl.when(column.str.strip_chars() != "").then(column).alias(header)
+        for header, column in zip(headers, columns, strict=True)
     )
     words = dict(_held_words(cells, headers, placeholders))
     return MissingValues(
@@ -49,9 +51,9 @@ def find_placeholders(column: pl.Series, placeholders: Collection[str]) -> pl.Se
     """Return the placeholders in a column (String), null elsewhere; None where it has none."""
     if not placeholders or column.null_count() == column.len():
         return None
+    column = column.alias("")  # by its name polars would look it up, and take `^n.*$` for a pattern
     held = column.is_in(_forms(frozenset(placeholders)).implode())
     return column.set(~held, None).str.strip_chars() if held.any() else None
-    column = column.alias("")  # by its name polars would look it up, and take `^n.*$` for a pattern
 
 
 def _held_words(

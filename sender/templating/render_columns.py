@@ -193,7 +193,7 @@ def _render_columns(pieces: Sequence[str | _Cell], cells: pl.DataFrame, placehol
         if isinstance(piece, str):
             parts.append(pl.lit(piece))
             continue
-        column = filled[piece.header]
+        column = filled[piece.header].alias("")
         if piece.default is None and column.has_nulls():
             missing = pl.when(pl.lit(column.is_null()))
             sentence, reason = pl.lit(piece.detail), pl.lit(_RENDER_ERROR)

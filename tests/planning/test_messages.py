@@ -90,6 +90,12 @@ class TestText:
             assert why == "the message would be empty: no text and no media"
         assert other == (None, None)
 
+    def test_headers_that_would_be_patterns_are_headers(self) -> None:
+        row = {"*": "star", "^n.*$": "caret", "which": "*", "name": "Ada"}
+        message = '{{ row["*"] }} {{ row["^n.*$"] }} {{ row[which] }} {{ name }}'
+        assert column(plan(people(row), message=message), "body") == ["star caret star Ada"]
+        assert column(plan(people(row), message='{{ row["*"] }} {{ row["^n.*$"] }}'), "body") == ["star caret"]
+
     def test_one_row_stops_no_other(self) -> None:
         made = plan(
             people({"name": "1"}, {"name": "x"}, {"name": "3"}),
