@@ -310,7 +310,8 @@ def _render_media(
     if recipients.media is None:
         return pl.Series([[]], dtype=pl.List(pl.String)).new_from_index(0, cells.height), []
     cell = templating.verbatim(cells[recipients.media].str.strip_chars(), compiled.placeholders)
-    listed = cell["text"].fill_null("").str.replace_all(r"[,;\s]+(https?://)", " $1").str.split(" ")
+    text = cell["text"].fill_null("").str.replace(r"[,;\s]+$", "")  # a list may end as it is separated
+    listed = text.str.replace_all(r"(?i)[,;\s]+(https?://)", " $1").str.split(" ")
     return listed, [cell.select("reason", "detail")]
 
 

@@ -129,6 +129,13 @@ class TestMedia:
             pytest.param(f"{URL}\n{URL}?2", [URL, f"{URL}?2"], id="with a line end"),
             pytest.param("https://example.com/a,b.png", ["https://example.com/a,b.png"], id="a comma within"),
             pytest.param("HTTP://example.com/a", ["HTTP://example.com/a"], id="capitals"),
+            pytest.param(
+                "HTTP://a.example/1,HTTP://a.example/2",
+                ["HTTP://a.example/1", "HTTP://a.example/2"],
+                id="two in capitals",
+            ),
+            pytest.param(f"{URL}; {URL}?2;", [URL, f"{URL}?2"], id="a list that ends as it is separated"),
+            pytest.param(f"{URL},", [URL], id="one with a comma behind"),
             pytest.param("", [], id="none"),
         ],
     )
