@@ -146,7 +146,13 @@ class _PlannedCaps:
     def __init__(self, caps: tuple[FrequencyCap, ...], sent: _SentLately) -> None:
         self._strictest = min(caps, key=lambda cap: cap.messages)  # for a person who has had nothing
         used = pl.concat([_used(cap, sent) for cap in caps])
-        self._people = used.sort("_left", maintain_order=True).unique("to", keep="first", maintain_order=True)
+        people = used.sort("_left", maintain_order=True).unique("to", keep="first", maintain_order=True)
+        unused = pl.col("_left") > self._strictest.messages  # a cap in whose window they have had nothing holds sooner
+        self._people = people.with_columns(
+            _left=pl.when(unused).then(self._strictest.messages).otherwise("_left"),
+            _cap=pl.when(~unused).then("_cap"),
+            _messages=pl.when(~unused).then("_messages"),
+        )
         self._planned = pl.DataFrame(schema=_PLANNED_SCHEMA) if sent.repeated_rows else None
 
     def skip(self, frame: pl.DataFrame, where: pl.Expr = _EVERYWHERE) -> pl.DataFrame:

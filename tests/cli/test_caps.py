@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -65,8 +66,6 @@ def test_a_person_gets_no_more_than_the_cap_over_all_campaigns(jobs: Jobs) -> No
 def test_each_cap_holds_in_its_window(jobs: Jobs, cap: str, held: bool) -> None:
     assert jobs("spring", ADA).code == 0
     if cap == "1/s":
-        import time
-
         time.sleep(1.1)
     assert jobs.skipped("summer", ADA, GRACE, cap=cap) == ({"frequency_cap": 1} if held else {})
 
@@ -116,6 +115,15 @@ def test_rows_of_one_person_use_the_cap_up_together(jobs: Jobs) -> None:
         "frequency_cap": 3
     }
     assert "earlier rows with this number" in plan.out
+
+
+def test_a_cap_in_whose_window_nothing_was_sent_holds_rows_of_one_person_as_well(jobs: Jobs) -> None:
+    assert jobs("spring", ADA).code == 0
+    time.sleep(1.1)
+    several = ("--dedupe", "none")
+    assert jobs.skipped("summer", ADA, ADA, cap="5/24h --per-person 1/s", more=several) == {"frequency_cap": 1}
+    plan = jobs("summer", ADA, ADA, cap="5/24h --per-person 1/s", command="plan", more=several)
+    assert "1/s is used up by earlier rows with this number" in plan.out, plan
 
 
 def test_the_same_command_sends_nothing_twice_when_the_cap_is_free_again(jobs: Jobs) -> None:
