@@ -33,6 +33,7 @@ from sender.planning.whereabouts import CELL_ARGUMENTS
 from sender.recipients.columns import Recipients
 from sender.recipients.country_columns import read_regions
 from sender.rules.explain_place import explain_place
+from sender.rules.places import NOT_A_ZONE
 from sender.rules.zones import format_time
 from sender.segments import advice
 from sender.segments.blame import blame
@@ -54,6 +55,7 @@ _STEPS = (
     "fields",
     "size",
     "sender",
+    "zone",
     "group",
     "limit",
 )
@@ -156,9 +158,11 @@ class _RowTrace:
             FIELD_PREFIX
         ):
             return "sender" if self._row["detail"].startswith(f"{FIELD_PREFIX}from`") else "fields"
-        if reason is SkipReason.MISSING_DATA:  # of a number, of a text, or of a sender
+        if reason is SkipReason.MISSING_DATA:  # of a number, of a time zone, of a text, or of a sender
             if self._row["to"] is None:
                 return "number"
+            if f"` {NOT_A_ZONE}" in self._row["detail"]:
+                return "zone"
             return "sender" if self._row["encoding"] or self._row["media"] else "text"
         if reason is SkipReason.INVALID_NUMBER:  # could not be read, or a provider has said so
             return "number" if self._row["to"] is None else "suppression"
@@ -168,8 +172,6 @@ class _RowTrace:
             return "type" if self._row["number_type"] in types else "suppression"
         if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(f"`{FILTER_KEY}`"):
             return "filter"
-        if reason is SkipReason.RENDER_ERROR and self._row["detail"].startswith(FIELD_PREFIX):
-            return "sender" if self._row["detail"].startswith(f"{FIELD_PREFIX}from`") else "fields"
         return _SKIPPED_AT[reason]
 
     def _describe_filter(self) -> str | None:

@@ -21,6 +21,7 @@ from sender.rules.zones import spellings, suggest_zone
 _NORTH_AMERICA = ("US", "CA", *TERRITORIES)
 _MOST_SUGGESTIONS = 50  # distinct cells; to find what one may mean takes 2 ms
 _SHOWN_CHARS = 40
+NOT_A_ZONE = "is not a time zone"
 
 
 class ZoneSource(StrEnum):
@@ -150,7 +151,7 @@ def _read_timezones(cells: pl.Series, table: ZoneTable) -> pl.DataFrame:
         wrong = text.filter(zones.is_null() & (text != "")).unique().sort()
         fixes = {cell: suggest_zone(cell) for cell in (wrong if wrong.len() <= _MOST_SUGGESTIONS else ())}
         sentences = [
-            f"`{cell[:_SHOWN_CHARS]}` is not a time zone; write it as {fixes.get(cell) or 'America/New_York'}"
+            f"`{cell[:_SHOWN_CHARS]}` {NOT_A_ZONE}; write it as {fixes.get(cell) or 'America/New_York'}"
             for cell in wrong
         ]
         problem = text.replace_strict(

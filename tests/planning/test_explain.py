@@ -192,3 +192,10 @@ def test_a_row_on_the_suppression_list(reason: SkipReason, tmp_path: Path) -> No
 def test_a_row_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no row 99"):
         explained(99, tmp_path)
+
+
+def test_a_time_zone_that_cannot_be_read_is_the_step_at_which_the_row_is_skipped(tmp_path):
+    rows = [{"phone": "+12025550101", "timezone": "Eastern Summer"}]
+    told = explained(1, tmp_path, recipients=rows, message="Hi", window={"hours": "09:00-20:00"})
+    assert list(told)[-2:] == ["sender", "zone"]
+    assert told["zone"][0].startswith("skipped as missing_data: `Eastern Summer` is not a time zone; write it as ")
