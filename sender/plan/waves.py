@@ -14,6 +14,14 @@ from typing import Any
 Interval = tuple[int, int]  # milliseconds UTC: from the first on, before the second
 
 
+def urgency(intervals: Sequence[Interval]) -> tuple[int, int]:
+    """Return the sort key of the claims: the end of the last interval, then the start of the first.
+
+    Messages without an interval come first.
+    """
+    return (intervals[-1][1], intervals[0][0]) if intervals else (-1, -1)
+
+
 @dataclass(frozen=True, slots=True)
 class Wave:
     """The messages with `seq` from `first` to below `end`, and the intervals in which they may leave, in order.

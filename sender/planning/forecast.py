@@ -9,7 +9,7 @@ from typing import Any
 from sender.core import clock
 from sender.core.lazy_modules import pl
 from sender.plan.plan import Plan
-from sender.plan.waves import HeldMessages
+from sender.plan.waves import HeldMessages, urgency
 from sender.planning.sending_times import SendingTimes, Times
 
 
@@ -122,15 +122,16 @@ def _per_s(plan: Plan) -> tuple[float | None, bool]:
 
 
 def _simulate(groups: Sequence[_Simulated], now_ms: int, per_s: float | None) -> int | None:
-    """Send the groups at that pace, those that close soonest first; return when the last one leaves.
+    """Send the groups at that pace, in the order of the claims; return when the last one leaves.
 
     What is left of a group afterwards (`left`) had no turn in time.
     """
     moments = sorted({at for group in groups for interval in group.times.intervals for at in interval if at > now_ms})
+    in_order = sorted(groups, key=lambda group: urgency(group.times.intervals))
     last_ms: int | None = None
     for start, end in zip([now_ms, *moments], moments, strict=False):
         seconds = (end - start) / 1000
-        for group in sorted(groups, key=lambda each: each.times.intervals[-1:] or ((0, 0),)):
+        for group in in_order:
             if not group.left or not any(a <= start and end <= b for a, b in group.times.intervals):
                 continue
             sent = group.left if per_s is None else min(group.left, seconds * per_s)

@@ -15,7 +15,7 @@ import polars as pl
 from sender.plan.canary_order import choose_canary, put_canary_first, renumber
 from sender.plan.manifest import Manifest
 from sender.plan.plan import Plan
-from sender.plan.waves import Interval, Wave
+from sender.plan.waves import Interval, Wave, urgency
 from sender.planning.sending_times import SendingTimes, Times
 from sender.state.ledger import RunKind
 
@@ -47,7 +47,7 @@ def arrange(
     groups = messages.select(keys).unique(maintain_order=True)
     times = [times_of(zone, places) for zone, places in groups.iter_rows()]
     kinds = list(dict.fromkeys(each.intervals for each in times))  # the waves' intervals; groups may share them
-    kinds.sort(key=_urgency)
+    kinds.sort(key=urgency)
     opens = [_opens_ms(intervals, now_ms) for intervals in kinds]
     numbers = [kinds.index(each.intervals) for each in times]
     groups = groups.with_columns(
@@ -85,11 +85,6 @@ def _number(plan: Plan, manifest: Manifest, order: pl.DataFrame) -> Plan:
 def _opens_ms(intervals: Sequence[Interval], now_ms: int) -> int | None:
     """When a message with these intervals may leave first; None where it never may."""
     return next((max(start, now_ms) for start, end in intervals if end > now_ms), None)
-
-
-def _urgency(intervals: Sequence[Interval]) -> tuple[int, int]:
-    """Sort key: the end of the last interval, then the start of the first; those without any come first."""
-    return (intervals[-1][1], intervals[0][0]) if intervals else (-1, -1)
 
 
 def _zones_and_rules(groups: pl.DataFrame, times: Sequence[Times]) -> dict[int, tuple[set[str], set[str]]]:

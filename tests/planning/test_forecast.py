@@ -65,6 +65,13 @@ def test_by_each_recipients_clock() -> None:
     assert (group.until_ms, group.zones, group.messages, group.rules) == (ms(17), (PST,), 3, ("window",))
 
 
+def test_those_whose_window_closes_first_go_first_though_it_opens_later() -> None:
+    """As a run claims them: 50 an hour, and the hundred that may leave from 17:00 to 20:00 have their turn."""
+    closing = f"{PST}|{LONDON}"
+    forecast = foreseen({EST: 200, closing: 100}, ms(16), expected_s=6 * 3600.0)
+    assert (forecast.late, forecast.ends_ms) == (0, ms(22))
+
+
 def test_in_several_zones_all_have_to_be_open() -> None:
     forecast = foreseen({f"{EST}|{PST}": 2}, ms(15))
     assert forecast.held[0].until_ms == ms(17)
