@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from sender.core.experiment import Experiment, count_variants
 from sender.core.outcomes import SubmissionState
 from sender.plan import message_fields
 from sender.plan.manifest import Manifest
@@ -89,6 +90,8 @@ def recount(before: Manifest, frame: pl.DataFrame, mark: str) -> Manifest:
         cost=_cost(sent, before.cost),
         feasibility={"senders": before.feasibility.get("senders", {})},
         suppression={"mark": mark, "skip_dead": skip_dead},
+        experiment=_recount_variants(before.experiment, sent),
+        routes=tuple({**route, "cost": None} for route in before.routes),  # whose prices are not known any more
         waves=(),
         start=None,
         parquet_sha256=None,
@@ -107,6 +110,14 @@ def _mark_listed(frame: pl.DataFrame, files: Iterable[NumberFile]) -> pl.DataFra
 def _cost(sent: pl.DataFrame, before: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What `sent` costs at the prices of the first plan."""
     return None if before is None else {**before, **costs.sum_costs(sent)}
+
+
+def _recount_variants(before: Mapping[str, Any] | None, sent: pl.DataFrame) -> dict[str, Any] | None:
+    """Return the manifest's `experiment`, each variant with what it has of `sent`."""
+    experiment = Experiment.from_manifest(before)
+    if before is None or experiment is None:
+        return None
+    return {**before, "variants": experiment.to_manifest(count_variants(sent.lazy()))["variants"]}
 
 
 def _counted(column: pl.Series) -> dict[str, int]:

@@ -15,6 +15,7 @@ from sender.plan.plan import Plan
 from sender.planning.build import build_plan
 from sender.planning.diff import diff_plans
 from sender.planning.explain import explain_row
+from sender.planning.stored_messages import recount
 
 ROWS = [
     {"phone": f"+1{area}5550{line}", "name": f"N{line}"} for area in (202, 212, 305, 415) for line in range(100, 200)
@@ -50,6 +51,14 @@ def test_each_row_gets_the_text_of_its_variant():
         assert body == {"a": f"Hi {name}. STOP ends it", "b": f"{name}! STOP ends it"}[variant], number
     assert frame["row_number"].is_sorted()
     assert frame["seq"].to_list() == [*range(len(ROWS))]
+
+
+def test_what_is_left_of_a_plan_has_its_own_parts():
+    built = plan()
+    left = recount(built.manifest, built.frame.head(7), "mark")
+    entries = left.experiment["variants"]  # type: ignore[index]
+    counted = built.frame.head(7)["variant"].value_counts(name="n").sort("variant").rows()
+    assert [(entry["name"], entry["messages"]) for entry in entries] == counted
 
 
 def test_the_manifest_has_each_variants_part():
