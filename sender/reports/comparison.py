@@ -215,9 +215,10 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield sentences for a person: each difference, then what is decided."""
     for each in comparison.differences:
         low, high = (f"{100 * end:+.2f}" for end in each.interval)
+        chance = f"a difference that chance alone makes in {_percent(each.chance)} of such tests"
         yield (
-            f"{each.second} less {each.first}: {100 * each.difference:+.2f} points ({low} to {high}), a difference that"
-            f" chance alone makes in {_percent(each.chance)} of such tests"
+            f"{each.second} less {each.first}: {100 * each.difference:+.2f} points ({low} to {high}),"
+            f" {chance if each.difference else 'no difference'}"
         )
     if comparison.split_chance < UNEVEN:
         yield "the groups are not split by their weights: something else than the draw decided who is in which"
@@ -233,4 +234,6 @@ def _other(each: Difference) -> str:
 
 
 def _percent(chance: float) -> str:
+    if chance > 0.999:
+        return "over 99.9 %"
     return "under 0.1 %" if chance < 0.001 else f"{100 * chance:.1f} %"

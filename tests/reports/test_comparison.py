@@ -156,6 +156,22 @@ def test_a_difference_that_chance_explains_has_no_winner():
     assert [*comparison_lines(comparison)][-1] == "no difference was found that chance does not explain"
 
 
+@pytest.mark.parametrize(
+    ("groups", "rows", "says"),
+    [
+        ({"a": 1, "b": 1}, range(0), "b less a: +0.00 points ("),
+        ({"a": 1, "b": 1}, range(2, 3), "chance alone makes in over 99.9 % of such tests"),
+    ],
+)
+def test_of_tiny_groups_nothing_is_said_that_nobody_knows(groups: dict[str, int], rows: range, says: str):
+    comparison = compare(planned(), groups, successes(rows))
+    assert comparison is not None
+    line = next(comparison_lines(comparison))
+    assert says in line
+    assert line.endswith(", no difference") == (not rows)
+    assert "100.0 %" not in line
+
+
 def test_a_broken_split_is_said():
     comparison = compare(planned(), {"a": 60, "b": 12}, [])
     assert comparison is not None
