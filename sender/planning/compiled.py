@@ -175,52 +175,34 @@ def compile_campaign(campaign: Campaign, *, at: StartTime | Literal["now"] | Non
     """
     start = _find_start(campaign, at)
     dialect = campaign.sandbox.dialect if campaign.provider == "sandbox" else campaign.provider
-    capabilities = providers.capabilities(dialect)
-    with _naming_the_dialect(campaign.provider, dialect):
-        written, senders = _place_senders(campaign, capabilities)
-    placeholders = campaign.recipients.placeholders
-    fields, row_fields = compile_fields(written, placeholders)
-    sender, senders = _compile_sender(senders, placeholders)
+    way, prices_input = _compile_sending(campaign, dialect)
     texts = compile_texts(campaign)
-    pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
-    table, price_input = _load_prices(campaign)
     return CompiledCampaign(
         name=campaign.name,
         edition=find_edition(campaign, begins=None if start is None else start.at),
         start=start,
         begins_ms=clock.time_of_day_ms() if start is None else max(start.at_ms, clock.time_of_day_ms()),
         on_unfinished=campaign.on_unfinished,
-        provider=campaign.provider,
-        dialect=dialect,
-        capabilities=capabilities,
-        fields=fields,
-        row_fields=row_fields,
-        senders=senders,
-        sender=sender,
-        pool=pool,
-        pool_settings=pool_settings,
         body=texts.body,
         media=texts.media,
         variants=texts.variants,
         experiment=find_experiment(campaign),
         smart_encoding=campaign.message.smart_encoding,
         max_segments=campaign.message.max_segments,
-        placeholders=placeholders,
+        placeholders=campaign.recipients.placeholders,
         lint_off=campaign.lint,
         is_marketing=campaign.purpose == "marketing",
-        numbers=compile_number_rules(campaign, capabilities),
-        prices=table,
+        numbers=compile_number_rules(campaign, way["capabilities"]),
         max_cost=campaign.limits.max_cost,
         limits=campaign.limits.to_manifest(),
         per_person=() if campaign.purpose == "transactional" else campaign.limits.per_person,
         window=compile_window(campaign),
         canary=None if campaign.canary is None else campaign.canary.terms,
-        rates=_rate_settings(campaign),
         sandbox=_sandbox_settings(campaign),
-        send_context=_send_context(campaign, fields),
-        inputs=(*texts.inputs, *price_input),
+        inputs=(*texts.inputs, *prices_input),
         notes=(*campaign.notes, *texts.notes, *note_replies(campaign)),
         source=campaign.source,
+        **way,
     )
 
 
@@ -229,29 +211,35 @@ def compile_way(campaign: Campaign, first: CompiledCampaign) -> CompiledCampaign
 
     `inputs` are the files that it adds.
     """
-    capabilities = providers.capabilities(campaign.provider)
-    written, senders = _place_senders(campaign, capabilities)
-    fields, row_fields = compile_fields(written, first.placeholders)
-    sender, senders = _compile_sender(senders, first.placeholders)
+    way, prices_input = _compile_sending(campaign, campaign.provider)
+    return replace(first, **way, variants=(), inputs=prices_input)
+
+
+def _compile_sending(campaign: Campaign, dialect: str) -> tuple[dict[str, Any], tuple[InputFile, ...]]:
+    """Return the parts of a CompiledCampaign that are another route's own, and the files read for them."""
+    capabilities = providers.capabilities(dialect)
+    placeholders = campaign.recipients.placeholders
+    with _naming_the_dialect(campaign.provider, dialect):
+        written, senders = _place_senders(campaign, capabilities)
+    fields, row_fields = compile_fields(written, placeholders)
+    sender, senders = _compile_sender(senders, placeholders)
     pool_settings, pool = _compile_pool(campaign) if len(senders) > 1 else (None, None)
-    table, price_input = _load_prices(campaign)
-    return replace(
-        first,
-        provider=campaign.provider,
-        dialect=campaign.provider,
-        capabilities=capabilities,
-        fields=fields,
-        row_fields=row_fields,
-        senders=senders,
-        sender=sender,
-        pool=pool,
-        pool_settings=pool_settings,
-        variants=(),
-        prices=table,
-        rates=_rate_settings(campaign),
-        send_context=_send_context(campaign, fields),
-        inputs=price_input,
-    )
+    table, prices_input = _load_prices(campaign)
+    way = {
+        "provider": campaign.provider,
+        "dialect": dialect,
+        "capabilities": capabilities,
+        "fields": fields,
+        "row_fields": row_fields,
+        "senders": senders,
+        "sender": sender,
+        "pool": pool,
+        "pool_settings": pool_settings,
+        "prices": table,
+        "rates": _rate_settings(campaign),
+        "send_context": _send_context(campaign, fields),
+    }
+    return way, prices_input
 
 
 def _send_context(campaign: Campaign, fields: Mapping[str, FieldValue]) -> SendContext:
