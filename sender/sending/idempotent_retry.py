@@ -36,7 +36,13 @@ MARGIN_S = 3600.0  # before the provider forgets a key, nothing is repeated with
 PROOFS = 3  # accepted messages whose key is asked about, until one answer is a proof
 GROUP = 50  # messages whose answers are awaited and recorded together
 TRIES = 5  # of one message while nothing is proved: no answer comes, or its first request is still being carried out
+_ASKED = ("seq", "attempts", "sender", "intent_at")
 PAUSE_S = 1.0  # before the second of these; each pause is twice as long as the last
+
+
+def _relied_on_ms(rule: Idempotency) -> int:
+    """How long after its first request a key is relied on, in milliseconds."""
+    return round(1000 * (rule.kept_s - MARGIN_S))
 
 
 def request_format(adapter: Adapter, callback: str | None) -> RequestFormat | None:
@@ -48,10 +54,11 @@ def request_format(adapter: Adapter, callback: str | None) -> RequestFormat | No
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """An unknown message as it was requested, and its units."""
+    """An unknown message as it was requested, and its units. Its key is relied on until `known_until_ms`."""
 
     message: Message
     units: int
+    known_until_ms: int
 
 
 class IdempotentRetry:
@@ -99,7 +106,7 @@ class IdempotentRetry:
     # -- what may be repeated ----------------------------------------------------------------------------------------
 
     def _since_ms(self, rule: Idempotency) -> int:
-        return self._ledger.now_ms() - round(1000 * (rule.kept_s - MARGIN_S))
+        return self._ledger.now_ms() - _relied_on_ms(rule)
 
     def _find_doubts(self, number: int, written: RequestFormat, rule: Idempotency) -> list[_Doubt]:
         """The unknown messages of that format whose keys are still known, in the order of the plan."""
@@ -107,11 +114,13 @@ class IdempotentRetry:
             self._run_id, SubmissionState.UNKNOWN, since_ms=self._since_ms(rule), request_format=number
         )
         bound = self._plan.manifest.messages if self._below_seq is None else self._below_seq
-        asked = [row for row in rows.select("seq", "attempts", "sender").rows() if row[0] < bound]
-        return self._rebuild([row for row in asked if row[0] not in self._in_vain], written)
+        asked = [row for row in rows.select(_ASKED).rows() if row[0] < bound and row[0] not in self._in_vain]
+        return self._rebuild(asked, written, rule)
 
-    def _rebuild(self, rows: Sequence[tuple[int, int, str | None]], written: RequestFormat) -> list[_Doubt]:
-        """The messages (`seq`, attempt, number that sent it) as they were requested; none of people who were erased."""
+    def _rebuild(
+        self, rows: Sequence[tuple[int, int, str | None, int]], written: RequestFormat, rule: Idempotency
+    ) -> list[_Doubt]:
+        """The messages of those rows (_ASKED) as they were requested; none of people who were erased."""
         reader = type(self._resources.reader)(self._plan, self._run_id, callback=written.callback)
         rows = sorted(rows)
         counts_segments = self._throttle.pace.unit == "segments"
@@ -119,8 +128,9 @@ class IdempotentRetry:
             _Doubt(
                 message._replace(attempt=attempt, from_number=sender or message.from_number),
                 segments if counts_segments else 1,
+                intent_ms + _relied_on_ms(rule),
             )
-            for (_, attempt, sender), (message, segments) in zip(
+            for (_, attempt, sender, intent_ms), (message, segments) in zip(
                 rows, reader.read([seq for seq, *_ in rows]), strict=True
             )
             if message.to
@@ -137,7 +147,7 @@ class IdempotentRetry:
             request_format=number,
             limit=PROOFS,
         )
-        for accepted in reversed(self._rebuild(rows.select("seq", "attempts", "sender").rows(), written)):
+        for accepted in reversed(self._rebuild(rows.select(_ASKED).rows(), written, rule)):
             if not await self._wait_for_turn(accepted):
                 return False
             response = await self._send(accepted, other_body=True)
@@ -196,7 +206,7 @@ class IdempotentRetry:
             if turn:
                 await wait_or_cancelled(pause_s, self._stop)
                 pause_s *= 2
-            if not await self._wait_for_turn(doubt) or self._is_refused(doubt.message):
+            if not await self._wait_for_turn(doubt) or self._is_refused(doubt.message) or self._is_too_old(doubt):
                 return None
             response = await self._send(doubt)
             if response is None or says(response, rule.in_progress):
@@ -224,6 +234,10 @@ class IdempotentRetry:
         """Whether the person has opted out meanwhile."""
         service = find_service(message.fields)
         return self._resources.suppression.refuses(message.to, message.from_number, service) is not None
+
+    def _is_too_old(self, doubt: _Doubt) -> bool:
+        """Whether the provider may have forgotten the key by now: a slow rate, or a pause, may have taken hours."""
+        return self._ledger.now_ms() >= doubt.known_until_ms
 
     async def _send(self, doubt: _Doubt, *, other_body: bool = False) -> Response | None:
         """The answer to the message's request; None where none comes."""

@@ -217,6 +217,28 @@ def a_day_later(state: Path, run_id: str) -> AbstractContextManager[object] | No
     return mock.patch("sender.state.sqlite.ledger.wall_clock_ms", return_value=lambda: clock)
 
 
+def test_a_pause_until_the_keys_are_forgotten_leaves_messages_unknown(tmp_path: Path) -> None:
+    """What may be repeated is looked for once, and a slow rate, or a wait that the provider asks for, may take hours."""
+    later_ms = 0
+    wait = idempotent_retry.IdempotentRetry._wait_for_turn
+
+    async def wait_for_hours(self: Any, doubt: Any) -> bool:
+        nonlocal later_ms
+        is_next = await wait(self, doubt)
+        later_ms += 12 * HOUR_MS  # the message that proves the keys, and then the one in doubt
+        return is_next
+
+    clock = mock.patch(
+        "sender.state.sqlite.ledger.wall_clock_ms", return_value=lambda: time.time_ns() // 1_000_000 + later_ms
+    )
+    with provider(**{GRACE: ("reset-before",)}) as url:
+        run = left_unknown(tmp_path, url).run
+        with clock, mock.patch.object(idempotent_retry.IdempotentRetry, "_wait_for_turn", wait_for_hours):
+            resume(run.run_id, tmp_path, url)
+        assert accepted(url) == {ADA: 1}
+    assert states(tmp_path, run.run_id) == ["accepted", "unknown"]
+
+
 @contextmanager
 def other_bytes() -> Iterator[None]:
     """A serialiser that writes the same in other bytes, and does not say so."""
