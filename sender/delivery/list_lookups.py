@@ -97,12 +97,16 @@ class ListLookup:
         self._dialect = str(campaign.sandbox.dialect) if sandboxed else self.provider
         self._since = read_day(options.reassigned_since)
         self.terms = _terms(options, campaign, simulated=options.rehearse or sandboxed)
+        self._oldest_ms = time.time_ns() // 1_000_000 - round(1000 * _read_age_s(options.max_age))
         self.wanted = _numbers(campaign, options)
-        oldest_ms = time.time_ns() // 1_000_000 - round(1000 * _read_age_s(options.max_age))
-        known = _known(store, self.wanted, oldest_ms, self._since, simulated=self.terms.simulated)
-        due = [number for number in self.wanted if number not in known]
-        self.known = len(self.wanted) - len(due)
-        self.due = due[: options.limit]
+        unknown = self._unknown(self.wanted)
+        self.known = len(self.wanted) - len(unknown)
+        self.due = unknown[: options.limit]
+
+    def _unknown(self, numbers: Sequence[str]) -> list[str]:
+        """Those of `numbers` that are not known as of now, or not as they are wanted."""
+        known = _known(self._store, numbers, self._oldest_ms, self._since, simulated=self.terms.simulated)
+        return [number for number in numbers if number not in known]
 
     @property
     def cost(self) -> Decimal:
@@ -124,11 +128,16 @@ class ListLookup:
     async def run(self, on_answer: Callable[[LookupResult], None] = lambda _: None) -> LookupResult:
         """Look up what is due, keep each answer, and enter what it says into the suppression list.
 
-        Raises CredentialsError, and StateError where nothing can be kept.
+        Raises CredentialsError, RunLocked while another process looks numbers up, and StateError where nothing can be
+        kept.
         """
         given = os.environ if self._options.env is None else self._options.env
         try:
-            with _open_adapter(self._dialect, given, simulated=self.terms.simulated) as adapter:
+            with (
+                self._store.hold_lookups(),
+                _open_adapter(self._dialect, given, simulated=self.terms.simulated) as adapter,
+            ):
+                self.due = self._unknown(self.due)  # another process may have looked some up since
                 lookups = number_lookups(adapter, reassigned_since=self._since)
                 return await self._ask(lookups, on_answer)
         finally:  # also what an earlier call was killed before it could enter
@@ -164,7 +173,7 @@ async def alookup(campaign: Campaign, options: LookupOptions | None = None, *, d
 
     Each answer is kept in the state as it comes and not paid for again: call it again to go on with the rest. With
     `dry_run` nobody is asked. Raises InputError, also without a price for a live provider, CostLimit before anybody is
-    asked, CredentialsError and StateError.
+    asked, CredentialsError, RunLocked while another process looks numbers up, and StateError.
     """
     options = LookupOptions() if options is None else options
     with open_list_lookup(campaign, options) as lookup:

@@ -7,9 +7,10 @@ said in passing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
-from sender.core.errors import InputError
+from sender.core.errors import InputError, RunLocked
 
 LOOKUP = "lookup"
 ANSWER = "answer"
@@ -51,6 +52,10 @@ class NumberStore(Protocol):
         """The facts of those of `numbers` that are known."""
         ...
 
+    def hold_lookups(self) -> AbstractContextManager[None]:
+        """Be the one who looks numbers up, until the end of the block. Raises RunLocked while another process does."""
+        ...
+
     def everything(self) -> Iterator[NumberFacts]:
         """All facts, by number."""
         ...
@@ -79,6 +84,9 @@ class EmptyNumbers:
     def look_up(self, numbers: Sequence[str], *, simulated: bool) -> Iterator[Any]:  # noqa: ARG002
         return iter(())
 
+    def hold_lookups(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def everything(self) -> Iterator[Any]:
         return iter(())
 
@@ -93,3 +101,11 @@ class EmptyNumbers:
 
     def close(self) -> None:
         pass
+
+
+def looked_up_elsewhere() -> RunLocked:
+    """The error where another process looks numbers up: both would pay for those that they have in common."""
+    return RunLocked(
+        "another process looks numbers up for this state",
+        fix="wait for it, and run the same command again: what was looked up meanwhile is known",
+    )

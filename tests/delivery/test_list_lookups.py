@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 import sender
-from sender.core.errors import CostLimit, CredentialsError, InputError, UnknownRun
-from sender.delivery.list_lookups import LOOKUP_COLUMNS
+from sender.core.errors import CostLimit, CredentialsError, InputError, RunLocked, UnknownRun
+from sender.delivery.list_lookups import LOOKUP_COLUMNS, open_list_lookup
 from sender.suppression import SuppressionList
 from sender.suppression.dead_numbers import dead_entries
 
@@ -60,6 +60,29 @@ def test_each_answer_is_kept_and_paid_for_once(campaign: sender.Campaign, state:
     assert sender.lookup(campaign, options).due == 0
     with SuppressionList.open(state) as suppressions:
         assert [entry.number for entry in dead_entries(suppressions)] == ["+12025550192"]
+
+
+def test_two_at_once_pay_for_nothing_twice(campaign: sender.Campaign, state: Path) -> None:
+    options = sender.LookupOptions(state_dir=state)
+
+    async def both() -> list[sender.LookedUp | BaseException]:
+        return await asyncio.gather(*(sender.alookup(campaign, options) for _ in range(2)), return_exceptions=True)
+
+    first, second = asyncio.run(both())
+    assert isinstance(second, RunLocked)
+    assert isinstance(first, sender.LookedUp)
+    assert first.result.charged == 3
+    assert sender.lookup(campaign, options).result.charged == 0
+
+
+def test_what_another_has_looked_up_since_the_question_is_not_asked_again(
+    campaign: sender.Campaign, state: Path
+) -> None:
+    options = sender.LookupOptions(state_dir=state)
+    with open_list_lookup(campaign, options) as asked:
+        assert len(asked.due) == 3
+        assert sender.lookup(campaign, sender.LookupOptions(state_dir=state, limit=2)).result.charged == 2
+        assert asyncio.run(asked.run()).charged == 1
 
 
 def test_the_whole_list_is_more_than_whom_the_campaign_would_text(campaign: sender.Campaign, state: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shlex
 import shutil
@@ -282,7 +283,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         for run in opened.ledger.runs():
             opened.plans.manifest(run)
         opened.open_replies(create=True).close()
-        opened.open_numbers().close()
+        with contextlib.closing(opened.open_numbers()) as numbers, numbers.hold_lookups():
+            pass
         opened.outcomes.add(run, pl.DataFrame([(2, "purchase", None, None)], schema=OUTCOMES_SCHEMA, orient="row"))
         approved = ApprovedText("text", "plan")
         opened.approvals.add(approved)

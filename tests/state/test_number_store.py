@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sender.core.errors import InputError, StateError
+from sender.core.errors import InputError, RunLocked, StateError
 from sender.state.database_url import read_database_url
 from sender.state.new_state import init_state
 from sender.state.number_facts import ANSWER, LOOKUP, EmptyNumbers, NumberFacts, NumberStore
@@ -44,6 +44,15 @@ def test_everything_that_was_put_comes_back(store: NumberStore) -> None:
     assert store.put([FULL, fact(BOB)]) == 2
     assert list(store.everything()) == [FULL, fact(BOB)]
     assert list(store.look_up([BOB, "+12025550199"], simulated=False)) == [fact(BOB)]
+
+
+def test_one_at_a_time_looks_numbers_up(store: NumberStore) -> None:
+    with store.hold_lookups():
+        with pytest.raises(RunLocked, match="another process looks numbers up"), store.hold_lookups():
+            pass
+        store.put([FULL])
+    with store.hold_lookups():
+        assert list(store.everything()) == [FULL]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sender.state.database_url import DatabaseUrl
-from sender.state.number_facts import NumberFacts
+from sender.state.number_facts import NumberFacts, looked_up_elsewhere
 from sender.state.postgres.database import Database
+from sender.state.postgres.locks import AdvisoryLocks
 
 _LOOKED_UP = 20_000  # numbers in one statement
 _COLUMNS = ", ".join(NumberFacts._fields)
@@ -28,6 +30,7 @@ class NumberFactsTable:
 
     def __init__(self, url: DatabaseUrl, *, read_only: bool = False) -> None:
         """Connect. Raises as `Database`."""
+        self._url = url
         self._db = Database(url, read_only=read_only)
 
     def close(self) -> None:
@@ -42,6 +45,9 @@ class NumberFactsTable:
             asked = (list(numbers[start : start + _LOOKED_UP]), simulated)
             for row in self._db.read(lambda db, asked=asked: db.rows(_LOOK_UP, asked)):  # type: ignore[misc]
                 yield NumberFacts(*row)
+
+    def hold_lookups(self) -> AbstractContextManager[None]:
+        return AdvisoryLocks(self._url).hold_name("lookups", looked_up_elsewhere())
 
     def everything(self) -> Iterator[NumberFacts]:
         for row in self._db.read(lambda db: db.rows(_ALL)):

@@ -12,7 +12,8 @@ from typing import Self
 import apsw
 
 from sender.core.errors import StateError
-from sender.state.number_facts import NumberFacts
+from sender.core.lazy_modules import filelock
+from sender.state.number_facts import NumberFacts, looked_up_elsewhere
 from sender.state.sqlite.erasure import compact
 from sender.state.sqlite.file import failures_explained, immediate, open_file
 
@@ -81,6 +82,18 @@ class NumberFactsFile:
             for start in range(0, len(numbers), _LOOKED_UP):
                 part = json.dumps(numbers[start : start + _LOOKED_UP])
                 yield from map(_read, self._db.execute(_LOOK_UP, (part, simulated)))
+
+    @contextmanager
+    def hold_lookups(self) -> Iterator[None]:
+        lock = filelock.FileLock(self._path.with_suffix(".lock"), mode=0o600)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise looked_up_elsewhere() from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def everything(self) -> Iterator[NumberFacts]:
         with _failures_explained(self._path):
