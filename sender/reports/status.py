@@ -13,7 +13,7 @@ from sender.core import clock as system_clock
 from sender.plan.manifest import Manifest
 from sender.plan.waves import HeldMessages
 from sender.reports.funnel import Stage, count_waiting, make_funnel
-from sender.reports.held import read_held
+from sender.reports.held import HeldReader
 from sender.reports.run_summary import read_manifest, summarise_totals
 from sender.reports.summary import Summary
 from sender.state.ledger import Counts, Run
@@ -67,6 +67,7 @@ class StatusMonitor:
     state: State
     run: Run
     _manifest: Manifest | None = None
+    _held: HeldReader | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -91,7 +92,8 @@ class StatusMonitor:
         eta_s = None if heartbeat is None else heartbeat.eta_s
         left = counts.pending + counts.intent
         now_ms = system_clock.time_of_day_ms()
-        held = read_held(ledger, run_id, manifest.waves, now_ms) if counts.pending else ()
+        self._held = self._held or HeldReader(manifest.waves)
+        held = self._held.read(ledger, run_id, pending=counts.pending, now_ms=now_ms)
         if held:  # nobody knows more than when the last of them may leave
             eta_s = max(eta_s or 0.0, (held[-1].until_ms - now_ms) / 1000)
         return RunStatus(

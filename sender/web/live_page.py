@@ -183,15 +183,11 @@ class LivePage:
 
     # -- the values of the templates ---------------------------------------------------------------------------------
 
-    def _look(self, views: list[str]) -> dict[str, Parts]:
-        """The parts of these views now."""
-        seen: dict[str, Parts] = {}
-        for view in views:
-            if view:
-                seen[view] = _parts("run.html.j2", self._run_values(self._locked(self._viewer.detail, view)))
-            else:
-                seen[view] = _parts("list.html.j2", self._list_values(self._locked(self._viewer.rows)))
-        return seen
+    def _look(self, view: str) -> Parts:
+        """The parts of a view now: of a run's page, or of the list."""
+        if view:
+            return _parts("run.html.j2", self._run_values(self._locked(self._viewer.detail, view)))
+        return _parts("list.html.j2", self._list_values(self._locked(self._viewer.rows)))
 
     def _locked(self, read: Callable[..., T], *arguments: Any) -> T:
         with self._one_at_a_time:

@@ -32,10 +32,14 @@ class _View:
 
 
 class Watcher:
-    """Looks at the views that somebody watches, by `look(views)`, in a thread; nobody watching costs nothing."""
+    """Looks at the views that somebody watches, by `look(view)`, in a thread; nobody watching costs nothing.
 
-    def __init__(self, look: Callable[[list[str]], Mapping[str, Parts]]) -> None:
+    A view that cannot be made stays as it is, and holds up no other.
+    """
+
+    def __init__(self, look: Callable[[str], Parts]) -> None:
         self._look = look
+        self._failing: set[str] = set()
         self._views: dict[str, _View] = {}
         self._task: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
@@ -78,24 +82,40 @@ class Watcher:
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while self._views and not self.is_ending():
-            views = list(self._views)
-            try:
-                for view, parts in (await run_in_thread(self._look, views)).items():
-                    if view in self._views:
-                        _update(self._views[view], parts)
-            except SenderError as error:  # a database that is away comes back
-                _log.warning("the state cannot be read: %s", error, extra={"event": "web_read_failed"})
-            except Exception:  # noqa: BLE001 (the next look may succeed)
-                _log.exception("the page cannot be made", extra={"event": "web_failed"})
+            for view, parts in (await run_in_thread(self._look_at, list(self._views))).items():
+                if view in self._views:
+                    _update(self._views[view], parts)
             self._wake()
             due_s = max(due_s + EVERY_S, loop.time())
             await asyncio.sleep(due_s - loop.time())
         self._wake()
 
+    def _look_at(self, views: list[str]) -> dict[str, Parts]:
+        """The parts of these views now; of one that cannot be made the log says so once."""
+        seen: dict[str, Parts] = {}
+        for view in views:
+            try:
+                seen[view] = self._look(view)
+            except Exception as error:  # noqa: BLE001 (the next look may succeed: a database that is away comes back)
+                if view not in self._failing:
+                    _log_failure(view, error)
+                self._failing.add(view)
+            else:
+                self._failing.discard(view)
+        return seen
+
     def _wake(self) -> None:
         """Let everybody look at what has changed; whoever waits afterwards waits for the next time."""
         self._looked.set()
         self._looked = asyncio.Event()
+
+
+def _log_failure(view: str, error: Exception) -> None:
+    of_run = f" of run {view}" if view else ""
+    if isinstance(error, SenderError):
+        _log.warning("the page%s cannot be made: %s", of_run, error, extra={"event": "web_read_failed"})
+    else:
+        _log.error("the page%s cannot be made", of_run, exc_info=error, extra={"event": "web_failed"})
 
 
 def _update(view: _View, parts: Parts) -> None:
