@@ -74,6 +74,11 @@ class CanaryGate:
         """The `seq` below which messages may be claimed while the others are held; `limit` is the caller's own."""
         return self.canary.size if limit is None else min(limit, self.canary.size)
 
+    def is_sent(self) -> bool:
+        """Whether none of the canary is pending any more: a part of it that waits for its window leaves later."""
+        frontier, waiting = self._state.ledger.pending_from(self._run.run_id)
+        return frontier >= self.canary.size and (not waiting or waiting[0] >= self.canary.size)
+
     def is_last(self, limit: int | None) -> bool:
         """Whether nothing but the canary is to be sent now: the `limit`, or nothing else is pending."""
         counts = self._state.ledger.counts(self._run.run_id)
@@ -159,19 +164,21 @@ class CanaryGate:
         )
 
     @contextlib.asynccontextmanager
-    async def watch(self, stop: asyncio.Event) -> AsyncIterator[None]:
+    async def watch(self, stop: asyncio.Event, halt: Callable[[CanaryStop], None]) -> AsyncIterator[None]:
         """Look at the newest messages while the others are sent; where a limit is passed, set `stop`.
 
-        Raises CanaryStop at once where one is passed already, and at the end where one was passed meanwhile.
+        `halt` is then told at once, for senders elsewhere that `stop` does not reach. Raises CanaryStop before anything
+        is sent where a limit is passed already, and at the end where one was passed meanwhile.
         """
         ledger, suppressions = self._state.open_ledger(), self._state.open_suppressions()
         try:
             await run_in_thread(self._look, ledger, suppressions)
             if self._stop is not None:
+                halt(self._stop)
                 raise self._stop
             if self.is_stopped:  # late receipts have put it right
                 self._note(ledger, replace(self.canary, state=CanaryState.PASSED))
-            watcher = asyncio.create_task(self._look_again(ledger, suppressions, stop))
+            watcher = asyncio.create_task(self._look_again(ledger, suppressions, stop, halt))
             try:
                 yield
             finally:
@@ -183,7 +190,13 @@ class CanaryGate:
         if self._stop is not None:
             raise self._stop
 
-    async def _look_again(self, ledger: Ledger, suppressions: SuppressionStore, stop: asyncio.Event) -> None:
+    async def _look_again(
+        self,
+        ledger: Ledger,
+        suppressions: SuppressionStore,
+        stop: asyncio.Event,
+        halt: Callable[[CanaryStop], None],
+    ) -> None:
         took_s = 0.0
         while not stop.is_set():
             await asyncio.sleep(max(LOOK_EVERY_S, took_s / _LARGEST_LOAD))
@@ -193,6 +206,8 @@ class CanaryGate:
             took_s = time.monotonic() - begun_s
             if self._stop is not None:
                 stop.set()
+                halt(self._stop)
+                return
 
     def _look(self, ledger: Ledger, suppressions: SuppressionStore) -> None:
         """Look at the newest messages up to the last one with a receipt."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from sender.core.canary import CanaryTerms
-from sender.core.errors import ProviderRefused
+from sender.core.errors import CanaryStop, ProviderRefused
 from sender.delivery.background_refresh import refresh_meanwhile
 from sender.delivery.poll import RefreshResult
 from sender.delivery.reconcile import ReconcileResult
@@ -105,8 +105,8 @@ class SendCourse:
             return
         if canary.holds_others:
             await self._send_below(canary.bound(limit), stop)
-            if stop.is_set() or canary.is_last(limit):
-                return
+            if stop.is_set() or canary.is_last(limit) or not canary.is_sent():
+                return  # without the whole canary nothing is decided
             sweep, show = self._sweeps(stop), self._resources.on_progress
             look_up = partial(self._reconcile, stop) if self._options.settle_unknowns else None
             await canary.pass_others(sweep, show, listening=self._options.listening, look_up=look_up)
@@ -114,8 +114,13 @@ class SendCourse:
                 return
         elif canary.is_stopped:  # receipts may have come since
             await self._sweeps(stop).refresh()
-        async with canary.watch(stop), self._refresh_meanwhile():
+        async with canary.watch(stop, self._halt_others), self._refresh_meanwhile():
             await self._send_below(limit, stop)
+
+    def _halt_others(self, failure: CanaryStop) -> None:
+        """Stop the senders of other machines, whom this call's own event does not reach."""
+        if self._resources.sharing is not None:
+            self._resources.sharing.halt(failure)
 
     def _refresh_meanwhile(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Where no receiver writes reports into the ledger, the provider's log is read while messages leave."""

@@ -211,6 +211,29 @@ def test_what_stops_one_stops_all(sender: Shell, sandbox: Start, url: str, machi
 
 
 @pytest.mark.slow
+def test_a_canary_that_turns_bad_stops_all(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
+    """Its process alone reads the receipts: without a word to the others they would send on to the end."""
+    server, path = sandbox(), offer(sender, 600, "40/s")
+    campaign = CAMPAIGN.replace("RATE", "40/s") + "dedupe: none\ncanary: {first: 20, wait: 20s}\n"
+    sender.write("offer.yaml", campaign)
+    rows = (sender.folder / "people.csv").read_text(encoding="utf-8").splitlines()
+    every = 600 // 20
+    for place, row in enumerate(rows[1:], 1):
+        if (place - 1) % every and place % 2:  # accepted, and reported later as undelivered
+            rows[place] = f"{row[:-2]}94"
+    sender.write("people.csv", "\n".join(rows) + "\n")
+    machines.begin(2)
+    done = sender(*send_of(path, url), **env_of(server))
+    assert done.code == 3, done
+    assert "is stopped by what became of its messages" in done.err
+    machines.wait(lambda state: not state.sharing.shifts())
+    sent = sum(server.counts().values())
+    assert sent < 400
+    time.sleep(2.0)
+    assert sum(server.counts().values()) == sent
+
+
+@pytest.mark.slow
 def test_a_machine_with_another_account_sends_nothing(
     sender: Shell, sandbox: Start, url: str, machines: Machines
 ) -> None:

@@ -190,6 +190,15 @@ def test_nothing_is_awaited_where_nothing_else_is_pending(history: RunHistory) -
     assert gate_of(history, run).is_last(None)
 
 
+@pytest.mark.parametrize(("sent", "is_sent"), [(0, False), (39, False), (40, True), (60, True)])
+def test_a_canary_of_which_some_wait_is_not_sent_yet(history: RunHistory, sent: int, is_sent: bool) -> None:
+    run = begin(history, (ARRIVED, sent))
+    gate = gate_of(history, run)
+    assert gate.is_sent() is is_sent
+    history.state.ledger.hold(run.run_id, from_seq=sent, below_seq=90, until_ms=history.now_ms + MINUTE_MS)
+    assert gate.is_sent() is is_sent, "as rows that wait"
+
+
 PASSED = Canary(SIZE, CanaryState.PASSED, passed_at_ms=1)
 
 
@@ -198,7 +207,7 @@ def look(gate: CanaryGate) -> bool:
 
     async def send() -> bool:
         stop = asyncio.Event()
-        async with gate.watch(stop):
+        async with gate.watch(stop, print):
             await asyncio.sleep(0.05)
         return not stop.is_set()
 
@@ -239,16 +248,32 @@ def test_what_happens_while_the_others_are_sent_stops_them(
     run = begin(history, (ARRIVED, 40), (WAITING, 40), canary=PASSED)
     gate = gate_of(history, run)
 
+    told: list[CanaryStop] = []
+
     async def send() -> None:
         stop = asyncio.Event()
-        async with gate.watch(stop):
+        async with gate.watch(stop, told.append):
             await asyncio.sleep(0.05)
             assert not stop.is_set()
             report(history, run, PEOPLE[40:80])
             await asyncio.wait_for(stop.wait(), 30)
+            assert len(told) == 1, "at once, though what is under way here may take long"
 
     with pytest.raises(CanaryStop, match="40 of 80 failed"):
         asyncio.run(send())
+
+
+def test_who_sends_elsewhere_is_told_before_anything_is_sent_here(history: RunHistory) -> None:
+    told: list[CanaryStop] = []
+    gate = gate_of(history, begin(history, (ARRIVED, 40), (FAILED, 40), canary=PASSED))
+
+    async def send() -> None:
+        async with gate.watch(asyncio.Event(), told.append):
+            raise AssertionError("nothing may be sent")
+
+    with pytest.raises(CanaryStop) as stopped:
+        asyncio.run(send())
+    assert told == [stopped.value]
 
 
 def report(history: RunHistory, run: Run, people: list[str]) -> None:

@@ -13,7 +13,7 @@ from sender.plan.sender_pool import SenderPool
 from sender.sending.database_rate_limit import DatabaseRateLimiter
 from sender.sending.options import SendOptions
 from sender.sending.shifts.order import Order
-from sender.sending.shifts.shift_observer import ShiftObserver
+from sender.sending.shifts.shift_observer import ShiftObserver, halt_all
 from sender.sending.shifts.shift_supervisor import ShiftSupervisor
 from sender.state.heartbeat import OnProgress
 from sender.state.ledger import Run
@@ -60,7 +60,7 @@ class RunSharing:
             shifts = max(shifts, 1) if is_needed else shifts
         if pace.per_s is not None:  # more of them would only wait for one another
             shifts = min(shifts, max(1, round(pace.per_s)))
-        shifts = min(shifts, MOST_SHIFTS)
+        shifts = min(shifts, MOST_SHIFTS, pace.concurrency or MOST_SHIFTS)  # each has a request in flight
         if not shifts and not sharing.is_shared(run):
             return None
         return cls(state, sharing, run, pace, options, shifts)
@@ -87,6 +87,11 @@ class RunSharing:
         assert self._limiter is not None  # noqa: S101 (it is open while the run is sent)
         assert self._shared is not None  # noqa: S101
         return ShiftObserver(self._limiter, self._shared, pool, on_progress)
+
+    def halt(self, failure: SenderError) -> None:
+        """Let no sender claim more: what stops the run is known here alone."""
+        if self._limiter is not None and self._shared is not None:
+            halt_all(self._limiter, self._shared, failure)
 
     async def ask_for_steward(self) -> None:
         """Let a worker see the run to its end."""

@@ -15,6 +15,13 @@ from sender.state.heartbeat import OnProgress, Progress
 from sender.state.sharing import SharedNews, SharedRun
 
 
+def halt_all(limiter: DatabaseRateLimiter, shared: SharedRun, failure: Exception) -> None:
+    """Stop all senders because of `failure`, but for a state that only this machine may be unable to reach."""
+    if isinstance(failure, StateError) and not isinstance(failure, StateLost):
+        return
+    limiter.tell(shared.halt, json.dumps(encode_error(failure)))
+
+
 class ShiftListener:
     """Obeys what the other senders say."""
 
@@ -54,10 +61,7 @@ class ShiftObserver:
     def outcomes_recorded(self, states: Counter[SubmissionState]) -> None: ...
 
     def halted(self, failure: Exception) -> None:
-        """Stop all, but for a state that only this machine may be unable to reach."""
-        if isinstance(failure, StateError) and not isinstance(failure, StateLost):
-            return
-        self._limiter.tell(self._shared.halt, json.dumps(encode_error(failure)))
+        halt_all(self._limiter, self._shared, failure)
 
     def progressed(self, progress: Progress) -> None:
         self.in_flight = progress.in_flight

@@ -24,7 +24,7 @@ _NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _ORDER = "SELECT run_id, text, below_seq, halted, ended_at IS NOT NULL FROM shift_order WHERE run_id = %(run)s"
 _SHARE = """
 INSERT INTO shift_order (run_id, text) VALUES (%(run)s, %(text)s)
-ON CONFLICT (run_id) DO UPDATE SET text = excluded.text, below_seq = NULL, halted = NULL, ended_at = NULL
+ON CONFLICT (run_id) DO UPDATE SET text = excluded.text, halted = NULL, ended_at = NULL
 """
 _REWRITE = "UPDATE shift_order SET text = %s WHERE run_id = %s"
 _BOUND = "UPDATE shift_order SET below_seq = %(below)s WHERE run_id = %(run)s"
