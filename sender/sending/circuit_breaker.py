@@ -20,17 +20,18 @@ DOUBTS_IN_A_ROW = 20  # inconclusive answers in a row after which the run stops,
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """After how much trouble to stop, as the constants above say it."""
+    """After how much trouble to stop, as the constants above say it; `then` is what counts after an acceptance."""
 
     connect_tries: int = FIRST_CONNECT_TRIES
     outage_s: float = OUTAGE_S
     throttle_s: float = THROTTLE_S
     doubts: int = DOUBTS_IN_A_ROW
+    then: Patience | None = None
 
 
 ALONE = Patience()
 WITH_OTHERS = Patience(outage_s=10.0, throttle_s=60.0, doubts=5)  # another route carries the messages meanwhile
-IN_PROBE = Patience(connect_tries=1, outage_s=0.0, throttle_s=0.0, doubts=1)
+IN_PROBE = Patience(connect_tries=1, outage_s=0.0, throttle_s=0.0, doubts=1, then=WITH_OTHERS)
 
 _REFUSAL_FIX = {
     Reason.UNAUTHORIZED: "check the credentials in the environment",
@@ -74,8 +75,17 @@ class CircuitBreaker:
         self._outage_since_s = None
 
     def record_acceptance(self) -> None:
-        """A message was accepted: the rate is not refused."""
+        """A message was accepted: the rate is not refused, and a probe has succeeded."""
         self._throttled_since_s = None
+        self._patience = self._patience.then or self._patience
+
+    def record_rejection(self) -> None:
+        """A message was refused for good, and not for the rate."""
+        self._throttled_since_s = None
+
+    def record_rest(self) -> None:
+        """Nothing was to be sent for a while, of our own accord: what lasts began after it."""
+        self._outage_since_s = self._throttled_since_s = None
 
     def record_proof(self) -> None:
         """An outcome proved something."""

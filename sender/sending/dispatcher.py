@@ -190,10 +190,8 @@ class Dispatcher:
     # -- what the producer asks --------------------------------------------------------------------------------------
 
     async def wait_for_room(self) -> None:
-        while self._halted.is_set() or len(self._in_flight) >= self._policy.room(
-            self._concurrency.limit
-        ):  # halted, until `run` cancels the producer
-            self._answer_came.clear()
+        while self._halted.is_set() or len(self._in_flight) >= self._policy.room(self._concurrency.limit):
+            self._answer_came.clear()  # halted: until `run` cancels the producer
             await self._answer_came.wait()
 
     async def wait_for_more(self) -> bool:
@@ -204,7 +202,9 @@ class Dispatcher:
         wait_s = None if due_ms is None else max(0.005, (due_ms - self._ledger.now_ms()) / 1000)
         if (windows := self._assignment.windows) is not None:
             await self._ledger.in_thread(windows.bound, self._ledger.sync, self._run.run_id)
-            wait_s = windows.wait_s(wait_s, total=self._total)
+            wait_s = windows.wait_s(wait_s, total=self._total, begins=self._seat is None or self._seat.begins)
+            if self._held_until_ms() is not None:
+                self.rest()
         if wait_s is None and not is_busy:
             rest = Rest.OVER if self._seat is None else self._seat.rest()
             if rest is not Rest.WAIT:
@@ -215,6 +215,9 @@ class Dispatcher:
         except TimeoutError:
             pass
         return True
+
+    def rest(self) -> None:
+        self._policy.record_rest()
 
     def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
         self._in_flight.add(self._loop.create_task(self._deliver(claim, message, send_by_s)))
@@ -387,7 +390,8 @@ class Dispatcher:
         while True:
             if self._seat is None or self._seat.is_first:
                 self._progress.report(self.progress)
-            await self._queue.update(self._meter, len(self._in_flight) + self._unrecorded)
+            with contextlib.suppress(StateError):  # whoever claims meets the same failure, and says so
+                await self._queue.update(self._meter, len(self._in_flight) + self._unrecorded)
             if self._concurrency.update(steady_s()):
                 self._answer_came.set()
             await asyncio.sleep(REPORT_EVERY_S if self._held_until_ms() is None else HELD_REPORT_EVERY_S)

@@ -18,7 +18,7 @@ from sender.sending.live_caps import open_caps
 from sender.sending.options import SendOptions
 from sender.sending.rate_limit import RateLimit, RateLimiter
 from sender.sending.send_resources import SendResources, open_rate_limiter, worker_config
-from sender.sending.send_windows import open_windows
+from sender.sending.send_windows import open_windows, wall_clock
 from sender.sending.throttle import Throttle
 from sender.state.heartbeat import OnProgress
 from sender.state.ledger import Run
@@ -94,7 +94,7 @@ class WayOpener:
             pool=plan.manifest.sender_pool(),
             suppression=suppression,
             caps=open_caps(state, run, self.plan),
-            windows=open_windows(plan, adapter.capabilities, hold=self.options.hold),
+            windows=open_windows(plan, adapter.capabilities, hold=self.options.hold, clock_ms=wall_clock(state)),
             workers=workers,
             on_progress=self.on_progress,
             request_format=number,

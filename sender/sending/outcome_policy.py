@@ -56,6 +56,10 @@ class OutcomePolicy:
         self._breaker.record_answer()
         self._throttle.concurrency.record_answer(latency_s)
 
+    def record_rest(self) -> None:
+        """Nothing was to be sent for a while: a window was closed, or the suppression list could not be read."""
+        self._breaker.record_rest()
+
     def room(self, limit: int) -> int:
         """How many requests may be in flight: one until the provider has answered, for the address may be wrong."""
         return limit if self._breaker.proved else 1
@@ -89,6 +93,8 @@ class OutcomePolicy:
             self._halt(failure)
         if url is None or not isinstance(outcome, Rejected):
             return Settlement(claim, outcome, not_before_ms)
+        if not is_temporary:
+            self._breaker.record_rejection()
         moves = is_temporary or outcome.reason in MOVES
         if refusal := self._guard.record_rejection(outcome):
             if self._seat is not None and not moves:

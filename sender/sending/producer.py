@@ -78,6 +78,10 @@ class Submitter(Protocol):
         """Return True when there may be more to claim, False when there never will be."""
         ...
 
+    def rest(self) -> None:
+        """Learn that nothing may leave for now, whatever the provider does."""
+        ...
+
     def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
         """Send the message. It must not begin to leave after `send_by_s` on the producer's clock."""
         ...
@@ -130,7 +134,7 @@ class Producer:
                 if ahead is None:
                     await self._wait_until_nearly_due()
                 await self._rate_limiter.wait_until_resumed()
-                await self._wait_while_paused()
+                await self._wait_while_paused(submitter)
                 ahead = ahead or asyncio.create_task(self._claim_batch())
                 batch = await asyncio.shield(ahead)
                 ahead = None
@@ -159,8 +163,9 @@ class Producer:
         while (due_in_s := self._due_in_s()) > NEARLY_DUE_S:  # noqa: ASYNC110 (waits for a time, not for a change)
             await asyncio.sleep(min(due_in_s - NEARLY_DUE_S, LOOK_AGAIN_S))
 
-    async def _wait_while_paused(self) -> None:
-        while self._throttle.is_paused():  # noqa: ASYNC110 (a thread looks at the files)
+    async def _wait_while_paused(self, submitter: Submitter) -> None:
+        while self._throttle.is_paused():
+            submitter.rest()
             await asyncio.sleep(LOOK_AGAIN_S)
 
     def _due_in_s(self) -> float:
@@ -187,9 +192,11 @@ class Producer:
                 self._credit += units  # or a pace slower than the lease would never send anything
                 return
             batch.work.popleft()
+            if (windows := self._assignment.windows) is not None:
+                windows.record_sent(units)
+                if (fields := windows.limit_validity(claim.seq, message.fields)) is not message.fields:
+                    message = message._replace(fields=fields)
             submitter.submit(claim, message, batch.send_by_s)
-            if self._assignment.windows is not None:
-                self._assignment.windows.record_sent(units)
             if self._on_sent is not None:
                 self._on_sent(units, message.from_number, now_s)
 
@@ -234,12 +241,7 @@ class Producer:
         if not left_s:
             await self._release(batch.claims)
             return _Batch(deque(), batch.send_by_s)
-        fields = windows.with_validities((claim.seq, message.fields) for claim, message, _ in batch.work)
-        work = deque(
-            (claim, message if own is message.fields else message._replace(fields=own), segments)
-            for (claim, message, segments), own in zip(batch.work, fields, strict=True)
-        )
-        return _Batch(work, min(batch.send_by_s, self._clock() + left_s))
+        return replace(batch, send_by_s=min(batch.send_by_s, self._clock() + left_s))
 
     async def _bound(self) -> int | None:
         """The `seq` below which messages may be claimed now; None for all."""
@@ -251,7 +253,8 @@ class Producer:
 
     def _batch_size(self) -> int:
         concurrency = self._throttle.concurrency
-        per_s = self._throttle.pace.per_s or max(concurrency.per_s, concurrency.limit / (2 * CLAIM_EVERY_S))
+        rates = [rate for rate in (self._throttle.pace.per_s, self._rate_limiter.overall_per_s) if rate is not None]
+        per_s = min(rates, default=max(concurrency.per_s, concurrency.limit / (2 * CLAIM_EVERY_S)))
         return max(1, min(CLAIM_MAX, round(per_s * CLAIM_EVERY_S)))
 
     async def _claim_next(self, limit: int) -> _Batch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -155,16 +155,28 @@ class RateLimiter:
         return self._slots[_RATE] * self._share(_now()) or None
 
     @property
+    def limit_per_s(self) -> float | None:
+        """The account's limit in units a second, whatever was refused; None without one."""
+        return None if self._account is None else self._account.per_s
+
+    @property
+    def overall_per_s(self) -> float | None:
+        """The units a second that other routes share with this one; None without such a limit."""
+        return None if self._overall is None else self._overall.limit_per_s
+
+    @property
     def slowed_to_per_s(self) -> float | None:
         """The account's units a second while refusals keep it below its limit; None while they do not."""
         return self.per_s if self.slowed else None
 
-    def account_for(self, messages: Iterable[RecentMessage], *, queued: float = 0.0) -> None:
+    def account_for(self, messages: Sequence[RecentMessage], *, queued: float = 0.0) -> None:
         """Count the `messages` that another process sent last as if this one had sent them.
 
         It may have used its whole second before the newest of them, and `queued` units were still in the provider's
         queue when it ended.
         """
+        if self._overall is not None:
+            self._overall.account_for(messages)
         now, newest_s = _now(), math.inf
         with self._shared.lock:
             for message in messages:
@@ -201,6 +213,8 @@ class RateLimiter:
         now, together = _now(), max(0.0, sum(units.values()) - last)
         begins = max(now, self._slots[_PAUSED_UNTIL])
         ends = [begins]
+        if self._overall is not None:
+            ends.append(now + self._overall.time_to_send_s(units, last=last))
         if self._account is not None:
             start = max(begins, self._slots[_DUE])
             full_rate_s = together / self._refill(self._slots[_RATE])
@@ -266,8 +280,10 @@ class RateLimiter:
     def due_in_s(self, *senders: str | None) -> list[float]:
         """For each of `senders`, seconds until a message of it may leave, pauses aside; all as of the same moment."""
         now = _now()
+        together_s = 0.0 if self._overall is None else max(0.0, self._overall.due_s - now)
         return [
-            max([self._slots[slot] - now for slot, *_ in self._limits(sender, 1, now)] + [0.0]) for sender in senders
+            max([self._slots[slot] - now for slot, *_ in self._limits(sender, 1, now)] + [together_s])
+            for sender in senders
         ]
 
     def interval_s(self, units: float, sender: str | None) -> float:

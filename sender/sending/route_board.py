@@ -92,8 +92,13 @@ class RouteSeat:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the first route that is open: it begins messages, and reports the progress."""
+        """Whether this is the first route that is open: it reports the progress."""
         return self.route == min(self._board.open or [self.route])
+
+    @property
+    def begins(self) -> bool:
+        """Whether this route may begin messages that no route has had yet."""
+        return self.route == 0 if self.route in self._board.proving else self.is_first
 
     def attach(self, wake: Callable[[], None]) -> None:
         """`wake` is called whenever there may be something to claim that was not there before."""
@@ -104,9 +109,9 @@ class RouteSeat:
         board = self._board
         self._claimed_at = board.version
         if self.route in board.proving:
-            return RouteClaims(self.route, begins=self.route == 0)
+            return RouteClaims(self.route, begins=self.begins)
         also = tuple(route for route in range(board.routes) if route not in board.open)
-        return RouteClaims(self.route, also, begins=self.is_first)
+        return RouteClaims(self.route, also, begins=self.begins)
 
     def onward(self, claim: Claim) -> int | None:
         """The route that a message moves to which this one has refused for good; None when all have refused it."""

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from sender.core import clock
 from sender.core.canary import Canary, CanaryState
 from sender.core.errors import CanaryStop, ClockWrong, InputError, SenderError, StateError
 from sender.core.loopback import is_loopback
@@ -45,11 +44,12 @@ from sender.sending.run_control import name_person
 from sender.sending.run_result import RunResult
 from sender.sending.send_course import SendCourse
 from sender.sending.send_resources import SendResources
+from sender.sending.send_windows import wall_clock
 from sender.sending.shifts.order import Order
 from sender.sending.shifts.run_sharing import RunSharing, not_shared
 from sender.state.heartbeat import Progress
 from sender.state.ledger import NOTHING, Counts, Run
-from sender.state.open import address_of
+from sender.state.open import address_of, folder_of
 from sender.state.state import State
 from sender.suppression.learn import learn_refusals
 from sender.suppression.number_files import NumberFile, watch_files
@@ -87,6 +87,7 @@ class RunSession:
         self._is_steward = False
         self._terms = plan.manifest.canary_terms
         self._knowingly = knowingly
+        self._clock_ms = wall_clock(state)
         self.repeated = repeated
         self.replaces = replaces or RunChoice(None)
         self.pace = pace or plan.manifest.pace
@@ -114,7 +115,7 @@ class RunSession:
         """What of the run waits for its window now, those that open first first; nothing before the run has begun."""
         if not self._begun:
             return ()
-        return read_held(self.state.ledger, self.run.run_id, self.plan.manifest.waves, clock.time_of_day_ms())
+        return read_held(self.state.ledger, self.run.run_id, self.plan.manifest.waves, self._clock_ms())
 
     @property
     def stopped_by(self) -> CanaryStop | None:
@@ -188,7 +189,7 @@ class RunSession:
             interrupted=cancel.is_set() or run.paused_at_ms is not None,
             stopped=stopped or failure,
             resent=course.resent,
-            taken_out={} if resources.pool is None else resources.pool.disabled,
+            taken_out={n: why for way in resources.ways if way.pool for n, why in way.pool.disabled.items()},
             held=self.held() if summary.pending else (),
             is_handed_over=is_handed_over,
         )
@@ -278,7 +279,7 @@ class RunSession:
         """Write the plan of a new run into its folder, in the order of its claims, and the run into the ledger."""
         if not self._begun:
             waits = self.run.kind in WAITING_KINDS
-            plan = arrange_run(self.plan, clock.time_of_day_ms(), waits=waits, first=options.limit)
+            plan = arrange_run(self.plan, self._clock_ms(), waits=waits, first=options.limit)
             self.plan = self.state.plans.save(self.run, plan)
             if (approval := self.replaces.approval) is not None:
                 signed = replace(approval, plan_sha256=self.plan.manifest.parquet_sha256)
@@ -345,10 +346,11 @@ class RunSession:
             return
         apart_s = clocks_apart_s(answer, self.state.ledger.now_ms())
         if apart_s is not None:
+            whose = "this machine's" if folder_of(self.state.where) is not None else "the database server's"
             raise ClockWrong(
-                f"the provider's clock and this machine's are {apart_s:.0f} s apart: after a crash,"
+                f"the provider's clock and {whose} are {apart_s:.0f} s apart: after a crash,"
                 " messages could not be found in its log",
-                fix="set this machine's clock, then run the same command again: nothing is lost",
+                fix=f"set {whose} clock, then run the same command again: nothing is lost",
             )
 
     # -- afterwards --------------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 Only what is open is claimed. What has missed its last interval is canceled; what waits for a later one lets the
 messages behind it go first. The time of day is read anew at each look, so that a suspended machine or a clock that was
-set is noticed. Several processes may look at the same run: what one has done, the others find done.
+set is noticed. Several processes may look at the same run: what one has done, the others find done. Over a database
+they have one clock, the database's: a machine whose own is wrong texts nobody at night.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from sender.core import clock
 from sender.core.outcomes import CancelReason
@@ -15,19 +16,32 @@ from sender.plan.plan import Plan
 from sender.plan.waves import Wave, Waves
 from sender.providers.base import Capabilities, FieldValue
 from sender.state.ledger import Ledger
+from sender.state.open import folder_of
+from sender.state.state import State
 
 LOOK_AGAIN_S = 20.0  # at most this long between two looks at the time of day, while nothing may leave
 _AT_ONCE_S = 0.005
 _OVER = -1
 _SET_MS = 1000  # the system's clock has been set where it and the ledger's clock part by more than this
 VALIDITY_FIELD = "validity_period"
-MAX_VALIDITY_S = 36_000  # Twilio's and Compatibility's longest, and their default
+# Twilio's longest, and its default; Compatibility's default is 14,400 s. A longer one need not be set.
+MAX_VALIDITY_S = 36_000
 
 
-def open_windows(plan: Plan, capabilities: Capabilities, *, hold: bool, share: int = 1) -> SendWindows | None:
+def wall_clock(state: State) -> Callable[[], int]:
+    """Return the clock that says what hour it is (milliseconds UTC): this machine's, or the database's.
+
+    A start has compared either with the provider's, but only the one that its ledger goes by.
+    """
+    return clock.time_of_day_ms if folder_of(state.where) is not None else state.ledger.now_ms
+
+
+def open_windows(
+    plan: Plan, capabilities: Capabilities, *, hold: bool, clock_ms: Callable[[], int], share: int = 1
+) -> SendWindows | None:
     """Return the gate of a run; None where every message may leave at any time.
 
-    `share` is the number of processes that send the run together.
+    `clock_ms` is from `wall_clock`, and `share` is the number of processes that send the run together.
     """
     if not plan.manifest.waves:
         return None
@@ -38,6 +52,7 @@ def open_windows(plan: Plan, capabilities: Capabilities, *, hold: bool, share: i
         hold=hold,
         validity_field=VALIDITY_FIELD if VALIDITY_FIELD in capabilities.fields else None,
         drained_per_s=_drained_per_s(plan, share),
+        clock_ms=clock_ms,
     )
 
 
@@ -177,14 +192,16 @@ class SendWindows:
         ends = [self._waves[number].open_until(now_ms, arrives_ms) for number in waves]
         return min(((end - arrives_ms) / 1000 if end is not None else 0.0 for end in ends), default=0.0)
 
-    def wait_s(self, due_in_s: float | None, *, total: int) -> float | None:
+    def wait_s(self, due_in_s: float | None, *, total: int, begins: bool = True) -> float | None:
         """How long to wait, after the look of `bound`, for something to claim; None where nothing comes any more.
 
         `due_in_s` is when the first waiting message of the ledger is due; None where none waits. Messages from `total`
-        on are not to be sent.
+        on are not to be sent. Who does not begin messages (a second route) waits only for those that have been begun.
         """
         self.held_until_ms = None
-        if self._frontier < min(self._bound, total):
+        if not begins and due_in_s is None:
+            return None
+        if begins and self._frontier < min(self._bound, total):
             return _AT_ONCE_S
         now_ms = self._clock_ms()
         opening_ms = min(
@@ -206,26 +223,16 @@ class SendWindows:
             waits.append((change_ms - now_ms) / 1000)
         return max(_AT_ONCE_S, min(waits))
 
-    def with_validities(
-        self, messages: Iterable[tuple[int, Mapping[str, FieldValue]]]
-    ) -> list[Mapping[str, FieldValue]]:
-        """The fields of each message (`seq` and its own fields), with the time that it may wait at the provider.
+    def limit_validity(self, seq: int, fields: Mapping[str, FieldValue]) -> Mapping[str, FieldValue]:
+        """The fields of a message that leaves now, with the time that it may wait at the provider.
 
-        That is to the end of its window at most. Messages with the same fields and window share a mapping.
+        That is to the end of its window at most, whatever the campaign says. It is `fields` itself if nothing changes.
         """
         if self._validity_field is None:
-            return [fields for _, fields in messages]
+            return fields
         now_ms = self._clock_ms()
-        left: dict[int, int] = {}
-        made: dict[tuple[int, int], Mapping[str, FieldValue]] = {}
-        found = []
-        for seq, fields in messages:
-            wave = self._waves.index_of(seq)
-            if (known := made.get((wave, id(fields)))) is None:
-                if wave not in left:
-                    left[wave] = max(1, ((self._waves[wave].open_until(now_ms) or 0) - now_ms) // 1000)
-                needs = self._validity_field not in fields and left[wave] < MAX_VALIDITY_S
-                known = {**fields, self._validity_field: left[wave]} if needs else fields
-                made[wave, id(fields)] = known
-            found.append(known)
-        return found
+        left_s = max(1, ((self._waves[self._waves.index_of(seq)].open_until(now_ms) or 0) - now_ms) // 1000)
+        own = fields.get(self._validity_field)
+        if left_s >= (int(str(own)) if own is not None else MAX_VALIDITY_S):
+            return fields
+        return {**fields, self._validity_field: left_s}

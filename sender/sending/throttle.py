@@ -59,19 +59,20 @@ def resume_rate_limiter(
 ) -> RateLimiter:
     """A rate limiter that starts where an earlier process left the run: it may have sent until it stopped."""
     rate_limiter = make_rate_limiter(pace, shared, overall)
-    recent, queued = _recent_messages(ledger, reader, pace, run_id)
+    recent, queued = _recent_messages(ledger, reader, pace, run_id, rate_limiter.overall_per_s)
     rate_limiter.account_for(recent, queued=queued)
     return rate_limiter
 
 
 def _recent_messages(
-    ledger: Ledger, reader: MessageReader, pace: Pace, run_id: str
+    ledger: Ledger, reader: MessageReader, pace: Pace, run_id: str, overall_per_s: float | None
 ) -> tuple[list[RecentMessage], float]:
-    """What the last process sent last, as far as the limits of `pace` still depend on it, and the queue's length.
+    """What the last process sent last, as far as the limits still depend on it, and the queue's length.
 
-    The latter is what has no final status yet, in units; 0 where no queue counts it.
+    The limits are those of `pace` and `overall_per_s`. The queue is what has no final status yet, in units; 0 where
+    no queue counts it.
     """
-    limits = [per_s for per_s in (pace.per_s, *pace.senders.values()) if per_s is not None]
+    limits = [per_s for per_s in (pace.per_s, overall_per_s, *pace.senders.values()) if per_s is not None]
     if not limits and pace.queue is None:
         return [], 0.0
     now_ms = ledger.now_ms()

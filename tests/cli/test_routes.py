@@ -12,6 +12,7 @@ import pytest
 from sender.core.errors import InputError
 from sender.state.state_dir import StateDir
 from tests.cli.conftest import Sandbox, Shell
+from tests.sending.test_pool_sending import BAD
 
 Start = Callable[..., Sandbox]
 CAMPAIGN = """\
@@ -90,6 +91,15 @@ def test_a_database_is_refused(offer: Shell) -> None:
     state = SimpleNamespace(where="postgresql://db.example.com/sender")
     with pytest.raises(InputError, match="needs a state in a folder, and this one is in a database"):
         check_routes(state, plan, plan, SendOptions())  # type: ignore[arg-type]
+
+
+def test_a_number_that_a_later_route_takes_out_of_its_pool_is_named(offer: Shell, sandbox: Start) -> None:
+    first, second = sandbox("--faults", "no-funds=1"), sandbox()
+    pool = CAMPAIGN.replace('from: "+13105550143"', f'from: ["+13105550143", "{BAD}"]')
+    offer.write("offer.yaml", pool)
+    done = offer("send", "offer.yaml", "--yes", "--wait", "0", "--json", **env_of(first, second))
+    assert done.code == 0, done
+    assert list(done.json["taken_out"]) == [BAD]
 
 
 def test_what_the_first_provider_refuses_goes_by_the_second(offer: Shell, sandbox: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -10,7 +11,9 @@ import polars as pl
 import pytest
 
 from sender.core import clock
+from sender.state.open import open_state
 from tests.cli.conftest import Sandbox, Shell
+from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools  # noqa: F401 (fixtures)
 
 Start = Callable[..., Sandbox]
 CAMPAIGN = """\
@@ -78,6 +81,47 @@ def test_what_may_leave_goes_and_the_rest_when_its_window_opens(offer: Shell, ha
     assert send(offer, "--no-hold")[0] == 0
     assert sent_to(offer) == {"Flo", "Ada", "Bo", "Cy"}
     assert offer.results()["name"].to_list() == ["Ada", "Bo", "Cy", "Flo"]
+
+
+FIXED_ZONES = {
+    "Pacific/Honolulu": -10, "America/Phoenix": -7, "America/Bogota": -5, "America/Argentina/Buenos_Aires": -3,
+    "Africa/Abidjan": 0, "Africa/Lagos": 1, "Asia/Dubai": 4, "Asia/Bangkok": 7, "Asia/Tokyo": 9, "Pacific/Tarawa": 12,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ahead_h", [6, -11])
+def test_over_a_database_its_clock_says_what_hour_it_is(
+    offer: Shell,
+    new_database: Callable[[str], str],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    ahead_h: int,
+) -> None:
+    """Of several machines one may be wrong by hours; each of them sends."""
+    hour, time_ns = datetime.now(UTC).hour, time.time_ns
+    wanted = range(4, 9) if ahead_h > 0 else range(15, 19)  # closed, and open by the other clock; or open, and closed
+    name = next(zone for zone, offset in FIXED_ZONES.items() if (hour + offset) % 24 in wanted)
+    offer.write("offer.yaml", CAMPAIGN.replace('"09:00-20:00"', f'"09:00-20:00", zone: {name}'))
+    monkeypatch.setattr(clock, "time_of_day_ms", lambda: time_ns() // 1_000_000 + ahead_h * 3_600_000)
+    url = new_database(DATABASES[0])
+    done = offer("send", "offer.yaml", "--yes", "--wait", "0", "--no-hold", "--state", url)
+    with open_state(url) as state:
+        counts = state.ledger.counts(state.ledger.runs()[0].run_id)
+    assert (done.code, counts.accepted, counts.pending) == ((130, 0, 4) if ahead_h > 0 else (0, 4, 0)), done
+
+
+def test_a_canary_that_may_not_leave_yet_decides_nothing(offer: Shell, hands: Hands) -> None:
+    offer.write("offer.yaml", CAMPAIGN + "canary: {first: 2, wait: 1s}\n")
+    offer.write("people.csv", PEOPLE + "Gus,+442079460019\nHal,+442079460021\n")
+    hands.set_hour(5)
+    code, printed = send(offer, "--no-hold")
+    assert (code, sent_to(offer)) == (130, set()), printed
+    assert "is stopped" not in printed
+    hands.set_hour(9)
+    code, printed = send(offer, "--no-hold")
+    assert "0 of the 2 messages sent have a receipt" in printed, (
+        "the whole canary is judged; no receipt comes this hour"
+    )
+    assert len(sent_to(offer)) == 2
 
 
 def test_what_misses_its_window_expires_and_is_not_carried_over(offer: Shell, hands: Hands) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sender.core.errors import ProviderRefused, ProviderUnreachable
 from sender.core.outcomes import Deferred, Reason
-from sender.sending.circuit_breaker import CircuitBreaker
+from sender.sending.circuit_breaker import IN_PROBE, WITH_OTHERS, CircuitBreaker
 
 # The bounds that docs/guarantee.md states.
 TRIES = 3  # to connect, before the first answer
@@ -67,6 +67,47 @@ def test_an_accepted_message_shows_that_the_rate_is_not_refused(breaker: Circuit
     breaker.record_throttling(THROTTLED, 0.0)
     breaker.record_acceptance()
     assert breaker.record_throttling(THROTTLED, THROTTLE_S) is None
+
+
+def test_so_does_a_message_that_is_refused_for_another_reason(breaker: CircuitBreaker) -> None:
+    breaker.record_throttling(THROTTLED, 0.0)
+    breaker.record_rejection()
+    assert breaker.record_throttling(THROTTLED, THROTTLE_S) is None
+
+
+def test_a_night_without_sending_is_neither_an_outage_nor_a_refused_rate(breaker: CircuitBreaker) -> None:
+    """Trouble in the evening, a closed window, and one failure in the morning are not twelve hours of trouble."""
+    evening_s, morning_s = 0.0, 12 * 3600.0
+    breaker.record_answer()
+    breaker.record_connection_failure(NO_ROUTE, evening_s)
+    breaker.record_throttling(THROTTLED, evening_s)
+    breaker.record_rest()
+    for now_s in (morning_s, morning_s + OUTAGE_S - 0.001):
+        assert breaker.record_connection_failure(NO_ROUTE, now_s)[1] is None
+        assert breaker.record_throttling(THROTTLED, now_s) is None
+    assert breaker.record_connection_failure(NO_ROUTE, morning_s + OUTAGE_S)[1] is not None
+    assert breaker.record_throttling(THROTTLED, morning_s + THROTTLE_S) is not None
+
+
+def test_a_probe_that_succeeds_is_a_route_like_the_others() -> None:
+    breaker = CircuitBreaker(title="Example", base_url="https://api.example.com", patience=IN_PROBE)
+    breaker.record_answer()
+    breaker.record_acceptance()
+    assert breaker.record_throttling(THROTTLED, 5.0) is None
+    assert breaker.record_connection_failure(NO_ROUTE, 5.0)[1] is None
+    assert [breaker.record_doubt("timed out") is None for _ in range(WITH_OTHERS.doubts)] == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize("probe", ["429", "no connection", "a doubt"])
+def test_a_probe_ends_with_its_first_trouble(probe: str) -> None:
+    breaker = CircuitBreaker(title="Example", base_url="https://api.example.com", patience=IN_PROBE)
+    match probe:
+        case "429":
+            assert breaker.record_throttling(THROTTLED, 5.0) is not None
+        case "no connection":
+            assert breaker.record_connection_failure(NO_ROUTE, 5.0)[1] is not None
+        case _:
+            assert breaker.record_doubt("timed out") is not None
 
 
 def test_inconclusive_answers_in_a_row_stop_the_run(breaker: CircuitBreaker) -> None:

@@ -439,6 +439,66 @@ def test_a_callback_that_fails_costs_nothing(
     assert "on_progress failed" in caplog.text
 
 
+def test_a_queue_that_cannot_be_read_for_a_moment_stops_no_progress(ledger: SqliteLedger, plan: Plan) -> None:
+    seen: list[Progress] = []
+    pace = Pace("20/s", 20.0, "messages", 1, 2, 5, queue=Queue(100.0, 20.0))
+    using = Failing(ledger, "delivering", after=0)
+    assert send(ledger, plan, Wire(), pace=pace, using=using, on_progress=seen.append) == counts(accepted=N)
+    assert len({one.accepted for one in seen}) > 3
+
+
+class Night:
+    """A gate that is closed for a while after the first trouble."""
+
+    held_until_ms: int | None = None
+    is_closed = False
+
+    def close(self, seconds: float) -> None:
+        self.is_closed = True
+        asyncio.get_running_loop().call_later(seconds, self._open)
+
+    def _open(self) -> None:
+        self.is_closed = False
+
+    def bound(self, ledger: SqliteLedger, run_id: str) -> int:
+        return 0 if self.is_closed else N
+
+    def wait_s(self, due_in_s: float | None, *, total: int, begins: bool) -> float | None:
+        self.held_until_ms = 1 if self.is_closed else None
+        return 0.05 if self.is_closed else due_in_s
+
+    def left_s(self, seqs: list[int]) -> float:
+        return 0.0 if self.is_closed else 60.0
+
+    def look_again(self, *, came_back: bool = False) -> None: ...
+
+    def record_sent(self, units: float) -> None: ...
+
+    def limit_validity(self, seq: int, fields: Any) -> Any:
+        return fields
+
+
+@pytest.mark.parametrize("trouble", [NotSent("no route"), Deferred(Reason.RATE_LIMITED, "429", "no", slow_down=True)])
+def test_a_closed_window_is_no_outage(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch, trouble: Any
+) -> None:
+    """Trouble before it closes and trouble after it opens: nothing was asked for meanwhile."""
+    monkeypatch.setattr(outcome_policy, "RECONNECT_CAP_S", 0.01)
+    night, last = Night(), N - 1
+    wire = Wire({last: [trouble, trouble]})
+    wire.before_send = lambda seq: night.close(0.6) if seq == last and last not in wire.sent else None
+
+    async def go() -> Counts:
+        pace = Pace("200/s", 200.0, "messages", 1, 2, 5)
+        assignment = Assignment(windows=night, patience=Patience(outage_s=0.4, throttle_s=0.4))  # type: ignore[arg-type]
+        return await make_dispatcher(ledger, a_run(ledger), plan, wire, pace, assignment=assignment).run(
+            asyncio.Event()
+        )
+
+    assert asyncio.run(go()) == counts(accepted=N)
+    assert wire.sent.count(last) == 3
+
+
 def test_a_pace_slower_than_the_lease_still_sends(
     ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
 from sender.sending.concurrency import Concurrency
 from sender.sending.producer import Producer
+from sender.sending.rate_limit import RateLimit, RateLimiter
 from sender.sending.throttle import Throttle, make_rate_limiter
 from sender.state.ledger import Claim
 from tests.virtual_time import most_in_a_second, now, run
@@ -89,6 +90,8 @@ class Flight:
     async def wait_for_more(self) -> bool:
         return self.ledger.pending
 
+    def rest(self) -> None: ...
+
     def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
         assert now() < send_by_s
         self.seqs.append(claim.seq)
@@ -98,7 +101,9 @@ class Flight:
         return [at_s for at_s, one, _ in self.left if one == number]
 
 
-def fed(messages: Messages, pace: Pace, *, late_s: float = 0.0) -> tuple[Flight, Ledger, float]:
+def fed(
+    messages: Messages, pace: Pace, *, late_s: float = 0.0, overall_per_s: float | None = None
+) -> tuple[Flight, Ledger, float]:
     """What left and when, and in how many seconds."""
 
     class Reader:
@@ -112,7 +117,8 @@ def fed(messages: Messages, pace: Pace, *, late_s: float = 0.0) -> tuple[Flight,
         ledger, begun_s = Ledger(len(messages)), now()
         flight = Flight(ledger)
         given: dict[str, Any] = {"ledger": ledger, "reader": Reader()}
-        throttle = Throttle(pace, make_rate_limiter(pace), Concurrency(64, None))
+        overall = None if overall_per_s is None else RateLimiter(RateLimit(overall_per_s))
+        throttle = Throttle(pace, make_rate_limiter(pace, overall=overall), Concurrency(64, None))
         await Producer(throttle=throttle, clock=now, **given).run(flight)
         return flight, ledger, flight.left[-1][0] - begun_s
 
@@ -180,3 +186,11 @@ def test_a_slow_pace_claims_a_message_only_shortly_before_it_leaves(per_s: float
     assert max(waits_s) <= 0.3
     times = [at_s for at_s, *_ in flight.left]
     assert (times[-1] - times[0]) * per_s == pytest.approx(11 * 1.013, rel=0.02), "and loses nothing of the pace by it"
+
+
+@pytest.mark.parametrize("per_s", [None, 1000.0])
+def test_nothing_is_claimed_long_before_the_limit_over_all_routes_lets_it_leave(per_s: float | None) -> None:
+    """What a crash leaves in doubt is what was claimed."""
+    flight, ledger, _ = fed([("+12025550100", 1)] * 12, pace(per_s, {}), overall_per_s=0.1)
+    waited = [at_s - ledger.claimed_s[seq] for seq, (at_s, *_) in zip(flight.seqs, flight.left, strict=True)]
+    assert max(waited) <= 0.3

@@ -788,3 +788,29 @@ def test_limiters_of_several_routes_keep_to_their_own_limits_and_to_the_one_over
     until = min(slow[-1], fast[-1])
     sent = sum(time_s <= until for time_s in together)
     assert sent / (until - together[0]) >= 0.95 * 15, "and what one leaves, the other may use"
+
+
+def test_a_limit_over_several_routes_goes_on_where_the_last_process_ended() -> None:
+    """A second command in the same second: each route may do all that the limit over all allows."""
+
+    async def scenario() -> list[float]:
+        left = await times_of(RateLimiter(overall=at(10)), 10)
+        overall = at(10)
+        for route in (RateLimiter(RateLimit(100), overall=overall), RateLimiter(overall=overall)):
+            route.account_for([RecentMessage(now() - at_s) for at_s in left])
+        return left + await times_of(route, 10)  # by the route that has no limit of its own
+
+    assert most_in_a_second(run(scenario())) <= 10
+
+
+def test_what_several_routes_share_says_when_a_message_is_due_and_how_long_the_rest_takes() -> None:
+    async def scenario() -> tuple[list[float], float]:
+        overall = at(0.5)
+        route = RateLimiter(RateLimit(100), overall=overall)
+        await route.acquire()
+        return route.due_in_s("A", None), route.time_to_send_s({"A": 6.0, None: 5.0})
+
+    due, seconds = run(scenario())
+    assert due == [pytest.approx(2 * PAID_S)] * 2
+    assert seconds == pytest.approx(2 * PAID_S * 11)
+    assert (at(5).overall_per_s, RateLimiter(overall=at(5)).overall_per_s) == (None, 5)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from sender.core.outcomes import Accepted, Deferred, Outcome, Reason, Rejected, 
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
+from sender.plan.waves import Wave, Waves
 from sender.sending import outcome_policy, route_dispatch
 from sender.sending.circuit_breaker import Patience
 from sender.sending.concurrency import Concurrency
@@ -23,10 +26,11 @@ from sender.sending.producer import Assignment
 from sender.sending.rejection_guard import PER_PERSON
 from sender.sending.route_board import MOVES, RouteSeat
 from sender.sending.route_dispatch import RouteDispatch
+from sender.sending.send_windows import SendWindows
 from sender.sending.throttle import Throttle, make_rate_limiter
 from sender.state.async_ledger import AsyncLedger
 from sender.state.heartbeat import Progress
-from sender.state.ledger import Counts, Run, RunKind
+from sender.state.ledger import Claim, Counts, Run, RunKind
 from sender.state.ledger_values import RunRoute
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.transport.base import MaybeSent, NotSent
@@ -67,6 +71,7 @@ def send(
     left: dict[int, Any] | None = None,
     pace: Pace = PACE,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    windows: Callable[[], SendWindows | None] = lambda: None,
 ) -> Counts:
     run = ledger.run("r")
 
@@ -77,7 +82,7 @@ def send(
             adapter=wires[route],  # type: ignore[arg-type]
             transport=wires[route],
             throttle=Throttle(pace, make_rate_limiter(pace), Concurrency(pace.concurrency, pace.per_s)),
-            assignment=Assignment(seat=seat, patience=patience),
+            assignment=Assignment(seat=seat, patience=patience, windows=windows()),
             observer=ProgressObserver(on_progress),
         )
 
@@ -242,6 +247,27 @@ def test_a_stop_leaves_the_rest_pending_on_both(ledger: SqliteLedger, plan: Plan
     assert counts.intent == 0
     assert 0 < counts.accepted == len(second.sent) < N
     assert counts.pending == N - counts.accepted
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_a_route_that_waits_for_its_turn_leaves_the_ledger_alone(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch, hold: bool
+) -> None:
+    """Also in a campaign with a window, of which more is left that the second route may not begin."""
+    claims: Counter[int] = Counter()
+    claim = ledger.claim
+
+    def count(*args: Any, **named: Any) -> list[Claim]:
+        claims[named["routed"].route] += 1
+        return claim(*args, **named)
+
+    monkeypatch.setattr(ledger, "claim", count)
+    waves = Waves([Wave(0, N, ((0, 1 << 60),))])
+    first, second = Wire({3: [NOT_THERE]}, latency_s=0.1), Wire()
+    pace = replace(PACE, concurrency=1)
+    assert send(ledger, plan, first, second, pace=pace, windows=lambda: SendWindows(waves, hold=hold)).accepted == N
+    assert (len(first.sent), second.sent) == (N, [3])
+    assert claims[1] <= 10, "over a second"
 
 
 def test_three_routes_are_asked_in_order(tmp_path: Path, plan: Plan) -> None:

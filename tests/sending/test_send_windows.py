@@ -250,6 +250,9 @@ def test_the_time_left_is_that_of_the_first_to_close(folder: Path) -> None:
         (2, "validity_period", {}, 32_400),
         (10.9999, "validity_period", {}, 1),
         (2, "validity_period", {"validity_period": 60}, 60),
+        (10, "validity_period", {"validity_period": 3600}, 3600),
+        (10.75, "validity_period", {"validity_period": 3600}, 900),  # a campaign's own does not outlast the window
+        (10.9999, "validity_period", {"validity_period": 2}, 1),
         (2, None, {}, None),
     ],
 )
@@ -258,7 +261,9 @@ def test_a_message_waits_at_the_provider_no_longer_than_its_window(
 ) -> None:
     run = Run(folder, [(1, [(0, 11)])], validity_field=field)
     run.go_to(hours)
-    assert run.windows.with_validities([(0, own)])[0].get("validity_period") == validity
+    limited = run.windows.limit_validity(0, own)
+    assert limited.get("validity_period") == validity
+    assert (limited is own) is (validity == own.get("validity_period")), "no message needs a mapping of its own then"
     assert MAX_VALIDITY_S == 36_000
 
 

@@ -23,7 +23,7 @@ from sender.sending.hold_watch import watch_hold
 from sender.sending.idempotent_retry import request_format
 from sender.sending.live_caps import open_caps
 from sender.sending.producer import Assignment
-from sender.sending.send_windows import open_windows
+from sender.sending.send_windows import open_windows, wall_clock
 from sender.sending.shifts.order import Order
 from sender.sending.shifts.process import run_process
 from sender.sending.shifts.shift_observer import ShiftListener, ShiftObserver
@@ -79,7 +79,9 @@ async def _send(state: State, run: Run, order: Order, below_seq: int | None, sto
         limiter.in_flight = lambda: observer.in_flight
         await stack.enter_async_context(limiter.opened())
         suppression = watch_held(state, run, order)
-        windows = open_windows(plan, adapter.capabilities, hold=order.hold, share=max(1, order.shifts))
+        windows = open_windows(
+            plan, adapter.capabilities, hold=order.hold, clock_ms=wall_clock(state), share=max(1, order.shifts)
+        )
         dispatcher = Dispatcher(
             ledger=AsyncLedger(state.ledger, run, request_format=number),
             reader=MessageReader(plan, run.run_id, callback=callback),

@@ -33,7 +33,7 @@ from sender.sending.concurrency import Concurrency, max_connections
 from sender.sending.dispatcher import Dispatcher
 from sender.sending.live_caps import open_caps
 from sender.sending.producer import Assignment
-from sender.sending.send_windows import open_windows
+from sender.sending.send_windows import open_windows, wall_clock
 from sender.sending.throttle import Throttle, make_rate_limiter
 from sender.sending.workers.protocol import WorkerConfig, encode_error, encode_message
 from sender.state.async_ledger import AsyncLedger
@@ -205,7 +205,13 @@ async def _work(config: WorkerConfig, parent: Parent) -> None:
                     config.options.limit,
                     (config.number, config.count),
                     open_caps(state, run, plan),
-                    open_windows(plan, adapter.capabilities, hold=config.options.hold, share=config.count),
+                    open_windows(
+                        plan,
+                        adapter.capabilities,
+                        hold=config.options.hold,
+                        clock_ms=wall_clock(state),
+                        share=config.count,
+                    ),
                 ),
                 refuses=suppression.refuses,
                 observer=WorkerReporter(parent, pool, concurrency),
