@@ -188,6 +188,8 @@ class FastTransport:
             connection = await tunnel.connect(route.host, route.port, context, route.proxy, self._context)
         self._connections.add(connection)
         connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
+        if not connection.reusable:  # else what is written into it is dropped, and nobody can say so
+            raise ConnectionAbortedError("it was closed at once")
         return connection
 
     # -- what is written before the body ---------------------------------------------------------------------------

@@ -484,6 +484,39 @@ def test_warming_what_cannot_be_reached_is_no_failure(url: str) -> None:
     run(scenario())
 
 
+@only_fast
+def test_a_connection_that_is_closed_at_once_carries_nothing(
+    monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, Path]
+) -> None:
+    """As a balancer does that has too many: its goodbye comes along with the end of the TLS handshake."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*certificate)
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2  # in which the server says the last word
+    came: list[bytes] = []
+
+    class Balancer(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transport.close()
+
+        def data_received(self, data: bytes) -> None:
+            came.append(data)
+
+    async def scenario() -> None:
+        server = await asyncio.get_running_loop().create_server(Balancer, "127.0.0.1", 0, ssl=tls)
+        async with transporting() as transport:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await transport.warm(url, 2)
+            failure = await send(post(server.sockets[0].getsockname()[1], scheme="https"))
+            assert isinstance(failure, NotSent), failure
+            assert str(failure) == "no connection (it was closed at once); nothing was sent"
+        server.close()
+        await server.wait_closed()
+        assert came == []
+
+    run(scenario())
+
+
 def test_connecting_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (fast_transport, httpx_transport):
         monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
