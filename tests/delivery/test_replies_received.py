@@ -298,6 +298,7 @@ def command(state: State, tmp_path: Path) -> Iterator[Callable[..., tuple[warm.P
         process.communicate(timeout=20)
 
 
+@pytest.mark.process
 def test_a_listener_that_is_killed_loses_no_reply_that_it_has_answered(
     state: State, command: Callable[..., tuple[warm.Process, str]]
 ) -> None:
@@ -335,6 +336,7 @@ def test_a_listener_that_is_killed_loses_no_reply_that_it_has_answered(
     }
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_on_a_full_disk_no_reply_is_answered_as_if_it_were_kept(
     small_disk: Path, command: Callable[..., tuple[warm.Process, str]]

@@ -556,6 +556,7 @@ def command(tmp_path: Path) -> Iterator[Callable[..., tuple[warm.Process, str]]]
         process.communicate(timeout=20)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_listen_stops_cleanly(
     command: Callable[..., tuple[warm.Process, str]], ledger: SqliteLedger, sign: signal.Signals
@@ -589,6 +590,7 @@ def test_listen_stops_cleanly(
     }
 
 
+@pytest.mark.process
 def test_listen_without_keys_says_which(command: Callable[..., tuple[warm.Process, str]]) -> None:
     process, _ = command()
     _, err = process.communicate(timeout=20)

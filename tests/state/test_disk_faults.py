@@ -175,6 +175,7 @@ def run_sender(arguments: list[str], folder: Path) -> Done:
     return Done(process.returncode, out, err)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_a_real_disk_that_fills_up(small_disk: Path, provider: str, tmp_path: Path) -> None:
     """The command: exit 5, a sentence, and the same command goes on when there is room."""
@@ -205,6 +206,7 @@ def test_a_real_disk_that_fills_up(small_disk: Path, provider: str, tmp_path: Pa
     assert len(accepted(provider)) == 60
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_results_that_do_not_fit_lose_nothing(small_disk: Path, provider: str, tmp_path: Path) -> None:
     """What was sent is in the ledger; the results file can be written again at any time."""

@@ -265,6 +265,7 @@ print(ledger.counts("run-1").accepted)
 
 
 @posix
+@pytest.mark.process
 @pytest.mark.parametrize("log_left", [False, True], ids=["closed", "crashed"])
 def test_a_directory_that_nobody_may_write_can_be_read(path: Path, public_folder: Path, log_left: bool) -> None:
     """As another user, so that it holds for root too. What a crash left in the log needs its shared memory as well."""
