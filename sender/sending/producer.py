@@ -191,12 +191,14 @@ class Producer:
             if (now_s := self._clock()) >= batch.send_by_s:
                 self._credit += units  # or a pace slower than the lease would never send anything
                 return
-            batch.work.popleft()
-            if (windows := self._assignment.windows) is not None:
-                windows.record_sent(units)
-                if (fields := windows.limit_validity(claim.seq, message.fields)) is not message.fields:
-                    message = message._replace(fields=fields)
+            windows = self._assignment.windows
+            fields = message.fields if windows is None else windows.limit_validity(claim.seq, message.fields)
+            if fields is not message.fields:
+                message = message._replace(fields=fields)
+            batch.work.popleft()  # from here on it is the submitter's
             submitter.submit(claim, message, batch.send_by_s)
+            if windows is not None:
+                windows.record_sent(units)
             if self._on_sent is not None:
                 self._on_sent(units, message.from_number, now_s)
 
@@ -218,8 +220,8 @@ class Producer:
         """The next batch. Never cancelled: the ledger would commit all the same."""
         limit = self._batch_size()
         batch = await (self._claim_next(limit) if self._queues is None else self._claim_due(self._queues, limit))
-        batch = await self._keep_to_windows(batch)
         try:
+            batch = await self._keep_to_windows(batch)
             if self._assignment.check is not None and batch.work:
                 claims = [(claim, message) for claim, message, _ in batch.work]
                 await self._ledger.in_thread(self._assignment.check.check, claims, lease_ms=LEASE_MS)

@@ -499,6 +499,26 @@ def test_a_closed_window_is_no_outage(
     assert wire.sent.count(last) == 3
 
 
+@pytest.mark.parametrize("where", ["left_s", "limit_validity"])
+def test_a_fault_in_the_windows_leaves_no_claim_behind(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fault(*args: Any) -> Any:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(Night, where, fault)
+    assignment = Assignment(windows=Night())  # type: ignore[arg-type]
+
+    async def go() -> None:
+        await make_dispatcher(ledger, a_run(ledger), plan, Wire(), plan.manifest.pace, assignment=assignment).run(
+            asyncio.Event()
+        )
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(go())
+    assert ledger.counts("r") == counts(pending=N)
+
+
 def test_a_pace_slower_than_the_lease_still_sends(
     ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
