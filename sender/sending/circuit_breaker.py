@@ -20,9 +20,12 @@ DOUBTS_IN_A_ROW = 20  # inconclusive answers in a row after which the run stops,
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """After how much trouble to stop, as the constants above say it; `then` is what counts after an acceptance."""
+    """After how much trouble to stop, as the constants above say it; `then` is what counts after an acceptance.
 
-    connect_tries: int = FIRST_CONNECT_TRIES
+    With `connect_tries` None an address that never answered is an outage like any other.
+    """
+
+    connect_tries: int | None = FIRST_CONNECT_TRIES
     outage_s: float = OUTAGE_S
     throttle_s: float = THROTTLE_S
     doubts: int = DOUBTS_IN_A_ROW
@@ -31,6 +34,7 @@ class Patience:
 
 ALONE = Patience()
 WITH_OTHERS = Patience(outage_s=10.0, throttle_s=60.0, doubts=5)  # another route carries the messages meanwhile
+ON_ONE_OF_SEVERAL = Patience(connect_tries=None)  # machines: the others show that the address is right
 IN_PROBE = Patience(connect_tries=1, outage_s=0.0, throttle_s=0.0, doubts=1, then=WITH_OTHERS)
 
 _REFUSAL_FIX = {
@@ -120,10 +124,11 @@ class CircuitBreaker:
         """There was no connection; the first value is how many times in a row."""
         self._failures += 1
         self._outage_since_s = now_s if self._outage_since_s is None else self._outage_since_s
-        if self._ever_answered:
+        tries = self._patience.connect_tries
+        if self._ever_answered or tries is None:
             give_up = now_s - self._outage_since_s >= self._patience.outage_s
         else:
-            give_up = self._failures >= self._patience.connect_tries
+            give_up = self._failures >= tries
         if not give_up:
             return self._failures, None
         return self._failures, ProviderUnreachable(

@@ -6,7 +6,7 @@ import pytest
 
 from sender.core.errors import ProviderRefused, ProviderUnreachable
 from sender.core.outcomes import Deferred, Reason
-from sender.sending.circuit_breaker import IN_PROBE, WITH_OTHERS, CircuitBreaker
+from sender.sending.circuit_breaker import IN_PROBE, ON_ONE_OF_SEVERAL, WITH_OTHERS, CircuitBreaker
 
 # The bounds that docs/guarantee.md states.
 TRIES = 3  # to connect, before the first answer
@@ -53,6 +53,14 @@ def test_an_outage_begins_after_the_last_answer(breaker: CircuitBreaker) -> None
     assert breaker.record_connection_failure(NO_ROUTE, 500.0) == (1, None)
     assert breaker.record_connection_failure(NO_ROUTE, 500.0 + OUTAGE_S - 0.001)[1] is None
     assert breaker.record_connection_failure(NO_ROUTE, 500.0 + OUTAGE_S)[1] is not None
+
+
+def test_a_machine_that_joins_others_and_reaches_nobody_is_no_wrong_address() -> None:
+    """It stops all of them, so not after a second or two."""
+    breaker = CircuitBreaker(title="Example", base_url="https://api.example.com", patience=ON_ONE_OF_SEVERAL)
+    for now_s in (0.0, 1.0, 2.0, 4.0, OUTAGE_S - 0.001):
+        assert breaker.record_connection_failure(NO_ROUTE, now_s)[1] is None
+    assert breaker.record_connection_failure(NO_ROUTE, OUTAGE_S)[1] is not None
 
 
 def test_refusals_of_the_rate_alone_stop_the_run_after_a_while(breaker: CircuitBreaker) -> None:

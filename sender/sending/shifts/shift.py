@@ -16,6 +16,7 @@ import random
 from sender.delivery.provider_session import open_adapter
 from sender.delivery.webhooks.app import status_callback
 from sender.plan.message_reader import MessageReader
+from sender.sending.circuit_breaker import ON_ONE_OF_SEVERAL
 from sender.sending.concurrency import Concurrency
 from sender.sending.database_rate_limit import DatabaseRateLimiter
 from sender.sending.dispatcher import Dispatcher
@@ -90,7 +91,11 @@ async def _send(state: State, run: Run, order: Order, below_seq: int | None, sto
             throttle=Throttle(pace, limiter, concurrency, suppression.is_paused),
             pool=pool,
             assignment=Assignment(
-                min(bounds, default=None), partition(order.shifts), open_caps(state, run, plan), windows
+                min(bounds, default=None),
+                partition(order.shifts),
+                open_caps(state, run, plan),
+                windows,
+                patience=ON_ONE_OF_SEVERAL,
             ),
             refuses=suppression.refuses,
             observer=observer,
