@@ -142,9 +142,9 @@ class CircuitBreaker:
         throttled_s = self._patience.throttle_s
         if now_s - self._throttled_since_s < throttled_s:
             return None
-        since = f"for {throttled_s / 60:.0f} minutes" if throttled_s >= 120 else f"for {throttled_s:.0f} s"
+        since = f" for {throttled_s / 60:.0f} minutes" if throttled_s >= 120 else f" for {throttled_s:.0f} s"
         return ProviderRefused(
-            f"the provider has refused the rate{since and ' ' + since}: {outcome.error_message}",
+            f"the provider has refused the rate{since if throttled_s else ''}: {outcome.error_message}",
             fix="lower `rate`, or wait until the provider's queue is empty, then run the same command again",
         )
 

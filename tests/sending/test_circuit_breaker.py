@@ -111,7 +111,9 @@ def test_a_probe_ends_with_its_first_trouble(probe: str) -> None:
     breaker = CircuitBreaker(title="Example", base_url="https://api.example.com", patience=IN_PROBE)
     match probe:
         case "429":
-            assert breaker.record_throttling(THROTTLED, 5.0) is not None
+            stop = breaker.record_throttling(THROTTLED, 5.0)
+            assert stop is not None
+            assert stop.what == "the provider has refused the rate: too many requests"
         case "no connection":
             assert breaker.record_connection_failure(NO_ROUTE, 5.0)[1] is not None
         case _:
