@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from sender.campaign.values import Strict, is_none
+from sender.campaign.values import File, Strict, is_none
 
 SIGNERS_FILE = "allowed_signers"
 REQUIRED = "required"
@@ -23,12 +23,12 @@ class ApprovalSpec(Strict):
         le=9,
         description="How many people have to sign, each with a key of their own: the author alone is one.",
     )
-    signers: Path = Field(
+    signers: File = Field(
         Path(SIGNERS_FILE),
         description="Allowed-signers file of OpenSSH, relative to the campaign file: a name, a key type and a key a"
         " line.",
     )
-    revoked: Path | None = Field(
+    revoked: File | None = Field(
         None, description="Keys that no longer count: public keys, one a line, or a revocation list of `ssh-keygen -k`."
     )
 

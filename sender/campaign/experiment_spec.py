@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sender.campaign import schema_forms
-from sender.campaign.values import Body, Sender, Strict, Text, parse_share, to_list
+from sender.campaign.values import Body, File, Sender, Strict, Text, parse_share, to_list
 from sender.core.durations import read_duration_s
 from sender.core.experiment import WAIT_S
 
@@ -32,7 +31,7 @@ class VariantSpec(Strict):
     weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="How many people get it, compared with the others; 0: nobody."
     )
-    template: Path | None = Field(None, description="Jinja file with its body. Default: that of `message`.")
+    template: File | None = Field(None, description="Jinja file with its body. Default: that of `message`.")
     body: Body | None = Field(None, description="Its body in place. Default: that of `message`.")
     media: Annotated[tuple[Text, ...], BeforeValidator(to_list)] | None = Field(
         None, description="Its media URLs, each a Jinja template. Default: those of `message`."

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PrivateAttr,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -41,6 +42,7 @@ from sender.campaign.surroundings import Dialect, ListenSpec, SandboxSpec
 from sender.campaign.values import (
     PLACEHOLDERS,
     Body,
+    File,
     FromSpec,
     LintOff,
     NumberTypes,
@@ -51,6 +53,7 @@ from sender.campaign.values import (
     Region,
     Strict,
     Text,
+    expand_short_form,
     parse_rate,
     to_list,
 )
@@ -89,7 +92,7 @@ def _to_headers(value: object) -> object:
 class RecipientsSpec(Strict):
     """Who gets the message: a file, or rows in the campaign itself."""
 
-    file: Path | None = Field(
+    file: File | None = Field(
         None, description="CSV, TSV, XLSX, Parquet, JSONL or YAML file, relative to the campaign file."
     )
     rows: tuple[dict[str, Any], ...] | None = Field(
@@ -165,7 +168,7 @@ class RecipientsSpec(Strict):
 class MessageSpec(Strict):
     """The message: its text and media."""
 
-    template: Path | None = Field(None, description="Jinja file with the body, relative to the campaign file.")
+    template: File | None = Field(None, description="Jinja file with the body, relative to the campaign file.")
     body: Body | None = Field(None, description="The body in place, as a Jinja template.")
     media: Annotated[tuple[Text, ...], BeforeValidator(to_list)] = Field(
         (), description="Media URLs, each a Jinja template; one that renders to nothing is left out."
@@ -179,7 +182,7 @@ class MessageSpec(Strict):
         False, description="Replace look-alike characters (curly quotes, dashes, ...) that force UCS-2."
     )
     max_segments: int | None = Field(
-        None, ge=1, description="Skip a row whose text needs more segments than this (reason `too_long`)."
+        None, ge=1, le=10_000, description="Skip a row whose text needs more segments than this (reason `too_long`)."
     )
 
     @model_validator(mode="after")
@@ -281,7 +284,7 @@ class Campaign(ProviderFields):
         False,
         description="Skip numbers that a provider has refused before, as landlines or as not in use.",
     )
-    prices: Path | None = Field(
+    prices: File | None = Field(
         None,
         description="Price table (YAML), relative to the campaign file, from which each message's cost is computed.",
     )
@@ -349,22 +352,13 @@ class Campaign(ProviderFields):
     def _expand_from(cls, value: object) -> object:
         return expand_from(value)
 
-    @field_validator("recipients", mode="before")
+    @field_validator("recipients", "window", "message", mode="before")
     @classmethod
-    def _expand_recipients(cls, value: object) -> object:
-        if isinstance(value, str | Path):
-            return {"file": value}
-        return {"rows": value} if isinstance(value, list | tuple) else value
-
-    @field_validator("window", mode="before")
-    @classmethod
-    def _expand_window(cls, value: object) -> object:
-        return {"hours": value} if isinstance(value, str) else value
-
-    @field_validator("message", mode="before")
-    @classmethod
-    def _expand_message(cls, value: object) -> object:
-        return {"body": value} if isinstance(value, str) else value
+    def _expand_short_form(cls, value: object, info: ValidationInfo) -> object:
+        is_short = isinstance(value, str | Path) or (
+            info.field_name == "recipients" and isinstance(value, list | tuple)
+        )
+        return expand_short_form(str(info.field_name), value) if is_short else value
 
     @property
     def senders(self) -> tuple[str, ...]:

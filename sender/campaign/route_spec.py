@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from sender.campaign.values import FromSpec, PaceText, ProviderFields, to_list
+from sender.campaign.values import File, FromSpec, PaceText, ProviderFields, to_list
 
 RoutedProvider = Literal["signalwire", "signalwire-compat", "telnyx", "twilio"]
 ROUTES_MAX = 4
@@ -32,7 +31,7 @@ class RouteSpec(ProviderFields):
         description="The senders of this route, as the campaign's `from`, but no template. Each number belongs to one"
         " route.",
     )
-    prices: Path | None = Field(None, description="Price table of this route. Default: the campaign's.")
+    prices: File | None = Field(None, description="Price table of this route. Default: the campaign's.")
     rate: PaceText | None = Field(
         None,
         description="How fast to send by this route. Default: the campaign's `rate`, which holds for all routes"

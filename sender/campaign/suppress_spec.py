@@ -8,13 +8,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from sender.campaign.values import Region, Strict, Text, to_list
+from sender.campaign.values import File, Region, Strict, Text, to_list
 
 
 class SuppressSpec(Strict):
     """A file of numbers that get nothing."""
 
-    file: Path = Field(description="The file, in any recipients format, relative to the campaign file.")
+    file: File = Field(description="The file, in any recipients format, relative to the campaign file.")
     unreadable: int = Field(
         0,
         ge=0,

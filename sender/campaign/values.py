@@ -117,6 +117,20 @@ def _check_url(value: str) -> str:
     return value
 
 
+def _check_text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes in another encoding, as the command line passes them on
+        raise ValueError("is not text (it has bytes that are not UTF-8)") from None
+    return value
+
+
+def _check_file(value: Path) -> Path:
+    if "\0" in _check_text(str(value)):
+        raise ValueError(f"{str(value)!r} is not the name of a file")
+    return value
+
+
 def _parse_region(value: str) -> str:
     regions = countries.regions_of(value)
     if len(regions) != 1:
@@ -135,7 +149,8 @@ def _parse_number_types(value: object) -> object:
 
 _LINE = StringConstraints(min_length=1, strip_whitespace=True)
 Text = Annotated[str, BeforeValidator(_number_to_text), _LINE]
-Body = Annotated[str, BeforeValidator(_number_to_text)]
+Body = Annotated[str, BeforeValidator(_number_to_text), AfterValidator(_check_text)]
+File = Annotated[Path, AfterValidator(_check_file)]
 Sender = Annotated[str, BeforeValidator(_number_to_text), _LINE, WithJsonSchema({"type": ["string", "integer"]})]
 Url = Annotated[str, _LINE, AfterValidator(_check_url)]
 Region = Annotated[str, _LINE, AfterValidator(_parse_region), WithJsonSchema(schema_forms.REGION)]
@@ -336,7 +351,7 @@ class ProviderFields(Strict):
         None, description="Twilio: whether you will confirm delivery to its Message Feedback resource."
     )
     force_delivery: bool | FieldTemplate | None = Field(None, description="Twilio: reserved.")
-    attempt: Annotated[int, Field(ge=1)] | FieldTemplate | None = Field(
+    attempt: Annotated[int, Field(ge=1, le=1_000_000)] | FieldTemplate | None = Field(
         None, description="Twilio: number of attempts, including this one, through any provider."
     )
     risk_check: Literal["enable", "disable"] | FieldTemplate | None = Field(

@@ -16,8 +16,9 @@ from sender.campaign.json_schema import json_schema, reference
 from sender.campaign.load import load_campaign
 from sender.campaign.model import PROVIDERS, Campaign
 from sender.campaign.values import parse_rate
-from sender.core.errors import CampaignError
+from sender.core.errors import CampaignError, RecipientsError
 from sender.core.folder_defaults import DEFAULTS_FILE
+from sender.recipients.columns import load_recipients
 
 ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {
@@ -240,6 +241,35 @@ def test_keys_go_over_the_file_one_by_one(tmp_path: Path) -> None:
     )
     assert (campaign.recipients.sheet, campaign.recipients.default_region) == ("S", "US")
     assert [str(entry.file) for entry in campaign.suppress] == ["one.csv", "two.csv"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "says"),
+    [
+        pytest.param({"message": "Hi \udcff"}, "message", "is not text", id="a body in Latin-1, as a shell passes it on"),
+        pytest.param({"message": {"template": "\udcff.j2"}}, "message.template", "is not text", id="a name in Latin-1"),
+        pytest.param({"recipients": "a\0b"}, "recipients", "is not the name of a file", id="a NUL in a name"),
+        pytest.param({"suppress": "a\0b"}, "suppress", "is not the name of a file", id="of a suppression file"),
+        pytest.param({"prices": "a\0b"}, "prices", "is not the name of a file", id="of prices"),
+        pytest.param({"message": {"max_segments": 10**20}}, "message.max_segments", "less than or equal", id="too many segments"),
+        pytest.param({"attempt": 10**20, "provider": "twilio"}, "attempt", "less than or equal", id="too many attempts"),
+    ],
+)  # fmt: skip
+def test_values_that_no_campaign_has_are_errors_and_no_faults(keys: dict[str, Any], key: str, says: str) -> None:
+    given = {"name": "t", "provider": "sandbox", "from": "+12025550150", "recipients": "people.csv", "message": "Hi"}
+    with pytest.raises(CampaignError) as caught:
+        load_campaign({**given, **keys})
+    (problem,) = caught.value.problems
+    assert (problem.key or "").startswith(key)
+    assert says in problem.what
+
+
+def test_a_name_of_an_encoding_that_is_none_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("phone\n+12025550101\n")
+    recipients = {"file": "people.csv", "encoding": "utf\0-8"}
+    campaign = load_campaign(name="t", provider="sandbox", recipients=recipients, message="Hi", base=tmp_path)
+    with pytest.raises(RecipientsError, match="there is no encoding"):
+        load_recipients(campaign)
 
 
 def test_a_campaign_is_frozen() -> None:

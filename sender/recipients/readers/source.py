@@ -267,14 +267,14 @@ def _find_encoding(source: FileSource, chosen: str | None) -> tuple[str, str, by
     try:
         b"a".decode(chosen, "replace")
         codecs.getincrementaldecoder(chosen)
-    except LookupError:
+    except UnicodeError:
+        pass  # an encoding with more than a byte a character
+    except (LookupError, ValueError):  # of its name
         raise RecipientsError(
             f"there is no encoding `{chosen}`",
             where=source.where,
             fix=f"set {setting('recipients.encoding')} to utf-8, cp1252, utf-16-le, ...",
         ) from None
-    except UnicodeError:
-        pass  # an encoding with more than a byte a character
     if bom is not None and codecs.lookup(chosen).name in {codecs.lookup(name).name for name in bom[1:]}:
         return chosen, bom[2], bom[0]
     return chosen, chosen, b""
