@@ -33,23 +33,37 @@ from sender.state.open import open_state
 
 _NAMED = 3  # messages, in the sentence for a skipped row
 _EVERYWHERE = pl.lit(True)
+_IS_LIVE = pl.col("reason").is_null() & pl.col("to").is_not_null()
 _PLANNED_SCHEMA = {"to": pl.String(), "_planned": pl.UInt32()}
 
 
 class EarlierRuns:
     """What the runs of a state mean for the rows of a plan, given block after block by `mark_rows`."""
 
-    def __init__(self, contacts: pl.DataFrame, caps: _PlannedCaps | None, rule_caps: _RuleCaps | None) -> None:
-        """`contacts` are the people to skip as `already_sent` (CONTACTS_SCHEMA)."""
+    def __init__(
+        self,
+        contacts: pl.DataFrame,
+        caps: _PlannedCaps | None,
+        rule_caps: _RuleCaps | None,
+        planned: _PlannedMessages | None,
+    ) -> None:
+        """`contacts` are the people to skip as `already_sent` (CONTACTS_SCHEMA).
+
+        `planned` is None where a person has one row at most, or no cap counts.
+        """
         self._contacts = contacts
         self._caps = caps
         self._rule_caps = rule_caps
+        self._planned = planned
 
     def mark_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the rows skipped that earlier runs hold back. Call it with each block once, in order."""
         frame = skip_already_sent(frame, self._contacts)
-        frame = frame if self._caps is None else self._caps.skip(frame)
-        return frame if self._rule_caps is None else self._rule_caps.skip(frame)
+        frame = frame if self._caps is None else self._caps.skip(frame, self._planned)
+        frame = frame if self._rule_caps is None else self._rule_caps.skip(frame, self._planned)
+        if self._planned is not None:
+            self._planned.add(frame)
+        return frame
 
 
 def has_caps(compiled: CompiledCampaign) -> bool:
@@ -97,12 +111,12 @@ def find_earlier_runs(
                         recent = find_recent(state, kind, people(), since_ms=since_ms)
     except UnknownRun:  # nothing has been sent from here
         pass
-    repeated_rows = compiled.numbers.dedupe == "none"
-    sent = _SentLately(recent, now_ms, repeated_rows=repeated_rows)
+    sent = _SentLately(recent, now_ms, repeated_rows=compiled.numbers.dedupe == "none")
     return EarlierRuns(
         contacts,
         _PlannedCaps(caps, sent) if caps else None,
         _RuleCaps(rule_set, sent) if rule_set.has_caps else None,
+        _PlannedMessages() if sent.repeated_rows and windows_s else None,
     )
 
 
@@ -119,6 +133,18 @@ class _SentLately:
         return datetime.fromtimestamp(self.now_ms / 1000, UTC).date()
 
 
+class _PlannedMessages:
+    """How many messages each person gets by the rows of the plan so far, whatever caps count for them."""
+
+    def __init__(self) -> None:
+        self.frame = pl.DataFrame(schema=_PLANNED_SCHEMA)
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Count those of the rows that get a message."""
+        kept = rows.filter(_IS_LIVE).select("to", _planned=pl.lit(1, pl.UInt32))
+        self.frame = pl.concat([self.frame, kept]).group_by("to").agg(pl.col("_planned").sum())
+
+
 class _RuleCaps:
     """The caps of the rules, each for the rows whose recipient may be where it counts (`places`)."""
 
@@ -127,7 +153,7 @@ class _RuleCaps:
         self._sent = sent
         self._caps: dict[FrequencyCap, _PlannedCaps] = {}
 
-    def skip(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def skip(self, frame: pl.DataFrame, planned: _PlannedMessages | None) -> pl.DataFrame:
         """Skip, as `frequency_cap`, the rows for which a person has no message left where they may be."""
         where: dict[FrequencyCap, list[str]] = {}
         for places in frame["places"].drop_nulls().unique().sort():
@@ -136,7 +162,7 @@ class _RuleCaps:
         for cap, places_with_it in where.items():
             if cap not in self._caps:
                 self._caps[cap] = _PlannedCaps((cap,), self._sent)
-            frame = self._caps[cap].skip(frame, pl.col("places").is_in(places_with_it))
+            frame = self._caps[cap].skip(frame, planned, pl.col("places").is_in(places_with_it))
         return frame
 
 
@@ -153,30 +179,24 @@ class _PlannedCaps:
             _cap=pl.when(~unused).then("_cap"),
             _messages=pl.when(~unused).then("_messages"),
         )
-        self._planned = pl.DataFrame(schema=_PLANNED_SCHEMA) if sent.repeated_rows else None
 
-    def skip(self, frame: pl.DataFrame, where: pl.Expr = _EVERYWHERE) -> pl.DataFrame:
+    def skip(self, frame: pl.DataFrame, planned: _PlannedMessages | None, where: pl.Expr = _EVERYWHERE) -> pl.DataFrame:
         """Skip, as `frequency_cap`, those of the rows `where` the caps count for which a person has no message left."""
-        if self._people.is_empty() and self._planned is None:
+        if self._people.is_empty() and planned is None:
             return frame
         joined = frame.join(self._people, on="to", how="left", maintain_order="left")
         left = pl.col("_left").fill_null(self._strictest.messages)
-        live = pl.col("reason").is_null() & pl.col("to").is_not_null()
         nth = pl.lit(1)
-        if self._planned is not None:
-            joined = joined.join(self._planned, on="to", how="left", maintain_order="left")
-            nth = live.cast(pl.UInt32).cum_sum().over("to") + pl.col("_planned").fill_null(0)
+        if planned is not None:
+            joined = joined.join(planned.frame, on="to", how="left", maintain_order="left")
+            nth = _IS_LIVE.cast(pl.UInt32).cum_sum().over("to") + pl.col("_planned").fill_null(0)
         rows = pl.when(left > 0).then(pl.lit("earlier rows with this number"))
         detail = pl.format(
             "{} is used up by {}",
             pl.coalesce("_cap", pl.lit(self._strictest.text)),
             pl.concat_str("_messages", rows, separator=", ", ignore_nulls=True),
         )
-        marked = skip_rows(joined, where & (nth > left), SkipReason.FREQUENCY_CAP, detail)
-        if self._planned is not None:
-            kept = marked.filter(live).select("to", _planned=pl.lit(1, pl.UInt32))
-            self._planned = pl.concat([self._planned, kept]).group_by("to").agg(pl.col("_planned").sum())
-        return marked.select(frame.columns)
+        return skip_rows(joined, where & (nth > left), SkipReason.FREQUENCY_CAP, detail).select(frame.columns)
 
 
 def _used(cap: FrequencyCap, sent: _SentLately) -> pl.DataFrame:
