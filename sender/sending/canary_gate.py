@@ -32,6 +32,8 @@ from sender.core.threads import run_in_thread
 from sender.delivery.poll import LogSweep
 from sender.delivery.route_sessions import RouteSweeps
 from sender.plan.plan import Plan
+from sender.plan.waves import Waves
+from sender.sending.send_windows import wall_clock
 from sender.state.heartbeat import OnProgress, Progress
 from sender.state.ledger import Ledger, Run
 from sender.state.state import State
@@ -57,6 +59,7 @@ class CanaryGate:
         self._run = run
         self._plan = plan
         self._terms = terms
+        self._clock_ms = wall_clock(state)
         self._stop: CanaryStop | None = None
         self.canary: Canary = run.canary
 
@@ -210,14 +213,26 @@ class CanaryGate:
                 return
 
     def _look(self, ledger: Ledger, suppressions: SuppressionStore) -> None:
-        """Look at the newest messages up to the last one with a receipt."""
-        last = ledger.last_receipt(self._run.run_id)
-        if last is None:
-            return
-        evidence = self._weigh(ledger, suppressions, max(0, last + 1 - NEWEST), last + 1)
-        canary = replace(self.canary, evidence=evidence)
-        if set(canary.broken) - {RECEIPTS} and RECEIPTS not in evidence.broken:
-            self._stop = self._stop_run(ledger, canary)
+        """Look at the newest messages up to the last one with a receipt, of the run and of each wave that is open."""
+        looked: set[int] = set()
+        for from_seq, below_seq in self._stretches():
+            last = ledger.last_receipt(self._run.run_id, from_seq=from_seq, below_seq=below_seq)
+            if last is None or last in looked:
+                continue
+            looked.add(last)
+            evidence = self._weigh(ledger, suppressions, max(0, last + 1 - NEWEST), last + 1)
+            canary = replace(self.canary, evidence=evidence)
+            if set(canary.broken) - {RECEIPTS} and RECEIPTS not in evidence.broken:
+                self._stop = self._stop_run(ledger, canary)
+                return
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """The messages in whose order to look for the newest: a wave may open after others that are behind it."""
+        yield 0, self._run.messages
+        now_ms = self._clock_ms()
+        for wave in Waves.of(self._plan.manifest.waves):
+            if wave.open_until(now_ms) is not None:
+                yield wave.first, wave.end
 
     # -- evidence ----------------------------------------------------------------------------------------------------
 

@@ -371,8 +371,8 @@ class Ledger(RunRoutes, Protocol):
         """What became of the messages of that range that are accepted, rejected or unknown."""
         ...
 
-    def last_receipt(self, run_id: str) -> int | None:
-        """The highest `seq` of a message that was delivered, or was not; None before the first receipt."""
+    def last_receipt(self, run_id: str, *, from_seq: int = 0, below_seq: int | None = None) -> int | None:
+        """The highest `seq` in the range of a message that was delivered, or was not; None before the first receipt."""
         ...
 
     def note_canary(self, run_id: str, canary: Canary) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from sender.core.canary import Canary, CanaryState, CanaryTerms
+from sender.core.clock import time_of_day_ms
 from sender.core.errors import CanaryStop
 from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Rejected, Status, Unknown
+from sender.plan.waves import Wave
 from sender.sending import canary_gate
 from sender.sending.canary_gate import CanaryGate, override
 from sender.state.heartbeat import Progress
@@ -261,6 +263,27 @@ def test_what_happens_while_the_others_are_sent_stops_them(
 
     with pytest.raises(CanaryStop, match="40 of 80 failed"):
         asyncio.run(send())
+
+
+@pytest.mark.parametrize(
+    ("first_opens", "stops"), [pytest.param(-1, True, id="open now"), pytest.param(1, False, id="not open yet")]
+)
+def test_a_wave_that_opens_after_those_behind_it_is_looked_at(
+    history: RunHistory, monkeypatch: pytest.MonkeyPatch, first_opens: int, stops: bool
+) -> None:
+    """What leaves now is then not the last in the order of the claims."""
+    monkeypatch.setattr(canary_gate, "NEWEST", 20)
+    run = begin(history, (FAILED, 40), (ARRIVED, 50), canary=PASSED)
+    plan, now_ms = history.state.plan(run), time_of_day_ms()
+    first = Wave(0, 40, ((now_ms + first_opens * MINUTE_MS, now_ms + 9 * MINUTE_MS),))
+    waves = [first, Wave(40, 90, ((0, now_ms + 10 * MINUTE_MS),))]
+    manifest = replace(plan.manifest, waves=tuple(wave.to_manifest() for wave in waves))
+    gate = CanaryGate(history.state, run, plan.with_manifest(manifest), TERMS)
+    if stops:
+        with pytest.raises(CanaryStop, match="20 of 20 failed"):
+            look(gate)
+    else:
+        assert look(gate)
 
 
 def test_who_sends_elsewhere_is_told_before_anything_is_sent_here(history: RunHistory) -> None:

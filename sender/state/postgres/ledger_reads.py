@@ -166,9 +166,10 @@ class PostgresReads:
         rows = self._db.read(lambda db: db.rows(sql.OUTCOMES, (key, from_seq, below_seq)))
         return read_outcomes(rows)
 
-    def last_receipt(self, run_id: str) -> int | None:
-        key, _ = self._run_key(run_id)
-        seq: int | None = self._db.read(lambda db: db.value(sql.LAST_RECEIPT, (key,)))
+    def last_receipt(self, run_id: str, *, from_seq: int = 0, below_seq: int | None = None) -> int | None:
+        key, messages = self._run_key(run_id)
+        asked = (key, from_seq, messages if below_seq is None else below_seq)
+        seq: int | None = self._db.read(lambda db: db.value(sql.LAST_RECEIPT, asked))
         return seq
 
     def recent_ids(self, *, limit: int) -> list[str]:

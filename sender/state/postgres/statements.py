@@ -233,7 +233,9 @@ WHERE run = %s AND seq >= %s AND seq < %s AND state IN ('accepted', 'rejected', 
 GROUP BY state, status, reason
 """
 LAST_RECEIPT = """
-SELECT seq FROM message WHERE run = %s AND status IN ('delivered', 'undelivered', 'failed') ORDER BY seq DESC LIMIT 1
+SELECT seq FROM message
+WHERE run = %s AND seq >= %s AND seq < %s AND status IN ('delivered', 'undelivered', 'failed')
+ORDER BY seq DESC LIMIT 1
 """
 RECENT_IDS = "SELECT message_id FROM message WHERE run = %s AND message_id IS NOT NULL ORDER BY seq DESC LIMIT %s"
 # These two read all rows: an index over states or ids would be written by every message that is sent, and doubts are

@@ -25,7 +25,9 @@ WHERE run = ? AND seq >= ? AND seq < ? AND state IN ('accepted', 'rejected', 'un
 GROUP BY state, status, reason
 """
 _LAST_RECEIPT = """
-SELECT seq FROM message WHERE run = ? AND status IN ('delivered', 'undelivered', 'failed') ORDER BY seq DESC LIMIT 1
+SELECT seq FROM message
+WHERE run = ? AND seq >= ? AND seq < ? AND status IN ('delivered', 'undelivered', 'failed')
+ORDER BY seq DESC LIMIT 1
 """
 _RECENT_IDS = "SELECT message_id FROM message WHERE run = ? AND message_id IS NOT NULL ORDER BY seq DESC LIMIT ?"
 # These two read all rows: an index over states or ids would be written by every message that is sent, and doubts are
@@ -48,8 +50,8 @@ def read_outcomes(db: apsw.Connection, key: int, from_seq: int, below_seq: int) 
     return rows.read_outcomes(found)
 
 
-def read_last_receipt(db: apsw.Connection, key: int) -> int | None:
-    row = db.execute(_LAST_RECEIPT, (key,)).fetchone()
+def read_last_receipt(db: apsw.Connection, key: int, from_seq: int, below_seq: int) -> int | None:
+    row = db.execute(_LAST_RECEIPT, (key, from_seq, below_seq)).fetchone()
     return None if row is None else row[0]
 
 

@@ -130,9 +130,11 @@ class LedgerReads:
         with failures_explained(self._path):
             return evidence.read_outcomes(self._db, self._run_key(run_id)[0], from_seq, below_seq)
 
-    def last_receipt(self, run_id: str) -> int | None:
+    def last_receipt(self, run_id: str, *, from_seq: int = 0, below_seq: int | None = None) -> int | None:
+        key, messages = self._run_key(run_id)
         with failures_explained(self._path):
-            return evidence.read_last_receipt(self._db, self._run_key(run_id)[0])
+            bound = messages if below_seq is None else below_seq
+            return evidence.read_last_receipt(self._db, key, from_seq, bound)
 
     def recent_ids(self, *, limit: int) -> list[str]:
         with failures_explained(self._path):

@@ -782,6 +782,8 @@ def test_outcomes_of_a_range_are_counted_by_state_status_and_reason(ledger: Ledg
     }
     assert [entry.messages for entry in ledger.outcomes(RUN.run_id, from_seq=1, below_seq=3)] == [1, 1]
     assert ledger.last_receipt(RUN.run_id) == 1
+    assert [ledger.last_receipt(RUN.run_id, below_seq=below) for below in (0, 1, 2, 10)] == [None, 0, 1, 1]
+    assert [ledger.last_receipt(RUN.run_id, from_seq=first) for first in (0, 1, 2)] == [1, 1, None]
 
 
 def test_what_a_canary_decided_is_kept_with_its_run(ledger: Ledger, store: Any) -> None:
