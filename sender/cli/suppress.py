@@ -169,8 +169,13 @@ def export(file: Path | None, scope: str | None, force: bool, debug: bool, state
     from sender.suppression.export import entries_to_frame
 
     console.set_up_logs(debug=debug)
-    with SuppressionList.open(state_dir, create=False) as suppressions:
-        frame = entries_to_frame(suppressions.entries(scope))
+    with SuppressionList.open(state_dir, read_only=True) as suppressions:
+        entries = list(suppressions.entries(scope))
+    frame = entries_to_frame(entries)
+    if len(entries) > frame.height:
+        from sender.cli.suppress_import import not_carried
+
+        console.err.print(f"[yellow]note:[/] {not_carried(len(entries) - frame.height)}")
     if file is None:
         buffer = io.BytesIO()
         dump_csv(frame, buffer)
@@ -189,7 +194,7 @@ def export(file: Path | None, scope: str | None, force: bool, debug: bool, state
 @state_options
 def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
-    with SuppressionList.open(state_dir, create=False) as suppressions:
+    with SuppressionList.open(state_dir, read_only=True) as suppressions:
         entries = sorted(suppressions.entries(scope), key=lambda entry: entry.at, reverse=True)
     if as_json:
         console.print_json([_to_dict(entry) for entry in entries])
@@ -219,7 +224,7 @@ def why(number: str, default_region: str | None, as_json: bool, debug: bool, sta
 
     meanings = LenientReader(frozenset(), short_codes=False).read(number, _regions(default_region)).numbers
     numbers = sorted(meanings) or parse_numbers((number,), default_region)
-    with SuppressionList.open(state_dir, create=False) as suppressions:
+    with SuppressionList.open(state_dir, read_only=True) as suppressions:
         by_number = {e164: suppressions.why(e164) for e164 in numbers}
     entries = [entry for found in by_number.values() for entry in found]
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sender.recipients.readers.read import read_tables
 from sender.recipients.readers.source import FileSource
 from sender.state.find_state import is_state
 from sender.state.state_dir import DEFAULT_STATE_DIR
-from sender.suppression.entries import SANDBOX, EntrySource
+from sender.suppression.entries import SANDBOX, EntrySource, SuppressionEntry
 from sender.suppression.export import entries_from_frame
 from sender.suppression.number_list import ListRules, no_numbers, read_number_list
 from sender.suppression.suppression_list import SuppressionList
@@ -53,8 +53,24 @@ def import_state(suppressions: SuppressionList, folder: Path, own: Path | None) 
         raise InputError("this is the state itself", where=str(folder), fix="name another one")
     with SuppressionList.open(other, read_only=True) as others:
         entries = [entry for entry in others.entries() if entry.scope != SANDBOX]
+    _take_over(suppressions, entries, str(other))
+
+
+def _take_over(suppressions: SuppressionList, entries: Sequence[SuppressionEntry], name: str) -> None:
+    """Enter another list's entries, and say what of them can be recognised by that state alone."""
     new = suppressions.restore(entries)
-    console.out.print(f"{escape(str(other))}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
+    erased = sum(entry.is_erased for entry in entries)
+    console.out.print(f"{escape(name)}: {console.many(len(entries) - erased, 'entry', 'entries')}, {new:,} new")
+    if erased:
+        console.out.print(f"  [yellow]note:[/] {not_carried(erased)}")
+
+
+def not_carried(erased: int) -> str:
+    """The sentence about entries of people who were erased."""
+    return (
+        f"{console.many(erased, 'entry', 'entries')} of people who were erased cannot be taken along: only the state"
+        " that erased them recognises them, so keep it for as long as these people may be on a list"
+    )
 
 
 def import_file(suppressions: SuppressionList, file: Path, rules: ListRules, *, scope: str, reason: SkipReason) -> bool:
@@ -62,9 +78,7 @@ def import_file(suppressions: SuppressionList, file: Path, rules: ListRules, *, 
     name = escape(file.name)
     exported = _read_exported(file)
     if exported is not None:
-        entries = entries_from_frame(exported)
-        new = suppressions.restore(entries)
-        console.out.print(f"{name}: {console.many(len(entries), 'entry', 'entries')}, {new:,} new")
+        _take_over(suppressions, entries_from_frame(exported), file.name)
         return True
     listed = read_number_list(file, rules)
     numbers = listed.numbers

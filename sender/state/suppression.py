@@ -68,8 +68,12 @@ class SuppressionStore(Protocol):
         """The numbers whose entries or lifts are newer than `change`; None when there are more than `most`."""
         ...
 
-    def add(self, rows: Iterable[SuppressionRow]) -> int:
-        """Enter `rows` in one transaction; return how many are new or newer."""
+    def add(self, rows: Iterable[SuppressionRow], *, said_now: bool = False) -> int:
+        """Enter `rows` in one transaction; return how many are new or newer.
+
+        With `said_now` each is said at this moment, so that nothing which was taken back before covers it: where the
+        clock that dated a lift was ahead, the row is dated a millisecond after the lift.
+        """
         ...
 
     def lift(self, lifts: Iterable[LiftRow]) -> int:
@@ -77,7 +81,11 @@ class SuppressionStore(Protocol):
         ...
 
     def first_heard(self, number: str, message_id: str, at: int) -> int:
-        """When the message was heard first: `at` (milliseconds UTC), unless it has been heard before."""
+        """When the message was heard first, in milliseconds UTC; also where the number was erased since.
+
+        One that was never heard before counts as of `at`, and as later than all lifts of its number that are there,
+        whatever the clocks say that dated them.
+        """
         ...
 
     def size(self) -> int:
@@ -144,7 +152,7 @@ class EmptySuppressions:
     def changed_since(self, change: int, most: int) -> list[str] | None:  # noqa: ARG002 (the protocol's)
         raise _read_only()
 
-    def add(self, rows: Iterable[SuppressionRow]) -> int:  # noqa: ARG002
+    def add(self, rows: Iterable[SuppressionRow], *, said_now: bool = False) -> int:  # noqa: ARG002
         raise _read_only()
 
     def lift(self, lifts: Iterable[LiftRow]) -> int:  # noqa: ARG002

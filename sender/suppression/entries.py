@@ -16,6 +16,7 @@ SANDBOX = "sandbox"  # what a simulated run learned: it holds back nothing that 
 SCOPES = ("campaign", "sender", "account")
 
 _ERROR_CODE = re.compile(r"\d+|[a-z]+(?:_[a-z]+)+")  # 21610, message_blocked_by_number
+ERASED = "#"  # begins the name of somebody who was erased
 _E164 = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}")  # and short codes
 
 
@@ -64,6 +65,11 @@ class SuppressionEntry:
     at: datetime
     note: str | None = None
     active: bool = True
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether it is about somebody who was erased: `number` is a hash then, made with the state's own key."""
+        return self.number.startswith(ERASED)
 
     def sentence(self) -> str:
         """`replied STOP to +12025550100 on 2026-11-21 14:03 UTC`; with the scope where it is not everywhere."""

@@ -13,7 +13,10 @@ from sender.suppression.entries import REASONS, EntrySource, SuppressionEntry, c
 
 
 def entries_to_frame(entries: Iterable[SuppressionEntry]) -> pl.DataFrame:
-    """`entries` as a table that `entries_from_frame` reads back: EXPORTED, all String, `at` as ISO 8601 UTC."""
+    """`entries` as a table that `entries_from_frame` reads back: EXPORTED, all String, `at` as ISO 8601 UTC.
+
+    Those of people who were erased are not in it: their hashes mean nothing elsewhere.
+    """
     rows = (
         (
             entry.number,
@@ -25,12 +28,16 @@ def entries_to_frame(entries: Iterable[SuppressionEntry]) -> pl.DataFrame:
             entry.note or "",
         )
         for entry in entries
+        if not entry.is_erased
     )
     return pl.DataFrame(list(rows), schema=dict.fromkeys(EXPORTED, pl.String), orient="row")
 
 
 def entries_from_frame(frame: pl.DataFrame) -> list[SuppressionEntry]:
-    """The entries in a table that `entries_to_frame` made (all String). Raises InputError where it was changed."""
+    """The entries in a table that `entries_to_frame` made (all String). Raises InputError where it was changed.
+
+    Programs up to version 0.1.0 wrote those of erased people, too.
+    """
     entries = []
     for row, (number, reason, scope, source, via, at, note) in enumerate(frame.select(EXPORTED).iter_rows(), start=2):
         try:
@@ -40,7 +47,7 @@ def entries_from_frame(frame: pl.DataFrame) -> list[SuppressionEntry]:
             )
         except (ValueError, TypeError, InputError) as error:
             raise InputError(f"is not as it was exported: {error}", where=f"row {row}", fix="export it again") from None
-        if not is_number(number) or entry.reason not in REASONS or moment.tzinfo is None:
+        if not (is_number(number) or entry.is_erased) or entry.reason not in REASONS or moment.tzinfo is None:
             raise InputError(
                 "is not as it was exported: a number, a reason or a time", where=f"row {row}", fix="export it again"
             )

@@ -13,7 +13,7 @@ from sender.core.lazy_modules import pl
 from sender.core.outcomes import Canceled, CancelReason, SkipReason
 from sender.plan.plan import Plan
 from sender.state.ledger import Run
-from sender.suppression.entries import DEAD, REASONS, SuppressionEntry
+from sender.suppression.entries import DEAD, ERASED, REASONS, SuppressionEntry
 from sender.suppression.number_files import FileWatch
 from sender.suppression.suppression_list import SuppressionList
 
@@ -156,7 +156,7 @@ class LiveSuppression:
                 self._held.pop(number, None)
             self._held |= held
         self._mark = mark
-        self._erased = any(number.startswith("#") for number in self._held)  # by the hash of their number
+        self._erased = any(number.startswith(ERASED) for number in self._held)  # by the hash of their number
 
 
 def watch_suppressions(

@@ -119,15 +119,22 @@ class SuppressionList:
         at: datetime | None = None,
         note: str | None = None,
     ) -> int:
-        """Put `numbers` (E.164) on the list, in one transaction; return how many are new, or newer than before."""
+        """Put `numbers` (E.164) on the list, in one transaction; return how many are new, or newer than before.
+
+        Without `at` they are on it from now on, whatever was taken back before, and by whichever clock.
+        """
         scope, at_ms = check_scope(scope), _ms(at or _now())
-        return self._store.add(
+        rows = (
             SuppressionRow(number, scope, SkipReason(reason).value, source.value, via, at_ms, note)
             for number in numbers
         )
+        return self._store.add(rows, said_now=at is None)
 
     def restore(self, entries: Iterable[SuppressionEntry]) -> int:
-        """Enter entries as they are, such as another machine exported them; return how many were new."""
+        """Enter entries as they are, such as another machine exported them; return how many were new.
+
+        Those of people who were erased are left out: only the state that they come from recognises them.
+        """
         return self._store.add(
             SuppressionRow(
                 entry.number,
@@ -139,6 +146,7 @@ class SuppressionList:
                 entry.note,
             )
             for entry in entries
+            if not entry.is_erased
         )
 
     def remove(self, numbers: Iterable[str], *, scope: str | None = None) -> int:
@@ -180,7 +188,8 @@ class SuppressionList:
 
         With a `message_id`, `heard_at` (aware; None: `at`) is when the reply reached us, and the first such time of an
         id counts: a STOP and a held reply are dated to it, a START to it or to `at`, whichever is earlier. So a START
-        never lifts a STOP that was heard after it, however often and late it is delivered.
+        never lifts a STOP that was heard after it, however often and late it is delivered, and though a clock was set
+        back in between.
         """
         keywords = {keyword_of(text, provider, self._own_words), keyword_of(keyword)}
         asked = next((each for each in (Keyword.STOP, Keyword.START) if each in keywords), None)
@@ -263,8 +272,11 @@ class SuppressionList:
     # -- what a send loop asks -------------------------------------------------------------------------------------
 
     def name_of_erased(self, number: str) -> str | None:
-        """What the number is called in entries from before it was erased; None where there are no such entries."""
-        return self._store.name_of(number) if self._store.has_erased() else None
+        """What the number is called in entries from before it was erased; None where nobody has been erased.
+
+        Takes microseconds: a send loop asks before each message once somebody was erased meanwhile.
+        """
+        return self._store.name_of(number)
 
     def version(self) -> int:
         """A number that differs after anybody changed the list; microseconds."""

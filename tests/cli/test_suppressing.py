@@ -38,6 +38,28 @@ def test_files_in_and_out(sender: Shell) -> None:
     assert sender("suppress", "export", "--state-dir", "elsewhere").out == sender("suppress", "export").out
 
 
+def test_entries_of_people_who_were_erased_stay_where_they_are(sender: Shell) -> None:
+    """No other state could tell who they are, and one that had taken them over refused every plan."""
+    sender.make_state()
+    sender.make_state("--state", "elsewhere")
+    sender("suppress", "add", ADA, BOB)
+    assert sender("forget", ADA, "--yes").code == 0
+    told = "1 entry of people who were erased cannot be taken along"
+    exported = sender("suppress", "export")
+    assert (exported.code, exported.out.count("\n"), BOB in exported.out) == (0, 2, True)
+    assert told in " ".join(exported.err.split())
+    older = exported.out.replace(BOB, "#00112233445566ff")  # as programs up to version 0.1.0 wrote it
+    sender.write("older.csv", older)
+    sender.write("people.csv", f"phone\n{ADA}\n{BOB}\n")
+    for name, known in (("older.csv", 0), (".sender", 1)):
+        done = sender("suppress", "import", name, "--state-dir", "elsewhere")
+        assert done.code == 0, done
+        assert f"{'1 entry' if known else '0 entries'}, {known} new" in done.out
+        assert told in " ".join(done.out.split())
+    planned = sender("plan", "people.csv", *OFFER, "--json", "--state-dir", "elsewhere")
+    assert (planned.code, planned.json["skipped"]) == (0, {"suppressed": 1}), planned
+
+
 def test_bad_usage_is_told(sender: Shell) -> None:
     sender.make_state()
     for args, sentence in (

@@ -142,6 +142,53 @@ def test_history_is_in_order_of_time(store: SuppressionStore) -> None:
     assert [row.source for row, _ in store.history(BOB)] == []
 
 
+@pytest.mark.parametrize(
+    ("taken_back", "row", "at"),
+    [
+        pytest.param(lift(by="person", via="", at=500), entry(at=100), 501, id="by a person"),
+        pytest.param(lift(at=500), entry(at=100), 501, id="by a START"),
+        pytest.param(lift(at=50), entry(at=100), 100, id="before"),
+        pytest.param(lift(at=500), entry(at=100, via=OTHER), 100, id="to another number"),
+        pytest.param(lift(at=500), entry(at=100, source="person"), 100, id="not a person's word"),
+        pytest.param(lift(by="person", scope="campaign:a", at=500), entry(at=100), 100, id="in another scope"),
+        pytest.param(lift(BOB, by="person", via="", at=500), entry(at=100), 100, id="of another number"),
+    ],
+)
+def test_what_is_said_now_is_later_than_what_took_it_back(
+    store: SuppressionStore, taken_back: LiftRow, row: SuppressionRow, at: int
+) -> None:
+    store.lift([taken_back])
+    assert store.add([row], said_now=True) == 1
+    assert store.history(ADA) == [(row._replace(at=at), True)]
+    store.lift([lift(by="person", via="", at=at + 1)])
+    assert store.add([row]) == 0, "as it was said"
+    assert active(store) == set()
+    assert store.add([row], said_now=True) == 1
+    assert active(store) == {ADA}
+
+
+def test_a_message_that_is_heard_first_is_later_than_what_was_taken_back_before(store: SuppressionStore) -> None:
+    store.lift([lift(at=500), lift(by="person", via="", at=400), lift(BOB, at=900)])
+    assert [store.first_heard(ADA, name, 100) for name in ("a", "b")] == [501, 501]
+    store.lift([lift(at=1000)])
+    assert [store.first_heard(ADA, "a", at) for at in (200, 2000)] == [501, 501], "it was heard before"
+    assert [store.first_heard(ADA, "c", at) for at in (2000, 100)] == [2000, 2000]
+    assert store.first_heard(EVE, "a", 100) == 100
+
+
+def test_who_is_erased_is_in_no_row_and_their_old_messages_are_known(store: SuppressionStore) -> None:
+    """A START of theirs that a provider delivers once more lifts no STOP that was heard after it."""
+    store.add([entry(at=100)])
+    assert store.first_heard(ADA, "a", 100) == 100
+    store.lift([lift(at=200)])
+    assert store.first_heard(ADA, "b", 200) == 201
+    store.erase(ADA)
+    assert [store.first_heard(ADA, name, 900) for name in ("a", "b", "c")] == [100, 201, 900]
+    store.erase(ADA)
+    assert [store.first_heard(ADA, name, 999) for name in ("a", "b", "c")] == [100, 201, 900]
+    assert store.first_heard(BOB, "a", 7) == 7
+
+
 # -- changes -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -27,6 +28,15 @@ def test_entries_come_back_as_they_were() -> None:
     assert entries_from_frame(frame.with_columns(more=pl.lit("x"))) == ENTRIES
     assert entries_to_frame([]).schema == dict.fromkeys(EXPORTED, pl.String)
     assert entries_from_frame(entries_to_frame([])) == []
+
+
+def test_who_was_erased_is_not_in_it_and_stops_no_import() -> None:
+    """Programs up to version 0.1.0 wrote their hashes, and refused the whole file afterwards."""
+    erased = replace(ENTRIES[0], number="#00112233445566ff")
+    assert entries_to_frame([erased]).is_empty()
+    older = entries_to_frame(ENTRIES[:1]).with_columns(number=pl.lit(erased.number))
+    assert entries_from_frame(older) == [erased]
+    assert erased.is_erased
 
 
 @pytest.mark.parametrize(

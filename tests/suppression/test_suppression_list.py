@@ -263,6 +263,23 @@ def test_what_a_person_removes_is_off_until_it_is_said_again(listed: Suppression
     assert is_held(listed, ADA)
 
 
+def test_a_removal_by_a_clock_that_is_ahead_swallows_no_later_word(listed: SuppressionList) -> None:
+    """A lift is later than what it takes back, whenever that was said to be; what people say next is later still."""
+    for number in (ADA, BOB, EVE):
+        listed.add([number], at=datetime(2100, 1, 1, tzinfo=UTC))
+    assert listed.remove([ADA, BOB, EVE]) == 3
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON, message_id="a", heard_at=NOON)
+    assert listed.add([BOB]) == 1
+    assert [is_held(listed, number) for number in (ADA, BOB, EVE)] == [True, True, False]
+    assert listed.add([BOB]) == 0, "it is on the list"
+    assert listed.restore(listed.why(EVE)) == 0, "an old entry stays taken back"
+    assert not is_held(listed, EVE)
+    assert listed.remove([ADA, BOB]) == 2
+    assert [is_held(listed, number) for number in (ADA, BOB)] == [False, False]
+    listed.learn_inbound(ADA, "stop", OURS, "twilio", NOON, message_id="a", heard_at=later(9))
+    assert not is_held(listed, ADA), "the same STOP again"
+
+
 def test_removing_in_one_scope_leaves_the_others(listed: SuppressionList) -> None:
     listed.add([ADA], scope="campaign:spring")
     listed.add([ADA], scope="account:twilio")
@@ -354,6 +371,18 @@ def test_a_list_moves_to_another_machine_as_it_is(listed: SuppressionList, tmp_p
         assert list(other.entries()) == list(listed.entries())
         other.learn_inbound(ADA, "start", OURS, "twilio", later(1))
         assert [entry.number for entry in other.entries()] == [BOB]
+
+
+def test_a_list_with_erased_people_moves_without_them(listed: SuppressionList, tmp_path: Path) -> None:
+    """Their hashes are of this state's key: another state could not even ask about its own people any more."""
+    listed.add([ADA, BOB], at=NOON)
+    listed._store.erase(ADA)
+    [erased] = [entry for entry in listed.entries() if entry.is_erased]
+    assert erased.number == listed.name_of_erased(ADA)
+    with SuppressionList.open(tmp_path / "other") as other:
+        assert other.restore(listed.entries()) == 1
+        assert [entry.number for entry in other.entries()] == [BOB]
+        assert [is_held(other, number) for number in (ADA, BOB)] == [False, True]
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------
@@ -468,6 +497,16 @@ HEARD = {
     "an old STOP that a log brings first": ([("START", "b", 1, 1), ("STOP", "a", 0, 9), ("START", "b", 1, 10)], True),
     "a START from a clock ahead of ours": ([("START", "b", 60, 1), ("STOP", "a", 2, 2)], True),
     "a START with the id of a STOP": ([("STOP", "a", 0, 0), ("START", "a", 5, 5)], True),
+    "a STOP heard by a clock that was set back": ([("START", "b", 60, 60), ("STOP", "a", 30, 30)], True),
+    "the same after an earlier STOP": ([("STOP", "a", 0, 0), ("START", "b", 60, 60), ("STOP", "c", 30, 30)], True),
+    "that STOP again, after another START": (
+        [("START", "b", 60, 60), ("STOP", "a", 30, 30), ("START", "c", 90, 90), ("STOP", "a", 30, 95)],
+        False,
+    ),
+    "an unclear reply heard by a clock that was set back": (
+        [("START", "b", 60, 60), ("leave me alone", "a", 30, 30)],
+        True,
+    ),
     "the next START": ([("STOP", "a", 0, 0), ("START", "b", 1, 1), ("STOP", "c", 2, 2), ("START", "d", 3, 3)], False),
 }
 

@@ -29,18 +29,16 @@ _CHUNK = 10_000
 # A START takes back what was learned through the same number of ours, or through no number we know; a person takes
 # back anything, in one scope or in all of them; a review the reply that it is about. At the same millisecond the entry
 # wins: in doubt, nothing is sent.
-_LIFTED = """
-EXISTS (
-    SELECT 1 FROM lift AS l
-    WHERE l.number = e.number AND l.at > e.at AND (l.scope = '' OR l.scope = e.scope)
-        AND (
-            l.by = 'person'
-            OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
-                AND e.reason IN ('opted_out', 'under_review'))
-            OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
-        )
-)
+_COVERED = """
+l.number = e.number AND (l.scope = '' OR l.scope = e.scope)
+    AND (
+        l.by = 'person'
+        OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
+            AND e.reason IN ('opted_out', 'under_review'))
+        OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
+    )
 """
+_LIFTED = f"EXISTS (SELECT 1 FROM lift AS l WHERE {_COVERED} AND l.at > e.at)"  # noqa: S608 (our own text)
 _COLUMNS = "e.number, e.scope, e.reason, e.source, e.via, e.at, e.note"
 _ACTIVE = f"SELECT {_COLUMNS} FROM entry AS e WHERE NOT {_LIFTED} ORDER BY e.number"  # noqa: S608 (our own text)
 _LOOK_UP = f"SELECT {_COLUMNS} FROM entry AS e WHERE e.number = ANY(%s::text[]) AND NOT {_LIFTED} ORDER BY e.number"  # noqa: S608
@@ -61,12 +59,29 @@ LIMIT %(most)s
 """
 # A learned entry keeps its latest time, so that a START is compared with the last STOP. A person's or a file's entry
 # keeps its first time: saying it again changes it only if it was lifted in between.
-_ADD = f"""
-INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+_ENTER = "INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change)"
+_UNLESS_KNOWN = f"""
 ON CONFLICT (number, scope, reason, source, via) DO UPDATE
 SET at = excluded.at, note = excluded.note, change = excluded.change
 WHERE excluded.at > e.at AND (e.source IN ('reply', 'provider_error', 'provider_list') OR {_LIFTED})
+"""
+_ADD = f"{_ENTER} VALUES (%s, %s, %s, %s, %s, %s, %s, %s) {_UNLESS_KNOWN}"
+# What is said now is later than what was taken back before, whatever the clocks say that dated both.
+_ADD_NOW = f"""
+{_ENTER}
+SELECT e.number, e.scope, e.reason, e.source, e.via,
+    greatest(e.at, (SELECT max(l.at) + 1 FROM lift AS l WHERE {_COVERED})), e.note, e.change
+FROM (
+    SELECT %s::text AS number, %s::text AS scope, %s::text AS reason, %s::text AS source, %s::text AS via,
+        %s::bigint AS at, %s::text AS note, %s::bigint AS change
+) AS e {_UNLESS_KNOWN}
 """  # noqa: S608
+_FIRST_HEARD = "SELECT at FROM heard WHERE number = %s AND message_id = %s"
+_HEAR = """
+INSERT INTO heard
+SELECT %(number)s, %(id)s, greatest(%(at)s::bigint, (SELECT max(at) + 1 FROM lift WHERE number = %(number)s))
+ON CONFLICT DO NOTHING
+"""
 _LIFT = """
 INSERT INTO lift AS l (number, by, scope, via, at, change) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (number, by, scope, via) DO UPDATE SET at = excluded.at, change = excluded.change
@@ -79,6 +94,9 @@ INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change)
 SELECT %(name)s, scope, reason, source, via, at, NULL, %(change)s FROM entry WHERE number = %(number)s
 ON CONFLICT (number, scope, reason, source, via) DO UPDATE
 SET at = greatest(e.at, excluded.at), change = excluded.change
+"""
+_ERASE_HEARD = """
+INSERT INTO heard SELECT %(name)s, message_id, at FROM heard WHERE number = %(number)s ON CONFLICT DO NOTHING
 """
 _ERASE_LIFTS = """
 INSERT INTO lift AS l (number, by, scope, via, at, change)
@@ -120,9 +138,9 @@ class SuppressionTable:
         """The number of transactions that changed something."""
         return int(self._db.read(lambda db: db.value(_CHANGE)))
 
-    def add(self, rows: Iterable[SuppressionRow]) -> int:
+    def add(self, rows: Iterable[SuppressionRow], *, said_now: bool = False) -> int:
         """Enter `rows` in one transaction; return how many are new or newer."""
-        return self._write(_ADD, list(rows))
+        return self._write(_ADD_NOW if said_now else _ADD, list(rows))
 
     def lift(self, lifts: Iterable[LiftRow]) -> int:
         """Take entries back in one transaction; return how many lifts are new or newer."""
@@ -132,11 +150,16 @@ class SuppressionTable:
         return self._write(_LIFT, rows)
 
     def first_heard(self, number: str, message_id: str, at: int) -> int:
-        """When the message was heard first, in milliseconds UTC: `at`, unless it has been heard before."""
+        """When the message was heard first, in milliseconds UTC, as the protocol says."""
+        erased = self.name_of(number)
 
         def hear(db: Transaction) -> int:
-            db.execute("INSERT INTO heard VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (number, message_id, at))
-            return int(db.value("SELECT at FROM heard WHERE number = %s AND message_id = %s", (number, message_id)))
+            if erased is not None:  # from before the person was erased
+                known = db.value(_FIRST_HEARD, (erased, message_id))
+                if known is not None:
+                    return int(known)
+            db.execute(_HEAR, {"number": number, "id": message_id, "at": at})
+            return int(db.value(_FIRST_HEARD, (number, message_id)))
 
         return self._db.transact(hear)
 
@@ -196,8 +219,9 @@ class SuppressionTable:
             named = {"number": number, "name": name, "change": change}
             changed = db.execute(_ERASE_ENTRIES, named)
             db.execute(_ERASE_LIFTS, named)
-            db.execute("DELETE FROM entry WHERE number = %s", (number,))
-            db.execute("DELETE FROM lift WHERE number = %s", (number,))
+            db.execute(_ERASE_HEARD, named)
+            for table in ("entry", "lift", "heard"):
+                db.execute(f"DELETE FROM {table} WHERE number = %s", (number,))  # noqa: S608 (our names)
             if changed:
                 db.execute("UPDATE suppression_list SET change = %s", (change,))
             return changed
@@ -206,7 +230,7 @@ class SuppressionTable:
 
     def compact(self) -> None:
         """Write the tables anew without what was erased."""
-        for table in ("entry", "lift"):
+        for table in ("entry", "lift", "heard"):
             self._db.read(lambda db, table=table: db.execute(f"VACUUM FULL {table}"))  # type: ignore[misc]
 
     def changed_since(self, change: int, most: int) -> list[str] | None:

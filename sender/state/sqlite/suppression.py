@@ -85,18 +85,16 @@ _STEPS = (_HEARD, _REVIEW)  # from version 1 to 2, from 2 to 3
 # A START takes back what was learned through the same number of ours, or through no number we know; a person takes
 # back anything, in one scope or in all of them; a review the reply that it is about. At the same millisecond the entry
 # wins: in doubt, nothing is sent.
-_LIFTED = """
-EXISTS (
-    SELECT 1 FROM lift AS l
-    WHERE l.number = e.number AND l.at > e.at AND (l.scope = '' OR l.scope = e.scope)
-        AND (
-            l.by = 'person'
-            OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
-                AND e.reason IN ('opted_out', 'under_review'))
-            OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
-        )
-)
+_COVERED = """
+l.number = e.number AND (l.scope = '' OR l.scope = e.scope)
+    AND (
+        l.by = 'person'
+        OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
+            AND e.reason IN ('opted_out', 'under_review'))
+        OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
+    )
 """
+_LIFTED = f"EXISTS (SELECT 1 FROM lift AS l WHERE {_COVERED} AND l.at > e.at)"  # noqa: S608 (our own text)
 _COLUMNS = "e.number, e.scope, e.reason, e.source, e.via, e.at, e.note"
 _ACTIVE = f"SELECT {_COLUMNS} FROM entry AS e WHERE NOT {_LIFTED}"  # noqa: S608 (our own text)
 _LOOK_UP = f"SELECT {_COLUMNS} FROM json_each(?) AS j CROSS JOIN entry AS e ON e.number = j.value WHERE NOT {_LIFTED}"  # noqa: S608
@@ -111,11 +109,25 @@ SELECT number FROM entry WHERE change > ?1 UNION SELECT number FROM lift WHERE c
 """
 # A learned entry keeps its latest time, so that a START is compared with the last STOP. A person's or a file's entry
 # keeps its first time: saying it again changes it only if it was lifted in between.
-_ADD = f"""
-INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+_ENTER = "INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change)"
+_UNLESS_KNOWN = f"""
 ON CONFLICT DO UPDATE SET at = excluded.at, note = excluded.note, change = excluded.change
 WHERE excluded.at > e.at AND (e.source IN ('reply', 'provider_error', 'provider_list') OR {_LIFTED})
+"""
+_ADD = f"{_ENTER} VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_UNLESS_KNOWN}"
+# What is said now is later than what was taken back before, whatever the clocks say that dated both.
+_ADD_NOW = f"""
+{_ENTER}
+SELECT e.number, e.scope, e.reason, e.source, e.via,
+    max(e.at, coalesce((SELECT max(l.at) + 1 FROM lift AS l WHERE {_COVERED}), e.at)), e.note, e.change
+FROM (SELECT ? AS number, ? AS scope, ? AS reason, ? AS source, ? AS via, ? AS at, ? AS note, ? AS change) AS e
+WHERE true {_UNLESS_KNOWN}
 """  # noqa: S608
+_FIRST_HEARD = "SELECT at FROM heard WHERE number = ? AND message_id = ?"
+_HEAR = """
+INSERT OR IGNORE INTO heard
+SELECT :number, :id, max(:at, coalesce((SELECT max(at) + 1 FROM lift WHERE number = :number), :at))
+"""
 _LIFT = """
 INSERT INTO lift (number, by, scope, via, at, change) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET at = excluded.at, change = excluded.change WHERE excluded.at > at
@@ -126,6 +138,9 @@ _ERASE_ENTRIES = """
 INSERT INTO entry AS e (number, scope, reason, source, via, at, note, change)
 SELECT :name, scope, reason, source, via, at, NULL, :change FROM entry WHERE number = :number
 ON CONFLICT DO UPDATE SET at = max(at, excluded.at), change = excluded.change
+"""
+_ERASE_HEARD = """
+INSERT OR IGNORE INTO heard SELECT :name, message_id, at FROM heard WHERE number = :number
 """
 _ERASE_LIFTS = """
 INSERT INTO lift AS l (number, by, scope, via, at, change)
@@ -177,9 +192,9 @@ class SuppressionFile:
             change: int = self._db.execute("SELECT change FROM list").get
         return change
 
-    def add(self, rows: Iterable[SuppressionRow]) -> int:
+    def add(self, rows: Iterable[SuppressionRow], *, said_now: bool = False) -> int:
         """Enter `rows` in one transaction; return how many are new or newer."""
-        return self._write(_ADD, rows)
+        return self._write(_ADD_NOW if said_now else _ADD, rows)
 
     def lift(self, lifts: Iterable[LiftRow]) -> int:
         """Take entries back in one transaction; return how many lifts are new or newer."""
@@ -189,12 +204,15 @@ class SuppressionFile:
         return self._write(_LIFT, rows)
 
     def first_heard(self, number: str, message_id: str, at: int) -> int:
-        """When the message was heard first, in milliseconds UTC: `at`, unless it has been heard before."""
+        """When the message was heard first, in milliseconds UTC, as the protocol says."""
+        names = [name for name in (self.name_of(number), number) if name is not None]
         with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO heard VALUES (?, ?, ?)", (number, message_id, at))
-            first: int = db.execute(
-                "SELECT at FROM heard WHERE number = ? AND message_id = ?", (number, message_id)
-            ).get
+            for name in names:  # the first one is from before the person was erased
+                known = db.execute(_FIRST_HEARD, (name, message_id)).fetchone()
+                if known is not None:
+                    return int(known[0])
+            db.execute(_HEAR, {"number": number, "id": message_id, "at": at})
+            first: int = db.execute(_FIRST_HEARD, (number, message_id)).get
         return first
 
     def size(self) -> int:
@@ -263,8 +281,9 @@ class SuppressionFile:
             db.execute(_ERASE_ENTRIES, named)
             changed: int = db.total_changes() - before
             db.execute(_ERASE_LIFTS, named)
-            db.execute("DELETE FROM entry WHERE number = ?", (number,))
-            db.execute("DELETE FROM lift WHERE number = ?", (number,))
+            db.execute(_ERASE_HEARD, named)
+            for table in ("entry", "lift", "heard"):
+                db.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 (our names)
             if changed:
                 db.execute("UPDATE list SET change = ?", (named["change"],))
         self._own_changes += changed > 0
