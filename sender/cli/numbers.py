@@ -117,7 +117,7 @@ def _today() -> date:
 @state_options
 def list_(limit: int, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
-    with SuppressionList.open(state_dir, create=False) as suppressions:
+    with SuppressionList.open(state_dir, read_only=True) as suppressions:
         entries = dead_entries(suppressions)
     if as_json:
         console.print_json(
@@ -149,7 +149,7 @@ def list_(limit: int, as_json: bool, debug: bool, state_dir: Path | str) -> int:
 def remove(some: tuple[str, ...], region: str | None, debug: bool, state_dir: Path | str) -> int:
     console.set_up_logs(debug=debug)
     wanted = parse_numbers(some, region)
-    with SuppressionList.open(state_dir, create=False) as known:
+    with SuppressionList.open(state_dir, read_only=True) as known:
         dead = {entry.number for entry in dead_entries(known)} & {*wanted}
     if not dead:
         console.out.print(f"0 numbers removed, {len(wanted):,} not on the list")

@@ -106,7 +106,7 @@ def open_suppression(compiled: CompiledCampaign, state_dir: str | Path | None) -
         yield PlanSuppression(None, None)
         return
     context = compiled.send_context
-    with SuppressionList.open(state_dir, create=False) as suppressions:
+    with SuppressionList.open(state_dir, read_only=True) as suppressions:
         # Taken before the list is read: an entry added meanwhile is looked at twice, never missed.
         checked = {"mark": suppressions.mark(), "skip_dead": context.skip_dead}
         yield PlanSuppression(

@@ -52,7 +52,7 @@ def hold_back(state: State, run: Run, plan: Plan, chosen: pl.DataFrame) -> tuple
     The text is the suppression list's mark: entries up to it need not be looked at again.
     """
     before = plan.manifest
-    with SuppressionList.open(state.where, create=False) as suppressions:
+    with SuppressionList.open(state.where, read_only=True) as suppressions:
         mark = suppressions.mark()
         skip_dead = bool((before.suppression or {}).get("skip_dead"))
         sending = SendContext(before.campaign, before.provider, before.service, run.simulated, skip_dead)

@@ -91,7 +91,7 @@ def history(state: State, number: str, *, region: str | None = None) -> History:
             messages += _find_entries(state, run, e164)
         except PlanError:
             unread.append(run.run_id)
-    with SuppressionList.open(state.where, create=False) as suppressions:
+    with SuppressionList.open(state.where, read_only=True) as suppressions:
         entries = tuple(suppressions.why(e164))
     return History(e164, tuple(messages), entries, tuple(unread))
 

@@ -58,7 +58,7 @@ def open_numbers(where: str | Path = DEFAULT_STATE_DIR, *, create: bool = True) 
     """
     if isinstance(where, str) and scheme_of(where) in DATABASES:
         return _open_facts(read_database_url(where), read_only=not create)
-    return open_number_file(local_folder(where), create=create)
+    return open_number_file(local_folder(where), create=create, read_only=not create)
 
 
 def open_approvals(where: str | Path = DEFAULT_STATE_DIR) -> ApprovalStore:
@@ -154,7 +154,7 @@ def _open_approval_rows(url: DatabaseUrl) -> ApprovalStore:
     with _driver_needed():
         from sender.state.postgres.approvals import ApprovalRows  # noqa: PLC0415
         from sender.state.postgres.database import Database  # noqa: PLC0415
-    return ApprovalRows(lambda: contextlib.closing(Database(url)))
+    return ApprovalRows(lambda *, read_only: contextlib.closing(Database(url, read_only=read_only)))
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ class StateDir(State):
         return ReplyFile.open_to_read(file) if self._read_only else ReplyFile.open(file)
 
     def open_numbers(self, *, create: bool = True) -> NumberStore:
-        return open_number_file(self.path, create=create and not self._read_only)
+        return open_number_file(self.path, create=create, read_only=self._read_only)
 
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
         return self._lock_files.workers_folder(campaign, kind)
@@ -114,13 +114,15 @@ def open_approval_files(directory: Path) -> ApprovalFiles:
     return ApprovalFiles(directory, RUNS_FOLDER)
 
 
-def open_number_file(directory: Path, *, create: bool = True) -> NumberStore:
+def open_number_file(directory: Path, *, create: bool = True, read_only: bool = False) -> NumberStore:
     """What the state `directory` knows of numbers; with `create=False` a missing file is an empty store.
 
-    Raises StateError.
+    With `read_only` it is, too, and nothing is written. Raises StateError.
     """
     file = directory / NUMBERS_FILE
-    return NumberFactsFile.open(file) if create or file.exists() else EmptyNumbers()
+    if not (_has_begun(file) if read_only else create or file.exists()):
+        return EmptyNumbers()
+    return NumberFactsFile.open_to_read(file) if read_only else NumberFactsFile.open(file)
 
 
 def _refuse_read_only(path: Path) -> None:

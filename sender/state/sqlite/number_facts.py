@@ -15,7 +15,7 @@ from sender.core.errors import StateError
 from sender.core.lazy_modules import filelock
 from sender.state.number_facts import NumberFacts, looked_up_elsewhere
 from sender.state.sqlite.erasure import compact
-from sender.state.sqlite.file import failures_explained, immediate, open_file
+from sender.state.sqlite.file import failures_explained, immediate, open_file, open_to_read
 
 _APPLICATION_ID = int.from_bytes(b"cmpn")  # in the file's header
 _SCHEMA_VERSION = 1
@@ -66,6 +66,12 @@ class NumberFactsFile:
         """Open the file at `path`; make it, and its directory, if there is none. Raises StateError."""
         path = path.absolute()
         return cls(open_file(path, partial(_set_up, path), subject=_SUBJECT), path)
+
+    @classmethod
+    def open_to_read(cls, path: Path) -> Self:
+        """Open the file without writing to it. Raises StateError."""
+        path = path.absolute()
+        return cls(open_to_read(path, _check_identity, subject=_SUBJECT), path)
 
     def close(self) -> None:
         with _failures_explained(self._path):
