@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import filelock
 import psutil
 import pytest
 
@@ -65,6 +66,35 @@ def test_another_kind_or_campaign_is_free(
 ) -> None:
     with locks.hold_campaign("offer", RunKind.LIVE), another().hold_campaign(campaign, kind):
         assert another().holder(campaign, kind) is not None
+
+
+def test_campaigns_whose_names_look_alike_are_sent_at_once(locks: RunLocks, another: Callable[[], RunLocks]) -> None:
+    with ExitStack() as stack:
+        for campaign in ("朝の便り", "夜の便り", "spring sale", "spring_sale"):
+            assert locks.holder(campaign, RunKind.LIVE) is None
+            stack.enter_context(another().hold_campaign(campaign, RunKind.LIVE))
+
+
+def test_a_program_of_an_older_version_that_sends_the_campaign_is_not_overtaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock has another name, which several campaigns shared."""
+    monkeypatch.setattr(lock_files, "_HOLDER_WAIT_S", 0.1)
+    monkeypatch.setattr(lock_files, "_WORKERS_WAIT_S", 0.1)
+    locks, folder = LockFiles(tmp_path), tmp_path / "locks"
+    (folder / "live-spring_sale.workers").mkdir(parents=True)
+    for name in ("live-spring_sale.lock", "live-spring_sale.workers/1.lock"):
+        with (
+            filelock.FileLock(folder / name),
+            pytest.raises(RunLocked) as caught,
+            locks.hold_campaign("spring sale", RunKind.LIVE),
+        ):
+            pass
+        assert ("older version" in str(caught.value)) is ("workers" not in name)
+        with locks.hold_campaign("spring sale", RunKind.LIVE):
+            pass
+    with filelock.FileLock(folder / "live-offer.lock"), locks.hold_campaign("offer 2", RunKind.LIVE):
+        pass
 
 
 def test_a_campaign_is_free_again_after_an_error(locks: RunLocks) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from sender.core.errors import RunLocked
 from sender.core.lazy_modules import filelock, psutil
 from sender.state.files.failures import explain_unwritable
+from sender.state.files.file_names import file_name, older_file_name
 from sender.state.files.notes import read_note, write_note
 from sender.state.ledger import RunKind
 from sender.state.locks import Holder
@@ -45,7 +45,9 @@ class LockFiles:
                     f"{campaign} is being sent by another process ({_await_holder(name)})",
                     fix="wait for it, or stop it with Ctrl-C",
                 ) from None
-            self._wait_for_workers(campaign, kind)
+            self._wait_for_workers(self.workers_folder(campaign, kind), campaign)
+            if (older := self._folder / f"{kind.value}-{older_file_name(campaign)}") != name:
+                self._refuse_older_program(older, campaign)
             yield
 
     @contextlib.contextmanager
@@ -83,12 +85,32 @@ class LockFiles:
         return name.with_name(name.name + ".workers")
 
     def _name(self, campaign: str, kind: RunKind) -> Path:
-        return self._folder / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
+        return self._folder / f"{kind.value}-{file_name(campaign)}"
 
-    def _wait_for_workers(self, campaign: str, kind: RunKind) -> None:
+    def _refuse_older_program(self, name: Path, campaign: str) -> None:
+        """Raise RunLocked while a program up to version 0.1.0 sends the campaign, whose lock it calls `name`.
+
+        Nobody else holds that lock for longer than this look takes.
+        """
+        give_up = time.monotonic() + _HOLDER_WAIT_S
+        while name.with_name(name.name + ".lock").exists():
+            try:
+                with self._hold(name, noted=False):
+                    break
+            except filelock.Timeout:
+                if time.monotonic() >= give_up:
+                    raise RunLocked(
+                        f"{campaign}, or a campaign whose name looks like it, is being sent by a process of an older"
+                        f" version ({_await_holder(name)})",
+                        fix="wait for it, or stop it with Ctrl-C",
+                    ) from None
+            time.sleep(0.05)
+        self._wait_for_workers(name.with_name(name.name + ".workers"), campaign)
+
+    def _wait_for_workers(self, folder: Path, campaign: str) -> None:
         """Raises RunLocked when workers of a process that is gone do not end in a moment."""
         give_up = time.monotonic() + _WORKERS_WAIT_S
-        for lock in sorted(self.workers_folder(campaign, kind).glob("*.lock")):
+        for lock in sorted(folder.glob("*.lock")):
             name = lock.with_suffix("")
             while True:
                 try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from sender.core.errors import RunLocked, StateError
 from sender.core.filesystem import make_folder, sync_folder
 from sender.core.lazy_modules import filelock
 from sender.state.files.failures import explain_unwritable
+from sender.state.files.file_names import file_name, older_file_name
 from sender.state.ticks import TickRecord
 
 SCHEDULE_FOLDER = "schedule"
@@ -28,7 +28,14 @@ class TickFiles:
         self._folder = directory / SCHEDULE_FOLDER
 
     def read(self, campaign: str) -> TickRecord | None:
-        file = self._file(campaign)
+        """As the protocol says. A record that an older version wrote may be another campaign's."""
+        for name in (file_name(campaign), older_file_name(campaign)):
+            record = self._read(self._folder / f"{name}.json", campaign)
+            if record is not None and record.campaign == campaign:
+                return record
+        return None
+
+    def _read(self, file: Path, campaign: str) -> TickRecord | None:
         try:
             return TickRecord(**json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -72,5 +79,4 @@ class TickFiles:
             lock.release()
 
     def _file(self, campaign: str) -> Path:
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", campaign)
-        return self._folder / f"{name}.json"
+        return self._folder / f"{file_name(campaign)}.json"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import nullcontext
 from pathlib import Path
 
 from sender.core.filesystem import make_folder
 from sender.state.database_url import DatabaseUrl
+from sender.state.files.file_names import file_name
 from sender.state.files.outcome_files import OutcomeFiles
 from sender.state.files.plans import RUNS_FOLDER
 from sender.state.known_states import registry_path
@@ -54,7 +54,7 @@ class DatabaseState(State):
             self.heartbeats = HeartbeatRows(url, self._questions)
             self.ticks = TickRows(self._db, self._locks)
             self.outcomes = OutcomesOfRuns(plans, OutcomeFiles(self.folder / RUNS_FOLDER))
-            self.approvals = ApprovalRows(lambda: nullcontext(self._db))
+            self.approvals = ApprovalRows(lambda **_: nullcontext(self._db))
             self.ledger = self.open_ledger()
         except BaseException:
             self._db.close()
@@ -82,4 +82,4 @@ class DatabaseState(State):
 
     def workers_folder(self, campaign: str, kind: RunKind) -> Path:
         """Unused: a start with several workers is refused before."""
-        return self.folder / "workers" / f"{kind.value}-{re.sub(r'[^A-Za-z0-9._-]', '_', campaign)}"
+        return self.folder / "workers" / f"{kind.value}-{file_name(campaign)}"
