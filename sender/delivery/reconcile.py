@@ -27,7 +27,7 @@ from sender.delivery.provider_session import ProviderSession
 from sender.plan.plan import Plan
 from sender.providers import account_family
 from sender.providers.base import LogEntry, LogFacts, LogQuery, Request, Response
-from sender.state.ledger import Ledger, LogFinding, Run
+from sender.state.ledger import JOURNAL_SCHEMA, Ledger, LogFinding, Run
 from sender.state.ledger_values import RunRoute
 from sender.transport.base import TransportFailure
 
@@ -90,7 +90,7 @@ async def reconcile(
     Raises StateError when the ledger cannot be written.
     """
     unknown = ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN])
-    messages = _doubtful(unknown if route is None else unknown.filter(route=route), plan, run.run_id)
+    messages = _doubtful(unknown if route is None else unknown.filter(route=route), plan, run)
     if not messages:
         return ReconcileResult()
     facts, now = provider.facts, _now(ledger.now_ms)
@@ -116,9 +116,12 @@ async def reconcile(
 # -- messages in doubt ----------------------------------------------------------------------------------------------
 
 
-def _doubtful(rows: pl.DataFrame, plan: Plan, run_id: str) -> list[DoubtfulMessage]:
+def _doubtful(rows: pl.DataFrame, plan: Plan, run: Run) -> list[DoubtfulMessage]:
     """The messages of a run with these rows of its journal, earliest first."""
-    rows = rows.select("seq", "intent_at", "updated_at", "attempts", "sender", "route")
+    run_id = run.run_id
+    rows = rows.with_columns(_doubted_since(run)).select(
+        "seq", "intent_at", "updated_at", "attempts", "sender", "route"
+    )
     if rows.is_empty():
         return []
     # The number that really sent it; the plan's are those of the first route.
@@ -136,6 +139,16 @@ def _doubtful(rows: pl.DataFrame, plan: Plan, run_id: str) -> list[DoubtfulMessa
         DoubtfulMessage(run_id, seq, make_ref(run_id, seq), to, sender, body, intent_at, doubted_at, attempt)
         for seq, to, sender, body, intent_at, doubted_at, attempt in planned.sort("intent_at", "seq").iter_rows()
     ]
+
+
+def _doubted_since(run: Run) -> pl.Expr:
+    """`intent_at` as the time from which on the log may show the message.
+
+    One that a person had sent again may be an entry from the first time, whenever in the run that was.
+    """
+    begun = pl.lit(datetime.fromtimestamp(run.created_at_ms / 1000, UTC), JOURNAL_SCHEMA["intent_at"])
+    first = pl.when(pl.col("resent") > 0).then(pl.min_horizontal(begun, "intent_at"))
+    return first.otherwise("intent_at").alias("intent_at")
 
 
 def _other_doubts(
@@ -156,8 +169,9 @@ def _other_doubts(
         with contextlib.suppress(PlanError):
             plan = None if plan_of is None else plan_of(other)
         if plan is not None:
-            others += _doubtful(rows, plan, other.run_id)
+            others += _doubtful(rows, plan, other)
         else:
+            rows = rows.with_columns(_doubted_since(other))  # noqa: PLW2901
             others += (
                 DoubtfulMessage(other.run_id, seq, make_ref(other.run_id, seq), None, None, None, begun, ended, attempt)
                 for seq, begun, ended, attempt in rows.select("seq", "intent_at", "updated_at", "attempts").iter_rows()

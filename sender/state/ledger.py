@@ -327,7 +327,7 @@ class Ledger(RunRoutes, Protocol):
         ...
 
     def forget_reports(self, before_ms: int) -> int:
-        """Drop kept reports that came before then; return how many. They may be about another program's messages."""
+        """Drop kept reports that came before then, but for those about an intent; return how many."""
         ...
 
     def counts(self, run_id: str) -> Counts:

@@ -45,7 +45,7 @@ JOURNAL_SCHEMA = FrameSchema(
 DOUBTS_SCHEMA = FrameSchema(
     {"run_id": "String"}
     | {name: JOURNAL_SCHEMA.types[name] for name in ("seq", "state", "attempts", "intent_at", "updated_at", "sender")}
-    | {"route": "UInt8"}
+    | {name: JOURNAL_SCHEMA.types[name] for name in ("route", "resent")}
 )
 # What `Ledger.repeatable` returns: messages whose create request can be written again. Times are milliseconds UTC.
 REPEATABLE_SCHEMA = FrameSchema(

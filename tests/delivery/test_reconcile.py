@@ -292,6 +292,43 @@ def test_what_was_sent_again_meanwhile_is_not_settled_by_what_was_seen_before(un
     assert ledger.journal("run-1")["attempts"].to_list() == [2, 2, 2]
 
 
+@pytest.mark.parametrize(("sent", "others"), [(True, "pending"), (False, "canceled")])
+def test_a_message_that_was_sent_again_is_looked_for_from_the_first_time_on(
+    unsettled: Unsettled, sent: bool, others: str
+) -> None:
+    """A person had it sent again an hour later; it left, or its run was closed before it did."""
+    ledger, again = unsettled.ledger, DOUBTED + timedelta(hours=1)
+    unsettled.now[0] = again
+    assert ledger.resend_unknown("run-1") == len(PEOPLE)
+    claims = ledger.claim("run-1", limit=len(PEOPLE), lease_ms=600_000)
+    if sent:
+        ledger.record("run-1", [Settlement(claim, Unknown("no answer")) for claim in claims])
+    else:
+        ledger.release("run-1", claims)
+        ledger.close_run("run-1", by="anna")
+    assert unsettled.states == ["unknown"] * len(PEOPLE)
+    provider = Provider([entry("m0", PEOPLE[0])])
+    result = unsettled.reconcile(provider, now=again + timedelta(minutes=2))
+    assert (result.found, result.absent) == (1, 2)
+    assert unsettled.states == ["accepted", others, others]
+    assert min(query.since for query in provider.queries) <= INTENT
+
+
+def test_another_run_s_message_that_was_sent_again_may_be_the_entry(unsettled: Unsettled) -> None:
+    """One that looks alike: the entry is from before it was sent again, and proves nothing for either."""
+    ledger, run = unsettled.ledger, unsettled.run
+    unsettled.now[0] = INTENT
+    ledger.create_run(replace(run, run_id="run-2"))
+    [first] = ledger.claim("run-2", limit=1, lease_ms=600_000)
+    ledger.record("run-2", [Settlement(first, Unknown("no answer"))])
+    unsettled.now[0] = DOUBTED + timedelta(hours=1)
+    ledger.resend_unknown("run-2")
+    [again] = ledger.claim("run-2", limit=1, lease_ms=600_000)
+    ledger.record("run-2", [Settlement(again, Unknown("no answer"))])
+    result = unsettled.reconcile(Provider([entry("m0", PEOPLE[0])]), now=DOUBTED + timedelta(hours=2))
+    assert (result.found, result.absent, result.contested) == (0, 2, 1)
+
+
 def test_a_cancelled_walk_proves_nothing(unsettled: Unsettled) -> None:
     provider = Provider()
     result = unsettled.reconcile(provider, cancelled=True)

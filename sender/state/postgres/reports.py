@@ -32,6 +32,12 @@ SELECT key, seq, {_FIELDS} FROM report WHERE run = %s AND seq BETWEEN %s AND %s 
 _SELECT_KEPT = f"SELECT key, {_FIELDS} FROM report WHERE key = ANY(%s::bigint[])"  # noqa: S608
 _DROP = "DELETE FROM report WHERE key = ANY(%s::bigint[])"
 _UNFINISHED = ", ".join(f"'{status}'" for status in RANK if status not in FINAL)
+# A message under way gets its outcome when its run goes on, whenever that is: the report is what proves it.
+_FORGET = """
+DELETE FROM report WHERE received_at < %s AND NOT EXISTS (
+    SELECT FROM every_message AS one WHERE one.run = report.run AND one.seq = report.seq AND one.state = 'intent'
+)
+"""
 _DELIVERING = f"SELECT count(*) FROM message WHERE run = %s AND state = 'accepted' AND status IN ({_UNFINISHED})"  # noqa: S608
 _STRAYS = """
 SELECT report.key, message.run, message.seq
@@ -144,7 +150,7 @@ def count_kept(db: Transaction) -> int:
 
 def forget_kept(db: Transaction, before_ms: int) -> int:
     """Drop reports that were kept before then and found no message; return how many."""
-    return db.execute("DELETE FROM report WHERE received_at < %s", (before_ms,))
+    return db.execute(_FORGET, (before_ms,))
 
 
 def _apply_kept(

@@ -25,6 +25,12 @@ _KEEP = f"INSERT OR IGNORE INTO report (run, seq, {_FIELDS}) VALUES (?, ?{', ?' 
 _SELECT_WAITING = f"SELECT key, seq, {_FIELDS} FROM report WHERE run = ? AND seq BETWEEN ? AND ? ORDER BY seq, key"  # noqa: S608
 _SELECT_KEPT = f"SELECT {_FIELDS} FROM report WHERE key = ?"  # noqa: S608
 _UNFINISHED = ", ".join(f"'{status}'" for status in RANK if status not in FINAL)
+# A message under way gets its outcome when its run goes on, whenever that is: the report is what proves it.
+_FORGET = """
+DELETE FROM report WHERE received_at < ? AND NOT EXISTS (
+    SELECT 1 FROM message WHERE message.run = report.run AND message.seq = report.seq AND message.state = 'intent'
+)
+"""
 _DELIVERING = f"SELECT count(*) FROM message WHERE run = ? AND state = 'accepted' AND status IN ({_UNFINISHED})"  # noqa: S608
 # `message` is the outer loop: it has no index on the ids, so that a smooth run need not keep one of random values.
 _STRAYS = """
@@ -109,7 +115,7 @@ def count_kept(db: apsw.Connection) -> int:
 
 def forget_kept(db: apsw.Connection, before_ms: int) -> int:
     """Drop reports that were kept before then and found no message; return how many."""
-    db.execute("DELETE FROM report WHERE received_at < ?", (before_ms,))
+    db.execute(_FORGET, (before_ms,))
     return db.changes()
 
 

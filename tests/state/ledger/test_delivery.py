@@ -272,6 +272,17 @@ def test_doubled_strangers_are_kept_once_and_forgotten_in_time(ledger: Ledger, s
     assert ledger.kept_reports() == 1
 
 
+def test_a_report_about_a_message_under_way_is_kept_until_its_run_goes_on(ledger: Ledger, store: Any) -> None:
+    """Its process died; whenever the run goes on, the report says that the provider has the message."""
+    claim(ledger, 2)
+    assert tell(ledger, DELIVERED, seq=1) == ReportCounts(kept=1)
+    assert tell(ledger, DELIVERED, seq=7) == ReportCounts(kept=1)
+    store.clock.ms += 1000
+    assert ledger.forget_reports(store.clock.ms) == 1
+    assert ledger.orphans_to_unknown(RUN.run_id) == 1
+    assert status(ledger, 1)[1] == "delivered"
+
+
 def test_texts_that_cannot_be_encoded_are_kept_as_well_as_can_be(ledger: Ledger) -> None:
     settle(ledger, OUTCOMES["accepted"])
     tell(ledger, replace(FAILED, error_message="half a \ud83d", segments=2**40, reported_at="tomorrow"))
