@@ -121,27 +121,37 @@ def write_beside(
     mode: int = PRIVATE,
     replace: bool = True,
 ) -> None:
-    """Write what `fill` puts into an open file to `target`, as `check_output` returned it: whole or not at all.
+    """Write a file that a person named, as `check_output` returned it, and as `write_whole` does.
 
-    The old file, if there is one, is untouched until the new one is on the disk; nothing else is left behind. Without
-    `replace` an existing file is never touched. Raises InputError, with `where` (default: `target`) as its place.
+    Raises InputError, with `where` (default: `target`) as its place.
     """
     try:
-        partial, handle = _create_beside(target, mode)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                partial.replace(target)
-            else:
-                _move_to_new_name(partial, target)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+        write_whole(target, fill, mode=mode, replace=replace)
     except OSError as error:
         raise not_writable(where or str(target), error) from None
+
+
+def write_whole(
+    target: Path, fill: Callable[[IO[bytes]], object], *, mode: int = PRIVATE, replace: bool = True
+) -> None:
+    """Write what `fill` puts into an open file to `target`: whole or not at all.
+
+    The old file, if there is one, is untouched until the new one is on the disk; nothing else is left behind. Without
+    `replace` an existing file is never touched. Raises OSError.
+    """
+    partial, handle = _create_beside(target, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            partial.replace(target)
+        else:
+            _move_to_new_name(partial, target)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text_beside(
@@ -290,7 +300,15 @@ def _create_beside(target: Path, mode: int) -> tuple[Path, int]:
 
 
 def _move_to_new_name(partial: Path, target: Path) -> None:
-    """Move the file unless there is one of that name. Raises FileExistsError."""
+    """Move the file unless there is one of that name. Raises FileExistsError, and other OSError."""
+    try:
+        os.link(partial, target)  # in one step: a kill leaves the whole file, or none
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a file system without links
+        pass
+    else:
+        return
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # from here on the name is ours
     try:
         partial.replace(target)

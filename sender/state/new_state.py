@@ -14,7 +14,8 @@ from pathlib import Path
 from sender.core.container import in_container
 from sender.core.errors import InputError, SenderError, UnknownRun
 from sender.core.filesystem import sync_folder
-from sender.core.output_files import PRIVATE, write_text_beside
+from sender.core.output_files import write_whole
+from sender.state.files.failures import explain_unwritable
 from sender.state.find_state import is_state
 from sender.state.known_states import read_known_states, register_state
 from sender.state.ledger import RunKind
@@ -70,7 +71,10 @@ def init_state(where: str | Path) -> None:
     file = path / STATE_FILE
     if not file.exists():
         begun = {"begun_at": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")}
-        write_text_beside(file, json.dumps(begun) + "\n", mode=PRIVATE)
+        try:
+            write_whole(file, lambda stream: stream.write(f"{json.dumps(begun)}\n".encode()))
+        except OSError as error:
+            raise explain_unwritable(path, error) from None
         sync_folder(path)
     register_state(path)
 
@@ -99,7 +103,7 @@ def _has_live_run(path: Path) -> bool:
 
 
 def _has_entries(path: Path) -> bool:
-    store = open_suppressions(path, create=False)
+    store = open_suppressions(path, read_only=True)
     try:
         return any(row[1] != _SIMULATED_SCOPE for row in store.active())
     finally:

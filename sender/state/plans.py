@@ -48,7 +48,7 @@ class PlanStore(Protocol):
         ...
 
     def note_erased(self, run: Run, people: pl.DataFrame) -> None:
-        """Keep `people` (ERASED_SCHEMA), durably, before they leave the run's plan. Raises InputError and OSError."""
+        """Keep `people` (ERASED_SCHEMA), durably, before they leave the run's plan. Raises StateError and OSError."""
         ...
 
     def is_torn(self, run: Run) -> bool:
@@ -63,12 +63,12 @@ class PlanStore(Protocol):
         """Take the person out of the run's plan and results; return how many rows of the results changed.
 
         `row_numbers` are the person's rows. The old and the new hash of the plan's file are kept. Raises PlanError,
-        InputError and OSError.
+        StateError and OSError.
         """
         ...
 
     def prune(self, run: Run) -> None:
-        """Remove the rows of the run's plan and its results. Raises PlanError, InputError and OSError."""
+        """Remove the rows of the run's plan and its results. Raises PlanError, StateError and OSError."""
         ...
 
     def changes(self, run: Run) -> Sequence[Mapping[str, Any]]:
@@ -95,7 +95,7 @@ class PlanStore(Protocol):
         ...
 
     def erase_written(self, person: Person) -> int:
-        """Take the person out of these plans; return of how many. Raises PlanError, InputError and OSError."""
+        """Take the person out of these plans; return of how many. Raises PlanError, StateError and OSError."""
         ...
 
     def note_output(self, run: Run, file: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sender.core.errors import InputError, PlanError, RunLocked
 from sender.core.lazy_modules import pl
+from sender.state.files.failures import writing_explained
 from sender.state.ledger import Run
 from sender.state.people import ERASED_SCHEMA
 from sender.state.state import State
@@ -65,6 +66,11 @@ def prune(state: State, *, older_than_s: float, dry_run: bool = False) -> Pruned
     if older_than_s < 0:
         raise InputError("older_than_s is negative", fix="older_than_s=90 * 86_400 is 90 days")
     before_ms = state.ledger.now_ms() - round(older_than_s * 1000)
+    with writing_explained(state.folder):
+        return _prune(state, before_ms, dry_run=dry_run)
+
+
+def _prune(state: State, before_ms: int, *, dry_run: bool) -> Pruned:
     runs: list[PrunedRun] = []
     kept: list[KeptRun] = []
     for run in state.ledger.runs():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +209,99 @@ def test_a_real_disk_that_fills_up(small_disk: Path, provider: str, tmp_path: Pa
 
 
 @pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
+@pytest.mark.parametrize("words", [("forget", "+12015550101"), ("prune", "--older-than", "0s")], ids=" ".join)
+def test_what_erases_says_that_the_disk_is_full_and_goes_on(
+    small_disk: Path, provider: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "people.csv").write_text(people(60))
+    state = ("--state-dir", str(small_disk / "state"))
+    sending = [
+        "send",
+        "people.csv",
+        "--body",
+        "Hi {{ name }}",
+        "--from",
+        "+12025550150",
+        "--provider",
+        "sandbox",
+        "--yes",
+    ]
+    done = run_sender([*sending, "--wait", "0", "--default-region", "US", *state], tmp_path)
+    assert done.code == 0, done
+    codes = []
+    for room_kib in range(0, 400, 20):
+        ballast = fill(small_disk, leave_kib=room_kib)
+        done = run_sender([*words, "--yes", *state], tmp_path)
+        ballast.unlink()
+        codes.append(done.code)
+        if done.code == 0:
+            break
+        assert (done.code, "fix:" in done.err, "Traceback" in done.err) == (5, True, False), (room_kib, done)
+    assert codes[0] == 5
+    assert codes[-1] == 0
+    assert run_sender(["status", "people", *state], tmp_path).code == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
+def test_a_run_that_has_no_room_to_begin_says_so(small_disk: Path, provider: str, tmp_path: Path) -> None:
+    """Wherever it is when the room is used up: it is never called a bug, or bad input."""
+    (tmp_path / "people.csv").write_text(people(60))
+    command = [
+        "send",
+        "people.csv",
+        "--body",
+        "Hi {{ name }}",
+        "--from",
+        "+12025550150",
+        "--provider",
+        "sandbox",
+        "--yes",
+    ]
+    for room_kib in range(0, 300, 27):
+        state = small_disk / f"state{room_kib}"
+        ballast = fill(small_disk, leave_kib=room_kib)
+        done = run_sender([*command, "--default-region", "US", "--wait", "0", "--state-dir", str(state)], tmp_path)
+        ballast.unlink()
+        shutil.rmtree(state, ignore_errors=True)
+        assert (done.code, "fix:" in done.err, "Traceback" in done.err) == (5, True, False), (room_kib, done)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
+def test_a_state_on_a_disk_that_can_only_be_read_is_read(small_disk: Path, provider: str, tmp_path: Path) -> None:
+    """Such as a copy of it, mounted to look something up."""
+    (tmp_path / "people.csv").write_text(people(60))
+    text = ("people.csv", "--body", "Hi {{ name }}", "--from", "+12025550150", "--provider", "sandbox")
+    state = ("--state-dir", str(small_disk / "state"))
+    commands = [
+        ["send", *text, "--default-region", "US", "--yes", "--wait", "0", *state],
+        ["suppress", "add", "+12025550101", *state],
+        ["numbers", "import-deactivations", "dead.csv", "--date", "2026-11-28", *state],
+    ]
+    (tmp_path / "dead.csv").write_text("+12025550188\n")
+    for command in commands:
+        assert (done := run_sender(command, tmp_path)).code == 0, done
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    told = {
+        words: run_sender([*words, *state], tmp_path)
+        for words in (
+            ("status",),
+            ("report", "people"),
+            ("history", "+12025550101"),
+            ("suppress", "list"),
+            ("suppress", "why", "+12025550101"),
+            ("suppress", "export"),
+            ("numbers", "list"),
+            ("plan", *text, "--default-region", "US", "--out", "planned"),
+        )
+    }
+    assert {words: done for words, done in told.items() if done.code} == {}
+    assert "1 entry on the suppression list" in told["history", "+12025550101"].out
+    assert "1 dead number" in told["numbers", "list"].out
+    refused = run_sender(["suppress", "remove", "+12025550101", *state], tmp_path)
+    assert (refused.code, "fix:" in refused.err) == (5, True), refused
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_results_that_do_not_fit_lose_nothing(small_disk: Path, provider: str, tmp_path: Path) -> None:
     """What was sent is in the ledger; the results file can be written again at any time."""

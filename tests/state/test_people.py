@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import secrets
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -66,6 +70,51 @@ def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "people.key").stat().st_mode & 0o777 == 0o600
     other = PeopleKeyFile(tmp_path)
     assert other.hash_all(["+12025550101", "+12025550102"]).to_list() == [first, other.hash("+12025550102")]
+
+
+def test_of_two_processes_that_make_the_key_the_second_has_the_first_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = PeopleKeyFile(tmp_path), PeopleKeyFile(tmp_path)
+    token_hex = secrets.token_hex
+
+    def make_it_meanwhile(size: int) -> str:
+        monkeypatch.undo()
+        first.create()
+        return token_hex(size)
+
+    monkeypatch.setattr("sender.state.files.people.secrets.token_hex", make_it_meanwhile)
+    second.create()
+    assert second.secret() == first.secret()
+    assert second.secret() is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_kill_while_the_key_is_made_leaves_none(tmp_path: Path) -> None:
+    """Half a key would be taken for a damaged one, and the state would be refused for ever."""
+    script = (
+        "import os, pathlib, sys\n"
+        "from sender.state.files.people import PeopleKeyFile\n"
+        "def kill(*_): os.kill(os.getpid(), 9)\n"
+        "os.link = pathlib.Path.replace = kill\n"
+        "PeopleKeyFile(pathlib.Path(sys.argv[1])).create()"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == -9
+    key = PeopleKeyFile(tmp_path)
+    assert key.hash("+12025550101") is None
+    key.create()
+    assert key.hash("+12025550101") is not None
+
+
+def test_a_key_is_made_where_files_have_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr("sender.core.output_files.os.link", refuse)
+    key = PeopleKeyFile(tmp_path)
+    key.create()
+    assert PeopleKeyFile(tmp_path).secret() == key.secret()
+    assert [file.name for file in tmp_path.iterdir()] == ["people.key"]
 
 
 @pytest.mark.parametrize("content", ["", "abc", "00", "zz" * 32])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sender.core.errors import PlanError
 from sender.state.contacts import AskedPeople, Edition, find_reached
-from sender.state.files.recipient_index import INDEX_FILE
+from sender.state.files.recipient_index import INDEX_FILE, write_index
 from sender.state.forget import forget
 from sender.state.ledger import Run, RunKind
 from sender.state.people import RECIPIENTS_SCHEMA, as_integer
@@ -115,8 +115,10 @@ def test_a_run_to_short_codes_too_has_none(history: RunHistory) -> None:
 
 
 def test_a_full_disk_costs_the_index_alone(history: RunHistory) -> None:
-    with mock.patch("sender.state.files.recipient_index.write_beside", side_effect=OSError(28, "No space left")):
-        run = history.add({ADA: ACCEPTED})
+    run = history.add({ADA: ACCEPTED})
+    index_of(history, run).unlink()
+    with mock.patch("sender.core.output_files.os.fsync", side_effect=OSError(28, "No space left")):
+        write_index(history.state.plans.folder(run), history.state.plan(run))
     assert not index_of(history, run).exists()
     assert reached(history, ADA) == {ADA}
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sender.core.errors import StateError
 from sender.core.filesystem import make_folder, sync_folder
 from sender.core.lazy_modules import filelock
-from sender.core.output_files import write_text_beside
+from sender.core.output_files import write_whole
 from sender.state.approvals import ApprovedText, RunApproval, sort_approved
 from sender.state.ledger import Run
 
@@ -70,5 +70,6 @@ def _parse(file: Path, parse: Callable[[Mapping[str, Any]], T]) -> T:
 
 
 def _write(file: Path, values: dict[str, Any]) -> None:
-    write_text_beside(file, json.dumps(values, indent=2) + "\n")
+    text = json.dumps(values, indent=2) + "\n"
+    write_whole(file, lambda stream: stream.write(text.encode()))
     sync_folder(file.parent)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from sender.core.filesystem import sync_folder
 from sender.core.lazy_modules import pl
-from sender.core.output_files import folder_beside, write_beside, write_text_beside
+from sender.core.output_files import folder_beside, write_whole
 from sender.plan.manifest import FORMAT, MANIFEST_FILE, Manifest, read_manifest
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import PLAN_FILE, find_row_group
@@ -87,7 +87,7 @@ def drop_rows(folder: Path, identity: str) -> None:
     }
     test_to = None if manifest.test_to is None else ""
     kept = replace(manifest, numbers=numbers, notes=(), test_to=test_to, identity=identity, format=FORMAT)
-    write_text_beside(folder / MANIFEST_FILE, kept.to_json())
+    write_whole(folder / MANIFEST_FILE, lambda file: file.write(kept.to_json().encode()))
     (folder / PLAN_FILE).unlink(missing_ok=True)
     sync_folder(folder)
 
@@ -116,17 +116,17 @@ def erase_from_results(file: Path, row_numbers: Collection[int], person: Person)
         changed += bool(blank)
         writer.writerow(row)
     if changed:
-        write_beside(file, lambda opened: opened.write(written.getvalue().encode()))
+        write_whole(file, lambda opened: opened.write(written.getvalue().encode()))
     return changed
 
 
 def write_frame(frame: pl.DataFrame, file: Path) -> None:
-    """Write a small table beside `file` and move it there. Raises InputError."""
+    """Write a small table beside `file` and move it there. Raises OSError."""
 
     def fill(opened: IO[bytes]) -> None:
         frame.write_parquet(opened, compression="zstd", statistics=False)
 
-    write_beside(file, fill)
+    write_whole(file, fill)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from sender.core.errors import InputError, SenderError, StateError
+from sender.core.lazy_modules import pl
+
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # in what polars says of a file
 
 
 def explain_unwritable(path: Path, error: OSError) -> SenderError:
@@ -20,3 +27,18 @@ def explain_unwritable(path: Path, error: OSError) -> SenderError:
         where=str(path),
         fix="free some space or correct its permissions, or choose another folder with --state-dir",
     )
+
+
+@contextlib.contextmanager
+def writing_explained(path: Path) -> Iterator[None]:
+    """Turn an error of the system, while files of the state at `path` are written, into one that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise explain_unwritable(path, error) from error
+    except pl.exceptions.ComputeError as error:  # polars has no class of its own for them
+        number = _SYSTEM_ERROR.search(str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise explain_unwritable(path, OSError(code, os.strerror(code))) from error

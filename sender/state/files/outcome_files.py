@@ -7,7 +7,7 @@ from pathlib import Path
 from sender.core.errors import StateError
 from sender.core.filesystem import make_folder
 from sender.core.lazy_modules import filelock, pl
-from sender.core.output_files import write_beside
+from sender.core.output_files import write_whole
 from sender.state.ledger import Run
 from sender.state.recorded_outcomes import OUTCOMES_SCHEMA
 
@@ -31,7 +31,7 @@ class OutcomeFiles:
                 known = self.read(run)
                 together = pl.concat([known, outcomes]).unique(maintain_order=True)
                 if together.height > known.height:
-                    write_beside(file, lambda stream: together.write_parquet(stream, compression="zstd"))
+                    write_whole(file, lambda stream: together.write_parquet(stream, compression="zstd"))
         except filelock.Timeout:
             raise StateError(
                 "another process enters outcomes of the run", where=str(file), fix="run the command again"

@@ -11,7 +11,7 @@ from pathlib import Path
 from sender.core.errors import StateError
 from sender.core.filesystem import sync_folder
 from sender.core.lazy_modules import pl
-from sender.core.output_files import write_beside
+from sender.core.output_files import write_whole
 from sender.state.files.failures import explain_unwritable
 from sender.state.people import KEY_BYTES, hash_number
 
@@ -44,10 +44,13 @@ class PeopleKeyFile:
         if self._read() is not None:
             return
         try:
-            write_beside(self._file, lambda file: file.write(secrets.token_hex(KEY_BYTES).encode()), replace=False)
-            sync_folder(self._directory)
+            write_whole(self._file, lambda file: file.write(secrets.token_hex(KEY_BYTES).encode()), replace=False)
+        except FileExistsError:  # another process has made it this moment
+            self._read()
         except OSError as error:
             raise explain_unwritable(self._directory, error) from None
+        else:
+            sync_folder(self._directory)
 
     def _read(self) -> bytes | None:
         """The key; None where there is none yet. Raises StateError for a file that is not one."""

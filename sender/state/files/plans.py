@@ -13,7 +13,7 @@ from typing import Any
 from sender.core.errors import PlanError
 from sender.core.filesystem import sync_folder
 from sender.core.lazy_modules import pl
-from sender.core.output_files import write_text_beside
+from sender.core.output_files import write_whole
 from sender.plan.manifest import MANIFEST_FILE, Manifest, read_manifest
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import PLAN_FILE
@@ -25,6 +25,7 @@ from sender.state.files.erasure import (
     remove_leftovers,
     write_frame,
 )
+from sender.state.files.failures import writing_explained
 from sender.state.files.heartbeats import HEARTBEAT_FILE
 from sender.state.files.notes import read_note, write_note
 from sender.state.files.outcome_files import OUTCOMES_FILE
@@ -53,8 +54,9 @@ class PlanFolders:
         return self._runs / run.run_id
 
     def save(self, run: Run, plan: Plan) -> Plan:
-        remove_index(self.folder(run))
-        stored = plan.write(self._plan_folder(run))
+        with writing_explained(self._runs.parent):
+            remove_index(self.folder(run))
+            stored = plan.write(self._plan_folder(run))
         write_index(self.folder(run), stored)
         return stored
 
@@ -195,7 +197,7 @@ class PlanFolders:
     def _note_change(self, run: Run, change: dict[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps([*self.changes(run), {"at": at, **change}], indent=2) + "\n"
-        write_text_beside(self.folder(run) / CHANGES_FILE, text)
+        write_whole(self.folder(run) / CHANGES_FILE, lambda file: file.write(text.encode()))
 
     def _plan_folder(self, run: Run) -> Path:
         return self.folder(run) / "plan"

@@ -14,7 +14,7 @@ import io
 from pathlib import Path
 
 from sender.core.lazy_modules import pl
-from sender.core.output_files import write_beside
+from sender.core.output_files import write_whole
 from sender.plan.plan import Plan
 from sender.state.people import as_integer
 
@@ -35,7 +35,7 @@ def write_index(folder: Path, plan: Plan) -> None:
     rows.write_parquet(stored, compression="uncompressed", statistics=False)
     digest = _digest(plan.manifest.parquet_sha256, stored.getbuffer())
     with contextlib.suppress(OSError):
-        write_beside(folder / INDEX_FILE, lambda file: (file.write(digest), file.write(stored.getbuffer())))
+        write_whole(folder / INDEX_FILE, lambda file: (file.write(digest), file.write(stored.getbuffer())))
 
 
 def remove_index(folder: Path) -> None:

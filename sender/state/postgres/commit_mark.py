@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sender.core.clock import steady_s
 from sender.core.errors import StateLost
-from sender.core.output_files import write_beside
+from sender.core.output_files import write_whole
 
 MARK_FILE = "commits"
 WRITE_EVERY_S = 1.0
@@ -59,7 +59,7 @@ class CommitMarks:
         if file is not None and file.parent.is_dir():
             text = str(self._known[run_id]).encode()
             with contextlib.suppress(OSError):  # a full disk here loses no message
-                write_beside(file, lambda stream: stream.write(text))
+                write_whole(file, lambda stream: stream.write(text))
 
 
 def lost_commits(where: str) -> StateLost:
