@@ -15,6 +15,7 @@ from sender.core.errors import PlanError, RunLocked
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, SkipReason, SubmissionState
 from sender.phone.typed import read_number
+from sender.state.files.failures import writing_explained
 from sender.state.ledger import Run, RunKind
 from sender.state.people import Person
 from sender.state.state import State
@@ -79,10 +80,10 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
 
     `region` (two letters) is the country of a number without its country code. Raises RunLocked, before anything is
     changed, while another process sends a run that holds the number; InputError when the number cannot be read, and
-    StateError, InputError and OSError when the state cannot be written.
+    StateError when the state cannot be written.
     """
     person = Person.of(number := read_number(number, region))
-    with ExitStack() as stack:
+    with writing_explained(state.folder), ExitStack() as stack:
         held: set[tuple[str, RunKind]] = set()
         for run in filter(state.plans.is_torn, state.ledger.runs()):
             _hold(state, stack, held, [run])
@@ -91,6 +92,8 @@ def forget(state: State, number: str, *, region: str | None = None) -> Forgotten
         _hold(state, stack, held, (trace.run for trace in traces))
         traces, unread = _find_traces(state, person)  # as they are now that nobody sends them
         _hold(state, stack, held, (trace.run for trace in traces))
+        for trace in traces:
+            _refuse_while_others_send(state, trace.run)
         state.people.create()
         key = state.people.hash(number)
         runs = [_erase_from_run(state, trace, person, key) for trace in traces]
@@ -170,12 +173,30 @@ def _hold(state: State, stack: ExitStack, held: set[tuple[str, RunKind]], runs: 
             held.add((run.campaign, run.kind))
 
 
+def _refuse_while_others_send(state: State, run: Run) -> None:
+    """Raise RunLocked while other machines send the run, which go on when whoever held it has left or died."""
+    if state.sharing is None or not state.sharing.is_shared(run):
+        return
+    state.ledger.orphans_to_unknown(run.run_id)
+    if state.sharing.shifts(run.run_id) or state.ledger.counts(run.run_id).intent:
+        raise _is_sent_by_others(run)
+
+
+def _is_sent_by_others(run: Run) -> RunLocked:
+    return RunLocked(
+        f"{run.campaign} is being sent by other machines",
+        fix=f"`sender pause {run.run_id}`, and run the same command again when `sender workers` shows no sender of it",
+    )
+
+
 def _erase_from_run(state: State, trace: _Trace, person: Person, key: int | None) -> ErasedFromRun:
     run, rows = trace.run, trace.rows
     seqs = rows["seq"].drop_nulls().to_list()
     state.plans.note_erased(run, rows.with_columns(key=pl.lit(key, pl.UInt64())))
     state.ledger.orphans_to_unknown(run.run_id)
     canceled = state.ledger.cancel(run.run_id, seqs, CancelReason.FORGOTTEN)
+    if state.ledger.journal(run.run_id, states=[SubmissionState.INTENT], seqs=seqs).height:
+        raise _is_sent_by_others(run)  # one of them began this moment; its answer may make the message pending again
     unknown = state.ledger.journal(run.run_id, states=[SubmissionState.UNKNOWN], seqs=seqs).height
     changed = state.plans.erase(run, person, rows["row_number"].to_list())
     if state.sharing is not None:  # now that no plan has the number any more, which it may hold back

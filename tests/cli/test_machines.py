@@ -181,6 +181,32 @@ def test_one_who_follows_and_dies_is_replaced(sender: Shell, sandbox: Start, url
 
 
 @pytest.mark.slow
+def test_nobody_is_erased_from_under_a_machine_that_sends(
+    sender: Shell, sandbox: Start, url: str, machines: Machines
+) -> None:
+    """Whoever began the run is dead; a machine goes on sending it, with the plan as it was."""
+    server, path = sandbox(), offer(sender, 300, "20/s")
+    last = pl.read_csv(sender.folder / "people.csv", infer_schema=False)["phone"][-1]
+    machines.begin(1)
+    process = sender.start(*send_of(path, url), **env_of(server))
+    machines.wait(lambda state: len(sent_by(state)) == 1)
+    process.kill()
+    process.communicate()
+    refused = sender("forget", last, "--yes", "--state", url)
+    assert refused.code == 3, refused
+    assert "offer is being sent by" in refused.err
+    assert sender("pause", "offer", "--state", url).code == 0
+    machines.wait(lambda state: not state.sharing.shifts() and state.locks.holder("offer", RunKind.REHEARSAL) is None)
+    done = sender("forget", last, "--yes", "--state", url)
+    assert done.code == 0, done
+    resumed = sender("resume", "offer", "--yes", "--wait", "0", "--state", url, **env_of(server))
+    assert resumed.code == 1, resumed
+    assert "1 canceled" in resumed.out
+    assert last not in server.counts()
+    assert sorted(server.counts().values()) == [1] * 299
+
+
+@pytest.mark.slow
 def test_a_stop_on_one_machine_holds_on_all(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
     server, path = sandbox(), offer(sender, 300, "30/s")
     machines.begin(2)

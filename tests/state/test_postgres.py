@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from hypothesis import strategies as st
 
 import sender
 from sender.core.errors import InputError, RunLocked, StateError, StateLost, UnknownRun
-from sender.core.outcomes import Unknown
+from sender.core.outcomes import CancelReason, Unknown
 from sender.state.database_url import DatabaseUrl, read_database_url
 from sender.state.ledger import Claim, Run, RunKind, Settlement
 from sender.state.open import open_state
 from sender.state.people import Person
 from sender.state.postgres import database, locks
-from sender.state.postgres.database import Database
+from sender.state.postgres.database import Database, Transaction
 from sender.state.postgres.database_clock import DatabaseClock
 from sender.state.postgres.install import install
 from sender.state.postgres.ledger import PostgresLedger
@@ -154,6 +155,21 @@ def test_commits_that_are_gone_are_noticed_and_nothing_more_is_claimed(
     assert ledger_rows(url) == 0
 
 
+def test_where_a_machine_cannot_keep_how_far_it_is_messages_are_sent(
+    url: DatabaseUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is full: a claim that was made is given out, or nobody could send it."""
+    (tmp_path / "runs" / RUN.run_id).mkdir(parents=True)
+    with contextlib.closing(PostgresLedger.open(url, folder=tmp_path)) as ledger:
+        ledger.create_run(RUN)
+
+        def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("sender.core.output_files.os.fsync", fail)
+        assert [one.seq for one in ledger.claim(RUN.run_id, limit=2, lease_ms=LEASE_MS)] == [0, 1]
+
+
 def test_a_backup_that_is_restored_is_noticed_by_the_next_process(url: DatabaseUrl, tmp_path: Path) -> None:
     """By the machine that has seen more claims confirmed, in whichever process it sends next."""
     (tmp_path / "runs" / RUN.run_id).mkdir(parents=True)
@@ -230,6 +246,24 @@ def test_commits_are_durable_whatever_the_user_s_settings(url: DatabaseUrl) -> N
         assert db.read(lambda db: db.value("SHOW synchronous_commit")) == "on"
 
 
+def test_a_connection_that_breaks_as_soon_as_it_is_there_is_opened_once_more(url: DatabaseUrl) -> None:
+    """The first question over it is whether anything is lost."""
+    with contextlib.closing(Database(url)) as db:
+        asked: list[int] = []
+
+        def check(connection: psycopg.Connection) -> None:
+            asked.append(connection.info.backend_pid)
+            if len(asked) < 3:
+                execute(url, "SELECT pg_terminate_backend(%s)", asked[-1])
+                time.sleep(0.05)
+            connection.execute("SELECT 1")
+
+        db.when_reconnected(check)
+        break_connection(url, db)
+        assert db.transact(lambda db: db.value("SELECT 7")) == 7
+        assert len(asked) == 3
+
+
 # -- processes that are cut off ----------------------------------------------------------------------------------------
 
 
@@ -288,6 +322,51 @@ def test_it_claims_nothing_more_once_another_has_taken_over(
     with pytest.raises(RunLocked, match="welcome was taken over by another process while this one"):
         sending.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS)
     assert ledger.counts(RUN.run_id).accepted == 1
+
+
+def test_it_begins_no_run_and_changes_no_message_once_another_has_taken_over(
+    url: DatabaseUrl, ledger: PostgresLedger, cut_off: tuple[PostgresLedger, list[Claim]]
+) -> None:
+    """A run that it began now would be for people whom the other process is texting meanwhile."""
+    sending, claims = cut_off
+    execute(url, "UPDATE intent_range SET deadline = 0")
+    taken_over = "welcome was taken over by another process"
+    with AdvisoryLocks(url).hold_campaign(RUN.campaign, RUN.kind):
+        for closes in ((), (RUN.run_id,)):
+            with pytest.raises(RunLocked, match=taken_over):
+                sending.create_run(replace(RUN, run_id="run-2"), closes=closes)
+        for change in (
+            lambda: sending.orphans_to_unknown(RUN.run_id),
+            lambda: sending.resend_unknown(RUN.run_id),
+            lambda: sending.cancel(RUN.run_id, [5], CancelReason.FORGOTTEN),
+        ):
+            with pytest.raises(RunLocked, match=taken_over):
+                change()
+        assert sending.release(RUN.run_id, claims) == 2, "what it had claimed is its own to give back"
+    assert [run.run_id for run in ledger.runs()] == [RUN.run_id]
+    assert ledger.run(RUN.run_id).closed_at_ms is None
+    assert ledger.counts(RUN.run_id).pending == RUN.messages
+
+
+def test_a_campaign_is_taken_over_before_its_new_run_or_after_it(url: DatabaseUrl, ledger: PostgresLedger) -> None:
+    """Whoever takes over waits for the run that is being entered, and finds it."""
+    held = AdvisoryLocks(url)
+    with held.hold_campaign(RUN.campaign, RUN.kind):
+        token, sending = held.token(RUN.campaign, RUN.kind), PostgresLedger.open(url, token_of=held.token)
+        take = "UPDATE holder SET token = gen_random_uuid() WHERE token = %s"
+        entering = threading.Thread(target=sending.create_run, args=[replace(RUN, run_id="run-2")])
+        taking = threading.Thread(target=execute, args=[url, take, token])
+        with contextlib.closing(psycopg.connect(url.text)) as blocker:
+            blocker.execute("LOCK TABLE claim_note IN ACCESS EXCLUSIVE MODE")  # which entering a run comes to last
+            for thread in (entering, taking):
+                thread.start()
+                time.sleep(0.3)
+            was_waiting = taking.is_alive()
+        for thread in (entering, taking):
+            thread.join()
+        assert was_waiting
+        assert [run.run_id for run in ledger.runs()] == [RUN.run_id, "run-2"]
+        sending.close()
 
 
 def test_a_dead_process_of_this_machine_is_not_waited_for(url: DatabaseUrl, ledger: PostgresLedger) -> None:
@@ -408,6 +487,60 @@ def test_a_copy_that_was_cut_off_is_fetched_again(url: DatabaseUrl) -> None:
         for damage in (file.unlink, lambda: file.write_bytes(file.read_bytes()[:100])):
             damage()
             assert state.plan(run).hash == plan.hash
+
+
+def test_what_one_process_fetches_does_not_undo_what_another_changes(
+    url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes of one machine, with one copy: a page that shows the run, and `forget`."""
+    ada, grace = "+12025550101", "+12025550102"
+    plan = plan_for(ada, grace)
+    run = Run("run-1", "spring", RunKind.LIVE, "twilio", plan.hash, None, 2, 2, 0, 0)
+    with DatabaseState(url) as page, DatabaseState(url) as forgetting:
+        forgetting.plans.save(run, plan)
+        assert page.plans.manifest(run) is not None
+        store = forgetting.plans._store
+        looking = threading.Thread(target=lambda: shown.append(page.plans.manifest(run)))
+        shown: list[Any] = []
+
+        def store_later(*arguments: Any, **named: Any) -> bool:
+            looking.start()
+            looking.join(1.0)
+            return store(*arguments, **named)
+
+        monkeypatch.setattr(forgetting.plans, "_store", store_later)
+        forgetting.plans.erase(run, Person.of(ada), [1])
+        looking.join()
+        stored = forgetting.plans.manifest(run)
+        assert stored is not None
+        assert [one.parquet_sha256 for one in shown] == [stored.parquet_sha256]
+    with DatabaseState(url) as state:
+        for name in ("copy.json", "plan/plan.parquet"):
+            (state.plans.folder(run) / name).unlink()
+        assert state.plan(run).recipients().to_list() == [grace]
+
+
+def test_what_is_fetched_is_of_one_version(url: DatabaseUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another machine changes the plan while its parts come, they would not fit one another."""
+    ada, grace = "+12025550101", "+12025550102"
+    plan = plan_for(ada, grace)
+    run = Run("run-1", "spring", RunKind.LIVE, "twilio", plan.hash, None, 2, 2, 0, 0)
+    with DatabaseState(url) as a:
+        a.plans.save(run, plan)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "b"))
+        with DatabaseState(url) as b:
+            rows, erased = Transaction.rows, []
+
+            def rows_then_erase(db: Transaction, statement: str, params: Any = None) -> Any:
+                found = rows(db, statement, params)
+                if not erased and params == (run.run_id, "plan/plan.parquet"):
+                    erased.append(a.plans.erase(run, Person.of(ada), [1]))
+                return found
+
+            monkeypatch.setattr(Transaction, "rows", rows_then_erase)
+            assert b.plan(run).hash == plan.hash
+            assert erased
+            assert b.plan(run).recipients().to_list() == [grace]
 
 
 # -- the clock ---------------------------------------------------------------------------------------------------------

@@ -168,12 +168,12 @@ class Database:
             try:
                 with explained(self._url):
                     self._db = self._connect()
-            except (psycopg.OperationalError, StandbyServer) as error:
+                    self._check_connection()
+            except (psycopg.OperationalError, psycopg.InterfaceError, StandbyServer) as error:
                 if steady_s() >= give_up:
                     raise error if isinstance(error, StandbyServer) else explain(error, self._url) from None
-                time.sleep(pause_s)  # a standby may be about to take over
+                time.sleep(pause_s)  # a standby may be about to take over, or the new connection broke at once
                 continue
-            self._check_connection()
             return
 
     def _check_connection(self) -> None:

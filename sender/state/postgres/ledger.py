@@ -38,7 +38,7 @@ from sender.state.postgres import reports as delivery_reports
 from sender.state.postgres import statements as sql
 from sender.state.postgres.claiming import OpenedRun
 from sender.state.postgres.database import Database, Transaction
-from sender.state.postgres.ledger_changes import LedgerChanges
+from sender.state.postgres.ledger_changes import LedgerChanges, holder_name
 from sender.state.postgres.settling import (
     count_states,
     enter_intents,
@@ -99,7 +99,11 @@ class PostgresLedger(LedgerChanges):
         takes_over: Mapping[str, Collection[int]] = NOTHING,
         routes: Sequence[RunRoute] = (),
     ) -> None:
-        """As the protocol says. A run in a database has one route: ValueError for more."""
+        """As the protocol says. A run in a database has one route: ValueError for more.
+
+        Raises RunLocked where another process has taken the campaign over from this one: it may be sending to the same
+        people.
+        """
         if routes:
             raise ValueError("a run in a database has one route")
         keys = [self._run_key(run_id) for run_id in closes]
@@ -112,6 +116,9 @@ class PostgresLedger(LedgerChanges):
                 return
             tried = True
             now_ms = self._lock(db, [key for key, _ in (*keys, *taken_over)])
+            if self._token_of(run.campaign, run.kind) is not None:
+                holder = db.value(sql.HOLDER, (holder_name(run.campaign, run.kind),))
+                self._refuse_holder(db, run.campaign, run.kind, holder)
             key = db.value(sql.INSERT_RUN, run_columns(run))
             db.execute("INSERT INTO run_cursor (run) VALUES (%s)", (key,))
             for other, seqs in taken_over:
@@ -146,7 +153,9 @@ class PostgresLedger(LedgerChanges):
     def cancel(self, run_id: str, seqs: Collection[int], reason: CancelReason) -> int:
         key, messages = self._run_key(run_id)
         inside = [seq for seq in seqs if seq < messages]
-        return self._change(key, lambda db, run: closing.cancel(db, key, inside, reason=reason, now_ms=run.now_ms))
+        return self._change_held(
+            run_id, lambda db, run: closing.cancel(db, key, inside, reason=reason, now_ms=run.now_ms)
+        )
 
     def pause_run(self, run_id: str, *, by: str) -> bool:
         key, _ = self._run_key(run_id)
@@ -286,7 +295,11 @@ class PostgresLedger(LedgerChanges):
 
     def orphans_to_unknown(self, run_id: str, *, overdue_ms: int | None = None) -> int:
         key, _ = self._run_key(run_id)
-        return self._change(key, lambda db, run: orphans_to_unknown(db, key, run.now_ms, overdue_ms=overdue_ms))
+
+        def expire(db: Transaction, run: OpenedRun) -> int:
+            return orphans_to_unknown(db, key, run.now_ms, overdue_ms=overdue_ms)
+
+        return self._change_held(run_id, expire) if overdue_ms is None else self._change(key, expire)
 
     def reconcile(self, run_id: str, findings: Sequence[LogFinding]) -> int:
         """As the protocol says. A finished run that gets a pending message back is no longer finished."""
@@ -312,7 +325,7 @@ class PostgresLedger(LedgerChanges):
             db.execute(sql.REOPEN, {"run": key})
             return changed
 
-        return self._change(key, resend)
+        return self._change_held(run_id, resend)
 
     def check(self, run_id: str) -> None:
         """As the protocol says. Reads all of the run's rows."""

@@ -57,6 +57,21 @@ class LedgerChanges(PostgresReads):
         """The result of `work`, in a transaction that has locked the run's cursor."""
         return self._db.transact(lambda db: work(db, self._open(db, key)))
 
+    def _change_held(self, run_id: str, work: Callable[[Transaction, OpenedRun], T]) -> T:
+        """As `_change`, for what only whoever holds the campaign may do.
+
+        Raises RunLocked where another process has taken it over from this one.
+        """
+        key, _ = self._run_key(run_id)
+
+        def change(db: Transaction) -> T:
+            run = self._open(db, key)
+            if self._token_of(*self._campaign(db, run_id)) is not None:
+                self._refuse_others(db, run_id, run.holder)
+            return work(db, run)
+
+        return self._db.transact(change)
+
     def _claim(self, run_id: str, work: Callable[[Transaction, OpenedRun, ClaimNote], list[Claim]]) -> list[Claim]:
         """The claims that `work` makes and notes, durable. Where the answer of a commit is lost they are looked up."""
         key, _ = self._run_key(run_id)
@@ -128,16 +143,23 @@ class LedgerChanges(PostgresReads):
 
     def _refuse_others(self, db: Transaction, run_id: str, holder: uuid.UUID | None) -> None:
         """Raise RunLocked where another process has taken the campaign over. Its doing so waits for our lock."""
+        self._refuse_holder(db, *self._campaign(db, run_id), holder)
+
+    def _campaign(self, db: Transaction, run_id: str) -> tuple[str, RunKind]:
+        """The campaign and the kind of a run, which never change."""
         if run_id not in self._campaigns:
             campaign, kind = db.row("SELECT campaign, kind FROM run WHERE run_id = %s", (run_id,)) or ("", "live")
             self._campaigns[run_id] = (campaign, RunKind(kind))
-        campaign, kind = self._campaigns[run_id]
+        return self._campaigns[run_id]
+
+    def _refuse_holder(self, db: Transaction, campaign: str, kind: RunKind, holder: uuid.UUID | None) -> None:
+        """Raise RunLocked where `holder`, the token of whoever holds the campaign, is not this process's."""
         if holder != self._token_of(campaign, kind):
             row = db.row("SELECT pid, host, since FROM holder WHERE name = %s", (holder_name(campaign, kind),))
             who = "" if row is None else f" (pid {row[0]} on {row[1]}, since {row[2]})"
             raise RunLocked(
                 f"{campaign} was taken over by another process{who} while this one could not reach the database",
-                fix=f"`sender status {run_id}` shows how far it is",
+                fix=f"`sender status {campaign}` shows how far it is",
             )
 
     def _check_nothing_is_lost(self, connection: psycopg.Connection[Any]) -> None:

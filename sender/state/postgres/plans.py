@@ -1,15 +1,18 @@
 """The plans of runs in the database, with a copy of what this machine needs in a folder of its own.
 
 The database has the files of each run's folder; the folder here is a copy, file by file, as of one version of them. A
-change is made in the copy and then stored as a whole, in one transaction. Results are written here only.
+change is made in the copy and then stored as a whole, in one transaction. Processes of this machine share the copy: one
+at a time writes it, or what one of them fetches would take the place of what another is changing. Results are written
+here only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +21,8 @@ import polars as pl
 
 from sender.core.errors import StateError
 from sender.core.filesystem import make_folder
-from sender.core.output_files import write_beside
+from sender.core.lazy_modules import filelock
+from sender.core.output_files import write_whole
 from sender.plan.manifest import MANIFEST_FILE, Manifest
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import PLAN_FILE
@@ -35,7 +39,10 @@ COPY_FILE = "copy.json"  # which version of the run's files is here, and the siz
 _PLAN, _MANIFEST = f"plan/{PLAN_FILE}", f"plan/{MANIFEST_FILE}"
 _PLAN_FILES = (_PLAN, _MANIFEST, INDEX_FILE, CHANGES_FILE)
 _STORED = (*_PLAN_FILES, PEOPLE_FILE, OUTPUTS_FILE, IDENTITY_FILE, OUTCOMES_FILE)
+COPY_LOCK = "copy.lock"
+_LOCK_S = 60.0  # to change a plan of ten million rows takes less
 _ATTEMPTS = 10
+_ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"  # all that is read then is of one version
 _VERSION = "SELECT version FROM run_folder WHERE run_id = %s"
 _PARTS = "SELECT bytes FROM run_file WHERE run_id = %s AND name = %s ORDER BY part"
 _STORE = "INSERT INTO run_file (run_id, name, part, bytes) VALUES (%s, %s, %s, %s)"
@@ -57,9 +64,9 @@ class PlanRowsStore:
         return self._copies.folder(run)
 
     def save(self, run: Run, plan: Plan) -> Plan:
-        make_folder(self.folder(run))
-        stored = self._copies.save(run, plan)
-        self._store(run, _PLAN_FILES, before=None)
+        with self._copy_held(run):
+            stored = self._copies.save(run, plan)
+            self._store(run, _PLAN_FILES, before=None)
         return stored
 
     def open(self, run: Run) -> Plan:
@@ -131,39 +138,72 @@ class PlanRowsStore:
     # -- the files of a run, and their copy on this machine ------------------------------------------------------------
 
     def fetch(self, run: Run, names: Collection[str]) -> uuid.UUID | None:
-        """See that these files of the run are here as they are in the database; return their version, if it has any."""
+        """See that these files of the run are here as they are in the database; return their version, if it has any.
+
+        Raises StateError.
+        """
         version: uuid.UUID | None = self._db.read(lambda db: db.value(_VERSION, (run.run_id,)))
         if version is None:
             return None
         copied = self._read_copy(run, version)
+        if copied is not None and copied >= {*names}:
+            return version
+        with self._copy_held(run):
+            return self._fetch(run, names)
+
+    def _fetch(self, run: Run, names: Collection[str]) -> uuid.UUID | None:
+        """As `fetch`, by whoever holds the copy."""
+
+        def read(db: Transaction) -> tuple[uuid.UUID | None, set[str] | None, dict[str, list[tuple[Any, ...]]]]:
+            db.execute(_ONE_MOMENT)
+            version: uuid.UUID | None = db.value(_VERSION, (run.run_id,))
+            copied = None if version is None else self._read_copy(run, version)
+            missing = [] if version is None else [name for name in names if name not in (copied or ())]
+            return version, copied, {name: db.rows(_PARTS, (run.run_id, name)) for name in missing}
+
+        version, copied, parts = self._db.transact(read)
+        if version is None:
+            return None
         if copied is None:  # of another version: whoever was erased since is in it
             for name in _STORED:
                 (self.folder(run) / name).unlink(missing_ok=True)
-            copied = set()
-        missing = [name for name in names if name not in copied]
-        if missing:
-            make_folder(self.folder(run))
-            parts = self._db.transact(lambda db: {name: db.rows(_PARTS, (run.run_id, name)) for name in missing})
+        if parts:
             for name, rows in parts.items():
                 self._write(self.folder(run) / name, rows)
-            self._note_copy(run, version, {*copied, *missing})
+            self._note_copy(run, version, {*(copied or ()), *parts})
         return version
+
+    @contextlib.contextmanager
+    def _copy_held(self, run: Run) -> Iterator[None]:
+        """Keep other processes of this machine from writing the copy. Makes the run's folder. Raises StateError."""
+        folder = self.folder(run)
+        try:
+            make_folder(folder)
+            with filelock.FileLock(folder / COPY_LOCK, timeout=_LOCK_S, mode=0o600):
+                yield
+        except filelock.Timeout:
+            raise StateError(
+                f"another process here has been changing the files of run {run.run_id} for a minute",
+                where=str(folder),
+                fix="run the same command again",
+            ) from None
 
     def _write(self, file: Path, parts: Sequence[tuple[Any, ...]]) -> None:
         if not parts:
             file.unlink(missing_ok=True)
             return
         make_folder(file.parent)
-        write_beside(file, lambda stream: [stream.write(part) for (part,) in parts])
+        write_whole(file, lambda stream: [stream.write(part) for (part,) in parts])
 
     def change(self, run: Run, names: Collection[str], change: Callable[[], T]) -> T:
         """Make a change in the copy and store it; make it again where another process has stored one meanwhile."""
         for _ in range(_ATTEMPTS):
-            before = self.fetch(run, _STORED)
-            self._forget_copy(run)  # until the change is stored, the copy is nobody's
-            result = change()
-            if self._store(run, names, before=before):
-                return result
+            with self._copy_held(run):
+                before = self._fetch(run, _STORED)
+                self._forget_copy(run)  # until the change is stored, the copy is nobody's
+                result = change()
+                if self._store(run, names, before=before):
+                    return result
         raise StateError(f"other processes change the files of run {run.run_id} all the time", fix="try again")
 
     def _store(self, run: Run, names: Collection[str], *, before: uuid.UUID | None) -> bool:
@@ -206,7 +246,7 @@ class PlanRowsStore:
     def _note_copy(self, run: Run, version: uuid.UUID, names: set[str]) -> None:
         sizes = {name: _size(self.folder(run) / name) for name in sorted(names)}
         text = json.dumps({"version": str(version), "sizes": sizes})
-        write_beside(self.folder(run) / COPY_FILE, lambda stream: stream.write(text.encode()))
+        write_whole(self.folder(run) / COPY_FILE, lambda stream: stream.write(text.encode()))
 
     def _forget_copy(self, run: Run) -> None:
         (self.folder(run) / COPY_FILE).unlink(missing_ok=True)

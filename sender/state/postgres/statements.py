@@ -17,6 +17,8 @@ SELECT_RUNS = f"SELECT {_RUN_COLUMNS} FROM run "  # noqa: S608 (our names)
 LOCK_RUNS = "SELECT run FROM run_cursor WHERE run = ANY(%s::bigint[]) ORDER BY run FOR UPDATE"
 ADVANCE = "UPDATE run_cursor SET next_seq = %(next)s, commits = commits + %(claims)s WHERE run = %(run)s"
 IS_HELD = "SELECT closed_at IS NOT NULL OR paused_at IS NOT NULL FROM run WHERE key = %s"
+# Locked, so that nobody takes the campaign over before this transaction has ended; after the cursors, as whoever does.
+HOLDER = "SELECT token FROM holder WHERE name = %s FOR SHARE"
 CLOSE_REASON = "SELECT close_reason FROM run WHERE key = %s"
 # A pause is over with it.
 CLOSE_RUN = """
