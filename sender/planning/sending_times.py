@@ -80,20 +80,29 @@ class SendingTimes:
         return (*own, *self.rule_set.openings_for(places or "", today))
 
     def of(self, zone: str | None, places: str | None, now_ms: int) -> Times:
-        """When a recipient may be texted who may be in these zones and places (columns of the plan)."""
+        """When a recipient may be texted who may be in these zones and places (columns of the plan).
+
+        Raises InputError where the holidays of a year that matters are not known.
+        """
         key = (zone, places, now_ms)
         if key not in self._known:
-            openings, zones = self.openings(places, now_ms), tuple((zone or _EVERYWHERE).split("|"))
-            intervals = next_windows(
-                openings,
-                zones,
-                now_ms,
-                deadline_ms=self.deadline_ms,
-                outside=self.outside,  # type: ignore[arg-type]
-            )
-            held = tuple(opening.name for opening in closed_at(openings, zones, now_ms))
-            self._known[key] = Times(intervals, held)
+            try:
+                self._known[key] = self._find(zone, places, now_ms)
+            except ValueError as error:  # checked for this year, and the window reaches into another
+                what, _, fix = str(error).partition(": ")
+                raise InputError(what, where="window.holidays", fix=fix) from None
         return self._known[key]
+
+    def _find(self, zone: str | None, places: str | None, now_ms: int) -> Times:
+        openings, zones = self.openings(places, now_ms), tuple((zone or _EVERYWHERE).split("|"))
+        intervals = next_windows(
+            openings,
+            zones,
+            now_ms,
+            deadline_ms=self.deadline_ms,
+            outside=self.outside,  # type: ignore[arg-type]
+        )
+        return Times(intervals, tuple(opening.name for opening in closed_at(openings, zones, now_ms)))
 
 
 def compile_window(campaign: Campaign) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _days_of(code: str, year: int) -> Iterable[date]:
     if not days:
         raise ValueError(
             f"the holidays package {_version()} has no holidays of {code} in {year}: leave the code out, or name "
-            "another place with the same holidays"
+            f"another place with the same holidays, or the days themselves ({year}-12-24)"
         )
     return list(days)
 

@@ -10,9 +10,11 @@ import polars as pl
 import pytest
 
 from sender.campaign.load import load_campaign
+from sender.core.errors import InputError
 from sender.plan.plan import Plan
 from sender.planning.build import build_plan
 from sender.planning.forecast import Forecast, foresee
+from sender.planning.sending_times import SendingTimes
 
 EST, PST, LONDON = "America/New_York", "America/Los_Angeles", "Europe/London"
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
@@ -70,6 +72,16 @@ def test_those_whose_window_closes_first_go_first_though_it_opens_later() -> Non
     closing = f"{PST}|{LONDON}"
     forecast = foreseen({EST: 200, closing: 100}, ms(16), expected_s=6 * 3600.0)
     assert (forecast.late, forecast.ends_ms) == (0, ms(22))
+
+
+def test_holidays_that_nobody_knows_for_that_year_are_an_error_of_input() -> None:
+    """The campaign was checked for this year, and its window reaches into one without data."""
+    window = {"hours": "09:00-20:00", "days": None, "holidays": ["SA"], "zone": "recipient"}
+    at_ms = round(datetime(1800, 6, 1, tzinfo=UTC).timestamp() * 1000)
+    with pytest.raises(InputError, match=r"has no holidays of SA in 1800") as caught:
+        SendingTimes(window).of("Asia/Riyadh", None, at_ms)
+    assert (caught.value.where, caught.value.exit_code) == ("window.holidays", 2)
+    assert "(1800-12-24)" in (caught.value.fix or "")
 
 
 def test_in_several_zones_all_have_to_be_open() -> None:
