@@ -92,7 +92,10 @@ class PlanDiff:
 
 
 def diff_plans(a: Plan, b: Plan) -> PlanDiff:
-    """Return the differences from `a` to `b`. Where a number has several messages, they are compared in file order."""
+    """Return the differences from `a` to `b`. Where a number has several messages, they are compared in file order.
+
+    A run's own plan may have its rows in another order.
+    """
     before, after = _summarize(a), _summarize(b)
     priced = before.currency is not None and before.currency == after.currency
     own_fields = bool(a.manifest.templates or b.manifest.templates)
@@ -130,7 +133,7 @@ def _messages(plan: Plan) -> pl.LazyFrame:
     stored = rows.collect_schema().names()  # older plans have no variants
     columns = [pl.col(name) if name in stored else pl.lit(None, pl.String).alias(name) for name in FIELDS.values()]
     messages = rows.filter(pl.col("seq").is_not_null())
-    return messages.select("to", "row_number", *columns, nth=pl.int_range(pl.len()).over("to"))
+    return messages.select("to", "row_number", *columns, nth=pl.col("row_number").rank("ordinal").over("to"))
 
 
 def _select_only(here: pl.LazyFrame, there: pl.LazyFrame, other: Plan) -> pl.DataFrame:

@@ -98,6 +98,15 @@ def test_several_messages_to_a_number_are_compared_in_order() -> None:
     assert found.added["body"].to_list() == ["Hi three"]
 
 
+def test_the_plan_of_a_run_is_compared_in_the_order_of_the_file() -> None:
+    """Its rows are in the order in which they were claimed."""
+    rows = [(ADA, "1"), (BOB, "2"), (ADA, "3"), (BOB, "4"), (CY, "5")]
+    made = plan(*rows, dedupe="none")
+    run = Plan(made.manifest, made.frame.sort("row_number", descending=True))
+    found = diff_plans(made, run)
+    assert (found.changed.height, found.same) == (0, len(rows))
+
+
 def test_examples_are_counted_off_and_counts_are_not() -> None:
     told = diff_plans(plan((ADA, "x")), plan((BOB, "x"), (CY, "x"), (DI, "x"))).to_dict(2)
     assert [one["to"] for one in told["added"]] == [BOB, CY]
