@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sender.core.lazy_modules import pl
 from sender.plan.plan import Plan
-from sender.plan.stored_rows import ROW_GROUP, StoredRows
+from sender.plan.stored_rows import StoredRows, find_row_group
 
 _ROWS_IN_MEMORY = 50_000
 
@@ -32,7 +32,7 @@ def put_canary_first(plan: Plan, *, limit: int | None = None) -> Plan:
 def renumber(plan: Plan, order: pl.DataFrame) -> pl.DataFrame | StoredRows:
     """Return the plan's rows, each message with its `_place` in `order` as `seq`, in that order; skipped rows last."""
     rows = (
-        plan.scan()
+        plan.scan_stored()
         .join(order.lazy(), on="seq", how="left")
         .with_columns(seq=pl.col("_place"))
         .drop("_place")
@@ -41,7 +41,8 @@ def renumber(plan: Plan, order: pl.DataFrame) -> pl.DataFrame | StoredRows:
     if plan.manifest.rows <= _ROWS_IN_MEMORY:
         return rows.collect()
     stored = StoredRows()
-    rows.sink_parquet(stored.path, compression="zstd", row_group_size=ROW_GROUP, statistics=False, maintain_order=True)
+    size = find_row_group(len(plan.manifest.headers))
+    rows.sink_parquet(stored.path, compression="zstd", row_group_size=size, statistics=False, maintain_order=True)
     return stored
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from sender.campaign.load import load_campaign
 from sender.core import frame_buffer
 from sender.core.errors import RecipientsError
+from sender.plan import canary_order
 from sender.plan.plan import Plan
 from sender.plan.stored_rows import ROW_GROUP, find_row_group
 from sender.planning.build import build_plan
@@ -178,6 +180,16 @@ def test_rows_of_a_wide_list_may_be_filtered_and_explained(tmp_path):
     explained = explain_row(plan, 5)
     assert list(explained.cells) == HEADERS
     assert explained.cells["Field 1000"] == "3x1000"
+
+
+@pytest.mark.parametrize("in_memory", [50_000, 0], ids=["in memory", "in a file"])
+def test_a_run_that_puts_some_messages_first_keeps_the_cells_as_lists(tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr(canary_order, "_ROWS_IN_MEMORY", in_memory)
+    plan = planned(written_list(tmp_path / "wide.csv", [HEADERS, *rows_of(9)]))
+    run = canary_order.put_canary_first(plan.with_manifest(replace(plan.manifest, canary={"first": 3})))
+    assert run.messages["row_number"].to_list() == [2, 5, 8, 3, 4, 6, 7, 9, 10]
+    assert run.scan_stored().collect_schema()["recipient"] == pl.List(pl.String)
+    assert cells_of(run) == cells_of(plan)
 
 
 def test_somebody_is_erased_from_a_wide_plan(tmp_path):
