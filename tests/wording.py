@@ -39,6 +39,14 @@ RULES: dict[str, str] = {
     r"come again": "retry",
     r"nobody can say": "is unknown",
     r"no \w+ answers to": "is called",
+    r"as ever": "as usual",
+    r"all the same": "anyway",
+    r"but for": "except",
+    r"go(?:es|ing)? on": "continue",
+    r"what (?:became|becomes) of": "its status, or its result",
+    r"dearest": "most expensive",
+    r"under way": "in flight, or running",
+    r"anew": "again",
 }
 
 # Where one of them is the right word: the sentence around it must match.

@@ -21,7 +21,7 @@ class ApprovalSpec(Strict):
         1,
         ge=1,
         le=9,
-        description="How many people have to sign, each with a key of their own: the author alone is one.",
+        description="How many people must sign, each with their own key. The author counts as one.",
     )
     signers: File = Field(
         Path(SIGNERS_FILE),
@@ -46,7 +46,7 @@ def join_approvals(folder: Mapping[str, Any], own: Any) -> dict[str, Any]:
     Raises ValueError where the campaign asks for less than its folder.
     """
     if is_none(own):
-        raise ValueError("the folder asks for an approval, and the campaign for none: leave the key out")
+        raise ValueError("the folder requires an approval, but the campaign none: leave the key out")
     expanded = expand_approval(own)
     if not isinstance(expanded, Mapping):
         return dict(folder) | {"approvals": expanded}  # which the campaign's own check refuses

@@ -43,18 +43,19 @@ class StopIfSpec(Strict):
 
     failed: OrNone[_Limit] = Field(
         STOP_IF[Condition.FAILED],
-        description="Refused by the provider, or reported as not delivered, for whatever reason: of those with a"
-        " result.",
+        description="Refused by the provider or reported as not delivered, for any reason: share of the messages with"
+        " a result.",
     )
     opted_out: OrNone[_Limit] = Field(
         STOP_IF[Condition.OPTED_OUT],
-        description="Opted out, by a STOP in reply or because the provider says so: of those with a result.",
+        description="Opted out, by a STOP in reply or according to the provider: share of the messages with a result.",
     )
     filtered: OrNone[_Limit] = Field(
-        STOP_IF[Condition.FILTERED], description="Filtered or blocked by a carrier: of those with a result."
+        STOP_IF[Condition.FILTERED],
+        description="Filtered or blocked by a carrier: share of the messages with a result.",
     )
     unknown: OrNone[_Limit] = Field(
-        STOP_IF[Condition.UNKNOWN], description="Not known whether they were accepted: of all that were sent."
+        STOP_IF[Condition.UNKNOWN], description="Unknown whether accepted: share of all messages sent."
     )
 
 
@@ -64,13 +65,12 @@ class CanarySpec(Strict):
     first: int = Field(ge=1, description="How many messages go first, spread evenly over those that may leave now.")
     wait: _Wait = Field(
         default_factory=lambda: Wait(900.0, "15m"),
-        description="How long their receipts are awaited, at most. It ends early when every message has its final"
-        " status.",
+        description="The longest wait for their receipts. The wait ends early when every message has its final status.",
     )
     stop_if: StopIfSpec = Field(
         default_factory=StopIfSpec,
-        description="The shares above which the run stops. One counts once its 95 % lower bound passes the limit, and"
-        " for the rest of the run, too.",
+        description="The shares above which the run stops, once the 95 % lower bound of one exceeds its limit. They"
+        " count for the rest of the run, too.",
     )
 
     @property

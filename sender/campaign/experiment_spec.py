@@ -29,7 +29,7 @@ class VariantSpec(Strict):
 
     name: Annotated[str, Field(pattern=_NAME)] = Field(description="Its name in previews, results and reports.")
     weight: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="How many people get it, compared with the others; 0: nobody."
+        1.0, ge=0, allow_inf_nan=False, description="Its share of the people, relative to the other weights; 0: nobody."
     )
     template: File | None = Field(None, description="Jinja file with its body. Default: that of `message`.")
     body: Body | None = Field(None, description="Its body in place. Default: that of `message`.")
@@ -45,7 +45,7 @@ class VariantSpec(Strict):
         if self.template is not None and self.body is not None:
             raise ValueError("both `template` and `body` are given: keep one")
         if self.name == _RESERVED:
-            raise ValueError(f"a variant cannot be called `{_RESERVED}`: reports call those so who get nothing")
+            raise ValueError(f"a variant cannot be called `{_RESERVED}`: in reports this group gets nothing")
         return self
 
 
@@ -53,7 +53,7 @@ def check_variants(variants: tuple[VariantSpec, ...]) -> tuple[VariantSpec, ...]
     """Return the variants. Raises ValueError for one alone, a name that stands twice, and weights that add to 0."""
     names = [variant.name for variant in variants]
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"two variants are called `{repeated}`: give each a name of its own")
+        raise ValueError(f"two variants are called `{repeated}`: give each its own name")
     if len(variants) == 1:
         raise ValueError("one variant alone is the message itself: add another, or write it as `message.body`")
     if variants and not sum(variant.weight for variant in variants):
@@ -76,7 +76,7 @@ class ExperimentSpec(Strict):
         description="The outcome that counts as success: `purchase`, or `reply` for replies that a receiver keeps."
         " Default: any but an opt-out.",
     )
-    base: _Rate | None = Field(None, description="The rate of success to expect, as a share: `3%`.")
+    base: _Rate | None = Field(None, description="The success rate that you expect, as a share: `3%`.")
     lift: _Rate | None = Field(
         None,
         description="The smallest difference that matters, in percentage points: `0.5%`. With `base` it gives the size"

@@ -35,9 +35,9 @@ class LinksSpec(Strict):
     """Links of a shortener of the user's own, one for each person and address."""
 
     base: Annotated[Text, AfterValidator(_check_base)] = Field(
-        description="What each link begins with: the address of your own shortener, `https://go.example.com/`."
+        description="The address of your own link shortener, with which each link begins: `https://go.example.com/`."
     )
     domains: Annotated[tuple[Text, ...], BeforeValidator(to_list), AfterValidator(_check_domains)] = Field(
-        min_length=1, description="Where links may lead: these domains, and what is below them."
+        min_length=1, description="Where links may lead: these domains and their subdomains."
     )
     length: int = Field(8, ge=6, le=22, description="Characters of a link's token: letters and digits.")

@@ -124,7 +124,7 @@ def _read_document(path: Path) -> safe_yaml.Document:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise CampaignError(
-            "there is no such file", where=str(path), fix="`sender init` writes a campaign that runs"
+            "there is no such file", where=str(path), fix="check the name; `sender init` writes an example"
         ) from None
     except UnicodeDecodeError as error:
         raise CampaignError(f"not UTF-8 (byte {error.start})", where=str(path), fix="save the file as UTF-8") from None

@@ -100,11 +100,11 @@ class RecipientsSpec(Strict):
     )
     phone_column: Annotated[tuple[Text, ...], BeforeValidator(_to_headers)] = Field(
         (),
-        description="Header of the column with the number. Default: the only one that is named so (`phone`, `Mobile #`,"
-        " `Téléphone`, ...). A list is an order: the first cell of a row that reads as a number is used.",
+        description="Header of the column with the number. Default: the only column with such a name (`phone`,"
+        " `Mobile #`, `Téléphone`, ...). A list is an order: the first cell of a row that reads as a number is used.",
     )
     default_region: Region | None = Field(
-        None, description="Country that numbers without a country code belong to: `US`, `GBR`, `Germany`, `+49`."
+        None, description="Country of numbers without a country code: `US`, `GBR`, `Germany`, `+49`."
     )
     region_column: Text | None = Field(
         None,
@@ -119,28 +119,29 @@ class RecipientsSpec(Strict):
     )
     caution: bool = Field(
         True,
-        description="Hold cells that libphonenumber reads as a number although another may be meant, and undo what a"
-        " spreadsheet did to a number. `false`: exactly what libphonenumber says.",
+        description="Skip cells that libphonenumber reads as a number although another one may be meant, and undo what"
+        " a spreadsheet did to a number. `false`: exactly what libphonenumber says.",
     )
     skip_types: NumberTypes = Field(
         (), description="Types of numbers that get nothing, such as `fixed_line` and `voip`."
     )
     allow_types: NumberTypes = Field(
         (),
-        description="Types of numbers that get a message although they are held otherwise: `toll_free`, `premium_rate`,"
-        " `shared_cost`, `uan`, `voicemail`.",
+        description="Types of numbers that get a message although they are skipped by default: `toll_free`,"
+        " `premium_rate`, `shared_cost`, `uan`, `voicemail`.",
     )
     placeholders: Placeholders = Field(
         PLACEHOLDERS,
-        description="Texts that stand for a missing value where they are the whole cell, in exactly this spelling."
-        " `none`: there are none.",
+        description="Cells with exactly one of these texts count as blank. `none`: no such texts.",
     )
     columns: dict[str, Text] = Field(
         default_factory=dict,
         description="Names for the template: `first_name: Given Name` makes that column `first_name`.",
     )
     hidden_rows: Literal["skip", "keep"] | None = Field(
-        None, description="Rows that an XLSX workbook hides: leave out, or text. Needed where one would get a message."
+        None,
+        description="Rows that an XLSX workbook hides: skip them, or text them. Required if one of them would get a"
+        " message.",
     )
     sheet: Text | None = Field(None, description="Name of the worksheet in a workbook. Default: the first.")
     header_row: int | None = Field(
@@ -224,7 +225,7 @@ class Campaign(ProviderFields):
     schedule: ScheduleSpec | None = Field(
         None, description="When `sender schedule run` sends it: `{cron: 0 9 * * mon, zone: America/New_York}`."
     )
-    provider: ProviderName = Field(description="Whose API carries the messages.")
+    provider: ProviderName = Field(description="The provider that sends the messages.")
     from_: FromSpec = Field(
         default_factory=FromSpec,
         alias="from",
@@ -244,12 +245,11 @@ class Campaign(ProviderFields):
         description='What `{{ link("https://...") }}` in a text becomes: `{base, domains, length}` of your shortener.',
     )
     variant: Text | None = Field(
-        None, description="Name of the one of `message.variants` that everybody gets now: the winner, for the rest."
+        None, description="The one of `message.variants` that everybody gets now, such as the winner."
     )
     experiment: Annotated[ExperimentSpec | None, BeforeValidator(expand_experiment)] = Field(
         None,
-        description="What is to be learned from the variants or the holdout: `{key, event, base, lift}`, or only its"
-        " key.",
+        description="The experiment with the variants or the holdout: `{key, event, base, lift}`, or only its key.",
     )
     holdout: HoldoutShare = Field(
         0.0,

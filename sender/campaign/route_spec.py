@@ -24,7 +24,7 @@ def expand_from(value: object) -> object:
 class RouteSpec(ProviderFields):
     """A way to send: a provider, and what is different there. What an entry leaves out is the campaign's own."""
 
-    provider: RoutedProvider = Field(description="Whose API carries the messages of this route.")
+    provider: RoutedProvider = Field(description="The provider of this route.")
     from_: Annotated[FromSpec | None, BeforeValidator(expand_from)] = Field(
         None,
         alias="from",
@@ -34,7 +34,7 @@ class RouteSpec(ProviderFields):
     prices: File | None = Field(None, description="Price table of this route. Default: the campaign's.")
     rate: PaceText | None = Field(
         None,
-        description="How fast to send by this route. Default: the campaign's `rate`, which holds for all routes"
+        description="How fast to send through this route. Default: the campaign's `rate`, which holds for all routes"
         " together.",
     )
 

@@ -24,14 +24,15 @@ class ScheduleSpec(Strict):
     """The times at which a campaign is sent: a cron expression in a zone."""
 
     cron: Annotated[Text, AfterValidator(_check_cron), WithJsonSchema({"type": "string"})] = Field(
-        description="The times, as cron writes them: minute, hour, day of the month, month, day of the week"
-        " (`0 9 * * mon`), or `@daily` and its kind."
+        description="The times, in cron's format: minute, hour, day of the month, month, day of the week"
+        " (`0 9 * * mon`), or a name such as `@daily`."
     )
     zone: Annotated[Text, AfterValidator(_check_zone)] = Field(
         description="The zone of these times: an IANA name, such as `America/New_York`."
     )
     late: LateText | None = Field(
-        None, description="How late it may begin, where nothing ran at its time. Default: the campaign's `late`."
+        None,
+        description="How late a start may be, if no scheduler was running at its time. Default: the campaign's `late`.",
     )
 
     @property

@@ -26,10 +26,10 @@ class ListenSpec(Strict):
     opt_out_words: tuple[Text, ...] = Field(
         (),
         max_length=100,
-        description="Your own words that opt out as a whole reply, in addition to the opt-out words that always count.",
+        description="Your own opt-out words, each as a whole reply, in addition to those that always count.",
     )
     keep_replies: bool = Field(
-        False, description="Keep what people reply in the state, with the texts; `sender replies` shows them."
+        False, description="Keep people's replies with their texts in the state; `sender replies` shows them."
     )
     forward_to: Url | None = Field(
         None,

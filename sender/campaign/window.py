@@ -44,18 +44,18 @@ class WindowSpec(Strict):
     )
     zone: Text = Field(
         "recipient",
-        description="Whose clock counts: each recipient's own (`recipient`), or one for all: a name such as"
+        description="The time zone that counts: each recipient's own (`recipient`), or one for all, such as"
         " `Europe/London`.",
     )
     outside: Outside = Field(
         "hold",
-        description="What becomes of a message outside its window: it waits for the next one (`hold`), it waits only"
+        description="What happens to a message outside its window: it waits for the next one (`hold`), it waits only"
         " until the end of the recipient's day (`expire`), or it is not sent (`skip`).",
     )
     deadline: StartText | None = Field(
         None,
-        description="What has not left by then is not sent: `2026-12-01T21:00 America/New_York`. Until then messages"
-        " are held from one window to the next.",
+        description="Messages that have not left by then are not sent: `2026-12-01T21:00 America/New_York`. Until then"
+        " messages are held from one window to the next.",
     )
     rules: Names | None = Field(
         None,

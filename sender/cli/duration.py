@@ -19,7 +19,7 @@ def parse_duration_s(text: str, option: str) -> float:
 def format_duration(seconds: float | None) -> str:
     """Return `3 d 04 h`, `1 h 02 min`, `3 min 20 s` or `12 s`; None is a duration without an estimate."""
     if seconds is None:
-        return "as fast as it goes"
+        return "as fast as possible"
     whole = timedelta(seconds=round(max(seconds, 0)))
     hours, rest = divmod(int(whole.total_seconds()), 3600)
     minutes, left = divmod(rest, 60)

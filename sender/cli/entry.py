@@ -24,33 +24,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("approve", "Sign a written plan, so that it may be sent."),
     "preview": ("preview", "Show the messages, in the terminal or as a page."),
     "send": ("send", "Send a campaign; run it again to resume."),
-    "retry": ("retry", "Send again what did not arrive."),
+    "retry": ("retry", "Send messages again that did not arrive."),
     "pause": ("pause", "Pause a run, from any terminal."),
     "resume": ("resume", "Lift the pause of a run, and send the rest."),
-    "close": ("close", "End a run: what is pending is canceled."),
+    "close": ("close", "End a run for good: pending messages are canceled."),
     "status": ("status", "List the runs, or show the status of one."),
     "web": ("web", "Show runs on a live page, and pause, resume or close them there."),
     "results": ("results", "Write the result of every row."),
     "report": ("report", "Show how a run went, in the terminal or as a page."),
-    "evidence": ("evidence", "Write what a run was and did to one archive."),
-    "evidence verify": ("evidence_verify", "Check such an archive, without the state."),
-    "history": ("history", "Show what a person was sent, and what became of it."),
-    "forget": ("forget", "Erase a person, all but the fact of an opt-out."),
+    "evidence": ("evidence", "Write the evidence of a run to one archive."),
+    "evidence verify": ("evidence_verify", "Check an archive of evidence, without the state."),
+    "history": ("history", "Show what a person was sent, and whether it arrived."),
+    "forget": ("forget", "Erase a person's data; opt-outs still count."),
     "prune": ("prune", "Remove plans, texts and results of old runs."),
     "listen": ("listen", "Receive delivery reports and replies."),
     "replies": ("replies", "Show what people have replied; decide about unclear replies."),
     "reconcile": ("reconcile", "Look up unknown messages in the provider's log."),
     "suppress": ("suppress", "Manage the list of numbers that get nothing."),
     "lookup": ("lookup", "Look up the type, carrier and zone of numbers."),
-    "numbers": ("numbers", "Manage the numbers that no text can arrive at."),
+    "numbers": ("numbers", "Manage dead numbers, which cannot receive texts."),
     "schedule": ("schedule", "Send campaigns at regular times."),
-    "links": ("links", "Write which link leads whom where, for the shortener."),
-    "outcomes": ("outcomes", "Enter what people did after a message."),
+    "links": ("links", "Write the links of a run, for your link shortener."),
+    "outcomes": ("outcomes", "Import what people did after a message."),
     "experiment": ("experiment", "Plan a comparison of variants."),
     "cluster": ("cluster", "Manage a state in a PostgreSQL database."),
-    "worker": ("worker", "Send on this machine what is begun on any."),
-    "workers": ("workers", "Show the machines that send, and what they do."),
-    "rules": ("rules", "List the shipped rules of when texts may be sent."),
+    "worker": ("worker", "Send runs of a shared database from this machine."),
+    "workers": ("workers", "Show the machines with a worker, and what they send."),
+    "rules": ("rules", "List the shipped rules about when texts may be sent."),
     "sandbox": ("sandbox", "Run the provider simulator."),
     "schema": ("schema", "Print the campaign file's JSON Schema."),
 }
@@ -91,13 +91,13 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="campaign-sender", prog_name="sender")
 def cli() -> None:
-    """Bulk SMS and MMS campaigns: planned, paced, resumable, accounted for row by row.
+    """Send bulk SMS and MMS campaigns: planned, rate-limited, resumable, with a result for every row.
 
     Start with `sender init`, or with a list: sender preview people.csv --body 'Hi {{ name }}'
     --from +12025550100 --provider sandbox --default-region US
 
-    Exit codes: 0 all accounted for and accepted; 1 some rejected, canceled or failed; 2 bad usage or input; 3 stopped
-    by a guard; 4 some are still unknown; 5 the state could not be written; 130 some are still pending
+    Exit codes: 0 all messages accepted; 1 some rejected, canceled or failed; 2 bad usage or input; 3 refused or
+    stopped; 4 some are still unknown; 5 the state could not be read or written; 130 some are still pending
     (interrupted or paused), run again to resume.
     """
 

@@ -16,9 +16,9 @@ from sender.state.open import open_state
 
 
 @click.command(
-    help="Write what a run and its retries were and did to one archive: plan, approvals, every message's outcome with"
+    help="Write the evidence of a run and its retries to one archive: plan, approvals, every message's outcome with"
     f" the provider's id, totals and report, each with its hash.\n\n{RUN_HELP}\n\n"
-    "`sender evidence verify FILE` checks it without the state; a run called `verify` is named by its id."
+    "`sender evidence verify FILE` checks the archive without the state. For a run called `verify`, give its id."
 )
 @click.argument("run")
 @click.option(
@@ -28,7 +28,7 @@ from sender.state.open import open_state
     metavar="FILE",
     help="Default: CAMPAIGN-RUN-evidence.tar in the current folder.",
 )
-@click.option("--as", "name", metavar="NAME", help="Sign it as NAME, as the allowed-signers file has it.")
+@click.option("--as", "name", metavar="NAME", help="Sign the archive as NAME, your name in the allowed-signers file.")
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="SSH key. Default: the first of ~/.ssh.")
 @force_option
 @state_options
@@ -43,7 +43,7 @@ def evidence(
 ) -> int:
     console.set_up_logs(debug=debug)
     if key is not None and name is None:
-        raise InputError("--key signs the evidence, and who signs is missing", fix="add --as NAME")
+        raise InputError("--key signs the evidence, but the signer's name is missing", fix="add --as NAME")
     with open_state(state_dir, read_only=True) as state:
         file = write_evidence(state, state.find(run), output, signed_as=name, key=key, force=force)
     console.err.print(f"wrote {escape(str(file))}")

@@ -16,14 +16,14 @@ from sender.reports.evidence_check import EvidenceCheck, verify_evidence
 
 @click.command(
     help="Check the archive FILE that `sender evidence` wrote, without a state or a network: every byte, the totals,"
-    " that the plan is the one that was approved, and by whom. Exit code 1: something is wrong."
+    " whether the plan is the approved one, and who approved it. Exit code 1: something is wrong."
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--signers",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The allowed signers to believe. Default: the lines in the archive.",
+    help="The allowed signers to trust. Default: the lines in the archive.",
 )
 @click.option(
     "--revoked", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Keys that do not count."
@@ -55,7 +55,7 @@ def _print(check: EvidenceCheck, *, believed: bool) -> None:
     if check.signed_by is not None:
         out.print(f"  signed by {escape(check.signed_by[0])}, {check.signed_by[1]}", highlight=False)
     else:
-        out.print(f"  not signed: compare its hash with one from elsewhere, {check.manifest_sha256}", highlight=False)
+        out.print(f"  not signed: compare this hash with one kept elsewhere: {check.manifest_sha256}", highlight=False)
     for problem in check.problems:
         out.print(f"[bold red]wrong:[/] {escape(problem)}", highlight=False)
     if check.is_sound:

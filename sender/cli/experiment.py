@@ -10,17 +10,17 @@ from sender.core.errors import InputError
 from sender.core.proportions import CONFIDENCE, POWER, sample_size
 
 
-@click.group(help="Plan a comparison of variants, or of a message with none.")
+@click.group(help="Plan a comparison of variants, or of a message with no message.")
 def experiment() -> None:
     pass
 
 
 @experiment.command(help="Show how many people each group needs, to tell a difference from chance.")
-@click.option("--base", required=True, metavar="3%", help="The rate of success to expect without the difference.")
+@click.option("--base", required=True, metavar="3%", help="The success rate that you expect without the difference.")
 @click.option("--lift", required=True, metavar="0.5%", help="The smallest difference that matters, in points.")
 @click.option("--groups", type=click.IntRange(2, 50), default=2, show_default=True, help="Groups to compare.")
 @click.option("--confidence", default=f"{CONFIDENCE:.0%}", show_default=True, metavar="95%", help="Of a result.")
-@click.option("--power", default=f"{POWER:.0%}", show_default=True, metavar="80%", help="Chance to see it, if it is.")
+@click.option("--power", default=f"{POWER:.0%}", show_default=True, metavar="80%", help="Chance to find a difference.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def size(base: str, lift: str, groups: int, confidence: str, power: str, *, as_json: bool) -> int:
     rates = {name: _share(f"--{name}", text) for name, text in (("base", base), ("lift", lift))}
@@ -40,7 +40,7 @@ def size(base: str, lift: str, groups: int, confidence: str, power: str, *, as_j
     lifted = f"{100 * rates['base']:g}% from {100 * (rates['base'] + rates['lift']):g}%"
     console.out.print(f"[bold]{people:,}[/] people in each of {groups} groups, {people * groups:,} in all")
     console.out.print(
-        f"  [dim]to tell {lifted}: {power} of such tests see the difference, and {confidence} see none where there is"
+        f"  [dim]to tell {lifted}: if the difference is real, {power} of such tests find it; if not, {confidence} find"
         " none[/]"
     )
     return 0

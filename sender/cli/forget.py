@@ -20,9 +20,9 @@ from sender.state.open import open_state
 
 
 @click.command(
-    help="Erase a person: number, texts and cells, from every plan and result, the ledger and the suppression list.\n\n"
-    "A keyed hash of the number stays, so that the person is not texted again by campaigns that have reached them, nor"
-    " after an opt-out. Pending messages to them are canceled. Files outside the state are listed, not changed."
+    help="Erase a person's number, texts and cells from every plan and result, the ledger and the suppression list.\n\n"
+    "A keyed hash of the number stays, so that campaigns do not reach the person twice, and opt-outs still count."
+    " Pending messages to the person are canceled. Files outside the state are listed, but not changed."
 )
 @click.argument("number")
 @region_option
@@ -49,13 +49,13 @@ def forget(number: str, region: str | None, yes: bool, as_json: bool, debug: boo
 def _ask(number: str) -> None:
     if not sys.stdin.isatty():
         raise InputError("there is no terminal to ask on", fix="add --yes; this cannot be undone")
-    terminal.ask(f"erase {number}? this cannot be undone")
+    terminal.ask(f"Erase {number}? This cannot be undone.")
 
 
 def _print_done(done: Forgotten) -> None:
     many, note = console.many, "[yellow]note:[/]"
     if not (done.runs or done.plans or done.entries or done.replies or done.facts):
-        console.out.print(f"nothing is left to erase of {done.number}")
+        console.out.print(f"there is nothing to erase of {done.number}")
     for run in done.runs:
         canceled = f", {many(run.canceled, 'pending message')} canceled" if run.canceled else ""
         unknown = f", {many(run.unknown, 'message')} still unknown" if run.unknown else ""
@@ -63,24 +63,24 @@ def _print_done(done: Forgotten) -> None:
             f"erased {many(run.rows, 'row')} of {escape(run.campaign)}, run {run.run_id}{canceled}{unknown}"
         )
     if done.plans:
-        console.out.print(f"erased it from {many(done.plans, 'written plan')}")
+        console.out.print(f"erased from {many(done.plans, 'written plan')}")
     if done.entries:
         entries = many(done.entries, "entry", "entries")
         console.out.print(f"{entries} of the suppression list kept under a hash of the number")
     if done.replies:
         console.out.print(f"{many(done.replies, 'reply', 'replies')} blanked")
     if done.facts:
-        console.out.print("dropped what lookups and providers' answers had said of the number")
+        console.out.print("erased the results of lookups and providers' answers about the number")
     if done.texts:
         console.out.print(f"{note} {many(done.texts, 'message')} to others mention the number in the text: not changed")
     if done.unread:
         console.out.print(f"{note} not erased from runs whose plan is gone or damaged: {', '.join(done.unread)}")
     for file in done.outside:
-        console.out.print(f"[yellow]not changed:[/] {escape(str(file))} is outside the state directory and may hold it")
+        console.out.print(f"[yellow]not changed:[/] {escape(str(file))} is outside the state and may have the number")
     if not done.compacted:
         console.out.print(
-            "[bold yellow]not finished:[/] another run is being sent, so free space of the ledger was not cleared:"
-            " run the same command again when it has ended"
+            "[bold yellow]not finished:[/] another run is being sent, so the free space of the ledger was not cleared:"
+            " run the same command again when that run has ended"
         )
 
 

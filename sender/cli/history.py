@@ -22,7 +22,7 @@ from sender.suppression.entries import SuppressionEntry
 
 
 @click.command(
-    help="Show what a person was sent: when, by which run, what became of it, the text, and the opt-outs known.\n\n"
+    help="Show what a person was sent: when, by which run, the status, the text, and the person's opt-outs.\n\n"
     "NUMBER in any form: +12025550100, 12025550100, or '(202) 555-0100' with --region US."
 )
 @click.argument("number")
@@ -44,7 +44,7 @@ def _print_history(found: History) -> None:
     messages = [entry for entry in found.messages if entry.status != Status.SKIPPED]
     skipped = len(found.messages) - len(messages)
     statuses = f" ({console.counted(Counter(entry.status for entry in messages))})" if messages else ""
-    left_out = f", left out {console.many(skipped, 'time')}" if skipped else ""
+    left_out = f", skipped {console.many(skipped, 'time')}" if skipped else ""
     opt_outs = console.many(sum(entry.active for entry in found.entries), "entry", "entries")
     console.out.print(
         f"[bold]{found.number}[/]: {console.many(len(messages), 'message')}{escape(statuses)}{left_out};"
@@ -57,11 +57,11 @@ def _print_history(found: History) -> None:
         for url in entry.media:
             console.out.print(f"    {escape(url)}")
     for suppressed in found.entries:
-        since = "" if suppressed.active else "[dim], taken back since[/]"
+        since = "" if suppressed.active else "[dim], removed since[/]"
         console.out.print(f"  {suppressed.reason.value}{since}: {escape(suppressed.sentence())}")
     if found.unread:
         runs = ", ".join(found.unread)
-        console.out.print(f"  [yellow]note:[/] not known of runs whose plan is gone or damaged: {runs}")
+        console.out.print(f"  [yellow]note:[/] not known for runs whose plan is missing or damaged: {runs}")
 
 
 def _message_line(entry: HistoryEntry) -> str:

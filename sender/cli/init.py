@@ -60,11 +60,11 @@ _SCHEMA_FILE = "campaign.schema.json"
 
 @click.command(
     help="Write a campaign, a template, a list and the campaign schema into FOLDER, ready to run; or, for a LIST of"
-    " recipients in any format, a campaign next to it. Make the state directory that runs and opt-outs are kept in."
-    "\n\nThe state is the one found upwards from FOLDER, or from the list's, if there is one, else a new .sender there."
+    " recipients in any format, a campaign next to it. Also create the state directory, which keeps runs and opt-outs."
+    "\n\nIf there is a state in FOLDER (or the list's folder) or above it, that one is used; else a new .sender there."
 )
 @click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[FOLDER|LIST]")
-@click.option("--state-only", is_flag=True, help="Make the state directory, and write nothing else.")
+@click.option("--state-only", is_flag=True, help="Create the state directory, and write nothing else.")
 @click.option("--default-region", metavar="US", help="For a LIST: country of numbers without a country code.")
 @click.option("--phone-column", metavar="HEADER", help="For a LIST: column with the number.")
 @click.option("--sheet", metavar="NAME", help="For a LIST: worksheet of a workbook.")
@@ -72,7 +72,9 @@ _SCHEMA_FILE = "campaign.schema.json"
 def init(folder: Path, state_only: bool, debug: bool, state_dir: Path | str, **given: str | None) -> int:
     if is_list(folder):
         if state_only:
-            raise InputError("--state-only makes a state directory, and this is a list", where=str(folder))
+            raise InputError(
+                "--state-only creates a state directory, and this is a list", where=str(folder), fix="name a folder"
+            )
         campaign = _write_for_list(folder, {name: value for name, value in given.items() if value is not None})
         _make_state(state_dir)
         _say_next(campaign)
@@ -91,7 +93,7 @@ def _make_state(state_dir: Path | str) -> None:
     notice = find_new_state(state_dir)
     init_state(state_dir)
     if notice is None:
-        console.out.print(f"  state: {escape(str(state_dir))} (there already)")
+        console.out.print(f"  state: {escape(str(state_dir))} (already there)")
     else:
         console.out.print(f"  state: {escape(str(state_dir))} (new: no earlier runs and no opt-outs are known)")
         for hint in notice.hints:
@@ -136,8 +138,8 @@ def _write_files(folder: Path) -> None:
         raise InputError(
             f"{', '.join(existing)} already {'exists' if len(existing) == 1 else 'exist'}",
             where=str(folder),
-            fix="choose another folder, or move what is there away: `sender init` never overwrites a file;"
-            " `--state-only` makes only the state directory",
+            fix="choose another folder, or move the files away: `sender init` never overwrites a file;"
+            " `--state-only` creates only the state directory",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,8 @@ _LINKS = OutputKind("a list of links", lambda file: read_headers(file) == _COLUM
 
 
 @click.command(
-    help="Write the links of a run's messages: token, address and person, for the shortener that they lead through.\n\n"
-    f"{RUN_HELP} Clicks come back with `sender outcomes import`, by token."
+    help="Write the links of a run's messages: token, address and person, for your link shortener.\n\n"
+    f"{RUN_HELP} `sender outcomes import` imports the clicks, by token."
 )
 @click.argument("run")
 @click.option(

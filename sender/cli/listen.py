@@ -34,7 +34,7 @@ _PUBLIC_URL = click.option(
     "--public-url",
     metavar="URL",
     envvar="SENDER_PUBLIC_URL",
-    help="The address the provider calls: a reverse proxy or a tunnel that leads to the receiver.",
+    help="The address that the provider calls: a reverse proxy or a tunnel that leads to the receiver.",
 )
 _SIGNATURES = click.option(
     "--signatures",
@@ -88,7 +88,7 @@ def receiving(
     own = {*manifest.fields, *manifest.templates, *(key for route in manifest.routes for key in route["fields"])}
     if "status_callback" in own:
         raise InputError(
-            "the campaign has a `status_callback` of its own, so no report would arrive here",
+            "the campaign has its own `status_callback`, so no report would arrive here",
             where="--listen",
             fix="remove `status_callback`, or leave out --listen",
         )
@@ -96,7 +96,7 @@ def receiving(
         raise InputError(
             "the provider cannot call this machine without a public address",
             where="--listen",
-            fix="name it with --public-url, or leave out --listen: the provider's log is read then",
+            fix="name it with --public-url, or leave out --listen: then the provider's log is read instead",
         )
     keys = webhooks.Keys.of(sandbox.environment("") if session.simulated else options.environment)
     policy = webhooks.Policy(listen_options.signatures or spec.signatures)
@@ -128,19 +128,19 @@ def receiving(
 @_PUBLIC_URL
 @_SIGNATURES
 @click.option(
-    "--keep-replies/--no-keep-replies", default=None, help="Keep what people reply, with the texts: `sender replies`."
+    "--keep-replies/--no-keep-replies", default=None, help="Keep replies with their texts, for `sender replies`."
 )
 @click.option(
     "--forward-to",
     metavar="URL",
-    help="Post each reply to this address of yours, signed with SENDER_WEBHOOK_SECRET (Standard Webhooks), for up to"
-    " three days until it is taken.",
+    help="Post each reply to this address, signed with SENDER_WEBHOOK_SECRET (Standard Webhooks); try again for up to"
+    " three days.",
 )
 @click.option(
     "--review-policy",
     type=click.Choice([policy.value for policy in ReviewPolicy]),
-    help="Whether a number whose reply may be an opt-out in other words gets nothing until a person has decided"
-    " (`sender replies --review`).  [default: hold]",
+    help="If a reply may be an opt-out in other words: send nothing to the number until somebody decides"
+    " (`sender replies --review`), or ignore it.  [default: hold]",
 )
 @env_file_option("File of KEY=value lines with the keys.")
 @log_format_option

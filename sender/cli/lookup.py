@@ -20,11 +20,11 @@ from sender.campaign.model import Campaign
 from sender.cli import console, terminal
 from sender.cli.campaign_options import is_campaign
 from sender.cli.duration import format_duration
-from sender.cli.outputs import force_option
+from sender.cli.outputs import campaign_files, force_option
 from sender.cli.shared_options import env_file_option, environment, state_options
 from sender.core.errors import InputError
 from sender.core.folder_defaults import find_folder_defaults
-from sender.core.output_files import OutputKind, Protected
+from sender.core.output_files import OutputKind, Protected, check_output
 from sender.delivery.list_lookups import (
     LOOKUP_COLUMNS,
     ListLookup,
@@ -43,31 +43,29 @@ _KIND = OutputKind("the output of a lookup", lambda file: has_headers(file, LOOK
 
 
 @click.command(
-    help="Look up what the numbers of a list are: type, carrier, time zone, and whether they have a new owner.\n\n"
-    "LIST is a campaign or a recipients file. A lookup costs money at the provider; its answer is kept in the state,"
-    " and not asked for again within --max-age. Run the command again to go on with the rest."
+    help="Look up the numbers of a list: type, carrier, time zone, and whether they have a new owner.\n\n"
+    "LIST is a campaign or a recipients file. The provider charges for lookups. The state keeps each answer, and does"
+    " not ask again within --max-age. Run the command again to continue with the rest."
 )
 @click.argument("campaign", metavar="LIST", type=click.Path(path_type=Path))
-@click.option("--provider", type=click.Choice(providers.DIALECTS), help="Who is asked. Default: the campaign's.")
-@click.option("--price", metavar="AMOUNT", help="What a lookup costs, by your provider's price list: 0.008.")
-@click.option("--currency", default="USD", show_default=True, help="Of the price.")
+@click.option("--provider", type=click.Choice(providers.DIALECTS), help="Provider to ask. Default: the campaign's.")
+@click.option("--price", metavar="AMOUNT", help="Price of a lookup, from your provider's price list: 0.008.")
+@click.option("--currency", default="USD", show_default=True, help="Currency of the price.")
 @click.option(
     "--max-cost", metavar="AMOUNT", help="The most that may be spent. Default: the campaign's limits.max_cost."
 )
-@click.option("--max-age", default="90d", show_default=True, metavar="TIME", help="What is older is looked up again.")
+@click.option("--max-age", default="90d", show_default=True, metavar="TIME", help="Ask again if an answer is older.")
 @click.option(
     "--reassigned-since", metavar="DAY", help="Also ask whether numbers have a new owner since then (Twilio)."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Look up the first N numbers that are due.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Look up only the first N numbers that are left.")
+@click.option("--rate", type=click.FloatRange(0.1, 100), default=10, show_default=True, help="Most lookups a second.")
 @click.option(
-    "--rate", type=click.FloatRange(0.1, 100), default=10, show_default=True, help="Lookups a second at most."
-)
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Write what is known: .csv, .jsonl, .parquet, .xlsx."
+    "--output", "-o", type=click.Path(path_type=Path), help="Write all answers to FILE (.csv, .jsonl, .parquet, .xlsx)."
 )
 @click.option("--default-region", metavar="US", help="Region of numbers without a country code.")
-@click.option("--rehearse", is_flag=True, help="Ask the sandbox instead, in the provider's dialect.")
-@click.option("--dry-run", is_flag=True, help="Show what it would cost, and ask nobody.")
+@click.option("--rehearse", is_flag=True, help="Ask the sandbox instead of the provider.")
+@click.option("--dry-run", is_flag=True, help="Show the cost, and look nothing up.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @force_option
 @env_file_option()
@@ -116,7 +114,13 @@ def _look_up(target: Path, state_dir: Path | str, options: _CommandOptions) -> i
     form = None if options.output is None else find_format(options.output)
     terms = options.to_library(target, state_dir)
     check_state(terms)
-    with open_list_lookup(_load(target, state_dir, options), terms) as job:
+    campaign = _load(target, state_dir, options)
+    protected = Protected((target, *campaign_files(campaign)), folder_of(state_dir))
+    if options.output is not None:
+        if options.dry_run:
+            raise InputError("--dry-run looks nothing up, so there is nothing to write", fix="leave out --output")
+        check_output(options.output, _KIND, protected, force=options.force)  # before anything is paid for
+    with open_list_lookup(campaign, terms) as job:
         _announce(job)
         job.check_cost()
         result = LookupResult()
@@ -128,7 +132,6 @@ def _look_up(target: Path, state_dir: Path | str, options: _CommandOptions) -> i
             return 0
         _report(job, result, facts)
     if options.output is not None and form is not None:
-        protected = Protected(state_dir=folder_of(state_dir))
         write_table(_frame(facts, form), options.output, _KIND, protected, force=options.force)
         console.err.print(f"wrote {console.many(len(facts), 'number')} to {escape(str(options.output))}")
     return _exit_code(result)
@@ -150,13 +153,13 @@ def _load(target: Path, state_dir: Path | str, options: _CommandOptions) -> Camp
         return load_campaign(target, recipients=region or None, defaults=file, **keys)
     source = {"name": target.stem, "recipients": {"file": str(target), **region}, **keys}
     if file is None and options.provider is None:
-        raise InputError("nobody is named to ask", where="--provider", fix="add --provider twilio, for example")
+        raise InputError("the provider to ask is missing", where="--provider", fix="add --provider twilio, for example")
     return load_campaign(source, defaults=file)
 
 
 def _announce(job: ListLookup) -> None:
     terms = job.terms
-    left_out = f", {job.known:,} known already" if job.known else ""
+    left_out = f", {job.known:,} already known" if job.known else ""
     wanted = console.many(len(job.wanted), "number")
     console.out.print(f"{wanted}{left_out}; {len(job.due):,} to look up at {job.provider}")
     if job.due:
@@ -170,14 +173,14 @@ def _agree(job: ListLookup, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise InputError("there is no terminal to ask on", fix="add --yes; --dry-run shows the cost")
-    terminal.ask(f"spend up to {job.cost} {job.terms.currency}?")
+    terminal.ask(f"Spend up to {job.cost} {job.terms.currency}?")
 
 
 def _report(job: ListLookup, result: LookupResult, facts: Sequence[NumberFacts]) -> None:
     if job.due:
         spent = result.charged * job.terms.price
         console.out.print(
-            f"looked up {result.answered:,}, {result.untold:,} of them not known to the provider, {result.failed:,}"
+            f"looked up {result.answered:,}, {result.untold:,} of them unknown to the provider, {result.failed:,}"
             f" without an answer; up to {spent} {job.terms.currency} spent"
         )
     types = Counter(fact.line_type or "unknown" for fact in facts)
@@ -188,7 +191,7 @@ def _report(job: ListLookup, result: LookupResult, facts: Sequence[NumberFacts])
     if result.failure is not None:
         left = len(job.due) - result.answered
         console.out.print(f"[bold yellow]stopped:[/] {escape(result.failure)}; {console.many(left, 'number')} left")
-        console.out.print("  run the same command again to go on: what was looked up is kept")
+        console.out.print("  run the same command again to continue: all answers so far are kept")
 
 
 def _frame(facts: Sequence[NumberFacts], form: str) -> pl.DataFrame:

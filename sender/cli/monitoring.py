@@ -33,10 +33,10 @@ metrics_option = click.option(
     "--metrics",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write what became of it as an OpenMetrics text file, for a collector to read.",
+    help="Write the result of the run as an OpenMetrics text file, for a collector to read.",
 )
 notify_option = click.option(
-    "--notify", metavar="URL", help="Post what became of it there, signed with SENDER_WEBHOOK_SECRET."
+    "--notify", metavar="URL", help="Post the result of the run to this URL, signed with SENDER_WEBHOOK_SECRET."
 )
 
 

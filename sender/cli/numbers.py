@@ -34,19 +34,19 @@ _US = ListRules(("US",))  # carriers of the United States alone are listed
 
 @click.group()
 def numbers() -> None:
-    """Manage the numbers that no text can arrive at. `skip_dead` (--skip-dead) skips them.
+    """Manage dead numbers, which cannot receive texts. `skip_dead` (--skip-dead) skips them.
 
-    Refusals and reports of runs add to them by themselves.
+    Runs add numbers to them when a provider refuses or reports them as dead.
     """
 
 
 @numbers.command(
     "import-deactivations",
-    help="Enter the US numbers that carriers have taken out of service, of one day.\n\n"
-    "SOURCE is a day (2026-11-28, yesterday), whose list is fetched from Twilio at no cost, or a file of numbers.",
+    help="Import the US numbers that carriers took out of service on one day.\n\n"
+    "SOURCE is a day (2026-11-28, yesterday), whose list comes from Twilio for free, or a file of numbers.",
 )
 @click.argument("source")
-@click.option("--date", "day", metavar="DAY", help="With a file: the day of its list. Default: in its name, or today.")
+@click.option("--date", "day", metavar="DAY", help="With a file: its day. Default: the day in its name, or today.")
 @env_file_option()
 @state_options
 def import_deactivations(
@@ -72,7 +72,7 @@ def import_deactivations(
     unread = listed.unreadable
     if unread.is_empty():
         return 0
-    console.out.print(f"  [red]not entered:[/] {console.many(unread.height, 'line')} that cannot be read")
+    console.out.print(f"  [red]not imported:[/] {console.many(unread.height, 'line')} that cannot be read")
     for row, detail in unread.select("row", "detail").head(_SHOWN).iter_rows():
         console.out.print(f"    {escape(f'line {row:,}: {detail}')}")
     return 1
@@ -142,7 +142,7 @@ def list_(limit: int, as_json: bool, debug: bool, state_dir: Path | str) -> int:
     return 0
 
 
-@numbers.command("remove", help="Take numbers off the list of dead ones. A later refusal or list counts again.")
+@numbers.command("remove", help="Remove numbers from the dead ones. A later refusal or list counts again.")
 @click.argument("some", metavar="NUMBERS...", nargs=-1, required=True)
 @region_option
 @state_options
@@ -160,5 +160,5 @@ def remove(some: tuple[str, ...], region: str | None, debug: bool, state_dir: Pa
     for entry in done.held:
         console.out.print(f"  [yellow]kept:[/] {escape(entry.number)} is {escape(entry.sentence())}")
     if done.held:
-        console.out.print("  `sender suppress remove` takes a number off with all that is said of it")
+        console.out.print("  `sender suppress remove` removes all entries of a number")
     return 1 if done.held else 0

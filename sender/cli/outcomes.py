@@ -12,21 +12,21 @@ from sender.cli.shared_options import region_option, state_options
 from sender.state.open import open_state
 
 
-@click.group(help="Enter what people did after a message, for `sender report`.")
+@click.group(help="Import what people did after a message, for `sender report`.")
 def outcomes() -> None:
     pass
 
 
 @outcomes.command(
     "import",
-    help="Enter the outcomes in FILE, each once however often it is imported.\n\nIts columns: a number, or `ref` or"
-    " `message_id` of the results; `event`; and if they are there, a time and a value. An outcome belongs to the newest"
-    " run before it that has the person.",
+    help="Import the outcomes in FILE. Each counts once, however often you import it.\n\nIts columns: a number, or"
+    " `ref` or `message_id` of the results; `event`; optionally a time and a value. An outcome belongs to the newest"
+    " earlier run that has the person.",
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--run", metavar="RUN", help="Look only at this run: its id, its campaign, or its file.")
-@click.option("--event", metavar="NAME", help="What happened, for all rows: `purchase`. Default: the column `event`.")
-@click.option("--id-column", metavar="HEADER", help="Find people by this column, which their list had too.")
+@click.option("--run", metavar="RUN", help="Import only for this run: its id, its campaign, or its file.")
+@click.option("--event", metavar="NAME", help="Event of all rows: `purchase`. Default: the column `event`.")
+@click.option("--id-column", metavar="HEADER", help="Find people by this column, which the list must have, too.")
 @region_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @state_options

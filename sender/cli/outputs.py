@@ -26,9 +26,13 @@ def protected_inputs(target: Path, plan: Plan, campaign: Campaign | None) -> tup
 
     `campaign` is None where the target is a written plan, whose folder is among them with everything in it.
     """
-    files: list[Path | None] = [target, *plan.manifest.input_paths(str(target))]
-    if campaign is not None:
-        lists = (entry.file for entry in campaign.suppress)
-        named = (campaign.recipients.file, campaign.message.template, campaign.prices, *lists)
-        files += [campaign.source, *(campaign.path(file) for file in named if file is not None)]
-    return tuple(file for file in files if file is not None)
+    own = () if campaign is None else campaign_files(campaign)
+    return (target, *plan.manifest.input_paths(str(target)), *own)
+
+
+def campaign_files(campaign: Campaign) -> tuple[Path, ...]:
+    """Return the campaign's own file, if it has one, and every file that it names."""
+    lists = (entry.file for entry in campaign.suppress)
+    named = (campaign.recipients.file, campaign.message.template, campaign.prices, *lists)
+    source = () if campaign.source is None else (campaign.source,)
+    return (*source, *(campaign.path(file) for file in named if file is not None))

@@ -19,11 +19,11 @@ from sender.sending.run_control import pause as pause_run
 @click.command(
     help="Pause a run until `sender resume`.\n\n"
     f"{RUN_HELP}\n\n"
-    "Works while another process sends the run: nothing more leaves, this command waits for the answers under way, and"
-    " that process ends with exit code 130. A paused run is not sent by a plain start."
+    "If another process is sending the run, it sends nothing more, and ends with exit code 130. This command waits for"
+    " the answers to its requests in flight. A plain start of a paused run is refused."
 )
 @click.argument("run")
-@click.option("--wait", metavar="TIME", default="60s", show_default=True, help="Longest wait for answers under way.")
+@click.option("--wait", metavar="TIME", default="60s", show_default=True, help="Longest wait for the answers.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 @state_options
 def pause(run: str, *, wait: str, as_json: bool, debug: bool, state_dir: Path | str) -> int:
@@ -55,14 +55,14 @@ def _print(paused: PausedRun) -> None:
         out.print(f"paused run {run.run_id} of {escape(run.campaign)}: {counts.pending:,} pending")
     else:
         out.print(
-            f"run {run.run_id} of {escape(run.campaign)} was paused already, on {format_utc(run.paused_at_ms or 0)}"
+            f"run {run.run_id} of {escape(run.campaign)} was already paused on {format_utc(run.paused_at_ms or 0)}"
             f" by {escape(run.paused_by or '')}; nothing has changed"
         )
     if paused.under_way:
         out.print(
-            f"{console.many(paused.under_way, 'message')} still under way: the process that sends the run records the"
+            f"{console.many(paused.under_way, 'message')} still in flight: the process that sends the run records the"
             " answers, and ends"
         )
     else:
-        out.print("nothing is under way")
+        out.print("no message is in flight")
     out.print(f"`sender resume {run.run_id}` sends the rest; `sender close {run.run_id}` ends the run")

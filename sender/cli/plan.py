@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.command(
     help=f"Show who would get what, who would not, and why. Sends nothing.\n\n{TARGET_HELP}\n\n"
-    "`sender plan diff A B` compares two plans; a campaign in a file called `diff` is `./diff`."
+    "`sender plan diff A B` compares two plans. For a campaign in a file called `diff`, write `./diff`."
 )
 @campaign_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the plan. Default: in the state directory.")
@@ -72,6 +72,8 @@ def plan(
     console.set_up_logs(debug=debug)
     if resume:
         _refuse_with_resume({"--out": out, "--limit": limit, "--explain": explain, "--only-new": only_new or None})
+    if explain is not None and out is not None:
+        raise InputError("--explain writes no plan", fix="leave out --out")
     built, built_from = read_plan(campaign, options, state_dir=state_dir, limit=limit, only_new=only_new)
     remaining = find_remaining(built, SendOptions(state_dir=state_dir, resume=True)) if resume else None
     if skipped_file is not None:
@@ -140,7 +142,7 @@ def _refuse_with_resume(others: Mapping[str, Any]) -> None:
     given = [name for name, value in others.items() if value is not None]
     if given:
         raise InputError(
-            f"--resume shows the rest of an unfinished run, and {given[0]} is about a new plan",
+            f"--resume shows the rest of an unfinished run, but {given[0]} is about a new plan",
             fix="leave out one of the two",
         )
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @click.command(
     help="Show the differences between two plans: recipients added and removed, messages and costs changed."
-    f" Sends nothing, writes nothing.\n\nA and B are like CAMPAIGN. {TARGET_HELP} The options set campaign keys, except"
-    " those of a written plan."
+    f" Sends nothing, writes nothing.\n\nA and B are like CAMPAIGN. {TARGET_HELP} The options set campaign keys; they"
+    " do not change a written plan."
 )
 @campaigns_options
 @click.option("--examples", type=click.IntRange(0), default=5, show_default=True, help="Examples of each kind.")

@@ -116,7 +116,7 @@ def _plan_table(manifest: Manifest, where: str | None) -> Table:
     if manifest.messages:
         table.add_row("segments", f"{manifest.segments:,}", escape(_distribution(manifest)))
     if manifest.cost is not None:
-        most = "at most, each by its dearest route; " if manifest.routes else ""
+        most = "at most, each by its most expensive route; " if manifest.routes else ""
         table.add_row("cost", manifest.cost["total"], escape(most + _cost_line(manifest.cost)))
     for number, text in variant_rows(manifest):
         table.add_row("variant", number, escape(text))

@@ -24,7 +24,7 @@ from sender.state.open import folder_of
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write a page a colleague can read.",
+    help="Write a page to show to a colleague.",
 )
 @click.option(
     "--format",

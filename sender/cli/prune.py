@@ -21,14 +21,14 @@ from sender.state.prune import prune as prune_state
 
 @click.command(
     help="Remove plans, numbers, texts and results of runs that ended long ago, and old replies; the totals stay.\n\n"
-    "Keyed hashes of the people whom they reached stay too, so that nobody gets a campaign twice. Unfinished runs and"
+    "Keyed hashes of the people who were reached stay, too, so that nobody gets a campaign twice. Unfinished runs and"
     " runs with unknown messages are kept."
 )
 @click.option(
     "--older-than",
     required=True,
     metavar="90d",
-    help="Runs that ended, and replies heard, longer ago than this: 90d, 12w, 48h.",
+    help="Age from which runs and replies are removed: 90d, 12w, 48h.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -43,7 +43,8 @@ def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool,
         if not (dry_run or yes):
             planned = prune_state(state, older_than_s=older_than_s, dry_run=True)
             if planned.runs or planned.plans or planned.replies or planned.facts:
-                _print_pruned(planned)
+                if not as_json:
+                    _print_pruned(planned)
                 _ask()
         done = prune_state(state, older_than_s=older_than_s, dry_run=dry_run)
     if as_json:
@@ -56,7 +57,7 @@ def prune(older_than: str, dry_run: bool, yes: bool, as_json: bool, debug: bool,
 def _ask() -> None:
     if not sys.stdin.isatty():
         raise InputError("there is no terminal to ask on", fix="add --yes, or look first with --dry-run")
-    terminal.ask("remove this? it cannot be undone")
+    terminal.ask("Remove this? It cannot be undone.")
 
 
 def _print_pruned(done: Pruned) -> None:
@@ -74,7 +75,7 @@ def _print_pruned(done: Pruned) -> None:
     for kept in done.kept:
         console.out.print(f"[yellow]kept:[/] {escape(kept.campaign)}, run {kept.run_id}: {escape(kept.why)}")
     if done.facts:
-        console.out.print(f"{verb} what was known of {console.many(done.facts, 'number')}")
+        console.out.print(f"{verb} the results of lookups of {console.many(done.facts, 'number')}")
     if not (done.runs or done.plans or done.replies or done.facts):
         console.out.print("there is nothing to remove")
 

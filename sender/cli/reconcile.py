@@ -26,7 +26,7 @@ from sender.state.state import State
     help="Look up unknown messages in the provider's log and record what it proves. Sends nothing.\n\n" + RUN_HELP
 )
 @click.argument("run")
-@click.option("--settle", is_flag=True, help="Stay until the log can decide all that time decides; Ctrl-C leaves.")
+@click.option("--settle", is_flag=True, help="Wait until the log can decide as much as possible; Ctrl-C stops waiting.")
 @env_file_option()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @state_options
@@ -47,7 +47,7 @@ def reconcile(run: str, settle: bool, env_file: Path | None, as_json: bool, debu
     if settled.contested:
         may_be = "may be an entry" if settled.contested == 1 else "may be entries"
         console.out.print(
-            f"  {settled.contested:,} {may_be} of the log that cannot be attributed: waiting does not decide that"
+            f"  {settled.contested:,} {may_be} of the log that cannot be attributed: waiting does not help"
         )
     if settled.decidable_at:
         moment = f"{settled.decidable_at.astimezone():%Y-%m-%d %H:%M:%S %Z}"

@@ -36,12 +36,12 @@ def show_remaining(remaining: Remaining, *, as_json: bool) -> None:
     unknown = counts.unknown + counts.intent
     console.out.print(
         f"run {run.run_id} is unfinished: {counts.accepted:,} accepted, {counts.rejected:,} rejected,"
-        f" {counts.canceled:,} canceled, {unknown:,} unknown, {plan.manifest.rows:,} pending; with --resume it goes on:"
+        f" {counts.canceled:,} canceled, {unknown:,} unknown, {plan.manifest.rows:,} pending; --resume would send:"
     )
     if remaining.changes:
         changes = escape("; ".join(remaining.changes))
         console.out.print(
-            f"  [yellow]note:[/] the inputs changed since it began ({changes}); it keeps the plan it began with"
+            f"  [yellow]note:[/] the inputs have changed since it began ({changes}); it keeps its own plan"
         )
     if unknown:
         console.out.print(

@@ -29,19 +29,17 @@ _MEANINGS = {"stop": "opted out", "start": "opted in", "review": "held for revie
 
 
 @click.command(
-    help="Show the replies that `sender listen --keep-replies` has kept, each with the message that it most probably"
-    " answers: an estimate.\n\n"
-    "With --review: the replies that may be an opt-out in other words (`leave me alone`). Their numbers get nothing"
-    " until somebody decides. On a terminal it asks about each."
+    help="Show the replies that `sender listen --keep-replies` has kept, each with the message that it probably"
+    " answers (an estimate).\n\n"
+    "--review shows the replies that may be an opt-out in other words (`leave me alone`). Their numbers get nothing"
+    " until somebody decides. On a terminal it asks about each reply."
 )
 @click.option("--review", is_flag=True, help="List the replies that wait for a decision.")
-@click.option("--opt-out", multiple=True, metavar="NUMBER", help="With --review: it has opted out; may be repeated.")
-@click.option(
-    "--keep", multiple=True, metavar="NUMBER", help="With --review: it meant something else; may be repeated."
-)
+@click.option("--opt-out", multiple=True, metavar="NUMBER", help="With --review: it is an opt-out; may be repeated.")
+@click.option("--keep", multiple=True, metavar="NUMBER", help="With --review: it is not an opt-out; may be repeated.")
 @click.option("--campaign", metavar="NAME", help="Only replies that probably answer this campaign.")
 @click.option("--number", metavar="NUMBER", help="Only replies of this number.")
-@click.option("--since", metavar="TIME", help="Only replies heard since then: 7d, 48h, 2026-11-01.")
+@click.option("--since", metavar="TIME", help="Only replies received since then: 7d, 48h, 2026-11-01.")
 @region_option
 @click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Replies shown, newest last.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
@@ -76,7 +74,7 @@ def replies(
         from sender.cli.review import review_replies
 
         if any((campaign, number, since, form, output)):
-            raise InputError("--review lists all that waits", fix="leave out the other options")
+            raise InputError("--review lists all replies that wait", fix="leave out the other options")
         with open_state(state_dir, create=False) as state:
             review_replies(state, opt_out=opt_out, keep=keep, region=region, as_json=as_json)
         return 0
@@ -118,7 +116,7 @@ def _parse_since(text: str, now: datetime) -> datetime:
 def _with_suffix(output: Path, form: str | None) -> Path:
     """Return the file to write. Raises InputError where its suffix says another format than --format."""
     if form is not None and output.suffix.lower() != f".{form}":
-        raise InputError(f"{output.name} is not named as {form}", fix=f"name it {output.stem}.{form}")
+        raise InputError(f"--format {form} does not fit the name {output.name}", fix=f"name it {output.stem}.{form}")
     return output
 
 
@@ -130,7 +128,7 @@ def _dump(frame: pl.DataFrame, form: str) -> bytes:
         case "jsonl":
             dump_json_lines(frame, buffer)
         case _:
-            raise InputError(f"{form} cannot be written to a terminal", fix=f"add --output replies.{form}")
+            raise InputError(f"{form} cannot be written to standard output", fix=f"add --output replies.{form}")
     return buffer.getvalue()
 
 
@@ -148,7 +146,7 @@ def _print_replies(frame: pl.DataFrame, limit: int) -> None:
 
 def _head(row: Mapping[str, Any]) -> str:
     """Return `2026-11-21 14:03:00 UTC +12025550147 to +12025550100, probably about offer, row 12; opted out`."""
-    about = "about no message that is known"
+    about = "about no known message"
     if row["likely_run_id"] is not None:
         about = f"probably about {row['likely_campaign']}, row {row['likely_row_number']}, run {row['likely_run_id']}"
     notes = [_MEANINGS.get(row["meaning"] or "")]

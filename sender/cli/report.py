@@ -149,7 +149,7 @@ def _print_speed(numbers: Figures) -> None:
     if numbers.waiting:
         console.out.print(
             f"  {numbers.waiting:,} accepted, with no result yet: `sender status {numbers.run.run_id} --refresh` asks"
-            " the provider for it"
+            " the provider"
         )
 
 

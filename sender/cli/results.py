@@ -77,7 +77,7 @@ def results(
             console.err.print(f"wrote {console.many(rows, 'row')}{of} to {escape(str(output))}")
             return 0
         if form not in (None, "csv", "jsonl"):
-            raise InputError(f"{form} cannot be written to a terminal", fix=f"add --output results.{form}")
+            raise InputError(f"{form} cannot be written to standard output", fix=f"add --output results.{form}")
         for text in results_file.encode_results(blocks, form or "csv"):
             terminal.write_data(text)
     return 0

@@ -30,8 +30,8 @@ _PATIENCE_S = 5.0  # for a process that was just paused, and waits for its last 
 @click.command(
     help="Lift the pause of a run, and send the rest of it here.\n\n"
     f"{RUN_HELP}\n\n"
-    "The run goes on with the plan it began with: a live run is sent live, a rehearsal is rehearsed. Where another"
-    " process sends the run, only the pause is lifted. An unfinished run that is not paused is finished, too."
+    "The run continues with its own plan: a live run is sent live, a rehearsal is rehearsed. If another process is"
+    " sending the run, only the pause is lifted. An unfinished run that is not paused is finished, too."
 )
 @click.argument("run")
 @limit_options
@@ -73,6 +73,7 @@ def _say_locked(run: str, options: SendOptions, *, as_json: bool) -> int:
         return 0
     lifted = "the pause is lifted" if was_paused else "it was not paused"
     console.out.print(
-        f"{escape(run)}: {lifted}; another process is sending it. If that one has ended, run this command again"
+        f"{escape(run)}: {lifted}; another process is sending the run. When that process has ended, run this command"
+        " again"
     )
     return 0

@@ -21,7 +21,7 @@ _COMPUTED = frozenset({"hours", "holidays", "cap"})  # `value` says what they sa
 
 
 @click.command(
-    help="List the shipped rules of when and how often texts may be sent: source, date and confidence of each.\n\n"
+    help="List the shipped rules about when and how often texts may be sent, with source, date and confidence.\n\n"
     "PLACE is the code of a country or of a part of one: US, US-FL, FR. Without it, the rules of the default set."
 )
 @click.argument("place", required=False)
@@ -91,7 +91,7 @@ def _print_notes(rules: Sequence[Rule], version: str, name: str, place: str | No
         console.out.print(f"[yellow]warning:[/] {escape(line)}")
     if name == DEFAULT_SET and not place:
         more = len(list_rules(rule_set=STRICT_SET)) - len(list_rules(rule_set=DEFAULT_SET))
-        line = f"{console.many(more, 'more rule')} of other states and countries in `strict`: sender rules --set strict"
+        line = f"{console.many(more, 'more rule')} for other places in the set `strict`: sender rules --set strict"
         console.out.print(f"[dim]{escape(line)}[/]")
     console.out.print(f"{version}. {NO_ADVICE}")
 

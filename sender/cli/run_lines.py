@@ -59,7 +59,7 @@ def about_unknowns(
         why += f" ({contested:,} of them may be entries of its log that cannot be attributed)"
     console.out.print(
         f"[bold yellow]{console.many(n, 'message')} unknown:[/] the provider may have accepted {them}, so {they} not"
-        f" sent again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log; what the log"
+        f" sent again{escape(why)}. `sender reconcile {run_id}`{wait} looks {them} up in its log. What the log"
         " cannot settle is sent again only on request: `sender send ... --resend-unknown`."
     )
 

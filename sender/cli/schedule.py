@@ -52,13 +52,13 @@ def _passed_on(notify: str | None, env_file: Path | None) -> list[str]:
 def schedule() -> None:
     """Send campaigns again and again, at the times of their `schedule`.
 
-    FOLDER holds the campaigns, and is the current folder by default.
+    FOLDER contains the campaigns; the default is the current folder.
     """
 
 
 @schedule.command("run")
 @click.argument("campaigns_folder", metavar="[FOLDER]", type=click.Path(path_type=Path), default=".")
-@click.option("--once", is_flag=True, help="Start what is due now, wait for its end, and leave.")
+@click.option("--once", is_flag=True, help="Start the campaigns that are due now, wait until they end, and end.")
 @_reporting_options
 def run(
     campaigns_folder: Path,
@@ -71,8 +71,8 @@ def run(
 ) -> int:
     """Start the campaigns of FOLDER when they are due, until SIGTERM or Ctrl-C.
 
-    For a service manager or a container: one JSON line an event on standard output, the log of what is sent on standard
-    error.
+    For a service manager or a container. Writes events as JSON lines to standard output, and the log of the runs to
+    standard error.
     """
     console.set_up_logs(debug=debug, log_format="json")
     folder = campaigns_folder.absolute()
@@ -174,7 +174,7 @@ def _duration_s(record: TickRecord | None) -> float | None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @state_options
 def list_schedules(folder: Path, as_json: bool, state_dir: Path | str, debug: bool) -> int:
-    """List the campaigns of FOLDER with a schedule: when each is due, and what became of the last time."""
+    """List the campaigns of FOLDER with a schedule: when each is due, and how the last run ended."""
     console.set_up_logs(debug=debug)
     content = read_folder(folder, state_dir)
     now = _now()
@@ -221,7 +221,7 @@ def print_next(count: int, folder: Path, as_json: bool, debug: bool) -> int:
                     "campaign": each.name,
                     "at": tick.isoformat(),
                     "zone": each.zone,
-                    "note": _dst_note(each, tick) or None,
+                    "note": _dst_note(each, tick).lstrip("; ") or None,
                 }
                 for each, tick in starts
             ]
@@ -251,13 +251,13 @@ def install(
     state_dir: Path | str,
     debug: bool,
 ) -> int:
-    """Print what starts `sender schedule run FOLDER` on this machine. Installs nothing.
+    """Print a service or a cron line that starts `sender schedule run FOLDER`. Installs nothing.
 
-    --metrics, --notify and --env-file become part of the command that is printed.
+    --metrics, --notify and --env-file become part of the printed command.
     """
     console.set_up_logs(debug=debug)
     if kind is None:
-        raise InputError("which of the two is missing", fix="add --systemd or --cron")
+        raise InputError("--systemd or --cron is missing", fix="add one of them")
     read_folder(folder, state_dir)
     options = [] if metrics is None else ["--metrics", str(metrics.absolute())]
     options += _passed_on(notify, env_file)

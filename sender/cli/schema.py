@@ -14,7 +14,7 @@ from sender.cli.outputs import force_option
 from sender.core.output_files import PUBLIC, OutputKind, check_output, write_text_beside
 
 
-@click.command(help="Print the campaign file's JSON Schema, with which editors complete and check campaign files.")
+@click.command(help="Print the campaign file's JSON Schema. With it, editors complete and check campaign files.")
 @click.option(
     "--format", "form", type=click.Choice(["json", "markdown"]), default="json", help="markdown: the reference table."
 )

@@ -83,22 +83,22 @@ _HELD_BACK_BY_RUNS = {SkipReason.ALREADY_SENT, SkipReason.FREQUENCY_CAP}
 @click.option("--test-to", metavar="NUMBER", help="Send the first message (or --limit N) to this number instead.")
 @start_options
 @only_new_option
-@click.option("--again", is_flag=True, help="Send once more, to everybody, also to those who have had it.")
-@click.option("--new-run", is_flag=True, help="Start over although a run is unfinished: people may get it twice.")
+@click.option("--again", is_flag=True, help="Send to everybody once more, also to people who have had the campaign.")
+@click.option("--new-run", is_flag=True, help="Start over although a run is unfinished: people may get a text twice.")
 @click.option(
     "--on-unfinished",
     type=click.Choice(["resume", "close", "refuse"]),
-    help="An earlier run is unfinished, and the inputs changed: finish it, end it, or stop. Default: refuse.",
+    help="If an earlier run is unfinished and the inputs changed: finish it, end it, or stop. Default: refuse.",
 )
 @click.option(
-    "--same-campaign", is_flag=True, help="Send it under this name, which is that of another file's campaign; once."
+    "--same-campaign", is_flag=True, help="Confirm, once, that another file with this name was the same campaign."
 )
 @click.option(
-    "--init-state", is_flag=True, help="Begin a new state directory, once: it knows of no earlier runs and no opt-outs."
+    "--init-state", is_flag=True, help="Create a new state directory, once, without earlier runs and opt-outs."
 )
-@click.option("--resume", is_flag=True, help="Finish the unfinished run with the plan it began with.")
+@click.option("--resume", is_flag=True, help="Finish the unfinished run with its own plan.")
 @click.option(
-    "--detach", is_flag=True, help="Over a database: let the machines with `sender worker` send it, and leave."
+    "--detach", is_flag=True, help="Over a database: let the machines with `sender worker` send, and end at once."
 )
 @send_options
 def send(
@@ -249,7 +249,7 @@ def _show_nobody_new(plan: Plan, *, as_json: bool) -> None:
     else:
         capped = SkipReason.FREQUENCY_CAP in plan.manifest.skipped
         enough = ", or as many messages as limits.per_person allows" if capped else ""
-        console.out.print(f"everybody who can be texted has had it{enough}: nothing was sent")
+        console.out.print(f"everybody who can be texted has had this campaign{enough}: nothing was sent")
 
 
 def _show_dry_run(
@@ -275,8 +275,8 @@ def _show_dry_run(
         console.out.print(f"[yellow]note:[/] a real start would be refused: {escape(refusal.sentence())}")
     elif remaining is not None:
         console.out.print(
-            f"[yellow]note:[/] a real start would go on with run {remaining.run.run_id}:"
-            f" {console.many(remaining.plan.manifest.messages, 'message')} of it still to be sent;"
+            f"[yellow]note:[/] a real start would resume run {remaining.run.run_id}:"
+            f" {console.many(remaining.plan.manifest.messages, 'message')} still to be sent;"
             " --resume shows which"
         )
     elif (start := PlannedStart.from_manifest(plan.manifest.start)) is not None:
@@ -298,16 +298,16 @@ def _announce(session: RunSession, options: SendOptions) -> None:
         people = console.many(session.repeated, "person", "people")
         have, get = ("has", "gets") if session.repeated == 1 else ("have", "get")
         console.out.print(
-            f"[yellow]note:[/] {people} who {have} had {escape(run.campaign)}, or may have had it, {get} it once more"
+            f"[yellow]note:[/] {people} who {have} had {escape(run.campaign)}, or may have had it, {get} it again"
         )
     if (approval := session.replaces.approval) is not None:
         console.out.print(escape(describe_run_approval(approval)), highlight=False)
     elif session.plan.manifest.approval is not None and run.kind is not RunKind.LIVE:
-        console.out.print("no approval is needed, since nobody is reached")
+        console.out.print("no approval is needed, since no message reaches anybody")
     if (stop := session.stopped_by) is not None:
-        console.out.print(f"[bold yellow]going on in spite of this:[/] {escape(stop.what)}")
+        console.out.print(f"[bold yellow]continuing in spite of this:[/] {escape(stop.what)}")
     for run_id in session.replaces.closes:
-        console.out.print(f"run {run_id} is unfinished; it ends now, and what it has pending is canceled")
+        console.out.print(f"run {run_id} is unfinished; it ends now, and its pending messages are canceled")
     if options.limit is not None:
         todo = max(0, min(counts.pending, options.limit - (run.messages - counts.pending)))
         console.out.print(f"--limit {options.limit}: {console.many(todo, 'message')} now, the others stay pending")
@@ -319,7 +319,7 @@ def _announce_left_out(session: RunSession) -> None:
     if left_out:
         people = console.many(left_out, "person", "people")
         console.out.print(
-            f"  it was begun with --only-new: {people} who had had {escape(session.run.campaign)} are left out"
+            f"  it began with --only-new, which left out {people} who had had {escape(session.run.campaign)}"
         )
 
 

@@ -57,7 +57,7 @@ _OPTIONS = (
     click.option(
         "--no-hold",
         is_flag=True,
-        help="Send what may leave now, and leave what is outside its window unsent; run again for the rest.",
+        help="Send what may leave now, and do not wait for windows; run again for the rest.",
     ),
     click.option(
         "--allow-missed", is_flag=True, help="Start although some messages would miss their window and not be sent."
@@ -65,7 +65,7 @@ _OPTIONS = (
     click.option(
         "--rehearse",
         is_flag=True,
-        help="Speak the provider's own dialect to the sandbox: nothing leaves this machine.",
+        help="Send to the sandbox in the form of the provider's own API: nothing leaves this machine.",
     ),
     click.option(
         "--on-unknown",
@@ -77,7 +77,7 @@ _OPTIONS = (
     click.option(
         "--settle",
         is_flag=True,
-        help="Stay until the provider's log can decide unknown messages, ten minutes after them; Ctrl-C leaves.",
+        help="Wait until the provider's log can decide unknown messages, ten minutes after them; Ctrl-C stops waiting.",
     ),
     delivery_options,
     click.option(
@@ -86,13 +86,13 @@ _OPTIONS = (
         default=1,
         show_default=True,
         metavar="N",
-        help="Send by N processes where one cannot keep the rate; the limits hold for all of them together.",
+        help="Send with N processes, if one cannot reach the rate; the limits hold for all of them together.",
     ),
     click.option(
         "--shifts",
         type=click.IntRange(0),
         metavar="N",
-        help="Over a database: have it sent by N processes of `sender worker`. Default: all of them; 0: only here.",
+        help="Over a database: send with N processes of `sender worker`. Default: all of them; 0: only here.",
     ),
     click.option(
         "--resend-unknown",

@@ -30,6 +30,7 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
     )
     if as_json:
         console.print_json(result.to_dict())
+        _log_stop(result)
         return
     if result.resent:
         console.out.print(f"{console.many(result.resent, 'unknown message')} sent again on request (--resend-unknown)")
@@ -45,16 +46,22 @@ def conclude(result: RunResult, *, as_json: bool) -> None:
     run_lines.about_canary(run.canary)
     for number, why in result.taken_out.items():
         console.out.print(
-            f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the others carried its messages"
+            f"[yellow]taken out of the pool:[/] {escape(f'{number}: {why}')}; the other numbers sent its messages"
         )
     run_lines.about_delivery(result.refreshed, summary, run.run_id)
     console.out.print(f"results: {escape(str(result.results_path))}")
     if run.kind in ("sandbox", "rehearsal") or run.provider == "sandbox":
         console.out.print("[dim]simulated by the sandbox: no message left this machine[/]")
     if result.stopped is not None:
-        log.error("stopped: %s", result.stopped.sentence(), extra={"event": "stopped", "fix": result.stopped.fix})
+        _log_stop(result)
     else:
         _say_what_is_left(result)
+
+
+def _log_stop(result: RunResult) -> None:
+    """Log why the run stopped, if it did."""
+    if result.stopped is not None:
+        log.error("stopped: %s", result.stopped.sentence(), extra={"event": "stopped", "fix": result.stopped.fix})
 
 
 def _say_what_is_left(result: RunResult) -> None:
@@ -62,8 +69,8 @@ def _say_what_is_left(result: RunResult) -> None:
     run, summary = result.run, result.summary
     if result.is_handed_over:
         console.out.print(
-            f"left to the other machines, which go on: {summary.pending:,} pending; `sender status {run.run_id}` shows"
-            f" how far they are, `sender pause {run.run_id}` holds them"
+            f"the other machines continue: {summary.pending:,} pending; `sender status {run.run_id}` shows"
+            f" the progress, `sender pause {run.run_id}` pauses the run"
         )
     elif run.closed_at_ms is not None:
         canceled = console.many(summary.canceled, "message")
@@ -80,7 +87,7 @@ def _say_what_is_left(result: RunResult) -> None:
         waiting = sum(group.messages for group in result.held)
         console.out.print(
             f"--no-hold: {console.many(waiting, 'message')} held, the first until {held_until(result.held[0])};"
-            " the same command, then, sends what may leave"
+            " run the same command then"
         )
     elif summary.pending:
         why = f"--limit {result.limit} is done" if result.limit and not result.interrupted else "interrupted"

@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 RUN_HELP = (
     "RUN is a run id (or its beginning), a campaign file, a recipients file or a campaign's name;"
-    " of several runs the newest is used."
+    " if several runs fit, the newest is used."
 )
 
 region_option = click.option(
@@ -40,8 +40,8 @@ def state_options(command: Command) -> Command:
             multiple=True,
             callback=locate_state,
             metavar="FOLDER",
-            help="State directory, or the URL of a database with one. Default: SENDER_STATE, or found upwards from the"
-            " campaign or the current folder.",
+            help="State directory, or URL of a database. Default: SENDER_STATE, or the state in the folder of the"
+            " campaign (or the current folder) or above it.",
         ),
         debug_option(),
     )

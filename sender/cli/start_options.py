@@ -41,7 +41,7 @@ _OPTIONS = (
     click.option(
         "--at",
         metavar="TIME",
-        help="Begin then: '2026-12-01 09:00', 9am, 'tomorrow 9am', 'in 2h'; `now` ignores the campaign's `start`.",
+        help="When to begin: '2026-12-01 09:00', 9am, 'tomorrow 9am', 'in 2h'; `now` ignores the campaign's `start`.",
     ),
     click.option("--zone", metavar="ZONE", help="Zone of --at: America/New_York. Default: the campaign's."),
     click.option("--late", metavar="15m", help="How late it may begin, after --at or `start`. Default: 15m."),
@@ -166,7 +166,7 @@ def wait_here(start: PlannedStart) -> None:
     try:
         with ending_by_signal():
             log.info(
-                "starts on %s, in %s; Ctrl-C leaves, and nothing is sent",
+                "starts on %s, in %s; Ctrl-C ends the wait, and nothing is sent",
                 start,
                 describe_duration((start.at_ms - waiting.CLOCK.now_ms()) / 1000),
                 extra={"event": "start_wait", "start": start.at.isoformat()},
@@ -214,13 +214,13 @@ def wait_and_read_again(
     if beyond := count_unconfirmed(plan, current):
         are = "message is" if beyond == 1 else "messages are"
         raise InputsChanged(
-            f"the inputs changed while the start was awaited: {beyond:,} {are} not among those that were agreed to",
+            f"the inputs changed while waiting for the start: {beyond:,} {are} not among those that you agreed to",
             fix="look at the plan, and send it again with `--at now`, or with another time; nothing was sent",
         )
     fewer = plan.manifest.messages - current.manifest.messages
     if fewer:
         log.info(
-            "%s fewer than were agreed to",
+            "%s fewer than you agreed to",
             console.many(fewer, "message"),
             extra={"event": "start_fewer", "messages": current.manifest.messages, "fewer": fewer},
         )

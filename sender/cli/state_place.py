@@ -17,7 +17,7 @@ from sender.state.state_dir import DEFAULT_STATE_DIR
 
 _VARIABLES = ("SENDER_STATE", "SENDER_STATE_DIR")  # two names for one thing, as --state and --state-dir
 _TARGETS = ("campaign", "a")  # arguments that are campaigns: their state may be a new one
-MAKE_ONE = "`sender init --state-only` makes one in this folder; --state names another"
+MAKE_ONE = "`sender init --state-only` creates one in this folder; --state names another one"
 
 
 class StatePlaceType(click.Path):
@@ -62,7 +62,9 @@ def locate_state(ctx: click.Context, param: click.Parameter, values: Sequence[Pa
 def _check_database(ctx: click.Context, address: str) -> str:
     """Return the address. Raises InputError for `init`, which makes folders."""
     if ctx.info_name == "init":
-        raise InputError("this makes a folder", fix="`sender cluster init URL` makes a state in a database")
+        raise InputError(
+            "`sender init` creates a folder", fix="`sender cluster init URL` creates a state in a database"
+        )
     return str(read_database_url(address))
 
 

@@ -27,7 +27,7 @@ from sender.suppression.reviews import open_reviews
 @click.command(help=f"List the runs, or show the status of one.\n\n{RUN_HELP}")
 @click.argument("run", required=False)
 @click.option("--refresh", is_flag=True, help="First read the provider's log for the status of the messages.")
-@click.option("--wait", metavar="TIME", help="With --refresh: ask again until all are final, at most this long (10m).")
+@click.option("--wait", metavar="TIME", help="With --refresh: ask until all are final, at most this long (10m).")
 @env_file_option("With --refresh: file of KEY=value lines with the credentials.")
 @click.option("--watch", is_flag=True, help="Follow the run live, from any terminal; Ctrl-C ends it.")
 @click.option(
@@ -55,6 +55,8 @@ def status(
         raise InputError("--watch follows one run", fix="name it: `sender status RUN --watch`")
     if refresh and run is None:
         raise InputError("--refresh asks about one run", fix="name it: `sender status RUN --refresh`")
+    if wait is not None and not refresh:
+        raise InputError("--wait is how long --refresh waits", fix="add --refresh, or leave out --wait")
     with open_state(state_dir, create=False, read_only=not refresh) as state:
         if run is None:
             return _list_runs(state, as_json=as_json)
@@ -128,7 +130,7 @@ def _about_reviews(replies: int | None) -> None:
     if replies:
         console.out.print(
             f"[bold yellow]{console.many(replies, 'reply', 'replies')} held for review:[/] `sender replies --review`"
-            " shows what may be an opt-out"
+            " shows replies that may be an opt-out"
         )
 
 
@@ -154,7 +156,7 @@ def _print_status(now: RunStatus, *, as_json: bool, replies: int | None) -> None
     run_lines.run_summary(now.summary)
     if now.resent:
         messages = console.many(now.resent, "message")
-        console.out.print(f"  {messages} sent again on request, though the provider may have accepted the first")
+        console.out.print(f"  {messages} sent again on request, although the provider may have accepted the first")
     console.out.print(f"  {_funnel_line(now)}")
     if now.summary.statuses:
         console.out.print(f"  statuses: {console.counted(now.summary.statuses)}")
@@ -192,8 +194,8 @@ def _print_unknowns(now: RunStatus) -> None:
     if now.counts.intent and now.holder is None:
         them = "it" if now.counts.intent == 1 else "them"
         console.out.print(
-            f"[bold yellow]{console.many(now.counts.intent, 'message')} under way:[/] no process is sending this run"
-            f" now; the one that did has died. Run the same command again: it looks {them} up before it sends anything"
+            f"[bold yellow]{console.many(now.counts.intent, 'message')} in doubt:[/] the process that sent this run has"
+            f" died. Send the campaign again: `sender send` looks {them} up before it sends anything"
         )
 
 

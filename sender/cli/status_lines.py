@@ -68,7 +68,7 @@ def progress_line(now: RunStatus) -> str:
         pace = "until the last may leave" if now.held else "left" if now.per_s else "at the planned rate"
         parts.append(f"about {format_duration(now.eta_s)} {pace}")
     if now.counts.intent and now.holder is not None:
-        parts.append(f"{now.counts.intent:,} under way")
+        parts.append(f"{now.counts.intent:,} in flight")
     if now.waiting:
         parts.append(f"{now.waiting:,} accepted, delivery not confirmed yet")
     return ", ".join(parts)

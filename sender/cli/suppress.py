@@ -48,7 +48,7 @@ def suppress() -> None:
     """
 
 
-@suppress.command(help="Put numbers on the list.")
+@suppress.command(help="Add numbers to the list.")
 @click.argument("numbers", nargs=-1, required=True)
 @_scope
 @_reason
@@ -72,7 +72,7 @@ def add(
     return 0
 
 
-@suppress.command(help="Take numbers off the list. A later STOP, refusal or import counts again.")
+@suppress.command(help="Remove numbers from the list. A later STOP, refusal or import counts again.")
 @click.argument("numbers", nargs=-1, required=True)
 @_only_scope
 @_region
@@ -103,8 +103,8 @@ def remove(
 
 @suppress.command(
     "import",
-    help="Put the numbers of files on the list, in any recipients format or as `export` writes them; of another state"
-    " directory, its entries. Or read the opt-outs that the provider keeps, with --from telnyx.",
+    help="Add the numbers of files to the list, in any recipients format or as `export` writes them, or the entries of"
+    " another state directory. With --from telnyx, add the opt-outs that the provider keeps.",
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--from", "provider", type=click.Choice(["telnyx"]), help="Read this provider's own list of opt-outs.")
@@ -142,7 +142,9 @@ def import_(
 
     console.set_up_logs(debug=debug)
     if bool(files) == (provider is not None):
-        raise InputError("name files, or --from telnyx", fix="sender suppress import do-not-text.csv")
+        raise InputError("name files or --from telnyx, and not both", fix="sender suppress import do-not-text.csv")
+    if provider is None and (profile is not None or since is not None):
+        raise InputError("--profile and --since go with --from", fix="add --from telnyx, or leave them out")
     with SuppressionList.open(state_dir) as suppressions:
         if provider is not None:
             since = since.replace(tzinfo=UTC) if since else None
@@ -213,7 +215,7 @@ def list_(scope: str | None, limit: int, as_json: bool, debug: bool, state_dir: 
     return 0
 
 
-@suppress.command(help="Show every entry for a number, and whether it still counts.")
+@suppress.command(help="Show every entry of a number, and whether it still counts.")
 @click.argument("number")
 @_region
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -239,7 +241,7 @@ def why(number: str, default_region: str | None, as_json: bool, debug: bool, sta
         if not found:
             console.out.print(f"{e164} is not on the list and never was")
         for entry in found:
-            taken_back = "" if entry.active else ", taken back since"
+            taken_back = "" if entry.active else ", removed since"
             style = "bold" if entry.active else "dim"
             console.out.print(f"{e164} [{style}]{entry.reason.value}{taken_back}[/]: {escape(entry.sentence())}")
     return 0

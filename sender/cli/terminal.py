@@ -52,9 +52,9 @@ def write_traceback(error: BaseException) -> None:
 
 
 def ask(question: str) -> None:
-    """Ask a question. Raises click.Abort for anything but yes."""
+    """Ask a question on standard error, apart from a command's output. Raises click.Abort for anything but yes."""
     _leave_interrupts_to_python()
-    click.confirm(show_controls(question), abort=True)
+    click.confirm(show_controls(question), abort=True, err=True)
 
 
 def _leave_interrupts_to_python() -> None:

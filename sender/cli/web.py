@@ -13,18 +13,18 @@ from sender.web.web_server import DEFAULT_PORT, WebOptions, WebPage, serve
 
 
 @click.command(
-    help="Show runs on a live page: progress, pace, delivery, reasons; pause, resume and close.\n\n"
-    "Prints the address to open, with a token that admits you. Only this machine reaches it: from elsewhere, use"
-    " `ssh -L`, or a proxy with TLS and --name."
+    help="Show runs on a live page: progress, rate, delivery, reasons. Pause, resume and close runs there.\n\n"
+    "Prints the address to open, with a token that admits you. Only this machine can reach the page; from another one,"
+    " use `ssh -L`, or a proxy with TLS and --name."
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: any free port."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--name", "names", multiple=True, metavar="HOST", help="Host by which a proxy is reached; repeatable.")
-@click.option("--show-people", is_flag=True, help="Show numbers, texts and what providers wrote, too.")
-@click.option("--read-only", is_flag=True, help="Without pause, resume and close.")
-@env_file_option("File of KEY=value lines with the credentials, to take scheduled messages back on close.")
+@click.option("--name", "names", multiple=True, metavar="HOST", help="Host name of a proxy; may be repeated.")
+@click.option("--show-people", is_flag=True, help="Also show numbers, texts, and providers' sentences.")
+@click.option("--read-only", is_flag=True, help="Leave out pause, resume and close.")
+@env_file_option("File of KEY=value lines with the credentials, to cancel scheduled messages on close.")
 @log_format_option
 @state_options
 def web(

@@ -23,17 +23,17 @@ def describe_forecast(forecast: Forecast) -> Iterator[str]:
         yield f"  {describe_held(group)}"
     if len(forecast.held) > _MOST_GROUPS:
         rest = forecast.held[_MOST_GROUPS:]
-        yield f"  {sum(group.messages for group in rest):,} until later still, in {len(rest)} groups"
+        yield f"  {sum(group.messages for group in rest):,} until later times, in {len(rest)} groups"
     yield from _describe_unknown(forecast)
     if forecast.never:
         yield f"{forecast.never:,} will not be sent: no window is left for them"
     if forecast.late:
-        pace = "at the pace at which the provider sends on" if forecast.by_provider else "at this pace"
-        yield f"{forecast.late:,} will not be sent: {pace} their window closes before it is their turn"
+        pace = "at the provider's documented rate" if forecast.by_provider else "at this rate"
+        yield f"{forecast.late:,} will not be sent: {pace} their window closes before their turn"
 
 
 def _describe_unknown(forecast: Forecast) -> Iterator[str]:
     """Yield how many recipients are nowhere in particular."""
     if forecast.unknown_zone:
         who = "1 recipient" if forecast.unknown_zone == 1 else f"{forecast.unknown_zone:,} recipients"
-        yield f"{who} may be anywhere in the country: only what is open in all of its zones counts"
+        yield f"{who} may be anywhere in the country: a window counts only while it is open in all zones"

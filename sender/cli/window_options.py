@@ -9,17 +9,17 @@ import click
 
 WINDOW_OPTIONS = (
     click.option(
-        "--window", metavar="09:00-20:00", help="Hours in which messages may leave, by the recipient's clock."
+        "--window", metavar="09:00-20:00", help="Hours in which messages may leave, in the recipient's local time."
     ),
     click.option("--window-days", metavar="mon-sat", help="Days on which messages may leave. Default: every day."),
-    click.option("--window-zone", metavar="ZONE", help="One clock for all recipients: Europe/London."),
+    click.option("--window-zone", metavar="ZONE", help="One zone for all recipients: Europe/London."),
     click.option(
         "--outside",
         type=click.Choice(["hold", "expire", "skip"]),
-        help="Messages outside their window wait for the next one, only until the end of the day, or are not sent.",
+        help="Messages outside their window: wait for the next window, wait only until the end of the day, or skip.",
     ),
     click.option("--deadline", metavar="TIME", help="Nothing leaves later: 2026-12-01T21:00 Europe/London."),
-    click.option("--rules", metavar="SETS", help="Shipped rules that apply: us-federal, strict, none."),
+    click.option("--rules", metavar="SETS", help="Shipped rules that apply: us, strict, none."),
     click.option(
         "--purpose", type=click.Choice(["marketing", "transactional"]), help="Transactional lifts windows and caps."
     ),

@@ -19,9 +19,10 @@ from sender.state.open import folder_of, open_state
 
 
 @click.command(
-    help="Send on this machine what `sender send` begins on any, over a state in a database.\n\n"
-    "Ctrl-C or SIGTERM lets what is in flight end, and leaves; a second one quits. The providers' credentials are those"
-    " of this machine's environment."
+    help="Wait for runs that `sender send` begins on any machine, and send them from here, over a state in a"
+    " database.\n\n"
+    "On Ctrl-C or SIGTERM, the worker waits for the answers to requests in flight, and ends; on a second one, it quits"
+    " at once. It uses the providers' credentials of this machine's environment."
 )
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Processes that send."

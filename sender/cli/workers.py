@@ -15,7 +15,7 @@ from sender.sending.choose_run import format_utc
 from sender.state.open import open_state
 
 
-@click.command(help="Show the machines that wait to send over a state in a database, and what each of them sends now.")
+@click.command(help="Show the machines with a `sender worker`, and what each of them sends now. Needs a database.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON on standard output.")
 @state_options
 def workers(as_json: bool, state_dir: Path | str, debug: bool) -> int:
@@ -30,7 +30,7 @@ def workers(as_json: bool, state_dir: Path | str, debug: bool) -> int:
         console.print_json({"workers": [asdict(one) for one in there], "shifts": [asdict(one) for one in shifts]})
         return 0
     if not there and not shifts:
-        console.out.print("no worker is there: `sender worker` begins one, on each machine that is to send")
+        console.out.print("no worker is running: start `sender worker` on each machine that should send")
         return 0
     for one in there:
         leaving = ", leaving" if one.is_draining else ""

@@ -177,7 +177,7 @@ def parse_revoked(data: bytes, where: str) -> RevokedKeys:
             return _parse_krl(data)
         return _parse_key_lines(data.decode("utf-8-sig"))
     except ValueError as error:
-        fix = "one public key a line, or what `ssh-keygen -k` writes; nothing is approved with a list that is damaged"
+        fix = "one public key a line, or what `ssh-keygen -k` writes; with a damaged list nothing counts as approved"
         raise InputError(f"not a list of revoked keys: {error}", where=where, fix=fix) from None
 
 

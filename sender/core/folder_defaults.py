@@ -77,10 +77,10 @@ SHORT_FORMS = ("window", "canary", "approval")  # tables for which a text or a n
 _RESULT_FORMATS = ("csv", "jsonl")
 # What is not here, and why.
 _ALONE = "write its keys on lines of their own, as in `{}`, and not in a table"
-_OWN = "it belongs into each campaign"
+_OWN = "it belongs in each campaign"
 _ELSEWHERE: Mapping[str, str] = {
     "recipients": _ALONE.format('default_region = "US"'),
-    "message": f"{_ALONE.format('max_segments = 2')}; the text belongs into each campaign",
+    "message": f"{_ALONE.format('max_segments = 2')}; the text belongs in each campaign",
     **dict.fromkeys(("body", "template", "media", "name", "edition", "start", "schedule", "columns", "sheet"), _OWN),
     "format": "write it below `[results]`",
     "api_key": "credentials are read from the environment, or from --env-file",

@@ -28,12 +28,12 @@ def resolve_local(local: datetime, zone: ZoneInfo) -> LocalMoment:
     if _exists(moment):
         if moment.utcoffset() == moment.replace(fold=1).utcoffset():
             return LocalMoment(moment)
-        return LocalMoment(moment, f"clocks in {zone.key} go back: {where} occurs twice, and the first is meant")
+        return LocalMoment(moment, f"clocks in {zone.key} go back: {where} occurs twice, and the first one is used")
     until = local + _LONGEST_GAP
     while not _exists(moment) and moment.replace(tzinfo=None) < until:
         moment = (moment.replace(tzinfo=None, second=0) + timedelta(minutes=1)).replace(tzinfo=zone)
     return LocalMoment(
-        moment, f"clocks in {zone.key} go forward: {where} does not exist, and {moment:%H:%M} is meant instead"
+        moment, f"clocks in {zone.key} go forward: {where} does not exist, and {moment:%H:%M} is used instead"
     )
 
 

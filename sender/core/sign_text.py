@@ -53,7 +53,7 @@ def sign_text(text: bytes, key: Path, namespace: str) -> str:
     done = subprocess.run(command, input=text, stdout=subprocess.PIPE, check=False)  # noqa: S603 (no shell, their own key)
     if done.returncode:
         raise InputError(
-            f"ssh-keygen has not signed (exit {done.returncode})", where=str(key), fix="see what it says above"
+            f"ssh-keygen has not signed (exit {done.returncode})", where=str(key), fix="see its message above"
         )
     return done.stdout.decode("ascii", "replace")
 

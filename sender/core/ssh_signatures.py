@@ -172,7 +172,7 @@ def _check(key: SshKey, value: bytes, data: bytes) -> None:
         else:
             raise SignatureError(f"keys of type {kind!r} with {name!r} are not accepted")
     except InvalidSignature:
-        raise SignatureError("it is not the key's, or what it signs was changed") from None
+        raise SignatureError("it was not made with this key, or the signed text was changed") from None
     except ValueError as error:
         raise error if isinstance(error, SignatureError) else SignatureError("its key cannot be read") from None
 

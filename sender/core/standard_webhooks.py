@@ -63,7 +63,7 @@ def read_target(url: str, env: Mapping[str, str], *, what: str = "a notification
     if parts.scheme == "http" and not is_loopback(url):
         raise InputError(
             f"{what} would go to {parts.hostname} over plain http",
-            fix="use https; http is for this machine alone",
+            fix="use https; http is allowed only to this machine",
         )
     return Target(url.strip(), read_key(env.get(SECRET_VARIABLE, "")))
 
@@ -73,7 +73,7 @@ def read_key(secret: str) -> bytes:
     text = secret.strip().removeprefix(_PREFIX)
     fix = f"set {SECRET_VARIABLE} to the receiver's secret: whsec_ and base64, of at least {_SHORTEST_KEY} bytes"
     if not text:
-        raise CredentialsError("our webhooks are signed, and there is no secret", where=SECRET_VARIABLE, fix=fix)
+        raise CredentialsError("there is no secret to sign our webhooks", where=SECRET_VARIABLE, fix=fix)
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -36,7 +36,7 @@ async def fetch_deactivations(adapter: object, transport: Transport, day: date) 
     except ValueError as error:
         raise ProviderRefused(
             f"the list of {day.isoformat()} cannot be read: {error}",
-            fix="check the credentials; lists are there from the next day on, and nothing was changed",
+            fix="check the credentials; a day's list appears on the next day; nothing was changed",
         ) from None
 
 

@@ -124,7 +124,7 @@ def _read_rows(
     event = _CLICK if kind == "token" and names is None and event is None else event
     if names is None and event is None:
         raise InputError(
-            "no column says what happened", where=where, fix="add a column `event`, or name it: --event purchase"
+            "there is no column with the event", where=where, fix="add a column `event`, or name it: --event purchase"
         )
     time, value = _find(table, _TIMES), _find(table, _VALUES)
     frame = pl.DataFrame({"row": table.row_numbers}).with_columns(

@@ -38,7 +38,7 @@ LOOKUP_COLUMNS = (
     *("number", "line_type", "carrier", "zone", "reassigned", "reassigned_since", "valid", "problem"),
     *("provider", "looked_up_at", "price", "currency"),
 )
-_MAKE_ONE = "`sender init --state-only` makes one in this folder; --state names another"
+_MAKE_ONE = "`sender init --state-only` creates one in this folder; --state names another one"
 _SANDBOX_PRICE = Decimal("0.005")
 
 
@@ -120,7 +120,7 @@ class ListLookup:
         fits = int(most / self.terms.price)
         many = "1 lookup" if len(self.due) == 1 else f"{len(self.due):,} lookups"
         raise CostLimit(
-            f"{many} would cost {self.cost} {self.terms.currency}, and at most {most} may be spent;"
+            f"{many} would cost {self.cost} {self.terms.currency}, but at most {most} may be spent;"
             " nothing was looked up",
             fix=f"--limit {fits} stays within it" if fits else "raise --max-cost",
         )
@@ -251,9 +251,9 @@ def _terms(options: LookupOptions, campaign: Campaign, *, simulated: bool) -> Lo
         price = _SANDBOX_PRICE
     else:
         raise InputError(
-            "what a lookup costs is not known: no provider's API says it",
+            "the price of a lookup is unknown: no provider's API has it",
             where="--price",
-            fix="add --price 0.008, as your provider's price list has it",
+            fix="add the price from your provider's price list, such as --price 0.008",
         )
     return LookupTerms(options.per_s, price, options.currency, most, simulated)
 

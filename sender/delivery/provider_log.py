@@ -87,7 +87,7 @@ class LogReader:
         visited: set[str] = set()
         while request is not None:
             if request.url in visited:
-                raise ValueError("the log's pages lead in a circle")
+                raise ValueError("the log's pages link to one another in a circle")
             self._check_limits(len(visited))
             visited.add(request.url)
             response = await self.fetch(request)
@@ -131,7 +131,7 @@ class LogReader:
                 return response
             wait_s = max(wait_s, retry_after_s(response.headers) or 0.0)
             log.info(
-                "the provider's log answered %d; asking again in %.0f s",
+                "the provider's log answered %d; trying again in %.0f s",
                 response.status,
                 wait_s,
                 extra={"event": "reconcile_waits", "status": response.status, "wait_s": round(wait_s, 1)},

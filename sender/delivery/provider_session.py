@@ -82,10 +82,10 @@ def open_adapter(run: Run, manifest: Manifest, env: Mapping[str, str], folder: P
 def _refuse_elsewhere(run: Run, adapter: Adapter) -> None:
     """Raise InputsChanged for another account than the run's, or another address: each has a log of its own."""
     if run.account not in (None, "", adapter.account_id):
-        what = f"is sent by account {run.account}, and these credentials belong to {adapter.account_id}"
+        what = f"is sent by account {run.account}, but these credentials belong to {adapter.account_id}"
         whose, fix = "the other account", "use the credentials that the run started with"
     elif run.base_url not in (None, adapter.base_url):
-        what = f"is sent through {run.base_url}, and the environment says {adapter.base_url}"
+        what = f"is sent through {run.base_url}, but the environment names {adapter.base_url}"
         whose, fix = "the other address", "set the base URL or region that the run started with"
     else:
         return

@@ -230,7 +230,7 @@ async def _walk(
         page = adapter.log_page(response, request)
         dated = _answered_at(response) is not None
         if not dated and not facts.filters_by_recipient:  # else a window by another clock
-            raise ValueError("the provider does not say what time it is there: times cannot be compared")
+            raise ValueError("the provider's answer has no date, so times cannot be compared")
         return _DatedPage(page.entries, page.next, dated)
 
     walk = _Walk()

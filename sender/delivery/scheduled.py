@@ -77,7 +77,7 @@ async def _cancel_each(
         request = provider.adapter.cancel(message_id)
         if request is None:
             title = provider.adapter.capabilities.title
-            return replace(result, sent=len(scheduled), failure=f"{title} cannot take a scheduled message back")
+            return replace(result, sent=len(scheduled), failure=f"{title} cannot cancel a scheduled message")
         if number:
             await asyncio.sleep(pause_s)
         try:

@@ -201,7 +201,7 @@ def read_manifest(directory: Path) -> Manifest:
             raise PlanError(
                 f"the plan has format {data.get('format')}; this version reads {_READABLE[0]} to {FORMAT}",
                 where=str(directory),
-                fix="make the plan again with `sender plan`",
+                fix="write the plan again with `sender plan`",
             )
         return Manifest.from_json(data)
     except FileNotFoundError:

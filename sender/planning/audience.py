@@ -151,7 +151,7 @@ def skip_hidden(frame: pl.DataFrame, hidden_rows: pl.Series) -> pl.DataFrame:
 def hold_types(frame: pl.DataFrame, types: Collection[str]) -> pl.DataFrame:
     """Skip, as `suppressed`, the rows whose `number_type` (String) is one of `types`, which are no person's phone."""
     detail = pl.format(
-        "{} is a {} number, not a person's phone; to send to it all the same, set `recipients.allow_types: {}`",
+        "{} is a {} number, not a person's phone; to send to it anyway, set `recipients.allow_types: {}`",
         "to",
         pl.col("number_type").replace(_TYPE_NAMES).str.replace("_", "-", literal=True),
         "number_type",
@@ -254,4 +254,4 @@ def _note_list(file: NumberFile, listed: NumberList, matches: Matches) -> Iterat
         rows = "1 row holds" if listed.unreadable_rows == 1 else f"{listed.unreadable_rows:,} rows hold"
         yield f"{name}: {rows} a number that cannot be read, as `unreadable` allows: {listed.describe_unreadable()}"
     if not file.can_be_read_again:
-        yield f"{name} is not a file that can be read again: what is added to it later does not count"
+        yield f"{name} is not a file that can be read again: numbers that are added to it later do not count"

@@ -146,7 +146,7 @@ def _find_skipped(start: Start, most: str | None) -> Stop | None:
     if Decimal(broken) * 100 <= allowed * rows if limit.endswith("%") else broken <= allowed:
         return None
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items() if count)
-    would = f"{broken:,} of {_many(rows, 'row')} would be skipped for what is wrong with them ({reasons})"
+    would = f"{broken:,} of {_many(rows, 'row')} would be skipped because something is wrong with them ({reasons})"
     look = "`sender plan` shows each row"
     if most is None:
         return Stop(
@@ -185,7 +185,7 @@ def _find_cost(start: Start, most: str | None) -> Stop | None:
         return Stop(
             "max_cost",
             f"{began} has no prices in this currency, so its cost is unknown, and limits.max_cost is {most}",
-            "remove `limits.max_cost` (or --max-cost none) to send all the same",
+            "remove `limits.max_cost` (or --max-cost none) to send anyway",
         )
     problem = costs.cost_problem({**cost, "max_cost": most})
     return None if problem is None else Stop("max_cost", *problem)

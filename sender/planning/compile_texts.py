@@ -94,7 +94,7 @@ def _read_sender(spec: VariantSpec) -> str | None:
         raise CampaignError(
             f"the variant `{spec.name}` is from {spec.from_!r}, which is not one number or name",
             where="message.variants",
-            fix="give it a number or a name, and the service or the template to the campaign's `from`",
+            fix="give it a number or a name, and put the service or the template into the campaign's `from`",
         )
     return spec.from_
 

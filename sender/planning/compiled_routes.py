@@ -32,7 +32,7 @@ def compile_routes(campaign: Campaign, first: CompiledCampaign) -> CompiledCampa
         return first
     if len(campaign.routes) == 1:
         raise CampaignError(
-            "one route leaves no choice",
+            "there is only one route",
             where="routes",
             fix="name another provider, or write `provider:` instead",
         )
@@ -112,7 +112,7 @@ def _compile_route(campaign: Campaign, first: CompiledCampaign, spec: RouteSpec,
             raise CampaignError(
                 f"`{varying[0]}` is a template, and only the first route may fill it in for each row",
                 where=varying[0],
-                fix="write what all messages of this route have",
+                fix="write one value for all messages of this route",
             )
         if "send_at" in way.fields:
             raise CampaignError(
@@ -122,9 +122,7 @@ def _compile_route(campaign: Campaign, first: CompiledCampaign, spec: RouteSpec,
             )
         service = way.capabilities.service_field
         if not way.senders and (service is None or service not in way.fields):
-            raise CampaignError(
-                f"{way.provider} has no sender of its own", where="from", fix="add `from:` to the route"
-            )
+            raise CampaignError(f"{way.provider} has no sender", where="from", fix="add `from:` to the route")
     return way
 
 
@@ -134,7 +132,7 @@ def _refuse_shared_accounts(campaign: Campaign) -> None:
         family = providers.account_family(spec.provider)
         if family in seen:
             raise CampaignError(
-                f"two routes lead to the same account of {family}: what one refuses the other refuses, too",
+                f"two routes lead to the same account of {family}, and both would refuse the same messages",
                 where="routes",
                 fix="name each provider once",
             )

@@ -108,7 +108,7 @@ def cost_problem(cost: Mapping[str, Any]) -> tuple[str, str] | None:
         have = "1 message has" if missing == 1 else f"{missing:,} messages have"
         return (
             f"{have} no price ({where}), so the plan's cost is unknown, and {most}",
-            f"add prices for them, or a `default`, to {cost['table']}, or leave them out",
+            f"add prices for them, or a `default`, to {cost['table']}, or skip these recipients",
         )
     if Decimal(cost["total"]) > Decimal(cost["max_cost"]):
         return (

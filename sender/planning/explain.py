@@ -209,7 +209,7 @@ class _RowTrace:
 
     def _describe_suppression(self) -> str:
         files = [file.path for file in self._plan.manifest.inputs if file.role == "suppress"]
-        sentences = [f"in none of {', '.join(files)}"] if files else []
+        sentences = [f"not in {', '.join(files)}"] if files else []
         if self._plan.manifest.suppression is not None:
             sentences.append("not on the suppression list")
         return "; ".join(sentences) or "there is no suppression list"
@@ -238,7 +238,7 @@ class _RowTrace:
         if experiment is None:
             return None
         said = ["not held out"] if experiment.holdout else []
-        said += [f"in the {100 * experiment.share:g}% who are sent to now"] if experiment.share < 1 else []
+        said += [f"in the {100 * experiment.share:g}% who get a message now"] if experiment.share < 1 else []
         return " and ".join(said) or None
 
     def _describe_text(self) -> str:
@@ -343,7 +343,7 @@ class _RowTrace:
             return
         sentence = f"{money.text(row['cost_micros'])} {spent['currency']}"
         if self._plan.manifest.routes:
-            sentence += ", by the dearest of its routes"
+            sentence += ", by the most expensive of its routes"
         elif self._compiled is not None and self._compiled.prices is not None:
             price = costs.find_price(row, self._compiled.prices, mms=self._is_mms())
             if price is not None:

@@ -72,7 +72,7 @@ class LinkMaker:
         places = iter(links)
         filled = MARKED.sub(lambda _: self.base + next(places).partition(" ")[0], text)
         if why is None and re.search(MARKS, filled):
-            why = "a link was cut: let no filter shorten what link() makes"
+            why = "a filter has shortened a link: apply no such filter to link()"
         if why is not None:
             return None, SkipReason.RENDER_ERROR.value, why, None
         return filled, reason, detail, _BETWEEN.join(links) or None

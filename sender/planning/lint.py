@@ -101,7 +101,7 @@ class Lint:
 _SENTENCES = {
     "unfilled": "the text has `{0}`, as if a value were missing; a template writes {{{{ name }}}}",
     "blanks": "the text has a blank too many in `{0}`, as if a value were missing",
-    "short_links": "`{0}` is a public link shortener, whose links carriers filter; use a domain of your own",
+    "short_links": "`{0}` is a public link shortener, and carriers filter such links; use your own domain",
     "capitals": "the text is all capitals, which filters and people take for spam",
     "no_opt_out": "the text does not say how to opt out, as a first marketing text should: `Reply STOP to opt out`",
 }

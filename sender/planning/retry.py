@@ -90,8 +90,8 @@ def retry_plan(
     rows = messages.filter(chosen)["row_number"]
     if rows.is_empty():
         raise InputError(
-            f"no message of run {root.run_id} is to be sent again: {_status_counts(messages)}",
-            fix="choose with --status and --reason; `sender status` and `sender results` show what became of each",
+            f"run {root.run_id} has no message to send again: {_status_counts(messages)}",
+            fix="name another run, or choose with --status and --reason; `sender results` shows each status",
         )
     return _plan(state, (root, *retries), rows, kind)
 

@@ -17,7 +17,7 @@ def check_filter(condition: RowCondition, recipients: Recipients) -> None:
     condition.template.check(recipients.names, recipients.headers)
     if not condition.find_columns(recipients.names, recipients.headers):
         raise CampaignError(
-            "looks at no column, so it is the same for every row",
+            "uses no column, so it is the same for every row",
             where=FILTER_KEY,
             fix="name a column in it, as in `sms_consent == 'yes'`",
         )

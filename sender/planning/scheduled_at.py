@@ -42,7 +42,7 @@ def check_send_at(provider: Capabilities, fields: Mapping[str, FieldValue], from
     raise Unsupported(
         f"{what}; {provider.title} takes {span}",
         where=KEY,
-        fix=f"write a time that is {span} ahead, or remove `{KEY}`; `sender resume` goes on with a run that has begun",
+        fix=f"write a time that is {span} ahead, or remove `{KEY}`; `sender resume` continues a run that has begun",
     )
 
 

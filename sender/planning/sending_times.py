@@ -175,7 +175,7 @@ def _check_window(window: Mapping[str, Any], campaign: Campaign) -> None:
     longest = _longest_s(window)
     if isinstance(seconds, int) and longest is not None and seconds > longest:
         raise CampaignError(
-            f"validity_period is {seconds} s, and the window is open for {longest} s at most: a message could arrive"
+            f"validity_period is {seconds} s, but the window is open for {longest} s at most: a message could arrive"
             " after it has closed",
             where="validity_period",
             fix=f"write {longest} or less, or leave it out: the window sets it for each message",

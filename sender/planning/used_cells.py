@@ -121,7 +121,7 @@ def find_printed_mappings(compiled: CompiledCampaign, recipients: Recipients) ->
 def note_printed_mappings(mappings: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each of what `find_printed_mappings` found."""
     for header, example in mappings.items():
-        yield f"`{header}` is a mapping, and a text has all of it; `{example}` is one of its values"
+        yield f"`{header}` is a mapping, and the text prints all of it; `{example}` is one of its values"
 
 
 def note_placeholders(placeholders: Mapping[tuple[str, str], int]) -> Iterator[str]:
@@ -150,7 +150,7 @@ def check_hidden_rows(compiled: CompiledCampaign, recipients: Recipients, messag
         f"{rows} hidden in the workbook, by a filter or by hand, and {would} would get a message:"
         f" {_name_rows(messages)}",
         where=recipients.inputs[0].path,
-        fix=f"leave hidden rows out with {setting('recipients.hidden_rows', 'skip')}, or text them all the same with"
+        fix=f"skip hidden rows with {setting('recipients.hidden_rows', 'skip')}, or text them with"
         " `keep`; or show the rows, and save the workbook",
     )
 

@@ -206,7 +206,7 @@ def refuse_narrow(table: Table, headers: Iterable[str], where: str) -> None:
                 f"the column `{header}` has floating point numbers of 32 bits or fewer, which cannot hold a phone"
                 " number: 2025550147 becomes 2025550208",
                 where=where,
-                fix="write the numbers as text, or as whole numbers of 64 bits, from where they come from: in this"
+                fix="write the numbers as text, or as whole numbers of 64 bits, where you export them: in this"
                 " column their last digits are lost",
             )
 
@@ -254,7 +254,7 @@ def _read_frame(frame: Any) -> Table:
         raise RecipientsError(
             f"cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}",
             where="the recipients frame",
-            fix="make text of the column, or leave it out",
+            fix="convert the column to text, or leave it out",
         ) from None
 
 

@@ -77,7 +77,7 @@ def _parse_range(text: str) -> tuple[int, int]:
         evening = end + DAY_MIN // 2
         other = f'"{format_range(start, evening)}" for the evening' if start < evening <= DAY_MIN else "turn them round"
         raise ValueError(
-            f'the hours {text} run past midnight, and a range belongs to one day: write "{halves}", or {other}'
+            f'the hours {text} run past midnight, but a range belongs to one day: write "{halves}", or {other}'
         )
     return start, end
 
@@ -112,7 +112,7 @@ def parse_days(value: object) -> frozenset[int]:
         first, last = numbers[0] or 0, numbers[-1] or 0
         days |= {(first + step) % 7 for step in range((last - first) % 7 + 1)}
     if not days:
-        raise ValueError("no day is named, so that nothing could ever leave: write mon-sat, or mon, wed-fri, or all")
+        raise ValueError("no day is named, so nothing could ever leave: write mon-sat, or mon, wed-fri, or all")
     return frozenset(days)
 
 

@@ -75,7 +75,7 @@ def read_folder(folder: Path, state_dir: Path | str) -> FolderContent:
         other = content.campaigns.setdefault(campaign.name, campaign)
         if other is not campaign:
             content.faults[file] = InputError(
-                f"{campaign.name} is the name of {other.file.name}, too, and a campaign is its name",
+                f"{campaign.name} is the name of {other.file.name}, too, and campaigns are recognised by their names",
                 where=str(file),
                 fix="give one of them another `name`",
             )

@@ -58,7 +58,7 @@ async def await_start(start: PlannedStart, clock: Clock, cancel: asyncio.Event |
     for _, step_s in steps_until(start, clock.now_ms):
         await clock.async_sleep(min(step_s, 1.0))  # a cancellation may wait for a second
         if cancel is not None and cancel.is_set():
-            raise NotStarted(f"the wait for {start} was ended before it; nothing was sent", fix="send it again")
+            raise NotStarted(f"the wait for {start} was ended early; nothing was sent", fix="send it again")
 
 
 def late_by_s(start: PlannedStart, now_ms: int) -> float:

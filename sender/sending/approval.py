@@ -82,7 +82,7 @@ def find_terms(manifest: Manifest, *, source: str | Path | None, state: str | Pa
                 folders[defaults.file] = _terms(values)
     if len({(terms.signers, terms.revoked) for terms in folders.values()}) > 1:
         raise InputError(
-            f"{' and '.join(str(file) for file in folders)} name different files of who may approve",
+            f"{' and '.join(str(file) for file in folders)} name different files of allowed signers",
             fix="name the same `approval.signers` and `approval.revoked` in both",
         )
     asked = [*folders.values(), *([] if own is None else [own])]
@@ -161,7 +161,7 @@ def check_run_approval(state: State, run: Run, terms: ApprovalTerms) -> RunAppro
     approval = state.approvals.of_run(run)
     if approval is None:
         raise ApprovalMissing(
-            f"run {run.run_id} of {run.campaign} began without an approval, and one is required now",
+            f"run {run.run_id} of {run.campaign} began without an approval, but one is required now",
             fix=f"`sender close {run.run_id}` ends it; then plan with --only-new, and have that plan approved",
         )
     manifest = state.plans.manifest(run)
@@ -278,7 +278,7 @@ def _describe_differences(plan: Plan, known: Sequence[ApprovedText], again_after
             said = ", ".join("the rows" if each == "plan_hash" else f"`{each}`" for each in changed)
             yield f"{said} changed since {newest.name} approved it on {day}"
         elif _again_after(approved) != again_after:
-            yield "it was approved to be sent once, and sending it again needs an approval of its own"
+            yield "it was approved to be sent once, and sending it again needs its own approval"
         elif not Path(approved.plan).exists():
             yield f"its folder {approved.plan} is gone"
         else:

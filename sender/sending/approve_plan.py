@@ -85,11 +85,11 @@ def text_to_approve(plan: Plan, state: str | Path, *, again: bool = False) -> st
 def read_terms(plan: Plan, state: str | Path) -> ApprovalTerms:
     """Return what an approval of the written plan has to be. Raises InputError where none is asked for."""
     if find_run_kind(plan.manifest, rehearse=False) is not RunKind.LIVE:
-        raise InputError("this plan reaches nobody, so it needs no approval", where=str(plan.directory))
+        raise InputError("no message of this plan reaches anybody, so it needs no approval", where=str(plan.directory))
     terms = find_terms(plan.manifest, source=plan.directory, state=state)
     if terms is None:
         raise InputError(
-            f"{plan.manifest.campaign} asks for no approval",
+            f"{plan.manifest.campaign} requires no approval",
             fix="write `approval: required` into the campaign or into a sender.toml, and plan it again",
         )
     return terms
@@ -112,5 +112,5 @@ def _refuse_same_key(store: ApprovalStore, text: str, approval: Approval) -> Non
         for other in approved.approvals:
             if approved.text == text and other.key == approval.key and other.name != approval.name:
                 raise InputError(
-                    f"{other.name} has approved it with this key", fix="each person approves with a key of their own"
+                    f"{other.name} has approved it with this key", fix="each person approves with their own key"
                 )

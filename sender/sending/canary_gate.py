@@ -145,7 +145,7 @@ class CanaryGate:
             self._note(self._state.ledger, replace(self.canary, state=CanaryState.WAITING, waiting_since_ms=since_ms))
         left_s = max(0.0, self._terms.wait_s - (now_ms - since_ms) / 1000)
         log.info(
-            "canary: the first %d messages are sent; their receipts are awaited, for %.0f s at most",
+            "canary: the first %d messages are sent; waiting for their receipts, for %.0f s at most",
             self.canary.size,
             left_s,
             extra={"event": "canary_waiting", "messages": self.canary.size, "left_s": round(left_s, 1)},
@@ -292,11 +292,11 @@ def explain_stop(run: Run, canary: Canary) -> CanaryStop:
     """The error for a run whose canary has passed limits that nobody has overridden."""
     evidence = canary.evidence
     assert evidence is not None  # noqa: S101 (a decision has its evidence)
-    what = "its canary" if canary.holds_others else "what became of its messages"
+    what = "its canary" if canary.holds_others else "the results of its messages"
     return CanaryStop(
         f"run {run.run_id} is stopped by {what}: {'; '.join(evidence.sentences(canary.broken))}",
-        fix=f"`sender report {run.run_id}` shows why messages failed; `sender resume {run.run_id}` sends the rest all"
-        f" the same, `sender close {run.run_id}` ends the run, and the same command looks again at what is known then",
+        fix=f"`sender report {run.run_id}` shows why messages failed; `sender resume {run.run_id}` sends the rest"
+        f" anyway, `sender close {run.run_id}` ends the run, and the same command checks the receipts again",
     )
 
 

@@ -123,7 +123,7 @@ class _StartChooser:
         if not self._unfinished:
             for run in reversed(self._runs):
                 refuse_held(run)
-            raise InputError(f"no run of {campaign} is unfinished", fix="leave out --resume to begin one")
+            raise InputError(f"no run of {campaign} is unfinished", fix="leave out --resume to begin a new run")
         if not self._waiting:
             last = self._unfinished[-1]
             raise explain_overtaken(last, self._overtaken[last.run_id])
@@ -154,9 +154,9 @@ class _StartChooser:
         raise InputsChanged(
             f"run {last.run_id} of {last.campaign} is unfinished ({counts.accepted} of {last.messages} accepted),"
             f" and the inputs changed since it began: {changes}",
-            fix="--resume finishes it with the plan it began with; --only-new ends it and sends to those who have not"
-            f" had the message; `sender close {last.run_id}` ends it; --new-run starts over, and texts those"
-            " who have had it again if they are still in the list",
+            fix="--resume finishes it with its own plan; --only-new ends it and sends to the people who have not"
+            f" had the message; `sender close {last.run_id}` ends it; --new-run starts over, and texts people"
+            " who have had the message again if they are still on the list",
         )
 
     def _refuse_sent(self) -> Run | None:
@@ -252,7 +252,7 @@ def _already_sent(run: Run, *, not_reached: int) -> RunComplete:
     closed = "" if run.closed_at_ms is None else f", closed by {run.closed_by}"
     return RunComplete(
         f"this plan of {run.campaign} has been sent: run {run.run_id} of {_moment(run.created_at_ms)}{closed}",
-        fix=f"`sender results {run.run_id}` shows what became of it;{only_new} --again sends it to everybody once more",
+        fix=f"`sender results {run.run_id}` shows the result;{only_new} --again sends it to everybody once more",
     )
 
 

@@ -42,7 +42,7 @@ _REFUSAL_FIX = {
     Reason.INSUFFICIENT_FUNDS: "add funds to the account",
     Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
     Reason.DAILY_CAP: "wait for the provider's next day",
-    Reason.RATE_LIMITED: "wait until the provider has sent some of what is scheduled there",
+    Reason.RATE_LIMITED: "wait until the provider has sent some of its scheduled messages",
 }
 # What only the campaign can change; the run keeps the plan it began with, so it would be refused again.
 _CAMPAIGN_FIX = {
@@ -105,8 +105,8 @@ class CircuitBreaker:
         return ProviderUnreachable(
             f"{url} does not answer as {self._title} does: {why}",
             fix="check the address in the environment (SIGNALWIRE_SPACE_URL, TELNYX_API_BASE, TWILIO_API_BASE), and the"
-            " proxy, balancer or firewall that may have answered; the rest is pending, and `sender reconcile` looks up"
-            " the one message that was tried",
+            " proxy, balancer or firewall that may have answered; all other messages are pending, and `sender"
+            " reconcile` looks up the one that was tried",
         )
 
     def record_doubt(self, why: str) -> ProviderUnreachable | None:

@@ -104,7 +104,7 @@ class DatabaseRateLimiter(RateLimiter):
                     await self._ask(self._database.beat, sent=self._sent, in_flight=self.in_flight())
                 await self._look()
             except SenderError as error:  # whoever claims meets the same failure, and says so
-                log.debug("the other senders cannot be heard: %s", error.what)
+                log.debug("notices of the other senders cannot be received: %s", error.what)
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> None:

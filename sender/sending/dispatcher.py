@@ -275,7 +275,7 @@ class Dispatcher:
                 self._apply_outcome(claim, Unknown(str(cancelled.__cause__ or "the request was cancelled")))
             raise
         except Exception as fault:  # an adapter never raises; if it does, the message is in doubt and not lost
-            self._apply_outcome(claim, Unknown(f"the answer could not be judged: {type(fault).__name__}"))
+            self._apply_outcome(claim, Unknown(f"the answer could not be classified: {type(fault).__name__}"))
             raise
         else:
             self._policy.record_answer(steady_s() - begun_s)

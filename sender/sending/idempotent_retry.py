@@ -154,7 +154,7 @@ class IdempotentRetry:
             if response is not None and says(response, rule.other_body):
                 return True
         log.info(
-            "%s does not show that it knows our keys: unknown messages are looked up in its log",
+            "%s did not prove that it honours our keys: unknown messages are looked up in its log",
             self._adapter.capabilities.title,
             extra={"event": "keys_not_proved"},
         )

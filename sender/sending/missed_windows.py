@@ -25,5 +25,5 @@ def find_missed(plan: Plan, options: SendOptions) -> MissedWindows | None:
     return MissedWindows(
         f"{forecast.missed:,} {would} not be sent: no window or not enough time is left for"
         f" {'it' if forecast.missed == 1 else 'them'}",
-        fix="start it earlier, raise the rate, or start it all the same with --allow-missed",
+        fix="start earlier, raise the rate, or start anyway with --allow-missed",
     )

@@ -24,8 +24,8 @@ def refuse_namesake(state: State, plan: Plan, kind: RunKind, source: str | Path 
         raise OtherCampaign(
             f"{run.campaign} is the name of another campaign in this state: run {run.run_id} sent {run.source} to other"
             " people",
-            fix="--name gives this one a name of its own; --same-campaign (same_campaign=True) goes on under this name,"
-            " and is needed only once",
+            fix="--name gives this campaign another name; --same-campaign (same_campaign=True) confirms, once, that it"
+            " is the same campaign",
         )
 
 

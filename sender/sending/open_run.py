@@ -106,8 +106,8 @@ def open_run_again(
             counts = state.ledger.counts(run.run_id)
             if not counts.pending + counts.intent + counts.unknown:
                 raise RunComplete(
-                    f"nothing of run {run.run_id} is left to send",
-                    fix=f"`sender results {run.run_id}` shows what became of it",
+                    f"run {run.run_id} has nothing left to send",
+                    fix=f"`sender results {run.run_id}` shows the result",
                 )
             if overtaken := count_overtaken(state, run):
                 raise explain_overtaken(run, overtaken)

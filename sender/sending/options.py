@@ -81,7 +81,7 @@ class SendOptions:
         _check_workers(self.workers)
         if self.settle and not self.settle_unknowns:
             raise InputError(
-                "--settle looks unknown messages up, and --on-unknown hold (settle_unknowns=False) leaves them",
+                "--settle looks unknown messages up, but --on-unknown hold (settle_unknowns=False) leaves them",
                 fix="leave out one of the two",
             )
         if self.state_dir is None:
@@ -89,12 +89,12 @@ class SendOptions:
         if self.workers > 1 and folder_of(self.state_path) is None:
             raise InputError(
                 "--workers is for a state in a folder",
-                fix="begin `sender worker --workers N` on each machine; then leave out --workers, or write --shifts N",
+                fix="start `sender worker --workers N` on each machine; then leave out --workers, or use --shifts N",
             )
         if self.shifts and folder_of(self.state_path) is not None:
             raise InputError(
                 "senders on several machines need a state in a database",
-                fix="--state URL names one; --workers N sends by N processes of this machine",
+                fix="--state URL names one; --workers N sends with N processes on this machine",
             )
 
     @property

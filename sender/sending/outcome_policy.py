@@ -149,7 +149,7 @@ class OutcomePolicy:
             return False
         if not is_known:
             log.warning(
-                "%s is taken out of the pool, the others carry its messages: %s",
+                "%s is taken out of the pool, and the other numbers send its messages: %s",
                 sender,
                 why,
                 extra={"event": "sender_out", "reason": outcome.reason.value, "code": outcome.error_code},

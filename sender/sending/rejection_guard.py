@@ -33,11 +33,11 @@ SHARED = frozenset(
 )
 _FIX = {
     Reason.CONTENT: "change the text or the media",
-    Reason.FILTERED: "carriers take the text for spam: change it, or register the sender for what it sends",
+    Reason.FILTERED: "carriers take the text for spam: change it, or register the sender for such texts",
     Reason.BLOCKED: "carriers block the sender or the text: ask the provider why",
     Reason.SENDER_NOT_ALLOWED: "check `from`, and the countries that the account may send to",
     Reason.UNREGISTERED: "register the sender (10DLC campaign, toll-free verification)",
-    Reason.QUIET_HOURS: "wait until the recipients' quiet hours are over; `sender retry` takes those refused so far",
+    Reason.QUIET_HOURS: "wait until the recipients' quiet hours are over; `sender retry` sends those refused so far",
 }
 
 

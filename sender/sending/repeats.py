@@ -27,8 +27,8 @@ def refuse_repeated(state: State, plan: Plan, kind: RunKind) -> None:
         f"{repeated.height:,} of {people.len():,} people {'has' if repeated.height == 1 else 'have'} had"
         f" {manifest.campaign}, or may have had it (run {last['run_id']} of {created:%Y-%m-%d %H:%M} UTC);"
         f" {new:,} {'is' if new == 1 else 'are'} new",
-        fix="--only-new sends to those who have not had it; --again sends to everybody once more; for a message that"
-        " is sent again and again, `edition:` in the campaign names a new one",
+        fix="--only-new sends to the people who have not had it; --again sends to everybody once more; for a campaign"
+        " that is sent again and again, `edition:` in the campaign names a new edition",
     )
 
 
@@ -55,5 +55,5 @@ def explain_overtaken(run: Run, people: int) -> RunComplete:
     have = "person has" if people == 1 else "people have"
     return RunComplete(
         f"run {run.run_id} of {run.campaign} is unfinished, but {people:,} {have} had the message from a later run",
-        fix="leave out --resume and add --only-new: it sends to those who have not had it",
+        fix="leave out --resume and add --only-new: it sends to the people who have not had it",
     )

@@ -131,9 +131,9 @@ class RouteDispatch:
     def _log_left(self, route: int, failure: SenderError, pause_s: float) -> None:
         others = ", ".join(self._names[other] for other in self._board.open)
         log.warning(
-            "route %s is left, %s: %s; it is tried again in %.0f s",
+            "route %s is no longer used, %s: %s; it is tried again in %.0f s",
             self._names[route],
-            f"its messages go by {others}" if others else "and no other is open now",
+            f"its messages go through {others}" if others else "and no other is open now",
             str(failure).splitlines()[0],
             pause_s,
             extra={"event": "route_left", "route": self._names[route], "open": others},

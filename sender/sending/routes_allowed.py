@@ -19,14 +19,14 @@ def check_routes(state: State, plan: Plan, run_plan: Plan, options: SendOptions)
         )
     if folder_of(state.where) is None:
         raise InputError(
-            "a campaign with several routes needs a state in a folder, and this one is in a database",
+            "a campaign with several routes needs a state in a folder, but this one is in a database",
             fix="name a folder with --state, or one provider in the campaign",
         )
     before, now = _providers(run_plan), _providers(plan)
     if before != now and plan is not run_plan and not options.resume:
         raise InputsChanged(
-            f"the run began with {_listed(before)}, and the campaign names {_listed(now)} now",
-            fix="--resume finishes it with what it began with; --only-new ends it and sends to those who have not had"
+            f"the run began with {_listed(before)}, but the campaign now names {_listed(now)}",
+            fix="--resume finishes it with its own routes; --only-new ends it and sends to the people who have not had"
             " the message",
         )
 

@@ -102,8 +102,8 @@ def pause(
             refuse_held(named)
         if not counts.pending + counts.intent:
             raise RunComplete(
-                f"nothing of run {named.run_id} is left to send, so there is nothing to pause",
-                fix=f"`sender status {named.run_id}` shows what became of it",
+                f"run {named.run_id} has nothing left to send, so there is nothing to pause",
+                fix=f"`sender status {named.run_id}` shows the result",
             )
         is_new = state.ledger.pause_run(named.run_id, by=by or name_person())
         under_way = _wait_for_answers(state, named, wait_s)

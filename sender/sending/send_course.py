@@ -173,5 +173,5 @@ def _never_arrive(messages: int) -> ProviderRefused:
     do_not = "1 message does not" if messages == 1 else f"{messages:,} messages do not"
     return ProviderRefused(
         f"{do_not} arrive: no answer was conclusive, and the provider's log has no trace",
-        fix="check the results and the provider's status page before you run it again",
+        fix="check the results and the provider's status page before you send it again",
     )

@@ -47,7 +47,7 @@ def read_database_url(text: str) -> DatabaseUrl:
     if parts.password is not None or any(name in query for name in _SECRETS):
         raise InputError(
             "the address of the state has a password in it",
-            fix="leave it out, and put it into PGPASSWORD or into ~/.pgpass, where nobody else reads it",
+            fix="leave it out, and put it into PGPASSWORD or ~/.pgpass, where nobody else can read it",
         )
     if len(parts.path) <= 1 and "dbname" not in query:
         raise InputError("the address of the state names no database", fix=f"write {_FORM}")

@@ -41,10 +41,7 @@ class NewStateNotice:
     @property
     def hints(self) -> tuple[str, ...]:
         """Return what may have gone wrong, and what would bring the opt-outs along."""
-        mount = (
-            "this is a container: mount the folder of the state, or each container begins with a new one that knows"
-            " nobody"
-        )
+        mount = "this is a container: mount the state's folder, or each container begins with a new, empty state"
         return (*((mount,) if self.container else ()), *map(_import_hint, self.others))
 
 
@@ -89,7 +86,7 @@ def begin_state(where: str | Path, kind: RunKind, *, init: bool) -> None:
     if not init:
         raise InputError(
             notice.sentence,
-            fix="; ".join(("init_state=True begins it, once; state_dir= names another", *notice.hints)),
+            fix="; ".join(("init_state=True creates it, once; state_dir= names another one", *notice.hints)),
         )
     init_state(where)
 
@@ -127,4 +124,4 @@ def _count_entries(path: Path) -> int:
 def _import_hint(other: tuple[Path, int]) -> str:
     path, count = other
     entries = "1 entry" if count == 1 else f"{count:,} entries"
-    return f"{path} has {entries} on its suppression list: `sender suppress import {path}` takes them over"
+    return f"{path} has {entries} on its suppression list: `sender suppress import {path}` copies them"

@@ -79,7 +79,7 @@ class EmptyNumbers:
     """The store of a state that knows nothing of numbers yet, and cannot be written. A `NumberStore`."""
 
     def put(self, facts: Iterable[NumberFacts]) -> int:  # noqa: ARG002 (the protocol's)
-        raise InputError("what is known of numbers was opened for reading", fix="open it with create=True")
+        raise InputError("the facts about numbers were opened for reading", fix="open it with create=True")
 
     def look_up(self, numbers: Sequence[str], *, simulated: bool) -> Iterator[Any]:  # noqa: ARG002
         return iter(())

@@ -18,7 +18,7 @@ varying = itemgetter(*map(SettledFields._fields.index, VARYING))
 
 SEGMENTS = 3 + VARYING.index("segments")  # in a row of `group_alike`
 
-ORPHAN_MESSAGE = "the sender stopped before the outcome was written: it may have been sent"
+ORPHAN_MESSAGE = "the sender stopped before the outcome was recorded: the message may have been sent"
 
 
 def settle_closed(outcome: Outcome | Canceled | None, closed: CancelReason | None) -> Outcome | Canceled | None:

@@ -46,10 +46,10 @@ def entries_from_frame(frame: pl.DataFrame) -> list[SuppressionEntry]:
                 number, SkipReason(reason), EntrySource(source), via, check_scope(scope), moment, note or None
             )
         except (ValueError, TypeError, InputError) as error:
-            raise InputError(f"is not as it was exported: {error}", where=f"row {row}", fix="export it again") from None
+            raise InputError(f"not in the export format: {error}", where=f"row {row}", fix="export it again") from None
         if not (is_number(number) or entry.is_erased) or entry.reason not in REASONS or moment.tzinfo is None:
             raise InputError(
-                "is not as it was exported: a number, a reason or a time", where=f"row {row}", fix="export it again"
+                "not in the export format: a number, a reason or a time", where=f"row {row}", fix="export it again"
             )
         entries.append(entry)
     return entries

@@ -80,7 +80,7 @@ def opt_out_words(words: Iterable[str]) -> frozenset[str]:
             )
         if name in _RESERVED:
             raise InputError(
-                f"{word!r} cannot be an opt-out word: it asks for help or for messages",
+                f"{word!r} cannot be an opt-out word: it means help or opting in",
                 where="listen.opt_out_words",
                 fix="remove it",
             )

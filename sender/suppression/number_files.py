@@ -229,7 +229,7 @@ class FileWatch:
             log.warning("%s can be read again", watched.file.path, extra={"event": "suppression_file_readable"})
         elif before is None:
             log.warning(
-                "%s %s; nobody is taken off the list, and sending pauses in %.0f s unless the file is as it was",
+                "%s %s; its numbers stay suppressed, and sending pauses in %.0f s unless the file is complete again",
                 watched.file.path,
                 watched.fault,
                 PAUSE_AFTER_S,
@@ -243,7 +243,7 @@ class FileWatch:
         if self._said_paused:
             faults = "; ".join(f"{each.file.path} {each.fault}" for each in self._files if each.fault)
             log.warning(
-                "sending is paused until the suppression file can be read as before: %s",
+                "sending is paused until the suppression file is complete again: %s",
                 faults,
                 extra={"event": "suppression_paused"},
             )

@@ -120,7 +120,7 @@ def no_numbers(where: str) -> RecipientsError:
     """Return the error for a file with rows and without a single number."""
     region = setting("recipients.default_region")
     return RecipientsError(
-        "has rows, and not one phone number",
+        "has rows, but not one phone number",
         where=where,
         fix=f"check that it is the right file; numbers without a country code need {region}",
     )

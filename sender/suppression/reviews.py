@@ -68,4 +68,6 @@ def decide_review(state: State, review: Review | str, *, opt_out: bool) -> int:
 
 def nothing_to_decide(number: str) -> InputError:
     """The error for a number of which no reply waits."""
-    return InputError(f"no reply of {number} waits for a decision", fix="`sender replies --review` lists those that do")
+    return InputError(
+        f"no reply of {number} waits for a decision", fix="`sender replies --review` lists the replies that do"
+    )

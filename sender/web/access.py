@@ -113,7 +113,7 @@ class Guard:
         host = HTTPConnection(scope).headers.get("host", "")
         if not self._access.knows_host(host):
             refusal: Response = PlainTextResponse(
-                "This server is not reached by that name. `sender web --name NAME` says by which it is.", 421
+                "This server does not answer for that host name. Start it with `sender web --name NAME`.", 421
             )
             await refusal(scope, receive, send_with_headers)
             return

@@ -96,8 +96,8 @@ class LivePage:
 
     def _let_in(self, token: str) -> Response:
         if not self._access.is_token(token):
-            _log.warning("a wrong token was given", extra={"event": "web_refused"})
-            return self._door("That is not the token of this server.")
+            _log.warning("somebody used a wrong token", extra={"event": "web_refused"})
+            return self._door("This is not the token of this server.")
         # Not a redirect: a browser that came here from another site would not send the cookie along with it.
         answer = HTMLResponse(_render("entered.html.j2"))
         answer.set_cookie(self._access.cookie, self._access.session, httponly=True, samesite="strict", path="/")
@@ -123,7 +123,7 @@ class LivePage:
 
     async def show_preview(self, request: Request) -> Response:
         if not self._people:
-            raise HTTPException(403, "Texts and numbers are shown by `sender web --show-people` only.")
+            raise HTTPException(403, "Only `sender web --show-people` shows texts and numbers.")
         page = await run_in_threadpool(self._locked, self._preview, request.path_params["run_id"])
         return HTMLResponse(page, headers={"content-security-policy": _PREVIEW_POLICY})
 
@@ -237,7 +237,7 @@ async def show_static(request: Request) -> Response:
 
 def _failed(request: Request, error: Exception) -> Response:
     _log.error("%s cannot be shown", request.url.path, exc_info=error, extra={"event": "web_failed"})
-    return _problem("This page cannot be shown. What failed is in the log of `sender web`.", 500)
+    return _problem("This page cannot be shown. The log of `sender web` has the error.", 500)
 
 
 def _problem(sentence: str, status: int) -> Response:

@@ -68,8 +68,8 @@ def _open(where: str | Path, options: WebOptions) -> Iterator[tuple[asgi_server.
         raise InputError(
             "the page would be reachable from the network",
             where=f"--host {options.host}",
-            fix="put a proxy with TLS before it, and name the host that browsers use with --name; or leave out --host"
-            " and reach it through `ssh -L` (docs/web.md)",
+            fix="put a proxy with TLS in front, and name the host that browsers use with --name; or leave out --host"
+            " and use `ssh -L` (docs/web.md)",
         )
     with (
         open_state(where, create=False, read_only=True) as state,

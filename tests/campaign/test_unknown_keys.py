@@ -75,7 +75,7 @@ def test_other_words_stand_for_keys_that_there_are() -> None:
         ("[limits]\nqq = 3", "line 2, key `limits.qq`", "known here: max_messages, max_skipped"),
         ("foo = 1", "line 1, key `foo`", "docs/operations.md lists the keys"),
         ('[recipients]\ndefault_region = "US"', "line 1, key `recipients`", "write its keys on lines of their own"),
-        ('body = "Hi"', "line 1, key `body`", "it belongs into each campaign"),
+        ('body = "Hi"', "line 1, key `body`", "it belongs in each campaign"),
         ('format = "csv"', "line 1, key `format`", "write it below `[results]`"),
         ('token = "x"', "line 1, key `token`", "credentials are read from the environment"),
     ],

@@ -75,7 +75,7 @@ SEND = ("send", "people.csv", "--body", "Hi", "--from", "+12025550147", "--yes",
     ("status", "code", "words", "fix"),
     [
         pytest.param(429, 63038, "exceeded the daily messages limit", "wait for the provider's next day", id="day"),
-        pytest.param(400, 35125, "Maximum limit reached", "has sent some of what is scheduled", id="scheduled"),
+        pytest.param(400, 35125, "Maximum limit reached", "has sent some of its scheduled messages", id="scheduled"),
         pytest.param(400, 21609, "Invalid 'StatusCallback'", "a callback URL", id="callback"),
         pytest.param(400, 21701, "The Messaging Service does not exist", "the messaging service", id="no service"),
         pytest.param(400, 21704, "contains no phone numbers", "the messaging service", id="empty service"),
@@ -128,7 +128,7 @@ def test_what_is_refused_for_the_hour_is_sent_once_the_hour_is_over(sender: Shel
         done = sender(*SEND, *options, **twilio(url))
         assert done.code == 3, done
         assert "20 messages in a row were refused as quiet_hours (30610)" in done.err
-        assert "until the recipients' quiet hours are over; `sender retry` takes those refused so far" in done.err
+        assert "until the recipients' quiet hours are over; `sender retry` sends those refused so far" in done.err
         night[0] = False
         done = sender(*SEND, *options, **twilio(url))
         assert done.code == 1, done

@@ -237,7 +237,7 @@ class TestAgain:
         assert house("send", folder, *FAST).code == 0
         refused = house("send", folder, "--again", *FAST)
         assert refused.code == 3, refused
-        assert "needs an approval of its own" in refused.err
+        assert "needs its own approval" in refused.err
         assert house.approve(folder, "anna", "--again").code == 0
         assert house("send", "spring.yaml", "--again", *FAST).code == 0
         assert house.sent() == 6
@@ -308,7 +308,7 @@ class TestWhoNeedsNone:
     def test_what_reaches_nobody_says_so(self, house: House) -> None:
         rehearsed = house("send", "spring.yaml", "--rehearse", *FAST)
         assert rehearsed.code == 0, rehearsed
-        assert "no approval is needed, since nobody is reached" in rehearsed.out
+        assert "no approval is needed, since no message reaches anybody" in rehearsed.out
         assert house("send", "spring.yaml", "--test-to", "+12025550142", *FAST).code == 0
         house.campaign(CAMPAIGN.replace("provider: twilio", "provider: sandbox"))
         simulated = house("plan", "spring.yaml")
@@ -347,7 +347,7 @@ class TestFolders:
     @pytest.mark.parametrize(
         ("own", "sentence"),
         [
-            ("approval: none", "asks for an approval, and the campaign for none"),
+            ("approval: none", "requires an approval, but the campaign none"),
             ("approval: {approvals: 1}", "asks for 2 approvals, and the campaign for 1"),
             ("approval: {signers: mine}", "leave out `approval.signers`"),
         ],

@@ -84,7 +84,7 @@ def test_a_user_without_rights(sender: Shell, sandbox: Start, url: str) -> None:
     )
     reader = url.replace("sender@", f"{role}@")
     try:
-        refuse(sender, sandbox(), reader, WRITING, "this user may not do that|this user may make tables")
+        refuse(sender, sandbox(), reader, WRITING, "this user may not do that|this user may create tables")
         for words in READING:
             done = sender(*words, "--state", reader)
             assert done.code == 0, (words, done)
@@ -94,7 +94,7 @@ def test_a_user_without_rights(sender: Shell, sandbox: Start, url: str) -> None:
 
 def test_a_server_of_which_the_state_does_not_know(sender: Shell, sandbox: Start, url: str) -> None:
     execute(url, "UPDATE state SET timeline = timeline + 1")
-    refuse(sender, sandbox(), url, WRITING, "it may lack what was confirmed")
+    refuse(sender, sandbox(), url, WRITING, "it may lack confirmed commits")
     assert sender("status", "--state", url).code == 0
     assert sender("cluster", "init", "--accept-server", url).code == 0
     server = sandbox()

@@ -36,7 +36,7 @@ def plan(shell: Shell, *args: str, body: str = "Hi {{ name }}") -> Done:
     ("limit", "allowed", "found"),
     [
         pytest.param("--max-messages 5", "--max-messages 6", "the plan has 6 messages, and limits.max_messages is 5", id="messages"),
-        pytest.param("--max-skipped 1", "--max-skipped 2", "2 of 8 rows would be skipped for what is wrong with them (2 invalid_number), and limits.max_skipped is 1", id="skipped"),
+        pytest.param("--max-skipped 1", "--max-skipped 2", "2 of 8 rows would be skipped because something is wrong with them (2 invalid_number), and limits.max_skipped is 1", id="skipped"),
         pytest.param("--max-skipped 24%", "--max-skipped 25%", "limits.max_skipped is 24%", id="skipped-share"),
         pytest.param("--max-skipped 0", "--max-skipped none", "limits.max_skipped is 0", id="skipped-none"),
         pytest.param("--max-segments-per-message 2", "--max-segments-per-message 3", "6 messages would take more segments than limits.max_segments_per_message, which is 2: up to 3", id="segments"),

@@ -146,7 +146,7 @@ def test_resume_goes_on_knowingly(sender: Shell) -> None:
     assert send(sender).code == 3
     shown = sender("resume", "offer.yaml", "--yes")
     assert shown.code == 1, shown
-    assert "going on in spite of this: run" in shown.out
+    assert "continuing in spite of this: run" in shown.out
     assert "8 of 30 failed (26.7 %, with 95 % confidence over 15.7 %; the limit is 10 %)" in shown.out
     status = sender("status", "offer.yaml", "--json").json
     assert (status["pending"], status["canary"]["state"], status["canary"]["overridden"]) == (0, "passed", ["failed"])
@@ -281,7 +281,7 @@ def test_the_others_are_stopped_when_they_fail(sender: Shell, monkeypatch: pytes
     sender.write("people.csv", "name,phone\n" + "".join(f"P,{number}\n" for number in listed))
     done = send(sender, "--rate", "40/s")
     assert done.code == 3, done
-    assert "is stopped by what became of its messages" in done.json["stopped"]
+    assert "is stopped by the results of its messages" in done.json["stopped"]
     assert 0 < done.json["pending"] < MESSAGES - FIRST
     assert done.json["canary"]["passed_at_ms"] is not None
     assert sender("resume", "offer.yaml", "--yes").code == 1

@@ -223,5 +223,5 @@ def test_a_state_is_made_once(sender: Shell, servers: Callable[[str], Server]) -
     missing = sender("status", "--state", url)
     assert (missing.code, f"`sender cluster init {url}` makes one" in missing.err) == (2, True), missing
     assert "(new, PostgreSQL " in sender("cluster", "init", url).out
-    assert "(there already" in sender("cluster", "init", url).out
+    assert "(already there" in sender("cluster", "init", url).out
     assert "no runs yet" in sender("status", "--state", url).out

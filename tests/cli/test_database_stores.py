@@ -88,10 +88,10 @@ def test_each_number_is_looked_up_once_by_any_machine(sender: Shell, sandbox: St
     done = sender(*asked, "--limit", "2", **provider.env)
     assert (done.code, "3 numbers; 2 to look up at twilio" in done.out) == (0, True), done
     rest = sender(*asked, "-o", "numbers.csv", XDG_STATE_HOME=str(sender.folder / "two"), **provider.env)
-    assert rest.out.startswith("3 numbers, 2 known already; 1 to look up at twilio\n"), rest
+    assert rest.out.startswith("3 numbers, 2 already known; 1 to look up at twilio\n"), rest
     listed = sender("numbers", "list", "--json", "--state", url).json
     assert {(each["number"], each["reason"]) for each in listed} == {("+12025550192", "landline")}
-    assert "dropped what lookups" in sender("forget", "+12025550187", "--yes", "--state", url).out
+    assert "erased the results of lookups" in sender("forget", "+12025550187", "--yes", "--state", url).out
     assert not (sender.folder / ".sender").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_folder_may_name_the_database(sender: Shell, url: str) -> None:
     with open_state(url) as state:
         assert [run.campaign for run in state.ledger.runs()] == ["offer"]
         assert [row[0] for row in state.suppressions.active()] == [ADA]
-    assert "`sender cluster init URL` makes a state in a database" in sender("init", ".").err
+    assert "`sender cluster init URL` creates a state in a database" in sender("init", ".").err
     assert "--workers is for a state in a folder" in sender("send", "offer.yaml", "--yes", "--workers", "2").err
     assert not (sender.folder / ".sender").exists()
     sender.write("sender.toml", f'state = "{url.replace("sender@", "sender:s3cret@")}"\n')

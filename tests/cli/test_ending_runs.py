@@ -77,7 +77,7 @@ def test_closing_cancels_the_rest_and_says_what_is_left(job: Job) -> None:
     written = job("results", "--format", "csv", "--output", "all.csv")
     assert written.code == 0, written
     again = job("cancel")
-    assert (again.code, "was closed already" in again.out, ME in again.out) == (0, True, True), again
+    assert (again.code, "was already closed" in again.out, ME in again.out) == (0, True, True), again
     assert job.status()["canceled"] == 5
     assert sum(job.counts.values()) == 5
 
@@ -177,8 +177,8 @@ def test_a_slow_sender_notices_at_once(job: Job) -> None:
 def test_a_paused_run_is_not_sent_by_a_plain_start(job: Job) -> None:
     job.half()
     paused = job("pause")
-    assert (paused.code, "5 pending" in paused.out, "nothing is under way" in paused.out) == (0, True, True), paused
-    assert "was paused already" in job("pause").out
+    assert (paused.code, "5 pending" in paused.out, "no message is in flight" in paused.out) == (0, True, True), paused
+    assert "was already paused" in job("pause").out
     for arguments in ((), ("--resume",)):
         refused = job("send", *arguments)
         assert refused.code == 3, refused
@@ -324,7 +324,7 @@ def test_a_plain_start_says_that_it_resumes_a_run_for_new_people(job: Job) -> No
     assert job("send", "--only-new", "--limit", "2").code == 0
     done = job("send")
     assert done.code == 0, done
-    assert "it was begun with --only-new: 3 people who had had offer are left out" in done.out
+    assert "it began with --only-new, which left out 3 people who had had offer" in done.out
     assert job.counts == dict.fromkeys(NUMBERS, 1)
 
 

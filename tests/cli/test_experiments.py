@@ -137,7 +137,7 @@ class TestOutcomes:
     @pytest.mark.parametrize(
         ("text", "arguments", "sentence"),
         [
-            ("phone\n+12025550100\n", (), "no column says what happened"),
+            ("phone\n+12025550100\n", (), "there is no column with the event"),
             ("event\nbuy\n", (), "which has"),
             ("phone,event\n", (), "there are no outcomes in it"),
             (None, (), "cannot be read: No such file or directory"),

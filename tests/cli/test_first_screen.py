@@ -200,7 +200,7 @@ class TestResume:
     def test_a_dry_run_shows_the_same(self, unfinished: Shell) -> None:
         plan, dry = unfinished("plan", "c.yaml", "--resume"), unfinished("send", "c.yaml", "--resume", "--dry-run")
         assert dry.out == plan.out + "dry run: nothing was sent\n"
-        assert "of it still to be sent; --resume shows which" in unfinished("send", "c.yaml", "--dry-run").out
+        assert "still to be sent; --resume shows which" in unfinished("send", "c.yaml", "--dry-run").out
         assert unfinished("send", "c.yaml", "--dry-run", "--json").json["resumes"] in plan.out
 
     def test_the_skipped_rows_are_those_of_the_run(self, unfinished: Shell) -> None:

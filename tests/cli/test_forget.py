@@ -100,7 +100,7 @@ def test_nothing_of_hers_is_left_in_the_state(sent: Job) -> None:
     assert sent.traces() == []
     assert "erased 3 rows of spring, run " in done.out
     assert "1 pending message canceled" in done.out
-    assert "erased it from 1 written plan" in done.out
+    assert "erased from 1 written plan" in done.out
     assert "1 entry of the suppression list kept under a hash of the number" in done.out
     outside = [line for line in done.out.splitlines() if line.startswith("not changed: ")]
     assert [
@@ -108,7 +108,7 @@ def test_nothing_of_hers_is_left_in_the_state(sent: Job) -> None:
     ] == []
     assert "Ada Lovelace" in (sent.sender.folder / "spring.csv").read_text(encoding="utf-8"), "listed, not changed"
     again = sent.forget()
-    assert (again.code, f"nothing is left to erase of {ADA}" in again.out) == (0, True), again
+    assert (again.code, f"there is nothing to erase of {ADA}" in again.out) == (0, True), again
 
 
 def test_her_rows_stay_and_the_totals_add_up(sent: Job) -> None:
@@ -267,7 +267,7 @@ def test_another_run_that_is_being_sent_is_not_held_up(sent: Job) -> None:
     assert sent.send("other", "--body", "Hi").code == 0
     with StateDir(sent.sender.folder / ".sender") as state, state.locks.hold_campaign("other", RunKind.LIVE):
         done = sent.forget()
-        assert (done.code, "run the same command again when it has ended" in done.out) == (3, True), done
+        assert (done.code, "run the same command again when that run has ended" in done.out) == (3, True), done
     assert sent.forget().code == 0
     assert sent.traces() == []
 
@@ -280,7 +280,7 @@ def test_it_asks(sent: Job) -> None:
     unread = sent.forget(number="hello")
     assert (unread.code, "cannot be read as a number" in unread.err) == (2, True), unread
     nobody = sent.forget(number="+12025550199")
-    assert (nobody.code, "nothing is left to erase" in nobody.out) == (0, True), nobody
+    assert (nobody.code, "there is nothing to erase" in nobody.out) == (0, True), nobody
     nowhere = sent.sender("forget", ADA, "--yes", "--state-dir", "elsewhere")
     assert (nowhere.code, (sent.sender.folder / "elsewhere").exists()) == (2, False), nowhere
 

@@ -269,7 +269,7 @@ def test_a_crashed_run_says_what_it_found_and_what_it_will_do(sender: Shell, san
     process.kill()
     process.communicate()
     status = sender("status", "offer").out
-    assert re.search(r"\d+ messages under way: .* Run the same command again: it looks them up", status), status
+    assert re.search(r"\d+ messages in doubt: .* Send the campaign again: `sender send` looks them up", status), status
     rows = sender("results", "offer").out
     assert rows.count(",unknown,") >= 5, "a message under way shows as unknown"
     held = sender("send", path, "--yes", "--on-unknown", "hold", "--limit", "1", "--wait", "0", **server.env)
@@ -307,7 +307,7 @@ def test_resending_says_what_it_risks_and_asks(sender: Shell) -> None:
     assert again.code == 4, again
     assert "1 unknown message sent again on request" in again.out
     status = sender("status", "offer")
-    assert "1 message sent again on request, though the provider may have accepted the first" in status.out
+    assert "1 message sent again on request, although the provider may have accepted the first" in status.out
     settled = sender("send", "offer.yaml", "--yes", "--wait", "0")
     assert settled.code == 0, settled
 

@@ -113,7 +113,7 @@ def test_any_number_column_makes_valid_yaml(sender: Shell) -> None:
         pytest.param(["c.yaml"], "this is a campaign, not a list", id="a campaign"),
         pytest.param(["letters.csv"], "no column for the phone number", id="no number"),
         pytest.param(["folder", "--sheet", "x"], "are about a list", id="options without a list"),
-        pytest.param(["people.csv", "--state-only"], "--state-only makes a state directory", id="state only"),
+        pytest.param(["people.csv", "--state-only"], "--state-only creates a state directory", id="state only"),
         pytest.param(["people.csv", "--phone-column", "Tel"], "names a column `Tel`", id="no such column"),
         pytest.param(["people.csv", "--default-region", "Atlantis"], "is not a country name", id="no such country"),
     ],

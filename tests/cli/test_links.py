@@ -91,7 +91,7 @@ class TestWhatIsRefused:
             ('{{ link("https://notexample.com/") }}', "leads to notexample.com"),
             ('{{ link("https://example.com@evil.example/") }}', "which is not below example.com"),
             ('{{ link("example.com/sale") }}', "needs an address that begins with https://"),
-            ('{{ link("https://example.com/") | truncate(9) }}', "a link was cut"),
+            ('{{ link("https://example.com/") | truncate(9) }}', "a filter has shortened a link"),
             ("{{ link(url) }}", "there is no column `url`"),
             ("{{ link( }}", "unexpected"),
         ],

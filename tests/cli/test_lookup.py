@@ -31,7 +31,7 @@ def test_each_number_is_paid_for_once_and_written(shell: Shell, shared_sandbox: 
         ["5 numbers; 2 to look up at twilio", "cost 0.016 USD (0.008 each), about 0 s"],
     )
     rest = ask(shell, shared_sandbox, "--yes", "-o", "numbers.csv")
-    assert rest.out.startswith("5 numbers, 2 known already; 3 to look up at twilio\n")
+    assert rest.out.startswith("5 numbers, 2 already known; 3 to look up at twilio\n")
     assert "up to 0.024 USD spent" in rest.out
     rows = pl.read_csv(shell.folder / "numbers.csv", infer_schema=False).rows(named=True)
     assert [(row["number"][-4:], row["line_type"], row["valid"]) for row in rows] == [
@@ -60,10 +60,10 @@ def test_a_number_with_a_new_owner_gets_nothing(shell: Shell, shared_sandbox: Sa
 
 def test_forget_and_prune_take_what_was_learned(shell: Shell, shared_sandbox: Sandbox) -> None:
     ask(shell, shared_sandbox, "--yes")
-    assert "dropped what lookups" in shell("forget", "+12025550187", "--yes").out
+    assert "erased the results of lookups" in shell("forget", "+12025550187", "--yes").out
     assert "1 to look up" in ask(shell, shared_sandbox, "--dry-run").out
-    assert shell("prune", "--older-than", "0s", "--dry-run").out == "would remove what was known of 4 numbers\n"
-    assert shell("prune", "--older-than", "0s", "--yes").out == "removed what was known of 4 numbers\n"
+    assert shell("prune", "--older-than", "0s", "--dry-run").out == "would remove the results of lookups of 4 numbers\n"
+    assert shell("prune", "--older-than", "0s", "--yes").out == "removed the results of lookups of 4 numbers\n"
     assert "5 to look up" in ask(shell, shared_sandbox, "--dry-run").out
     assert not any(b"+12025550187" in file.read_bytes() for file in (shell.folder / ".sender").glob("numbers*"))
 
@@ -77,7 +77,7 @@ def test_a_campaign_asks_for_those_it_would_text(shell: Shell) -> None:
     shell.write("p.yaml", "currency: USD\nprices: [{to: US, sms: 0.001}]\n")
     shell("suppress", "add", "+12025550101")
     over = shell("lookup", "offer.yaml", "--yes")
-    assert (over.code, "4 lookups would cost 0.020 USD, and at most 0.01 may be spent" in over.err) == (3, True), over
+    assert (over.code, "4 lookups would cost 0.020 USD, but at most 0.01 may be spent" in over.err) == (3, True), over
     done = shell("lookup", "offer.yaml", "--max-cost", "1")
     assert (done.code, "4 numbers; 4 to look up at sandbox" in done.out) == (0, True), done
 
@@ -85,13 +85,15 @@ def test_a_campaign_asks_for_those_it_would_text(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        pytest.param(["people.csv"], 2, "nobody is named to ask", id="no provider"),
-        pytest.param(["people.csv", "--provider", "twilio"], 2, "what a lookup costs is not known", id="no price"),
+        pytest.param(["people.csv"], 2, "the provider to ask is missing", id="no provider"),
+        pytest.param(["people.csv", "--provider", "twilio"], 2, "the price of a lookup is unknown", id="no price"),
         pytest.param(["people.csv", *ASKED], 2, "no terminal to ask on", id="not agreed to"),
         pytest.param(["people.csv", *ASKED, "--max-cost", "0.01", "--yes"], 3, "--limit 1 stays within", id="too dear"),
         pytest.param(["people.csv", *ASKED[:3], "cheap"], 2, "--price: 'cheap' is not an amount", id="a bad price"),
         pytest.param(["people.csv", *ASKED, "--reassigned-since", "May"], 2, "`May` is not a day", id="a bad day"),
         pytest.param(["people.csv", *ASKED, "-o", "x.pdf"], 2, "not a format that can be written", id="a bad format"),
+        pytest.param(["people.csv", *ASKED, "-o", "people.csv", "--force"], 2, "is an input of the campaign", id="the list"),
+        pytest.param(["people.csv", *ASKED, "--dry-run", "-o", "x.csv"], 2, "leave out --output", id="a dry run's file"),
         pytest.param(["people.csv", *ASKED, "--max-age", "old"], 2, "--max-age: 'old' is not a duration", id="a bad age"),
         pytest.param(["none.csv", *ASKED], 2, "no such file", id="no list"),
         pytest.param(

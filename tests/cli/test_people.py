@@ -118,7 +118,10 @@ def test_only_new_and_again_contradict_one_another(job: Job) -> None:
 def test_nobody_new_is_no_failure(job: Job) -> None:
     assert job().code == 0
     done = job("--only-new")
-    assert (done.code, "everybody who can be texted has had it: nothing was sent" in done.out) == (0, True), done
+    assert (done.code, "everybody who can be texted has had this campaign: nothing was sent" in done.out) == (
+        0,
+        True,
+    ), done
     assert job("--only-new", "--json").json["nobody_new"] is True
     assert len(job.sender("status", "--json").json) == 1
 
@@ -128,7 +131,7 @@ def test_again_says_how_many_get_it_once_more(job: Job) -> None:
     job.people(ADA, GRACE, JEAN)
     done = job("--again")
     assert done.code == 0, done
-    assert "2 people who have had offer, or may have had it, get it once more" in done.out
+    assert "2 people who have had offer, or may have had it, get it again" in done.out
     assert job.counts == {ADA: 2, GRACE: 2, JEAN: 1}
 
 

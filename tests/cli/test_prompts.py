@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import select
@@ -12,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -26,22 +28,25 @@ SEND_IT = r"Send 1 message through twilio\? \[y/N\]: "
 
 
 class Terminal:
-    """A command on a terminal: what it shows, and what a person types."""
+    """A command on a terminal: what it shows, and what a person types. Its standard output may go to a file."""
 
-    def __init__(self, shell: Shell, *args: str, **env: str) -> None:
+    def __init__(self, shell: Shell, *args: str, output: Path | None = None, **env: str) -> None:
         self._ours, theirs = pty.openpty()
         self.shown = ""
+        file = None if output is None else output.open("wb")
         self.process = subprocess.Popen(
             [*SENDER, *args],
             cwd=shell.folder,
             env=shell.env | env | {"TERM": "dumb", "COLUMNS": "200"},
             stdin=theirs,
-            stdout=theirs,
+            stdout=theirs if file is None else file,
             stderr=theirs,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (for Ctrl-C)
         )
         os.close(theirs)
+        if file is not None:
+            file.close()
 
     def sees(self, pattern: str) -> None:
         """Wait until it is shown, behind what was seen before."""
@@ -86,8 +91,8 @@ class Terminal:
 def at_terminal(sender: Shell, shared_sandbox: Sandbox) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def start(*args: str) -> Terminal:
-        opened.append(Terminal(sender, *args, **shared_sandbox.env))
+    def start(*args: str, output: Path | None = None) -> Terminal:
+        opened.append(Terminal(sender, *args, output=output, **shared_sandbox.env))
         return opened[-1]
 
     sender.begins_states = False
@@ -120,7 +125,7 @@ def test_a_new_state_is_asked_about_and_then_the_start(
 ) -> None:
     start = at_terminal("send", "offer.yaml", "--wait", "0")
     start.sees(r"new state directory .sender: no earlier runs")
-    start.sees(r"Begin it\? \[y/N\]: ")
+    start.sees(r"Create it\? \[y/N\]: ")
     start.types(answer)
     if texts:
         start.sees(SEND_IT)
@@ -146,7 +151,7 @@ def test_a_broken_export_is_asked_about(at_terminal: Callable[..., Terminal], se
     sender.make_state()
     sender.write("people.csv", f"phone\n{ADA}\n" + "n/a\n" * 30)
     start = at_terminal("send", "offer.yaml", "--wait", "0")
-    start.sees(r"30 of 31 .*Go on with the others\? \[y/N\]: ")
+    start.sees(r"30 of 31 .*Send to the others\? \[y/N\]: ")
     assert decide(start, agrees) == (0 if agrees else 130), start.shown
     assert reached(sender) == agrees
 
@@ -176,7 +181,7 @@ def test_missed_windows_are_asked_about(at_terminal: Callable[..., Terminal], se
         f"{OFFER}window: {{hours: '00:00-24:00', days: all, outside: skip, holidays: [{later:%Y-%m-%d}]}}\n",
     )
     start = at_terminal("send", "offer.yaml", "--wait", "0", "--window", f"{later:%H}:00-{later:%H}:59")
-    start.sees(r"2 messages would not be sent.*Go on with the others\? \[y/N\]: ")
+    start.sees(r"2 messages would not be sent.*Send the others\? \[y/N\]: ")
     assert decide(start, agrees, r"Send 2 messages through twilio\? \[y/N\]: ") == (1 if agrees else 130), start.shown
     assert reached(sender) == agrees
 
@@ -221,7 +226,7 @@ def test_unclear_replies_are_decided_one_by_one(at_terminal: Callable[..., Termi
     waiting = sender("replies", "--review", "--json").json
     assert [entry["number"] for entry in waiting] == [EVE]
     assert "opted_out" in sender("suppress", "why", ADA).out
-    assert "taken back since" in sender("suppress", "why", GRACE).out
+    assert "removed since" in sender("suppress", "why", GRACE).out
 
 
 @pytest.mark.parametrize("leaves", [CTRL_C, "\x04"], ids=["Ctrl-C", "Ctrl-D"])
@@ -242,3 +247,24 @@ def test_whoever_leaves_the_review_keeps_what_was_decided(
     assert "Traceback" not in review.shown
     assert [entry["number"] for entry in sender("replies", "--review", "--json").json] == [GRACE]
     assert "opted_out" in sender("suppress", "why", ADA).out
+
+
+@pytest.mark.parametrize(
+    ("command", "question", "key"),
+    [
+        (("prune", "--older-than", "0s", "--json"), r"Remove this\? It cannot be undone\. \[y/N\]: ", "runs"),
+        (("close", "offer", "--json"), r"Close run .*, and cancel 0 pending messages\? \[y/N\]: ", "run_id"),
+    ],
+    ids=["prune", "close"],
+)
+def test_a_question_is_no_part_of_the_output(
+    at_terminal: Callable[..., Terminal], sender: Shell, command: tuple[str, ...], question: str, key: str
+) -> None:
+    """`sender ... --json > FILE` asks on the terminal, and the file holds the JSON alone."""
+    start = at_terminal("send", "offer.yaml", "--wait", "0", "--yes", "--init-state")
+    assert start.ends() == 0, start.shown
+    start = at_terminal(*command, output=sender.folder / "out.json")
+    start.sees(question)
+    start.types("y\n")
+    assert start.ends() == 0, start.shown
+    assert key in json.loads((sender.folder / "out.json").read_text(encoding="utf-8"))

@@ -56,6 +56,12 @@ def pruned(job: Job) -> Job:
     return job
 
 
+def test_json_without_a_terminal_to_ask_on_prints_nothing(job: Job) -> None:
+    assert job().code == 0
+    done = job.sender("prune", "--older-than", "0s", "--json")
+    assert (done.code, done.out, "add --yes" in done.err) == (2, "", True), done
+
+
 def test_numbers_and_texts_are_gone(pruned: Job) -> None:
     for trace in ("2025550101", "2025550102", "Dear N0"):
         assert trace not in pruned.text()
@@ -71,7 +77,7 @@ def test_a_campaign_still_reaches_nobody_twice(pruned: Job) -> None:
     assert done.code == 0, done
     assert "3 rows = 2 skipped + 1 accepted" in done.out
     assert pruned.provider.counts() == {ADA: 1, GRACE: 1, JEAN: 1}
-    assert "gets it once more" in pruned("--again", people=(ADA,)).out
+    assert "gets it again" in pruned("--again", people=(ADA,)).out
 
 
 def test_caps_count_what_was_pruned(pruned: Job) -> None:

@@ -53,7 +53,7 @@ def test_a_plan_shows_each_route_and_what_it_would_cost(offer: Shell) -> None:
     assert "through twilio, else signalwire" in done.out
     assert "route 1" in done.out
     assert "signalwire, from +13105550143, 50 segments/s" in done.out
-    assert "at most, each by its dearest route" in done.out
+    assert "at most, each by its most expensive route" in done.out
 
 
 def test_a_rehearsal_speaks_the_first_routes_dialect_to_one_sandbox(offer: Shell, shared_sandbox: Sandbox) -> None:
@@ -89,7 +89,7 @@ def test_a_database_is_refused(offer: Shell) -> None:
 
     plan = sender.build_plan(sender.load_campaign(offer.folder / "offer.yaml"))
     state = SimpleNamespace(where="postgresql://db.example.com/sender")
-    with pytest.raises(InputError, match="needs a state in a folder, and this one is in a database"):
+    with pytest.raises(InputError, match="needs a state in a folder, but this one is in a database"):
         check_routes(state, plan, plan, SendOptions())  # type: ignore[arg-type]
 
 
@@ -133,7 +133,7 @@ def test_an_account_without_funds_is_left_and_nobody_waits(offer: Shell, sandbox
     first, second = sandbox("--faults", "no-funds=1"), sandbox()
     code, said = send(offer, **env_of(first, second))
     assert code == 0, said
-    assert "route twilio is left, its messages go by signalwire" in said
+    assert "route twilio is no longer used, its messages go through signalwire" in said
     assert "it is tried again in 30 s" in said
     assert (first.counts(), len(second.counts())) == ({}, 12)
     moved = offer.results().filter(moved_from="twilio (unauthorized)").height
@@ -145,7 +145,7 @@ def test_a_provider_that_is_down_is_left(offer: Shell, sandbox: Start) -> None:
     env = env_of(second, second) | {"TWILIO_API_BASE": "http://127.0.0.1:9"}
     code, said = send(offer, **env)
     assert code == 0, said
-    assert "route twilio is left" in said
+    assert "route twilio is no longer used" in said
     assert len(second.counts()) == 12
 
 
@@ -170,7 +170,7 @@ def test_other_routes_than_the_run_began_with_are_refused(offer: Shell, sandbox:
     offer.write("offer.yaml", alone)
     code, said = send(offer, **env_of(server, server))
     assert code == 3, said
-    assert "the run began with the routes twilio, signalwire, and the campaign names twilio alone now" in said
+    assert "the run began with the routes twilio, signalwire, but the campaign now names twilio alone" in said
     assert len(server.counts()) == 4
     code, said = send(offer, "--resume", **env_of(server, server))
     assert code == 0, said

@@ -44,7 +44,7 @@ def test_closing_takes_scheduled_messages_back(job: Job, provider: str) -> None:
     scheduled(job, provider)
     closed = job("close")
     assert closed.code == 0, closed
-    assert "3 scheduled messages taken back at the provider" in closed.out
+    assert "3 scheduled messages canceled at the provider" in closed.out
     assert at_provider(job) == ["canceled"] * 3
     status = job.status()
     assert status["statuses"] == {"canceled": 3}
@@ -57,7 +57,7 @@ def test_without_credentials_it_says_how_many_will_be_sent(job: Job) -> None:
     scheduled(job, TWILIO)
     closed = job.sender("close", "offer.yaml")
     assert closed.code == 0, closed
-    assert "3 scheduled messages not taken back" in closed.out
+    assert "3 scheduled messages not canceled" in closed.out
     assert "TWILIO" in closed.out
     assert at_provider(job) == ["queued"] * 3
     assert job("close").code == 0

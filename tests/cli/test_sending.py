@@ -356,7 +356,7 @@ class TestAgainNewRunResume:
             pytest.param((), 0, [1, 1, 1, 1], "resuming run", id="nothing-said"),
             pytest.param(("--resume",), 0, [1, 1, 1, 1], "resuming run", id="resume"),
             pytest.param(("--again",), 3, [1], "is unfinished", id="again"),
-            pytest.param(("--new-run",), 0, [1, 1, 1, 2], "gets it once more", id="new-run"),
+            pytest.param(("--new-run",), 0, [1, 1, 1, 2], "gets it again", id="new-run"),
             pytest.param(("--resume", "--again"), 2, [1], "only one of", id="contradiction"),
         ],
     )  # fmt: skip

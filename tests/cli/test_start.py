@@ -194,7 +194,7 @@ def test_what_nobody_agreed_to_is_not_sent(
     at_the_last_minute(clock, lambda: change(job))
     done = send(job)
     assert done.code == 3
-    assert f"the inputs changed while the start was awaited: {messages}" in done.err
+    assert f"the inputs changed while waiting for the start: {messages}" in done.err
     assert not list((job.folder / ".sender" / "runs").iterdir())
 
 
@@ -244,7 +244,7 @@ def test_a_dry_run_says_how_long_it_would_wait(job: Shell, clock: VirtualClock) 
 def test_what_clocks_do_to_the_time_is_said(job: Shell, clock: VirtualClock) -> None:
     done = send(job, "--at", "2027-03-14 02:30")
     assert done.code == 0, done
-    assert "02:30 on 2027-03-14 does not exist, and 03:00 is meant instead" in " ".join(done.out.split())
+    assert "02:30 on 2027-03-14 does not exist, and 03:00 is used instead" in " ".join(done.out.split())
     assert clock.now == datetime(2027, 3, 14, 7, tzinfo=UTC)
 
 

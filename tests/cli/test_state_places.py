@@ -228,7 +228,7 @@ class TestWhoBeginsOne:
     def test_init_below_a_state_makes_no_second_one(self, shell: Shell) -> None:
         assert shell("init", "--state-only").code == 0
         below = shell("init", "letters/summer")
-        assert (below.code, "there already" in below.out) == (0, True), below
+        assert (below.code, "already there" in below.out) == (0, True), below
         assert states(shell) == {".sender"}
 
     def test_opt_outs_make_a_state_that_is_known(self, shell: Shell, sandbox: Start) -> None:

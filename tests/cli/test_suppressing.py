@@ -65,8 +65,9 @@ def test_bad_usage_is_told(sender: Shell) -> None:
     for args, sentence in (
         (("add", "hello"), "has letters"),
         (("add", ADA, "--scope", "everywhere"), "is not a scope"),
-        (("import",), "name files, or --from telnyx"),
+        (("import",), "name files or --from telnyx, and not both"),
         (("import", "--from", "telnyx"), "TELNYX_API_KEY"),
+        (("import", ".", "--since", "2026-11-01"), "--profile and --since go with --from"),
         (("export", "list.docx"), "is not a format"),
     ):
         done = sender("suppress", *args)

@@ -110,7 +110,7 @@ def test_a_killed_parent_leaves_workers_that_end_and_until_then_nobody_takes_ove
     refused = sender("send", path, "--yes", "--workers", "2", **server.env)
     assert refused.code == 3, refused
     assert re.search(
-        rf"the process that was sending offer is gone, and a worker of it \(pid {workers[1].pid} on", refused.err
+        rf"the process that was sending offer is gone, but one of its workers \(pid {workers[1].pid} on", refused.err
     ), refused
     wait_until_gone(workers[:1], 30)
     workers[1].send_signal(signal.SIGCONT)

@@ -58,7 +58,7 @@ def test_a_copy_that_lacks_commits_takes_over_and_nothing_is_sent_until_a_person
         assert it.begin_again("--detach") == 5, "on a machine that has sent nothing, too"
         time.sleep(12.0)  # as long as a worker rests after a process that could not send
         assert it.counts() == sent
-        assert "or it was restored from a backup: it may lack what was confirmed" in it.logs()
+        assert "or it was restored from a backup: it may lack confirmed commits" in it.logs()
         assert it.command("cluster", "init", it.url) == 5
         assert it.command("cluster", "init", "--accept-server", it.url) == 0
         wait(lambda: it.keep_going() or it.is_over())

@@ -47,7 +47,7 @@ def test_a_switch_is_called_from_python_as_its_option() -> None:
             "--only-new sends to new people; --again to all", " (in Python: only_new=True, again=True)", id="two"
         ),
         pytest.param("--again, or --again", " (in Python: again=True)", id="twice"),
-        pytest.param("--same-campaign (same_campaign=True) goes on", "", id="told already"),
+        pytest.param("--same-campaign (same_campaign=True) confirms", "", id="told already"),
         pytest.param("--state-dir names it", " (in Python: state_dir=...)", id="a longer option"),
         pytest.param("--againstall, --limitless", "", id="other options"),
         pytest.param("write it", "", id="none"),

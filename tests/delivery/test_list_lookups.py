@@ -96,7 +96,9 @@ def test_the_whole_list_is_more_than_whom_the_campaign_would_text(campaign: send
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        pytest.param({"provider": "twilio"}, InputError, r"(?s)what a lookup costs.*price=\.\.\.", id="no price"),
+        pytest.param(
+            {"provider": "twilio"}, InputError, r"(?s)the price of a lookup is unknown.*price=\.\.\.", id="no price"
+        ),
         pytest.param({"max_cost": "0.001"}, CostLimit, "3 lookups would cost 0.015 USD", id="too dear"),
         pytest.param({"price": "cheap"}, InputError, "'cheap' is not an amount", id="a bad price"),
         pytest.param({"max_age": "old"}, InputError, "'old' is not a duration", id="a bad age"),

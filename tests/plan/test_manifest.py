@@ -167,7 +167,7 @@ def test_formats(form: Any, readable: bool, tmp_path: Path) -> None:
     else:
         with pytest.raises(PlanError, match=f"the plan has format {form}; this version reads 3 to 8") as caught:
             read_manifest(tmp_path)
-        assert caught.value.fix == "make the plan again with `sender plan`"
+        assert caught.value.fix == "write the plan again with `sender plan`"
 
 
 def test_a_plan_of_an_earlier_version_lacks_what_it_did_not_know() -> None:

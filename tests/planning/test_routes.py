@@ -120,7 +120,7 @@ def test_shared_prices_are_used_for_the_senders_of_each_route(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("routes", "keys", "where", "what"),
     [
-        pytest.param(["twilio"], {"from": OURS}, "routes", "one route leaves no choice", id="one"),
+        pytest.param(["twilio"], {"from": OURS}, "routes", "there is only one route", id="one"),
         pytest.param(
             [TWO[0], {"provider": "signalwire-compat", "from": THEIRS}], {}, "routes",
             "two routes lead to the same account of signalwire", id="one account",

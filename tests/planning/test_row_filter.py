@@ -74,7 +74,7 @@ def test_a_row_for_which_it_fails_is_held():
         pytest.param("optin == 'Y'", "there is no column `optin`", id="a column that is not there"),
         pytest.param('row["Opt"] == "Y"', "there is no column", id="a header that is not there"),
         pytest.param("opt_in", "neither true nor false", id="a bare column"),
-        pytest.param("1 == 1", "looks at no column", id="no column"),
+        pytest.param("1 == 1", "uses no column", id="no column"),
         pytest.param("opt_in =", "is not an expression", id="no expression"),
     ],
 )

@@ -38,7 +38,7 @@ def test_hours_as_people_write_them(text: object, shown: str) -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("21:00-02:00", 'run past midnight, and a range belongs to one day: write "21:00-24:00, 00:00-02:00"'),
+        ("21:00-02:00", 'run past midnight, but a range belongs to one day: write "21:00-24:00, 00:00-02:00"'),
         ("9-8", 'or "09:00-20:00" for the evening'),
         ("20:00-0:00", 'end at midnight: write "20:00-24:00"'),
         ("9-9", 'are empty: write "00:00-24:00" for the whole day'),

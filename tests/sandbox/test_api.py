@@ -949,7 +949,7 @@ def test_segments_agree_with_the_senders_own_count(body: str) -> None:
 def test_the_documentation_is_true(pytestconfig: pytest.Config) -> None:
     """Its magic table says what is tested above, and its environment is the one the sandbox hands out."""
     text = (pytestconfig.rootpath / "docs" / "sandbox.md").read_text(encoding="utf-8")
-    table = text.partition("## Magic numbers")[2].partition("keyed on the **sender**")[0]
+    table = text.partition("## Magic numbers")[2].partition("depends on the **sender**")[0]
     rows = dict(re.findall(r"^\| `(01\d\d)` \| (.+) \|$", table, flags=re.MULTILINE))
     cells = {ending: [cell.strip() for cell in row.split("|")] for ending, row in rows.items()}
     assert {ending: row[0] for ending, row in cells.items()} == {

@@ -405,7 +405,7 @@ def test_a_number_is_taken_out_and_logged_once(caplog: pytest.LogCaptureFixture)
     assert in_time(scenario) == 0
     (record,) = [record for record in caplog.records if getattr(record, "event", "") == "sender_out"]
     assert (record.reason, record.code) == ("sender_not_allowed", "21606")  # type: ignore[attr-defined]
-    assert record.getMessage() == f"{OURS} is taken out of the pool, the others carry its messages: first"
+    assert record.getMessage() == f"{OURS} is taken out of the pool, and the other numbers send its messages: first"
 
 
 @pytest.mark.parametrize(

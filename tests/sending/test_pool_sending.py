@@ -108,4 +108,4 @@ def test_the_command_says_which_number_was_taken_out(tmp_path: Path) -> None:
     code, out, err = in_process.run([*words, "--state-dir", "state"], folder=tmp_path, env=dict(os.environ))
     assert code == 0, err
     assert f"taken out of the pool: {BAD}" in out
-    assert f"{BAD} is taken out of the pool, the others carry its messages" in err
+    assert f"{BAD} is taken out of the pool, and the other numbers send its messages" in err

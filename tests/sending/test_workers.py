@@ -279,7 +279,7 @@ def test_a_worker_begins_only_when_its_parent_was_there_after_its_lock_was(tmp_p
         assert json.loads(process.stdout.readline())["message"] == "ready"
         began = time.monotonic()
         with (
-            pytest.raises(RunLocked, match=rf"a worker of it \(pid {process.pid} on"),
+            pytest.raises(RunLocked, match=rf"one of its workers \(pid {process.pid} on"),
             open_run(made, SendOptions(state_dir=tmp_path, resume=True)),
         ):
             pass

@@ -121,7 +121,7 @@ def test_a_worker_whose_parent_is_gone_holds_the_campaign(
     with (
         locks.hold_worker("offer", RunKind.LIVE, 1),
         pytest.raises(
-            RunLocked, match=r"the process that was sending offer is gone, and a worker of it \(pid"
+            RunLocked, match=r"the process that was sending offer is gone, but one of its workers \(pid"
         ) as caught,
         another().hold_campaign("offer", RunKind.LIVE),
     ):

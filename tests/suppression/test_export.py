@@ -49,7 +49,7 @@ def test_who_was_erased_is_not_in_it_and_stops_no_import() -> None:
         ("source", "rumour", "is not a valid EntrySource"),
         ("at", "yesterday", "Invalid isoformat"),
         ("at", "2026-11-21T12:00:00", "a number, a reason or a time"),
-        ("at", None, "is not as it was exported"),
+        ("at", None, "not in the export format"),
     ],
 )
 def test_what_was_changed_is_refused_with_its_row(column: str, value: str | None, says: str) -> None:

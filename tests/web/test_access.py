@@ -72,7 +72,7 @@ def test_the_token_can_be_typed(web: WebPage) -> None:
     with client(web, admitted=False) as stranger:
         assert stranger.post("/login", data={"token": "wrong"}).status_code == 403
         assert stranger.post("/login", data={"token": token}).status_code == 200
-        assert "Under way" in stranger.get("/").text
+        assert "In progress" in stranger.get("/").text
         cookie = stranger.get(web.open_url).headers["set-cookie"]
         assert token not in cookie
         assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}

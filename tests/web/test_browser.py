@@ -104,7 +104,7 @@ def test_a_run_is_watched_paused_and_resumed(tmp_path: Path, watch: Any) -> None
         with open_web(state, WebOptions(port=0)) as web:
             watched = watch(web)
             page = watched.page
-            expect(page.get_by_role("heading", name="Under way")).to_be_visible()
+            expect(page.get_by_role("heading", name="In progress")).to_be_visible()
             page.get_by_role("link", name=NAME).click()
             expect(page.locator("#head .badge")).to_have_text("sending")
             wait_for_progress(page, 20)

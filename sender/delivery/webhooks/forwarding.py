@@ -134,7 +134,7 @@ class Forwarder:
 
     def _note_failure(self, failure: str) -> None:
         if failure != self.failure:
-            log.warning("replies cannot be forwarded, and wait: %s", failure, extra={"event": "reply_forward_failed"})
+            log.warning("replies wait, as forwarding failed: %s", failure, extra={"event": "reply_forward_failed"})
         self.failure = failure
 
     async def _now_ms(self) -> int:

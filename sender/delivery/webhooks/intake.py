@@ -193,7 +193,7 @@ class Intake:
         try:
             await _in(self._matcher_thread, partial(self._on_refused, refused))
         except SenderError as error:  # the end of the run, or the next refresh, learns it again
-            log.warning("nothing was learned of refused numbers: %s", error.what, extra={"event": "learn_failed"})
+            log.warning("refused numbers could not be recorded: %s", error.what, extra={"event": "learn_failed"})
 
     def _match(self) -> int:
         ledger = self._open_ledger()

@@ -51,7 +51,7 @@ def read_parquet(source: FileSource, where: str) -> Table:
             fix="write the file again",
         ) from None
     notes = [
-        f"the column `{name}` is of the type {kind}, which has no text: it is left out"
+        f"the column `{name}` is of the type {kind}, which has no text form: it is left out"
         for name, kind in unreadable.items()
     ]
     return replace(table, notes=(*table.notes, *notes), unreadable=unreadable)

@@ -401,7 +401,7 @@ def refuse_wide(columns: int, where: str | None) -> None:
     """Raise RecipientsError for more columns than any list has."""
     if columns > MOST_COLUMNS:
         raise RecipientsError(
-            f"has {columns:,} columns, more than a spreadsheet may have",
+            f"has {columns:,} columns, more than a spreadsheet can have",
             where=where,
-            fix="leave out what is not needed",
+            fix="leave out the columns that you do not need",
         )

@@ -261,7 +261,7 @@ def _note_sheet(workbook: _Workbook, name: str, *, chosen: bool) -> Iterator[str
         yield f"the sheet `{name}` is hidden in the workbook"
     if workbook.package is None:
         what = "hidden rows, number formats and errors" if workbook.kind == "XLSB" else "hidden rows and number formats"
-        yield f"{what} of an {workbook.kind} workbook are not looked at; save it as XLSX if it has any"
+        yield f"{what} of an {workbook.kind} workbook are ignored; save it as XLSX if it has any"
 
 
 def _note_broken(broken: pl.DataFrame) -> Iterator[str]:
@@ -283,7 +283,7 @@ def _note_broken(broken: pl.DataFrame) -> Iterator[str]:
 def _note_formats(facts: SheetFacts, headers: Mapping[int, str], first_column: int) -> Iterator[str]:
     for column, code in facts.unknown_formats.items():
         if header := headers.get(column - first_column):
-            yield f"`{header}`: the number format {code} is not understood, so its cells are what they store"
+            yield f"`{header}`: the number format {code} is not supported, so its cells are used as they are stored"
     for column in sorted(facts.english):
         if header := headers.get(column - first_column):
             yield f"`{header}`: names of months and days are in English, since the workbook does not name a language"

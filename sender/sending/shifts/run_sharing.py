@@ -53,7 +53,7 @@ class RunSharing:
         shifts = options.shifts
         if run.simulated and not options.environment.get(SANDBOX_URL):  # a sandbox of this process
             if shifts != 0 and sharing.workers():
-                log.info("sent here alone: %s names no sandbox that the workers can reach", SANDBOX_URL)
+                log.info("only this command sends: %s names no sandbox that the workers can reach", SANDBOX_URL)
             shifts = 0
         if shifts is None:
             shifts = sum(worker.places for worker in sharing.workers() if not worker.is_draining)

@@ -117,7 +117,7 @@ class ShiftSupervisor:
             self._expired_s = now_s
             if expired := ledger.orphans_to_unknown(self._run.run_id):
                 log.warning(
-                    "%d messages of senders that are gone may have been sent: looked up at the end",
+                    "%d messages of senders that are gone may have been sent: they are looked up at the end",
                     expired,
                     extra={"event": "expired", "unknown": expired},
                 )

@@ -133,7 +133,7 @@ class Supervisor:
         if self._is_stopping and not worker.began:
             return
         log.warning(
-            "worker %d died: %s; the others continue, and its requests in flight are looked up at the end",
+            "worker %d died: %s; the others continue, and its messages in flight are looked up at the end",
             worker.number,
             worker.ending,
             extra={"event": "worker_lost", "worker": worker.number},

@@ -37,7 +37,7 @@ class ApprovalFiles:
                 together = approved.after(_parse(file, ApprovedText.from_json)) if file.exists() else approved
                 _write(file, together.to_json())
         except filelock.Timeout:
-            raise StateError("another process enters approvals", where=str(file), fix="run it again") from None
+            raise StateError("another process is recording approvals", where=str(file), fix="run it again") from None
         except OSError as error:
             raise StateError(f"cannot be written: {error.strerror}", where=str(file), fix="see `df`") from error
         return together

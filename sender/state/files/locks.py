@@ -119,8 +119,8 @@ class LockFiles:
                 except filelock.Timeout:
                     if time.monotonic() >= give_up:
                         raise RunLocked(
-                            f"the process that was sending {campaign} is gone, and a worker of it"
-                            f" ({_await_holder(name)}) still waits for answers to what it has sent",
+                            f"the process that was sending {campaign} is gone, but one of its workers"
+                            f" ({_await_holder(name)}) still waits for answers to its requests",
                             fix="wait until it has ended (or end it, if it hangs), then run the same command again:"
                             " nothing is lost",
                         ) from None

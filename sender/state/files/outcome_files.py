@@ -34,7 +34,7 @@ class OutcomeFiles:
                     write_whole(file, lambda stream: together.write_parquet(stream, compression="zstd"))
         except filelock.Timeout:
             raise StateError(
-                "another process enters outcomes of the run", where=str(file), fix="run the command again"
+                "another process is importing outcomes of the run", where=str(file), fix="run the command again"
             ) from None
         except OSError as error:
             raise StateError(f"cannot be written: {error.strerror}", where=str(file), fix="see `df`") from error

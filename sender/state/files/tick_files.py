@@ -44,7 +44,7 @@ class TickFiles:
             raise StateError(
                 f"the record of the schedule of {campaign} cannot be read: {error}",
                 where=str(file),
-                fix="remove it once you know what was sent: the schedule then begins anew",
+                fix="remove it once you know what was sent: then the schedule begins again",
             ) from None
 
     def write(self, record: TickRecord) -> None:

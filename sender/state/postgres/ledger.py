@@ -335,7 +335,7 @@ class PostgresLedger(LedgerChanges):
             raise StateError(
                 f"the ledger is damaged: {damage}",
                 where=self._db.where,
-                fix="restore the database; until then what was sent is not known, and nothing is sent",
+                fix="restore the database; until then nothing is sent, since it is unknown what was sent",
             )
         if drift := self.find_drift(run_id):
             _log.warning("the totals kept of run %s differed from its messages, which count: %s", run_id, drift)

@@ -98,7 +98,7 @@ class LedgerChanges(PostgresReads):
             raise StateError(
                 "the connection to the database breaks again and again",
                 where=self._db.where,
-                fix="see to the network between this machine and the database, then run the same command again",
+                fix="check the network between this machine and the database, then run the same command again",
             )
         if claims:
             self._claims = note.number
@@ -159,7 +159,7 @@ class LedgerChanges(PostgresReads):
             who = "" if row is None else f" (pid {row[0]} on {row[1]}, since {row[2]})"
             raise RunLocked(
                 f"{campaign} was taken over by another process{who} while this one could not reach the database",
-                fix=f"`sender status {campaign}` shows how far it is",
+                fix=f"`sender status {campaign}` shows its progress",
             )
 
     def _check_nothing_is_lost(self, connection: psycopg.Connection[Any]) -> None:

@@ -159,7 +159,7 @@ class AdvisoryLocks:
             token = db.read(lambda db: db.value(_JOIN, {"name": name}))
         if token is None:
             raise RunLocked(
-                f"{campaign} is not sent by several machines now", fix=f"`sender status {campaign}` shows how far it is"
+                f"{campaign} is not sent by several machines now", fix=f"`sender status {campaign}` shows its progress"
             )
         self._tokens[name] = token
         try:
@@ -340,4 +340,4 @@ def _machine() -> str | None:
 
 
 def _no_workers() -> InputError:
-    return InputError("--workers is for a state in a folder", fix="begin `sender worker` on each machine")
+    return InputError("--workers is for a state in a folder", fix="start `sender worker` on each machine")

@@ -27,7 +27,7 @@ def refuse_unsafe(db: psycopg.Connection, url: DatabaseUrl) -> None:
         raise StateError(
             "the server has a standby that may lag behind: once it takes over, people might be texted twice",
             where=str(url),
-            fix="name it in synchronous_standby_names, so that nothing is confirmed that it does not have",
+            fix="name it in synchronous_standby_names, so that only commits are confirmed that it has",
         )
 
 

@@ -50,7 +50,7 @@ def refuse_another(db: psycopg.Connection, url: DatabaseUrl) -> None:
     is_another = noted.timeline is not None and noted.timeline != now.timeline
     if is_another and not noted.synchronous:
         raise explain_loss(
-            "a standby has taken the server's place, or it was restored from a backup: it may lack what was confirmed",
+            "a standby has taken the server's place, or it was restored from a backup: it may lack confirmed commits",
             str(url),
         )
     if is_another or noted.synchronous != now.synchronous:

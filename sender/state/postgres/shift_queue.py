@@ -187,7 +187,7 @@ class EngineQueue:
             raise StateError(
                 f"the engine that hands out work cannot be used ({told})",
                 where=str(self._url),
-                fix="see that the database runs, and that this user may make tables in it",
+                fix="check that the database runs, and that this user may create tables in it",
             ) from error
 
     def _outdated(self) -> StateError:

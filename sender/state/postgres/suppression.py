@@ -284,9 +284,9 @@ class _ChangeWatch:
         """The number of changes. Raises StateError where the answer is too old to be relied on."""
         if self.age_s() > OLDEST_ANSWER_S:
             raise StateError(
-                "the suppression list cannot be read: nothing is sent that somebody may have opted out of",
+                "the suppression list cannot be read: nothing is sent, since people may have opted out",
                 where=str(self._url),
-                fix="see that the database runs and that this machine reaches it, then run the same command again",
+                fix="check that the database runs and that this machine can reach it, then run the same command again",
             )
         return self._change
 

@@ -32,7 +32,7 @@ class TickRows:
             raise StateError(
                 f"the record of the schedule of {campaign} cannot be read: {error}",
                 where=self._db.where,
-                fix="remove it once you know what was sent: the schedule then begins anew",
+                fix="remove it once you know what was sent: then the schedule begins again",
             ) from None
 
     def write(self, record: TickRecord) -> None:

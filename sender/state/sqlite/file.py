@@ -35,7 +35,7 @@ OLDEST_SQLITE = (3, 51, 3)
 # What a person can do about each failure of the file. A class that is not here is a bug of ours.
 _ACCESS = "give this user write access to the file and its directory"
 _WAIT = "wait for that process to end, then run the same command again"
-_RESTORE = "restore the state directory from a backup; until then what was sent is not known, and nothing is sent"
+_RESTORE = "restore the state directory from a backup; until then nothing is sent, since it is unknown what was sent"
 _FAILURES: dict[type[apsw.Error], tuple[str, str]] = {
     apsw.FullError: ("the disk is full", "free some space, then run the same command again"),
     apsw.IOError: ("the disk failed to read or write", "check the disk, then run the same command again"),

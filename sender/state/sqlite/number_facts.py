@@ -144,5 +144,5 @@ def _check_identity(db: apsw.Connection, path: Path) -> None:
         raise StateError(
             "this is not a list of numbers, or a newer campaign-sender wrote it",
             where=str(path),
-            fix="upgrade campaign-sender, or remove the file: what it holds can be looked up again",
+            fix="upgrade campaign-sender, or remove the file: its contents can be looked up again",
         )

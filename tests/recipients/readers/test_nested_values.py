@@ -197,7 +197,7 @@ def test_values_that_begin_in_a_later_block(tmp_path, monkeypatch):
 
 def test_a_text_that_has_a_whole_mapping_is_noted():
     notes = plan_of({"rows": [ROW]}, "{{ address }} {{ tags }}").manifest.notes
-    assert "`address` is a mapping, and a text has all of it; `address.city` is one of its values" in notes
+    assert "`address` is a mapping, and the text prints all of it; `address.city` is one of its values" in notes
     assert not any("`tags`" in note for note in notes)
 
 

@@ -103,8 +103,8 @@ def test_a_file_of_duckdb(packed):
     }
     assert table.unreadable == {"extra": "VARIANT", "ids": "UUID inside another"}
     assert table.notes == (
-        "the column `extra` is of the type VARIANT, which has no text: it is left out",
-        "the column `ids` is of the type UUID inside another, which has no text: it is left out",
+        "the column `extra` is of the type VARIANT, which has no text form: it is left out",
+        "the column `ids` is of the type UUID inside another, which has no text form: it is left out",
     )
 
 

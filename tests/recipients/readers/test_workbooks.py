@@ -23,8 +23,8 @@ from sender.recipients.readers.workbooks import _find_kind
 from tests.profiles import examples
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "lists"
-XLS_NOTE = "hidden rows and number formats of an XLS workbook are not looked at; save it as XLSX if it has any"
-ODS_NOTE = "hidden rows and number formats of an ODS workbook are not looked at; save it as XLSX if it has any"
+XLS_NOTE = "hidden rows and number formats of an XLS workbook are ignored; save it as XLSX if it has any"
+ODS_NOTE = "hidden rows and number formats of an ODS workbook are ignored; save it as XLSX if it has any"
 
 
 def sample(name: str) -> Table:
@@ -273,7 +273,9 @@ def test_a_row_of_nothing_but_formulas_is_not_lost():
 def test_a_format_that_is_not_understood_is_told_once_a_column():
     table = read(write_cells((5, "[DBNum1]0"), (6, "[DBNum1]0"), (7, "0.00")))
     assert shown(table) == ["5", "6", "7.00"]
-    assert table.notes == ("`v`: the number format [DBNum1]0 is not understood, so its cells are what they store",)
+    assert table.notes == (
+        "`v`: the number format [DBNum1]0 is not supported, so its cells are used as they are stored",
+    )
 
 
 def test_months_in_a_language_that_is_not_named_are_told():
