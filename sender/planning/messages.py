@@ -137,7 +137,7 @@ class MessageBuilder:
         words = self._compiled.placeholders
         used = [header for header in recipients.headers if header in self._used]
         if used and words:
-            cells = recipients.cells[used]
+            cells = recipients.cells[used]  # there is one: an empty list would mean no rows
             if templating.count_placeholders(cells, cells.columns, words):  # most lists have none
                 self._placeholders.update(templating.count_placeholders(cells.filter(live), cells.columns, words))
 

@@ -48,7 +48,7 @@ def select_looked_into(
         return pl.DataFrame()
     uses = find_cell_uses(template, names, cells.columns)
     headers = uses.computed | uses.by_row
-    return nested[[header for header in nested.columns if header in headers]]
+    return pl.DataFrame([column for column in nested.iter_columns() if column.name in headers])
 
 
 class _UseFinder:

@@ -206,7 +206,7 @@ def template_rows(
     """Return the cells under `headers` as the `row` of each row; `nested` has the JSON of those that may be nested."""
     rows = [
         TemplateRow((header, cell) for header, cell in zip(headers, row, strict=True) if cell is not None)
-        for row in cells.filled[list(headers)].iter_rows()
+        for row in pl.DataFrame([cells.filled[header] for header in headers]).iter_rows()
     ]
     words = [header for header in headers if header in cells.words]
     for row, held in zip(rows, zip(*[cells.words[header] for header in words], strict=True), strict=False):
