@@ -97,7 +97,7 @@ def send_in_spite_of_a_pause() -> None:
 
 
 def take_no_notice_of_caps() -> None:
-    earlier_runs._PlannedCaps.skip = lambda self, frame: frame  # type: ignore[method-assign]
+    earlier_runs._PlannedCaps.skip = lambda _self, frame, *_: frame  # type: ignore[method-assign]
     LiveCaps.refusal = lambda *args: None  # type: ignore[method-assign]
 
 
