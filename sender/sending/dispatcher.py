@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,7 +40,7 @@ from sender.sending.outcome_policy import OutcomePolicy
 from sender.sending.producer import ALL_MESSAGES, Assignment, Producer
 from sender.sending.progress import LoopState, Meter
 from sender.sending.queue_watch import QueueWatch
-from sender.sending.rejection_guard import FIRST, RejectionGuard
+from sender.sending.rejection_guard import RejectionGuard
 from sender.sending.route_board import Rest
 from sender.sending.throttle import Throttle
 from sender.sending.warm_connections import warm_connections
@@ -135,10 +136,11 @@ class Dispatcher:
             left = min(before.pending, max(0, self._total - done))
             connections = min(self._concurrency.initial, left)
             await warm_connections(self._transport, self._adapter.base_url, connections, stop)
-        ids = await self._ledger.recent_ids(limit=SEEDED)
-        self._answers = AnswerCheck(self._adapter, self._transport, ids)
-        self._first_seq, waiting = await self._ledger.pending_from()
-        estimator = asyncio.create_task(self._count_remaining(self._first_seq, waiting, is_asked=counts_rest))
+        self._answers = AnswerCheck(self._adapter, self._transport, await self._ledger.recent_ids(limit=SEEDED))
+        first_seq, waiting = await self._ledger.pending_from()
+        is_shared = self._seat is not None or self._assignment.partition != WHOLE_RUN
+        self._guard.begin(first_seq, self._total - first_seq, bisect_left(waiting, self._total), is_shared=is_shared)
+        estimator = asyncio.create_task(self._count_remaining(first_seq, waiting, is_asked=counts_rest))
         producer = asyncio.create_task(self._make_producer().run(self))
         recorder = asyncio.create_task(self._record_outcomes())
         reporter = asyncio.create_task(self._report())
@@ -209,11 +211,9 @@ class Dispatcher:
             rest = Rest.OVER if self._seat is None else self._seat.rest()
             if rest is not Rest.WAIT:
                 return rest is Rest.LOOK_AGAIN
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._changed.wait()
-        except TimeoutError:
-            pass
         return True
 
     def rest(self) -> None:
@@ -221,6 +221,7 @@ class Dispatcher:
 
     def submit(self, claim: Claim, message: Message, send_by_s: float) -> None:
         self._in_flight.add(self._loop.create_task(self._deliver(claim, message, send_by_s)))
+        self._guard.record_sent(claim.seq)
 
     # -- one message -------------------------------------------------------------------------------------------------
 
@@ -344,9 +345,9 @@ class Dispatcher:
         """Stop when too many of the first messages were refused, now or in a delivery report."""
         if not self._guard.is_due(steady_s(), has_rejected=has_rejected):
             return
-        first = min(FIRST, self._total - self._first_seq)
-        refusals = await self._ledger.refusals(from_seq=self._first_seq, below_seq=self._first_seq + first)
-        if stop := self._guard.judge_first(refusals, first):
+        ask = self._ledger.refusals
+        refusals = [one for start, end in self._guard.first() for one in await ask(from_seq=start, below_seq=end)]
+        if stop := self._guard.judge_first(refusals, self._guard.messages):
             if self._seat is not None:
                 self._seat.end_run()
             self._halt(stop)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sender.core.errors import ProviderRefused, setting
 from sender.core.outcomes import Reason, Rejected
@@ -53,6 +53,30 @@ class RejectionGuard:
         self._share = share
         self._since_acceptance: Counter[Reason] = Counter()
         self._look_again_s = -math.inf
+        self._first: set[int] | range = set()
+        self.messages = 0  # of the session
+
+    def begin(self, from_seq: int, fresh: int, waiting: int, *, is_shared: bool) -> None:
+        """A session begins to send the `fresh` messages from `from_seq` on, and `waiting` ones that are before it.
+
+        `is_shared`: others send the run as well. Then its first messages are those with the lowest `seq`, and otherwise
+        those that `record_sent` is told of first: what waits for a window leaves later than what is behind it.
+        """
+        self.messages = max(0, fresh) + (0 if is_shared else waiting)
+        if is_shared:
+            self._first = range(from_seq, from_seq + min(FIRST, self.messages))
+
+    def record_sent(self, seq: int) -> None:
+        """A message leaves."""
+        if isinstance(self._first, set) and len(self._first) < FIRST:
+            self._first.add(seq)
+
+    def first(self) -> Iterator[tuple[int, int]]:
+        """The first messages, as ranges of `seq`: from, and below."""
+        seqs = sorted(self._first)
+        begins = [at for at, seq in enumerate(seqs) if not at or seqs[at - 1] + 1 < seq]
+        for begin, end in zip(begins, [*begins[1:], len(seqs)], strict=False):  # none of either without messages
+            yield seqs[begin], seqs[end - 1] + 1
 
     def is_due(self, now_s: float, *, has_rejected: bool) -> bool:
         """Whether it is time to look at the first messages again: each second, and at each rejection."""

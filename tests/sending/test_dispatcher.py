@@ -31,7 +31,7 @@ from sender.plan.pace import Pace, Queue
 from sender.plan.plan import PLAN_SCHEMA, Plan
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message, Request, Response
-from sender.sending import outcome_policy, producer, queue_watch
+from sender.sending import outcome_policy, producer, queue_watch, rejection_guard
 from sender.sending.circuit_breaker import ALONE, Patience
 from sender.sending.concurrency import Concurrency
 from sender.sending.dispatcher import Dispatcher
@@ -445,6 +445,19 @@ def test_a_queue_that_cannot_be_read_for_a_moment_stops_no_progress(ledger: Sqli
     using = Failing(ledger, "delivering", after=0)
     assert send(ledger, plan, Wire(), pace=pace, using=using, on_progress=seen.append) == counts(accepted=N)
     assert len({one.accepted for one in seen}) > 3
+
+
+def test_the_first_messages_are_those_that_leave_first(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the ledger has entered all of them, since they wait for their window."""
+    monkeypatch.setattr(rejection_guard, "FEWEST", 3)
+    monkeypatch.setattr(rejection_guard, "LOOK_EVERY_S", 0.0)
+    ledger.hold(a_run(ledger).run_id, from_seq=0, below_seq=N, until_ms=1)
+    wire = Wire({seq: [Rejected(Reason.CONTENT, "30007", "spam")] for seq in range(0, N, 2)}, latency_s=0.03)
+    with pytest.raises(ProviderRefused, match=r"[34] of the first 12 messages were refused"):
+        send(ledger, plan, wire, pace=Pace("none", None, "messages", 1, 2, 5))
+    assert len(wire.sent) < N
 
 
 class Night:
