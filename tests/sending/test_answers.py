@@ -42,7 +42,7 @@ def test_until_the_first_proved_answer_one_request_is_in_flight(
     ledger: SqliteLedger, plan: Plan, first: list[Script], alone: int
 ) -> None:
     in_flight: list[int] = []
-    wire = Wire({0: first}, latency_s=0.01)
+    wire = Wire({0: first}, latency_s=0.03)
     wire.before_send = lambda _seq: in_flight.append(wire.in_flight)
     is_slowed = any(isinstance(each, Deferred) for each in first)
     send(ledger, plan, wire, below_seq=3 if is_slowed else None)
