@@ -177,7 +177,7 @@ class TestResume:
     def test_it_shows_the_texts_that_the_run_began_with(self, unfinished: Shell) -> None:
         unfinished.write("c.yaml", CAMPAIGN.replace("Hi", "Hello"))
         done = unfinished("plan", "c.yaml", "--resume")
-        assert "the inputs changed since it began" in done.out
+        assert "the inputs have changed since it began" in done.out
         assert "│ Hi N3," in done.out
         assert "Hello" not in done.out
 
