@@ -26,6 +26,10 @@ TEMPLATES = {
     "if and filters": "{% if plan == 'Gold' %}Dear{% else %}Hi{% endif %} {{ first_name | title }}"
     ", {{ city | replace('e', 'E') }}.",
     "if": "{% if plan == 'Gold' %}Dear{% else %}Hi{% endif %} {{ first_name }}, welcome to {{ city }}.",
+    "if a name": "{% if first_name %}Hi {{ first_name }}, {% endif %}your plan is {{ plan }}.",
+    "elif": "{% if city == 'Leeds' %}Leeds: {% elif city in ['New York', 'Springfield'] %}USA: "
+    "{% elif plan == 'Gold' and first_name is defined %}{{ first_name }}: {% else %}{{ city }}: {% endif %}"
+    "{{ 'vip' if plan == 'Gold' else 'you' }}",
     "row": "Hi {{ row['First Name'] }}, welcome to {{ row['City'] | title }}.",
     "loop": "{% for word in city.split(' ') %}{{ word[0] }}{% endfor %} {{ first_name }}",
     "locale": "{{ first_name | first_name }}: {{ amount | currency('EUR', 'de_DE') }}",
@@ -65,10 +69,10 @@ def ways(rows: int, plain_rows: int) -> Iterator[Figure]:
         named = tuple((one, NAMES[one]) for one in sorted(template.uses & NAMES.keys()))
         others: dict[str, tuple[pl.DataFrame, str | None]] = {
             "ours": (cells, None),
-            "in blocks": (cells, "_compile_pieces"),
+            "in blocks": (cells, "compile_pieces"),
             "row by row": (few, "both"),
         }
-        if render_columns._compile_pieces(template, named, tuple(cells.columns)) is None:  # noqa: SLF001
+        if render_columns.compile_pieces(template, named, tuple(cells.columns)) is None:
             del others["in blocks"]
         for way, (frame, without) in others.items():
             with mock.patch.multiple(render_columns, _SEPARATOR=render_columns._SEPARATOR, **patches(without)):  # noqa: SLF001
@@ -83,7 +87,7 @@ def patches(without: str | None) -> dict[str, Callable[..., None]]:
     if without is None:
         return {}
     return {
-        name: lambda *_: None for name in (("_compile_pieces", "_compile_block") if without == "both" else (without,))
+        name: lambda *_: None for name in (("compile_pieces", "_compile_block") if without == "both" else (without,))
     }
 
 

@@ -88,6 +88,10 @@ class Blank(jinja2.StrictUndefined):
         sentence = f"`{self.path}` is blank; give it a value, or write {{{{ {inner} | default('...') }}}}"
         return Blank(hint=sentence, name=inner)
 
+    def error(self) -> jinja2.TemplateRuntimeError:
+        """Return what a text that needs the value raises."""
+        return self._undefined_exception(self._undefined_message)
+
     @property
     def path(self) -> str:
         """How a template writes the cell."""

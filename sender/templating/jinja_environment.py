@@ -20,7 +20,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEscapeFormatt
 from jinja2.utils import missing, pass_context
 from markupsafe import Markup
 
-from sender.templating.blanks import Blank
+from sender.core.outcomes import SkipReason
+from sender.templating.blanks import Blank, PlaceholderError
 from sender.templating.budget import BUDGET, CALL_UNITS, charge, check_binop, check_call, check_width
 from sender.templating.filters import FILTERS
 from sender.templating.nested_values import Nested, NoValue, has_text_method
@@ -198,9 +199,17 @@ def _show(_: Context, value: Any) -> Any:
     return charge(value, "{{ }}")
 
 
-def describe_failure(error: Exception) -> str:
-    """Return the sentence for a row: the template's line and what went wrong there."""
-    line, trace = None, error.__traceback__
+def reason_of(error: Exception) -> str:
+    """Return the reason of a row whose text raised `error`."""
+    return (SkipReason.MISSING_DATA if isinstance(error, PlaceholderError) else SkipReason.RENDER_ERROR).value
+
+
+def describe_failure(error: Exception, line: int | None = None) -> str:
+    """Return the sentence for a row: the template's line and what went wrong there.
+
+    `line` is for an error that no template has raised.
+    """
+    trace = error.__traceback__
     while trace is not None:
         template = trace.tb_frame.f_globals.get("__jinja_template__")
         line = template.get_corresponding_lineno(trace.tb_lineno) if isinstance(template, JinjaTemplate) else line

@@ -2,8 +2,8 @@
 
 There are three methods; the tests hold each to what plain jinja2 gives row by row:
 
-- *columns*: a template of only text, cells, `default('text')`, `upper`, `lower` and `trim` is a concatenation in
-  polars. Cells that are not ASCII take Python's own case mapping, since the two Unicode versions may differ.
+- *columns*: a template of only text, cells and simple conditions on cells is evaluated over whole columns in polars
+  (`sender.templating.column_pieces`).
 - *block*: the template's tree is put into a loop over a block of rows, so jinja2 starts once a block. A separator
   ends each row, and a block is accepted only if it has as many separators as rows: then the data had none. A row that
   fails ends that rendering; the next one starts with the row after it.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import operator
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,11 +28,12 @@ from jinja2 import nodes
 
 from sender.core.errors import TemplateError
 from sender.core.outcomes import SkipReason
-from sender.templating.blanks import Blank, PlaceholderError, TemplateRow, blank, blank_in_row
+from sender.templating.blanks import Blank, TemplateRow, blank, blank_in_row
 from sender.templating.budget import BUDGET, MAX_CHARS, Overspent
 from sender.templating.cell_uses import select_looked_into
+from sender.templating.column_pieces import ColumnPieces, compile_pieces
 from sender.templating.instrument import CellLookup, Names, RowCells, apply_filter, instrumented
-from sender.templating.jinja_environment import BEGIN, describe_failure, environment
+from sender.templating.jinja_environment import BEGIN, describe_failure, environment, reason_of
 from sender.templating.missing_values import find_missing
 from sender.templating.nested_values import read_cells, template_rows
 from sender.templating.template import TOO_LONG, Template
@@ -42,16 +43,7 @@ _BLOCK_ROWS = 5_000  # bounds the Python objects alive at once
 _COLUMN_ROWS = 250_000
 _SEPARATOR = "\x1e"  # one character, so that it cannot overlap with itself
 _SCHEMA = {"text": pl.String, "reason": pl.String, "detail": pl.String}
-_RENDER_ERROR, _MISSING_DATA = SkipReason.RENDER_ERROR.value, SkipReason.MISSING_DATA.value
-_WORD = "\0"  # where a sentence has the placeholder of a row
-
-# Python's white space within ASCII, which is more than Unicode's.
-_ASCII_BLANKS = " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
-_ASCII_FILTERS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
-    "upper": lambda texts: texts.str.to_uppercase(),
-    "lower": lambda texts: texts.str.to_lowercase(),
-    "trim": lambda texts: texts.str.strip_chars(_ASCII_BLANKS),
-}
+_RENDER_ERROR = SkipReason.RENDER_ERROR.value
 
 
 def render(
@@ -92,7 +84,7 @@ def _render_parts(
 ) -> Iterator[pl.DataFrame]:
     """Yield the texts of `cells` in order, a frame for some rows at a time."""
     named, columns = tuple(names.items()), tuple(cells.columns)
-    pieces = _compile_pieces(template, named, columns)
+    pieces = None if nested.width else compile_pieces(template, named, columns)
     if pieces is not None:
         yield from (_render_columns(pieces, part, template.placeholders) for part in cells.iter_slices(_COLUMN_ROWS))
         return
@@ -106,131 +98,16 @@ def _render_parts(
 # Columns
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """A cell in the text: header, default for a blank (None: it fails), filters, and the sentence if it fails.
-
-    `placeholder_detail` is the sentence where it holds a placeholder, with `_WORD` for it.
-    """
-
-    header: str
-    default: str | None
-    filters: tuple[str, ...]
-    detail: str | None = None
-    placeholder_detail: str | None = None
-
-
-@lru_cache(32)
-def _compile_pieces(
-    template: Template, named: tuple[tuple[str, str], ...], columns: tuple[str, ...]
-) -> tuple[str | _Cell, ...] | None:
-    """Return the template as a sequence of texts and cells, or None if it is more than that."""
-    tree = environment().parse(template.source)
-    names = Names(tree)
-    lookup = CellLookup({name: header for name, header in named if name in names.only_cells()}, columns, names)
-    outputs = [node for node in tree.body if isinstance(node, nodes.Output)]
-    if len(outputs) < len(tree.body):
-        return None
-    pieces: list[str | _Cell] = []
-    for node in [child for output in outputs for child in output.nodes]:
-        piece = node.data if isinstance(node, nodes.TemplateData) else _compile_cell(template, node, lookup)
-        if piece is None:
-            return None
-        pieces.append(piece)
-    return tuple(pieces)
-
-
-def _compile_cell(template: Template, node: nodes.Expr, lookup: CellLookup) -> _Cell | None:
-    filters: list[str] = []
-    while (
-        isinstance(node, nodes.Filter)
-        and node.name in _ASCII_FILTERS
-        and node.node is not None
-        and _has_only_args(node, 0)
-    ):
-        filters.insert(0, node.name)
-        node = node.node
-    default = None
-    if (
-        isinstance(node, nodes.Filter)
-        and node.name in {"default", "d"}
-        and node.node is not None
-        and _has_only_args(node, 1)
-    ):
-        if not isinstance(node.args[0], nodes.Const) or not isinstance(node.args[0].value, str):
-            return None
-        default, node = node.args[0].value, node.node
-    header = lookup.header(node)
-    if header is None:
-        return None
-    if default is None:  # what rendering a row says where only this cell is blank
-        variables: dict[str, Any] = {name: "x" for name, source in lookup.named.items() if source != header}
-        variables["row"] = TemplateRow({source: "x" for source in lookup.columns if source != header})
-        detail = _render_row(template, variables)[2]
-        variables |= {name: blank(name).holding(_WORD) for name, source in lookup.named.items() if source == header}
-        variables["row"].set_apart({header: _WORD})
-        return _Cell(header, None, tuple(filters), detail, _render_row(template, variables)[2])
-    return _Cell(header, _filter_text(default, filters), tuple(filters))
-
-
-def _has_only_args(node: nodes.Filter, args: int) -> bool:
-    return len(node.args) == args and not node.kwargs and node.dyn_args is None and node.dyn_kwargs is None
-
-
-def _filter_text(text: str, filters: Sequence[str]) -> str:
-    for name in filters:
-        text = str(environment().filters[name](text))
-    return text
-
-
-def _render_columns(pieces: Sequence[str | _Cell], cells: pl.DataFrame, placeholders: Collection[str]) -> pl.DataFrame:
-    headers = list(dict.fromkeys(piece.header for piece in pieces if isinstance(piece, _Cell)))
-    filled, words = find_missing(cells, headers, placeholders)
-    parts: list[pl.Expr] = []
-    why: list[pl.Expr] = []
-    reasons: list[pl.Expr] = []
-    for piece in pieces:
-        if isinstance(piece, str):
-            parts.append(pl.lit(piece))
-            continue
-        column = filled[piece.header].alias("")
-        if piece.default is None and column.has_nulls():
-            missing = pl.when(pl.lit(column.is_null()))
-            sentence, reason = pl.lit(piece.detail), pl.lit(_RENDER_ERROR)
-            if (word := words.get(piece.header)) is not None:
-                before, _, after = str(piece.placeholder_detail).partition(_WORD)
-                held = pl.when(pl.lit(word.is_not_null()))
-                sentence = held.then(pl.concat_str(pl.lit(before), pl.lit(word), pl.lit(after))).otherwise(sentence)
-                reason = held.then(pl.lit(_MISSING_DATA)).otherwise(reason)
-            why.append(missing.then(sentence))
-            reasons.append(missing.then(reason))
-        column = _filter_column(column, piece.filters)
-        parts.append(pl.lit(column if piece.default is None else column.fill_null(piece.default)))
-    texts = filled.select(text=pl.concat_str(parts))["text"]
-    frame = without_failures(texts)
-    if why:
-        frame = texts.to_frame().with_columns(detail=pl.coalesce(why), reason=pl.coalesce(reasons))
-    if (texts.str.len_bytes() > MAX_CHARS).any():
+def _render_columns(pieces: ColumnPieces, cells: pl.DataFrame, placeholders: Collection[str]) -> pl.DataFrame:
+    frame = pieces.render(cells, placeholders)
+    if (frame["text"].str.len_bytes() > MAX_CHARS).any():
         long = pl.col("text").str.len_chars() > MAX_CHARS
         frame = frame.with_columns(
             text=pl.when(~long).then("text"),
             reason=pl.when(long).then(pl.lit(_RENDER_ERROR)).otherwise("reason"),
             detail=pl.when(long).then(pl.lit(TOO_LONG)).otherwise("detail"),
         )
-    return frame.select("text", "reason", "detail")
-
-
-def _filter_column(texts: pl.Series, filters: Sequence[str]) -> pl.Series:
-    if not filters:
-        return texts
-    filtered = texts
-    for name in filters:
-        filtered = _ASCII_FILTERS[name](filtered)
-    other = (texts.str.len_bytes() != texts.str.len_chars()).fill_null(value=False).arg_true()
-    if other.len():
-        exact = pl.Series([_filter_text(text, filters) for text in texts.gather(other)], dtype=pl.String)
-        filtered = filtered.scatter(other, exact)
-    return filtered
+    return frame
 
 
 # Blocks
@@ -325,7 +202,7 @@ def _render_block(
             return None
         texts.extend(pieces[:rendered])
         if error is not None:
-            failed[len(texts)] = _reason_of(error), describe_failure(error)
+            failed[len(texts)] = reason_of(error), describe_failure(error)
             texts.append(None)
     return _check_texts(texts, failed)
 
@@ -385,11 +262,7 @@ def _render_row(template: Template, variables: Mapping[str, Any]) -> tuple[str |
     except Overspent:
         raise
     except Exception as error:  # noqa: BLE001 (whatever a template raises is its row's failure)
-        return None, _reason_of(error), describe_failure(error)
-
-
-def _reason_of(error: Exception) -> str:
-    return _MISSING_DATA if isinstance(error, PlaceholderError) else _RENDER_ERROR
+        return None, reason_of(error), describe_failure(error)
 
 
 def _frame(rows: Sequence[tuple[str | None, str | None, str | None]]) -> pl.DataFrame:

@@ -38,6 +38,8 @@ def without_failures(texts: pl.Series) -> pl.DataFrame:
 
 def without_damage(frame: pl.DataFrame) -> pl.DataFrame:
     """Return `frame` with texts that have damaged characters turned into a `render_error`."""
+    if (frame["text"].str.len_bytes() == frame["text"].str.len_chars()).all():  # damage is never ASCII
+        return frame
     damage = frame["text"].str.extract(f"({DAMAGED})")
     if damage.null_count() == frame.height:
         return frame

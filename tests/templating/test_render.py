@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
-import jinja2
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sender.core.errors import TemplateError
-from sender.templating import render_columns
 from sender.templating.budget import MAX_CHARS
-from sender.templating.filters import FILTERS
 from sender.templating.render_columns import render
 from sender.templating.template import compile_template
 from sender.templating.text_column import verbatim
-from tests.profiles import examples
 
 HEADERS = ["First Name", "amount", "Prénom d'usage"]
 NAMES = {"first_name": "First Name", "amount": "amount"}
@@ -236,126 +229,6 @@ def test_a_broken_template_is_refused(source, says):
         compile_template(source, where="t.j2")
     for part in says:
         assert part in str(caught.value)
-
-
-# Each stands where the others may have left names, loops and blanks behind.
-PIECES = st.sampled_from(
-    [
-        "Hi ", "\n", "\r\n", "é😀", "\x1e", "{# note #}", "{{ '{{' }}",
-        "{{ a }}", "{{ b | default('x') }}", "{{ b | d(a) | title }}", "{{ a | d('y') | upper }}", "{{ a | upper }}",
-        "{{ b | lower }}", "{{ a | trim | upper }}", "{{ b | d(' ß ') | trim }}", "{{ nowhere | d('q') }}", "{{ nowhere }}",
-        "{{ row['A a'] }}", "{{ row['B'] | d('none') }}", "{{ row.B | upper }}", "{{ row['nope'] | d('n') }}",
-        "{{ row.get('B', 'q') }}", "{{ row.items() | list | length }}", "{{ row['ite' ~ 'ms'] is defined }}",
-        "{% if a is defined and a | length > 1 %}{{ a }}{% else %}-{% endif %}", "{% if b == '1' %}one{% endif %}",
-        " {%- if a %} y {% endif -%} ", "{{ a if b is defined else 'no' }}", "{{ a if b is defined }}",
-        "{% for c in a %}{{ c }}{{ loop.index }}{% endfor %}", "{% for a in 'pq' %}{{ a }}{% endfor %}{{ a }}",
-        "{% for c in a if c != 'a' %}{{ c }}{% else %}none{% endfor %}", "{% for row in 'x' %}{{ row.x | d('-') }}{% endfor %}",
-        "{% for x in [[1, [2]], [3]] recursive %}{{ x if x is number else loop(x) }}{% endfor %}", "{{ loop is defined }}",
-        "{% set x = a %}{{ x }}", "{% set a = a ~ '!' %}{{ a }}", "{% if b is defined %}{% set a = 'z' %}{% endif %}{{ a }}",
-        "{% if b is defined %}{% set y = 'z' %}{% endif %}{{ y is defined }}", "{% set a, c = 'x', 'y' %}{{ a }}{{ c }}",
-        "{% set z %}{{ a }}{{ b | d('') }}{% endset %}{{ z | length }}", "{% with t = a %}{{ t }}{{ b | d('') }}{% endwith %}",
-        "{% set ns = namespace(n=0) %}{% for c in a %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
-        "{% macro m(q, r='d') %}[{{ q }}{{ a }}{{ r }}]{% endmacro %}{{ m(1) }}{{ m(b, r=a) }}", "{{ m(2) }}",
-        "{% macro n(q) %}{{ caller(q) }}{% endmacro %}{% call(u) n(a) %}<{{ u }}{{ b | d('-') }}>{% endcall %}",
-        "{% filter upper %}{{ a }}q{% endfilter %}", "{% block k %}{{ a }}{% endblock %}", "{{ self.k() }}",
-        "{{ a ~ b }}", "{{ a | int + 1 }}", "{{ 'x' * (a | length) }}", "{{ (a ~ 'b') | upper }}", "{{ a + b }}", "{{ 1 / 0 }}",
-        "{{ a[0] }}", "{{ 'ab'[0:1] }}", "{{ 'a' in a }}", "{{ [a, b | d('')] | join('-') }}", "{{ {'k': a}.k }}", "{{ (a, 1) }}",
-        "{{ a | replace('a', b) | truncate(5) }}", "{{ a | replace('a', 'bb') | upper | replace('B', 'ccc') }}", "{{ a | wordwrap(3) }}",
-        "{{ b | d('q') | string | indent(2) }}", "{{ a | center(9) }}", "{{ '%s-%05d' | format(a, 7) }}", "{{ '%s' % a }}",
-        "{{ a.upper() }}{{ a.replace('a', 'bb') }}", "{{ '{:>5}'.format(a) }}", "{{ a | list }}", "{{ a | first }}{{ a | last }}",
-        "{{ a | map('upper') | join }}", "{{ a | select('in', 'abc') | list }}", "{{ a | e }}{{ a | urlize }}", "{{ a | tojson }}",
-        "{{ range(3) | join(',') }}", "{{ cycler('a', 'b').next() }}", "{{ dict(a=b | d('')) }}", "{{ 7.0 }}{{ true }}", "{{ '\\ud83d' }}",
-        "{{ a | first_name }}", "{{ b | name_case | d('nn') }}", "{{ a | truncate_sms }}",
-    ]
-)  # fmt: skip
-CELLS = st.one_of(
-    st.sampled_from(
-        ["", " ", "1", "a", "Ann", "O'Brien", "{{ b }}", "<b>", "é", "x\ny", "None", "\x1e", "a\x1eb", "ß", "İ", "ΑΣ", "ŉ", "ǆ",
-         "ﬁ", "\u00a0x ", "straße 'x'", "\x1fa\x1c", "ADA BYRON"]
-    ),
-    st.text(st.characters(codec="utf-8", exclude_characters="\ufffdÃÂâðïÐÑ"), max_size=6),
-)  # fmt: skip
-PLAIN = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
-PLAIN.filters.update(FILTERS)
-
-
-@settings(max_examples=examples(300))
-@given(
-    st.lists(PIECES, max_size=6).map("".join),
-    st.lists(st.tuples(CELLS, CELLS), max_size=6),
-    st.sampled_from(["b", "range"]),
-)
-def test_every_way_equals_plain_jinja2(source, rows, second):
-    """Texts equal jinja2's own; and the three ways agree on every text, reason and sentence."""
-    names = {"a": "A a", second: "B"}
-    source = source if second == "b" else source.replace("b |", "range |").replace("{{ b", "{{ range")
-    try:
-        plain = PLAIN.from_string(source)
-    except jinja2.TemplateSyntaxError:  # a block of the same name again
-        return
-    cells = pl.DataFrame(rows, schema={"A a": pl.String, "B": pl.String}, orient="row")
-    frames = []
-    for ways in ([], ["_compile_pieces"], ["_compile_pieces", "_compile_block"]):
-        with mock.patch.multiple(
-            render_columns, _SEPARATOR=render_columns._SEPARATOR, **{way: lambda *_: None for way in ways}
-        ):
-            frames.append(render(compile_template(source, where="t"), cells, names))
-    assert frames[0].rows() == frames[1].rows() == frames[2].rows()
-    assert frames[0].height == len(rows)
-    for row, (text, reason, _) in zip(rows, frames[0].iter_rows(), strict=True):
-        filled = {header: cell for header, cell in zip(cells.columns, row, strict=True) if not blank(cell)}
-        variables = {name: filled.get(header, jinja2.StrictUndefined(name=name)) for name, header in names.items()}
-        try:
-            expected = plain.render(**variables, row=filled)
-            expected.encode()
-        except Exception:  # noqa: BLE001 (whatever plain jinja2 raises)
-            assert (text, reason) == (None, "render_error")
-        else:
-            assert (text, reason) == (expected, None)
-
-
-def blank(cell: str) -> bool:
-    """Blank as Unicode has it: to Python, \\x1c to \\x1f are white space too."""
-    return not cell.strip() and not set(cell) & set("\x1c\x1d\x1e\x1f")
-
-
-@pytest.mark.parametrize(
-    ("source", "way"),
-    [
-        pytest.param("Hi", "columns", id="text"),
-        pytest.param("Hi {{ a }}{{ b | d('x') | upper }}{{ row['A a'] | trim }}", "columns", id="cells"),
-        pytest.param("{{ a | title }}", "block", id="another-filter"),
-        pytest.param("{% if a %}x{% endif %}", "block", id="if"),
-        pytest.param("{% for c in a %}{{ loop.index }}{% endfor %}", "block", id="a-loop-of-its-own"),
-        pytest.param("{{ row.get('B') | d('x') }}{{ row[a] | d('') }}", "block", id="the-whole-row"),
-        pytest.param("{{ range | d('x') }}", "block", id="a-name-of-jinja2"),
-        pytest.param("{% block k %}{{ a }}{% endblock %}", "row", id="block"),
-        pytest.param("{{ loop is defined }}{{ a }}", "row", id="loop-outside-a-loop"),
-        pytest.param("{% for x in a %}" * 20 + "{% endfor %}" * 20, "row", id="as-deep-as-python-goes"),
-    ],
-)  # fmt: skip
-def test_which_way_a_template_goes(source, way):
-    template = compile_template(source, where="t")
-    given = (template, (("a", "A a"), ("b", "B"), ("range", "C")), ("A a", "B", "C"))
-    ways = [
-        name
-        for name, made in (
-            ("columns", render_columns._compile_pieces(*given)),
-            ("block", render_columns._compile_block(*given)),
-        )
-        if made is not None
-    ]
-    assert (ways or ["row"])[0] == way
-
-
-def test_a_separator_in_a_cell_and_many_failing_rows_in_blocks():
-    cells = pl.DataFrame({"a": ["\x1e" if n % 7_000 == 1 else "" if n % 3 == 2 else f"n{n}" for n in range(12_000)]})
-    template = compile_template("a\n{{ a | title }}.", where="t")
-    frame = render(template, cells, {"a": "a"})
-    with mock.patch.multiple(render_columns, _SEPARATOR=render_columns._SEPARATOR, _compile_block=lambda *_: None):
-        assert frame.equals(render(template, cells, {"a": "a"}))
-    assert frame["reason"].is_not_null().sum() == 3_999  # row 7001 is a separator instead
-    assert frame["detail"].drop_nulls().unique().item().startswith("template line 2: `a` is blank")
 
 
 def test_what_a_row_leaves_behind_is_not_there_for_the_next():

@@ -91,6 +91,10 @@ TEXTS = [
     ("{{ tags }} {{ tags | upper }} {{ tags[0] }} {{ tags | truncate(5, true, '', 0) }}", "a vip x A VIP X a a vip"),
     ("{{ tags.split(' ')[1] }} {{ tags + '!' }} {{ tags == 'a vip x' }} {{ tags ~ '' }}", "vip a vip x! True a vip x"),
     ("{{ tags }}", "a vip x"),
+    ("{{ tags | title }}", "A Vip X"),
+    ("{% if tags == 'a vip x' and items != 'x' %}{{ tags }}{% else %}other{% endif %}", "a vip x"),
+    ("{{ tags if tags in ['a vip x'] else 'other' }}", "a vip x"),
+    ("{% if items and address is defined %}{{ tags }}{% endif %}", "a vip x"),
     ("{{ address.geo }}", '{"lat": "50.7"}'),
 ]
 
