@@ -100,3 +100,22 @@ def test_the_identity_of_an_old_plan_is_computed_once(tmp_path: Path, note: str 
     again = store.manifest(run)
     assert again is not None
     assert again.identity == "cached", "it is not computed again"
+
+
+def test_where_results_were_written_is_not_forgotten_when_the_next_note_fails(
+    tmp_path: Path, plan: sender.Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`forget` names these files; half a note would name none of them."""
+    run = run_of(plan)
+    with open_state(tmp_path) as state:
+        state.plans.save(run, plan)
+        state.plans.note_output(run, tmp_path / "a.csv")
+
+        def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as full:
+            full.setattr("sender.core.output_files.os.fsync", fail)
+            with pytest.raises(OSError, match="No space left"):
+                state.plans.note_output(run, tmp_path / "b.csv")
+        assert [file.name for file in state.plans.outputs(run)] == ["a.csv"]

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sender.core.output_files import write_whole
+
 
 def write_note(file: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` to `file` with mode 0600. Raises OSError."""
-    file.write_text(json.dumps(values), encoding="utf-8")
-    file.chmod(0o600)
+    """Write `values` to `file` with mode 0600, whole or not at all. Raises OSError."""
+    write_whole(file, lambda stream: stream.write(json.dumps(values).encode()))
 
 
 def read_note(file: Path) -> Any:
