@@ -68,8 +68,8 @@ def _take_over(suppressions: SuppressionList, entries: Sequence[SuppressionEntry
 def not_carried(erased: int) -> str:
     """The sentence about entries of people who were erased."""
     return (
-        f"{console.many(erased, 'entry', 'entries')} of people who were erased cannot be taken along: only the state"
-        " that erased them recognises them, so keep it for as long as these people may be on a list"
+        f"{console.many(erased, 'entry', 'entries')} of people who were erased cannot be copied: only the state"
+        " that erased them can recognise them, so keep it while these people may still be on a list"
     )
 
 

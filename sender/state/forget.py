@@ -185,7 +185,7 @@ def _refuse_while_others_send(state: State, run: Run) -> None:
 def _is_sent_by_others(run: Run) -> RunLocked:
     return RunLocked(
         f"{run.campaign} is being sent by other machines",
-        fix=f"`sender pause {run.run_id}`, and run the same command again when `sender workers` shows no sender of it",
+        fix=f"`sender pause {run.run_id}`, then repeat the command once `sender workers` shows no sender of the run",
     )
 
 

@@ -44,7 +44,7 @@ def test_entries_of_people_who_were_erased_stay_where_they_are(sender: Shell) ->
     sender.make_state("--state", "elsewhere")
     sender("suppress", "add", ADA, BOB)
     assert sender("forget", ADA, "--yes").code == 0
-    told = "1 entry of people who were erased cannot be taken along"
+    told = "1 entry of people who were erased cannot be copied"
     exported = sender("suppress", "export")
     assert (exported.code, exported.out.count("\n"), BOB in exported.out) == (0, 2, True)
     assert told in " ".join(exported.err.split())
