@@ -1,12 +1,10 @@
-"""The hours, days and holidays of a window as people write them. Pure: reads no file and no clock."""
+"""The hours and days of a window as people write them. Pure: reads no file and no clock."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-
-from sender.rules.holiday_calendar import HolidayCalendar, find_calendar
 
 DAY_MIN = 1440
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -127,14 +125,6 @@ def format_days(days: frozenset[int]) -> str:
         else:
             runs.append([day])
     return ", ".join("-".join(WEEKDAYS[day] for day in sorted({run[0], run[-1]})) for run in runs)
-
-
-def parse_holidays(value: object, *, years: Iterable[int] = ()) -> HolidayCalendar:
-    """Return the calendar of `US`, `US-MA` or a list of them.
-
-    Raises ValueError for a code that the `holidays` package does not know, and for one without data in one of `years`.
-    """
-    return find_calendar(_split(value), years=years)
 
 
 def _split(value: object) -> list[str]:

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.core.errors import InputError
-from sender.rules.hours import parse_days, parse_holidays, parse_hours
+from sender.rules.holiday_calendar import find_calendar
+from sender.rules.hours import parse_days, parse_hours
 from sender.rules.offsets import DAY_MS, find_offsets
 from sender.rules.openings import LOOK_AHEAD_DAYS, Opening, Outside, closed_at, next_windows, open_intervals
 from sender.rules.zones import zone_names
@@ -45,7 +46,7 @@ ZONES = (
 
 
 def opening(hours: str = "0-24", days: str = "all", holidays: object = None, *, zone: str | None = None) -> Opening:
-    calendar = frozenset[date]() if holidays is None else parse_holidays(holidays)
+    calendar = frozenset[date]() if holidays is None else find_calendar([holidays])
     return Opening.of(f"{days} {hours}", parse_hours(hours), parse_days(days), calendar, zone=zone)
 
 
