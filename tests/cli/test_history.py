@@ -65,7 +65,7 @@ def test_what_cannot_be_read_as_a_number_is_refused(sent: Shell, typed: str) -> 
 def test_history_for_a_person_to_read(sent: Shell) -> None:
     shown = sent("history", ADA)
     assert shown.code == 0, shown
-    assert f"{ADA}: 2 messages (2 delivered), left out 1 time; 1 entry on the suppression list" in shown.out
+    assert f"{ADA}: 2 messages (2 delivered), skipped 1 time; 1 entry on the suppression list" in shown.out
     assert "skipped: duplicate; same number as row 2" in shown.out
     assert "'Hi Ada'" in shown.out
     assert "asked by phone" in shown.out

@@ -32,18 +32,20 @@ ZONES = (
     [
         pytest.param("America/New_York", "2026-12-01 09:00", "2026-12-01 14:00", None, id="winter"),
         pytest.param("America/New_York", "2026-07-01 09:00", "2026-07-01 13:00", None, id="summer"),
-        pytest.param("America/New_York", "2027-03-14 02:30", "2027-03-14 07:00", "03:00 is meant", id="gap"),
+        pytest.param("America/New_York", "2027-03-14 02:30", "2027-03-14 07:00", "03:00 is used instead", id="gap"),
         pytest.param("America/New_York", "2027-03-14 03:00", "2027-03-14 07:00", None, id="right-after-the-gap"),
-        pytest.param("America/New_York", "2026-11-01 01:30", "2026-11-01 05:30", "the first is meant", id="overlap"),
+        pytest.param("America/New_York", "2026-11-01 01:30", "2026-11-01 05:30", "the first one is used", id="overlap"),
         pytest.param("America/New_York", "2026-11-01 02:00", "2026-11-01 07:00", None, id="right-after-the-overlap"),
         pytest.param(
-            "Australia/Lord_Howe", "2026-10-04 02:15", "2026-10-03 15:30", "02:30 is meant", id="half-hour-gap"
+            "Australia/Lord_Howe", "2026-10-04 02:15", "2026-10-03 15:30", "02:30 is used instead", id="half-hour-gap"
         ),
         pytest.param(
             "Australia/Lord_Howe", "2027-04-04 01:45", "2027-04-03 14:45", "the first", id="half-hour-overlap"
         ),
-        pytest.param("Pacific/Apia", "2011-12-30 10:00", "2011-12-30 10:00", "00:00 is meant", id="a-day-that-was-not"),
-        pytest.param("Asia/Beirut", "2027-03-28 00:00", "2027-03-27 22:00", "01:00 is meant", id="no-midnight"),
+        pytest.param(
+            "Pacific/Apia", "2011-12-30 10:00", "2011-12-30 10:00", "00:00 is used instead", id="a-day-that-was-not"
+        ),
+        pytest.param("Asia/Beirut", "2027-03-28 00:00", "2027-03-27 22:00", "01:00 is used instead", id="no-midnight"),
         pytest.param("Asia/Kathmandu", "2026-12-01 09:00", "2026-12-01 03:15", None, id="quarter-hour"),
         pytest.param("Pacific/Kiritimati", "2026-12-01 09:00", "2026-11-30 19:00", None, id="yesterday-in-utc"),
     ],
