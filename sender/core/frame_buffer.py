@@ -72,6 +72,17 @@ class SpillingFrames:
                 frame = pl.read_ipc(file, columns=selected)
             yield frame
 
+    def take(self, places: pl.Series) -> SpillingFrames:
+        """Return the rows at these places, from 0 and in order: a buffer of its own."""
+        taken = SpillingFrames()
+        start = 0
+        for frame in self.frames():
+            here = places.filter(places.is_between(start, start + frame.height - 1)) - start
+            if here.len():
+                taken.append(frame[here])
+            start += frame.height
+        return taken
+
 
 def _size(frame: pl.DataFrame) -> int:
     """Return bytes in memory. Polars' estimate covers string bytes only; each string has a 16-byte view, too."""

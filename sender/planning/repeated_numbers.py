@@ -11,7 +11,6 @@ from typing import Literal
 
 import polars as pl
 
-from sender.core.frame_buffer import SpillingFrames
 from sender.core.outcomes import SkipReason
 from sender.planning.audience import SAME_NUMBER, Audience
 from sender.planning.compiled import CompiledCampaign
@@ -54,18 +53,11 @@ def _find_failing(
     compiled: CompiledCampaign, recipients: Recipients, audience: Audience, places: pl.Series
 ) -> pl.Series:
     """Return for each of these rows whether its message cannot be composed (Boolean)."""
-    numbers = SpillingFrames()
-    start = 0
-    for frame in audience.numbers.frames():
-        here = places.filter(places.is_between(start, start + frame.height - 1)) - start
-        if here.len():
-            numbers.append(frame[here])
-        start += frame.height
     marks = audience.marks.clear(places.len())  # none of these rows is skipped yet
     builder = MessageBuilder(
         compiled,
         recipients.take(places),
-        Audience(numbers, marks, (), ()),
+        Audience(audience.numbers.take(places), marks, (), ()),
         limit=None,
         test_number=None,
         mark_rows=None,

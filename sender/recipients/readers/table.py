@@ -147,14 +147,7 @@ class Table:
 
     def take(self, rows: pl.Series) -> Table:
         """Return the rows at these places, from 0: a table in memory."""
-        taken = SpillingFrames()
-        start = 0
-        for frame in self._rows.frames():
-            here = rows.filter(rows.is_between(start, start + frame.height - 1)) - start
-            if here.len():
-                taken.append(frame[here])
-            start += frame.height
-        return replace(self, _rows=taken)
+        return replace(self, _rows=self._rows.take(rows))
 
     def row(self, row_number: int) -> Table:
         """Return the row with that number: a table of one row, or of none."""
