@@ -92,19 +92,13 @@ class LockFiles:
 
         Nobody else holds that lock for longer than this look takes.
         """
-        give_up = time.monotonic() + _HOLDER_WAIT_S
-        while name.with_name(name.name + ".lock").exists():
-            try:
-                with self._hold(name, noted=False):
-                    break
-            except filelock.Timeout:
-                if time.monotonic() >= give_up:
-                    raise RunLocked(
-                        f"{campaign}, or a campaign whose name looks like it, is being sent by a process of an older"
-                        f" version ({_await_holder(name)})",
-                        fix="wait for it, or stop it with Ctrl-C",
-                    ) from None
-            time.sleep(0.05)
+        is_there = name.with_name(name.name + ".lock").exists()
+        if is_there and not self._wait_until_free(name, time.monotonic() + _HOLDER_WAIT_S):
+            raise RunLocked(
+                f"{campaign}, or a campaign whose name looks like it, is being sent by a process of an older"
+                f" version ({_await_holder(name)})",
+                fix="wait for it, or stop it with Ctrl-C",
+            )
         self._wait_for_workers(name.with_name(name.name + ".workers"), campaign)
 
     def _wait_for_workers(self, folder: Path, campaign: str) -> None:
@@ -112,19 +106,24 @@ class LockFiles:
         give_up = time.monotonic() + _WORKERS_WAIT_S
         for lock in sorted(folder.glob("*.lock")):
             name = lock.with_suffix("")
-            while True:
-                try:
-                    with self._hold(name, noted=False):
-                        break
-                except filelock.Timeout:
-                    if time.monotonic() >= give_up:
-                        raise RunLocked(
-                            f"the process that was sending {campaign} is gone, but one of its workers"
-                            f" ({_await_holder(name)}) still waits for answers to its requests",
-                            fix="wait until it has ended (or end it, if it hangs), then run the same command again:"
-                            " nothing is lost",
-                        ) from None
-                time.sleep(0.05)
+            if not self._wait_until_free(name, give_up):
+                raise RunLocked(
+                    f"the process that was sending {campaign} is gone, but one of its workers"
+                    f" ({_await_holder(name)}) still waits for answers to its requests",
+                    fix="wait until it has ended (or end it, if it hangs), then run the same command again:"
+                    " nothing is lost",
+                )
+
+    def _wait_until_free(self, name: Path, give_up: float) -> bool:
+        """Wait until nobody holds the lock of that name. Return False if somebody still does at `give_up`."""
+        while True:
+            try:
+                with self._hold(name, noted=False):
+                    return True
+            except filelock.Timeout:
+                if time.monotonic() >= give_up:
+                    return False
+            time.sleep(0.05)
 
     @contextlib.contextmanager
     def _hold(self, name: Path, *, noted: bool = True) -> Iterator[None]:
