@@ -12,6 +12,20 @@ from typing import Any, NamedTuple, Protocol
 
 from sender.core.errors import InputError
 
+# SQL that both databases read: whether the lift `l` is one that takes back the entry `e`, their times aside.
+# A START takes back what was learned through the same number of ours, or through no number we know; a person takes
+# back anything, in one scope or in all of them; a review the reply that it is about. At the same millisecond the entry
+# wins: in doubt, nothing is sent.
+COVERED = """
+l.number = e.number AND (l.scope = '' OR l.scope = e.scope)
+    AND (
+        l.by = 'person'
+        OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
+            AND e.reason IN ('opted_out', 'under_review'))
+        OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
+    )
+"""
+
 
 class SuppressionRow(NamedTuple):
     """An entry as it is stored. `at` is milliseconds UTC."""

@@ -18,7 +18,7 @@ from sender.state.database_url import DatabaseUrl
 from sender.state.people import PeopleKey
 from sender.state.postgres.database import Database, Transaction
 from sender.state.postgres.people import PeopleKeyRow
-from sender.state.suppression import LiftRow, SuppressionRow
+from sender.state.suppression import COVERED, LiftRow, SuppressionRow
 
 LOOK_EVERY_S = 0.5
 CURRENT_S = 2.0
@@ -26,19 +26,7 @@ OLDEST_ANSWER_S = 5.0
 _LOOKED_UP = 20_000  # numbers in one statement
 _CHUNK = 10_000
 
-# A START takes back what was learned through the same number of ours, or through no number we know; a person takes
-# back anything, in one scope or in all of them; a review the reply that it is about. At the same millisecond the entry
-# wins: in doubt, nothing is sent.
-_COVERED = """
-l.number = e.number AND (l.scope = '' OR l.scope = e.scope)
-    AND (
-        l.by = 'person'
-        OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
-            AND e.reason IN ('opted_out', 'under_review'))
-        OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
-    )
-"""
-_LIFTED = f"EXISTS (SELECT 1 FROM lift AS l WHERE {_COVERED} AND l.at > e.at)"  # noqa: S608 (our own text)
+_LIFTED = f"EXISTS (SELECT 1 FROM lift AS l WHERE {COVERED} AND l.at > e.at)"  # noqa: S608 (our own text)
 _COLUMNS = "e.number, e.scope, e.reason, e.source, e.via, e.at, e.note"
 _ACTIVE = f"SELECT {_COLUMNS} FROM entry AS e WHERE NOT {_LIFTED} ORDER BY e.number"  # noqa: S608 (our own text)
 _LOOK_UP = f"SELECT {_COLUMNS} FROM entry AS e WHERE e.number = ANY(%s::text[]) AND NOT {_LIFTED} ORDER BY e.number"  # noqa: S608
@@ -70,7 +58,7 @@ _ADD = f"{_ENTER} VALUES (%s, %s, %s, %s, %s, %s, %s, %s) {_UNLESS_KNOWN}"
 _ADD_NOW = f"""
 {_ENTER}
 SELECT e.number, e.scope, e.reason, e.source, e.via,
-    greatest(e.at, (SELECT max(l.at) + 1 FROM lift AS l WHERE {_COVERED})), e.note, e.change
+    greatest(e.at, (SELECT max(l.at) + 1 FROM lift AS l WHERE {COVERED})), e.note, e.change
 FROM (
     SELECT %s::text AS number, %s::text AS scope, %s::text AS reason, %s::text AS source, %s::text AS via,
         %s::bigint AS at, %s::text AS note, %s::bigint AS change

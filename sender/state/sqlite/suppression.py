@@ -22,7 +22,7 @@ from sender.core.errors import StateError
 from sender.state.files.people import PeopleKeyFile
 from sender.state.sqlite.erasure import compact
 from sender.state.sqlite.file import failures_explained, immediate, open_file, open_to_read, schema_version
-from sender.state.suppression import LiftRow, SuppressionRow
+from sender.state.suppression import COVERED, LiftRow, SuppressionRow
 
 _APPLICATION_ID = int.from_bytes(b"cmpo")  # in the file's header
 _SCHEMA_VERSION = 3
@@ -82,19 +82,7 @@ CREATE INDEX entry_review ON entry (number) WHERE reason = 'under_review';
 """
 _STEPS = (_HEARD, _REVIEW)  # from version 1 to 2, from 2 to 3
 
-# A START takes back what was learned through the same number of ours, or through no number we know; a person takes
-# back anything, in one scope or in all of them; a review the reply that it is about. At the same millisecond the entry
-# wins: in doubt, nothing is sent.
-_COVERED = """
-l.number = e.number AND (l.scope = '' OR l.scope = e.scope)
-    AND (
-        l.by = 'person'
-        OR (l.by = 'start' AND e.source IN ('reply', 'provider_error', 'provider_list') AND e.via IN ('', l.via)
-            AND e.reason IN ('opted_out', 'under_review'))
-        OR (l.by = 'review' AND e.reason = 'under_review' AND e.via = l.via)
-    )
-"""
-_LIFTED = f"EXISTS (SELECT 1 FROM lift AS l WHERE {_COVERED} AND l.at > e.at)"  # noqa: S608 (our own text)
+_LIFTED = f"EXISTS (SELECT 1 FROM lift AS l WHERE {COVERED} AND l.at > e.at)"  # noqa: S608 (our own text)
 _COLUMNS = "e.number, e.scope, e.reason, e.source, e.via, e.at, e.note"
 _ACTIVE = f"SELECT {_COLUMNS} FROM entry AS e WHERE NOT {_LIFTED}"  # noqa: S608 (our own text)
 _LOOK_UP = f"SELECT {_COLUMNS} FROM json_each(?) AS j CROSS JOIN entry AS e ON e.number = j.value WHERE NOT {_LIFTED}"  # noqa: S608
@@ -119,7 +107,7 @@ _ADD = f"{_ENTER} VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_UNLESS_KNOWN}"
 _ADD_NOW = f"""
 {_ENTER}
 SELECT e.number, e.scope, e.reason, e.source, e.via,
-    max(e.at, coalesce((SELECT max(l.at) + 1 FROM lift AS l WHERE {_COVERED}), e.at)), e.note, e.change
+    max(e.at, coalesce((SELECT max(l.at) + 1 FROM lift AS l WHERE {COVERED}), e.at)), e.note, e.change
 FROM (SELECT ? AS number, ? AS scope, ? AS reason, ? AS source, ? AS via, ? AS at, ? AS note, ? AS change) AS e
 WHERE true {_UNLESS_KNOWN}
 """  # noqa: S608
