@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -64,6 +65,10 @@ def pytest_configure() -> None:
     """Keep out of this user's home what a registry of states would get, and live runs out of the shipped rules."""
     os.environ.setdefault("SENDER_RULES", "none")  # or what is live would wait for the morning
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="sender-tests-")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 def pytest_report_header() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Iterator
 from typing import IO, Any
 
@@ -29,17 +30,18 @@ def write_workbook(frame: pl.DataFrame, file: IO[bytes], *, sheet: str, amounts:
     frame does not fit, and OSError.
     """
     try:
-        _write(frame, file, sheet=sheet, amounts=amounts)
+        with tempfile.TemporaryDirectory(prefix="sender-") as folder:  # its parts have people's numbers
+            _write(frame, file, folder, sheet=sheet, amounts=amounts)
     except xlsxwriter.exceptions.FileCreateError as error:  # what it stands for is its only argument
         raise error.args[0] from None
 
 
-def _write(frame: pl.DataFrame, file: IO[bytes], *, sheet: str, amounts: Collection[str]) -> None:
+def _write(frame: pl.DataFrame, file: IO[bytes], folder: str, *, sheet: str, amounts: Collection[str]) -> None:
     amount_indexes = [frame.columns.index(name) for name in amounts]
     times = [index for index, dtype in enumerate(frame.dtypes) if isinstance(dtype, pl.Datetime)]
     frame = guard_table(frame, quotes=False)
     _check_fits(frame)
-    with xlsxwriter.Workbook(file, {"constant_memory": True}) as workbook:
+    with xlsxwriter.Workbook(file, {"constant_memory": True, "tmpdir": folder}) as workbook:
         worksheet = workbook.add_worksheet(sheet)
         heading = workbook.add_format({"bold": True, "valign": "top"})
         worksheet.freeze_panes(1, 0)

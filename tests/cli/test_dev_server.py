@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from sender.state.open import open_state
+from sender.state.postgres.dev_server import is_ready
 from tests.cli.conftest import ROOT, SENDER
 from tests.state.postgres_server import BINARIES, copy_wheel, free_port, require
 
@@ -119,8 +120,8 @@ class Dev:
                 process.kill()
             process.communicate()
         for note in self.folder.glob("**/postmaster.pid"):
-            pid = int(note.read_text().splitlines()[0])
-            os.kill(pid, signal.SIGQUIT)
+            if pid := note.read_text().partition("\n")[0]:
+                os.kill(int(pid), signal.SIGQUIT)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,20 @@ def test_it_is_there_once_and_one_that_was_killed_is_taken_over(dev: Dev, tmp_pa
     process.wait()
     assert dev.is_up(), "the server has outlived it"
     assert dev.notes_in() == 1
+
+
+def test_its_note_is_read_while_it_is_being_written(tmp_path: Path) -> None:
+    note = tmp_path / "postmaster.pid"
+    assert not is_ready(note, 41)
+    whole = "41\n/data\n1795996800\n5432\n\n127.0.0.1\n  5432001   3\nready   \n"
+    for written in range(whole.index("ready") + len("ready")):
+        note.write_text(whole[:written])
+        assert not is_ready(note, 41), whole[:written]
+    for other in (whole.replace("ready   ", "starting"), whole.replace("41\n", "40\n", 1)):
+        note.write_text(other)
+        assert not is_ready(note, 41), other
+    note.write_text(whole)
+    assert is_ready(note, 41)
 
 
 def test_what_cannot_be_is_said_in_a_sentence(dev: Dev, tmp_path: Path) -> None:

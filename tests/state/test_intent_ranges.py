@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -12,7 +15,7 @@ import pytest
 from sender.core.errors import StateError
 from sender.core.outcomes import CancelReason
 from sender.state.database_url import DatabaseUrl, read_database_url
-from sender.state.ledger import Settlement
+from sender.state.ledger import Claim, Settlement
 from sender.state.postgres.install import install
 from sender.state.postgres.ledger import PostgresLedger
 from sender.state.postgres.schema import SCHEMA_VERSION, STEPS
@@ -45,6 +48,20 @@ def rows(url: DatabaseUrl) -> int:
 
 def ranges(url: DatabaseUrl) -> list[tuple[Any, ...]]:
     return ask(url, "SELECT start, stop, without_row FROM intent_range ORDER BY start")
+
+
+def _entries_read(url: DatabaseUrl) -> int:
+    """How many entries of the ranges' index the processes have read that are gone: each reports it when it ends."""
+    others = "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database()"
+    with psycopg.connect(url.text, autocommit=True) as db:
+        while db.execute(f"{others} AND pid <> pg_backend_pid()".encode()).fetchone():
+            time.sleep(0.01)
+        row = db.execute(
+            "SELECT idx_tup_read FROM pg_stat_user_indexes"
+            " WHERE schemaname = current_schema() AND indexrelname = 'intent_range_pkey'"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def states(ledger: PostgresLedger) -> list[str]:
@@ -134,6 +151,26 @@ def test_a_lost_row_of_a_range_is_never_sent_again(url: DatabaseUrl, ledger: Pos
         ledger.check(RUN.run_id)
     with psycopg.connect(url.text, autocommit=True) as db:  # or the totals differ, too
         db.execute("UPDATE tally SET messages = messages - 1 WHERE state = 'unknown'")
+
+
+def test_an_outcome_reads_one_range_however_many_are_gone(url: DatabaseUrl) -> None:
+    """Gone ranges have entries in the index until a vacuum; after an ANALYZE that found few ranges all were read."""
+    of_each, ranges = 10, 300
+    read = []
+    under_way = deque[Claim]()
+    with contextlib.closing(PostgresLedger.open(url)) as ledger:
+        ledger.create_run(replace(RUN, rows=of_each * ranges + 2, messages=of_each * ranges))
+    for part in range(2):
+        with contextlib.closing(PostgresLedger.open(url)) as ledger:
+            for _ in range(ranges // 2):
+                under_way += ledger.claim(RUN.run_id, limit=of_each, lease_ms=LEASE_MS)
+                answered = [under_way.popleft() for _ in range(len(under_way) - 2 * of_each)]
+                ledger.record(RUN.run_id, [Settlement(one, ACCEPTED) for one in answered])
+        read.append(_entries_read(url))
+        if part == 0:
+            with psycopg.connect(url.text, autocommit=True) as db:
+                db.execute("ANALYZE intent_range, message, run")
+    assert read[1] - read[0] < 3 * (of_each * ranges / 2), "one for each message, and a few for each range"
 
 
 def test_a_state_of_the_version_before_goes_on(url: DatabaseUrl, servers: Callable[[str], Server]) -> None:

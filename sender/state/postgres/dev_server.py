@@ -117,9 +117,16 @@ def _wait_for(server: subprocess.Popen[bytes], data: Path, log: Path) -> None:
     """Return when the server has noted that it is ready."""
     until_s = time.monotonic() + START_S
     while server.poll() is None and time.monotonic() < until_s:
-        with contextlib.suppress(OSError):
-            pid, *_, status = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[:8]
-            if (int(pid), status.strip()) == (server.pid, "ready"):
-                return
+        if is_ready(data / "postmaster.pid", server.pid):
+            return
         time.sleep(0.05)
     raise StateError("the server does not start", where=str(log), fix="read its log; --folder names another folder")
+
+
+def is_ready(note: Path, pid: int) -> bool:
+    """Whether the process has noted that it takes connections. Its note grows line by line as it starts."""
+    try:
+        lines = note.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return len(lines) >= 8 and (lines[0], lines[7].strip()) == (str(pid), "ready")

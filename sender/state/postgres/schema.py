@@ -6,7 +6,7 @@ step. A released step is never edited: databases that it made exist.
 
 from __future__ import annotations
 
-from sender.state.postgres.range_tables import GENERIC_PLAN, RANGE_TABLES
+from sender.state.postgres.range_tables import GENERIC_PLAN, INDEXED_LOOKUP, RANGE_TABLES
 from sender.state.postgres.server_identity import SERVER_COLUMNS
 from sender.state.postgres.store_tables import APPROVAL_TABLES, REPLY_TABLE
 from sender.state.postgres.tally_tables import TALLY_TABLES
@@ -405,6 +405,7 @@ STEPS: tuple[str, ...] = (
     SERVER_COLUMNS,
     RANGE_TABLES,
     GENERIC_PLAN,
+    INDEXED_LOOKUP,
 )
 
 SCHEMA_VERSION = len(STEPS)  # kept in the table `state`
