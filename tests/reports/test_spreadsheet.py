@@ -31,7 +31,9 @@ class FullDisk(io.BytesIO):
 
 
 @pytest.mark.parametrize("room", [0, 100, 2_000, 10_000, None])
-def test_no_numbers_stay_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int | None) -> None:
+def test_no_numbers_stay_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int | None
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     frame = pl.DataFrame({"to": [f"+120255501{row % 100:02}" for row in range(3_000)], "row": range(3_000)})
     if room is None:
