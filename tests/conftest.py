@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests import profiles
 
@@ -20,7 +20,9 @@ from tests import profiles
 settings.register_profile(
     "suite", deadline=None, max_examples=profiles.examples(), derandomize=profiles.current().name == "ci"
 )
-settings.load_profile("suite")
+# How small an example is that kills a mutant is of no interest, and finding it takes minutes.
+settings.register_profile("mutants", settings.get_profile("suite"), phases=set(Phase) - {Phase.shrink, Phase.explain})
+settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "suite")
 
 # The files that take longest: their tests begin first where several processes share the tests, and last where one has all.
 SLOWEST = (
