@@ -28,7 +28,7 @@ from tests import local_http
 from tests.delivery.test_runs import numbers, plan_of
 from tests.profiles import current
 
-ADA, GRACE, JEAN = numbers(3)
+ADA, GRACE, JEAN = "+12015550100", "+12015550101", "+12015550102"
 HOUR_MS = 3_600_000
 
 

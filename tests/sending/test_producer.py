@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -139,19 +140,20 @@ def sticky(count: int, weights: dict[str, float]) -> Messages:
 
 
 @pytest.mark.parametrize(
-    ("messages", "per_s", "own"),
+    ("make", "per_s", "own"),
     [
-        pytest.param(sticky(400, dict.fromkeys(NUMBERS, 1.0)), None, 1.0, id="ten-numbers-of-one-a-second"),
-        pytest.param(sticky(400, {one: 1.0 + n for n, one in enumerate(NUMBERS)}), None, 1.0, id="by-weight"),
-        pytest.param(sticky(3000, dict.fromkeys(NUMBERS, 1.0)), None, 20.0, id="faster-numbers"),
-        pytest.param(sticky(400, dict.fromkeys(NUMBERS, 1.0)), 5.0, 1.0, id="the-account-is-slower"),
-        pytest.param([(one, 1) for one in NUMBERS for _ in range(40)], None, 1.0, id="a-list-sorted-by-number"),
-        pytest.param(sticky(400, dict.fromkeys(NUMBERS[:2], 1.0)), None, 0.1, id="one-in-ten-seconds"),
+        pytest.param(partial(sticky, 400, dict.fromkeys(NUMBERS, 1.0)), None, 1.0, id="ten-numbers-of-one-a-second"),
+        pytest.param(partial(sticky, 400, {one: 1.0 + n for n, one in enumerate(NUMBERS)}), None, 1.0, id="by-weight"),
+        pytest.param(partial(sticky, 3000, dict.fromkeys(NUMBERS, 1.0)), None, 20.0, id="faster-numbers"),
+        pytest.param(partial(sticky, 400, dict.fromkeys(NUMBERS, 1.0)), 5.0, 1.0, id="the-account-is-slower"),
+        pytest.param(lambda: [(one, 1) for one in NUMBERS for _ in range(40)], None, 1.0, id="a-list-sorted-by-number"),
+        pytest.param(partial(sticky, 400, dict.fromkeys(NUMBERS[:2], 1.0)), None, 0.1, id="one-in-ten-seconds"),
     ],
 )
 def test_numbers_take_as_long_as_the_busiest_needs_and_none_passes_its_limit(
-    messages: Messages, per_s: float | None, own: float
+    make: Callable[[], Messages], per_s: float | None, own: float
 ) -> None:
+    messages = make()
     flight, ledger, seconds = fed(messages, pace(per_s, dict.fromkeys(NUMBERS, own)))
     load = Counter(number for number, _ in messages)
     needed_s = max(max(load.values()) / own, len(messages) / per_s if per_s else 0.0)

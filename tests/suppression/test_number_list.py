@@ -34,15 +34,12 @@ def workbook(**sheets: list[list[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def read(tmp_path: Path, name: str, content: str | bytes, rules: ListRules = US) -> NumberList:
+def read(tmp_path: Path, name: str, content: str | bytes | pl.DataFrame, rules: ListRules = US) -> NumberList:
     path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if isinstance(content, pl.DataFrame):
+        content.write_parquet(path)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_number_list(path, rules)
 
 
@@ -69,7 +66,7 @@ CRM = (
     "10000003,Cy,+12025550104,,cy@example.com,2026-01-04\n"
 )
 
-FILES: dict[str, tuple[str, str | bytes, ListRules, set[str]]] = {
+FILES: dict[str, tuple[str, str | bytes | pl.DataFrame, ListRules, set[str]]] = {
     "a header": ("a.csv", f"phone\n{A}\n\n{B}\n", US, {A, B}),
     "a header among others": ("a.csv", f"name,Phone Number\nAnn,{A}\n,{B}\n", US, {A, B}),
     "a plain list": ("a.txt", f"{A}\n{B}\n", US, {A, B}),
@@ -100,10 +97,10 @@ FILES: dict[str, tuple[str, str | bytes, ListRules, set[str]]] = {
     "JSON lines of values": ("a.jsonl", f'"{A}"\n12025550102\n', US, {A, B}),
     "YAML": ("a.yaml", f"- phone: '{A}'\n- phone: {B}\n", US, {A, B}),
     "YAML of values": ("a.yaml", f"- '{A}'\n- {B}\n- 202-555-0103\n", US, {A, B, C}),
-    "Parquet": ("a.parquet", parquet(pl.DataFrame({"msisdn": [A, B, None]})), US, {A, B}),
-    "Parquet, whole numbers": ("a.parquet", parquet(pl.DataFrame({"phone": [12025550101, 12025550102]})), US, {A, B}),
-    "Parquet, fractions": ("a.parquet", parquet(pl.DataFrame({"phone": [2025550101.0, None, 2025550102.0]})), US, {A, B}),
-    "Parquet, lists": ("a.parquet", parquet(pl.DataFrame({"phones": [[A, B], [C]]})), US, {A, B, C}),
+    "Parquet": ("a.parquet", pl.DataFrame({"msisdn": [A, B, None]}), US, {A, B}),
+    "Parquet, whole numbers": ("a.parquet", pl.DataFrame({"phone": [12025550101, 12025550102]}), US, {A, B}),
+    "Parquet, fractions": ("a.parquet", pl.DataFrame({"phone": [2025550101.0, None, 2025550102.0]}), US, {A, B}),
+    "Parquet, lists": ("a.parquet", pl.DataFrame({"phones": [[A, B], [C]]}), US, {A, B, C}),
     "XLSX": ("a.xlsx", workbook(x=[["Tel"], [12025550101], [B]]), US, {A, B}),
     "XLSX without a header": ("a.xlsx", workbook(x=[[2025550101], [2025550102]]), US, {A, B}),
     "XLSX, several sheets": ("a.xlsx", workbook(y2025=[["Tel"], [A]], y2026=[["Name", "Mobile"], ["Bob", B]]), US, {A, B}),
@@ -144,7 +141,7 @@ FILES: dict[str, tuple[str, str | bytes, ListRules, set[str]]] = {
 
 @pytest.mark.parametrize(("name", "content", "rules", "numbers"), FILES.values(), ids=FILES)
 def test_every_number_is_read(
-    tmp_path: Path, name: str, content: str | bytes, rules: ListRules, numbers: set[str]
+    tmp_path: Path, name: str, content: str | bytes | pl.DataFrame, rules: ListRules, numbers: set[str]
 ) -> None:
     listed = read(tmp_path, name, content, rules)
     assert set(listed.numbers) == numbers
@@ -154,7 +151,7 @@ def test_every_number_is_read(
 
 
 # What stops: the rows that cannot be read, and how many rows have no number.
-STOPS: dict[str, tuple[str, str | bytes, ListRules, list[int], int]] = {
+STOPS: dict[str, tuple[str, str | bytes | pl.DataFrame, ListRules, list[int], int]] = {
     "a word": ("a.csv", f"phone\n{A}\nnobody\n", US, [3], 0),
     "a number without its area code": ("a.csv", f"phone\n555-0101\n{A}\n", US, [2], 0),
     "a number that lost its digits": ("a.csv", f"phone\n2.03E+09\n{A}\n", US, [2], 0),
@@ -180,7 +177,7 @@ STOPS: dict[str, tuple[str, str | bytes, ListRules, list[int], int]] = {
 
 @pytest.mark.parametrize(("name", "content", "rules", "rows", "blank"), STOPS.values(), ids=STOPS)
 def test_what_cannot_be_read_stops(
-    tmp_path: Path, name: str, content: str | bytes, rules: ListRules, rows: list[int], blank: int
+    tmp_path: Path, name: str, content: str | bytes | pl.DataFrame, rules: ListRules, rows: list[int], blank: int
 ) -> None:
     listed = read(tmp_path, name, content, rules)
     assert listed.unreadable["row"].to_list() == rows
@@ -211,7 +208,9 @@ def test_blank_cells_are_counted_and_are_no_error(tmp_path: Path) -> None:
         pytest.param("a.pdf", b"%PDF-1.7", "is a PDF", id="a PDF"),
     ],
 )  # fmt: skip
-def test_a_file_without_numbers_is_refused(tmp_path: Path, name: str, content: str | bytes, sentence: str) -> None:
+def test_a_file_without_numbers_is_refused(
+    tmp_path: Path, name: str, content: str | bytes | pl.DataFrame, sentence: str
+) -> None:
     with pytest.raises(RecipientsError, match=rf"(?s){sentence}"):
         read(tmp_path, name, content).check(name)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from sender.core.outcomes import (
     SubmissionState,
     Unknown,
 )
+from sender.plan.plan import Plan
 from sender.reports.figures import JOURNAL_COLUMNS, SENTENCES, Figures, build_figures
 from sender.reports.summary import Summary, summarise, summarise_kept
 from sender.state.ledger import Claim, Ledger, LogFinding, ReceivedReport, Settlement
@@ -41,8 +43,6 @@ from tests.reports.runs import make_plan
 from tests.state.ledger.steps import ACCEPTED, DEFERRED, REJECTED, RUN, UNKNOWN, claim, record
 
 _ROWS = [{"segments": 1 + seq % 3} for seq in range(RUN.messages)]
-PLAN = make_plan(_ROWS)
-PLAN = PLAN.with_manifest(replace(PLAN.manifest, segment_counts={"1": 4, "2": 3, "3": 3}))
 OUTCOMES: tuple[Outcome | Canceled, ...] = (
     Accepted("SM", segments=2, price="-0.0150", currency="USD"),
     Accepted("SM", segments=1, price="-0.0075", currency="USD"),
@@ -61,6 +61,14 @@ REPORTS = (
     DeliveryReport("SM", Status.UNCONFIRMED),
     DeliveryReport("OTHER", Status.DELIVERED, "delivered"),
 )
+
+
+@cache
+def plan() -> Plan:
+    made = make_plan(_ROWS)
+    return made.with_manifest(replace(made.manifest, segment_counts={"1": 4, "2": 3, "3": 3}))
+
+
 FIELDS = [each.name for each in fields(Summary)]
 seqs = st.integers(0, RUN.messages - 1)
 spans = st.tuples(seqs, st.integers(1, 5))
@@ -140,7 +148,7 @@ def test_whatever_happens_the_totals_are_what_the_rows_say(
             run.ledger.close_run(RUN.run_id, by="anna")
             for step, what in life[-3:]:
                 run.do(step, what)
-        assert kept(run.ledger) == comparable(summarise(PLAN, run.ledger.journal(RUN.run_id)))
+        assert kept(run.ledger) == comparable(summarise(plan(), run.ledger.journal(RUN.run_id)))
         assert report_of_totals(run.ledger) == report_of_rows(run.ledger)
         assert ended(run.ledger) == ended_by_rows(run.ledger)
     finally:
@@ -152,9 +160,9 @@ def kept(ledger: Ledger) -> dict[str, Any]:
 
 
 def summarise_now(ledger: Ledger) -> Summary:
-    segments = dict(PLAN.messages.select("seq", "segments").iter_rows())
+    segments = dict(plan().messages.select("seq", "segments").iter_rows())
     return summarise_kept(
-        PLAN.manifest,
+        plan().manifest,
         ledger.totals(RUN.run_id),
         under_way=Status.UNKNOWN,
         planned_segments=lambda: sum(segments[seq] for seq in ledger.without_segments(RUN.run_id)),
@@ -165,7 +173,7 @@ def report_of_totals(ledger: Ledger) -> dict[str, Any]:
     """The figures of a report as `sender report` makes them: from the totals, and from some columns of the journal."""
     narrow = ledger.journal(RUN.run_id, columns=JOURNAL_COLUMNS)
     figures = build_figures(
-        PLAN,
+        plan(),
         narrow,
         RUN,
         summary=summarise_now(ledger),
@@ -175,7 +183,7 @@ def report_of_totals(ledger: Ledger) -> dict[str, Any]:
 
 
 def report_of_rows(ledger: Ledger) -> dict[str, Any]:
-    return comparable_figures(build_figures(PLAN, ledger.journal(RUN.run_id), RUN))
+    return comparable_figures(build_figures(plan(), ledger.journal(RUN.run_id), RUN))
 
 
 def comparable_figures(figures: Figures) -> dict[str, Any]:
