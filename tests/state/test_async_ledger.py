@@ -66,17 +66,18 @@ def test_each_call_is_the_ledgers_for_the_run(name: str) -> None:
 def test_each_claim_asks_which_messages_its_route_may_have() -> None:
     """A look at what is due next goes by the last claim: the same messages are meant."""
     recorder = Recorder()
-    answers = iter([RouteClaims(0), RouteClaims(0, also=(1,))])
+    answers = iter([RouteClaims(0), RouteClaims(0, also=(1,)), RouteClaims(0, also=(1, 2))])
     ledger = AsyncLedger(recorder, RUN, request_format=7, routed=lambda: next(answers))  # type: ignore[arg-type]
 
     async def claim_twice() -> None:
         await ledger.claim(limit=1, lease_ms=5)
+        await ledger.claim_prefetched([1], lease_ms=5)
         await ledger.prefetch(limit=1, exclude=set(), partition=None)
         await ledger.next_due_ms()
 
     asyncio.run(claim_twice())
     assert [keywords["routed"] for _, (_, keywords) in recorder.calls] == [
-        RouteClaims(0), RouteClaims(0, also=(1,)), RouteClaims(0, also=(1,)),
+        RouteClaims(0), RouteClaims(0, also=(1,)), RouteClaims(0, also=(1, 2)), RouteClaims(0, also=(1, 2)),
     ]  # fmt: skip
     ledger.close()
 

@@ -63,6 +63,12 @@ def test_a_kept_reply_comes_back_whole(store: ReplyStore) -> None:
     assert [(stored.reply, stored.forwarded) for stored in store.kept()] == [(row, None)]
 
 
+def test_one_of_a_simulation_says_so(store: ReplyStore) -> None:
+    store.add(reply()._replace(simulated=True), keep=True, forward=False)
+    assert [stored.reply.simulated for stored in store.kept()] == [True]
+    assert isinstance(store.kept()[0].reply.simulated, bool)
+
+
 def test_the_same_message_is_one_reply(opened: Open) -> None:
     first, second = opened(), opened()
     assert first.add(reply(), keep=True, forward=True)
@@ -218,6 +224,10 @@ def test_a_state_without_replies_has_an_empty_store() -> None:
     empty = EmptyReplies()
     assert (empty.kept(), empty.claim_waiting(0, lease_ms=1), empty.forward_counts()) == ([], None, {})
     assert (empty.erase(ADA), empty.prune(1)) == (0, 0)
+    empty.settle(1)
+    empty.drop_blank(1)
+    empty.compact()
+    empty.close()
     with pytest.raises(InputError):
         empty.add(reply(), keep=True, forward=False)
 

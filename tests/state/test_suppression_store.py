@@ -9,13 +9,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sender.core.errors import StateError
+from sender.core.errors import InputError, StateError
 from sender.state.database_url import read_database_url
 from sender.state.postgres import suppression as postgres_suppression
 from sender.state.postgres.suppression import SuppressionTable
 from sender.state.sqlite import suppression as sqlite_suppression
 from sender.state.sqlite.suppression import SuppressionFile
-from sender.state.suppression import LiftRow, SuppressionRow, SuppressionStore
+from sender.state.suppression import EmptySuppressions, LiftRow, SuppressionRow, SuppressionStore
 from tests.state.conftest import DATABASES
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
@@ -363,3 +363,33 @@ def test_what_is_not_a_database_is_called_no_suppression_list(tmp_path: Path) ->
     (tmp_path / "folder").mkdir()
     with pytest.raises(StateError, match="the suppression list cannot be opened"):
         SuppressionFile.open(tmp_path / "folder")
+
+
+# -- a state without a list --------------------------------------------------------------------------------------------
+
+
+def test_an_empty_list_knows_nobody() -> None:
+    empty = EmptySuppressions()
+    assert (empty.list_id, empty.is_current(), empty.change(), empty.size()) == ("", True, 0, 0)
+    assert [*empty.active(), *empty.look_up([ADA]), *empty.look_up_erased([ADA])] == []
+    assert (empty.in_review(), empty.history(ADA), empty.name_of(ADA)) == ([], [], None)
+    assert (empty.has_erased(), empty.shorten_notes(ADA, 3), empty.erase(ADA)) == (False, 0, 0)
+    empty.compact()
+    empty.close()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda store: store.version(), id="version"),
+        pytest.param(lambda store: store.changed_since(0, 1), id="changed_since"),
+        pytest.param(lambda store: store.add([entry()]), id="add"),
+        pytest.param(lambda store: store.add([entry()], said_now=True), id="add what is said now"),
+        pytest.param(lambda store: store.lift([lift()]), id="lift"),
+        pytest.param(lambda store: store.first_heard(ADA, "SM1", 1), id="first_heard"),
+    ],
+)
+def test_an_empty_list_cannot_be_written(write: Callable[[SuppressionStore], object]) -> None:
+    with pytest.raises(InputError, match="was opened for reading") as told:
+        write(EmptySuppressions())
+    assert told.value.fix == "open it with create=True"

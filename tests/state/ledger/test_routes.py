@@ -65,6 +65,19 @@ def test_a_refusal_moves_the_message_in_one_commit_with_what_was_refused(routed:
     routed.check(R)
 
 
+def test_each_route_has_the_messages_that_it_accepted(routed: SqliteLedger) -> None:
+    assert routed.accepted_by_route(R) == {}
+    kept, moving, doubtful = claim(routed, FIRST, 3)
+    accepted = Accepted("SM1")
+    routed.record(
+        R,
+        [Settlement(kept, accepted), Settlement(moving, NOT_ALLOWED, moves_to=1), Settlement(doubtful, Unknown("cut"))],
+    )
+    assert routed.accepted_by_route(R) == {0: 1}
+    routed.record(R, [Settlement(one, accepted) for one in claim(routed, SECOND, 5)])
+    assert routed.accepted_by_route(R) == {0: 1, 1: 1}
+
+
 def test_what_waits_at_a_route_that_was_left_is_taken_over_with_its_last_answer(routed: SqliteLedger) -> None:
     asked, waiting = claim(routed, FIRST, 2)
     routed.record(R, [Settlement(asked, NO_FUNDS)])

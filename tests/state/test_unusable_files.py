@@ -1,0 +1,140 @@
+"""A file of the state that cannot be used is named in the error, whatever was asked of it: it is the one to restore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sender.core.errors import StateError
+from sender.state.files.people import PeopleKeyFile
+from sender.state.files.tick_files import TickFiles
+from sender.state.sqlite.number_facts import NumberFactsFile
+from sender.state.sqlite.replies import ReplyFile
+from sender.state.sqlite.suppression import SuppressionFile
+from sender.state.ticks import TickRecord
+from tests.state.test_number_store import fact
+from tests.state.test_reply_store import reply
+from tests.state.test_suppression_store import ADA, entry, lift
+
+STORES: dict[type[Any], tuple[Callable[[Any], object], dict[str, Callable[[Any], object]]]] = {
+    SuppressionFile: (
+        lambda store: store.add([entry()]),
+        {
+            "changed_since": lambda store: store.changed_since(0, 5),
+            "add": lambda store: store.add([entry(at=200)]),
+            "lift": lambda store: store.lift([lift()]),
+            "first_heard": lambda store: store.first_heard(ADA, "SM1", 1),
+            "size": lambda store: store.size(),
+            "active": lambda store: [*store.active()],
+            "in_review": lambda store: store.in_review(),
+            "shorten_notes": lambda store: store.shorten_notes(ADA, 3),
+            "look_up": lambda store: [*store.look_up([ADA])],
+            "history": lambda store: store.history(ADA),
+            "has_erased": lambda store: store.has_erased(),
+            "look_up_erased": lambda store: [*store.look_up_erased([ADA])],
+            "erase": lambda store: store.erase(ADA),
+            "compact": lambda store: store.compact(),
+        },
+    ),
+    ReplyFile: (
+        lambda store: store.add(reply("SM1"), keep=True, forward=True),
+        {
+            "add": lambda store: store.add(reply("SM2"), keep=True, forward=True),
+            "kept": lambda store: store.kept(),
+            "kept of a number": lambda store: store.kept(number=ADA),
+            "claim_waiting": lambda store: store.claim_waiting(0, lease_ms=1),
+            "settle": lambda store: store.settle(1),
+            "forward_counts": lambda store: store.forward_counts(),
+            "erase": lambda store: store.erase(ADA),
+            "prune": lambda store: store.prune(1),
+            "drop_blank": lambda store: store.drop_blank(1),
+            "compact": lambda store: store.compact(),
+        },
+    ),
+    NumberFactsFile: (
+        lambda store: store.put([fact()]),
+        {
+            "put": lambda store: store.put([fact(at=200)]),
+            "look_up": lambda store: [*store.look_up([ADA], simulated=False)],
+            "everything": lambda store: [*store.everything()],
+            "erase": lambda store: store.erase([ADA]),
+            "drop_before": lambda store: store.drop_before(1),
+            "compact": lambda store: store.compact(),
+        },
+    ),
+}
+CALLS = [
+    pytest.param(kind, call, id=f"{kind.__name__}-{call}") for kind, (_, calls) in STORES.items() for call in calls
+]
+
+
+@pytest.mark.parametrize(("kind", "call"), CALLS)
+def test_one_that_is_damaged_while_it_is_open(tmp_path: Path, kind: type[Any], call: str) -> None:
+    fill, calls = STORES[kind]
+    file = tmp_path / "store.sqlite3"
+    store = kind.open(file)
+    fill(store)
+    store.close()
+    store = kind.open(file)
+    content = bytearray(file.read_bytes())
+    content[27] ^= 0xFF  # the counter of changes: what this process has read is out of date
+    content[100:] = b"\xff" * (len(content) - 100)
+    file.write_bytes(content)
+    with pytest.raises(StateError, match="cannot be used: it is damaged") as told:
+        calls[call](store)
+    assert told.value.where == str(file)
+    store.close()
+
+
+@pytest.mark.parametrize("kind", STORES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("opened", ["open", "open_to_read"])
+@pytest.mark.parametrize(
+    "content", [b"x" * 4096, b"SQLite format 3\x00" + b"\xff" * 4080], ids=["a text", "half a file"]
+)
+def test_one_that_is_another_file(tmp_path: Path, kind: type[Any], opened: str, content: bytes) -> None:
+    file = tmp_path / "store.sqlite3"
+    file.write_bytes(content)
+    with pytest.raises(StateError, match="cannot be used") as told:
+        getattr(kind, opened)(file)
+    assert told.value.where == str(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "Expecting property name"),
+        ('{"campaign": "spring"}', "required positional arguments"),
+        ("[1]", "must be a mapping"),
+        (None, "Is a directory"),
+    ],
+)
+def test_the_record_of_a_schedule(tmp_path: Path, content: str | None, why: str) -> None:
+    ticks = TickFiles(tmp_path)
+    ticks.write(TickRecord("spring", "0 9 * * * UTC", 7))
+    (file,) = (tmp_path / "schedule").glob("*.json")
+    assert file.stat().st_mode & 0o777 == 0o600
+    if content is None:
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_text(content)
+    with pytest.raises(StateError, match=f"the record of the schedule of spring cannot be read: .*{why}") as told:
+        ticks.read("spring")
+    assert told.value.where == str(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [("zz" * 32, "non-hexadecimal number"), ("00", "1 bytes"), (None, "Is a directory")]
+)
+def test_the_key_of_erased_people(tmp_path: Path, content: str | None, why: str) -> None:
+    file = tmp_path / "people.key"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_text(content)
+    with pytest.raises(StateError, match=f"erased people are recognised cannot be read: .*{why}") as told:
+        PeopleKeyFile(tmp_path).hash(ADA)
+    assert told.value.where == str(file)
