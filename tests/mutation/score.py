@@ -1,8 +1,9 @@
 """`python -m tests.mutation.score`: how many of mutmut's mutants the tests have killed, by module, and which survived.
 
 Run it after `mutmut run`, in the same folder. A mutant that cannot be told from the original is listed in equivalent.toml
-with the reason, and counts for nothing; one that no test ran counts as a survivor, one that never ended as killed. The exit
-code is 1 when a module has fewer killed than `--at-least` percent.
+with the reason, and counts for nothing; so does one whose SQL is the same in other letters, and one of a protocol, which
+nobody runs. One that no test ran counts as a survivor, one that never ended as killed. The exit code is 1 when a module
+has fewer killed than `--at-least` percent.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 KILLED = {"killed", "timeout", "caught by type check"}
 SURVIVED = {"survived", "no tests", "suspicious", "segfault"}
+_SQL = re.compile(r'"(SELECT|INSERT|UPDATE|DELETE|WITH|PRAGMA) ')
 _NAME = re.compile(r"(?P<module>[\w.]+)\.x(?:ǁ(?P<of>\w+)ǁ|_)(?P<function>\w+)__mutmut_\d+")
 
 
@@ -58,7 +61,13 @@ class Change:
 def mutants() -> list[Mutant]:
     lines = _mutmut("results", "--all", "true").splitlines()
     found = (line.strip().rsplit(": ", 1) for line in lines if "__mutmut_" in line)
-    return [Mutant(name, status) for name, status in found]
+    return [mutant for mutant in (Mutant(name, status) for name, status in found) if not _is_declared(mutant)]
+
+
+def _is_declared(mutant: Mutant) -> bool:
+    """Whether it changes a method of a protocol, which nobody runs: only its default values are code."""
+    owner = mutant.where.removeprefix(f"{mutant.module}.").rpartition(".")[0]
+    return bool(owner) and getattr(getattr(import_module(mutant.module), owner), "_is_protocol", False)
 
 
 def change_of(mutant: Mutant) -> Change:
@@ -70,6 +79,11 @@ def change_of(mutant: Mutant) -> Change:
 def equivalents() -> set[Change]:
     entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
     return {Change(entry["where"], entry["was"].strip(), entry["now"].strip()) for entry in entries}
+
+
+def is_same_sql(change: Change) -> bool:
+    """Whether only the letters of a statement are others: SQL has no case, except between its quotes."""
+    return bool(_SQL.search(change.was)) and "'" not in change.was and change.was.lower() == change.now.lower()
 
 
 def _mutmut(*arguments: str) -> str:
@@ -92,7 +106,7 @@ def report(found: Iterable[Mutant], at_least: float) -> int:
             killed[mutant.module] += 1
         elif mutant.status in SURVIVED:
             change = change_of(mutant)
-            if change in listed:
+            if change in listed or is_same_sql(change):
                 seen.add(change)
             else:
                 survivors[mutant.module].append(change)

@@ -46,6 +46,14 @@ def test_everything_that_was_put_comes_back(store: NumberStore) -> None:
     assert list(store.look_up([BOB, "+12025550199"], simulated=False)) == [fact(BOB)]
 
 
+def test_one_of_a_simulation_is_apart(store: NumberStore) -> None:
+    real, simulated = fact(), fact(simulated=True, valid=False)
+    assert store.put([real, simulated]) == 2
+    assert list(store.look_up([ADA], simulated=True)) == [simulated]
+    assert [(one.simulated, one.valid) for one in store.look_up([ADA], simulated=True)] == [(True, False)]
+    assert all(isinstance(one.simulated, bool) for one in store.everything())
+
+
 def test_one_at_a_time_looks_numbers_up(store: NumberStore) -> None:
     with store.hold_lookups():
         with pytest.raises(RunLocked, match="another process looks numbers up"), store.hold_lookups():

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import polars as pl
 import pytest
 
 import sender
+from sender.core.errors import StateError
+from sender.state.files import outcome_files
+from sender.state.files.outcome_files import OUTCOMES_FILE, OutcomeFiles
 from sender.state.ledger import Run, RunKind
 from sender.state.open import open_state
 from sender.state.recorded_outcomes import OUTCOMES_SCHEMA
@@ -74,3 +78,37 @@ def test_what_is_pruned_on_one_machine_is_gone_on_all(machine: Open, plan: sende
     one.plans.prune(run)
     for state in (one, two, machine("three")):
         assert state.outcomes.read(run).is_empty()
+
+
+# -- the files ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_only_for_what_is_new(tmp_path: Path, run: Run) -> None:
+    store = OutcomeFiles(tmp_path)
+    assert store.add(run, outcomes(BOUGHT, BOUGHT)) == 1
+    folder = tmp_path / run.run_id
+    before = (folder / OUTCOMES_FILE).stat()
+    assert store.add(run, outcomes(BOUGHT)) == 0
+    after = (folder / OUTCOMES_FILE).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert [file.name for file in folder.iterdir() if file.stat().st_mode & 0o077] == []
+
+
+def test_another_import_is_waited_for_and_then_named(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_files, "_LOCK_S", 0.2)
+    store = OutcomeFiles(tmp_path)
+    store.add(run, outcomes(BOUGHT))
+    file = tmp_path / run.run_id / OUTCOMES_FILE
+    with filelock.FileLock(file.with_name("outcomes.lock")), pytest.raises(StateError, match="another process") as told:
+        store.add(run, outcomes(CLICKED))
+    assert told.value.where == str(file)
+    assert store.read(run).height == 1
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / run.run_id / OUTCOMES_FILE
+    file.parent.mkdir()
+    file.write_bytes(b"PAR1 and no more")
+    with pytest.raises(StateError, match="the outcomes cannot be read") as told:
+        OutcomeFiles(tmp_path).read(run)
+    assert told.value.where == str(file)

@@ -54,6 +54,8 @@ HELD = [
     # with a tail
     "leave me alone\nSent from my iPhone", "Please take me off\nyour list\n> Acme: sale today", "remove me “Acme: sale today, reply STOP to quit”",
     "Hi, this is Ada. I moved away last year; please remove me. Thanks", "I don't like it and remove me",
+    # the sentence before denies something else
+    "I do not like them. Stop texting me", "Why not? Remove me", "I do not like these\nleave me alone", "I don't know you! Delete my number",
     # Spanish
     "No me manden más mensajes", "no me envíen mensajes", "no quiero más mensajes", "No quiero recibir mensajes de texto", "ya no quiero recibir promociones",
     "déjenme en paz", "Dejame en paz por favor", "dejen de mandarme mensajes", "deja de escribirme", "Dejen de molestar", "paren de enviar mensajes",
