@@ -15,7 +15,7 @@ from sender.suppression.suppression_list import SuppressionList
 
 ADA, BOB = "+12025550101", "+12025550102"
 NOON_MS = 1_795_953_600_000
-LANDLINE, INVALID, MOVED = {"line_type": "landline"}, {"valid": False}, {"reassigned": "yes", "reassigned_since": "2026-03-01"}  # fmt: skip
+LANDLINE, INVALID, MOVED = {"line_type": "fixed_line"}, {"valid": False}, {"reassigned": "yes", "reassigned_since": "2026-03-01"}  # fmt: skip
 
 
 def fact(number: str = ADA, *, simulated: bool = False, **fields: Any) -> NumberFacts:
