@@ -598,6 +598,7 @@ def test_listen_without_keys_says_which(command: Callable[..., tuple[warm.Proces
     assert "SIGNALWIRE_SIGNING_KEY, TELNYX_PUBLIC_KEY, TWILIO_AUTH_TOKEN or TWILIO_WEBHOOK_SHARED_KEY" in err
 
 
+@pytest.mark.process
 def test_listen_says_what_to_configure(command: Callable[..., tuple[warm.Process, str]]) -> None:
     process, _ = command("--public-url", "https://hooks.example.com/x", TWILIO_AUTH_TOKEN="secret")
     assert process.stdout is not None

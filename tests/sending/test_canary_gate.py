@@ -174,7 +174,9 @@ def test_what_is_unknown_is_looked_up_before_the_decision(history: RunHistory) -
 
 def test_how_many_receipts_are_to_come_is_shown(history: RunHistory) -> None:
     shown = wait(gate_of(history, begin(history, (ARRIVED, 30), (WAITING, 10))), Sweep(history))
-    assert [(now.awaited, now.total, now.pending) for now in shown] == [(10, 90, 50)]
+    assert [(now.awaited, now.total, now.pending, now.accepted, now.in_flight) for now in shown] == [
+        (10, 90, 50, 40, 0)
+    ]
     assert shown[0].waiting_s == pytest.approx(900, abs=5)
 
 

@@ -243,6 +243,7 @@ def test_what_erases_says_that_the_disk_is_full_and_goes_on(
     assert run_sender(["status", "people", *state], tmp_path).code == 0
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_a_run_that_has_no_room_to_begin_says_so(small_disk: Path, provider: str, tmp_path: Path) -> None:
     """Wherever it is when the room is used up: it is never called a bug, or bad input."""
