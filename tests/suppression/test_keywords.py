@@ -64,7 +64,7 @@ NEITHER = [
     # in other words: for a person to read
     "Please stop texting me", "leave me alone", "remove me", "take me off your list", "no more messages", "STOP, I never signed up",
     # the message itself, quoted
-    "Liked “Reply STOP to opt out”", "> STOP to quit\nYes please", "Yes\nTxt HELP/STOP", "Yes!\n> Acme\n> STOP",
+    "Liked “Reply STOP to opt out”", "> STOP to quit\nYes please", "Yes\nTxt HELP/STOP", "Yes!\n> Acme\n> STOP", "Yes!\n  > Acme\n\t> STOP",
     "On Tue, Nov 3, 2026 at 9:00 AM Acme wrote:\nReply STOP to quit\nthanks", "What does “Reply STOP.” mean",
     "Sent from my iPhone", "Re: start", "stop or start?", "red or dead", "end of story", "no parar", "1 STOP", "STOP 2", "no stop", "Text STOP",
     # a START has to be the whole reply

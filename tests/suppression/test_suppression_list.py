@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 
 from sender.core.errors import InputError, StateError
 from sender.core.outcomes import Reason, SkipReason
+from sender.state.open import open_suppressions
 from sender.state.state_dir import SUPPRESSIONS_FILE
 from sender.suppression.entries import EntrySource, Refusal, SuppressionEntry, check_scope
+from sender.suppression.keywords import Keyword
 from sender.suppression.live_check import LiveSuppression, SendContext, apply_suppression
 from sender.suppression.suppression_list import SuppressionList, lift_time_ms
 from tests.profiles import examples
@@ -610,3 +613,12 @@ def test_what_a_simulation_teaches_stays_in_it(listed: SuppressionList, simulate
     assert {entry.scope for entry in listed.entries()} == {scope}
     assert is_held(listed, ADA) is not simulated
     assert is_held(listed, ADA, SendContext("spring", "twilio", simulated=True))
+
+
+def test_words_of_ones_own_opt_out_too(tmp_path: Path) -> None:
+    with contextlib.closing(SuppressionList(open_suppressions(tmp_path), frozenset({"rhubarb"}))) as listed:
+        learned = listed.learn_inbound(ADA, "Rhubarb!", OURS, "twilio", NOON)
+        assert learned is not None
+        assert (learned.keyword, is_held(listed, ADA)) == (Keyword.STOP, True)
+    with contextlib.closing(SuppressionList.open(tmp_path)) as without:
+        assert without.learn_inbound(BOB, "Rhubarb!", OURS, "twilio", NOON) is None
