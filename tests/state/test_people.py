@@ -13,7 +13,7 @@ import pytest
 
 from sender.core.errors import StateError
 from sender.state.files.people import PeopleKeyFile
-from sender.state.people import Person
+from sender.state.people import Person, hash_number
 
 ADA = Person.of("+12025550101")
 
@@ -56,6 +56,15 @@ def test_a_short_code_is_found_only_by_itself(text: str, found: bool) -> None:
     person = Person.of("12345")
     for expression in (person.is_in(pl.col("cell")), person.may_be_in(pl.col("cell"))):
         assert pl.DataFrame({"cell": [text]}).select(expression).item() is found
+
+
+def test_without_the_key_nobody_finds_out_whose_hash_it_is() -> None:
+    keys = [bytes([n]) * 32 for n in range(4)]
+    hashes = {hash_number(key, "+12025550101") for key in keys}
+    assert len(hashes) == len(keys)
+    assert {hash_number(key, "+12025550101") for key in keys} == hashes
+    assert hash_number(keys[0], "+12025550102") not in hashes
+    assert all(0 <= each < 1 << 64 for each in hashes)
 
 
 def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:

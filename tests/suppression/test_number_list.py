@@ -264,6 +264,7 @@ MATCHES: dict[str, tuple[str, ListRules, list[str], list[str]]] = {
     "a trunk zero under another country": ("phone\n020 7946 0018\n", ListRules(("DE", "GB")), [LONDON, A], [LONDON]),
     "nobody": (f"phone\n{C}\n", US, [A, LONDON, "988"], []),
     "a short code": ("phone\n988\n", ListRules(("US",), frozenset({"988"})), ["988", A], ["988"]),
+    "numbers and short codes": (f"phone\n{A}\n988\n{B}\n", ListRules(("US",), frozenset({"988"})), [A, "988", C, B], [A, "988", B]),
     "nothing in the file": ("phone\n", US, [A, B], []),
     "two countries with the same digits": ("phone\n+4520255501\n", ListRules(("DK",)), ["+4520255501", "+4720255501"], ["+4520255501"]),
 }  # fmt: skip

@@ -1,0 +1,61 @@
+"""What a plan says of a person is gone from it once the person is erased, and what it says of others stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import sender
+from sender.plan.manifest import read_manifest
+from sender.state.files.erasure import drop_rows, erase_from_plan
+from sender.state.people import Person
+
+ADA, BOB = "+12025550101", "+12025550102"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> sender.Plan:
+    """Both numbers were repaired, and each stands in a note."""
+    campaign = sender.load_campaign(
+        provider="sandbox", from_="+12025550150", message="Hi {{ name }}",
+        recipients=[{"phone": f"'{ADA}", "name": "Ada"}, {"phone": f"tel:{BOB}", "name": "Bob"}],
+    )  # fmt: skip
+    plan = sender.build_plan(campaign)
+    notes = (f"row 2: {ADA} is odd", f"row 3: {BOB} is odd", "two rows")
+    return plan.with_manifest(replace(plan.manifest, notes=notes, test_to=ADA)).write(tmp_path / "plan")
+
+
+def examples(plan: sender.Plan) -> set[str]:
+    return {entry["to"] for entry in plan.manifest.numbers["repairs"]}
+
+
+def test_a_person_is_erased_and_others_stay(tmp_path: Path, plan: sender.Plan) -> None:
+    assert examples(plan) == {ADA, BOB}
+    before, after = erase_from_plan(tmp_path / "plan", Person.of(ADA), "another")
+    left = sender.Plan.open(tmp_path / "plan")
+    assert (before, after) == (plan.manifest.parquet_sha256, left.manifest.parquet_sha256)
+    assert examples(left) == {"", BOB}
+    assert {entry["cell"] for entry in left.manifest.numbers["repairs"] if not entry["to"]} == {""}
+    assert left.manifest.notes == (f"row 3: {BOB} is odd", "two rows")
+    assert (left.manifest.test_to, left.manifest.identity) == ("", "another")
+    assert left.messages["body"].to_list()[1] == "Hi Bob"
+    assert not any(ADA[2:] in file.read_bytes().decode("latin-1") for file in (tmp_path / "plan").iterdir())
+
+
+def test_of_another_only_the_test_number_stays(tmp_path: Path, plan: sender.Plan) -> None:
+    erase_from_plan(tmp_path / "plan", Person.of(BOB), "another")
+    left = sender.Plan.open(tmp_path / "plan")
+    assert examples(left) == {ADA, ""}
+    assert left.manifest.test_to == ADA
+    assert left.manifest.notes == (f"row 2: {ADA} is odd", "two rows")
+
+
+def test_a_plan_without_rows_has_no_examples(tmp_path: Path, plan: sender.Plan) -> None:
+    folder = tmp_path / "plan"
+    drop_rows(folder, "another")
+    manifest = read_manifest(folder)
+    assert {entry["to"] for entry in manifest.numbers["repairs"]} == {""}
+    assert (manifest.notes, manifest.test_to, manifest.identity) == ((), "", "another")
+    assert [file.name for file in folder.iterdir() if file.suffix == ".parquet"] == []
