@@ -24,6 +24,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 KILLED = {"killed", "timeout", "caught by type check"}
 SURVIVED = {"survived", "no tests", "suspicious", "segfault"}
 _SQL = re.compile(r'"(SELECT|INSERT|UPDATE|DELETE|WITH|PRAGMA) ')
+_WITH_CASE = re.compile(r"'|[:@$]\w")
 _NAME = re.compile(r"(?P<module>[\w.]+)\.x(?:ǁ(?P<of>\w+)ǁ|_)(?P<function>\w+)__mutmut_\d+")
 
 
@@ -82,8 +83,9 @@ def equivalents() -> set[Change]:
 
 
 def is_same_sql(change: Change) -> bool:
-    """Whether only the letters of a statement are others: SQL has no case, except between its quotes."""
-    return bool(_SQL.search(change.was)) and "'" not in change.was and change.was.lower() == change.now.lower()
+    """Whether only the letters of a statement are others: SQL has no case, but texts and names of parameters have."""
+    is_sql = _SQL.search(change.was) and not _WITH_CASE.search(change.was)
+    return bool(is_sql) and change.was.lower() == change.now.lower()
 
 
 def _mutmut(*arguments: str) -> str:
