@@ -33,7 +33,6 @@ SLOWEST = (
     "ledger/test_machines.py",
     "docs/test_readme_lines.py",
     "cli/test_guarantee.py",
-    "docs/test_readme_lines.py",
     "cli/test_sending.py",
     "delivery/test_runs.py",
     "phone/test_differential.py",
@@ -111,10 +110,15 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["wants_all"] = wants_all(node.config)
 
 
+def pytest_collection() -> None:
+    """What the collection makes stays to the end, so the garbage collector need not look through it."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What the collection has made stays to the end, so the garbage collector need not look through it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     if "MUTANT_UNDER_TEST" in os.environ and _polars_has_threads():
         pytest.exit("a module of these tests computes with polars while it is imported", returncode=3)
 

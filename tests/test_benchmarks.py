@@ -59,7 +59,7 @@ def test_sending_is_measured_from_plan_to_pace() -> None:
 @pytest.mark.slow
 def test_a_database_is_measured() -> None:
     require(DATABASES[0])
-    done = run("cluster", "--messages", "40", "--rows", "300")
+    done = run("cluster", "--messages", "40", "--rows", "300", "--pace-seconds", "0.5")
     assert done.returncode == 0, done.stderr
     found = [line.split("  ")[1].strip() for line in done.stdout.splitlines()[2:]]
     assert found[:2] == ["one sender", "two senders"]

@@ -142,7 +142,9 @@ AREAS = ("202", "212", "213", "214", "215", "216", "217", "218", "219", "224", "
 
 
 @pytest.fixture
-def sender(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shell]:
+def sender(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    # A live run that begins a state looks into all those that this user has.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-home")))
     shell = Shell(tmp_path, in_process=request.node.get_closest_marker("process") is None)
     yield shell
     shell.end()

@@ -18,7 +18,7 @@ from sender.core.ssh_signatures import SshSignature
 from sender.plan.approval_text import NAMESPACE
 from sender.state.open import open_approvals
 from tests.cli.conftest import Done, Sandbox, Shell
-from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools
+from tests.state.conftest import SOME_DATABASES, give_back, lent, new_database, servers, state_pools
 
 __all__ = ["give_back", "lent", "new_database", "servers", "state_pools"]  # fixtures
 
@@ -88,7 +88,7 @@ class House:
         return sum(self.sandbox.counts().values())
 
 
-over_all = pytest.mark.parametrize("house", ["folder", *DATABASES], indirect=True)
+over_all = pytest.mark.parametrize("house", ["folder", *SOME_DATABASES], indirect=True)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.cluster.rig import Outcome, rig, wait
 from tests.state.conftest import DATABASES
 from tests.state.postgres_server import require
 
-TIMES = {"kill": 4, "steward": 2, "restart": 2, "engine": 2, "cut": 3, "failover": 1}
+TIMES = {"kill": 3, "steward": 1, "restart": 1, "engine": 1, "cut": 3, "failover": 1}
 QUICK = {"kill"}  # in the quick profile one is enough
 
 
@@ -33,7 +33,7 @@ def server() -> None:
 def test_nobody_gets_it_twice_and_nobody_is_left_out(tmp_path: Path, scenario: str) -> None:
     if scenario == "cut":
         require_namespaces()
-    messages = 150 if profiles.current().name == "quick" else 300
+    messages = 300 if profiles.current().name == "long" else 150
     rate = "10/s" if scenario == "cut" else "30/s"  # cuts take long, and must meet a run that goes on
     outcome = play(tmp_path, scenario, messages=messages, rate=rate, times=TIMES[scenario])
     outcome.check()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import scipy  # its modules are imported when first used
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from sender.core.proportions import (
     Successes,
@@ -42,7 +42,7 @@ def test_equal_rates_cannot_be_told_apart():
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
 def test_a_rate_has_wilsons_interval(group: Successes, confidence: float):
-    reference = stats.binomtest(group.events, group.people).proportion_ci(confidence, "wilson")
+    reference = scipy.stats.binomtest(group.events, group.people).proportion_ci(confidence, "wilson")
     assert wilson_interval(group, confidence=confidence) == pytest.approx((reference.low, reference.high), abs=1e-12)
 
 
@@ -68,7 +68,7 @@ def test_a_difference_has_newcombes_interval(first, second, interval):
 @pytest.mark.parametrize(("a", "b"), PAIRS)
 def test_the_chance_is_fishers(a: Successes, b: Successes):
     table = [[a.events, a.people - a.events], [b.events, b.people - b.events]]
-    assert chance_of_difference(a, b) == pytest.approx(stats.fisher_exact(table).pvalue, rel=1e-6, abs=1e-12)
+    assert chance_of_difference(a, b) == pytest.approx(scipy.stats.fisher_exact(table).pvalue, rel=1e-6, abs=1e-12)
 
 
 @settings(max_examples=examples(100), deadline=None)
@@ -77,7 +77,7 @@ def test_the_chance_is_fishers_for_any_counts(data: st.DataObject):
     people = data.draw(st.tuples(st.integers(1, 400), st.integers(1, 400)))
     a, b = (Successes(data.draw(st.integers(0, n)), n) for n in people)
     table = [[a.events, a.people - a.events], [b.events, b.people - b.events]]
-    assert chance_of_difference(a, b) == pytest.approx(stats.fisher_exact(table).pvalue, rel=1e-6, abs=1e-12)
+    assert chance_of_difference(a, b) == pytest.approx(scipy.stats.fisher_exact(table).pvalue, rel=1e-6, abs=1e-12)
     assert chance_of_difference(a, b) == pytest.approx(chance_of_difference(b, a), rel=1e-9)
 
 
@@ -100,4 +100,4 @@ def test_nobody_proves_nothing(group: Successes):
 @pytest.mark.parametrize("freedom", range(1, 20))
 @pytest.mark.parametrize("value", [0.0, 0.01, 0.5, 1.0, 3.84, 10.0, 37.5, 120.0])
 def test_chi_squared(value: float, freedom: int):
-    assert chi_squared_above(value, freedom) == pytest.approx(stats.chi2.sf(value, freedom), rel=1e-9)
+    assert chi_squared_above(value, freedom) == pytest.approx(scipy.stats.chi2.sf(value, freedom), rel=1e-9)

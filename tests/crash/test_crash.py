@@ -122,14 +122,15 @@ def test_two_providers_that_fail_in_turn_double_no_text_and_lose_none(
 # ── Nothing goes wrong ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_faults_nothing_is_ever_unknown(tmp_path: Path) -> None:
-    """3,000 messages; `python -m benchmarks.crash --fault-free 10000` is the same with more."""
-    with campaign(tmp_path / "smooth", messages=3000, dialect="twilio", rate="none", timeout_s=PATIENT_S) as target:
+def test_without_faults_nothing_is_ever_unknown(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """`python -m benchmarks.crash --fault-free 10000` is the same."""
+    messages = pytestconfig.getoption("--fault-free")
+    with campaign(tmp_path / "smooth", messages=messages, dialect="twilio", rate="none", timeout_s=PATIENT_S) as target:
         target.finish()
         tally = target.judge()
     assert tally.clean, tally
     assert tally.starts == 1
-    assert (tally.accepted, tally.exits[0]) == (3000, 1)
+    assert (tally.accepted, tally.exits[0]) == (messages, 1)
     assert (tally.unknown_found, tally.unknown_absent, tally.unknown_left) == (0, 0, 0)
 
 

@@ -33,7 +33,7 @@ from sender.suppression.reviews import ReviewPolicy
 from sender.suppression.suppression_list import SuppressionList
 from tests import warm
 from tests.small_disk import fill, small_disk
-from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools
+from tests.state.conftest import SOME_DATABASES, give_back, lent, new_database, servers, state_pools
 from tests.state.postgres_server import TABLES
 
 __all__ = ["give_back", "lent", "new_database", "servers", "small_disk", "state_pools"]  # fixtures
@@ -44,7 +44,7 @@ DIALECTS = ["signalwire", "signalwire-compat", "telnyx", "twilio"]
 ADA, OURS = "+12025550147", "+12025550100"
 
 
-@pytest.fixture(params=["folder", *DATABASES])
+@pytest.fixture(params=["folder", *SOME_DATABASES])
 def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     where: str | Path = tmp_path / "state"
     if request.param == "folder":

@@ -34,8 +34,8 @@ from sender.suppression.suppression_list import SuppressionList
 from tests.cli.conftest import Shell
 from tests.docs import command_reference
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, read, without_code
+from tests.syntax_trees import TREES
 
-SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "sender").rglob("*.py"))}
 GUIDES = [
     page for page in PAGES if page != command_reference.PAGE and page.name not in {"CONTRIBUTING.md", "SECURITY.md"}
 ]
@@ -183,7 +183,7 @@ class TestCampaignKeys:
         """Those that the program gives; the others are reserved."""
         given = {
             node.attr
-            for path, tree in SOURCES.items()
+            for path, tree in TREES.items()
             if path.name != "outcomes.py"
             for node in ast.walk(tree)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "SkipReason"
@@ -217,7 +217,7 @@ class TestEnvironment:
     def test_variables(self) -> None:
         used = {
             node.value
-            for tree in SOURCES.values()
+            for tree in TREES.values()
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and self.PATTERN.fullmatch(node.value)
         }
@@ -236,7 +236,7 @@ class TestLogEvents:
 def events() -> set[str]:
     """The `event` of every log record; a frame's schema may have a column of that name."""
     found = set()
-    for tree in SOURCES.values():
+    for tree in TREES.values():
         calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
         schemas = [call.args for call in calls if isinstance(call.func, ast.Name) and call.func.id == "FrameSchema"]
         for node in ast.walk(tree):

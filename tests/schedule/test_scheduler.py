@@ -14,7 +14,7 @@ from sender.schedule.scheduler import MOST_FAILURES, Scheduler
 from sender.state.open import open_state
 from sender.state.state import State
 from tests.schedule.virtual_clock import VirtualClock
-from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools
+from tests.state.conftest import SOME_DATABASES, give_back, lent, new_database, servers, state_pools
 
 __all__ = ["give_back", "lent", "new_database", "servers", "state_pools"]  # fixtures
 
@@ -97,7 +97,7 @@ class Job:
         return [values for event, values in self.events if event == name]
 
 
-over_all = pytest.mark.parametrize("job", ["folder", *DATABASES], indirect=True)
+over_all = pytest.mark.parametrize("job", ["folder", *SOME_DATABASES], indirect=True)
 
 
 @pytest.fixture

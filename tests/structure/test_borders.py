@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.structure.test_house import SENDER, TREES
+from tests.syntax_trees import SENDER, TREES
 
 TERMINAL = {Path("cli/terminal.py"), Path("cli/console.py")}
 TABLES = {Path("reports/table_files.py"), Path("reports/spreadsheet.py")}

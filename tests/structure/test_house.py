@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from sender.cli.entry import COMMANDS
+from tests.syntax_trees import SENDER, TREES
 
 ROOT = Path(__file__).resolve().parents[2]
-SENDER = ROOT / "sender"
-TREES = {path.relative_to(SENDER): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SENDER.rglob("*.py"))}
 
 # Folders whose files of the same name have the same role.
 PARALLEL = (

@@ -10,11 +10,11 @@ import pytest
 import sender
 from sender.state.open import open_state
 from sender.web import WebOptions, open_web
-from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools  # noqa: F401 (fixtures)
+from tests.state.conftest import SOME_DATABASES, give_back, lent, new_database, servers, state_pools  # noqa: F401 (fixtures)
 from tests.web.runs import make_plan
 
 
-@pytest.mark.parametrize("kind", DATABASES)
+@pytest.mark.parametrize("kind", SOME_DATABASES)
 def test_a_run_in_a_database_is_shown_and_paused(new_database: Callable[[str], str], kind: str) -> None:  # noqa: F811
     url = new_database(kind)
     sender.send(make_plan(5, rate="none"), state_dir=url, wait_s=0, limit=2)
