@@ -67,6 +67,13 @@ def test_the_status_of_a_row(seq: int | None, state: str | None, status: str | N
     assert frame.select(status_of()).item() == shown
 
 
+def test_a_journal_has_the_columns_that_were_asked_for(tmp_path: Path) -> None:
+    with run_history(tmp_path) as history:
+        run = history.add({ADA: ACCEPTED, GRACE: INTENT})
+        assert read_journal(history.state, run, columns=("seq", "state")).columns == ["seq", "state"]
+        assert read_journal(history.state, run, seqs=[1])["seq"].to_list() == [1]
+
+
 def test_what_became_of_each_message() -> None:
     people = [{"phone": "+12025550101"}, {"phone": "n/a"}, {"phone": "+12025550102"}]
     plan = sender.build_plan(

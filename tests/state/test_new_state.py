@@ -15,6 +15,7 @@ from sender.state.known_states import register_state
 from sender.state.ledger import RunKind
 from sender.state.new_state import STATE_FILE, NewStateNotice, begin_state, find_new_state, init_state
 from sender.state.open import open_state, open_suppressions
+from sender.state.state_dir import SUPPRESSIONS_FILE
 from sender.state.suppression import SuppressionRow
 from tests.state.ledger.steps import RUN
 
@@ -86,6 +87,21 @@ def test_other_states_of_this_user_that_have_opt_outs_are_named(tmp_path: Path, 
         f"{tmp_path / 'many'} has 60 entries on its suppression list: `sender suppress import {tmp_path / 'many'}` copies them",
         f"{tmp_path / 'one'} has 1 entry on its suppression list: `sender suppress import {tmp_path / 'one'}` copies them",
     ]
+
+
+def test_looking_for_what_began_it_writes_nothing(tmp_path: Path, state: Path) -> None:
+    """Neither into a state that has only a ledger, nor into another one that has lost its list."""
+    run_of(state, RunKind.SANDBOX)
+    (state / "locks").rmdir()
+    init_state(tmp_path / "other")
+    (tmp_path / "other" / SUPPRESSIONS_FILE).unlink()
+
+    def files() -> set[Path]:
+        return {file for file in tmp_path.rglob("*") if not file.name.endswith(("-wal", "-shm"))}
+
+    before = files()
+    assert find_new_state(state) == NewStateNotice(state)
+    assert files() == before
 
 
 def test_a_container_is_told_to_mount_it(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import sender
 from sender.core.errors import InputError, StateError, UnknownRun
 from sender.state.ledger import Run, RunKind
 from sender.state.new_state import find_new_state
-from sender.state.open import open_state, open_suppressions
-from sender.state.state_dir import LEDGER_FILE, SUPPRESSIONS_FILE
+from sender.state.number_facts import LOOKUP, NumberFacts
+from sender.state.open import open_numbers, open_state, open_suppressions
+from sender.state.replies import EmptyReplies
+from sender.state.state_dir import LEDGER_FILE, REPLIES_FILE, SUPPRESSIONS_FILE
 from sender.state.suppression import SuppressionRow
 
 RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", None, 1, 1, 0, 0)
@@ -117,6 +120,32 @@ def test_suppressions_need_no_ledger(tmp_path: Path) -> None:
     store = open_suppressions(tmp_path / "state", create=False)
     assert [row[0] for row in store.active()] == [ROW.number]
     store.close()
+
+
+def test_what_is_known_of_numbers_needs_no_ledger(tmp_path: Path) -> None:
+    where, known = tmp_path / "state", NumberFacts("+12025550101", False, LOOKUP, "twilio", 10, "voip")
+    with closing(open_numbers(where, create=False)) as store:
+        assert list(store.everything()) == []
+    assert not where.exists()
+    with closing(open_numbers(where)) as store:
+        assert store.put([known]) == 1
+    assert not (where / LEDGER_FILE).exists()
+    with closing(open_numbers(where, create=False)) as store:
+        assert list(store.everything()) == [known]
+
+
+def test_replies_are_there_once_one_was_heard(tmp_path: Path) -> None:
+    with open_state(tmp_path) as state:
+        for create, has_file in ((False, False), (True, True), (False, True)):
+            with closing(state.open_replies(create=create)) as replies:
+                assert (tmp_path / REPLIES_FILE).exists() is has_file
+                assert isinstance(replies, EmptyReplies) is not has_file
+
+
+def test_a_run_that_is_not_there_is_missed_in_this_state(tmp_path: Path) -> None:
+    with open_state(tmp_path) as state, pytest.raises(UnknownRun) as told:
+        state.find("spring")
+    assert str(tmp_path) in f"{told.value} {told.value.fix}"
 
 
 def test_a_file_in_its_way_is_bad_input_and_a_full_disk_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

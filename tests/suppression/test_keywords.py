@@ -139,6 +139,12 @@ def test_of_a_very_long_reply_the_beginning_is_read() -> None:
     assert keyword_of("STOP. " + "blah " * LONGEST) is Keyword.STOP
     assert keyword_of("blah " * LONGEST + ". STOP") is None
     assert keyword_of("start " * LONGEST) is None
+    assert keyword_of("start".ljust(LONGEST)) is Keyword.START
+    assert keyword_of("start".ljust(LONGEST + 1)) is None
+
+
+def test_a_quoted_line_may_be_indented() -> None:
+    assert keyword_of("Keep them coming\n  > Stop") is None
 
 
 def test_yes_opts_in_at_twilio_alone() -> None:
