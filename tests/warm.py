@@ -1,7 +1,7 @@
 """Starts programs of ours as processes of their own; on Linux by forking a parent that has imported them already.
 
 A fresh Python needs more than a second to import the product, and the tests start hundreds. The parent imports it once,
-and forks. What comes of it is a process like any other: its own pid, pipes, signals, working directory, environment and
+builds the models of a campaign, and forks. What comes of it is a process like any other: its own pid, pipes, signals, working directory, environment and
 exit code, a module run as `__main__`, and an end that waits for threads and calls what was registered for it.
 
 A fork keeps only the thread that forks, so the parent runs no event loop and no thread of ours, and does nothing with
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import io
 import json
 import os
@@ -32,6 +33,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from sender.campaign.load import load_campaign
 from sender.cli.entry import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +42,13 @@ POOLS = re.compile(r"polars-\d|tokio|asyncio")
 IMPORTS = (
     *sorted({f"sender.cli.{module}" for module, _ in COMMANDS.values()}),
     *("sender.sandbox.server", "sender.transport.httpx_transport", "sender.sending.workers.worker"),
-    *("uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.off"),
+    *(
+        "uvicorn.protocols.http.httptools_impl",
+        "uvicorn.lifespan.off",
+        "filelock",
+        "psutil",
+        "phonenumbers.data.region_US",
+    ),
 )
 
 
@@ -290,6 +298,8 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as control:
         for name in IMPORTS:
             import_module(name)
+        load_campaign(provider="sandbox", message="Hi", recipients=[{"phone": "+12025550101"}])  # its models are built
+        gc.freeze()  # what is here stays: no child need look through it, or copy it for that
         job, files = serve(control)
     become(job, files)
     apsw.randomness(0)  # SQLite's own random numbers are not to be the same in all of them
