@@ -39,6 +39,8 @@ SLOWEST = (
     "cli/test_workers.py",
     "templating/test_budget.py",
 )
+# Markers of what a profile leaves out.
+LEFT_OUT = {"quick": ("slow", "long"), "ci": ("long",), "long": ()}
 SIZES = {
     "kills": ("SENDER_KILLS", int, "kills of the sender by the crash harness"),
     "numbers_rows": (
@@ -80,11 +82,11 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is slow, if the profile is quick and all tests are asked for; put the slowest files first or last."""
-    if wants_all(config) and profiles.current().name == "quick":
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    """Leave out what the profile does, if all tests are asked for; put the slowest files first or last."""
+    left_out = LEFT_OUT[profiles.current().name] if wants_all(config) else ()
+    if left := [item for item in items if any(item.get_closest_marker(name) for name in left_out)]:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
     shared = hasattr(config, "workerinput")  # else they come last: a plain test that fails says more
     ranks = {name: place - len(SLOWEST) if shared else len(SLOWEST) - place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), 0))

@@ -25,10 +25,18 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
 
 
-@pytest.mark.slow
-def test_every_part_is_in_the_table() -> None:
-    """But for sending and the database, which have tests of their own."""
-    parts = [name for name in PARTS if name not in ("send", "cluster")]
+LONG = ("workers", "watching", "windows", "contacts")  # they take most of the time
+TESTED = ("send", "cluster")  # they have tests of their own
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([name for name in PARTS if name not in LONG + TESTED], marks=pytest.mark.slow, id="short parts"),
+        pytest.param(list(LONG), marks=pytest.mark.long, id="long parts"),
+    ],
+)
+def test_every_part_is_in_the_table(parts: list[str]) -> None:
     done = run(*parts, "--rows", "300", "--messages", "40")
     assert done.returncode == 0, done.stderr
     machine, headers, *lines = done.stdout.splitlines()

@@ -12,6 +12,9 @@ pytest_plugins = ["pytester"]
 SUITE = """
 import pytest
 
+@pytest.mark.long
+def test_long(pytestconfig): pass
+
 @pytest.mark.slow
 def test_slow(pytestconfig): pass
 
@@ -21,7 +24,9 @@ def test_fast(pytestconfig): print("kills", pytestconfig.getoption("--kills"))
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.makeini("[pytest]\ntestpaths = inner\naddopts = -p tests.conftest -p no:cacheprovider\nmarkers = slow")
+    pytester.makeini(
+        "[pytest]\ntestpaths = inner\naddopts = -p tests.conftest -p no:cacheprovider\nmarkers = slow\n long"
+    )
     folder = pytester.mkdir("inner")
     (folder / "test_it.py").write_text(SUITE)
     return pytester
@@ -31,9 +36,10 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     ("profile", "arguments", "passed", "kills"),
     [
         pytest.param("", [], 1, 25, id="quick is the default, and leaves out what is slow"),
-        pytest.param("quick", ["inner/test_it.py"], 2, 25, id="what is named runs"),
+        pytest.param("quick", ["inner/test_it.py"], 3, 25, id="what is named runs"),
         pytest.param("quick", ["-n", "1"], 1, None, id="a worker leaves it out too"),
-        pytest.param("ci", ["--kills", "7"], 2, 7, id="ci runs everything; an option overrides its size"),
+        pytest.param("ci", ["--kills", "7"], 2, 7, id="ci runs what is slow; an option overrides its size"),
+        pytest.param("long", ["-n", "1"], 3, None, id="long runs everything"),
     ],
 )
 def test_a_profile_says_what_runs_and_how_much_of_it(

@@ -18,7 +18,8 @@ from tests.state.conftest import DATABASES
 from tests.state.postgres_server import require
 
 TIMES = {"kill": 3, "steward": 1, "restart": 1, "engine": 1, "cut": 3, "failover": 1}
-QUICK = {"kill"}  # in the quick profile one is enough
+# In the quick profile one is enough; one of its kills is the steward's.
+MARKS = {"kill": (), "steward": (pytest.mark.long,)}
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,7 @@ def server() -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "scenario", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in TIMES]
-)
+@pytest.mark.parametrize("scenario", [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in TIMES])
 def test_nobody_gets_it_twice_and_nobody_is_left_out(tmp_path: Path, scenario: str) -> None:
     if scenario == "cut":
         require_namespaces()
@@ -79,12 +78,10 @@ def test_a_sender_that_wakes_up_sends_nothing_late(tmp_path: Path) -> None:
     freeze(tmp_path, "").check()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_without_deadlines_a_sender_that_wakes_up_sends_late(tmp_path: Path) -> None:
     """A sender that wakes up has two reasons to send nothing, so it takes some tries until the lack of one shows."""
-    if profiles.current().name != "long":
-        pytest.skip("takes minutes: SENDER_TEST_PROFILE=long")
     for number in range(6):
         folder = tmp_path / str(number)
         folder.mkdir()

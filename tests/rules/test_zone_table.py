@@ -37,7 +37,7 @@ def test_it_is_small() -> None:
     assert sum(len(shipped(name)) for name in FILES) < 100_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_is_what_the_script_builds() -> None:
     """With the releases it was built from; of others, what they change is looked at when the table is built anew."""
     if table.load().about.partition("; ")[2] == ", ".join(f"{name} {version(name)}" for name in built.SOURCES):

@@ -14,6 +14,7 @@ from tests.profiles import draw_seed
 from tests.sequences.harness import many_sequences, run_steps
 from tests.sequences.mutants import MUTANTS
 from tests.sequences.scenarios import SCENARIOS, Scenario
+from tests.sequences.world import Tally
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX"),
@@ -32,17 +33,23 @@ def test_random_sequences_text_nobody_twice_nobody_who_opted_out_and_everybody_e
     assert tally.sequences == sequences
 
 
+def run_scenario(folder: Path, name: str, mutant: str | None = None) -> Tally:
+    scenario: Scenario = SCENARIOS[name]
+    return run_steps(folder, scenario.steps, dialect=scenario.dialect, faults=scenario.faults, mutant=mutant)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
+def test_the_shortest_sequence_that_needs_a_rule_ends_clean(tmp_path: Path, name: str) -> None:
+    tally = run_scenario(tmp_path / "kept", name)
+    assert tally.clean, tally
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_rule_that_is_taken_away_is_noticed(tmp_path: Path, name: str) -> None:
-    """The shortest sequence that needs the rule ends clean with it, and not without it."""
-    scenario: Scenario = SCENARIOS[name]
-    kept = run_steps(tmp_path / "kept", scenario.steps, dialect=scenario.dialect, faults=scenario.faults)
-    assert kept.clean, kept
-    broken = run_steps(
-        tmp_path / "broken", scenario.steps, dialect=scenario.dialect, faults=scenario.faults, mutant=name
-    )
-    assert getattr(broken, scenario.shows), f"{name} was not noticed: {broken}"
+    tally = run_scenario(tmp_path / "broken", name, mutant=name)
+    assert getattr(tally, SCENARIOS[name].shows), f"{name} was not noticed: {tally}"
 
 
 def test_every_mutant_has_a_scenario() -> None:
