@@ -199,3 +199,20 @@ def test_a_time_zone_that_cannot_be_read_is_the_step_at_which_the_row_is_skipped
     told = explained(1, tmp_path, recipients=rows, message="Hi", window={"hours": "09:00-20:00"})
     assert list(told)[-2:] == ["sender", "zone"]
     assert told["zone"][0].startswith("skipped as missing_data: `Eastern Summer` is not a time zone; write it as ")
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        pytest.param("+14165550101", "0.50 USD: 0.50 for +1416, times 1", id="the longest prefix"),
+        pytest.param("+14165560101", "0.60 USD: 0.60 for +14165560, times 1", id="a longer one"),
+        pytest.param("+16045550101", "0.20 USD: 0.20 for CA, times 1", id="no prefix"),
+    ],
+)
+def test_the_price_is_that_of_the_longest_prefix(to: str, told: str, tmp_path: Path) -> None:
+    table = tmp_path / "canada.yaml"
+    entries = [f'{{to: "{where}", sms: {price}}}' for where, price in
+               (("+1416", "0.5"), ("CA", "0.2"), ("+14165560", "0.6"))]  # fmt: skip
+    table.write_text(f"currency: USD\nprices: [{', '.join(entries)}]\n", encoding="utf-8")
+    steps = explained(1, tmp_path, recipients={"rows": [{"phone": to}]}, message="Hi", prices=str(table))
+    assert steps["cost"] == [told]
