@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sender import build_plan, explain_row, load_campaign
+from sender.core import clock
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.suppression.entries import REASONS
@@ -216,3 +217,76 @@ def test_the_price_is_that_of_the_longest_prefix(to: str, told: str, tmp_path: P
     table.write_text(f"currency: USD\nprices: [{', '.join(entries)}]\n", encoding="utf-8")
     steps = explained(1, tmp_path, recipients={"rows": [{"phone": to}]}, message="Hi", prices=str(table))
     assert steps["cost"] == [told]
+
+
+class TestWhenARowMayLeave:
+    """On a Monday at noon UTC, which is 07:00 in New York and 04:00 in Los Angeles."""
+
+    NOW_MS = 1_796_040_000_000
+    HOURS = {"hours": "09:00-20:00"}
+
+    @pytest.fixture(autouse=True)
+    def monday(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(clock, "time_of_day_ms", lambda: self.NOW_MS)
+
+    NIGHT = "later; open Mon 2026-11-30 09:00 {0} to Mon 2026-11-30 20:00 {0}, held by window"
+    AREA_CODE = f"its area code +1212 alone gives America/New_York: {NIGHT.format('EST')}"
+    COUNTRY = (
+        "its country US alone gives America/Adak or America/Anchorage or America/Chicago or America/Denver or 4 others:"
+        " later; open Mon 2026-11-30 09:00 HST to Mon 2026-11-30 15:00 HST, held by window"
+    )
+
+    @pytest.mark.parametrize(
+        ("row", "zones", "windows"),
+        [
+            pytest.param({"phone": "+12125550101"}, [
+                "America/New_York, by its area code +1212; in US and US-NY", COUNTRY,
+            ], [NIGHT.format("EST")], id="by the number"),
+            pytest.param({"phone": "+12125550101", "zip": "90001"}, [
+                "America/Los_Angeles, by its ZIP 90001; in US and US-CA and US-NY", AREA_CODE, COUNTRY,
+            ], [NIGHT.format("PST")], id="by the ZIP"),
+            pytest.param({"phone": "+12125550101", "zip": "x", "timezone": "Europe/Paris"}, [
+                "Europe/Paris, by its time zone Europe/Paris; in US and US-NY",
+                "its ZIP x gives nothing: `x` is not a ZIP that we know", AREA_CODE, COUNTRY,
+            ], ["now; open Mon 2026-11-30 13:00 CET to Mon 2026-11-30 20:00 CET"], id="by the time zone"),
+            pytest.param({"phone": "+442079460101", "state": "NY"}, [
+                "Europe/London, by its country GB; in GB",
+                "its state NY gives nothing: counts only for numbers of the United States and Canada",
+            ], ["now; open Mon 2026-11-30 12:00 GMT to Mon 2026-11-30 20:00 GMT"], id="a state of elsewhere"),
+            pytest.param({"phone": "+14235550101"}, [
+                "America/Chicago or America/New_York, by its area code +1423; in US and US-TN", COUNTRY,
+            ], [
+                "later; open Mon 2026-11-30 09:00 CST to Mon 2026-11-30 19:00 CST, held by window",
+                f"in America/Chicago alone: {NIGHT.format('CST')}",
+                f"in America/New_York alone: {NIGHT.format('EST')}",
+            ], id="one of two zones"),
+        ],
+    )  # fmt: skip
+    def test_all_that_says_where_somebody_is_is_named(
+        self, row: dict[str, str], zones: list[str], windows: list[str], tmp_path: Path
+    ) -> None:
+        steps = explained(1, tmp_path, recipients=[row], message="Hi", window=self.HOURS)
+        assert (steps["zone"], steps["window"]) == (zones, windows)
+
+    @pytest.mark.parametrize(
+        ("row", "zone"),
+        [
+            pytest.param({"phone": "+12125550101"}, [
+                "America/New_York, by its area code +1212; in US and US-NY", COUNTRY,
+            ], id="by the number"),
+            pytest.param({"phone": "+12125550101", "zip": "90001"}, [
+                "America/Los_Angeles, by its ZIP; in US and US-CA and US-NY", AREA_CODE, COUNTRY,
+            ], id="by a cell, which only the campaign knows"),
+        ],
+    )  # fmt: skip
+    def test_a_written_plan_tells_where_without_the_cells(
+        self, row: dict[str, str], zone: list[str], tmp_path: Path
+    ) -> None:
+        campaign = load_campaign(provider="sandbox", from_=FROM, message="Hi", recipients=[row], window=self.HOURS)
+        written = build_plan(campaign).write(tmp_path / "plan")
+        assert [told for name, told in explain_row(written, 1).steps if name == "zone"] == zone
+
+    def test_where_every_window_has_closed_nothing_leaves(self, tmp_path: Path) -> None:
+        window = {**self.HOURS, "deadline": "2026-11-30T08:00 America/New_York"}
+        steps = explained(1, tmp_path, recipients=[{"phone": "+12125550101"}], message="Hi", window=window)
+        assert steps["window"] == ["it may not leave any more"]
