@@ -114,6 +114,7 @@ class TestTheLastDay:
         history.state.plans.save(run, plan(tmp_path, ADA, GRACE, JEAN, prices=prices))
         use = read_day_use(history.state, currency=currency)
         assert use.times.rows() == [(NOON_MS, each) for each in cost]
+        assert dict(use.times.schema) == {"at_ms": pl.Int64(), "cost_micros": pl.Int64()}
         unknown = currency is not None and None in cost
         assert use.unpriced == ((run.run_id,) if unknown else ())
         assert use.cost_micros == sum(filter(None, cost))

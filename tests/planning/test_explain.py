@@ -219,11 +219,13 @@ def test_the_price_is_that_of_the_longest_prefix(to: str, told: str, tmp_path: P
     assert steps["cost"] == [told]
 
 
+HOURS = {"hours": "09:00-20:00"}
+
+
 class TestWhenARowMayLeave:
     """On a Monday at noon UTC, which is 07:00 in New York and 04:00 in Los Angeles."""
 
     NOW_MS = 1_796_040_000_000
-    HOURS = {"hours": "09:00-20:00"}
 
     @pytest.fixture(autouse=True)
     def monday(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +267,7 @@ class TestWhenARowMayLeave:
     def test_all_that_says_where_somebody_is_is_named(
         self, row: dict[str, str], zones: list[str], windows: list[str], tmp_path: Path
     ) -> None:
-        steps = explained(1, tmp_path, recipients=[row], message="Hi", window=self.HOURS)
+        steps = explained(1, tmp_path, recipients=[row], message="Hi", window=HOURS)
         assert (steps["zone"], steps["window"]) == (zones, windows)
 
     @pytest.mark.parametrize(
@@ -282,11 +284,11 @@ class TestWhenARowMayLeave:
     def test_a_written_plan_tells_where_without_the_cells(
         self, row: dict[str, str], zone: list[str], tmp_path: Path
     ) -> None:
-        campaign = load_campaign(provider="sandbox", from_=FROM, message="Hi", recipients=[row], window=self.HOURS)
+        campaign = load_campaign(provider="sandbox", from_=FROM, message="Hi", recipients=[row], window=HOURS)
         written = build_plan(campaign).write(tmp_path / "plan")
         assert [told for name, told in explain_row(written, 1).steps if name == "zone"] == zone
 
     def test_where_every_window_has_closed_nothing_leaves(self, tmp_path: Path) -> None:
-        window = {**self.HOURS, "deadline": "2026-11-30T08:00 America/New_York"}
+        window = {**HOURS, "deadline": "2026-11-30T08:00 America/New_York"}
         steps = explained(1, tmp_path, recipients=[{"phone": "+12125550101"}], message="Hi", window=window)
         assert steps["window"] == ["it may not leave any more"]

@@ -251,8 +251,8 @@ def test_an_unknown_message_that_is_sent_again_is_taken_over(tmp_path: Path) -> 
     past = Past(tmp_path, [1, 97, 2], retries=0)  # 0197: accepted, and a 500 for an answer
     assert past.result.summary.unknown == 1
     past.report({3: (Status.FAILED, None)})
-    for options, taken_over in (({}, []), ({"include_unknown": True}, [1])):
-        plan = past.retry(**options)
+    for include_unknown, taken_over in ((False, []), (True, [1])):
+        plan = past.retry(include_unknown=include_unknown)
         with StateDir(tmp_path) as state:
             assert find_taken_over(state, plan, past.run.kind) == {past.run.run_id: taken_over}
 
