@@ -46,6 +46,16 @@ def test_what_is_different(written: bool, tmp_path: Path) -> None:
     ]
     assert found.changes == {"body": 1, "media": 0, "from": 0, "segments": 1}
     assert found.same == 1
+    assert found.to_dict()["counts"] == {
+        "added": 1,
+        "removed": 1,
+        "changed": 1,
+        "same": 1,
+        "changed_body": 1,
+        "changed_media": 0,
+        "changed_from": 0,
+        "changed_segments": 1,
+    }
 
 
 def test_why_somebody_is_not_in_the_other_plan(tmp_path: Path) -> None:
@@ -127,3 +137,11 @@ def test_nothing_is_lost(before: dict[str, str], after: dict[str, str]) -> None:
     both = before.keys() & after.keys()
     assert set(found.changed["to"]) == {to for to in both if before[to] != after[to]}
     assert found.same == len(both) - found.changed.height
+
+
+@pytest.mark.parametrize("older_is_first", [True, False], ids=["older first", "older second"])
+def test_a_plan_of_an_older_version_without_variants_can_be_compared(older_is_first: bool) -> None:
+    made, new = plan((ADA, "Ada"), (BOB, "Bob")), plan((ADA, "Ada"), (BOB, "B"))
+    old = Plan(made.manifest, made.frame.drop("variant"))
+    found = diff_plans(old, new) if older_is_first else diff_plans(new, old)
+    assert (found.same, found.changed["to"].to_list()) == (1, [BOB])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
 import sender
 from sender.errors import CampaignError, TemplateError
-from sender.planning.edition import render_edition
+from sender.planning.edition import edition_at, find_edition, render_edition
 
 NEW_YEAR = datetime(2027, 1, 1, 9, 30, tzinfo=UTC)
 
@@ -79,3 +80,39 @@ def test_it_is_in_the_plan_and_not_in_its_hash() -> None:
     first, second = (sender.build_plan(sender.load_campaign(**keys, edition=edition)) for edition in ("1", "2"))
     assert (first.manifest.edition, second.manifest.edition) == ("1", "2")
     assert (first.hash, first.identity) == (second.hash, second.identity)
+
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("text", "edition"),
+    [
+        pytest.param("", "2026-11-30T09:00-05:00", id="the time itself"),
+        pytest.param("spring", "spring", id="a text"),
+        pytest.param("{{ date }} {{ week }} {{ month }}", "2026-11-30 2026-W49 2026-11", id="a template"),
+    ],
+)
+def test_the_edition_of_a_scheduled_campaign_is_that_of_the_time(text: str, edition: str) -> None:
+    """Whoever starts it, and however late: a plan of it is the same edition until the next time."""
+    assert edition_at(text, datetime(2026, 11, 30, 9, tzinfo=NEW_YORK)) == edition
+    campaign = sender.load_campaign(
+        name="t",
+        provider="sandbox",
+        from_="+12025550100",
+        message="Hi",
+        recipients=[{"phone": "+12025550101"}],
+        schedule={"cron": "0 9 * * mon", "zone": NEW_YORK.key},
+        **({"edition": text} if text else {}),
+    )
+    for begins in (datetime(2026, 11, 30, 14, tzinfo=UTC), datetime(2026, 12, 7, 13, 59, tzinfo=UTC)):
+        assert find_edition(campaign, begins=begins) == edition
+    a_week_later = find_edition(campaign, begins=datetime(2026, 12, 7, 14, tzinfo=UTC))
+    assert (a_week_later == edition) is (text == "spring")
+
+
+def test_the_edition_of_a_campaign_without_a_schedule_is_that_of_its_start() -> None:
+    campaign = sender.load_campaign(
+        provider="sandbox", message="Hi", recipients=[{"phone": "+12025550101"}], edition="{{ date }}"
+    )
+    assert find_edition(campaign, begins=NEW_YEAR) == "2027-01-01"

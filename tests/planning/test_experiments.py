@@ -264,3 +264,18 @@ def test_what_cannot_be_is_refused_in_a_sentence(variants: Any, keys: dict[str, 
         plan(variants, **keys)
     assert sentence in str(refused.value)
     assert isinstance(refused.value, CampaignError) or "column" in sentence or "template" in str(refused.value).lower()
+
+
+def test_a_group_that_nobody_is_in_is_too_small() -> None:
+    built = plan(rows=ROWS[:4], holdout="0.1%", experiment={"base": "10%", "lift": "5%"})
+    assert "holdout" not in built.manifest.skipped
+    (note,) = [note for note in built.manifest.notes if "too few people" in note]
+    assert "holdout 0" in note
+
+
+def test_a_row_that_the_provider_refuses_stops_no_other_variant() -> None:
+    rows = [{**row, "valid": "60"} for row in ROWS[:20]]
+    rows[3]["valid"] = "100000"
+    frame = plan(rows=rows, sandbox={"dialect": "twilio"}, validity_period="{{ valid }}").frame
+    assert frame["reason"].to_list() == [None] * 3 + ["render_error"] + [None] * 16
+    assert frame["variant"].n_unique() == 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sender import build_plan, explain_row, load_campaign
+from sender.core import clock
 from sender.core.errors import InputError
 from sender.core.outcomes import SkipReason
 from sender.suppression.entries import REASONS
@@ -199,3 +200,95 @@ def test_a_time_zone_that_cannot_be_read_is_the_step_at_which_the_row_is_skipped
     told = explained(1, tmp_path, recipients=rows, message="Hi", window={"hours": "09:00-20:00"})
     assert list(told)[-2:] == ["sender", "zone"]
     assert told["zone"][0].startswith("skipped as missing_data: `Eastern Summer` is not a time zone; write it as ")
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        pytest.param("+14165550101", "0.50 USD: 0.50 for +1416, times 1", id="the longest prefix"),
+        pytest.param("+14165560101", "0.60 USD: 0.60 for +14165560, times 1", id="a longer one"),
+        pytest.param("+16045550101", "0.20 USD: 0.20 for CA, times 1", id="no prefix"),
+    ],
+)
+def test_the_price_is_that_of_the_longest_prefix(to: str, told: str, tmp_path: Path) -> None:
+    table = tmp_path / "canada.yaml"
+    entries = [f'{{to: "{where}", sms: {price}}}' for where, price in
+               (("+1416", "0.5"), ("CA", "0.2"), ("+14165560", "0.6"))]  # fmt: skip
+    table.write_text(f"currency: USD\nprices: [{', '.join(entries)}]\n", encoding="utf-8")
+    steps = explained(1, tmp_path, recipients={"rows": [{"phone": to}]}, message="Hi", prices=str(table))
+    assert steps["cost"] == [told]
+
+
+HOURS = {"hours": "09:00-20:00"}
+
+
+class TestWhenARowMayLeave:
+    """On a Monday at noon UTC, which is 07:00 in New York and 04:00 in Los Angeles."""
+
+    NOW_MS = 1_796_040_000_000
+
+    @pytest.fixture(autouse=True)
+    def monday(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(clock, "time_of_day_ms", lambda: self.NOW_MS)
+
+    NIGHT = "later; open Mon 2026-11-30 09:00 {0} to Mon 2026-11-30 20:00 {0}, held by window"
+    AREA_CODE = f"its area code +1212 alone gives America/New_York: {NIGHT.format('EST')}"
+    COUNTRY = (
+        "its country US alone gives America/Adak or America/Anchorage or America/Chicago or America/Denver or 4 others:"
+        " later; open Mon 2026-11-30 09:00 HST to Mon 2026-11-30 15:00 HST, held by window"
+    )
+
+    @pytest.mark.parametrize(
+        ("row", "zones", "windows"),
+        [
+            pytest.param({"phone": "+12125550101"}, [
+                "America/New_York, by its area code +1212; in US and US-NY", COUNTRY,
+            ], [NIGHT.format("EST")], id="by the number"),
+            pytest.param({"phone": "+12125550101", "zip": "90001"}, [
+                "America/Los_Angeles, by its ZIP 90001; in US and US-CA and US-NY", AREA_CODE, COUNTRY,
+            ], [NIGHT.format("PST")], id="by the ZIP"),
+            pytest.param({"phone": "+12125550101", "zip": "x", "timezone": "Europe/Paris"}, [
+                "Europe/Paris, by its time zone Europe/Paris; in US and US-NY",
+                "its ZIP x gives nothing: `x` is not a ZIP that we know", AREA_CODE, COUNTRY,
+            ], ["now; open Mon 2026-11-30 13:00 CET to Mon 2026-11-30 20:00 CET"], id="by the time zone"),
+            pytest.param({"phone": "+442079460101", "state": "NY"}, [
+                "Europe/London, by its country GB; in GB",
+                "its state NY gives nothing: counts only for numbers of the United States and Canada",
+            ], ["now; open Mon 2026-11-30 12:00 GMT to Mon 2026-11-30 20:00 GMT"], id="a state of elsewhere"),
+            pytest.param({"phone": "+14235550101"}, [
+                "America/Chicago or America/New_York, by its area code +1423; in US and US-TN", COUNTRY,
+            ], [
+                "later; open Mon 2026-11-30 09:00 CST to Mon 2026-11-30 19:00 CST, held by window",
+                f"in America/Chicago alone: {NIGHT.format('CST')}",
+                f"in America/New_York alone: {NIGHT.format('EST')}",
+            ], id="one of two zones"),
+        ],
+    )  # fmt: skip
+    def test_all_that_says_where_somebody_is_is_named(
+        self, row: dict[str, str], zones: list[str], windows: list[str], tmp_path: Path
+    ) -> None:
+        steps = explained(1, tmp_path, recipients=[row], message="Hi", window=HOURS)
+        assert (steps["zone"], steps["window"]) == (zones, windows)
+
+    @pytest.mark.parametrize(
+        ("row", "zone"),
+        [
+            pytest.param({"phone": "+12125550101"}, [
+                "America/New_York, by its area code +1212; in US and US-NY", COUNTRY,
+            ], id="by the number"),
+            pytest.param({"phone": "+12125550101", "zip": "90001"}, [
+                "America/Los_Angeles, by its ZIP; in US and US-CA and US-NY", AREA_CODE, COUNTRY,
+            ], id="by a cell, which only the campaign knows"),
+        ],
+    )  # fmt: skip
+    def test_a_written_plan_tells_where_without_the_cells(
+        self, row: dict[str, str], zone: list[str], tmp_path: Path
+    ) -> None:
+        campaign = load_campaign(provider="sandbox", from_=FROM, message="Hi", recipients=[row], window=HOURS)
+        written = build_plan(campaign).write(tmp_path / "plan")
+        assert [told for name, told in explain_row(written, 1).steps if name == "zone"] == zone
+
+    def test_where_every_window_has_closed_nothing_leaves(self, tmp_path: Path) -> None:
+        window = {**HOURS, "deadline": "2026-11-30T08:00 America/New_York"}
+        steps = explained(1, tmp_path, recipients=[{"phone": "+12125550101"}], message="Hi", window=window)
+        assert steps["window"] == ["it may not leave any more"]

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from sender.campaign.load import load_campaign
-from sender.core.errors import InputError
+from sender.core.errors import CampaignError, InputError
 from sender.plan.plan import Plan
 from sender.planning.build import build_plan
 from sender.planning.forecast import Forecast, foresee
@@ -134,6 +134,7 @@ def test_a_deadline_drops_what_would_leave_later() -> None:
         (6000.0, 100, 40, False),  # we are no faster than that
         (None, 200, 70, True),  # two segments a message
         (None, 50, 0, True),
+        (None, 0, 0, False),  # the provider writes the text, and nobody knows its size
     ],
 )
 def test_what_waits_at_the_provider_does_not_arrive_in_time(
@@ -143,3 +144,36 @@ def test_what_waits_at_the_provider_does_not_arrive_in_time(
     feasibility = {"expected_s": expected_s, "drained_per_s": 1 / 60, "units": units}
     forecast = foreseen({EST: 100}, ms(24), **feasibility)
     assert (forecast.late, forecast.by_provider) == (late, by_provider)
+
+
+@pytest.mark.parametrize(("expected_s", "late"), [(None, 0), (6000.0, 40)])
+def test_a_provider_that_keeps_up_does_not_decide(expected_s: float | None, late: int) -> None:
+    forecast = foreseen({EST: 100}, ms(24), expected_s=expected_s, units=100)
+    assert (forecast.late, forecast.by_provider) == (late, False)
+
+
+@pytest.mark.parametrize(
+    ("hours", "seconds", "allowed"),
+    [
+        pytest.param("09:00-10:00", 3600, True, id="as long as the window"),
+        pytest.param("09:00-10:00", 3601, False, id="a second longer"),
+        pytest.param("09:00-10:00, 12:00-14:00", 7200, True, id="as long as the longest range"),
+        pytest.param("09:00-10:00, 12:00-14:00", 7201, False, id="longer than the longest range"),
+    ],
+)
+def test_a_message_may_be_valid_for_as_long_as_the_window_is_open(hours: str, seconds: int, allowed: bool) -> None:
+    campaign = load_campaign(
+        name="x",
+        provider="twilio",
+        from_="+12025550100",
+        recipients=[{"phone": "+12025550101"}],
+        message="hi",
+        window={"hours": hours},
+        validity_period=seconds,
+    )
+    if allowed:
+        assert build_plan(campaign).manifest.messages == 1
+        return
+    with pytest.raises(CampaignError, match=f"validity_period is {seconds} s") as caught:
+        build_plan(campaign)
+    assert (caught.value.where, f"write {seconds - 1} or less" in str(caught.value.fix)) == ("validity_period", True)

@@ -14,7 +14,7 @@ import sender
 from sender.core.errors import InputError, RunComplete, RunUnfinished
 from sender.core.outcomes import DeliveryReport, Reason, Status
 from sender.plan.plan import Plan
-from sender.planning.retry import retry_plan
+from sender.planning.retry import find_taken_over, retry_plan
 from sender.reports.run_results import latest_results
 from sender.sandbox import Options, embedded
 from sender.state.ledger import ReceivedReport, Run
@@ -235,3 +235,36 @@ def test_the_unknown_are_sent_again_only_when_told(tmp_path: Path) -> None:
     assert past.result.summary.unknown == 1
     assert past.rows() == []
     assert past.rows(include_unknown=True) == [2]
+
+
+def test_a_rehearsed_retry_of_a_simulation_is_one_of_its_retries(tmp_path: Path) -> None:
+    past = Past(tmp_path, [1, 2])
+    past.report(dict.fromkeys((1, 2), (Status.FAILED, None)))
+    with patient_sandbox() as env:
+        first = sender.send(past.retry(), state_dir=tmp_path, env=env)
+    past.report({1: (Status.DELIVERED, None), 2: (Status.FAILED, None)}, first.run)
+    assert past.rows(rehearse=True) == past.rows() == [2]
+    assert past.retry(rehearse=True).manifest.retry == 2
+
+
+def test_an_unknown_message_that_is_sent_again_is_taken_over(tmp_path: Path) -> None:
+    past = Past(tmp_path, [1, 97, 2], retries=0)  # 0197: accepted, and a 500 for an answer
+    assert past.result.summary.unknown == 1
+    past.report({3: (Status.FAILED, None)})
+    for include_unknown, taken_over in ((False, []), (True, [1])):
+        plan = past.retry(include_unknown=include_unknown)
+        with StateDir(tmp_path) as state:
+            assert find_taken_over(state, plan, past.run.kind) == {past.run.run_id: taken_over}
+
+
+def test_whoever_is_put_into_a_suppression_file_since_is_skipped(tmp_path: Path) -> None:
+    stop = tmp_path / "stop.csv"
+    stop.write_text(f"phone\n{number(9)}\n", encoding="utf-8")
+    past = Past(tmp_path / "state", [1, 2], suppress=str(stop))
+    past.report(dict.fromkeys((1, 2), (Status.UNDELIVERED, Reason.UNREACHABLE)))
+    stop.write_text(f"phone\n{number(9)}\n{number(2)}\n", encoding="utf-8")
+    plan = past.retry()
+    assert plan.frame.select("reason", "detail").rows() == [
+        (None, None),
+        ("suppressed", "the number is in stop.csv"),
+    ]

@@ -134,3 +134,14 @@ def test_a_plan_made_before_feasibility_still_tells_its_time() -> None:
     made = manifest(10)
     old = Plan(Manifest(**{**{name: getattr(made, name) for name in Manifest.__slots__}, "feasibility": {}}), None)
     assert old.manifest.expected_s == 10
+
+
+def test_messages_of_unknown_size_have_no_share() -> None:
+    """The provider writes the text, so nobody knows how many segments it takes."""
+    made = manifest(40, from_=[A, B], content_sid="HX" + "0" * 32, message={})
+    told = made.feasibility["senders"]
+    assert {number: (one["units"], one["share"], one["expected_s"]) for number, one in told.items()} == {
+        A: (0, 0.0, 0.0),
+        B: (0, 0.0, 0.0),
+    }
+    assert sum(one["messages"] for one in told.values()) == 40
