@@ -19,7 +19,7 @@ from sender.state.state_dir import StateDir
 
 PEOPLE = ("+12025550101", "+12025550102", "+12025550103")
 FIRST, SECOND = (round(datetime(2026, 11, day, tzinfo=UTC).timestamp() * 1000) for day in (1, 8))
-BEFORE, BETWEEN, AFTER = "2026-10-31T00:00:00Z", "2026-11-02T00:00:00Z", "2026-11-09T00:00:00Z"
+BEFORE, AT_FIRST, AFTER = "2026-10-31T23:59:59Z", "2026-11-01T00:00:00Z", "2026-11-09T00:00:00Z"
 
 
 @dataclass
@@ -91,7 +91,7 @@ def test_a_click_is_found_by_the_token_of_its_link(world: World, text: str) -> N
 
 
 def test_an_outcome_belongs_to_the_newest_run_before_it(world: World) -> None:
-    at = (BEFORE, BETWEEN, AFTER)
+    at = (BEFORE, AT_FIRST, AFTER)
     imported = world.load("phone,time\n" + "".join(f"{to},{when}\n" for to, when in zip(PEOPLE, at, strict=True)))
     assert (imported.rows, imported.by_run, imported.new) == (3, {"second": 1, "first": 1}, 2)
     assert imported.problems == (RowProblem(2, "nobody in these runs, or before them"),)
