@@ -58,7 +58,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Suppress
 
 def fetch(listed: SuppressionList, *steps: Step) -> tuple[int, int]:
     adapter = providers.sandbox_adapter("telnyx", "http://127.0.0.1:1")
-    return asyncio.run(import_opt_outs(listed, adapter, Pages(*steps)))
+    return asyncio.run(import_opt_outs(listed, adapter, Pages(*steps)))  # type: ignore[arg-type]
 
 
 def test_those_of_all_pages_are_counted_and_the_new_ones_too(listed: SuppressionList) -> None:
