@@ -170,6 +170,32 @@ def test_one_reply_that_is_refused_delays_no_other(world: World) -> None:
     world.run(lambda: world.counts() == {"done": 4, "waiting": 1})
 
 
+def test_a_receiver_that_takes_them_is_not_kept_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "_LONGEST_PAUSE_S", 60.0)
+    for n in range(14):
+        world.add(f"SM{n}")
+    world.run(lambda: world.counts() == {"done": 14})
+
+
+def test_a_receiver_has_fifteen_seconds_for_its_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed_s: list[float] = []
+    posted = asyncio.Event()
+
+    async def take(_: object, request: httpx.Request) -> httpx.Response:
+        allowed_s.extend(request.extensions["timeout"].values())
+        posted.set()
+        return httpx.Response(204)
+
+    async def forward() -> None:
+        async with Forwarder(partial(ReplyFile.open, world.path), TARGET, clock=lambda: world.now_s):
+            await posted.wait()
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", take)
+    world.add("SM1")
+    asyncio.run(asyncio.wait_for(forward(), 10))
+    assert (set(allowed_s), world.counts()) == ({15.0}, {"done": 1})
+
+
 def test_two_forwarders_share_the_work(world: World) -> None:
     for n in range(20):
         world.add(f"SM{n}")

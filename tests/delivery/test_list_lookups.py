@@ -62,6 +62,14 @@ def test_each_answer_is_kept_and_paid_for_once(campaign: sender.Campaign, state:
         assert [entry.number for entry in dead_entries(suppressions)] == ["+12025550192"]
 
 
+def test_those_that_are_known_are_counted_apart_from_those_that_are_due(campaign: sender.Campaign, state: Path) -> None:
+    one = sender.LookupOptions(state_dir=state, limit=1)
+    for known, due in ((0, 1), (1, 1), (2, 1), (3, 0)):
+        with open_list_lookup(campaign, one) as asked:
+            assert (asked.known, len(asked.due), len(asked.wanted)) == (known, due, 3)
+        sender.lookup(campaign, one)
+
+
 def test_two_at_once_pay_for_nothing_twice(campaign: sender.Campaign, state: Path) -> None:
     options = sender.LookupOptions(state_dir=state)
 

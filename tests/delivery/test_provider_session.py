@@ -62,14 +62,47 @@ def test_without_credentials_nothing_is_connected(plan: sender.Plan, tmp_path: P
 
 
 def test_a_run_goes_on_with_its_own_account_only(plan: sender.Plan, tmp_path: Path) -> None:
-    own, other = (run_of(plan, RunKind.LIVE, account=sid) for sid in (TWILIO["TWILIO_ACCOUNT_SID"], "AC" + "1" * 32))
-    with open_adapter(own, plan.manifest, TWILIO, tmp_path) as adapter:
-        assert adapter.account_id == own.account
+    other = run_of(plan, RunKind.LIVE, account="AC" + "1" * 32)
     with (
         pytest.raises(InputsChanged, match="is sent by account AC1"),
         open_adapter(other, plan.manifest, TWILIO, tmp_path),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("account", "base_url"),
+    [
+        pytest.param(TWILIO["TWILIO_ACCOUNT_SID"], "https://api.twilio.com", id="both are the same"),
+        pytest.param(None, None, id="of a run that has not kept them"),
+        pytest.param("", None, id="of credentials without an account"),
+    ],
+)
+def test_a_run_goes_on_with_its_own_account_or_one_that_is_not_known(
+    plan: sender.Plan, tmp_path: Path, account: str | None, base_url: str | None
+) -> None:
+    run = replace(run_of(plan, RunKind.LIVE, account=account), base_url=base_url)
+    with open_adapter(run, plan.manifest, TWILIO, tmp_path) as adapter:
+        assert adapter.account_id == TWILIO["TWILIO_ACCOUNT_SID"]
+
+
+def test_a_run_goes_on_at_its_own_address_only(plan: sender.Plan, tmp_path: Path) -> None:
+    run = replace(run_of(plan, RunKind.LIVE), base_url="https://api.example.com")
+    with (
+        pytest.raises(InputsChanged, match=r"is sent through https://api\.example\.com"),
+        open_adapter(run, plan.manifest, TWILIO, tmp_path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("in_each_row", [False, True])
+def test_a_log_without_the_recipients_proves_no_absence(plan: sender.Plan, tmp_path: Path, in_each_row: bool) -> None:
+    """Twilio hides numbers where the campaign asks for it, for all messages or for those of some rows."""
+    hidden = {"address_retention": "{{ keep }}" if in_each_row else "obfuscate"}
+    asked = {"templates": {**plan.manifest.templates, **hidden}} if in_each_row else {"fields": hidden}
+    made = plan.with_manifest(replace(plan.manifest, **asked))
+    assert connect(plan, run_of(plan, RunKind.LIVE), TWILIO, tmp_path).facts.settle_s is not None
+    assert connect(made, run_of(made, RunKind.LIVE), TWILIO, tmp_path).facts.settle_s is None
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,9 @@ SKEW_S = SKEW.total_seconds()
         pytest.param(
             [doubt(0), doubt(1)], [entry("b", after_s=2), entry("a")], FULL, {0: "a", 1: "b"}, id="two-and-two"
         ),
+        pytest.param(
+            [doubt(0), doubt(1)], [entry("a"), entry("b")], FULL, {0: "a", 1: "b"}, id="two-of-the-same-moment"
+        ),
         pytest.param([doubt(0)], [entry("a", ref="run.0"), entry("b", ref="run.0")], NAMED, {0: "a"}, id="a-ref-twice"),
     ],
 )

@@ -1,0 +1,129 @@
+"""Outcomes from a file: whom each is of, by whatever the file has of a person, and which run it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import sender
+from sender.core.outcomes import Accepted
+from sender.delivery.import_outcomes import ImportedOutcomes, RowProblem, import_outcomes
+from sender.planning.recipient_links import list_links
+from sender.state.ledger import Run, RunKind, Settlement
+from sender.state.state_dir import StateDir
+
+PEOPLE = ("+12025550101", "+12025550102", "+12025550103")
+FIRST, SECOND = (round(datetime(2026, 11, day, tzinfo=UTC).timestamp() * 1000) for day in (1, 8))
+BEFORE, AT_FIRST, AFTER = "2026-10-31T23:59:59Z", "2026-11-01T00:00:00Z", "2026-11-09T00:00:00Z"
+
+
+@dataclass
+class World:
+    """A state in which one campaign went to PEOPLE twice, as `first` and a week later as `second`."""
+
+    state: StateDir
+    folder: Path
+
+    def load(self, text: str, *, event: str | None = "buy", id_column: str | None = None) -> ImportedOutcomes:
+        file = self.folder / "sold.csv"
+        file.write_text(text, encoding="utf-8")
+        return import_outcomes(self.state, file, event=event, id_column=id_column, default_region="US")
+
+    def kept(self, run_id: str = "second") -> list[tuple[int, str, int | None, float | None]]:
+        """`row_number`, event, time and value."""
+        frame = self.state.outcomes.read(self.state.ledger.run(run_id)).sort("row_number", "event")
+        return frame.select("row_number", "event", "at_ms", "value").rows()
+
+    def token(self, row_number: int) -> str:
+        links = list_links(self.state.plan(self.state.ledger.run("second")), "")
+        return str(links.filter(row_number=row_number)["token"].item())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with StateDir(tmp_path / "state") as state:
+        people = pl.DataFrame({"phone": PEOPLE, "customer": ["C1", "C2", "C3"]})
+        campaign = sender.load_campaign(
+            recipients=people,
+            provider="sandbox",
+            from_="+12025550100",
+            message="Hi {{ link('https://shop.example.com/') }}",
+            links={"base": "https://l.example.com/", "domains": ["shop.example.com"]},
+            name="offer",
+        )
+        plan = sender.build_plan(campaign, state_dir=tmp_path / "state")
+        for run_id, created_at_ms in (("first", FIRST), ("second", SECOND)):
+            run = Run(run_id, "offer", RunKind.LIVE, "twilio", plan.hash, None, 3, 3, 0, created_at_ms)
+            state.plans.save(run, plan)
+            state.ledger.create_run(run)
+            claims = state.ledger.claim(run_id, limit=3, lease_ms=60_000)
+            accepted = [Settlement(claim, Accepted(f"{run_id}-m{claim.seq}")) for claim in claims]
+            state.ledger.record(run_id, accepted)
+        yield World(state, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "of_the_third"),
+    [
+        pytest.param("phone", "+1 202-555-0103", id="a number"),
+        pytest.param("ref", "second.2", id="a ref"),
+        pytest.param("message_id", "second-m2", id="the provider's id"),
+        pytest.param("customer", " C3 ", id="a column of the list"),
+    ],
+)
+def test_a_person_is_found_by_what_the_file_has(world: World, header: str, of_the_third: str) -> None:
+    id_column = header if header == "customer" else None
+    imported = world.load(f"{header}\n{of_the_third}\n", id_column=id_column)
+    assert (imported.rows, imported.by_run, imported.new, imported.problems) == (1, {"second": 1}, 1, ())
+    assert world.kept() == [(3, "buy", None, None)]
+
+
+@pytest.mark.parametrize("text", ["{}", "https://l.example.com/{}", "https://l.example.com/{}/?utm=1"])
+def test_a_click_is_found_by_the_token_of_its_link(world: World, text: str) -> None:
+    imported = world.load(f"token\n{text.format(world.token(3))}\n", event=None)
+    assert (imported.by_run, imported.problems) == ({"second": 1}, ())
+    assert world.kept() == [(3, "click", None, None)]
+
+
+def test_an_outcome_belongs_to_the_newest_run_before_it(world: World) -> None:
+    at = (BEFORE, AT_FIRST, AFTER)
+    imported = world.load("phone,time\n" + "".join(f"{to},{when}\n" for to, when in zip(PEOPLE, at, strict=True)))
+    assert (imported.rows, imported.by_run, imported.new) == (3, {"second": 1, "first": 1}, 2)
+    assert imported.problems == (RowProblem(2, "nobody in these runs, or before them"),)
+    assert [row[0] for row in world.kept("first")] == [2]
+    assert [row[0] for row in world.kept("second")] == [3]
+
+
+def test_one_outcome_counts_for_one_run_and_once(world: World) -> None:
+    file = f'phone,event,time,amount\n{PEOPLE[0]},buy,{AFTER},"1,250.50"\n{PEOPLE[0]},return,,\n'
+    assert world.load(file, event=None).new == 2
+    again = world.load(file, event=None)
+    assert (again.by_run, again.new) == ({"second": 2}, 0)
+    at_ms = round(datetime(2026, 11, 9, tzinfo=UTC).timestamp() * 1000)
+    assert world.kept() == [(1, "buy", at_ms, 1250.5), (1, "return", None, None)]
+    assert world.kept("first") == []
+
+
+def test_rows_that_count_for_nothing_say_why(world: World) -> None:
+    rows = [
+        f"{PEOPLE[0]},,,",
+        ",buy,,",
+        f"{PEOPLE[0]},buy,soon,",
+        f"{PEOPLE[0]},buy,,much",
+        "+12025550199,buy,,",
+        f"{PEOPLE[0]},buy,,",
+    ]
+    imported = world.load("phone,event,time,value\n" + "\n".join(rows) + "\n", event=None)
+    assert [(problem.row_number, problem.why) for problem in imported.problems] == [
+        (2, "no event"),
+        (3, "no number"),
+        (4, "soon is not a time: write 2026-11-29T14:05:00Z"),
+        (5, "much is not a number"),
+        (6, "nobody in these runs, or before them"),
+    ]
+    assert (imported.rows, imported.by_run, imported.new) == (6, {"second": 1}, 1)
