@@ -1,8 +1,8 @@
-"""`python -m tests.mutation.score`: how many of mutmut's mutants the tests have killed, by module, and which survived.
+"""`python -m tests.mutation.score`: how many of mutmut's mutants the tests have killed, by package, and which survived.
 
 Run it after `mutmut run`, in the same folder. A mutant that cannot be told from the original is listed in equivalent.toml
 with the reason, and counts for nothing; so does one whose SQL is the same in other letters, and one of a protocol, which
-nobody runs. One that no test ran counts as a survivor, one that never ended as killed. The exit code is 1 when a module
+nobody runs. One that no test ran counts as a survivor, one that never ended as killed. The exit code is 1 when a package
 has fewer killed than `--at-least` percent.
 """
 
@@ -13,7 +13,7 @@ import io
 import re
 import sys
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -99,9 +99,9 @@ def _mutmut(*arguments: str) -> str:
 
 
 def report(found: Iterable[Mutant], at_least: float) -> int:
-    """Print a line a module and each survivor; return the exit code."""
+    """Print each survivor, and a line for each module and each package; return the exit code."""
     listed, seen = equivalents(), set[Change]()
-    killed: dict[str, int] = defaultdict(int)
+    killed: Counter[str] = Counter()
     survivors: dict[str, list[Change]] = defaultdict(list)
     for mutant in found:
         if mutant.status in KILLED:
@@ -112,27 +112,41 @@ def report(found: Iterable[Mutant], at_least: float) -> int:
                 seen.add(change)
             else:
                 survivors[mutant.module].append(change)
-    for module in sorted({*killed, *survivors}):
+    modules = sorted({*killed, *survivors})
+    for module in modules:
         for change in survivors[module]:
             print(f"\n{change.where}\n  - {change.was}\n  + {change.now}".replace("\n\n", "\n"))
     print()
-    low = []
-    for module in sorted({*killed, *survivors}):
-        total = killed[module] + len(survivors[module])
-        percent = 100 * killed[module] / total
-        low += [module] if percent < at_least else []
-        print(f"{percent:6.1f} %  {killed[module]:5} of {total:5}  {module}")
-    all_killed, left = sum(killed.values()), sum(map(len, survivors.values()))
-    print(f"{100 * all_killed / max(all_killed + left, 1):6.1f} %  {all_killed:5} of {all_killed + left:5}  in all")
-    print(f"{len(seen)} more are equivalent to the original (tests/mutation/equivalent.toml)")
-    for module in low:
-        print(f"fewer than {at_least:g} % killed: {module}")
+    totals = Counter({module: killed[module] + len(survivors[module]) for module in modules})
+    by_package, total_by_package = _by_package(killed), _by_package(totals)
+    for module in modules:
+        print(_line(killed[module], totals[module], module))
+    print()
+    for package, total in total_by_package.items():
+        print(_line(by_package[package], total, package))
+    print(_line(killed.total(), totals.total(), "in all"))
+    print(f"{len(seen)} more: equivalent to the original (tests/mutation/equivalent.toml)")
+    low = [name for name, total in total_by_package.items() if 100 * by_package[name] < at_least * total]
+    for package in low:
+        print(f"fewer than {at_least:g} % killed: {package}")
     return 1 if low else 0
+
+
+def _by_package(counts: Counter[str]) -> Counter[str]:
+    """The counts of modules summed by package: `sender.sending`, not the packages within it."""
+    packages: Counter[str] = Counter()
+    for module, count in counts.items():
+        packages[".".join(module.split(".")[:2])] += count
+    return packages
+
+
+def _line(killed: int, total: int, name: str) -> str:
+    return f"{100 * killed / total:6.1f} %  {killed:5} of {total:5}  {name}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at-least", type=float, default=90.0, metavar="PERCENT", help="of each module's mutants")
+    parser.add_argument("--at-least", type=float, default=90.0, metavar="PERCENT", help="of each package's mutants")
     parser.add_argument("modules", nargs="*", help="only these, as sender.sending.circuit_breaker")
     options = parser.parse_args()
     chosen = [mutant for mutant in mutants() if not options.modules or mutant.module in options.modules]
