@@ -13,13 +13,9 @@ from sender.core.errors import RunComplete
 from sender.core.outcomes import Canceled, CancelReason
 from sender.delivery.scheduled import TakenBack
 from sender.sending.run_control import ClosedRun, close, lift_pause, name_person, pause
-from sender.state.ledger import Counts
+from sender.state.ledger import Counts, Settlement
 from tests.state.run_history import ACCEPTED, ADA, GRACE, INTENT, JEAN, MARY, PENDING, RunHistory, run_history
 
-OPTED_OUT, UNDER_REVIEW, CAPPED = (
-    Canceled(reason, "not sent")
-    for reason in (CancelReason.OPTED_OUT, CancelReason.UNDER_REVIEW, CancelReason.FREQUENCY_CAP)
-)
 EMPTY = Counts(pending=0, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
 
 
@@ -45,7 +41,11 @@ class TestClosing:
         assert close(run.run_id, state_dir=history.folder).run.closed_by == name_person()
 
     def test_people_who_want_nothing_more_are_not_counted_for_a_retry(self, history: RunHistory) -> None:
-        run = history.add({ADA: OPTED_OUT, GRACE: UNDER_REVIEW, JEAN: CAPPED, MARY: PENDING})
+        run = history.add(dict.fromkeys((ADA, GRACE, JEAN, MARY), PENDING))
+        claims = history.state.ledger.claim(run.run_id, limit=3, lease_ms=1000)
+        reasons = (CancelReason.OPTED_OUT, CancelReason.UNDER_REVIEW, CancelReason.FREQUENCY_CAP)
+        outcomes = [Settlement(claim, Canceled(reason, "no")) for claim, reason in zip(claims, reasons, strict=True)]
+        history.state.ledger.record(run.run_id, outcomes)
         closed = close(run.run_id, state_dir=history.folder, env={})
         assert (closed.canceled, closed.counts.canceled, closed.retryable) == (1, 4, 2)
 
@@ -99,5 +99,3 @@ class TestPausing:
         with pytest.raises(RunComplete, match="was closed" if is_closed else "nothing left to send"):
             pause(run.run_id, state_dir=history.folder)
         assert history.state.ledger.run(run.run_id).paused_at_ms is None
-
-

@@ -42,7 +42,7 @@ def history(tmp_path: Path) -> Iterator[RunHistory]:
 
 
 def result_of(history: RunHistory, run: Run, **values: Any) -> RunResult:
-    given = {
+    given: dict[str, Any] = {
         "summary": SUMMARY,
         "results_path": Path("results.csv"),
         "state_dir": history.folder,
@@ -57,7 +57,13 @@ def test_it_is_plain_values(history: RunHistory) -> None:
     stopped = ProviderRefused("no funds", fix="add some")
     held = HeldMessages(1_767_268_800_000, ("America/New_York",), ("US quiet hours",), 7)
     result = result_of(
-        history, run, stopped=stopped, interrupted=True, resent=3, taken_out={"+12025550190": "unregistered"}, held=(held,)
+        history,
+        run,
+        stopped=stopped,
+        interrupted=True,
+        resent=3,
+        taken_out={"+12025550190": "unregistered"},
+        held=(held,),
     )
     told = json.loads(json.dumps(result.to_dict()))
     assert told == {

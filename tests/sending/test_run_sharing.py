@@ -92,7 +92,7 @@ def sharing_of(history: RunHistory, run: Run, others: Any, shifts: int = 2, **wa
 
 def test_the_others_are_told_how_to_send_it_and_whom_to_leave_out(history: RunHistory) -> None:
     run, others = history.add({ADA: PENDING}), Others(workers=1)
-    ways = {"limit": 5, "public_url": "https://reports.example"}
+    ways: dict[str, Any] = {"limit": 5, "public_url": "https://reports.example"}
     sharing_of(history, run, others, **ways).begin(run, {GRACE: "opted_out"})
     expected = Order(PACE, 2, limit=5, public_url="https://reports.example", held={GRACE: "opted_out"})
     assert others.told == [("share", "run-0", expected)]
