@@ -53,12 +53,12 @@ def send(plan: sender.Plan, state: Path, url: str, **changed: Any) -> sender.Run
     return asyncio.run(go())
 
 
-def resume(run_id: str, state: Path, url: str, **changed: Any) -> sender.RunResult:
+def resume(run_id: str, state: Path, url: str, cancel: asyncio.Event | None = None, **changed: Any) -> sender.RunResult:
     chosen = options(state, url, **changed)
 
     async def go() -> sender.RunResult:
         with open_run_again(run_id, chosen) as session:
-            return await session.send(chosen)
+            return await session.send(chosen, cancel=cancel)
 
     return asyncio.run(go())
 
@@ -307,6 +307,57 @@ def test_a_closed_window_holds_a_repeated_request_as_well(tmp_path: Path, bound:
             windows.bound.return_value, windows.left_s.return_value = 100, 60.0
             resume(run.run_id, tmp_path, url)
         assert accepted(url) == {ADA: 1, GRACE: 1}
+
+
+def test_one_whose_window_is_over_holds_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotent_retry, "GROUP", 1)
+    windows = mock.MagicMock(held_until_ms=None)
+    windows.bound.return_value, windows.wait_s.return_value = 100, None
+    windows.left_s.side_effect = lambda seqs: 0.0 if 1 in seqs else 60.0
+    real, written = providers.telnyx.TelnyxAdapter.request, []
+
+    def note(self: Any, message: Message) -> Request:
+        written.append(message.to)
+        return real(self, message)
+
+    with provider(**{GRACE: ("reset-before",), JEAN: ("reset-before",)}) as url:
+        run = left_unknown(tmp_path, url, [ADA, GRACE, JEAN]).run
+        monkeypatch.setattr(providers.telnyx.TelnyxAdapter, "request", note)
+        with mock.patch("sender.sending.open_ways.open_windows", return_value=windows):
+            resume(run.run_id, tmp_path, url)
+        assert accepted(url) == {ADA: 1, JEAN: 1}
+    assert states(tmp_path, run.run_id) == ["accepted", "unknown", "accepted"]
+    assert set(written) == {ADA, JEAN}, "no time and no rate is spent on it"
+
+
+def test_while_the_provider_is_not_well_the_rest_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotent_retry, "GROUP", 1)
+    with provider(**{GRACE: ("reset-before",) * 20, JEAN: ("reset-before",)}) as url:
+        run = left_unknown(tmp_path, url, [ADA, GRACE, JEAN]).run
+        result = resume(run.run_id, tmp_path, url)
+        assert accepted(url).get(GRACE, 0) == 0
+    assert result.stopped is None
+    assert states(tmp_path, run.run_id)[:2] == ["accepted", "unknown"]
+
+
+def test_what_is_settled_before_a_stop_counts_and_the_rest_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotent_retry, "GROUP", 1)
+    real, stop = idempotent_retry.IdempotentRetry._repeat, asyncio.Event()
+
+    async def stop_meanwhile(self: Any, doubt: Any, rule: Any) -> Any:
+        outcome = await real(self, doubt, rule)
+        stop.set()
+        return outcome
+
+    monkeypatch.setattr(idempotent_retry.IdempotentRetry, "_repeat", stop_meanwhile)
+    with provider(**{GRACE: ("reset-before",), JEAN: ("reset-before",)}) as url:
+        run = left_unknown(tmp_path, url, [ADA, GRACE, JEAN]).run
+        result = resume(run.run_id, tmp_path, url, cancel=stop)
+        assert accepted(url) == {ADA: 1, GRACE: 1}
+    assert result.stopped is None
+    assert (result.summary.accepted, result.summary.unknown, result.interrupted) == (2, 1, True)
 
 
 def test_a_person_who_has_had_enough_meanwhile_is_left_alone(tmp_path: Path) -> None:

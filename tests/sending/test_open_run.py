@@ -11,6 +11,7 @@ import pytest
 
 import sender
 from sender.core.errors import InputError, InputsChanged, RunComplete, RunLocked, StateError
+from sender.sending.choose_run import has_same_messages
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
 from sender.state.ledger import Run, RunKind
@@ -267,6 +268,30 @@ class TestResumed:
     def test_what_makes_it_another(self, history: RunHistory, settings: dict[str, str], expected: str) -> None:
         history.add({ADA: PENDING})
         assert outcome(history, plan_for(ADA, **settings)) == expected
+
+    def test_a_plan_with_other_rows_that_nobody_gets_is_the_same(self, history: RunHistory) -> None:
+        """Its hash is another one: somebody was left out who had opted out, for example."""
+        history.add({ADA: ACCEPTED, GRACE: PENDING})
+        plan = plan_for(ADA, GRACE)
+        other = plan.with_manifest(replace(plan.manifest, plan_hash="0" * 64))
+        assert outcome(history, other) == "run-0"
+
+    @pytest.mark.parametrize(
+        ("plan", "expected"),
+        [
+            pytest.param(plan_for(ADA, GRACE), True, id="the same messages"),
+            pytest.param(plan_for(ADA, JEAN), False, id="other people"),
+            pytest.param(plan_for(ADA, GRACE, provider="telnyx"), False, id="another provider"),
+        ],
+    )
+    def test_what_the_same_messages_are(self, history: RunHistory, plan: sender.Plan, expected: bool) -> None:
+        run = history.add({ADA: ACCEPTED, GRACE: PENDING})
+        other = plan.with_manifest(replace(plan.manifest, plan_hash="0" * 64))
+        assert has_same_messages(history.state, run, plan) is expected
+        assert has_same_messages(history.state, run, other) is expected
+        history.lose_plan(run)
+        assert has_same_messages(history.state, run, plan) is expected, "the hash says so"
+        assert not has_same_messages(history.state, run, other), "nothing is known of its messages"
 
     def test_people_who_had_it_since_are_not_texted_by_a_run_that_was_left(self, history: RunHistory) -> None:
         history.add({ADA: PENDING, GRACE: PENDING})

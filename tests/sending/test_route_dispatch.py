@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -279,3 +281,31 @@ def test_three_routes_are_asked_in_order(tmp_path: Path, plan: Plan) -> None:
     assert [wire.sent.count(1) for wire in wires] == [1, 1, 1]
     assert made.moves("r").select("seq", "route").rows() == [(1, 0), (1, 1)]
     made.close()
+
+
+def test_the_routes_use_the_ledger_one_after_another(ledger: SqliteLedger, plan: Plan) -> None:
+    """A ledger is not for two threads at once, however many dispatchers there are."""
+    lock, met = threading.Lock(), []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            value = getattr(ledger, name)
+            if name not in {"claim", "prefetch", "record", "release", "counts", "next_due_ms", "move"}:
+                return value
+
+            def call(*args: Any, **named: Any) -> Any:
+                if not lock.acquire(blocking=False):
+                    met.append(name)
+                    return value(*args, **named)
+                try:
+                    time.sleep(0.002)  # long enough to meet another
+                    return value(*args, **named)
+                finally:
+                    lock.release()
+
+            return call
+
+    first, second = Wire(every(lambda: NOT_THERE), latency_s=0.001), Wire(latency_s=0.001)
+    assert send(ledger, plan, first, second, using=Watched(), pace=replace(PACE, concurrency=2)).accepted == N
+    assert second.sent
+    assert met == []

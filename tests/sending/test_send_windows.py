@@ -243,6 +243,24 @@ def test_the_time_left_is_that_of_the_first_to_close(folder: Path) -> None:
     assert run.windows.left_s([]) == 0
 
 
+def test_what_waits_at_the_provider_shortens_the_time_left(folder: Path) -> None:
+    """A message arrives once the provider has sent on what was sent before it, at two a second here."""
+    run = Run(folder, [(9, [(0, 1)])], drained_per_s=2.0)
+    assert run.windows.left_s([0]) == 3600
+    run.windows.record_sent(60)
+    assert run.windows.left_s([0]) == 3600 - 30
+    run.clock.ms += 20_000
+    assert run.windows.left_s([0]) == 3600 - 30, "20 seconds are over, and 10 of the queue are left"
+    run.windows.record_sent(10)
+    assert run.windows.left_s([0]) == 3600 - 35
+    run.go_to(0.5)
+    assert run.windows.left_s([0]) == 1800, "the queue is empty"
+    run.windows.record_sent(4)
+    assert run.windows.left_s([0]) == 1798, "and idle time is no credit"
+    run.windows.record_sent(4000)
+    assert run.windows.left_s([0]) == 0
+
+
 @pytest.mark.parametrize(
     ("hours", "field", "own", "validity"),
     [

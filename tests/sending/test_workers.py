@@ -206,6 +206,21 @@ def test_what_one_worker_is_told_by_another_counts_before_it_meets_it(tmp_path: 
     assert [message for message, _ in said] == ["counts"], "and is not told again"
 
 
+def test_a_number_that_a_worker_takes_out_is_told_once() -> None:
+    said: list[tuple[str, str | None]] = []
+    parent: Any = SimpleNamespace(
+        disabled_senders=[], send=lambda message, **values: said.append((message, values.get("number")))
+    )
+    pool = plan(3, from_=[BAD, GOOD]).manifest.sender_pool()
+    assert pool is not None
+    reporter, moment = WorkerReporter(parent, pool, Concurrency(4, None)), SimpleNamespace(in_flight=0)
+    reporter.progressed(moment)  # type: ignore[arg-type]
+    pool.disable(BAD, "unregistered")
+    for _ in range(3):
+        reporter.progressed(moment)  # type: ignore[arg-type]
+    assert [number for message, number in said if message == "disable_sender"] == [BAD]
+
+
 def test_what_a_worker_reports_is_what_its_dispatcher_counted(tmp_path: Path) -> None:
     """Each report has what happened since the last one; the supervisor's meter adds them up to the same progress."""
     said: list[dict[str, Any]] = []

@@ -1,0 +1,267 @@
+"""Approvals by the library: who has approved a written plan, and what a start, a run and a retry count as approved."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+import sender
+from sender.core.errors import ApprovalMissing, InputError
+from sender.core.sign_text import sign_text
+from sender.plan.approval_text import NAMESPACE
+from sender.planning.retry import retry_plan
+from sender.sending.approval import check_approval, find_approved_plan
+from sender.sending.approve_plan import ApprovedPlan, approve, read_approvals, read_terms, text_to_approve
+from sender.sending.choose_run import RunChoice
+from sender.sending.open_run import open_run_again
+from sender.sending.options import SendOptions
+from sender.state.approvals import RunApproval
+from sender.state.ledger import Run
+from tests.state.run_history import ACCEPTED, ADA, GRACE, PENDING, REJECTED, RunHistory, plan_for, run_history
+
+ENV = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x" * 32}
+
+
+class Office:
+    """People with keys, the file of who may approve, and a state with the runs of the campaign."""
+
+    def __init__(self, folder: Path, history: RunHistory) -> None:
+        self.folder = folder
+        self.history = history
+        self.state = history.folder
+        self.signers = folder / "allowed_signers"
+        self.lines = {name: self._make_key(name) for name in ("anna", "bob")}
+        self.allow("anna", "bob")
+
+    def _make_key(self, name: str) -> str:
+        key = Ed25519PrivateKey.generate()
+        self.key(name).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+    def key(self, name: str) -> Path:
+        return self.folder / f"{name}.key"
+
+    def allow(self, *names: str, **valid: str) -> None:
+        """Let these people approve, with these options of their lines."""
+        given = "".join(f'{name.replace("_", "-")}="{value}" ' for name, value in valid.items())
+        keys = {**self.lines, "carl": self.lines["anna"]}  # who uses anna's key
+        self.signers.write_text("".join(f"{name} {given}{keys[name]}\n" for name in names), encoding="ascii")
+
+    def asks(self, plan: sender.Plan, needed: int = 1) -> sender.Plan:
+        """The plan of a campaign that asks for approvals."""
+        terms = {"approvals": needed, "signers": str(self.signers), "revoked": None}
+        return plan.with_manifest(replace(plan.manifest, approval=terms))
+
+    def write(self, *people: str, needed: int = 1) -> Path:
+        """The folder of a written plan."""
+        folder = self.folder / f"plan-{len(people)}-{needed}"
+        self.asks(plan_for(*people), needed).write(folder)
+        return folder
+
+    def approve(self, plan: Path, name: str = "anna", **ways: Any) -> ApprovedPlan:
+        key = self.key("bob" if name == "bob" else "anna")
+        return approve(plan, name, **{"key": key, "state_dir": self.state, **ways})
+
+    def check(self, plan: sender.Plan, run: Run | None = None, **ways: Any) -> RunApproval | None:
+        options = SendOptions(state_dir=self.state, env=ENV, **ways)
+        return check_approval(self.history.state, plan, options, RunChoice(run))
+
+    def run(self, fates: dict[str, Any]) -> Run:
+        """A run that began with an approval of anna's."""
+        folder = self.write(*fates)
+        self.approve(folder)
+        run = self.history.add(fates)
+        self.edit_manifest(run, approval=self.asks(plan_for(*fates)).manifest.approval)
+        (approved,) = self.history.state.approvals.read()
+        began_with = self.history.state.plan(run).manifest.parquet_sha256
+        self.history.state.approvals.note_run(run, RunApproval(approved, began_with))
+        return run
+
+    def edit_manifest(self, run: Run, **values: Any) -> None:
+        """Write the run's manifest anew, with its checksum, as a person may do who knows how."""
+        manifest = self.history.state.plans.manifest(run)
+        assert manifest is not None
+        (file,) = self.history.state.plans.folder(run).rglob("manifest.json")
+        file.write_text(replace(manifest, **values).to_json(), encoding="utf-8")
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with run_history(tmp_path / "state") as history:
+        yield Office(tmp_path, history)
+
+
+def names(approved: ApprovedPlan) -> list[str]:
+    return [name for name, _ in approved.counted.people]
+
+
+class TestApproving:
+    def test_everybody_who_has_approved_is_counted(self, office: Office) -> None:
+        folder = office.write(ADA, needed=2)
+        first = office.approve(folder)
+        assert (names(first), first.needed, first.is_complete) == (["anna"], 2, False)
+        second = office.approve(folder, "bob")
+        assert (names(second), second.needed, second.is_complete) == (["anna", "bob"], 2, True)
+        (kept,) = office.history.state.approvals.read()
+        assert [(each.name, each.key) for each in kept.approvals] == list(second.counted.people)
+        assert kept.plan == str(folder)
+        assert kept.text == text_to_approve(second.plan, office.state)
+
+    def test_a_key_is_named_as_text_as_well(self, office: Office) -> None:
+        assert names(office.approve(office.write(ADA), key=str(office.key("anna")))) == ["anna"]
+
+    def test_a_signature_that_was_made_elsewhere(self, office: Office) -> None:
+        folder = office.write(ADA)
+        text = text_to_approve(sender.Plan.open(folder), office.state)
+        made = sign_text(text.encode(), office.key("bob"), NAMESPACE)
+        assert names(office.approve(folder, "bob", key=None, signature=made)) == ["bob"]
+        with pytest.raises(InputError, match="would not count"):
+            office.approve(folder, "anna", key=None, signature=made)
+
+    def test_one_key_is_one_person(self, office: Office) -> None:
+        office.allow("anna", "bob", "carl")
+        folder, other = office.write(ADA), office.write(ADA, GRACE)
+        office.approve(folder)
+        with pytest.raises(InputError, match="anna has approved it with this key"):
+            office.approve(folder, "carl")
+        assert names(office.approve(folder, "bob")) == ["anna", "bob"]
+        assert names(office.approve(folder)) == ["anna", "bob"], "the same person once more"
+        assert names(office.approve(other, "carl")) == ["carl"], "another plan is not that one"
+
+    @pytest.mark.parametrize(
+        ("option", "days", "counts"),
+        [
+            ("valid_after", -1, True),
+            ("valid_after", 1, False),
+            ("valid_before", 1, True),
+            ("valid_before", -1, False),
+        ],
+    )
+    def test_a_key_counts_while_it_is_valid(self, office: Office, option: str, days: int, counts: bool) -> None:
+        moment = datetime.fromtimestamp(time.time() + days * 86_400, UTC)
+        office.allow("anna", **{option: f"{moment:%Y%m%d%H%M%SZ}"})
+        folder = office.write(ADA)
+        if counts:
+            assert names(office.approve(folder)) == ["anna"]
+        else:
+            with pytest.raises(InputError, match="would not count"):
+                office.approve(folder)
+            assert not office.history.state.approvals.read()
+
+    @pytest.mark.parametrize("provider", ["twilio", "sandbox"])
+    def test_what_needs_no_approval_is_refused(self, office: Office, provider: str) -> None:
+        plan = plan_for(ADA, provider=provider)
+        if provider == "sandbox":
+            plan = office.asks(plan)
+        with pytest.raises(InputError, match="no approval"):
+            read_terms(plan, office.state)
+
+
+class TestSendingAgain:
+    def test_it_is_approved_by_itself(self, office: Office) -> None:
+        folder = office.write(ADA)
+        plan = sender.Plan.open(folder)
+        terms = read_terms(plan, office.state)
+        for state in (office.state, office.folder / "none"):
+            with pytest.raises(InputError, match="has not been sent yet"):
+                text_to_approve(plan, state, again=True)
+        office.approve(folder)
+        office.history.add({ADA: ACCEPTED})
+        newest = office.history.add({ADA: ACCEPTED}).run_id
+        with pytest.raises(ApprovalMissing, match="sending it again needs its own approval"):
+            office.check(plan, again=True)
+        assert read_approvals(plan, terms, office.state, again_after=newest).people == ()
+        office.approve(folder, "bob", again=True)
+        by_again = read_approvals(plan, terms, office.state, again_after=newest)
+        assert [name for name, _ in by_again.people] == ["bob"]
+        assert [name for name, _ in read_approvals(plan, terms, office.state).people] == ["anna"]
+        found = office.check(plan, again=True)
+        assert found is not None
+        assert json.loads(found.approved.text)["again_after"] == newest
+
+    def test_once_more_is_no_part_of_the_text_unless_it_is_asked_for(self, office: Office) -> None:
+        office.history.add({ADA: ACCEPTED})
+        plan = sender.Plan.open(office.write(ADA))
+        assert "again_after" not in json.loads(text_to_approve(plan, office.state))
+        assert json.loads(text_to_approve(plan, office.state, again=True))["again_after"] == "run-0"
+
+
+class TestStarts:
+    def test_the_campaign_sends_the_plan_that_was_approved(self, office: Office) -> None:
+        folder, today = office.write(ADA), office.asks(plan_for(ADA))
+        options = SendOptions(state_dir=office.state, env=ENV)
+        assert find_approved_plan(today, options) is today
+        office.approve(folder)
+        assert find_approved_plan(today, options).directory == folder
+        other = office.asks(plan_for(ADA, GRACE))
+        assert find_approved_plan(other, options) is other
+        rehearsed = replace(options, rehearse=True)
+        assert find_approved_plan(today, rehearsed) is today
+
+    def test_what_differs_from_the_approved_plan_is_named(self, office: Office) -> None:
+        office.approve(office.write(ADA))
+        today = office.asks(plan_for(ADA))
+        pace = today.manifest.pace
+        faster = today.with_manifest(replace(today.manifest, pace=replace(pace, rate="9/s", per_s=9.0)))
+        with pytest.raises(ApprovalMissing) as missing:
+            office.check(faster)
+        assert "`pace` changed since anna approved it" in missing.value.what
+        assert "plan_hash" not in missing.value.what
+        assert "the rows" not in missing.value.what
+
+    def test_nobody_has_approved_it(self, office: Office) -> None:
+        with pytest.raises(ApprovalMissing, match="nobody has approved this plan"):
+            office.check(office.asks(plan_for(ADA)))
+
+
+class TestRuns:
+    def test_a_run_goes_on_as_it_was_approved(self, office: Office) -> None:
+        run = office.run({ADA: ACCEPTED, GRACE: PENDING})
+        approval = office.check(office.asks(plan_for(ADA, GRACE)), run)
+        assert approval == office.history.state.approvals.of_run(run)
+        options = SendOptions(state_dir=office.state, env=ENV)
+        with open_run_again(run.run_id, options) as session:
+            assert session.run.run_id == run.run_id
+        with (
+            pytest.raises(ApprovalMissing, match="max_messages cannot be changed"),
+            open_run_again(run.run_id, options, {"max_messages": 5}),
+        ):
+            pass
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            pytest.param({"templates": {"body": "Bye"}}, id="a text"),
+            pytest.param({"limits": {"max_messages": 9}}, id="a limit"),
+            pytest.param({"parquet_sha256": "0" * 64}, id="the rows"),
+        ],
+    )
+    def test_a_plan_that_was_edited_does_not_count(self, office: Office, edit: dict[str, Any]) -> None:
+        run = office.run({ADA: ACCEPTED, GRACE: PENDING})
+        office.edit_manifest(run, **edit)
+        with pytest.raises(ApprovalMissing, match="its file was changed"):
+            office.check(office.asks(plan_for(ADA, GRACE)), run)
+
+    def test_a_person_who_may_not_approve_any_more_does_not_count(self, office: Office) -> None:
+        run = office.run({ADA: ACCEPTED, GRACE: PENDING})
+        office.allow("bob")
+        with pytest.raises(ApprovalMissing, match="has 0 of 1 approvals"):
+            office.check(office.asks(plan_for(ADA, GRACE)), run)
+
+    def test_a_retry_counts_as_approved_with_the_settings_of_its_run(self, office: Office) -> None:
+        run = office.run({ADA: ACCEPTED, GRACE: REJECTED})
+        office.history.state.ledger.finish_run(run.run_id)
+        retry = retry_plan(office.history.state, run, statuses=["rejected"], reasons=["blocked"])
+        assert office.check(retry) == office.history.state.approvals.of_run(run)
+        pace = replace(retry.manifest.pace, rate="9/s", per_s=9.0)
+        with pytest.raises(ApprovalMissing, match="other settings than were approved: pace"):
+            office.check(retry.with_manifest(replace(retry.manifest, pace=pace)))
