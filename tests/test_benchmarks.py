@@ -64,7 +64,7 @@ def test_sending_is_measured_from_plan_to_pace() -> None:
     assert "not measured" not in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_database_is_measured() -> None:
     require(DATABASES[0])
     done = run("cluster", "--messages", "40", "--rows", "300", "--pace-seconds", "0.5")

@@ -40,6 +40,7 @@ from sender.phone.ranges import MIN_DIGITS, international, region_table
 from sender.phone.wrapped import QUOTE_REPAIR, SCHEME_REPAIR, SCHEMES
 
 _COLUMNS = FrameSchema(dict.fromkeys(Reading._fields, "String"))
+_ROWS = FrameSchema({"row": "UInt32", **dict.fromkeys(Reading._fields, "String")})
 # To build a region's table takes as long as `phonenumbers` takes for some thousand numbers, a country code's: hundred.
 _REGION_FROM_ROWS = 4_000
 _CODE_FROM_ROWS = 100
@@ -220,9 +221,10 @@ def _look_up(frame: pl.DataFrame, rules: _ReadingRules) -> list[pl.Series]:
                     (phonenumbers.country_code_for_region(region), rows.filter(leaves), values.filter(leaves))
                 )
     with_plus = (ordinary & elsewhere).arg_true()
-    verdicts, values = international().read(frame["key"].gather(with_plus), from_rows=rules.code_from_rows)
-    answers.scatter(with_plus, verdicts)
-    numbers.scatter(with_plus, values)
+    if with_plus.len():
+        verdicts, values = international().read(frame["key"].gather(with_plus), from_rows=rules.code_from_rows)
+        answers.scatter(with_plus, verdicts)
+        numbers.scatter(with_plus, values)
     for own_code, rows, keys in abroad:
         verdicts, values = international().read(keys, from_rows=rules.code_from_rows)
         answers.scatter(rows, verdicts.set((verdicts < 0) & (values == own_code), NumberVerdict.ASK))
@@ -289,6 +291,8 @@ def _is_fault(answer: pl.Series) -> pl.Series:
 def _held(answers: pl.DataFrame, rules: _ReadingRules) -> pl.DataFrame:
     """Return the rows in which a table found a fault, as rows of the result; no `detail` where the hint is open."""
     faulty = answers.filter(_is_fault(answers["answer"]))
+    if not faulty.height:
+        return pl.DataFrame(schema=_ROWS)
     hints, numbers = international().read(faulty["key"], from_rows=rules.code_from_rows)
     faulty = faulty.with_columns(
         hint=hints.set(faulty["plus"], NumberVerdict.NO_CODE),
@@ -373,6 +377,8 @@ def _shown(name: str) -> pl.Expr:
 
 
 def _blank(answers: pl.DataFrame) -> pl.DataFrame:
+    if not answers["raw"].null_count():
+        return pl.DataFrame(schema=_ROWS)
     reading = Reader(frozenset(), short_codes=False, careful=False).read(None, None)
     return answers.filter(pl.col("raw").is_null()).select(
         "row", *[pl.lit(value, pl.String).alias(name) for name, value in reading._asdict().items()]
@@ -381,6 +387,8 @@ def _blank(answers: pl.DataFrame) -> pl.DataFrame:
 
 def _read_cells(cells: pl.DataFrame, read: Callable[[str | None, str | None], Reading]) -> pl.DataFrame:
     """Return the rows (`row`, `raw`, `asked`) as the reader of cells reads them, each distinct cell once."""
+    if not cells.height:
+        return pl.DataFrame(schema=_ROWS)
     distinct = cells.select("raw", "asked").unique(maintain_order=True)
     readings = [read(cell, region) for cell, region in distinct.iter_rows()]
     answers = distinct.hstack(pl.DataFrame(readings, schema=_COLUMNS, orient="row"))

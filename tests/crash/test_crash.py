@@ -6,8 +6,9 @@ The table of a long run, `python -m benchmarks.crash --kills 1000`, is in docs/g
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -194,29 +195,34 @@ def test_a_fault_costs_no_text_and_doubles_none(kind: str, faulty_runs: dict[str
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], Future[Tally]]:
-    """Each mutant in the situation that its rule is for, and the product as it is in the same one."""
-    folder = tmp_path_factory.mktemp("mutants")
-    with ThreadPoolExecutor(JOBS) as pool:
-        return {
-            (name, mutated): pool.submit(scenario, folder / f"{name}-{mutated}", name if mutated else None)
-            for name, scenario in SCENARIOS.items()
-            for mutated in (False, True)
-        }
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], dict[str, Future[Tally]]]:
+    """Each mutant in the situation that its rule is for, or the product as it is in the same one."""
+
+    @cache
+    def run(mutated: bool) -> dict[str, Future[Tally]]:
+        folder = tmp_path_factory.mktemp("scenarios")
+        with ThreadPoolExecutor(JOBS) as pool:
+            return {
+                name: pool.submit(scenario, folder / name, name if mutated else None)
+                for name, scenario in SCENARIOS.items()
+            }
+
+    return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_harness_catches_the_mutant(name: str, judged: dict[tuple[str, bool], Future[Tally]]) -> None:
-    tally = judged[name, True].result()
+def test_the_harness_catches_the_mutant(name: str, judged: Callable[[bool], dict[str, Future[Tally]]]) -> None:
+    tally = judged(True)[name].result()
     shows = {"outcome_before_intent": tally.losses, "other_bytes": tally.unknown_left}.get(name, tally.duplicates)
     assert shows, tally
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_and_the_product_passes_where_the_mutant_fails(
-    name: str, judged: dict[tuple[str, bool], Future[Tally]]
+def test_the_product_passes_where_the_mutant_fails(
+    name: str, judged: Callable[[bool], dict[str, Future[Tally]]]
 ) -> None:
-    tally = judged[name, False].result()
+    tally = judged(False)[name].result()
     assert tally.clean, tally
     assert (tally.accepted, tally.unknown_left, tally.rejected) == (tally.messages, 0, 0), tally
 

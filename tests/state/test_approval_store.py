@@ -13,12 +13,12 @@ from sender.core.errors import StateError
 from sender.state.approvals import Approval, ApprovalStore, ApprovedText, RunApproval
 from sender.state.ledger import Run, RunKind
 from sender.state.open import open_approvals, open_state
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 
 RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", None, 1, 1, 0, 0)
 
 
-@pytest.fixture(params=["folder", *DATABASES])
+@pytest.fixture(params=["folder", *SOME_DATABASES])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     kind = request.param
     return str(tmp_path / "state") if kind == "folder" else str(request.getfixturevalue("new_database")(kind))

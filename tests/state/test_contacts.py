@@ -22,7 +22,7 @@ from sender.state.contacts import (
     may_have_sent_since,
 )
 from sender.state.ledger import Run, RunKind
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 from tests.state.run_history import (
     ACCEPTED,
     ADA,
@@ -47,7 +47,7 @@ SPRING = Edition("spring", RunKind.LIVE)
 EVERY_FATE = {ADA: ACCEPTED, GRACE: UNKNOWN, JEAN: INTENT, MARY: REJECTED, RADIA: PENDING}
 
 
-@pytest.fixture(params=["folder", *DATABASES])
+@pytest.fixture(params=["folder", *SOME_DATABASES])
 def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunHistory]:
     kind = request.param
     where = tmp_path if kind == "folder" else request.getfixturevalue("new_database")(kind)

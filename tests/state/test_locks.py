@@ -23,12 +23,12 @@ from sender.state.files.locks import LockFiles
 from sender.state.ledger import RunKind
 from sender.state.locks import Holder, RunLocks
 from sender.state.postgres.locks import AdvisoryLocks
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 
 HOST = socket.gethostname()
 
 
-@pytest.fixture(params=["files", *DATABASES])
+@pytest.fixture(params=["files", *SOME_DATABASES])
 def another(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], RunLocks]:
     """Makes one more process's locks."""
     if request.param == "files":

@@ -15,7 +15,7 @@ from sender.state.number_facts import ANSWER, LOOKUP, EmptyNumbers, NumberFacts,
 from sender.state.open import open_numbers, open_state
 from sender.state.postgres.number_facts import NumberFactsTable
 from sender.state.sqlite.number_facts import NumberFactsFile
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 
 ADA, BOB = "+12025550101", "+12025550102"
 
@@ -31,7 +31,7 @@ FULL = NumberFacts(
 )  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite", *DATABASES])
+@pytest.fixture(params=["sqlite", *SOME_DATABASES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NumberStore]:
     kind = request.param
     url = None if kind == "sqlite" else read_database_url(request.getfixturevalue("new_database")(kind))

@@ -17,7 +17,7 @@ from sender.state.ledger import Run, RunKind
 from sender.state.open import open_state
 from sender.state.recorded_outcomes import OUTCOMES_SCHEMA
 from sender.state.state import State
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 
 Open = Callable[[str], State]
 
@@ -33,7 +33,7 @@ def run(plan: sender.Plan) -> Run:
     return Run("run-1", "spring", RunKind.SANDBOX, "sandbox", plan.hash, None, 1, 1, 0, 0)
 
 
-@pytest.fixture(params=["folder", *DATABASES])
+@pytest.fixture(params=["folder", *SOME_DATABASES])
 def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Opens the state on a machine of that name: over a database each has a folder of its own."""
     kind = request.param

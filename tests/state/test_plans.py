@@ -15,7 +15,7 @@ from sender.state.files.plans import IDENTITY_FILE
 from sender.state.ledger import Run, RunKind
 from sender.state.open import open_state
 from sender.state.plans import PlanStore
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "state-6dd9dae" / "state"
 
@@ -33,7 +33,7 @@ def plan() -> sender.Plan:
     )
 
 
-@pytest.fixture(params=["folder", *DATABASES])
+@pytest.fixture(params=["folder", *SOME_DATABASES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlanStore]:
     kind = request.param
     with open_state(tmp_path if kind == "folder" else request.getfixturevalue("new_database")(kind)) as state:

@@ -20,13 +20,13 @@ from sender.state.postgres.replies import ReplyTable
 from sender.state.replies import EmptyReplies, ReplyRow, ReplyStore, WaitingReply
 from sender.state.sqlite import replies as sqlite_replies
 from sender.state.sqlite.replies import ReplyFile
-from tests.state.conftest import DATABASES
+from tests.state.conftest import DATABASES, SOME_DATABASES
 
 ADA, BOB, OURS = "+12025550101", "+12025550102", "+12025550150"
 Open = Callable[[], ReplyStore]
 
 
-@pytest.fixture(params=["sqlite", *DATABASES])
+@pytest.fixture(params=["sqlite", *SOME_DATABASES])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens one more handle."""
     kind = request.param

@@ -16,14 +16,14 @@ from sender.state.postgres.suppression import SuppressionTable
 from sender.state.sqlite import suppression as sqlite_suppression
 from sender.state.sqlite.suppression import SuppressionFile
 from sender.state.suppression import EmptySuppressions, LiftRow, SuppressionRow, SuppressionStore
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
 OURS, OTHER = "+12025550150", "+12025550151"
 Open = Callable[[], SuppressionStore]
 
 
-@pytest.fixture(params=["sqlite", *DATABASES])
+@pytest.fixture(params=["sqlite", *SOME_DATABASES])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens one more handle."""
     handles: list[SuppressionStore] = []

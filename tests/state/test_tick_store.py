@@ -14,7 +14,7 @@ from sender.core.errors import RunLocked
 from sender.state.files.tick_files import TickFiles
 from sender.state.open import open_state
 from sender.state.ticks import TickRecord, TickStore
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 
 ALIKE = ("朝の便り", "夜の便り", "spring sale", "spring_sale", "Spring_sale", "été", "ôtô")
 
@@ -23,7 +23,7 @@ def record(campaign: str, settled_ms: int = 7) -> TickRecord:
     return TickRecord(campaign, "0 9 * * * UTC", settled_ms)
 
 
-@pytest.fixture(params=["folder", *DATABASES])
+@pytest.fixture(params=["folder", *SOME_DATABASES])
 def ticks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TickStore]:
     where = tmp_path if request.param == "folder" else request.getfixturevalue("new_database")(request.param)
     with open_state(where) as state:

@@ -10,7 +10,7 @@ from sender.state.database_url import read_database_url
 from sender.state.ledger import Ledger
 from sender.state.postgres.ledger import PostgresLedger
 from sender.state.sqlite.ledger import SqliteLedger
-from tests.state.conftest import DATABASES
+from tests.state.conftest import SOME_DATABASES
 from tests.state.ledger.steps import RUN
 
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
@@ -53,7 +53,7 @@ class Store:
         self._give_back()
 
 
-@pytest.fixture(params=["sqlite", *DATABASES])
+@pytest.fixture(params=["sqlite", *SOME_DATABASES])
 def store_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -38,6 +38,7 @@ from sender.state.ledger import (
     RunKind,
     Settlement,
 )
+from tests.state.conftest import DATABASES
 from tests.state.ledger.steps import (
     ACCEPTED,
     CANCELED,
@@ -52,6 +53,12 @@ from tests.state.ledger.steps import (
     record,
     row,
 )
+
+
+@pytest.fixture(params=["sqlite", *DATABASES])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 # Runs
 

@@ -31,16 +31,9 @@ from sender.core.outcomes import (
     Unknown,
 )
 from sender.state.ledger import Claim, Ledger, LogFinding, ReceivedReport, Settlement
-from tests.state.conftest import SOME_DATABASES
 from tests.state.ledger.steps import DEFERRED, LEASE_MS, OUTCOMES, RUN, UNKNOWN, claim, record
 
 pytestmark = pytest.mark.timeout(1200)  # 200 lives of 50 steps take more than a minute where nothing else runs
-
-
-@pytest.fixture(params=["sqlite", *SOME_DATABASES])
-def store_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
 
 # The model: a dict that obeys the protocol's words
 
