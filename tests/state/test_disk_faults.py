@@ -268,6 +268,7 @@ def test_a_run_that_has_no_room_to_begin_says_so(small_disk: Path, provider: str
         assert (done.code, "fix:" in done.err, "Traceback" in done.err) == (5, True, False), (room_kib, done)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_a_state_on_a_disk_that_can_only_be_read_is_read(small_disk: Path, provider: str, tmp_path: Path) -> None:
     """Such as a copy of it, mounted to look something up."""
@@ -303,6 +304,7 @@ def test_a_state_on_a_disk_that_can_only_be_read_is_read(small_disk: Path, provi
     assert (refused.code, "fix:" in refused.err) == (5, True), refused
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
 def test_results_that_do_not_fit_lose_nothing(small_disk: Path, provider: str, tmp_path: Path) -> None:
     """What was sent is in the ledger; the results file can be written again at any time."""
