@@ -54,8 +54,7 @@ class Shell:
         self.folder = folder
         self.in_process = in_process
         self.begins_states = begins_states
-        # A shell may export its size; and mutmut counts in its own process, which knows of the mutant without a variable.
-        ours = re.compile(r"SIGNALWIRE|TELNYX|TWILIO|SENDER|COLUMNS$|LINES$|MUTANT_UNDER_TEST$")
+        ours = re.compile(r"SIGNALWIRE|TELNYX|TWILIO|SENDER|COLUMNS$|LINES$")  # a shell may export its size
         self.env = {name: value for name, value in os.environ.items() if not ours.match(name)}
         self.env["PYTHONPATH"] = str(ROOT)
         self.env["SENDER_RULES"] = "none"  # or what is live would wait for the morning
