@@ -123,6 +123,8 @@ def pytest_collection_finish() -> None:
     gc.enable()
     if "MUTANT_UNDER_TEST" in os.environ and _polars_has_threads():
         pytest.exit("a module of these tests computes with polars while it is imported", returncode=3)
+    if os.environ.get("MUTANT_UNDER_TEST") == "stats":  # mutmut counts in this process and folder, and knows without it
+        del os.environ["MUTANT_UNDER_TEST"]
 
 
 def _polars_has_threads() -> bool:

@@ -131,8 +131,6 @@ def start(
 
     `stdout` and `stderr` are as for `subprocess.Popen`.
     """
-    if env.get("MUTANT_UNDER_TEST") == "stats":  # mutmut counts in its own folder and process only
-        env = {**env, "MUTANT_UNDER_TEST": ""}
     if fresh or sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in env:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
