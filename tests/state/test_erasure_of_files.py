@@ -56,9 +56,7 @@ def erased(folder: Path, header: str, *rows: str, own: frozenset[int] = frozense
         ),
     ],
 )
-def test_of_her_own_row_what_identifies_her_is_blanked(
-    tmp_path: Path, header: str, row: str, left: list[str]
-) -> None:
+def test_of_her_own_row_what_identifies_her_is_blanked(tmp_path: Path, header: str, row: str, left: list[str]) -> None:
     other = row.replace("2,", "3,", 1).replace(ADA, "+12025550177")
     assert erased(tmp_path, header, row, other, own=frozenset({2})) == (1, [left, other.split(",")])
 
