@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sender
-from sender.core.outcomes import Rejected, Reason, Unknown
+from sender.core.outcomes import Reason, Rejected, Unknown
 from sender.state.files.erasure import erase_from_results
 from sender.state.forget import forget
 from sender.state.people import Person

@@ -8,7 +8,7 @@ import pytest
 
 from sender.core.outcomes import SubmissionState
 from sender.state.ledger import REPEATABLE_SCHEMA, Ledger, RequestFormat, Settlement
-from tests.state.ledger.steps import ACCEPTED, RUN, UNKNOWN, claim
+from tests.state.ledger.steps import ACCEPTED, LEASE_MS, RUN, UNKNOWN
 
 FIRST, SECOND = RequestFormat("https://one.example", "1", "abc"), RequestFormat(None, "1", "abc")
 
@@ -18,11 +18,11 @@ def asked(store: Any, ledger: Ledger) -> dict[str, int]:
     """Six messages in doubt or accepted, a second apart, and the numbers of the two formats they were claimed with."""
     formats = {name: ledger.note_request_format(RUN.run_id, one) for name, one in (("1", FIRST), ("2", SECOND))}
     for name, outcome in (("1", UNKNOWN), ("2", UNKNOWN), ("1", ACCEPTED), ("", UNKNOWN), ("1", UNKNOWN)):
-        (one,) = claim(ledger, **({"request_format": formats[name]} if name else {}))
+        (one,) = ledger.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS, request_format=formats.get(name))
         ledger.use_senders(RUN.run_id, [(one, "+12025550150")])
         ledger.record(RUN.run_id, [Settlement(one, outcome)])
         store.clock.ms += 1000
-    claim(ledger, request_format=formats["2"])
+    ledger.claim(RUN.run_id, limit=1, lease_ms=LEASE_MS, request_format=formats["2"])
     return formats
 
 
