@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import closing
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from sender.core.errors import InputError, StateError, UnknownRun
 from sender.state.ledger import Run, RunKind
 from sender.state.new_state import find_new_state
 from sender.state.number_facts import LOOKUP, NumberFacts
-from sender.state.open import open_numbers, open_state, open_suppressions
+from sender.state.open import dev_server, open_numbers, open_state, open_suppressions
 from sender.state.replies import EmptyReplies
 from sender.state.state_dir import LEDGER_FILE, REPLIES_FILE, SUPPRESSIONS_FILE
 from sender.state.suppression import SuppressionRow
+from tests.state.postgres_server import require
 
 RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", None, 1, 1, 0, 0)
 ROW = SuppressionRow("+12025550101", "all", "suppressed", "person", "", 0)
@@ -132,6 +134,37 @@ def test_what_is_known_of_numbers_needs_no_ledger(tmp_path: Path) -> None:
     assert not (where / LEDGER_FILE).exists()
     with closing(open_numbers(where, create=False)) as store:
         assert list(store.everything()) == [known]
+        with pytest.raises(StateError, match="cannot be written"):
+            store.put([known._replace(at=20)])
+    with closing(open_numbers(where)) as store:
+        assert list(store.everything()) == [known], "with create=False nothing is written"
+        assert store.put([known._replace(at=20)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "rehearse", "kind"),
+    [
+        ("twilio", False, RunKind.LIVE),
+        ("twilio", True, RunKind.REHEARSAL),
+        ("sandbox", False, RunKind.SANDBOX),
+        ("sandbox", True, RunKind.SANDBOX),
+    ],
+)
+def test_the_kind_of_a_run(provider: str, rehearse: bool, kind: RunKind) -> None:
+    """It is compared with runs of its kind only: a rehearsal that counted as live would have reached everybody."""
+    assert RunKind.of(provider, rehearse=rehearse) is kind
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="PostgreSQL's own server runs on a Unix here")
+def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("postgres-18")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=str(port)), dev_server(tmp_path / "server", port):
+            pass
 
 
 def test_replies_are_there_once_one_was_heard(tmp_path: Path) -> None:

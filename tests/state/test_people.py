@@ -15,7 +15,10 @@ from sender.core.errors import StateError
 from sender.state.files.people import PeopleKeyFile
 from sender.state.people import Person, hash_number
 
-ADA = Person.of("+12025550101")
+
+@pytest.fixture
+def ada() -> Person:
+    return Person.of("+12025550101")
 
 
 @pytest.mark.parametrize(
@@ -37,18 +40,32 @@ ADA = Person.of("+12025550101")
         (None, False),
     ],
 )
-def test_a_number_in_a_cell(text: str | None, found: bool) -> None:
+def test_a_number_in_a_cell(ada: Person, text: str | None, found: bool) -> None:
     frame = pl.DataFrame({"cell": [text]}, schema={"cell": pl.String})
-    assert frame.select(ADA.is_in(pl.col("cell"))).item() is found
+    assert frame.select(ada.is_in(pl.col("cell"))).item() is found
     if text is not None:
-        assert ADA.is_in_text(text) is found
+        assert ada.is_in_text(text) is found
 
 
 @pytest.mark.parametrize(
     ("text", "found"), [("202 555 0101 ext 7", True), ("order 7 of 202 555 0101", True), ("202 555 010", False)]
 )
-def test_a_number_that_was_not_read_may_have_digits_around_it(text: str, found: bool) -> None:
-    assert pl.DataFrame({"cell": [text]}).select(ADA.may_be_in(pl.col("cell"))).item() is found
+def test_a_number_that_was_not_read_may_have_digits_around_it(ada: Person, text: str, found: bool) -> None:
+    assert pl.DataFrame({"cell": [text]}).select(ada.may_be_in(pl.col("cell"))).item() is found
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "found"),
+    [
+        pytest.param("+12025550", "202 5550", True, id="seven digits are the person's"),
+        pytest.param("+1202555", "202 555", False, id="six may be anything"),
+        pytest.param("+1202555", "+1 202 555", True, id="with the country code they are not"),
+    ],
+)
+def test_few_digits_alone_are_nobody_s(number: str, text: str, found: bool) -> None:
+    person = Person.of(number)
+    assert person.is_in_text(text) is found
+    assert pl.DataFrame({"cell": [text]}).select(person.may_be_in(pl.col("cell"))).item() is found
 
 
 @pytest.mark.parametrize(("text", "found"), [("12345", True), (" 12345 ", True), ("+12345", False), ("112345", False)])
@@ -70,8 +87,9 @@ def test_without_the_key_nobody_finds_out_whose_hash_it_is() -> None:
 def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     key = PeopleKeyFile(tmp_path)
     assert key.hash("+12025550101") is None
-    with pytest.raises(StateError, match="cannot be read"):
+    with pytest.raises(StateError, match="cannot be read: No such file or directory") as told:
         key.hash_all(["+12025550101"])
+    assert told.value.where == str(tmp_path / "people.key")
     key.create()
     key.create()
     first = key.hash("+12025550101")

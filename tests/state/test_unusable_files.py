@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sender.core.errors import StateError
+from sender.core.errors import InputError, StateError
+from sender.core.outcomes import SubmissionState
 from sender.state.files.people import PeopleKeyFile
 from sender.state.files.tick_files import TickFiles
+from sender.state.ledger import Run, RunKind
+from sender.state.sqlite.ledger import SqliteLedger
 from sender.state.sqlite.number_facts import NumberFactsFile
 from sender.state.sqlite.replies import ReplyFile
 from sender.state.sqlite.suppression import SuppressionFile
@@ -66,6 +70,12 @@ STORES: dict[type[Any], tuple[Callable[[Any], object], dict[str, Callable[[Any],
         },
     ),
 }
+RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", None, 1, 1, 0, 0)
+SUBJECTS = {
+    SuppressionFile: "suppression list",
+    ReplyFile: "file of replies",
+    NumberFactsFile: "list of what is known of numbers",
+}
 CALLS = [
     pytest.param(kind, call, id=f"{kind.__name__}-{call}") for kind, (_, calls) in STORES.items() for call in calls
 ]
@@ -97,7 +107,7 @@ def test_one_that_is_damaged_while_it_is_open(tmp_path: Path, kind: type[Any], c
 def test_one_that_is_another_file(tmp_path: Path, kind: type[Any], opened: str, content: bytes) -> None:
     file = tmp_path / "store.sqlite3"
     file.write_bytes(content)
-    with pytest.raises(StateError, match="cannot be used") as told:
+    with pytest.raises(StateError, match=f"the {SUBJECTS[kind]} cannot be used") as told:
         getattr(kind, opened)(file)
     assert told.value.where == str(file)
 
@@ -123,6 +133,52 @@ def test_the_record_of_a_schedule(tmp_path: Path, content: str | None, why: str)
         file.write_text(content)
     with pytest.raises(StateError, match=f"the record of the schedule of spring cannot be read: .*{why}") as told:
         ticks.read("spring")
+    assert told.value.where == str(file)
+
+
+def test_a_file_in_the_way_of_the_records_of_schedules(tmp_path: Path) -> None:
+    (tmp_path / "schedule").touch()
+    ticks = TickFiles(tmp_path)
+    with pytest.raises(InputError, match="the state directory cannot be written") as told:
+        ticks.write(TickRecord("spring", "0 9 * * * UTC", 7))
+    assert told.value.where == str(tmp_path)
+    with pytest.raises(InputError, match="the state directory cannot be written") as told, ticks.hold("spring"):
+        pass
+    assert told.value.where == str(tmp_path)
+
+
+LEDGER_READS: dict[str, Callable[[SqliteLedger], object]] = {
+    "counts": lambda ledger: ledger.counts(RUN.run_id),
+    "totals": lambda ledger: ledger.totals(RUN.run_id),
+    "pace": lambda ledger: ledger.pace(RUN.run_id),
+    "without_segments": lambda ledger: ledger.without_segments(RUN.run_id),
+    "find_drift": lambda ledger: ledger.find_drift(RUN.run_id),
+    "repeatable": lambda ledger: ledger.repeatable(RUN.run_id, SubmissionState.UNKNOWN, since_ms=0),
+    "journal": lambda ledger: ledger.journal(RUN.run_id),
+    "reached": lambda ledger: ledger.reached(RUN.run_id),
+    "delivering": lambda ledger: ledger.delivering(RUN.run_id),
+    "next_due_ms": lambda ledger: ledger.next_due_ms(RUN.run_id),
+    "sent": lambda ledger: ledger.sent(RUN.run_id, since_ms=0),
+    "typed_numbers": lambda ledger: ledger.typed_numbers(RUN.run_id),
+    "outcomes": lambda ledger: ledger.outcomes(RUN.run_id, from_seq=0, below_seq=1),
+    "last_receipt": lambda ledger: ledger.last_receipt(RUN.run_id),
+    "refusals": lambda ledger: ledger.refusals(RUN.run_id, from_seq=0, below_seq=1),
+    "erase_mentions": lambda ledger: ledger.erase_mentions("12025550101"),
+}
+
+
+@pytest.mark.parametrize("call", LEDGER_READS)
+def test_a_ledger_that_is_damaged_while_it_is_open(tmp_path: Path, call: str) -> None:
+    file = tmp_path / "ledger.sqlite3"
+    with closing(SqliteLedger.open(file)) as ledger:
+        ledger.create_run(RUN)
+    ledger = SqliteLedger.open(file)
+    ledger.run(RUN.run_id)  # which run it is, is known then
+    content = bytearray(file.read_bytes())
+    content[100:] = b"\xff" * (len(content) - 100)
+    file.write_bytes(content)
+    with pytest.raises(StateError, match="the ledger cannot be used: it is damaged") as told:
+        LEDGER_READS[call](ledger)
     assert told.value.where == str(file)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import sender
 from sender.core.errors import UnknownRun
 from sender.core.outcomes import HELD_BACK, Accepted, DeliveryReport, Reason, Rejected, Status
 from sender.state.ledger import ReceivedReport, Run, RunKind, Settlement
+from sender.state.number_facts import ANSWER, NumberFacts
 from sender.state.open import open_state
 from sender.suppression import learn
 from sender.suppression.learn import learn_from_runs, learn_refusals
@@ -69,6 +71,20 @@ def test_a_landline_is_learned_from_an_answer_that_accepts(tmp_path: Path, begin
         (entry,) = suppressions.entries()
     assert (entry.number, entry.reason, entry.scope) == ("+12025550101", "landline", "all")
     assert entry.sentence().startswith("a landline, as twilio says (ACME) on 20")
+
+
+def test_what_a_provider_says_of_numbers_is_kept(tmp_path: Path, begin: Callable[..., Run]) -> None:
+    types = (("fixed_line", "ACME"), ("mobile", "ACME"), ("voip", None))
+    run = begin("run-1", *(Accepted(f"m{n}", line_type=kind, carrier=who) for n, (kind, who) in enumerate(types)))
+    with open_state(tmp_path) as state:
+        learn_refusals(state, run)
+        times = state.ledger.typed_numbers(run.run_id)["at_ms"].to_list()
+        with closing(state.open_numbers()) as known:
+            facts = sorted(known.everything(), key=lambda each: each.number)
+    assert facts == [
+        NumberFacts("+12025550101", False, ANSWER, "twilio", times[0], "fixed_line", "ACME"),
+        NumberFacts("+12025550103", False, ANSWER, "twilio", times[1], "voip", None),
+    ]
 
 
 def test_a_landline_of_a_simulation_is_the_sandboxes(tmp_path: Path, begin: Callable[..., Run]) -> None:

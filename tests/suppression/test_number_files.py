@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+import sender
+from sender import providers
 from sender.core.errors import RecipientsError
+from sender.recipients.input_file import InputFile
 from sender.suppression import number_files
-from sender.suppression.number_files import PAUSE_AFTER_S, FileWatch, NumberFile, watch_files
+from sender.suppression.number_files import PAUSE_AFTER_S, FileWatch, NumberFile, files_of, watch_files
 from sender.suppression.number_list import ListRules
 
 ADA, BOB, EVE = "+12025550101", "+12025550102", "+12025550103"
@@ -195,6 +200,74 @@ def test_a_thread_looks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert set(watch.held) == {EVE}
     with pytest.raises(RecipientsError), watch_files([NumberFile("x", tmp_path / "x.csv", RULES)], lambda: PEOPLE):
         pass
+
+
+@pytest.mark.parametrize(
+    ("provider", "code", "is_taken"),
+    [
+        pytest.param("signalwire", "988", True, id="a number that the provider takes unchanged"),
+        pytest.param("signalwire", "977", False, id="another one"),
+        pytest.param("twilio", "988", False, id="another provider"),
+    ],
+)
+def test_a_file_is_read_again_as_the_plan_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, code: str, is_taken: bool
+) -> None:
+    (tmp_path / "stop.csv").write_text(f"phone,other\n{code},(202) 555-0102\n(202) 555-0101,x\n")
+    monkeypatch.chdir(tmp_path)
+    rules = ListRules(("US",), columns=("phone",), unreadable=1)
+    note = json.loads(json.dumps(NumberFile("stop.csv", Path("stop.csv"), rules).to_manifest()))
+    monkeypatch.chdir("/")
+    again = NumberFile.from_manifest(note, providers.capabilities(provider))
+    assert (again.name, again.path) == ("stop.csv", tmp_path / "stop.csv")
+    assert set(again.read().numbers) == {ADA, *([code] if is_taken else [])}
+
+
+def test_what_a_plan_keeps_of_a_file_is_read_by_later_versions(tmp_path: Path) -> None:
+    """These keys are in the manifests of plans that exist: another name would lose the file at the next start."""
+    file = NumberFile("stop.csv", tmp_path / "stop.csv", ListRules(("US", "GB"), columns=("phone",), unreadable=2))
+    assert file.to_manifest() == {
+        "name": "stop.csv",
+        "path": str(tmp_path / "stop.csv"),
+        "regions": ["US", "GB"],
+        "columns": ["phone"],
+        "unreadable": 2,
+    }
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> sender.Plan:
+    """A plan of a version that named its suppression files and not how they are read, to people in two countries."""
+    people = [{"phone": ADA}, {"phone": "+442079460001"}]
+    campaign = sender.load_campaign(provider="signalwire", from_="+12025550150", message="Hi", recipients=people)
+    plan = sender.build_plan(campaign)
+    inputs = tuple(InputFile(role, name, 1, "") for role, name in (("suppress", "stop.csv"), ("recipients", "a.csv")))
+    return plan.with_manifest(replace(plan.manifest, suppress=(), inputs=inputs))
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside the campaign", "in the current folder"])
+def test_the_file_of_an_earlier_version_s_plan_is_read_in_the_countries_of_its_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: sender.Plan, beside: bool
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "a.csv").write_text(f"phone\n{EVE}\n")
+    (tmp_path / "stop.csv").write_text("phone\n(202) 555-0102\n020 7946 0002\n988\nnobody\n")
+    monkeypatch.chdir(tmp_path / "work" if beside else tmp_path)
+    (file,) = files_of(earlier, tmp_path / "spring.yaml" if beside else None)
+    assert file.name == "stop.csv"
+    assert {BOB, "+442079460002", "988"} <= set(file.read().numbers)
+    assert EVE not in set(file.read().numbers)
+
+
+@pytest.mark.parametrize("lost", ["the file", "its name"])
+def test_a_plan_of_an_earlier_version_whose_file_is_gone_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: sender.Plan, lost: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if lost == "its name":
+        (tmp_path / "stop.csv").write_text(f"phone\n{ADA}\n")
+        earlier = earlier.with_manifest(replace(earlier.manifest, inputs=()))
+    assert files_of(earlier, tmp_path / "spring.yaml") == ()
 
 
 def test_a_pipe_is_not_read_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,15 @@ def test_what_cannot_be_read_stops(
     allowed = ListRules(rules.regions, unreadable=len(rows))
     if listed.size:
         read(tmp_path, name, content, allowed).check(name)
+
+
+def test_a_cell_that_cannot_be_read_is_named_with_its_column_and_sheet(tmp_path: Path) -> None:
+    listed = read(tmp_path, "a.csv", f"phone,mobile\n{A},x\ny,{B}\n")
+    cells = listed.unreadable.sort("row").select("sheet", "column", "row", "cell").rows()
+    assert cells == [(None, "mobile", 2, "x"), (None, "phone", 3, "y")]
+    assert re.findall(r"row (\d+), `(\w+)`", listed.describe_unreadable()) == [("3", "phone"), ("2", "mobile")]
+    listed = read(tmp_path, "a.xlsx", workbook(one=[["Tel"], [A]], two=[["Tel"], [B], ["x"]]))
+    assert listed.unreadable.select("sheet", "column", "row", "cell").rows() == [("two", "Tel", 3, "x")]
 
 
 def test_blank_cells_are_counted_and_are_no_error(tmp_path: Path) -> None:
