@@ -258,7 +258,7 @@ class TestRefusals:
         ledger.finish_run(run.run_id)
         plan = retry_plan(history.state, run, statuses=["rejected"], reasons=["blocked"])
         assert outcome(history, plan) == "new"
-        sizes = {"rows": 1, "messages": 1, "created_at_ms": history.now_ms + 1}
+        sizes: Any = {"rows": 1, "messages": 1, "created_at_ms": history.now_ms + 1}
         other = replace(run, run_id="other", retry_of=run.run_id, plan_hash=plan.hash, **sizes)
         history.state.plans.save(other, plan)
         ledger.create_run(other)

@@ -141,7 +141,8 @@ def test_what_this_process_learns_while_it_sends_is_told_to_the_others(history: 
     shared = mock.create_autospec(SharedRun, instance=True)
     shared.look.return_value = SharedNews(None, {}, None)
     others: Any = SimpleNamespace(open=lambda run: shared)
-    number, pool, shown = "+12025550151", SenderPool({"+12025550151": 1.0, "+12025550152": 1.0}), []
+    number, pool = "+12025550151", SenderPool({"+12025550151": 1.0, "+12025550152": 1.0})
+    shown: list[Progress] = []
     progress = Progress(9, 0, 0, 0, 0, 9, 3, 1.0, 2.0, None)
 
     async def send() -> None:
