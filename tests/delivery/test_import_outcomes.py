@@ -90,6 +90,23 @@ def test_a_click_is_found_by_the_token_of_its_link(world: World, text: str) -> N
     assert world.kept() == [(3, "click", None, None)]
 
 
+@pytest.mark.parametrize(
+    ("text", "at_ms"),
+    [
+        pytest.param("1794182400", 1_794_182_400_000, id="seconds"),
+        pytest.param("1794182400.25", 1_794_182_400_250, id="seconds and a part"),
+        pytest.param("1794182400123", 1_794_182_400_123, id="milliseconds"),
+        pytest.param("1794182400123.6", 1_794_182_400_124, id="milliseconds and a part"),
+        pytest.param("2026-11-09T00:00:00+02:00", 1_794_175_200_000, id="ISO 8601 with an offset"),
+        pytest.param("2026-11-09 00:00:00.5", 1_794_182_400_500, id="without an offset it is UTC"),
+    ],
+)
+def test_how_a_time_is_written(world: World, text: str, at_ms: int) -> None:
+    imported = world.load(f"phone,time\n{PEOPLE[0]},{text}\n")
+    assert (imported.by_run, imported.problems) == ({"second": 1}, ())
+    assert world.kept() == [(1, "buy", at_ms, None)]
+
+
 def test_an_outcome_belongs_to_the_newest_run_before_it(world: World) -> None:
     at = (BEFORE, AT_FIRST, AFTER)
     imported = world.load("phone,time\n" + "".join(f"{to},{when}\n" for to, when in zip(PEOPLE, at, strict=True)))

@@ -235,3 +235,17 @@ def test_what_is_neither_a_value_nor_a_template_is_still_refused(key: str) -> No
     with pytest.raises(CampaignError) as caught:
         load_campaign(provider="twilio", recipients="a.csv", message="x", **{key: "}} no {"})
     assert caught.value.problems[0].key == key
+
+
+@pytest.mark.parametrize(("media", "is_refused"), [((), False), (("https://shop.example/a.png",), True)])
+def test_a_row_without_media_is_none_with_media(media: tuple[str, ...], is_refused: bool) -> None:
+    """Telnyx takes no media with `message_type: SMS`."""
+    message = {"body": "Hi", "media": list(media)}
+    made = plan(
+        [{"v": FROM, "kind": "SMS"}],
+        provider="telnyx",
+        from_="{{ v }}",
+        message_type="{{ kind }}",
+        message=message,
+    )
+    assert [reason is not None for reason in made.frame["reason"]] == [is_refused], made.frame["detail"].to_list()

@@ -151,7 +151,10 @@ class TestApproving:
         office.allow("anna", **{option: f"{moment:%Y%m%d%H%M%SZ}"})
         folder = office.write(ADA)
         if counts:
-            assert names(office.approve(folder)) == ["anna"]
+            approved = office.approve(folder)
+            assert names(approved) == ["anna"]
+            terms = read_terms(approved.plan, office.state)
+            assert read_approvals(approved.plan, terms, office.state) == approved.counted
         else:
             with pytest.raises(InputError, match="would not count"):
                 office.approve(folder)
@@ -164,6 +167,28 @@ class TestApproving:
             plan = office.asks(plan)
         with pytest.raises(InputError, match="no approval"):
             read_terms(plan, office.state)
+
+    @pytest.mark.parametrize(
+        ("folders", "own", "needed"),
+        [
+            pytest.param({"plans": 2}, None, 2, id="the folder of the plan"),
+            pytest.param({".": 2}, None, 2, id="the folder of the state"),
+            pytest.param({"plans": 2}, 1, 2, id="the folder asks for more than the campaign"),
+            pytest.param({"plans": 2}, 3, 3, id="the campaign asks for more than the folder"),
+            pytest.param({"plans": 2, ".": 3}, None, 3, id="two folders"),
+        ],
+    )
+    def test_the_most_approvals_that_somebody_asks_for_are_needed(
+        self, office: Office, folders: dict[str, int], own: int | None, needed: int
+    ) -> None:
+        written = office.folder / "plans" / "spring"
+        written.parent.mkdir()
+        plan = plan_for(ADA)
+        (plan if own is None else office.asks(plan, own)).write(written)
+        for folder, approvals in folders.items():
+            text = f"[approval]\napprovals = {approvals}\nsigners = {str(office.signers)!r}\n"
+            (office.folder / folder / "sender.toml").write_text(text, encoding="utf-8")
+        assert read_terms(sender.Plan.open(written), office.state).needed == needed
 
 
 class TestSendingAgain:

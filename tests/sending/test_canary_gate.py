@@ -178,6 +178,17 @@ def test_how_many_receipts_are_to_come_is_shown(history: RunHistory) -> None:
         (10, 90, 50, 40, 0)
     ]
     assert shown[0].waiting_s == pytest.approx(900, abs=5)
+    assert shown[0].elapsed_s == pytest.approx(0, abs=5)
+
+
+def test_the_display_of_the_wait_is_over_before_the_others_leave(history: RunHistory) -> None:
+    gate = gate_of(history, begin(history, (ARRIVED, 40)))
+
+    async def pass_others() -> None:
+        await gate.pass_others(Sweep(history), lambda _: None, listening=False)  # type: ignore[arg-type]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(pass_others())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sender.core.outcomes import Unknown
 from sender.providers import idempotency
 from sender.providers.base import Message, Request, Response
 from sender.sandbox import Faults, Options, embedded
-from sender.sending import idempotent_retry
+from sender.sending import idempotent_retry, send_windows
 from sender.sending.idempotent_retry import request_format
 from sender.sending.open_run import open_run_again
 from sender.sending.options import SendOptions
@@ -297,7 +297,7 @@ def test_other_bytes_make_no_second_message(tmp_path: Path) -> None:
     ("bound", "left_s"), [pytest.param(100, 0.0, id="closed"), pytest.param(1, 60.0, id="not open yet")]
 )
 def test_a_closed_window_holds_a_repeated_request_as_well(tmp_path: Path, bound: int, left_s: float) -> None:
-    windows = mock.MagicMock(held_until_ms=None)
+    windows = mock.create_autospec(send_windows.SendWindows, instance=True, held_until_ms=None)
     windows.bound.return_value, windows.left_s.return_value, windows.wait_s.return_value = bound, left_s, None
     with provider(**{GRACE: ("reset-before",)}) as url:
         run = left_unknown(tmp_path, url).run

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import sender
 from sender.core.outcomes import Accepted, CancelReason, Status
 from sender.plan.message_reader import MessageReader
 from sender.plan.plan import Plan
@@ -110,6 +111,36 @@ def test_as_many_as_the_cap_says_may_leave(history: RunHistory, cap: str, held: 
     history.add({ADA: ACCEPTED, JEAN: PENDING})
     run, plan = history.add({ADA: PENDING}, campaign="summer"), capped(ADA, cap=cap)
     assert refused(history, caps_of(history, run, plan), run, plan) == held
+
+
+def test_the_result_names_the_cap_and_what_has_used_it_up(history: RunHistory) -> None:
+    other = history.add({ADA: ACCEPTED})
+    run, plan = history.add({ADA: PENDING}, campaign="summer"), capped(ADA)
+    caps = caps_of(history, run, plan)
+    message = next(message for message, _ in MessageReader(plan, run.run_id).read([0]))
+    (claim,) = history.state.ledger.claim(run.run_id, limit=1, lease_ms=LEASE_MS)
+    caps.check([(claim, message)], lease_ms=LEASE_MS)
+    outcome = caps.refusal(claim)
+    assert outcome is not None
+    for part in ("1/24h", "spring on 2026-01-01 12:00 UTC", other.run_id):
+        assert part in str(outcome.detail)
+
+
+def test_the_cap_of_a_rule_holds_back_only_those_who_may_be_there(
+    history: RunHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Florida allows three messages in any 24 hours."""
+    monkeypatch.setenv("SENDER_RULES", "us")
+    boston, miami, chicago = "+16175550103", "+13055550101", "+13125550102"
+    people = [{"phone": number} for number in (boston, miami, chicago)]
+    campaign = sender.load_campaign(
+        name="summer", provider="twilio", from_="+12025550199", message="Hi", recipients=people
+    )
+    plan = sender.build_plan(campaign)
+    for _ in range(3):
+        history.add(dict.fromkeys((boston, miami, chicago), ACCEPTED))
+    run = history.add(dict.fromkeys((boston, miami, chicago), PENDING), campaign="summer")
+    assert refused(history, caps_of(history, run, plan), run, plan) == [miami]
 
 
 def test_a_rehearsal_is_capped_by_what_people_have_had_and_a_test_by_nothing(history: RunHistory) -> None:

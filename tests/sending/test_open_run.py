@@ -11,6 +11,7 @@ import pytest
 
 import sender
 from sender.core.errors import InputError, InputsChanged, RunComplete, RunLocked, StateError
+from sender.planning.retry import retry_plan
 from sender.sending.choose_run import has_same_messages
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
@@ -249,6 +250,22 @@ class TestRefusals:
             pass
         with open_run(plan_for(ADA), options), open_run(plan_for(ADA), replace(options, rehearse=True)):
             pass
+
+    def test_a_retry_that_was_planned_before_another_is_not_begun(self, history: RunHistory) -> None:
+        """Whoever the other one has reached would get it twice."""
+        run = history.add({ADA: ACCEPTED, GRACE: REJECTED})
+        ledger = history.state.ledger
+        ledger.finish_run(run.run_id)
+        plan = retry_plan(history.state, run, statuses=["rejected"], reasons=["blocked"])
+        assert outcome(history, plan) == "new"
+        sizes: Any = {"rows": 1, "messages": 1, "created_at_ms": history.now_ms + 1}
+        other = replace(run, run_id="other", retry_of=run.run_id, plan_hash=plan.hash, **sizes)
+        history.state.plans.save(other, plan)
+        ledger.create_run(other)
+        assert outcome(history, plan) == "other", "it is that one, as long as that is not over"
+        ledger.close_run(other.run_id, by="anna")
+        with pytest.raises(RunComplete, match="run-0 has been retried since this plan was made: run other"):
+            start(history, plan)
 
 
 class TestResumed:

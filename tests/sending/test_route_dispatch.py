@@ -241,6 +241,17 @@ def test_a_ledger_that_fails_stops_every_route(ledger: SqliteLedger, plan: Plan)
         send(ledger, plan, Wire(), Wire(), using=Broken())
 
 
+def test_an_answer_that_another_route_awaits_is_kept_when_the_run_stops(ledger: SqliteLedger, plan: Plan) -> None:
+    pace = Pace("none", None, "messages", 1, 2, 5, max_rejected_in_a_row=4)
+    scripts = every(lambda: Rejected(Reason.CONTENT, "30007", "spam")) | {0: [NOT_THERE]}
+    first, second = Wire(scripts, latency_s=0.05), Wire(latency_s=0.8)
+    with pytest.raises(ProviderRefused, match="refused as content"):
+        send(ledger, plan, first, second, pace=pace)
+    assert second.sent == [0]
+    assert states(ledger)[0] == ("accepted", 1)
+    assert ledger.counts("r").intent == 0
+
+
 def test_a_stop_leaves_the_rest_pending_on_both(ledger: SqliteLedger, plan: Plan) -> None:
     stop = asyncio.Event()
     first, second = Wire(every(lambda: NO_FUNDS)), Wire(latency_s=0.02)

@@ -8,15 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from sender.core.errors import ProviderRefused, SenderError, StateError, StateLost
 from sender.plan.pace import Pace
+from sender.plan.sender_pool import SenderPool
 from sender.sending.options import SendOptions
 from sender.sending.shifts.order import Order
 from sender.sending.shifts.run_sharing import MOST_SHIFTS, RunSharing
+from sender.state.heartbeat import Progress
 from sender.state.ledger import Run, RunKind
+from sender.state.sharing import SharedNews, SharedRun
 from tests.state.run_history import ACCEPTED, ADA, GRACE, INTENT, PENDING, Fate, RunHistory, run_history
 
 RUN = Run("run-1", "welcome", RunKind.LIVE, "twilio", "hash", None, 9, 9, 0, 5)
@@ -130,6 +134,29 @@ def test_how_a_run_is_left_to_the_others(
     assert asyncio.run(leave) is goes_on
     assert others.told == told
     assert (history.state.ledger.run("run-0").finished_at_ms is not None) == (told == [OVER])
+
+
+def test_what_this_process_learns_while_it_sends_is_told_to_the_others(history: RunHistory) -> None:
+    """A number that the provider refuses, and what stops the run; the progress is this process's own."""
+    shared = mock.create_autospec(SharedRun, instance=True)
+    shared.look.return_value = SharedNews(None, {}, None)
+    others: Any = SimpleNamespace(open=lambda run: shared)
+    number, pool = "+12025550151", SenderPool({"+12025550151": 1.0, "+12025550152": 1.0})
+    shown: list[Progress] = []
+    progress = Progress(9, 0, 0, 0, 0, 9, 3, 1.0, 2.0, None)
+
+    async def send() -> None:
+        sharing = sharing_of(history, history.add({ADA: PENDING}), others)
+        async with sharing.open_rate_limiter(resumed=False):
+            observer = sharing.make_observer(shown.append, pool)
+            pool.disable(number, "not ours")
+            observer.progressed(progress)
+            observer.halted(ERROR)
+
+    asyncio.run(send())
+    assert shown == [progress]
+    shared.disable_sender.assert_called_once_with(number, "not ours")
+    shared.halt.assert_called_once()
 
 
 @pytest.mark.parametrize(("workers", "shifts", "is_paused"), [(0, 2, False), (1, 0, False), (1, 2, True)])

@@ -271,6 +271,7 @@ def test_what_waits_at_the_provider_shortens_the_time_left(folder: Path) -> None
         (10, "validity_period", {"validity_period": 3600}, 3600),
         (10.75, "validity_period", {"validity_period": 3600}, 900),  # a campaign's own does not outlast the window
         (10.9999, "validity_period", {"validity_period": 2}, 1),
+        (10.9993, "validity_period", {}, 2),  # 2.5 seconds: in whole ones, and no more than are left
         (2, None, {}, None),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -141,6 +142,24 @@ def test_a_worker_that_dies_is_reported_where_it_may_have_sent(
     assert subject.supervisor.lost
     lost = [record for record in caplog.records if vars(record).get("event") == "worker_lost"]
     assert [vars(record)["worker"] for record in lost] == ([0] if is_warned else [])
+
+
+@pytest.mark.parametrize(("level", "is_logged"), [(logging.INFO, True), (logging.DEBUG, False)])
+def test_what_a_worker_logs_is_in_the_log_of_the_run(
+    start: Start, caplog: pytest.LogCaptureFixture, level: int, is_logged: bool
+) -> None:
+    record = {"name": "sender.sending.worker_test", "level": level, "created": 5.0, "text": "paused"}
+    program = f"""
+say("ready")
+assert hear() == "go"
+say("log", extra={{"event": "paused"}}, **{record!r})
+say("done")
+"""
+    caplog.set_level(logging.INFO)
+    start(program).run()
+    logged = [record for record in caplog.records if record.name == "sender.sending.worker_test"]
+    found = [(vars(one)["event"], vars(one)["worker"], one.getMessage(), one.created) for one in logged]
+    assert found == [("paused", 0, "paused", 5.0)] * is_logged
 
 
 def wait_for(note: Path) -> None:
