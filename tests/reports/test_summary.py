@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -15,21 +16,28 @@ from sender.reports.results import results_frame
 from sender.reports.summary import ErrorCount, Summary, summarise
 from tests.reports.runs import RUN, make_journal, make_plan
 
-MIXED = make_plan([*[{}] * 9, {"reason": "duplicate"}, {"reason": "duplicate"}, {"reason": "invalid_number"}])
-MIXED_JOURNAL = make_journal(
-    {"seq": 0, "state": "accepted", "status": "delivered", "price": "-0.0075", "currency": "USD", "segments": 3},
-    {"seq": 1, "state": "accepted", "status": "delivered", "price": "-0.0075", "currency": "USD"},
-    {"seq": 2, "state": "accepted", "status": "failed", "reason": "filtered", "error_code": "30007"},
-    {"seq": 3, "state": "rejected", "reason": "invalid_number", "error_code": "21211", "error_message": "bad To"},
-    {"seq": 4, "state": "rejected", "reason": "invalid_number", "error_code": "21211", "error_message": "bad too"},
-    {"seq": 5, "state": "unknown", "error_message": "the answer did not come within 30 s"},
-    {"seq": 6, "state": "pending", "reason": "rate_limited", "error_code": "20429"},
-    {"seq": 8, "state": "canceled", "reason": "closed"},
-)
+
+@cache
+def mixed() -> Plan:
+    return make_plan([*[{}] * 9, {"reason": "duplicate"}, {"reason": "duplicate"}, {"reason": "invalid_number"}])
+
+
+@cache
+def mixed_journal() -> pl.DataFrame:
+    return make_journal(
+        {"seq": 0, "state": "accepted", "status": "delivered", "price": "-0.0075", "currency": "USD", "segments": 3},
+        {"seq": 1, "state": "accepted", "status": "delivered", "price": "-0.0075", "currency": "USD"},
+        {"seq": 2, "state": "accepted", "status": "failed", "reason": "filtered", "error_code": "30007"},
+        {"seq": 3, "state": "rejected", "reason": "invalid_number", "error_code": "21211", "error_message": "bad To"},
+        {"seq": 4, "state": "rejected", "reason": "invalid_number", "error_code": "21211", "error_message": "bad too"},
+        {"seq": 5, "state": "unknown", "error_message": "the answer did not come within 30 s"},
+        {"seq": 6, "state": "pending", "reason": "rate_limited", "error_code": "20429"},
+        {"seq": 8, "state": "canceled", "reason": "closed"},
+    )
 
 
 def test_summary_counts_what_became_of_the_rows():
-    assert summarise(MIXED, MIXED_JOURNAL) == Summary(
+    assert summarise(mixed(), mixed_journal()) == Summary(
         rows=12,
         skipped={"duplicate": 2, "invalid_number": 1},
         accepted=3,
@@ -51,17 +59,17 @@ def test_summary_counts_what_became_of_the_rows():
 
 
 def test_summary_reads_a_written_plan(tmp_path: Path):
-    written = MIXED.write(tmp_path / "plan")
-    assert summarise(written, MIXED_JOURNAL) == summarise(MIXED, MIXED_JOURNAL)
-    assert results_frame(written, MIXED_JOURNAL, RUN).equals(results_frame(MIXED, MIXED_JOURNAL, RUN))
+    written = mixed().write(tmp_path / "plan")
+    assert summarise(written, mixed_journal()) == summarise(mixed(), mixed_journal())
+    assert results_frame(written, mixed_journal(), RUN).equals(results_frame(mixed(), mixed_journal(), RUN))
 
 
 @pytest.mark.parametrize(
     ("plan", "journal", "law", "holds"),
     [
         pytest.param(
-            MIXED,
-            MIXED_JOURNAL,
+            mixed(),
+            mixed_journal(),
             "12 rows = 3 skipped + 3 accepted + 2 rejected + 1 canceled + 1 unknown + 2 pending",
             True,
             id="holds",
