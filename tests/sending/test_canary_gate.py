@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +17,7 @@ from sender.sending.canary_gate import CanaryGate, override
 from sender.state.heartbeat import Progress
 from sender.state.ledger import LogFinding, ReceivedReport, Run
 from sender.state.suppression import SuppressionRow
-from tests.state.run_history import MINUTE_MS, PENDING, RunHistory, run_history
+from tests.state.run_history import MINUTE_MS, PENDING, RunHistory
 
 SIZE = 40
 TERMS = CanaryTerms(SIZE, wait_s=900.0)
@@ -30,12 +28,6 @@ FAILED = Accepted("SM", Status.UNDELIVERED, reason=Reason.UNREACHABLE)
 FILTERED = Accepted("SM", Status.UNDELIVERED, reason=Reason.FILTERED)
 OPTED_OUT = Rejected(Reason.OPTED_OUT, "21610", "STOP")
 UNKNOWN = Unknown("timeout")
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 def begin(history: RunHistory, *outcomes: tuple[Outcome, int], canary: Canary | None = None) -> Run:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from sender.sending import hold_watch
 from sender.sending.hold_watch import watch_hold
 from sender.state.ledger import Run
-from tests.state.run_history import ADA, PENDING, RunHistory, run_history
+from tests.state.run_history import ADA, PENDING, RunHistory
 
 Act = Callable[[RunHistory, Run, asyncio.Event], object]
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -26,18 +24,11 @@ from tests.state.run_history import (
     Fate,
     RunHistory,
     plan_for,
-    run_history,
 )
 
 HOUR_MS = 3_600_000
 LEASE_MS = 60_000
 UNDELIVERED = Accepted("SM1", Status.UNDELIVERED)
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 def capped(*people: str, cap: str = "1/24h") -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from tests.state.run_history import (
     Fate,
     RunHistory,
     plan_for,
-    run_history,
 )
 
 Fates = Mapping[str, Fate]
@@ -45,12 +44,6 @@ class Opened:
     resumed: bool
     repeated: int
     messages: int
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 def start(history: RunHistory, plan: sender.Plan, **options: Any) -> Opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,9 @@ from tests.state.run_history import (
     REJECTED,
     RunHistory,
     plan_for,
-    run_history,
 )
 
 ENV = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x" * 32}
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 def options(folder: Path, **changed: Any) -> SendOptions:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from sender.core.errors import RunComplete
@@ -24,16 +21,9 @@ from tests.state.run_history import (
     UNKNOWN,
     RunHistory,
     plan_for,
-    run_history,
 )
 
 LIVE, REHEARSAL = RunKind.LIVE, RunKind.REHEARSAL
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 def refusal(history: RunHistory, *people: str, kind: RunKind = LIVE, **campaign: str) -> str | None:

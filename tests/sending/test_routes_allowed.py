@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,13 +13,7 @@ from sender.core.errors import InputError, InputsChanged, ProviderUnreachable
 from sender.sending.options import SendOptions
 from sender.sending.route_board import Rest, RouteBoard
 from sender.sending.routes_allowed import check_routes
-from tests.state.run_history import ADA, RunHistory, plan_for, run_history
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
+from tests.state.run_history import ADA, RunHistory, plan_for
 
 
 def by_routes(*names: str) -> sender.Plan:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +12,9 @@ from sender.core.outcomes import Canceled, CancelReason
 from sender.delivery.scheduled import TakenBack
 from sender.sending.run_control import ClosedRun, close, lift_pause, name_person, pause
 from sender.state.ledger import Counts, Settlement
-from tests.state.run_history import ACCEPTED, ADA, GRACE, INTENT, JEAN, MARY, PENDING, RunHistory, run_history
+from tests.state.run_history import ACCEPTED, ADA, GRACE, INTENT, JEAN, MARY, PENDING, RunHistory
 
 EMPTY = Counts(pending=0, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 class TestClosing:

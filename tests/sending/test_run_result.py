@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from sender.reports.summary import Summary
 from sender.sending.options import SendOptions
 from sender.sending.run_result import RunResult
 from sender.state.ledger import Run
-from tests.state.run_history import ACCEPTED, ADA, GRACE, PENDING, RunHistory, plan_for, run_history
+from tests.state.run_history import ACCEPTED, ADA, GRACE, PENDING, RunHistory, plan_for
 
 SUMMARY = Summary(
     rows=4,
@@ -33,12 +32,6 @@ SUMMARY = Summary(
     segments=2,
     price={"USD": Decimal("0.015")},
 )
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 def result_of(history: RunHistory, run: Run, **values: Any) -> RunResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from sender.sending.shifts.run_sharing import MOST_SHIFTS, RunSharing
 from sender.state.heartbeat import Progress
 from sender.state.ledger import Run, RunKind
 from sender.state.sharing import SharedNews, SharedRun
-from tests.state.run_history import ACCEPTED, ADA, GRACE, INTENT, PENDING, Fate, RunHistory, run_history
+from tests.state.run_history import ACCEPTED, ADA, GRACE, INTENT, PENDING, Fate, RunHistory
 
 RUN = Run("run-1", "welcome", RunKind.LIVE, "twilio", "hash", None, 9, 9, 0, 5)
 PACE = Pace(rate="none", per_s=None, unit="messages", concurrency=None, retries=0, timeout_s=5)
@@ -82,12 +81,6 @@ class Others:
 
     async def enqueue_steward(self, run_id: str) -> None:
         self.told.append(("steward", run_id))
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 def sharing_of(history: RunHistory, run: Run, others: Any, shifts: int = 2, **ways: Any) -> RunSharing:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +11,10 @@ import pytest
 import sender
 from sender.sending.winner_evidence import with_evidence
 from sender.state.ledger import Run, RunKind, Settlement
-from tests.state.run_history import ACCEPTED, NOON_MS, RunHistory, run_history
+from tests.state.run_history import ACCEPTED, NOON_MS, RunHistory
 
 PEOPLE = [f"+1202555{n:04}" for n in range(100, 160)]
 VARIANTS: list[dict[str, Any]] = [{"name": name, "body": f"{name}. STOP ends it"} for name in ("plain", "urgent")]
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[RunHistory]:
-    with run_history(tmp_path) as runs:
-        yield runs
 
 
 @cache
