@@ -84,9 +84,9 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the profile does, if all tests are asked for; put the slowest files first or last."""
     left_out = LEFT_OUT[profiles.current().name] if wants_all(config) else ()
-    if left := [item for item in items if any(item.get_closest_marker(name) for name in left_out)]:
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in set(left)]
+    if left := {item for item in items if any(item.get_closest_marker(name) for name in left_out)}:
+        config.hook.pytest_deselected(items=list(left))
+        items[:] = [item for item in items if item not in left]
     shared = hasattr(config, "workerinput")  # else they come last: a plain test that fails says more
     ranks = {name: place - len(SLOWEST) if shared else len(SLOWEST) - place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), 0))

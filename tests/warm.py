@@ -1,8 +1,9 @@
 """Starts programs of ours as processes of their own; on Linux by forking a parent that has imported them already.
 
 A fresh Python needs more than a second to import the product, and the tests start hundreds. The parent imports it once,
-builds the models of a campaign, and forks. What comes of it is a process like any other: its own pid, pipes, signals, working directory, environment and
-exit code, a module run as `__main__`, and an end that waits for threads and calls what was registered for it.
+builds the models of a campaign, and forks. What comes of it is a process like any other: its own pid, pipes, signals,
+working directory, environment and exit code, a module run as `__main__`, and an end that waits for threads and calls
+what was registered for it.
 
 A fork keeps only the thread that forks, so the parent runs no event loop and no thread of ours, and does nothing with
 polars but import it: polars starts its pools with its first operation. What runs beside it then are jemalloc's threads,
