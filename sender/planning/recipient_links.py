@@ -71,10 +71,9 @@ def list_links(plan: Plan, base: str) -> pl.DataFrame:
     """Return `token`, `link`, `url`, `row_number`, `seq`, `to` of each link in a plan's messages, in file order."""
     scan = plan.scan()
     if "links" not in scan.collect_schema():  # plans of older versions do not have the column
-        places = {"row_number": pl.UInt32(), "seq": pl.UInt32()}
-        return pl.DataFrame(
-            schema={**dict.fromkeys(("token", "link", "url"), pl.String()), **places, "to": pl.String()}
-        )
+        text, number = pl.String(), pl.UInt32()
+        columns = {"token": text, "link": text, "url": text, "row_number": number, "seq": number, "to": text}
+        return pl.DataFrame(schema=columns)
     rows = scan.filter(pl.col("seq").is_not_null()).select("row_number", "seq", "to", "links").explode("links")
     parts = pl.col("links").str.splitn(" ", 2).struct
     listed = rows.drop_nulls("links").select(
