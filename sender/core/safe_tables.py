@@ -97,8 +97,9 @@ def _is_guardable(text: str) -> bool:
 
 def _change(frame: pl.DataFrame, change: Callable[[str], str]) -> pl.DataFrame:
     """`frame` with `change` applied to its headers and, where they may need it, to its texts."""
-    columns = [_change_column(column, change) if column.dtype == pl.String else column for column in frame]
-    return pl.DataFrame([column.alias(change(column.name)) for column in columns])
+    suspects = frame.select(pl.col(pl.String).str.contains(_SUSPECT).any())
+    changed = [_change_column(frame[name], change) for name, suspect in suspects.to_dict().items() if suspect.item()]
+    return frame.with_columns(changed).rename(change)
 
 
 def _change_column(column: pl.Series, change: Callable[[str], str]) -> pl.Series:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,7 @@ from sender.planning.used_cells import check_hidden_rows, read_recipients
 from sender.recipients.columns import Recipients
 from sender.recipients.input_file import InputFile
 
+_version = cache(version)  # it reads and parses a file for each package, which takes longer than a small list
 _ROLES = ("recipients", "template", "suppress", "prices")  # of input files, in the manifest's order
 _VERSIONED = (
     "babel",
@@ -218,7 +219,7 @@ def _manifest(
         pool=compiled.pool_settings,
         sandbox=compiled.sandbox,
         inputs=tuple(sorted((*recipients.inputs, *compiled.inputs, *audience.inputs), key=_role_order)),
-        versions={name: version(name) for name in _VERSIONED},
+        versions={name: _version(name) for name in _VERSIONED},
         suppression=suppression.checked,
         suppress=tuple(file.to_manifest() for file in compiled.numbers.suppress if file.can_be_read_again),
         headers=recipients.packed_headers,
