@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
-from tests import profiles
+from tests import costs, profiles
+
+# Lists of tests are short: waking polars' threads for each of a hundred small operations takes a fifth of a plan's time.
+# The long profile runs with as many as there are processors, as people do.
+if profiles.current().name != "long":
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 # A busy machine is slow now and then; that is no failure of a law. In `ci` the examples are the same every time, so that
 # a change is refused for what it does; the other profiles look for new ones.
@@ -39,8 +44,6 @@ SLOWEST = (
     "cli/test_workers.py",
     "templating/test_budget.py",
 )
-# Markers of what a profile leaves out.
-LEFT_OUT = {"quick": ("slow", "long"), "ci": ("long",), "long": ()}
 SIZES = {
     "kills": ("SENDER_KILLS", int, "kills of the sender by the crash harness"),
     "numbers_rows": (
@@ -64,10 +67,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, (variable, kind, text) in SIZES.items():
         default = kind(os.environ.get(variable) or getattr(profile, name))
         parser.addoption(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text}; here {default}")
+    parser.addoption("--write-costs", action="store_true", help="measure what each test costs: tests/costs.txt")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Keep out of this user's home what a registry of states would get, and live runs out of the shipped rules."""
+    if config.option.write_costs:
+        config.pluginmanager.register(costs.CostMeter())
     os.environ.setdefault("SENDER_RULES", "none")  # or what is live would wait for the morning
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="sender-tests-")
 
@@ -83,13 +89,29 @@ def pytest_report_header() -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the profile does, if all tests are asked for; put the slowest files first or last."""
-    left_out = LEFT_OUT[profiles.current().name] if wants_all(config) else ()
-    if left := {item for item in items if any(item.get_closest_marker(name) for name in left_out)}:
+    if left := leave_out(items, wants_all(config)):
         config.hook.pytest_deselected(items=list(left))
         items[:] = [item for item in items if item not in left]
     shared = hasattr(config, "workerinput")  # else they come last: a plain test that fails says more
     ranks = {name: place - len(SLOWEST) if shared else len(SLOWEST) - place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), 0))
+
+
+def leave_out(items: list[pytest.Item], all_wanted: bool) -> set[pytest.Item]:
+    """Which tests are not run: `long` is for the long profile, what costs too much for the larger ones."""
+    profile = profiles.current().name
+    functions = {costs.function_of(item.nodeid) for item in items}
+    dear: set[str] = set()
+    if "MUTANT_UNDER_TEST" in os.environ:
+        dear = {function for function, cost in costs.read().items() if cost > costs.MUTANTS_S}
+    elif all_wanted and profile == "quick":
+        dear = costs.too_dear(functions, costs.read())
+    long = all_wanted and profile != "long"
+    return {
+        item
+        for item in items
+        if costs.function_of(item.nodeid) in dear or (long and item.get_closest_marker("long") is not None)
+    }
 
 
 def wants_all(config: pytest.Config) -> bool:

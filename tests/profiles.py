@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 VARIABLE = "SENDER_TEST_PROFILE"
 
@@ -48,6 +52,24 @@ def current() -> Profile:
 def examples(count: int = 100) -> int:
     """For `@settings(max_examples=examples(200))`: `count` examples, times what the current profile has."""
     return max(10, round(count * current().examples))
+
+
+def pairs(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    """For `@pytest.mark.parametrize(("a", "b"), pairs(...))`: in `long` each with each; else each of `first` with one.
+
+    Those of `second` take turns, so each of them comes as often as the others.
+    """
+
+    def name(value: Any) -> str:
+        return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    return [
+        pytest.param(
+            one, other, marks=pytest.mark.long if (i - j) % len(second) else (), id=f"{name(one)}-{name(other)}"
+        )
+        for j, other in enumerate(second)
+        for i, one in enumerate(first)
+    ]
 
 
 def draw_seed() -> int:

@@ -32,7 +32,7 @@ TESTED = ("send", "cluster")  # they have tests of their own
 @pytest.mark.parametrize(
     "parts",
     [
-        pytest.param([name for name in PARTS if name not in LONG + TESTED], marks=pytest.mark.slow, id="short parts"),
+        pytest.param([name for name in PARTS if name not in LONG + TESTED], id="short parts"),
         pytest.param(list(LONG), marks=pytest.mark.long, id="long parts"),
     ],
 )
@@ -45,7 +45,7 @@ def test_every_part_is_in_the_table(parts: list[str]) -> None:
     assert list(dict.fromkeys(line.split()[0] for line in lines)) == parts
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sending_is_measured_from_plan_to_pace() -> None:
     small = ("--messages", "5", "--latencies", "0", "--contenders", "httpx", "--paces", "20", "--pace-seconds", "0.2")
     done = run("send", *small)

@@ -1,4 +1,4 @@
-"""The sizes of the tests, and which of them the quick profile leaves out."""
+"""The sizes of the tests, what they cost, and which of them a profile leaves out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import conftest, profiles
+from tests import conftest, costs, profiles
 
 pytest_plugins = ["pytester"]
 SUITE = """
@@ -15,17 +15,36 @@ import pytest
 @pytest.mark.long
 def test_long(pytestconfig): pass
 
-@pytest.mark.slow
-def test_slow(pytestconfig): pass
+def test_dear(pytestconfig): pass
+
+def test_known_to_be_cheaper(pytestconfig): pass
 
 def test_fast(pytestconfig): print("kills", pytestconfig.getoption("--kills"))
+"""
+COSTING = r"""
+import pytest, subprocess, sys, time
+
+SPIN = "import time\nwhile time.process_time() < 0.3: pass"
+
+@pytest.mark.parametrize("long", [True, False])
+def test_here(long):
+    began = time.process_time()
+    while long and time.process_time() < began + 0.4: pass
+
+def test_in_a_process(): subprocess.run([sys.executable, "-c", SPIN], check=True)
+
+def test_that_waits(): time.sleep(0.8)
+
+def test_cheap(): pass
 """
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.makeini(
-        "[pytest]\ntestpaths = inner\naddopts = -p tests.conftest -p no:cacheprovider\nmarkers = slow\n long"
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    pytester.makeini("[pytest]\ntestpaths = inner\naddopts = -p tests.conftest -p no:cacheprovider\nmarkers = long")
+    monkeypatch.setenv("SENDER_TEST_COSTS", str(pytester.path / "costs.txt"))
+    (pytester.path / "costs.txt").write_text(
+        "2.50 inner/test_it.py::test_dear\n0.90 inner/test_it.py::test_known_to_be_cheaper\n"
     )
     folder = pytester.mkdir("inner")
     (folder / "test_it.py").write_text(SUITE)
@@ -35,11 +54,11 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
 @pytest.mark.parametrize(
     ("profile", "arguments", "passed", "kills"),
     [
-        pytest.param("", [], 1, 25, id="quick is the default, and leaves out what is slow"),
-        pytest.param("quick", ["inner/test_it.py"], 3, 25, id="what is named runs"),
+        pytest.param("", [], 1, 25, id="quick is the default, and leaves out what is dear"),
+        pytest.param("quick", ["inner/test_it.py"], 4, 25, id="what is named runs"),
         pytest.param("quick", ["-n", "1"], 1, None, id="a worker leaves it out too"),
-        pytest.param("ci", ["--kills", "7"], 2, 7, id="ci runs what is slow; an option overrides its size"),
-        pytest.param("long", ["-n", "1"], 3, None, id="long runs everything"),
+        pytest.param("ci", ["--kills", "7"], 3, 7, id="ci runs what is dear; an option overrides its size"),
+        pytest.param("long", ["-n", "1"], 4, None, id="long runs everything"),
     ],
 )
 def test_a_profile_says_what_runs_and_how_much_of_it(
@@ -83,3 +102,41 @@ def test_property_tests_make_as_many_examples_as_the_profile_says(
 def test_the_slowest_files_are_there() -> None:
     there = {"/".join(path.parts[-2:]) for path in Path(__file__).parent.rglob("test_*.py")}
     assert set(conftest.SLOWEST) <= there
+
+
+@pytest.mark.parametrize(
+    ("functions", "known", "left_out"),
+    [
+        pytest.param({"a.py::x", "a.py::y"}, {"a.py::x": 0.2}, {"a.py::x"}, id="what is dear"),
+        pytest.param({"a.py::new"}, {"a.py::gone": 3.0}, set(), id="not what was never measured"),
+        pytest.param({"a.py::x", "a.py::y"}, {"a.py::x": 0.2, "a.py::y": 0.3}, {"a.py::y"}, id="not all of a file"),
+        pytest.param({"a.py::x", "b.py::x"}, {"a.py::x": 0.2, "b.py::x": 0.1}, set(), id="files have one each"),
+        pytest.param({"a.py::x"}, {"a.py::x": 1.1}, {"a.py::x"}, id="all of a file that has nothing cheap"),
+    ],
+)
+def test_the_quick_profile_leaves_out(functions: set[str], known: dict[str, float], left_out: set[str]) -> None:
+    assert costs.too_dear(functions, known) == left_out
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["one process", "several"])
+def test_costs_are_measured_and_written(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    (suite.path / "inner" / "test_costs.py").write_text(COSTING)
+    suite.runpytest_subprocess("--write-costs", *arguments).assert_outcomes(passed=6)
+    written = [line.split(" ") for line in (suite.path / "costs.txt").read_text().splitlines()]
+    assert [name for _, name in written] == [
+        f"inner/test_costs.py::test_{name}" for name in ("here", "in_a_process", "that_waits")
+    ]
+    here, in_a_process, that_waits = (float(cost) for cost, _ in written)
+    assert 0.2 <= here < 0.4, "the mean of its tests"
+    assert in_a_process >= 0.3
+    assert that_waits >= 0.1
+
+
+def test_what_costs_too_much_is_there() -> None:
+    root = Path(__file__).parents[1]
+    for function in costs.read():
+        path, *_, name = function.split("::")
+        assert f"def {name}(" in (root / path).read_text(encoding="utf-8"), f"{function}: pytest --write-costs"

@@ -127,23 +127,35 @@ def start(
     stdout: int | IO[Any] = subprocess.PIPE,
     stderr: int | IO[Any] = subprocess.PIPE,
     fresh: bool = False,
+    terminal: bool = False,
 ) -> Process:
     """`python -m module arguments...`, nothing on its standard input; `fresh` starts a new Python for it.
 
-    `stdout` and `stderr` are as for `subprocess.Popen`.
+    `stdout` and `stderr` are as for `subprocess.Popen`. With `terminal`, `stderr` is one: the command reads from it, and
+    is the one that a Ctrl-C there is for.
     """
     if fresh or sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in env:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=cwd,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=stderr if terminal else subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             text=True,
             encoding="utf-8",
+            start_new_session=terminal,
+            preexec_fn=_take_terminal if terminal else None,  # noqa: PLW1509 (for Ctrl-C)
         )
-    return _parent().fork(Job(module, tuple(arguments), str(cwd), dict(env)), stdout, stderr)
+    return _parent().fork(Job(module, tuple(arguments), str(cwd), dict(env), terminal), stdout, stderr)
+
+
+def _take_terminal() -> None:
+    """Make the terminal on the standard input the one of this session."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 # ── In the tests' process ───────────────────────────────────────────────────────────────────────────────────────
@@ -155,6 +167,7 @@ class Job:
     arguments: tuple[str, ...]
     cwd: str
     env: dict[str, str]
+    terminal: bool
 
 
 class Parent:
@@ -252,7 +265,7 @@ def serve(control: socket.socket) -> tuple[Job, list[int]]:
             for file in (reads, writes, files.pop(), *endings.values()):
                 os.close(file)
             job = json.loads(request)
-            return Job(job["module"], tuple(job["arguments"]), job["cwd"], job["env"]), files
+            return Job(**job), files
         else:
             endings[pid] = files.pop()
             control.send(str(pid).encode())
@@ -281,11 +294,17 @@ def become(job: Job, files: list[int]) -> None:
     os.chdir(job.cwd)
     os.environ.clear()
     os.environ.update(job.env)
-    for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), *files)):
+    source = os.dup(files[1]) if job.terminal else os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate((source, *files)):
         os.dup2(file, number)
         os.close(file)
+    if job.terminal:
+        os.setsid()
+        _take_terminal()
     sys.stdin = sys.__stdin__ = os.fdopen(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), "utf-8")
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
+        os.fdopen(1, "wb", closefd=False), "utf-8", line_buffering=os.isatty(1)
+    )
     sys.stderr = sys.__stderr__ = io.TextIOWrapper(
         os.fdopen(2, "wb", closefd=False), "utf-8", "backslashreplace", line_buffering=True
     )

@@ -342,7 +342,6 @@ def _canary(sender: Shell) -> dict[str, Any]:
 
 
 @pytest.mark.process
-@pytest.mark.slow
 def test_workers_send_the_canary_and_the_command_decides(sender: Shell, sandbox: Callable[..., Sandbox]) -> None:
     campaign(sender)
     listed = people(sender, *["0194"] * 8)

@@ -22,6 +22,7 @@ from tests.cli.conftest import ROOT, SENDER
 from tests.state.postgres_server import BINARIES, copy_wheel, free_port, require
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.skipif(sys.platform == "win32", reason="signals and users of a Unix"),
     pytest.mark.timeout(180),
 ]

@@ -66,7 +66,6 @@ def law(out: str) -> dict[str, int]:
 
 
 @posix
-@pytest.mark.slow
 @pytest.mark.parametrize("batch", [pytest.param(0, marks=pytest.mark.process), 1, 2, 3])
 def test_a_signal_at_any_moment_drains_and_leaves_no_doubt(sender: Shell, sandbox: Start, batch: int) -> None:
     """20 moments, five runs at a time: before, while and after sending. One of five gets a second signal, which quits
@@ -109,7 +108,6 @@ def test_a_signal_at_any_moment_drains_and_leaves_no_doubt(sender: Shell, sandbo
 
 
 @posix
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_waits_for_answers_no_longer_than_a_request_may_take(sender: Shell, sandbox: Start, number: int) -> None:
     """Nobody answers, for a minute: what is under way is unknown after its own time limit, and that is the end."""
@@ -230,7 +228,7 @@ def freeze(process: warm.Process | psutil.Process, ledger: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("transport", ["fast", pytest.param("httpx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("transport", ["fast", "httpx"])
 def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
     sender: Shell, sandbox: Start, transport: str
 ) -> None:
@@ -261,7 +259,6 @@ def test_a_process_that_stood_still_sends_nothing_that_another_took_over(
 
 
 @posix
-@pytest.mark.slow
 def test_a_crashed_run_says_what_it_found_and_what_it_will_do(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "1000")
     path = campaign(sender, 90, rate="60/s")

@@ -55,29 +55,23 @@ for name in vars(package):
 """
 
 
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder with a run of one message."""
+    shell = Shell(tmp_path_factory.mktemp("sent"))
+    shell.write("people.csv", "phone\n+12025550147\n")
+    options = ("--body", "Hi", "--from", "+12025550100", "--provider", "sandbox", "--name", "welcome")
+    assert shell("send", "people.csv", *options, "--yes", "--wait", "0").code == 0
+    return shell
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_loads_what_it_uses(sender: Shell, command: str) -> None:
-    sender.write("people.csv", "phone\n+12025550147\n")
-    sender(
-        "send",
-        "people.csv",
-        "--body",
-        "Hi",
-        "--from",
-        "+12025550100",
-        "--provider",
-        "sandbox",
-        "--name",
-        "welcome",
-        "--yes",
-        "--wait",
-        "0",
-    )
+def test_a_command_loads_what_it_uses(sent: Shell, command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIST_MODULES, *command.split()],
-        cwd=sender.folder,
-        env=sender.env,
+        cwd=sent.folder,
+        env=sent.env,
         capture_output=True,
         text=True,
         check=True,

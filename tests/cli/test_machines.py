@@ -112,7 +112,6 @@ def test_two_machines_send_what_a_third_begins(sender: Shell, sandbox: Start, ur
     assert "no worker is running" in sender("workers", "--state", url).out
 
 
-@pytest.mark.slow
 def test_who_stops_following_leaves_the_run_to_the_others(
     sender: Shell, sandbox: Start, url: str, machines: Machines
 ) -> None:
@@ -129,7 +128,6 @@ def test_who_stops_following_leaves_the_run_to_the_others(
     assert sorted(server.counts().values()) == [1] * 300
 
 
-@pytest.mark.slow
 def test_a_detached_start_waits_for_the_first_machine(
     sender: Shell, sandbox: Start, url: str, machines: Machines
 ) -> None:
@@ -143,7 +141,6 @@ def test_a_detached_start_waits_for_the_first_machine(
     assert sorted(server.counts().values()) == [1] * 60
 
 
-@pytest.mark.slow
 def test_a_run_is_held_everywhere_and_goes_on(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
     server, path = sandbox(), offer(sender, 400, "40/s")
     machines.begin(2)
@@ -161,7 +158,6 @@ def test_a_run_is_held_everywhere_and_goes_on(sender: Shell, sandbox: Start, url
     assert sorted(server.counts().values()) == [1] * 400
 
 
-@pytest.mark.slow
 def test_one_who_follows_and_dies_is_replaced(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
     """At once, though the engine has more shifts to hand out than there are places."""
     server, path = sandbox(), offer(sender, 600, "20/s")
@@ -180,7 +176,6 @@ def test_one_who_follows_and_dies_is_replaced(sender: Shell, sandbox: Start, url
     assert sorted(server.counts().values()) == [1] * 600
 
 
-@pytest.mark.slow
 def test_nobody_is_erased_from_under_a_machine_that_sends(
     sender: Shell, sandbox: Start, url: str, machines: Machines
 ) -> None:
@@ -206,7 +201,6 @@ def test_nobody_is_erased_from_under_a_machine_that_sends(
     assert sorted(server.counts().values()) == [1] * 299
 
 
-@pytest.mark.slow
 def test_a_stop_on_one_machine_holds_on_all(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
     server, path = sandbox(), offer(sender, 300, "30/s")
     machines.begin(2)
@@ -220,7 +214,6 @@ def test_a_stop_on_one_machine_holds_on_all(sender: Shell, sandbox: Start, url: 
     assert len(server.counts()) == 299
 
 
-@pytest.mark.slow
 def test_what_stops_one_stops_all(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
     """The account is out of money: nobody claims more, and the start says why."""
     server, path = sandbox(), offer(sender, 400, "40/s")
@@ -236,7 +229,6 @@ def test_what_stops_one_stops_all(sender: Shell, sandbox: Start, url: str, machi
     assert sum(server.counts().values()) == sent < 400
 
 
-@pytest.mark.slow
 def test_a_canary_that_turns_bad_stops_all(sender: Shell, sandbox: Start, url: str, machines: Machines) -> None:
     """Its process alone reads the receipts: without a word to the others they would send on to the end.
 
@@ -262,7 +254,6 @@ def test_a_canary_that_turns_bad_stops_all(sender: Shell, sandbox: Start, url: s
     assert sum(server.counts().values()) == sent
 
 
-@pytest.mark.slow
 def test_a_machine_with_another_account_sends_nothing(
     sender: Shell, sandbox: Start, url: str, machines: Machines
 ) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import select
 import subprocess
-import termios
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from sender.suppression.suppression_list import SuppressionList
-from tests.cli.conftest import SENDER, Sandbox, Shell
+from tests import warm
+from tests.cli.conftest import Sandbox, Shell
 
 pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
 ADA, GRACE, EVE = "+12025550101", "+12025550102", "+12025550103"
@@ -34,15 +33,14 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         self.shown = ""
         file = None if output is None else output.open("wb")
-        self.process = subprocess.Popen(
-            [*SENDER, *args],
+        self.process = warm.start(
+            "sender",
+            args,
             cwd=shell.folder,
             env=shell.env | env | {"TERM": "dumb", "COLUMNS": "200"},
-            stdin=theirs,
             stdout=theirs if file is None else file,
             stderr=theirs,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (for Ctrl-C)
+            terminal=True,
         )
         os.close(theirs)
         if file is not None:

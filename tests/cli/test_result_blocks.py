@@ -9,15 +9,15 @@ import pytest
 
 from sender.reports import run_results
 from tests.cli.conftest import Shell
+from tests.profiles import pairs
 
 NOTES = ("a;b", "", "=SUM(A1)", "plain")
 PHONES = ["n/a" if n % 9 == 4 else f"+1202555{100 + n:04}" for n in range(60)]
 PEOPLE = "phone,note\n" + "".join(f"{phone},{NOTES[n % 4]}\n" for n, phone in enumerate(PHONES))
 
 
-@pytest.mark.parametrize("rows", [1, 7, 30, 61])
 @pytest.mark.parametrize(
-    "arguments", [(), ("--status", "skipped"), ("--with-body",), ("--with-retries",)], ids=" ".join
+    ("arguments", "rows"), pairs([(), ("--status", "skipped"), ("--with-body",), ("--with-retries",)], [7, 30, 1, 61])
 )
 def test_blocks_are_the_same_results(
     sender: Shell, monkeypatch: pytest.MonkeyPatch, rows: int, arguments: tuple[str, ...]

@@ -142,9 +142,7 @@ def test_a_test_message_goes_to_one_number_and_does_not_touch_the_run(sender: Sh
     assert sum(server.counts().values()) == 7
 
 
-@pytest.mark.parametrize(
-    "dialect", [pytest.param(DIALECTS[0], marks=[pytest.mark.process, pytest.mark.slow]), *DIALECTS[1:]]
-)
+@pytest.mark.parametrize("dialect", [pytest.param(DIALECTS[0], marks=pytest.mark.process), *DIALECTS[1:]])
 def test_kill_nine_half_way_then_the_rest_and_nothing_twice(sender: Shell, sandbox: Start, dialect: str) -> None:
     server = sandbox("--latency", "30")
     path = campaign(sender, 200, provider=dialect, rate="100/s")
@@ -165,7 +163,7 @@ def test_kill_nine_half_way_then_the_rest_and_nothing_twice(sender: Shell, sandb
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.process
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_drains_says_how_to_resume_and_loses_nothing(sender: Shell, sandbox: Start, number: int) -> None:
     server = sandbox("--latency", "100")
     path = campaign(sender, 100, provider="twilio", rate="50/s")
@@ -287,7 +285,6 @@ def test_an_env_file_holds_credentials(sender: Shell, sandbox: Start) -> None:
     assert sum(server.counts().values()) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.process
 def test_no_secret_is_ever_written(sender: Shell, sandbox: Start) -> None:
     server = sandbox()

@@ -23,7 +23,6 @@ from sender.web import WebOptions, WebPage, open_web
 from tests.cli.conftest import Shell
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.process,
     pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen"),
 ]

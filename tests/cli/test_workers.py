@@ -47,7 +47,6 @@ def most_in_a_second(sandbox: Sandbox) -> int:
 
 
 @pytest.mark.process
-@pytest.mark.slow
 def test_three_workers_send_everybody_once_and_keep_one_pace(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "20")
     path = campaign(sender, 450, rate="150/s")
@@ -76,7 +75,6 @@ def test_a_senseless_number_is_refused_before_anything_else(sender: Shell, worke
 
 
 @posix
-@pytest.mark.slow
 def test_a_killed_worker_costs_no_text_and_doubles_none(sender: Shell, sandbox: Start) -> None:
     server = sandbox("--latency", "50")
     path = campaign(sender, 300, provider="sandbox", rate="100/s")
@@ -93,7 +91,6 @@ def test_a_killed_worker_costs_no_text_and_doubles_none(sender: Shell, sandbox: 
 
 
 @posix
-@pytest.mark.slow
 def test_a_killed_parent_leaves_workers_that_end_and_until_then_nobody_takes_over(
     sender: Shell, sandbox: Start
 ) -> None:
@@ -126,7 +123,6 @@ def test_a_killed_parent_leaves_workers_that_end_and_until_then_nobody_takes_ove
 
 
 @posix
-@pytest.mark.slow
 def test_ctrl_c_drains_all_workers_and_a_second_one_quits_at_once(sender: Shell, sandbox: Start) -> None:
     """A terminal sends it to all processes of the command; only the parent decides what it means."""
     server = sandbox("--latency", "400")

@@ -18,8 +18,7 @@ from tests.state.conftest import DATABASES
 from tests.state.postgres_server import require
 
 TIMES = {"kill": 3, "steward": 1, "restart": 1, "engine": 1, "cut": 3, "failover": 1}
-# In the quick profile one is enough; CI has those that differ most.
-MARKS = {"kill": (), **dict.fromkeys(("cut", "failover"), pytest.mark.slow)}
+LONG = ("steward", "restart", "engine")  # CI has those that differ most
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +27,9 @@ def server() -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("scenario", [pytest.param(name, marks=MARKS.get(name, pytest.mark.long)) for name in TIMES])
+@pytest.mark.parametrize(
+    "scenario", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in TIMES]
+)
 def test_nobody_gets_it_twice_and_nobody_is_left_out(tmp_path: Path, scenario: str) -> None:
     if scenario == "cut":
         require_namespaces()
@@ -39,7 +40,6 @@ def test_nobody_gets_it_twice_and_nobody_is_left_out(tmp_path: Path, scenario: s
     assert outcome.disturbances > 0
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_copy_that_lacks_commits_takes_over_and_nothing_is_sent_until_a_person_decides(tmp_path: Path) -> None:
     with rig(tmp_path, standby="later") as it:

@@ -30,7 +30,6 @@ from tests.crash.scenarios import (
 from tests.profiles import draw_seed
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are POSIX"),
     pytest.mark.timeout(3600),  # for what hangs; eight CPU minutes in all, whatever else the machine does
 ]

@@ -91,7 +91,6 @@ def test_each_line_is_one_line_and_makes_an_environment_of_its_own() -> None:
     assert " && .venv/bin/python -m pytest" in TEST_LINE
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="copies a Python as Linux lays it out")
 @pytest.mark.skipif(
     os.environ.get("SENDER_TEST_PROFILE", "quick") == "quick", reason="takes minutes: SENDER_TEST_PROFILE=ci"

@@ -224,7 +224,13 @@ CAMPAIGNS = [
 
 
 @pytest.mark.parametrize(("keys", "options"), CAMPAIGNS)
-@pytest.mark.parametrize("memory", [frame_buffer.MEMORY_BYTES, 0], ids=["in memory", "put aside in files"])
+@pytest.mark.parametrize(
+    "memory",
+    [
+        pytest.param(frame_buffer.MEMORY_BYTES, marks=pytest.mark.long, id="in memory"),
+        pytest.param(0, id="put aside in files"),
+    ],
+)
 def test_the_plan_is_the_same_whatever_the_blocks(tmp_path, keys, options, memory):
     (tmp_path / "p.csv").write_bytes(_csv([["Phone", "Name", "Country"], *ROWS]))
     (tmp_path / "stop.csv").write_text("+12025550105\nnobody\n")

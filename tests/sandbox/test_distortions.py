@@ -18,6 +18,7 @@ from sender.sandbox.fault_plan import Faults
 from sender.sandbox.server import embedded
 from sender.sandbox.simulator import Options
 from tests import local_http
+from tests.profiles import pairs
 from tests.sandbox.test_fault_plan import DIALECTS, TO, raw
 from tests.sandbox.test_fault_plan import send as post
 
@@ -129,15 +130,18 @@ def test_a_log_cannot_be_compared(kind: str, dialect: str) -> None:
 # -- what a run makes of it --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(
-    ("kind", "transport"),
-    [*((kind, "fast") for kind in (*FOREIGN, *PAGES)), ("answer-twice", "httpx"), ("other-answer", "httpx")],
+    ("fault", "dialect"),
+    pairs(
+        [*((kind, "fast") for kind in (*FOREIGN, *PAGES)), ("answer-twice", "httpx"), ("other-answer", "httpx")],
+        DIALECTS,
+    ),
 )
 def test_every_message_is_accounted_for_and_none_is_sent_twice(
-    tmp_path: Path, kind: str, dialect: str, transport: str
+    tmp_path: Path, fault: tuple[str, str], dialect: str
 ) -> None:
     """What an odd answer leaves in doubt, the log settles: it is there, or it is sent once more."""
+    kind, transport = fault
     faults = Faults(recipients={ODD: (kind, "drip")})
     with embedded(Options(faults=faults, hang_s=0.2, sent_after_s=0.0, delivered_after_s=0.0)) as url:
         result = run(tmp_path, url, dialect, concurrency=1, transport=transport)
@@ -147,8 +151,7 @@ def test_every_message_is_accounted_for_and_none_is_sent_twice(
     assert ids.n_unique() == 6
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("kind", PAGES)
+@pytest.mark.parametrize(("kind", "dialect"), pairs(PAGES, DIALECTS))
 def test_a_page_as_the_first_answer_is_a_wrong_address(tmp_path: Path, kind: str, dialect: str) -> None:
     with embedded(Options(faults=Faults({kind: 1.0}))) as url:
         result = run(tmp_path, url, dialect)
@@ -158,8 +161,7 @@ def test_a_page_as_the_first_answer_is_a_wrong_address(tmp_path: Path, kind: str
     assert f"HTTP {kind[:3]}" in str(result.stopped)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("kind", LOGS)
+@pytest.mark.parametrize(("kind", "dialect"), pairs(LOGS, DIALECTS))
 def test_a_log_that_cannot_be_compared_makes_nobody_get_it_twice(tmp_path: Path, kind: str, dialect: str) -> None:
     faults = Faults({kind: 1.0}, {ODD: ("500-after",)})
     with embedded(Options(faults=faults, sent_after_s=0.0, delivered_after_s=0.0, keys=False)) as url:

@@ -137,7 +137,6 @@ def signatures() -> str:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.name)
 def test_an_official_client_works_with_the_sandbox(sdk: Sdk, installer: Installer) -> None:
     folder = installer.folder(sdk)

@@ -270,7 +270,7 @@ def test_no_more_than_concurrency_at_once(ledger: SqliteLedger, plan: Plan) -> N
         pytest.param([Unsupported("no")], "rejected", 0, "content", id="cannot-be-carried"),
         pytest.param([Deferred(Reason.OTHER, "x", "later")], "accepted", 2, None, id="deferred-once"),
         pytest.param([Deferred(Reason.RATE_LIMITED, "429", "slow", slow_down=True)], "accepted", 2, None, id="429"),
-        pytest.param([Deferred(Reason.RATE_LIMITED, "429", "slow", slow_down=True)] * 5, "accepted", 6, None, id="429-is-not-its-fault", marks=pytest.mark.slow),
+        pytest.param([Deferred(Reason.RATE_LIMITED, "429", "slow", slow_down=True)] * 5, "accepted", 6, None, id="429-is-not-its-fault"),
         pytest.param([Deferred(Reason.OTHER, "x", "later")] * 3, "rejected", 3, "other", id="retries-are-bounded"),
         pytest.param([Deferred(Reason.OTHER, "x", "l"), Unknown("?")], "unknown", 2, None, id="deferred-then-unknown"),
     ],

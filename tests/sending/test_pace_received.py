@@ -132,7 +132,6 @@ def test_no_second_sees_more_than_the_limit(
 
 
 @posix
-@pytest.mark.slow
 def test_a_killed_and_resumed_run_keeps_its_pace(receiver: Receiver, tmp_path: Path) -> None:
     """Killed right after a message has left and started again at once: no start is for free.
 

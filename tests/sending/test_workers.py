@@ -91,7 +91,6 @@ def most_in_a_second(times: list[float]) -> int:
     return most
 
 
-@pytest.mark.slow
 def test_three_processes_keep_one_limit_together(tmp_path: Path) -> None:
     with shared_rate_limit.create_slots(tmp_path / "locks" / "pace", PACE, 3):
         processes = [child(SHARES, str(tmp_path / "locks" / "pace")) for _ in range(3)]
@@ -175,7 +174,6 @@ def test_a_number_of_workers_that_makes_no_sense_is_refused(workers: int, told: 
     assert refused.value.fix
 
 
-@pytest.mark.slow
 def test_a_number_that_is_refused_is_out_for_all_workers(tmp_path: Path) -> None:
     """And each number has one limit for all workers together, whoever looks ahead at its messages."""
     senders = [{"number": number, "rate": "60/s"} for number in (BAD, GOOD, OTHER)]

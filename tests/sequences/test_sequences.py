@@ -23,7 +23,6 @@ pytestmark = [
 JOBS = 3  # most of a sequence is waiting
 
 
-@pytest.mark.slow
 def test_random_sequences_text_nobody_twice_nobody_who_opted_out_and_everybody_else(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
@@ -38,7 +37,6 @@ def run_scenario(folder: Path, name: str, mutant: str | None = None) -> Tally:
     return run_steps(folder, scenario.steps, dialect=scenario.dialect, faults=scenario.faults, mutant=mutant)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_shortest_sequence_that_needs_a_rule_ends_clean(tmp_path: Path, name: str) -> None:
     tally = run_scenario(tmp_path / "kept", name)

@@ -21,7 +21,7 @@ from tests.state.conftest import DATABASES
 from tests.state.ledger.steps import ACCEPTED, RUN
 from tests.state.postgres_server import BINARIES, Server, require
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 LARGE = replace(RUN, rows=1_000_000, messages=1_000_000, skipped=0)
 
 

@@ -15,7 +15,7 @@ from sender.state.postgres.install import install
 from tests.state.conftest import DATABASES
 from tests.state.postgres_server import BINARIES, Server, free_port, require
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(params=DATABASES)

@@ -160,10 +160,13 @@ STATES = {
 }
 
 
-@pytest.fixture(params=["made by script", "of 6dd9dae"])
+MADE = ("of 6dd9dae", "by a script")
+
+
+@pytest.fixture(params=MADE)
 def version_5(request: pytest.FixtureRequest, path: Path) -> Path:
     """A ledger that a program of version 5 wrote."""
-    if request.param == "of 6dd9dae":
+    if request.param == MADE[0]:
         shutil.copy(SAMPLE, path)
         return path
     db = apsw.Connection(str(path))
@@ -254,7 +257,7 @@ SqliteLedger.open(Path(sys.argv[1])).close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-@pytest.mark.slow
+@pytest.mark.parametrize("version_5", [MADE[0], pytest.param(MADE[1], marks=pytest.mark.long)], indirect=True)
 def test_a_kill_in_the_middle_leaves_the_old_version_or_the_new_one(version_5: Path, tmp_path: Path) -> None:
     """At each statement in turn."""
     seen = set()
