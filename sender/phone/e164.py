@@ -114,6 +114,8 @@ def normalize(
             asked = pl.coalesce(_text(regions.slice(start, _BLOCK_ROWS)).replace(meant), asked)
         return _block(cells.with_columns(asked=asked).with_row_index("row"), rules, read)
 
+    if len(starts) == 1:
+        return block(0)
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as pool:
         return pl.concat(pool.map(block, starts))
 
@@ -159,14 +161,15 @@ def _block(
 ) -> pl.DataFrame:
     """Return the result for some rows (`row`, `raw`, `asked`)."""
     answers = _answer(cells, rules)
-    if rules.careful:
+    if rules.careful and answers["key"].null_count() > answers["raw"].null_count():
         answers = _repair_wrapped(_repair_tails(answers, rules), rules)
     held = _held(answers, rules)
     left_open = answers["answer"].is_in(_LEFT_OPEN) & answers["raw"].is_not_null()
-    unsure = answers["row"].is_in(held.filter(pl.col("detail").is_null())["row"].implode())  # whether there is a hint
-    asked = answers.filter(left_open | unsure).select("row", "raw", "asked")
-    others = pl.concat([_blank(answers), held.filter(pl.col("detail").is_not_null()), _read_cells(asked, read)])
-    return _assemble(answers, others)
+    if held["detail"].null_count():  # whether there is a hint
+        left_open |= answers["row"].is_in(held.filter(pl.col("detail").is_null())["row"].implode())
+        held = held.filter(pl.col("detail").is_not_null())
+    asked = answers.filter(left_open).select("row", "raw", "asked") if left_open.any() else answers.clear()
+    return _assemble(answers, pl.concat([_blank(answers), held, _read_cells(asked, read)]))
 
 
 def _answer(cells: pl.DataFrame, rules: _ReadingRules) -> pl.DataFrame:

@@ -99,7 +99,9 @@ class ContentHash:
         sent = frame["seq"].is_not_null()
         messages = frame.select(COLUMNS)
         self._messages.update(messages if sent.all() else messages.filter(sent))
-        rest = frame.drop(_NOT_HASHED, strict=False).with_columns(_without(name, frame[name], sent) for name in COLUMNS)
+        rest = frame.drop(_NOT_HASHED, strict=False).with_columns(
+            _without(name, frame.schema[name], sent) for name in COLUMNS
+        )
         if rest.schema.get("recipient") == pl.List:
             lists = rest.drop_in_place("recipient").to_frame().select(pl.struct(pl.all()).struct.json_encode())
             self._cells = self._cells or hashlib.sha256()
@@ -160,10 +162,10 @@ def _encode(fields: Mapping[str, Any]) -> str:
     return encoded.decode() if len(encoded) <= _LONG else hashlib.sha256(encoded).hexdigest()
 
 
-def _without(name: str, column: pl.Series, sent: pl.Series) -> pl.Series:
+def _without(name: str, dtype: pl.DataType, sent: pl.Series) -> pl.Expr:
     """Return the column, blank where a message is sent, since the identity covers it; null stays null."""
-    blank = pl.lit([], dtype=column.dtype) if column.dtype == pl.List else pl.lit("")
-    return pl.select(pl.when(sent & column.is_not_null()).then(blank).otherwise(column).alias(name)).to_series()
+    blank = pl.lit([], dtype=dtype) if dtype == pl.List else pl.lit("")
+    return pl.when(pl.lit(sent) & pl.col(name).is_not_null()).then(blank).otherwise(name).alias(name)
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:

@@ -60,9 +60,10 @@ class Lint:
         body = pl.col("body")
         texts = rows.select("row_number", "body").filter(body.is_not_null() & (body != ""))
         odd = texts.filter(body.str.contains_any(_SUSPICIOUS))
-        self._find("unfilled", odd.with_columns(found=body.str.extract(_UNFILLED)))
-        self._find("blanks", odd.with_columns(found=body.str.extract(_BLANKS)))
-        self._find("short_links", odd.with_columns(found=body.str.extract(_SHORT_LINK)))
+        if odd.height:
+            self._find("unfilled", odd.with_columns(found=body.str.extract(_UNFILLED)))
+            self._find("blanks", odd.with_columns(found=body.str.extract(_BLANKS)))
+            self._find("short_links", odd.with_columns(found=body.str.extract(_SHORT_LINK)))
         if self._asks_capitals:
             shouted = body.str.contains(_SOME_CAPITALS) & ~body.str.contains(r"\p{Ll}")
             self._find("capitals", texts.with_columns(found=pl.when(shouted).then(body)))

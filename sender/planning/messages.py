@@ -37,6 +37,7 @@ from sender.planning.whereabouts import add_places, note_place_problems, without
 from sender.recipients.columns import Recipients
 
 MarkRows = Callable[[pl.DataFrame], pl.DataFrame]  # gives its reason to each row that it skips
+_FILLED = pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))
 
 
 class MessageBuilder:
@@ -259,25 +260,25 @@ def _render(frame: pl.DataFrame, recipients: Recipients, compiled: CompiledCampa
         links=body["links"] if compiled.links is not None else pl.lit(None, pl.List(pl.String)),
         fields=fields["fields"],
         _sender=sender["text"],
-        media=media.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))),
+        media=media,
         _reason=_first_value(failures, "reason"),
         _detail=_first_value(failures, "detail"),
     )
-    return (
-        frame.join(_skip_empty(rendered, compiled), on="_index", how="left", maintain_order="left")
-        .with_columns(reason=pl.coalesce("reason", "_reason"), detail=pl.coalesce("detail", "_detail"))
-        .drop("_index", "_reason", "_detail")
-    )
+    rendered = _skip_empty(rendered, compiled)
+    if live.height == frame.height:
+        joined = frame.drop("_index").hstack(rendered.drop("_index"))
+    else:
+        joined = frame.join(rendered, on="_index", how="left", maintain_order="left").drop("_index")
+    failed = {name: pl.coalesce(name, f"_{name}") for name in ("reason", "detail")}
+    return joined.with_columns(**failed).drop("_reason", "_detail")
 
 
 def _skip_empty(rendered: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:
     """Return `rendered` with `_reason` and `_detail` where media is not a URL or the message would be empty."""
-    bad_url = (
-        pl.col("media")
-        .list.eval(~pl.element().str.contains(r"^(?i)https?://[^\s/]+\S*$"))
-        .list.any()
-        .fill_null(value=False)
-    )
+    bad_url = pl.lit(value=False)
+    if rendered["media"].list.len().max():
+        wrong = pl.col("media").list.eval(~pl.element().str.contains(r"^(?i)https?://[^\s/]+\S*$"))
+        bad_url = wrong.list.any().fill_null(value=False)
     provider_writes = pl.lit("content_sid" in compiled.fields) | message_fields.row_field("content_sid").is_not_null()
     empty = (
         ~provider_writes & (pl.col("body").fill_null("").str.strip_chars() == "") & (pl.col("media").list.len() == 0)
@@ -299,20 +300,20 @@ def _skip_empty(rendered: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFr
 def _render_media(
     recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign
 ) -> tuple[pl.Series, list[pl.DataFrame]]:
-    """Return each row's media URLs as a list, blanks included, and for each template `reason` and `detail`."""
+    """Return each row's media URLs as a list, without blanks, and for each template `reason` and `detail`."""
     if compiled.media:
         nested = recipients.nested_cells
         columns = [templating.render(template, cells, recipients.names, nested=nested) for template in compiled.media]
         urls = [column["text"].str.strip_chars().alias(str(place)) for place, column in enumerate(columns)]
         empty = pl.Series([], dtype=pl.List(pl.String))
         lists = pl.DataFrame(urls).select(pl.concat_list(pl.all()))[:, 0] if cells.height else empty
-        return lists, [column.select("reason", "detail") for column in columns]
+        return lists.list.eval(_FILLED), [column.select("reason", "detail") for column in columns]
     if recipients.media is None:
         return pl.Series([[]], dtype=pl.List(pl.String)).new_from_index(0, cells.height), []
     cell = templating.verbatim(cells[recipients.media].str.strip_chars(), compiled.placeholders)
     text = cell["text"].fill_null("").str.replace(r"[,;\s]+$", "")  # a list may end as it is separated
     listed = text.str.replace_all(r"(?i)[,;\s]+(https?://)", " $1").str.split(" ")
-    return listed, [cell.select("reason", "detail")]
+    return listed.list.eval(_FILLED), [cell.select("reason", "detail")]
 
 
 def _render_sender(recipients: Recipients, cells: pl.DataFrame, compiled: CompiledCampaign) -> pl.DataFrame:
@@ -356,6 +357,9 @@ def _measure(
     limits = compiled.capabilities
     chars, media, title = pl.col("body").str.len_chars(), pl.col("media").list.len(), pl.lit(limits.title)
     max_segments = pl.lit(compiled.max_segments, pl.UInt32)
+    beyond = (chars > limits.body_max_chars) | (pl.col("segments") > max_segments) | (media > limits.media_max)
+    if not frame.select(beyond.any()).item():  # as mostly: to write the sentences takes longer than to look
+        return frame, replacements
     too_long = (
         pl.when(chars > limits.body_max_chars)
         .then(pl.format("{} characters; {} takes {}", chars, title, limits.body_max_chars))

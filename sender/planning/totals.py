@@ -117,6 +117,8 @@ class PlanTotals:
         return sorted(self._repairs.values(), key=lambda entry: (-entry["rows"], entry["repair"]))
 
     def _add_repairs(self, rows: pl.DataFrame) -> None:
+        if rows["repair"].null_count() == rows.height:
+            return
         repaired = rows.filter(pl.col("repair").is_not_null())
         repairs = (
             repaired.select("repair", "row_number", self._used_cell, "to")

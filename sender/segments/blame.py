@@ -100,6 +100,8 @@ class Blame:
 
     def add(self, sizes: pl.DataFrame) -> None:
         """Add a part. Raises InputError if there is no room to store the texts that are read again."""
+        if not ((sizes["encoding"] == UCS_2) | (sizes["segments"] > 1)).any():
+            return
         texts, foreign = _texts(sizes)
         self._other_script += foreign
         first = sizes.filter(pl.col("encoding") == UCS_2)["body"].str.extract(_LETTER_OF_A_SCRIPT).drop_nulls()
