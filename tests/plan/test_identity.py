@@ -282,7 +282,7 @@ def test_another_release_of_the_zones_is_named_where_messages_differ(
         return "2025.2" if name == "tzdata" else version(name)
 
     with monkeypatch.context() as patch:
-        patch.setattr("sender.planning.build.version", older)
+        patch.setattr("sender.planning.build._version", older)
         first = sender.send(plan(), state_dir=tmp_path, limit=1)
     with pytest.raises(InputsChanged, match=f"tzdata 2025.2 became {version('tzdata')}"):
         sender.send(plan(message="Hello {{ name }}"), state_dir=tmp_path)
