@@ -140,3 +140,15 @@ def test_what_costs_too_much_is_there() -> None:
     for function in costs.read():
         path, *_, name = function.split("::")
         assert f"def {name}(" in (root / path).read_text(encoding="utf-8"), f"{function}: pytest --write-costs"
+
+
+def test_the_readme_has_the_sizes() -> None:
+    table = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")
+    ]
+    sizes = {row[1].strip("`"): row[2:] for row in rows if len(row) == 5}
+    for name in conftest.SIZES:
+        shown = [size.replace(",", "") for size in sizes[f"--{name.replace('_', '-')}"]]
+        assert shown == [str(getattr(profile, name)) for profile in profiles.PROFILES.values()]
+    assert sizes[""] == [f"{profile.examples:g}" for profile in profiles.PROFILES.values()]
