@@ -1,7 +1,8 @@
 """What the tests cost, as measured, and which of them cost too much for a tier: `pytest --write-costs` writes costs.txt.
 
 The cost of a function is the processor time of one of its tests, in seconds, with what its processes use, or an eighth of
-the time that it takes where that is more: two processors serve four processes, and who waits holds up one of them.
+the time that it takes where that is more: two processors serve four processes, and who waits holds up one of them. What a
+file's functions share (a fixture of a module or a class) is divided among those that use it.
 """
 
 from __future__ import annotations
@@ -51,22 +52,41 @@ class CostMeter:
     """A plugin that measures each test, adds up those of all processes, and writes the costs when they end."""
 
     def __init__(self) -> None:
-        self._spent: dict[str, tuple[int, float]] = {}
+        self._spent: dict[str, tuple[int, float]] = {}  # by function: its tests, and what they cost
+        self._shared: dict[tuple[str, str], float] = defaultdict(float)  # by file and fixture
+        self._users: dict[tuple[str, str], set[str]] = defaultdict(set)  # functions
+        self._not_own = 0.0  # of what the current test has cost
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_protocol(self, item: pytest.Function) -> Iterator[None]:
+        before, self._not_own = os.times(), 0.0
+        try:
+            return (yield)
+        finally:
+            function = function_of(item.nodeid)
+            self._add(function, 1, max(0.0, _cost_since(before) - self._not_own))
+            for name in item.fixturenames:
+                self._users[function.partition("::")[0], name].add(function)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[Any]:
         before = os.times()
         try:
             return (yield)
         finally:
-            took = [after - earlier for after, earlier in zip(os.times(), before, strict=True)]
-            self._add(function_of(item.nodeid), 1, max(sum(took[:4]), took[4] / 8))
+            if fixturedef.scope in ("class", "module"):
+                cost = _cost_since(before)
+                self._shared[request.node.nodeid.partition("::")[0], fixturedef.argname] += cost
+                self._not_own += cost
 
     def _add(self, function: str, count: int, cost: float) -> None:
         earlier = self._spent.get(function, (0, 0.0))
         self._spent[function] = (earlier[0] + count, earlier[1] + cost)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        for place, cost in self._shared.items():
+            for function in self._users[place]:
+                self._add(function, 0, cost / len(self._users[place]) * self._spent[function][0])
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput["costs"] = self._spent
 
@@ -78,3 +98,8 @@ class CostMeter:
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         if not hasattr(config, "workerinput"):
             write({function: cost / count for function, (count, cost) in self._spent.items()})
+
+
+def _cost_since(before: os.times_result) -> float:
+    took = [after - earlier for after, earlier in zip(os.times(), before, strict=True)]
+    return max(sum(took[:4]), took[4] / 8)

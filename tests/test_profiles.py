@@ -35,6 +35,13 @@ def test_in_a_process(): subprocess.run([sys.executable, "-c", SPIN], check=True
 
 def test_that_waits(): time.sleep(0.8)
 
+@pytest.fixture(scope="module")
+def fleet(): test_here(True)
+
+def test_of_a_fleet(fleet): pass
+
+def test_of_the_same_fleet(fleet): pass
+
 def test_cheap(): pass
 """
 
@@ -118,18 +125,21 @@ def test_the_quick_profile_leaves_out(functions: set[str], known: dict[str, floa
     assert costs.too_dear(functions, known) == left_out
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["one process", "several"])
+@pytest.mark.parametrize("arguments", [(), ("-n", "2", "--dist=loadfile")], ids=["one process", "several"])
 def test_costs_are_measured_and_written(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     (suite.path / "inner" / "test_costs.py").write_text(COSTING)
-    suite.runpytest_subprocess("--write-costs", *arguments).assert_outcomes(passed=6)
+    suite.runpytest_subprocess("--write-costs", *arguments).assert_outcomes(passed=8)
     written = [line.split(" ") for line in (suite.path / "costs.txt").read_text().splitlines()]
     assert [name for _, name in written] == [
-        f"inner/test_costs.py::test_{name}" for name in ("here", "in_a_process", "that_waits")
+        f"inner/test_costs.py::test_{name}"
+        for name in ("here", "in_a_process", "of_a_fleet", "of_the_same_fleet", "that_waits")
     ]
-    here, in_a_process, that_waits = (float(cost) for cost, _ in written)
+    here, in_a_process, first, second, that_waits = (float(cost) for cost, _ in written)
+    assert 0.2 <= first < 0.3, "half of what they share"
+    assert second == pytest.approx(first, abs=0.02)
     assert 0.2 <= here < 0.4, "the mean of its tests"
     assert in_a_process >= 0.3
     assert that_waits >= 0.1
