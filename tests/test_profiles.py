@@ -24,7 +24,7 @@ def test_fast(pytestconfig): print("kills", pytestconfig.getoption("--kills"))
 COSTING = r"""
 import pytest, subprocess, sys, time
 
-SPIN = "import time\nwhile time.process_time() < 0.3: pass"
+SPIN = "import time\nwhile time.process_time() < 0.4: pass"
 
 @pytest.mark.parametrize("long", [True, False])
 def test_here(long):
