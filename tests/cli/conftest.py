@@ -189,7 +189,8 @@ def running_sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call
     started: list[warm.Process] = []
 
     def start(*args: str) -> Sandbox:
-        process = Shell(tmp_path_factory.mktemp("sandbox")).start("sandbox", "--port", "0", *args)
+        soon = () if "--latency" in args else ("--latency", "5")  # else each message waits for 40 ms
+        process = Shell(tmp_path_factory.mktemp("sandbox")).start("sandbox", "--port", "0", *soon, *args)
         started.append(process)
         assert process.stdout is not None
         match = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
