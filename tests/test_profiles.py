@@ -130,6 +130,7 @@ def test_costs_are_measured_and_written(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv(profiles.VARIABLE, "quick")
     (suite.path / "inner" / "test_costs.py").write_text(COSTING)
     suite.runpytest_subprocess("--write-costs", *arguments).assert_outcomes(passed=8)
     written = [line.split(" ") for line in (suite.path / "costs.txt").read_text().splitlines()]

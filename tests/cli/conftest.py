@@ -10,19 +10,22 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
 
+from sender.sandbox.credentials import environment
+from sender.sandbox.server import embedded
+from sender.sandbox.simulator import Options
 from tests import local_http, warm
 from tests.cli import in_process
 
@@ -159,10 +162,9 @@ def shipped(sender: Shell) -> Shell:
 
 
 class Sandbox:
-    """A `sender sandbox` process."""
+    """A sandbox that runs, in a thread of this process."""
 
-    def __init__(self, process: warm.Process, url: str) -> None:
-        self.process = process
+    def __init__(self, url: str) -> None:
         self.url = url
 
     def counts(self) -> dict[str, int]:
@@ -178,29 +180,23 @@ class Sandbox:
     @property
     def env(self) -> dict[str, str]:
         """Fake credentials of all providers, pointed here."""
-        from sender.sandbox.credentials import environment
-
         return environment(self.url)
 
 
 @contextmanager
 def running_sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
-    """Yield what starts a sandbox with options; those that were started end with the block."""
-    started: list[warm.Process] = []
+    """Yield what starts a sandbox with the command's options; those that were started end with the block."""
+    with ExitStack() as stack:
 
-    def start(*args: str) -> Sandbox:
-        soon = () if "--latency" in args else ("--latency", "5")  # else each message waits for 40 ms
-        process = Shell(tmp_path_factory.mktemp("sandbox")).start("sandbox", "--port", "0", *soon, *args)
-        started.append(process)
-        assert process.stdout is not None
-        match = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-        assert match, process.stderr.read() if process.stderr else ""
-        return Sandbox(process, match[0])
+        def start(*args: str) -> Sandbox:
+            soon = () if "--latency" in args else ("--latency", "5")  # else each message waits for 40 ms
+            served: list[Options] = []
+            with patch("sender.sandbox.serve", lambda options, **_: served.append(options)):
+                done = Shell(tmp_path_factory.mktemp("sandbox"))("sandbox", *soon, *args)
+            assert done.code == 0, done
+            return Sandbox(stack.enter_context(embedded(served[0])))
 
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        yield start
 
 
 @pytest.fixture
