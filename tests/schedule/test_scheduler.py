@@ -83,11 +83,12 @@ class Job:
         )
 
     def run_until(self, scheduler: Scheduler, until: str) -> None:
-        """Let the scheduler look every ten seconds until that time, UTC."""
+        """Let the scheduler look until that time, UTC: every ten seconds near a full hour, where most is due, else 60."""
         end = VirtualClock(until).ms
         while self.clock.ms < end:
             scheduler.step()
-            self.clock.jump(10)
+            minute = self.clock.ms // 60_000 % 60
+            self.clock.jump(10 if minute in (59, 0, 1) else 60)
         scheduler.step()
 
     def names(self, *names: str) -> list[str]:
