@@ -124,8 +124,8 @@ def wants_all(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n logical`: two processes for each processor, because many tests wait for a process, a pause or a log."""
-    return 2 * (os.cpu_count() or 1)
+    """`-n logical`: three processes for each processor, because many tests wait for a process, a pause or a log."""
+    return 3 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,7 +1,7 @@
 """What the tests cost, as measured, and which of them cost too much for a tier: `pytest --write-costs` writes costs.txt.
 
 The cost of a function is the processor time of one of its tests, in seconds, with what its processes use, or an eighth of
-the time that it takes where that is more: two processors serve four processes, and who waits holds up one of them. What a
+the time that it takes where that is more: two processors serve six processes, and who waits holds up one of them. What a
 file's functions share (a fixture of a module or a class) is divided among those that use it.
 """
 
