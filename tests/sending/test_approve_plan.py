@@ -337,7 +337,7 @@ class TestStarts:
         ],
     )
     def test_how_many_have_to_approve_it_and_how(
-        self, office: Office, needed: int, ways: dict[str, bool], many: str, fix: str
+        self, office: Office, needed: int, ways: dict[str, Any], many: str, fix: str
     ) -> None:
         office.history.add({ADA: ACCEPTED})
         folder = office.write(ADA, needed=needed)

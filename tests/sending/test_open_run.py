@@ -11,8 +11,8 @@ import pytest
 
 import sender
 from sender.core.errors import InputError, InputsChanged, RunComplete, RunLocked, RunPaused, StateError
-from sender.plan.manifest import InputFile
 from sender.planning.retry import retry_plan
+from sender.recipients.input_file import InputFile
 from sender.sending.choose_run import describe_changes, format_utc, has_same_messages
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
