@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +25,11 @@ from sender.sending.approve_plan import ApprovedPlan, approve, read_approvals, r
 from sender.sending.choose_run import RunChoice
 from sender.sending.open_run import open_run_again
 from sender.sending.options import SendOptions
-from sender.state.approvals import RunApproval
+from sender.state.approvals import ApprovedText, RunApproval
 from sender.state.ledger import Run
 from tests.state.run_history import ACCEPTED, ADA, GRACE, PENDING, REJECTED, RunHistory, plan_for, run_history
 
+START = {"at": "2031-01-01T09:00:00+00:00", "late_s": 3600.0, "zone": "UTC", "note": None}
 ENV = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x" * 32}
 
 
@@ -243,6 +245,107 @@ class TestStarts:
         assert "plan_hash" not in missing.value.what
         assert "the rows" not in missing.value.what
 
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            pytest.param(shutil.rmtree, "is gone", id="gone"),
+            pytest.param(
+                lambda folder: (folder / "manifest.json").write_text("{}", encoding="ascii"),
+                "was changed since anna approved it on",
+                id="edited",
+            ),
+        ],
+    )
+    def test_an_approved_plan_that_is_no_longer_there_is_not_sent(
+        self, office: Office, change: Callable[[Path], object], says: str
+    ) -> None:
+        folder, today = office.write(ADA), office.asks(plan_for(ADA))
+        office.approve(folder)
+        change(folder)
+        options = SendOptions(state_dir=office.state, env=ENV)
+        assert find_approved_plan(today, options) is today
+        with pytest.raises(ApprovalMissing, match=says) as missing:
+            office.check(today)
+        assert str(folder) in missing.value.what
+
+    def test_the_newest_plan_that_was_approved_is_sent(self, office: Office) -> None:
+        first, second = office.folder / "first", office.folder / "second"
+        plan = office.asks(plan_for(ADA))
+        later = replace(plan.manifest, start=START)
+        plan.with_manifest(later).write(first)
+        plan.write(second)
+        options = SendOptions(state_dir=office.state, env=ENV)
+        office.approve(first)
+        assert find_approved_plan(plan, options) is plan, "it was approved to begin at another time"
+        office.approve(second)
+        found = find_approved_plan(plan.with_manifest(later), options)
+        assert (found.directory, found.manifest.start) == (second, START), "the start is the one of today"
+
+    def test_one_key_counts_as_one_person(self, office: Office) -> None:
+        """Though the file has given it to another person since."""
+        office.allow("anna", "bob", "carl")
+        folder = office.write(ADA, needed=2)
+        plan = sender.Plan.open(folder)
+        office.approve(folder)
+        text = text_to_approve(plan, office.state)
+        made = sign_text(text.encode(), office.key("anna"), NAMESPACE)
+        own = office.history.state.approvals.read()[0].approvals[0]
+        carl = replace(own, name="carl", signature=made)
+        office.history.state.approvals.add(ApprovedText(text, str(folder), (carl,)))
+        counted = read_approvals(plan, read_terms(plan, office.state), office.state)
+        assert counted.people == (("anna", own.key),)
+        (problem,) = counted.problems
+        assert problem.startswith("carl's approval does not count: ")
+        with pytest.raises(ApprovalMissing, match=r"has 1 of 2 approvals \(anna\); carl's approval") as missing:
+            office.check(plan)
+        assert f"another person approves it: `sender approve {folder} --as NAME`" in str(missing.value.fix)
+
+    def test_a_plan_that_nobody_may_approve_any_more(self, office: Office) -> None:
+        folder = office.write(ADA)
+        office.approve(folder)
+        office.allow("bob")
+        with pytest.raises(ApprovalMissing, match="this plan of spring has 0 of 1 approvals; anna's") as missing:
+            office.check(sender.Plan.open(folder))
+        assert str(missing.value.fix).startswith(f"approve it: `sender approve {folder}")
+
+    @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be set")
+    @pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati"])
+    def test_the_day_of_an_approval_is_that_of_utc(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch, zone: str
+    ) -> None:
+        folder = office.write(ADA)
+        office.approve(folder)
+        (approved,) = office.history.state.approvals.read()
+        on_the_day = int(datetime(2026, 11, 29, 11, 5, tzinfo=UTC).timestamp() * 1000)
+        moved = replace(approved, approvals=(replace(approved.approvals[0], at_ms=on_the_day),))
+        office.history.state.approvals.add(moved)
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        try:
+            with pytest.raises(ApprovalMissing, match="changed since anna approved it on 2026-11-29"):
+                office.check(office.asks(plan_for(ADA, GRACE)))
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+
+    @pytest.mark.parametrize(
+        ("needed", "ways", "many", "fix"),
+        [
+            pytest.param(1, {}, "an approval", "as NAME` approves it", id="one"),
+            pytest.param(2, {}, "2 approvals", "as NAME` approves it", id="two"),
+            pytest.param(1, {"again": True}, "an approval", "as NAME --again` approves it", id="once more"),
+        ],
+    )
+    def test_how_many_have_to_approve_it_and_how(
+        self, office: Office, needed: int, ways: dict[str, Any], many: str, fix: str
+    ) -> None:
+        office.history.add({ADA: ACCEPTED})
+        folder = office.write(ADA, needed=needed)
+        with pytest.raises(ApprovalMissing, match=f"spring needs {many} before it is sent") as missing:
+            office.check(sender.Plan.open(folder), **ways)
+        assert str(missing.value.fix).startswith(f"`sender approve {folder} --")
+        assert fix in str(missing.value.fix)
+
     def test_nobody_has_approved_it(self, office: Office) -> None:
         with pytest.raises(ApprovalMissing, match="nobody has approved this plan"):
             office.check(office.asks(plan_for(ADA)))
@@ -276,6 +379,40 @@ class TestRuns:
         with pytest.raises(ApprovalMissing, match="its file was changed"):
             office.check(office.asks(plan_for(ADA, GRACE)), run)
 
+    @pytest.mark.parametrize("start", [START, None], ids=["at a time", "when it is sent"])
+    def test_a_run_may_begin_at_another_time_than_was_approved(self, office: Office, start: Any) -> None:
+        run = office.run({ADA: ACCEPTED, GRACE: PENDING})
+        office.edit_manifest(run, start=start)
+        assert office.check(office.asks(plan_for(ADA, GRACE)), run) is not None
+
+    @pytest.mark.parametrize(
+        ("valid", "counts"),
+        [
+            pytest.param({"valid_before": "20260102"}, True, id="expired since"),
+            pytest.param({"valid_before": "20251231"}, False, id="expired before it began"),
+            pytest.param({"valid_after": "20251231"}, True, id="valid when it began"),
+            pytest.param({"valid_after": "20260102"}, False, id="valid since"),
+        ],
+    )
+    def test_a_key_counts_that_was_valid_when_the_run_began(
+        self, office: Office, valid: dict[str, str], counts: bool
+    ) -> None:
+        """It began on 2026-01-01."""
+        run = office.run({ADA: ACCEPTED, GRACE: PENDING})
+        office.allow("anna", **valid)
+        if counts:
+            assert office.check(office.asks(plan_for(ADA, GRACE)), run) is not None
+        else:
+            with pytest.raises(ApprovalMissing, match="run-0 of spring has 0 of 1 approvals; anna's approval does not"):
+                office.check(office.asks(plan_for(ADA, GRACE)), run)
+
+    def test_a_run_whose_plan_is_gone_does_not_count(self, office: Office) -> None:
+        run = office.run({ADA: ACCEPTED, GRACE: PENDING})
+        shutil.rmtree(office.history.state.plans.folder(run) / "plan")
+        with pytest.raises(ApprovalMissing, match="its file was changed") as missing:
+            office.check(office.asks(plan_for(ADA, GRACE)), run)
+        assert "from a backup" in str(missing.value.fix)
+
     def test_a_person_who_may_not_approve_any_more_does_not_count(self, office: Office) -> None:
         run = office.run({ADA: ACCEPTED, GRACE: PENDING})
         office.allow("bob")
@@ -290,3 +427,19 @@ class TestRuns:
         pace = replace(retry.manifest.pace, rate="9/s", per_s=9.0)
         with pytest.raises(ApprovalMissing, match="other settings than were approved: pace"):
             office.check(retry.with_manifest(replace(retry.manifest, pace=pace)))
+
+    def test_a_retry_that_was_cut_off_goes_on_with_the_settings_of_its_run(self, office: Office) -> None:
+        run = office.run({ADA: ACCEPTED, GRACE: REJECTED})
+        state = office.history.state
+        state.ledger.finish_run(run.run_id)
+        plan = retry_plan(state, run, statuses=["rejected"], reasons=["blocked"])
+        sizes: Any = {"rows": 1, "messages": 1, "created_at_ms": office.history.now_ms + 1}
+        retry = replace(run, run_id="again", retry_of=run.run_id, plan_hash=plan.hash, **sizes)
+        state.plans.save(retry, plan)
+        state.ledger.create_run(retry)
+        (approved,) = state.approvals.read()
+        state.approvals.note_run(retry, RunApproval(approved, state.plan(retry).manifest.parquet_sha256))
+        assert office.check(plan, retry) == state.approvals.of_run(retry)
+        office.edit_manifest(retry, limits={"max_messages": 9})
+        with pytest.raises(ApprovalMissing, match="the plan of run again is not the one that was approved"):
+            office.check(plan, retry)

@@ -35,7 +35,7 @@ from sender.sending import outcome_policy, producer, queue_watch, rejection_guar
 from sender.sending.circuit_breaker import ALONE, Patience
 from sender.sending.concurrency import Concurrency
 from sender.sending.dispatcher import Dispatcher
-from sender.sending.observer import ProgressObserver
+from sender.sending.observer import ProgressObserver, SendObserver
 from sender.sending.producer import Assignment
 from sender.sending.throttle import Throttle, resume_rate_limiter
 from sender.state.async_ledger import AsyncLedger
@@ -178,7 +178,11 @@ def send(
     using: Any = None,
     pool: SenderPool | None = None,
     patience: Patience = ALONE,
+    observer: SendObserver | None = None,
 ) -> Counts:
+    if on_progress is not None:
+        observer = ProgressObserver(on_progress)
+
     async def go() -> Counts:
         dispatcher = make_dispatcher(
             using or ledger,
@@ -188,7 +192,7 @@ def send(
             pace or plan.manifest.pace,
             pool=pool,
             assignment=Assignment(below_seq, patience=patience),
-            observer=None if on_progress is None else ProgressObserver(on_progress),
+            observer=observer,
         )
         return await dispatcher.run(stop or asyncio.Event())
 
@@ -407,6 +411,70 @@ def test_progress_adds_up(ledger: SqliteLedger, plan: Plan) -> None:
     assert (last.accepted, last.rejected, last.unknown, last.pending) == (N - 2, 1, 1, 0)
     assert last.done == last.total == N
     assert all(one.accepted + one.rejected + one.canceled + one.unknown + one.pending == N for one in seen)
+
+
+class Follower(ProgressObserver):
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+        self.sent: list[tuple[float, str | None]] = []
+        self.returned: list[str | None] = []
+        self.states: Counter[SubmissionState] = Counter()
+        self.failures: list[Exception] = []
+
+    def message_sent(self, units: float, sender: str | None) -> None:
+        self.sent.append((units, sender))
+
+    def message_returned(self, sender: str | None) -> None:
+        self.returned.append(sender)
+
+    def outcomes_recorded(self, states: Counter[SubmissionState]) -> None:
+        self.states.update(states)
+
+    def halted(self, failure: Exception) -> None:
+        self.failures.append(failure)
+
+
+def test_who_follows_a_run_is_told_what_leaves_comes_back_and_is_recorded(ledger: SqliteLedger, plan: Plan) -> None:
+    later, lost = Deferred(Reason.OTHER, "20503", "try later"), NotSent("refused")
+    wire = Wire({1: [Unknown("?")], 2: [Rejected(Reason.CONTENT)], 3: [later, later], 4: [lost]})
+    follower, own = Follower(), "+12025550100"
+    assert send(ledger, plan, wire, observer=follower).accepted == N - 2
+    assert follower.sent == [(1, own)] * (N + 3)
+    assert follower.returned == [own] * 3
+    states = SubmissionState
+    assert follower.states == {states.ACCEPTED: N - 2, states.REJECTED: 1, states.UNKNOWN: 1, states.PENDING: 2}
+    assert follower.failures == []
+
+
+@pytest.mark.parametrize(
+    ("script", "failure"),
+    [
+        pytest.param(Deferred(Reason.UNAUTHORIZED, "401", "bad\ntoken", halt=True), ProviderRefused, id="refused"),
+        pytest.param(NotSent("no route"), ProviderUnreachable, id="out of reach"),
+        pytest.param(MaybeSent("timed out"), ProviderUnreachable, id="doubts"),
+        pytest.param(ZeroDivisionError("a fault\nof ours"), ZeroDivisionError, id="a fault"),
+    ],
+)
+def test_who_follows_a_run_is_told_once_what_stops_it(
+    ledger: SqliteLedger,
+    plan: Plan,
+    script: Script,
+    failure: type[Exception],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is what the dispatcher raises, though the messages in flight with the first meet it as well."""
+    monkeypatch.setattr(outcome_policy, "RECONNECT_CAP_S", 0.01)
+    wire = Wire({seq: [script] * 9 for seq in range(1, N)}, latency_s=0.01)
+    follower, patience = Follower(), Patience(outage_s=0.02, doubts=2)
+    with pytest.raises(failure) as caught:
+        send(ledger, plan, wire, observer=follower, patience=patience)
+    assert len(follower.failures) == 1
+    assert follower.failures[0] is caught.value
+    halts = [record.getMessage() for record in caplog.records if vars(record).get("event") == "halt"]
+    assert halts == [f"stopping: {str(caught.value).splitlines()[0]}"]
 
 
 def test_a_provider_that_only_leaves_doubts_does_not_get_the_whole_list(ledger: SqliteLedger, plan: Plan) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from sender.core.errors import StateError
 from sender.sending import hold_watch
 from sender.sending.hold_watch import watch_hold
-from sender.state.ledger import Run
+from sender.state.ledger import Ledger, Run
 from tests.state.run_history import ADA, PENDING, RunHistory
 
 Act = Callable[[RunHistory, Run, asyncio.Event], object]
@@ -19,6 +20,60 @@ Act = Callable[[RunHistory, Run, asyncio.Event], object]
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hold_watch, "LOOK_EVERY_S", 0.01)
     monkeypatch.setattr(hold_watch, "WAITING_LOOK_EVERY_S", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("act", "what", "who"),
+    [
+        pytest.param(lambda ledger: ledger.pause_run("run-0", by="anna"), "paused", "anna", id="paused"),
+        pytest.param(lambda ledger: ledger.close_run("run-0", by="bob"), "closed", "bob", id="closed"),
+        pytest.param(
+            lambda ledger: (ledger.pause_run("run-0", by="anna"), ledger.close_run("run-0", by="bob")),
+            "closed",
+            "bob",
+            id="paused and then closed",
+        ),
+    ],
+)
+def test_it_logs_who_holds_the_run(
+    history: RunHistory, caplog: pytest.LogCaptureFixture, act: Callable[[Ledger], object], what: str, who: str
+) -> None:
+    run = history.add({ADA: PENDING})
+    act(history.state.ledger)
+
+    async def send() -> None:
+        async with watch_hold(history.state, run, asyncio.Event(), lambda: False) as stop:
+            await asyncio.wait_for(stop.wait(), 20)
+
+    asyncio.run(send())
+    (held,) = (vars(record) for record in caplog.records if vars(record).get("event") == "held")
+    assert (held["what"], held["by"], held["run_id"]) == (what, who, "run-0")
+    assert held["message"] == f"run run-0 was {what} by {who}: waiting for the answers to requests in flight"
+
+
+def test_a_look_that_fails_is_not_the_last(history: RunHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends meets the same failure, and says so where it stays."""
+    run, looks = history.add({ADA: PENDING}), 0
+    ledger = history.state.open_ledger()
+    look = ledger.run
+
+    def fail_first(run_id: str) -> Run:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise StateError("the disk is busy")
+        return look(run_id)
+
+    monkeypatch.setattr(ledger, "run", fail_first)
+    monkeypatch.setattr(history.state, "open_ledger", lambda: ledger)
+    history.state.ledger.pause_run(run.run_id, by="anna")
+
+    async def send() -> None:
+        async with watch_hold(history.state, run, asyncio.Event(), lambda: False) as stop:
+            await asyncio.wait_for(stop.wait(), 20)
+
+    asyncio.run(send())
+    assert looks == 2
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["it sends", "it waits for its window"])

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +23,7 @@ from sender.sending import idempotent_retry, send_windows
 from sender.sending.idempotent_retry import request_format
 from sender.sending.open_run import open_run_again
 from sender.sending.options import SendOptions
+from sender.sending.rate_limit import RateLimiter
 from sender.state.open import open_state
 from sender.suppression.suppression_list import EntrySource, SuppressionList
 from tests import local_http
@@ -177,6 +179,68 @@ def test_a_first_request_that_is_still_under_way_is_waited_for(tmp_path: Path) -
             resume(run.run_id, tmp_path, url)
         assert accepted(url) == {ADA: 1, GRACE: 1}
     assert asked == [True, False, False, False, False]  # the last but one met the second fault
+
+
+@pytest.mark.parametrize(("unit", "units"), [("messages", 1), ("segments", 2)])
+def test_a_repeated_request_costs_what_the_first_one_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, units: int
+) -> None:
+    """At the rate of the campaign: it may be the one that sends."""
+    plan = plan_of("telnyx", [ADA, GRACE], rate="50/s", message="Hello. " * 30)
+    plan = plan.with_manifest(replace(plan.manifest, pace=replace(plan.manifest.pace, unit=unit)))
+    asked: list[float] = []
+    acquire = RateLimiter.acquire
+
+    async def note(self: RateLimiter, units: float = 1, *, sender: str | None = None) -> bool:
+        asked.append(units)
+        return await acquire(self, units, sender=sender)
+
+    with provider(**{GRACE: ("reset-before",)}) as url:
+        run = send(plan, tmp_path, url, settle_unknowns=False).run
+        monkeypatch.setattr(RateLimiter, "acquire", note)
+        resume(run.run_id, tmp_path, url)
+        assert accepted(url) == {ADA: 1, GRACE: 1}
+    assert asked == [units] * 3, "what proves the keys, the second fault, and the answer"
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        pytest.param("429", "accepted", id="too fast: it waits and asks again"),
+        pytest.param("500-before", "accepted", id="an answer that says nothing"),
+        pytest.param("no-funds", "unknown", id="an account that may not send: nothing more is asked"),
+    ],
+)
+def test_what_an_answer_to_a_repeated_request_means(tmp_path: Path, fault: str, state: str) -> None:
+    with embedded(Options(faults=Faults(recipients={GRACE: ("reset-before", fault)}))) as url:
+        run = left_unknown(tmp_path, url).run
+        resume(run.run_id, tmp_path, url)
+        assert faults_of(url) == {"reset-before": 1, fault: 1}
+        assert accepted(url).get(GRACE, 0) == (state == "accepted")
+    assert states(tmp_path, run.run_id) == ["accepted", state]
+
+
+@pytest.mark.parametrize(
+    ("keys", "event", "says"),
+    [
+        pytest.param(True, "repeated", "1 unknown settled by repeating their requests, each accepted once", id="keys"),
+        pytest.param(
+            False,
+            "keys_not_proved",
+            "Telnyx did not prove that it honours our keys: unknown messages are looked up in its log",
+            id="no keys",
+        ),
+    ],
+)
+def test_what_was_repeated_and_why_not_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, keys: bool, event: str, says: str
+) -> None:
+    caplog.set_level("INFO", logger="sender.sending.idempotent_retry")
+    with embedded(Options(keys=keys, faults=Faults(recipients={GRACE: ("reset-before",) * 2}))) as url:
+        run = left_unknown(tmp_path, url).run
+        resume(run.run_id, tmp_path, url)
+    own = [record for record in caplog.records if record.name == "sender.sending.idempotent_retry"]
+    assert {(vars(record)["event"], record.getMessage()) for record in own} == {(event, says)}
 
 
 # -- what is left alone ----------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import sender
-from sender.core.errors import InputError, InputsChanged, RunComplete, RunLocked, StateError
+from sender.core.errors import InputError, InputsChanged, RunComplete, RunLocked, RunPaused, StateError
 from sender.planning.retry import retry_plan
-from sender.sending.choose_run import has_same_messages
+from sender.recipients.input_file import InputFile
+from sender.sending.choose_run import describe_changes, format_utc, has_same_messages
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
 from sender.state.ledger import Run, RunKind
@@ -32,6 +33,8 @@ from tests.state.run_history import (
     plan_for,
 )
 
+LIST, OTHER_LIST = (InputFile("recipients", "people.csv", 9, sha256) for sha256 in ("a", "b"))
+TEXT, BLOCKED = InputFile("template", "offer.txt", 9, "c"), InputFile("suppress", "blocked.csv", 9, "d")
 Fates = Mapping[str, Fate]
 ENV = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x" * 32}
 
@@ -229,6 +232,68 @@ class TestRefusals:
         assert "2 messages became 3" in caught.value.what
         assert "--resume" in str(caught.value.fix)
 
+    @pytest.mark.parametrize(
+        ("before", "after", "phrases"),
+        [
+            pytest.param({}, {}, [], id="nothing"),
+            pytest.param(
+                {"inputs": (LIST,)},
+                {"inputs": (TEXT,)},
+                ["recipients people.csv is no longer used", "template offer.txt is new"],
+                id="files",
+            ),
+            pytest.param(
+                {"inputs": (LIST,)}, {"inputs": (OTHER_LIST,)}, ["recipients people.csv changed"], id="a file"
+            ),
+            pytest.param({"inputs": (BLOCKED,)}, {"inputs": ()}, [], id="a suppression file, read at each start"),
+            pytest.param({"edition": "week 1"}, {}, ["edition: week 1 became none"], id="no edition"),
+            pytest.param({}, {"edition": "week 1"}, ["edition: none became week 1"], id="an edition"),
+            pytest.param({}, {"provider": "telnyx"}, ["provider: twilio became telnyx"], id="provider"),
+            pytest.param({}, {"dialect": "telnyx"}, ["dialect: twilio became telnyx"], id="dialect"),
+            pytest.param({"senders": ("1", "2")}, {"senders": ()}, ["from: 1, 2 became none"], id="no sender"),
+            pytest.param({"senders": ()}, {"senders": ("3",)}, ["from: none became 3"], id="a sender"),
+            pytest.param(
+                {}, {"pool": {"match": 1}}, ["from: the weights or the `match` of the pool changed"], id="pool"
+            ),
+            pytest.param({"fields": {"a": 1}}, {"fields": {"a": 2}}, ["a: 1 became 2"], id="a field"),
+            pytest.param({"fields": {"a": 1}}, {}, ["a: 1 became not set"], id="a field is left out"),
+            pytest.param({}, {"templates": {"body": "Hi"}}, ["body: not set became Hi"], id="a text is new"),
+            pytest.param(
+                {"versions": {"x": "1"}}, {"versions": {"x": "2", "y": "1"}}, ["x 1 became 2"], id="a package"
+            ),
+            pytest.param({"messages": 1}, {"messages": 2}, ["1 message became 2"], id="more messages"),
+            pytest.param({"messages": 2}, {"messages": 1}, ["2 messages became 1"], id="fewer messages"),
+        ],
+    )
+    def test_each_change_is_a_phrase(self, before: dict[str, Any], after: dict[str, Any], phrases: list[str]) -> None:
+        manifest = plan_for(ADA).manifest
+        assert list(describe_changes(replace(manifest, **before), replace(manifest, **after))) == phrases
+
+    @pytest.mark.parametrize("way", [PLAIN, RESUME], ids=["plain", "resume"])
+    def test_a_paused_run_does_not_go_on_by_itself(
+        self, history: RunHistory, local_zone: None, way: dict[str, bool]
+    ) -> None:
+        run = history.add({ADA: ACCEPTED, GRACE: PENDING})
+        history.state.ledger.pause_run(run.run_id, by="anna")
+        with pytest.raises(RunPaused) as caught:
+            start(history, plan_for(ADA, GRACE), **way)
+        moment = "2026-01-01 12:00 UTC (17:45 +0545)"
+        assert caught.value.what == f"run run-0 of spring was paused on {moment} by anna"
+        assert "`sender resume run-0` lifts the pause" in str(caught.value.fix)
+
+    def test_a_closed_run_is_not_finished(self, history: RunHistory, local_zone: None) -> None:
+        history.add({ADA: ACCEPTED, GRACE: PENDING})
+        history.state.ledger.close_run("run-0", by="anna")
+        with pytest.raises(RunComplete) as caught:
+            start(history, plan_for(ADA, GRACE), resume=True)
+        assert caught.value.what == "run run-0 of spring was closed on 2026-01-01 12:00 UTC (17:45 +0545) by anna"
+        assert "`sender retry run-0 --status canceled` sends what was canceled" in str(caught.value.fix)
+        with pytest.raises(RunComplete, match=r"run run-0 of 2026-01-01 12:00 UTC \(17:45 \+0545\), closed by anna"):
+            start(history, plan_for(ADA, GRACE))
+
+    def test_a_moment_is_said_in_utc_wherever_the_machine_is(self, local_zone: None) -> None:
+        assert format_utc(NOON_MS) == "2026-01-01 12:00 UTC"
+
     @pytest.mark.parametrize(("pending", "says"), [(1, "1 message is pending"), (2, "2 messages are pending")])
     def test_again_says_what_is_pending(self, history: RunHistory, pending: int, says: str) -> None:
         history.add({ADA: ACCEPTED, **dict.fromkeys((GRACE, JEAN)[:pending], PENDING)})
@@ -285,6 +350,28 @@ class TestResumed:
         plan = plan_for(ADA, GRACE)
         other = plan.with_manifest(replace(plan.manifest, plan_hash="0" * 64))
         assert outcome(history, other) == "run-0"
+
+    @pytest.mark.parametrize(
+        ("account", "base_url", "is_same"),
+        [
+            pytest.param(None, None, True, id="not known"),
+            pytest.param(ENV["TWILIO_ACCOUNT_SID"], "https://api.twilio.com", True, id="the same"),
+            pytest.param("AC" + "1" * 32, "https://api.twilio.com", False, id="another account"),
+            pytest.param(ENV["TWILIO_ACCOUNT_SID"], "https://proxy.example", False, id="another address"),
+        ],
+    )
+    @pytest.mark.parametrize("kind", [RunKind.LIVE, RunKind.REHEARSAL])
+    def test_for_new_people_alone_another_account_begins_anew(
+        self, history: RunHistory, kind: RunKind, account: str | None, base_url: str | None, is_same: bool
+    ) -> None:
+        """But for what reaches nobody: each rehearsal may have an address of its own."""
+        plan, rehearse = plan_for(ADA, GRACE), kind is RunKind.REHEARSAL
+        run = replace(history.add({JEAN: PENDING}, kind=kind), run_id="begun", plan_hash=plan.hash, rows=2, messages=2)
+        run = replace(run, account=account, base_url=base_url, simulated=rehearse, created_at_ms=history.now_ms + 1)
+        history.state.ledger.create_run(run, closes=["run-0"])
+        history.state.plans.save(run, plan)
+        only_new = plan.with_manifest(replace(plan.manifest, only_new=True))
+        assert outcome(history, only_new, rehearse=rehearse) == ("begun" if is_same or rehearse else "new")
 
     @pytest.mark.parametrize(
         ("people", "keys", "expected"),

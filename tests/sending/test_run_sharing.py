@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from sender.core.errors import ProviderRefused, SenderError, StateError, StateLost
+from sender.core.errors import CanaryStop, ProviderRefused, SenderError, StateError, StateLost
 from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
 from sender.sending.options import SendOptions
@@ -150,6 +151,49 @@ def test_what_this_process_learns_while_it_sends_is_told_to_the_others(history: 
     assert shown == [progress]
     shared.disable_sender.assert_called_once_with(number, "not ours")
     shared.halt.assert_called_once()
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_told"),
+    [
+        pytest.param(CanaryStop("40 of 80 failed", fix="look at the report"), True, id="the canary"),
+        pytest.param(ERROR, True, id="the provider"),
+        pytest.param(StateLost("gone"), True, id="nobody has the state"),
+        pytest.param(StateError("no disk"), False, id="this machine lost the state"),
+    ],
+)
+def test_what_stops_the_run_here_is_told_to_the_others(
+    history: RunHistory, failure: SenderError, is_told: bool
+) -> None:
+    shared = mock.create_autospec(SharedRun, instance=True)
+    shared.look.return_value = SharedNews(None, {}, None)
+    others: Any = SimpleNamespace(open=lambda run: shared)
+
+    async def send() -> None:
+        sharing = sharing_of(history, history.add({ADA: PENDING}), others)
+        sharing.halt(ERROR)  # nobody sends yet
+        async with sharing.open_rate_limiter(resumed=False):
+            sharing.halt(failure)
+
+    asyncio.run(send())
+    told = [json.loads(text) for (text,), _ in shared.halt.call_args_list]
+    assert told == [failure.to_dict()] * is_told
+
+
+@pytest.mark.parametrize(("resumed", "wait_s"), [(False, 0.0), (True, 1.0)])
+def test_a_run_that_goes_on_waits_for_what_may_just_have_left(
+    history: RunHistory, resumed: bool, wait_s: float
+) -> None:
+    shared = mock.create_autospec(SharedRun, instance=True)
+    shared.look.return_value = SharedNews(None, {}, None)
+    others: Any = SimpleNamespace(open=lambda run: shared)
+
+    async def send() -> None:
+        async with sharing_of(history, history.add({ADA: PENDING}), others).open_rate_limiter(resumed=resumed):
+            pass
+
+    asyncio.run(send())
+    shared.begin_rate.assert_called_once_with(0.0, wait_s=wait_s)
 
 
 @pytest.mark.parametrize(("workers", "shifts", "is_paused"), [(0, 2, False), (1, 0, False), (1, 2, True)])

@@ -1,17 +1,33 @@
-"""The course of a call of `send` that is interrupted while it waits for delivery."""
+"""The course of a call of `send`: what becomes of unknown messages, how long it waits for delivery, and what stops it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
-from sender.sandbox import Options, embedded
+import pytest
+
+import sender
+from sender.core.errors import CanaryStop, ProviderRefused
+from sender.sandbox import Faults, Options, embedded
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
 from sender.sending.run_result import RunResult
+from sender.sending.send_course import SendCourse
+from sender.sending.shifts.run_sharing import RunSharing
 from sender.state.heartbeat import Progress
-from tests.state.run_history import ADA, GRACE, plan_for
+from sender.state.open import open_state
+from sender.state.sharing import SharedNews, SharedRun
+from tests import local_http
+from tests.delivery.test_runs import plan_of
+from tests.sending.test_canary_gate import ARRIVED, FAILED, PASSED, TERMS, begin
+from tests.state.run_history import ADA, GRACE, JEAN, RunHistory, plan_for
 
 
 def test_a_stop_ends_the_wait_for_delivery(tmp_path: Path) -> None:
@@ -36,3 +52,109 @@ def test_a_stop_ends_the_wait_for_delivery(tmp_path: Path) -> None:
     assert result.summary.accepted == 2
     assert result.refreshed is not None
     assert result.refreshed.delivering == 2
+
+
+def send(
+    plan: sender.Plan, folder: Path, url: str, cancel: asyncio.Event | None = None, *, settle_s: int = 0, **ways: Any
+) -> RunResult:
+    """Rehearse it with the sandbox at `url`, whose log proves after `settle_s` that a message has never arrived."""
+    env = {"SENDER_SANDBOX_URL": url, "SENDER_SANDBOX_SETTLE_S": str(settle_s)}
+    options = SendOptions(state_dir=folder, rehearse=True, env=env, **ways)
+
+    async def go() -> RunResult:
+        with open_run(plan, options) as session:
+            async with asyncio.timeout(60):
+                return await session.send(options, cancel=cancel)
+
+    return asyncio.run(go())
+
+
+def states(folder: Path, result: RunResult) -> list[str]:
+    with open_state(folder, read_only=True) as state:
+        return state.ledger.journal(result.run.run_id)["state"].to_list()
+
+
+def lost(*people: str, times: int) -> Options:
+    """A sandbox that loses the first requests for these people."""
+    return Options(faults=Faults(recipients=dict.fromkeys(people, ("reset-before",) * times)))
+
+
+@pytest.mark.parametrize(
+    ("people", "says"),
+    [
+        pytest.param([GRACE], "1 message does not arrive: no answer was conclusive", id="one"),
+        pytest.param([GRACE, JEAN], "2 messages do not arrive: no answer was conclusive", id="two"),
+    ],
+)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_what_never_arrives_is_sent_again_so_often_and_stops_the_run(
+    tmp_path: Path, people: Sequence[str], says: str, retries: int
+) -> None:
+    plan = plan_of("twilio", [ADA, *people], retries=retries)
+    with embedded(lost(*people, times=10)) as url:
+        result = send(plan, tmp_path, url)
+        assert local_http.get(f"{url}/sandbox/faults").json()["faults"] == {"reset-before": (1 + retries) * len(people)}
+    assert isinstance(result.stopped, ProviderRefused)
+    assert result.stopped.what.startswith(says)
+    assert states(tmp_path, result) == ["accepted"] + ["pending"] * len(people), "the same command sends them again"
+
+
+def test_what_the_log_proves_never_to_have_arrived_is_sent_again(tmp_path: Path) -> None:
+    with embedded(lost(GRACE, times=2)) as url:
+        result = send(plan_of("twilio", [ADA, GRACE], retries=2), tmp_path, url)
+        assert local_http.get(f"{url}/sandbox/counts").json()["recipients"] == {ADA: 1, GRACE: 1}
+    assert (result.stopped, result.summary.accepted) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("resend_unknown", "is_canceled", "resent"),
+    [
+        pytest.param(False, False, 0, id="left alone"),
+        pytest.param(True, False, 1, id="a person asks for it"),
+        pytest.param(True, True, 0, id="canceled while it is looked up"),
+    ],
+)
+def test_what_is_unknown_is_sent_again_only_where_a_person_asks_for_it(
+    tmp_path: Path, resend_unknown: bool, is_canceled: bool, resent: int
+) -> None:
+    plan, cancel = plan_of("twilio", [ADA, GRACE, JEAN]), asyncio.Event()
+    with embedded(lost(GRACE, times=2)) as url:
+        first = send(plan, tmp_path, url, settle_unknowns=False, limit=2)
+        assert states(tmp_path, first) == ["accepted", "unknown"]
+        if is_canceled:
+            cancel.set()
+        result = send(plan, tmp_path, url, cancel, settle_s=3600, resend_unknown=resend_unknown)
+        assert local_http.get(f"{url}/sandbox/faults").json()["faults"] == {"reset-before": 1 + resent}
+    assert result.resent == resent
+    assert states(tmp_path, result)[1] == "unknown"
+    assert (result.summary.accepted, result.summary.pending) == ((1, 1) if is_canceled else (2, 0))
+
+
+@pytest.mark.parametrize(("wait_s", "waits"), [(None, True), (5.0, True), (0.0, False)])
+def test_it_waits_for_delivery_unless_it_is_told_not_to(tmp_path: Path, wait_s: float | None, waits: bool) -> None:
+    with embedded(Options(sent_after_s=0.05, delivered_after_s=0.1)) as url:
+        result = send(plan_of("twilio", [ADA, GRACE]), tmp_path, url, wait_s=wait_s)
+    assert result.summary.accepted == 2
+    assert (result.refreshed is not None) is waits
+    if result.refreshed is not None:
+        assert result.refreshed.delivering == 0
+
+
+def test_what_the_canary_says_stops_the_senders_of_other_machines(history: RunHistory) -> None:
+    """They do not see what stops this process."""
+    run = begin(history, (ARRIVED, 40), (FAILED, 40), canary=PASSED)
+    plan, shared = history.state.plan(run), mock.create_autospec(SharedRun, instance=True)
+    shared.look.return_value = SharedNews(None, {}, None)
+    others: Any = SimpleNamespace(open=lambda run: shared)
+    options = SendOptions(state_dir=history.folder, settle_unknowns=False)
+
+    async def send_all() -> None:
+        sharing = RunSharing(history.state, others, run, plan.manifest.pace, options, 2)
+        resources: Any = SimpleNamespace(run=run, sharing=sharing)
+        course = SendCourse(history.state, plan, plan.manifest.pace, resources, options, None)
+        async with sharing.open_rate_limiter(resumed=False):
+            await course.run(asyncio.Event(), TERMS)
+
+    with pytest.raises(CanaryStop, match="40 of 80 failed") as stopped:
+        asyncio.run(send_all())
+    assert [json.loads(text) for (text,), _ in shared.halt.call_args_list] == [stopped.value.to_dict()]

@@ -9,16 +9,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sender.core.errors import WorkersLost
+from sender.core.errors import ProviderRefused, SenderError, WorkersLost
 from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
+from sender.plan.sender_pool import SenderPool
 from sender.sending.options import SendOptions
 from sender.sending.throttle import make_rate_limiter
 from sender.sending.workers import supervisor
-from sender.sending.workers.protocol import WorkerConfig
+from sender.sending.workers.protocol import WorkerConfig, encode_error
 from sender.sending.workers.supervisor import Supervisor
 from sender.state.heartbeat import Progress
 from tests.state.run_history import ACCEPTED, ADA, GRACE, JEAN, MARY, PENDING, RADIA, SOPHIE, RunHistory, run_history
@@ -53,9 +55,11 @@ def history(tmp_path: Path) -> Iterator[RunHistory]:
 class Subject:
     """A run of six messages, of which one was sent before, and its supervisor; `see` is shown the progress."""
 
-    def __init__(self, history: RunHistory, *, workers: int = 1) -> None:
+    def __init__(
+        self, history: RunHistory, *, workers: int = 1, limit: int | None = None, pool: SenderPool | None = None
+    ) -> None:
         run = history.add({ADA: ACCEPTED, **dict.fromkeys((GRACE, JEAN, MARY, RADIA, SOPHIE), PENDING)})
-        options = SendOptions(state_dir=str(history.folder))
+        options = SendOptions(state_dir=str(history.folder), limit=limit)
         self.seen: list[Progress] = []
         self.cancel = asyncio.Event()
         self.until: Callable[[Progress], bool] = lambda _: False
@@ -65,6 +69,7 @@ class Subject:
             ledger=history.state.ledger,
             reader=MessageReader(history.state.plan(run), run.run_id),
             rate_limiter=make_rate_limiter(PACE),
+            pool=pool,
             on_progress=self._see,
         )
 
@@ -91,9 +96,9 @@ Start = Callable[..., Subject]
 
 @pytest.fixture
 def start(history: RunHistory, monkeypatch: pytest.MonkeyPatch) -> Start:
-    def with_program(program: str, *, workers: int = 1) -> Subject:
+    def with_program(program: str, **options: Any) -> Subject:
         monkeypatch.setattr(supervisor, "COMMAND", (sys.executable, "-c", WORKER + program))
-        return Subject(history, workers=workers)
+        return Subject(history, **options)
 
     return with_program
 
@@ -176,7 +181,7 @@ def test_no_worker_outlives_its_supervisor(
 ) -> None:
     monkeypatch.setattr(supervisor, "KILL_AFTER_S", 5.0 if obeys else 0.3)
     note, ended = tmp_path / "pid", tmp_path / "ended"
-    obey = f'hear(); open({str(ended)!r}, "w"); say("done")' if obeys else "time.sleep(60)"
+    obey = f'open({str(ended)!r}, "w").write(hear() + ", " + hear()); say("done")' if obeys else "time.sleep(60)"
     program = f'say("ready"); hear(); open({str(note)!r}, "w").write(str(os.getpid()) + "."); ' + obey
     subject = start(program)
 
@@ -194,3 +199,81 @@ def test_no_worker_outlives_its_supervisor(
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text(encoding="ascii")[:-1]), 0)
     assert ended.exists() is obeys
+    if obeys:
+        assert ended.read_text(encoding="ascii") == "stop, closed", "a worker that was stopped ends at once"
+
+
+REFUSED, OTHER = ProviderRefused("no funds", fix="top it up"), ProviderRefused("another")
+
+
+@pytest.mark.parametrize(
+    ("error", "stopped"),
+    [
+        pytest.param(REFUSED, REFUSED, id="the provider refuses all"),
+        pytest.param(
+            ZeroDivisionError("a fault of ours"),
+            WorkersLost(
+                "worker 0 failed: ZeroDivisionError: a fault of ours",
+                fix="run the same command again: nothing is lost; if it fails again, --debug shows where",
+            ),
+            id="a fault",
+        ),
+    ],
+)
+@pytest.mark.parametrize("message", ["halted", "failed"])
+def test_what_stops_one_worker_first_stops_all_and_is_raised(
+    start: Start, tmp_path: Path, error: Exception, stopped: SenderError, message: str
+) -> None:
+    heard = tmp_path / "heard"
+    program = f"""
+say("ready")
+first = hear()
+if number == 0:
+    say({message!r}, error={encode_error(error)!r})
+    assert hear() == "stop"
+    say("failed", error={encode_error(OTHER)!r})
+else:
+    open({str(heard)!r}, "w").write(first if first == "stop" else hear())
+    say("done")
+"""
+    subject = start(program, workers=2)
+    with pytest.raises(type(stopped)) as caught:
+        subject.run()
+    assert caught.value.to_dict() == stopped.to_dict()
+    assert heard.read_text(encoding="ascii") == "stop"
+    assert not subject.supervisor.lost
+
+
+def test_a_number_that_one_worker_takes_out_is_told_to_the_others_alone(start: Start, tmp_path: Path) -> None:
+    program = f"""
+folder = {str(tmp_path / "heard")!r}
+say("ready")
+heard = [hear()]
+open(folder + "/begun-" + str(number), "w").close()
+if number == 1:
+    while len(os.listdir(folder)) < 3:
+        time.sleep(0.01)
+    say("disable_sender", number="{FROM}", why="not ours")
+while heard[-1] not in ("stop", "closed"):
+    line = json.loads(sys.stdin.readline())
+    heard.append(line["message"])
+    if line["message"] == "disable_sender":
+        assert (line["number"], line["why"]) == ("{FROM}", "not ours")
+        count(accepted=1)
+open(folder + "/" + str(number), "w").write(" ".join(heard))
+say("done")
+"""
+    (tmp_path / "heard").mkdir()
+    pool = SenderPool({FROM: 1.0, "+12025550198": 1.0})
+    start(program, workers=3, pool=pool).run(lambda now: now.accepted == 3)
+    assert dict(pool.disabled) == {FROM: "not ours"}
+    heard = [(tmp_path / "heard" / str(number)).read_text(encoding="ascii") for number in range(3)]
+    assert heard == ["go disable_sender stop", "go stop", "go disable_sender stop"]
+
+
+@pytest.mark.parametrize(("limit", "total"), [(None, 6), (3, 3), (100, 6)])
+def test_the_progress_is_that_of_what_is_to_be_sent_now(start: Start, limit: int | None, total: int) -> None:
+    subject = start('say("ready"); hear(); count(accepted=1); say("done")', limit=limit)
+    shown = subject.run()
+    assert shown is not None
+    assert (shown.total, shown.accepted) == (total, 2)
