@@ -27,6 +27,8 @@ async def watch_hold(
     `is_waiting` says whether the run only waits, for a window: then this costs next to nothing, and takes longer.
     """
     stop = asyncio.Event()
+    if cancel.is_set():  # the caller may act before the watchers have had their turn
+        stop.set()
     ledger = state.open_ledger()
     watchers = [asyncio.create_task(_relay(cancel, stop)), asyncio.create_task(_look(ledger, run, stop, is_waiting))]
     try:

@@ -51,6 +51,17 @@ def test_it_logs_who_holds_the_run(
     assert held["message"] == f"run run-0 was {what} by {who}: waiting for the answers to requests in flight"
 
 
+def test_what_was_canceled_before_stops_at_once(history: RunHistory) -> None:
+    run, cancel = history.add({ADA: PENDING}), asyncio.Event()
+    cancel.set()
+
+    async def send() -> bool:
+        async with watch_hold(history.state, run, cancel, lambda: False) as stop:
+            return stop.is_set()
+
+    assert asyncio.run(send())
+
+
 def test_a_look_that_fails_is_not_the_last(history: RunHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sends meets the same failure, and says so where it stays."""
     run, looks = history.add({ADA: PENDING}), 0

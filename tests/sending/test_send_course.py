@@ -107,15 +107,16 @@ def test_what_the_log_proves_never_to_have_arrived_is_sent_again(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("resend_unknown", "is_canceled", "resent"),
+    ("resend_unknown", "is_canceled", "settles", "resent"),
     [
-        pytest.param(False, False, 0, id="left alone"),
-        pytest.param(True, False, 1, id="a person asks for it"),
-        pytest.param(True, True, 0, id="canceled while it is looked up"),
+        pytest.param(False, False, True, 0, id="left alone"),
+        pytest.param(True, False, True, 1, id="a person asks for it"),
+        pytest.param(True, True, True, 0, id="canceled while it is looked up"),
+        pytest.param(True, True, False, 0, id="canceled before it is sent again"),
     ],
 )
 def test_what_is_unknown_is_sent_again_only_where_a_person_asks_for_it(
-    tmp_path: Path, resend_unknown: bool, is_canceled: bool, resent: int
+    tmp_path: Path, resend_unknown: bool, is_canceled: bool, settles: bool, resent: int
 ) -> None:
     plan, cancel = plan_of("twilio", [ADA, GRACE, JEAN]), asyncio.Event()
     with embedded(lost(GRACE, times=2)) as url:
@@ -123,7 +124,8 @@ def test_what_is_unknown_is_sent_again_only_where_a_person_asks_for_it(
         assert states(tmp_path, first) == ["accepted", "unknown"]
         if is_canceled:
             cancel.set()
-        result = send(plan, tmp_path, url, cancel, settle_s=3600, resend_unknown=resend_unknown)
+        asked = {"settle_unknowns": settles, "resend_unknown": resend_unknown}
+        result = send(plan, tmp_path, url, cancel, settle_s=3600, **asked)
         assert local_http.get(f"{url}/sandbox/faults").json()["faults"] == {"reset-before": 1 + resent}
     assert result.resent == resent
     assert states(tmp_path, result)[1] == "unknown"
