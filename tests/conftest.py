@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def leave_out(items: list[pytest.Item], all_wanted: bool) -> set[pytest.Item]:
     """Which tests are not run: `long` is for the long profile, what costs too much for the larger ones."""
     profile = profiles.current().name
-    functions = {costs.function_of(item.nodeid) for item in items}
+    functions = Counter(costs.function_of(item.nodeid) for item in items)
     dear: set[str] = set()
     if "MUTANT_UNDER_TEST" in os.environ:
         dear = {function for function, cost in costs.read().items() if cost > costs.MUTANTS_S}

@@ -18,7 +18,7 @@ import pytest
 FILE = Path(os.environ.get("SENDER_TEST_COSTS") or Path(__file__).with_name("costs.txt"))
 QUICK_S = 0.05  # the dearest function of the quick tier, unless its file had none otherwise
 MUTANTS_S = 2.0  # the dearest one that looks for mutants
-ONLY_ONE_S = 1.0  # the dearest one that is run so that its file has one
+ONLY_ONE_S = 1.0  # the dearest one, with all its tests, that is run so that its file has one
 
 
 def function_of(nodeid: str) -> str:
@@ -38,14 +38,18 @@ def write(costs: Mapping[str, float]) -> None:
     FILE.write_text("".join(lines), encoding="utf-8")
 
 
-def too_dear(functions: set[str], costs: Mapping[str, float]) -> set[str]:
-    """Which of `functions` the quick tier leaves out: those that cost too much, but of no file all that it has."""
-    dear = functions & costs.keys()
+def too_dear(functions: Mapping[str, int], costs: Mapping[str, float]) -> set[str]:
+    """Which functions the quick tier leaves out: those that cost too much, but of no file all that it has.
+
+    `functions` have a number of tests each.
+    """
+    dear = functions.keys() & costs.keys()
+    totals = {function: costs[function] * functions[function] for function in dear}
     of_files: dict[str, list[str]] = defaultdict(list)
     for function in functions:
         of_files[function.partition("::")[0]].append(function)
-    cheapest = {min(those, key=lambda one: (costs[one], one)) for those in of_files.values() if dear.issuperset(those)}
-    return dear - {function for function in cheapest if costs[function] <= ONLY_ONE_S}
+    cheapest = {min(those, key=lambda one: (totals[one], one)) for those in of_files.values() if dear.issuperset(those)}
+    return dear - {function for function in cheapest if totals[function] <= ONLY_ONE_S}
 
 
 class CostMeter:

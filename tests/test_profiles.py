@@ -119,10 +119,15 @@ def test_the_slowest_files_are_there() -> None:
         pytest.param({"a.py::x", "a.py::y"}, {"a.py::x": 0.2, "a.py::y": 0.3}, {"a.py::y"}, id="not all of a file"),
         pytest.param({"a.py::x", "b.py::x"}, {"a.py::x": 0.2, "b.py::x": 0.1}, set(), id="files have one each"),
         pytest.param({"a.py::x"}, {"a.py::x": 1.1}, {"a.py::x"}, id="all of a file that has nothing cheap"),
+        pytest.param({"a.py::x": 6}, {"a.py::x": 0.2}, {"a.py::x"}, id="nothing cheap, with all its tests"),
+        pytest.param({"a.py::x": 4, "a.py::y": 1}, {"a.py::x": 0.1, "a.py::y": 0.2}, {"a.py::x"}, id="by all tests"),
     ],
 )
-def test_the_quick_profile_leaves_out(functions: set[str], known: dict[str, float], left_out: set[str]) -> None:
-    assert costs.too_dear(functions, known) == left_out
+def test_the_quick_profile_leaves_out(
+    functions: set[str] | dict[str, int], known: dict[str, float], left_out: set[str]
+) -> None:
+    tests = functions if isinstance(functions, dict) else dict.fromkeys(functions, 1)
+    assert costs.too_dear(tests, known) == left_out
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2", "--dist=loadfile")], ids=["one process", "several"])
