@@ -158,5 +158,6 @@ def test_a_start_that_passes_a_limit_is_refused_and_one_that_does_not_is_not(
         limited = with_limits(three, {"max_messages_per_day": 3})
         check_start(history.state, limited, None, RunKind.LIVE, limit=2)
         check_start(history.state, limited, run, RunKind.LIVE, limit=None)
+        assert read_start(history.state, limited, run, RunKind.LIVE, limit=None).resumed
         with pytest.raises(LimitReached, match="have sent 1 message in the last 24 hours, this start would add 3"):
             check_start(history.state, limited, None, RunKind.LIVE, limit=None)
