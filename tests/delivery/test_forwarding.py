@@ -6,18 +6,20 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from sender.core.standard_webhooks import Target, sign
 from sender.delivery.webhooks import forwarding
-from sender.delivery.webhooks.forwarding import GIVE_UP_S, RETRY_DELAYS_S, Forwarder
+from sender.delivery.webhooks.forwarding import GIVE_UP_S, RETRY_DELAYS_S, Forwarder, reply_event
 from sender.state.replies import ReplyRow
 from sender.state.sqlite.replies import ReplyFile
 
@@ -25,7 +27,12 @@ KEY = bytes(range(24))
 TARGET = Target("https://hooks.example.com/replies?token=secret", KEY)
 ADA, OURS = "+12025550101", "+12025550150"
 START_S = 1_780_000_000.0
-Answer = Callable[[httpx.Request], httpx.Response]
+Answer = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
+
+
+def reply(message_id: str, text: str = "Yes", **fields: Any) -> ReplyRow:
+    row = ReplyRow("twilio", message_id, ADA, OURS, text, (), None, None, round(START_S * 1000), simulated=False)
+    return row._replace(**fields)
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +49,13 @@ class World:
     answer: Answer = lambda _: httpx.Response(204)
     now_s: float = START_S
     requests: list[httpx.Request] = field(default_factory=list)
+    looks: int = 0  # at the clock: one for each look for something due, and one for each post
+    forwarder: Forwarder | None = None  # the last one
 
-    def add(self, message_id: str, text: str = "Yes", *, keep: bool = False) -> None:
+    def add(self, message_id: str, text: str = "Yes", *, keep: bool = False) -> bool:
+        """Whether it is new."""
         with closing(ReplyFile.open(self.path)) as store:
-            row = ReplyRow(
-                "twilio", message_id, ADA, OURS, text, (), None, None, round(START_S * 1000), simulated=False
-            )
-            store.add(row, keep=keep, forward=True)
+            return store.add(reply(message_id, text), keep=keep, forward=True)
 
     def counts(self) -> dict[str, int]:
         with closing(ReplyFile.open(self.path)) as store:
@@ -58,17 +65,28 @@ class World:
         """Forward until that holds."""
         asyncio.run(self._run(until, for_s))
 
+    def look_on(self) -> None:
+        """Forward what is due, if anything is: until it has been looked for twice."""
+        before = self.looks
+        self.run(lambda: self.looks >= before + 3)
+
+    def _look(self) -> float:
+        self.looks += 1
+        return self.now_s
+
     async def _run(self, until: Callable[[], bool], for_s: float) -> None:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._take), follow_redirects=False)
-        async with Forwarder(partial(ReplyFile.open, self.path), TARGET, client=client, clock=lambda: self.now_s):
+        opened = partial(ReplyFile.open, self.path)
+        async with Forwarder(opened, TARGET, client=client, clock=self._look) as self.forwarder:
             give_up = time.monotonic() + for_s
             while not until():
                 assert time.monotonic() < give_up, self.counts()
                 await asyncio.sleep(0.01)
 
-    def _take(self, request: httpx.Request) -> httpx.Response:
+    async def _take(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        return self.answer(request)
+        answer = self.answer(request)
+        return await answer if isinstance(answer, Awaitable) else answer
 
 
 @pytest.fixture
@@ -124,7 +142,7 @@ def test_what_failed_is_tried_again_after_a_restart_with_the_same_id(
     world.add("SM1")
     world.answer = fail
     world.run(lambda: len(world.requests) == 1)
-    world.run(lambda: time.sleep(0.1) is None, for_s=1)
+    world.look_on()
     assert (len(world.requests), world.counts()) == (1, {"waiting": 1}), "not before its time"
     world.now_s += RETRY_DELAYS_S[0]
     world.answer = lambda _: httpx.Response(200)
@@ -157,10 +175,60 @@ def test_a_receiver_may_ask_for_a_longer_wait(world: World) -> None:
     world.answer = lambda _: httpx.Response(429, headers={"retry-after": "900"})
     world.run(lambda: len(world.requests) == 1)
     world.now_s += 899
-    world.run(lambda: time.sleep(0.1) is None, for_s=1)
+    world.look_on()
     assert len(world.requests) == 1
     world.now_s += 1
     world.run(lambda: len(world.requests) == 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits_s"),
+    [
+        pytest.param("86400", 3600, id="for a day: an hour is the most"),
+        pytest.param("1", RETRY_DELAYS_S[0], id="for less than it would wait anyway"),
+        pytest.param("Wed, 21 Oct 2026 07:28:00 GMT", RETRY_DELAYS_S[0], id="until a date"),
+        pytest.param("9" * 400, RETRY_DELAYS_S[0], id="for longer than a number can say"),
+    ],
+)
+def test_what_a_receiver_may_not_ask_for(world: World, asked: str, waits_s: float) -> None:
+    world.add("SM1")
+    world.answer = lambda _: httpx.Response(503, headers={"retry-after": asked})
+    world.run(lambda: len(world.requests) == 1)
+    world.now_s += waits_s - 1
+    world.look_on()
+    assert len(world.requests) == 1
+    world.now_s += 1
+    world.run(lambda: len(world.requests) == 2)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 500, 503])
+def test_a_receiver_that_would_take_no_other_either_is_left_alone_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(forwarding, "_IDLE_S", 60.0)
+    monkeypatch.setattr(forwarding, "_LONGEST_PAUSE_S", 60.0)
+    for n in range(3):
+        world.add(f"SM{n}")
+    world.answer = lambda _: httpx.Response(status)
+    moments = iter(range(10))  # after the first request, in which a second one could come
+    world.run(lambda: bool(world.requests) and next(moments, None) is None)
+    assert (len(world.requests), world.counts()) == (1, {"waiting": 3})
+
+
+def test_what_went_wrong_is_known_until_it_goes_well_again(world: World) -> None:
+    """The receiver's health page shows it."""
+    world.add("SM1")
+    world.answer = lambda _: httpx.Response(500 if len(world.requests) == 1 else 200)
+
+    def has_failed() -> bool:
+        assert world.forwarder is not None
+        if world.forwarder.failure == "hooks.example.com answered 500":
+            world.now_s = START_S + RETRY_DELAYS_S[0]
+        return world.now_s > START_S
+
+    world.run(lambda: has_failed() and world.counts() == {"done": 1})
+    assert world.forwarder is not None
+    assert world.forwarder.failure is None
 
 
 def test_one_reply_that_is_refused_delays_no_other(world: World) -> None:
@@ -213,7 +281,7 @@ def test_what_a_killed_process_had_begun_is_posted_again(world: World) -> None:
     world.add("SM1")
     with closing(ReplyFile.open(world.path)) as store:
         assert store.claim_waiting(round(START_S * 1000), lease_ms=60_000) is not None  # and then it is killed
-    world.run(lambda: time.sleep(0.1) is None, for_s=1)
+    world.look_on()
     assert world.requests == []
     world.now_s += 60
     world.run(lambda: world.counts() == {"done": 1})
@@ -261,3 +329,81 @@ def test_an_outbox_that_cannot_be_read_is_tried_again(world: World, monkeypatch:
 
     monkeypatch.setattr(ReplyFile, "claim_waiting", fail)
     world.run(lambda: world.counts() == {"done": 1})
+
+
+def test_it_has_a_thread_of_its_own(world: World) -> None:
+    """What else the process does in threads, or whether it still can, is nothing to it."""
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()
+
+    async def forward() -> None:
+        asyncio.get_running_loop().set_default_executor(closed)
+        await world._run(lambda: world.counts() == {"done": 1}, 10)
+
+    world.add("SM1")
+    asyncio.run(forward())
+    assert len(world.requests) == 1
+
+
+def test_a_try_that_is_under_way_at_the_end_is_finished(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "_FINISH_S", 60.0)
+
+    async def slowly() -> httpx.Response:
+        await asyncio.sleep(0.1)
+        return httpx.Response(204)
+
+    world.add("SM1")
+    world.answer = lambda _: slowly()
+    world.run(lambda: len(world.requests) == 1)
+    assert world.counts() == {"done": 1}
+
+
+def test_one_that_takes_longer_is_left_and_made_again_once_its_lease_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "_FINISH_S", 0.05)
+
+    async def never() -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world.add("SM1")
+    world.answer = lambda _: never()
+    world.run(lambda: len(world.requests) == 1)
+    assert world.counts() == {"waiting": 1}
+    world.answer = lambda _: httpx.Response(204)
+    world.now_s += 59
+    world.look_on()
+    assert len(world.requests) == 1
+    world.now_s += 1
+    world.run(lambda: world.counts() == {"done": 1})
+
+
+def test_a_webhook_that_is_repeated_for_eight_days_is_forwarded_once(world: World) -> None:
+    """After that its provider repeats it no more, and that there was one is forgotten."""
+    world.add("SM1")
+    world.run(lambda: world.counts() == {"done": 1})
+    world.now_s = START_S + 8 * 86_400
+    world.look_on()
+    assert not world.add("SM1")
+    world.now_s += 1
+    world.run(lambda: world.counts() == {})
+    assert world.add("SM1")
+
+
+def test_what_a_receiver_is_told_of_a_reply() -> None:
+    picture = "https://media.example.com/a.jpg"
+    stop = reply("SM1", "STOP", media=(picture,), meaning="stop", written_at=round(START_S * 1000) - 1500)
+    event = reply_event(stop._replace(simulated=True))
+    told = json.loads(event.body())["data"]
+    assert {name: told[name] for name in ("media", "meaning", "written_at", "simulated")} == {
+        "media": [picture],
+        "meaning": "stop",
+        "written_at": "2026-05-28T20:26:38.500+00:00",
+        "simulated": True,
+    }
+    ids = [
+        reply_event(one).id for one in (stop, reply("SM1", "other words"), reply("SM2"), reply("SM1", dialect="telnyx"))
+    ]
+    assert ids[0] == ids[1], "by it a receiver knows what it has had"
+    assert len(set(ids)) == 3

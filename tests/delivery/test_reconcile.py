@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import sender
+from sender.core.errors import PlanError
 from sender.core.outcomes import Accepted, Reason, Status, Unknown
 from sender.delivery import provider_log
 from sender.delivery.log_evidence import DoubtfulMessage, Evidence, LoggedMessage, weigh
@@ -29,7 +30,9 @@ from sender.delivery.reconcile import (
     reconcile,
 )
 from sender.providers.base import LogEntry, LogFacts, LogPage, LogQuery, Request, Response
+from sender.state.files.erasure import erase_from_plan
 from sender.state.ledger import LogFinding, Run, RunKind, Settlement
+from sender.state.people import Person
 from sender.state.sqlite.ledger import SqliteLedger
 from sender.transport.base import MaybeSent
 from tests import virtual_time
@@ -182,7 +185,14 @@ class Unsettled:
     now: list[datetime]
 
     def reconcile(
-        self, provider: Provider, facts: LogFacts = FULL, *, now: datetime = SETTLED, cancelled: bool = False
+        self,
+        provider: Provider,
+        facts: LogFacts = FULL,
+        *,
+        now: datetime = SETTLED,
+        cancelled: bool = False,
+        plan_of: Callable[[Run], sender.Plan] | None = None,
+        shares_sandbox: bool = False,
     ) -> ReconcileResult:
         self.now[0] = now
         provider.clock = lambda: self.now[0]
@@ -195,8 +205,9 @@ class Unsettled:
                 ledger=self.ledger,
                 run=self.run,
                 plan=self.plan,
-                provider=ProviderSession(provider, provider, facts),  # type: ignore[arg-type]
+                provider=ProviderSession(provider, provider, facts, shares_sandbox=shares_sandbox),  # type: ignore[arg-type]
                 cancel=cancel,
+                plan_of=plan_of,
             )
 
         return virtual_time.run(go())
@@ -209,18 +220,22 @@ class Unsettled:
         return [known.get(seq, "pending") for seq in range(len(PEOPLE))]
 
 
-@pytest.fixture
-def unsettled(tmp_path: Path) -> Any:
-    plan = sender.build_plan(
+def plan_with(message: str) -> sender.Plan:
+    return sender.build_plan(
         sender.load_campaign(
             recipients=pl.DataFrame({"phone": PEOPLE}),
             provider="telnyx",
             from_="+12025550100",
-            message="Hi",
+            message=message,
             rate="none",
             name="unsettled",
         )
-    ).write(tmp_path / "plan")
+    )
+
+
+@pytest.fixture
+def unsettled(tmp_path: Path) -> Any:
+    plan = plan_with("Hi").write(tmp_path / "plan")
     now = [INTENT]
     ledger = SqliteLedger.open(tmp_path / "ledger.sqlite3", clock=lambda: round(now[0].timestamp() * 1000))
     messages = len(PEOPLE)
@@ -501,6 +516,124 @@ def test_runs_with_another_log_are_not_compared(unsettled: Unsettled) -> None:
         claims = unsettled.ledger.claim(run_id, limit=len(PEOPLE), lease_ms=600_000)
         unsettled.ledger.record(run_id, [Settlement(claim, Unknown("no answer")) for claim in claims])
     assert unsettled.reconcile(Provider([entry("m", PEOPLE[0])])).found == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        pytest.param("Bye", 1, id="with another text"),
+        pytest.param("Hi", 0, id="with the same text"),
+        pytest.param(None, 0, id="of a plan that cannot be read"),
+    ],
+)
+def test_another_run_s_messages_are_compared_by_its_plan(unsettled: Unsettled, message: str | None, found: int) -> None:
+    other = second_run(unsettled)
+
+    def plan_of(run: Run) -> sender.Plan:
+        assert run.run_id == other.run_id
+        if message is None:
+            raise PlanError("no plan")
+        return plan_with(message)
+
+    result = unsettled.reconcile(Provider([entry("m", PEOPLE[0])]), plan_of=plan_of)
+    assert (result.found, result.contested) == (found, 1 - found)
+
+
+@pytest.mark.parametrize("message", [None, "Hi"], ids=["without its plan", "by its plan"])
+@pytest.mark.parametrize(("state", "found"), [("unknown", 1), ("intent", 0)])
+def test_a_request_of_another_run_that_is_in_flight_may_be_any_later_entry(
+    unsettled: Unsettled, state: str, found: int, message: str | None
+) -> None:
+    """The entry is younger than the end of the other run's request, if that has ended."""
+    unsettled.ledger.create_run(replace(unsettled.run, run_id="run-2"))
+    unsettled.now[0] = INTENT
+    claims = unsettled.ledger.claim("run-2", limit=len(PEOPLE), lease_ms=600_000)
+    if state == "unknown":
+        unsettled.ledger.record("run-2", [Settlement(claim, Unknown("no answer")) for claim in claims])
+    late = entry("m", PEOPLE[0], after_s=SKEW_S + 15)
+    plan_of = None if message is None else lambda _: plan_with(message)
+    assert unsettled.reconcile(Provider([late]), plan_of=plan_of).found == found
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        pytest.param({"account": None}, 0, id="of an account that is not known"),
+        pytest.param({"base_url": None}, 0, id="through an address that is not known"),
+        pytest.param({"provider": "signalwire-compat"}, 0, id="through the other API of the provider"),
+        pytest.param({"provider": "signalwire-compat", "account": "AC2"}, 1, id="of another account there"),
+    ],
+)
+def test_runs_that_may_have_the_same_log_are_compared(
+    unsettled: Unsettled, changed: dict[str, Any], found: int
+) -> None:
+    unsettled.run = replace(unsettled.run, provider="signalwire", account="AC1", base_url="https://api.example.com")
+    unsettled.ledger.create_run(replace(unsettled.run, run_id="run-2", **changed))
+    claims = unsettled.ledger.claim("run-2", limit=len(PEOPLE), lease_ms=600_000)
+    unsettled.ledger.record("run-2", [Settlement(claim, Unknown("no answer")) for claim in claims])
+    assert unsettled.reconcile(Provider([entry("m", PEOPLE[0])])).found == found
+
+
+@pytest.mark.parametrize(("shares", "found"), [(True, 0), (False, 1)])
+def test_simulated_runs_are_compared_where_they_share_a_sandbox(unsettled: Unsettled, shares: bool, found: int) -> None:
+    """Whatever provider it plays."""
+    unsettled.run = replace(unsettled.run, simulated=True)
+    unsettled.ledger.create_run(replace(unsettled.run, run_id="run-2", provider="twilio"))
+    claims = unsettled.ledger.claim("run-2", limit=len(PEOPLE), lease_ms=600_000)
+    unsettled.ledger.record("run-2", [Settlement(claim, Unknown("no answer")) for claim in claims])
+    assert unsettled.reconcile(Provider([entry("m", PEOPLE[0])]), shares_sandbox=shares).found == found
+
+
+def test_a_person_who_was_erased_is_not_looked_for(unsettled: Unsettled, tmp_path: Path) -> None:
+    """Her message stays in doubt: nobody knows whose it was."""
+    erase_from_plan(tmp_path / "plan", Person.of(PEOPLE[0]), unsettled.plan.identity)
+    unsettled.plan = sender.Plan.open(tmp_path / "plan")
+    provider = Provider([entry("m0", PEOPLE[0]), entry("m1", PEOPLE[1])])
+    result = unsettled.reconcile(provider)
+    assert [query.to for query in provider.queries] == list(PEOPLE[1:])
+    assert (result.found, result.absent, result.doubtful) == (1, 1, 0)
+    assert unsettled.states == ["unknown", "accepted", "pending"]
+
+
+def test_a_number_that_the_log_masks_may_be_anybody_s_whom_it_fits(unsettled: Unsettled) -> None:
+    """It is read with everything else of the account."""
+    result = unsettled.reconcile(Provider([entry("m", "+120255501**"), entry("n", "+1303*******")]), BARE)
+    assert (result.found, result.absent, result.contested) == (0, 0, 3)
+
+
+@dataclass
+class Paged(Provider):
+    """A log with an entry to a page; of a page that is `broken` nothing comes."""
+
+    broken: int | None = None
+
+    def _page_of(self, url: str) -> int:
+        return int(url.partition("/")[2] or 0)
+
+    async def send(self, request: Request, *, timeout_s: float, send_by_s: float = math.inf) -> Response:
+        if self._page_of(request.url) == self.broken:
+            raise MaybeSent(self.failure)
+        return await super().send(request, timeout_s=timeout_s, send_by_s=send_by_s)
+
+    def log_page(self, response: Response, request: Request) -> LogPage:
+        page = self._page_of(request.url)
+        following = Request("GET", f"None/{page + 1}", ()) if page + 1 < len(self.entries) else None
+        return LogPage((self.entries[page],), following)
+
+
+def test_what_pages_showed_before_one_that_did_not_come_is_settled(unsettled: Unsettled) -> None:
+    provider = Paged([entry("m0", PEOPLE[0]), entry("m1", PEOPLE[1]), entry("m2", PEOPLE[2])], broken=2)
+    result = unsettled.reconcile(provider, BARE)
+    assert (result.found, result.absent, result.failure) == (2, 0, "no answer")
+    assert unsettled.states == ["accepted", "accepted", "unknown"]
+
+
+def test_an_entry_that_two_pages_show_settles_nothing(unsettled: Unsettled) -> None:
+    """The pages have moved while they were read, and one may have skipped what would fit as well."""
+    again = entry("m0", PEOPLE[0], after_s=60)
+    result = unsettled.reconcile(Paged([entry("m0", PEOPLE[0]), entry("m1", PEOPLE[1]), again]), BARE)
+    assert (result.found, result.absent, result.contested) == (1, 1, 1)
+    assert unsettled.states == ["unknown", "accepted", "pending"]
 
 
 @dataclass

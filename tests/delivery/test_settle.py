@@ -110,7 +110,49 @@ def test_a_log_that_can_be_read_again_ends_the_wait() -> None:
     assert settled(log)[0].found == 3
 
 
-@pytest.mark.parametrize(("most_s", "looks"), [(5.0, 1), (599.0, 1), (601.0, 2)])
+def test_a_log_that_could_be_read_in_between_may_fail_as_often_again() -> None:
+    """It could be read, so it may be again; only so many failures in a row end the wait."""
+    soon = ReconcileResult(doubtful=3, decidable_at=T0)
+    log = Log(*[UNREADABLE] * RETRIES_MAX, soon, *[UNREADABLE] * RETRIES_MAX, DONE)
+    assert settled(log)[0].found == 3
+    log = Log(*[UNREADABLE] * (RETRIES_MAX + 1), DONE)
+    assert settled(log)[0] == UNREADABLE
+
+
+def test_a_wait_that_is_canceled_while_the_log_is_read_ends_with_that_look() -> None:
+    async def go() -> tuple[ReconcileResult, int]:
+        cancel, looks = asyncio.Event(), 0
+
+        async def look_up() -> ReconcileResult:
+            nonlocal looks
+            looks += 1
+            cancel.set()
+            return UNDECIDED
+
+        now = lambda: T0 + timedelta(seconds=now_s())  # noqa: E731
+        result = await settle(look_up, now=now, cancel=cancel, on_wait=lambda _: pytest.fail("it waited"))
+        return result, looks
+
+    assert virtual_time.run(go()) == (UNDECIDED, 1)
+
+
+def test_nobody_need_be_told_of_the_wait() -> None:
+    async def go() -> ReconcileResult:
+        return await settle(Log(UNDECIDED, DONE), now=lambda: T0 + timedelta(seconds=now_s()), cancel=asyncio.Event())
+
+    assert virtual_time.run(go()).found == 3
+
+
+def test_a_short_wait_is_not_made_longer_by_a_log_that_cannot_be_read() -> None:
+    """Only who waits as long as it takes gives the log half a minute to come back."""
+    soon = ReconcileResult(doubtful=3, decidable_at=T0 + timedelta(seconds=2), failure="no answer")
+    log = Log(soon)
+    result, _, ended_s = settled(log, most_s=5.0)
+    assert result == soon
+    assert (len(log.asked_s), round(ended_s)) == (2, 2)
+
+
+@pytest.mark.parametrize(("most_s", "looks"), [(5.0, 1), (599.0, 1), (600.0, 2), (601.0, 2)])
 def test_without_settle_it_waits_a_moment_and_once(most_s: float, looks: int) -> None:
     log = Log(UNDECIDED)
     assert settled(log, most_s=most_s)[0] == UNDECIDED

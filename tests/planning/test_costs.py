@@ -7,11 +7,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from sender import build_plan, load_campaign, send
+from sender.campaign.prices import load_prices
 from sender.core.errors import CampaignError, CostLimit
 from sender.plan.plan import Plan
+from sender.planning.costs import cost_problem, find_price, sum_costs
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
 
@@ -74,6 +77,51 @@ def test_skipped_rows_cost_nothing_and_messages_without_a_price_are_told(tmp_pat
         "table": (tmp_path / "prices.yaml").as_posix(),
     }
     assert [one.role for one in made.manifest.inputs] == ["recipients", "template", "prices"]
+
+
+def test_regions_are_told_dearest_first_and_a_number_of_none_as_other(tmp_path: Path) -> None:
+    """As dear ones by their name. What has no price is not among what it costs."""
+    rows = [("US", 1, 30), ("GB", 2, 50), ("GB", 2, 50), ("CA", 1, 100), (None, 1, 7), ("FR", 3, None), ("US", 9, None)]
+    told = sum_costs(pl.DataFrame(rows, schema=["region", "segments", "cost_micros"], orient="row"))
+    assert list(told["by_region"].items()) == [
+        ("CA", {"messages": 1, "segments": 1, "cost": "0.0001"}),
+        ("GB", {"messages": 2, "segments": 4, "cost": "0.0001"}),
+        ("US", {"messages": 1, "segments": 1, "cost": "0.00003"}),
+        ("other", {"messages": 1, "segments": 1, "cost": "0.000007"}),
+    ]
+    assert (told["total"], told["unpriced"]) == ("0.000237", {"US": 1, "FR": 1})
+
+
+@pytest.mark.parametrize(
+    ("cost", "says", "advises"),
+    [
+        pytest.param({"max_cost": None}, None, None, id="no limit"),
+        pytest.param({"total": "5"}, None, None, id="as much as allowed"),
+        pytest.param({"total": "10.5"}, "the plan costs 10.5 USD, and limits.max_cost is 5.00", "nothing was sent", id="more as a number, less as a text"),
+        pytest.param({"unpriced": {"GB": 1_200, "FR": 3}}, "1,203 messages have no price (GB 1,200, FR 3)", "to prices.yaml", id="without prices"),
+        pytest.param({"unpriced": {"GB": 1}}, "1 message has no price (GB 1)", "to prices.yaml", id="one without a price"),
+        pytest.param({"unpriced": {"GB": 1}, "max_cost": None}, None, None, id="without prices and without a limit"),
+    ],
+)  # fmt: skip
+def test_what_a_cost_is_held_against(cost: dict[str, Any], says: str | None, advises: str | None) -> None:
+    given = {"currency": "USD", "total": "4.99", "unpriced": {}, "max_cost": "5.00", "table": "prices.yaml", **cost}
+    problem = cost_problem(given)
+    if says is None:
+        assert problem is None
+        return
+    assert problem is not None
+    assert says in problem[0]
+    assert (advises or "") in problem[1]
+
+
+def test_the_longest_prefix_decides_for_one_message_and_for_all(tmp_path: Path) -> None:
+    table = "currency: USD\nprices: [{to: '+1', sms: 1}, {to: '+1416', sms: 2}, {to: '+1416555', sms: 3}]\n"
+    made = plan(tmp_path, "+14165550101", "+14166750102", ADA, table=table)
+    assert made.messages["cost_micros"].to_list() == [3_000_000, 2_000_000, 1_000_000]
+    prices = load_prices(tmp_path / "prices.yaml")
+    found = [find_price(row, prices, mms=False) for row in made.messages.to_dicts()]
+    assert [None if one is None else one.price for one in found] == [3_000_000, 2_000_000, 1_000_000]
+    assert find_price(made.messages.to_dicts()[0], prices, mms=True) is None
 
 
 def test_totals_are_exact_for_any_prices(tmp_path: Path) -> None:

@@ -35,10 +35,12 @@ def rows(*entries: dict[str, Any]) -> pl.DataFrame:
     )
 
 
-def totals(*blocks: pl.DataFrame, test_to: str | None = None, **campaign: Any) -> PlanTotals:
+def totals(
+    *blocks: pl.DataFrame, test_to: str | None = None, settings: dict[str, Any] | None = None, **campaign: Any
+) -> PlanTotals:
     keys: dict[str, Any] = {"provider": "sandbox", "from_": "+12025550150", "message": "Hi", "name": "t", **campaign}
     compiled = compile_campaign(sender.load_campaign(recipients=[{"phone": "+12025550101"}], **keys))
-    result = PlanTotals(compiled, test_to=test_to, phones=("phone",))
+    result = PlanTotals(compiled, test_to=test_to, phones=("phone",), **(settings or {}))
     for block in blocks:
         result.hash(block, block.drop("cost_micros", strict=False))
         result.count(block)
@@ -139,6 +141,13 @@ def test_what_the_hashes_cover(
 
 def test_a_test_is_another_plan() -> None:
     assert totals(rows(*BASE)).hashes["plan_hash"] != totals(rows(*BASE), test_to="+12025550199").hashes["plan_hash"]
+
+
+def test_a_plan_for_new_people_alone_is_another_plan() -> None:
+    """Without being told it is for everybody, with the hash that such plans have always had."""
+    everybody, new = (totals(rows(*BASE), settings={"only_new": only_new}).hashes for only_new in (False, True))
+    assert totals(rows(*BASE)).hashes == everybody
+    assert new["plan_hash"] != everybody["plan_hash"]
 
 
 def test_only_the_hashed_rows_are_hashed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import sender
@@ -59,3 +60,20 @@ def test_a_plan_without_rows_has_no_examples(tmp_path: Path, plan: sender.Plan) 
     assert {entry["to"] for entry in manifest.numbers["repairs"]} == {""}
     assert (manifest.notes, manifest.test_to, manifest.identity) == ((), "", "another")
     assert [file.name for file in folder.iterdir() if file.suffix == ".parquet"] == []
+
+
+def test_of_a_very_wide_list_all_her_cells_are_blanked_and_of_others_those_with_her_number(tmp_path: Path) -> None:
+    """Its plan has the cells of a row as a list."""
+    fields = [f"field {n}" for n in range(1_200)]
+    texts = {number: dict.fromkeys(fields, f"of {name}") for number, name in ((ADA, "Ada"), (BOB, "Bob"))}
+    texts[BOB]["field 7"] = "call (202) 555-0101"
+    campaign = sender.load_campaign(
+        provider="sandbox", from_="+12025550150", message="Hi {{ field_3 }}",
+        recipients=[{"phone": number, **cells} for number, cells in texts.items()],
+    )  # fmt: skip
+    plan = sender.build_plan(campaign).write(tmp_path / "plan")
+    assert isinstance(plan.scan_stored().collect_schema()["recipient"], pl.List)
+    erase_from_plan(tmp_path / "plan", Person.of(ADA), plan.identity)
+    hers, his = sender.Plan.open(tmp_path / "plan").frame["recipient"].to_list()
+    assert set(hers.values()) == {""}
+    assert his == {"phone": BOB, **texts[BOB], "field 7": ""}

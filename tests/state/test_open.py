@@ -14,10 +14,11 @@ from sender.core.errors import InputError, StateError, UnknownRun
 from sender.state.ledger import Run, RunKind
 from sender.state.new_state import find_new_state
 from sender.state.number_facts import LOOKUP, NumberFacts
-from sender.state.open import dev_server, open_numbers, open_state, open_suppressions
+from sender.state.open import dev_server, open_numbers, open_state, open_suppressions, read_people_key
 from sender.state.replies import EmptyReplies
 from sender.state.state_dir import LEDGER_FILE, REPLIES_FILE, SUPPRESSIONS_FILE
 from sender.state.suppression import SuppressionRow
+from tests.state.conftest import SOME_DATABASES
 from tests.state.postgres_server import require
 
 RUN = Run("run-1", "spring", RunKind.LIVE, "twilio", "hash", None, 1, 1, 0, 0)
@@ -199,3 +200,17 @@ def test_the_library_s_class_is_a_state(tmp_path: Path) -> None:
         assert (state.path, state.where) == (tmp_path, str(tmp_path))
     with sender.open_state(str(tmp_path)) as state:
         assert isinstance(state, sender.StateDir)
+
+
+@pytest.mark.parametrize("kind", ["folder", *SOME_DATABASES])
+def test_the_key_of_people_is_made_where_it_is_asked_for(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """And read again, by whoever asks later; a preview makes none."""
+    where = tmp_path if kind == "folder" else request.getfixturevalue("new_database")(kind)
+    assert read_people_key(where, create=False) is None
+    secret = read_people_key(where, create=True)
+    assert secret is not None
+    assert read_people_key(where, create=True) == read_people_key(where, create=False) == secret
+    with open_state(where) as state:
+        assert state.people.secret() == secret

@@ -342,8 +342,10 @@ def test_a_file_of_another_version_or_program_is_refused(tmp_path: Path) -> None
     assert db.pragma("application_id") == int.from_bytes(b"cmpo")
     for pragma, value, as_it_was in (("user_version", 4, 3), ("application_id", 1, int.from_bytes(b"cmpo"))):
         db.pragma(pragma, value)
-        with pytest.raises(StateError, match="not a suppression list, or a newer campaign-sender wrote it"):
-            SuppressionFile.open(path)
+        for opened in (SuppressionFile.open, SuppressionFile.open_to_read):
+            with pytest.raises(StateError, match="not a suppression list, or a newer campaign-sender wrote it") as told:
+                opened(path)
+            assert told.value.where == str(path)
         db.pragma(pragma, as_it_was)
     db.execute("DROP TABLE heard; DROP INDEX entry_review")
     db.pragma("user_version", 1)

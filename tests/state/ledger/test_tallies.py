@@ -266,6 +266,20 @@ def test_an_example_is_a_sentence_that_is_still_there(ledger: Ledger) -> None:
     assert {one.example for one in ledger.totals(RUN.run_id).tallies} == {None}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "reason", "code"),
+    [
+        pytest.param(Deferred(Reason.RATE_LIMITED, None, "busy"), "rate_limited", None, id="without a code"),
+        pytest.param(DEFERRED, "rate_limited", "20429", id="with a code"),
+    ],
+)
+def test_why_a_message_waits_is_in_the_totals(ledger: Ledger, outcome: Deferred, reason: str, code: str | None) -> None:
+    record(ledger, claim(ledger)[0], outcome)
+    (tally,) = ledger.totals(RUN.run_id).tallies
+    assert (tally.state, tally.messages, tally.reason, tally.error_code) == ("pending", 1, reason, code)
+    assert ledger.find_drift(RUN.run_id) == {}
+
+
 def test_totals_that_are_wrong_are_counted_anew(
     ledger: Ledger, store_kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
