@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from random import Random
 from typing import Any
 
@@ -317,8 +317,8 @@ def test_while_it_is_paused_it_claims_nothing_and_says_that_it_rests(senders: di
             self.rests += 1
 
     ledger = Released()
-    flight = Resting(ledger)
-    feed(senders, ledger, flight=flight, is_paused=lambda: flight.rests < 3)
+    flight, looks = Resting(ledger), count()
+    feed(senders, ledger, flight=flight, is_paused=lambda: next(looks) < 3)
     assert flight.rests == 3
     assert min(ledger.claimed_s.values()) >= 1000 + 3 * LOOK_AGAIN_S
     assert sorted(flight.seqs) == list(range(len(FEW)))
