@@ -280,10 +280,11 @@ def told(pace: Pace, work: Callable[[DatabaseRateLimiter], object], *, begins_in
     """What one of three senders says while it works."""
 
     async def open_and_work() -> Told:
-        shared: Any = Told()
+        kept = Told()
+        shared: Any = kept
         async with DatabaseRateLimiter(pace, shared, senders=3).opened(begins_in_s=begins_in_s) as one:
             work(one)
-        return shared
+        return kept
 
     done = asyncio.run(open_and_work())
     assert done.is_closed

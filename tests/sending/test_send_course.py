@@ -134,7 +134,7 @@ def test_what_is_unknown_is_sent_again_only_where_a_person_asks_for_it(
         assert states(tmp_path, first) == ["accepted", "unknown"]
         if is_canceled:
             cancel.set()
-        asked = {"settle_unknowns": settles, "resend_unknown": resend_unknown}
+        asked: dict[str, Any] = {"settle_unknowns": settles, "resend_unknown": resend_unknown}
         result = send(plan, tmp_path, url, cancel, settle_s=3600, **asked)
         assert local_http.get(f"{url}/sandbox/faults").json()["faults"] == {"reset-before": 1 + resent}
     assert result.resent == resent
