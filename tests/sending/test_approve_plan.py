@@ -20,7 +20,7 @@ from sender.core.errors import ApprovalMissing, InputError
 from sender.core.sign_text import sign_text
 from sender.plan.approval_text import NAMESPACE
 from sender.planning.retry import retry_plan
-from sender.sending.approval import check_approval, find_approved_plan
+from sender.sending.approval import ApprovalTerms, check_approval, find_approved_plan, is_descended
 from sender.sending.approve_plan import ApprovedPlan, approve, read_approvals, read_terms, text_to_approve
 from sender.sending.choose_run import RunChoice
 from sender.sending.open_run import open_run_again
@@ -192,6 +192,36 @@ class TestApproving:
             (office.folder / folder / "sender.toml").write_text(text, encoding="utf-8")
         assert read_terms(sender.Plan.open(written), office.state).needed == needed
 
+    @pytest.mark.parametrize("key", ["signers", "revoked"])
+    def test_two_folders_that_name_different_files_are_not_chosen_between(self, office: Office, key: str) -> None:
+        written = office.folder / "plans" / "spring"
+        written.parent.mkdir()
+        plan_for(ADA).write(written)
+        other = office.folder / "other"
+        other.write_text(office.signers.read_text(encoding="ascii"), encoding="ascii")
+        files = {"plans": {"signers": office.signers}, ".": {"signers": office.signers, key: other}}
+        for folder, named in files.items():
+            lines = "".join(f"{name} = {str(file)!r}\n" for name, file in named.items())
+            (office.folder / folder / "sender.toml").write_text(f"[approval]\napprovals = 1\n{lines}", encoding="utf-8")
+        with pytest.raises(InputError, match="name different files of allowed signers") as refused:
+            read_terms(sender.Plan.open(written), office.state)
+        for folder in files:
+            assert str(office.folder / folder / "sender.toml") in refused.value.what
+
+    def test_a_key_that_was_revoked_does_not_count(self, office: Office) -> None:
+        """Wherever the file of revoked keys is named."""
+        folder = office.write(ADA)
+        office.approve(folder)
+        revoked = office.folder / "revoked"
+        revoked.write_text(office.lines["anna"] + "\n", encoding="ascii")
+        terms = ApprovalTerms(1, office.signers, revoked)
+        plan = sender.Plan.open(folder)
+        counted = read_approvals(plan, terms, office.state)
+        assert counted.people == ()
+        (problem,) = counted.problems
+        assert problem.startswith("anna's approval does not count: ")
+        assert read_approvals(plan, replace(terms, revoked=None), office.state).people != ()
+
 
 class TestSendingAgain:
     def test_it_is_approved_by_itself(self, office: Office) -> None:
@@ -267,6 +297,39 @@ class TestStarts:
         with pytest.raises(ApprovalMissing, match=says) as missing:
             office.check(today)
         assert str(folder) in missing.value.what
+
+    @pytest.mark.parametrize("comes_back", [True, False])
+    def test_a_plan_without_its_folder_is_named_by_where_it_was(self, office: Office, comes_back: bool) -> None:
+        """And one that is there again, by what has become of it."""
+        folder = office.write(ADA)
+        office.approve(folder)
+        shutil.rmtree(folder)
+        if comes_back:
+            folder.mkdir()
+        with pytest.raises(ApprovalMissing) as missing:
+            office.check(office.asks(plan_for(ADA)))
+        says = f"{folder} was changed since anna" if comes_back else f"its folder {folder} is gone"
+        assert f"this is not the plan of spring that was approved: {says}" in missing.value.what
+        assert str(missing.value.fix) == (
+            "`sender plan CAMPAIGN` writes the plan, and `sender approve PLAN --as NAME` approves it"
+        )
+
+    def test_what_another_campaign_had_approved_is_not_named(self, office: Office) -> None:
+        office.approve(office.write(ADA))
+        other = office.asks(plan_for(ADA, campaign="autumn"))
+        with pytest.raises(ApprovalMissing, match="autumn needs an approval before it is sent, and nobody has"):
+            office.check(other)
+
+    def test_the_newest_change_is_named(self, office: Office) -> None:
+        """Of two plans that were approved, the later one is what today's is compared with."""
+        office.approve(office.write(ADA))
+        plan = office.asks(plan_for(ADA, GRACE))
+        faster = replace(plan.manifest, pace=replace(plan.manifest.pace, rate="9/s", per_s=9.0))
+        written = office.folder / "faster"
+        plan.with_manifest(faster).write(written)
+        office.approve(written, "bob")
+        with pytest.raises(ApprovalMissing, match="approved: `pace` changed since bob approved it on "):
+            office.check(plan)
 
     def test_the_newest_plan_that_was_approved_is_sent(self, office: Office) -> None:
         first, second = office.folder / "first", office.folder / "second"
@@ -405,6 +468,34 @@ class TestRuns:
         else:
             with pytest.raises(ApprovalMissing, match="run-0 of spring has 0 of 1 approvals; anna's approval does not"):
                 office.check(office.asks(plan_for(ADA, GRACE)), run)
+
+    def test_a_run_that_began_without_an_approval_does_not_go_on_where_one_is_asked_for(self, office: Office) -> None:
+        run = office.history.add({ADA: ACCEPTED, GRACE: PENDING})
+        with pytest.raises(ApprovalMissing, match="run-0 of spring began without an approval") as missing:
+            office.check(office.asks(plan_for(ADA, GRACE)), run)
+        assert str(missing.value.fix).startswith("`sender close run-0` ends it")
+        assert office.check(plan_for(ADA, GRACE), run) is None, "nobody asks for one"
+
+    @pytest.mark.parametrize(
+        ("changes", "current", "is_same"),
+        [
+            pytest.param([], "a", True, id="unchanged"),
+            pytest.param([], "b", False, id="edited"),
+            pytest.param([("a", "b")], "b", True, id="somebody was erased"),
+            pytest.param([("a", "b"), ("b", "c")], "c", True, id="two were, one after the other"),
+            pytest.param([("a", "b")], "c", False, id="edited after that"),
+            pytest.param([("x", "b")], "b", False, id="edited before that"),
+            pytest.param([("a", "b")], "a", False, id="put back"),
+        ],
+    )
+    def test_only_people_who_were_erased_may_be_missing_from_what_was_approved(
+        self, office: Office, changes: list[tuple[str, str]], current: str, is_same: bool
+    ) -> None:
+        run = office.history.add({ADA: ACCEPTED, GRACE: PENDING})
+        plans: Any = office.history.state.plans
+        for old, new in changes:
+            plans._note_change(run, {"why": "erased", "old_sha256": old, "new_sha256": new})
+        assert is_descended(office.history.state, run, "a", current) is is_same
 
     def test_a_run_whose_plan_is_gone_does_not_count(self, office: Office) -> None:
         run = office.run({ADA: ACCEPTED, GRACE: PENDING})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from sender.core.errors import CanaryStop
 from sender.core.outcomes import Accepted, DeliveryReport, Outcome, Reason, Rejected, Status, Unknown
 from sender.plan.waves import Wave
 from sender.sending import canary_gate
-from sender.sending.canary_gate import CanaryGate, override
+from sender.sending.canary_gate import CanaryGate, open_canary, override
 from sender.state.heartbeat import Progress
 from sender.state.ledger import LogFinding, ReceivedReport, Run
 from sender.state.suppression import SuppressionRow
@@ -55,6 +56,7 @@ class Sweep:
     """A wait for receipts that finds what it is given; the ledger's clock goes on meanwhile."""
 
     def __init__(self, history: RunHistory, *, took_s: float = 0.0, is_canceled: bool = False) -> None:
+        self.listening: list[bool] = []
         self.history = history
         self.took_s = took_s
         self.is_canceled = is_canceled
@@ -62,6 +64,7 @@ class Sweep:
 
     async def follow(self, wait_s: float, *, listening: bool = False) -> None:
         self.asked_s.append(wait_s)
+        self.listening.append(listening)
         await asyncio.sleep(0)
         self.history.now_ms += round(1000 * self.took_s)
 
@@ -349,3 +352,87 @@ def test_without_limits_only_missing_receipts_stop(history: RunHistory) -> None:
     gate = gate_of(history, run, replace(TERMS, stop_if={}))
     wait(gate, Sweep(history))
     assert gate.canary.state is CanaryState.PASSED
+
+
+def test_only_a_run_with_a_canary_has_a_gate(history: RunHistory) -> None:
+    run = begin(history, (ARRIVED, 40))
+    plan = history.state.plan(run)
+    assert open_canary(history.state, replace(run, canary=None), plan, TERMS) is None
+    assert open_canary(history.state, run, plan, None) is None
+
+
+def test_the_gate_of_a_run_decides_by_its_plan_and_the_terms_of_today(history: RunHistory) -> None:
+    """Who has written STOP is known by number, and the plan says which message that was."""
+    run = begin(history, (ARRIVED, 40))
+    history.state.suppressions.add(
+        SuppressionRow(number, "all", "opted_out", "reply", "+12025550199", history.now_ms + 1) for number in PEOPLE[:8]
+    )
+    gate = open_canary(history.state, run, history.state.plan(run), TERMS)
+    assert gate is not None
+    with pytest.raises(CanaryStop, match="8 of 40 opted out"):
+        wait(gate, Sweep(history))
+    terms = replace(TERMS, wait_s=60.0, stop_if={})
+    gate, sweep = open_canary(history.state, run, history.state.plan(run), terms), Sweep(history)
+    assert gate is not None
+    wait(gate, sweep)
+    assert (gate.canary.state, sweep.asked_s) == (CanaryState.PASSED, [60.0])
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_the_wait_for_receipts_knows_whether_a_receiver_runs(history: RunHistory, listening: bool) -> None:
+    gate, sweep = gate_of(history, begin(history, (ARRIVED, 40))), Sweep(history)
+    asyncio.run(gate.pass_others(sweep, lambda _: None, listening=listening))  # type: ignore[arg-type]
+    assert sweep.listening == [listening]
+
+
+def test_a_wait_that_was_canceled_looks_nothing_up(history: RunHistory) -> None:
+    gate = gate_of(history, begin(history, (ARRIVED, 35), (UNKNOWN, 5)))
+
+    async def look_up() -> None:
+        raise AssertionError("the caller has no time for it")
+
+    sweep = Sweep(history, is_canceled=True)
+    asyncio.run(gate.pass_others(sweep, lambda _: None, listening=False, look_up=look_up))  # type: ignore[arg-type]
+    assert (gate.canary.state, gate.canary.evidence) == (CanaryState.WAITING, None)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "decision", "says"),
+    [
+        pytest.param([(ARRIVED, 40)], "canary_passed", "40 delivered", id="passed"),
+        pytest.param([(ARRIVED, 30), (FAILED, 10)], "canary_stopped", "10 of 40 failed", id="stopped"),
+    ],
+)
+def test_the_log_has_the_wait_and_the_decision_with_its_evidence(
+    history: RunHistory,
+    caplog: pytest.LogCaptureFixture,
+    outcomes: list[tuple[Outcome, int]],
+    decision: str,
+    says: str,
+) -> None:
+    caplog.set_level("INFO", "sender")
+    run = begin(history, *outcomes)
+    with contextlib.suppress(CanaryStop):
+        wait(gate_of(history, run), Sweep(history))
+    waiting, decided = (vars(one) for one in caplog.records if one.name == "sender.sending.canary_gate")
+    assert (waiting["event"], waiting["messages"], waiting["left_s"]) == ("canary_waiting", 40, 900.0)
+    assert waiting["message"] == (
+        "canary: the first 40 messages are sent; waiting for their receipts, for 900 s at most"
+    )
+    kept = history.state.ledger.run(run.run_id).canary
+    assert kept is not None
+    assert (decided["event"], decided["canary"]) == (decision, kept.to_dict())
+    assert says in decided["message"]
+
+
+def test_what_a_person_has_overridden_stays_so_when_another_limit_is_overridden(history: RunHistory) -> None:
+    run = begin(history, (ARRIVED, 30), (FAILED, 10))
+    with pytest.raises(CanaryStop):
+        wait(gate_of(history, run), Sweep(history))
+    stopped = history.state.ledger.run(run.run_id)
+    assert stopped.canary is not None
+    before = replace(stopped.canary, overridden=("unknown",), passed_at_ms=7)
+    overridden = override(replace(run, canary=before), by="bob", now_ms=9)
+    assert overridden is not None
+    assert overridden.overridden == ("unknown", "failed")
+    assert (overridden.passed_at_ms, overridden.overridden_at_ms) == (7, 9), "it had been passed before"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import threading
 import time
@@ -15,10 +16,13 @@ from typing import Any
 import pytest
 
 from sender.plan.pace import Pace, Queue
+from sender.sending import database_rate_limit
 from sender.sending.database_rate_limit import LOOK_EVERY_S, ClockDifference, DatabaseRateLimiter
+from sender.sending.rate_limit import CUT_EVERY_S, RecentMessage
 from sender.state.database_url import DatabaseUrl, read_database_url
 from sender.state.ledger import Run, RunKind
 from sender.state.postgres.shared_run import SharedRunRows
+from sender.state.sharing import SharedNews
 from tests.state.conftest import DATABASES, give_back, lent, new_database, servers, state_pools  # noqa: F401 (fixtures)
 
 RUN = Run("run-1", "welcome", RunKind.LIVE, "twilio", "hash", None, 9, 9, 0, 5)
@@ -217,6 +221,142 @@ def test_halts_and_numbers_taken_out_are_heard(url: DatabaseUrl) -> None:
         assert other.look().senders_out == {"+12025550100": "unregistered"}
         other.halt("{}")
         assert other.look().halted is None, "nobody has ordered anything"
+
+
+def test_what_the_others_say_is_heard_with_the_rate(url: DatabaseUrl) -> None:
+    heard: list[SharedNews] = []
+    is_out = asyncio.Event()
+
+    def hear(news: SharedNews) -> None:
+        heard.append(news)
+        if news.senders_out:
+            is_out.set()
+
+    async def listen() -> None:
+        other = SharedRunRows(url, RUN.run_id)
+        listener = DatabaseRateLimiter(PACE, SharedRunRows(url, RUN.run_id), senders=2, on_news=hear)
+        with contextlib.closing(other):
+            async with listener.opened(begins_in_s=0.0):
+                assert [dict(news.senders_out) for news in heard] == [{}] * len(heard)
+                assert heard[0].rate is not None
+                assert heard[0].rate.per_s == 100.0
+                other.disable_sender("+12025550100", "unregistered")
+                await asyncio.wait_for(is_out.wait(), 30)
+
+    asyncio.run(listen())
+    assert heard[-1].senders_out == {"+12025550100": "unregistered"}
+
+
+class Told:
+    """A run that is shared with nobody: what its limiter says, in order."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[Any, ...]] = []
+        self.is_closed = False
+        self.has_beaten = threading.Event()  # since two messages have left
+
+    def begin_rate(self, per_s: float, *, wait_s: float) -> None:
+        self.said.append(("begin", per_s, wait_s))
+
+    def look(self) -> SharedNews:
+        return SharedNews(None, {}, None)
+
+    def slow_down(self, retry_after_s: float, *, again_after_s: float, observed_per_s: float) -> None:
+        self.said.append(("slow", retry_after_s, again_after_s, observed_per_s))
+
+    def set_queue_due(self, ago_s: float) -> None:
+        self.said.append(("queue", ago_s))
+
+    def beat(self, *, sent: int, in_flight: int) -> None:
+        self.said.append(("beat", sent, in_flight))
+        if sent == 2:
+            self.has_beaten.set()
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def told(pace: Pace, work: Callable[[DatabaseRateLimiter], object], *, begins_in_s: float | None = None) -> Told:
+    """What one of three senders says while it works."""
+
+    async def open_and_work() -> Told:
+        kept = Told()
+        shared: Any = kept
+        async with DatabaseRateLimiter(pace, shared, senders=3).opened(begins_in_s=begins_in_s) as one:
+            work(one)
+        return kept
+
+    done = asyncio.run(open_and_work())
+    assert done.is_closed
+    return done
+
+
+@pytest.mark.parametrize(
+    ("changes", "begins_in_s", "said"),
+    [
+        pytest.param({}, 0.0, [("begin", 100.0, 0.0)], id="the first"),
+        pytest.param({}, 1.0, [("begin", 100.0, 1.0)], id="that goes on"),
+        pytest.param({"per_s": None}, 0.0, [("begin", 0.0, 0.0)], id="without a rate"),
+        pytest.param({}, None, [], id="one of the others"),
+    ],
+)
+def test_only_who_begins_sets_the_rate(
+    changes: dict[str, Any], begins_in_s: float | None, said: list[tuple[Any, ...]]
+) -> None:
+    assert told(replace(PACE, **changes), lambda _: None, begins_in_s=begins_in_s).said == said
+
+
+def test_a_pause_and_a_refusal_are_told_with_the_rate_of_all_senders() -> None:
+    """Each sees only what leaves here, one a second at least, and takes the others to be as fast."""
+
+    def refuse(one: DatabaseRateLimiter) -> None:
+        one.slow_down(2.0)
+        one.slow_down(3.0, again_after_s=7.0)
+
+    assert told(PACE, lambda one: one.pause(4.0)).said == [("slow", 4.0, math.inf, 3.0)], "which cuts no rate"
+    cuts = [said for said in told(PACE, refuse).said if said[2] < math.inf]
+    assert cuts == [("slow", 2.0, CUT_EVERY_S, 3.0), ("slow", 3.0, 7.0, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("queue", "is_told"), [pytest.param(Queue(40, 10.0), True, id="a queue"), pytest.param(None, False, id="none")]
+)
+def test_the_length_of_the_provider_s_queue_is_told(queue: Queue | None, is_told: bool) -> None:
+    said = told(replace(PACE, queue=queue), lambda one: one.set_queue_length(40.0)).said
+    assert [what for what, *_ in said] == ["queue"] * is_told
+    longer = told(replace(PACE, queue=queue), lambda one: one.set_queue_length(50.0)).said
+    for (_, ago_s), (_, longer_ago_s) in zip(said, longer, strict=True):
+        assert 0.9 < ago_s - longer_ago_s < 1.2, "ten messages more are a second more at what it drains, and a margin"
+
+
+def test_what_has_left_before_is_the_database_s_to_know() -> None:
+    assert told(PACE, lambda one: one.account_for([RecentMessage(0.0, 1.0, None)], queued=9.0)).said == []
+
+
+@pytest.mark.parametrize("units", [-1.0, math.inf, math.nan])
+def test_what_no_message_has_is_refused(units: float) -> None:
+    async def ask() -> None:
+        shared: Any = Told()
+        async with DatabaseRateLimiter(PACE, shared, senders=3).opened() as one:
+            with pytest.raises(ValueError, match="units must be a number from 0"):
+                await one.acquire(units)
+
+    asyncio.run(ask())
+
+
+def test_a_shift_says_what_has_left_it_and_what_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_rate_limit, "LOOK_EVERY_S", 0.01)
+    shared: Any = Told()
+
+    async def work() -> None:
+        one = DatabaseRateLimiter(replace(PACE, per_s=None), shared, senders=3)
+        one.in_flight = lambda: 5
+        async with one.opened():
+            assert [await one.acquire() for _ in range(2)] == [True, True], "nothing limits it"
+            await asyncio.to_thread(shared.has_beaten.wait, 30)
+
+    asyncio.run(work())
+    assert shared.said[-1] == ("beat", 2, 5)
 
 
 def test_the_clocks_bounds_hold_whatever_the_answers_take() -> None:

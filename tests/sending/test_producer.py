@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from random import Random
 from typing import Any
 
 import polars as pl
 import pytest
 
+from sender.core.errors import StateError
 from sender.plan.pace import Pace
 from sender.plan.sender_pool import SenderPool
 from sender.providers.base import Message
 from sender.sending.concurrency import Concurrency
-from sender.sending.producer import Producer
-from sender.sending.rate_limit import RateLimit, RateLimiter
+from sender.sending.producer import LEASE_MS, Assignment, Producer
+from sender.sending.rate_limit import LOOK_AGAIN_S, RateLimit, RateLimiter
 from sender.sending.throttle import Throttle, make_rate_limiter
 from sender.state.ledger import Claim
 from tests.virtual_time import most_in_a_second, now, run
@@ -74,8 +75,8 @@ class Ledger:
         self._aside += [claim.seq for claim in claims]
         return len(claims)
 
-    async def in_thread(self, call: Callable[[list[int]], Messages], seqs: list[int]) -> Messages:
-        return call(seqs)
+    async def in_thread(self, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        return call(*values, **named)
 
 
 @dataclass
@@ -196,3 +197,143 @@ def test_nothing_is_claimed_long_before_the_limit_over_all_routes_lets_it_leave(
     flight, ledger, _ = fed([("+12025550100", 1)] * 12, pace(per_s, {}), overall_per_s=0.1)
     waited = [at_s - ledger.claimed_s[seq] for seq, (at_s, *_) in zip(flight.seqs, flight.left, strict=True)]
     assert max(waited) <= 0.3
+
+
+FEW = [(NUMBERS[place % 2], 1 + place % 3) for place in range(12)]
+
+
+class Reader:
+    """Reads twelve messages, or fails to."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self._failure = failure
+
+    def read(self, seqs: list[int]) -> list[tuple[Message, int]]:
+        if self._failure is not None:
+            raise self._failure
+        return [(Message(seq, f"r{seq}", "+12125550123", FEW[seq][0], str(FEW[seq][1])), FEW[seq][1]) for seq in seqs]
+
+
+class Released(Ledger):
+    """Notes what is given back, and up to where messages may be claimed."""
+
+    def __init__(self) -> None:
+        super().__init__(len(FEW))
+        self.released: list[int] = []
+        self.bounds: set[int | None] = set()
+
+    async def release(self, claims: Collection[Claim]) -> int:
+        self.released += [claim.seq for claim in claims]
+        return await super().release(claims)
+
+    async def claim(self, *, limit: int, lease_ms: int, below_seq: int | None) -> list[Claim]:
+        self.bounds.add(below_seq)
+        return await super().claim(limit=limit, lease_ms=lease_ms, below_seq=below_seq)
+
+    async def prefetch(self, *, limit: int, below_seq: int | None, **named: Any) -> list[int]:
+        self.bounds.add(below_seq)
+        return await super().prefetch(limit=limit, below_seq=below_seq, **named)
+
+
+def feed(
+    senders: dict[str, float],
+    ledger: Released,
+    *,
+    flight: Flight | None = None,
+    reader: Reader | None = None,
+    unit: str = "messages",
+    is_paused: Callable[[], bool] = lambda: False,
+    **ways: Any,
+) -> Flight:
+    """Send the twelve messages, or what the ledger gives of them."""
+    flight = flight or Flight(ledger)
+
+    async def scenario() -> None:
+        paced = pace(None, senders, unit)
+        throttle = Throttle(paced, make_rate_limiter(paced), Concurrency(64, None), is_paused)
+        given: dict[str, Any] = {"ledger": ledger, "reader": reader or Reader()}
+        await Producer(throttle=throttle, clock=now, **given, **ways).run(flight)
+
+    run(scenario())
+    return flight
+
+
+BY_NUMBER = dict.fromkeys(NUMBERS[:2], 5.0)
+BOTH_WAYS = pytest.mark.parametrize("senders", [{}, BY_NUMBER], ids=["in order", "by number"])
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("unit", ["messages", "segments"])
+def test_who_follows_hears_of_each_message_with_its_units_its_number_and_when(
+    senders: dict[str, float], unit: str
+) -> None:
+    heard: list[tuple[float, str | None, float]] = []
+    flight = feed(senders, Released(), unit=unit, on_sent=lambda *said: heard.append(said))
+    assert [(number, at_s) for _, number, at_s in heard] == [(number, at_s) for at_s, number, _ in flight.left]
+    assert [units for units, *_ in heard] == [segments if unit == "segments" else 1 for *_, segments in flight.left]
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("below_seq", [None, 7])
+def test_nothing_from_the_bound_on_is_asked_for(senders: dict[str, float], below_seq: int | None) -> None:
+    ledger = Released()
+    feed(senders, ledger, assignment=Assignment(below_seq))
+    assert ledger.bounds == {below_seq}
+
+
+@BOTH_WAYS
+def test_what_a_check_fails_for_is_given_back(senders: dict[str, float]) -> None:
+    class Check:
+        def check(self, claims: Sequence[tuple[Claim, Message]], *, lease_ms: int) -> None:
+            assert [claim.seq for claim, _ in claims] == [message.seq for _, message in claims]
+            assert lease_ms == LEASE_MS
+            raise StateError("no disk")
+
+        def refusal(self, claim: Claim) -> None: ...
+
+    ledger = Released()
+    flight = Flight(ledger)
+    with pytest.raises(StateError, match="no disk"):
+        feed(senders, ledger, flight=flight, assignment=Assignment(check=Check()))
+    assert flight.seqs == []
+    assert ledger.released
+    assert set(ledger.released) == set(ledger.claimed_s)
+
+
+def test_what_cannot_be_read_is_given_back() -> None:
+    ledger = Released()
+    with pytest.raises(StateError, match="the plan is gone"):
+        feed({}, ledger, reader=Reader(StateError("the plan is gone")))
+    assert ledger.released
+    assert set(ledger.released) == set(ledger.claimed_s)
+
+
+@BOTH_WAYS
+def test_while_it_is_paused_it_claims_nothing_and_says_that_it_rests(senders: dict[str, float]) -> None:
+    class Resting(Flight):
+        rests = 0
+
+        def rest(self) -> None:
+            self.rests += 1
+
+    ledger = Released()
+    flight, looks = Resting(ledger), count()
+    feed(senders, ledger, flight=flight, is_paused=lambda: next(looks) < 3)
+    assert flight.rests == 3
+    assert min(ledger.claimed_s.values()) >= 1000 + 3 * LOOK_AGAIN_S
+    assert sorted(flight.seqs) == list(range(len(FEW)))
+
+
+@BOTH_WAYS
+def test_what_has_not_left_when_it_is_cancelled_is_given_back(senders: dict[str, float]) -> None:
+    class Full(Flight):
+        async def wait_for_room(self) -> None:
+            if len(self.seqs) == 3:
+                raise asyncio.CancelledError
+
+    ledger = Released()
+    flight = Full(ledger)
+    with pytest.raises(asyncio.CancelledError):
+        feed(senders, ledger, flight=flight)
+    assert len(flight.seqs) == 3
+    assert sorted([*flight.seqs, *ledger.released]) == sorted(ledger.claimed_s), "each has left, or is given back"

@@ -19,6 +19,7 @@ from sender.plan.message_reader import MessageReader
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
 from sender.plan.waves import Wave, Waves
+from sender.providers.base import Response
 from sender.sending import outcome_policy, route_dispatch
 from sender.sending.circuit_breaker import Patience
 from sender.sending.concurrency import Concurrency
@@ -72,6 +73,7 @@ def send(
     using: Any = None,
     left: dict[int, Any] | None = None,
     pace: Pace = PACE,
+    below_seq: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     windows: Callable[[], SendWindows | None] = lambda: None,
 ) -> Counts:
@@ -84,7 +86,7 @@ def send(
             adapter=wires[route],  # type: ignore[arg-type]
             transport=wires[route],
             throttle=Throttle(pace, make_rate_limiter(pace), Concurrency(pace.concurrency, pace.per_s)),
-            assignment=Assignment(seat=seat, patience=patience, windows=windows()),
+            assignment=Assignment(below_seq, seat=seat, patience=patience, windows=windows()),
             observer=ProgressObserver(on_progress),
         )
 
@@ -94,7 +96,7 @@ def send(
             run,
             formats=tuple(None for _ in wires),
             names=tuple(f"route-{number}" for number in range(len(wires))),
-            below_seq=None,
+            below_seq=below_seq,
             make=make,
             left={} if left is None else left,
         )
@@ -197,6 +199,70 @@ def test_a_route_is_tried_again_and_used_once_it_accepts(
     assert sum(first.accepted.values()) == tries - 2
     assert first.accepted.keys().isdisjoint(second.accepted.keys())
     assert left == {}
+
+
+class HeldWire(Wire):
+    """One that answers nothing before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = asyncio.Event()
+
+    async def send(self, *args: Any, **named: Any) -> Response:
+        await self.free.wait()
+        return await super().send(*args, **named)
+
+
+def test_each_pause_before_a_route_is_tried_again_is_twice_as_long_up_to_ten_minutes(
+    ledger: SqliteLedger, plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once the route has accepted a message, the pauses begin anew."""
+    second, tries = HeldWire(), 0
+    wait = RouteDispatch._wait
+    monkeypatch.setattr(RouteDispatch, "_wait", lambda self, seconds, ended: wait(self, 0.001, ended))
+
+    def answer() -> Outcome:
+        nonlocal tries
+        tries += 1
+        if tries == 10:
+            second.free.set()
+        return Accepted("one") if tries == 8 else NO_FUNDS
+
+    assert send(ledger, plan, Wire(every(lambda: answer)), second, pace=replace(PACE, concurrency=1)).accepted == N
+    left = [record for record in caplog.records if vars(record).get("event") == "route_left"]
+    assert [record.getMessage().rpartition("tried again in ")[2] for record in left[:9]] == [
+        *("30 s", "60 s", "120 s", "240 s", "480 s", "600 s", "600 s"),
+        *("30 s", "60 s"),
+    ]
+
+
+def test_it_is_said_which_route_is_left_and_which_ones_take_its_messages(
+    ledger: SqliteLedger, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    send(ledger, plan, Wire(every(lambda: NO_FUNDS)), Wire())
+    (left,) = (record for record in caplog.records if vars(record).get("event") == "route_left")
+    assert (vars(left)["route"], vars(left)["open"]) == ("route-0", "route-1")
+    said = left.getMessage()
+    assert said.startswith("route route-0 is no longer used, its messages go through route-1: ")
+    assert said.endswith("; it is tried again in 30 s")
+    assert "no funds" in said
+
+
+@pytest.mark.parametrize("below_seq", [3, 4])
+def test_what_is_not_to_be_sent_now_does_not_count_as_left_at_a_stopped_route(
+    ledger: SqliteLedger, plan: Plan, below_seq: int
+) -> None:
+    """The fourth message may go by the second route alone, and that is stopped."""
+    first, second = Wire({2: [NOT_THERE], 3: [NOT_THERE]}), Wire(every(lambda: NO_FUNDS))
+    with pytest.raises(ProviderRefused, match="no funds"):
+        send(ledger, plan, first, second)
+    assert send(ledger, plan, Wire(), Wire(), below_seq=3).pending == 1
+    failure = ProviderRefused("no funds")
+    if below_seq == 3:
+        assert send(ledger, plan, Wire(), Wire(), left={1: failure}, below_seq=below_seq).pending == 1
+    else:
+        with pytest.raises(ProviderRefused, match="no funds"):
+            send(ledger, plan, Wire(), Wire(), left={1: failure}, below_seq=below_seq)
 
 
 def test_once_both_are_stopped_the_run_stops_and_the_rest_is_pending(ledger: SqliteLedger, plan: Plan) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,9 @@ from unittest import mock
 import pytest
 
 import sender
+from sender.core.canary import Canary, CanaryState
 from sender.core.errors import CanaryStop, ProviderRefused
+from sender.delivery.settle import OnWait, SettleWait
 from sender.sandbox import Faults, Options, embedded
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
@@ -27,7 +29,7 @@ from sender.state.sharing import SharedNews, SharedRun
 from tests import local_http
 from tests.delivery.test_runs import plan_of
 from tests.sending.test_canary_gate import ARRIVED, FAILED, PASSED, TERMS, begin
-from tests.state.run_history import ADA, GRACE, JEAN, RunHistory, plan_for
+from tests.state.run_history import ADA, GRACE, JEAN, MARY, RunHistory, plan_for
 
 
 def test_a_stop_ends_the_wait_for_delivery(tmp_path: Path) -> None:
@@ -55,7 +57,15 @@ def test_a_stop_ends_the_wait_for_delivery(tmp_path: Path) -> None:
 
 
 def send(
-    plan: sender.Plan, folder: Path, url: str, cancel: asyncio.Event | None = None, *, settle_s: int = 0, **ways: Any
+    plan: sender.Plan,
+    folder: Path,
+    url: str,
+    cancel: asyncio.Event | None = None,
+    *,
+    settle_s: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_wait: OnWait | None = None,
+    **ways: Any,
 ) -> RunResult:
     """Rehearse it with the sandbox at `url`, whose log proves after `settle_s` that a message has never arrived."""
     env = {"SENDER_SANDBOX_URL": url, "SENDER_SANDBOX_SETTLE_S": str(settle_s)}
@@ -64,7 +74,7 @@ def send(
     async def go() -> RunResult:
         with open_run(plan, options) as session:
             async with asyncio.timeout(60):
-                return await session.send(options, cancel=cancel)
+                return await session.send(options, cancel=cancel, on_progress=on_progress, on_wait=on_wait)
 
     return asyncio.run(go())
 
@@ -124,7 +134,7 @@ def test_what_is_unknown_is_sent_again_only_where_a_person_asks_for_it(
         assert states(tmp_path, first) == ["accepted", "unknown"]
         if is_canceled:
             cancel.set()
-        asked = {"settle_unknowns": settles, "resend_unknown": resend_unknown}
+        asked: dict[str, Any] = {"settle_unknowns": settles, "resend_unknown": resend_unknown}
         result = send(plan, tmp_path, url, cancel, settle_s=3600, **asked)
         assert local_http.get(f"{url}/sandbox/faults").json()["faults"] == {"reset-before": 1 + resent}
     assert result.resent == resent
@@ -160,3 +170,95 @@ def test_what_the_canary_says_stops_the_senders_of_other_machines(history: RunHi
     with pytest.raises(CanaryStop, match="40 of 80 failed") as stopped:
         asyncio.run(send_all())
     assert [json.loads(text) for (text,), _ in shared.halt.call_args_list] == [stopped.value.to_dict()]
+
+
+@pytest.mark.parametrize("settle", [True, False], ids=["it stays until the log decides", "it does not"])
+def test_the_caller_hears_of_the_wait_for_the_log(tmp_path: Path, settle: bool) -> None:
+    waits: list[SettleWait] = []
+    cancel = asyncio.Event()
+
+    def give_up(wait: SettleWait) -> None:
+        waits.append(wait)
+        cancel.set()
+
+    with embedded(lost(GRACE, times=1)) as url:
+        plan = plan_of("twilio", [ADA, GRACE])
+        result = send(plan, tmp_path, url, cancel, settle_s=3600, settle=settle, on_wait=give_up)
+    assert [wait.unknown for wait in waits] == [1] * settle
+    assert all(0 < wait.left_s < 3700 for wait in waits)
+    assert (result.interrupted, states(tmp_path, result)) == (settle, ["accepted", "unknown"])
+
+
+def test_what_is_found_at_first_and_at_the_end_is_counted_together(tmp_path: Path) -> None:
+    people, plan = (ADA, GRACE), plan_of("twilio", [ADA, GRACE, JEAN], retries=0)
+    with embedded(Options(faults=Faults(recipients=dict.fromkeys(people, ("reset-after",))))) as url:
+        assert states(tmp_path, send(plan, tmp_path, url, settle_unknowns=False, limit=1)) == ["unknown"]
+        result = send(plan, tmp_path, url)
+    assert result.reconciled.found == 2
+    assert states(tmp_path, result) == ["accepted"] * 3
+
+
+FIRST_TWO = {"first": 2, "wait": "30s"}
+
+
+def test_the_wait_for_the_canary_is_shown(tmp_path: Path) -> None:
+    """A call that is canceled while it waits for receipts has sent the canary and nothing else."""
+    shown: list[Progress] = []
+    cancel = asyncio.Event()
+
+    def show(progress: Progress) -> None:
+        if progress.awaited:
+            shown.append(progress)
+            cancel.set()
+
+    with embedded(Options(sent_after_s=300, delivered_after_s=600)) as url:
+        plan = plan_of("twilio", [ADA, GRACE, JEAN, MARY], canary=FIRST_TWO)
+        result = send(plan, tmp_path, url, cancel, on_progress=show)
+    assert [(now.awaited, now.accepted, now.pending, now.total) for now in shown] == [(2, 2, 2, 4)]
+    assert (result.interrupted, result.stopped) == (True, None)
+    assert result.run.canary is not None
+    assert result.run.canary.state is CanaryState.WAITING
+    assert (result.summary.accepted, result.summary.pending) == (2, 2)
+
+
+@pytest.mark.parametrize(("limit", "accepted"), [(1, 1), (2, 2)])
+def test_a_limit_within_the_canary_waits_for_no_receipts(tmp_path: Path, limit: int, accepted: int) -> None:
+    with embedded(Options(sent_after_s=300, delivered_after_s=600)) as url:
+        plan = plan_of("twilio", [ADA, GRACE, JEAN, MARY], canary=FIRST_TWO)
+        result = send(plan, tmp_path, url, limit=limit)
+    assert (result.summary.accepted, result.stopped) == (accepted, None)
+    assert result.run.canary == Canary(2), "nothing is awaited, and nothing decided"
+
+
+def test_without_receipts_the_others_stay(tmp_path: Path) -> None:
+    with embedded(Options(sent_after_s=300, delivered_after_s=600)) as url:
+        plan = plan_of("twilio", [ADA, GRACE, JEAN, MARY], canary={"first": 2, "wait": "1s"})
+        result = send(plan, tmp_path, url)
+    assert isinstance(result.stopped, CanaryStop)
+    assert (result.summary.accepted, result.summary.pending) == (2, 2)
+    assert result.run.canary is not None
+    assert result.run.canary.state is CanaryState.STOPPED
+
+
+def test_the_canary_is_passed_with_its_receipts(tmp_path: Path) -> None:
+    with embedded(Options(sent_after_s=0, delivered_after_s=0)) as url:
+        plan = plan_of("twilio", [ADA, GRACE, JEAN, MARY], canary=FIRST_TWO)
+        result = send(plan, tmp_path, url)
+    assert (result.stopped, result.summary.accepted) == (None, 4)
+    canary = result.run.canary
+    assert canary is not None
+    assert canary.evidence is not None
+    assert (canary.state, canary.evidence.delivered) == (CanaryState.PASSED, 2)
+
+
+def test_receipts_that_came_since_a_stop_are_read_before_anything_is_sent(tmp_path: Path) -> None:
+    plan = plan_of("twilio", [ADA, GRACE, JEAN], canary={"first": 1, "wait": "30s"})
+    with embedded(Options(sent_after_s=0.1, delivered_after_s=0.2)) as url:
+        run = send(plan, tmp_path, url, limit=1).run
+        with open_state(tmp_path) as state:
+            assert state.ledger.delivering(run.run_id) == 1
+            time.sleep(0.3)  # until it is delivered
+            state.ledger.note_canary(run.run_id, Canary(1, CanaryState.STOPPED, passed_at_ms=1))
+        result = send(plan, tmp_path, url, limit=1, listening=True)
+    assert result.run.canary is not None
+    assert (result.run.canary.state, result.summary.statuses["delivered"]) == (CanaryState.PASSED, 1)
