@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from sender.core import clock
 from sender.core.outcomes import SkipReason
 from sender.planning.known_numbers import KnownNumbers
 from sender.recipients.columns import Recipients
+from sender.rules.offsets import DAY_MS, find_offsets
 from sender.rules.places import ZoneSource, locate
 from sender.rules.zones import zone_names
 
 COLUMNS = ("zone", "zone_source", "places")
+_A_YEAR_MS = 366 * DAY_MS  # no campaign is planned further ahead
 # The argument of `locate` for each kind of column that says where a recipient is.
 CELL_ARGUMENTS = {"timezone": "timezone", "zip": "zip_code", "state": "state"}
 
@@ -42,15 +45,15 @@ def add_places(frame: pl.DataFrame, recipients: Recipients, known: KnownNumbers 
 def _narrow(located: pl.DataFrame, zones: pl.Series) -> pl.DataFrame:
     """Return `located` with the zones of lookups (String, joined with `|`) in rows that have their region's alone.
 
-    A zone that the region does not have is passed over: providers' tables have clocks of other countries.
+    A zone with a clock that the region does not have is passed over: providers' tables have those of other countries.
     """
     weak = located["zone_source"].is_in([ZoneSource.REGION.value, ZoneSource.UNKNOWN.value])
     if not (weak & zones.is_not_null()).any():
         return located
     pairs = pl.DataFrame({"zone": located["zone"], "said": zones})
     distinct = pairs.filter(weak & zones.is_not_null()).unique()
-    names = zone_names()
-    rows = [(zone, said, _common(zone, said, names)) for zone, said in distinct.iter_rows()]
+    now_ms = clock.time_of_day_ms()
+    rows = [(zone, said, _common(zone, said, now_ms)) for zone, said in distinct.iter_rows()]
     schema = {"zone": pl.String, "said": pl.String, "narrow": pl.String}
     found = pl.DataFrame(rows, schema=schema, orient="row")
     narrow = pairs.join(found, on=["zone", "said"], how="left", maintain_order="left", nulls_equal=True)["narrow"]
@@ -61,10 +64,16 @@ def _narrow(located: pl.DataFrame, zones: pl.Series) -> pl.DataFrame:
     )
 
 
-def _common(zone: str | None, said: str, names: Collection[str]) -> str | None:
-    """The zones that are in both (joined with `|`), or of a region without any those that exist; None for none."""
-    allowed = names if zone is None else zone.split("|")
-    return "|".join(sorted(name for name in said.split("|") if name in allowed)) or None
+def _common(zone: str | None, said: str, now_ms: int) -> str | None:
+    """The zones that are `said` and have a clock of the region's (joined with `|`); None for none.
+
+    Of a region without zones it is all that exist. Clocks are compared, not names: the region's list has one for each.
+    """
+    there = sorted(name for name in said.split("|") if name in zone_names())
+    if zone is not None:
+        clocks = {find_offsets(name, now_ms, now_ms + _A_YEAR_MS) for name in zone.split("|")}
+        there = [name for name in there if find_offsets(name, now_ms, now_ms + _A_YEAR_MS) in clocks]
+    return "|".join(there) or None
 
 
 def without_places(frame: pl.DataFrame) -> pl.DataFrame:

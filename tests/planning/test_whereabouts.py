@@ -65,6 +65,9 @@ def test_without_a_window_nobody_is_asked_where_they_are() -> None:
     ("number", "said", "zone", "source"),
     [
         pytest.param(AUSTRALIAN, "Australia/Perth|Australia/Darwin", "Australia/Darwin|Australia/Perth", "lookup", id="two of the country's"),
+        pytest.param(AUSTRALIAN, "Australia/Perth|Australia/Sydney", "Australia/Perth|Australia/Sydney", "lookup", id="one that the region's list has by another name"),
+        pytest.param(AUSTRALIAN, "Australia/Sydney", "Australia/Sydney", "lookup", id="it alone"),
+        pytest.param(AUSTRALIAN, "Australia/Perth|Pacific/Auckland", "Australia/Perth", "lookup", id="not one of another country's clock"),
         pytest.param(SATELLITE, "Europe/Paris|Mars/Olympus", "Europe/Paris", "lookup", id="of no country, any that there is"),
         pytest.param(SATELLITE, "Mars/Olympus", None, "unknown", id="of no country, and no zone"),
     ],
