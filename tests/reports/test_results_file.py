@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sender.core.composed_text import compose_text
 from sender.core.errors import InputError
 from sender.core.safe_tables import restore_text
 from sender.recipients.readers.read import read_table
@@ -63,10 +64,10 @@ def test_a_frame_of_another_shape_is_refused():
         results_file.dump_results(pl.DataFrame({"a": [1]}), io.BytesIO(), "csv")
 
 
-# Any text, and often what is guarded.
+# Any text as lists are read, with its letters composed, and often what is guarded.
 ANY_TEXT = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from("=+-@'\\x1b\x1b\u202e\r\n\t01"), max_size=20
-)
+).map(compose_text)
 
 
 def formula_like(cell: str) -> bool:
