@@ -97,13 +97,13 @@ def _is_guardable(text: str) -> bool:
 
 def _change(frame: pl.DataFrame, change: Callable[[str], str]) -> pl.DataFrame:
     """`frame` with `change` applied to its headers and, where they may need it, to its texts."""
-    suspects = frame.select(pl.col(pl.String).str.contains(_SUSPECT).any())
-    changed = [_change_column(frame[name], change) for name, suspect in suspects.to_dict().items() if suspect.item()]
+    suspects = frame.select(pl.col(pl.String).str.contains(_SUSPECT))
+    changed = [_change_column(frame[each.name], each, change) for each in suspects if each.any()]
     return frame.with_columns(changed).rename(change)
 
 
-def _change_column(column: pl.Series, change: Callable[[str], str]) -> pl.Series:
-    suspects = column.filter(column.str.contains(_SUSPECT))
+def _change_column(column: pl.Series, is_suspect: pl.Series, change: Callable[[str], str]) -> pl.Series:
+    suspects = column.filter(is_suspect)
     suspects = suspects.filter(~suspects.str.contains(_PLAIN)).unique()
     if not suspects.len():
         return column

@@ -15,7 +15,7 @@ from sender.rules.places import ZoneSource, locate
 from sender.rules.zones import zone_names
 
 COLUMNS = ("zone", "zone_source", "places")
-_A_YEAR_MS = 366 * DAY_MS  # no campaign is planned further ahead
+_A_YEAR_MS = 366 * DAY_MS  # for which clocks have to agree
 # The argument of `locate` for each kind of column that says where a recipient is.
 CELL_ARGUMENTS = {"timezone": "timezone", "zip": "zip_code", "state": "state"}
 

@@ -130,11 +130,16 @@ def test_how_a_run_is_left_to_the_others(
     assert (history.state.ledger.run("run-0").finished_at_ms is not None) == (told == [OVER])
 
 
-def test_what_this_process_learns_while_it_sends_is_told_to_the_others(history: RunHistory) -> None:
-    """A number that the provider refuses, and what stops the run; the progress is this process's own."""
+def shared_run() -> tuple[mock.NonCallableMagicMock, Any]:
+    """What a run shares with other machines, of which nothing is heard, and what opens it."""
     shared = mock.create_autospec(SharedRun, instance=True)
     shared.look.return_value = SharedNews(None, {}, None)
-    others: Any = SimpleNamespace(open=lambda run: shared)
+    return shared, SimpleNamespace(open=lambda run: shared)
+
+
+def test_what_this_process_learns_while_it_sends_is_told_to_the_others(history: RunHistory) -> None:
+    """A number that the provider refuses, and what stops the run; the progress is this process's own."""
+    shared, others = shared_run()
     number, pool = "+12025550151", SenderPool({"+12025550151": 1.0, "+12025550152": 1.0})
     shown: list[Progress] = []
     progress = Progress(9, 0, 0, 0, 0, 9, 3, 1.0, 2.0, None)
@@ -165,9 +170,7 @@ def test_what_this_process_learns_while_it_sends_is_told_to_the_others(history: 
 def test_what_stops_the_run_here_is_told_to_the_others(
     history: RunHistory, failure: SenderError, is_told: bool
 ) -> None:
-    shared = mock.create_autospec(SharedRun, instance=True)
-    shared.look.return_value = SharedNews(None, {}, None)
-    others: Any = SimpleNamespace(open=lambda run: shared)
+    shared, others = shared_run()
 
     async def send() -> None:
         sharing = sharing_of(history, history.add({ADA: PENDING}), others)
@@ -184,9 +187,7 @@ def test_what_stops_the_run_here_is_told_to_the_others(
 def test_a_run_that_goes_on_waits_for_what_may_just_have_left(
     history: RunHistory, resumed: bool, wait_s: float
 ) -> None:
-    shared = mock.create_autospec(SharedRun, instance=True)
-    shared.look.return_value = SharedNews(None, {}, None)
-    others: Any = SimpleNamespace(open=lambda run: shared)
+    shared, others = shared_run()
 
     async def send() -> None:
         async with sharing_of(history, history.add({ADA: PENDING}), others).open_rate_limiter(resumed=resumed):
