@@ -42,10 +42,13 @@ LONGEST_WAIT_S = 24 * 3600  # poll takes no more than a C int of milliseconds
 POOLS = re.compile(r"polars-\d|tokio|asyncio")
 IMPORTS = (
     *sorted({f"sender.cli.{module}" for module, _ in COMMANDS.values()}),
-    *("sender.sandbox.server", "sender.transport.httpx_transport", "sender.sending.workers.worker"),
+    *("sender.sandbox.app", "sender.sandbox.server", "sender.transport.httpx_transport"),
+    *("sender.delivery.webhooks", "sender.sending.workers.worker", "sender.state.postgres.state"),
+    *("sender.state.postgres.suppression", "sender.state.postgres.shift_queue"),
     *(
         "uvicorn.protocols.http.httptools_impl",
         "uvicorn.lifespan.off",
+        "anyio._backends._asyncio",
         "filelock",
         "psutil",
         "phonenumbers.data.region_US",

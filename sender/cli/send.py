@@ -36,8 +36,8 @@ from sender.cli.consent import (
     agree_to_skips,
     warn_of_new_state,
 )
+from sender.cli.delivery_options import receiving
 from sender.cli.detach import leave_to_workers, refuse_detached
-from sender.cli.listen import receiving
 from sender.cli.outputs import protected_inputs
 from sender.cli.progress_display import progress_bar, progress_lines
 from sender.cli.remaining_lines import show_remaining

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from sender.cli import console
+from sender.cli.delivery_options import ListenOptions, delivery_options
 from sender.cli.duration import parse_duration_s
 from sender.cli.invocation import log_format_option
-from sender.cli.listen import ListenOptions, delivery_options
 from sender.cli.monitoring import Monitor, metrics_option, notify_option, read_monitor
 from sender.cli.shared_options import environment, state_options, with_body_option
 from sender.core.errors import SenderError

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sender import providers, sandbox
+from sender import providers
 from sender.core.errors import InputError, InputsChanged
 from sender.core.filesystem import make_folder
 from sender.plan.manifest import Manifest
@@ -67,6 +67,8 @@ def open_adapter(run: Run, manifest: Manifest, env: Mapping[str, str], folder: P
     elif url := env.get(SANDBOX_URL):
         yield providers.sandbox_adapter(manifest.dialect, url)
     else:
+        from sender import sandbox  # noqa: PLC0415 (its web server takes 0.1 s, and live runs need none)
+
         make_folder(folder)
         options = sandbox.Options(
             latency_ms=manifest.sandbox["latency_ms"],

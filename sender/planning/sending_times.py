@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sender.campaign.model import Campaign
 from sender.core import clock
 from sender.core.errors import CampaignError, InputError
 from sender.plan.waves import Interval
@@ -21,6 +20,9 @@ from sender.rules.hours import ALL_DAY, ALL_DAYS, parse_days, parse_hours
 from sender.rules.openings import Opening, closed_at, next_windows
 from sender.rules.rule_sets import DEFAULT_SET, RuleSet, load_rule_sets
 from sender.rules.zones import zone as find_zone
+
+if TYPE_CHECKING:  # its models take 60 ms to build, and what sends a plan needs none
+    from sender.campaign.model import Campaign
 
 RULES_VARIABLE = "SENDER_RULES"
 DEFAULT_RULES = (DEFAULT_SET,)

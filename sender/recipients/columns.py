@@ -15,11 +15,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from sender.campaign.model import Campaign
 from sender.core.composed_text import compose_text
 from sender.core.errors import RecipientsError, setting
 from sender.core.packed_cells import PACKED_FROM
@@ -32,6 +31,9 @@ from sender.recipients.readers.frames import table_of_frame
 from sender.recipients.readers.read import read_table
 from sender.recipients.readers.source import FileSource
 from sender.recipients.readers.table import Table
+
+if TYPE_CHECKING:  # its models take 60 ms to build, and what sends a plan needs none
+    from sender.campaign.model import Campaign
 
 # As `header_key` returns them.
 _BODY_HEADERS = frozenset({"body", "text", "message"})

@@ -16,11 +16,11 @@ from sender.core.canary import Canary, CanaryState
 from sender.core.errors import CanaryStop, ClockWrong, InputError, SenderError, StateError
 from sender.core.loopback import is_loopback
 from sender.core.output_files import Protected
+from sender.delivery.callback_urls import check_public_url, status_callback
 from sender.delivery.provider_session import ProviderSession, open_adapter
 from sender.delivery.reconcile import clocks_apart_s
 from sender.delivery.route_sessions import RouteSession, open_adapters, open_routes, routes_of, runs_by_route
 from sender.delivery.settle import OnWait
-from sender.delivery.webhooks.app import check_public_url, status_callback
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
 from sender.plan.routes import route_manifest

@@ -24,15 +24,12 @@ from typing import Any
 
 import apsw
 
-import sender.cli
 from sender.core import clock
 from sender.core.outcomes import Accepted, Reason, Rejected, Unknown
-from sender.delivery import reconcile, route_sessions
-from sender.sending import producer, route_dispatch, run, send_course, send_resources
-from sender.sending.idempotent_retry import IdempotentRetry
+from sender.sending import dispatcher, producer
 from sender.sending.outcome_policy import OutcomePolicy
 from sender.sending.send_windows import SendWindows
-from sender.sending.workers import supervisor, worker
+from sender.sending.workers import worker
 from sender.state.ledger import RunKind, Settlement
 from sender.state.sqlite.file import CommitMark
 from sender.state.sqlite.ledger import SqliteLedger
@@ -73,7 +70,8 @@ POINTS = (
     "results:before",
     "results:after",
 )
-WORKER = "--worker"  # the launcher's one option: to be a worker of `send`, traps and all
+# The launcher's one option: to be a worker of `send`, traps and all. It imports what a worker needs, which is half.
+WORKER = "--worker"
 MUTANTS = (
     "no_intent",
     "blind_retry",
@@ -221,7 +219,7 @@ class Judge:
 
 
 def set_traps(reaper: Reaper) -> None:
-    """Wraps what stands between intent, request, answer and record."""
+    """Wraps what stands between intent, request, answer and record, in the command and in its workers."""
     commits = threading.local()
 
     def hook(connection: apsw.Connection) -> None:
@@ -254,6 +252,25 @@ def set_traps(reaper: Reaper) -> None:
     for name in LEDGER_CALLS:
         setattr(SqliteLedger, name, wrapped(name, getattr(SqliteLedger, name)))
 
+    worker.Dispatcher = trapped_dispatcher(reaper)  # type: ignore[misc]
+
+
+def trapped_dispatcher(reaper: Reaper) -> type[dispatcher.Dispatcher]:
+    blind = reaper.trap.mutant == "blind_retry"
+
+    class Dispatcher(dispatcher.Dispatcher):
+        def __init__(self, *, transport: Any, adapter: Any, **options: Any) -> None:
+            wire = Wire(transport, reaper, "send", blind=blind)
+            super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
+
+    return Dispatcher
+
+
+def set_command_traps(reaper: Reaper) -> None:
+    """Wraps what only the command itself does: it looks up what is in doubt, repeats, and writes the results."""
+    from sender.delivery import reconcile
+    from sender.sending import run, send_course, send_resources
+
     write = run.write_result_blocks
 
     def write_result_blocks(*args: Any, **options: Any) -> Any:
@@ -263,14 +280,7 @@ def set_traps(reaper: Reaper) -> None:
         return written
 
     run.write_result_blocks = write_result_blocks
-    blind = reaper.trap.mutant == "blind_retry"
-
-    class Dispatcher(send_resources.Dispatcher):
-        def __init__(self, *, transport: Any, adapter: Any, **options: Any) -> None:
-            wire = Wire(transport, reaper, "send", blind=blind)
-            super().__init__(transport=wire, adapter=Judge(adapter, reaper), **options)
-
-    send_resources.Dispatcher = worker.Dispatcher = Dispatcher  # type: ignore[misc]
+    send_resources.Dispatcher = trapped_dispatcher(reaper)  # type: ignore[misc]
     settle = reconcile.reconcile
 
     async def settle_unknowns(*, provider: Any, **options: Any) -> Any:
@@ -346,6 +356,8 @@ def _copy(source: apsw.Connection, target: apsw.Connection) -> None:
 def no_proof() -> None:
     """Whoever documents a header is taken to honour it."""
 
+    from sender.sending.idempotent_retry import IdempotentRetry
+
     async def believed(*_: Any) -> bool:
         return True
 
@@ -354,6 +366,8 @@ def no_proof() -> None:
 
 def fresh_keys() -> None:
     """A key for each request, as SDKs make them."""
+    from sender.sending.idempotent_retry import IdempotentRetry
+
     send = IdempotentRetry._send
 
     async def with_fresh_key(self: Any, doubt: Any, *, other_body: bool = False) -> Any:
@@ -366,6 +380,8 @@ def fresh_keys() -> None:
 
 def other_bytes() -> None:
     """What is repeated is written by another serialiser than what was sent first."""
+    from sender.sending.idempotent_retry import IdempotentRetry
+
     send = IdempotentRetry._send
 
     async def spaced(self: Any, doubt: Any, **options: Any) -> Any:
@@ -400,9 +416,15 @@ def outcome_before_intent() -> None:
 
 
 def live_another_day(offset_ms: int) -> None:
-    """The time of day is another one, and rehearsals wait for windows. The ledger's clock is what it is."""
+    """The time of day is another one. The ledger's clock is what it is."""
     time_of_day_ms = clock.time_of_day_ms
     clock.time_of_day_ms = lambda: time_of_day_ms() + offset_ms
+
+
+def wait_for_windows() -> None:
+    """Rehearsals do so, as live runs do."""
+    from sender.sending import run
+
     run.WAITING_KINDS = (*run.WAITING_KINDS, RunKind.REHEARSAL)  # type: ignore[attr-defined]
 
 
@@ -427,16 +449,21 @@ def moves_on_a_timeout() -> None:
 
 def settle_live_logs(seconds: float) -> None:
     """A live provider's log lags by no more than that."""
+    from sender.delivery import route_sessions
+
     facts = route_sessions.log_facts
     route_sessions.log_facts = lambda *args: replace(facts(*args), settle_s=seconds, requests_per_s=100.0)
 
 
+def probe_soon(seconds: float) -> None:
+    """A route that was left is tried again so soon, and not after much longer."""
+    from sender.sending import route_dispatch
+
+    route_dispatch.PROBE_FIRST_S, route_dispatch.PROBE_LAST_S = seconds, 4 * seconds
+
+
 def main() -> None:
     trap = Trap(**json.loads(os.environ.get("CRASH", "{}")))
-    if trap.settle_s is not None:
-        settle_live_logs(trap.settle_s)
-    if trap.probe_s is not None:
-        route_dispatch.PROBE_FIRST_S, route_dispatch.PROBE_LAST_S = trap.probe_s, 4 * trap.probe_s
     if trap.lease_ms is not None:
         producer.LEASE_MS = trap.lease_ms
     if trap.day_offset_ms is not None:
@@ -453,10 +480,22 @@ def main() -> None:
     }
     if trap.mutant in mutate:
         mutate[trap.mutant]()
-    set_traps(Reaper(trap))
+    reaper = Reaper(trap)
+    set_traps(reaper)
     if sys.argv[1:] == [WORKER]:
         worker.main()
         return
+
+    import sender.cli
+    from sender.sending.workers import supervisor
+
+    set_command_traps(reaper)
+    if trap.settle_s is not None:
+        settle_live_logs(trap.settle_s)
+    if trap.probe_s is not None:
+        probe_soon(trap.probe_s)
+    if trap.day_offset_ms is not None:
+        wait_for_windows()
     supervisor.COMMAND = (sys.executable, "-m", "tests.crash.launcher", WORKER)
     sender.cli.main()
 

@@ -25,8 +25,9 @@ from sender import sandbox
 from sender.core.errors import CredentialsError, InputError
 from sender.core.outcomes import Accepted, SkipReason
 from sender.delivery import webhooks
+from sender.delivery.callback_urls import check_public_url
 from sender.delivery.webhooks import signatures
-from sender.delivery.webhooks.app import BODY_MAX_BYTES, check_public_url
+from sender.delivery.webhooks.app import BODY_MAX_BYTES
 from sender.delivery.webhooks.server import Listener
 from sender.delivery.webhooks.signatures import Keys, Policy
 from sender.state.ledger import Run, RunKind, Settlement

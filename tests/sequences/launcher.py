@@ -78,7 +78,9 @@ def main() -> None:
     if setup.mutant is not None:
         mutants.apply(setup.mutant)
     if setup.point is not None:
-        crash.set_traps(crash.Reaper(crash.Trap(setup.point, setup.passage)))
+        reaper = crash.Reaper(crash.Trap(setup.point, setup.passage))
+        crash.set_traps(reaper)
+        crash.set_command_traps(reaper)
     sender.cli.main()
 
 

@@ -15,7 +15,8 @@ from sender.core.asgi_server import LOOPBACK, base_url, listening_socket
 from sender.core.bounded_http import BoundedProtocol, connections_at_most
 from sender.core.errors import CredentialsError, InputError
 from sender.core.loopback import is_loopback
-from sender.delivery.webhooks.app import Receiver, check_public_url
+from sender.delivery.callback_urls import check_public_url
+from sender.delivery.webhooks.app import Receiver
 from sender.delivery.webhooks.forwarding import Forwarder
 from sender.delivery.webhooks.inbound import InboundHandler, ReplyHandling
 from sender.delivery.webhooks.intake import Intake, OnRefused, WebhookCounts

@@ -13,8 +13,8 @@ import logging
 import os
 import random
 
+from sender.delivery.callback_urls import status_callback
 from sender.delivery.provider_session import open_adapter
-from sender.delivery.webhooks.app import status_callback
 from sender.plan.message_reader import MessageReader
 from sender.sending.circuit_breaker import ON_ONE_OF_SEVERAL
 from sender.sending.concurrency import Concurrency
