@@ -135,7 +135,7 @@ def wants_all(config: pytest.Config) -> bool:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """`-n logical`: three processes for each processor, because many tests wait for a process, a pause or a log."""
-    return 3 * (os.cpu_count() or 1)
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or 3 * (os.cpu_count() or 1))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -150,7 +150,6 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    gc.collect()
     gc.freeze()
     gc.enable()
     if "MUTANT_UNDER_TEST" in os.environ and _polars_has_threads():

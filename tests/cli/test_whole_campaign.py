@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import httpx
 import polars as pl
 import pytest
 
 from sender import sandbox
 from sender.web import WebOptions, WebPage, open_web
+from tests import local_http
 from tests.cli.conftest import Shell
 
 pytestmark = [
@@ -60,7 +60,7 @@ def provider(faults: str) -> Iterator[str]:
 
 
 def accepted_by(url: str) -> Counter[str]:
-    return Counter(httpx.get(f"{url}/sandbox/counts", trust_env=False).json()["recipients"])
+    return Counter(local_http.get(f"{url}/sandbox/counts").json()["recipients"])
 
 
 def make_keys(sender: Shell, *names: str) -> None:
@@ -75,7 +75,7 @@ def make_keys(sender: Shell, *names: str) -> None:
 @contextmanager
 def viewer(web: WebPage) -> Iterator[Callable[[str], str]]:
     """Somebody who has the page open: what they read at a path."""
-    with httpx.Client(base_url=web.url, follow_redirects=True, trust_env=False) as client:
+    with local_http.Client(base_url=web.url, follow_redirects=True) as client:
         client.get(web.open_url).raise_for_status()
 
         def see(path: str) -> str:

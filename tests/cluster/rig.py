@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import apsw
 import httpx
@@ -27,7 +27,7 @@ from sender.state.database_url import read_database_url
 from sender.state.ledger import RunKind
 from sender.state.open import open_state
 from sender.state.postgres.install import install
-from tests import local_http
+from tests import local_http, warm
 from tests.cli.conftest import AREAS, ROOT
 from tests.cluster.namespaces import Namespace, free_network
 from tests.state.postgres_server import BINARIES, Server, free_port
@@ -102,7 +102,7 @@ class Rig:
         made `later`. `clocks_s` is what the machines' clocks are wrong by, in turn.
         """
         self.folder = folder
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.commands: list[warm.Process] = []
         self.workers: list[subprocess.Popen[bytes]] = []
         self.namespaces: list[Namespace] = []
         self.server = Server.start(BINARIES[next(iter(BINARIES))], listen_addresses="*")
@@ -141,12 +141,21 @@ class Rig:
             **more,
         }
 
-    def _start(
-        self, *args: str, inside: Namespace | None = None, home: str = "home", **env: str
-    ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "sender", *args]
-        with (self.folder / f"{args[0]}-{len(self.processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
+    def _log(self, command: str) -> BinaryIO:
+        return (self.folder / f"{command}-{len(self.commands) + len(self.workers)}.log").open("wb")
+
+    def _start(self, *args: str, **env: str) -> warm.Process:
+        """`sender` with `args`, as a person runs it."""
+        with self._log(args[0]) as log:
+            process = warm.start("sender", args, cwd=self.folder, env=self._env("home", **env), stdout=log, stderr=log)
+        self.commands.append(process)
+        return process
+
+    def _start_worker(self, url: str, inside: Namespace | None, home: str, **env: str) -> None:
+        """`sender worker` of a machine, in a Python of its own: it and what it starts meet the traps as they begin."""
+        command = [sys.executable, "-m", "sender", "worker", "--state", url]
+        with self._log("worker") as log:
+            worker = subprocess.Popen(
                 command if inside is None else inside.wrap(command),
                 cwd=self.folder,
                 env=self._env(home, **env),
@@ -155,8 +164,7 @@ class Rig:
                 stderr=log,
                 start_new_session=True,
             )
-        self.processes.append(process)
-        return process
+        self.workers.append(worker)
 
     def begin_workers(self, count: int, *, namespaces: bool = False) -> None:
         network = ""
@@ -176,8 +184,7 @@ class Rig:
             times["SENDER_TEST_CLOCK_S"] = str(self.clocks_s[number % len(self.clocks_s)])
             times["SENDER_SANDBOX_SETTLE_S"] = "0" if self.delay_s else "0.5"  # the sandbox's log never lags
             url = self.url.replace("127.0.0.1", host)
-            home = f"machine{number}"
-            self.workers.append(self._start("worker", "--state", url, inside=inside, home=home, **times))
+            self._start_worker(url, inside, f"machine{number}", **times)
         with open_state(self.url) as state:
             assert state.sharing is not None
             wait(lambda: len(state.sharing.workers()) >= count)
@@ -273,10 +280,13 @@ class Rig:
             assert state.sharing is not None
             for shift in state.sharing.shifts():
                 kill(shift.pid)
-        for process in self.processes:
+        for worker in self.workers:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+        for command in self.commands:
+            command.kill()
+            command.wait()
         for each in self.namespaces:
             each.close()
         for server in (self.copy, self.server):

@@ -115,7 +115,7 @@ def test_both_lines_end_well_twice_on_a_machine_as_it_comes(machine: Machine) ->
     assert len(list(machine.checkout.glob(".sender/runs/*/results.csv"))) == 2
     quick = "tests/docs/test_readme_lines.py::test_each_line_is_one_line_and_makes_an_environment_of_its_own"
     for _ in range(2):
-        assert "1 passed" in machine.paste(TEST_LINE, PYTEST_ADDOPTS=quick)
+        assert "1 passed" in machine.paste(TEST_LINE, PYTEST_ADDOPTS=quick, PYTEST_XDIST_AUTO_NUM_WORKERS="1")
     assert list(machine.home.glob("*")) == [], "the lines left something in the home folder"
 
 

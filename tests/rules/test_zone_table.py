@@ -11,7 +11,6 @@ import phonenumbers
 import polars as pl
 import pytest
 import zipcodes
-from phonenumbers import geocoder
 
 from sender.rules import zone_table as table
 from sender.rules.places import locate
@@ -93,6 +92,8 @@ def clocks_of(rows: pl.DataFrame) -> list[frozenset[tuple[int, ...]]]:
 
 def test_every_number_has_the_zone_of_most_zips() -> None:
     """Of its code's in its code's state where only the code is known, and else of the town that its exchange is in."""
+    from phonenumbers import geocoder  # its table of places takes half a second
+
     of_code: defaultdict[str, Counter[tuple[int, ...]]] = defaultdict(Counter)
     of_town: defaultdict[str, Counter[tuple[int, ...]]] = defaultdict(Counter)
     for place in zipcodes.list_all():

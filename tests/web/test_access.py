@@ -19,6 +19,7 @@ from sender.sending import run_control
 from sender.state.ledger import Run
 from sender.state.open import open_state
 from sender.web import WebOptions, WebPage, open_web
+from tests import local_http
 from tests.web.runs import make_plan
 
 PATHS = ("/", "/events", "/plans", "/runs/{run}", "/runs/{run}/preview", "/events/{run}", "/runs/{run}/pause")
@@ -46,7 +47,7 @@ def web(state: Path) -> Iterator[WebPage]:
 
 @contextmanager
 def client(page: WebPage, *, admitted: bool = True) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=page.url, timeout=10) as client:
+    with local_http.Client(base_url=page.url, timeout=10) as client:
         if admitted:
             assert client.get(page.open_url).status_code == 200
         yield client

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 import sender
 from sender.state.open import open_state
 from sender.web import WebOptions, open_web
+from tests import local_http
 from tests.state.conftest import SOME_DATABASES, give_back, lent, new_database, servers, state_pools  # noqa: F401 (fixtures)
 from tests.web.runs import make_plan
 
@@ -20,7 +20,7 @@ def test_a_run_in_a_database_is_shown_and_paused(new_database: Callable[[str], s
     sender.send(make_plan(5, rate="none"), state_dir=url, wait_s=0, limit=2)
     with open_state(url, read_only=True) as state:
         (run,) = state.ledger.runs()
-    with open_web(url, WebOptions(port=0)) as page, httpx.Client(base_url=page.url, timeout=10) as browser:
+    with open_web(url, WebOptions(port=0)) as page, local_http.Client(base_url=page.url, timeout=10) as browser:
         browser.get(page.open_url)
         assert run.run_id in browser.get("/").text
         shown = browser.get(f"/runs/{run.run_id}").text
