@@ -33,6 +33,15 @@ COMMANDS = {
 }  # with polars, which are 200 of its own, and Python's
 
 
+WEB_SERVER = {"uvicorn", "starlette", "sender.sandbox.app", "sender.delivery.webhooks.app"}
+PLANNING = {"jinja2", "sender.campaign.model", "sender.planning.build"}
+PROCESSES = {
+    "sender.cli.send": (WEB_SERVER, 1110),
+    "sender.sending.workers.worker": (WEB_SERVER | PLANNING, 800),
+    "sender.sending.shifts.shift": (WEB_SERVER | PLANNING, 820),
+    "sender.sending.shifts.steward": (WEB_SERVER, 980),
+}  # of which polars and pydantic are 300
+
 LIST_MODULES = """
 import sys
 from sender.cli.entry import run_command
@@ -79,6 +88,17 @@ def test_a_command_loads_what_it_uses(sent: Shell, command: str) -> None:
     names = set(done.stderr.split())
     unused, most = COMMANDS[command]
     assert not (NEVER | unused) & names
+    assert len(names) <= most
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("module", PROCESSES)
+def test_what_sends_loads_what_it_uses(sender: Shell, module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=sender.env, capture_output=True, text=True, check=True)
+    unused, most = PROCESSES[module]
+    names = set(done.stdout.split())
+    assert not unused & names
     assert len(names) <= most
 
 

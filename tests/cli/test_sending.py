@@ -223,7 +223,6 @@ class TestChangedInputs:
         assert sorted(server.counts().values()) == [1] * 7 + [2] * 4
 
 
-@pytest.mark.process
 def test_rejected_messages_are_told_and_counted(sender: Shell) -> None:
     sender.write("people.csv", "phone,name\n+12025550101,Ada\n+12025550190,Bad\n+12025550191,Out\n")
     done = sender("send", "people.csv", *NOW, "--provider", "sandbox", *BODY)
@@ -235,7 +234,6 @@ def test_rejected_messages_are_told_and_counted(sender: Shell) -> None:
     assert rows["error_code"].null_count() == 1
 
 
-@pytest.mark.process
 def test_unknown_messages_are_told_first_and_settled_from_the_log(sender: Shell) -> None:
     sender.write("people.csv", "phone,name\n+12025550101,Ada\n+12025550197,After\n+12025550196,Before\n")
     done = sender("send", "people.csv", *NOW, "--provider", "sandbox", "--on-unknown", "hold", *BODY)
@@ -259,7 +257,6 @@ def test_a_refused_account_stops_the_run(sender: Shell, sandbox: Start) -> None:
     assert sender("send", path, *NOW, "--set", "rate=none", **server.env).code == 0
 
 
-@pytest.mark.process
 def test_an_unreachable_provider_stops_the_run_and_loses_nothing(sender: Shell) -> None:
     path = campaign(sender, 5, provider="telnyx")
     done = sender("send", path, *NOW, TELNYX_API_KEY="KEY0123", TELNYX_API_BASE="http://127.0.0.1:9")
@@ -285,7 +282,6 @@ def test_an_env_file_holds_credentials(sender: Shell, sandbox: Start) -> None:
     assert sum(server.counts().values()) == 2
 
 
-@pytest.mark.process
 def test_no_secret_is_ever_written(sender: Shell, sandbox: Start) -> None:
     server = sandbox()
     secret = "canary0123456789abcdef0123456789"

@@ -22,10 +22,7 @@ from sender.web import WebOptions, WebPage, open_web
 from tests import local_http
 from tests.cli.conftest import Shell
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
 
 PEOPLE = 300
 CREDENTIALS = {
