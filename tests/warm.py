@@ -36,6 +36,7 @@ from typing import IO, Any, NoReturn
 
 from sender.campaign.load import load_campaign
 from sender.cli.entry import COMMANDS
+from sender.phone.ranges import _after_plus
 
 ROOT = Path(__file__).parents[1]
 LONGEST_WAIT_S = 24 * 3600  # poll takes no more than a C int of milliseconds
@@ -322,6 +323,7 @@ def main() -> None:
         for name in IMPORTS:
             import_module(name)
         load_campaign(provider="sandbox", message="Hi", recipients=[{"phone": "+12025550101"}])  # its models are built
+        _after_plus("1")  # and so are the ranges of the lists' numbers
         gc.freeze()  # what is here stays: no child need look through it, or copy it for that
         job, files = serve(control)
     become(job, files)
