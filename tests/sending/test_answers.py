@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from sender.core.errors import ProviderRefused, ProviderUnreachable
+from sender.core.errors import ProviderRefused, ProviderUnreachable, Unsupported
 from sender.core.outcomes import Accepted, Deferred, DeliveryReport, Outcome, Reason, Rejected, Status, Unknown
 from sender.plan.pace import Pace
 from sender.plan.plan import Plan
@@ -187,11 +188,17 @@ def test_a_run_of_equal_rejections_stops_with_the_rest_pending(ledger: SqliteLed
 
 def test_ones_own_refusals_are_not_counted(ledger: SqliteLedger, plan: Plan) -> None:
     """A message that cannot be carried was refused by us."""
-    from sender.core.errors import Unsupported
-
     wire = Wire({seq: [Unsupported("no")] for seq in range(N)})
     pace = Pace("none", None, "messages", concurrency=1, retries=2, timeout_s=5, max_rejected_in_a_row=4)
     assert send(ledger, plan, wire, pace=pace) == counts(rejected=N)
+
+
+def test_a_message_that_cannot_be_carried_is_recorded_with_the_reason(ledger: SqliteLedger, plan: Plan) -> None:
+    """The row of the results is the only place where a person can read what is wrong with it."""
+    why = "SignalWire sends no subject"
+    send(ledger, plan, Wire({3: [Unsupported(why, fix="leave it out")]}))
+    row = ledger.journal("r").filter(pl.col("seq") == 3).row(0, named=True)
+    assert (row["reason"], row["error_code"], row["error_message"]) == ("content", "unsupported", why)
 
 
 def test_delivery_reports_stop_a_run(ledger: SqliteLedger, plan: Plan, tmp_path: Path) -> None:

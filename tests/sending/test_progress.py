@@ -235,3 +235,17 @@ def test_progress_counts_what_is_settled_and_tells_no_time_before_it_knows_what_
     assert meter.progress(LoopState(56.2, in_flight=1, answer_s=0.5)).eta_s == pytest.approx(0.3)
     meter.record_outcomes({SubmissionState.ACCEPTED: 4})
     assert meter.progress(LoopState(57.0)).eta_s == 0
+
+
+def test_without_limits_no_time_is_told_before_it_is_seen_how_fast_messages_leave() -> None:
+    """The limits need no time at all: that would be told as "0 s left" of a run that has just begun."""
+    before = Counts(pending=100, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
+    meter = Meter(messages=100, total=100, before=before, now_s=50.0, time_to_send_s=lambda _units, _last: 0.0)
+    meter.set_expected({A: 100})
+    told = [meter.progress(LoopState(50.1, in_flight=1, answer_s=0.2)).eta_s]
+    for sent in range(1, 9):  # four a second
+        at_s = 50 + sent / 4
+        meter.record_sent(1, A, at_s)
+        meter.record_outcomes({SubmissionState.ACCEPTED: 1})
+        told.append(meter.progress(LoopState(at_s, answer_s=0.2)).eta_s)
+    assert told == [None] * 6 + [pytest.approx((99 - sent) / 4 + 0.2) for sent in (6, 7, 8)]

@@ -15,7 +15,7 @@ import pytest
 
 import sender
 from sender.core.canary import Canary, CanaryState
-from sender.core.errors import CanaryStop, ClockWrong, CredentialsError, InputError, StateError
+from sender.core.errors import CanaryStop, ClockWrong, CredentialsError, InputError, InputsChanged, StateError
 from sender.sandbox import Options, embedded
 from sender.sending.open_run import open_run
 from sender.sending.options import SendOptions
@@ -23,7 +23,8 @@ from sender.sending.run import RunSession
 from sender.sending.run_control import name_person
 from sender.sending.run_result import RunResult
 from sender.state.heartbeat import Progress
-from sender.state.ledger import Counts
+from sender.state.ledger import Counts, Run, RunKind
+from sender.state.ledger_values import RunRoute
 from tests.delivery.test_runs import plan_of
 from tests.sending.test_canary_gate import ARRIVED, FAILED, Sweep, begin, gate_of, wait
 from tests.state.run_history import ACCEPTED, ADA, GRACE, INTENT, JEAN, PENDING, RunHistory, plan_for, run_history
@@ -83,7 +84,9 @@ def test_files_that_the_run_is_made_of_are_not_replaced_by_results(history: RunH
         check(tmp_path / "no such folder" / "results.csv")
 
 
-CREDENTIALS = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "t" * 32}
+TWILIO, SPACE = "AC" + "0" * 32, "https://ours.signalwire.com"
+CREDENTIALS = {"TWILIO_ACCOUNT_SID": TWILIO, "TWILIO_AUTH_TOKEN": "t" * 32}
+SIGNALWIRE = {"SIGNALWIRE_PROJECT_ID": "project", "SIGNALWIRE_API_TOKEN": "PT1", "SIGNALWIRE_SPACE_URL": SPACE}
 NONE_SENT = Counts(pending=3, intent=0, accepted=0, rejected=0, canceled=0, unknown=0)
 
 
@@ -228,6 +231,39 @@ def test_missing_credentials_are_noticed_before_anybody_is_asked(tmp_path: Path)
         session.check_credentials(SendOptions(state_dir=tmp_path, env=CREDENTIALS))
     with open_run(plan, rehearsal(tmp_path)) as session:
         session.check_credentials(rehearsal(tmp_path))
+
+
+def by_two_routes() -> sender.Plan:
+    routes = [{"provider": "twilio", "from": "+12025550150"}, {"provider": "signalwire", "from": "+12025550151"}]
+    campaign = sender.load_campaign(recipients=[{"phone": ADA}], routes=routes, message="Hi", name="offer")
+    return sender.build_plan(campaign)
+
+
+@pytest.mark.parametrize(
+    ("ours", "refused"),
+    [
+        pytest.param({}, None, id="the accounts that it began with"),
+        pytest.param({"TWILIO_ACCOUNT_SID": "AC" + "1" * 32}, f"is sent by account {TWILIO}", id="first route"),
+        pytest.param({"SIGNALWIRE_PROJECT_ID": "another"}, "is sent by account project", id="second route"),
+        pytest.param({"SIGNALWIRE_SPACE_URL": "other.signalwire.com"}, f"is sent through {SPACE}", id="address"),
+    ],
+)
+def test_a_run_goes_on_with_the_account_of_each_route_before_anybody_is_asked(
+    history: RunHistory, ours: dict[str, str], refused: str | None
+) -> None:
+    """The log of another account does not show what the run has sent."""
+    plan = by_two_routes()
+    run = Run("begun", "offer", RunKind.LIVE, "twilio", plan.hash, None, 1, 1, 0, created_at_ms=1)
+    history.state.plans.save(run, plan)
+    kept = [RunRoute("twilio", TWILIO, "https://api.twilio.com"), RunRoute("signalwire", "project", SPACE)]
+    history.state.ledger.create_run(run, routes=kept)
+    session = RunSession(history.state, plan, run, resumed=True)
+    options = SendOptions(state_dir=history.folder, env=CREDENTIALS | SIGNALWIRE | ours)
+    if refused is None:
+        session.check_credentials(options)
+    else:
+        with pytest.raises(InputsChanged, match=refused):
+            session.check_credentials(options)
 
 
 def test_a_provider_is_not_given_the_address_of_this_machine_for_its_reports(tmp_path: Path) -> None:

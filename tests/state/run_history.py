@@ -53,14 +53,23 @@ class RunHistory:
         self.now_ms = NOON_MS - MINUTE_MS
         self.runs: list[Run] = []
 
-    def add(self, fates: Mapping[str, Fate], *, kind: RunKind = RunKind.LIVE, **campaign: str) -> Run:
+    def add(
+        self,
+        fates: Mapping[str, Fate],
+        *,
+        kind: RunKind = RunKind.LIVE,
+        source: str | None = None,
+        retry_of: str | None = None,
+        **campaign: str,
+    ) -> Run:
         """A run of the campaign to the numbers in `fates`, each with what became of its message."""
         plan = plan_for(*fates, **campaign)
         self.now_ms += MINUTE_MS
         run = Run(
-            *(f"run-{len(self.runs)}", plan.manifest.campaign, kind, plan.manifest.provider, plan.hash, None),
+            *(f"run-{len(self.runs)}", plan.manifest.campaign, kind, plan.manifest.provider, plan.hash, source),
             *(len(fates), len(fates), 0),
             created_at_ms=self.now_ms,
+            retry_of=retry_of,
         )
         self.state.ledger.create_run(run)
         self.state.plans.save(run, plan)
