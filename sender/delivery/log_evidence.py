@@ -1,14 +1,16 @@
 """What entries of a provider's log prove about messages in doubt. Pure; asks nobody and records nothing.
 
 An entry counts for one message, and only where it can be compared. One that fits messages of two runs proves nothing
-for either, and one that cannot be compared with a message speaks against its absence: it is a rival.
+for either, and one that cannot be compared with a message speaks against its absence: it is a rival. One whose id a
+message has already is that message, unless it is to somebody else: an answer may have given it another message's id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sender.core import numbers
 from sender.delivery.provider_log import SKEW
@@ -28,6 +30,13 @@ class DoubtfulMessage:
     intent_at: datetime
     doubted_at: datetime  # from then on, nothing of it was in flight
     attempt: int
+
+
+class KnownMessage(NamedTuple):
+    """A message that has an id of the provider's. `to` is None where its plan cannot be read."""
+
+    to: str | None
+    body: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +71,44 @@ def weigh(
     messages: Sequence[DoubtfulMessage],
     others: Sequence[DoubtfulMessage],
     logged: Iterable[LoggedMessage],
-    known: Collection[str],
+    known: Mapping[str, Sequence[KnownMessage]],
     facts: LogFacts,
 ) -> Evidence:
     """Compare a log with the `messages` of one run, earliest first, and with the `others` in doubt of all other runs.
 
-    `known` are the provider's ids that belong to messages already.
+    `known` are the messages that have an id of the provider's, by that id.
     """
-    fresh = [one for one in logged if one.entry.message_id not in known]
-    entries = _match_by_ref(messages, fresh)
+    logged = list(logged)
+    entries = _match_by_ref(messages, logged)
     if not facts.carries_ref:  # else an entry without one of ours is another message
+        fresh = [one for one in logged if not any(_is_known(one, each, facts) for each in _known_as(one, known))]
         _match_by_content(entries, messages, others, fresh, facts)
     used = {entry.message_id for entry in entries.values()}
-    rest = [one for one in fresh if one.entry.message_id not in used]
+    rest = [one for one in logged if one.entry.message_id not in used and not _is_accounted_for(one, known)]
     open_messages = [message for message in messages if message.seq not in entries]
     rivalled = {message.seq for message in open_messages if any(may_be(message, one) for one in rest)}
     return Evidence(entries, rivalled)
 
 
-def _match_by_ref(messages: Iterable[DoubtfulMessage], fresh: Iterable[LoggedMessage]) -> dict[int, LogEntry]:
+def _known_as(one: LoggedMessage, known: Mapping[str, Sequence[KnownMessage]]) -> Sequence[KnownMessage]:
+    return known.get(one.entry.message_id, ())
+
+
+def _is_accounted_for(one: LoggedMessage, known: Mapping[str, Sequence[KnownMessage]]) -> bool:
+    """Whether a message that has the entry's id may be it."""
+    return any(_may_be_to(one, each.to) for each in _known_as(one, known))
+
+
+def _is_known(one: LoggedMessage, known: KnownMessage, facts: LogFacts) -> bool:
+    """Whether the entry may be the message that has its id: to the same number, with the same text."""
+    text = one.entry.body if facts.carries_body else None
+    return _may_be_to(one, known.to) and (text is None or known.to is None or _has_body(text, known.body))
+
+
+def _match_by_ref(messages: Iterable[DoubtfulMessage], logged: Iterable[LoggedMessage]) -> dict[int, LogEntry]:
     by_ref = {message.ref: message for message in messages}
     entries: dict[int, LogEntry] = {}
-    for one in fresh:
+    for one in logged:
         message = None if one.entry.ref is None else by_ref.get(one.entry.ref)
         if message is not None and (message.to is None or numbers.may_be(one.entry.to or None, message.to)):
             entries.setdefault(message.seq, one.entry)
@@ -146,13 +171,19 @@ def may_be(message: DoubtfulMessage, one: LoggedMessage) -> bool:
         return False
     if one.created_at is not None and one.created_at < message.intent_at - SKEW:
         return False
-    if message.to is None or entry.to == message.to:
+    return _may_be_to(one, message.to)
+
+
+def _may_be_to(one: LoggedMessage, to: str | None) -> bool:
+    """Whether the entry could be to that number (None: to anybody)."""
+    entry = one.entry
+    if to is None or entry.to == to:
         return True
-    if numbers.read_e164(message.to) is None:  # a short code
+    if numbers.read_e164(to) is None:  # a short code
         return not entry.to
-    if one.asked_for == message.to and numbers.read_e164(entry.to) is None:
+    if one.asked_for == to and numbers.read_e164(entry.to) is None:
         return True  # the provider found it by that number, and shows it in a form that we cannot read
-    return numbers.may_be(entry.to or None, message.to)
+    return numbers.may_be(entry.to or None, to)
 
 
 def decidable_at(message: DoubtfulMessage, settle_s: float) -> datetime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,14 +21,14 @@ from sender.core import numbers
 from sender.core.errors import PlanError
 from sender.core.outcomes import Accepted, Status, SubmissionState
 from sender.core.refs import make_ref
-from sender.delivery.log_evidence import DoubtfulMessage, Evidence, LoggedMessage, decidable_at, weigh
+from sender.delivery.log_evidence import DoubtfulMessage, Evidence, KnownMessage, LoggedMessage, decidable_at, weigh
 from sender.delivery.provider_log import SKEW, LogReader
 from sender.delivery.provider_session import ProviderSession
 from sender.plan.plan import Plan
 from sender.providers import account_family
 from sender.providers.base import LogEntry, LogFacts, LogQuery, Request, Response
 from sender.state.ledger import JOURNAL_SCHEMA, Ledger, LogFinding, Run
-from sender.state.ledger_values import RunRoute
+from sender.state.ledger_values import IdHolder, RunRoute
 from sender.transport.base import TransportFailure
 
 log = logging.getLogger("sender.delivery.reconcile")
@@ -97,10 +97,11 @@ async def reconcile(
     walk = await _walk(provider, _queries(messages, facts, now), messages, ledger.now_ms, cancel)
     # Read after the walk, doubts before ids: whatever of ours the log shows has an intent or an id by then.
     others = _other_doubts(ledger, run, provider, plan_of, now) if walk.logged else []
-    known = ledger.known_ids({one.entry.message_id for one in walk.logged})
+    known = _known_messages(ledger, walk.logged, lambda one: plan if one.run_id == run.run_id else _plan(plan_of, one))
     evidence = weigh(messages, others, walk.logged, known, facts)
     absent, decidable = _decide_absence(messages, evidence, facts, now, complete=walk.failure is None)
     _record(ledger, run, messages, evidence, absent)
+    _warn_of_shared_ids(evidence, known)
     result = ReconcileResult(
         found=len(evidence.entries),
         absent=len(absent),
@@ -165,9 +166,7 @@ def _other_doubts(
             continue
         until = pl.when(pl.col("state") == SubmissionState.INTENT.value).then(now).otherwise("updated_at")
         rows = rows.with_columns(updated_at=until)  # noqa: PLW2901
-        plan = None
-        with contextlib.suppress(PlanError):
-            plan = None if plan_of is None else plan_of(other)
+        plan = _plan(plan_of, other)
         if plan is not None:
             others += _doubtful(rows, plan, other)
         else:
@@ -177,6 +176,33 @@ def _other_doubts(
                 for seq, begun, ended, attempt in rows.select("seq", "intent_at", "updated_at", "attempts").iter_rows()
             )
     return others
+
+
+def _plan(plan_of: Callable[[Run], Plan] | None, run: Run) -> Plan | None:
+    """The plan of another run; None where it cannot be read."""
+    with contextlib.suppress(PlanError):
+        return None if plan_of is None else plan_of(run)
+    return None
+
+
+def _known_messages(
+    ledger: Ledger, logged: Sequence[LoggedMessage], plan_of: Callable[[Run], Plan | None]
+) -> dict[str, list[KnownMessage]]:
+    """The messages of any run that have the id of an entry, by that id."""
+    by_run: dict[str, list[IdHolder]] = {}
+    for holder in ledger.holders_of({one.entry.message_id for one in logged}):
+        by_run.setdefault(holder.run_id, []).append(holder)
+    known: dict[str, list[KnownMessage]] = {}
+    for run_id, holders in by_run.items():
+        plan = plan_of(ledger.run(run_id))
+        seqs = [holder.seq for holder in holders]
+        texts: dict[int, KnownMessage] = {}
+        if plan is not None:
+            rows = plan.scan().select("seq", "to", "body").filter(pl.col("seq").is_in(seqs)).collect()
+            texts = {seq: KnownMessage(to, body) for seq, to, body in rows.iter_rows()}
+        for holder in holders:
+            known.setdefault(holder.message_id, []).append(texts.get(holder.seq, KnownMessage(None, None)))
+    return known
 
 
 def _routes_with_log(run: Run, other: Run, routes: Sequence[RunRoute], provider: ProviderSession) -> list[int]:
@@ -302,6 +328,16 @@ def _record(
     findings = [LogFinding(seq, _accepted(entry), attempts[seq]) for seq, entry in evidence.entries.items()]
     findings += [LogFinding(message.seq, None, message.attempt) for message in absent]
     ledger.reconcile(run.run_id, findings)
+
+
+def _warn_of_shared_ids(evidence: Evidence, known: Mapping[str, Sequence[KnownMessage]]) -> None:
+    shared = sum(entry.message_id in known for entry in evidence.entries.values())
+    if shared:
+        log.warning(
+            "%s got the id of another message in the provider's answer: the delivery status shown is that one's",
+            "1 message" if shared == 1 else f"{shared:,} messages",
+            extra={"event": "shared_id", "messages": shared},
+        )
 
 
 def _log_result(result: ReconcileResult) -> None:

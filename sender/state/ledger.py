@@ -23,6 +23,7 @@ from sender.state.ledger_values import (
     WHOLE_RUN,
     Claim,
     Counts,
+    IdHolder,
     LogFinding,
     ReceivedReport,
     Refusals,
@@ -391,11 +392,8 @@ class Ledger(RunRoutes, Protocol):
         """Every message of every run that is unknown or an intent, as DOUBTS_SCHEMA. Reads all rows."""
         ...
 
-    def known_ids(self, ids: Collection[str]) -> set[str]:
-        """Those of the provider's `ids` that belong to a message of any run: a log entry with one is accounted for.
-
-        Reads all rows.
-        """
+    def holders_of(self, ids: Collection[str]) -> list[IdHolder]:
+        """The messages of all runs that have one of the provider's `ids`. Reads all rows."""
         ...
 
     def cancel(self, run_id: str, seqs: Collection[int], reason: CancelReason) -> int:

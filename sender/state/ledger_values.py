@@ -110,6 +110,14 @@ class RunRoute(NamedTuple):
     base_url: str | None
 
 
+class IdHolder(NamedTuple):
+    """A message that has an id of the provider's. Another may have the same one: an answer can be another message's."""
+
+    message_id: str
+    run_id: str
+    seq: int
+
+
 class RouteClaims(NamedTuple):
     """Which messages are claimed for the route `route` of a run: its own, and those that wait at the routes in `also`.
 

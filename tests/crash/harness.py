@@ -85,6 +85,7 @@ class Tally(Addable):
     moved: int = 0  # messages that another route got
     by_second: int = 0  # that the second route got
     exits: Counter[int] = field(default_factory=Counter)
+    misnamed: int = 0  # messages that have another's id, because the provider's answer had it
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -282,6 +283,7 @@ class Campaign:
             truth[message["to"]].add(message["message_id"])
         tally.accepted += len(told)
         tally.duplicates += sum(max(0, len(ids) - 1) for ids in truth.values())
+        given = {message["message_id"] for message in told}
         rows = self.results()
         tally.unaccounted += abs(len(rows) - self.messages) + len(truth.keys() ^ {row["to"] for row in rows})
         with StateDir(self.folder / ".sender", create=False) as state_dir:
@@ -301,7 +303,9 @@ class Campaign:
             tally.unaccounted += not _tells(row, state)
             if state == SubmissionState.ACCEPTED and row["message_id"] not in ids:
                 tally.losses += not ids
-                if ids:
+                if ids and row["message_id"] in given and tally.faults["other-id"] > 1:
+                    tally.misnamed += 1  # the answer before it had been distorted as well, so this id was new
+                elif ids:
                     tally.problems.append(f"{row['to']}: message id {row['message_id']} is not the provider's {ids}")
             tally.misreported += bool(ids) and state in (
                 SubmissionState.PENDING,

@@ -27,13 +27,15 @@ from tests.crash.scenarios import (
     windows_under_fire,
     workers_under_fire,
 )
-from tests.profiles import draw_seed
+from tests.profiles import current, draw_seed
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are POSIX"),
     pytest.mark.timeout(3600),  # for what hangs; eight CPU minutes in all, whatever else the machine does
 ]
 JOBS = 3  # most of a run is waiting: for answers, for the log, for a pause to end
+IS_LONG = current().name == "long"
+FAULTY_MESSAGES = 300 if IS_LONG else 120
 
 REFUSED = {"429", "429-date", "429-garbage", "no-funds"}  # a plain no
 REFUSES_ONE = {"no-region"}  # for good, to one message
@@ -65,7 +67,7 @@ def test_killed_workers_and_killed_parents_double_no_text_and_lose_none(tmp_path
     with ThreadPoolExecutor(JOBS) as pool:
         runs = [
             pool.submit(workers_under_fire, tmp_path / dialect, dialect, 4, seed + n)
-            for n, dialect in enumerate(DIALECTS[:3])
+            for n, dialect in enumerate(DIALECTS[: 3 if IS_LONG else 2])
         ]
     for run in runs:
         tally = run.result()
@@ -139,14 +141,14 @@ def test_without_faults_nothing_is_ever_unknown(tmp_path: Path, pytestconfig: py
 
 @pytest.fixture(scope="module")
 def faulty_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Tally]]:
-    """A run of 300 messages for each kind of fault, several at a time."""
+    """A run for each kind of fault, several at a time. Of those that stop everybody for a second there are fewer."""
     folder = tmp_path_factory.mktemp("faults")
 
     def run(kind: str, dialect: str) -> Tally:
-        chance = 0.01 if kind in REFUSED | MIXED else 0.04  # these stop everybody for a second
+        chance = (3 if kind in REFUSED | MIXED else 12) / FAULTY_MESSAGES
         with campaign(
             folder / kind,
-            messages=300,
+            messages=FAULTY_MESSAGES,
             dialect=dialect,
             faults=f"{kind}={chance}",
             seed=11,
@@ -173,7 +175,7 @@ def test_a_fault_costs_no_text_and_doubles_none(kind: str, faulty_runs: dict[str
     assert times >= 1
     assert tally.clean, tally
     refused = times if kind in REFUSES_ONE else 0
-    assert (tally.accepted, tally.rejected, tally.unknown_left) == (300 - refused, refused, 0), tally
+    assert (tally.accepted, tally.rejected, tally.unknown_left) == (FAULTY_MESSAGES - refused, refused, 0), tally
     found, absent = tally.unknown_found, tally.unknown_absent
     if kind in REFUSED | REFUSES_ONE:
         assert (found, absent) == (0, 0)
@@ -186,8 +188,8 @@ def test_a_fault_costs_no_text_and_doubles_none(kind: str, faulty_runs: dict[str
         assert (found, absent) == (0, times)
     elif kind in SLOW:
         assert (absent if kind == "timeout-before" else found) >= times
-    elif kind not in MIXED:
-        assert (found, absent) == (times, 0)
+    elif kind not in MIXED:  # where two answers in a row have the id of the message before, the second one's is new
+        assert (found + tally.misnamed, absent) == (times, 0)
 
 
 # ── Mutants ─────────────────────────────────────────────────────────────────────────────────────────────────────

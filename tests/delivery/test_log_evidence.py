@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.core.outcomes import Status
-from sender.delivery.log_evidence import DoubtfulMessage, LoggedMessage, may_be, weigh
+from sender.delivery.log_evidence import DoubtfulMessage, KnownMessage, LoggedMessage, may_be, weigh
 from sender.providers.base import LogEntry, LogFacts
 
 T0 = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
-TO, FROM = "+12025550101", "+12025550100"
+TO, OTHER, FROM = "+12025550101", "+12025550109", "+12025550100"
 FACTS = {
     "twilio": LogFacts(True, carries_ref=False, carries_body=True, settle_s=600, source="test"),
     "signalwire": LogFacts(False, carries_ref=False, carries_body=False, settle_s=600, source="test"),
@@ -67,7 +67,7 @@ def entry(
 def test_what_an_entry_settles_and_what_it_holds_in_doubt(
     dialect: str, logged: LoggedMessage, found: bool, rivalled: bool
 ) -> None:
-    evidence = weigh([doubt()], [], [logged], set(), FACTS[dialect])
+    evidence = weigh([doubt()], [], [logged], {}, FACTS[dialect])
     assert (bool(evidence.entries), bool(evidence.rivalled)) == (found, rivalled)
 
 
@@ -85,14 +85,14 @@ def test_what_an_entry_settles_and_what_it_holds_in_doubt(
 def test_an_entry_that_fits_messages_of_two_runs_settles_none(
     dialect: str, other: DoubtfulMessage, settled: bool
 ) -> None:
-    evidence = weigh([doubt()], [other], [LoggedMessage(entry(), TO)], set(), FACTS[dialect])
+    evidence = weigh([doubt()], [other], [LoggedMessage(entry(), TO)], {}, FACTS[dialect])
     assert (bool(evidence.entries), bool(evidence.rivalled)) == (settled, not settled)
 
 
 def test_another_text_of_another_run_is_told_apart_where_the_log_has_it() -> None:
     other = doubt("b", body="Bye")
-    assert weigh([doubt()], [other], [LoggedMessage(entry(), TO)], set(), FACTS["twilio"]).entries
-    assert not weigh([doubt()], [other], [LoggedMessage(entry(), TO)], set(), FACTS["signalwire"]).entries
+    assert weigh([doubt()], [other], [LoggedMessage(entry(), TO)], {}, FACTS["twilio"]).entries
+    assert not weigh([doubt()], [other], [LoggedMessage(entry(), TO)], {}, FACTS["signalwire"]).entries
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,38 @@ def test_another_text_of_another_run_is_told_apart_where_the_log_has_it() -> Non
 )
 def test_refs(logged: list[LogEntry], found: set[str], rivalled: bool) -> None:
     others = [doubt("b")]
-    evidence = weigh([doubt()], others, [LoggedMessage(each, TO) for each in logged], set(), FACTS["telnyx"])
+    evidence = weigh([doubt()], others, [LoggedMessage(each, TO) for each in logged], {}, FACTS["telnyx"])
     assert {each.message_id for each in evidence.entries.values()} == found
     assert bool(evidence.rivalled) is rivalled
+
+
+@pytest.mark.parametrize(
+    ("dialect", "logged", "known", "found", "rivalled"),
+    [
+        pytest.param("twilio", entry(), [(TO, "Hi")], False, False, id="it is that message"),
+        pytest.param("twilio", entry(), [(OTHER, "Hi")], True, False, id="that message is to somebody else"),
+        pytest.param(
+            "signalwire", entry(), [(OTHER, "Hi")], True, False, id="to somebody else, in a log without texts"
+        ),
+        pytest.param("twilio", entry(), [(TO, "Bye")], True, False, id="that message has another text"),
+        pytest.param("signalwire", entry(), [(TO, "Bye")], False, False, id="in a log without texts it may be"),
+        pytest.param("twilio", entry(body=None), [(TO, "Bye")], False, False, id="an entry without its text may be"),
+        pytest.param("twilio", entry(body="Bye"), [(TO, "By")], False, False, id="altered, and not ours"),
+        pytest.param("twilio", entry(), [(None, None)], False, False, id="that message may be to anybody"),
+        pytest.param("twilio", entry(), [(OTHER, "Hi"), (TO, "Hi")], False, False, id="two have the id, one may be it"),
+        pytest.param("twilio", entry(to="+1202555XXXX"), [(OTHER, "Hi")], False, False, id="masked, so it may be"),
+        pytest.param("telnyx", entry(ref="a.0"), [(OTHER, "Hi")], True, False, id="our ref"),
+        pytest.param("telnyx", entry(ref="a.0"), [(TO, "Hi")], True, False, id="our ref, and to the same person"),
+        pytest.param("telnyx", entry(ref="b.0"), [(TO, "Hi")], False, False, id="the other's ref"),
+    ],
+)
+def test_an_id_that_a_message_has_already(
+    dialect: str, logged: LogEntry, known: list[tuple[str | None, str | None]], found: bool, rivalled: bool
+) -> None:
+    """An answer can have the id of another message, which has then no proof but the log that it was accepted."""
+    messages = {logged.message_id: [KnownMessage(*each) for each in known]}
+    evidence = weigh([doubt()], [], [LoggedMessage(logged, TO)], messages, FACTS[dialect])
+    assert (bool(evidence.entries), bool(evidence.rivalled)) == (found, rivalled)
 
 
 def test_a_short_code_is_compared_as_it_stands() -> None:
@@ -179,7 +208,7 @@ def test_what_was_accepted_is_never_absent_and_no_entry_counts_twice(
     facts = FACTS[dialect]
     runs = sorted({message.run_id for message in world.doubts})
     rng.shuffle(runs)
-    known: set[str] = set()
+    known: dict[str, list[KnownMessage]] = {}
     doubts = list(world.doubts)
     for run in runs:
         messages = [message for message in doubts if message.run_id == run]
@@ -187,8 +216,9 @@ def test_what_was_accepted_is_never_absent_and_no_entry_counts_twice(
         evidence = weigh(messages, others, world.logged, known, facts)
         ids = [each.message_id for each in evidence.entries.values()]
         assert len(ids) == len(set(ids)), "an entry counts for one message"
-        assert not known & set(ids), "across runs as well"
-        known |= set(ids)
+        assert not known.keys() & set(ids), "across runs as well"
+        texts = {message.seq: KnownMessage(message.to, message.body) for message in messages}
+        known |= {each.message_id: [texts[seq]] for seq, each in evidence.entries.items()}
         for message in messages:
             if message.seq not in evidence.entries and message.seq not in evidence.rivalled:
                 assert message.ref not in world.accepted, "an accepted message is not absent"
@@ -203,6 +233,6 @@ def test_two_runs_that_read_the_log_at_once_take_no_entry_together(world: World,
     for run in sorted({message.run_id for message in world.doubts}):
         messages = [message for message in world.doubts if message.run_id == run]
         others = [message for message in world.doubts if message.run_id != run]
-        evidence = weigh(messages, others, world.logged, set(), FACTS[dialect])
+        evidence = weigh(messages, others, world.logged, {}, FACTS[dialect])
         taken += [each.message_id for each in evidence.entries.values()]
     assert len(taken) == len(set(taken))

@@ -109,7 +109,7 @@ SKEW_S = SKEW.total_seconds()
 def test_matching(
     doubts: list[DoubtfulMessage], entries: list[LogEntry], facts: LogFacts, found: dict[int, str]
 ) -> None:
-    evidence = weigh(doubts, [], [LoggedMessage(one) for one in entries], set(), facts)
+    evidence = weigh(doubts, [], [LoggedMessage(one) for one in entries], {}, facts)
     assert {seq: match.message_id for seq, match in evidence.entries.items()} == found
 
 
@@ -501,7 +501,27 @@ def test_a_campaign_does_not_take_anothers_entry(unsettled: Unsettled, state: st
     assert unsettled.states == ["unknown", "pending", "pending"]
     again = replace(unsettled, run=other)
     assert again.reconcile(provider).found == 0
-    assert unsettled.ledger.known_ids({"m"}) == set()
+    assert unsettled.ledger.holders_of({"m"}) == []
+
+
+@pytest.mark.parametrize(
+    ("holder", "found", "states"),
+    [
+        (1, 1, ["accepted", "pending", "pending"]),  # to somebody else, so the id is not its own
+        (0, 0, ["pending", "pending", "pending"]),
+    ],
+)
+def test_an_id_that_was_given_to_another_message_is_told_by_its_recipient(
+    unsettled: Unsettled, holder: int, found: int, states: list[str]
+) -> None:
+    unsettled.ledger.create_run(replace(unsettled.run, run_id="run-2", campaign="other"))
+    unsettled.now[0] = INTENT
+    claims = unsettled.ledger.claim("run-2", limit=len(PEOPLE), lease_ms=600_000)
+    ids = ["m" if claim.seq == holder else f"of-{claim.seq}" for claim in claims]
+    settled = [Settlement(claim, Accepted(name)) for claim, name in zip(claims, ids, strict=True)]
+    unsettled.ledger.record("run-2", settled)
+    result = unsettled.reconcile(Provider([entry("m", PEOPLE[0])]), plan_of=lambda _: unsettled.plan)
+    assert (result.found, unsettled.states) == (found, states)
 
 
 def test_runs_with_another_log_are_not_compared(unsettled: Unsettled) -> None:

@@ -20,7 +20,7 @@ from sender.state.ledger import (
     RequestFormat,
     Run,
 )
-from sender.state.ledger_values import MOVES_SCHEMA, RouteClaims, RunRoute
+from sender.state.ledger_values import MOVES_SCHEMA, IdHolder, RouteClaims, RunRoute
 from sender.state.postgres import closing, tallies
 from sender.state.postgres import statements as sql
 from sender.state.postgres.database import Database, Transaction
@@ -205,10 +205,10 @@ class PostgresReads:
     def doubts(self) -> pl.DataFrame:
         return doubts_frame(self._db.read(lambda db: db.rows(sql.DOUBTS)))
 
-    def known_ids(self, ids: Collection[str]) -> set[str]:
+    def holders_of(self, ids: Collection[str]) -> list[IdHolder]:
         if not ids:
-            return set()
-        return {str(row[0]) for row in self._db.read(lambda db: db.rows(sql.KNOWN_IDS, (sorted(ids),)))}
+            return []
+        return [IdHolder(*row) for row in self._db.read(lambda db: db.rows(sql.HOLDERS, (sorted(ids),)))]
 
     def _run_key(self, run_id: str) -> tuple[int, int]:
         """The run's small integer and its number of messages; neither ever changes."""

@@ -248,7 +248,10 @@ SELECT {", ".join(_DOUBTED.get(name, f"one.{name}") for name in DOUBTS_SCHEMA)}
 FROM every_message AS one JOIN run ON run.key = one.run
 WHERE state IN ('unknown', 'intent') ORDER BY one.run, seq
 """  # noqa: S608 (our names)
-KNOWN_IDS = "SELECT message_id FROM message WHERE message_id = ANY(%s::text[])"
+HOLDERS = """
+SELECT message.message_id, run.run_id, message.seq FROM message JOIN run ON run.key = message.run
+WHERE message.message_id = ANY(%s::text[]) ORDER BY message.run, message.seq
+"""
 # What a provider said about a message may repeat the number and the text; what it knows of the number is a person's.
 ERASE_SENTENCES = """
 UPDATE {table} SET error_message = NULL, line_type = NULL, carrier = NULL

@@ -12,6 +12,7 @@ from sender.core.canary import OutcomeCount
 from sender.core.lazy_modules import pl
 from sender.state import rows
 from sender.state.ledger import DOUBTS_SCHEMA, Refusals
+from sender.state.ledger_values import IdHolder
 
 _REFUSALS = """
 SELECT reason, error_code, count(*) FROM message
@@ -37,7 +38,10 @@ SELECT {", ".join(f"{'run' if name == 'run_id' else 'message'}.{name}" for name 
 FROM message JOIN run ON run.key = message.run
 WHERE state IN ('unknown', 'intent') ORDER BY message.run, seq
 """  # noqa: S608 (our names)
-_KNOWN_IDS = "SELECT message_id FROM message WHERE message_id IN (SELECT value FROM json_each(?))"
+_HOLDERS = """
+SELECT message.message_id, run.run_id, message.seq FROM message JOIN run ON run.key = message.run
+WHERE message.message_id IN (SELECT value FROM json_each(?)) ORDER BY message.run, message.seq
+"""
 
 
 def read_refusals(db: apsw.Connection, key: int, from_seq: int, below_seq: int) -> list[Refusals]:
@@ -68,5 +72,6 @@ def read_doubts(db: apsw.Connection) -> pl.DataFrame:
     return rows.doubts_frame(db.execute(_DOUBTS).fetchall())
 
 
-def read_known_ids(db: apsw.Connection, ids: Collection[str]) -> set[str]:
-    return {str(row[0]) for row in db.execute(_KNOWN_IDS, (json.dumps(sorted(ids)),))} if ids else set()
+def read_holders(db: apsw.Connection, ids: Collection[str]) -> list[IdHolder]:
+    found: list[tuple[Any, ...]] = db.execute(_HOLDERS, (json.dumps(sorted(ids)),)).fetchall() if ids else []
+    return [IdHolder(*row) for row in found]

@@ -13,7 +13,7 @@ from sender.core.errors import UnknownRun
 from sender.core.lazy_modules import pl
 from sender.core.outcomes import CancelReason, Reason, SubmissionState
 from sender.state.ledger import REPEATABLE_SCHEMA, Counts, Refusals, RequestFormat, Run
-from sender.state.ledger_values import RouteClaims, RunRoute
+from sender.state.ledger_values import IdHolder, RouteClaims, RunRoute
 from sender.state.rows import moves_frame, read_run
 from sender.state.sqlite import closing, evidence, reading, tallies
 from sender.state.sqlite import statements as sql
@@ -164,9 +164,9 @@ class LedgerReads:
         with failures_explained(self._path):
             return evidence.read_doubts(self._db)
 
-    def known_ids(self, ids: Collection[str]) -> set[str]:
+    def holders_of(self, ids: Collection[str]) -> list[IdHolder]:
         with failures_explained(self._path):
-            return evidence.read_known_ids(self._db, ids)
+            return evidence.read_holders(self._db, ids)
 
     def _run_key(self, run_id: str) -> tuple[int, int]:
         """The run's small integer and its number of messages; neither ever changes."""

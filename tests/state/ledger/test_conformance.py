@@ -353,11 +353,11 @@ def test_a_claim_that_was_never_given_has_no_power(ledger: Ledger, wrong: dict[s
 
 def test_the_ids_of_all_runs(ledger: Ledger) -> None:
     ids = {ACCEPTED.message_id, FULL.message_id, "another"}
-    assert ledger.known_ids(ids) == ledger.known_ids(set()) == set()
+    assert ledger.holders_of(ids) == ledger.holders_of(set()) == []
     assert ledger.recent_ids(limit=9) == []
     for one, outcome in zip(claim(ledger, 3), (ACCEPTED, UNKNOWN, FULL), strict=True):
         record(ledger, one, outcome)
-    assert ledger.known_ids(ids) == {ACCEPTED.message_id, FULL.message_id}
+    assert ledger.holders_of(ids) == [(ACCEPTED.message_id, RUN.run_id, 0), (FULL.message_id, RUN.run_id, 2)]
     assert set(ledger.recent_ids(limit=9)) == {ACCEPTED.message_id, FULL.message_id}
     assert ledger.recent_ids(limit=1) == [FULL.message_id]
 
@@ -679,7 +679,7 @@ def test_an_id_is_kept_as_the_provider_wrote_it(ledger: Ledger, message_id: str)
     (one,) = claim(ledger)
     assert record(ledger, one, Accepted(message_id)) == 1
     assert row(ledger)["message_id"] == message_id
-    assert ledger.known_ids({message_id, "another"}) == {message_id}
+    assert ledger.holders_of({message_id, "another"}) == [(message_id, RUN.run_id, 0)]
 
 
 # The end
