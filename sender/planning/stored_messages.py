@@ -82,7 +82,7 @@ def recount(before: Manifest, frame: pl.DataFrame, mark: str) -> Manifest:
         segments=int(sent["segments"].sum()),
         segment_counts=_counted(sent["segments"]),
         encodings=_counted(sent["encoding"].drop_nulls()),
-        mms=int((sent["media"].list.len() > 0).sum()) if before.mms < before.messages else sent.height,
+        mms=sent.filter(message_fields.is_mms(before.fields)).height,
         replacements=(),
         notes=(),
         blame={},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
@@ -133,3 +135,23 @@ def test_a_process_that_ends_does_not_wait_for_it(run: Run, tmp_path: Path) -> N
 
     with twilio_log() as server:
         assert asyncio.run(send(server.url)) == []
+
+
+def test_one_that_cannot_begin_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread needs files of its own, and a machine may have none left."""
+    run = Run("run-1", "offer", RunKind.REHEARSAL, "twilio", "hash", None, 2, 2, 0, 0, simulated=True)
+    failures: list[type[BaseException]] = []
+
+    def no_loop(work: Coroutine[Any, Any, None]) -> None:
+        work.close()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def send() -> str:
+        monkeypatch.setattr(asyncio, "run", no_loop)
+        monkeypatch.setattr(threading, "excepthook", lambda failure: failures.append(failure.exc_type))
+        async with asyncio.timeout(20), refresh_meanwhile(str(tmp_path), run, {}):
+            return "sent"
+
+    with asyncio.Runner() as runner:
+        assert runner.run(send()) == "sent"
+    assert failures == [OSError]

@@ -13,7 +13,9 @@ import pytest
 import sender
 from sender.core.outcomes import Accepted
 from sender.delivery.import_outcomes import ImportedOutcomes, RowProblem, import_outcomes
+from sender.plan.plan import Plan
 from sender.planning.recipient_links import list_links
+from sender.planning.stored_messages import number_messages, recount
 from sender.state.ledger import Run, RunKind, Settlement
 from sender.state.state_dir import StateDir
 
@@ -29,10 +31,30 @@ class World:
     state: StateDir
     folder: Path
 
-    def load(self, text: str, *, event: str | None = "buy", id_column: str | None = None) -> ImportedOutcomes:
+    def load(
+        self, text: str, *, run_id: str | None = None, event: str | None = "buy", id_column: str | None = None
+    ) -> ImportedOutcomes:
         file = self.folder / "sold.csv"
         file.write_text(text, encoding="utf-8")
-        return import_outcomes(self.state, file, event=event, id_column=id_column, default_region="US")
+        run = None if run_id is None else self.state.ledger.run(run_id)
+        return import_outcomes(self.state, file, run=run, event=event, id_column=id_column, default_region="US")
+
+    def retry(self, row_number: int) -> None:
+        """Send the message of this row of `second` again, as the run `again`."""
+        whole = self.state.plan(self.state.ledger.run("second"))
+        rows = number_messages(whole.frame.filter(row_number=row_number))
+        self.send("again", Plan(recount(whole.manifest, rows, ""), rows), SECOND + 1, retry_of="second")
+
+    def send(self, run_id: str, plan: Plan, created_at_ms: int, *, retry_of: str | None = None) -> None:
+        count = plan.manifest.messages
+        run = Run(
+            run_id, "offer", RunKind.LIVE, "twilio", plan.hash, None, count, count, 0, created_at_ms, retry_of=retry_of
+        )
+        self.state.plans.save(run, plan)
+        self.state.ledger.create_run(run)
+        claims = self.state.ledger.claim(run_id, limit=count, lease_ms=60_000)
+        accepted = [Settlement(claim, Accepted(f"{run_id}-m{claim.seq}")) for claim in claims]
+        self.state.ledger.record(run_id, accepted)
 
     def kept(self, run_id: str = "second") -> list[tuple[int, str, int | None, float | None]]:
         """`row_number`, event, time and value."""
@@ -57,14 +79,10 @@ def world(tmp_path: Path) -> Iterator[World]:
             name="offer",
         )
         plan = sender.build_plan(campaign, state_dir=tmp_path / "state")
-        for run_id, created_at_ms in (("first", FIRST), ("second", SECOND)):
-            run = Run(run_id, "offer", RunKind.LIVE, "twilio", plan.hash, None, 3, 3, 0, created_at_ms)
-            state.plans.save(run, plan)
-            state.ledger.create_run(run)
-            claims = state.ledger.claim(run_id, limit=3, lease_ms=60_000)
-            accepted = [Settlement(claim, Accepted(f"{run_id}-m{claim.seq}")) for claim in claims]
-            state.ledger.record(run_id, accepted)
-        yield World(state, tmp_path)
+        world = World(state, tmp_path)
+        world.send("first", plan, FIRST)
+        world.send("second", plan, SECOND)
+        yield world
 
 
 @pytest.mark.parametrize(
@@ -124,6 +142,28 @@ def test_one_outcome_counts_for_one_run_and_once(world: World) -> None:
     at_ms = round(datetime(2026, 11, 9, tzinfo=UTC).timestamp() * 1000)
     assert world.kept() == [(1, "buy", at_ms, 1250.5), (1, "return", None, None)]
     assert world.kept("first") == []
+
+
+def test_only_the_run_that_is_named_is_looked_at(world: World) -> None:
+    imported = world.load(f"phone\n{PEOPLE[0]}\n+12025550199\n", run_id="first")
+    assert imported.by_run == {"first": 1}
+    assert imported.problems == (RowProblem(3, "nobody in run first, or before it"),)
+    assert (len(world.kept("first")), world.kept("second")) == (1, [])
+
+
+def test_an_outcome_of_a_retry_belongs_to_the_run_that_was_retried(world: World) -> None:
+    """Whatever run is named: both are one sending, and a report on either counts each person once."""
+    world.retry(row_number=3)
+    third = [("phone", PEOPLE[2]), ("ref", "again.0"), ("message_id", "again-m0"), ("ref", "second.2")]
+    for run_id in ("again", "second", None):
+        for header, cell in third:
+            imported = world.load(f"{header}\n{cell}\n", run_id=run_id)
+            assert (imported.by_run, imported.problems) == ({"second": 1}, ()), (run_id, header)
+    assert world.load(f"phone\n{PEOPLE[0]}\n", run_id="again").by_run == {"second": 1}, (
+        "whom only the first try reached"
+    )
+    assert [row[0] for row in world.kept("second")] == [1, 3]
+    assert world.kept("again") == []
 
 
 def test_rows_that_count_for_nothing_say_why(world: World) -> None:

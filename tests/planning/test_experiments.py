@@ -217,6 +217,21 @@ def test_a_list_too_small_to_tell_is_said(size: dict[str, str], told: bool):
     assert bool(notes) is told, notes
 
 
+@pytest.mark.parametrize(
+    ("event", "listen", "told"),
+    [
+        pytest.param("reply", {}, True, id="replies that nobody keeps"),
+        pytest.param("reply", {"keep_replies": True}, False, id="replies that are kept"),
+        pytest.param("purchase", {}, False, id="purchases"),
+        pytest.param(None, {}, False, id="whatever comes"),
+    ],
+)
+def test_replies_that_would_not_count_are_said(event: str | None, listen: dict[str, bool], told: bool):
+    notes = plan(experiment={"event": event} if event else {"key": "2026"}, listen=listen).manifest.notes
+    assert any("sender listen --keep-replies" in note for note in notes) is told, notes
+    assert not any("--keep-replies" in note for note in plan(listen=listen).manifest.notes), "no experiment is named"
+
+
 def test_a_split_that_a_variant_breaks_is_said():
     broken = {"name": "b", "body": "{{ code }}", "weight": 3}  # most rows have no code
     rows = [{**row, "code": "x" if n % 10 == 0 else ""} for n, row in enumerate(ROWS)]

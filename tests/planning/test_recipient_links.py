@@ -20,11 +20,12 @@ MESSAGE = """{{ name }}: {{ link("https://example.com/sale") }} {{ link("https:/
 COLUMNS = ["token", "link", "url", "row_number", "seq", "to"]
 
 
-def plan(state: Path, message: str = MESSAGE, **keys: Any) -> Plan:
+def plan(state: Path | None, message: str = MESSAGE, *, test_to: str | None = None, **keys: Any) -> Plan:
     rows = [{"phone": "12", "name": "x"}, {"phone": ADA, "name": "Ada"}, {"phone": BOB, "name": "Bob"}]
     given: dict[str, Any] = {"name": "t", "provider": "sandbox", "from_": "+12025550100", "recipients": rows}
     links = {"base": BASE, "domains": ["example.com"]}
-    return build_plan(load_campaign(message=message, **{**given, "links": links, **keys}), state_dir=state)
+    campaign = load_campaign(message=message, **{**given, "links": links, **keys})
+    return build_plan(campaign, state_dir=state, test_to=test_to)
 
 
 class TestTheSecret:
@@ -49,6 +50,23 @@ class TestTheSecret:
         with pytest.raises(InputError, match="need the state directory") as caught:
             read_secret(None, test=False)
         assert "state_dir=" in str(caught.value.fix)
+
+
+class TestAPlanForATest:
+    def test_its_links_are_no_recipient_s(self, tmp_path: Path) -> None:
+        """Also where it goes to the number of one: who tries the link has not clicked for her."""
+        real, test = (list_links(plan(tmp_path, test_to=to), BASE).filter(to=ADA) for to in (None, ADA))
+        assert test["url"].to_list() == real["url"].to_list()
+        assert not {*test["token"]} & {*real["token"]}
+        assert list_links(plan(tmp_path, test_to=ADA), BASE).equals(test), "those of one state stay the same"
+
+    def test_it_needs_no_state_and_makes_none(self, tmp_path: Path) -> None:
+        without = list_links(plan(None, test_to=ADA), BASE)
+        assert without["to"].unique().to_list() == [ADA]
+        assert list_links(plan(tmp_path / "new", test_to=ADA), BASE).equals(without)
+        assert not (tmp_path / "new").exists()
+        with pytest.raises(InputError, match="need the state directory"):
+            plan(None)
 
 
 class TestTheTable:

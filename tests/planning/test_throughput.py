@@ -11,6 +11,7 @@ from sender import build_plan, load_campaign
 from sender.cli.duration import format_duration
 from sender.cli.plan_lines import rate_line, senders_line
 from sender.plan.manifest import Manifest
+from sender.plan.pace import Queue
 from sender.plan.plan import Plan
 from sender.planning.throughput import format_rate
 
@@ -110,6 +111,41 @@ def test_what_stands_against_a_plan(keys: dict[str, Any], warning: str | None) -
     made = manifest(**keys)
     told = made.feasibility["warnings"]
     assert told == [] if warning is None else warning in " ".join(told), told
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected_s"),
+    [
+        pytest.param({"rate": "none", "limits": {"queue": 100}}, 200, id="what does not fit waits for room"),
+        pytest.param({"rate": "none", "limits": {"queue": 400}}, 0, id="all fit"),
+        pytest.param({"rate": "none"}, None, id="no limit"),
+        pytest.param({"rate": "2/s", "limits": {"queue": 100}}, 200, id="the queue takes longer"),
+        pytest.param({"rate": "2/s", "limits": {"queue": 280}}, 150, id="the pace takes longer"),
+        pytest.param({"rate": "none", "limits": {"queue": 100}, "from_": [A, B]}, 100, id="two numbers drain it"),
+        pytest.param({"rate": "1/s", "limits": {"queue": 1}}, 300, id="nothing queues at this pace"),
+        pytest.param({"rate": "none", "limits": {"queue": "auto"}, "provider": "signalwire", "from_": C}, 0, id="as documented"),
+    ],
+)  # fmt: skip
+def test_a_full_queue_of_the_provider_is_waited_for(keys: dict[str, Any], expected_s: float | None) -> None:
+    """A number sends one of 300 messages on each second."""
+    assert manifest(**keys).expected_s == expected_s
+
+
+@pytest.mark.parametrize(
+    ("keys", "queue"),
+    [
+        pytest.param({"rate": "none"}, None, id="no limit is asked for"),
+        pytest.param({"rate": "none", "limits": {"queue": 70}}, Queue(70, 1), id="the campaign's own"),
+        pytest.param({"rate": "none", "limits": {"queue": "auto"}}, Queue(36_000, 1), id="by the hours that are documented"),
+        pytest.param({"rate": "none", "limits": {"queue": "auto"}, "from_": [A, B]}, Queue(72_000, 2), id="of each number"),
+        pytest.param({"rate": "none", "limits": {"queue": "auto"}, "provider": "signalwire"}, Queue(10_000, 4), id="by its documented length"),
+        pytest.param({"rate": "1.01/s", "limits": {"queue": 70}}, Queue(70, 1), id="just faster than it drains"),
+        pytest.param({"rate": "1/s", "limits": {"queue": 70}}, None, id="as fast as it drains"),
+        pytest.param({"rate": "none", "limits": {"queue": "auto"}, "provider": "sandbox"}, Queue(10_000, 4), id="the dialect's"),
+    ],
+)  # fmt: skip
+def test_the_queue_that_may_fill_up(keys: dict[str, Any], queue: Queue | None) -> None:
+    assert manifest(1, **keys).pace.queue == queue
 
 
 def test_a_plan_of_nobody_takes_no_time() -> None:

@@ -48,7 +48,8 @@ def test_approvals_of_a_text_are_kept_together_and_the_newest_of_a_person_counts
 
 def test_they_come_in_the_order_of_their_newest(store: ApprovalStore) -> None:
     for text, at_ms in (("a\0 text \N{SNOWMAN}", 20), ("b", 10), ("c", 30)):
-        store.add(approved(text, approval("anna", at_ms)))
+        store.add(approved(text, approval("anna", at_ms), approval("bob", 5)))
+        store.add(approved(text, approval("carl", 1)))
     assert [each.text for each in store.read()] == ["b", "a\0 text \N{SNOWMAN}", "c"]
 
 

@@ -60,13 +60,29 @@ def test_what_is_no_path_in_it_is_passed_by(tmp_path: Path) -> None:
     assert read_known_states() == (tmp_path,)
 
 
-@pytest.mark.parametrize("home", ["", "relative/state"])
+@pytest.mark.parametrize("home", [None, "", "relative/state"])
 def test_without_an_absolute_state_home_it_is_below_the_users(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str | None
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", home)
+    if home is None:
+        monkeypatch.delenv("XDG_STATE_HOME")
+    else:
+        monkeypatch.setenv("XDG_STATE_HOME", home)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    register_state(tmp_path / "state")
     assert registry_path() == tmp_path / ".local" / "state" / "campaign-sender" / "states.json"
+    assert registry_path().exists()
+    assert read_known_states() == (tmp_path / "state",)
+
+
+def test_a_user_without_a_home_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    register_state(tmp_path)
+    assert read_known_states() == ()
 
 
 def test_where_it_cannot_be_written_nothing_fails(tmp_path: Path, home: Path) -> None:

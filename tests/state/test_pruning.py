@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from tests.state.run_history import (
     plan_for,
     run_history,
 )
+from tests.state.test_number_store import fact
+from tests.state.test_reply_store import reply
 
 
 @pytest.fixture
@@ -106,6 +109,35 @@ def test_written_plans_that_are_older_go_too(history: RunHistory, dry_run: bool)
     assert prune(history.state, older_than_s=120).plans == ()
     assert prune(history.state, older_than_s=30, dry_run=dry_run).plans == (folder,)
     assert folder.exists() is dry_run
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for good"])
+def test_replies_and_facts_that_are_older_go_too(history: RunHistory, dry_run: bool) -> None:
+    """Those of more than a minute ago; then their bytes are nowhere either."""
+    heard = {"SM0": history.now_ms - 1, "SM1": history.now_ms, "SM2": history.now_ms + 1}
+    with closing(history.state.open_replies(create=True)) as replies:
+        for message_id, at in heard.items():
+            replies.add(reply(message_id, JEAN, at=at), keep=True, forward=False)
+    with closing(history.state.open_numbers()) as numbers:
+        numbers.put([fact(ADA, at=heard["SM0"]), fact(GRACE, at=heard["SM1"]), fact(JEAN, at=heard["SM2"])])
+    history.now_ms += MINUTE_MS
+    told = prune(history.state, older_than_s=60, dry_run=dry_run)
+    assert (told.replies, told.facts) == (1, 1)
+    with closing(history.state.open_replies()) as replies:
+        left = [stored.reply.message_id for stored in replies.kept()]
+    with closing(history.state.open_numbers()) as numbers:
+        known = [each.number for each in numbers.everything()]
+    assert left == (["SM0", "SM1", "SM2"] if dry_run else ["SM1", "SM2"])
+    assert sorted(known) == ([ADA, GRACE, JEAN] if dry_run else [GRACE, JEAN])
+    content = b"".join(file.read_bytes() for file in history.folder.iterdir() if file.is_file())
+    assert [gone in content for gone in (b"SM0", ADA.encode())] == [dry_run] * 2
+
+
+def test_a_state_without_replies_and_facts_gets_no_files_for_them(history: RunHistory) -> None:
+    before = {file.name for file in history.folder.iterdir()}
+    told = prune(history.state, older_than_s=0)
+    assert (told.replies, told.facts) == (0, 0)
+    assert {file.name for file in history.folder.iterdir()} == before
 
 
 def test_an_age_is_not_negative(history: RunHistory) -> None:

@@ -21,12 +21,14 @@ from sender.core.outcomes import (
     Unknown,
 )
 from sender.state.ledger import DOUBTS_SCHEMA, JOURNAL_SCHEMA, Run, RunKind
+from sender.state.ledger_values import MOVES_SCHEMA
 from sender.state.rows import (
     SettledFields,
     cleaned,
     doubts_frame,
     epoch_ms,
     journal_frame,
+    moves_frame,
     read_run,
     run_columns,
     settled,
@@ -157,3 +159,12 @@ def test_a_frame_of_doubts_has_its_schema(count: int) -> None:
     assert dict(frame.schema) == DOUBTS_SCHEMA
     assert frame["seq"].to_list() == list(range(count))
     assert frame["intent_at"].to_list() == [datetime(2026, 1, 1, 12, tzinfo=UTC)] * count
+
+
+@pytest.mark.parametrize("count", [0, 1, len(MOVES_SCHEMA), 20])
+def test_a_frame_of_moves_has_its_schema(count: int) -> None:
+    row = dict.fromkeys(MOVES_SCHEMA) | {"attempt": 1, "route": 0, "outcome": "rejected", "at": NOON_MS + 7}
+    frame = moves_frame([tuple((row | {"seq": seq}).values()) for seq in range(count)])
+    assert dict(frame.schema) == MOVES_SCHEMA
+    assert frame["seq"].to_list() == list(range(count))
+    assert frame["at"].to_list() == [datetime(2026, 1, 1, 12, 0, 0, 7_000, tzinfo=UTC)] * count

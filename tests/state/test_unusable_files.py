@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from sender.core.errors import InputError, StateError
@@ -76,6 +77,7 @@ SUBJECTS = {
     ReplyFile: "file of replies",
     NumberFactsFile: "list of what is known of numbers",
 }
+ALL_OF = {SuppressionFile: "active", ReplyFile: "kept", NumberFactsFile: "everything"}
 CALLS = [
     pytest.param(kind, call, id=f"{kind.__name__}-{call}") for kind, (_, calls) in STORES.items() for call in calls
 ]
@@ -110,6 +112,80 @@ def test_one_that_is_another_file(tmp_path: Path, kind: type[Any], opened: str, 
     with pytest.raises(StateError, match=f"the {SUBJECTS[kind]} cannot be used") as told:
         getattr(kind, opened)(file)
     assert told.value.where == str(file)
+
+
+READERS: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any]]] = {
+    **{kind.__name__: (SUBJECTS[kind], kind.open, kind.open_to_read) for kind in STORES},
+    "SqliteLedger": ("ledger", SqliteLedger.open, lambda file: SqliteLedger.open(file, read_only=True)),
+}
+
+
+@pytest.fixture
+def no_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a folder that this user may not write: SQLite reads a file with a log only as one that nobody changes."""
+    connect = apsw.Connection
+
+    def connect_there(name: str, **options: Any) -> apsw.Connection:
+        if "mode=ro" in name and "immutable=1" not in name:
+            raise apsw.CantOpenError("unable to open database file")
+        return connect(name, **options)
+
+    monkeypatch.setattr(apsw, "Connection", connect_there)
+
+
+@pytest.mark.usefixtures("no_shared_memory")
+class TestOneInAFolderThatMayOnlyBeRead:
+    @pytest.mark.parametrize("kind", STORES, ids=lambda kind: kind.__name__)
+    def test_what_was_closed_is_read_as_it_is(self, tmp_path: Path, kind: type[Any]) -> None:
+        fill, _ = STORES[kind]
+        file = tmp_path / "a store?.sqlite3"
+        with closing(kind.open(file)) as store:
+            fill(store)
+        content = file.read_bytes()
+        with closing(kind.open_to_read(file)) as store:
+            assert len([*getattr(store, ALL_OF[kind])()]) == 1
+            with pytest.raises(StateError, match="it cannot be written"):
+                fill(store)
+        assert file.read_bytes() == content
+
+    def test_a_ledger_that_was_closed_is_read_as_it_is(self, tmp_path: Path) -> None:
+        file = tmp_path / "ledger.sqlite3"
+        with closing(SqliteLedger.open(file)) as ledger:
+            ledger.create_run(RUN)
+        with closing(SqliteLedger.open(file, read_only=True)) as ledger:
+            assert ledger.runs() == [RUN]
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_another_program_s_is_refused(self, tmp_path: Path, name: str) -> None:
+        _, _, opens = READERS[name]
+        file = tmp_path / "store.sqlite3"
+        db = apsw.Connection(str(file))
+        db.execute("CREATE TABLE theirs (x)")
+        db.close()
+        with pytest.raises(StateError, match=r"this (database )?is not a") as told:
+            opens(file)
+        assert told.value.where == str(file)
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_one_whose_log_has_more_is_not_read_without_it(self, tmp_path: Path, name: str) -> None:
+        """What a process wrote that was killed then; an empty log has nothing."""
+        subject, opens_to_write, opens = READERS[name]
+        file = tmp_path / "store.sqlite3"
+        opens_to_write(file).close()
+        log = file.with_name("store.sqlite3-wal")
+        log.touch()
+        opens(file).close()
+        log.write_bytes(b"what a crash left")
+        with pytest.raises(StateError, match=f"the {subject} cannot be used: it cannot be opened") as told:
+            opens(file)
+        assert told.value.where == str(file)
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_one_that_is_not_there_is_not_made(self, tmp_path: Path, name: str) -> None:
+        subject, _, opens = READERS[name]
+        with pytest.raises(StateError, match=f"the {subject} cannot be used: it cannot be opened"):
+            opens(tmp_path / "store.sqlite3")
+        assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize(

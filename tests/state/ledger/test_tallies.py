@@ -266,6 +266,47 @@ def test_an_example_is_a_sentence_that_is_still_there(ledger: Ledger) -> None:
     assert {one.example for one in ledger.totals(RUN.run_id).tallies} == {None}
 
 
+def test_the_example_is_of_the_newest_also_among_late_answers(ledger: Ledger) -> None:
+    """A claim that is over comes in one group with answers that count, so that the group is counted row by row."""
+    record(ledger, claim(ledger)[0], Rejected(Reason.BLOCKED, "21610", "first"))
+    stale, second = claim(ledger, 2)
+    ledger.release(RUN.run_id, [stale])
+    late = [Settlement(stale, ACCEPTED), Settlement(second, Rejected(Reason.BLOCKED, "21610", "second"))]
+    assert ledger.record(RUN.run_id, late) == 1
+    (tally,) = ledger.totals(RUN.run_id).tallies
+    assert (tally.messages, tally.example) == (2, "second")
+
+
+def test_the_example_is_of_the_newest_report(ledger: Ledger) -> None:
+    for seq in range(3):
+        record(ledger, claim(ledger)[0], Accepted(f"SM{seq}"))
+    for seq, sentence in ((0, "first"), (2, "second")):
+        told = DeliveryReport(f"SM{seq}", Status.FAILED, reason=Reason.BLOCKED, error_code="1", error_message=sentence)
+        ledger.record_reports([ReceivedReport(told, RUN.run_id, seq)])
+    tallies = {one.status: one for one in ledger.totals(RUN.run_id).tallies}
+    assert (tallies[Status.FAILED].messages, tallies[Status.FAILED].example) == (2, "second")
+
+
+@pytest.mark.parametrize(
+    "settle",
+    [
+        pytest.param(lambda ledger: ledger.reconcile(RUN.run_id, [LogFinding(1, ACCEPTED)]), id="found in the log"),
+        pytest.param(
+            lambda ledger: ledger.record_reports([ReceivedReport(DeliveryReport("SM", Status.SENT), RUN.run_id, 1)]),
+            id="reported",
+        ),
+    ],
+)
+def test_the_example_stays_where_another_message_leaves(ledger: Ledger, settle: Callable[[Ledger], object]) -> None:
+    for seq in range(3):
+        record(ledger, claim(ledger)[0], Unknown(f"sentence {seq}"))
+    settle(ledger)
+    tallies = {one.state: one for one in ledger.totals(RUN.run_id).tallies}
+    assert tallies[SubmissionState.ACCEPTED].messages == 1
+    unknown = tallies[SubmissionState.UNKNOWN]
+    assert (unknown.messages, unknown.example) == (2, "sentence 2")
+
+
 @pytest.mark.parametrize(
     ("outcome", "reason", "code"),
     [
