@@ -96,8 +96,8 @@ def import_file(suppressions: SuppressionList, file: Path, rules: ListRules, *, 
     allowed = listed.unreadable_rows <= rules.unreadable
     mark = "[yellow]note:[/]" if allowed else "[red]not on the list:[/]"
     console.out.print(f"  {mark} {console.many(listed.unreadable_rows, 'row')} with a number that cannot be read")
-    for column, row, detail in listed.unreadable.select("column", "row", "detail").head(_SHOWN).iter_rows():
-        console.out.print(f"    {escape(f'row {row:,}, `{column}`: {detail}')}")
+    for cell in listed.list_unreadable(_SHOWN):
+        console.out.print(f"    {escape(cell)}")
     if listed.unreadable.height > _SHOWN:
         console.out.print(f"    and {listed.unreadable.height - _SHOWN:,} more")
     if not allowed:

@@ -43,6 +43,7 @@ _MOSTLY = 0.5
 _UNSURE = (0.2, 0.8)  # shares of a sample that do not say what most of all cells are
 _MOST_LETTERS = 24  # in a cell that is a number with a label, and not a sentence
 _FEWEST_DIGITS = 7
+_MOST_CODE_DIGITS = 3
 _REPEATED = re.compile(r" \(\d+\)$")
 
 
@@ -182,7 +183,7 @@ class _Sheet:
             cells += sample.height
             read += sample.filter(_lost_digits("0")).height
             for cell, *written in looked_at.iter_rows():
-                own = (region for text in written for region in countries.regions_of(text))
+                own = (region for text in written for region in regions_meant(text))
                 read += bool(self._reader.read(cell, (*self._rules.regions, *own)).numbers)
             if most is not None and cells >= _MOST_SAMPLED:
                 break
@@ -202,6 +203,15 @@ class _Sheet:
             filled = block.drop("row_number").filter((text != "") & ~text.is_in(list(PLACEHOLDERS)))
             if filled.height:
                 yield filled if most is None else filled.gather_every(max(1, filled.height // most))
+
+
+def regions_meant(text: str) -> tuple[str, ...]:
+    """Return the regions that a text in a country column may mean, calling codes without a plus included."""
+    regions = countries.regions_of(text)
+    code = text.strip().lstrip("0")
+    if code.isascii() and code.isdigit() and len(code) <= _MOST_CODE_DIGITS:
+        regions = (*regions, *countries.regions_of(f"+{code}"))
+    return regions
 
 
 def _could_be_number(name: str) -> pl.Expr:

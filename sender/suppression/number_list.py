@@ -13,16 +13,14 @@ from pathlib import Path
 from sender import phone
 from sender.core.errors import RecipientsError, setting
 from sender.core.lazy_modules import phonenumbers, pl
-from sender.phone import countries
 from sender.phone.lenient import PLACEHOLDERS, LenientReader
 from sender.recipients.columns import open_source
 from sender.recipients.input_file import InputFile
 from sender.recipients.readers.read import read_tables
-from sender.suppression.number_columns import ChosenColumn, choose_columns
+from sender.suppression.number_columns import ChosenColumn, choose_columns, regions_meant
 
 _AT_ONCE = 1_000_000  # cells; `phone.normalize` builds tables that pay only for many
 _EXAMPLES = 3
-_MOST_CODE_DIGITS = 3
 _UNREAD = {"column": pl.String, "row": pl.UInt32, "cell": pl.String, "detail": pl.String}
 
 
@@ -93,10 +91,19 @@ class NumberList:
         """How many rows have a cell that cannot be read."""
         return self.unreadable.select("sheet", "row").n_unique()
 
+    def list_unreadable(self, most: int) -> list[str]:
+        """Return `most` of the cells that cannot be read: ``row 12, `Phone`: ...``, the column as `columns` name it."""
+        names = {column.name for column in self.columns}
+        cells = self.unreadable.head(most).select("sheet", "column", "row", "detail")
+        listed = []
+        for sheet, column, row, detail in cells.iter_rows():
+            full = f"{sheet}: {column}"
+            listed.append(f"row {row:,}, `{full if full in names else column}`: {detail}")
+        return listed
+
     def describe_unreadable(self, most: int = _EXAMPLES) -> str:
         """Return the cells that cannot be read, `most` of them: ``row 12, `Phone`: ...; and 4 more``."""
-        cells = self.unreadable.head(most).select("column", "row", "detail")
-        shown = [f"row {row:,}, `{column}`: {detail}" for column, row, detail in cells.iter_rows()]
+        shown = self.list_unreadable(most)
         more = self.unreadable.height - len(shown)
         return "; ".join(shown) + (f"; and {more:,} more" if more else "")
 
@@ -153,7 +160,8 @@ def read_number_list(path: Path, rules: ListRules, *, name: str | None = None) -
     return NumberList(
         file=file,
         columns=columns,
-        rows=sum(table.height for table in tables.values()) + any(column.first is not None for column, _ in read),
+        rows=sum(table.height for table in tables.values())
+        + len({column.sheet for column, _ in read if column.first is not None}),
         blank_rows=blank_rows,
         unreadable=pl.concat(unreadable) if unreadable else pl.DataFrame(schema={**_UNREAD, "sheet": pl.String}),
         rules=rules,
@@ -213,7 +221,7 @@ class _ColumnReader:
             to = self._normalize(texts.filter(rows), None, own.filter(rows))["to"]
             found.append(to)
             read = read.scatter(rows.arg_true().filter(to.is_not_null()), values=True)
-        doubtful = ~read | texts.str.contains(r"[/\\]")
+        doubtful = ~read | texts.str.contains(r"[/\\]|[\d--0-9]")  # another ending, digits of another script
         numbers, alone_keys, unread = self._read_alone(cells, first["detail"], doubtful, countries_of)
         keys = _digit_keys(texts.filter(bare & ~doubtful))
         return pl.concat([*found, numbers]).drop_nulls(), pl.concat([keys, alone_keys]), unread
@@ -270,18 +278,11 @@ def _gather(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _regions_by_text(column: pl.Series) -> dict[str, tuple[str, ...]]:
-    """Return the regions that each text of a country column may mean, calling codes without a plus included."""
-    meant: dict[str, tuple[str, ...]] = {}
-    for text in column.unique():
-        regions = countries.regions_of(text)
-        code = text.strip().lstrip("0")
-        if code.isascii() and code.isdigit() and len(code) <= _MOST_CODE_DIGITS:
-            regions = (*regions, *countries.regions_of(f"+{code}"))
-        if regions:
-            meant[text] = regions
-    return meant
+    """Return the regions that each text of a country column may mean, where it means any."""
+    return {text: regions for text in column.unique() if (regions := regions_meant(text))}
 
 
 def _digit_keys(cells: pl.Series) -> pl.Series:
-    """Return the digits of cells without a `+`, as UInt64."""
-    return cells.str.replace_all(r"\D", "").cast(pl.UInt64, strict=False).drop_nulls().alias("key")
+    """Return the digits of cells without a `+`, as UInt64; those of `2025550147.0` without its fraction."""
+    whole = cells.str.replace(r"(\d{5})[.,]0+\D*$", "$1")
+    return whole.str.replace_all(r"\D", "").cast(pl.UInt64, strict=False).drop_nulls().alias("key")

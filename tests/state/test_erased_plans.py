@@ -53,6 +53,25 @@ def test_of_another_only_the_test_number_stays(tmp_path: Path, plan: sender.Plan
     assert left.manifest.notes == (f"row 2: {ADA} is odd", "two rows")
 
 
+def test_pictures_links_and_sentences_of_others_stay(tmp_path: Path) -> None:
+    people = [{"phone": ADA, "name": "Ada"}, {"phone": BOB, "name": "Bob"}, {"phone": BOB, "name": "Rob"}]
+    campaign = sender.load_campaign(
+        name="t", provider="sandbox", from_="+12025550150",
+        message='{{ name }}: {{ link("https://example.com/" ~ name) }}',
+        recipients=[{**row, "media_url": f"https://e.example/{row['name']}.png"} for row in people],
+        links={"base": "https://go.example.com/", "domains": ["example.com"]},
+    )  # fmt: skip
+    before = sender.build_plan(campaign, state_dir=tmp_path / "state").write(tmp_path / "plan").frame
+    erase_from_plan(tmp_path / "plan", Person.of(ADA), "another")
+    left = sender.Plan.open(tmp_path / "plan").frame
+    kept = ["media", "links", "detail", "to", "body"]
+    assert left.select(kept).rows()[1:] == before.select(kept).rows()[1:]
+    assert left["media"].to_list()[:2] == [[], ["https://e.example/Bob.png"]]
+    assert left["links"].is_null().to_list() == [True, False, before["links"].is_null()[2]]
+    assert left["detail"].to_list() == [None, None, before["detail"][2]]
+    assert before["detail"][2], "Rob's row was skipped, and says why"
+
+
 def test_a_plan_without_rows_has_no_examples(tmp_path: Path, plan: sender.Plan) -> None:
     folder = tmp_path / "plan"
     drop_rows(folder, "another")

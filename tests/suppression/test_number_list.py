@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import io
 import re
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-import xlsxwriter
 
 from sender.core.errors import RecipientsError
-from sender.suppression.number_list import ListRules, NumberList, read_number_list
+from sender.suppression.number_list import ListRules, read_number_list
 from sender.suppression.number_match import People
 from tests.profiles import pairs
-
-A, B, C, D = "+12025550101", "+12025550102", "+12025550103", "+12025550104"
-LONDON, MANCHESTER = "+442079460018", "+441614960018"
-US = ListRules(regions=("US",))
-NO_REGION = ListRules()
-
-
-def workbook(**sheets: list[list[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    with xlsxwriter.Workbook(buffer) as book:
-        for name, rows in sheets.items():
-            sheet = book.add_worksheet(name)
-            for place, row in enumerate(rows):
-                for column, value in enumerate(row):
-                    sheet.write(place, column, value)
-            if name.startswith("hidden"):
-                sheet.hide()
-    return buffer.getvalue()
-
-
-def read(tmp_path: Path, name: str, content: str | bytes | pl.DataFrame, rules: ListRules = US) -> NumberList:
-    path = tmp_path / name
-    if isinstance(content, pl.DataFrame):
-        content.write_parquet(path)
-    else:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_number_list(path, rules)
-
+from tests.suppression.list_files import LONDON, MANCHESTER, NO_REGION, US, A, B, C, D, read, workbook
 
 # Twilio's, Telnyx' and SignalWire's exports, with the headers that they have.
 TWILIO_LOG = (
@@ -112,9 +82,11 @@ FILES: dict[str, tuple[str, str | bytes | pl.DataFrame, ListRules, set[str]]] = 
     "a country column": ("a.csv", f"phone,country\n020 7946 0018,GB\n{A},\n", NO_REGION, {LONDON, A}),
     "a country column of names": ("a.csv", "phone,Country\n020 7946 0018,United Kingdom\n202-555-0101,USA\n", NO_REGION, {LONDON, A}),
     "a country column of calling codes": ("a.csv", "Country Code,phone\n44,020 7946 0018\n1,202-555-0101\n", NO_REGION, {LONDON, A}),
+    "calling codes of three digits, and with zeros": ("a.csv", "phone,country\n01 234 5678,353\n020 7946 0018,0044\n", NO_REGION, {"+35312345678", LONDON}),
     "a mailing country": ("a.csv", "MailingCountry,phone\nGreat Britain,020 7946 0018\n", NO_REGION, {LONDON}),
     "a country that is not known": ("a.csv", f"phone,country\n202-555-0101,Atlantis\n{B},\n", US, {A, B}),
     "a country that may be another": ("a.csv", "phone,country\n202-555-0101,GB\n", US, {A}),
+    "one of two countries": ("a.csv", "phone,country\n2075550123,US or GB\n", NO_REGION, {"+12075550123", "+442075550123"}),
     "both the country and the default": ("a.csv", "phone,country\n2075550123,GB\n", US, {"+12075550123", "+442075550123"}),
     "a country for numbers that name theirs": ("a.csv", f"phone,country\n{A},GB\n", NO_REGION, {A}),
     "numbers of another country without a plus": ("a.csv", "phone\n442079460018\n", US, {LONDON}),
@@ -123,7 +95,7 @@ FILES: dict[str, tuple[str, str | bytes | pl.DataFrame, ListRules, set[str]]] = 
     "two countries": ("a.csv", "phone\n020 7946 0018\n202-555-0101\n", ListRules(regions=("GB", "US")), {LONDON, A}),
     "two numbers in a cell": ("a.csv", 'phone\n"202-555-0101, 202-555-0102"\n202-555-0103 / 202-555-0104\n', US, {A, B, C, D}),
     "two numbers in a cell, one blank apart": ("a.csv", f"phone\n{A} {B}\n2025550103 2025550104\n", US, {A, B, C, D}),
-    "two numbers, only the endings": ("a.csv", "phone\n202-555-0101/02\n", US, {A, B}),
+    "two numbers, only the endings": ("a.csv", "phone\n202-555-0101/02\n202-555-0103\\04\n", US, {A, B, C, D}),
     "labels and extensions": ("a.csv", "phone\nTel: 202-555-0101 ext. 4\n202-555-0102 (work)\n+1 202 555 0103 x12\n", US, {A, B, C}),
     "addresses": ("a.csv", f"contact\ntel:{A}\nwhatsapp:{B}\nsip:{C}@example.com\n", NO_REGION, {A, B, C}),
     "invisible characters": ("a.csv", "phone\n\u202a+1202\u200b5550101\u202c\n\ufeff+1\u00a0202\u2011555\u20110102\n", US, {A, B}),
@@ -172,6 +144,11 @@ STOPS: dict[str, tuple[str, str | bytes | pl.DataFrame, ListRules, list[int], in
     "one number a row of two": ("a.csv", f"phone,mobile\n{A},555-0101\n{B},\n", US, [2], 0),
     "nothing but such cells": ("a.csv", "phone\nx\ny\n", US, [2, 3], 0),
     "blank rows count apart": ("a.csv", f"name,phone\nAnn,\nBob,n/a\nCy,NULL\nDan,-\nEve,{A}\nFay,x\n", US, [7], 4),
+    "the same digits in another country": ("a.csv", "phone,country\n020 7946 0018,Atlantis\n020 7946 0018,US or GB\n", NO_REGION, [2], 0),
+    "seven digits above several columns": ("a.csv", f"5550101,Ann\n{A},Bob\n", US, [1], 0),
+    "the same cell twice": ("a.csv", f"phone\nnobody\n{A}\nnobody\n", US, [2, 4], 0),
+    "blanks of several kinds": ("a.tsv", f"phone\tname\n  \tAnn\n N/A \tBob\n—\tCy\n#N/A\tDan\nNone\tEve\n{A}\tFay\nx\tGus\n", US, [8], 5),
+    "blanks on both sheets": ("a.xlsx", workbook(x=[["Tel", "Name"], ["", "Ann"], [A, "Bob"]], y=[["Tel", "Name"], ["x", "Cy"], ["", "Dan"], ["-", "Eve"]]), US, [2], 3),
     "on the second sheet": ("a.xlsx", workbook(x=[["Tel"], [A]], y=[["Tel"], ["x"], [B]]), US, [2], 0),
     "the same row of two sheets": ("a.xlsx", workbook(x=[["Tel"], ["x"]], y=[["Tel"], ["y"], [B]]), US, [2, 2], 0),
 }  # fmt: skip
@@ -198,6 +175,71 @@ def test_a_cell_that_cannot_be_read_is_named_with_its_column_and_sheet(tmp_path:
     assert re.findall(r"row (\d+), `(\w+)`", listed.describe_unreadable()) == [("3", "phone"), ("2", "mobile")]
     listed = read(tmp_path, "a.xlsx", workbook(one=[["Tel"], [A]], two=[["Tel"], [B], ["x"]]))
     assert listed.unreadable.select("sheet", "column", "row", "cell").rows() == [("two", "Tel", 3, "x")]
+
+
+def test_the_cells_that_cannot_be_read_are_a_table_of_the_same_columns(tmp_path: Path) -> None:
+    """Whether there are any, and whether the file has sheets: several can be put together."""
+    contents: dict[str, str | bytes] = {
+        "a.csv": f"phone\n{A}\nx\n",
+        "b.csv": f"phone\n{A}\n",
+        "c.csv": "",
+        "d.xlsx": workbook(x=[["Tel"], ["x"]]),
+    }
+    cells = [read(tmp_path, name, content).unreadable for name, content in contents.items()]
+    texts = dict.fromkeys(("column", "cell", "detail", "sheet"), pl.String())
+    assert all(dict(each.schema) == {**texts, "row": pl.UInt32()} for each in cells)
+    assert pl.concat(cells).select("sheet", "row").rows() == [(None, 3), ("x", 2)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentences"),
+    [
+        pytest.param(["x"], ["1 row has a cell that is not a number", "row 2, `phone`: `x`", "`unreadable: 1`"], id="1"),
+        pytest.param(["x", "y"], ["2 rows have cells that are not numbers", "; row 3, `phone`: `y`", "--unreadable 2"], id="2"),
+        pytest.param(list("vwxyz"), ["5 rows have cells that", "; row 4, `phone`: `x`", "; and 2 more\n"], id="5"),
+        pytest.param(["202/555-0101//"], ["`202/555-0101//` holds a second number that cannot be read"], id="a second number"),
+    ],
+)  # fmt: skip
+def test_the_error_says_which_cells_and_how_many(tmp_path: Path, cells: list[str], sentences: list[str]) -> None:
+    with pytest.raises(RecipientsError) as caught:
+        read(tmp_path, "a.csv", "\n".join(["phone", *cells, A])).check("a.csv")
+    assert [sentence for sentence in sentences if sentence not in str(caught.value)] == []
+    assert str(caught.value).count("`phone`") == min(len(cells), 3)
+
+
+def test_of_several_sheets_the_error_names_the_one_with_the_cell(tmp_path: Path) -> None:
+    several = workbook(one=[["Tel"], ["x"]], two=[["Tel"], [B], ["y"]])
+    listed = read(tmp_path, "a.xlsx", several)
+    assert re.findall(r"row (\d+), `([\w: ]+)`", listed.describe_unreadable()) == [("2", "one: Tel"), ("3", "two: Tel")]
+    assert listed.list_unreadable(1)[0].startswith("row 2, `one: Tel`: `x` has letters")
+    listed = read(tmp_path, "a.xlsx", workbook(one=[["Tel"], ["x"]]))
+    assert listed.describe_unreadable().startswith("row 2, `Tel`: `x`"), "there is one only"
+
+
+def test_the_first_row_counts_where_it_is_no_header(tmp_path: Path) -> None:
+    def rows(name: str, content: str | bytes) -> int:
+        return read(tmp_path, name, content).rows
+
+    assert [rows("a.csv", content) for content in (A, f"{A}\n{B}\n", f"{A},{B}\n{C},{D}\n")] == [1, 2, 2]
+    assert rows("a.csv", f"phone\n{A}\n{B}\n") == 2
+    assert rows("a.xlsx", workbook(x=[[A], [B]], y=[[C], [D]], z=[["Tel"], [A]])) == 5
+
+
+def test_a_plain_list_without_a_number_is_refused_though_its_rows_are_allowed(tmp_path: Path) -> None:
+    listed = read(tmp_path, "a.txt", "202555010\nn/a\n", ListRules(("US",), unreadable=1))
+    with pytest.raises(RecipientsError, match="not one phone number"):
+        listed.check("a.txt")
+
+
+def test_a_repeated_number_counts_as_often_as_it_is_there_and_is_one_number(tmp_path: Path) -> None:
+    listed = read(tmp_path, "a.csv", f"phone,mobile\n{B},{A}\n{C},{B}\n{B},\n")
+    assert (listed.size, listed.numbers.to_list()) == (5, [B, C, A])
+
+
+def test_a_file_has_the_name_that_a_plan_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"phone\n{A}\n")
+    names = [read_number_list(tmp_path / "a.csv", US, name=name).file.path for name in (None, "lists/a.csv")]
+    assert names == [str(tmp_path / "a.csv"), "lists/a.csv"]
 
 
 def test_blank_cells_are_counted_and_are_no_error(tmp_path: Path) -> None:
@@ -234,35 +276,6 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read_number_list(tmp_path / "a.csv", ListRules(columns=("cell",)))
 
 
-COLUMNS: dict[str, tuple[str, ListRules, list[str]]] = {
-    "customer ids that are numbers somewhere": ("Id,Phone\n20255501,+4520255501\n20255502,+4520255502\n", ListRules(("DK",)), ["Id", "Phone"]),
-    "customer ids that are none": (f"Id,Phone\n1001,{A}\n1002,{B}\n", US, ["Phone"]),
-    "dates and amounts": (f"Date,Amount,Phone\n2026-11-21,19.99,{A}\n2026-11-22,20.00,{B}\n", US, ["Phone"]),
-    "moments": (f"Created,Phone\n2026-11-21T16:42:00.123Z,{A}\n1764000000123456,{B}\n", US, ["Phone"]),
-    "ZIP codes": (f"Zip,Phone\n20001,{A}\n20001-1234,{B}\n", US, ["Phone"]),
-    "a few numbers among texts": (f"Note,Phone\ncall,{A}\nsee {C},{B}\nno,{D}\n", US, ["Phone"]),
-    "a header that may be a count": (f"Number,Phone\n1,{A}\n2,{B}\n", US, ["Phone"]),
-    "a header that is one": (f"Number,Name\n{A},Ann\n{B},Bob\n", US, ["Number"]),
-    "years": (f"Phone,2025,2026\n{A},1,2\n{B},3,4\n", US, ["Phone"]),
-    "a phone's type": (f"Phone,Phone Type,Opt In Phone\n{A},mobile,yes\n{B},landline,no\n", US, ["Phone"]),
-    "a second phone": (f"Phone,Phone 2,Home Phone\n{A},{B},\n{C},,{D}\n", US, ["Phone", "Phone 2", "Home Phone"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("content", "rules", "columns"), COLUMNS.values(), ids=COLUMNS)
-def test_which_columns_count(tmp_path: Path, content: str, rules: ListRules, columns: list[str]) -> None:
-    listed = read(tmp_path, "a.csv", content, rules)
-    assert [column.name for column in listed.columns] == columns
-    listed.check("a.csv")
-
-
-def test_a_column_that_is_mostly_blank_and_late_counts(tmp_path: Path) -> None:
-    """A sample from the beginning would miss it."""
-    rows = [f"{A},"] * 5_000 + [f"{B},{C}"] * 3
-    listed = read(tmp_path, "a.csv", "phone,other\n" + "\n".join(rows) + "\n")
-    assert set(listed.numbers) == {A, B, C}
-
-
 # -- whom they match -----------------------------------------------------------------------------------------------
 
 
@@ -273,6 +286,12 @@ MATCHES: dict[str, tuple[str, ListRules, list[str], list[str]]] = {
     "digits with a country code": ("phone\n442079460018\n", US, [LONDON, A], [LONDON]),
     "digits with a country code, no country": ("phone\n12025550101\n", NO_REGION, [A, LONDON], [A]),
     "a trunk zero under another country": ("phone\n020 7946 0018\n", ListRules(("DE", "GB")), [LONDON, A], [LONDON]),
+    "a national number under others' country codes": ("phone\n202-555-0101\n", US, ["+72025550101", "+452025550101", "+3532025550101"], ["+72025550101", "+452025550101", "+3532025550101"]),
+    "not a part of the digits": ("phone\n202-555-0101\n", US, ["+442025550", "+4492025550101", "+4420255501019"], []),
+    "a spreadsheet's fraction, another country": ('phone\n2025550101.0\n"2025550102,00"\n', US, ["+442025550101", "+442025550102"], ["+442025550101", "+442025550102"]),
+    "digits of other scripts, another country": ("phone\n２０２５５５０１０１\n٢٠٢٥٥٥٠١٠٢\n", US, ["+442025550101", "+442025550102"], ["+442025550101", "+442025550102"]),
+    "one column with country codes and one without": (f"phone,mobile\n202-555-0101,{B}\n", US, ["+442025550101", B, C], ["+442025550101", B]),
+    "an empty file": ("", US, [A], []),
     "nobody": (f"phone\n{C}\n", US, [A, LONDON, "988"], []),
     "a short code": ("phone\n988\n", ListRules(("US",), frozenset({"988"})), ["988", A], ["988"]),
     "numbers and short codes": (f"phone\n{A}\n988\n{B}\n", ListRules(("US",), frozenset({"988"})), [A, "988", C, B], [A, "988", B]),
@@ -297,6 +316,8 @@ def test_each_column_says_whom_it_alone_holds_back(tmp_path: Path) -> None:
     matches = People(pl.Series([A, B, C, D, LONDON])).match(listed)
     assert matches.alone == {"Phone": 1, "Mobile": 2}
     assert matches.held.to_list() == [True] * 4 + [False]
+    matches = People(pl.Series([A, B, C, LONDON])).match(read(tmp_path, "b.csv", f"Phone\n{A}\n{C}\n{C}\n"))
+    assert matches.alone == {"Phone": 2}
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1_000_000])

@@ -137,6 +137,19 @@ def test_a_reply_that_came_after_the_list_was_read_stays_held(state: State) -> N
     assert waiting(state) == [(ADA, "no really, leave me alone")]
 
 
+def test_a_reply_that_was_read_is_decided_once_and_alone(state: State) -> None:
+    write(state, "leave me alone")
+    write(state, "remove me", to=OTHER, at=1)
+    first, second = sender.open_reviews(state)
+    assert sender.decide_review(state, first, opt_out=False) == 1
+    assert sender.open_reviews(state) == [second], "that of our other number waits"
+    assert sender.decide_review(state, first, opt_out=False) == 0, "somebody has decided meanwhile"
+    assert sender.decide_review(state, ADA, opt_out=False) == 1
+    with pytest.raises(InputError, match=f"no reply of \\{ADA} waits for a decision") as caught:
+        sender.decide_review(state, ADA, opt_out=False)
+    assert "`sender replies --review` lists" in str(caught.value.fix)
+
+
 def test_a_decision_is_about_every_number_of_ours(state: State) -> None:
     write(state, "leave me alone")
     write(state, "remove me", to=OTHER)
