@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from sender.campaign.load import load_campaign
+from sender.core import clock
 from sender.core.errors import CampaignError, InputError
 from sender.plan.plan import Plan
 from sender.planning.build import build_plan
@@ -26,6 +27,12 @@ def ms(hour: float, day: int = 30) -> int:
 
 
 PACE = ("expected_s", "drained_per_s", "units")
+
+
+@pytest.fixture(autouse=True)
+def day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans are made before the times of these tests, whatever day it is."""
+    monkeypatch.setattr(clock, "time_of_day_ms", lambda: ms(0))
 
 
 def foreseen(zones: dict[str, int], now_ms: int, **window: Any) -> Forecast:
