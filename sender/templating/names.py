@@ -90,7 +90,12 @@ def _is_plain(text: str) -> bool:
     if _PLAIN.fullmatch(text) is None:
         return False
     words = text.casefold().split(" ")
-    return _special_words().isdisjoint(words) and not (len(words) == 3 and _PATRONYMIC.search(words[2]))
+    special = _special_words()  # which are in lower case: `großfürst`, where `casefold` writes `ss`
+    return (
+        special.isdisjoint(words)
+        and special.isdisjoint(text.lower().split(" "))
+        and not (len(words) == 3 and _PATRONYMIC.search(words[2]))
+    )
 
 
 def _said(given: str) -> str | None:

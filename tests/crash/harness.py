@@ -197,6 +197,7 @@ class Campaign:
         self.mutant = mutant
         self.tally = Tally(campaigns=1, messages=messages)
         self.settle_s = SETTLE_S
+        self.longest_s = 120 + messages / 20  # a life that is longer hangs
         self.lease_ms: int | None = None
         self.over = False
         self.zones = [zones[i % len(zones)] if zones else "" for i in range(messages)]
@@ -249,7 +250,7 @@ class Campaign:
         began = self._log_size()
         process = self.launch(trap, fresh=fresh)
         try:
-            code = process.wait(timeout=kill_after_s if kill_after_s is not None else 120 + self.messages / 20)
+            code = process.wait(timeout=kill_after_s if kill_after_s is not None else self.longest_s)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sender.templating import names
@@ -79,6 +79,8 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(WORDS, min_size=1, max_size=3).map(" ".join))
+@example("großfürst")
+@example("Großfürst Ada")
 def test_a_plain_name_is_read_as_the_parser_reads_it(text: str) -> None:
     if names._is_plain(text):
         assert names._find_given(text) == text.split(maxsplit=1)[0]
