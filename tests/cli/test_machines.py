@@ -249,7 +249,7 @@ def test_a_canary_that_turns_bad_stops_all(sender: Shell, sandbox: Start, url: s
     assert "is stopped by the results of its messages" in done.err
     machines.wait(lambda state: not state.sharing.shifts())
     sent = sum(server.counts().values())
-    assert sent < 900
+    assert sent < 720
     time.sleep(2.0)
     assert sum(server.counts().values()) == sent
 
